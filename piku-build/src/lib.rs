@@ -1,0 +1,9 @@
+//! Being laid.
+
+pub mod release;
+
+/// Runs the tool.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::FAILURE
+}

@@ -1,0 +1,91 @@
+//! `release.yaml`, the contract between piku-build, which writes it, and piku-run, which starts what it says. One type,
+//! the same both ways.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use piku_procfile::durable;
+use piku_procfile::name::{AppName, ProcessName};
+use serde::{Deserialize, Serialize};
+
+/// The file's name in a release's folder.
+pub const FILE: &str = "release.yaml";
+/// The built tree's folder beside it, `/app` inside the jail.
+pub const TREE: &str = "app";
+
+/// One finished build, ready to be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Whose release it is.
+    pub app: AppName,
+    /// Its number, counted up by each deploy of the app.
+    pub number: u64,
+    /// The commit it was built from, 40 hex digits; empty when it was built from a plain folder.
+    #[serde(default)]
+    pub commit: String,
+    /// The first line of the commit's message.
+    #[serde(default)]
+    pub subject: String,
+    /// The name of the key that pushed it.
+    #[serde(default)]
+    pub by: String,
+    /// When the build ended, RFC 3339 in UTC.
+    pub at: jiff::Timestamp,
+    /// The machine it runs on, as `uname -m` says: `x86_64`, `aarch64`, `armv7l`.
+    pub architecture: String,
+    /// The runtime that built it: `python`, `binary`.
+    pub runtime: String,
+    /// The runtime's version, where it has one.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// What the version comes from, such as `.python-version`.
+    #[serde(default)]
+    pub version_from: Option<String>,
+    /// The dependency layers it needs.
+    #[serde(default)]
+    pub layers: Vec<Layer>,
+    /// What can be started, in the Procfile's order.
+    pub processes: IndexMap<ProcessName, String>,
+    /// The environment that the runtime asks for, below the app's own ENV: PATH, PYTHONUNBUFFERED and such.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Whether it was built inside the jail, that is for `/app`; one that was not runs where it lies.
+    pub jailed: bool,
+}
+
+/// A dependency layer of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// What is in it: `venv`.
+    pub name: String,
+    /// The hash of what determines it, its folder's name below `layers/`.
+    pub key: String,
+    /// Where processes find it: a path inside the jail, or the layer's own path where there is none.
+    pub mount: PathBuf,
+}
+
+impl Release {
+    /// Reads `DIR/release.yaml`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not a release.
+    pub fn read(dir: &Path) -> anyhow::Result<Self> {
+        let path = dir.join(FILE);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
+        serde_yaml::from_str(&text).with_context(|| format!("bad release in '{}'", path.display()))
+    }
+
+    /// Writes `DIR/release.yaml`, synced to the disk.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, dir: &Path) -> anyhow::Result<()> {
+        let path = dir.join(FILE);
+        let text = serde_yaml::to_string(self).context("cannot write the release as YAML")?;
+        durable::write(&path, text.as_bytes(), 0o644)
+            .with_context(|| format!("cannot write '{}'", path.display()))
+    }
+}

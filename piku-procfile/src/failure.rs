@@ -1,0 +1,120 @@
+//! How an error reads. One place prints it, once: the tool's name, what failed and its causes after colons, and on a line
+//! of its own what to do about it. During a deploy the same text has the form that `git push` shows for an error.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Set to `deploy` by the hook: errors are then printed as the push shows them, each line after ` !     `.
+pub const TALK: &str = "PIKU_TALK";
+
+/// Exit code 1: it failed, or the answer is "no".
+pub const FAILED: u8 = 1;
+/// Exit code 2: the command line was wrong (what clap uses).
+pub const USAGE: u8 = 2;
+/// Exit code 75: busy, try again (`EX_TEMPFAIL` of sysexits.h).
+pub const BUSY: u8 = 75;
+
+/// An error that knows what to do about it, or which exit code it deserves. Travels inside an [`anyhow::Error`].
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hints: Vec<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// One line that says what failed; exit code 1, no hint.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hints: Vec::new(), code: FAILED }
+    }
+
+    /// Adds a line that can be acted on.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Ends the tool with this exit code instead of 1.
+    #[must_use]
+    pub fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Gives any failed result its way out.
+pub trait Hint<T> {
+    /// The same error, with a line that can be acted on.
+    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Hint<T> for Result<T, E> {
+    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
+        self.map_err(|err| {
+            let err = err.into();
+            let (hints, code) = advice(&err);
+            let mut failure = Failure { message: format!("{err:#}"), hints, code };
+            failure.hints.push(hint.into());
+            failure.into()
+        })
+    }
+}
+
+/// The hints and the exit code that an error carries, wherever in its chain they stand.
+#[must_use]
+pub fn advice(err: &anyhow::Error) -> (Vec<String>, u8) {
+    err.chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>())
+        .map_or((Vec::new(), FAILED), |failure| (failure.hints.clone(), failure.code))
+}
+
+/// Prints the error on stderr and returns the code to exit with. A closed stderr changes neither.
+///
+/// A message of several lines (a Procfile's errors) has the tool's name before the first only.
+#[must_use]
+pub fn report(tool: &str, err: &anyhow::Error) -> ExitCode {
+    let (hints, code) = advice(err);
+    let mut text = format!("{tool}: {err:#}\n");
+    for hint in hints {
+        text.push_str("hint: ");
+        text.push_str(&hint);
+        text.push('\n');
+    }
+    if std::env::var_os(TALK).is_some_and(|talk| talk == "deploy") {
+        text = text.lines().map(|line| format!(" !     {line}\n")).collect();
+    }
+    // Nobody is left to be told that stderr is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn hint_and_code_survive_context() {
+        let err = Err::<(), _>(Failure::new("locked").code(BUSY))
+            .hint("wait")
+            .context("cannot deploy")
+            .unwrap_err();
+        assert_eq!(format!("{err:#}"), "cannot deploy: locked");
+        assert_eq!(advice(&err), (vec!["wait".to_owned()], BUSY));
+    }
+
+    #[test]
+    fn a_plain_error_has_no_hint_and_code_1() {
+        assert_eq!(advice(&anyhow::anyhow!("x")), (Vec::new(), FAILED));
+    }
+}

@@ -1,0 +1,266 @@
+//! Where things lie below the root. Besides the scripts, this is the only place that knows.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::name::AppName;
+
+/// The name of the environment variable with the root's path; without it the root is `~/.piku`.
+pub const ROOT_VARIABLE: &str = "PIKU_ROOT";
+
+/// The folder with everything that piku keeps, mode 0700.
+#[derive(Debug, Clone)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// The given folder, or else `~/.piku`. `PIKU_ROOT` has been looked at by the command line (clap's `env`).
+    ///
+    /// # Errors
+    /// When no folder is given and HOME is not set.
+    pub fn new(given: Option<PathBuf>) -> io::Result<Self> {
+        given
+            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".piku")))
+            .map(Self)
+            .ok_or_else(|| io::Error::other("neither --root nor PIKU_ROOT nor HOME is set"))
+    }
+
+    /// The root itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// One app's folder, whether it is there or not.
+    #[must_use]
+    pub fn app(&self, name: &AppName) -> AppDir {
+        AppDir { dir: self.0.join("apps").join(name.as_str()), run: self.0.join("run").join(name.as_str()) }
+    }
+
+    /// The apps that have a folder, sorted. Names that are not an app's are passed over.
+    ///
+    /// # Errors
+    /// When the folder is there and cannot be read.
+    pub fn apps(&self) -> io::Result<Vec<AppName>> {
+        let entries = match fs::read_dir(self.0.join("apps")) {
+            Ok(entries) => entries,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(err) => return Err(err),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            if let Some(name) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Sockets, fifos and pids: what is worthless after a boot.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    /// The scanner's control socket.
+    #[must_use]
+    pub fn daemon_socket(&self) -> PathBuf {
+        self.run().join("daemon.sock")
+    }
+
+    /// One file a claimed port, locked while an instance has the port.
+    #[must_use]
+    pub fn ports(&self) -> PathBuf {
+        self.run().join("ports")
+    }
+
+    /// Who did what, a line each.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.0.join("audit.log")
+    }
+
+    /// This machine's settings.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.0.join("host.yaml")
+    }
+}
+
+/// One app's folder and its place among the sockets.
+#[derive(Debug, Clone)]
+pub struct AppDir {
+    dir: PathBuf,
+    run: PathBuf,
+}
+
+impl AppDir {
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The bare repository.
+    #[must_use]
+    pub fn repo(&self) -> PathBuf {
+        self.dir.join("repo.git")
+    }
+
+    /// Held while anything changes the app; its text says who holds it. Never unlinked.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    /// The last push's commit and how its deploy ended.
+    #[must_use]
+    pub fn verdict(&self) -> PathBuf {
+        self.dir.join("verdict.json")
+    }
+
+    /// What `config:set` stored.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("config.json")
+    }
+
+    /// How many of each process type the operator wants.
+    #[must_use]
+    pub fn formation(&self) -> PathBuf {
+        self.dir.join("formation.json")
+    }
+
+    /// One directory a release.
+    #[must_use]
+    pub fn releases(&self) -> PathBuf {
+        self.dir.join("releases")
+    }
+
+    /// The directory of release `number`.
+    #[must_use]
+    pub fn release(&self, number: u64) -> PathBuf {
+        self.releases().join(number.to_string())
+    }
+
+    /// The link that says what is live: `releases/N`, relative.
+    #[must_use]
+    pub fn current(&self) -> PathBuf {
+        self.dir.join("current")
+    }
+
+    /// The number of the live release, if there is one.
+    #[must_use]
+    pub fn current_number(&self) -> Option<u64> {
+        fs::read_link(self.current()).ok()?.file_name()?.to_str()?.parse().ok()
+    }
+
+    /// The numbers of the releases on disk, ascending.
+    ///
+    /// # Errors
+    /// When the folder is there and cannot be read.
+    pub fn release_numbers(&self) -> io::Result<Vec<u64>> {
+        numbers_in(&self.releases(), "", "")
+    }
+
+    /// The number of the next deploy: above every release and every deploy's log, so that the log of a failed deploy is
+    /// never written over.
+    ///
+    /// # Errors
+    /// When one of the folders is there and cannot be read.
+    pub fn next_number(&self) -> io::Result<u64> {
+        let releases = self.release_numbers()?;
+        let deploys = numbers_in(&self.log(), "deploy-", ".log")?;
+        Ok(1 + releases.last().max(deploys.last()).copied().unwrap_or(0))
+    }
+
+    /// Dependency layers, one folder a content hash.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.dir.join("layers")
+    }
+
+    /// What the package managers keep between builds.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.dir.join("cache")
+    }
+
+    /// The app's own files, `/data` inside; survives `destroy`.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// The folder of the logs.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// The log of one instance, such as `web.1`.
+    #[must_use]
+    pub fn instance_log(&self, instance: &str) -> PathBuf {
+        self.log().join(format!("{instance}.log"))
+    }
+
+    /// The log of one deploy.
+    #[must_use]
+    pub fn deploy_log(&self, number: u64) -> PathBuf {
+        self.log().join(format!("deploy-{number}.log"))
+    }
+
+    /// This app's sockets, fifos and records.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The supervisor's control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("supervisor.sock")
+    }
+}
+
+/// The numbers N of the entries named `PREFIX N SUFFIX`, ascending.
+fn numbers_in(dir: &Path, prefix: &str, suffix: &str) -> io::Result<Vec<u64>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(err),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let number: Option<u64> =
+            name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_number_is_above_releases_and_failed_deploys() {
+        let dir = std::env::temp_dir().join(format!("piku-layout-{}", std::process::id()));
+        let root = Root::new(Some(dir.clone())).unwrap();
+        let app = root.app(&"blog".parse().unwrap());
+        assert_eq!(app.next_number().unwrap(), 1);
+        fs::create_dir_all(app.release(9)).unwrap();
+        fs::create_dir_all(app.release(10)).unwrap();
+        fs::create_dir_all(app.releases().join("11.part")).unwrap();
+        assert_eq!(app.next_number().unwrap(), 11);
+        fs::create_dir_all(app.log()).unwrap();
+        fs::write(app.deploy_log(12), "").unwrap();
+        assert_eq!(app.next_number().unwrap(), 13);
+        assert_eq!(app.release_numbers().unwrap(), [9, 10]);
+        assert_eq!(root.apps().unwrap(), ["blog".parse().unwrap()]);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,5 @@
+//! `piku-procfile`: the library beside this file is the program.
+
+fn main() -> std::process::ExitCode {
+    piku_procfile::main()
+}

@@ -1,0 +1,82 @@
+//! `host.yaml`: this machine's settings, the operator's choices that no app may make.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// What to do where user namespaces are not to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sandbox {
+    /// Refuse to build or run anything outside the jail.
+    Require,
+    /// Use the jail where it works, say at each deploy where it does not.
+    #[default]
+    Prefer,
+    /// Never use the jail.
+    Off,
+}
+
+/// The ports that instances get: outside Linux's ephemeral ports (32768 to 60999).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRange {
+    /// The first port of the range.
+    pub first: u16,
+    /// The last port of the range, itself in it.
+    pub last: u16,
+}
+
+impl Default for PortRange {
+    fn default() -> Self {
+        Self { first: 20000, last: 29999 }
+    }
+}
+
+/// The whole file. A missing file is the default; an unknown key is an error, so that a misspelt one is noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Whether the jail is required, preferred or off.
+    pub sandbox: Sandbox,
+    /// The ports that instances get.
+    pub ports: PortRange,
+    /// Environment of every build step: a proxy, a mirror, a certificate bundle of this site.
+    pub build_env: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Reads the file; all defaults when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not YAML, or has a key or value that piku does not know.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
+        };
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        serde_yaml::from_str(&text).with_context(|| format!("bad settings in '{}'", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_and_unknown_keys() {
+        let read: Settings =
+            serde_yaml::from_str("sandbox: require\nports: {first: 7000, last: 7099}\n").unwrap();
+        assert_eq!(read.sandbox, Sandbox::Require);
+        assert_eq!(read.ports.last, 7099);
+        assert!(serde_yaml::from_str::<Settings>("sandbocks: off").is_err());
+        assert_eq!(Settings::read(Path::new("/no/such/host.yaml")).unwrap(), Settings::default());
+    }
+}
