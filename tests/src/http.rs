@@ -1,0 +1,21 @@
+//! A page through HTTP, by hand: one GET, the whole answer.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// The status and the body that `http://127.0.0.1:PORT PATH` answers; an error when nothing does within five seconds.
+///
+/// # Errors
+/// When nothing listens there, or what answers is not HTTP.
+pub fn get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+    status.map(|status| (status, body)).ok_or_else(|| std::io::Error::other(format!("not HTTP: {answer:?}")))
+}

@@ -1,0 +1,179 @@
+//! A laptop's work tree: files in, commit, `git push` through the real git and ssh.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A git work tree with a remote named `piku`.
+pub struct Repo {
+    dir: PathBuf,
+    ssh: String,
+}
+
+/// What `git push` said and how it ended.
+#[derive(Debug)]
+pub struct Push {
+    ok: bool,
+    said: String,
+}
+
+/// A web server for tests: answers every path with the text in the file `page`; `#!` Python, no dependency.
+pub const SERVE: &str = r#"#!/usr/bin/python3
+import http.server, os, socketserver
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = open("page", "rb").read()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+socketserver.TCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
+"#;
+
+impl Repo {
+    /// An empty work tree on the branch `main`.
+    ///
+    /// # Panics
+    /// When git refuses.
+    #[must_use]
+    pub fn new(dir: &Path, url: &str, ssh: &str) -> Self {
+        fs::create_dir_all(dir).expect("work tree");
+        let repo = Self { dir: dir.to_owned(), ssh: ssh.to_owned() };
+        repo.git(&["init", "-q", "-b", "main"]);
+        repo.git(&["config", "user.name", "A laptop"]);
+        repo.git(&["config", "user.email", "laptop@example.invalid"]);
+        repo.git(&["remote", "add", "piku", url]);
+        repo
+    }
+
+    /// An app that serves `page` without any dependency.
+    pub fn serves(&self, page: &str) -> &Self {
+        self.file("Procfile", "web: ./serve\n").program("serve", SERVE).file("page", page)
+    }
+
+    /// The work tree's folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes a file.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.dir.join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+        fs::write(path, content).expect("file");
+        self
+    }
+
+    /// Writes an executable file.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn program(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        self.file(name, content);
+        fs::set_permissions(self.dir.join(name), fs::Permissions::from_mode(0o755)).expect("mode");
+        self
+    }
+
+    /// Makes a symbolic link.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn link(&self, name: &str, target: &str) -> &Self {
+        symlink(target, self.dir.join(name)).expect("link");
+        self
+    }
+
+    /// Removes a file.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn without(&self, name: &str) -> &Self {
+        fs::remove_file(self.dir.join(name)).expect("a file to remove");
+        self
+    }
+
+    /// Commits everything that lies there, also when nothing has changed.
+    pub fn commit(&self, message: &str) -> &Self {
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        self
+    }
+
+    /// A git command with an environment of its own.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut git = Command::new("git");
+        git.current_dir(&self.dir)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &self.dir)
+            .env("LANG", "C.UTF-8")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_SSH_COMMAND", &self.ssh);
+        git
+    }
+
+    /// Runs git, which must succeed, and returns what it printed.
+    ///
+    /// # Panics
+    /// When git fails.
+    pub fn git(&self, args: &[&str]) -> String {
+        let out = self.command().args(args).output().expect("git runs");
+        assert!(out.status.success(), "git {args:?}: {out:?}");
+        String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
+    }
+
+    /// `git push piku main`.
+    #[must_use]
+    pub fn push(&self) -> Push {
+        self.push_with(&["piku", "main"])
+    }
+
+    /// `git push` with these words.
+    ///
+    /// # Panics
+    /// When git cannot be started.
+    #[must_use]
+    pub fn push_with(&self, words: &[&str]) -> Push {
+        Push::from(self.command().arg("push").args(words).output().expect("git runs"))
+    }
+}
+
+impl From<Output> for Push {
+    fn from(out: Output) -> Self {
+        // What the server says has git's own "remote: " in front and, where it was longer than the line before, blanks behind.
+        let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        let lines = text.lines().map(|line| line.strip_prefix("remote: ").unwrap_or(line).trim_end());
+        Self { ok: out.status.success(), said: lines.collect::<Vec<_>>().join("\n") }
+    }
+}
+
+impl Push {
+    /// The push must have succeeded; returns what it said.
+    ///
+    /// # Panics
+    /// When it failed.
+    pub fn succeeds(self) -> String {
+        assert!(self.ok, "the push failed:\n{}", self.said);
+        self.said
+    }
+
+    /// The push must have failed with exit 1 and each of these texts; returns what it said.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub fn fails_with(self, texts: &[&str]) -> String {
+        assert!(!self.ok, "the push should have failed:\n{}", self.said);
+        for text in texts {
+            assert!(self.said.contains(text), "{text:?} is not in what the push said:\n{}", self.said);
+        }
+        self.said
+    }
+}

@@ -1,0 +1,42 @@
+//! The five tools as cargo has built them, in a place that the account of the tests can reach.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::account::Account;
+
+const TOOLS: [&str; 5] = ["piku-receive", "piku-build", "piku-run", "piku-procfile", "piku-chroot"];
+
+/// The repository's own folder.
+#[must_use]
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository")
+}
+
+/// The folder with the tools: cargo's own, or copies below `dir` where `account` cannot reach that.
+///
+/// # Panics
+/// When a tool is not built.
+#[must_use]
+pub fn reachable_by(account: &Account, dir: &Path) -> PathBuf {
+    let built = built();
+    for tool in TOOLS {
+        assert!(built.join(tool).exists(), "{tool} is not built; run `cargo build --workspace` first");
+    }
+    if TOOLS.iter().all(|tool| account.reaches(&built.join(tool))) {
+        return built;
+    }
+    let bin = dir.join("bin");
+    fs::create_dir(&bin).expect("a folder for the tools");
+    for tool in TOOLS {
+        fs::copy(built.join(tool), bin.join(tool)).expect("a copy of a tool");
+    }
+    bin
+}
+
+/// `target/debug`: the test itself runs from the `deps` folder in it.
+fn built() -> PathBuf {
+    let me = std::env::current_exe().expect("the test's own path");
+    let deps = me.parent().expect("a folder");
+    if deps.ends_with("deps") { deps.parent().expect("a folder").to_owned() } else { deps.to_owned() }
+}

@@ -1,0 +1,306 @@
+//! A whole piku in a temporary folder: its own root, keys, sshd and daemon, and a laptop that pushes to it. Everything it
+//! starts is ended when it is dropped, also when the test fails.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::account::Account;
+use crate::http;
+use crate::repo::Repo;
+use crate::sshd::Sshd;
+use crate::tools;
+
+/// How long anything may take before a test gives up; a bound, not a promise.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One server and one laptop.
+pub struct World {
+    account: Account,
+    bin: PathBuf,
+    daemon: Option<Child>,
+    sshd: Option<Sshd>,
+    dir: TempDir,
+}
+
+impl World {
+    /// A running server with one key, `laptop`, that may do everything.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_settings("")
+    }
+
+    /// The same, with these lines in `host.yaml`.
+    ///
+    /// # Panics
+    /// When something of the world cannot be made; the message says what.
+    #[must_use]
+    pub fn with_settings(settings: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("piku-").tempdir().expect("a folder");
+        open_to_others(dir.path());
+        let account = Account::of_tests();
+        let bin = tools::reachable_by(&account, dir.path());
+        let mut world = Self { account, bin, daemon: None, sshd: None, dir };
+        for folder in ["home", "home/.ssh", "root", "log"] {
+            fs::create_dir(world.path(folder)).expect(folder);
+            world.account.owns(&world.path(folder));
+        }
+        fs::set_permissions(world.root(), fs::Permissions::from_mode(0o700)).expect("mode of the root");
+        fs::create_dir(world.path("laptop")).expect("laptop");
+        fs::create_dir_all(world.path("lib")).expect("lib");
+        for script in ["post-receive", "piku", "doctor"] {
+            let from = tools::repository().join("scripts").join(script);
+            if from.exists() {
+                fs::copy(&from, world.path("lib").join(script)).expect(script);
+            }
+        }
+        let ports = next_ports();
+        let settings = format!("{settings}\nports: {{first: {ports}, last: {}}}\n", ports + 99);
+        fs::write(world.root().join("host.yaml"), settings).expect("host.yaml");
+        world.account.owns(&world.root().join("host.yaml"));
+        world.add_key("laptop", &[]);
+        world.sshd = Some(Sshd::start(world.dir.path(), &world.authorized_keys()));
+        world.start_daemon();
+        world
+    }
+
+    /// A path below the world's folder.
+    #[must_use]
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    /// piku's root.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.path("root")
+    }
+
+    /// An app's folder below the root.
+    #[must_use]
+    pub fn app(&self, app: &str) -> PathBuf {
+        self.root().join("apps").join(app)
+    }
+
+    fn authorized_keys(&self) -> PathBuf {
+        self.path("home/.ssh/authorized_keys")
+    }
+
+    /// Makes a key pair on the laptop and lets it in under `name`, for these apps only when there are any.
+    ///
+    /// # Panics
+    /// When ssh-keygen or piku-receive refuses.
+    pub fn add_key(&self, name: &str, apps: &[&str]) {
+        let key = self.key(name);
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&key).status();
+        assert!(made.expect("ssh-keygen runs").success());
+        let mut add = self.tool("piku-receive");
+        add.args(["key", "add", name, "--authorized-keys"]).arg(self.authorized_keys());
+        for app in apps {
+            add.args(["--app", app]);
+        }
+        let public = fs::File::open(key.with_extension("pub")).expect("the public key");
+        let out = add.stdin(public).output().expect("piku-receive runs");
+        assert!(out.status.success(), "{out:?}");
+    }
+
+    fn key(&self, name: &str) -> PathBuf {
+        self.path("laptop").join(format!("{name}_key"))
+    }
+
+    /// One of the five tools, as the server's user has it.
+    #[must_use]
+    pub fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(self.bin.join(name));
+        self.as_server(&mut command);
+        command
+    }
+
+    /// Gives `command` the server's account and environment.
+    fn as_server(&self, command: &mut Command) {
+        self.account.runs(command);
+        command
+            .env_clear()
+            .env("HOME", self.path("home"))
+            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", self.bin.display()))
+            .env("PIKU_ROOT", self.root())
+            .env("PIKU_SCRIPTS", self.path("lib"))
+            .current_dir(self.path("home"));
+    }
+
+    /// Starts the daemon and waits until it can be asked.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_daemon(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).expect("daemon.log");
+        let mut daemon = self.tool("piku-run");
+        daemon.arg("daemon").stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);
+        self.daemon = Some(daemon.spawn().expect("piku-run daemon"));
+        let socket = self.root().join("run/daemon.sock");
+        wait_for("the daemon's socket", || socket.exists());
+    }
+
+    /// Ends the daemon with this signal and waits until it is gone. Its workers stay.
+    ///
+    /// # Panics
+    /// When no daemon runs.
+    pub fn end_daemon(&mut self, signal: Signal) {
+        let mut daemon = self.daemon.take().expect("a daemon");
+        kill(pid(&daemon), signal).expect("kill the daemon");
+        daemon.wait().expect("wait for the daemon");
+        if signal == Signal::SIGKILL {
+            // What SIGKILL leaves; a real machine's next daemon finds the same.
+            return;
+        }
+    }
+
+    /// A new work tree on the laptop with a remote `piku` for `app`.
+    #[must_use]
+    pub fn repo(&self, app: &str) -> Repo {
+        self.repo_with_key(app, "laptop")
+    }
+
+    /// The same, pushing with another key.
+    #[must_use]
+    pub fn repo_with_key(&self, app: &str, key: &str) -> Repo {
+        Repo::new(&self.path("laptop").join(format!("{app}-{key}")), &self.url(app), &self.git_ssh(key))
+    }
+
+    /// The address that `app` is pushed to.
+    #[must_use]
+    pub fn url(&self, app: &str) -> String {
+        format!("ssh://{}@127.0.0.1:{}/{app}", self.account.name, self.sshd().port())
+    }
+
+    /// The ssh command line with which git reaches the server.
+    #[must_use]
+    pub fn git_ssh(&self, key: &str) -> String {
+        self.sshd().git_ssh_command(&self.key(key))
+    }
+
+    fn sshd(&self) -> &Sshd {
+        self.sshd.as_ref().expect("sshd runs")
+    }
+
+    /// `ssh piku@host WORDS`, as a laptop says it.
+    ///
+    /// # Panics
+    /// When ssh cannot be started.
+    #[must_use]
+    pub fn ssh(&self, key: &str, words: &str) -> Output {
+        let line = self.git_ssh(key);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("exec {line} -p {} {}@127.0.0.1 \"$1\"", self.sshd().port(), self.account.name));
+        command.args(["sh", words]).stdin(Stdio::null()).output().expect("ssh runs")
+    }
+
+    /// `piku-run ps APP` as values.
+    ///
+    /// # Panics
+    /// When `ps` fails or prints something else.
+    #[must_use]
+    pub fn ps(&self, app: &str) -> Vec<serde_json::Value> {
+        let out = self.tool("piku-run").args(["ps", app, "--format", "json"]).output().expect("piku-run runs");
+        assert!(out.status.success(), "piku-run ps: {out:?}");
+        serde_json::from_slice(&out.stdout).expect("an array")
+    }
+
+    /// The port of the app's first listening instance.
+    ///
+    /// # Panics
+    /// When none listens.
+    #[must_use]
+    pub fn port(&self, app: &str) -> u16 {
+        let ps = self.ps(app);
+        let port = ps.iter().find_map(|row| row["port"].as_u64());
+        u16::try_from(port.unwrap_or_else(|| panic!("no port in {ps:#?}"))).expect("a port")
+    }
+
+    /// The app's page at `/`.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn page(&self, app: &str) -> String {
+        http::get(self.port(app), "/").unwrap_or_else(|err| panic!("{app} does not answer: {err}\n{}", self.story())).1
+    }
+
+    /// What the daemon and sshd said, for a failed test's message.
+    #[must_use]
+    pub fn story(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
+        format!("--- daemon.log\n{}--- sshd.log\n{}", read("daemon.log"), read("sshd.log"))
+    }
+
+    /// The numbers of the releases on disk.
+    #[must_use]
+    pub fn releases(&self, app: &str) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.app(app).join("releases"))
+            .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+            .unwrap_or_default();
+        names.sort();
+        names
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.daemon.as_mut().is_none_or(|daemon| daemon.try_wait().is_ok_and(|ended| ended.is_some())) {
+            // A daemon is needed to stop what an ended one has left running.
+            self.start_daemon();
+        }
+        let _ = self.tool("piku-run").args(["stop", "--all"]).output();
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = kill(pid(&daemon), Signal::SIGTERM);
+            let _ = daemon.wait();
+        }
+        drop(self.sshd.take());
+        if std::thread::panicking() {
+            let mut err = std::io::stderr().lock();
+            let _ = std::io::Write::write_all(&mut err, self.story().as_bytes());
+        }
+    }
+}
+
+/// Waits until `is` holds, for as long as [`PATIENCE`].
+///
+/// # Panics
+/// When it does not.
+pub fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !is() {
+        assert!(since.elapsed() < PATIENCE, "gave up waiting for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).expect("a pid"))
+}
+
+fn open_to_others(dir: &Path) {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("mode of the world's folder");
+}
+
+/// A hundred ports for one world, not those of the other worlds of this process nor, most likely, of another process.
+fn next_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let world = NEXT.fetch_add(1, Ordering::Relaxed);
+    let process = u16::try_from(std::process::id() % 4).expect("below four");
+    let slot = (process * 25 + world % 25) % 100;
+    20000 + slot * 100
+}

@@ -1,0 +1,78 @@
+//! The manuals in man/ and the completions in completions/ are what the command lines of the tools say today.
+//!
+//! `PIKU_UPDATE=1 cargo test -p piku-tests --test manuals` writes them anew.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Command;
+use clap_complete::Shell;
+use piku_tests::tools::repository;
+
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+fn tools() -> [Command; 5] {
+    [
+        piku_build::command(),
+        piku_chroot::command(),
+        piku_procfile::command(),
+        piku_receive::command(),
+        piku_run::command(),
+    ]
+}
+
+/// One page for a command and one for each command below it that is not hidden.
+fn pages(command: Command, files: &mut Files) {
+    let mut page = Vec::new();
+    let date = command.clone().get_name().replace(' ', "-");
+    let command = command.display_name(date.clone());
+    clap_mangen::Man::new(command.clone()).title(date.clone()).date("").render(&mut page).expect("a page");
+    files.insert(PathBuf::from(format!("man/{date}.1")), page);
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help") {
+        let name = format!("{date}-{}", below.get_name());
+        pages(below.clone().name(name), files);
+    }
+}
+
+fn wanted() -> Files {
+    let mut files = Files::new();
+    for tool in tools() {
+        let name = tool.get_name().to_owned();
+        for (shell, file) in [
+            (Shell::Bash, format!("completions/{name}.bash")),
+            (Shell::Zsh, format!("completions/_{name}")),
+            (Shell::Fish, format!("completions/{name}.fish")),
+        ] {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut tool.clone(), &name, &mut text);
+            files.insert(PathBuf::from(file), text);
+        }
+        pages(tool.version(env!("CARGO_PKG_VERSION")), &mut files);
+    }
+    files
+}
+
+#[test]
+fn manuals_and_completions_are_fresh() {
+    let wanted = wanted();
+    if std::env::var_os("PIKU_UPDATE").is_some() {
+        for folder in ["man", "completions"] {
+            let _ = fs::remove_dir_all(repository().join(folder));
+            fs::create_dir_all(repository().join(folder)).expect(folder);
+        }
+        for (file, text) in &wanted {
+            fs::write(repository().join(file), text).expect("a file");
+        }
+    }
+    for (file, text) in &wanted {
+        let there = fs::read(repository().join(file)).unwrap_or_default();
+        assert!(there == *text, "{} is stale; PIKU_UPDATE=1 cargo test -p piku-tests --test manuals", file.display());
+    }
+    for folder in ["man", "completions"] {
+        for entry in fs::read_dir(repository().join(folder)).expect(folder).flatten() {
+            let file = PathBuf::from(folder).join(entry.file_name());
+            assert!(wanted.contains_key(&file), "{} belongs to no command", file.display());
+        }
+    }
+}

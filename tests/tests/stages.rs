@@ -1,0 +1,95 @@
+//! Each stage of the pipeline is made to fail, one test a stage: the push says so and exits 1, the old release serves on,
+//! and nothing of the failed one remains.
+
+use std::fs;
+
+use piku_tests::repo::{Push, Repo};
+use piku_tests::world::World;
+
+/// Pushes a good release, breaks the app, and holds that the next push fails with `texts` and changes nothing.
+fn fails(breaking: impl FnOnce(&Repo), texts: &[&str]) {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("good\n").commit("Good").push().succeeds();
+
+    breaking(&repo);
+    repo.commit("Bad");
+    fails_and_changes_nothing(&world, repo.push(), texts);
+
+    // The next push is clean.
+    repo.git(&["rm", "-rqf", "--ignore-unmatch", "."]);
+    repo.serves("better\n").commit("Better").push().succeeds();
+    assert_eq!(world.page("blog"), "better\n");
+}
+
+fn fails_and_changes_nothing(world: &World, push: Push, texts: &[&str]) {
+    let said = push.fails_with(texts);
+    assert!(said.lines().any(|line| line.starts_with(" !     ")), "no line of the error form:\n{said}");
+    assert_eq!(world.page("blog"), "good\n", "the old release serves on");
+    assert_eq!(world.releases("blog"), ["1"], "no half release");
+    let left: Vec<_> = fs::read_dir(world.app("blog"))
+        .expect("the app's folder")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("deploy."))
+        .collect();
+    assert!(left.is_empty(), "left over: {left:?}");
+    let ps = world.ps("blog");
+    assert_eq!(ps.len(), 1, "{ps:#?}");
+    assert_eq!(ps[0]["release"], 1, "{ps:#?}");
+}
+
+#[test]
+fn export() {
+    fails(|repo| _ = repo.link("out", "../../../etc"), &["out"]);
+}
+
+#[test]
+fn check_procfile() {
+    fails(|repo| _ = repo.file("Procfile", "web: ./serve\nweb ./serve\n"), &["Procfile:2:"]);
+}
+
+#[test]
+fn check_env() {
+    fails(|repo| _ = repo.file("ENV", "A = 1\n"), &["ENV:1:"]);
+}
+
+#[test]
+fn detect() {
+    fails(|repo| _ = repo.without("Procfile").without("serve"), &["Procfile"]);
+}
+
+#[test]
+fn build() {
+    fails(
+        |repo| _ = repo.file("requirements.txt", "six==99.99.99\n").file("app.py", "").file("Procfile", "web: python app.py\n"),
+        &["six==99.99.99"],
+    );
+}
+
+#[test]
+fn release_task() {
+    fails(|repo| _ = repo.file("Procfile", "web: ./serve\nrelease: echo migrating; exit 4\n"), &["migrating", "release", "4"]);
+}
+
+#[test]
+fn health_check() {
+    fails(|repo| _ = repo.file("Procfile", "web: echo it is broken; exit 3\n"), &["web.1", "it is broken", "3"]);
+}
+
+#[test]
+fn the_daemon_is_not_there() {
+    let mut world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("good\n").commit("Good").push().succeeds();
+    let port = world.port("blog");
+    world.end_daemon(nix::sys::signal::Signal::SIGTERM);
+    repo.file("page", "bad\n").commit("Bad").push().fails_with(&[" !     ", "daemon"]);
+    assert_eq!(piku_tests::http::get(port, "/").expect("the worker outlives the daemon").1, "good\n");
+    world.start_daemon();
+    assert_eq!(world.page("blog"), "good\n");
+    // Pushing the same again retries what failed.
+    let said = repo.push().succeeds();
+    assert!(said.contains("up-to-date"), "{said}");
+    assert_eq!(world.page("blog"), "bad\n");
+}
