@@ -21,13 +21,11 @@ pub struct Account {
 
 impl Account {
     /// The tests' own account, or the one that root uses in its place.
-    ///
-    /// # Panics
-    /// When the running user has no entry in the user database.
     #[must_use]
     pub fn of_tests() -> Self {
         let me = User::from_uid(Uid::current()).expect("user database").expect("an entry for this user");
-        let user = if me.uid.is_root() { User::from_name(NAME).expect("user database").unwrap_or(me) } else { me };
+        let user =
+            if me.uid.is_root() { User::from_name(NAME).expect("user database").unwrap_or(me) } else { me };
         Self { name: user.name, uid: user.uid, gid: user.gid }
     }
 
@@ -40,9 +38,6 @@ impl Account {
     }
 
     /// Gives `path` to this account.
-    ///
-    /// # Panics
-    /// When the kernel refuses.
     pub fn owns(&self, path: &Path) {
         if Uid::current().is_root() {
             chown(path, Some(self.uid), Some(self.gid)).expect("chown");

@@ -1,1 +1,11 @@
 //! The support library of the end-to-end suites.
+
+#![expect(clippy::must_use_candidate, reason = "the strict builders are used for what they do")]
+#![expect(clippy::missing_panics_doc, reason = "a panic is how a test says no")]
+
+pub mod account;
+pub mod http;
+pub mod repo;
+pub mod sshd;
+pub mod tools;
+pub mod world;

@@ -34,9 +34,6 @@ socketserver.ThreadingTCPServer(("127.0.0.1", int(os.environ["PORT"])), Page).se
 
 impl Repo {
     /// An empty work tree on the branch `main`.
-    ///
-    /// # Panics
-    /// When git refuses.
     #[must_use]
     pub fn new(dir: &Path, url: &str, ssh: &str) -> Self {
         fs::create_dir_all(dir).expect("work tree");
@@ -60,9 +57,6 @@ impl Repo {
     }
 
     /// Writes a file.
-    ///
-    /// # Panics
-    /// When it cannot be written.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
         let path = self.dir.join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
@@ -71,9 +65,6 @@ impl Repo {
     }
 
     /// Writes an executable file.
-    ///
-    /// # Panics
-    /// When it cannot be written.
     pub fn program(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
         self.file(name, content);
         fs::set_permissions(self.dir.join(name), fs::Permissions::from_mode(0o755)).expect("mode");
@@ -81,18 +72,12 @@ impl Repo {
     }
 
     /// Makes a symbolic link.
-    ///
-    /// # Panics
-    /// When it cannot be made.
     pub fn link(&self, name: &str, target: &str) -> &Self {
         symlink(target, self.dir.join(name)).expect("link");
         self
     }
 
     /// Removes a file.
-    ///
-    /// # Panics
-    /// When it is not there.
     pub fn without(&self, name: &str) -> &Self {
         fs::remove_file(self.dir.join(name)).expect("a file to remove");
         self
@@ -121,9 +106,6 @@ impl Repo {
     }
 
     /// Runs git, which must succeed, and returns what it printed.
-    ///
-    /// # Panics
-    /// When git fails.
     pub fn git(&self, args: &[&str]) -> String {
         let out = self.command().args(args).output().expect("git runs");
         assert!(out.status.success(), "git {args:?}: {out:?}");
@@ -137,9 +119,6 @@ impl Repo {
     }
 
     /// `git push` with these words.
-    ///
-    /// # Panics
-    /// When git cannot be started.
     #[must_use]
     pub fn push_with(&self, words: &[&str]) -> Push {
         Push::from(self.command().arg("push").args(words).output().expect("git runs"))
@@ -149,7 +128,8 @@ impl Repo {
 impl From<Output> for Push {
     fn from(out: Output) -> Self {
         // What the server says has git's own "remote: " in front and, where it was longer than the line before, blanks behind.
-        let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         let lines = text.lines().map(|line| line.strip_prefix("remote: ").unwrap_or(line).trim_end());
         Self { ok: out.status.success(), said: lines.collect::<Vec<_>>().join("\n") }
     }
@@ -157,18 +137,12 @@ impl From<Output> for Push {
 
 impl Push {
     /// The push must have succeeded; returns what it said.
-    ///
-    /// # Panics
-    /// When it failed.
     pub fn succeeds(self) -> String {
         assert!(self.ok, "the push failed:\n{}", self.said);
         self.said
     }
 
     /// The push must have failed with exit 1 and each of these texts; returns what it said.
-    ///
-    /// # Panics
-    /// When it did not.
     pub fn fails_with(self, texts: &[&str]) -> String {
         assert!(!self.ok, "the push should have failed:\n{}", self.said);
         for text in texts {

@@ -14,9 +14,6 @@ pub fn repository() -> &'static Path {
 }
 
 /// The folder with the tools: cargo's own, or copies below `dir` where `account` cannot reach that.
-///
-/// # Panics
-/// When a tool is not built.
 #[must_use]
 pub fn reachable_by(account: &Account, dir: &Path) -> PathBuf {
     let built = built();

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -38,9 +39,6 @@ impl World {
     }
 
     /// The same, with these lines in `host.yaml`.
-    ///
-    /// # Panics
-    /// When something of the world cannot be made; the message says what.
     #[must_use]
     pub fn with_settings(settings: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("piku-").tempdir().expect("a folder");
@@ -66,7 +64,7 @@ impl World {
         fs::write(world.root().join("host.yaml"), settings).expect("host.yaml");
         world.account.owns(&world.root().join("host.yaml"));
         world.add_key("laptop", &[]);
-        world.sshd = Some(Sshd::start(world.dir.path(), &world.authorized_keys()));
+        world.sshd = Some(Sshd::start(&world.path("sshd"), &world.authorized_keys()));
         world.start_daemon();
         world
     }
@@ -94,12 +92,12 @@ impl World {
     }
 
     /// Makes a key pair on the laptop and lets it in under `name`, for these apps only when there are any.
-    ///
-    /// # Panics
-    /// When ssh-keygen or piku-receive refuses.
     pub fn add_key(&self, name: &str, apps: &[&str]) {
         let key = self.key(name);
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&key).status();
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+            .arg(&key)
+            .status();
         assert!(made.expect("ssh-keygen runs").success());
         let mut add = self.tool("piku-receive");
         add.args(["key", "add", name, "--authorized-keys"]).arg(self.authorized_keys());
@@ -136,30 +134,24 @@ impl World {
     }
 
     /// Starts the daemon and waits until it can be asked.
-    ///
-    /// # Panics
-    /// When it does not come up.
     pub fn start_daemon(&mut self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).expect("daemon.log");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("daemon.log"))
+            .expect("daemon.log");
         let mut daemon = self.tool("piku-run");
         daemon.arg("daemon").stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);
         self.daemon = Some(daemon.spawn().expect("piku-run daemon"));
         let socket = self.root().join("run/daemon.sock");
-        wait_for("the daemon's socket", || socket.exists());
+        wait_for("the daemon's socket", || UnixStream::connect(&socket).is_ok());
     }
 
     /// Ends the daemon with this signal and waits until it is gone. Its workers stay.
-    ///
-    /// # Panics
-    /// When no daemon runs.
     pub fn end_daemon(&mut self, signal: Signal) {
         let mut daemon = self.daemon.take().expect("a daemon");
         kill(pid(&daemon), signal).expect("kill the daemon");
         daemon.wait().expect("wait for the daemon");
-        if signal == Signal::SIGKILL {
-            // What SIGKILL leaves; a real machine's next daemon finds the same.
-            return;
-        }
     }
 
     /// A new work tree on the laptop with a remote `piku` for `app`.
@@ -191,32 +183,24 @@ impl World {
     }
 
     /// `ssh piku@host WORDS`, as a laptop says it.
-    ///
-    /// # Panics
-    /// When ssh cannot be started.
     #[must_use]
     pub fn ssh(&self, key: &str, words: &str) -> Output {
         let line = self.git_ssh(key);
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("exec {line} -p {} {}@127.0.0.1 \"$1\"", self.sshd().port(), self.account.name));
+        command.arg("-c").arg(format!("exec {line} {}@127.0.0.1 \"$1\"", self.account.name));
         command.args(["sh", words]).stdin(Stdio::null()).output().expect("ssh runs")
     }
 
     /// `piku-run ps APP` as values.
-    ///
-    /// # Panics
-    /// When `ps` fails or prints something else.
     #[must_use]
     pub fn ps(&self, app: &str) -> Vec<serde_json::Value> {
-        let out = self.tool("piku-run").args(["ps", app, "--format", "json"]).output().expect("piku-run runs");
+        let out =
+            self.tool("piku-run").args(["ps", app, "--format", "json"]).output().expect("piku-run runs");
         assert!(out.status.success(), "piku-run ps: {out:?}");
         serde_json::from_slice(&out.stdout).expect("an array")
     }
 
     /// The port of the app's first listening instance.
-    ///
-    /// # Panics
-    /// When none listens.
     #[must_use]
     pub fn port(&self, app: &str) -> u16 {
         let ps = self.ps(app);
@@ -225,26 +209,27 @@ impl World {
     }
 
     /// The app's page at `/`.
-    ///
-    /// # Panics
-    /// When it does not answer.
     #[must_use]
     pub fn page(&self, app: &str) -> String {
-        http::get(self.port(app), "/").unwrap_or_else(|err| panic!("{app} does not answer: {err}\n{}", self.story())).1
+        http::get(self.port(app), "/")
+            .unwrap_or_else(|err| panic!("{app} does not answer: {err}\n{}", self.story()))
+            .1
     }
 
     /// What the daemon and sshd said, for a failed test's message.
     #[must_use]
     pub fn story(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
-        format!("--- daemon.log\n{}--- sshd.log\n{}", read("daemon.log"), read("sshd.log"))
+        format!("--- daemon.log\n{}--- sshd.log\n{}", read("daemon.log"), read("sshd/sshd.log"))
     }
 
     /// The numbers of the releases on disk.
     #[must_use]
     pub fn releases(&self, app: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.app(app).join("releases"))
-            .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+            .map(|entries| {
+                entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+            })
             .unwrap_or_default();
         names.sort();
         names
@@ -277,9 +262,6 @@ impl Drop for World {
 }
 
 /// Waits until `is` holds, for as long as [`PATIENCE`].
-///
-/// # Panics
-/// When it does not.
 pub fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is() {

@@ -20,13 +20,25 @@ fn app_names() {
         let repo = world.repo(name);
         repo.serves("x").commit("One").push().fails_with(&["app name"]);
     }
-    assert!(!world.root().join("apps").exists() || world.root().join("apps").read_dir().expect("apps").count() == 0);
+    assert!(
+        !world.root().join("apps").exists()
+            || world.root().join("apps").read_dir().expect("apps").count() == 0
+    );
 }
 
 #[test]
 fn ssh_commands() {
     let world = World::new();
-    for words in ["", "sh", "git-receive-pack", "git-receive-pack 'a b'", "git-receive-pack a; id", "rsync --server", "piku-run ps", "'"] {
+    for words in [
+        "",
+        "sh",
+        "git-receive-pack",
+        "git-receive-pack 'a b'",
+        "git-receive-pack a; id",
+        "rsync --server",
+        "piku-run ps",
+        "'",
+    ] {
         let out = world.ssh("laptop", words);
         assert!(!out.status.success(), "{words:?}: {out:?}");
         let said = String::from_utf8_lossy(&out.stderr);
@@ -130,7 +142,10 @@ fn a_hundred_thousand_files() {
 #[test]
 fn requirements_that_cannot_be_satisfied() {
     let (world, repo) = live();
-    repo.file("requirements.txt", "six==99.99.99\n").file("app.py", "").file("Procfile", "web: python app.py\n").commit("Bad");
+    repo.file("requirements.txt", "six==99.99.99\n")
+        .file("app.py", "")
+        .file("Procfile", "web: python app.py\n")
+        .commit("Bad");
     repo.push().fails_with(&[" !     ", "six==99.99.99"]);
     assert_eq!(world.page("blog"), "good\n");
 }
@@ -138,7 +153,10 @@ fn requirements_that_cannot_be_satisfied() {
 #[test]
 fn a_syntax_error_in_the_app() {
     let (world, repo) = live();
-    repo.file("requirements.txt", "").file("app.py", "def broken(:\n").file("Procfile", "web: python app.py\n").commit("Bad");
+    repo.file("requirements.txt", "")
+        .file("app.py", "def broken(:\n")
+        .file("Procfile", "web: python app.py\n")
+        .commit("Bad");
     repo.push().fails_with(&[" !     ", "app.py", "SyntaxError"]);
     assert_eq!(world.page("blog"), "good\n");
 }

@@ -29,7 +29,8 @@ fn pages(command: Command, files: &mut Files) {
     let command = command.display_name(date.clone());
     clap_mangen::Man::new(command.clone()).title(date.clone()).date("").render(&mut page).expect("a page");
     files.insert(PathBuf::from(format!("man/{date}.1")), page);
-    for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help") {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
+    {
         let name = format!("{date}-{}", below.get_name());
         pages(below.clone().name(name), files);
     }
@@ -67,7 +68,11 @@ fn manuals_and_completions_are_fresh() {
     }
     for (file, text) in &wanted {
         let there = fs::read(repository().join(file)).unwrap_or_default();
-        assert!(there == *text, "{} is stale; PIKU_UPDATE=1 cargo test -p piku-tests --test manuals", file.display());
+        assert!(
+            there == *text,
+            "{} is stale; PIKU_UPDATE=1 cargo test -p piku-tests --test manuals",
+            file.display()
+        );
     }
     for folder in ["man", "completions"] {
         for entry in fs::read_dir(repository().join(folder)).expect(folder).flatten() {

@@ -56,7 +56,10 @@ fn web_and_worker_run_side_by_side_in_their_jail() {
     let repo = world.repo("shop");
     repo.serves("shop\n")
         .file("Procfile", "web: ./serve\nworker: ./work\n")
-        .program("work", "#!/bin/sh\necho \"working as $PS in $(pwd), sees $(ls /app | wc -l) files\"\nexec sleep 1000\n")
+        .program(
+            "work",
+            "#!/bin/sh\necho \"working as $PS in $(pwd), sees $(ls /app | wc -l) files\"\nexec sleep 1000\n",
+        )
         .commit("One")
         .push()
         .succeeds();

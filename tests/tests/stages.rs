@@ -62,19 +62,30 @@ fn detect() {
 #[test]
 fn build() {
     fails(
-        |repo| _ = repo.file("requirements.txt", "six==99.99.99\n").file("app.py", "").file("Procfile", "web: python app.py\n"),
+        |repo| {
+            _ = repo
+                .file("requirements.txt", "six==99.99.99\n")
+                .file("app.py", "")
+                .file("Procfile", "web: python app.py\n")
+        },
         &["six==99.99.99"],
     );
 }
 
 #[test]
 fn release_task() {
-    fails(|repo| _ = repo.file("Procfile", "web: ./serve\nrelease: echo migrating; exit 4\n"), &["migrating", "release", "4"]);
+    fails(
+        |repo| _ = repo.file("Procfile", "web: ./serve\nrelease: echo migrating; exit 4\n"),
+        &["migrating", "release", "4"],
+    );
 }
 
 #[test]
 fn health_check() {
-    fails(|repo| _ = repo.file("Procfile", "web: echo it is broken; exit 3\n"), &["web.1", "it is broken", "3"]);
+    fails(
+        |repo| _ = repo.file("Procfile", "web: echo it is broken; exit 3\n"),
+        &["web.1", "it is broken", "3"],
+    );
 }
 
 #[test]
