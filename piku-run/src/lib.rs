@@ -1,4 +1,6 @@
-//! Being laid.
+//! Workers: started, checked, logged, restarted, replaced without a gap.
+
+pub mod core;
 
 /// Runs the tool.
 #[must_use]

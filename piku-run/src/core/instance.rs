@@ -1,0 +1,211 @@
+//! One instance, such as `web.1` of one release: what it is and what state it is in.
+
+use std::fmt;
+use std::time::Duration;
+
+use piku_procfile::name::ProcessName;
+use serde::{Deserialize, Serialize};
+
+use super::backoff::Backoff;
+
+/// Tells instances apart, also the old and the new `web.1` of a deploy. Never used twice by one app in one boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Id(pub u64);
+
+/// The name of a place that an instance fills: `web.1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ps {
+    /// The process type.
+    pub kind: ProcessName,
+    /// Counted from 1.
+    pub index: u32,
+}
+
+impl fmt::Display for Ps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{}", self.kind, self.index))
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this code. 128+n is how a jail's monitor passes on that signal n ended its worker.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody was there to be told: it was taken over from a supervisor that died.
+    Unknown,
+}
+
+impl Exit {
+    /// Whether it is what a program that has done its work says.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// The code a shell would report.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+            Self::Unknown => 1,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name =
+            |signal: i32| nix::sys::signal::Signal::try_from(signal).map(nix::sys::signal::Signal::as_str);
+        match *self {
+            Self::Code(code) => match name(code - 128) {
+                Ok(name) => write!(f, "exited with code {code} ({name})"),
+                Err(_) => write!(f, "exited with code {code}"),
+            },
+            Self::Signal(signal) => write!(f, "was ended by {}", name(signal).unwrap_or("an unknown signal")),
+            Self::Unknown => f.write_str("ended"),
+        }
+    }
+}
+
+/// What asking an instance whether it is alive has told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It answered as a healthy app does.
+    Alive,
+    /// It answered, with a status that is not good enough.
+    Http(u16),
+    /// It accepts connections and does not speak HTTP.
+    NotHttp,
+    /// Nothing listens there.
+    Refused,
+    /// Another process than this instance answers there.
+    Foreign,
+    /// The connection broke in some other way.
+    Failed(String),
+}
+
+/// Where an instance is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Its process runs, or is about to, and is not ready yet.
+    Starting {
+        /// Since when.
+        since: Duration,
+        /// When to ask next; nothing while a question is under way or where none is asked.
+        ask: Option<Duration>,
+        /// When it counts as ready because it stayed up: plain workers, and what does not speak HTTP.
+        settled: Option<Duration>,
+        /// What the last question told.
+        last: Option<Outcome>,
+        /// Its time is up and what it listens on instead is being looked up.
+        diagnosed: bool,
+    },
+    /// Ready.
+    Up {
+        /// Since when its process runs.
+        since: Duration,
+    },
+    /// Crashed, and waiting to be started again.
+    Waiting {
+        /// Until when.
+        until: Duration,
+    },
+    /// Asked to end.
+    Stopping {
+        /// When its patience is over.
+        kill: Duration,
+    },
+    /// Everything it started is being killed.
+    Killing,
+}
+
+/// One instance.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// The place it fills.
+    pub ps: Ps,
+    /// The release it runs.
+    pub release: u64,
+    /// Whether it gets a PORT.
+    pub listens: bool,
+    /// Its port, kept over restarts.
+    pub port: Option<u16>,
+    /// Whether it is part of what the app is, or still on trial (or on its way out).
+    pub live: bool,
+    /// Where it is in its life.
+    pub state: State,
+    /// How often it was started again after a crash.
+    pub restarts: u32,
+    /// How it ended last time.
+    pub last_exit: Option<Exit>,
+    /// How long it has from SIGTERM to SIGKILL.
+    pub grace: Duration,
+    pub(super) backoff: Backoff,
+}
+
+impl Instance {
+    /// Whether it is on its way out.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Stopping { .. } | State::Killing)
+    }
+
+    /// Whether it is ready.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// Since when its process runs, where it does.
+    #[must_use]
+    pub fn since(&self) -> Option<Duration> {
+        match self.state {
+            State::Starting { since, .. } | State::Up { since } => Some(since),
+            _ => None,
+        }
+    }
+
+    /// The state's name in `ps`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self.state {
+            State::Starting { .. } => "starting",
+            State::Up { .. } if self.listens => "healthy",
+            State::Up { .. } => "running",
+            State::Waiting { .. } if self.backoff.is_loop() => "crash-looping",
+            State::Waiting { .. } => "backoff",
+            State::Stopping { .. } | State::Killing => "draining",
+        }
+    }
+
+    /// When something is due without anything happening. `limit` is how long it may take to get ready, for one on trial.
+    pub(super) fn deadline(&self, limit: Duration) -> Option<Duration> {
+        match self.state {
+            State::Starting { since, ask, settled, diagnosed, .. } => {
+                let limit = (!self.live && !diagnosed).then_some(since + limit);
+                [ask, settled, limit].into_iter().flatten().min()
+            }
+            State::Waiting { until } => Some(until),
+            State::Stopping { kill } => Some(kill),
+            State::Up { .. } | State::Killing => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_reads_as_a_sentence() {
+        assert_eq!(Exit::Code(1).to_string(), "exited with code 1");
+        assert_eq!(Exit::Code(137).to_string(), "exited with code 137 (SIGKILL)");
+        assert_eq!(Exit::Signal(11).to_string(), "was ended by SIGSEGV");
+        assert_eq!(Exit::Unknown.to_string(), "ended");
+        assert_eq!(Exit::Signal(9).code(), 137);
+    }
+}

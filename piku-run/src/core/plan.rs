@@ -1,0 +1,51 @@
+//! What an app should be: one release, and how many of each of its process types.
+
+use std::time::Duration;
+
+use piku_procfile::name::ProcessName;
+
+use super::instance::Ps;
+
+/// One process type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Type {
+    /// Its name.
+    pub name: ProcessName,
+    /// How many instances.
+    pub count: u32,
+    /// Whether each gets a PORT and must answer there. The others must stay up.
+    pub listens: bool,
+    /// Whether old and new may run side by side. What listens always may.
+    pub overlap: bool,
+}
+
+/// What should run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The release.
+    pub release: u64,
+    /// Its types, in the Procfile's order.
+    pub types: Vec<Type>,
+    /// How long a new instance may take until it is ready.
+    pub ready_within: Duration,
+    /// How long an instance has from SIGTERM to SIGKILL.
+    pub grace: Duration,
+}
+
+/// How long what is not asked over HTTP must stay up to count as ready.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
+impl Plan {
+    /// The place's type, where the plan has such a place.
+    #[must_use]
+    pub fn place(&self, ps: &Ps) -> Option<&Type> {
+        self.types.iter().find(|kind| kind.name == ps.kind && (1..=kind.count).contains(&ps.index))
+    }
+
+    /// All places, in order.
+    pub fn places(&self) -> impl Iterator<Item = (Ps, &Type)> {
+        self.types
+            .iter()
+            .flat_map(|kind| (1..=kind.count).map(move |index| (Ps { kind: kind.name.clone(), index }, kind)))
+    }
+}
