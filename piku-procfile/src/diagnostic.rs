@@ -1,0 +1,210 @@
+//! What is wrong with a file, said the way a compiler says it: the place first, the line with a caret below it, and what to
+//! do about it. All bad lines at once, and never more text than somebody reads.
+
+use std::fmt;
+
+/// How many errors of one file are told; the rest is counted.
+const MAX_SHOWN: usize = 20;
+/// How much of a quoted line is shown, in characters.
+const WIDTH: usize = 76;
+/// How much of a name or word is repeated inside a message, in characters.
+const WORD: usize = 40;
+
+/// Whether the file is refused for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The file is not taken.
+    Error,
+    /// The file is taken; its author should look at the line.
+    Warning,
+}
+
+/// One thing that is wrong, and where.
+///
+/// Displayed as `Procfile:7:5: message`, without a column where the whole line is meant, then the line, a caret and
+/// `hint: …`, each on a line of its own; no newline at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// The file's name without its folder: a deploy checks files in a folder that is gone afterwards.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The character in the line, from 1; none where the whole line is meant.
+    pub column: Option<usize>,
+    /// What is wrong: lower case, no full stop.
+    pub message: String,
+    /// The part of the line to show below.
+    pub quote: Option<Quote>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error about a whole line.
+    pub(crate) fn error(file: &str, line: usize, message: impl Into<String>) -> Self {
+        let (file, message) = (file.to_owned(), message.into());
+        Self { severity: Severity::Error, file, line, column: None, message, quote: None, hint: None }
+    }
+
+    /// The same as a warning.
+    #[must_use]
+    pub(crate) fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// Shows the line.
+    #[must_use]
+    pub(crate) fn quote(mut self, line: &str) -> Self {
+        self.quote = Some(Quote::of(line, None));
+        self
+    }
+
+    /// Shows the line and points at its byte `at`.
+    #[must_use]
+    pub(crate) fn quote_at(mut self, line: &str, at: usize) -> Self {
+        self.quote = Some(Quote::of(line, Some(at)));
+        self.column = Some(column(line, at));
+        self
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", self.file, self.line)?;
+        if let Some(column) = self.column {
+            write!(f, "{column}:")?;
+        }
+        if self.severity == Severity::Warning {
+            f.write_str(" warning:")?;
+        }
+        write!(f, " {}", self.message)?;
+        if let Some(quote) = &self.quote {
+            write!(f, "\n    {}", quote.text)?;
+            if let Some(caret) = quote.caret {
+                write!(f, "\n    {:caret$}^", "")?;
+            }
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A readable part of a line: one character a column, nothing in it that moves a terminal's cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quote {
+    /// The text, at most some 80 characters.
+    pub text: String,
+    /// How many characters stand before the caret.
+    pub caret: Option<usize>,
+}
+
+impl Quote {
+    /// The part of `line` around its byte `at`, or its beginning.
+    fn of(line: &str, at: Option<usize>) -> Self {
+        let point = at.unwrap_or(0).min(line.len());
+        let end = line[point..].char_indices().nth(WIDTH).map_or(line.len(), |(at, _)| point + at);
+        // What follows needs no room that the beginning of the line can have.
+        let before = WIDTH.saturating_sub(line[point..end].chars().count()).max(WIDTH / 2);
+        let start = line[..point].char_indices().rev().take(before).last().map_or(point, |(at, _)| at);
+        let mut text = String::from(if start > 0 { "…" } else { "" });
+        text.extend(line[start..end].chars().take(WIDTH).map(visible));
+        if line[start..end].chars().count() > WIDTH || end < line.len() {
+            text.push('…');
+        }
+        let caret = at.map(|_| usize::from(start > 0) + line[start..point].chars().count());
+        Self { text, caret }
+    }
+}
+
+/// The character itself, or what stands for it where it would not fill exactly one column.
+fn visible(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        // Text direction marks: a line is shown in the order in which it is run.
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+            '\u{fffd}'
+        }
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// The number of the character at byte `at`, from 1.
+pub(crate) fn column(line: &str, at: usize) -> usize {
+    line[..at.min(line.len())].chars().count() + 1
+}
+
+/// A word of the file as a message repeats it: between quotes, shortened, readable.
+pub(crate) fn word(text: &str) -> String {
+    let mut shown: String = text.chars().take(WORD).map(visible).collect();
+    if text.chars().nth(WORD).is_some() {
+        shown.push('…');
+    }
+    format!("'{shown}'")
+}
+
+/// Everything that is wrong with a file, in the order of its lines; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, diagnostic) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            diagnostic.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// Collects diagnostics while a file is read, and only counts them once there are more than anybody reads.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    kept: Vec<Diagnostic>,
+    more: usize,
+}
+
+impl Collector {
+    /// Takes one more; `make` is called only when it will be shown.
+    pub(crate) fn push(&mut self, make: impl FnOnce() -> Diagnostic) {
+        if self.kept.len() <= MAX_SHOWN {
+            self.kept.push(make());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// In the order of the lines, with the number of those left out at the end.
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        self.kept.sort_by_key(|diagnostic| diagnostic.line);
+        // One too many is kept, so that the first one left out gives the last line its place.
+        if self.kept.len() > MAX_SHOWN {
+            if let Some(rest) = self.kept.last_mut() {
+                let what = if rest.severity == Severity::Warning { "warnings" } else { "errors" };
+                rest.message = format!("and {} more {what} from here on", self.more + 1);
+                (rest.column, rest.quote, rest.hint) = (None, None, None);
+            }
+        }
+        self.kept
+    }
+}
