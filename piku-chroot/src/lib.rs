@@ -1,7 +1,74 @@
-//! Being laid.
+//! Takes a world apart and becomes a command in what is left of it: namespaces without root, a small read-only root, no
+//! capability, no descriptor, no variable that was not declared.
+//!
+//! A tool, not a policy: its caller says what is let in. The order of work is that of the modules: [`cli`] is what was
+//! typed, [`plan`] what it means, `monitor` stays outside, `stub` is process 1 inside, which makes the `root` and starts
+//! the `payload`.
+
+pub mod cli;
+pub mod jail;
+pub mod pair;
+pub mod plan;
+
+mod devices;
+mod etc;
+mod filesystem;
+mod monitor;
+mod namespaces;
+mod payload;
+mod place;
+mod privileges;
+mod proc;
+mod root;
+mod stub;
+mod sys;
+mod tree;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
+use piku_procfile::failure;
+
+/// Exit code 125: piku-chroot itself failed, as chroot(1) and env(1) have it.
+pub const SETUP: u8 = 125;
+/// Exit code 126: the command is there and cannot be run.
+pub const CANNOT_RUN: u8 = 126;
+/// Exit code 127: there is no such command.
+pub const NOT_FOUND: u8 = 127;
+/// Added to the number of the signal that ended the command.
+pub const SIGNALLED: u8 = 128;
 
 /// Runs the tool.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+pub fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => {
+            let failed = err.use_stderr();
+            // A closed stderr changes no exit code.
+            let _ = err.print();
+            return if failed { ExitCode::from(SETUP) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(err) => ExitCode::from(report(&err)),
+    }
+}
+
+/// The command line, for the manual and the completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    cli::Cli::command()
+}
+
+fn run(cli: cli::Cli) -> Result<u8> {
+    monitor::run(plan::Plan::new(cli, std::env::vars_os())?)
+}
+
+/// Says what kept the command from being started.
+fn report(err: &anyhow::Error) -> u8 {
+    let _ = failure::report("piku-chroot", err);
+    SETUP
 }

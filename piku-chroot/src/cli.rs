@@ -1,0 +1,235 @@
+//! What was typed.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Parser, ValueEnum};
+
+use crate::pair;
+
+/// Takes a world apart and becomes COMMAND in what is left of it.
+///
+/// With no options almost nothing is let in: an empty read-only root with its own /proc, /dev and /tmp.
+#[derive(Debug, Parser)]
+#[command(name = "piku-chroot", version, max_term_width = 100)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub struct Cli {
+    /// Let in the host's programs and libraries (/usr and the like) read-only, and those files of /etc that programs need
+    #[arg(long, conflicts_with = "root")]
+    pub root_from_host: bool,
+    /// The same from the tree in DIR instead of the host's own
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Show SRC at DST, writable; a colon in a path is written `\:`, a backslash `\\`
+    #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| Pair::parse(&word)))]
+    pub bind: Vec<Pair>,
+    /// Show SRC at DST, read-only
+    #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| Pair::parse(&word)))]
+    pub ro: Vec<Pair>,
+    /// An empty writable folder in memory; SIZE in bytes, with k, m or g, or in percent of the memory
+    #[arg(long, value_name = "DST[:SIZE]", value_parser = OsStringValueParser::new().try_map(|word| Memory::parse(&word)))]
+    pub tmpfs: Vec<Memory>,
+    /// Show DIR read-only at /app, which becomes HOME and the working directory
+    #[arg(long, value_name = "DIR")]
+    pub app: Option<PathBuf>,
+    /// Show DIR writable at /data
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The host's network, or none
+    #[arg(long, value_enum, default_value_t = Net::Shared)]
+    pub net: Net,
+    /// A variable for COMMAND
+    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|word| variable(&word)))]
+    pub env: Vec<(OsString, OsString)>,
+    /// A variable of the caller for COMMAND, when it is set
+    #[arg(long, value_name = "NAME")]
+    pub keep_env: Vec<OsString>,
+    /// All variables of the caller that begin with PREFIX, without it
+    #[arg(long, value_name = "PREFIX")]
+    pub env_prefix: Option<OsString>,
+    /// The name of the machine inside
+    #[arg(long, value_name = "NAME", default_value = "jail")]
+    pub hostname: OsString,
+    /// The working directory inside [default: /app where there is one, else /]
+    #[arg(long, value_name = "DIR")]
+    pub chdir: Option<PathBuf>,
+    /// Become this user first (only root can)
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<OsString>,
+    /// Refuse to start when a layer is missing that could be done without
+    #[arg(long)]
+    pub strict: bool,
+    /// Print which layers hold on this machine, why not, and what mends it; exit code 1 when a required one is missing
+    #[arg(long)]
+    pub check: bool,
+    /// How --check prints
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// With --check: print nothing
+    #[arg(long)]
+    pub quiet: bool,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND", required_unless_present = "check")]
+    pub command: Vec<OsString>,
+}
+
+/// The network inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Net {
+    /// The host's.
+    Shared,
+    /// None at all.
+    None,
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON array.
+    Json,
+    /// The same in YAML.
+    Yaml,
+}
+
+/// `SRC:DST`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// On the host.
+    pub src: PathBuf,
+    /// In the jail.
+    pub dst: PathBuf,
+}
+
+impl Pair {
+    fn parse(word: &OsStr) -> Result<Self, String> {
+        match pair::split(word).as_slice() {
+            [src, dst] if !src.is_empty() && !dst.is_empty() => Ok(Self { src: src.into(), dst: dst.into() }),
+            [_] => Err("expected SRC:DST, with a colon between them".to_owned()),
+            [_, _] => Err("expected SRC:DST, and both of them".to_owned()),
+            _ => Err(r"expected SRC:DST; a colon in a path is written '\:'".to_owned()),
+        }
+    }
+}
+
+/// `DST[:SIZE]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// In the jail.
+    pub dst: PathBuf,
+    /// At most that much, else a quarter of the memory.
+    pub size: Option<Size>,
+}
+
+impl Memory {
+    fn parse(word: &OsStr) -> Result<Self, String> {
+        match pair::split(word).as_slice() {
+            [dst] => Ok(Self { dst: dst.into(), size: None }),
+            [dst, size] => {
+                let size = size.to_str().unwrap_or_default().parse()?;
+                Ok(Self { dst: dst.into(), size: Some(size) })
+            }
+            _ => Err(r"expected DST or DST:SIZE; a colon in a path is written '\:'".to_owned()),
+        }
+    }
+}
+
+/// A size as tmpfs takes it: `4096`, `64m`, `25%`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size(String);
+
+impl Size {
+    /// The text for the kernel.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G', '%']).unwrap_or(text);
+        // Zero would mean "no limit" to tmpfs.
+        match number.parse::<u64>() {
+            Ok(1..) if number.bytes().all(|b| b.is_ascii_digit()) => Ok(Self(text.to_owned())),
+            _ => Err(format!("bad size '{text}': expected a number, with k, m, g or % after it")),
+        }
+    }
+}
+
+/// `NAME=VALUE`.
+fn variable(word: &OsStr) -> Result<(OsString, OsString), String> {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = word.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at @ 1..) => {
+            Ok((OsStr::from_bytes(&bytes[..at]).to_owned(), OsStr::from_bytes(&bytes[at + 1..]).to_owned()))
+        }
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// How a path is shown in a message.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["piku-chroot"].iter().chain(args))
+    }
+
+    #[test]
+    fn the_command_is_data() {
+        let cli = parse(&["--ro", "/a:/b", "--", "--check", "--", "-x"]).unwrap();
+        assert_eq!(cli.command, ["--check", "--", "-x"]);
+        assert!(!cli.check);
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["true"]).is_err());
+        assert!(parse(&["--check"]).unwrap().check);
+    }
+
+    #[test]
+    fn values_that_look_like_options() {
+        let cli = parse(&["--app=--weird", r"--bind=--a\:b:/c", "--", "true"]).unwrap();
+        assert_eq!(cli.app.unwrap(), PathBuf::from("--weird"));
+        assert_eq!(cli.bind, [Pair { src: "--a:b".into(), dst: "/c".into() }]);
+    }
+
+    #[test]
+    fn bad_pairs_sizes_and_variables() {
+        for bad in [
+            ["--bind", "/a"],
+            ["--bind", ":/b"],
+            ["--ro", "/a:"],
+            ["--ro", "/a:/b:/c"],
+            ["--tmpfs", "/a:x"],
+            ["--tmpfs", "/a:0"],
+            ["--tmpfs", "/a:+5"],
+            ["--tmpfs", "/a:5,mode=777"],
+            ["--env", "NAME"],
+            ["--env", "=x"],
+            ["--net", "bridge"],
+        ] {
+            assert!(parse(&[&bad[..], &["--", "true"]].concat()).is_err(), "{bad:?}");
+        }
+        assert!(parse(&["--root-from-host", "--root", "/x", "--", "true"]).is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!("64m".parse::<Size>().unwrap().as_str(), "64m");
+        assert_eq!("25%".parse::<Size>().unwrap().as_str(), "25%");
+        assert!("".parse::<Size>().is_err());
+        assert!("m".parse::<Size>().is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! New file systems of the kernel's, as detached mounts.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+};
+
+/// An empty folder in memory that cannot grow beyond `size`.
+pub(crate) fn memory(size: &str, mode: &str, attributes: MountAttrFlags) -> Result<OwnedFd> {
+    new("tmpfs", &[("size", size), ("mode", mode)], attributes)
+}
+
+/// A file system of this type, with these options.
+pub(crate) fn new(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
+    let make = || -> Result<OwnedFd, rustix::io::Errno> {
+        let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for (name, value) in options {
+            fsconfig_set_string(&context, *name, *value)?;
+        }
+        fsconfig_create(&context)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    make().map_err(io::Error::from).with_context(|| format!("cannot make a {kind}"))
+}

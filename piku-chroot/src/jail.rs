@@ -1,0 +1,181 @@
+//! The caller's side: plain values that become a `piku-chroot` command line. No policy lives here.
+//!
+//! The environment of the command does not travel under its own names: an app that sets `LD_PRELOAD` would otherwise have
+//! its library loaded by piku-chroot itself, outside of the jail. Each name gets [`PREFIX`], which piku-chroot takes off
+//! again (`--env-prefix`); the values never stand on a command line, where everybody can read them.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::Result;
+use piku_procfile::failure::Failure;
+
+use crate::pair;
+
+/// Before the name of each variable that is meant for the command inside.
+pub const PREFIX: &str = "PIKU_JAILED_";
+/// Says where the `piku-chroot` program is, when it is not beside its caller or on PATH.
+pub const PROGRAM_VARIABLE: &str = "PIKU_CHROOT";
+/// The program's name.
+const PROGRAM: &str = "piku-chroot";
+
+/// What is let into a jail.
+#[derive(Clone, Debug, Default)]
+pub struct Jail {
+    options: Vec<OsString>,
+}
+
+impl Jail {
+    /// The host's programs and libraries, read-only; nothing else.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { options: vec!["--root-from-host".into()] }
+    }
+
+    /// `dir` read-only at `/app`.
+    #[must_use]
+    pub fn app(self, dir: &Path) -> Self {
+        self.option("--app", dir)
+    }
+
+    /// `dir` writable at `/data`.
+    #[must_use]
+    pub fn data(self, dir: &Path) -> Self {
+        self.option("--data", dir)
+    }
+
+    /// `src` writable at `dst`.
+    #[must_use]
+    pub fn bind(self, src: &Path, dst: &Path) -> Self {
+        self.option("--bind", pair::join(src, dst))
+    }
+
+    /// `src` read-only at `dst`.
+    #[must_use]
+    pub fn ro(self, src: &Path, dst: &Path) -> Self {
+        self.option("--ro", pair::join(src, dst))
+    }
+
+    /// The working directory inside.
+    #[must_use]
+    pub fn chdir(self, dir: &Path) -> Self {
+        self.option("--chdir", dir)
+    }
+
+    /// The name of the machine inside.
+    #[must_use]
+    pub fn hostname(self, name: &str) -> Self {
+        self.option("--hostname", name)
+    }
+
+    /// The command that runs `argv` in this jail with exactly the environment `env` (and PATH and HOME where it has none).
+    pub fn command<I, K, V>(&self, env: I, argv: &[String]) -> Command
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        let mut command = Command::new(program());
+        command.env_clear();
+        for (name, value) in env {
+            let mut prefixed = OsString::from(PREFIX);
+            prefixed.push(name);
+            command.env(prefixed, value);
+        }
+        command.args(&self.options).arg("--env-prefix").arg(PREFIX).arg("--").args(argv);
+        command
+    }
+
+    /// One word, `--name=value`: a value that begins with a dash is still a value.
+    fn option(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let mut word = OsString::from(name);
+        word.push("=");
+        word.push(value);
+        self.options.push(word);
+        self
+    }
+}
+
+/// Where the program is: `PIKU_CHROOT`, else beside the running program, else one folder up (tests run from
+/// `target/debug/deps`), else on PATH.
+#[must_use]
+pub fn program() -> PathBuf {
+    if let Some(told) = std::env::var_os(PROGRAM_VARIABLE).filter(|told| !told.is_empty()) {
+        return told.into();
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let beside = own.ancestors().skip(1).take(2).map(Path::to_owned);
+    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    beside
+        .chain(std::env::split_paths(&on_path))
+        .map(|folder| folder.join(PROGRAM))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| PROGRAM.into())
+}
+
+/// Whether a jail can be made on this machine by this user. It is tried for real, once in the life of the caller.
+///
+/// The error says what the kernel refuses, with the lines that mend it as its hints.
+pub fn available() -> Result<()> {
+    static ANSWER: OnceLock<Result<(), (String, Vec<String>)>> = OnceLock::new();
+    match ANSWER.get_or_init(attempt) {
+        Ok(()) => Ok(()),
+        Err((message, hints)) => {
+            let failure = hints.iter().fold(Failure::new(message), |failure, hint| failure.hint(hint));
+            Err(failure.into())
+        }
+    }
+}
+
+/// Runs `true` in a jail; on failure what piku-chroot said about it, and its hints.
+fn attempt() -> Result<(), (String, Vec<String>)> {
+    let none: [(&str, &str); 0] = [];
+    let output =
+        Jail::new().command(none, &["true".to_owned()]).stdin(Stdio::null()).output().map_err(|err| {
+            let hint = format!("install {PROGRAM} beside this program, or name it in {PROGRAM_VARIABLE}");
+            (format!("cannot run '{}': {err}", program().display()), vec![hint])
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8(output.stderr)
+        .unwrap_or_else(|err| OsString::from_vec(err.into_bytes()).to_string_lossy().into_owned());
+    let (hints, lines): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with("hint: "));
+    let message = match lines.first() {
+        Some(line) => line.strip_prefix("piku-chroot: ").unwrap_or(line).to_owned(),
+        None => format!("'{}' ended with {}", program().display(), output.status),
+    };
+    let hints = hints.iter().map(|hint| hint.trim_start_matches("hint: ").to_owned()).collect();
+    Err((format!("no jail can be made here: {message}"), hints))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_all_and_the_values_stay_off_it() {
+        let jail =
+            Jail::new().app(Path::new("/r/app")).data(Path::new("-d")).ro(Path::new("/a:b"), Path::new("/c"));
+        let command =
+            jail.command([("SECRET", "s3"), ("LD_PRELOAD", "/x")], &["--odd".to_owned(), "a b".to_owned()]);
+        let args: Vec<_> = command.get_args().map(|arg| arg.to_str().unwrap()).collect();
+        let expected = [
+            "--root-from-host",
+            "--app=/r/app",
+            "--data=-d",
+            r"--ro=/a\:b:/c",
+            "--env-prefix",
+            PREFIX,
+            "--",
+            "--odd",
+            "a b",
+        ];
+        assert_eq!(args, expected);
+        let env: Vec<_> = command.get_envs().map(|(name, _)| name.to_str().unwrap()).collect();
+        assert_eq!(env, ["PIKU_JAILED_LD_PRELOAD", "PIKU_JAILED_SECRET"]);
+    }
+}

@@ -1,0 +1,95 @@
+//! The process that stays outside. It passes signals on, hands back the command's exit code and leaves last: while it
+//! lives, the jail may live; when it is killed, the kernel ends everything inside.
+//!
+//! It keeps the descriptors that it inherited, which nothing inside does: a lock that a supervisor gave it is held until
+//! the last process of the jail is gone.
+
+use std::io;
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getegid, geteuid, getgid, getuid, setgroups};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::namespaces::Identity;
+use crate::plan::Plan;
+use crate::{SETUP, SIGNALLED, namespaces, stub, sys};
+
+/// Passed on to the command's process group.
+pub(crate) const FORWARDED: [Signal; 8] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGQUIT,
+    Signal::SIGCONT,
+];
+
+/// Makes the jail and waits for its end; returns the command's exit code.
+pub(crate) fn run(plan: Plan) -> Result<u8> {
+    ensure!(
+        getuid() == geteuid() && getgid() == getegid(),
+        "refuses to run set-uid or set-gid; it needs no such right"
+    );
+    if geteuid().is_root() {
+        // Root's groups are good for nothing inside. Where even root may not leave them, they stay.
+        let _ = setgroups(&[]);
+    }
+    let signals = own_signals()?;
+    // Nothing is ever written: the stub learns from its end that the monitor was gone before it could say that it wants
+    // to die with it.
+    let (alive, life) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
+    let flags = namespaces::flags(&plan);
+    let identity = Identity::own();
+    // Moved into the child's closure, so that the child's copy of this end is closed there and the monitor's lives on.
+    let mut ends = Some((alive, life));
+    let pid = sys::spawn(flags, || match ends.take() {
+        Some((alive, life)) => {
+            drop(life);
+            stub::run(&plan, identity, &signals, alive)
+        }
+        None => SETUP,
+    });
+    let pid = pid.context("cannot make the namespaces")?;
+    drop(plan);
+    wait(pid, &signals)
+}
+
+/// Forgets what the caller ignored or blocked, and blocks what is waited for.
+fn own_signals() -> Result<SigSet> {
+    sys::default_dispositions();
+    let mut signals: SigSet = FORWARDED.into_iter().collect();
+    signals.add(Signal::SIGCHLD);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&signals), None).context("cannot block signals")?;
+    Ok(signals)
+}
+
+/// Passes signals on until the jail has ended.
+fn wait(jail: Pid, signals: &SigSet) -> Result<u8> {
+    loop {
+        let signal = match signals.wait() {
+            Err(Errno::EINTR) => continue,
+            signal => signal.context("cannot wait for signals")?,
+        };
+        if signal != Signal::SIGCHLD {
+            // It may have ended already; then its SIGCHLD is next.
+            let _ = kill(jail, signal);
+            continue;
+        }
+        match waitpid(jail, Some(WaitPidFlag::WNOHANG)).context("cannot wait for the jail")? {
+            WaitStatus::Exited(_, code) => return Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            WaitStatus::Signaled(_, signal, _) => return Ok(signalled(signal)),
+            _ => {}
+        }
+    }
+}
+
+/// The exit code that tells of a death by signal.
+pub(crate) fn signalled(signal: Signal) -> u8 {
+    u8::try_from(signal as i32).map_or(u8::MAX, |number| SIGNALLED + number)
+}

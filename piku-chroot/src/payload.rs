@@ -1,0 +1,109 @@
+//! The last steps before the command: everything that it must not inherit, and then exec.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use anyhow::{Context, Error, Result};
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{chdir, execve, setsid};
+
+use crate::cli::shown;
+use crate::plan::Plan;
+use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys};
+
+/// Becomes the command; returns only when that failed.
+pub(crate) fn run(plan: &Plan) -> u8 {
+    if let Err(err) = prepare(plan) {
+        report(&err);
+        return SETUP;
+    }
+    let (code, err) = exec(plan);
+    report(&err);
+    code
+}
+
+fn prepare(plan: &Plan) -> Result<()> {
+    setsid().context("cannot begin a session")?;
+    new_session_keyring()?;
+    // A crash of the command is not the business of the host's crash handler.
+    let (_, hard) = getrlimit(Resource::RLIMIT_CORE).context("cannot read the limits")?;
+    setrlimit(Resource::RLIMIT_CORE, 0, hard).context("cannot set the limits")?;
+    umask(Mode::from_bits_truncate(0o022));
+    chdir(&plan.chdir).with_context(|| format!("--chdir: cannot go to {}", shown(&plan.chdir)))?;
+    sys::close_from(3).context("cannot close the inherited descriptors")?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")
+}
+
+/// The caller's keyring may hold keys of other apps.
+fn new_session_keyring() -> Result<()> {
+    match sys::new_session_keyring() {
+        // No keyrings in this kernel, or an outer sandbox that refuses them here as it will refuse them to the command.
+        Err(err) if matches!(err.raw_os_error(), Some(nix::libc::ENOSYS | nix::libc::EPERM)) => Ok(()),
+        result => result.context("cannot begin a session keyring (kernel.keys.maxkeys limits them)"),
+    }
+}
+
+/// Looks the command up as execvp does, in the PATH that it will have itself.
+fn exec(plan: &Plan) -> (u8, Error) {
+    let name = OsStr::from_bytes(plan.argv[0].as_bytes());
+    let mut denied = None;
+    for file in candidates(name, &plan.search) {
+        let Ok(path) = CString::new(file.into_vec()) else { continue };
+        let Err(err) = execve(&path, &plan.argv, &plan.env);
+        match err {
+            Errno::ENOENT | Errno::ENOTDIR if !exists(&path) => {}
+            // Another folder of PATH may have one that can be run.
+            Errno::EACCES => denied = Some(err),
+            err => return failed(name, err),
+        }
+    }
+    match denied {
+        Some(err) => failed(name, err),
+        None => (NOT_FOUND, Error::msg(format!("{}: no such command in the jail", shown(Path::new(name))))),
+    }
+}
+
+/// The files that may be meant by a command's name.
+fn candidates(name: &OsStr, search: &OsStr) -> Vec<OsString> {
+    if name.is_empty() {
+        return Vec::new();
+    }
+    if name.as_bytes().contains(&b'/') {
+        return vec![name.to_owned()];
+    }
+    std::env::split_paths(search).map(|folder| folder.join(name).into_os_string()).collect()
+}
+
+fn exists(path: &CString) -> bool {
+    Path::new(OsStr::from_bytes(path.as_bytes())).exists()
+}
+
+/// The command is there, and cannot be run.
+fn failed(name: &OsStr, err: Errno) -> (u8, Error) {
+    let name = shown(Path::new(name));
+    if err == Errno::ENOENT {
+        // The file is there, so what is missing is the program that its first line or its ELF header names.
+        return (
+            NOT_FOUND,
+            Error::msg(format!("{name}: the interpreter that it asks for is not in the jail")),
+        );
+    }
+    (CANNOT_RUN, Error::new(io::Error::from(err)).context(format!("cannot run {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_means_this_file() {
+        assert_eq!(candidates(OsStr::new("./a"), OsStr::new("/bin")), ["./a"]);
+        assert_eq!(candidates(OsStr::new("a"), OsStr::new("/bin:/sbin")), ["/bin/a", "/sbin/a"]);
+        assert!(candidates(OsStr::new(""), OsStr::new("/bin")).is_empty());
+    }
+}

@@ -1,0 +1,323 @@
+//! What was typed becomes what it means: plain values, checked as far as values can be checked. Nothing here asks the
+//! system for anything.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cli::{Cli, Net, Size, shown};
+
+/// Where the app's tree stands.
+pub const APP: &str = "/app";
+/// Where its data stands.
+pub const DATA: &str = "/data";
+/// The PATH of a command for which none was declared.
+pub const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The size of a tmpfs for which none was said: a quarter of the memory.
+const QUARTER: &str = "25%";
+/// The size of `/dev/shm`.
+const SHARED_MEMORY: &str = "64m";
+/// Places of the new root that are always ours: nothing of the caller's goes there.
+const OURS: [&str; 3] = ["/proc", "/dev/pts", "/dev/fd"];
+
+/// All that is to be done.
+#[derive(Debug)]
+pub struct Plan {
+    /// The tree that the programs and libraries come from; none for an empty root.
+    pub base: Option<PathBuf>,
+    /// Mounts, parents before what is mounted inside of them.
+    pub mounts: Vec<Mount>,
+    /// The network inside.
+    pub net: Net,
+    /// The name of the machine inside.
+    pub hostname: OsString,
+    /// The working directory inside, and whether it was asked for.
+    pub chdir: PathBuf,
+    /// `HOME` in the jail's passwd.
+    pub home: PathBuf,
+    /// The command's whole environment, `NAME=VALUE`.
+    pub env: Vec<CString>,
+    /// Where the command is looked for.
+    pub search: OsString,
+    /// The command and its arguments; never empty.
+    pub argv: Vec<CString>,
+    /// Nothing may be missing.
+    pub strict: bool,
+}
+
+/// One thing that appears in the jail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The option that asked for it.
+    pub option: &'static str,
+    /// Where, absolute and plain.
+    pub dst: PathBuf,
+    /// What.
+    pub what: What,
+    /// It lies in a tree that is not ours, so its place must be there already.
+    pub inside: Option<PathBuf>,
+}
+
+/// What appears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A file or folder of the host.
+    Tree {
+        /// Which.
+        src: PathBuf,
+        /// Whether it may be written to.
+        writable: bool,
+        /// Whether only a folder will do.
+        folder: bool,
+    },
+    /// Empty memory.
+    Memory {
+        /// At most that much.
+        size: String,
+        /// Who may write: `1777` or `755`.
+        mode: &'static str,
+    },
+}
+
+impl Plan {
+    /// The plan for a command line, in this environment of the caller.
+    pub fn new(cli: Cli, caller: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
+        let home = PathBuf::from(if cli.app.is_some() { APP } else { "/tmp" });
+        let env = environment(&cli, caller, &home)?;
+        let search = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
+        let chdir = match &cli.chdir {
+            Some(dir) => plain(dir).context("--chdir")?,
+            None if cli.app.is_some() => APP.into(),
+            None => "/".into(),
+        };
+        let hostname = cli.hostname.clone();
+        ensure!(
+            (1..=64).contains(&hostname.len()) && !hostname.as_bytes().iter().any(u8::is_ascii_control),
+            "--hostname: {} is no name for a machine",
+            shown(Path::new(&hostname))
+        );
+        let env = env.into_iter().map(|(name, value)| c_string([name.as_os_str(), "=".as_ref(), &value]));
+        Ok(Self {
+            base: cli.root_from_host.then(|| "/".into()).or_else(|| cli.root.clone()),
+            mounts: mounts(&cli)?,
+            net: cli.net,
+            hostname,
+            chdir,
+            home,
+            env: env.collect::<Result<_>>()?,
+            search,
+            argv: cli.command.iter().map(|arg| c_string([arg.as_os_str()])).collect::<Result<_>>()?,
+            strict: cli.strict,
+        })
+    }
+
+    /// Whether something of the caller's stands at this path of the new root.
+    #[must_use]
+    pub fn takes(&self, path: &Path) -> bool {
+        self.mounts.iter().any(|mount| mount.dst == path)
+    }
+}
+
+/// Everything that is mounted, parents first, each told whether it lies in another tree.
+fn mounts(cli: &Cli) -> Result<Vec<Mount>> {
+    let mut mounts = Vec::new();
+    let mut add = |option, dst: &Path, what| -> Result<()> {
+        let dst = destination(dst).context(option)?;
+        if let Some(other) = mounts.iter().find(|other: &&Mount| other.dst == dst) {
+            bail!("{option}: {} is taken by {}", shown(&dst), other.option);
+        }
+        mounts.push(Mount { option, dst, what, inside: None });
+        Ok(())
+    };
+    let tree = |src: &Path, writable, folder| What::Tree { src: src.to_owned(), writable, folder };
+    if let Some(app) = &cli.app {
+        add("--app", Path::new(APP), tree(app, false, true))?;
+    }
+    if let Some(data) = &cli.data {
+        add("--data", Path::new(DATA), tree(data, true, true))?;
+    }
+    for pair in &cli.bind {
+        add("--bind", &pair.dst, tree(&pair.src, true, false))?;
+    }
+    for pair in &cli.ro {
+        add("--ro", &pair.dst, tree(&pair.src, false, false))?;
+    }
+    for memory in &cli.tmpfs {
+        let size = memory.size.as_ref().map_or(QUARTER, Size::as_str).to_owned();
+        // As world-writable as the folder usually is; elsewhere it is the only user's anyway.
+        add("--tmpfs", &memory.dst, What::Memory { size, mode: "1777" })?;
+    }
+    for (dst, size) in [("/tmp", QUARTER), ("/dev/shm", SHARED_MEMORY)] {
+        if !mounts.iter().any(|mount| mount.dst == Path::new(dst)) {
+            let what = What::Memory { size: size.to_owned(), mode: "1777" };
+            mounts.push(Mount { option: "", dst: dst.into(), what, inside: None });
+        }
+    }
+    // Stable, so that what was given first stays first among equals.
+    mounts.sort_by_key(|mount| mount.dst.components().count());
+    let foreign: Vec<PathBuf> = mounts
+        .iter()
+        .filter(|mount| matches!(mount.what, What::Tree { .. }))
+        .map(|mount| mount.dst.clone())
+        .chain(base_trees(cli))
+        .collect();
+    for mount in &mut mounts {
+        let parents = foreign.iter().filter(|tree| mount.dst != **tree && mount.dst.starts_with(tree));
+        mount.inside = parents.max_by_key(|tree| tree.components().count()).cloned();
+    }
+    Ok(mounts)
+}
+
+/// The trees of the base in which nothing of ours may be made.
+fn base_trees(cli: &Cli) -> Vec<PathBuf> {
+    let base = cli.root_from_host || cli.root.is_some();
+    BASE.iter().filter(|_| base).map(|name| Path::new("/").join(name)).collect()
+}
+
+/// What of a base appears at the top of the new root, when it is there: links as links, folders read-only.
+pub const BASE: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/// A place that something may be mounted at.
+fn destination(path: &Path) -> Result<PathBuf> {
+    let path = plain(path)?;
+    ensure!(path != Path::new("/"), "the root itself cannot be replaced");
+    if let Some(ours) = OURS.iter().find(|ours| path.starts_with(ours)) {
+        bail!("nothing can be put at {}: {ours} is made by piku-chroot", shown(&path));
+    }
+    Ok(path)
+}
+
+/// An absolute path without `.` and `..`, for a place inside.
+fn plain(path: &Path) -> Result<PathBuf> {
+    ensure!(path.is_absolute(), "{} is not an absolute path in the jail", shown(path));
+    ensure!(
+        !path.components().any(|part| part == Component::ParentDir),
+        "{} has '..' in it, and the jail does not follow that",
+        shown(path)
+    );
+    Ok(path.components().collect())
+}
+
+/// The command's environment: what was declared, and PATH and HOME where nothing was.
+fn environment(
+    cli: &Cli,
+    caller: impl IntoIterator<Item = (OsString, OsString)>,
+    home: &Path,
+) -> Result<BTreeMap<OsString, OsString>> {
+    let mut env: BTreeMap<OsString, OsString> =
+        [("PATH".into(), SEARCH.into()), ("HOME".into(), home.into())].into();
+    let mut kept = BTreeMap::new();
+    for (name, value) in caller {
+        if cli.keep_env.contains(&name) {
+            kept.insert(name.clone(), value.clone());
+        }
+        if let Some(prefix) = &cli.env_prefix {
+            let own = name.as_bytes().strip_prefix(prefix.as_bytes()).filter(|own| !own.is_empty());
+            if let Some(own) = own {
+                env.insert(OsStr::from_bytes(own).to_owned(), value);
+            }
+        }
+    }
+    env.extend(kept);
+    for (name, value) in &cli.env {
+        env.insert(name.clone(), value.clone());
+    }
+    for name in cli.keep_env.iter() {
+        ensure!(
+            !name.is_empty() && !name.as_bytes().contains(&b'='),
+            "--keep-env: {} is no name of a variable",
+            shown(Path::new(name))
+        );
+    }
+    Ok(env)
+}
+
+/// The parts together, for the kernel.
+fn c_string<const N: usize>(parts: [&OsStr; N]) -> Result<CString> {
+    let mut whole = OsString::new();
+    for part in parts {
+        whole.push(part);
+    }
+    CString::new(whole.into_vec()).context("no argument can hold a NUL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn plan(args: &[&str]) -> Result<Plan> {
+        let cli = Cli::try_parse_from(["piku-chroot"].iter().chain(args).chain(&["--", "true"])).unwrap();
+        let caller = [("SECRET", "s"), ("LANG", "C"), ("IN_A", "1"), ("IN_PATH", "/p"), ("IN_", "x")];
+        Plan::new(cli, caller.map(|(name, value)| (name.into(), value.into())))
+    }
+
+    fn error(args: &[&str]) -> String {
+        format!("{:#}", plan(args).unwrap_err())
+    }
+
+    fn env(args: &[&str]) -> Vec<String> {
+        plan(args).unwrap().env.into_iter().map(|var| var.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn only_what_was_declared() {
+        assert_eq!(env(&[]), ["HOME=/tmp".to_owned(), format!("PATH={SEARCH}")]);
+        let both = ["--env", "HOME=/h", "--env", "X=a=b", "--keep-env", "LANG", "--keep-env", "NOT_THERE"];
+        assert_eq!(env(&both), ["HOME=/h", "LANG=C", &format!("PATH={SEARCH}"), "X=a=b"]);
+        assert_eq!(env(&["--env-prefix", "IN_", "--app", "/a"]), ["A=1", "HOME=/app", "PATH=/p"]);
+    }
+
+    #[test]
+    fn parents_first_and_each_knows_its_tree() {
+        let plan = plan(&[
+            "--root-from-host",
+            "--ro",
+            "/m:/app/a/b",
+            "--bind",
+            "/x:/cache",
+            "--app",
+            "/a",
+            "--ro",
+            "/j:/usr/lib/jvm",
+        ]);
+        let seen: Vec<_> = plan.unwrap().mounts.into_iter().map(|mount| (mount.dst, mount.inside)).collect();
+        let expected: [(&str, Option<&str>); 6] = [
+            ("/app", None),
+            ("/cache", None),
+            ("/tmp", None),
+            ("/dev/shm", None),
+            ("/app/a/b", Some("/app")),
+            ("/usr/lib/jvm", Some("/usr")),
+        ];
+        for want in expected {
+            let want = (PathBuf::from(want.0), want.1.map(PathBuf::from));
+            assert!(seen.contains(&want), "{want:?} in {seen:?}");
+        }
+        assert!(seen.iter().map(|(dst, _)| dst.components().count()).is_sorted());
+    }
+
+    #[test]
+    fn places_that_are_refused() {
+        assert!(error(&["--bind", "/a:b"]).starts_with("--bind: 'b' is not an absolute path"));
+        assert!(error(&["--ro", "/a:/x/../y"]).contains("'..'"));
+        assert!(error(&["--ro", "/a:/"]).contains("the root itself"));
+        assert!(error(&["--ro", "/a:/./"]).contains("the root itself"));
+        assert!(error(&["--bind", "/a:/proc/sys"]).contains("/proc is made by piku-chroot"));
+        assert!(error(&["--app", "/a", "--bind", "/b:/app/"]).contains("'/app' is taken by --app"));
+        assert!(error(&["--hostname", ""]).contains("--hostname"));
+        assert!(error(&["--keep-env", "A=B"]).contains("--keep-env"));
+        assert!(error(&["--chdir", "app"]).contains("--chdir"));
+    }
+
+    #[test]
+    fn tmp_can_be_replaced() {
+        let plan = plan(&["--tmpfs", "/tmp:5m", "--bind", "/s:/dev/shm"]).unwrap();
+        assert_eq!(plan.mounts.len(), 2);
+        assert!(plan.takes(Path::new("/tmp")));
+    }
+}

@@ -1,0 +1,36 @@
+//! Everything that a process could do more than its user may, given away for good.
+
+use anyhow::{Context, Result};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::{
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
+};
+
+/// Drops all capabilities, and with them the rights of this user namespace, in this process and all it starts.
+pub(crate) fn drop_all() -> Result<()> {
+    // Root's uid, where it is mapped, is worth nothing at exec.
+    let bits = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    set_capabilities_secure_bits(bits).context("cannot lock the secure bits")?;
+    clear_ambient_capability_set().context("cannot clear the ambient capabilities")?;
+    for number in 0..u64::BITS {
+        // The first number that the kernel has no capability for ends the list.
+        if remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_err() {
+            break;
+        }
+    }
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, sets).context("cannot drop the capabilities")?;
+    set_no_new_privs(true).context("cannot set no_new_privs")
+}
+
+/// Nobody of the same user may trace this process or read its memory, environment and descriptors.
+pub(crate) fn hide() -> Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot hide from other processes")
+}

@@ -1,0 +1,36 @@
+//! The jail's own `/proc`, in which only its own processes are. What sets the kernel up is read-only there: with the
+//! host's root as its user a process may write it without any capability.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rustix::mount::MountAttrFlags;
+
+use crate::filesystem;
+use crate::namespaces::Identity;
+use crate::place::Places;
+use crate::tree::{self, READ_ONLY, Tree};
+
+/// Read-only for everybody.
+const ALWAYS: [&str; 2] = ["sys", "sysrq-trigger"];
+/// For root: what else it owns.
+const FOR_ROOT: [&str; 6] = ["acpi", "asound", "bus", "fs", "irq", "scsi"];
+
+/// Mounts it.
+pub(crate) fn mount(places: &Places, identity: Identity) -> Result<()> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let context = "cannot mount /proc";
+    let proc = filesystem::new("proc", &[], attributes).context(context)?;
+    tree::attach(proc, places.folder(Path::new("proc"))?).context(context)?;
+    let more = if identity.uid.is_root() { &FOR_ROOT[..] } else { &[] };
+    for name in ALWAYS.iter().chain(more) {
+        let path = Path::new("proc").join(name);
+        // Not every kernel has them all.
+        let Ok(place) = places.find(&path) else { continue };
+        let restrict = || Tree::copy(&place, READ_ONLY)?.attach(&place);
+        restrict().with_context(|| format!("cannot restrict /{}", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Process 1 inside. It makes the new root, starts the command as its child, reaps whatever is left orphaned, passes
+//! signals on, and ends with the command: the kernel then ends everything else in here.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, setsid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::set_parent_process_death_signal;
+
+use crate::monitor::signalled;
+use crate::namespaces::Identity;
+use crate::plan::Plan;
+use crate::{namespaces, payload, privileges, report, root, sys};
+
+/// All of it; returns the exit code. `signals` are blocked already; `monitor` is readable once the monitor is gone.
+pub(crate) fn run(plan: &Plan, identity: Identity, signals: &SigSet, monitor: OwnedFd) -> u8 {
+    start(plan, identity, monitor)
+        .and_then(|command| wait(command, signals))
+        .unwrap_or_else(|err| report(&err))
+}
+
+/// Makes the jail and starts the command in it.
+fn start(plan: &Plan, identity: Identity, monitor: OwnedFd) -> Result<Pid> {
+    namespaces::map(identity)?;
+    die_with(&monitor)?;
+    drop(monitor);
+    // A terminal's Ctrl-C goes to its foreground group. The monitor passes it on; it must not come twice.
+    setsid().context("cannot begin a session")?;
+    root::enter(plan, identity)?;
+    namespaces::set_hostname(plan)?;
+    privileges::drop_all()?;
+    privileges::hide()?;
+    sys::spawn(sys::Namespaces::empty(), || payload::run(plan)).context("cannot start a process")
+}
+
+/// Ends this process, and so the whole jail, when the monitor ends.
+fn die_with(monitor: &OwnedFd) -> Result<()> {
+    set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(io::Error::from)
+        .context("cannot follow the monitor")?;
+    // It may have been killed just before. Its process id says nothing from inside; its end of the pipe does.
+    let mut fds = [PollFd::new(monitor, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default()))
+        .map_err(io::Error::from)
+        .context("cannot ask for the monitor")?;
+    ensure!(fds[0].revents().is_empty(), "the monitor was killed");
+    Ok(())
+}
+
+/// Reaps and passes on until the command has ended; returns its exit code.
+fn wait(command: Pid, signals: &SigSet) -> Result<u8> {
+    loop {
+        let signal = match signals.wait() {
+            Err(Errno::EINTR) => continue,
+            signal => signal.context("cannot wait for signals")?,
+        };
+        if signal == Signal::SIGCHLD {
+            if let Some(code) = reap(command)? {
+                return Ok(code);
+            }
+        } else if killpg(command, signal).is_err() {
+            // Not yet the leader of its group.
+            let _ = kill(command, signal);
+        }
+    }
+}
+
+/// Takes up everything that has ended; the exit code when the command is among it.
+fn reap(command: Pid) -> Result<Option<u8>> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == command => {
+                return Ok(Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
+            }
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => return Ok(Some(signalled(signal))),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(err) => return Err(err).context("cannot wait for processes"),
+        }
+    }
+}
