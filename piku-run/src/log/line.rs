@@ -1,0 +1,86 @@
+//! The form of a line in a log, written and taken apart in one place.
+
+use jiff::Timestamp;
+
+/// What stands between an instance's name and the colon where the supervisor speaks, not the worker.
+const REMARK: &str = " piku";
+
+/// The longest text of one line; a longer one is split, so that a worker that never ends its line cannot make a reader
+/// hold all of it.
+pub(super) const MAX_TEXT: usize = 64 * 1024;
+
+/// What stands before the text of a worker's line.
+pub(super) fn prefix(now: Timestamp, instance: &str) -> String {
+    format!("{now:.3} {instance}: ")
+}
+
+/// A whole line that the supervisor says, its end included. Line ends inside the text become blanks.
+pub(super) fn remark(now: Timestamp, instance: &str, text: &str) -> String {
+    format!("{now:.3} {instance}{REMARK}: {}\n", text.replace(['\n', '\r'], " "))
+}
+
+/// The worker's text in a line of `instance`'s log; `None` for a remark of the supervisor. A line of any other form is all
+/// text.
+pub(super) fn text_of<'a>(line: &'a [u8], instance: &str) -> Option<&'a [u8]> {
+    let after_time = line.iter().position(|b| *b == b' ').map_or(line, |at| &line[at + 1..]);
+    let Some(rest) = after_time.strip_prefix(instance.as_bytes()) else { return Some(line) };
+    if rest.starts_with(REMARK.as_bytes()) {
+        return None;
+    }
+    Some(rest.strip_prefix(b": ").unwrap_or(line))
+}
+
+/// The text without what would move a terminal's cursor, change its title or colour: bytes that are no UTF-8 become the
+/// replacement character, escape sequences and control characters but the tab go.
+pub(super) fn plain(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\x1b' => match rest.next() {
+                // A control sequence ends with a letter or one of `@[\]^_{|}~` and a backquote.
+                Some('[') => while rest.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+                // A string for the terminal ends with BEL or ESC \.
+                Some(']' | 'P' | '^' | '_' | 'X') => {
+                    while let Some(c) = rest.next() {
+                        if c == '\x07' || c == '\x1b' && rest.next_if_eq(&'\\').is_some() {
+                            break;
+                        }
+                    }
+                }
+                _ => {}
+            },
+            '\t' => plain.push(c),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_taken_apart_again() {
+        let now: Timestamp = "2026-11-22T10:00:00.123456Z".parse().unwrap();
+        let line = prefix(now, "web.1") + "web.1: hi";
+        assert_eq!(line, "2026-11-22T10:00:00.123Z web.1: web.1: hi");
+        assert_eq!(text_of(line.as_bytes(), "web.1"), Some(&b"web.1: hi"[..]));
+        assert_eq!(text_of(b"no form", "web.1"), Some(&b"no form"[..]));
+        assert_eq!(text_of(b"", "web.1"), Some(&b""[..]));
+        let said = remark(now, "web.1", "ended\nwith 1");
+        assert_eq!(said, "2026-11-22T10:00:00.123Z web.1 piku: ended with 1\n");
+        assert_eq!(text_of(said.as_bytes(), "web.1"), None);
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_but_text() {
+        assert_eq!(plain(b"a\x1b[31;1mred\x1b[0m\tb\r"), "ared\tb");
+        assert_eq!(plain(b"\x1b]0;title\x07x\x1b]8;;u\x1b\\y\x1bcz"), "xyz");
+        assert_eq!(plain(b"\xff\x00 \xc2\x9b1mq"), "\u{fffd} 1mq");
+        assert_eq!(plain(b"\x1b["), "");
+    }
+}

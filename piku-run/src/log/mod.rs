@@ -1,0 +1,14 @@
+//! What workers say: taken from their fifos, one file an instance, each line with its time and the instance's name,
+//! rotated by size, read back merged by time.
+//!
+//! A line of a log is `TIME INSTANCE: TEXT`, such as `2026-11-22T10:00:00.123Z web.1: hello`; what the supervisor itself
+//! has to say about the instance stands between as `TIME INSTANCE piku: TEXT`, a form that no worker can forge.
+
+mod fifo;
+mod line;
+mod rotate;
+mod writer;
+
+pub use fifo::{open_fifo, open_fifo_for_worker};
+pub use rotate::Limits;
+pub use writer::LogWriter;

@@ -1,0 +1,364 @@
+//! The writer of one instance's log. What a worker says is in the file as soon as it is fed, an unfinished line too, so
+//! that a supervisor killed in the middle of a line loses nothing of it: the next one goes on where the file ends.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::line;
+use super::rotate::{Limits, numbered, rotate};
+
+/// How much of a log's end is looked through for the last lines.
+const TAIL_BYTES: u64 = 256 * 1024;
+/// The longest line that [`LogWriter::tail`] hands out, in characters.
+const TAIL_LINE: usize = 1000;
+/// How much of what could not be written is kept for [`LogWriter::tail`].
+const LOST_BYTES: usize = 4096;
+
+/// Writes one instance's log. It never fails and never waits: what does not fit on the disk is dropped and counted, and
+/// the log says so when there is room again.
+///
+/// More than one may write to the same file, as long as they live in one thread: lines are then cut, never mixed.
+#[derive(Debug)]
+pub struct LogWriter {
+    path: PathBuf,
+    instance: String,
+    limits: Limits,
+    file: Option<File>,
+    /// The file's length as this writer left it; when it is another, somebody else wrote.
+    end: u64,
+    at: At,
+    /// The file's length when this writer came; what stands before is not its own.
+    begin: u64,
+    /// Whether the file that `begin` is about has become `path.1`.
+    rotated: bool,
+    lost: Option<Lost>,
+}
+
+/// Where in a line the file ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// At a line's start.
+    Start,
+    /// Inside a line of the worker, after this many bytes of its text.
+    Text(usize),
+    /// Inside a line of somebody else, to be ended before anything else is said.
+    Foreign,
+}
+
+/// What could not be written.
+#[derive(Debug)]
+struct Lost {
+    since: Timestamp,
+    reason: String,
+    lines: u64,
+    bytes: u64,
+    /// The end of it.
+    last: Vec<u8>,
+}
+
+impl LogWriter {
+    /// Opens or makes the log (mode 0600) and the folders above it (0700). The instance's name is the file's name without
+    /// `.log`. When the file ends inside a line, the first thing fed goes on with that line.
+    ///
+    /// # Errors
+    /// When the file cannot be opened. A full disk is no error.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        Self::with_limits(path, Limits::default())
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn with_limits(path: PathBuf, limits: Limits) -> io::Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let instance = name.strip_suffix(".log").unwrap_or(&name).to_owned();
+        let mut writer = Self {
+            path,
+            instance,
+            limits,
+            file: None,
+            end: 0,
+            at: At::Start,
+            begin: 0,
+            rotated: false,
+            lost: None,
+        };
+        writer.reopen()?;
+        if writer.at == At::Foreign {
+            writer.at = At::Text(0);
+        }
+        writer.begin = writer.end;
+        Ok(writer)
+    }
+
+    /// Takes what the worker wrote, in pieces of any size. Its bytes are kept as they are; each line gets the time at which
+    /// its first byte came. A line of more than 64 KiB becomes several.
+    pub fn feed(&mut self, bytes: &[u8], now: Timestamp) {
+        for piece in bytes.chunks(line::MAX_TEXT) {
+            self.settle();
+            let mut rest = piece;
+            if self.is_full() {
+                // The line that is open ends in the file it began in.
+                if let At::Text(_) = self.at {
+                    let line_end = piece.iter().position(|b| *b == b'\n').map_or(piece.len(), |at| at + 1);
+                    let (head, tail) = piece.split_at(line_end);
+                    self.say(head, now);
+                    rest = tail;
+                }
+                self.put_away();
+            }
+            self.say(rest, now);
+        }
+    }
+
+    /// Adds a remark of the supervisor's own, one line. A line that the worker has not ended is ended.
+    pub fn line(&mut self, text: &str, now: Timestamp) {
+        self.settle();
+        if self.is_full() {
+            self.put_away();
+        }
+        let mut out = Vec::new();
+        self.end_line(&mut out);
+        self.account_for_lost(&mut out, now);
+        out.extend_from_slice(line::remark(now, &self.instance, text).as_bytes());
+        match self.write(&out) {
+            Ok(()) => {
+                self.at = At::Start;
+                self.lost = None;
+            }
+            Err(err) => self.lose(format!("{text}\n").as_bytes(), &err, now),
+        }
+    }
+
+    /// Writes what is outstanding: the remark on what was lost, when there is room for it now.
+    pub fn flush(&mut self) {
+        self.settle();
+        if self.lost.is_some() {
+            self.say(b"", Timestamp::now());
+        }
+    }
+
+    /// The worker's last `n` lines since this writer was opened, oldest first, without time and name and without
+    /// anything that is not plain text; what did not fit on the disk is among them. Empty lines are left out, long
+    /// ones are cut.
+    #[must_use]
+    pub fn tail(&self, n: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.rotated {
+            lines.extend(self.texts(&numbered(&self.path, 1), self.begin));
+            lines.extend(self.texts(&self.path, 0));
+        } else {
+            lines.extend(self.texts(&self.path, self.begin));
+        }
+        if let Some(lost) = &self.lost {
+            lines.extend(lost.last.split(|b| *b == b'\n').filter(|text| !text.is_empty()).map(cut));
+        }
+        lines.split_off(lines.len().saturating_sub(n))
+    }
+
+    /// The worker's lines at the end of a file, of those after `begin`.
+    fn texts(&self, path: &Path, begin: u64) -> Vec<String> {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = File::open(path)?;
+            let end = file.metadata()?.len();
+            let mut bytes = Vec::new();
+            let from = begin.max(end.saturating_sub(TAIL_BYTES));
+            file.seek(SeekFrom::Start(from))?;
+            file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+            if from > begin {
+                // It begins somewhere inside a line.
+                bytes = bytes.splitn(2, |b| *b == b'\n').nth(1).unwrap_or_default().to_vec();
+            }
+            Ok(bytes)
+        };
+        let Ok(bytes) = read() else { return Vec::new() };
+        let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let texts = lines.filter_map(|line| line::text_of(line, &self.instance));
+        texts.filter(|text| !text.is_empty()).map(cut).collect()
+    }
+
+    /// Appends text of the worker, each line with its prefix.
+    fn say(&mut self, bytes: &[u8], now: Timestamp) {
+        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 2 + 64);
+        if self.at == At::Foreign || self.lost.is_some() {
+            self.end_line(&mut out);
+        }
+        self.account_for_lost(&mut out, now);
+        let at = if out.is_empty() { self.at } else { At::Start };
+        let at = render(bytes, at, &line::prefix(now, &self.instance), &mut out);
+        if out.is_empty() {
+            return;
+        }
+        match self.write(&out) {
+            Ok(()) => {
+                self.at = at;
+                self.lost = None;
+            }
+            Err(err) => self.lose(bytes, &err, now),
+        }
+    }
+
+    fn end_line(&self, out: &mut Vec<u8>) {
+        if self.at != At::Start {
+            out.push(b'\n');
+        }
+    }
+
+    fn account_for_lost(&self, out: &mut Vec<u8>, now: Timestamp) {
+        if let Some(Lost { since, reason, lines, bytes, .. }) = &self.lost {
+            let text = format!("{lines} lines ({bytes} bytes) lost since {since:.3}: {reason}");
+            out.extend_from_slice(line::remark(now, &self.instance, &text).as_bytes());
+        }
+    }
+
+    /// Writes all or nothing.
+    fn write(&mut self, out: &[u8]) -> io::Result<()> {
+        if self.end >= self.limits.bytes.saturating_mul(2) {
+            return Err(io::Error::other("the log is over its size and cannot be rotated"));
+        }
+        let Some(file) = &mut self.file else { return Err(io::Error::other("the log cannot be opened")) };
+        if let Err(err) = file.write_all(out) {
+            // Where this fails too, `settle` finds the file longer than it was left and ends the torn line.
+            let _ = file.set_len(self.end);
+            return Err(err);
+        }
+        self.end += out.len() as u64;
+        Ok(())
+    }
+
+    fn lose(&mut self, bytes: &[u8], err: &io::Error, now: Timestamp) {
+        let lost = self.lost.get_or_insert_with(|| Lost {
+            since: now,
+            reason: err.to_string(),
+            lines: 0,
+            bytes: 0,
+            last: Vec::new(),
+        });
+        lost.lines += bytes.split(|b| *b == b'\n').count() as u64 - 1;
+        lost.bytes += bytes.len() as u64;
+        lost.last.extend_from_slice(&bytes[bytes.len().saturating_sub(LOST_BYTES)..]);
+        lost.last.drain(..lost.last.len().saturating_sub(LOST_BYTES));
+    }
+
+    fn is_full(&self) -> bool {
+        self.end >= self.limits.bytes
+    }
+
+    /// Rotates. When that fails the log goes on in the old file, up to twice its size.
+    fn put_away(&mut self) {
+        if rotate(&self.path, self.limits.keep).is_err() {
+            return;
+        }
+        if self.rotated {
+            self.begin = 0;
+        }
+        self.rotated = true;
+        // Failing means that nothing can be written at all; each feed tries again.
+        let _ = self.reopen();
+    }
+
+    /// Sees to it that the file being written is the one that has the name, and where in a line it ends: the operator may
+    /// have removed, moved or emptied it, and another writer may have rotated it or added a line.
+    fn settle(&mut self) {
+        let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let there = fs::metadata(&self.path).ok();
+        match (ours, there) {
+            (Some(ours), Some(there)) if (ours.dev(), ours.ino()) == (there.dev(), there.ino()) => {
+                if ours.len() != self.end {
+                    self.end = ours.len();
+                    self.at = self.file.as_mut().map_or(At::Start, end_of);
+                    self.begin = self.begin.min(self.end);
+                }
+            }
+            _ => {
+                // Tried again with each feed.
+                let _ = self.reopen();
+                self.begin = 0;
+            }
+        }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = None;
+        self.end = 0;
+        self.at = At::Start;
+        if let Some(folder) = self.path.parent().filter(|folder| !folder.exists()) {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        self.end = file.metadata()?.len();
+        self.at = end_of(&mut file);
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+/// Whether a file that somebody else wrote ends at a line's start.
+fn end_of(file: &mut File) -> At {
+    let mut last = [b'\n'];
+    // An empty file has no byte before its end, and one that cannot be read is taken for ended: at worst there is an
+    // empty line less.
+    let read = file.seek(SeekFrom::End(-1)).and_then(|_| file.read(&mut last));
+    if read.is_ok() && last != [b'\n'] { At::Foreign } else { At::Start }
+}
+
+/// Adds the text to `out`, `prefix` before each line's first byte; returns where in a line it ends.
+fn render(bytes: &[u8], mut at: At, prefix: &str, out: &mut Vec<u8>) -> At {
+    for piece in bytes.split_inclusive(|b| *b == b'\n') {
+        let (mut text, ended) = match piece.strip_suffix(b"\n") {
+            Some(text) => (text, true),
+            None => (piece, false),
+        };
+        loop {
+            let length = match at {
+                At::Text(length) => length,
+                At::Start | At::Foreign => {
+                    out.extend_from_slice(prefix.as_bytes());
+                    0
+                }
+            };
+            let (fits, over) = text.split_at(fitting(text, length));
+            out.extend_from_slice(fits);
+            at = At::Text(length + fits.len());
+            if over.is_empty() {
+                break;
+            }
+            out.push(b'\n');
+            at = At::Start;
+            text = over;
+        }
+        if ended {
+            out.push(b'\n');
+            at = At::Start;
+        }
+    }
+    at
+}
+
+/// How many bytes of `text` a line of `length` bytes still takes. A character is not cut in two: up to three bytes that
+/// continue one are taken beyond the limit.
+fn fitting(text: &[u8], length: usize) -> usize {
+    let continues = |b: &u8| (0x80..0xc0).contains(b);
+    let limit = line::MAX_TEXT.saturating_sub(length);
+    let Some(over) = text.get(limit..) else { return text.len() };
+    let allowed = (line::MAX_TEXT + 3).saturating_sub(length.max(line::MAX_TEXT));
+    limit + over.iter().take(allowed).take_while(|b| continues(b)).count()
+}
+
+/// A line as text, not longer than a person reads.
+fn cut(text: &[u8]) -> String {
+    let text = line::plain(text);
+    match text.char_indices().nth(TAIL_LINE) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests;

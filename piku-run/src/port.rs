@@ -1,0 +1,218 @@
+//! Ports of instances. A port is claimed by a lock on a file of its number, which the kernel frees with the last holder of
+//! the descriptor; no two apps ever get the same one, and nobody cleans up after a crash.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt,
+};
+use piku_procfile::failure::Failure;
+use piku_procfile::layout::Root;
+use piku_procfile::settings::PortRange;
+use rustix::fs::{FlockOperation, flock};
+
+/// A port that nobody else gets while this value, or a copy of its descriptor in another process, lives.
+#[derive(Debug)]
+pub struct Claim {
+    port: u16,
+    // Closed, never unlocked by hand: the lock stays with a worker that has inherited the descriptor.
+    file: File,
+}
+
+impl Claim {
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The locked descriptor, closed on exec; a copy without that flag keeps the port with the process that inherits it.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Claims a port of the range that nothing listens on: `prefer` when it is to be had, else the lowest.
+///
+/// # Errors
+/// When all are taken, or the folder of the locks cannot be used.
+pub fn claim(root: &Root, range: PortRange, prefer: Option<u16>) -> anyhow::Result<Claim> {
+    let all = range.first..=range.last;
+    if all.is_empty() || range.first == 0 {
+        return Err(bad_range(root, range).into());
+    }
+    make_folder(root)?;
+    for port in prefer.into_iter().filter(|port| all.contains(port)).chain(all.clone()) {
+        // The lock first: a look at the socket without it tells nothing about the next moment.
+        if let Some(claim) = lock(root, port)? {
+            if is_free(port)? {
+                return Ok(claim);
+            }
+        }
+    }
+    let message = format!("all ports from {} to {} are taken", range.first, range.last);
+    let hint = format!("widen 'ports' in '{}', or stop what is not needed", root.settings().display());
+    Err(Failure::new(message).hint(hint).into())
+}
+
+/// Locks the port of a worker that runs already, whether it listens or not; `None` when somebody else has the lock, the
+/// worker itself for one.
+///
+/// # Errors
+/// When the folder of the locks cannot be used.
+pub fn take_up(root: &Root, port: u16) -> anyhow::Result<Option<Claim>> {
+    make_folder(root)?;
+    lock(root, port)
+}
+
+fn bad_range(root: &Root, range: PortRange) -> Failure {
+    let hint = format!(
+        "'ports' in '{}' wants 'first' and 'last', such as 20000 and 29999",
+        root.settings().display()
+    );
+    Failure::new(format!("no port lies between {} and {}", range.first.max(1), range.last)).hint(hint)
+}
+
+fn make_folder(root: &Root) -> anyhow::Result<()> {
+    let folder = root.ports();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("cannot make '{}'", folder.display()))
+}
+
+fn lock(root: &Root, port: u16) -> anyhow::Result<Option<Claim>> {
+    let path = root.ports().join(port.to_string());
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot open '{}'", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Claim { port, file })),
+        Err(err) if err == rustix::io::Errno::WOULDBLOCK => Ok(None),
+        Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot lock '{}'", path.display())),
+    }
+}
+
+/// Whether a worker could listen on the port, on loopback or on all addresses, IPv4 or IPv6.
+fn is_free(port: u16) -> anyhow::Result<bool> {
+    let addresses: [SocketAddr; 3] = [
+        (Ipv4Addr::LOCALHOST, port).into(),
+        (Ipv4Addr::UNSPECIFIED, port).into(),
+        (Ipv6Addr::UNSPECIFIED, port).into(),
+    ];
+    for address in addresses {
+        match try_bind(address) {
+            Ok(()) => {}
+            // A host without IPv6 has nothing that listens there.
+            Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) if address.is_ipv6() => {}
+            Err(Errno::EADDRINUSE | Errno::EACCES) => return Ok(false),
+            Err(err) => return Err(io::Error::from(err)).with_context(|| format!("cannot try port {port}")),
+        }
+    }
+    Ok(true)
+}
+
+/// Binds and lets go, never listens: nobody can connect to a socket that is about to vanish.
+fn try_bind(address: SocketAddr) -> Result<(), Errno> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // As servers do: connections of an earlier owner in TIME_WAIT are not in the way, one that listens is.
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    match address {
+        SocketAddr::V4(address) => bind(socket.as_raw_fd(), &SockaddrIn::from(address)),
+        SocketAddr::V6(address) => bind(socket.as_raw_fd(), &SockaddrIn6::from(address)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::process::{Command, Stdio};
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        (dir, root)
+    }
+
+    /// A range around a port that the kernel found free.
+    fn range(length: u16) -> PortRange {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let first = free.min(u16::MAX - length);
+        PortRange { first, last: first + length - 1 }
+    }
+
+    #[test]
+    fn a_port_is_claimed_once_and_kept_by_who_inherits_it() {
+        let (_dir, root) = root();
+        let range = range(200);
+        let one = claim(&root, range, None).unwrap();
+        let two = claim(&root, range, Some(one.port())).unwrap();
+        assert_ne!(one.port(), two.port());
+        assert!(take_up(&root, one.port()).unwrap().is_none());
+
+        // A worker that has the descriptor, here as its stdin, keeps the port.
+        let stdin = Stdio::from(one.fd().try_clone_to_owned().unwrap());
+        let mut worker = Command::new("sleep").arg("60").stdin(stdin).spawn().unwrap();
+        let port = one.port();
+        drop(one);
+        assert!(take_up(&root, port).unwrap().is_none());
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        assert_eq!(take_up(&root, port).unwrap().unwrap().port(), port);
+        assert_eq!(claim(&root, range, Some(port)).unwrap().port(), port);
+    }
+
+    #[test]
+    fn what_listens_is_passed_over_on_each_address() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let taken = listener.local_addr().unwrap().port();
+            let (_dir, root) = root();
+            let only = PortRange { first: taken, last: taken };
+            let err = claim(&root, only, None).unwrap_err();
+            assert_eq!(
+                format!("{err:#}"),
+                format!("all ports from {taken} to {taken} are taken"),
+                "{address}"
+            );
+            // Nothing stays locked.
+            assert!(take_up(&root, taken).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn connections_in_time_wait_are_not_in_the_way() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        // The server's side ends first, so TIME_WAIT is on its port.
+        drop(listener.accept().unwrap());
+        drop(client);
+        drop(listener);
+        let (_dir, root) = root();
+        let only = PortRange { first: address.port(), last: address.port() };
+        assert_eq!(claim(&root, only, None).unwrap().port(), address.port());
+    }
+
+    #[test]
+    fn an_empty_range_says_so() {
+        let (_dir, root) = root();
+        let err = claim(&root, PortRange { first: 300, last: 200 }, None).unwrap_err();
+        assert_eq!(format!("{err:#}"), "no port lies between 300 and 200");
+    }
+}

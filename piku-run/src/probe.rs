@@ -1,0 +1,267 @@
+//! One health check: a connection to 127.0.0.1, one request, the head of the answer. It never blocks and holds no clock:
+//! the loop waits for its descriptor, calls [`Probe::ready`], and drops it when it takes too long.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
+
+/// The longest head of an answer that is read.
+const MAX_HEAD: usize = 64 * 1024;
+/// The longest body that is waited for: a server that is cut off in the middle of a small page logs an error.
+const MAX_BODY: usize = 256 * 1024;
+/// More headers than this are more than any server sends.
+const MAX_HEADERS: usize = 128;
+
+/// How far a check has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing is known yet; wait for the descriptor.
+    Waiting,
+    /// It answered as a healthy app does.
+    Alive,
+    /// It answered with this status, which is not what a healthy app says.
+    Http(u16),
+    /// It accepted the connection, then closed it or said something that is no HTTP.
+    NotHttp,
+    /// Nobody listens.
+    Refused,
+    /// The check itself failed.
+    Failed(String),
+}
+
+/// A check under way.
+#[derive(Debug)]
+pub struct Probe {
+    stream: Option<TcpStream>,
+    state: State,
+    /// What the caller takes for alive.
+    any_status: bool,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum State {
+    Connecting,
+    /// So many bytes of the request are sent.
+    Sending(usize),
+    Reading,
+    Done(Progress),
+}
+
+impl Probe {
+    /// Begins a check of the app at `127.0.0.1:PORT`, asking for `host`. Without a path it asks for `/` and takes any
+    /// complete status below 500; with one it wants 2xx or 3xx there.
+    ///
+    /// The connection may be made or refused at once: call [`Probe::ready`] before waiting for the descriptor.
+    #[must_use]
+    pub fn start(port: u16, host: &str, path: Option<&str>) -> Self {
+        let (stream, state) = match dial(port) {
+            Ok(stream) => (Some(stream), State::Connecting),
+            Err(Errno::ECONNREFUSED) => (None, State::Done(Progress::Refused)),
+            Err(err) => (None, State::Done(Progress::Failed(err.desc().to_owned()))),
+        };
+        let request = request(host, path.unwrap_or("/"));
+        Self { stream, state, any_status: path.is_none(), request, answer: Vec::new() }
+    }
+
+    /// What to wait for; `None` when the check is done.
+    #[must_use]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether it waits to read, whether it waits to write. To be asked again after each [`Probe::ready`].
+    #[must_use]
+    pub fn interest(&self) -> (bool, bool) {
+        match self.state {
+            State::Connecting | State::Sending(_) => (false, true),
+            State::Reading => (true, false),
+            State::Done(_) => (false, false),
+        }
+    }
+
+    /// Whether somebody accepted the connection (or the kernel did in the name of one that listens). For the caller whose
+    /// patience is over: a server that is connected and silent may be one that waits for another protocol.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        match &self.state {
+            State::Connecting => false,
+            State::Sending(_) | State::Reading => true,
+            State::Done(progress) => {
+                matches!(progress, Progress::Alive | Progress::Http(_) | Progress::NotHttp)
+            }
+        }
+    }
+
+    /// Goes on as far as it can without waiting. Once done it says the same each time, and its descriptor is closed.
+    pub fn ready(&mut self) -> Progress {
+        loop {
+            match self.step() {
+                Ok(()) => {}
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Progress::Waiting,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => {
+                    let progress = self.failed(&err);
+                    self.finish(progress);
+                }
+            }
+            if let State::Done(progress) = &self.state {
+                return progress.clone();
+            }
+        }
+    }
+
+    fn finish(&mut self, progress: Progress) {
+        self.stream = None;
+        self.request = Vec::new();
+        self.answer = Vec::new();
+        self.state = State::Done(progress);
+    }
+
+    /// What an error means depends on how far the check had come.
+    fn failed(&self, err: &io::Error) -> Progress {
+        match (&self.state, err.kind()) {
+            (State::Connecting, io::ErrorKind::ConnectionRefused) => Progress::Refused,
+            // Connected, and then hung up on: it listens and does not care for what we say.
+            (
+                State::Sending(_) | State::Reading,
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted,
+            ) => self.verdict().unwrap_or(Progress::NotHttp),
+            _ => Progress::Failed(err.to_string()),
+        }
+    }
+
+    /// One system call forward. `WouldBlock` when it has to wait.
+    fn step(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        match &mut self.state {
+            State::Connecting => {
+                if let Some(err) = stream.take_error()? {
+                    return Err(err);
+                }
+                match stream.peer_addr() {
+                    // A port of the ephemeral range that nobody listens on can get connected to itself.
+                    Ok(peer) if stream.local_addr()? == peer => self.finish(Progress::Refused),
+                    Ok(_) => self.state = State::Sending(0),
+                    Err(err) if err.kind() == io::ErrorKind::NotConnected => {
+                        return Err(io::ErrorKind::WouldBlock.into());
+                    }
+                    Err(err) => return Err(err),
+                }
+            }
+            State::Sending(sent) => {
+                *sent += stream.write(&self.request[*sent..])?;
+                if *sent == self.request.len() {
+                    self.state = State::Reading;
+                }
+            }
+            State::Reading => {
+                let mut buffer = [0; 4096];
+                let count = stream.read(&mut buffer)?;
+                self.answer.extend_from_slice(&buffer[..count]);
+                match self.look() {
+                    Look::More if count > 0 => {}
+                    // Whether the page was whole is no question of the app being alive.
+                    Look::More => {
+                        let progress = self.verdict().unwrap_or(Progress::NotHttp);
+                        self.finish(progress);
+                    }
+                    Look::Enough(progress) => self.finish(progress),
+                }
+            }
+            State::Done(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether what has come is enough to know.
+    fn look(&mut self) -> Look {
+        let head = match head(&self.answer) {
+            Ok(Some(head)) => head,
+            Ok(None) if self.answer.len() < MAX_HEAD => return Look::More,
+            Ok(None) | Err(_) => return Look::Enough(Progress::NotHttp),
+        };
+        // An interim answer (100 Continue, 103 Early Hints) stands before the real one.
+        if (100..200).contains(&head.status) && head.status != 101 {
+            self.answer.drain(..head.length);
+            return if self.answer.is_empty() { Look::More } else { self.look() };
+        }
+        match head.body {
+            Some(body) if body <= MAX_BODY && self.answer.len() < head.length + body => Look::More,
+            _ => Look::Enough(self.judge(head.status)),
+        }
+    }
+
+    /// The verdict on an answer whose head is complete, whatever has come of its body.
+    fn verdict(&self) -> Option<Progress> {
+        let head = head(&self.answer).ok()??;
+        Some(self.judge(head.status))
+    }
+
+    fn judge(&self, status: u16) -> Progress {
+        let alive = if self.any_status { status < 500 } else { (200..400).contains(&status) };
+        if alive { Progress::Alive } else { Progress::Http(status) }
+    }
+}
+
+enum Look {
+    More,
+    Enough(Progress),
+}
+
+struct Head {
+    status: u16,
+    length: usize,
+    /// Content-Length, where it says one.
+    body: Option<usize>,
+}
+
+/// The head of an answer; `None` while it is not complete.
+fn head(answer: &[u8]) -> Result<Option<Head>, httparse::Error> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(length) = response.parse(answer)? else { return Ok(None) };
+    let status = response.code.unwrap_or_default();
+    let length_header = response.headers.iter().find(|one| one.name.eq_ignore_ascii_case("content-length"));
+    let body = length_header.and_then(|one| std::str::from_utf8(one.value).ok()?.trim().parse().ok());
+    // These have no body, whatever they say.
+    let body = if matches!(status, 204 | 304) { None } else { body };
+    Ok(Some(Head { status, length, body }))
+}
+
+fn dial(port: u16) -> Result<TcpStream, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    let address = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    match connect(socket.as_raw_fd(), &address) {
+        Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(TcpStream::from(socket)),
+        Err(err) => Err(err),
+    }
+}
+
+/// The request. The path comes from the app's own ENV and the host from its config: neither may break the request's lines.
+fn request(host: &str, path: &str) -> Vec<u8> {
+    let mut target = String::from(if path.starts_with('/') { "" } else { "/" });
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic() {
+            target.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(target, "%{byte:02X}");
+        }
+    }
+    let host: String = host.chars().filter(char::is_ascii_graphic).collect();
+    let host = if host.is_empty() { "localhost" } else { &host };
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nUser-Agent: piku\r\nAccept: */*\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests;

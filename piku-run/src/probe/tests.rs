@@ -1,0 +1,147 @@
+use super::*;
+use std::net::TcpListener;
+use std::thread::JoinHandle;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// A server for one connection: reads the request's head, answers in the given pieces, closes. Its handle gives what it
+/// was asked.
+fn server(pieces: &[&str]) -> (u16, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pieces: Vec<String> = pieces.iter().map(|piece| (*piece).to_owned()).collect();
+    let handle = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            asked.push(byte[0]);
+        }
+        stream.set_nodelay(true).unwrap();
+        for piece in pieces {
+            // The probe may have heard enough.
+            let _ = stream.write_all(piece.as_bytes());
+        }
+        String::from_utf8(asked).unwrap()
+    });
+    (port, handle)
+}
+
+/// Waits as the loop does, for ten seconds at most.
+fn run(probe: &mut Probe) -> Progress {
+    for _ in 0..10_000 {
+        match probe.ready() {
+            Progress::Waiting => wait(probe),
+            done => {
+                assert_eq!(probe.fd().map(|fd| fd.as_raw_fd()), None);
+                assert_eq!(probe.ready(), done);
+                return done;
+            }
+        }
+    }
+    panic!("the probe turns in a circle");
+}
+
+fn wait(probe: &Probe) {
+    let (read, write) = probe.interest();
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::POLLIN, read);
+    flags.set(PollFlags::POLLOUT, write);
+    let mut fds = [PollFd::new(probe.fd().unwrap(), flags)];
+    assert_ne!(poll(&mut fds, PollTimeout::from(10_000u16)).unwrap(), 0, "nothing came");
+}
+
+fn ask(path: Option<&str>, pieces: &[&str]) -> (Progress, String) {
+    let (port, handle) = server(pieces);
+    let progress = run(&mut Probe::start(port, "blog.example", path));
+    (progress, handle.join().unwrap())
+}
+
+#[test]
+fn any_complete_status_below_500_is_alive() {
+    for status in ["200 OK", "301 Moved", "400 Bad Request", "404 Not Found", "499 x"] {
+        let (progress, asked) = ask(None, &[&format!("HTTP/1.1 {status}\r\n\r\n")]);
+        assert_eq!(progress, Progress::Alive, "{status}");
+        assert!(
+            asked.starts_with("GET / HTTP/1.1\r\nHost: blog.example\r\nConnection: close\r\n"),
+            "{asked}"
+        );
+    }
+    let (progress, _) = ask(None, &["HTTP/1.0 502 Bad Gateway\r\nA: b\r\n\r\nbody"]);
+    assert_eq!(progress, Progress::Http(502));
+}
+
+#[test]
+fn a_path_wants_2xx_or_3xx() {
+    let (progress, asked) = ask(Some("/health?a=b"), &["HTTP/1.1 204 No Content\r\n\r\n"]);
+    assert_eq!(progress, Progress::Alive);
+    assert!(asked.starts_with("GET /health?a=b HTTP/1.1\r\n"));
+    assert_eq!(ask(Some("/"), &["HTTP/1.1 302 Found\r\n\r\n"]).0, Progress::Alive);
+    assert_eq!(ask(Some("/"), &["HTTP/1.1 404 Not Found\r\n\r\n"]).0, Progress::Http(404));
+}
+
+#[test]
+fn an_answer_in_pieces_is_put_together() {
+    let pieces: Vec<String> =
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".chars().map(String::from).collect();
+    let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+    assert_eq!(ask(None, &pieces).0, Progress::Alive);
+    let interim =
+        ["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\n", "HTTP/1.1 500 x\r\n\r\n"];
+    assert_eq!(ask(None, &interim).0, Progress::Http(500));
+}
+
+#[test]
+fn half_an_answer_and_other_protocols_are_no_http() {
+    for said in
+        ["", "HTTP/1.1 20", "HTTP/1.1 200 OK\r\nA: b", "220 mail ready\r\n", "<html>", "\x00\x00\x12\x04"]
+    {
+        assert_eq!(ask(None, &[said]).0, Progress::NotHttp, "{said:?}");
+    }
+    // A body that breaks off does not take the status back.
+    assert_eq!(ask(None, &["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhel"]).0, Progress::Alive);
+    let endless = "HTTP/1.1 200 OK\r\nA: ".to_owned() + &"x".repeat(MAX_HEAD);
+    assert_eq!(ask(None, &[&endless]).0, Progress::NotHttp);
+}
+
+#[test]
+fn a_stream_without_end_is_alive_with_its_head() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut probe = Probe::start(listener.local_addr().unwrap().port(), "x", None);
+    assert_eq!(probe.ready(), Progress::Waiting);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").unwrap();
+    assert_eq!(run(&mut probe), Progress::Alive);
+}
+
+#[test]
+fn one_that_accepts_and_is_silent_keeps_it_waiting() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut probe = Probe::start(listener.local_addr().unwrap().port(), "x", None);
+    while probe.interest() != (true, false) {
+        assert_eq!(probe.ready(), Progress::Waiting);
+    }
+    assert!(probe.is_connected());
+    assert_eq!(probe.ready(), Progress::Waiting);
+    // It dies with the connection in its queue, as gunicorn does when the app cannot be imported.
+    drop(listener);
+    assert_eq!(run(&mut probe), Progress::NotHttp);
+}
+
+#[test]
+fn nobody_there_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let mut probe = Probe::start(port, "x", None);
+    assert_eq!(run(&mut probe), Progress::Refused);
+    assert!(!probe.is_connected());
+}
+
+#[test]
+fn nothing_breaks_out_of_the_request() {
+    let text = String::from_utf8(request("a\r\nX: y", "up \r\nHost: z\u{e4}")).unwrap();
+    assert!(text.starts_with("GET /up%20%0D%0AHost:%20z%C3%A4 HTTP/1.1\r\nHost: aX:y\r\n"), "{text}");
+    assert!(String::from_utf8(request("", "/")).unwrap().contains("\r\nHost: localhost\r\n"));
+}
