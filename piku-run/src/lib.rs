@@ -1,10 +1,14 @@
 //! Workers: started, checked, logged, restarted, replaced without a gap.
 
+pub mod config;
 pub mod core;
 pub mod listening;
 pub mod log;
+pub mod output;
 pub mod port;
 pub mod probe;
+pub mod ps;
+pub mod sample;
 pub mod tree;
 
 /// Runs the tool.

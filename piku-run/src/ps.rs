@@ -1,0 +1,137 @@
+//! The table of `ps`.
+
+use crate::output::{self, Format};
+use crate::sample::Instance;
+
+/// Prints the instances on stdout.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print(instances: &[Instance], format: Format) -> anyhow::Result<()> {
+    output::write(output::render(format, instances, || text(instances))?.as_bytes())
+}
+
+/// The table for people; a column that would be empty, or the same in each row for an app, is not there.
+fn text(instances: &[Instance]) -> String {
+    let several = instances.windows(2).any(|pair| pair[0].app != pair[1].app);
+    let exits = instances.iter().any(|one| one.last_exit.is_some());
+    let headings =
+        ["APP", "PS", "STATE", "PID", "PORT", "RELEASE", "UPTIME", "RESTARTS", "CPU", "MEMORY", "LAST EXIT"];
+    let shown = |column: usize| (column != 0 || several) && (column != 10 || exits);
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let rows: Vec<Vec<String>> = instances
+        .iter()
+        .map(|one| {
+            let row = [
+                one.app.to_string(),
+                one.instance.clone(),
+                one.state.as_str().to_owned(),
+                or_none(one.pid.map(|pid| pid.to_string())),
+                or_none(one.port.map(|port| port.to_string())),
+                or_none(one.release.map(|release| release.to_string())),
+                or_none(one.uptime_s.map(duration)),
+                one.restarts.to_string(),
+                or_none(one.cpu_percent.map(|percent| format!("{percent:.1}%"))),
+                or_none(one.memory_bytes.map(size)),
+                or_none(one.last_exit.clone()),
+            ];
+            row.into_iter().enumerate().filter(|(column, _)| shown(*column)).map(|(_, cell)| cell).collect()
+        })
+        .collect();
+    let headings: Vec<&str> =
+        headings.into_iter().enumerate().filter(|(column, _)| shown(*column)).map(|(_, it)| it).collect();
+    if rows.is_empty() { String::new() } else { output::table(&headings, &rows) }
+}
+
+/// Seconds for people: `12s`, `3m 5s`, `2h 10m`, `4d 1h`.
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// Bytes for people, by 1024: `512 KiB`, `38.2 MiB`.
+fn size(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    let tenths = |unit: u64| (bytes.saturating_mul(10) + unit / 2) / unit;
+    match bytes {
+        0..MIB => format!("{} KiB", bytes.div_ceil(1024)),
+        MIB..0x4000_0000 => format!("{}.{} MiB", tenths(MIB) / 10, tenths(MIB) % 10),
+        _ => format!("{}.{} GiB", tenths(1 << 30) / 10, tenths(1 << 30) % 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::State;
+
+    fn instance(app: &str, name: &str) -> Instance {
+        Instance {
+            app: app.parse().unwrap(),
+            instance: name.to_owned(),
+            kind: name.split('.').next().unwrap().parse().unwrap(),
+            state: State::Healthy,
+            pid: Some(4711),
+            port: Some(20000),
+            release: Some(3),
+            uptime_s: Some(3905),
+            restarts: 0,
+            cpu_percent: Some(1.25),
+            memory_bytes: Some(40_055_603),
+            last_exit: None,
+        }
+    }
+
+    #[test]
+    fn a_table_for_people() {
+        let stopped = Instance {
+            state: State::CrashLooping,
+            pid: None,
+            port: None,
+            uptime_s: None,
+            restarts: 7,
+            cpu_percent: None,
+            memory_bytes: None,
+            last_exit: Some("exit 1".to_owned()),
+            ..instance("blog", "worker.1")
+        };
+        let expected = "\
+PS        STATE          PID   PORT   RELEASE  UPTIME  RESTARTS  CPU   MEMORY    LAST EXIT
+web.1     healthy        4711  20000  3        1h 5m   0         1.2%  38.2 MiB  -
+worker.1  crash-looping  -     -      3        -       7         -     -         exit 1
+";
+        assert_eq!(text(&[instance("blog", "web.1"), stopped]), expected);
+        let two = text(&[instance("blog", "web.1"), instance("shop", "web.1")]);
+        assert!(two.starts_with("APP   PS     STATE"), "{two}");
+        assert_eq!(text(&[]), "");
+    }
+
+    #[test]
+    fn the_fields_that_scripts_rely_on() {
+        let json = output::render(Format::Json, &[instance("blog", "web.1")], String::new).unwrap();
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let fields: Vec<&str> = read[0].as_object().unwrap().keys().map(String::as_str).collect();
+        let promised =
+            "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit";
+        assert_eq!(fields.join(" "), promised);
+        let back: Vec<Instance> = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, [instance("blog", "web.1")]);
+        let yaml = output::render(Format::Yaml, &[instance("blog", "web.1")], String::new).unwrap();
+        assert!(yaml.contains("state: healthy\n"), "{yaml}");
+        assert_eq!(output::render(Format::Json, &[] as &[Instance], String::new).unwrap(), "[]\n");
+    }
+
+    #[test]
+    fn sizes_and_durations() {
+        assert_eq!(
+            [0, 1, 1024, 1 << 20, 1 << 30].map(size),
+            ["0 KiB", "1 KiB", "1 KiB", "1.0 MiB", "1.0 GiB"]
+        );
+        assert_eq!([0, 59, 60, 3600, 90_000].map(duration), ["0s", "59s", "1m 0s", "1h 0m", "1d 1h"]);
+    }
+}

@@ -1,0 +1,190 @@
+//! What an instance is doing and what it uses: one row of `ps`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::thread;
+
+use piku_procfile::name::{AppName, ProcessName};
+use serde::{Deserialize, Serialize};
+use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+
+use crate::tree;
+
+/// One instance, as `ps` tells it. Fields are added, never renamed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Whose instance.
+    pub app: AppName,
+    /// Its name: `web.1`.
+    pub instance: String,
+    /// Its process type: `web`.
+    #[serde(rename = "type")]
+    pub kind: ProcessName,
+    /// What it does.
+    pub state: State,
+    /// Its process on the host, while there is one.
+    pub pid: Option<u32>,
+    /// Its port, for a type that listens.
+    pub port: Option<u16>,
+    /// The release it runs.
+    pub release: Option<u64>,
+    /// Seconds since its process was started.
+    pub uptime_s: Option<u64>,
+    /// How often it was started again after it had ended by itself.
+    pub restarts: u32,
+    /// Of one processor, for the whole process tree, over the last moments; more than 100 on several.
+    pub cpu_percent: Option<f64>,
+    /// Of the whole process tree, in bytes: its share of the pages in memory (PSS).
+    pub memory_bytes: Option<u64>,
+    /// How its last process ended: `exit 1`, `signal 9`.
+    pub last_exit: Option<String>,
+}
+
+/// What an instance does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Its process runs and is not ready yet.
+    Starting,
+    /// It answers.
+    Healthy,
+    /// It runs; nobody asks it for more.
+    Running,
+    /// A newer one has taken its place; it ends its work.
+    Draining,
+    /// It ended and waits to be started again.
+    Backoff,
+    /// It ends again and again.
+    CrashLooping,
+    /// Nobody wants it to run.
+    Stopped,
+}
+
+impl State {
+    /// The name that `ps` prints.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Backoff => "backoff",
+            Self::CrashLooping => "crash-looping",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What a process tree uses.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Usage {
+    /// Of one processor, over the time of the measurement.
+    pub cpu_percent: f64,
+    /// Its share of the pages in memory (PSS): pages that n processes share count 1/n for each. Of a process that hides
+    /// its maps, as the jail's stub does, only the pages that are its own.
+    pub memory_bytes: u64,
+}
+
+/// Measures the tree below one process; nothing when it has ended. Takes 200 ms, see [`measure_all`].
+#[must_use]
+pub fn measure(pid: u32) -> Option<Usage> {
+    measure_all(&[pid]).remove(&pid)
+}
+
+/// Measures the trees below some processes, all over the same 200 ms, in which it sleeps: a load is a difference. Not for a
+/// supervisor's loop; `ps` itself does it.
+#[must_use]
+pub fn measure_all(roots: &[u32]) -> HashMap<u32, Usage> {
+    let trees: Vec<(u32, Vec<u32>)> = roots.iter().map(|root| (*root, tree::of(*root))).collect();
+    let all: Vec<Pid> = trees.iter().flat_map(|(_, tree)| tree).map(|pid| Pid::from_u32(*pid)).collect();
+    if all.is_empty() {
+        return HashMap::new();
+    }
+    // Only these processes are read, not the system.
+    let mut system = System::new();
+    let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&all), true, kind);
+    thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&all), true, kind);
+    let usage = |tree: &[u32]| {
+        let processes = tree.iter().filter_map(|pid| system.process(Pid::from_u32(*pid)));
+        processes.fold(Usage::default(), |sum, process| Usage {
+            cpu_percent: sum.cpu_percent + f64::from(process.cpu_usage()),
+            memory_bytes: sum.memory_bytes + memory(process.pid().as_u32()).unwrap_or(process.memory()),
+        })
+    };
+    trees.iter().filter(|(_, tree)| !tree.is_empty()).map(|(root, tree)| (*root, usage(tree))).collect()
+}
+
+/// Fills in what the instances that run use.
+pub fn fill(instances: &mut [Instance]) {
+    let pids: Vec<u32> = instances.iter().filter_map(|one| one.pid).collect();
+    let usages = measure_all(&pids);
+    for one in instances {
+        let usage = one.pid.and_then(|pid| usages.get(&pid));
+        one.cpu_percent = usage.map(|usage| (usage.cpu_percent * 10.0).round() / 10.0);
+        one.memory_bytes = usage.map(|usage| usage.memory_bytes);
+    }
+}
+
+/// A process's share of memory in bytes; without the right to look at its maps, its anonymous memory.
+fn memory(pid: u32) -> Option<u64> {
+    let kilobytes = |file: &str, name: &str| -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().trim_end_matches("kB").trim().parse().ok()
+    };
+    let share = kilobytes("smaps_rollup", "Pss:").or_else(|| kilobytes("status", "RssAnon:"))?;
+    Some(share * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    /// Ended with its children also when a test fails.
+    struct Tree(Child);
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            for pid in tree::of(self.0.id()).into_iter().rev() {
+                let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(0));
+                if pid.as_raw() > 0 {
+                    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+                }
+            }
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_whole_tree_is_measured() {
+        // The shell sleeps, its child does not.
+        let busy = "sh -c 'while :; do :; done' & wait";
+        let tree = Tree(Command::new("sh").args(["-c", busy]).spawn().unwrap());
+        let idle = Tree(Command::new("sleep").arg("60").spawn().unwrap());
+        let (busy, idle) = (tree.0.id(), idle.0.id());
+        let mut found = HashMap::new();
+        // On a busy machine it may get no time at first.
+        for _ in 0..50 {
+            found = measure_all(&[busy, idle]);
+            if found.get(&busy).is_some_and(|usage| usage.cpu_percent > 5.0) {
+                break;
+            }
+        }
+        assert!(found[&busy].cpu_percent > 5.0, "{found:?}");
+        assert!(found[&idle].cpu_percent < found[&busy].cpu_percent, "{found:?}");
+        assert!(found[&busy].memory_bytes > 50_000, "{found:?}");
+        assert_eq!(measure(u32::MAX), None);
+    }
+
+    #[test]
+    fn names_are_the_same_in_both_outputs() {
+        use State::{Backoff, CrashLooping, Draining, Healthy, Running, Starting, Stopped};
+        for state in [Starting, Healthy, Running, Draining, Backoff, CrashLooping, Stopped] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+    }
+}
