@@ -32,7 +32,8 @@ pub(crate) fn make(places: &Places) -> Result<Vec<Placed>> {
         places.link(Path::new(link), Path::new(target))?;
     }
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let terminals = filesystem::new("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], attributes)?;
+    let terminals = filesystem::new("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], attributes)
+        .context("cannot make /dev/pts")?;
     tree::attach(terminals, places.folder(Path::new("dev/pts"))?).context("cannot mount /dev/pts")?;
     DEVICES.into_iter().map(|(name, major, minor)| device(places, name, major, minor)).collect()
 }

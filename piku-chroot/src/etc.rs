@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::{Dir, FileType};
 
-use crate::namespaces::Identity;
+use crate::caller::Identity;
 use crate::place::Places;
 use crate::plan::Plan;
 use crate::root::Placed;
@@ -101,7 +101,7 @@ fn hosts(host: &OwnedFd, plan: &Plan) -> Result<Vec<u8>> {
         None => b"127.0.0.1 localhost\n::1 localhost\n".to_vec(),
     };
     let name = plan.hostname.as_bytes();
-    if !text.split(|byte| byte.is_ascii_whitespace()).any(|word| word == name) {
+    if !text.split(u8::is_ascii_whitespace).any(|word| word == name) {
         text.extend([b"\n127.0.1.1 ", name, b"\n"].concat());
     }
     Ok(text)

@@ -10,11 +10,11 @@ use rustix::mount::{
 
 /// An empty folder in memory that cannot grow beyond `size`.
 pub(crate) fn memory(size: &str, mode: &str, attributes: MountAttrFlags) -> Result<OwnedFd> {
-    new("tmpfs", &[("size", size), ("mode", mode)], attributes)
+    new("tmpfs", &[("size", size), ("mode", mode)], attributes).context("cannot make a tmpfs")
 }
 
 /// A file system of this type, with these options.
-pub(crate) fn new(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
+pub(crate) fn new(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     let make = || -> Result<OwnedFd, rustix::io::Errno> {
         let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
         for (name, value) in options {
@@ -23,5 +23,5 @@ pub(crate) fn new(kind: &str, options: &[(&str, &str)], attributes: MountAttrFla
         fsconfig_create(&context)?;
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     };
-    make().map_err(io::Error::from).with_context(|| format!("cannot make a {kind}"))
+    make().map_err(io::Error::from)
 }

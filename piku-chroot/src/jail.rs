@@ -124,7 +124,7 @@ pub fn available() -> Result<()> {
     match ANSWER.get_or_init(attempt) {
         Ok(()) => Ok(()),
         Err((message, hints)) => {
-            let failure = hints.iter().fold(Failure::new(message), |failure, hint| failure.hint(hint));
+            let failure = hints.iter().fold(Failure::new(message), Failure::hint);
             Err(failure.into())
         }
     }

@@ -10,7 +10,10 @@ pub mod jail;
 pub mod pair;
 pub mod plan;
 
+mod caller;
+mod check;
 mod devices;
+mod diagnosis;
 mod etc;
 mod filesystem;
 mod monitor;
@@ -64,7 +67,12 @@ pub fn command() -> clap::Command {
 }
 
 fn run(cli: cli::Cli) -> Result<u8> {
-    monitor::run(plan::Plan::new(cli, std::env::vars_os())?)
+    let plan = plan::Plan::new(&cli, std::env::vars_os())?;
+    if cli.check {
+        return check::run(&cli, &plan);
+    }
+    drop(cli);
+    monitor::run(plan)
 }
 
 /// Says what kept the command from being started.

@@ -6,16 +6,16 @@
 
 use std::io;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getegid, geteuid, getgid, getuid, setgroups};
+use nix::unistd::Pid;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::namespaces::Identity;
+use crate::diagnosis::{Step, explain};
 use crate::plan::Plan;
-use crate::{SETUP, SIGNALLED, namespaces, stub, sys};
+use crate::{SETUP, SIGNALLED, caller, namespaces, stub, sys};
 
 /// Passed on to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
@@ -31,21 +31,13 @@ pub(crate) const FORWARDED: [Signal; 8] = [
 
 /// Makes the jail and waits for its end; returns the command's exit code.
 pub(crate) fn run(plan: Plan) -> Result<u8> {
-    ensure!(
-        getuid() == geteuid() && getgid() == getegid(),
-        "refuses to run set-uid or set-gid; it needs no such right"
-    );
-    if geteuid().is_root() {
-        // Root's groups are good for nothing inside. Where even root may not leave them, they stay.
-        let _ = setgroups(&[]);
-    }
+    let identity = caller::settle(&plan)?;
     let signals = own_signals()?;
     // Nothing is ever written: the stub learns from its end that the monitor was gone before it could say that it wants
     // to die with it.
     let (alive, life) =
         pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
     let flags = namespaces::flags(&plan);
-    let identity = Identity::own();
     // Moved into the child's closure, so that the child's copy of this end is closed there and the monitor's lives on.
     let mut ends = Some((alive, life));
     let pid = sys::spawn(flags, || match ends.take() {
@@ -55,7 +47,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
         }
         None => SETUP,
     });
-    let pid = pid.context("cannot make the namespaces")?;
+    let pid = pid.map_err(|err| explain(Step::Namespaces, &err))?;
     drop(plan);
     wait(pid, &signals)
 }

@@ -1,14 +1,16 @@
 //! The new namespaces and who one is in them.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::sched::CloneFlags;
-use nix::unistd::{Gid, Uid, getegid, geteuid, sethostname};
+use nix::unistd::sethostname;
 
+use crate::caller::Identity;
 use crate::cli::Net;
+use crate::diagnosis::{Step, explain};
 use crate::plan::Plan;
 
 /// What a jail is made of. The cgroup namespace alone may be missing: it hides a name and guards nothing.
@@ -27,33 +29,24 @@ pub(crate) fn flags(plan: &Plan) -> CloneFlags {
     flags
 }
 
-/// Who runs the command, outside as inside.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Identity {
-    pub(crate) uid: Uid,
-    pub(crate) gid: Gid,
-}
-
-impl Identity {
-    /// Ours. To be asked before the namespaces are made: inside, nobody is known until the maps are written.
-    pub(crate) fn own() -> Self {
-        Self { uid: geteuid(), gid: getegid() }
-    }
-}
-
 /// Maps the one user and group that we are to themselves. No other exists inside, and the groups cannot be changed: a
 /// member of a group that a file is denied to could otherwise leave it.
 pub(crate) fn map(identity: Identity) -> Result<()> {
     let Identity { uid, gid } = identity;
-    write("/proc/self/setgroups", "deny")?;
-    write("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
-    write("/proc/self/gid_map", &format!("{gid} {gid} 1"))
+    let files = [
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/uid_map", format!("{uid} {uid} 1")),
+        ("/proc/self/gid_map", format!("{gid} {gid} 1")),
+    ];
+    for (file, text) in files {
+        write(file, &text).map_err(|err| explain(Step::Map, &err)).context(file)?;
+    }
+    Ok(())
 }
 
 /// One write: the kernel takes such a file in one piece or not at all.
-fn write(path: &str, text: &str) -> Result<()> {
-    let write = || OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
-    write().with_context(|| format!("cannot make a user namespace: {path}"))
+fn write(path: &str, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
 
 /// The name of the machine inside.

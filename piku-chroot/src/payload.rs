@@ -29,7 +29,7 @@ pub(crate) fn run(plan: &Plan) -> u8 {
 
 fn prepare(plan: &Plan) -> Result<()> {
     setsid().context("cannot begin a session")?;
-    new_session_keyring()?;
+    new_session_keyring(plan.strict)?;
     // A crash of the command is not the business of the host's crash handler.
     let (_, hard) = getrlimit(Resource::RLIMIT_CORE).context("cannot read the limits")?;
     setrlimit(Resource::RLIMIT_CORE, 0, hard).context("cannot set the limits")?;
@@ -39,11 +39,13 @@ fn prepare(plan: &Plan) -> Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")
 }
 
-/// The caller's keyring may hold keys of other apps.
-fn new_session_keyring() -> Result<()> {
+/// A new empty session keyring: the caller's may hold keys of other apps.
+pub(crate) fn new_session_keyring(strict: bool) -> Result<()> {
     match sys::new_session_keyring() {
         // No keyrings in this kernel, or an outer sandbox that refuses them here as it will refuse them to the command.
-        Err(err) if matches!(err.raw_os_error(), Some(nix::libc::ENOSYS | nix::libc::EPERM)) => Ok(()),
+        Err(err) if !strict && matches!(err.raw_os_error(), Some(nix::libc::ENOSYS | nix::libc::EPERM)) => {
+            Ok(())
+        }
         result => result.context("cannot begin a session keyring (kernel.keys.maxkeys limits them)"),
     }
 }

@@ -45,6 +45,8 @@ pub struct Plan {
     pub search: OsString,
     /// The command and its arguments; never empty.
     pub argv: Vec<CString>,
+    /// The user to become.
+    pub user: Option<OsString>,
     /// Nothing may be missing.
     pub strict: bool,
 }
@@ -85,9 +87,9 @@ pub enum What {
 
 impl Plan {
     /// The plan for a command line, in this environment of the caller.
-    pub fn new(cli: Cli, caller: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
+    pub fn new(cli: &Cli, caller: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
         let home = PathBuf::from(if cli.app.is_some() { APP } else { "/tmp" });
-        let env = environment(&cli, caller, &home)?;
+        let env = environment(cli, caller, &home)?;
         let search = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
         let chdir = match &cli.chdir {
             Some(dir) => plain(dir).context("--chdir")?,
@@ -103,7 +105,7 @@ impl Plan {
         let env = env.into_iter().map(|(name, value)| c_string([name.as_os_str(), "=".as_ref(), &value]));
         Ok(Self {
             base: cli.root_from_host.then(|| "/".into()).or_else(|| cli.root.clone()),
-            mounts: mounts(&cli)?,
+            mounts: mounts(cli)?,
             net: cli.net,
             hostname,
             chdir,
@@ -111,6 +113,7 @@ impl Plan {
             env: env.collect::<Result<_>>()?,
             search,
             argv: cli.command.iter().map(|arg| c_string([arg.as_os_str()])).collect::<Result<_>>()?,
+            user: cli.user.clone(),
             strict: cli.strict,
         })
     }
@@ -226,7 +229,7 @@ fn environment(
     for (name, value) in &cli.env {
         env.insert(name.clone(), value.clone());
     }
-    for name in cli.keep_env.iter() {
+    for name in &cli.keep_env {
         ensure!(
             !name.is_empty() && !name.as_bytes().contains(&b'='),
             "--keep-env: {} is no name of a variable",
@@ -253,7 +256,7 @@ mod tests {
     fn plan(args: &[&str]) -> Result<Plan> {
         let cli = Cli::try_parse_from(["piku-chroot"].iter().chain(args).chain(&["--", "true"])).unwrap();
         let caller = [("SECRET", "s"), ("LANG", "C"), ("IN_A", "1"), ("IN_PATH", "/p"), ("IN_", "x")];
-        Plan::new(cli, caller.map(|(name, value)| (name.into(), value.into())))
+        Plan::new(&cli, caller.map(|(name, value)| (name.into(), value.into())))
     }
 
     fn error(args: &[&str]) -> String {

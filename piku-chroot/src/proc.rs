@@ -1,13 +1,15 @@
 //! The jail's own `/proc`, in which only its own processes are. What sets the kernel up is read-only there: with the
 //! host's root as its user a process may write it without any capability.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::mount::MountAttrFlags;
 
+use crate::caller::Identity;
+use crate::diagnosis::{Step, explain};
 use crate::filesystem;
-use crate::namespaces::Identity;
 use crate::place::Places;
 use crate::tree::{self, READ_ONLY, Tree};
 
@@ -16,14 +18,17 @@ const ALWAYS: [&str; 2] = ["sys", "sysrq-trigger"];
 /// For root: what else it owns.
 const FOR_ROOT: [&str; 6] = ["acpi", "asound", "bus", "fs", "irq", "scsi"];
 
-/// Mounts it.
-pub(crate) fn mount(places: &Places, identity: Identity) -> Result<()> {
+/// A new one, of this process namespace.
+pub(crate) fn new() -> Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let context = "cannot mount /proc";
-    let proc = filesystem::new("proc", &[], attributes).context(context)?;
-    tree::attach(proc, places.folder(Path::new("proc"))?).context(context)?;
+    filesystem::new("proc", &[], attributes).map_err(|err| explain(Step::Proc, &err))
+}
+
+/// Mounts it.
+pub(crate) fn mount(places: &Places, identity: Identity) -> Result<()> {
+    tree::attach(new()?, places.folder(Path::new("proc"))?).context("cannot mount /proc")?;
     let more = if identity.uid.is_root() { &FOR_ROOT[..] } else { &[] };
     for name in ALWAYS.iter().chain(more) {
         let path = Path::new("proc").join(name);

@@ -13,8 +13,8 @@ use rustix::mount::{
 };
 use rustix::process::pivot_root;
 
+use crate::caller::Identity;
 use crate::cli::shown;
-use crate::namespaces::Identity;
 use crate::place::Places;
 use crate::plan::{BASE, Mount, Plan, What};
 use crate::tree::{self, READ_ONLY, Tree, WRITABLE};

@@ -12,8 +12,8 @@ use nix::unistd::{Pid, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::set_parent_process_death_signal;
 
+use crate::caller::Identity;
 use crate::monitor::signalled;
-use crate::namespaces::Identity;
 use crate::plan::Plan;
 use crate::{namespaces, payload, privileges, report, root, sys};
 

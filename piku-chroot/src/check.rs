@@ -1,0 +1,197 @@
+//! `--check`: each layer is tried for real, in a process of its own, and the table says which hold, why not, and what
+//! mends it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use anyhow::{Context, Error, Result};
+use nix::sched::CloneFlags;
+use nix::sys::wait::waitpid;
+use piku_procfile::failure::{FAILED, advice};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde::Serialize;
+
+use crate::caller::{self, Identity};
+use crate::cli::{Cli, Format};
+use crate::diagnosis::{Step, explain};
+use crate::namespaces;
+use crate::plan::Plan;
+use crate::tree::WRITABLE;
+use crate::{filesystem, payload, privileges, proc, root, sys};
+
+/// A line of the table.
+#[derive(Debug, Serialize)]
+struct Row {
+    /// Its name.
+    layer: &'static str,
+    /// Nothing starts without it.
+    required: bool,
+    /// It is there.
+    holds: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+/// Prints the table; the exit code is 1 when a required layer is missing, with `--strict` when any is.
+pub(crate) fn run(cli: &Cli, plan: &Plan) -> Result<u8> {
+    let rows = rows(plan, caller::settle(plan)?);
+    if !cli.quiet {
+        let mut out = io::stdout().lock();
+        match print(&mut out, &rows, cli.format) {
+            Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(err).context("cannot write the table");
+            }
+            _ => {}
+        }
+    }
+    let missing = rows.iter().any(|row| !row.holds && (row.required || cli.strict));
+    Ok(if missing { FAILED } else { 0 })
+}
+
+/// All layers, each tried.
+fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
+    const USER: CloneFlags = CloneFlags::CLONE_NEWUSER;
+    const MOUNT: CloneFlags = USER.union(CloneFlags::CLONE_NEWNS);
+    const PROCESS: CloneFlags = MOUNT.union(CloneFlags::CLONE_NEWPID);
+    let nothing = || Ok(());
+    vec![
+        row(identity, "user namespace", true, USER, nothing),
+        row(identity, "mount namespace", true, MOUNT, || {
+            mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+                .map_err(io::Error::from)
+                .context("cannot detach from the host's mounts")?;
+            filesystem::memory("1m", "755", WRITABLE).map(drop)
+        }),
+        row(identity, "process namespace with its own /proc", true, PROCESS, || proc::new().map(drop)),
+        row(identity, "ipc namespace", true, USER | CloneFlags::CLONE_NEWIPC, nothing),
+        row(identity, "host name", true, USER | CloneFlags::CLONE_NEWUTS, || namespaces::set_hostname(plan)),
+        row(identity, "cgroup namespace", false, USER | CloneFlags::CLONE_NEWCGROUP, nothing),
+        row(identity, "no network (--net none)", false, USER | CloneFlags::CLONE_NEWNET, nothing),
+        row(identity, "own root, the old one gone", true, PROCESS, || root::enter(plan, identity)),
+        row(identity, "no capabilities, no_new_privs", true, USER, privileges::drop_all),
+        row(identity, "own session keyring", false, USER, || payload::new_session_keyring(true)),
+        groups(),
+    ]
+}
+
+/// A layer that is tried in new namespaces.
+fn row(
+    identity: Identity,
+    layer: &'static str,
+    required: bool,
+    flags: CloneFlags,
+    attempt: impl FnOnce() -> Result<()>,
+) -> Row {
+    match in_a_process(identity, flags, attempt) {
+        Ok(()) => Row { layer, required, holds: true, why: None, mend: None },
+        Err((why, mend)) => Row { layer, required, holds: false, why: Some(why), mend },
+    }
+}
+
+/// The caller's other groups cannot be left in a namespace with one user.
+fn groups() -> Row {
+    let others = caller::other_groups();
+    let holds = others == 0;
+    Row {
+        layer: "no rights of other groups",
+        required: false,
+        holds,
+        why: (!holds)
+            .then(|| format!("the user is in {others} more groups, and the command keeps their rights")),
+        mend: (!holds).then(|| "run it as a user of its own, who is in no other group".to_owned()),
+    }
+}
+
+/// What an attempt said when it failed: why, and what mends it.
+type Refusal = (String, Option<String>);
+
+/// Tries something in a process in new namespaces.
+fn in_a_process(
+    identity: Identity,
+    flags: CloneFlags,
+    attempt: impl FnOnce() -> Result<()>,
+) -> Result<(), Refusal> {
+    let refusal = |err: &Error| (format!("{err:#}"), advice(err).0.into_iter().next());
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|err| (err.to_string(), None))?;
+    let mut writer = Some(File::from(writer));
+    let pid = sys::spawn(flags, || {
+        let result = namespaces::map(identity).and_then(|()| attempt());
+        let Err(err) = result else { return 0 };
+        let (why, mend) = refusal(&err);
+        if let Some(mut writer) = writer.take() {
+            // Should it fail, the exit code still says that something did.
+            let _ = write!(writer, "{why}\n{}", mend.unwrap_or_default());
+        }
+        FAILED
+    });
+    let pid = pid.map_err(|err| refusal(&explain(Step::Namespaces, &err)))?;
+    drop(writer);
+    let mut said = String::new();
+    let read = File::from(reader).read_to_string(&mut said);
+    match waitpid(pid, None) {
+        Ok(nix::sys::wait::WaitStatus::Exited(_, 0)) if read.is_ok() => Ok(()),
+        _ if said.is_empty() => Err(("the process that tried it was killed".to_owned(), None)),
+        _ => {
+            let (why, mend) = said.split_once('\n').unwrap_or((&said, ""));
+            Err((why.to_owned(), (!mend.is_empty()).then(|| mend.to_owned())))
+        }
+    }
+}
+
+fn print(out: &mut impl Write, rows: &[Row], format: Format) -> io::Result<()> {
+    match format {
+        Format::Text => rows.iter().try_for_each(|row| print_row(out, row)),
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, rows)?;
+            writeln!(out)
+        }
+        Format::Yaml => out.write_all(serde_yaml::to_string(rows).map_err(io::Error::other)?.as_bytes()),
+    }
+}
+
+fn print_row(out: &mut impl Write, row: &Row) -> io::Result<()> {
+    let answer = match (row.holds, row.required) {
+        (true, _) => "yes",
+        (false, true) => "no, required",
+        (false, false) => "no",
+    };
+    writeln!(out, "{:<38}{answer}", row.layer)?;
+    if let Some(why) = &row.why {
+        writeln!(out, "    why:  {why}")?;
+    }
+    if let Some(mend) = &row.mend {
+        writeln!(out, "    mend: {mend}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_in_each_format() {
+        let rows = [
+            Row { layer: "one", required: true, holds: true, why: None, mend: None },
+            Row { layer: "two", required: true, holds: false, why: Some("w".into()), mend: Some("m".into()) },
+        ];
+        let text = |format| {
+            let mut out = Vec::new();
+            print(&mut out, &rows, format).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let lines = text(Format::Text);
+        assert!(lines.starts_with("one  "), "{lines}");
+        assert!(lines.ends_with("no, required\n    why:  w\n    mend: m\n"), "{lines}");
+        let json: serde_json::Value = serde_json::from_str(&text(Format::Json)).unwrap();
+        assert_eq!(json[1]["mend"], "m");
+        assert_eq!(json[0]["holds"], true);
+        assert!(json[0].get("why").is_none());
+        assert!(text(Format::Yaml).contains("layer: two"));
+    }
+}
