@@ -3,38 +3,102 @@
 
 use std::path::Path;
 
+use crate::env::is_name;
+
 /// The arguments of the program that runs `command`: `[SHELL, "-c", TEXT]`. bash where the host has it, sh otherwise.
 #[must_use]
 pub fn argv(command: &str) -> [String; 3] {
     let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
-    let text = if is_simple(command) { format!("exec {command}") } else { command.to_owned() };
-    [shell.to_owned(), "-c".to_owned(), text]
+    [shell.to_owned(), "-c".to_owned(), text(command)]
 }
 
-/// Whether `command` is one simple command: no operator, no substitution, no newline, no leading `NAME=value`, and no
-/// word in front that only a shell knows.
-fn is_simple(command: &str) -> bool {
-    const OPERATORS: [char; 8] = [';', '&', '|', '<', '>', '(', ')', '\n'];
-    // `exec` cannot run these: they are the shell's own and no program of that name does the same.
-    const SHELL_WORDS: &[&str] = &[
-        "!", ".", ":", "[[", "{", "alias", "case", "cd", "eval", "exec", "exit", "export", "for", "function",
-        "if", "read", "select", "set", "source", "time", "trap", "ulimit", "umask", "until", "while",
-    ];
-    if command.contains(OPERATORS) || command.contains('`') {
-        return false;
+/// The text after `-c`.
+fn text(command: &str) -> String {
+    if is_simple(command) {
+        format!("exec {command}")
+    } else if command.starts_with(['-', '+']) {
+        // bash would take it for options of its own.
+        format!(" {command}")
+    } else {
+        command.to_owned()
     }
-    let first = command.split_whitespace().next().unwrap_or_default();
-    !SHELL_WORDS.contains(&first) && !is_assignment(first)
 }
 
-/// `NAME=value`, `NAME+=value`.
+/// Whether `command` is one simple command that a program other than the shell runs.
+///
+/// `false` is always right, only that a shell may then stay in front of the worker; so what is doubtful is not simple.
+fn is_simple(command: &str) -> bool {
+    let Some(first) = first_word_of_simple(command) else { return false };
+    !first.is_empty() && !first.starts_with(['-', '+']) && !SHELL_WORDS.contains(&first.as_str())
+}
+
+/// What only a shell knows or does its own way: `exec` finds no such program, or another one.
+#[rustfmt::skip]
+const SHELL_WORDS: &[&str] = &[
+    // Reserved words.
+    "!", "[[", "]]", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in",
+    "select", "then", "time", "until", "while", "{", "}",
+    // Builtins of bash and dash.
+    ".", ":", "[", "alias", "bg", "bind", "break", "builtin", "caller", "cd", "chdir", "command", "compgen", "complete",
+    "compopt", "continue", "declare", "dirs", "disown", "echo", "enable", "eval", "exec", "exit", "export", "false",
+    "fc", "fg", "getopts", "hash", "help", "history", "jobs", "kill", "let", "local", "logout", "mapfile", "popd",
+    "printf", "pushd", "pwd", "read", "readarray", "readonly", "return", "set", "shift", "shopt", "source", "suspend",
+    "test", "times", "trap", "true", "type", "typeset", "ulimit", "umask", "unalias", "unset", "wait",
+];
+
+/// The first word of one simple command, its quotes removed. `None` when there is an operator, a substitution, a newline
+/// or an assignment in front, or a quote is not closed.
+///
+/// What stands between quotes is text: `node -e "a; b"` is one simple command. So is what has a comment behind it.
+fn first_word_of_simple(command: &str) -> Option<String> {
+    if is_assignment(command.split_whitespace().next()?) {
+        return None;
+    }
+    let mut first = None;
+    let mut word = String::new();
+    let mut in_word = false;
+    let mut chars = command.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' | '\t' => {
+                if in_word {
+                    first.get_or_insert_with(|| std::mem::take(&mut word));
+                }
+                in_word = false;
+                continue;
+            }
+            '#' if !in_word => break,
+            ';' | '&' | '|' | '<' | '>' | '(' | ')' | '`' | '\n' => return None,
+            // $'…' and $"…" have rules of their own.
+            '$' if matches!(chars.peek(), Some('\'' | '"')) => return None,
+            '\\' => word.push(chars.next()?),
+            '\'' => loop {
+                match chars.next()? {
+                    '\'' => break,
+                    c => word.push(c),
+                }
+            },
+            '"' => loop {
+                match chars.next()? {
+                    '"' => break,
+                    '`' => return None,
+                    '$' if chars.peek() == Some(&'(') => return None,
+                    '\\' => word.push(chars.next()?),
+                    c => word.push(c),
+                }
+            },
+            c => word.push(c),
+        }
+        in_word = true;
+    }
+    first.or_else(|| in_word.then_some(word))
+}
+
+/// `NAME=value`, `NAME+=value`, `NAME[0]=value`.
 fn is_assignment(word: &str) -> bool {
     let Some((name, _)) = word.split_once('=') else { return false };
     let name = name.strip_suffix('+').unwrap_or(name);
-    name.bytes()
-        .enumerate()
-        .all(|(at, b)| b == b'_' || b.is_ascii_alphabetic() || at > 0 && b.is_ascii_digit())
-        && !name.is_empty()
+    is_name(name.split_once('[').map_or(name, |(name, _)| name))
 }
 
 #[cfg(test)]
@@ -42,32 +106,141 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    fn output(command: &str) -> String {
+    /// What the command writes under the shell that would run it, and under sh.
+    fn outputs(command: &str) -> [String; 2] {
         let [shell, flag, text] = argv(command);
-        let out = Command::new(shell).args([flag, text]).env("PORT", "5000").output().unwrap();
-        String::from_utf8(out.stdout).unwrap()
+        [shell.as_str(), "/bin/sh"].map(|shell| {
+            let out = Command::new(shell).args([&flag, &text]).env("PORT", "5000").output().unwrap();
+            String::from_utf8(out.stdout).unwrap()
+        })
     }
 
     #[test]
     fn golden_commands_do_what_a_shell_does() {
-        assert_eq!(output(r#"printf "[%s]\n" "a  b" c"#), "[a  b]\n[c]\n");
-        assert!(output("FOO=1 env").contains("FOO=1\n"));
-        assert_eq!(output("echo a && echo b"), "a\nb\n");
-        assert_eq!(output("cd /tmp && pwd"), "/tmp\n");
-        assert_eq!(output("printf x | tr x y"), "y");
-        assert_eq!(output("echo $PORT ${PORT}"), "5000 5000\n");
-        assert_eq!(output("export A=1"), "");
+        for (command, output) in [
+            (r#"printf "[%s]\n" "a  b" c"#, "[a  b]\n[c]\n"),
+            ("/usr/bin/printf '[%s]\\n' \"a  b\" c", "[a  b]\n[c]\n"),
+            ("FOO=1 env | grep ^FOO=", "FOO=1\n"),
+            ("FOO=1 sh -c 'echo $FOO'", "1\n"),
+            ("echo a && echo b", "a\nb\n"),
+            ("cd /tmp && pwd", "/tmp\n"),
+            ("cd /tmp; pwd", "/tmp\n"),
+            ("printf x | tr x y", "y"),
+            ("echo $PORT ${PORT}", "5000 5000\n"),
+            ("/bin/echo $PORT ${PORT}", "5000 5000\n"),
+            ("/bin/echo ${NONE:-a b} '$PORT' \"$PORT\" \\$PORT", "a b $PORT 5000 $PORT\n"),
+            ("export A=1", ""),
+            ("export A=1; sh -c 'echo $A'", "1\n"),
+            ("! false && echo yes", "yes\n"),
+            ("if true; then echo yes; fi", "yes\n"),
+            ("{ echo a; echo b; }", "a\nb\n"),
+            ("f() { echo \"$1\"; }; f 'a b'", "a b\n"),
+            ("/bin/echo a # it's a comment; echo b", "a\n"),
+            ("# only a comment", ""),
+            ("/bin/echo 'a;b' \"c&d\" e\\|f", "a;b c&d e|f\n"),
+            ("command echo a", "a\n"),
+            ("exec /bin/echo a", "a\n"),
+            ("eval 'echo a'", "a\n"),
+            ("'cd' /tmp", ""),
+            ("exit 3", ""),
+        ] {
+            assert_eq!(outputs(command), [output, output], "{command}");
+        }
+    }
+
+    #[test]
+    fn a_simple_command_is_the_process_itself() {
+        for command in ["sleep 60", "/bin/sleep 60 # a minute", "sleep \"60\"", "env X='a;b' sleep 60"] {
+            let [shell, flag, text] = argv(command);
+            let mut child = Command::new("/bin/sh").args([flag, text]).spawn().unwrap();
+            assert_ne!(shell, "");
+            let mut name = String::new();
+            // The shell needs a moment until it has become the command; no process is asked for more than 10 s.
+            for _ in 0..1000 {
+                name = std::fs::read_to_string(format!("/proc/{}/comm", child.id())).unwrap();
+                if name == "sleep\n" {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert_eq!(name, "sleep\n", "{command}");
+        }
     }
 
     #[test]
     fn exec_stands_in_front_of_simple_commands_only() {
-        for simple in ["gunicorn app:app", "node server.js --port $PORT", "./bin/x 'a b'", "a ${B:-c}"] {
-            assert!(is_simple(simple), "{simple}");
+        for simple in [
+            "gunicorn app:app",
+            "node server.js --port $PORT",
+            "./bin/x 'a b'",
+            "a ${B:-c}",
+            "a 'b; c' \"d | e\"",
+            "a b=c",
+            "env A=1 b",
+            "a\tb",
+            "a # b; it's",
+            "a#b",
+            "$VENV/bin/a",
+            "\"$X\" a",
+            "'a b'",
+            "cdx",
+            "a \\; b",
+        ] {
+            assert_eq!(text(simple), format!("exec {simple}"));
         }
         for not in [
-            "a; b", "a & b", "a | b", "a > b", "$(a)", "`a`", "A=1 b", "cd x", "(a)", "{ a", "exec a", "a\nb",
+            "a; b",
+            "a & b",
+            "a | b",
+            "a > b",
+            "a <b",
+            "$(a)",
+            "a $(b)",
+            "a \"$(b)\"",
+            "`a`",
+            "\"`a`\"",
+            "A=1 b",
+            "A+=1 b",
+            "A[0]=1 b",
+            "A='b c' d",
+            "cd x",
+            "'cd' x",
+            "\\cd x",
+            "(a)",
+            "{ a",
+            "exec a",
+            "a\nb",
+            "! a",
+            "time a",
+            "[ a",
+            "",
+            " ",
+            "# a",
+            "'a",
+            "\"a",
+            "a \\",
+            "$'a' b",
+            "a $'\\'' b",
+            "''",
+            "if a",
+            "[[ a ]]",
+            ". ./env",
+            "test -e a",
         ] {
-            assert!(!is_simple(not), "{not}");
+            assert_eq!(text(not), not);
+        }
+        assert_eq!(text("-c x"), " -c x");
+    }
+
+    #[test]
+    fn which_words_are_assignments() {
+        for yes in ["A=1", "_a1=", "A+=1", "A[0]=1", "A[$i+1]=x", "A=b=c"] {
+            assert!(is_assignment(yes), "{yes}");
+        }
+        for no in ["a", "=a", "1A=2", "./a=b", "--a=b", "\"A\"=1", "a.b=c"] {
+            assert!(!is_assignment(no), "{no}");
         }
     }
 }

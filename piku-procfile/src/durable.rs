@@ -15,17 +15,17 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     aside_name.push(name);
     aside_name.push(format!(".{}", std::process::id()));
     let aside = path.with_file_name(aside_name);
-    let made = (|| {
+    let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&aside)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&aside, path)
     })();
-    if made.is_err() {
+    if written.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_file(&aside);
     }
-    made?;
+    written?;
     sync_parent(path)
 }
 

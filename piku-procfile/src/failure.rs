@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::diagnostic::Diagnostics;
+
 /// Set to `deploy` by the hook: errors are then printed as the push shows them, each line after ` !     `.
 pub const TALK: &str = "PIKU_TALK";
 
@@ -80,22 +82,33 @@ pub fn advice(err: &anyhow::Error) -> (Vec<String>, u8) {
 
 /// Prints the error on stderr and returns the code to exit with. A closed stderr changes neither.
 ///
-/// A message of several lines (a Procfile's errors) has the tool's name before the first only.
+/// What is wrong with a Procfile or an ENV file begins with the file's own name, whichever tool has read it.
 #[must_use]
 pub fn report(tool: &str, err: &anyhow::Error) -> ExitCode {
     let (hints, code) = advice(err);
-    let mut text = format!("{tool}: {err:#}\n");
+    let mut text = match err.downcast_ref::<Diagnostics>() {
+        Some(diagnostics) => diagnostics.to_string(),
+        None => format!("{tool}: {err:#}"),
+    };
     for hint in hints {
-        text.push_str("hint: ");
+        text.push_str("\nhint: ");
         text.push_str(&hint);
-        text.push('\n');
     }
-    if std::env::var_os(TALK).is_some_and(|talk| talk == "deploy") {
-        text = text.lines().map(|line| format!(" !     {line}\n")).collect();
+    tell(&text);
+    ExitCode::from(code)
+}
+
+/// Prints whole lines on stderr, during a deploy in the form that the push shows.
+pub fn tell(text: &str) {
+    let margin = if std::env::var_os(TALK).is_some_and(|talk| talk == "deploy") { " !     " } else { "" };
+    let mut lines = String::with_capacity(text.len() + 1);
+    for line in text.lines() {
+        lines.push_str(margin);
+        lines.push_str(line);
+        lines.push('\n');
     }
     // Nobody is left to be told that stderr is gone.
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    ExitCode::from(code)
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What an app says about itself, and the names and places the tools agree on.
 
+mod cli;
 pub mod command;
 pub mod diagnostic;
 pub mod durable;
@@ -7,13 +8,26 @@ pub mod env;
 pub mod failure;
 pub mod layout;
 pub mod name;
+mod output;
 pub mod procfile;
 mod schedule;
 pub mod settings;
 mod source;
+mod tool;
+
+use std::process::ExitCode;
+
+/// The tool's command line, for its manual and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    cli::command()
+}
 
 /// Runs the tool.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+pub fn main() -> ExitCode {
+    match tool::run(cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => failure::report("piku-procfile", &err),
+    }
 }

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use super::PLATFORM;
 use crate::diagnostic::word;
 
 /// How deep `${A:-${B:-…}}` may go.
@@ -55,6 +56,7 @@ pub(super) struct Expander<'a> {
     pub(super) warnings: Vec<Problem>,
 }
 
+const COMPUTE: &str = "compute it in the app's start script";
 const KEEP_DOLLAR: &str = "single quotes keep a '$' as it is";
 
 impl<'a> Expander<'a> {
@@ -86,10 +88,7 @@ impl<'a> Expander<'a> {
                 c if self.mode == Mode::Literal => put(out, c.encode_utf8(&mut [0; 4])),
                 '\\' => self.backslash(end, out),
                 '$' => self.dollar(start, out)?,
-                '`' => {
-                    self.warn(out, start, "'`…`' is kept as text; nothing is run", None);
-                    put(out, "`");
-                }
+                '`' => self.backticks(start, out),
                 c => put(out, c.encode_utf8(&mut [0; 4])),
             }
             if out.as_ref().is_some_and(|out| out.len() > MAX_STRING) {
@@ -156,12 +155,7 @@ impl<'a> Expander<'a> {
 
     /// `$(…)` up to its own end, as it stands.
     fn substitution(&mut self, start: usize, out: &mut Option<&mut String>) {
-        self.warn(
-            out,
-            start,
-            "'$(…)' is kept as text; nothing is run",
-            Some("compute it in the app's start script"),
-        );
+        self.warn(out, start, "'$(…)' is kept as text; nothing is run", Some(COMPUTE));
         let mut open = 0_usize;
         for (at, c) in self.text[self.at..].char_indices() {
             match c {
@@ -176,6 +170,15 @@ impl<'a> Expander<'a> {
         }
         self.at = self.text.len();
         put(out, &self.text[start..]);
+    }
+
+    /// "`…`" as it stands; one alone is a character like any other.
+    fn backticks(&mut self, start: usize, out: &mut Option<&mut String>) {
+        if let Some(length) = self.text[self.at..].find('`') {
+            self.warn(out, start, "'`…`' is kept as text; nothing is run", Some(COMPUTE));
+            self.at += length + 1;
+        }
+        put(out, &self.text[start..self.at]);
     }
 
     /// After `${`, up to and with the `}`.
@@ -267,12 +270,12 @@ impl<'a> Expander<'a> {
     fn value_or_empty(&mut self, start: usize, name: &'a str, out: &mut Option<&mut String>) -> &'a str {
         let value = self.value(name);
         if value.is_none() {
-            self.warn(
-                out,
-                start,
-                &format!("{} is not set: nothing stands for it", word(name)),
-                Some(KEEP_DOLLAR),
-            );
+            let (when, hint) = if PLATFORM.contains(&name) {
+                ("set only when the app runs", "give it in the environment to see its value")
+            } else {
+                ("not set", KEEP_DOLLAR)
+            };
+            self.warn(out, start, &format!("{} is {when}: it is empty here", word(name)), Some(hint));
         }
         value.unwrap_or_default()
     }

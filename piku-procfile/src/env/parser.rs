@@ -33,6 +33,7 @@ struct Parser<'a> {
 }
 
 /// A value as the file has it.
+#[derive(Clone, Copy)]
 struct Value<'a> {
     text: &'a str,
     /// Where in the file it begins.
@@ -236,7 +237,8 @@ impl<'a> Parser<'a> {
                 String::new()
             }
         };
-        self.total += name.len() + made.len();
+        // With '=', NUL and the pointer to it.
+        self.total += name.len() + made.len() + 10;
         if let Some(first) = self.lines.insert(name.to_owned(), line.number) {
             let file = self.file;
             self.warnings.push(|| {

@@ -1,6 +1,6 @@
 //! From a Procfile's bytes to its entries, or to everything that is wrong with them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Entry, Kind, Options, Procfile};
 use crate::diagnostic::{Collector, Diagnostic, Diagnostics, word};
@@ -27,6 +27,9 @@ const USUAL_NAMES: [&str; 13] = [
     "bot",
 ];
 
+/// Nobody writes as many; a generated file must not fill a small machine's memory.
+const MAX_ENTRIES: usize = 1000;
+
 /// Whether `--piku-compat` makes a warning of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Compat {
@@ -38,10 +41,10 @@ enum Compat {
 struct Parser<'a> {
     file: &'a str,
     options: Options,
-    /// A later line of the same name leaves a hole here.
-    entries: Vec<Option<Entry>>,
-    /// Where in `entries` a name stands.
-    places: HashMap<ProcessName, usize>,
+    /// By their lines.
+    entries: BTreeMap<usize, Entry>,
+    /// The line of each name.
+    lines: HashMap<ProcessName, usize>,
     errors: Collector,
     warnings: Collector,
     /// The line before ended in a backslash, which is said already.
@@ -53,8 +56,8 @@ pub(super) fn parse(text: &[u8], file: &str, options: Options) -> Result<Procfil
     let mut parser = Parser {
         file,
         options,
-        entries: Vec::new(),
-        places: HashMap::new(),
+        entries: BTreeMap::new(),
+        lines: HashMap::new(),
         errors: Collector::default(),
         warnings: Collector::default(),
         continued: false,
@@ -69,14 +72,14 @@ pub(super) fn parse(text: &[u8], file: &str, options: Options) -> Result<Procfil
 
 impl Parser<'_> {
     fn finish(mut self) -> Result<Procfile, Diagnostics> {
-        if self.places.is_empty() && self.errors.is_empty() {
+        if self.entries.is_empty() && self.errors.is_empty() {
             self.errors.push(|| {
                 Diagnostic::error(self.file, 1, "no process types")
                     .hint("add a line for each, such as 'web: gunicorn app:app'")
             });
         }
         if self.errors.is_empty() {
-            let entries = self.entries.into_iter().flatten().collect();
+            let entries = self.entries.into_values().collect();
             Ok(Procfile { entries, warnings: self.warnings.finish() })
         } else {
             Err(Diagnostics(self.errors.finish()))
@@ -161,8 +164,7 @@ impl Parser<'_> {
                     .hint("write it on one line, or put it into a script and start that")
             });
         }
-        if let Some(&place) = self.places.get(&name) {
-            let first = self.entries[place].as_ref().map_or(0, |entry| entry.line);
+        if let Some(&first) = self.lines.get(&name) {
             self.refuse(Compat::Warns, |file| {
                 Diagnostic::error(file, number, format!("{} is already on line {first}", word(given)))
                     .quote(line)
@@ -170,11 +172,16 @@ impl Parser<'_> {
             if !self.options.piku_compat {
                 return;
             }
-            self.entries[place] = None;
+            self.entries.remove(&first);
+        } else if self.lines.len() == MAX_ENTRIES {
+            return self.refuse(Compat::Refuses, |file| {
+                Diagnostic::error(file, number, format!("more than {MAX_ENTRIES} process types")).quote(line)
+            });
         }
         self.look_at(number, line, colon, &name, kind);
-        self.places.insert(name.clone(), self.entries.len());
-        self.entries.push(Some(Entry { name, command: command.to_owned(), schedule, line: number, kind }));
+        self.lines.insert(name.clone(), number);
+        self.entries
+            .insert(number, Entry { name, command: command.to_owned(), schedule, line: number, kind });
     }
 
     /// What is taken, and probably not meant.

@@ -1,0 +1,379 @@
+//! Every row of the ENV table in FORMATS.md, under its number, and what the text around the table says.
+
+use indexmap::IndexMap;
+use piku_procfile::env::Env;
+use piku_procfile::procfile::Options;
+
+const COMPAT: Options = Options { strict: false, piku_compat: true };
+
+fn platform() -> IndexMap<String, String> {
+    IndexMap::from([("PORT".to_owned(), "5000".to_owned()), ("DATA_DIR".to_owned(), "/data".to_owned())])
+}
+
+fn parse(text: impl AsRef<[u8]>, options: Options) -> Result<Env, Vec<String>> {
+    Env::parse(text.as_ref(), &platform(), options).map_err(|errors| lines(&errors.0))
+}
+
+fn lines(diagnostics: &[piku_procfile::diagnostic::Diagnostic]) -> Vec<String> {
+    diagnostics.iter().map(|found| found.to_string().lines().next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Takes the text, with these warnings, as these variables.
+#[track_caller]
+fn warned(text: impl AsRef<[u8]>, options: Options, expected: &[(&str, &str)], warnings: &[&str]) {
+    let env = parse(text, options).expect("is taken");
+    let vars: Vec<(&str, &str)> = env.vars.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(
+        (vars.as_slice(), lines(&env.warnings)),
+        (expected, warnings.iter().map(|&line| line.to_owned()).collect())
+    );
+}
+
+/// Takes the text without a word.
+#[track_caller]
+fn good(text: impl AsRef<[u8]>, expected: &[(&str, &str)]) {
+    warned(text, Options::default(), expected, &[]);
+}
+
+/// Refuses the text with errors that begin with these lines.
+#[track_caller]
+fn bad(text: impl AsRef<[u8]>, expected: &[&str]) {
+    assert_eq!(parse(text, Options::default()).expect_err("is refused"), expected);
+}
+
+#[test]
+fn e1_double_quotes() {
+    good("A=\"a b\"", &[("A", "a b")]);
+}
+
+#[test]
+fn e2_single_quotes() {
+    good("A='a b'", &[("A", "a b")]);
+}
+
+#[test]
+fn e3_blanks_without_quotes() {
+    good("A=a b", &[("A", "a b")]);
+}
+
+#[test]
+fn e4_export() {
+    good(
+        "export A=1\n  export\tB='2'\nexport=3\nexported=4",
+        &[("A", "1"), ("B", "2"), ("export", "3"), ("exported", "4")],
+    );
+}
+
+#[test]
+fn e5_a_comment_behind_a_blank() {
+    good("A=x # c\nB=x\t#c\nC= # c\nD= #", &[("A", "x"), ("B", "x"), ("C", ""), ("D", "")]);
+}
+
+#[test]
+fn e6_a_hash_without_a_blank() {
+    good("B=x#y\nC=x#y #z", &[("B", "x#y"), ("C", "x#y")]);
+}
+
+#[test]
+fn e7_a_hash_between_quotes() {
+    good("A=\"x # y\" # c\nB='x # y'\t# \"", &[("A", "x # y"), ("B", "x # y")]);
+}
+
+#[test]
+fn e8_blanks_around_the_equals_sign() {
+    bad(
+        "A = 1\nB =1\nC= 1\nD= 'x'",
+        &[
+            "ENV:1:2: a blank before the '='",
+            "ENV:2:2: a blank before the '='",
+            "ENV:3:3: a blank after the '='",
+            "ENV:4:3: a blank after the '='",
+        ],
+    );
+    let errors = Env::parse(b"A = hunter2", &platform(), Options::default()).expect_err("is refused");
+    assert_eq!(
+        errors.to_string(),
+        "ENV:1:2: a blank before the '='\n    A =…\n     ^\nhint: drop the blanks around the '=': NAME=value"
+    );
+}
+
+#[test]
+fn e9_empty_values() {
+    good("A=\nB=\"\"\nC=''\nD=  ", &[("A", ""), ("B", ""), ("C", ""), ("D", "")]);
+}
+
+#[test]
+fn e10_a_name_alone() {
+    bad(
+        "A\nexport B",
+        &["ENV:1: this is not NAME=value: it has no '='", "ENV:2: this is not NAME=value: it has no '='"],
+    );
+}
+
+#[test]
+fn e11_an_escaped_newline_in_double_quotes() {
+    good(r#"A="a\nb\tc\\n\"\x""#, &[("A", "a\nb\tc\\n\"\\x")]);
+}
+
+#[test]
+fn e12_a_backslash_in_single_quotes() {
+    good(r"A='a\nb\'", &[("A", r"a\nb\")]);
+}
+
+#[test]
+fn e13_backslashes_without_quotes() {
+    good(r"A=C:\temp\new", &[("A", r"C:\temp\new")]);
+    good("A=a\\\nB=1", &[("A", "a\\"), ("B", "1")]);
+}
+
+#[test]
+fn e14_a_value_of_two_lines() {
+    good("A=\"a\nb\"\nB='c\n\n# d'\nC=1", &[("A", "a\nb"), ("B", "c\n\n# d"), ("C", "1")]);
+    good("A=\"a\\\nb\"", &[("A", "ab")]);
+    // Lines are counted through it.
+    bad("A=\"a\nb\"\n\nB", &["ENV:4: this is not NAME=value: it has no '='"]);
+}
+
+#[test]
+fn e15_earlier_names_then_the_platforms() {
+    good("A=1\nB=$A\nC=${A}x", &[("A", "1"), ("B", "1"), ("C", "1x")]);
+    good("A=\"$PORT:$DATA_DIR\"\nPORT=1\nB=$PORT", &[("A", "5000:/data"), ("PORT", "1"), ("B", "1")]);
+    warned(
+        "A=$B.\nB=1",
+        Options::default(),
+        &[("A", "."), ("B", "1")],
+        &["ENV:1:3: warning: 'B' is not set: it is empty here"],
+    );
+}
+
+#[test]
+fn e16_a_dollar_in_single_quotes() {
+    good("A=1\nC='$A ${A:?no} $(x)'", &[("A", "1"), ("C", "$A ${A:?no} $(x)")]);
+}
+
+#[test]
+fn e17_an_escaped_dollar() {
+    good("A=1\nC=\"\\$A\"\nD=\\$A", &[("A", "1"), ("C", "$A"), ("D", "$A")]);
+}
+
+#[test]
+fn e18_defaults_and_messages() {
+    good(
+        "A=${N:-d}\nB=${N-d}\nC=\"${N:-a b}\"\nD=${N:-}",
+        &[("A", "d"), ("B", "d"), ("C", "a b"), ("D", "")],
+    );
+    good(
+        "N=\nA=${N:-d}\nB=${N-d}\nC=${N:+d}\nD=${N+d}",
+        &[("N", ""), ("A", "d"), ("B", ""), ("C", ""), ("D", "d")],
+    );
+    good(
+        "N=1\nA=${N:-d}\nB=${N:?m}x\nC=${N+d}\nD=${N:-${X:?not asked}}",
+        &[("N", "1"), ("A", "1"), ("B", "1x"), ("C", "d"), ("D", "1")],
+    );
+    good("A=${N:-${M:-$PORT}}/x", &[("A", "5000/x")]);
+    bad(
+        "A=${N:?set it with config}\nB=${M?}\nC=${O:?}",
+        &[
+            "ENV:1:3: 'N' is not set: set it with config",
+            "ENV:2:3: 'M' is not set",
+            "ENV:3:3: 'O' is not set",
+        ],
+    );
+    bad(
+        "A=${N\nB=${}\nC=x${N:-y\nD=${N%.x}\nE=\"${1}\"",
+        &[
+            "ENV:1:3: '${N' has no '}'",
+            "ENV:2:3: no name after '${'",
+            "ENV:3:4: '${N' has no '}'",
+            "ENV:4:3: this form of '${N' is not known",
+            "ENV:5:4: no name after '${'",
+        ],
+    );
+}
+
+#[test]
+fn e19_a_command_is_text() {
+    warned(
+        "A=$(echo hi) $PORT\nB=\"`id $PORT`\"\nC=$((1+(2))) $(echo $PORT\nD='$(x)'",
+        Options::default(),
+        &[("A", "$(echo hi) 5000"), ("B", "`id $PORT`"), ("C", "$((1+(2))) $(echo $PORT"), ("D", "$(x)")],
+        &[
+            "ENV:1:3: warning: '$(…)' is kept as text; nothing is run",
+            "ENV:2:4: warning: '`…`' is kept as text; nothing is run",
+            "ENV:3:3: warning: '$(…)' is kept as text; nothing is run",
+            "ENV:3:14: warning: '$(…)' is kept as text; nothing is run",
+        ],
+    );
+}
+
+#[test]
+fn a_backtick_alone_is_a_character() {
+    good("A=p`w$PORT\nB=\"\\`x\\`\"", &[("A", "p`w5000"), ("B", "`x`")]);
+}
+
+#[test]
+fn e20_crlf_line_ends() {
+    good(
+        "A=1\r\nB=\"x\"\r\n\r\n# c\r\nC='y' # d\r\nD=z\r",
+        &[("A", "1"), ("B", "x"), ("C", "y"), ("D", "z")],
+    );
+    // Inside quotes the line ends are those of the line that closes them.
+    good("A=\"a\r\nb\"\r\nB='c\r\nd'\r\nC=\"e\r\nf\"", &[("A", "a\nb"), ("B", "c\nd"), ("C", "e\nf")]);
+    good("A=\"a\r\nb\"\nB='c\r\nd'\n", &[("A", "a\r\nb"), ("B", "c\r\nd")]);
+    bad("A=1\rB=2\n", &["ENV:1:4: a carriage return in the value"]);
+}
+
+#[test]
+fn e21_dollars_that_are_dollars() {
+    good(
+        "A=p@$$w0rd$\nB=\"p@$$w0rd$\"\nC=$1 $? $$$PORT $",
+        &[("A", "p@$$w0rd$"), ("B", "p@$$w0rd$"), ("C", "$1 $? $$5000 $")],
+    );
+}
+
+#[test]
+fn e22_an_unterminated_quote() {
+    bad("A=\"abc", &["ENV:1:3: the quote \" is not closed"]);
+    bad(
+        "X=1\nA='abc\nB=1\nC\n",
+        &["ENV:2:3: the quote ' is not closed", "ENV:4: this is not NAME=value: it has no '='"],
+    );
+    // Closed by the next value's quote: the error stands where the mistake is.
+    bad(
+        "A=\"abc\nB=\"x\"\nC=\"y\"\n",
+        &["ENV:1:3: the quote \" that opens here closes on line 2, where text follows"],
+    );
+}
+
+#[test]
+fn e23_json() {
+    good("A={\"k\":\"v\"}", &[("A", "{\"k\":\"v\"}")]);
+}
+
+#[test]
+fn e24_an_apostrophe() {
+    good("A=it's", &[("A", "it's")]);
+}
+
+#[test]
+fn e25_trailing_blanks() {
+    good("A=x \t \nB=\"x \" \nC='y  '", &[("A", "x"), ("B", "x "), ("C", "y  ")]);
+}
+
+#[test]
+fn e26_a_byte_order_mark() {
+    good("\u{feff}A=1", &[("A", "1")]);
+}
+
+#[test]
+fn e27_bad_names() {
+    bad(
+        "a.b=1\nc-d=2\n1X=3\n=4\nwéb=5\na b=6",
+        &[
+            "ENV:1:2: bad name 'a.b'",
+            "ENV:2:2: bad name 'c-d'",
+            "ENV:3:1: bad name '1X'",
+            "ENV:4:1: no name before the '='",
+            "ENV:5:2: bad name 'wéb'",
+            "ENV:6: what stands before the '=' is not a name",
+        ],
+    );
+}
+
+#[test]
+fn e28_a_colon() {
+    bad("A: 1\n", &["ENV:1: this is not NAME=value: it has no '='"]);
+    let errors =
+        Env::parse(b"A: hunter2", &platform(), Options::default()).expect_err("is refused").to_string();
+    assert!(errors.ends_with("\nhint: write 'A' with '=' in place of the colon"), "{errors}");
+}
+
+#[test]
+fn e29_a_hash_right_behind_the_equals_sign() {
+    good("A=#x", &[("A", "#x")]);
+}
+
+#[test]
+fn e30_text_behind_the_closing_quote() {
+    bad(
+        "A=\"a\"b\nB='a''b'\nC=\"a\"#c",
+        &[
+            "ENV:1:6: text after the closing quote",
+            "ENV:2:6: text after the closing quote",
+            "ENV:3:6: text after the closing quote",
+        ],
+    );
+}
+
+#[test]
+fn e31_shell_characters() {
+    good("A=a;b\nu=http://h/?a=1&b=2#f", &[("A", "a;b"), ("u", "http://h/?a=1&b=2#f")]);
+}
+
+#[test]
+fn e32_the_same_name_twice() {
+    warned(
+        "A=1\nB=$A\nA=2",
+        Options::default(),
+        &[("A", "2"), ("B", "1")],
+        &["ENV:3: warning: 'A' is already on line 1: this one counts"],
+    );
+}
+
+#[test]
+fn piku_compat_keeps_quotes_with_one_warning() {
+    warned(
+        "A=\"a b\"\nB='c\\nd'\nC=e\nD=\"$PORT\\n\"",
+        COMPAT,
+        &[("A", "\"a b\""), ("B", "'c\\nd'"), ("C", "e"), ("D", "\"5000\\n\"")],
+        &["ENV:1: warning: quotes are part of the value with --piku-compat"],
+    );
+}
+
+#[test]
+fn an_empty_file_is_empty() {
+    good("", &[]);
+    good("# c\n\n  \n", &[]);
+}
+
+#[test]
+fn all_bad_lines_are_named_and_no_value_is_shown() {
+    let text = b"-----BEGIN KEY-----\nhunter2+/=hunter2\nA=\"hunter2\"hunter2\nB= hunter2\nhunter2\xff\nC=${X:hunter2}\n";
+    let errors = Env::parse(text, &platform(), Options::default()).expect_err("is refused");
+    let numbers: Vec<usize> = errors.0.iter().map(|error| error.line).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 5, 6]);
+    assert!(!errors.to_string().contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn control_characters() {
+    bad(
+        "A=a\0b\nB=\"a\n\0b\"\nC=a\u{1b}b",
+        &[
+            "ENV:1:4: a NUL byte in the value",
+            "ENV:3: a NUL byte in the value",
+            "ENV:4:4: a control character (U+001B) in the value",
+        ],
+    );
+    good("C=\"a\u{1b}b\"", &[("C", "a\u{1b}b")]);
+}
+
+#[test]
+fn values_stay_as_small_as_linux_takes_them() {
+    // A billion laughs.
+    let laughs: Vec<String> = (1..40).map(|n| format!("A{n}=$A{p}$A{p}$A{p}$A{p}\n", p = n - 1)).collect();
+    let text = format!("A0=0123456789\n{}", laughs.concat());
+    let errors = parse(&text, Options::default()).expect_err("is refused");
+    assert!(errors[0].ends_with("longer than the 128 KiB that Linux takes for one variable"), "{errors:?}");
+    let big = "x".repeat(100_000);
+    let many: Vec<String> = (0..100).map(|n| format!("A{n}={big}\n")).collect();
+    let errors = parse(many.concat(), Options::default()).expect_err("is refused");
+    assert_eq!(errors, ["ENV:63: all values together are longer than the 6 MiB that Linux takes"]);
+}
+
+#[test]
+fn braces_in_braces_have_an_end() {
+    let text = format!("A={}x{}", "${A:-".repeat(100_000), "}".repeat(100_000));
+    let errors = parse(text, Options::default()).expect_err("is refused");
+    assert_eq!(errors, ["ENV:1:163: '${' inside '${' too many times"]);
+}
