@@ -8,6 +8,7 @@ pub mod output;
 pub mod port;
 pub mod probe;
 pub mod ps;
+pub mod releases;
 pub mod sample;
 pub mod tree;
 

@@ -6,9 +6,12 @@
 
 mod fifo;
 mod line;
+mod reader;
 mod rotate;
+mod source;
 mod writer;
 
 pub use fifo::{open_fifo, open_fifo_for_worker};
+pub use reader::{Deploy, Query, show};
 pub use rotate::Limits;
 pub use writer::LogWriter;

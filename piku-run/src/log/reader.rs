@@ -1,0 +1,327 @@
+//! `logs`: the logs of an app's instances merged by time, and followed as they grow.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use piku_procfile::failure::Failure;
+use piku_procfile::layout::AppDir;
+use piku_procfile::name::{AppName, ProcessName};
+
+use super::line;
+use super::source::Source;
+use crate::output::forgive;
+
+/// How many lines are shown when nobody says how many.
+const LINES: usize = 100;
+
+/// What to show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    /// Go on as lines come, until nobody listens any more.
+    pub follow: bool,
+    /// How many lines to begin with, of all instances together; 100 without it, of a deploy's log all.
+    pub lines: Option<usize>,
+    /// The log of a deploy, or of the last one, instead of those of the instances.
+    pub deploy: Option<Deploy>,
+    /// Only this instance (`web.1`) or type (`web`).
+    pub only: Option<String>,
+    /// The output is a terminal: nothing but text and colours is let through to it.
+    pub terminal: bool,
+}
+
+/// Which deploy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deploy {
+    /// The last one.
+    Last,
+    /// The one with this number.
+    Number(u64),
+}
+
+/// Prints an app's logs. `listener` is the descriptor behind `out`: when its other end is closed, following ends. A closed
+/// pipe is no error.
+///
+/// # Errors
+/// When there is no such app or log, or a file cannot be read.
+pub fn show(
+    app: &AppName,
+    dir: &AppDir,
+    query: &Query,
+    out: &mut dyn Write,
+    listener: Option<BorrowedFd<'_>>,
+) -> anyhow::Result<()> {
+    if !dir.path().is_dir() {
+        return Err(Failure::new(format!("there is no app '{app}'")).into());
+    }
+    let folder = dir.log();
+    // Watched before it is read, so that nothing falls in between.
+    let watch = if query.follow { watch(&folder)? } else { None };
+    let mut reader = Reader { app, dir, query, sources: Vec::new() };
+    let available = reader.open()?;
+    let wanted = query.lines.unwrap_or(if query.deploy.is_some() { usize::MAX } else { LINES });
+    let shown = reader.run(available.saturating_sub(wanted), out, watch.as_ref().zip(Some(listener)));
+    match shown {
+        Err(Stop::Output(err)) => forgive(Err(err)).context("cannot write the log to stdout"),
+        Err(Stop::Input(err)) => {
+            Err(err).with_context(|| format!("cannot read the logs in '{}'", folder.display()))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Why it ends before the end.
+enum Stop {
+    Output(io::Error),
+    Input(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(err: io::Error) -> Self {
+        Self::Input(err)
+    }
+}
+
+impl From<Errno> for Stop {
+    fn from(err: Errno) -> Self {
+        Self::Input(err.into())
+    }
+}
+
+struct Reader<'a> {
+    app: &'a AppName,
+    dir: &'a AppDir,
+    query: &'a Query,
+    sources: Vec<Source>,
+}
+
+impl Reader<'_> {
+    /// Opens what is there; how many lines that are.
+    fn open(&mut self) -> anyhow::Result<usize> {
+        let folder = self.dir.log();
+        let all = instances(self.dir).with_context(|| format!("cannot read '{}'", folder.display()))?;
+        let wanted = self.query.lines.unwrap_or(LINES);
+        let (paths, wanted) = match self.query.deploy {
+            Some(deploy) => (vec![self.deploy_log(deploy)?], self.query.lines.unwrap_or(usize::MAX)),
+            None => (self.chosen(&all), wanted),
+        };
+        if paths.is_empty() && !(self.query.follow && folder.is_dir() && self.query.only.is_none()) {
+            return Err(self.nothing(&all).into());
+        }
+        let mut available = 0_usize;
+        for path in paths {
+            let (source, lines) = Source::last(path.clone(), wanted)
+                .with_context(|| format!("cannot read '{}'", path.display()))?;
+            available = available.saturating_add(lines);
+            self.sources.push(source);
+        }
+        Ok(available)
+    }
+
+    fn chosen(&self, all: &[Name]) -> Vec<PathBuf> {
+        let fits = |name: &&Name| self.query.only.as_ref().is_none_or(|only| name.is(only));
+        all.iter().filter(fits).map(|name| self.dir.instance_log(&name.to_string())).collect()
+    }
+
+    fn nothing(&self, all: &[Name]) -> Failure {
+        let app = self.app;
+        match &self.query.only {
+            Some(only) if !all.is_empty() => {
+                let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+                let failure = Failure::new(format!("'{app}' has no log of '{only}'"));
+                failure.hint(format!("there are: {}", names.join(", ")))
+            }
+            _ => {
+                let failure = Failure::new(format!("'{app}' has no logs yet"));
+                failure.hint("they begin with its first deploy that starts a process; 'logs --deploy' shows the deploy's own")
+            }
+        }
+    }
+
+    fn deploy_log(&self, deploy: Deploy) -> anyhow::Result<PathBuf> {
+        let folder = self.dir.log();
+        let numbers = deploys(self.dir).with_context(|| format!("cannot read '{}'", folder.display()))?;
+        let app = self.app;
+        let failure = match (deploy, numbers.last()) {
+            (_, None) => Failure::new(format!("'{app}' has no log of a deploy yet")),
+            (Deploy::Last, Some(last)) => return Ok(self.dir.deploy_log(*last)),
+            (Deploy::Number(number), Some(_)) if numbers.contains(&number) => {
+                return Ok(self.dir.deploy_log(number));
+            }
+            (Deploy::Number(number), Some(last)) => {
+                let failure = Failure::new(format!("'{app}' has no log of deploy {number}"));
+                failure.hint(format!("there are {} from {} to {last}", numbers.len(), numbers[0]))
+            }
+        };
+        Err(failure.into())
+    }
+
+    /// Shows the lines but the first `skip`, then those that come.
+    fn run(
+        &mut self,
+        mut skip: usize,
+        out: &mut dyn Write,
+        follow: Option<(&Inotify, Option<BorrowedFd<'_>>)>,
+    ) -> Result<(), Stop> {
+        loop {
+            self.drain(&mut skip, out)?;
+            let Some((watch, listener)) = follow else { return self.finish(out) };
+            out.flush().map_err(Stop::Output)?;
+            if !wait(watch, listener)? {
+                return Ok(());
+            }
+            let appeared =
+                AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_Q_OVERFLOW;
+            let events = match watch.read_events() {
+                Ok(events) => events,
+                Err(Errno::EAGAIN) => continue,
+                Err(err) => return Err(err.into()),
+            };
+            if events.iter().any(|event| event.mask.intersects(appeared)) {
+                self.discover()?;
+            }
+            if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_IGNORED)) {
+                // The folder is gone, and with it the app.
+                return self.finish(out);
+            }
+        }
+    }
+
+    /// Shows all whole lines that are there, the oldest first.
+    fn drain(&mut self, skip: &mut usize, out: &mut dyn Write) -> Result<(), Stop> {
+        loop {
+            for source in &mut self.sources {
+                source.look()?;
+            }
+            let ready = self.sources.iter_mut().filter(|source| source.time().is_some());
+            let Some(oldest) = ready.min_by(|a, b| a.time().cmp(&b.time())) else { return Ok(()) };
+            let line = oldest.take();
+            if *skip > 0 {
+                *skip -= 1;
+            } else {
+                print(line, self.query.terminal, out)?;
+            }
+        }
+    }
+
+    /// Lines without an end are shown too when nobody waits for it.
+    fn finish(&mut self, out: &mut dyn Write) -> Result<(), Stop> {
+        for source in &self.sources {
+            if !source.unfinished().is_empty() {
+                print(source.unfinished(), self.query.terminal, out)?;
+            }
+        }
+        out.flush().map_err(Stop::Output)
+    }
+
+    /// Adds the instances that are new since the last look.
+    fn discover(&mut self) -> io::Result<()> {
+        if self.query.deploy.is_some() {
+            return Ok(());
+        }
+        for path in self.chosen(&instances(self.dir)?) {
+            if !self.sources.iter().any(|source| source.path() == path) {
+                self.sources.push(Source::start(path));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn print(text: &[u8], terminal: bool, out: &mut dyn Write) -> Result<(), Stop> {
+    let written = if terminal { out.write_all(line::coloured(text).as_bytes()) } else { out.write_all(text) };
+    written.and_then(|()| out.write_all(b"\n")).map_err(Stop::Output)
+}
+
+/// Watches the folder of the logs; nothing where there is none.
+fn watch(folder: &std::path::Path) -> anyhow::Result<Option<Inotify>> {
+    let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+    let watched = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+        .and_then(|watch| watch.add_watch(folder, events).map(|_| watch));
+    match watched {
+        Ok(watch) => Ok(Some(watch)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(err) => Err(err).with_context(|| format!("cannot watch '{}'", folder.display())),
+    }
+}
+
+/// Waits for something to happen in the folder; false when the listener is gone.
+fn wait(watch: &Inotify, listener: Option<BorrowedFd<'_>>) -> Result<bool, Stop> {
+    let mut fds = vec![PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+    // Asked for nothing, told of errors and hang-ups.
+    fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::empty())));
+    loop {
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(err) => return Err(err.into()),
+        }
+    }
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+    Ok(!fds.get(1).and_then(PollFd::revents).is_some_and(|events| events.intersects(gone)))
+}
+
+/// The name of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    kind: ProcessName,
+    number: u32,
+}
+
+impl Name {
+    /// Whether it is meant by the name of an instance or a type.
+    fn is(&self, only: &str) -> bool {
+        only == self.kind.as_str() || only == self.to_string()
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.kind, self.number)
+    }
+}
+
+/// The instances that have a log, sorted.
+fn instances(dir: &AppDir) -> io::Result<Vec<Name>> {
+    let mut names = Vec::new();
+    for file in files(dir)? {
+        // A log that has just been put away has only its number: `web.1.log.1`.
+        let Some((name, rotation)) = file.rsplit_once(".log") else { continue };
+        let is_age = |age: &str| age.parse::<u32>().is_ok();
+        if !rotation.is_empty() && !rotation.strip_prefix('.').is_some_and(is_age) {
+            continue;
+        }
+        let parsed = name
+            .rsplit_once('.')
+            .and_then(|(kind, number)| Some(Name { kind: kind.parse().ok()?, number: number.parse().ok()? }));
+        names.extend(parsed);
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// The numbers of the deploys that have a log, ascending.
+fn deploys(dir: &AppDir) -> io::Result<Vec<u64>> {
+    let number = |file: String| file.strip_prefix("deploy-")?.strip_suffix(".log")?.parse().ok();
+    let mut numbers: Vec<u64> = files(dir)?.into_iter().filter_map(number).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn files(dir: &AppDir) -> io::Result<Vec<String>> {
+    match fs::read_dir(dir.log()) {
+        Ok(entries) => {
+            let name =
+                |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().into_string().ok());
+            entries.filter_map(|entry| name(entry).transpose()).collect()
+        }
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(err) => Err(err),
+    }
+}
