@@ -1,9 +1,46 @@
-//! Being laid.
+//! From a work tree to a release: which runtime an app is of (`detect`), what would be done (`plan`), and doing it
+//! (`build`). Everything an app's author got wrong is explained by `explain`; each runtime is one file in `runtime/`.
 
 pub mod release;
 
+mod build;
+mod cli;
+mod copy;
+mod disk;
+mod elf;
+mod environment;
+mod explain;
+mod hash;
+mod interrupt;
+mod layer;
+mod machine;
+mod plan;
+mod room;
+mod runtime;
+mod sandbox;
+mod show;
+mod source;
+mod startable;
+mod step;
+mod talk;
+mod view;
+mod work;
+
+use std::process::ExitCode;
+
+use piku_procfile::failure;
+
 /// Runs the tool.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+pub fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => failure::report("piku-build", &err),
+    }
+}
+
+/// The command line, for the manual and the completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    cli::command()
 }

@@ -1,0 +1,164 @@
+//! What was typed becomes plain values, and only those travel.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use piku_procfile::name::AppName;
+use piku_procfile::settings::Sandbox;
+
+use crate::build::{self, Build, Facts, Place};
+use crate::show::{self, Format};
+
+/// From a work tree to a release.
+#[derive(Parser)]
+#[command(name = "piku-build", version, about, long_about = None)]
+struct Typed {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Say which runtime an app is of, why, and why the others lost
+    Detect {
+        /// The app's folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Say what a build would do: versions, layers, steps, process types; run nothing
+    Plan {
+        /// The app's folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Where package managers keep their caches
+        #[arg(long, value_name = "DIR")]
+        cache: Option<PathBuf>,
+        #[command(flatten)]
+        host: HostArgs,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app
+    Build(BuildArgs),
+}
+
+#[derive(Args)]
+struct HostArgs {
+    /// Where dependency layers are kept [default: CACHE/layers]
+    #[arg(long, value_name = "DIR")]
+    layers: Option<PathBuf>,
+    /// This machine's settings
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// What `config set` stored for the app
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Whether steps run in the jail [default: as the settings say]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    sandbox: Option<When>,
+}
+
+/// When the jail is used.
+#[derive(Clone, Copy, ValueEnum)]
+enum When {
+    /// Refuse to build without it
+    Require,
+    /// Use it where it works, say where it does not
+    Prefer,
+    /// Never
+    Off,
+}
+
+#[derive(Args)]
+struct BuildArgs {
+    /// The app's folder; it is copied and stays as it is
+    dir: PathBuf,
+    /// Take the folder itself instead of a copy: it is used up, whether the build succeeds or not
+    #[arg(long = "move")]
+    take: bool,
+    /// Where package managers keep their caches
+    #[arg(long, value_name = "DIR")]
+    cache: PathBuf,
+    /// The release's folder, which must not be there yet
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    #[command(flatten)]
+    host: HostArgs,
+    /// Whose release it is [default: the folder's name]
+    #[arg(long, value_name = "NAME")]
+    app: Option<AppName>,
+    /// The release's number
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    number: u64,
+    /// The commit it is built from
+    #[arg(long, value_name = "SHA", default_value = "")]
+    commit: String,
+    /// The first line of the commit's message
+    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    subject: String,
+    /// Who pushed it
+    #[arg(long, value_name = "NAME", default_value = "", allow_hyphen_values = true)]
+    by: String,
+}
+
+impl From<When> for Sandbox {
+    fn from(when: When) -> Self {
+        match when {
+            When::Require => Self::Require,
+            When::Prefer => Self::Prefer,
+            When::Off => Self::Off,
+        }
+    }
+}
+
+impl HostArgs {
+    fn place(self, cache: Option<&PathBuf>) -> Place {
+        Place {
+            layers: self.layers.or_else(|| cache.map(|cache| cache.join("layers"))),
+            settings: self.settings,
+            config: self.config,
+            sandbox: self.sandbox.map(Sandbox::from),
+        }
+    }
+}
+
+/// The command line as clap has it.
+pub(crate) fn command() -> clap::Command {
+    Typed::command()
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> anyhow::Result<()> {
+    match Typed::parse().verb {
+        Verb::Detect { dir, format } => show::detect(&dir, format),
+        Verb::Plan { dir, cache, host, format } => show::plan(&dir, &host.place(cache.as_ref()), format),
+        Verb::Build(typed) => build::run(&Build {
+            place: typed.host.place(Some(&typed.cache)),
+            dir: typed.dir,
+            take: typed.take,
+            cache: typed.cache,
+            output: typed.output,
+            facts: Facts {
+                app: typed.app,
+                number: typed.number,
+                commit: typed.commit,
+                subject: typed.subject,
+                by: typed.by,
+            },
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+}

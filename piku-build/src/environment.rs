@@ -1,0 +1,54 @@
+//! The environment of a build step: only what is declared. Nothing of the caller's is passed on: its `GIT_DIR`, its keys and
+//! its PATH with somebody's own python in front are no part of the app.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::plan::Plan;
+use crate::source::Source;
+
+/// Where programs are, inside the jail and in every step.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The host's certificates: a site's own authority counts for the build as well.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Who asks for them: pip, OpenSSL, requests, Node.
+const CERTIFICATE_VARIABLES: [&str; 4] =
+    ["PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
+
+/// Names and values.
+pub(crate) type Variables = BTreeMap<String, String>;
+
+/// The environment of a plan's steps, lowest first: the plain base, what the runtime asks for, the operator's `build_env`,
+/// the app's ENV, the operator's config.
+pub(crate) fn of_steps(plan: &Plan, build_env: &Variables, source: &Source) -> Variables {
+    let mut env = base();
+    let compiled = |(name, _): &(&String, &String)| *name != "PYTHONDONTWRITEBYTECODE";
+    env.extend(owned(plan.env.iter().filter(compiled).chain(&plan.build_env)));
+    declared(env, build_env, source)
+}
+
+/// The environment of what runs before there is a plan.
+pub(crate) fn of_preflight(build_env: &Variables, source: &Source) -> Variables {
+    declared(base(), build_env, source)
+}
+
+fn base() -> Variables {
+    let mut env =
+        Variables::from([("PATH".to_owned(), PATH.to_owned()), ("LANG".to_owned(), "C.UTF-8".to_owned())]);
+    if Path::new(CERTIFICATES).exists() {
+        env.extend(CERTIFICATE_VARIABLES.map(|name| (name.to_owned(), CERTIFICATES.to_owned())));
+    }
+    env
+}
+
+fn declared(mut env: Variables, build_env: &Variables, source: &Source) -> Variables {
+    env.extend(owned(build_env.iter().chain(&source.env).chain(&source.config)));
+    env
+}
+
+fn owned<'a>(
+    pairs: impl Iterator<Item = (&'a String, &'a String)> + 'a,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    pairs.map(|(name, value)| (name.clone(), value.clone()))
+}

@@ -1,0 +1,237 @@
+//! Dependency layers: built once, named by the hash of what determines them, never written again.
+//!
+//! `LAYERS/KEY/content/` is the layer, `LAYERS/KEY/complete` its marker, written last and only when the content is on the
+//! disk. A folder without the marker was left by a build that was killed: its content is thrown away and built again. Who
+//! builds holds the kernel's lock on the folder `KEY` itself.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use nix::unistd::syncfs;
+use piku_procfile::durable;
+
+use crate::{copy, interrupt, talk};
+
+/// The marker.
+const COMPLETE: &str = "complete";
+/// The layer itself.
+const CONTENT: &str = "content";
+/// How often a lock that another build holds is asked for.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The folder with the layers.
+pub(crate) struct Store(PathBuf);
+
+/// A layer that is being built; removed again unless it is finished.
+pub(crate) struct Unfinished {
+    dir: PathBuf,
+    lock: Option<Flock<File>>,
+}
+
+/// What [`Store::take`] found.
+pub(crate) enum Taken {
+    /// The layer is there, whole.
+    There,
+    /// It is to be built, by nobody else meanwhile.
+    Build(Unfinished),
+}
+
+impl Store {
+    /// The store in this folder, which may not be there yet. Its path has no links in it: a layer's own path is written
+    /// into its scripts.
+    pub(crate) fn new(dir: &Path) -> anyhow::Result<Self> {
+        match fs::canonicalize(dir) {
+            Ok(dir) => Ok(Self(dir)),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Self(
+                std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?,
+            )),
+            Err(err) => Err(err).with_context(|| format!("cannot open '{}'", dir.display())),
+        }
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the content of a layer lies.
+    pub(crate) fn content(&self, key: &str) -> PathBuf {
+        self.0.join(key).join(CONTENT)
+    }
+
+    /// Whether the layer is there, whole.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.join(key).join(COMPLETE).is_file()
+    }
+
+    /// Finds the layer, or the right to build it in an empty folder. Waits for another build of the same layer.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, locked or emptied, or the build is interrupted.
+    pub(crate) fn take(&self, key: &str) -> anyhow::Result<Taken> {
+        let dir = self.0.join(key);
+        let cannot = || format!("cannot prepare the layer '{}'", dir.display());
+        let mut said = false;
+        loop {
+            if self.has(key) {
+                return Ok(Taken::There);
+            }
+            interrupt::check()?;
+            fs::create_dir_all(&dir).with_context(cannot)?;
+            let Some(lock) = try_lock(&dir).with_context(cannot)? else {
+                if !said {
+                    talk::detail("waiting: another build is making the same layer");
+                    said = true;
+                }
+                thread::sleep(PAUSE);
+                continue;
+            };
+            // Its last holder may have finished it, or failed and removed the folder that is locked now.
+            if self.has(key) {
+                return Ok(Taken::There);
+            }
+            if !same(&lock, &dir) {
+                continue;
+            }
+            let unfinished = Unfinished { dir: dir.clone(), lock: Some(lock) };
+            unfinished.empty().with_context(cannot)?;
+            fs::create_dir(self.content(key)).with_context(cannot)?;
+            return Ok(Taken::Build(unfinished));
+        }
+    }
+}
+
+impl Unfinished {
+    /// The folder to build in.
+    pub(crate) fn content(&self) -> PathBuf {
+        self.dir.join(CONTENT)
+    }
+
+    /// Marks the layer as whole. `about` is for whoever looks into the folder.
+    pub(crate) fn finish(mut self, about: &str) -> anyhow::Result<()> {
+        let cannot = || format!("cannot finish the layer '{}'", self.dir.display());
+        File::open(self.content()).and_then(|dir| Ok(syncfs(dir)?)).with_context(cannot)?;
+        durable::write(&self.dir.join(COMPLETE), about.as_bytes(), 0o644).with_context(cannot)?;
+        durable::sync_parent(&self.dir).with_context(cannot)?;
+        self.lock = None;
+        Ok(())
+    }
+
+    /// Throws away what is in the folder. It is moved first: a process of a killed build that is still alive goes on
+    /// writing into what is thrown away, and not into the new layer.
+    fn empty(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                let mut away = entry.path();
+                if entry.file_name() == CONTENT {
+                    away = self.dir.join(format!("old.{}", std::process::id()));
+                    fs::rename(entry.path(), &away)?;
+                }
+                copy::remove(&away)?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.lock.is_some() {
+            // Whatever stays has no marker: the next build removes it.
+            let _ = self.empty();
+            let _ = fs::remove_dir(&self.dir);
+        }
+    }
+}
+
+/// The lock on a folder, `None` while somebody else holds it. The steps of the build inherit it: should the build be
+/// killed, the layer is locked until the last of them has ended.
+fn try_lock(dir: &Path) -> io::Result<Option<Flock<File>>> {
+    let file = match File::open(dir) {
+        Ok(file) => file,
+        // Its holder failed, and removed it between our making and our opening it.
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => {
+            fcntl(&*lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            Ok(Some(lock))
+        }
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// Whether the locked folder is still the one of this name.
+fn same(lock: &File, dir: &Path) -> bool {
+    match (lock.metadata(), fs::metadata(dir)) {
+        (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(store: &Store, key: &str) -> Unfinished {
+        match store.take(key).unwrap() {
+            Taken::Build(unfinished) => unfinished,
+            Taken::There => panic!("{key} is there"),
+        }
+    }
+
+    #[test]
+    fn only_what_is_finished_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(&dir.path().join("layers")).unwrap();
+        let unfinished = build(&store, "k");
+        fs::write(unfinished.content().join("half"), "").unwrap();
+        drop(unfinished);
+        assert!(!store.path().join("k").exists(), "a failed layer leaves nothing");
+
+        // Killed: nothing is dropped, the folder stays.
+        fs::create_dir_all(store.content("k").join("sub")).unwrap();
+        fs::write(store.content("k").join("half"), "").unwrap();
+        assert!(!store.has("k"));
+        let unfinished = build(&store, "k");
+        assert_eq!(fs::read_dir(unfinished.content()).unwrap().count(), 0);
+        fs::write(unfinished.content().join("whole"), "").unwrap();
+        unfinished.finish("test").unwrap();
+        assert!(store.has("k") && matches!(store.take("k").unwrap(), Taken::There));
+        assert!(store.content("k").join("whole").exists());
+        assert_eq!(fs::read_dir(store.path().join("k")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn one_builds_and_the_others_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("layers");
+        let built = std::sync::atomic::AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let store = Store::new(&path).unwrap();
+                    if let Taken::Build(unfinished) = store.take("k").unwrap() {
+                        // The first one fails.
+                        if built.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
+                            unfinished.finish("test").unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(built.into_inner(), 2);
+    }
+}

@@ -1,0 +1,93 @@
+//! Where steps run: in the jail, with the app at `/app` and nothing of the host's but its programs, or, where there is no
+//! jail, in the real folders.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use piku_chroot::jail::Jail;
+
+use crate::environment::Variables;
+use crate::step::{self, Ended, Step};
+
+/// The app inside the jail.
+pub(crate) const APP: &str = "/app";
+/// The build caches inside the jail.
+const CACHE: &str = "/cache";
+/// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
+const HOME: &str = "/build";
+
+/// A folder that a step sees.
+#[derive(Debug, Clone)]
+pub(crate) struct Mount {
+    /// Where it is.
+    pub(crate) real: PathBuf,
+    /// Where the step sees it; the same where there is no jail.
+    pub(crate) inside: PathBuf,
+    /// Whether the step may write to it.
+    pub(crate) writable: bool,
+}
+
+/// A place for steps.
+pub(crate) struct Room<'a> {
+    /// Whether it is a jail.
+    pub(crate) jailed: bool,
+    /// The app's folder.
+    pub(crate) app: &'a Path,
+    /// Whether the steps may change it.
+    pub(crate) app_writable: bool,
+    /// The build caches.
+    pub(crate) cache: &'a Path,
+    /// A private folder for HOME and temporary files.
+    pub(crate) home: PathBuf,
+    /// Layers.
+    pub(crate) mounts: Vec<Mount>,
+    /// The steps' environment, but for what depends on the place.
+    pub(crate) env: &'a Variables,
+}
+
+impl Room<'_> {
+    /// Runs a step.
+    ///
+    /// # Errors
+    /// When it cannot be run; a step that fails is no error here.
+    pub(crate) fn run(&self, step: &Step) -> anyhow::Result<Ended> {
+        let tmp = self.home.join("tmp");
+        for dir in [&tmp, self.cache] {
+            fs::create_dir_all(dir).with_context(|| format!("cannot make '{}'", dir.display()))?;
+        }
+        let (home, cache) =
+            if self.jailed { (Path::new(HOME), Path::new(CACHE)) } else { (self.home.as_path(), self.cache) };
+        let mut env = self.env.clone();
+        let tmp = home.join("tmp");
+        let pip = cache.join("pip");
+        for (name, value) in [("HOME", home), ("TMPDIR", &tmp), ("PIP_CACHE_DIR", &pip)] {
+            env.insert(name.to_owned(), value.to_string_lossy().into_owned());
+        }
+        let command =
+            if self.jailed { self.jail().command(&env, &step.run) } else { self.plain(&env, &step.run) };
+        step::run(command, step.quiet).with_context(|| format!("step '{}'", step.name))
+    }
+
+    fn jail(&self) -> Jail {
+        let app = Path::new(APP);
+        let mut jail = Jail::new();
+        jail = if self.app_writable { jail.bind(self.app, app) } else { jail.ro(self.app, app) };
+        jail = jail.bind(self.cache, Path::new(CACHE)).bind(&self.home, Path::new(HOME));
+        for mount in &self.mounts {
+            jail = if mount.writable {
+                jail.bind(&mount.real, &mount.inside)
+            } else {
+                jail.ro(&mount.real, &mount.inside)
+            };
+        }
+        jail.chdir(app).hostname("build")
+    }
+
+    fn plain(&self, env: &Variables, argv: &[String]) -> Command {
+        let mut command = Command::new(argv.first().map_or("", String::as_str));
+        command.args(argv.get(1..).unwrap_or_default()).env_clear().envs(env).current_dir(self.app);
+        command
+    }
+}

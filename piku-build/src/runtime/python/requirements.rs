@@ -1,0 +1,291 @@
+//! `requirements.txt` and what it includes, read for what determines the layer: the files, the folders of the app that are
+//! installed from, and whether a package is asked for by name. What the lines mean is pip's business.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::explain;
+use crate::source::{Source, tidy};
+
+/// The file's name.
+pub(super) const FILE: &str = "requirements.txt";
+/// Deeper than anybody includes.
+const MAX_FILES: usize = 100;
+
+/// Everything that the requirements of an app say.
+#[derive(Debug, Default)]
+pub(super) struct Requirements {
+    /// The files by their paths in the app, with their contents, in the order in which they are met.
+    pub(super) files: Vec<(PathBuf, Vec<u8>)>,
+    /// What of the app is installed from.
+    pub(super) local: Vec<Local>,
+    /// The names of packages, as PEP 503 writes them.
+    pub(super) names: BTreeSet<String>,
+    /// Whether hashes are asked for: then pip wants one of everything.
+    pub(super) hashes: bool,
+    /// Whether anything is to be installed at all.
+    pub(super) any: bool,
+}
+
+/// A folder or an archive of the app that is installed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Local {
+    /// Its path in the app.
+    pub(super) path: PathBuf,
+    /// `-e`: the app's folder stays the place of the code.
+    pub(super) editable: bool,
+    /// Where it is asked for.
+    pub(super) file: PathBuf,
+    /// The line there, from 1.
+    pub(super) line: usize,
+}
+
+impl Requirements {
+    /// Reads the app's requirements; all empty when there are none.
+    ///
+    /// # Errors
+    /// When a file that is included is missing, or something leads out of the app.
+    pub(super) fn read(source: &Source) -> anyhow::Result<Self> {
+        let mut all = Self::default();
+        if source.has(FILE) {
+            all.file(source, Path::new(FILE), None)?;
+        }
+        Ok(all)
+    }
+
+    fn file(&mut self, source: &Source, path: &Path, from: Option<(&Path, usize)>) -> anyhow::Result<()> {
+        if self.files.iter().any(|(known, _)| known == path) {
+            return Ok(());
+        }
+        let place = |why: &str| match from {
+            Some((file, line)) => explain::requirement_place(file, line, why),
+            None => explain::requirement_place(path, 1, why),
+        };
+        if self.files.len() == MAX_FILES {
+            return Err(place("too many files are included").into());
+        }
+        let text = source.text(path).map_err(|err| place(&format!("{err:#}")))?;
+        let Some(bytes) = text else {
+            return Err(place(&format!("'{}' is not there", path.display())).into());
+        };
+        let text = decode(&bytes);
+        self.files.push((path.to_owned(), bytes));
+        for (number, line) in logical_lines(&text) {
+            self.line(source, path, number, &line)?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, source: &Source, file: &Path, number: usize, line: &str) -> anyhow::Result<()> {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        if line.contains("--hash") || line.contains("--require-hashes") {
+            self.hashes = true;
+        }
+        let is_option = line.starts_with('-');
+        self.any |=
+            !is_option || ["-e", "--editable", "-r", "--requirement"].iter().any(|o| line.starts_with(o));
+        for (long, short) in [("--requirement", "-r"), ("--constraint", "-c")] {
+            if let Some(value) = option(line, long, short) {
+                if value.contains("://") || value.contains("${") {
+                    return Ok(());
+                }
+                return self.file(source, &tidy(&folder.join(value)), Some((file, number)));
+            }
+        }
+        // Paths of what is installed are relative to where pip runs, the app's folder; those of files that are
+        // included, to the file that includes them.
+        if let Some(value) = option(line, "--editable", "-e") {
+            return self.local(source, file, number, value, true);
+        }
+        if let Some(value) = option(line, "--find-links", "-f") {
+            let beside = folder.join(value);
+            let path =
+                if source.inside(&beside).is_ok_and(|found| found.is_some()) { beside } else { value.into() };
+            return self.local(source, file, number, &path.to_string_lossy(), false);
+        }
+        if is_option {
+            return Ok(());
+        }
+        match name_of(line) {
+            Some(name) => {
+                self.names.insert(name);
+                match line.split_once('@') {
+                    Some((_, url)) if url.trim().starts_with("file:") => {
+                        self.local(source, file, number, url.trim(), false)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            None => self.local(source, file, number, line, false),
+        }
+    }
+
+    /// Something of the app that is installed from; what is an address elsewhere determines itself by its text.
+    fn local(
+        &mut self,
+        source: &Source,
+        file: &Path,
+        line: usize,
+        value: &str,
+        editable: bool,
+    ) -> anyhow::Result<()> {
+        let mut value = value.split(" ;").next().unwrap_or_default().trim();
+        if let Some(path) = value.strip_prefix("file:") {
+            value = path.strip_prefix("//").unwrap_or(path);
+            value = value.strip_prefix("/app/").unwrap_or(value);
+        } else if value.contains("://") || value.starts_with("git+") {
+            return Ok(());
+        }
+        // `./lib[extra]`, `./lib#egg=x`
+        let value = value.split(['[', '#']).next().unwrap_or_default();
+        if value.is_empty() || value.contains("${") {
+            return Ok(());
+        }
+        let path = tidy(Path::new(value));
+        let found = source
+            .inside(&path)
+            .map_err(|err| explain::requirement_place(file, line, &format!("{err:#}")))?;
+        if found.is_some() {
+            self.local.push(Local { path, editable, file: file.to_owned(), line });
+        }
+        // Otherwise pip says what it is, better than a guess would.
+        Ok(())
+    }
+}
+
+/// The text of a file: UTF-8, or UTF-16 with its mark, which is what `pip freeze >` makes in a Windows shell.
+fn decode(bytes: &[u8]) -> String {
+    let wide = |order: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).into_owned(),
+    }
+}
+
+/// Lines joined where they end in a backslash, without comments and blanks, with the number of their first.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (at, line) in text.lines().enumerate() {
+        let (number, mut joined) = open.take().unwrap_or((at + 1, String::new()));
+        if let (Some(front), false) = (line.strip_suffix('\\'), line.trim_start().starts_with('#')) {
+            joined.push_str(front);
+            open = Some((number, joined));
+            continue;
+        }
+        joined.push_str(line);
+        lines.push((number, joined));
+    }
+    lines.extend(open);
+    lines
+        .into_iter()
+        .map(|(number, line)| (number, without_comment(&line).trim().to_owned()))
+        .filter(|(_, line)| !line.is_empty())
+        .collect()
+}
+
+/// A comment begins at a `#` that stands first or after a blank.
+fn without_comment(line: &str) -> &str {
+    let begins = |at: &usize| *at == 0 || line[..*at].ends_with([' ', '\t']);
+    let at = line.match_indices('#').map(|(at, _)| at).find(begins);
+    at.map_or(line, |at| &line[..at])
+}
+
+/// The value of an option in any of its forms: `-r x`, `-rx`, `--requirement x`, `--requirement=x`.
+fn option<'a>(line: &'a str, long: &str, short: &str) -> Option<&'a str> {
+    if let Some(rest) = line.strip_prefix(long) {
+        return rest.strip_prefix('=').or_else(|| rest.strip_prefix([' ', '\t'])).map(str::trim);
+    }
+    line.strip_prefix(short).filter(|rest| !rest.is_empty()).map(str::trim)
+}
+
+/// The name of a package, normalised, when the line begins with one.
+fn name_of(line: &str) -> Option<String> {
+    let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !rest.starts_with(['/', ':', '+'])
+        && ![".whl", ".gz", ".zip"].iter().any(|suffix| name.ends_with(suffix));
+    good.then(|| {
+        let words: Vec<_> = name.split(['.', '_', '-']).filter(|word| !word.is_empty()).collect();
+        words.join("-").to_ascii_lowercase()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn read(files: &[(&str, &[u8])]) -> anyhow::Result<Requirements> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Requirements::read(&Source::read(dir.path(), None).unwrap())
+    }
+
+    #[test]
+    fn follows_what_is_included_and_knows_names() {
+        let all = read(&[
+            (
+                "requirements.txt",
+                b"# c\n-r req/base.txt\nFlask[async]>=2 ; python_version > '3'  # web\n-c=x\n--constraint con.txt\n\
+                  -r https://example.org/r.txt\n--index-url https://example.org/\nsix==1.0 \\\n  --hash=sha256:00\n",
+            ),
+            ("req/base.txt", b"-r../req/more.txt\r\nZope.Interface_x==1\r\n"),
+            ("req/more.txt", b"-r base.txt\ngunicorn @ https://example.org/g.whl#sha1=0\n"),
+            ("con.txt", b"six<2\n"),
+            ("=x", b""),
+        ])
+        .unwrap();
+        let files: Vec<_> = all.files.iter().map(|(path, _)| path.to_str().unwrap()).collect();
+        assert_eq!(files, ["requirements.txt", "req/base.txt", "req/more.txt", "=x", "con.txt"]);
+        let names: Vec<_> = all.names.iter().map(String::as_str).collect();
+        assert_eq!(names, ["flask", "gunicorn", "six", "zope-interface-x"]);
+        assert!(all.hashes && all.local.is_empty());
+    }
+
+    #[test]
+    fn finds_what_of_the_app_is_installed() {
+        let all = read(&[
+            (
+                "requirements.txt",
+                b"-e .\n./lib[x]\nlib/\nfile:./lib\nx @ file:///app/lib\n--find-links=wheels\nw/a-1.whl\n\
+                  -e git+https://example.org/x.git#egg=x\nhttps://example.org/x.tar.gz\nno/such\n",
+            ),
+            ("lib/setup.py", b""),
+            ("wheels/x", b""),
+            ("w/a-1.whl", b""),
+        ])
+        .unwrap();
+        let local: Vec<_> =
+            all.local.iter().map(|local| (local.path.to_str().unwrap(), local.editable)).collect();
+        let lib = ("lib", false);
+        assert_eq!(local, [("", true), lib, lib, lib, lib, ("wheels", false), ("w/a-1.whl", false)]);
+    }
+
+    #[test]
+    fn what_is_missing_or_outside_is_named_with_its_line() {
+        let err = read(&[("requirements.txt", b"six\n-r base.txt\n")]).unwrap_err().to_string();
+        assert_eq!(err, "requirements.txt:2: 'base.txt' is not there");
+        let err = read(&[("requirements.txt", b"-r ../x.txt\n")]).unwrap_err().to_string();
+        assert!(err.starts_with("requirements.txt:1: '../x.txt' leads out"), "{err}");
+        let err = read(&[("requirements.txt", b"\n\n-e ../lib\n")]).unwrap_err().to_string();
+        assert!(err.starts_with("requirements.txt:3: '../lib' leads out"), "{err}");
+    }
+
+    #[test]
+    fn a_windows_shells_file_is_read() {
+        let wide: Vec<u8> =
+            [0xff, 0xfe].into_iter().chain("six==1\r\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        assert!(read(&[("requirements.txt", &wide)]).unwrap().names.contains("six"));
+        assert!(!read(&[("requirements.txt", b"# nothing\n--no-binary :all:\n")]).unwrap().any);
+    }
+}

@@ -1,0 +1,333 @@
+//! The app's own Python files: byte-compiled in the tree, so that a release that nobody may write to starts as fast as
+//! another, and looked at for syntax errors. A broken file that the app starts with, or that such a file imports, stops the
+//! build; any other is a warning, for templates, examples and tests of parsers are broken on purpose.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use piku_procfile::procfile::Kind;
+
+use crate::explain;
+use crate::plan::Plan;
+use crate::startable::{entries, is_python, script};
+use crate::step::{Ended, Step};
+use crate::talk;
+use crate::view::View;
+
+/// The step's name.
+pub(super) const NAME: &str = "compile";
+/// Folders that are none of the app's own code.
+const SKIPPED: &str = r"(^|/)(node_modules|\.git|\.?venv|__pycache__)/";
+/// How many broken files are told one by one.
+const SHOWN: usize = 5;
+
+/// A file that does not compile.
+#[derive(Debug, PartialEq, Eq)]
+struct Broken {
+    /// Its path in the app.
+    file: PathBuf,
+    line: Option<u32>,
+    message: String,
+}
+
+/// Compiles all files of the tree with this Python.
+pub(super) fn step(python: &str) -> Step {
+    let run = [python, "-I", "-S", "-W", "ignore", "-m", "compileall", "-q", "-x", SKIPPED, "."];
+    Step { name: NAME, run: run.map(str::to_owned).into(), quiet: true }
+}
+
+/// Refuses, or warns of, what did not compile.
+pub(super) fn judge(ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<()> {
+    if ended.succeeded() {
+        return Ok(());
+    }
+    let broken = parse(&ended.lines);
+    if broken.is_empty() {
+        return Err(super::pip::explain(NAME, ended, &view.tree).into());
+    }
+    for (process, start) in starts(plan, &view.tree) {
+        for (file, from) in reached(&view.tree, &start) {
+            let Some(found) = broken.iter().find(|broken| broken.file == file) else { continue };
+            let how = match from {
+                Some(from) => format!("{} imports it, with which '{process}' starts", from.display()),
+                None => format!("'{process}' starts with it"),
+            };
+            return Err(
+                explain::syntax_error(&file.to_string_lossy(), found.line, &found.message, &how).into()
+            );
+        }
+    }
+    for file in broken.iter().take(SHOWN) {
+        talk::warning(&explain::syntax_warning(&file.file.to_string_lossy(), file.line, &file.message));
+    }
+    if broken.len() > SHOWN {
+        talk::warning(&format!("and {} more files that do not compile", broken.len() - SHOWN));
+    }
+    Ok(())
+}
+
+/// Whether the modules that are served are there at all.
+pub(super) fn check_modules(plan: &Plan, view: &View) -> anyhow::Result<()> {
+    for entry in entries(&plan.processes) {
+        let Some(words) = crate::startable::simple_words(&entry.command) else { continue };
+        let elsewhere = ["--chdir", "--pythonpath", "--app-dir", "--config", "-c"];
+        if words.iter().any(|word| elsewhere.iter().any(|option| word.starts_with(option))) {
+            continue;
+        }
+        let Some(module) = words[1..].iter().find(|word| is_callable(word) && word.contains(':')) else {
+            continue;
+        };
+        let module = module.split(':').next().unwrap_or_default();
+        let top = module.split('.').next().unwrap_or_default();
+        if file_of(&view.tree, module).is_some() || is_installed(view, top) || view.tree.join(top).is_dir() {
+            continue;
+        }
+        if entry.kind == Kind::Wsgi {
+            return Err(explain::missing_module(entry.name.as_str(), module).into());
+        }
+        talk::warning(&format!("{}: there is no module '{module}' to be seen", entry.name));
+    }
+    Ok(())
+}
+
+/// Whether a layer or Python itself has a module of this name.
+fn is_installed(view: &View, top: &str) -> bool {
+    let libraries = view.mounts.iter().map(|(_, real)| real.join("lib"));
+    libraries.chain([PathBuf::from("/usr/lib")]).any(|library| {
+        fs::read_dir(library).into_iter().flatten().flatten().any(|python| {
+            python.file_name().to_string_lossy().starts_with("python3")
+                && ["", "site-packages"].iter().any(|folder| {
+                    let folder = python.path().join(folder);
+                    folder.join(top).is_dir() || folder.join(format!("{top}.py")).is_file()
+                })
+        })
+    })
+}
+
+/// `module`, `package.module:callable`, `module:factory()`.
+pub(super) fn is_callable(text: &str) -> bool {
+    let (module, callable) = text.split_once(':').unwrap_or((text, "application"));
+    let callable = callable.strip_suffix("()").unwrap_or(callable);
+    [module, callable].iter().all(|dotted| dotted.split('.').all(is_identifier))
+}
+
+fn is_identifier(word: &str) -> bool {
+    let inner = |c: char| c == '_' || c.is_alphanumeric();
+    word.chars().all(inner) && word.starts_with(|c: char| c == '_' || c.is_alphabetic())
+}
+
+/// What compileall says: a line that names the file, then Python's own account of the error.
+fn parse(lines: &[String]) -> Vec<Broken> {
+    let mut found: Vec<Broken> = Vec::new();
+    for line in lines {
+        if let Some(rest) = line.strip_prefix("*** Error compiling ") {
+            let name = rest.trim_end_matches('.').trim_matches(['\'', '"']);
+            let file = Path::new(name.strip_prefix("./").unwrap_or(name)).to_owned();
+            found.push(Broken { file, line: None, message: String::new() });
+            continue;
+        }
+        let Some(last) = found.last_mut() else { continue };
+        let text = line.trim();
+        if let Some((_, number)) = text.strip_prefix("File ").and_then(|rest| rest.rsplit_once(", line ")) {
+            last.line = number.parse().ok();
+        } else if text.contains("Error: ") {
+            // `Sorry: IndentationError: expected an indented block (app.py, line 3)`
+            let text = text.strip_prefix("Sorry: ").unwrap_or(text);
+            let place = text.strip_suffix(')').and_then(|rest| rest.rsplit_once(" ("));
+            match place
+                .and_then(|(front, place)| Some((front, place.rsplit_once(", line ")?.1.parse().ok()?)))
+            {
+                Some((front, number)) => {
+                    last.line = Some(number);
+                    front.clone_into(&mut last.message);
+                }
+                None => text.clone_into(&mut last.message),
+            }
+        }
+    }
+    for broken in found.iter_mut().filter(|broken| broken.message.is_empty()) {
+        "does not compile".clone_into(&mut broken.message);
+    }
+    found
+}
+
+/// The files that the process types start with, each with its process type.
+fn starts(plan: &Plan, tree: &Path) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in entries(&plan.processes) {
+        let Ok(words) = shell_words::split(&entry.command) else { continue };
+        let program = words.first().map(String::as_str).unwrap_or_default();
+        let files = [script(&words), Some(program)].into_iter().flatten().filter_map(|file| {
+            let file = file.strip_prefix("./").unwrap_or(file);
+            super::is_python_file(file).then(|| PathBuf::from(file))
+        });
+        let mut modules: Vec<&str> = words
+            .iter()
+            .filter(|word| word.contains(':') && is_callable(word))
+            .map(|word| word.split(':').next().unwrap_or_default())
+            .collect();
+        for pair in words.windows(2) {
+            let of_python = pair[0] == "-m"
+                && is_python(Path::new(program).file_name().unwrap_or_default().to_str().unwrap_or_default());
+            if of_python || ["-A", "--app"].contains(&pair[0].as_str()) {
+                modules.push(pair[1].split(':').next().unwrap_or_default());
+            }
+        }
+        if program == super::SERVER {
+            modules.extend(words.last().filter(|word| is_callable(word)).map(String::as_str));
+        }
+        let files = files.chain(modules.into_iter().filter_map(|module| file_of(tree, module)));
+        found.extend(files.map(|file| (entry.name.to_string(), file)));
+    }
+    found
+}
+
+/// The file of a module, by its path in the app.
+fn file_of(tree: &Path, module: &str) -> Option<PathBuf> {
+    if module.is_empty() || !module.split('.').all(is_identifier) {
+        return None;
+    }
+    let path = module.replace('.', "/");
+    [format!("{path}.py"), format!("{path}/__init__.py"), format!("{path}/__main__.py")]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|file| tree.join(file).is_file())
+}
+
+/// `start` and all files of the app that its imports lead to, each with the file that imports it. Only what stands at the
+/// left margin counts: an import inside a `try` or a function may be meant to fail.
+fn reached(tree: &Path, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
+    let mut all = vec![(start.to_owned(), None)];
+    let mut seen = BTreeSet::from([start.to_owned()]);
+    let mut at = 0;
+    while at < all.len() {
+        let file = all[at].0.clone();
+        at += 1;
+        let text = fs::read(tree.join(&file)).unwrap_or_default();
+        for module in String::from_utf8_lossy(&text).lines().flat_map(|line| imports(line, &file)) {
+            // `import a.b` runs a as well.
+            let parents = module.match_indices('.').map(|(end, _)| &module[..end]);
+            for name in parents.chain([module.as_str()]) {
+                if let Some(next) = file_of(tree, name).filter(|next| seen.insert(next.clone())) {
+                    all.push((next, Some(file.clone())));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The modules that one line imports, as full names.
+fn imports(line: &str, file: &Path) -> Vec<String> {
+    let line = line.split('#').next().unwrap_or_default();
+    let names = |list: &str| -> Vec<String> {
+        let list = list.trim_matches(|c: char| c.is_whitespace() || c == '(' || c == ')' || c == '\\');
+        list.split(',').filter_map(|name| name.split_whitespace().next().map(str::to_owned)).collect()
+    };
+    if let Some(list) = line.strip_prefix("import ") {
+        return names(list);
+    }
+    let Some((from, list)) = line.strip_prefix("from ").and_then(|rest| rest.split_once(" import")) else {
+        return Vec::new();
+    };
+    let from = from.trim();
+    let rest = from.trim_start_matches('.');
+    let up = from.len() - rest.len();
+    let mut base: Vec<String> = Vec::new();
+    if up > 0 {
+        let folders = file.ancestors().nth(up).unwrap_or(Path::new(""));
+        base.extend(folders.components().map(|part| part.as_os_str().to_string_lossy().into_owned()));
+    }
+    base.extend(rest.split('.').filter(|part| !part.is_empty()).map(str::to_owned));
+    let base = base.join(".");
+    let join = |name: String| if base.is_empty() { name } else { format!("{base}.{name}") };
+    let mut all: Vec<String> = names(list).into_iter().map(join).collect();
+    if !base.is_empty() {
+        all.insert(0, base.clone());
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_compileall_says() {
+        let text = "*** Error compiling './bad.py'...\n  File \"./bad.py\", line 2\n    def f(:\n          ^\n\
+                    SyntaxError: invalid syntax\n\n*** Error compiling './a b/x.py'...\n\
+                    Sorry: IndentationError: expected an indented block after 'if' statement on line 1 (x.py, line 3)\n\
+                    *** Error compiling './nul.py'...\nValueError: source code string cannot contain null bytes\n";
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let found = parse(&lines);
+        let told: Vec<_> =
+            found.iter().map(|b| (b.file.to_str().unwrap(), b.line, b.message.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("bad.py", Some(2), "SyntaxError: invalid syntax"),
+                (
+                    "a b/x.py",
+                    Some(3),
+                    "IndentationError: expected an indented block after 'if' statement on line 1"
+                ),
+                ("nul.py", None, "ValueError: source code string cannot contain null bytes"),
+            ]
+        );
+    }
+
+    #[test]
+    fn follows_imports_through_the_app() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            (
+                "app.py",
+                "import os, views as v\nfrom pkg import (models,\n  x)\ntry:\n    import optional\nexcept: pass\n",
+            ),
+            ("views.py", "from pkg.deep.leaf import f  # c\n"),
+            ("optional.py", ""),
+            ("pkg/__init__.py", ""),
+            ("pkg/models.py", "from . import sibling\nfrom .deep import other\n"),
+            ("pkg/sibling.py", "import app\n"),
+            ("pkg/deep/__init__.py", ""),
+            ("pkg/deep/leaf.py", ""),
+            ("pkg/deep/other.py", "from ..up import x\n"),
+            ("pkg/up.py", ""),
+            ("unused.py", ""),
+        ] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let mut found: Vec<_> = reached(dir.path(), Path::new("app.py"))
+            .into_iter()
+            .map(|(file, _)| file.display().to_string())
+            .collect();
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "app.py",
+                "pkg/__init__.py",
+                "pkg/deep/__init__.py",
+                "pkg/deep/leaf.py",
+                "pkg/deep/other.py",
+                "pkg/models.py",
+                "pkg/sibling.py",
+                "pkg/up.py",
+                "views.py"
+            ]
+        );
+    }
+
+    #[test]
+    fn callables() {
+        for good in ["app:app", "pkg.wsgi:application", "wsgi", "app:create_app()", "a_b.c"] {
+            assert!(is_callable(good), "{good}");
+        }
+        for bad in ["", "app.py", "app:app --workers 2", "app:", ":app", "127.0.0.1:80", "a-b:c"] {
+            assert_eq!(is_callable(bad), bad == "app.py", "{bad}");
+        }
+    }
+}

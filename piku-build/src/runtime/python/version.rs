@@ -1,0 +1,257 @@
+//! Which Python an app asks for: `3.12`, `3.12.1`, `python-3.12.1`, `>=3.11,<3.14`, `~=3.11`, `3.12.*`.
+
+use std::fmt;
+
+use anyhow::bail;
+
+/// An exact version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(pub(super) [u32; 3]);
+
+impl Version {
+    /// `3.12`, what the name of its program has.
+    pub(super) fn minor(self) -> String {
+        format!("{}.{}", self.0[0], self.0[1])
+    }
+
+    /// Reads `3.12.1`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.').map(|part| part.parse().ok());
+        let version = Self([parts.next()??, parts.next()??, parts.next()??]);
+        parts.next().is_none().then_some(version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0[0], self.0[1], self.0[2])
+    }
+}
+
+/// How well a version answers what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// As asked.
+    Exact,
+    /// Another patch release of a line that was asked for: the same X.Y.
+    Near,
+    /// Something else.
+    No,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Op {
+    /// The version begins with these parts.
+    Prefix,
+    Not,
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+    /// `~=`: at least this, and the same but for the last part.
+    Compatible,
+    /// `^`: at least this, and the same first part.
+    Caret,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Clause {
+    op: Op,
+    parts: Vec<u32>,
+}
+
+/// What an app asks for: all clauses hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked(Vec<Clause>);
+
+impl Asked {
+    /// Reads one line of whatever file it stands in.
+    ///
+    /// # Errors
+    /// With the reason, when it is not a version of Python or a range of them.
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        let text = text.trim();
+        let text = ["python-", "cpython-", "Python ", "python "]
+            .iter()
+            .find_map(|front| text.strip_prefix(front))
+            .unwrap_or(text);
+        if text.starts_with("pypy") || text.starts_with("graalpy") || text.contains("conda") {
+            bail!("only CPython is supported");
+        }
+        let clauses: Vec<_> = text.split(',').map(clause).collect::<anyhow::Result<_>>()?;
+        Ok(Self(clauses))
+    }
+
+    /// How well this version fits.
+    pub(super) fn fit(&self, version: Version) -> Fit {
+        if self.0.iter().all(|clause| clause.holds(version)) {
+            Fit::Exact
+        } else if self.fits_line(version) {
+            Fit::Near
+        } else {
+            Fit::No
+        }
+    }
+
+    /// Whether some version of the same X.Y fits.
+    pub(super) fn fits_line(&self, version: Version) -> bool {
+        self.0.iter().all(|clause| clause.holds_in_line(version))
+    }
+}
+
+fn clause(text: &str) -> anyhow::Result<Clause> {
+    const OPS: [(&str, Op); 11] = [
+        ("===", Op::Prefix),
+        ("~=", Op::Compatible),
+        ("==", Op::Prefix),
+        ("!=", Op::Not),
+        (">=", Op::AtLeast),
+        ("<=", Op::AtMost),
+        (">", Op::More),
+        ("<", Op::Less),
+        ("^", Op::Caret),
+        ("~", Op::Prefix),
+        ("=", Op::Prefix),
+    ];
+    let text = text.trim();
+    let found = OPS.iter().find_map(|(sign, op)| text.strip_prefix(sign).map(|rest| (*op, rest, *sign)));
+    let (op, rest, sign) = found.unwrap_or((Op::Prefix, text, ""));
+    let mut parts = Vec::new();
+    for part in rest.trim().trim_start_matches('v').split('.') {
+        match part.parse() {
+            Ok(number) => parts.push(number),
+            Err(_) if matches!(part, "*" | "x") && !parts.is_empty() => break,
+            Err(_) => bail!("'{text}' is not a version"),
+        }
+    }
+    if parts.len() > 3 {
+        bail!("'{text}' has more than three parts");
+    }
+    // `~3.11.2` allows other patch releases, `~3.11` none of another line.
+    if sign == "~" && parts.len() == 3 {
+        return Ok(Clause { op: Op::Compatible, parts });
+    }
+    if op == Op::Compatible && parts.len() < 2 {
+        bail!("'{text}' needs two parts");
+    }
+    Ok(Clause { op, parts })
+}
+
+impl Clause {
+    fn holds(&self, Version(version): Version) -> bool {
+        let parts = self.parts.as_slice();
+        let mut padded = [0; 3];
+        padded[..parts.len()].copy_from_slice(parts);
+        let same = |count: usize| version[..count] == parts[..count];
+        match self.op {
+            Op::Prefix => same(parts.len()),
+            Op::Not => !same(parts.len()),
+            Op::Less => version < padded,
+            Op::AtMost => version <= padded,
+            Op::More => version > padded,
+            Op::AtLeast => version >= padded,
+            Op::Compatible => version >= padded && same(parts.len() - 1),
+            Op::Caret => version >= padded && same(1),
+        }
+    }
+
+    /// The same question of X.Y alone: whether a third part could make it hold.
+    fn holds_in_line(&self, Version(version): Version) -> bool {
+        let count = self.parts.len().min(2);
+        let (line, parts) = (&version[..count], &self.parts[..count]);
+        let inside = self.parts.len() == 3;
+        match self.op {
+            Op::Prefix => line == parts,
+            Op::Not => inside || line != parts,
+            Op::Less => line < parts || inside && line == parts && self.parts[2] > 0,
+            Op::AtMost => line <= parts,
+            Op::More | Op::AtLeast => line >= parts,
+            Op::Compatible if inside => line == parts,
+            Op::Compatible | Op::Caret => line >= parts && line[0] == parts[0],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(asked: &str, version: &str) -> Fit {
+        Asked::parse(asked).expect(asked).fit(Version::parse(version).unwrap())
+    }
+
+    #[test]
+    fn exact_near_and_wrong() {
+        for asked in [
+            "3",
+            "3.11",
+            "3.11.2",
+            "python-3.11.2",
+            "cpython-3.11.2",
+            "3.11.*",
+            "3.11.x",
+            "3.*",
+            "==3.11.2",
+            ">=3.10",
+            ">=3.10,<3.12",
+            ">= 3.10, < 4",
+            "~=3.10",
+            "~=3.11.1",
+            "^3.10",
+            "~3.11",
+            "!=3.10.1",
+            "<=3.11.2",
+            ">3.11",
+        ] {
+            assert_eq!(fit(asked, "3.11.2"), Fit::Exact, "{asked}");
+        }
+        for asked in [
+            "3.11.9",
+            "python-3.11.0",
+            ">=3.11.5",
+            ">=3.11.5,<3.12",
+            "<3.11.2",
+            "<=3.11",
+            "~=3.11.4",
+            "!=3.11.2",
+        ] {
+            assert_eq!(fit(asked, "3.11.2"), Fit::Near, "{asked}");
+        }
+        for asked in [
+            "2.7.18",
+            "3.12",
+            "3.1",
+            "4",
+            ">=3.12",
+            "<3.11",
+            "~=3.12",
+            "^4",
+            "^2.7",
+            ">=3.8,<3.11",
+            "!=3.11",
+            "~=3.10.4",
+        ] {
+            assert_eq!(fit(asked, "3.11.2"), Fit::No, "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        for bad in [
+            "",
+            "pypy3.9-7.3.9",
+            "latest",
+            "3.12-dev",
+            "3.13t",
+            "3.a",
+            "1.2.3.4",
+            ">=",
+            "~=3",
+            "miniconda3",
+            "*",
+            "3.99999999999",
+        ] {
+            assert!(Asked::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! An app's folder as a build sees it: what lies at its top, its Procfile, its ENV, and the operator's config. Everything
+//! is read through [`Source::text`], which never follows a link out of the folder: a repository may hold
+//! `requirements.txt -> /home/somebody/.netrc`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use piku_procfile::diagnostic::Diagnostic;
+use piku_procfile::env::Env;
+use piku_procfile::procfile::{Options, Procfile};
+
+use crate::explain;
+
+/// The longest file of an app that is read into memory.
+const MAX_FILE: u64 = 8 * 1024 * 1024;
+
+/// An app's folder.
+pub(crate) struct Source {
+    /// The folder, without links in its path.
+    pub(crate) dir: PathBuf,
+    /// What lies at its top, sorted; folders end with `/`.
+    pub(crate) names: Vec<String>,
+    /// Its process types, where it says them.
+    pub(crate) procfile: Option<Procfile>,
+    /// Its ENV.
+    pub(crate) env: IndexMap<String, String>,
+    /// What `config set` stored.
+    pub(crate) config: BTreeMap<String, String>,
+    /// What its author should look at.
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+impl Source {
+    /// Reads the folder.
+    ///
+    /// # Errors
+    /// When it is not a folder, or its Procfile, its ENV or the config is no good.
+    pub(crate) fn read(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
+        let dir = fs::canonicalize(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
+        let mut source = Self {
+            names: names(&dir).with_context(|| format!("cannot read '{}'", dir.display()))?,
+            dir,
+            procfile: None,
+            env: IndexMap::new(),
+            config: config.map(stored).transpose()?.unwrap_or_default(),
+            warnings: Vec::new(),
+        };
+        if let Some(text) = source.text("Procfile")? {
+            let procfile = Procfile::parse(&text, Options::default())?;
+            source.warnings.extend(procfile.warnings.iter().cloned());
+            source.procfile = Some(procfile);
+        }
+        if let Some(text) = source.text("ENV")? {
+            let env = Env::parse(&text, &platform(), Options::default())?;
+            source.warnings.extend(env.warnings.iter().cloned());
+            source.env = env.vars;
+        }
+        Ok(source)
+    }
+
+    /// The content of a file, named by its path in the folder; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it is no file, is a link that leads out of the folder, is huge, or cannot be read.
+    pub(crate) fn text(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<Vec<u8>>> {
+        let name = name.as_ref();
+        let Some(path) = self.inside(name)? else { return Ok(None) };
+        let cannot = || format!("cannot read '{}'", name.display());
+        let meta = fs::metadata(&path).with_context(cannot)?;
+        if !meta.is_file() {
+            return Err(explain::not_a_file(name).into());
+        }
+        if meta.len() > MAX_FILE {
+            return Err(explain::huge_file(name, meta.len(), MAX_FILE).into());
+        }
+        Ok(Some(fs::read(&path).with_context(cannot)?))
+    }
+
+    /// Where a path in the folder leads to once its links are followed; `None` when nothing is there.
+    ///
+    /// # Errors
+    /// When it leads out of the folder.
+    pub(crate) fn inside(&self, name: &Path) -> anyhow::Result<Option<PathBuf>> {
+        let joined = tidy(&self.dir.join(name));
+        if !joined.starts_with(&self.dir) {
+            return Err(explain::leads_out(name).into());
+        }
+        match fs::canonicalize(&joined) {
+            Ok(path) if path.starts_with(&self.dir) => Ok(Some(path)),
+            Ok(_) => Err(explain::leads_out(name).into()),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                if fs::symlink_metadata(&joined).is_ok() {
+                    return Err(explain::dangling(name).into());
+                }
+                Ok(None)
+            }
+            Err(err) if err.kind() == io::ErrorKind::NotADirectory => Ok(None),
+            Err(err) => Err(err).with_context(|| format!("cannot read '{}'", name.display())),
+        }
+    }
+
+    /// Whether a file or a folder (`name/`) of this name lies at the top.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.binary_search_by(|there| there.as_str().cmp(name)).is_ok()
+    }
+
+    /// A variable of the config or else of ENV, and which of them has it.
+    pub(crate) fn variable(&self, name: &str) -> Option<(&str, &'static str)> {
+        let config = self.config.get(name).map(|value| (value.as_str(), "config"));
+        config.or_else(|| self.env.get(name).map(|value| (value.as_str(), "ENV")))
+    }
+}
+
+/// The path without `.` and without `..` but in front, by its text alone.
+pub(crate) fn tidy(path: &Path) -> PathBuf {
+    let mut tidied = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => match tidied.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    tidied.pop();
+                }
+                Some(Component::RootDir) => {}
+                _ => tidied.push(part),
+            },
+            part => tidied.push(part),
+        }
+    }
+    tidied
+}
+
+/// The names at the top of a folder; git's own is none of the app's.
+fn names(dir: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let mut name = entry.file_name().to_string_lossy().into_owned();
+        if name == ".git" {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            name.push('/');
+        }
+        names.push(name);
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads `config.json`; a missing one is empty. Values are never repeated in an error.
+fn stored(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
+    };
+    let bad = || {
+        format!("bad config in '{}': it is to be one JSON object of names and string values", path.display())
+    };
+    let config: BTreeMap<String, String> = serde_json::from_slice(&text)
+        .map_err(|err| anyhow::anyhow!("line {}, column {}", err.line(), err.column()))
+        .with_context(bad)?;
+    if let Some((name, _)) = config
+        .iter()
+        .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
+    {
+        anyhow::bail!("{}: {name:?} cannot be in an environment", bad());
+    }
+    Ok(config)
+}
+
+/// What ENV may refer to. A build has no port; what is made here is a value of the right form.
+fn platform() -> IndexMap<String, String> {
+    [
+        ("PORT", "5000"),
+        ("BIND_ADDRESS", "127.0.0.1"),
+        ("DATA_DIR", "/data"),
+        ("PIKU_APP", "app"),
+        ("PIKU_RELEASE", "0"),
+        ("PIKU_COMMIT", ""),
+        ("PS", "build.1"),
+        ("PROC_TYPE", "build"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into_iter()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_are_followed_inside_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = dir.path().join("app");
+        fs::create_dir_all(app.join("sub")).unwrap();
+        fs::write(dir.path().join("secret"), "x").unwrap();
+        fs::write(app.join("real.txt"), "six\n").unwrap();
+        symlink("real.txt", app.join("good.txt")).unwrap();
+        symlink("../secret", app.join("bad.txt")).unwrap();
+        symlink("nowhere", app.join("gone.txt")).unwrap();
+        let source = Source::read(&app, None).unwrap();
+        assert_eq!(source.text("good.txt").unwrap().unwrap(), b"six\n");
+        assert_eq!(source.text("none.txt").unwrap(), None);
+        assert_eq!(source.text("real.txt/x").unwrap(), None);
+        assert!(source.text("bad.txt").unwrap_err().to_string().contains("out of the app"));
+        assert!(source.text("../secret").unwrap_err().to_string().contains("out of the app"));
+        assert!(source.text("gone.txt").unwrap_err().to_string().contains("nothing"));
+        assert!(source.text("sub").is_err());
+        assert!(source.has("sub/") && source.has("real.txt") && !source.has("sub"));
+    }
+
+    #[test]
+    fn config_comes_before_env_and_its_values_stay_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config.json");
+        fs::write(dir.path().join("ENV"), "A=1\nB=2\n").unwrap();
+        fs::write(&config, r#"{"A": "3"}"#).unwrap();
+        let source = Source::read(dir.path(), Some(&config)).unwrap();
+        assert_eq!(source.variable("A"), Some(("3", "config")));
+        assert_eq!(source.variable("B"), Some(("2", "ENV")));
+        fs::write(&config, r#"{"A": 12345}"#).unwrap();
+        let err = format!("{:#}", Source::read(dir.path(), Some(&config)).err().unwrap());
+        assert!(!err.contains("12345"), "{err}");
+    }
+}

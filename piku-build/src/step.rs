@@ -1,0 +1,164 @@
+//! One command of a build: started with its output captured, forwarded line by line, and waited for with all its processes.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, pipe};
+
+use crate::{interrupt, talk};
+
+/// How many of the last lines are kept to find the reason of a failure in.
+const KEPT: usize = 400;
+/// A longer line is cut: it is no line for reading.
+const LONGEST: usize = 4096;
+/// How long output may still come when the command itself has ended.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// A command of a plan. Its working directory is the app's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// What it is called: `venv`, `pip`.
+    pub(crate) name: &'static str,
+    /// The program and its arguments.
+    pub(crate) run: Vec<String>,
+    /// Whether its output is only kept, not shown.
+    pub(crate) quiet: bool,
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit code, 128 + n after signal n.
+    pub(crate) code: i32,
+    /// Its last lines.
+    pub(crate) lines: Vec<String>,
+    /// Whether the kernel killed something for want of memory meanwhile.
+    pub(crate) out_of_memory: bool,
+    /// The most memory that one of the build's processes has used until now, in bytes.
+    pub(crate) peak: u64,
+}
+
+impl Ended {
+    /// Whether the command says that it did its work.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.code == 0
+    }
+}
+
+/// Runs the command to its end.
+///
+/// # Errors
+/// When it cannot be started, or the build is interrupted. A command that fails is no error here.
+pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<Ended> {
+    interrupt::check()?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let (output, input) = pipe().context("cannot make a pipe")?;
+    let second = input.try_clone().context("cannot copy a descriptor")?;
+    // A group of its own: Ctrl-C reaches the build, which then ends the group as a whole.
+    command.stdin(Stdio::null()).stdout(input).stderr(second).process_group(0);
+    let killed_before = oom_kills();
+    let mut child = command.spawn().with_context(|| format!("cannot run '{program}'"))?;
+    // The write ends that `command` holds would keep the pipe open for ever.
+    drop(command);
+    let group = Pid::from_raw(i32::try_from(child.id()).context("bad pid")?);
+    interrupt::running(Some(group));
+    let lines = forward(File::from(output), quiet);
+    // Looked at, not yet reaped: until then the group's number belongs to nobody else.
+    let waited = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    let _ = killpg(group, Signal::SIGKILL);
+    interrupt::running(None);
+    let status = child.wait().with_context(|| format!("cannot wait for '{program}'"))?;
+    waited.with_context(|| format!("cannot wait for '{program}'"))?;
+    let lines = lines.recv_timeout(AFTERWARDS).unwrap_or_default();
+    interrupt::check()?;
+    Ok(Ended {
+        code: code(status),
+        lines: lines.into(),
+        out_of_memory: oom_kills() > killed_before,
+        peak: peak(),
+    })
+}
+
+/// Forwards the output in a thread that hands over the last lines when the output ends.
+fn forward(output: File, quiet: bool) -> Receiver<VecDeque<String>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut kept = VecDeque::new();
+        let mut reader = BufReader::new(output);
+        let mut line = Vec::new();
+        while let Ok(1..) = reader.read_until(b'\n', &mut line) {
+            // A progress bar draws over itself; its last state is what stays on a terminal.
+            let text = String::from_utf8_lossy(line.trim_ascii_end());
+            let text = text.rsplit('\r').next().unwrap_or_default();
+            let text: String = text.chars().filter(|c| !c.is_control() || *c == '\t').take(LONGEST).collect();
+            if !quiet {
+                talk::detail(&text);
+            }
+            if kept.len() == KEPT {
+                kept.pop_front();
+            }
+            kept.push_back(text);
+            line.clear();
+        }
+        // Nobody waits any more for the output of what outlived the command.
+        let _ = sender.send(kept);
+    });
+    receiver
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// How often the kernel has killed for want of memory since boot, control groups included; 0 where it does not tell.
+fn oom_kills() -> u64 {
+    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+fn peak() -> u64 {
+    let kilobytes = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.max_rss());
+    u64::try_from(kilobytes).unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(text: &str) -> Ended {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", text]);
+        run(command, true).unwrap()
+    }
+
+    #[test]
+    fn both_outputs_in_order_and_the_exit_code() {
+        let ended = sh("echo a; echo b >&2; printf 'x\\ry\\n'; printf last; exit 3");
+        assert_eq!(ended.code, 3);
+        assert_eq!(ended.lines, ["a", "b", "y", "last"]);
+        assert!(!ended.succeeded());
+        assert_eq!(sh("kill -9 $$").code, 137);
+    }
+
+    #[test]
+    fn what_a_command_leaves_behind_is_ended_with_it() {
+        let ended = sh("sleep 1000 & echo $!");
+        let pid = ended.lines[0].clone();
+        // The zombie may stay until init reaps it; what must not be is a process that runs.
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z ") || state.contains(") X "), "{state}");
+    }
+}

@@ -1,0 +1,100 @@
+//! The folder that a release is made in, beside where it will be, so that a rename puts it there whole. A build that is
+//! killed leaves its folder; the next build in the same place finds it by its name, sees by the kernel's lock that its
+//! maker is gone, and removes it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::copy;
+
+/// How these folders' names begin.
+pub(crate) const PREFIX: &str = ".piku-build-";
+
+/// A work folder; gone when this is.
+pub(crate) struct Work {
+    path: PathBuf,
+    /// Held as long as the folder is somebody's.
+    _lock: Flock<File>,
+}
+
+impl Work {
+    /// Sweeps what killed builds left in `parent`, and makes a new folder there.
+    pub(crate) fn new(parent: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
+        // Between a folder's making and its locking it looks like one left behind: nobody sweeps meanwhile.
+        let door = lock(parent, FlockArg::LockExclusive)
+            .with_context(|| format!("cannot lock '{}'", parent.display()))?;
+        sweep(parent).with_context(|| format!("cannot clean '{}'", parent.display()))?;
+        let made = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(parent)
+            .with_context(|| format!("cannot make a folder in '{}'", parent.display()))?;
+        let lock = lock(made.path(), FlockArg::LockExclusiveNonblock)
+            .with_context(|| format!("cannot lock '{}'", made.path().display()))?;
+        drop(door);
+        Ok(Self { path: made.keep(), _lock: lock })
+    }
+
+    /// A path in it.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next build.
+        let _ = copy::remove(&self.path);
+    }
+}
+
+fn lock(dir: &Path, how: FlockArg) -> io::Result<Flock<File>> {
+    Flock::lock(File::open(dir)?, how).map_err(|(_, errno)| errno.into())
+}
+
+fn sweep(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) || !entry.file_type()?.is_dir() {
+            continue;
+        }
+        match lock(&entry.path(), FlockArg::LockExclusiveNonblock) {
+            Ok(_lock) => copy::remove(&entry.path())?,
+            Err(err) if err.raw_os_error() == Some(Errno::EWOULDBLOCK as i32) => {}
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweeps_what_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(format!("{PREFIX}old"));
+        fs::create_dir_all(left.join("sub")).unwrap();
+        fs::create_dir(dir.path().join("mine")).unwrap();
+        let first = Work::new(dir.path()).unwrap();
+        assert!(!left.exists());
+        let second = Work::new(dir.path()).unwrap();
+        assert!(first.path().exists() && second.path().exists());
+        drop((first, second));
+        let names: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["mine"]);
+    }
+}
