@@ -1,7 +1,45 @@
-//! Being laid.
+//! The door: who may push what, the repository on first push, the lock, the verdict, and the tree of a commit.
+//!
+//! Every line of `authorized_keys` has this tool as its forced command. Nothing that a client sends reaches a shell.
+
+mod admit;
+mod audit;
+mod branch;
+mod cli;
+mod deploy;
+mod door;
+mod export;
+mod git;
+mod hook;
+mod key;
+mod lock;
+mod now;
+mod output;
+mod push;
+mod repo;
+pub mod request;
+mod select;
+mod stale;
+mod surroundings;
+mod talk;
+mod verb;
+mod verdict;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use piku_procfile::failure;
 
 /// Runs the tool.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+pub fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let done = cli::Cli::from_arg_matches(&matches).map_or_else(|err| err.exit(), cli::Cli::run);
+    done.unwrap_or_else(|err| failure::report("piku-receive", &err))
+}
+
+/// The command line, for the manual and the completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    cli::Cli::command()
 }

@@ -1,0 +1,233 @@
+//! What was typed, and what it means.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::name::AppName;
+
+use crate::door::Door;
+use crate::hook::{self, Place};
+use crate::key::{self, Added, Name};
+use crate::output::Format;
+use crate::{admit, deploy, export, select, surroundings, verdict};
+
+/// The door: the forced command of every key in `authorized_keys`, and what the hook behind it needs.
+#[derive(Debug, Parser)]
+#[command(name = "piku-receive", version, subcommand_negates_reqs = true)]
+#[command(after_help = "sshd runs 'piku-receive --key NAME' for whoever comes in with that key; \
+                        SSH_ORIGINAL_COMMAND says what they ask for.")]
+pub(crate) struct Cli {
+    /// The name of the key that came in.
+    #[arg(long, required = true, value_name = "NAME")]
+    key: Option<Name>,
+    /// An app that this key reaches; all apps when not given.
+    #[arg(long = "app", value_name = "APP")]
+    apps: Vec<AppName>,
+    #[command(flatten)]
+    place: Where,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+/// This machine's piku.
+#[derive(Debug, Args)]
+struct Where {
+    /// The folder with everything that piku keeps [default: ~/.piku].
+    #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// The folder with post-receive and piku [default: ../lib/piku beside this program].
+    #[arg(long, env = "PIKU_SCRIPTS", value_name = "DIR")]
+    scripts: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Who may come in.
+    #[command(subcommand)]
+    Key(KeyAction),
+    /// Deploy the tip of a branch that is there already.
+    Deploy {
+        /// The app.
+        app: AppName,
+        /// Its branch [default: the one that pushes deploy].
+        branch: Option<String>,
+        #[command(flatten)]
+        place: Where,
+        /// In whose name.
+        #[arg(long, env = "PIKU_KEY", default_value = "operator")]
+        by: String,
+    },
+    /// Write the tree of a commit, submodules included, into a new folder.
+    Export {
+        /// The bare repository.
+        repo: PathBuf,
+        /// The commit, or a name of it.
+        commit: String,
+        /// The folder; must not be there, or be empty.
+        dir: PathBuf,
+    },
+    /// In the hook: print COMMIT and NUMBER of the deploy that is due, if any; stdin has git's 'OLD NEW REF' lines.
+    Select {
+        /// The bare repository.
+        #[arg(long, env = "GIT_DIR", value_name = "DIR")]
+        repo: PathBuf,
+        #[command(flatten)]
+        app: OneApp,
+        /// In whose name.
+        #[arg(long, env = "PIKU_KEY", default_value = "operator")]
+        by: String,
+    },
+    /// In the hook: the deploy that has begun is live.
+    Settle {
+        #[command(flatten)]
+        app: OneApp,
+        /// The commit that select has printed.
+        commit: String,
+    },
+    /// Git's pre-receive hook: refuse what cannot be deployed before it is stored.
+    #[command(hide = true)]
+    Admit {
+        #[arg(long, env = "PIKU_ROOT")]
+        root: Option<PathBuf>,
+        #[arg(long, env = "PIKU_APP")]
+        app: Option<AppName>,
+    },
+}
+
+/// An app below the root.
+#[derive(Debug, Args)]
+struct OneApp {
+    /// The folder with everything that piku keeps [default: ~/.piku].
+    #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// The app.
+    #[arg(long, env = "PIKU_APP", value_name = "APP")]
+    app: AppName,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyAction {
+    /// Let a key in; the public key is read from stdin.
+    Add {
+        /// A name for it: whose, or from which machine.
+        name: Name,
+        /// An app that this key reaches; all apps when not given.
+        #[arg(long = "app", value_name = "APP")]
+        apps: Vec<AppName>,
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Print the keys that piku has let in.
+    List {
+        /// The form of the output.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        #[command(flatten)]
+        file: File,
+    },
+    /// Shut a key out.
+    Remove {
+        /// Its name.
+        name: Name,
+        #[command(flatten)]
+        file: File,
+    },
+}
+
+#[derive(Debug, Args)]
+struct File {
+    /// The file that sshd reads.
+    #[arg(long, value_name = "FILE", help = "The file that sshd reads [default: ~/.ssh/authorized_keys]")]
+    authorized_keys: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Does what was typed.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Some(action) = self.action else {
+            let key = self.key.context("no key")?.to_string();
+            let Where { root, scripts } = self.place;
+            return Door { key, scope: self.apps, root: root_at(root)?, scripts: hook::scripts(scripts)? }
+                .open();
+        };
+        match action {
+            Action::Key(action) => action.run()?,
+            Action::Deploy { app, branch, place, by } => {
+                surroundings::own_umask();
+                let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
+                let place = Place { root: &root, scripts: &scripts, app: &app, key: &by };
+                return deploy::run(&place, branch.as_deref()).map(|outcome| ExitCode::from(outcome.code()));
+            }
+            Action::Export { repo, commit, dir } => {
+                surroundings::own_umask();
+                export::run(&repo, &commit, &dir)?;
+            }
+            Action::Select { repo, app, by } => select::run(&repo, &app.dir()?, &by)?,
+            Action::Settle { app, commit } => verdict::settle(&app.dir()?, &commit)?,
+            Action::Admit { root, app } => {
+                let app = app.map(|app| OneApp { root, app }.dir()).transpose()?;
+                admit::run(app.as_ref())?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl KeyAction {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Add { name, apps, file, place } => {
+                // sshd gives the forced command none of this environment, so what is not the default is in its line.
+                let root = place.root.as_deref().map(absolute).transpose()?;
+                let scripts = place.scripts.as_deref().map(absolute).transpose()?;
+                key::add(&file.path()?, &Added { name, apps, root, scripts })
+            }
+            Self::List { format, file } => key::list(&file.path()?, format),
+            Self::Remove { name, file } => key::remove(&file.path()?, &name),
+        }
+    }
+}
+
+impl File {
+    fn path(self) -> anyhow::Result<PathBuf> {
+        let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".ssh/authorized_keys"));
+        self.authorized_keys.or_else(home).context("neither --authorized-keys nor HOME is set")
+    }
+}
+
+impl OneApp {
+    fn dir(self) -> anyhow::Result<AppDir> {
+        Ok(root_at(self.root)?.app(&self.app))
+    }
+}
+
+/// The root as an absolute path: programs that run in other folders are told of it.
+fn root_at(given: Option<PathBuf>) -> anyhow::Result<Root> {
+    let root = Root::new(given)?;
+    Ok(Root::new(Some(absolute(root.path())?))?)
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("bad path '{}'", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["piku-receive"]).is_err());
+        assert!(Cli::try_parse_from(["piku-receive", "--key", "a", "--app", "x", "--app", "y"]).is_ok());
+        assert!(Cli::try_parse_from(["piku-receive", "key", "list"]).is_ok());
+        assert!(Cli::try_parse_from(["piku-receive", "--key", "a b"]).is_err());
+        assert!(Cli::try_parse_from(["piku-receive", "--key", "a", "--app", ".."]).is_err());
+    }
+}

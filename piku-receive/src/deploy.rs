@@ -1,0 +1,51 @@
+//! `deploy`: the hook again for a tip that is there, without a push: the deploy branch's, or another branch's once.
+
+use piku_procfile::failure::Failure;
+
+use crate::branch::{self, PREFIX};
+use crate::git;
+use crate::hook::Place;
+use crate::lock::Lock;
+use crate::push::{self, Outcome};
+use crate::repo;
+use crate::stale;
+use crate::talk;
+use crate::verdict;
+
+/// Deploys the tip of `branch`, or of the deploy branch.
+pub(crate) fn run(place: &Place<'_>, branch: Option<&str>) -> anyhow::Result<Outcome> {
+    let app = place.dir();
+    if !app.repo().exists() {
+        return Err(Failure::new(format!("there is no app '{}'", place.app))
+            .hint("a first push makes it")
+            .into());
+    }
+    let _lock = Lock::take(&app, place.key)?;
+    repo::ensure(&app, place.scripts)?;
+    stale::sweep(&app.repo())?;
+    verdict::close(&app)?;
+    let repo = git::open(&app.repo())?;
+    let reference = branch.map(|name| format!("{PREFIX}{}", name.strip_prefix(PREFIX).unwrap_or(name)));
+    let tip = match &reference {
+        Some(reference) => branch::tip(&repo, reference),
+        None => branch::deployed_or_first(&repo, &[])?,
+    };
+    let Some(tip) = tip else {
+        let names = branch::names(&repo)?;
+        let there = if names.is_empty() {
+            "it has none yet".to_owned()
+        } else {
+            format!("it has {}", names.join(", "))
+        };
+        let what =
+            branch.map_or_else(|| "branch".to_owned(), |name| format!("branch {}", talk::quoted(name)));
+        return Err(Failure::new(format!("{} has no {what}: {there}", place.app)).into());
+    };
+    talk::step(&format!(
+        "Deploying {} of {}, the tip of {}",
+        git::short(&tip.commit.to_string()),
+        place.app,
+        branch::name(&tip.reference)
+    ));
+    push::deploy(place, &tip, reference.as_deref())
+}

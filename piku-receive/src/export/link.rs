@@ -1,0 +1,95 @@
+//! Where a symbolic link of an app may point: to something in its own tree, or below `/app` or `/data`, which are the
+//! app's own inside the jail.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+/// Why a link was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It leads out of the tree.
+    Outside,
+    /// It goes down and up again, so that where it leads depends on other links.
+    UpAfterDown,
+    /// It is empty, or holds a NUL, or is too long for a path.
+    NoPath,
+}
+
+/// The kernel takes no longer one (`PATH_MAX`, with its NUL).
+const LONGEST: usize = 4095;
+
+/// Whether a link `depth` folders below the top of the tree may have this target.
+pub(super) fn check(target: &[u8], depth: usize) -> Result<(), Refusal> {
+    if target.is_empty() || target.contains(&0) || target.len() > LONGEST {
+        return Err(Refusal::NoPath);
+    }
+    let path = Path::new(std::ffi::OsStr::from_bytes(target));
+    let inside = ["/app", "/data"].iter().find_map(|own| path.strip_prefix(own).ok());
+    let (path, mut above) = match inside {
+        Some(below) => (below, 0),
+        None if path.is_absolute() => return Err(Refusal::Outside),
+        None => (path, depth),
+    };
+    let mut down = false;
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::Normal(_) => down = true,
+            Component::ParentDir if down => return Err(Refusal::UpAfterDown),
+            Component::ParentDir => above = above.checked_sub(1).ok_or(Refusal::Outside)?,
+            Component::RootDir | Component::Prefix(_) => return Err(Refusal::Outside),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_the_tree() {
+        for (target, depth) in [
+            ("page", 0),
+            ("./page", 0),
+            ("a/b/c", 0),
+            ("../page", 1),
+            ("../../a/b", 2),
+            ("..", 1),
+            (".", 0),
+            ("a//b/", 0),
+            ("/app", 0),
+            ("/app/x", 0),
+            ("/data/uploads", 5),
+            ("//app/x", 0),
+            ("...", 0),
+        ] {
+            assert_eq!(check(target.as_bytes(), depth), Ok(()), "{target} at {depth}");
+        }
+    }
+
+    #[test]
+    fn out_of_the_tree() {
+        for (target, depth) in [
+            ("..", 0),
+            ("../x", 0),
+            ("../../x", 1),
+            ("/", 0),
+            ("/etc/passwd", 3),
+            ("/apple", 0),
+            ("/app/..", 0),
+            ("/app/../etc", 0),
+            ("/data/..", 9),
+            ("/proc/self/root", 0),
+            ("./..", 0),
+        ] {
+            assert_eq!(check(target.as_bytes(), depth), Err(Refusal::Outside), "{target} at {depth}");
+        }
+        for target in ["a/..", "sub/../../..", "a/../b", "../a/../b", "/app/x/../../etc"] {
+            assert_eq!(check(target.as_bytes(), 5), Err(Refusal::UpAfterDown), "{target}");
+        }
+        for target in [&b""[..], b"a\0b", &[b'a'; 4096]] {
+            assert_eq!(check(target, 0), Err(Refusal::NoPath));
+        }
+    }
+}

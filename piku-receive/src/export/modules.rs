@@ -1,0 +1,313 @@
+//! Submodules: where `.gitmodules` says they come from, fetched by git itself, kept in the repository for the next deploy.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
+use piku_procfile::failure::{Failure, Hint};
+use sha2::{Digest, Sha256};
+
+use crate::git;
+use crate::surroundings;
+use crate::talk::{self, quoted};
+
+/// What git may fetch by; `file` and `ext` would reach this machine's own files and programs.
+const PROTOCOLS: &str = "https:http:ssh:git";
+/// A host that is not known yet is believed once; nobody is there to be asked for anything.
+const SSH: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=30";
+/// A server that sends nothing for a minute is given up.
+const PATIENCE: [&str; 4] = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60"];
+
+/// The fetched repositories, one a URL.
+pub(super) struct Modules {
+    repo: PathBuf,
+    /// What each `.gitmodules` says, by the blob's name: path and URL.
+    read: HashMap<Oid, HashMap<String, String>>,
+}
+
+impl Modules {
+    /// Kept below the bare repository `repo`, in the folder that git itself uses for this.
+    pub(super) fn beside(repo: &Path) -> Self {
+        Self { repo: repo.to_owned(), read: HashMap::new() }
+    }
+
+    /// A repository that holds `commit` of the submodule at `path` in the tree `top` of `repo`. `shown` is its path in the
+    /// whole export.
+    pub(super) fn get(
+        &mut self,
+        repo: &Repository,
+        top: &Tree<'_>,
+        path: &str,
+        shown: &str,
+        commit: Oid,
+    ) -> anyhow::Result<Repository> {
+        let url = self.url(repo, top, path, shown)?;
+        if let Err(why) = check(&url) {
+            let failure =
+                Failure::new(format!("the submodule {} is at {}: {why}", quoted(shown), quoted(&url)));
+            return Err(failure.hint("give it an https:// or ssh:// address in .gitmodules").into());
+        }
+        let home = self.repo.join("modules").join(format!("{}.git", name_of(&url)));
+        if let Some(repo) = ready(&home, commit) {
+            return Ok(repo);
+        }
+        talk::step(&format!("Fetching submodule {shown} from {}", without_password(&url)));
+        fetch(&home, &url, commit)
+            .with_context(|| format!("cannot fetch the submodule {}", quoted(shown)))
+            .hint(format!("the server must reach {} and find commit {commit} there", without_password(&url)))
+    }
+
+    fn url(&mut self, repo: &Repository, top: &Tree<'_>, path: &str, shown: &str) -> anyhow::Result<String> {
+        let unnamed = || {
+            Failure::new(format!(
+                "{} is a submodule, but .gitmodules does not say where it comes from",
+                quoted(shown)
+            ))
+            .hint(format!("git rm --cached {path}; git submodule add URL {path}"))
+        };
+        let entry = top.get_name(".gitmodules").ok_or_else(unnamed)?;
+        if entry.kind() != Some(ObjectType::Blob) || entry.filemode() == 0o120_000 {
+            return Err(Failure::new(".gitmodules is not a file").into());
+        }
+        let urls = match self.read.entry(entry.id()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(read(repo, entry.id())?),
+        };
+        Ok(urls.get(path).cloned().ok_or_else(unnamed)?)
+    }
+}
+
+/// What a `.gitmodules` says, read by git itself; `include` in it is not followed.
+fn read(repo: &Repository, blob: Oid) -> anyhow::Result<HashMap<String, String>> {
+    let out = command(repo.path())?
+        .args(["config", "--no-includes", "-z", "--list", "--blob", &blob.to_string()])
+        .output()
+        .context("cannot run git")?;
+    if !out.status.success() {
+        return Err(Failure::new(format!("bad .gitmodules: {}", last_line(&out.stderr))).into());
+    }
+    Ok(parse(&String::from_utf8_lossy(&out.stdout)))
+}
+
+/// `submodule.NAME.path` and `submodule.NAME.url` brought together: URLs by path.
+fn parse(list: &str) -> HashMap<String, String> {
+    let mut paths = HashMap::new();
+    let mut urls = HashMap::new();
+    for (key, value) in list.split('\0').filter_map(|item| item.split_once('\n')) {
+        let Some((name, variable)) = key.strip_prefix("submodule.").and_then(|key| key.rsplit_once('.'))
+        else {
+            continue;
+        };
+        match variable {
+            "path" => paths.insert(value.trim_end_matches('/'), name),
+            "url" => urls.insert(name, value),
+            _ => None,
+        };
+    }
+    let found =
+        paths.into_iter().filter_map(|(path, name)| Some((path.to_owned(), (*urls.get(name)?).to_owned())));
+    found.collect()
+}
+
+/// Whether git may be sent to this address; `Err` says why not.
+fn check(url: &str) -> Result<(), &'static str> {
+    if url.is_empty() || url.starts_with('-') || url.chars().any(|c| c.is_control() || c == ' ') {
+        return Err("this is no address");
+    }
+    if let Some((scheme, rest)) = url.split_once("://") {
+        return match scheme.to_ascii_lowercase().as_str() {
+            "https" | "http" | "ssh" | "git" if !rest.starts_with(['-', '/']) => Ok(()),
+            "https" | "http" | "ssh" | "git" => Err("this is no address"),
+            "file" => Err("piku fetches nothing by file:, from its own disk"),
+            _ => Err("piku fetches by https, http, ssh and git only"),
+        };
+    }
+    if url.starts_with("./") || url.starts_with("../") || url == "." || url == ".." {
+        return Err("a relative address means nothing on the server");
+    }
+    if url.to_ascii_lowercase().starts_with("file:") {
+        return Err("piku fetches nothing by file:, from its own disk");
+    }
+    match url.split_once(':') {
+        // `transport::address` runs a program of git's.
+        Some((_, rest)) if rest.starts_with(':') => Err("piku fetches by https, http, ssh and git only"),
+        // `user@host:path`, as ssh has it.
+        Some((host, path)) if !host.is_empty() && !host.contains('/') && !path.is_empty() => Ok(()),
+        _ => Err("a path on the server's own disk is not fetched"),
+    }
+}
+
+/// One folder a URL, whatever is in the URL.
+fn name_of(url: &str) -> String {
+    use std::fmt::Write;
+    Sha256::digest(url.as_bytes()).iter().take(16).fold(String::new(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
+
+/// The ref that says that all of a commit is here: made after a fetch has ended well.
+fn mark(commit: Oid) -> String {
+    format!("refs/piku/{commit}")
+}
+
+fn ready(home: &Path, commit: Oid) -> Option<Repository> {
+    let repo = git::open(home).ok()?;
+    repo.find_reference(&mark(commit)).ok()?;
+    repo.find_commit(commit).ok()?;
+    Some(repo)
+}
+
+/// Fetches the commit, alone where the server allows that. What a killed fetch has left is thrown away.
+fn fetch(home: &Path, url: &str, commit: Oid) -> anyhow::Result<Repository> {
+    let alone = format!("+{commit}:{}", mark(commit));
+    let tries: [&[&str]; 2] =
+        [&["--depth=1", "--no-tags", "--", url, &alone], &["--no-tags", "--", url, "+refs/*:refs/remote/*"]];
+    let mut said = "the commit is not there; push it in the submodule first".to_owned();
+    for (at, args) in tries.into_iter().enumerate() {
+        if at > 0 || git::open(home).is_err() {
+            make(home)?;
+        }
+        let out = command(home)?
+            .args(PATIENCE)
+            .args([
+                "-c",
+                "gc.auto=0",
+                "-c",
+                "core.hooksPath=/dev/null",
+                "fetch",
+                "-q",
+                "--no-recurse-submodules",
+            ])
+            .args(args)
+            .output()
+            .context("cannot run git")?;
+        if out.status.success() {
+            let repo = git::open(home)?;
+            if repo.find_commit(commit).is_err() {
+                continue;
+            }
+            repo.reference(&mark(commit), commit, true, "fetched").map_err(git::plain)?;
+            drop(repo);
+            return ready(home, commit).context("what was fetched cannot be read");
+        }
+        said = last_line(&out.stderr);
+    }
+    Err(Failure::new(said).into())
+}
+
+/// An empty bare repository in the place of whatever was there.
+fn make(home: &Path) -> anyhow::Result<()> {
+    let made = fs::remove_dir_all(home).or_else(|err| match err.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(err),
+    });
+    made.with_context(|| format!("cannot remove '{}'", home.display()))?;
+    let mut options = RepositoryInitOptions::new();
+    options.bare(true).mkpath(true).external_template(false);
+    let made = Repository::init_opts(home, &options);
+    made.map(drop).map_err(git::plain).with_context(|| format!("cannot make '{}'", home.display()))
+}
+
+/// git in this repository, allowed no more than it needs.
+fn command(repo: &Path) -> anyhow::Result<Command> {
+    let mut git = surroundings::clean("git")?;
+    git.env("GIT_DIR", repo)
+        .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ASKPASS", "true")
+        .env("GIT_SSH_COMMAND", SSH)
+        .env("LC_ALL", "C")
+        .env_remove("GIT_PROTOCOL")
+        .stdin(Stdio::null());
+    Ok(git)
+}
+
+/// The line in which git says what went wrong, without its own words in front.
+fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let fatal = lines.iter().find(|line| line.starts_with("fatal: ")).or(lines.last());
+    let line = fatal.map_or("git says nothing", |line| line.strip_prefix("fatal: ").unwrap_or(line));
+    line.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The address for the deploy's log, without what stands before an `@` in it.
+fn without_password(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            format!("{scheme}://{host}/{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_other_machines_only() {
+        for good in [
+            "https://example.org/a.git",
+            "http://example.org/a",
+            "ssh://git@example.org:22/a",
+            "git://127.0.0.1:9418/a",
+            "git@example.org:a/b.git",
+            "example.org:a",
+            "HTTPS://example.org/a",
+            "https://user:secret@example.org/a",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "/srv/git/a",
+            "./a",
+            "../a",
+            "..",
+            ".",
+            "a/b",
+            "a",
+            "file:///etc",
+            "FILE:///etc",
+            "file:/etc",
+            "ext::sh -c id",
+            "ext::sh",
+            "fd::17",
+            "-oProxyCommand=id",
+            "--upload-pack=id",
+            "ssh://-oProxyCommand=id/a",
+            "https:///a",
+            "ftp://example.org/a",
+            "https://example.org/a\nb",
+            "https://example.org/a b",
+            "rsync://x/a",
+            ":a",
+            "/a:b",
+            "host:",
+        ] {
+            assert!(check(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn urls_by_path() {
+        let list = "submodule.a.b.path\nlib/x/\0submodule.a.b.url\nhttps://x/a\0submodule.c.path\nonly\0core.x\ny\0novalue\0";
+        let read = parse(list);
+        assert_eq!(read.len(), 1);
+        assert_eq!(read["lib/x"], "https://x/a");
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        assert_eq!(without_password("https://u:p@h/a@b"), "https://h/a@b");
+        assert_eq!(without_password("git@h:a"), "git@h:a");
+    }
+}

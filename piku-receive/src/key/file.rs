@@ -1,0 +1,148 @@
+//! `authorized_keys` edited as a whole: one editor at a time, written aside and renamed in, mode 0600, its owner kept.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{Gid, Uid, fchown};
+use piku_procfile::durable;
+
+/// An edit that has begun: nobody else edits until it is dropped.
+#[derive(Debug)]
+pub(super) struct Edit {
+    path: PathBuf,
+    text: Vec<u8>,
+    _folder: Flock<File>,
+}
+
+impl Edit {
+    /// Reads the file, which need not be there, having shut out other editors.
+    pub(super) fn begin(path: &Path) -> anyhow::Result<Self> {
+        // A link to the file stays one.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let dir = folder(&path);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .with_context(|| format!("cannot make '{}'", dir.display()))?;
+        let folder = File::open(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
+        // The folder itself is the lock: a file for it would lie in .ssh for ever.
+        let folder = Flock::lock(folder, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| io::Error::from(errno))
+            .with_context(|| format!("cannot lock '{}'", dir.display()))?;
+        let text = read(&path)?;
+        Ok(Self { path, text, _folder: folder })
+    }
+
+    /// The lines that are text; others are nobody's keys.
+    pub(super) fn lines(&self) -> Vec<String> {
+        lines_of(&self.text)
+    }
+
+    /// Adds a line at the end.
+    pub(super) fn append(&mut self, line: &str) {
+        if !self.text.is_empty() && !self.text.ends_with(b"\n") {
+            self.text.push(b'\n');
+        }
+        self.text.extend_from_slice(line.as_bytes());
+        self.text.push(b'\n');
+    }
+
+    /// Removes the lines that `is` holds for; `false` when there is none.
+    pub(super) fn remove(&mut self, is: impl Fn(&str) -> bool) -> bool {
+        let before = self.text.len();
+        let kept: Vec<&[u8]> = self
+            .text
+            .split_inclusive(|byte| *byte == b'\n')
+            .filter(|line| !std::str::from_utf8(line).is_ok_and(|line| is(line.trim_end())))
+            .collect();
+        self.text = kept.concat();
+        self.text.len() != before
+    }
+
+    /// Puts the edited file in the old one's place.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        self.replace().with_context(|| format!("cannot write '{}'", self.path.display()))
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        let dir = folder(&self.path);
+        let mut aside = tempfile::Builder::new().prefix(".authorized_keys.").tempfile_in(dir)?;
+        aside.write_all(&self.text)?;
+        aside.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
+        if Uid::effective().is_root() {
+            // sshd reads the file as its user, who must not be shut out because root has edited it.
+            let owner = fs::metadata(&self.path).or_else(|_| fs::metadata(dir))?;
+            fchown(&aside, Some(Uid::from_raw(owner.uid())), Some(Gid::from_raw(owner.gid())))?;
+        }
+        aside.as_file().sync_all()?;
+        aside.persist(&self.path).map_err(|err| err.error)?;
+        durable::sync_parent(&self.path)
+    }
+}
+
+/// The lines of a file that need not be there.
+pub(super) fn lines(path: &Path) -> anyhow::Result<Vec<String>> {
+    read(path).map(|text| lines_of(&text))
+}
+
+fn lines_of(text: &[u8]) -> Vec<String> {
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| std::str::from_utf8(line).ok()).map(|line| line.trim_end().to_owned()).collect()
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.with_context(|| format!("cannot read '{}'", path.display())),
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_edited_stays_byte_for_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/.ssh/authorized_keys");
+        let foreign = b"# comment \r\n\n  ssh-rsa  odd \xff bytes\nlast line without end".to_vec();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &foreign).unwrap();
+        let mut edit = Edit::begin(&path).unwrap();
+        edit.append("one");
+        edit.append("two");
+        edit.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [&foreign[..], b"\none\ntwo\n"].concat());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let mut edit = Edit::begin(&path).unwrap();
+        assert!(edit.remove(|line| line == "one"));
+        assert!(!edit.remove(|line| line == "one"));
+        edit.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [&foreign[..], b"\ntwo\n"].concat());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("kept-elsewhere");
+        fs::write(&target, "").unwrap();
+        let link = dir.path().join("authorized_keys");
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let mut edit = Edit::begin(&link).unwrap();
+        edit.append("x");
+        edit.finish().unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "x\n");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+}

@@ -1,0 +1,145 @@
+//! `key add`, `key list`, `key remove`: the lines of `authorized_keys` that are piku's. All other lines stay as they are,
+//! byte for byte.
+
+mod base64;
+mod file;
+mod line;
+mod public;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use piku_procfile::failure::Failure;
+use piku_procfile::name::AppName;
+use serde::Serialize;
+
+use crate::now::now;
+use crate::output::{self, Format};
+use crate::talk::quoted;
+use file::Edit;
+use public::PublicKey;
+
+/// More than any key has.
+const MAX_INPUT: u64 = 64 * 1024;
+
+/// A key's name: `[A-Za-z0-9][A-Za-z0-9._@-]*`, at most 63 characters; such as `alice` or `alice@laptop`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Name(String);
+
+impl Name {
+    /// The name as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, String> {
+        let good = given.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && given.len() <= 63
+            && given.chars().all(|c| c.is_ascii_alphanumeric() || "._@-".contains(c));
+        if good {
+            Ok(Self(given.to_owned()))
+        } else {
+            let rule = "use 1 to 63 of letters, digits and '.', '_', '@', '-', the first a letter or digit";
+            Err(format!("bad key name {}: {rule}", quoted(given)))
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What `key add` was told beside the key.
+#[derive(Debug)]
+pub(crate) struct Added {
+    /// The key's name.
+    pub(crate) name: Name,
+    /// The apps it reaches; all when empty.
+    pub(crate) apps: Vec<AppName>,
+    /// The root, when it is not the default.
+    pub(crate) root: Option<PathBuf>,
+    /// The folder of the scripts, when it is not the default.
+    pub(crate) scripts: Option<PathBuf>,
+}
+
+/// One key as `key list` prints it.
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: Name,
+    fingerprint: String,
+    apps: Vec<AppName>,
+    added: Option<Timestamp>,
+}
+
+/// Reads a public key from stdin and lets it in.
+pub(crate) fn add(path: &Path, added: &Added) -> anyhow::Result<()> {
+    let mut text = String::new();
+    io::stdin().lock().take(MAX_INPUT).read_to_string(&mut text).context("cannot read the key from stdin")?;
+    let key = PublicKey::read(&text)?;
+    let mut edit = Edit::begin(path)?;
+    for there in edit.lines() {
+        let ours = line::parse(&there);
+        if ours.as_ref().is_some_and(|line| line.name == added.name) {
+            let failure = Failure::new(format!("there is a key '{}' already", added.name));
+            return Err(failure.hint(format!("piku-receive key remove {}", added.name)).into());
+        }
+        if line::key_of(&there).is_some_and(|other| other.is(&key)) {
+            let failure = match ours {
+                Some(line) => Failure::new(format!("this key is there already, as '{}'", line.name)),
+                None => Failure::new(format!(
+                    "this key is in '{}' already, in a line that is not piku's",
+                    path.display()
+                ))
+                .hint("sshd takes the first line that fits; remove that line by hand"),
+            };
+            return Err(failure.into());
+        }
+    }
+    let program = std::env::current_exe().context("cannot find this program's own path")?;
+    edit.append(&line::render(&program, added, now(), &key)?);
+    edit.finish()
+}
+
+/// Prints piku's keys in the file's order.
+pub(crate) fn list(path: &Path, format: Format) -> anyhow::Result<()> {
+    let lines = file::lines(path)?;
+    let keys: Vec<Listed> = lines
+        .iter()
+        .filter_map(|text| line::parse(text))
+        .map(|line| Listed {
+            name: line.name,
+            fingerprint: line.key.fingerprint(),
+            apps: line.apps,
+            added: line.added,
+        })
+        .collect();
+    output::print(format, &keys, |keys| keys.iter().map(for_people).collect())
+}
+
+fn for_people(key: &Listed) -> String {
+    let apps: Vec<&str> = key.apps.iter().map(AppName::as_str).collect();
+    let apps = if apps.is_empty() { "all apps".to_owned() } else { apps.join(",") };
+    let added = key.added.map_or_else(|| "-".to_owned(), |added| added.to_string());
+    format!("{:<20} {} {added:<20} {apps}\n", key.name, key.fingerprint)
+}
+
+/// Shuts out the key of this name.
+pub(crate) fn remove(path: &Path, name: &Name) -> anyhow::Result<()> {
+    let mut edit = Edit::begin(path)?;
+    if !edit.remove(|text| line::parse(text).is_some_and(|line| line.name == *name)) {
+        let failure = Failure::new(format!("there is no key '{name}' in '{}'", path.display()));
+        return Err(failure.hint("piku-receive key list").into());
+    }
+    edit.finish()
+}

@@ -1,0 +1,135 @@
+//! One change of an app at a time. The lock is the kernel's (flock), so it is never stale: git, the hook and the tools
+//! inherit the descriptor, and it is free when the last of them has ended, however they end. The file stays for ever; its
+//! first line says who holds it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::mem::ManuallyDrop;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use piku_procfile::layout::AppDir;
+
+use crate::now::now;
+use crate::talk;
+
+/// Stands on a line of its own below the holder once git has been sent anything to store.
+const RECEIVED: &str = "received\n";
+
+/// The held lock. Free when this process and all that have inherited it are gone.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    /// Dropping a `Flock` unlocks, for everybody who has inherited it too; closing the file does not.
+    file: ManuallyDrop<Flock<File>>,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the app's lock, making the app's folder when it is not there. Waits for who has it, and says so.
+    pub(crate) fn take(app: &AppDir, key: &str) -> anyhow::Result<Self> {
+        let path = app.lock();
+        let file = loop {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(app.path())
+                .with_context(|| format!("cannot make '{}'", app.path().display()))?;
+            let file = open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
+            let file = locked(file, &path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+            // The app may have been destroyed while we waited: then this file is no longer the lock.
+            if is_at(&file, &path) {
+                break file;
+            }
+        };
+        let mut lock = Self { file: ManuallyDrop::new(file), path };
+        lock.inherit_and_sign(key).with_context(|| format!("cannot write '{}'", lock.path.display()))?;
+        Ok(lock)
+    }
+
+    fn inherit_and_sign(&mut self, key: &str) -> io::Result<()> {
+        fcntl(self.file.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(format!("{key} {} {}\n", std::process::id(), now()).as_bytes())
+    }
+
+    /// Whether git has been sent anything to store since the lock was taken.
+    pub(crate) fn received(&self) -> bool {
+        fs::read_to_string(&self.path).is_ok_and(|text| text.ends_with(RECEIVED))
+    }
+}
+
+/// Notes in the app's lock, which the caller's parent holds, that git has been sent something to store.
+pub(crate) fn note_received(app: &AppDir) -> io::Result<()> {
+    OpenOptions::new().append(true).open(app.lock())?.write_all(RECEIVED.as_bytes())
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Locks the file; says whom it waits for when it has to.
+fn locked(file: File, path: &Path) -> io::Result<Flock<File>> {
+    let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => return Ok(lock),
+        Err((file, Errno::EWOULDBLOCK)) => file,
+        Err((_, errno)) => return Err(errno.into()),
+    };
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    talk::step(&waiting_for(&text, path));
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusive) {
+            Ok(lock) => return Ok(lock),
+            Err((again, Errno::EINTR)) => file = again,
+            Err((_, errno)) => return Err(errno.into()),
+        }
+    }
+}
+
+fn waiting_for(text: &str, path: &Path) -> String {
+    let app = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let mut words = text.split_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some(key), Some(pid), Some(since)) => {
+            format!("Waiting for {key}, who has been changing {app} since {since} (process {pid})")
+        }
+        _ => format!("Waiting for somebody else who is changing {app}"),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let there = fs::metadata(path).ok().map(|there| (there.dev(), there.ino()));
+    there.is_some() && there == file.metadata().ok().map(|ours| (ours.dev(), ours.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use piku_procfile::layout::Root;
+
+    #[test]
+    fn says_whom_it_waits_for() {
+        let path = Path::new("/r/apps/blog/lock");
+        assert_eq!(
+            waiting_for("alice 12 2026-01-02T03:04:05Z\nreceived\n", path),
+            "Waiting for alice, who has been changing blog since 2026-01-02T03:04:05Z (process 12)"
+        );
+        assert_eq!(waiting_for("", path), "Waiting for somebody else who is changing blog");
+    }
+
+    #[test]
+    fn notes_that_something_was_received() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+        let lock = Lock::take(&app, "alice").unwrap();
+        assert!(!lock.received());
+        note_received(&app).unwrap();
+        assert!(lock.received());
+        assert!(Flock::lock(open(&app.lock()).unwrap(), FlockArg::LockExclusiveNonblock).is_err());
+    }
+}

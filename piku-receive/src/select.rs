@@ -1,0 +1,185 @@
+//! `select`: what of a push is to be deployed. At most one commit, the new tip of the deploy branch; what else was pushed
+//! is stored, and the push says so.
+
+use std::env;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::Context;
+use git2::{Oid, Repository};
+use piku_procfile::layout::AppDir;
+
+use crate::branch::{self, PREFIX, Tip};
+use crate::git;
+use crate::hook;
+use crate::now::now;
+use crate::output;
+use crate::talk;
+use crate::verdict::{State, Verdict};
+
+/// One line of what git tells a hook: a ref has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Update {
+    /// The new value; zero when the ref was deleted.
+    pub(crate) new: Oid,
+    /// The ref's whole name.
+    pub(crate) reference: String,
+}
+
+/// Reads `old new ref` lines from stdin.
+pub(crate) fn updates() -> anyhow::Result<Vec<Update>> {
+    let mut text = Vec::new();
+    io::stdin().lock().read_to_end(&mut text).context("cannot read the changed refs from stdin")?;
+    // A ref's name may be any bytes; one that is not UTF-8 is never a deploy branch and may be shown mended.
+    String::from_utf8_lossy(&text).lines().map(update).collect()
+}
+
+fn update(line: &str) -> anyhow::Result<Update> {
+    let mut words = line.splitn(3, ' ');
+    let (Some(_), Some(new), Some(reference)) = (words.next(), words.next(), words.next()) else {
+        anyhow::bail!("expected 'OLD NEW REF' on stdin, found {}", talk::quoted(line));
+    };
+    let new = Oid::from_str(new)
+        .map_err(git::plain)
+        .with_context(|| format!("bad object name {} on stdin", talk::quoted(new)))?;
+    Ok(Update { new, reference: reference.to_owned() })
+}
+
+/// Prints `COMMIT NUMBER` when a deploy is due, having written down that it begins.
+pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
+    let updates = updates()?;
+    let repo = git::open(path)?;
+    // Set by `piku-receive deploy` for a branch that is not the app's deploy branch.
+    let asked = env::var(hook::BRANCH).ok().filter(|asked| !asked.is_empty());
+    let due = match &asked {
+        Some(reference) => branch::tip(&repo, reference),
+        None => due(&repo, &updates)?,
+    };
+    if asked.is_none() {
+        say_what_is_stored(&repo, app, &updates, due.is_some());
+    }
+    let Some(Tip { reference, commit }) = due else { return Ok(()) };
+    let number = app.next_number().context("cannot count the releases")?;
+    let commit = commit.to_string();
+    let state = State::Deploying;
+    Verdict { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }.write(app)?;
+    output::say(&format!("{commit} {number}\n"))
+}
+
+/// The deploy branch's tip, when it is among what changed.
+fn due(repo: &Repository, updates: &[Update]) -> anyhow::Result<Option<Tip>> {
+    let pushed: Vec<&str> = updates
+        .iter()
+        .filter(|update| update.reference.starts_with(PREFIX) && !update.new.is_zero())
+        .map(|update| update.reference.as_str())
+        .collect();
+    let tip = branch::deployed_or_first(repo, &pushed)?;
+    Ok(tip.filter(|tip| pushed.contains(&tip.reference.as_str())))
+}
+
+fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[Update], deploys: bool) {
+    let app = app.path().file_name().unwrap_or_default().to_string_lossy();
+    let deployed = branch::deployed(repo);
+    for update in updates.iter().filter(|update| !update.new.is_zero()) {
+        if let Some(tag) = update.reference.strip_prefix("refs/tags/") {
+            if !deploys {
+                talk::step(&format!("{tag} is stored, not deployed: it is a tag"));
+                if let Some(tip) = &deployed {
+                    let spec = format!("{tag}^{{}}:{}", branch::name(&tip.reference));
+                    talk::detail(&format!("to deploy it: git push REMOTE {}", shell_words::quote(&spec)));
+                }
+            }
+        } else if let (Some(name), Some(tip)) = (update.reference.strip_prefix(PREFIX), &deployed) {
+            if tip.reference != update.reference {
+                let main = branch::name(&tip.reference);
+                let spec = format!("{name}:{main}");
+                talk::step(&format!("{name} is stored, not deployed: {app} deploys {main}"));
+                talk::detail(&format!(
+                    "to deploy it: {} deploy {app} {} (or: git push REMOTE {})",
+                    door(),
+                    shell_words::quote(name),
+                    shell_words::quote(&spec)
+                ));
+            }
+        }
+    }
+}
+
+/// How the pusher reaches this machine, as the connection itself tells it.
+fn door() -> String {
+    let connection = env::var("SSH_CONNECTION").unwrap_or_default();
+    let mut words = connection.split(' ').skip(2);
+    let user = env::var("USER").unwrap_or_default();
+    match (words.next(), words.next()) {
+        (Some(host), Some(port)) if !user.is_empty() => {
+            let port = if port == "22" { String::new() } else { format!("-p {port} ") };
+            format!("ssh {port}{user}@{host}")
+        }
+        _ => "piku".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_git() {
+        let zero = "0".repeat(40);
+        let new = "1".repeat(40);
+        let read = update(&format!("{zero} {new} refs/heads/a b")).unwrap();
+        assert_eq!(
+            read,
+            Update { new: Oid::from_str(&new).unwrap(), reference: "refs/heads/a b".to_owned() }
+        );
+        for bad in ["", "x", "x y", "0 g refs/heads/x"] {
+            assert!(update(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    fn commit(repo: &Repository, reference: &str) -> Oid {
+        let author = git2::Signature::now("a", "a@localhost").unwrap();
+        let tree = repo.treebuilder(None).unwrap().write().unwrap();
+        repo.commit(Some(reference), &author, &author, reference, &repo.find_tree(tree).unwrap(), &[])
+            .unwrap()
+    }
+
+    fn pushed(references: &[(&str, Oid)]) -> Vec<Update> {
+        references.iter().map(|(name, new)| Update { new: *new, reference: (*name).to_owned() }).collect()
+    }
+
+    fn due_branch(repo: &Repository, references: &[(&str, Oid)]) -> Option<String> {
+        due(repo, &pushed(references)).unwrap().map(|tip| tip.reference)
+    }
+
+    #[test]
+    fn the_first_branch_becomes_the_deploy_branch_and_others_are_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repository::init_bare(dir.path()).unwrap();
+        let feature = commit(&repo, "refs/heads/feature");
+        let tag = commit(&repo, "refs/tags/v1");
+        assert_eq!(
+            due_branch(&repo, &[("refs/tags/v1", tag), ("refs/heads/feature", feature)]).unwrap(),
+            "refs/heads/feature"
+        );
+        let main = commit(&repo, "refs/heads/main");
+        assert_eq!(due_branch(&repo, &[("refs/heads/main", main)]), None);
+        assert_eq!(
+            due_branch(&repo, &[("refs/heads/main", main), ("refs/heads/feature", feature)]).unwrap(),
+            "refs/heads/feature"
+        );
+        assert_eq!(due_branch(&repo, &[("refs/heads/feature", Oid::zero())]), None);
+        assert_eq!(due_branch(&repo, &[("refs/tags/v1", tag)]), None);
+    }
+
+    #[test]
+    fn of_several_first_branches_main_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repository::init_bare(dir.path()).unwrap();
+        let references = ["refs/heads/alpha", "refs/heads/main", "refs/heads/master"];
+        let tips: Vec<_> = references.iter().map(|name| (*name, commit(&repo, name))).collect();
+        repo.set_head("refs/heads/nowhere").unwrap();
+        assert_eq!(due_branch(&repo, &tips).unwrap(), "refs/heads/main");
+        assert_eq!(branch::deployed(&repo).unwrap().reference, "refs/heads/main");
+    }
+}

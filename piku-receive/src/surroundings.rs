@@ -1,0 +1,61 @@
+//! What the programs that piku-receive starts find around them: no variable of git's or piku's that came from outside,
+//! and the five tools first on PATH.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use nix::sys::stat::{Mode, umask};
+
+/// Where programs are when sshd has set no PATH.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+/// The folder of this program, and of the four beside it.
+pub(crate) fn tools() -> anyhow::Result<PathBuf> {
+    let exe = env::current_exe().context("cannot find this program's own path")?;
+    Ok(exe.parent().map(Path::to_owned).unwrap_or_default())
+}
+
+/// A command without the client's `GIT_*` (but for `GIT_PROTOCOL`, the version that git itself sends), `PIKU_*` and the
+/// command that was asked for.
+pub(crate) fn clean(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        if !may_stay(&name) {
+            command.env_remove(&name);
+        }
+    }
+    let mut path = OsString::from(tools()?);
+    path.push(":");
+    path.push(env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into()));
+    command.env("PATH", path);
+    Ok(command)
+}
+
+fn may_stay(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name == b"GIT_PROTOCOL"
+        || !(name.starts_with(b"GIT_") || name.starts_with(b"PIKU_") || name == b"SSH_ORIGINAL_COMMAND")
+}
+
+/// Files get the modes they are asked to have, whatever umask sshd or a login has left.
+pub(crate) fn own_umask() {
+    umask(Mode::from_bits_truncate(0o022));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_gits_protocol_stays_of_gits_variables() {
+        for gone in ["GIT_DIR", "GIT_CONFIG_COUNT", "PIKU_KEY", "SSH_ORIGINAL_COMMAND"] {
+            assert!(!may_stay(OsStr::new(gone)), "{gone}");
+        }
+        for stays in ["GIT_PROTOCOL", "HOME", "SSH_CONNECTION", "https_proxy", "DIGIT_X"] {
+            assert!(may_stay(OsStr::new(stays)), "{stays}");
+        }
+    }
+}

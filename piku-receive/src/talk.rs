@@ -1,0 +1,48 @@
+//! What the pusher reads while things go on, in the form that Heroku made known. A laptop that has gone away is no reason
+//! to stop, so nothing here can fail.
+
+use std::io::Write;
+
+/// `-----> TEXT`: something begins, or has been decided.
+pub(crate) fn step(text: &str) {
+    line("-----> ", text);
+}
+
+/// A detail of the step before.
+pub(crate) fn detail(text: &str) {
+    line("       ", text);
+}
+
+/// ` !     TEXT`: what went wrong.
+pub(crate) fn bad(text: &str) {
+    line(" !     ", text);
+}
+
+fn line(mark: &str, text: &str) {
+    // One write a line, so that lines of two processes are not mixed.
+    let _ = std::io::stderr().lock().write_all(format!("{mark}{text}\n").as_bytes());
+}
+
+/// Text from a stranger, in single quotes, control characters escaped, no longer than a line should be.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    // escape_debug escapes both quotes; within single quotes a double one needs none.
+    shown = shown.replace("\\\"", "\"");
+    if text.chars().count() > LONGEST {
+        shown.push('…');
+    }
+    format!("'{shown}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_text_is_one_short_line() {
+        assert_eq!(quoted("sh"), "'sh'");
+        assert_eq!(quoted("a\nb\x1b[2J\"'"), r#"'a\nb\u{1b}[2J"\''"#);
+        assert_eq!(quoted(&"x".repeat(500)).chars().count(), 103);
+    }
+}

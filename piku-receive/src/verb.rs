@@ -1,0 +1,46 @@
+//! The operator's verbs: `scripts/piku` with the arguments as they came, between the client's terminal and us.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use anyhow::Context;
+use nix::sys::signal::{SigSet, Signal};
+use piku_procfile::layout::{ROOT_VARIABLE, Root};
+use piku_procfile::name::AppName;
+
+use crate::hook::{KEY, SCRIPTS};
+use crate::surroundings;
+
+/// The name of the variable with the apps that a limited key reaches, blanks between.
+const KEY_APPS: &str = "PIKU_KEY_APPS";
+
+/// Runs the verb and returns the code it ended with, 128 + n after signal n.
+pub(crate) fn run(
+    root: &Root,
+    scripts: &Path,
+    key: &str,
+    scope: &[AppName],
+    verb: &str,
+    args: &[String],
+) -> anyhow::Result<u8> {
+    let script = scripts.join("piku");
+    let mut command = surroundings::clean(&script)?;
+    command.arg(verb).args(args);
+    command.env(ROOT_VARIABLE, root.path()).env(SCRIPTS, scripts).env(KEY, key);
+    if !scope.is_empty() {
+        command.env(KEY_APPS, scope.iter().map(AppName::as_str).collect::<Vec<_>>().join(" "));
+    }
+    let mut child = command.spawn().with_context(|| format!("cannot run '{}'", script.display()))?;
+    // Ctrl-C and a closed terminal reach the verb itself; we stay to tell how it ended. Blocked after the start, so that
+    // the verb does not inherit it.
+    let terminal: SigSet = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP].into_iter().collect();
+    terminal.thread_block().context("cannot block signals")?;
+    let status = child.wait().with_context(|| format!("cannot wait for '{}'", script.display()))?;
+    Ok(code(status))
+}
+
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}

@@ -1,0 +1,126 @@
+//! How the last deploy of an app ended. `select` writes that one has begun, `settle` that it is live; what has begun and
+//! ended without `settle` has failed.
+
+use std::fs;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use piku_procfile::durable;
+use piku_procfile::failure::Failure;
+use piku_procfile::layout::AppDir;
+use serde::{Deserialize, Serialize};
+
+use crate::git;
+
+/// Where a deploy stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// It has begun; or was killed, when nobody holds the app's lock.
+    Deploying,
+    /// It is live, or was.
+    Deployed,
+    /// It failed.
+    Failed,
+}
+
+/// The last deploy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    /// What was deployed.
+    pub(crate) commit: String,
+    /// The branch it was the tip of.
+    #[serde(rename = "ref")]
+    pub(crate) reference: String,
+    /// The deploy's number, and its release's when it succeeds.
+    pub(crate) number: u64,
+    /// The key that pushed.
+    pub(crate) by: String,
+    /// When it began.
+    pub(crate) at: Timestamp,
+    /// Where it stands.
+    pub(crate) state: State,
+}
+
+impl Verdict {
+    /// The app's last verdict. One that cannot be read says nothing: the next push deploys.
+    pub(crate) fn read(app: &AppDir) -> Option<Self> {
+        serde_json::from_slice(&fs::read(app.verdict()).ok()?).ok()
+    }
+
+    /// Writes it down, synced.
+    pub(crate) fn write(&self, app: &AppDir) -> anyhow::Result<()> {
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        durable::write(&app.verdict(), &text, 0o600)
+            .with_context(|| format!("cannot write '{}'", app.verdict().display()))
+    }
+
+    /// Whether this commit went live.
+    pub(crate) fn is_deployed(&self, commit: &str) -> bool {
+        self.state == State::Deployed && self.commit == commit
+    }
+}
+
+/// `settle`: the deploy that has begun is live.
+pub(crate) fn settle(app: &AppDir, commit: &str) -> anyhow::Result<()> {
+    match Verdict::read(app) {
+        Some(mut verdict) if verdict.commit == commit => {
+            verdict.state = State::Deployed;
+            verdict.write(app)
+        }
+        Some(other) => {
+            let (begun, given) = (git::short(&other.commit), git::short(commit));
+            Err(Failure::new(format!("the deploy that has begun is of {begun}, not of {given}")).into())
+        }
+        None => Err(Failure::new("no deploy has begun").hint("piku-receive select begins one").into()),
+    }
+}
+
+/// Turns a deploy that has begun and whose hook has ended into a failed one. Call with the app's lock held.
+pub(crate) fn close(app: &AppDir) -> anyhow::Result<Option<Verdict>> {
+    let mut verdict = Verdict::read(app);
+    if let Some(open) = verdict.as_mut().filter(|verdict| verdict.state == State::Deploying) {
+        open.state = State::Failed;
+        open.write(app)?;
+    }
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use piku_procfile::layout::Root;
+
+    #[test]
+    fn a_deploy_is_live_only_when_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+        fs::create_dir_all(app.path()).unwrap();
+        assert!(settle(&app, "a").unwrap_err().to_string().contains("no deploy has begun"));
+        let begun = Verdict {
+            commit: "aaaaaaaaaa".to_owned(),
+            reference: "refs/heads/main".to_owned(),
+            number: 3,
+            by: "alice".to_owned(),
+            at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            state: State::Deploying,
+        };
+        begun.write(&app).unwrap();
+        assert_eq!(
+            fs::read_to_string(app.verdict()).unwrap(),
+            "{\"commit\":\"aaaaaaaaaa\",\"ref\":\"refs/heads/main\",\"number\":3,\"by\":\"alice\",\
+             \"at\":\"2026-01-02T03:04:05Z\",\"state\":\"deploying\"}\n"
+        );
+        let other = settle(&app, "bbbbbbbbbb").unwrap_err().to_string();
+        assert_eq!(other, "the deploy that has begun is of aaaaaaa, not of bbbbbbb");
+        settle(&app, "aaaaaaaaaa").unwrap();
+        assert!(close(&app).unwrap().unwrap().is_deployed("aaaaaaaaaa"));
+
+        begun.write(&app).unwrap();
+        assert_eq!(close(&app).unwrap().unwrap().state, State::Failed);
+        assert!(!Verdict::read(&app).unwrap().is_deployed("aaaaaaaaaa"));
+        fs::write(app.verdict(), "{\"comm").unwrap();
+        assert_eq!(Verdict::read(&app), None);
+    }
+}
