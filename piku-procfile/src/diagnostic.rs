@@ -44,7 +44,9 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error about a whole line.
     pub(crate) fn error(file: &str, line: usize, message: impl Into<String>) -> Self {
-        let (file, message) = (file.to_owned(), message.into());
+        let file = file.chars().map(visible).collect();
+        // A message may hold the file's own words: ${NAME:?message}.
+        let message = message.into().chars().map(visible).collect();
         Self { severity: Severity::Error, file, line, column: None, message, quote: None, hint: None }
     }
 
@@ -131,7 +133,7 @@ impl Quote {
 /// The character itself, or what stands for it where it would not fill exactly one column.
 fn visible(c: char) -> char {
     match c {
-        '\t' => ' ',
+        '\t' | '\n' => ' ',
         // Text direction marks: a line is shown in the order in which it is run.
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
             '\u{fffd}'

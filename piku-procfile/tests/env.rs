@@ -346,6 +346,27 @@ fn all_bad_lines_are_named_and_no_value_is_shown() {
 }
 
 #[test]
+fn what_the_file_says_cannot_move_a_cursor_nor_fill_the_screen() {
+    bad("A=\"${B:?a\u{1b}[2J\nb}\"", &["ENV:1:4: 'B' is not set: a\u{fffd}[2J b"]);
+    let long = "B".repeat(100_000);
+    for text in [
+        format!("A=${{{long}"),
+        format!("A=${{{long}:?{long}}}"),
+        format!("A=${{{long}%}}"),
+        long.clone(),
+        format!("-{long}="),
+    ] {
+        let errors =
+            Env::parse(text.as_bytes(), &platform(), Options::default()).expect_err("is refused").to_string();
+        assert!(errors.len() < 500, "{}", errors.len());
+    }
+    let warnings =
+        parse(format!("A=${long}\n{long}=1\n{long}=2"), Options::default()).expect("is taken").warnings;
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings.iter().all(|warning| warning.to_string().len() < 500));
+}
+
+#[test]
 fn control_characters() {
     bad(
         "A=a\0b\nB=\"a\n\0b\"\nC=a\u{1b}b",

@@ -187,7 +187,8 @@ impl<'a> Expander<'a> {
         if name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
             return Err(Problem::new(start, "no name after '${'").hint(KEEP_DOLLAR));
         }
-        let unfinished = || Problem::new(start, format!("'${{{name}' has no '}}'")).hint(KEEP_DOLLAR);
+        let unfinished =
+            || Problem::new(start, format!("{} has no '}}'", word(&format!("${{{name}")))).hint(KEEP_DOLLAR);
         let mut next = self.peek().ok_or_else(unfinished)?;
         self.at += next.len_utf8();
         if next == '}' {
@@ -238,19 +239,20 @@ impl<'a> Expander<'a> {
     ) -> Result<(), Problem> {
         let mut message = String::new();
         if !self.text_until(Some('}'), &mut Some(&mut message))? {
-            return Err(Problem::new(start, format!("'${{{name}' has no '}}'")).hint(KEEP_DOLLAR));
+            return Err(
+                Problem::new(start, format!("{} has no '}}'", word(&format!("${{{name}")))).hint(KEEP_DOLLAR)
+            );
         }
         match value {
             Some(value) => put(out, value),
             // Nothing is asked of a default that is not used.
             None if out.is_none() => {}
-            None if message.is_empty() => return Err(Problem::new(start, format!("'{name}' is not set"))),
+            None if message.is_empty() => {
+                return Err(Problem::new(start, format!("{} is not set", word(name))));
+            }
             None => {
                 let message: String = message.chars().take(200).collect();
-                return Err(Problem::new(
-                    start,
-                    format!("'{name}' is not set: {}", message.replace('\n', " ")),
-                ));
+                return Err(Problem::new(start, format!("{} is not set: {message}", word(name))));
             }
         }
         Ok(())
