@@ -122,7 +122,7 @@ impl Making<'_> {
             source = Source::read(&tree, config)?;
         }
         for warning in &source.warnings {
-            talk::warning(&warning.to_string());
+            talk::marked(&warning.to_string());
         }
         let (runtime, _) = runtime::detect(&source)?;
         let store = Store::new(self.layers)?;
@@ -228,7 +228,7 @@ impl Making<'_> {
         if ended.succeeded() {
             return Ok(true);
         }
-        Err(explain::step_failed(step.name, ended.code, &[]).into())
+        Err(explain::step_failed(step.name, &ended, &[]).into())
     }
 
     /// Finds a layer, or builds it.

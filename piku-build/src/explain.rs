@@ -7,6 +7,8 @@ use std::path::Path;
 use piku_procfile::failure::{Failure, advice};
 use piku_procfile::procfile::Entry;
 
+use crate::step::Ended;
+
 /// How many names of a list are shown.
 const SHOWN: usize = 12;
 
@@ -95,9 +97,13 @@ pub(crate) fn output_exists(path: &Path) -> Failure {
         .hint("a release is never written over: name a folder that is not there yet")
 }
 
-/// A step whose failure no runtime could explain better.
-pub(crate) fn step_failed(name: &str, code: i32, lines: &[String]) -> Failure {
-    let mut text = format!("step '{name}' failed with exit code {code}");
+/// A step whose failure no runtime could explain better. `lines` are repeated: what was not shown yet, or says it best.
+pub(crate) fn step_failed(name: &str, ended: &Ended, lines: &[String]) -> Failure {
+    const KILLED: i32 = 128 + 9;
+    if ended.code == KILLED {
+        return if ended.out_of_memory { out_of_memory(name, ended.peak) } else { killed(name, ended.peak) };
+    }
+    let mut text = format!("step '{name}' failed with exit code {}", ended.code);
     let last = lines.iter().filter(|line| !line.trim().is_empty()).rev().take(5).collect::<Vec<_>>();
     for line in last.into_iter().rev() {
         let _ = write!(text, "\n  {line}");

@@ -45,8 +45,11 @@ pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<
     let architecture = machine::architecture()?;
     let site = Site { jailed, store: store.as_ref(), architecture: &architecture, build_env };
     let plan = runtime.plan(&source, &site)?;
-    for warning in source.warnings.iter().map(ToString::to_string).chain(plan.warnings.iter().cloned()) {
-        talk::warning(warning.trim_start_matches("warning: "));
+    for warning in &source.warnings {
+        talk::marked(&warning.to_string());
+    }
+    for warning in &plan.warnings {
+        talk::warning(warning);
     }
     let steps = environment::of_steps(&plan, build_env, &source);
     let names: BTreeSet<&str> = steps.keys().chain(plan.env.keys()).map(String::as_str).collect();

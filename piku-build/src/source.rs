@@ -11,6 +11,7 @@ use anyhow::Context;
 use indexmap::IndexMap;
 use piku_procfile::diagnostic::Diagnostic;
 use piku_procfile::env::Env;
+use piku_procfile::failure::Failure;
 use piku_procfile::procfile::{Options, Procfile};
 
 use crate::explain;
@@ -92,15 +93,19 @@ impl Source {
         match fs::canonicalize(&joined) {
             Ok(path) if path.starts_with(&self.dir) => Ok(Some(path)),
             Ok(_) => Err(explain::leads_out(name).into()),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                if fs::symlink_metadata(&joined).is_ok() {
-                    return Err(explain::dangling(name).into());
-                }
-                Ok(None)
-            }
+            Err(err) if err.kind() == io::ErrorKind::NotFound => match fs::read_link(&joined) {
+                Ok(target) => Err(self.broken(name, &joined, &target).into()),
+                Err(_) => Ok(None),
+            },
             Err(err) if err.kind() == io::ErrorKind::NotADirectory => Ok(None),
             Err(err) => Err(err).with_context(|| format!("cannot read '{}'", name.display())),
         }
+    }
+
+    /// Why a link leads to no file: it leaves the folder, or there is nothing.
+    fn broken(&self, name: &Path, link: &Path, target: &Path) -> Failure {
+        let target = tidy(&link.parent().unwrap_or(&self.dir).join(target));
+        if target.starts_with(&self.dir) { explain::dangling(name) } else { explain::leads_out(name) }
     }
 
     /// Whether a file or a folder (`name/`) of this name lies at the top.

@@ -157,8 +157,15 @@ mod tests {
     fn what_a_command_leaves_behind_is_ended_with_it() {
         let ended = sh("sleep 1000 & echo $!");
         let pid = ended.lines[0].clone();
-        // The zombie may stay until init reaps it; what must not be is a process that runs.
-        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z ") || state.contains(") X "), "{state}");
+        // Killed already, but a process takes its time to go, and its zombie stays until init reaps it.
+        let ended = || {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            state.is_empty() || state.contains(") Z ") || state.contains(") X ")
+        };
+        let begin = std::time::Instant::now();
+        while !ended() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "{pid} still runs");
+            thread::yield_now();
+        }
     }
 }

@@ -18,6 +18,11 @@ pub(crate) fn warning(text: &str) {
     say(" !     ", &format!("warning: {text}"));
 }
 
+/// The same for a text that says itself that it is a warning.
+pub(crate) fn marked(text: &str) {
+    say(" !     ", text);
+}
+
 /// Each line of the text behind `front`.
 fn say(front: &str, text: &str) {
     let mut lines = String::new();

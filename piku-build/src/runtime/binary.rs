@@ -58,6 +58,6 @@ impl Runtime for Binary {
         if ended.succeeded() {
             return Ok(());
         }
-        Err(explain::step_failed(step.name, ended.code, &ended.lines).into())
+        Err(explain::step_failed(step.name, ended, &ended.lines).into())
     }
 }

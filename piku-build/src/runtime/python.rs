@@ -45,6 +45,18 @@ const OTHERS: [(&str, &str); 7] = [
     ("environment.yml", "pip list --format=freeze > requirements.txt"),
 ];
 
+/// Settings of pip that change how packages are fetched, not which.
+const ONLY_FETCHING: [&str; 8] = [
+    "PIP_CACHE_DIR",
+    "PIP_CERT",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_NO_CACHE_DIR",
+    "PIP_PROXY",
+    "PIP_RETRIES",
+    "PIP_TIMEOUT",
+    "PIP_VERBOSE",
+];
+
 /// The runtime.
 pub(super) struct Python;
 
@@ -219,8 +231,8 @@ fn key(
     if add_server {
         key.fact("added", SERVER.as_bytes());
     }
-    // Another index or another policy brings other packages.
-    let pip = |name: &&String| name.starts_with("PIP_") && *name != "PIP_CACHE_DIR";
+    // Another index or another policy brings other packages; how they are fetched does not.
+    let pip = |name: &&String| name.starts_with("PIP_") && !ONLY_FETCHING.contains(&name.as_str());
     for name in source.env.keys().chain(source.config.keys()).filter(pip) {
         key.fact(name, source.variable(name).map_or("", |(value, _)| value).as_bytes());
     }

@@ -48,11 +48,8 @@ pub(super) fn explain(step: &str, ended: &Ended, tree: &Path) -> Failure {
     let any =
         |needles: &[&str]| lines.iter().rev().find(|line| needles.iter().any(|needle| line.contains(needle)));
     if ended.code == 137 || any(&KILLED).is_some() {
-        return if ended.out_of_memory {
-            explain::out_of_memory(step, ended.peak)
-        } else {
-            explain::killed(step, ended.peak)
-        };
+        // It was, or a compiler that it had started.
+        return explain::step_failed(step, &Ended { code: 137, lines: Vec::new(), ..*ended }, &[]);
     }
     if any(&NO_SPACE).is_some() {
         return explain::no_space(step);
@@ -98,7 +95,7 @@ pub(super) fn explain(step: &str, ended: &Ended, tree: &Path) -> Failure {
             .find(|(needle, _)| lines.iter().any(|line| line.contains(needle) && is_about_missing(line)));
         return explain::build_failed(&package, missing.map(|(_, mend)| *mend), &errors(lines));
     }
-    explain::step_failed(step, ended.code, &errors(lines))
+    explain::step_failed(step, ended, &errors(lines))
 }
 
 /// A compiler's name stands in many good lines too.

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::explain;
+use anyhow::{Context, anyhow};
+
 use crate::source::{Source, tidy};
 
 /// The file's name.
@@ -57,16 +58,17 @@ impl Requirements {
         if self.files.iter().any(|(known, _)| known == path) {
             return Ok(());
         }
-        let place = |why: &str| match from {
-            Some((file, line)) => explain::requirement_place(file, line, why),
-            None => explain::requirement_place(path, 1, why),
+        let place = from.map(|(file, line)| format!("{}:{line}", file.display()));
+        let found = if self.files.len() == MAX_FILES {
+            Err(anyhow!("too many files are included"))
+        } else {
+            source
+                .text(path)
+                .and_then(|text| text.ok_or_else(|| anyhow!("'{}' is not there", path.display())))
         };
-        if self.files.len() == MAX_FILES {
-            return Err(place("too many files are included").into());
-        }
-        let text = source.text(path).map_err(|err| place(&format!("{err:#}")))?;
-        let Some(bytes) = text else {
-            return Err(place(&format!("'{}' is not there", path.display())).into());
+        let bytes = match place {
+            Some(place) => found.context(place)?,
+            None => found?,
         };
         let text = decode(&bytes);
         self.files.push((path.to_owned(), bytes));
@@ -142,9 +144,7 @@ impl Requirements {
             return Ok(());
         }
         let path = tidy(Path::new(value));
-        let found = source
-            .inside(&path)
-            .map_err(|err| explain::requirement_place(file, line, &format!("{err:#}")))?;
+        let found = source.inside(&path).with_context(|| format!("{}:{line}", file.display()))?;
         if found.is_some() {
             self.local.push(Local { path, editable, file: file.to_owned(), line });
         }
@@ -273,11 +273,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_outside_is_named_with_its_line() {
-        let err = read(&[("requirements.txt", b"six\n-r base.txt\n")]).unwrap_err().to_string();
+        let err = format!("{:#}", read(&[("requirements.txt", b"six\n-r base.txt\n")]).unwrap_err());
         assert_eq!(err, "requirements.txt:2: 'base.txt' is not there");
-        let err = read(&[("requirements.txt", b"-r ../x.txt\n")]).unwrap_err().to_string();
+        let err = format!("{:#}", read(&[("requirements.txt", b"-r ../x.txt\n")]).unwrap_err());
         assert!(err.starts_with("requirements.txt:1: '../x.txt' leads out"), "{err}");
-        let err = read(&[("requirements.txt", b"\n\n-e ../lib\n")]).unwrap_err().to_string();
+        let err = format!("{:#}", read(&[("requirements.txt", b"\n\n-e ../lib\n")]).unwrap_err());
         assert!(err.starts_with("requirements.txt:3: '../lib' leads out"), "{err}");
     }
 

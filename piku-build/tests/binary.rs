@@ -1,0 +1,268 @@
+//! Apps that are a Procfile and what it starts, and those that are nothing at all.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Stdio;
+
+use support::World;
+
+#[test]
+fn a_script_becomes_a_release_and_runs() {
+    let world =
+        World::new(&[("Procfile", "web: ./run.sh\nworker: sh work.sh\n"), ("work.sh", "echo work\n")]);
+    world.executable("run.sh", "#!/bin/sh\necho \"$0 in $(pwd)\"\n");
+    symlink("/etc/hostname", world.app().join("link")).unwrap();
+    let args =
+        ["--app", "tool", "--number", "7", "--commit", "abc", "--subject", "-a subject", "--by", "ann"];
+    let ran = world.build_with("7", &args);
+    ran.good(&["-----> Binary app: there is a Procfile\n", "-----> Process types: web, worker\n"]);
+    assert_eq!(ran.stdout, "");
+    let release = world.release("7");
+    assert_eq!((release.app.as_str(), release.number, release.by.as_str()), ("tool", 7, "ann"));
+    assert_eq!((release.commit.as_str(), release.subject.as_str()), ("abc", "-a subject"));
+    assert_eq!((release.runtime.as_str(), release.layers.len()), ("binary", 0));
+    let types: Vec<_> =
+        release.processes.iter().map(|(name, command)| (name.as_str(), command.as_str())).collect();
+    assert_eq!(types, [("web", "./run.sh"), ("worker", "sh work.sh")]);
+    let worked = world.work("7", &["./run.sh"]);
+    worked.good(&[]);
+    assert!(worked.stdout.starts_with("./run.sh in "), "{worked}");
+    let tree = world.path("out/7/app");
+    assert_eq!(fs::metadata(tree.join("run.sh")).unwrap().permissions().mode() & 0o777, 0o755);
+    assert!(fs::symlink_metadata(tree.join("link")).unwrap().is_symlink());
+    assert_eq!(world.outputs(), ["7"]);
+}
+
+#[test]
+fn what_cannot_be_started_is_refused_with_the_mend() {
+    let world = World::new(&[
+        ("plain.sh", "#!/bin/sh\n"),
+        ("folder/x", ""),
+        ("tool", "x"),
+        (
+            "Procfile",
+            "web: ./gone\na: ./plain.sh\nb: no-such-program --x\nc: ./folder\nd: tool\ne: sh gone.sh\nstatic: public\n",
+        ),
+    ]);
+    world.build("1").bad(&[
+        "piku-build: Procfile: web: './gone' is not there\n",
+        "Procfile: a: './plain.sh' is not executable\n",
+        "hint: chmod +x plain.sh, or where files have no modes: git update-index --chmod=+x plain.sh; then commit\n",
+        "Procfile: b: there is no program 'no-such-program'",
+        "Procfile: c: './folder' is a folder\n",
+        "hint: the app has a file of that name: write './tool'\n",
+        "Procfile: e: 'gone.sh' is not there\n",
+        "Procfile: static: there is no folder 'public' in the app\n",
+    ]);
+    assert!(world.outputs().is_empty());
+}
+
+#[test]
+fn a_program_for_another_machine_names_both() {
+    let world = World::new(&[("Procfile", "web: ./server\n")]);
+    let mut program = fs::read("/bin/true").unwrap();
+    world.executable("server", &program);
+    world.build("1").good(&[]);
+    // e_machine; 22 is s390x on every machine that these tests run on.
+    program[18] = 22;
+    program[19] = 0;
+    world.executable("server", &program);
+    let here = if cfg!(target_arch = "x86_64") { "x86_64" } else { std::env::consts::ARCH };
+    world.build("2").bad(&[&format!("'./server' is a program for s390x, this machine is {here}")]);
+}
+
+#[test]
+fn files_that_only_look_like_programs() {
+    for (content, said) in [
+        ("#!/bin/sh\r\necho\r\n", "has Windows line ends"),
+        ("#!/usr/bin/env no-such-thing\n", "asks for 'no-such-thing', which is not there"),
+        ("#!/no/such/shell\n", "asks for '/no/such/shell', which is not there"),
+        ("MZ\u{90}", "is a program for Windows"),
+        ("\u{7f}ELF", "ends too early"),
+        ("", "is empty"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer"),
+    ] {
+        let world = World::new(&[("Procfile", "web: ./server\n")]);
+        world.executable("server", content);
+        world.build("1").bad(&[said]);
+    }
+    let world = World::new(&[("Procfile", "web: ./server\n")]);
+    world.executable("server", "echo no first line\n");
+    world.build("1").good(&[" !     warning: web: './server' has no '#!' line"]);
+}
+
+#[test]
+fn links_lead_where_the_worker_will_be_led() {
+    if !support::has_jail() {
+        return;
+    }
+    let world = World::new(&[("Procfile", "web: ./server\n")]);
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    fs::copy("/bin/true", world.path("elsewhere/server")).unwrap();
+    symlink("../elsewhere/server", world.app().join("server")).unwrap();
+    world.build("1").bad(&["'./server' is not there"]);
+    fs::remove_file(world.app().join("server")).unwrap();
+    symlink("/bin/true", world.app().join("server")).unwrap();
+    world.build("2").good(&[]);
+    world.work("2", &["./server"]).good(&[]);
+}
+
+#[test]
+fn nothing_fits() {
+    let world = World::new(&[("README.md", "")]);
+    let said = [
+        "no runtime fits this app; looked for:\n",
+        "  python: requirements.txt, or *.py files with a Procfile",
+        "  binary: a Procfile",
+        "found at its top: README.md\n",
+        "hint: the smallest Python app",
+    ];
+    world.build("1").bad(&said);
+    let detected = world.run(&["detect", "app", "--format", "json"]);
+    detected.bad(&said);
+    assert_eq!(detected.stdout, "");
+    fs::remove_file(world.app().join("README.md")).unwrap();
+    world.build("1").bad(&["found at its top: nothing\n"]);
+    assert!(world.outputs().is_empty());
+}
+
+#[test]
+fn during_a_deploy_errors_stand_behind_the_mark() {
+    let mut world = World::new(&[("README.md", "")]);
+    world.env("PIKU_TALK", "deploy");
+    let ran = world.build("1");
+    ran.bad(&[" !     piku-build: no runtime fits"]);
+    assert!(ran.stderr.lines().all(|line| line.starts_with(" !     ")), "{ran}");
+}
+
+#[test]
+fn bad_files_stop_the_build_and_nothing_leaks() {
+    let world = World::new(&[("Procfile", "web ./x\nweb: \n")]);
+    world.build("1").bad(&["Procfile:1:", "Procfile:2:"]);
+    let world = World::new(&[("Procfile", "web: true\n"), ("ENV", "A = secret-value\n")]);
+    world.build("1").bad(&["ENV:1:"]);
+    let world = World::new(&[]);
+    fs::write(world.path("secret"), "web secret-line\n").unwrap();
+    symlink("../secret", world.app().join("Procfile")).unwrap();
+    world.build("1").bad(&["'Procfile' leads out of the app's folder"]).not_said("secret-line");
+    world.run(&["detect", "nowhere"]).bad(&["cannot open 'nowhere'"]);
+}
+
+#[test]
+fn an_output_is_never_written_over() {
+    let world = World::new(&[("Procfile", "web: true\n")]);
+    fs::create_dir_all(world.path("out/1")).unwrap();
+    world.build("1").bad(&["is there already"]);
+    assert_eq!(support::names(&world.path("out/1")), [""; 0]);
+    let usage = world.run(&["build"]);
+    assert_eq!(usage.code, Some(2), "{usage}");
+}
+
+#[test]
+fn a_plain_folder_stays_as_it_is_and_a_throw_away_one_is_used_up() {
+    let world = World::new(&[
+        ("Procfile", "web: true\n"),
+        ("sub/file", "x"),
+        (".git/HEAD", "ref\n"),
+        ("sub/.git", "gitdir: x\n"),
+    ]);
+    fs::set_permissions(world.app().join("sub"), fs::Permissions::from_mode(0o555)).unwrap();
+    let listing = || {
+        let output = std::process::Command::new("find")
+            .arg(world.app())
+            .args(["-printf", "%p %m %s %T@ %i\n"])
+            .output()
+            .unwrap();
+        let mut lines: Vec<_> =
+            String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let before = listing();
+    world.build("1").good(&[]);
+    assert_eq!(listing(), before);
+    assert_eq!(support::names(&world.path("out/1/app")), ["Procfile", "sub"]);
+    assert_eq!(support::names(&world.path("out/1/app/sub")), ["file"]);
+    // A cache and an output inside the folder are no part of the app.
+    let inside = ["build", ".", "--cache", "cache", "--output", "out/1", "--app", "x"];
+    let ran = support::Ran::of(world.command(&inside).current_dir(world.app()).output().unwrap());
+    ran.good(&[]);
+    assert_eq!(support::names(&world.app().join("out/1/app")), ["Procfile", "out", "sub"]);
+    fs::set_permissions(world.app().join("sub"), fs::Permissions::from_mode(0o755)).unwrap();
+    world.build_with("2", &["--move"]).good(&[]);
+    assert!(!world.app().exists());
+    assert!(!world.path("out/2/app/.git").exists());
+    assert_eq!(world.outputs(), ["1", "2"]);
+}
+
+#[test]
+fn preflight_runs_before_the_build_and_its_failure_stops_it() {
+    let world = World::new(&[
+        ("Procfile", "preflight: echo \"made by $WHO\" > made\nweb: cat made\n"),
+        ("ENV", "WHO=env\n"),
+    ]);
+    let config = world.path("config.json");
+    fs::write(&config, r#"{"WHO": "a secret"}"#).unwrap();
+    let ran = world.build_with("1", &["--config", "config.json"]);
+    ran.good(&["-----> Running preflight: echo"]).not_said("a secret");
+    assert_eq!(fs::read_to_string(world.path("out/1/app/made")).unwrap(), "made by a secret\n");
+    assert!(!world.app().join("made").exists());
+    world.write("Procfile", "preflight: echo reason >&2; exit 3\nweb: true\n");
+    world.build("2").bad(&["       reason\n", "step 'preflight' failed with exit code 3"]);
+    world.write("Procfile", "preflight: kill -9 $$\nweb: true\n");
+    world
+        .build("2")
+        .bad(&["step 'preflight' was killed, most likely out of memory; its largest process had "]);
+    assert_eq!(world.outputs(), ["1"]);
+}
+
+#[test]
+fn a_step_sees_nothing_of_the_callers() {
+    let mut world = World::new(&[("Procfile", "preflight: env > seen\nweb: true\n")]);
+    world.env("GIT_DIR", "/somewhere");
+    world.env("SECRET", "of the caller");
+    world.settings("build_env: {MIRROR: here}\n");
+    world.build("1").good(&[]);
+    let seen = fs::read_to_string(world.path("out/1/app/seen")).unwrap();
+    assert!(seen.contains("MIRROR=here\n"), "{seen}");
+    assert!(seen.contains("PATH=/usr/local/sbin:"), "{seen}");
+    for name in ["GIT_DIR", "SECRET", "PIKU_"] {
+        assert!(!seen.contains(name), "{seen}");
+    }
+}
+
+#[test]
+fn a_laptop_that_goes_away_stops_no_build() {
+    let world =
+        World::new(&[("Procfile", "preflight: for i in 1 2 3 4 5 6 7 8 9; do echo $i; done\nweb: true\n")]);
+    let mut command = world.build_command("1", &[]);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(world.outputs(), ["1"]);
+}
+
+#[test]
+fn a_schedule_stays_in_front_of_its_command() {
+    let world = World::new(&[("Procfile", "web: true\ncron_a: */5 * * * * ./gone\n")]);
+    world.build("1").bad(&["Procfile: cron_a: './gone' is not there"]);
+    world.executable("gone", "#!/bin/sh\n");
+    world.build("1").good(&[]);
+    assert_eq!(world.release("1").processes["cron_a"], "*/5 * * * * ./gone");
+}
+
+#[test]
+fn a_required_jail_that_cannot_be_had_refuses_and_a_preferred_one_is_missed_aloud() {
+    let mut world = World::new(&[("Procfile", "web: true\n")]).without_jail();
+    world.env("PIKU_CHROOT", "/no/such/piku-chroot");
+    world.settings("sandbox: require\n");
+    world.build_with("1", &[]).good(&["the sandbox is off"]);
+    let settings = ["build", "app", "--cache", "cache", "--output", "out/2", "--settings", "host.yaml"];
+    world.run(&settings).bad(&["this machine's settings require the jail"]);
+    let mut prefer = settings.to_vec();
+    prefer.extend(["--sandbox", "prefer"]);
+    world.run(&prefer).good(&[" !     warning: the steps run without a jail"]);
+    assert!(!world.release("2").jailed);
+}

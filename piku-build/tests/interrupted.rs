@@ -1,0 +1,92 @@
+//! Builds that are killed, ended, or meet another one.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::{Ran, Running, World, until};
+
+fn app() -> World {
+    World::new(&[
+        ("app.py", "import six\n"),
+        ("requirements.txt", "six\n"),
+        ("Procfile", "worker: python app.py\n"),
+    ])
+}
+
+/// The content of the layer that is being built, once something is in it.
+fn half_made(world: &World) -> PathBuf {
+    let mut found = PathBuf::new();
+    until("a layer has begun", || {
+        let Some(key) = world.layers().pop() else { return false };
+        found = world.content(&key);
+        found.join("pyvenv.cfg").exists()
+    });
+    found
+}
+
+fn complete(content: &Path) -> bool {
+    content.with_file_name("complete").exists()
+}
+
+#[test]
+fn a_layer_of_a_killed_build_is_built_again() {
+    let world = app();
+    let mut build = Running::start(world.build_command("1", &[]));
+    let content = half_made(&world);
+    build.signal("KILL");
+    build.0.wait().unwrap();
+    assert!(!complete(&content));
+    fs::write(content.join("half"), "").unwrap();
+    assert!(world.outputs().iter().all(|name| name.starts_with(".piku-build-")), "{:?}", world.outputs());
+    world.build("1").good(&["-----> Installing dependencies"]);
+    assert!(complete(&content) && !content.join("half").exists());
+    world.work("1", &["python", "app.py"]).good(&[]);
+    assert_eq!(world.outputs(), ["1"], "the next build sweeps");
+}
+
+#[test]
+fn a_build_that_is_told_to_end_leaves_nothing() {
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        let world = app();
+        let mut build = Running::start(world.build_command("1", &[]));
+        half_made(&world);
+        build.signal(name);
+        assert_eq!(build.0.wait().unwrap().code(), Some(code));
+        assert!(
+            world.layers().is_empty() && world.outputs().is_empty(),
+            "{:?} {:?}",
+            world.layers(),
+            world.outputs()
+        );
+    }
+}
+
+#[test]
+fn a_step_that_will_not_end_is_killed() {
+    let world = World::new(&[(
+        "Procfile",
+        "preflight: trap '' TERM; touch begun; while :; do sleep 1; done\nweb: true\n",
+    )]);
+    let mut build = Running::start(world.build_command("1", &[]));
+    until("the step has begun", || {
+        world.outputs().iter().any(|name| world.path("out").join(name).join("release/app/begun").exists())
+    });
+    build.signal("TERM");
+    assert_eq!(build.0.wait().unwrap().code(), Some(143));
+    assert!(world.outputs().is_empty());
+}
+
+#[test]
+fn two_builds_of_one_layer_build_it_once() {
+    let world = app();
+    let both: Vec<_> = ["1", "2"].map(|name| world.build_command(name, &[]).spawn().unwrap()).into();
+    let ran: Vec<_> = both.into_iter().map(|child| Ran::of(child.wait_with_output().unwrap())).collect();
+    let installed = ran.iter().filter(|ran| ran.good(&[]).stderr.contains("Collecting six")).count();
+    assert_eq!(installed, 1, "{}\n{}", ran[0], ran[1]);
+    assert_eq!((world.layers().len(), world.outputs().len()), (1, 2));
+    for name in ["1", "2"] {
+        world.work(name, &["python", "app.py"]).good(&[]);
+    }
+}

@@ -1,0 +1,326 @@
+//! Python apps with the real python3, its venv, and pip.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Stdio};
+
+use support::{Ran, World};
+
+/// A WSGI app that needs `six`.
+const APP: &str = "import six\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n";
+
+fn web() -> World {
+    World::new(&[
+        ("app.py", APP),
+        ("requirements.txt", "six\n"),
+        ("Procfile", "wsgi: app:app\nworker: python work.py\n"),
+        ("work.py", ""),
+    ])
+}
+
+/// No package index can be reached through this; what pip would do without one fails at once.
+const NO_INDEX: &str = "build_env: {HTTPS_PROXY: 'http://127.0.0.1:9', PIP_RETRIES: '1'}\n";
+
+#[test]
+fn dependencies_are_installed_once_and_run_under_the_jail() {
+    let mut world = web();
+    // Somebody's own python in front of the caller's PATH is not the one that counts.
+    let shims = world.path("shims");
+    fs::create_dir(&shims).unwrap();
+    for name in ["python", "python3", "pip"] {
+        fs::write(shims.join(name), "#!/bin/sh\ntouch \"$(dirname \"$0\")/used\"\nexit 1\n").unwrap();
+        fs::set_permissions(shims.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    world.env("PATH", &format!("{}:/usr/bin:/bin", shims.display()));
+    world.build("1").good(&[
+        "-----> Python app: there is a requirements.txt\n",
+        "-----> Installing dependencies",
+        "       Collecting six",
+    ]);
+    assert!(!shims.join("used").exists());
+    let release = world.release("1");
+    assert_eq!(release.processes["wsgi"], "gunicorn --bind ${BIND_ADDRESS:-127.0.0.1}:$PORT app:app");
+    assert_eq!(release.version_from.as_deref(), Some("the machine's python3"));
+    assert_eq!((release.layers.len(), release.layers[0].name.as_str()), (1, "venv"));
+    assert_eq!(world.layers(), [release.layers[0].key.as_str()]);
+
+    // A script of the virtualenv, by its first line; the app's modules; nothing is written.
+    world.work("1", &["gunicorn", "--version"]).good(&[]);
+    let ask =
+        "import sys, six, app, os; print(sys.prefix, sys.flags.utf8_mode, os.path.exists(app.__cached__))";
+    let ran = world.work("1", &["python", "-c", ask]);
+    ran.good(&[]);
+    assert_eq!(ran.stdout.trim(), format!("{} 1 True", release.layers[0].mount.display()));
+
+    // The second build meets an index that cannot be reached: pip is not even asked.
+    world.settings(NO_INDEX);
+    world.write("app.py", format!("{APP}# changed\n"));
+    world.build("2").good(&["-----> Dependencies are unchanged: layer venv"]).not_said("Collecting");
+    assert_eq!(world.release("2").layers, release.layers);
+    let plan = world.run(&["plan", "app", "--cache", "cache", "--format", "json", "--settings", "host.yaml"]);
+    plan.good(&[]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    if release.jailed {
+        assert_eq!(plan["layers"][0]["key"], release.layers[0].key);
+        assert_eq!(plan["layers"][0]["hit"], true);
+        assert_eq!(plan["steps"].as_array().unwrap().len(), 1);
+    }
+    assert_eq!(plan["runtime"], "python");
+    assert_eq!(plan["processes"]["worker"], "python work.py");
+    assert!(plan["env"].as_array().unwrap().contains(&"HTTPS_PROXY".into()));
+}
+
+#[test]
+fn without_a_jail_a_release_runs_where_it_lies() {
+    let world = web().without_jail();
+    world.build("1").good(&["the sandbox is off"]);
+    let release = world.release("1");
+    assert!(!release.jailed);
+    assert_eq!(release.layers[0].mount, fs::canonicalize(world.content(&release.layers[0].key)).unwrap());
+    world.work("1", &["gunicorn", "--version"]).good(&[]);
+    world.work("1", &["python", "-c", "import six, app"]).good(&[]);
+}
+
+#[test]
+fn a_failed_install_is_retried_and_leaves_nothing() {
+    let mut world = web();
+    world.settings(NO_INDEX);
+    world.build("1").bad(&["pip cannot reach the package index", "hint: is the machine online?"]);
+    assert!(
+        world.layers().is_empty() && world.outputs().is_empty(),
+        "{:?} {:?}",
+        world.layers(),
+        world.outputs()
+    );
+    world.settings("");
+    world.build("1").good(&["Collecting six"]);
+}
+
+#[test]
+fn a_requirement_that_cannot_be_satisfied_is_named() {
+    let world = web();
+    world.write("requirements.txt", "# web\nsix==99.1\n");
+    world.build("1").bad(&[
+        "requirements.txt:2: there is no 'six==99.1' that can be installed",
+        "hint: the newest versions are ",
+    ]);
+    world.write("requirements.txt", "-r more.txt\n");
+    world.build("1").bad(&["requirements.txt:1: 'more.txt' is not there"]);
+    world.write("requirements.txt", "six six\n");
+    world.build("1").bad(&["requirements.txt is not understood by pip: Invalid requirement"]);
+    assert!(world.layers().is_empty() && world.outputs().is_empty());
+}
+
+#[test]
+fn no_requirements_is_an_empty_virtualenv_without_pip() {
+    let mut world = World::new(&[("main.py", "print('hello')\n"), ("Procfile", "web: python -u main.py\n")]);
+    world.settings(NO_INDEX);
+    world.build("1").good(&["Python app: there are a Procfile and main.py, and no requirements.txt"]);
+    let ran = world.work("1", &["python", "main.py"]);
+    ran.good(&[]);
+    assert_eq!(ran.stdout, "hello\n");
+    assert!(!world.content(&world.layers()[0]).join("bin/pip").exists());
+}
+
+#[test]
+fn a_syntax_error_that_the_app_starts_with_refuses_it() {
+    let files = [
+        ("main.py", "import views\n"),
+        ("views.py", "\ndef f(:\n    pass\n"),
+        ("Procfile", "web: python main.py\n"),
+    ];
+    let world = World::new(&files);
+    world.build("1").bad(&[
+        "views.py:2: SyntaxError",
+        "main.py imports it, with which 'web' starts",
+        "hint: 'python3 -m py_compile views.py'",
+    ]);
+    assert!(world.outputs().is_empty());
+    world.write("main.py", "if True:\nprint(1)\n");
+    world.build("1").bad(&["main.py:2: IndentationError", "'web' starts with it"]);
+    world.write("main.py", "print(1)\n");
+    world.write("templates/{{name}}.py", "import {{name}}\n");
+    world.build("1").good(&[
+        " !     warning: views.py:2: SyntaxError",
+        " !     warning: templates/{{name}}.py:1: SyntaxError",
+    ]);
+    assert!(world.path("out/1/app/__pycache__").is_dir());
+    for (command, file) in [("wsgi: web.site:app", "web/site.py"), ("web: python -m web", "web/__main__.py")]
+    {
+        world.write("Procfile", format!("{command}\n"));
+        fs::remove_dir_all(world.app().join("web")).unwrap_or_default();
+        world.write(file, "x =\n");
+        // The module is looked at before anything else that may be wrong with it.
+        world.build("2").bad(&[&format!("{file}:1: SyntaxError")]);
+    }
+}
+
+#[test]
+fn what_is_nearly_a_python_app_gets_an_explanation() {
+    for (files, said) in [
+        (
+            ["requirments.txt", "app.py"],
+            "its dependencies are in 'requirments.txt'; expected 'requirements.txt'",
+        ),
+        (["Pipfile", "app.py"], "'Pipfile', which is not supported yet"),
+        (["uv.lock", "pyproject.toml"], "hint: make one and commit it: uv export"),
+    ] {
+        let world = World::new(&files.map(|name| (name, "")));
+        world.write("Procfile", "web: python app.py\n");
+        world.run(&["detect", "app"]).bad(&[said]);
+        world.build("1").bad(&[said]);
+    }
+    let world = World::new(&[
+        ("app.py", ""),
+        ("pyproject.toml", "[project]\nname = 'x'\n"),
+        ("Procfile", "web: python app.py\n"),
+    ]);
+    world.run(&["detect", "app"]).bad(&["'pyproject.toml', which is not supported yet"]);
+    world.write("pyproject.toml", "[tool.black]\n");
+    world.run(&["detect", "app"]).good(&[]);
+}
+
+#[test]
+fn process_types_without_a_procfile_only_where_they_are_obvious() {
+    let world = World::new(&[("app.py", "print('hello')\n"), ("requirements.txt", "flask\n")]);
+    world.run(&["plan", "app"]).bad(&[
+        "without a Procfile, and what is to be started is not obvious",
+        "hint: add a file 'Procfile'",
+    ]);
+    world.write("app.py", "from flask import Flask\napp = Flask(__name__)\n");
+    let plan = world.run(&["plan", "app"]);
+    plan.good(&[]);
+    assert!(
+        plan.stdout.contains("process  web: gunicorn --bind ${BIND_ADDRESS:-127.0.0.1}:$PORT app:app\n"),
+        "{plan}"
+    );
+    assert!(plan.stdout.contains("--requirement requirements.txt gunicorn\n"), "{plan}");
+}
+
+#[test]
+fn wsgi_entries_are_checked() {
+    let world = World::new(&[
+        ("app.py", APP),
+        ("Procfile", "wsgi: python app.py\n"),
+        ("requirements.txt", "GUnicorn\n"),
+    ]);
+    world.run(&["plan", "app"]).bad(&["wsgi: 'python app.py' is not module:callable"]);
+    world.write("Procfile", "wsgi: app:app\n");
+    let plan = world.run(&["plan", "app"]);
+    plan.good(&[]);
+    assert!(plan.stdout.contains("pip install --requirement requirements.txt\n"), "{plan}");
+}
+
+#[test]
+fn a_module_that_is_nowhere_is_missed() {
+    let world = web();
+    world.write("Procfile", "wsgi: ap:app\n");
+    world
+        .build("1")
+        .bad(&["Procfile: wsgi: there is no module 'ap'", "hint: expected ap.py or ap/__init__.py"]);
+    world.write("Procfile", "web: uvicorn app:app\n");
+    world
+        .build("1")
+        .bad(&["web: there is no program 'uvicorn'", "hint: add what brings 'uvicorn' to the dependencies"]);
+}
+
+#[test]
+fn the_version_that_is_asked_for() {
+    let world = web();
+    world.write(".python-version", "3.99\n");
+    world.build("1").bad(&[".python-version asks for Python 3.99; this machine has 3."]);
+    let json = |world: &World| -> serde_json::Value {
+        let ran = world.run(&["plan", "app", "--format", "json"]);
+        serde_json::from_str(&ran.good(&[]).stdout).unwrap()
+    };
+    fs::remove_file(world.app().join(".python-version")).unwrap();
+    let version = json(&world)["version"].as_str().unwrap().to_owned();
+    let minor = version.rsplit_once('.').unwrap().0;
+    world.write("runtime.txt", format!("python-{minor}.99\n"));
+    let near = world.run(&["plan", "app", "--format", "yaml"]);
+    near.good(&[" !     warning: runtime.txt asks for Python python-", "this machine has"]);
+    assert!(near.stdout.contains(&format!("version: {version}\nversion_from: runtime.txt\n")), "{near}");
+    world.write("ENV", format!("PYTHON_VERSION=>={minor},<4\n"));
+    assert_eq!(json(&world)["version_from"], "PYTHON_VERSION in ENV");
+}
+
+#[test]
+fn a_package_of_the_app_installed_in_place_is_a_layer_that_code_does_not_change() {
+    let world = World::new(&[
+        ("requirements.txt", "-e ./lib\n"),
+        (
+            "lib/setup.py",
+            "from setuptools import setup\nsetup(name='mylib', version='1', py_modules=['mylib'])\n",
+        ),
+        ("lib/mylib.py", "print('one')\n"),
+        ("Procfile", "web: python main.py\n"),
+        ("main.py", "import mylib\n"),
+    ]);
+    if !support::has_jail() {
+        world.build("1").bad(&[
+            "requirements.txt:1: '-e lib' cannot be installed where there is no jail",
+            "hint: write 'lib' without -e",
+        ]);
+        return;
+    }
+    world.build("1").good(&[]);
+    assert_eq!(world.work("1", &["python", "main.py"]).good(&[]).stdout, "one\n");
+    assert_eq!(support::names(&world.path("out/1/app/lib")), ["__pycache__", "mylib.py", "setup.py"]);
+    world.write("lib/mylib.py", "print('two')\n");
+    world.build("2").good(&["Dependencies are unchanged"]);
+    assert_eq!(world.work("2", &["python", "main.py"]).good(&[]).stdout, "two\n");
+    world.write(
+        "lib/setup.py",
+        "from setuptools import setup\nsetup(name='mylib', version='2', py_modules=['mylib'])\n",
+    );
+    let plan = world.run(&["plan", "app", "--cache", "cache"]);
+    assert!(plan.good(&[]).stdout.contains(" miss\n"), "{plan}");
+}
+
+#[test]
+fn links_out_of_the_app_are_refused_and_not_shown() {
+    let world = World::new(&[("Procfile", "web: python app.py\n"), ("app.py", "")]);
+    fs::write(world.path("secret"), "-r secret-line\n").unwrap();
+    symlink("../secret", world.app().join("requirements.txt")).unwrap();
+    world.build("1").bad(&["'requirements.txt' leads out of the app's folder"]).not_said("secret-line");
+}
+
+/// Runs piku-build where root of an own namespace has changed some mounts; says aloud where that cannot be.
+fn under(mounts: &str, world: &World, args: &[&str]) -> Option<Ran> {
+    let wrap = |inner: Command| {
+        let mut command = Command::new("/usr/bin/unshare");
+        command.args(["--user", "--map-root-user", "--mount", "/bin/sh", "-c"]);
+        command.arg(format!("{mounts} && exec \"$0\" \"$@\""));
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(world.path("")).stdin(Stdio::null());
+        command
+    };
+    let mut true_command = Command::new("/bin/true");
+    true_command.env_clear();
+    if !wrap(true_command).output().is_ok_and(|output| output.status.success()) {
+        support::skipped("what needs a mount namespace");
+        return None;
+    }
+    Some(Ran::of(wrap(world.command(args)).output().expect("unshare runs")))
+}
+
+#[test]
+fn a_machine_without_python3_venv_is_told_what_to_install() {
+    let world = web();
+    let hide = "for d in /usr/lib/python3.*/ensurepip; do mount -t tmpfs none $d; done";
+    let Some(ran) = under(hide, &world, &["plan", "app", "--sandbox", "off"]) else { return };
+    ran.bad(&["recognised, but python3-venv is missing", "hint: apt install python3-venv"]);
+}
+
+#[test]
+fn a_full_disk_is_seen_before_the_build() {
+    let world = web();
+    fs::create_dir(world.path("small")).unwrap();
+    let small = format!("mount -t tmpfs -o size=3m none '{}'", world.path("small").display());
+    let args = ["build", "app", "--sandbox", "off", "--cache", "small/cache", "--output", "small/out"];
+    let Some(ran) = under(&small, &world, &args) else { return };
+    ran.bad(&["not enough room on the disk", " are missing", "hint: remove old releases"])
+        .not_said("Collecting");
+}
