@@ -134,19 +134,19 @@ impl<'a> Parser<'a> {
             }
         }
         let Some(equals) = line.text[at..].find('=').map(|equals| at + equals) else {
-            self.refuse(no_equals(self.file, line, at));
+            self.refuse(|file| no_equals(file, line, at));
             return 0;
         };
         let name = &line.text[at..equals];
-        if let Some(bad) = bad_name(self.file, line, at, name) {
-            self.refuse(bad);
+        if !is_name(name) {
+            self.refuse(|file| bad_name(file, line, at, name));
             return 0;
         }
         let value = &line.text[equals + 1..];
         match value.chars().next() {
             Some(quote @ ('"' | '\'')) => self.quoted(line, name, equals + 1, quote),
             Some(' ' | '\t') if !is_blank_or_comment(value) => {
-                self.refuse(at_byte(self.file, line, equals + 1, "a blank after the '='").hint(NO_BLANKS));
+                self.refuse(|file| at_byte(file, line, equals + 1, "a blank after the '='").hint(NO_BLANKS));
                 0
             }
             _ => {
@@ -171,7 +171,7 @@ impl<'a> Parser<'a> {
                 '\r' => "a carriage return in the value".to_owned(),
                 c => format!("a control character (U+{:04X}) in the value", u32::from(c)),
             };
-            self.refuse(at_byte(self.file, line, at + bad, message));
+            self.refuse(|file| at_byte(file, line, at + bad, message));
             return;
         }
         self.set(line, name, Value { text: value, start: line.start + at, mode: Mode::Bare, crlf: false });
@@ -182,7 +182,7 @@ impl<'a> Parser<'a> {
         let open = line.start + at;
         let inside = &self.text[open + 1..];
         let Some(length) = closing(inside, quote) else {
-            self.refuse(at_byte(self.file, line, at, format!("the quote {quote} is not closed")));
+            self.refuse(|file| at_byte(file, line, at, format!("the quote {quote} is not closed")));
             return 0;
         };
         let text = &inside[..length];
@@ -194,12 +194,12 @@ impl<'a> Parser<'a> {
         let tail = tail.strip_suffix('\r').unwrap_or(tail);
         let comment = tail.trim_start_matches(BLANKS);
         if !comment.is_empty() && (!comment.starts_with('#') || comment.len() == tail.len()) {
-            self.refuse(text_after_quote(self.file, line, at, text, quote));
+            self.refuse(|file| text_after_quote(file, line, at, text, quote));
             return 0;
         }
         if let Some(bad) = text.find('\0') {
             let number = line.number + text[..bad].matches('\n').count();
-            self.refuse(Diagnostic::error(self.file, number, "a NUL byte in the value"));
+            self.refuse(|file| Diagnostic::error(file, number, "a NUL byte in the value"));
         } else {
             let mode = match (quote, self.options.piku_compat) {
                 ('"', false) => Mode::Double,
@@ -232,7 +232,8 @@ impl<'a> Parser<'a> {
         let made = match made {
             Ok(made) => made,
             Err(problem) => {
-                self.refuse(place(self.file, self.text, line, value.start, problem));
+                let text = self.text;
+                self.refuse(|file| place(file, text, line, value.start, problem));
                 // A later use of the name is not one error more.
                 String::new()
             }
@@ -263,8 +264,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn refuse(&mut self, found: Diagnostic) {
-        self.errors.push(|| found);
+    fn refuse(&mut self, make: impl FnOnce(&str) -> Diagnostic) {
+        self.errors.push(|| make(self.file));
     }
 }
 
@@ -347,24 +348,21 @@ fn no_equals(file: &str, line: Line<'_>, at: usize) -> Diagnostic {
     }
 }
 
-fn bad_name(file: &str, line: Line<'_>, at: usize, name: &str) -> Option<Diagnostic> {
-    if is_name(name) {
-        return None;
-    }
+fn bad_name(file: &str, line: Line<'_>, at: usize, name: &str) -> Diagnostic {
     let trimmed = name.trim_end_matches(BLANKS);
     if is_name(trimmed) && trimmed.len() < name.len() {
         let found = at_byte(file, line, at + trimmed.len(), "a blank before the '='");
-        return Some(found.hint(NO_BLANKS));
+        return found.hint(NO_BLANKS);
     }
     if trimmed.is_empty() {
-        return Some(at_byte(file, line, at, "no name before the '='"));
+        return at_byte(file, line, at, "no name before the '='");
     }
     // Something longer is hardly a name; it may be part of a secret.
     let looks_like_one = name.chars().all(|c| c.is_alphanumeric() || "_.-".contains(c));
     if !looks_like_one {
         let found = Diagnostic::error(file, line.number, "what stands before the '=' is not a name");
-        return Some(found.hint(NAME_RULE));
+        return found.hint(NAME_RULE);
     }
     let bad = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(0);
-    Some(at_byte(file, line, at + bad, format!("bad name {}", word(name))).hint(NAME_RULE))
+    at_byte(file, line, at + bad, format!("bad name {}", word(name))).hint(NAME_RULE)
 }
