@@ -1,17 +1,18 @@
 //! The devices that every program may expect, and no others. A user namespace cannot make devices, so the host's own are
 //! shown, each alone; terminals and shared memory are new.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, major, minor, openat, statat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use rustix::mount::MountAttrFlags;
 
 use crate::filesystem;
-use crate::place::Places;
-use crate::root::Placed;
-use crate::tree::{self, DEVICE, Tree};
+use crate::folder::Folder;
+use crate::plan::Plan;
+use crate::tree::{DEVICE, Tree};
 
 /// Names and numbers, as the kernel's list of devices has them.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -19,37 +20,42 @@ const DEVICES: [(&str, u32, u32); 6] =
 
 /// Links, and where they lead.
 const LINKS: [(&str, &str); 5] = [
-    ("dev/fd", "/proc/self/fd"),
-    ("dev/stdin", "/proc/self/fd/0"),
-    ("dev/stdout", "/proc/self/fd/1"),
-    ("dev/stderr", "/proc/self/fd/2"),
-    ("dev/ptmx", "pts/ptmx"),
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
 ];
 
-/// Makes the places below `/dev`, mounts the terminals, and hands back the devices.
-pub(crate) fn make(places: &Places) -> Result<Vec<Placed>> {
-    for (link, target) in LINKS {
-        places.link(Path::new(link), Path::new(target))?;
+/// Fills the new `/dev`.
+pub(crate) fn fill(dev: &Folder, plan: &Plan) -> Result<()> {
+    let ours = |name: &str| !plan.takes(&Path::new("/dev").join(name));
+    for (link, target) in LINKS.iter().filter(|(link, _)| ours(link)) {
+        dev.link(Path::new(link), Path::new(target))?;
     }
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let terminals = filesystem::new("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], attributes)
         .context("cannot make /dev/pts")?;
-    tree::attach(terminals, places.folder(Path::new("dev/pts"))?).context("cannot mount /dev/pts")?;
-    DEVICES.into_iter().map(|(name, major, minor)| device(places, name, major, minor)).collect()
+    dev.make_folder(Path::new("pts"))?;
+    dev.mount(Path::new("pts"), terminals)?;
+    for (name, major, minor) in DEVICES.iter().filter(|(name, ..)| ours(name)) {
+        let tree = device(name, *major, *minor).with_context(|| format!("cannot let in '/dev/{name}'"))?;
+        dev.make_file(Path::new(name))?;
+        dev.mount(Path::new(name), tree)?;
+    }
+    Ok(())
 }
 
-fn device(places: &Places, name: &str, wanted_major: u32, wanted_minor: u32) -> Result<Placed> {
-    let path = Path::new("/dev").join(name);
-    let open = || -> Result<OwnedFd> {
-        let fd = openat(CWD, &path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-        let stat = statat(&fd, c"", AtFlags::EMPTY_PATH)?;
-        let number = (major(stat.st_rdev), minor(stat.st_rdev));
-        let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-        ensure!(character && number == (wanted_major, wanted_minor), "it is not that device");
-        Ok(fd)
+/// The host's device of this name, when it is the device that it should be.
+fn device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<Tree> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || -> Result<_, rustix::io::Errno> {
+        let fd: OwnedFd = openat(CWD, Path::new("/dev").join(name), flags, Mode::empty())?;
+        Ok((fstat(&fd)?, fd))
     };
-    let context = || format!("cannot let in '{}'", path.display());
-    let tree = Tree::copy(open().with_context(context)?, DEVICE).with_context(context)?;
-    places.file(&path, b"")?;
-    Ok((path, tree))
+    let (stat, fd) = open().map_err(io::Error::from)?;
+    let number = (major(stat.st_rdev), minor(stat.st_rdev));
+    let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    ensure!(character && number == (wanted_major, wanted_minor), "it is not that device");
+    Tree::copy(fd, false, DEVICE)
 }

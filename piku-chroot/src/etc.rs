@@ -1,22 +1,25 @@
 //! The files of `/etc` that programs need. Small ones are copied, large ones and folders shown; the list of users is the
 //! jail's own.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{Dir, FileType};
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
 
+use crate::base::{self, Base};
 use crate::caller::Identity;
-use crate::place::Places;
+use crate::cli::shown;
+use crate::folder::Folder;
 use crate::plan::Plan;
-use crate::root::Placed;
-use crate::tree::{self, READ_ONLY, Tree};
+use crate::tree::{READ_ONLY, Tree};
 
 /// Taken from the base.
-const FILES: [&str; 27] = [
+const FILES: [&str; 20] = [
     "alternatives",
     "ca-certificates",
     "ca-certificates.conf",
@@ -30,50 +33,48 @@ const FILES: [&str; 27] = [
     "locale.alias",
     "localtime",
     "lsb-release",
-    "magic",
-    "magic.mime",
     "mime.types",
-    "networks",
     "nsswitch.conf",
     "os-release",
     "pip.conf",
     "protocols",
-    "rpc",
     "services",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "terminfo",
     "timezone",
 ];
+/// Taken from the base's `ssl`, where private keys lie beside.
+const SSL: [&str; 2] = ["certs", "openssl.cnf"];
 /// Taken from the base: everything whose name begins so. Interpreters keep their settings in folders with a version.
 const FAMILIES: [&str; 8] = ["gradle", "java", "maven", "node", "perl", "php", "python", "ruby"];
-/// Taken from the host, whatever the base is: they belong to the network.
-const NETWORK: &str = "resolv.conf";
 /// Larger files are shown, not copied: memory is dearer than a mount.
 const SMALL: u64 = 4096;
+/// More of the host's list of hosts is not taken: some have one of a million names that they do not want to reach.
+const LARGEST_HOSTS: u64 = 65536;
 
-/// Makes the files, and hands back what is to be shown.
-pub(crate) fn write(
-    plan: &Plan,
-    identity: Identity,
-    places: &Places,
-    base: Option<&OwnedFd>,
-) -> Result<Vec<Placed>> {
-    places.file(Path::new("etc/passwd"), passwd(identity, &plan.home).as_bytes())?;
-    places.file(Path::new("etc/group"), group(identity).as_bytes())?;
-    places.file(Path::new("etc/hostname"), &[plan.hostname.as_bytes(), b"\n"].concat())?;
-    let mut trees = Vec::new();
-    let Some(base) = base else { return Ok(trees) };
-    let host = tree::open(Path::new("/"))?;
-    places.file(Path::new("etc/hosts"), &hosts(&host, plan)?)?;
-    trees.extend(take(places, &host, NETWORK)?);
-    for name in FILES {
-        trees.extend(take(places, base, name)?);
+/// Fills the new `/etc`.
+pub(crate) fn fill(etc: &Folder, plan: &Plan, identity: Identity, base: Option<&Base>) -> Result<()> {
+    let make = |name: &str, text: &[u8]| {
+        if plan.takes(&Path::new("/etc").join(name)) { Ok(()) } else { etc.file(Path::new(name), text) }
+    };
+    make("passwd", passwd(identity, &plan.home).as_bytes())?;
+    make("group", group(identity).as_bytes())?;
+    make("hostname", &[plan.hostname.as_bytes(), b"\n"].concat())?;
+    if !plan.takes(Path::new("/etc/mtab")) {
+        etc.link(Path::new("mtab"), Path::new("/proc/self/mounts"))?;
     }
-    for name in families(base)? {
-        trees.extend(take(places, base, &name)?);
+    let Some(base) = base else { return Ok(()) };
+    // Whatever the base is, the network is the host's.
+    let host = Base::open(Path::new("/"))?;
+    make("hosts", &hosts(&host, plan)?)?;
+    if let Some(fd) = host.follow(Path::new("etc/resolv.conf"))? {
+        if !plan.takes(Path::new("/etc/resolv.conf")) {
+            give(fd, etc, Path::new("resolv.conf")).context("cannot let in '/etc/resolv.conf'")?;
+        }
     }
-    Ok(trees)
+    take(base, "etc", etc, plan, |name| {
+        let family = |family: &&str| name.as_bytes().starts_with(family.as_bytes());
+        FILES.iter().any(|file| name == *file) || FAMILIES.iter().any(family)
+    })?;
+    take(base, "etc/ssl", &etc.folder(Path::new("ssl"))?, plan, |name| SSL.iter().any(|file| name == *file))
 }
 
 /// The one user there is, and the names that programs expect to find.
@@ -95,8 +96,8 @@ fn group(identity: Identity) -> String {
 }
 
 /// The host's, and the jail's own name where the host has not that.
-fn hosts(host: &OwnedFd, plan: &Plan) -> Result<Vec<u8>> {
-    let mut text = match tree::read(host, Path::new("etc/hosts"))? {
+fn hosts(host: &Base, plan: &Plan) -> Result<Vec<u8>> {
+    let mut text = match host.read(Path::new("etc/hosts"), LARGEST_HOSTS)? {
         Some(text) => text,
         None => b"127.0.0.1 localhost\n::1 localhost\n".to_vec(),
     };
@@ -107,33 +108,67 @@ fn hosts(host: &OwnedFd, plan: &Plan) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// One file or folder of `/etc`, when the base has it and we may read it.
-fn take(places: &Places, base: &OwnedFd, name: &str) -> Result<Option<Placed>> {
-    let path = Path::new("etc").join(name);
-    if !places.is_free(&path) {
-        return Ok(None);
-    }
-    if let Some(target) = tree::link(base, &path)? {
-        if leads_to_usr(&path, &target) {
-            places.link(&path, &target)?;
-            return Ok(None);
+/// Takes what is wanted from a folder of the base, as far as it is there and we may read it.
+fn take(base: &Base, from: &str, to: &Folder, plan: &Plan, wanted: impl Fn(&OsStr) -> bool) -> Result<()> {
+    let Some((folder, names)) = base.list(Path::new(from))? else { return Ok(()) };
+    for name in names.iter().filter(|name| wanted(name)).map(Path::new) {
+        let path = Path::new("/").join(from).join(name);
+        if plan.takes(&path) {
+            continue;
+        }
+        let fd = match open(&folder, name).with_context(|| format!("cannot open {}", shown(&path)))? {
+            Opened::Yes(fd) => Some(fd),
+            Opened::Refused => None,
+            Opened::Link => match base::link(&folder, name)? {
+                Some(target) if leads_to_usr(&path, &target) => {
+                    to.link(name, &target)?;
+                    None
+                }
+                _ => base.follow(&path)?,
+            },
+        };
+        if let Some(fd) = fd {
+            give(fd, to, name).with_context(|| format!("cannot let in {}", shown(&path)))?;
         }
     }
-    let Some(fd) = tree::find(base, &path)? else { return Ok(None) };
-    let stat = rustix::fs::fstat(&fd).map_err(io::Error::from)?;
+    Ok(())
+}
+
+/// Lets a file or folder in under this name.
+fn give(fd: OwnedFd, to: &Folder, name: &Path) -> Result<()> {
+    let stat = fstat(&fd).map_err(io::Error::from)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if u64::try_from(stat.st_size).is_ok_and(|size| size <= SMALL) => {
-            if let Some(content) = tree::read(base, &path)? {
-                places.file(&path, &content)?;
-            }
-            return Ok(None);
+            to.file(name, &base::read(fd, SMALL)?)
         }
-        FileType::RegularFile => places.file(&path, b"")?,
-        FileType::Directory => drop(places.folder(&path)?),
-        _ => return Ok(None),
+        FileType::RegularFile => {
+            to.make_file(name)?;
+            to.mount(name, Tree::copy(fd, false, READ_ONLY)?)
+        }
+        FileType::Directory => {
+            to.make_folder(name)?;
+            to.mount(name, Tree::copy(fd, true, READ_ONLY)?)
+        }
+        _ => Ok(()),
     }
-    let tree = Tree::copy(fd, READ_ONLY).with_context(|| format!("cannot let in '/{}'", path.display()))?;
-    Ok(Some((Path::new("/").join(path), tree)))
+}
+
+/// What came of opening something.
+enum Opened {
+    Yes(OwnedFd),
+    Link,
+    /// Gone, or not for us.
+    Refused,
+}
+
+fn open(folder: &OwnedFd, name: &Path) -> io::Result<Opened> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(folder, name, flags, Mode::empty()) {
+        Ok(fd) => Ok(Opened::Yes(fd)),
+        Err(Errno::LOOP) => Ok(Opened::Link),
+        Err(Errno::NOENT | Errno::ACCESS | Errno::NXIO) => Ok(Opened::Refused),
+        Err(err) => Err(err.into()),
+    }
 }
 
 /// Whether a link at `path` leads into `/usr`, where it leads to the same file in the jail.
@@ -150,20 +185,6 @@ fn leads_to_usr(path: &Path, target: &Path) -> bool {
     whole.starts_with("/usr")
 }
 
-/// The names in the base's `/etc` that belong to an interpreter.
-fn families(base: &OwnedFd) -> Result<Vec<String>> {
-    let Some(etc) = tree::open_folder(base, Path::new("etc"))? else { return Ok(Vec::new()) };
-    let mut names = Vec::new();
-    for entry in Dir::new(etc).map_err(io::Error::from)? {
-        let entry = entry.map_err(io::Error::from).context("cannot read /etc")?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        if FAMILIES.iter().any(|family| name.starts_with(family)) {
-            names.push(name.to_owned());
-        }
-    }
-    Ok(names)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,12 +193,12 @@ mod tests {
     #[test]
     fn links_into_usr_stay_links() {
         let leads = |path: &str, target: &str| leads_to_usr(Path::new(path), Path::new(target));
-        assert!(leads("etc/localtime", "/usr/share/zoneinfo/UTC"));
-        assert!(leads("etc/os-release", "../usr/lib/os-release"));
-        assert!(leads("etc/ssl/certs", "../../usr/share/certs"));
-        assert!(!leads("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"));
-        assert!(!leads("etc/x", "../usr/../root/x"));
-        assert!(!leads("etc/x", "y"));
+        assert!(leads("/etc/localtime", "/usr/share/zoneinfo/UTC"));
+        assert!(leads("/etc/os-release", "../usr/lib/os-release"));
+        assert!(leads("/etc/ssl/certs", "../../usr/share/certs"));
+        assert!(!leads("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"));
+        assert!(!leads("/etc/x", "../usr/../root/x"));
+        assert!(!leads("/etc/x", "y"));
     }
 
     #[test]

@@ -10,16 +10,17 @@ pub mod jail;
 pub mod pair;
 pub mod plan;
 
+mod base;
 mod caller;
 mod check;
 mod devices;
 mod diagnosis;
 mod etc;
 mod filesystem;
+mod folder;
 mod monitor;
 mod namespaces;
 mod payload;
-mod place;
 mod privileges;
 mod proc;
 mod root;

@@ -10,7 +10,7 @@ use rustix::mount::MountAttrFlags;
 use crate::caller::Identity;
 use crate::diagnosis::{Step, explain};
 use crate::filesystem;
-use crate::place::Places;
+use crate::folder::Folder;
 use crate::tree::{self, READ_ONLY, Tree};
 
 /// Read-only for everybody.
@@ -27,14 +27,15 @@ pub(crate) fn new() -> Result<OwnedFd> {
 }
 
 /// Mounts it.
-pub(crate) fn mount(places: &Places, identity: Identity) -> Result<()> {
-    tree::attach(new()?, places.folder(Path::new("proc"))?).context("cannot mount /proc")?;
+pub(crate) fn mount(root: &Folder, identity: Identity) -> Result<()> {
+    root.make_folder(Path::new("proc"))?;
+    root.mount(Path::new("proc"), new()?)?;
     let more = if identity.uid.is_root() { &FOR_ROOT[..] } else { &[] };
     for name in ALWAYS.iter().chain(more) {
         let path = Path::new("proc").join(name);
         // Not every kernel has them all.
-        let Ok(place) = places.find(&path) else { continue };
-        let restrict = || Tree::copy(&place, READ_ONLY)?.attach(&place);
+        let Ok(place) = root.find(&path) else { continue };
+        let restrict = || tree::attach(Tree::copy(&place, tree::is_folder(&place)?, READ_ONLY)?, &place);
         restrict().with_context(|| format!("cannot restrict /{}", path.display()))?;
     }
     Ok(())

@@ -35,7 +35,7 @@ fn start(plan: &Plan, identity: Identity, monitor: OwnedFd) -> Result<Pid> {
     namespaces::set_hostname(plan)?;
     privileges::drop_all()?;
     privileges::hide()?;
-    sys::spawn(sys::Namespaces::empty(), || payload::run(plan)).context("cannot start a process")
+    sys::spawn_and_exec(|| payload::run(plan)).context("cannot start a process")
 }
 
 /// Ends this process, and so the whole jail, when the monitor ends.

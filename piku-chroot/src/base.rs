@@ -1,0 +1,89 @@
+//! The tree that the jail's programs come from, the host's or another. What its links mean stays in it, whoever made
+//! them.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, openat2, readlinkat};
+use rustix::io::Errno;
+
+use crate::cli::shown;
+use crate::folder::Folder;
+use crate::plan::{BASE, Plan};
+use crate::tree::{self, READ_ONLY, Tree};
+
+/// An opened base.
+pub(crate) struct Base(OwnedFd);
+
+impl Base {
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        let fd = tree::open(dir)?;
+        ensure!(tree::is_folder(&fd)?, "{} is not a folder", shown(dir));
+        Ok(Self(fd))
+    }
+
+    /// Lets its programs and libraries in: links as they are, folders read-only.
+    pub(crate) fn let_in(&self, root: &Folder, plan: &Plan) -> Result<()> {
+        for name in BASE.map(Path::new).into_iter().filter(|name| !plan.takes(&Path::new("/").join(name))) {
+            if let Some(target) = link(&self.0, name)? {
+                root.link(name, &target)?;
+            } else if let Some(fd) = self.get(name, OFlags::PATH | OFlags::DIRECTORY)? {
+                let tree = Tree::copy(fd, true, READ_ONLY);
+                root.make_folder(name)?;
+                root.mount(name, tree.with_context(|| format!("cannot let in '/{}'", name.display()))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What this path leads to, opened for reading; `None` when it is not there or not for us.
+    pub(crate) fn follow(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        self.get(path, OFlags::RDONLY | OFlags::NONBLOCK)
+    }
+
+    /// The first `limit` bytes of a file; `None` when it is not there or not for us.
+    pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some(fd) = self.follow(path)? else { return Ok(None) };
+        read(fd, limit).with_context(|| format!("cannot read {}", shown(path))).map(Some)
+    }
+
+    /// A folder and the names in it; `None` when it is not there or not for us.
+    pub(crate) fn list(&self, path: &Path) -> Result<Option<(OwnedFd, Vec<OsString>)>> {
+        let Some(fd) = self.get(path, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(None) };
+        let names: Result<_, Errno> = Dir::read_from(&fd).and_then(|dir| {
+            dir.map(|entry| Ok(OsString::from_vec(entry?.file_name().to_bytes().to_vec()))).collect()
+        });
+        let names = names.map_err(io::Error::from).with_context(|| format!("cannot list {}", shown(path)))?;
+        Ok(Some((fd, names)))
+    }
+
+    fn get(&self, path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        match openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NXIO) => Ok(None),
+            Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot open {}", shown(path))),
+        }
+    }
+}
+
+/// Where the link of this name leads; `None` when it is no link or not there.
+pub(crate) fn link(folder: &OwnedFd, name: &Path) -> Result<Option<PathBuf>> {
+    match readlinkat(folder, name, Vec::new()) {
+        Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()).into())),
+        Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+        Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot read {}", shown(name))),
+    }
+}
+
+/// The first `limit` bytes of a file.
+pub(crate) fn read(file: OwnedFd, limit: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::from(file).take(limit).read_to_end(&mut content)?;
+    Ok(content)
+}
