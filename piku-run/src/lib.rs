@@ -1,19 +1,46 @@
 //! Workers: started, checked, logged, restarted, replaced without a gap.
 
+pub mod cli;
+mod client;
+mod commands;
 pub mod config;
 pub mod core;
+mod daemon;
+mod desired;
+mod environment;
+mod launch;
 pub mod listening;
+mod lock;
 pub mod log;
 pub mod output;
+mod place;
 pub mod port;
 pub mod probe;
+pub mod process;
+mod protocol;
 pub mod ps;
-pub mod releases;
+mod record;
 pub mod sample;
-pub mod tree;
+mod socket;
+mod supervisor;
+mod sweep;
+mod sys;
+mod tree;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use piku_procfile::failure;
 
 /// Runs the tool.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+pub fn main() -> ExitCode {
+    commands::run(cli::Cli::parse()).unwrap_or_else(|err| failure::report("piku-run", &err))
+}
+
+/// The command line, for the manual and the completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    cli::Cli::command()
 }

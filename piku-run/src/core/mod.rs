@@ -177,8 +177,10 @@ pub enum Action {
     },
     /// A remark in an instance's own log.
     Remark {
-        /// Which.
+        /// Which; it may be forgotten by now.
         id: Id,
+        /// Its place, after which the log is named.
+        ps: Ps,
         /// The text.
         text: String,
     },
@@ -339,6 +341,7 @@ impl Core {
             }
             if !one.ready {
                 self.mark_started(one.id);
+                self.ask_soon(one.id);
             }
             if !one.live {
                 self.out.push(Action::Record { id: one.id });
@@ -396,13 +399,15 @@ impl Core {
     fn mark_started(&mut self, id: Id) {
         let since = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
-        let (ask, settled) = if one.listens { (Some(since), None) } else { (None, Some(since + SETTLE)) };
-        one.state = State::Starting { since, ask, settled, last: None, diagnosed: false };
+        let settled = (!one.listens).then_some(since + SETTLE);
+        one.state = State::Starting { since, ask: None, settled, last: None, diagnosed: false };
     }
 
     fn spawned(&mut self, id: Id, port: Option<u16>) {
         let Some(one) = self.instances.get_mut(&id) else { return };
         one.port = port;
+        self.ask_soon(id);
+        let Some(one) = self.instances.get(&id) else { return };
         let text = match port {
             Some(port) => format!("Starting {} on port {port}", one.ps),
             None => format!("Starting {}", one.ps),
@@ -412,10 +417,19 @@ impl Core {
         }
     }
 
+    /// It has a process now and, where it listens, a port to ask at.
+    fn ask_soon(&mut self, id: Id) {
+        let now = self.now;
+        let Some(one) = self.instances.get_mut(&id).filter(|one| one.listens) else { return };
+        if let State::Starting { ask, .. } = &mut one.state {
+            *ask = Some(now);
+        }
+    }
+
     fn spawn_failed(&mut self, id: Id, reason: &str) {
         let Some(one) = self.instances.get(&id) else { return };
         let text = format!("cannot start {}: {reason}", one.ps);
-        self.out.push(Action::Remark { id, text: text.clone() });
+        self.out.push(Action::Remark { id, ps: one.ps.clone(), text: text.clone() });
         let on_trial = self.change.as_ref().is_some_and(|change| change.fresh.contains(&id));
         if one.is_leaving() || on_trial || self.on_exit == OnExit::StopAll {
             self.forget(id);
@@ -436,7 +450,7 @@ impl Core {
         let was_ready = one.is_up();
         one.last_exit = Some(exit);
         let text = format!("{} {exit}", one.ps);
-        self.out.push(Action::Remark { id, text: text.clone() });
+        self.out.push(Action::Remark { id, ps: one.ps.clone(), text: text.clone() });
         if one.is_leaving() {
             self.forget(id);
         } else if self.change.as_ref().is_some_and(|change| change.fresh.contains(&id)) {
@@ -458,7 +472,7 @@ impl Core {
         one.state = State::Waiting { until: now + wait };
         if wait > Duration::ZERO {
             let text = format!("{} is started again in {:.1} s", one.ps, wait.as_secs_f64());
-            self.out.push(Action::Remark { id, text });
+            self.out.push(Action::Remark { id, ps: one.ps.clone(), text });
         }
     }
 
@@ -546,7 +560,7 @@ impl Core {
                 State::Stopping { kill } if *kill <= now => {
                     one.state = State::Killing;
                     let text = format!("{} did not end within {} s, killed", one.ps, one.grace.as_secs());
-                    self.out.push(Action::Remark { id, text });
+                    self.out.push(Action::Remark { id, ps: one.ps.clone(), text });
                     self.out.push(Action::Kill { id });
                 }
                 _ => {}

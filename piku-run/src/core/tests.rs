@@ -26,6 +26,7 @@ struct World {
     next_port: u16,
     log: Vec<String>,
     fail_spawns: bool,
+    probes: u32,
 }
 
 impl World {
@@ -36,6 +37,7 @@ impl World {
             next_port: 20000,
             log: vec![],
             fail_spawns: false,
+            probes: 0,
         }
     }
 
@@ -71,7 +73,11 @@ impl World {
                     }
                     Action::Task { release, .. } => self.log.push(format!("task {release}")),
                     Action::KillTask => self.log.push("kill task".into()),
-                    Action::Probe { .. } | Action::Record { .. } | Action::Remark { .. } => {}
+                    Action::Record { .. } | Action::Remark { .. } => {}
+                    Action::Probe { id } => {
+                        assert!(self.core.instance(id).unwrap().port.is_some());
+                        self.probes += 1;
+                    }
                     Action::Diagnose { id } => {
                         let ps = self.name(id);
                         self.log.push(format!("diagnose {ps}"));
@@ -177,6 +183,7 @@ fn boot_starts_every_place_and_waits_for_its_answer() {
 fn what_does_not_speak_http_must_stay_up_for_a_second() {
     let mut world = World::new();
     world.send(Event::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
+    assert_eq!(world.probes, 1, "asked once it has a port");
     world.send(Event::Probed { id: Id(1), outcome: Outcome::NotHttp });
     assert_eq!(world.states(), ["web.1@1 starting"]);
     world.pass(1);

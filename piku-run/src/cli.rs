@@ -1,0 +1,269 @@
+//! What was typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use piku_procfile::layout::ROOT_VARIABLE;
+use piku_procfile::name::{AppName, ProcessName};
+
+use crate::output::Format;
+
+/// Workers: started, checked, logged, restarted, replaced without a gap.
+#[derive(Debug, Parser)]
+#[command(name = "piku-run", version, max_term_width = 100)]
+pub struct Cli {
+    /// The folder with everything that piku keeps [default: ~/.piku]
+    #[arg(long, global = true, env = ROOT_VARIABLE, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay
+    Daemon,
+    /// Supervise one app
+    #[command(hide = true)]
+    Supervise {
+        /// The app
+        app: AppName,
+    },
+    /// Wait at the supervisor's gate, then become a worker
+    #[command(hide = true)]
+    Launch {
+        /// The worker's command
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Run what a folder's Procfile says, with one log, until Ctrl-C; needs no piku
+    Start(Start),
+    /// Make a built release the live one; its folder is moved away
+    Deploy {
+        /// The app
+        app: AppName,
+        /// What piku-build made
+        release: PathBuf,
+    },
+    /// What runs
+    Ps {
+        /// One app [default: all]
+        app: Option<AppName>,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Set how many instances of each type there should be
+    Scale {
+        /// The app
+        app: AppName,
+        /// How many of each
+        #[arg(required = true, value_name = "TYPE=N", value_parser = count)]
+        counts: Vec<(ProcessName, u32)>,
+    },
+    /// Replace all instances, or those of one type, by new ones of the same release; starts a stopped app
+    Restart {
+        /// The app
+        app: AppName,
+        /// Only this process type
+        #[arg(value_name = "TYPE")]
+        only: Option<ProcessName>,
+    },
+    /// End all instances of an app; it stays stopped until `restart` or a push
+    Stop {
+        /// The app
+        #[arg(required_unless_present = "all")]
+        app: Option<AppName>,
+        /// All apps; they come back when the daemon is started again
+        #[arg(long, conflicts_with = "app")]
+        all: bool,
+    },
+    /// What the instances of an app, or a deploy, said
+    Logs(Logs),
+    /// The releases of an app, newest first
+    Releases {
+        /// The app
+        app: AppName,
+        /// How to print them
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Make a new release with the tree of an old one
+    Rollback {
+        /// The app
+        app: AppName,
+        /// Which release [default: the one before the live one]
+        number: Option<u64>,
+    },
+    /// The configuration of an app, over what its ENV says
+    Config {
+        /// The app
+        app: AppName,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// What to do with it [default: print it]
+        #[command(subcommand)]
+        action: Option<Config>,
+    },
+    /// Run one command in the live release of an app, with its environment
+    Exec {
+        /// The app
+        app: AppName,
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Remove an app, all but its data
+    Destroy {
+        /// The app
+        app: AppName,
+        /// The app's name once more
+        #[arg(long, value_name = "APP")]
+        confirm: AppName,
+    },
+}
+
+/// `start`.
+#[derive(Debug, Args)]
+pub struct Start {
+    /// The folder with the Procfile
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// How many of each type, such as web=2,worker=1; a type that is not named has none then
+    #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',', value_parser = count)]
+    pub formation: Vec<(ProcessName, u32)>,
+    /// The first type's first port; each further type begins 100 higher
+    #[arg(short, long, default_value_t = 5000, value_name = "PORT")]
+    pub port: u16,
+    /// The file with the environment [default: DIR/ENV]
+    #[arg(short, long, value_name = "FILE")]
+    pub env: Option<PathBuf>,
+    /// The Procfile [default: DIR/Procfile]
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub procfile: Option<PathBuf>,
+    /// Seconds from SIGTERM to SIGKILL
+    #[arg(short, long, default_value_t = 10, value_name = "SECONDS")]
+    pub timeout: u64,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The app
+    pub app: AppName,
+    /// Go on with what comes
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the last lines
+    #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
+    pub lines: usize,
+    /// Only this type, or this instance, such as web.1
+    #[arg(long, value_name = "PS")]
+    pub ps: Option<String>,
+    /// What deploy N, or the last one, said
+    #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with = "ps")]
+    pub deploy: Option<Option<u64>>,
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print one value
+    Get {
+        /// Its name
+        name: String,
+    },
+    /// Store values and restart
+    Set {
+        /// What to store
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        pairs: Vec<String>,
+        /// Do not restart; they hold from the next start on
+        #[arg(long)]
+        no_restart: bool,
+    },
+    /// Forget values and restart
+    Unset {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Do not restart; it holds from the next start on
+        #[arg(long)]
+        no_restart: bool,
+    },
+    /// Store what an ENV file on stdin says, and restart
+    Import {
+        /// Do not restart; it holds from the next start on
+        #[arg(long)]
+        no_restart: bool,
+    },
+}
+
+/// `TYPE=N`.
+fn count(word: &str) -> Result<(ProcessName, u32), String> {
+    let (name, count) = word.split_once('=').ok_or("expected TYPE=N, such as web=2")?;
+    let name = name.parse().map_err(|err: piku_procfile::name::BadName| err.to_string())?;
+    match count.parse() {
+        Ok(count) if count <= 1000 => Ok((name, count)),
+        _ => Err(format!("bad number '{count}': expected 0 to 1000")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(words: &[&str]) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(["piku-run"].iter().chain(words)).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn counts_and_formations() {
+        let Ok(Command::Scale { counts, .. }) = parse(&["scale", "blog", "web=2", "worker=0"]) else {
+            panic!()
+        };
+        assert_eq!(counts.len(), 2);
+        let Ok(Command::Start(start)) = parse(&["start", "-m", "web=2,worker=1"]) else { panic!() };
+        assert_eq!(start.formation, [("web".parse().unwrap(), 2), ("worker".parse().unwrap(), 1)]);
+        for bad in ["web", "web=", "web=-1", "web=1001", "=1", "we b=1"] {
+            assert!(parse(&["scale", "blog", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_must_be_said_must_be_said() {
+        for bad in [
+            &["stop"][..],
+            &["stop", "--all", "blog"],
+            &["destroy", "blog"],
+            &["deploy", "../x", "r"],
+            &["exec", "blog"],
+            &["scale", "blog"],
+            &[],
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_of_exec_is_data() {
+        let Ok(Command::Exec { command, .. }) = parse(&["exec", "blog", "--", "--help", "-x"]) else {
+            panic!()
+        };
+        assert_eq!(command, ["--help", "-x"]);
+        let Ok(Command::Logs(logs)) = parse(&["logs", "blog", "--deploy", "-f"]) else { panic!() };
+        assert_eq!(logs.deploy, Some(None));
+        let Ok(Command::Logs(logs)) = parse(&["logs", "blog", "--deploy", "7"]) else { panic!() };
+        assert_eq!(logs.deploy, Some(Some(7)));
+    }
+}

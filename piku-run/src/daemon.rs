@@ -1,0 +1,281 @@
+//! `piku-run daemon`: a scanner of few lines. It starts one supervisor an app, starts it again with back-off when it
+//! dies, and knows nothing of workers. It stays in the foreground; whoever has started it may restart it.
+//!
+//! Supervisors outlive a daemon that is killed; the next one finds them by their locks and waits for them by pidfd.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::layout::{ROOT_VARIABLE, Root};
+use piku_procfile::name::AppName;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::core::Backoff;
+use crate::lock::{self, Lock};
+use crate::protocol::Wake;
+use crate::socket::{Connection, Listener};
+use crate::wait::{self, READ};
+use crate::{place, sys};
+
+/// An app that has, had or is to have a supervisor.
+#[derive(Debug, Default)]
+struct Watch {
+    supervisor: Option<Supervisor>,
+    since: Option<Instant>,
+    backoff: Backoff,
+    /// When to start the next one.
+    again: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Supervisor {
+    pid: Pid,
+    /// For one that another daemon has started.
+    pidfd: Option<OwnedFd>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Token {
+    Signals,
+    Listener,
+    Client(usize),
+    Ended(usize),
+}
+
+#[derive(Debug)]
+struct Daemon {
+    root: Root,
+    program: PathBuf,
+    apps: BTreeMap<AppName, Watch>,
+    clients: Vec<Connection>,
+    listener: Listener,
+    signals: SignalFd,
+    leaving: bool,
+    _lock: Lock,
+}
+
+/// Runs until SIGTERM. Then the supervisors leave, and the workers stay.
+pub(crate) fn run(root: &Root) -> anyhow::Result<()> {
+    place::make(&root.run())?;
+    let path = place::daemon_lock(root);
+    let Some(mut lock) = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
+    else {
+        let holder = lock::holder(&path).map_or(String::new(), |pid| format!(", pid {pid}"));
+        let what = format!("a daemon runs for '{}' already{holder}", root.path().display());
+        return Err(Failure::new(what).code(BUSY).into());
+    };
+    lock.sign().context("cannot sign the lock")?;
+    sys::default_dispositions();
+    let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+    // What a supervisor that dies leaves running is reaped here.
+    set_child_subreaper(true).context("cannot become a subreaper")?;
+    let socket = root.daemon_socket();
+    let listener =
+        Listener::bind(&socket).with_context(|| format!("cannot listen at '{}'", socket.display()))?;
+    let program = own_program()?;
+    let mut daemon = Daemon {
+        root: root.clone(),
+        program,
+        apps: BTreeMap::new(),
+        clients: Vec::new(),
+        listener,
+        signals,
+        leaving: false,
+        _lock: lock,
+    };
+    daemon.boot()?;
+    daemon.work()
+}
+
+/// The file this program was started from, or the one that an upgrade has put in its place.
+fn own_program() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe().context("cannot find out what program this is")?;
+    let text = path.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
+}
+
+impl Daemon {
+    /// Every app that has a release and was not stopped. One that cannot be started does not keep the others waiting.
+    fn boot(&mut self) -> anyhow::Result<()> {
+        for app in self.root.apps().context("cannot list the apps")? {
+            let dir = self.root.app(&app);
+            if let Err(err) = place::remove_file(&place::paused(&dir)) {
+                complain(&format!("{app}: {err:#}"));
+            }
+            // Also where nothing runs: a supervisor that was killed in a first deploy may have left something.
+            if dir.current_number().is_some() && !place::is_stopped(&dir)
+                || dir.run().join("workers").exists()
+            {
+                self.start(&app);
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&mut self) -> anyhow::Result<()> {
+        loop {
+            if self.leaving {
+                break;
+            }
+            let now = Instant::now();
+            let next = self.apps.values().filter_map(|watch| watch.again).min();
+            let ready = {
+                let names: Vec<&Watch> = self.apps.values().collect();
+                let mut watched = vec![
+                    (self.signals.as_fd(), READ, Token::Signals),
+                    (self.listener.as_fd(), READ, Token::Listener),
+                ];
+                for (at, client) in self.clients.iter().enumerate() {
+                    watched.push((client.as_fd(), READ, Token::Client(at)));
+                }
+                for (at, watch) in names.iter().enumerate() {
+                    let pidfd = watch.supervisor.as_ref().and_then(|one| one.pidfd.as_ref());
+                    watched.extend(pidfd.map(|pidfd| (pidfd.as_fd(), READ, Token::Ended(at))));
+                }
+                wait::wait(&watched, next.map(|next| next.saturating_duration_since(now)))?
+            };
+            let mut ended = Vec::new();
+            for token in ready {
+                match token {
+                    Token::Signals => self.signalled(),
+                    Token::Listener => {
+                        while let Some(connection) = self.listener.accept() {
+                            self.clients.push(connection);
+                            self.serve(self.clients.len() - 1);
+                        }
+                    }
+                    Token::Client(at) => self.serve(at),
+                    Token::Ended(at) => ended.extend(self.apps.keys().nth(at).cloned()),
+                }
+            }
+            // Nobody knows how it ended; a new one finds out whether there is work.
+            for app in ended {
+                self.ended(&app, false);
+            }
+            self.clients.retain(|client| !client.is_gone());
+            self.start_due();
+        }
+        self.listener.hide();
+        for one in self.apps.values().filter_map(|watch| watch.supervisor.as_ref()) {
+            let _ = kill(one.pid, Signal::SIGTERM);
+        }
+        Ok(())
+    }
+
+    fn signalled(&mut self) {
+        for signal in wait::received(&self.signals) {
+            match signal {
+                Signal::SIGTERM | Signal::SIGINT => self.leaving = true,
+                Signal::SIGCHLD => self.reap(),
+                _ => {}
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        loop {
+            let (pid, well) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, code == 0),
+                Ok(WaitStatus::Signaled(pid, ..)) => (pid, false),
+                Ok(WaitStatus::StillAlive) | Err(_) => return,
+                Ok(_) => continue,
+            };
+            let of = |watch: &Watch| {
+                watch.supervisor.as_ref().is_some_and(|one| one.pid == pid && one.pidfd.is_none())
+            };
+            let app = self.apps.iter().find(|(_, watch)| of(watch)).map(|(app, _)| app.clone());
+            if let Some(app) = app {
+                self.ended(&app, well);
+            }
+        }
+    }
+
+    /// A supervisor that ends well has nothing to do; any other is started again.
+    fn ended(&mut self, app: &AppName, well: bool) {
+        let gone = !self.root.app(app).path().is_dir();
+        let Some(watch) = self.apps.get_mut(app) else { return };
+        watch.supervisor = None;
+        if well || gone {
+            self.apps.remove(app);
+            return;
+        }
+        let now = Instant::now();
+        let uptime = watch.since.map_or(Duration::ZERO, |since| now - since);
+        let pause = watch.backoff.crashed(uptime, u64::from(std::process::id()));
+        watch.again = Some(now + pause);
+        complain(&format!(
+            "{app}: the supervisor has ended, a new one comes in {:.1} s",
+            pause.as_secs_f64()
+        ));
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        let is_due = |watch: &Watch| watch.again.is_some_and(|again| again <= now);
+        let due: Vec<AppName> =
+            self.apps.iter().filter(|(_, watch)| is_due(watch)).map(|(app, _)| app.clone()).collect();
+        for app in due {
+            self.start(&app);
+        }
+    }
+
+    fn serve(&mut self, at: usize) {
+        let Some(Ok(Wake { app })) = self.clients[at].receive::<Wake>() else { return };
+        if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
+            self.start(&app);
+        }
+        self.clients[at].send(&None::<String>);
+    }
+
+    /// Starts a supervisor, or takes up the one there is.
+    fn start(&mut self, app: &AppName) {
+        let lock = place::supervisor_lock(&self.root.app(app));
+        let watch = self.apps.entry(app.clone()).or_default();
+        watch.again = None;
+        watch.since = Some(Instant::now());
+        match find(&lock).map_or_else(|| spawn(&self.program, &self.root, app), Ok) {
+            Ok(supervisor) => watch.supervisor = Some(supervisor),
+            Err(err) => {
+                complain(&format!("{app}: {err:#}"));
+                self.ended(app, false);
+            }
+        }
+    }
+}
+
+/// The supervisor of another daemon that lives on.
+fn find(lock: &std::path::Path) -> Option<Supervisor> {
+    if !lock.exists() || Lock::take(lock).ok()?.is_some() {
+        return None;
+    }
+    let pid = lock::holder(lock)?;
+    let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    // Still locked: the pid is the holder's, and from here on nobody else's.
+    let still = Lock::take(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
+    still.then_some(Supervisor { pid: Pid::from_raw(pid), pidfd: Some(pidfd) })
+}
+
+fn spawn(program: &std::path::Path, root: &Root, app: &AppName) -> anyhow::Result<Supervisor> {
+    let mut command = Command::new(program);
+    command.args(["supervise", app.as_str()]).env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
+    let child = command.spawn().with_context(|| format!("cannot run '{}'", program.display()))?;
+    let pid = Pid::from_raw(i32::try_from(child.id()).context("no pid")?);
+    Ok(Supervisor { pid, pidfd: None })
+}
+
+/// To the daemon's log.
+fn complain(text: &str) {
+    // Without a stderr there is nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "piku-run: {text}");
+}

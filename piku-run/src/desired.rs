@@ -1,0 +1,118 @@
+//! What an app should be, read from its release, its ENV and the operator's formation.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use piku_procfile::durable;
+use piku_procfile::name::ProcessName;
+use piku_procfile::procfile::Kind;
+
+use crate::core::{Plan, Type};
+use crate::environment::{Role, Vars, World};
+
+/// How many of each type the operator wants; a type that is not named has one.
+pub(crate) type Formation = BTreeMap<ProcessName, u32>;
+
+/// More instances of a type than this are a slip of the finger.
+const MAX_COUNT: u32 = 1000;
+
+/// How the instances of a release are asked whether they are alive.
+#[derive(Debug, Clone)]
+pub(crate) struct Check {
+    pub(crate) host: String,
+    pub(crate) path: Option<String>,
+}
+
+/// Reads `formation.json`; a file that is not there says nothing.
+pub(crate) fn read_formation(path: &Path) -> anyhow::Result<Formation> {
+    match fs::read(path) {
+        Ok(text) => {
+            serde_json::from_slice(&text).with_context(|| format!("bad formation in '{}'", path.display()))
+        }
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(Formation::new()),
+        Err(err) => Err(err).with_context(|| format!("cannot read '{}'", path.display())),
+    }
+}
+
+/// Writes it, durably.
+pub(crate) fn write_formation(path: &Path, formation: &Formation) -> anyhow::Result<()> {
+    let text = serde_json::to_vec_pretty(formation).context("cannot write the formation as JSON")?;
+    durable::write(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
+}
+
+/// What should run of this release, how it is checked, and what its author should know.
+pub(crate) fn plan(world: &World, formation: &Formation) -> anyhow::Result<(Plan, Check, Vec<String>)> {
+    let role = Role { ps: "web.1", kind: "web", port: Some(0) };
+    let (vars, mut warnings) = world.vars(role)?;
+    let overlap: Vec<&str> = words(vars.get("OVERLAP"));
+    let mut types = Vec::new();
+    for (name, command) in &world.release.processes {
+        let kind = Kind::of(name, command);
+        if !kind.runs() {
+            continue;
+        }
+        types.push(Type {
+            name: name.clone(),
+            count: formation.get(name).copied().unwrap_or(1).min(MAX_COUNT),
+            listens: kind.listens(),
+            overlap: overlap.contains(&name.as_str()),
+        });
+    }
+    let mut seconds = |name, default| {
+        seconds(&vars, name)
+            .unwrap_or_else(|bad| {
+                warnings.push(format!("{name}={bad} is ignored: expected a number of seconds"));
+                None
+            })
+            .unwrap_or(Duration::from_secs(default))
+    };
+    let ready_within = seconds("HEALTHCHECK_TIMEOUT", 60);
+    let grace = seconds("STOP_TIMEOUT", 10);
+    let host = words(vars.get("NGINX_SERVER_NAME")).first().map_or("localhost", |host| host).to_owned();
+    let path = vars.get("HEALTHCHECK_PATH").filter(|path| path.starts_with('/')).cloned();
+    let plan = Plan { release: world.release.number, types, ready_within, grace };
+    Ok((plan, Check { host, path }, warnings))
+}
+
+fn words(value: Option<&String>) -> Vec<&str> {
+    value.map(|value| value.split([' ', ',']).filter(|word| !word.is_empty()).collect()).unwrap_or_default()
+}
+
+fn seconds(vars: &Vars, name: &str) -> Result<Option<Duration>, String> {
+    let Some(value) = vars.get(name) else { return Ok(None) };
+    match value.trim().parse::<f64>() {
+        Ok(number) if (0.0..=86_400.0).contains(&number) => Ok(Some(Duration::from_secs_f64(number))),
+        _ => Err(value.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_seconds() {
+        let vars = |value: &str| Vars::from([("A".to_owned(), value.to_owned())]);
+        assert_eq!(seconds(&vars("2.5"), "A"), Ok(Some(Duration::from_millis(2500))));
+        assert_eq!(seconds(&vars("2"), "B"), Ok(None));
+        for bad in ["", "-1", "ten", "NaN", "inf", "1e9"] {
+            assert_eq!(seconds(&vars(bad), "A"), Err(bad.to_owned()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_formation_is_read_back_and_a_missing_one_is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("formation.json");
+        assert!(read_formation(&path).unwrap().is_empty());
+        let formation = Formation::from([("web".parse().unwrap(), 2), ("worker".parse().unwrap(), 0)]);
+        write_formation(&path, &formation).unwrap();
+        assert_eq!(read_formation(&path).unwrap(), formation);
+        fs::write(&path, r#"{"web": "two"}"#).unwrap();
+        assert!(read_formation(&path).is_err());
+    }
+}

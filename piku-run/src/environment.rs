@@ -1,0 +1,121 @@
+//! The world of a worker: its environment and its command, in the jail or where the release lies.
+//!
+//! The environment is clean, then the platform's, the runtime's, the app's ENV and the operator's configuration, each over
+//! the one before; it reaches the worker through execve only.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use piku_build::release::{Release, TREE};
+use piku_chroot::jail::Jail;
+use piku_procfile::env::{self, Env};
+use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::name::AppName;
+use piku_procfile::procfile::Options;
+
+use crate::config::Config;
+
+/// Names and values.
+pub(crate) type Vars = IndexMap<String, String>;
+
+/// Where workers find programs when their runtime says nothing else.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// An app with one of its releases.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) app: AppName,
+    pub(crate) dir: AppDir,
+    pub(crate) release: Release,
+}
+
+/// Which of its processes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Role<'a> {
+    /// `web.1`.
+    pub(crate) ps: &'a str,
+    /// `web`.
+    pub(crate) kind: &'a str,
+    pub(crate) port: Option<u16>,
+}
+
+impl World {
+    /// Reads the release with this number.
+    pub(crate) fn read(root: &Root, app: &AppName, number: u64) -> anyhow::Result<Self> {
+        let dir = root.app(app);
+        let release = Release::read(&dir.release(number))?;
+        Ok(Self { app: app.clone(), dir, release })
+    }
+
+    /// The built tree.
+    fn tree(&self) -> PathBuf {
+        self.dir.release(self.release.number).join(TREE)
+    }
+
+    /// The environment of one of its processes, and what its author should know.
+    pub(crate) fn vars(&self, role: Role<'_>) -> anyhow::Result<(Vars, Vec<String>)> {
+        let mut warnings = Vec::new();
+        let mut vars = self.platform(role);
+        vars.extend(self.release.env.clone());
+        let file = self.tree().join(env::FILE);
+        let shipped = Env::read(&file, &vars, Options::default())?;
+        let config = Config::read(&self.dir.config())?;
+        for (origin, layer) in [("ENV", &shipped.vars), ("the configuration", &config.0)] {
+            for (name, value) in layer {
+                if name == "PORT" {
+                    warnings.push(format!("PORT in {origin} is ignored: each instance has its own"));
+                } else {
+                    vars.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        Ok((vars, warnings))
+    }
+
+    fn platform(&self, role: Role<'_>) -> Vars {
+        let (home, data) = if self.release.jailed {
+            ("/app".to_owned(), "/data".to_owned())
+        } else {
+            (self.tree().display().to_string(), self.dir.data().display().to_string())
+        };
+        let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+        let mut vars: Vars = [
+            ("PATH", PATH.to_owned()),
+            ("HOME", home),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("USER", user.map_or_else(|| "piku".to_owned(), |user| user.name)),
+            ("BIND_ADDRESS", "127.0.0.1".to_owned()),
+            ("DATA_DIR", data),
+            ("PIKU_APP", self.app.to_string()),
+            ("PIKU_RELEASE", self.release.number.to_string()),
+            ("PIKU_COMMIT", self.release.commit.clone()),
+            ("PS", role.ps.to_owned()),
+            ("PROC_TYPE", role.kind.to_owned()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        if let Some(port) = role.port {
+            vars.insert("PORT".to_owned(), port.to_string());
+        }
+        vars
+    }
+
+    /// The command that runs `argv` in the app's world.
+    pub(crate) fn command(&self, vars: &Vars, argv: &[String]) -> anyhow::Result<Command> {
+        let tree = self.tree();
+        if self.release.jailed {
+            let mut jail = Jail::new().app(&tree).data(&self.dir.data());
+            for layer in &self.release.layers {
+                jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
+            }
+            return Ok(jail.chdir("/app".as_ref()).hostname(self.app.as_str()).command(vars, argv));
+        }
+        let (program, args) = argv.split_first().context("no command")?;
+        let mut command = Command::new(program);
+        command.args(args).env_clear().envs(vars).current_dir(&tree);
+        Ok(command)
+    }
+}

@@ -1,0 +1,59 @@
+//! Locks of the kernel's: held by a descriptor, gone with the last process that has it. Their files are never unlinked.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+/// A lock that is held.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Lock {
+    /// Takes it; nothing when somebody else has it.
+    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// Writes this process's pid into it, for whoever finds it taken.
+    pub(crate) fn sign(&mut self) -> io::Result<()> {
+        self.0.set_len(0)?;
+        self.0.write_all(std::process::id().to_string().as_bytes())
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Who signed a lock.
+pub(crate) fn holder(path: &Path) -> Option<i32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let mut lock = Lock::take(&path).unwrap().unwrap();
+        lock.sign().unwrap();
+        assert!(Lock::take(&path).unwrap().is_none());
+        assert_eq!(holder(&path), i32::try_from(std::process::id()).ok());
+        drop(lock);
+        assert!(Lock::take(&path).unwrap().is_some());
+    }
+}

@@ -1,0 +1,111 @@
+//! What piku-run keeps where, beyond what all tools know.
+
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use piku_procfile::durable;
+use piku_procfile::layout::{AppDir, Root};
+
+/// Makes a folder for nobody else's eyes, and those above it.
+pub(crate) fn make(path: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make '{}'", path.display()))
+}
+
+/// Held by an app's supervisor.
+pub(crate) fn supervisor_lock(app: &AppDir) -> PathBuf {
+    app.run().join("supervisor.lock")
+}
+
+/// Held by the daemon.
+pub(crate) fn daemon_lock(root: &Root) -> PathBuf {
+    root.run().join("daemon.lock")
+}
+
+/// There when the operator has stopped the app: it stays stopped over restarts and boots.
+pub(crate) fn stopped(app: &AppDir) -> PathBuf {
+    app.path().join("stopped")
+}
+
+/// There when `stop --all` has stopped the app: until the daemon is started again.
+pub(crate) fn paused(app: &AppDir) -> PathBuf {
+    app.run().join("paused")
+}
+
+/// Whether nothing of the app is to run.
+pub(crate) fn is_stopped(app: &AppDir) -> bool {
+    stopped(app).exists() || paused(app).exists()
+}
+
+/// Makes a release the live one: the link is made aside, renamed in, and synced.
+pub(crate) fn switch(app: &AppDir, number: u64) -> anyhow::Result<()> {
+    let aside = app.path().join(".current");
+    gone(fs::remove_file(&aside)).with_context(|| format!("cannot remove '{}'", aside.display()))?;
+    let current = app.current();
+    std::os::unix::fs::symlink(format!("releases/{number}"), &aside)
+        .and_then(|()| fs::rename(&aside, &current))
+        .and_then(|()| durable::sync_parent(&current))
+        .with_context(|| format!("cannot switch '{}' to release {number}", current.display()))
+}
+
+/// Removes a folder with all that is in it; one that is not there is as good as removed.
+pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
+    if gone(fs::remove_dir_all(path)).is_err() {
+        // Go's module cache and its like are made of folders without write permission.
+        make_writable(path);
+        gone(fs::remove_dir_all(path)).with_context(|| format!("cannot remove '{}'", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes a file; one that is not there is as good as removed.
+pub(crate) fn remove_file(path: &Path) -> anyhow::Result<()> {
+    gone(fs::remove_file(path)).with_context(|| format!("cannot remove '{}'", path.display()))
+}
+
+fn gone(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn make_writable(path: &Path) {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return };
+    if !metadata.is_dir() {
+        return;
+    }
+    // What cannot be changed cannot be removed either, and removing will say so.
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        make_writable(&entry.path());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switching_replaces_the_link_and_removing_takes_what_is_read_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+        make(&app.release(1)).unwrap();
+        switch(&app, 1).unwrap();
+        switch(&app, 2).unwrap();
+        assert_eq!(app.current_number(), Some(2));
+        let locked = app.release(1).join("a");
+        fs::create_dir(&locked).unwrap();
+        fs::write(locked.join("b"), "").unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o500)).unwrap();
+        remove(&app.release(1)).unwrap();
+        remove(&app.release(1)).unwrap();
+        assert!(!app.release(1).exists());
+    }
+}

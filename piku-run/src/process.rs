@@ -1,0 +1,97 @@
+//! What /proc tells about processes: whose child, which session, when started. A pid alone names nobody: it is used again.
+
+use std::fs;
+
+use nix::unistd::Pid;
+
+/// A line of /proc/PID/stat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// R, S, D, Z and so on.
+    pub state: char,
+    /// The parent.
+    pub parent: i32,
+    /// The session, named after the process that began it.
+    pub session: i32,
+    /// When it was started, in clock ticks after boot. With the pid and the boot it names a process for good.
+    pub start: u64,
+}
+
+impl Stat {
+    /// Of one process; nothing when there is none.
+    #[must_use]
+    pub fn of(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The second field is the program's name in parentheses and may hold blanks and parentheses itself.
+        let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        let start = fields.nth(15)?.parse().ok()?;
+        Some(Self { state, parent, session, start })
+    }
+
+    /// Whether it has ended and only waits for its parent to notice.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// All processes.
+#[must_use]
+pub fn all() -> Vec<(i32, Stat)> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, Stat::of(pid)?)))
+        .collect()
+}
+
+/// The processes below `root`, without itself.
+#[must_use]
+pub fn below(root: Pid) -> Vec<i32> {
+    let all = all();
+    let mut found = Vec::new();
+    let mut parents = vec![root.as_raw()];
+    while let Some(parent) = parents.pop() {
+        for (pid, stat) in &all {
+            if stat.parent == parent && !stat.is_dead() {
+                found.push(*pid);
+                parents.push(*pid);
+            }
+        }
+    }
+    found
+}
+
+/// Names this run of the machine: records of another one are about processes that are gone.
+#[must_use]
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_fools_nobody() {
+        let text = "42 (a) b (c)) S 7 42 41 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!(stat, Stat { state: 'S', parent: 7, session: 41, start: 98765 });
+    }
+
+    #[test]
+    fn this_process_is_there_and_has_not_changed() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let stat = Stat::of(own).unwrap();
+        assert_eq!(stat.start, Stat::of(own).unwrap().start);
+        assert_eq!(Pid::from_raw(stat.parent), nix::unistd::getppid());
+        assert!(!boot_id().is_empty());
+    }
+}

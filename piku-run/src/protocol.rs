@@ -1,0 +1,54 @@
+//! What is said over the sockets: one request, then answers until the last, `Done`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use piku_procfile::name::{AppName, ProcessName};
+use serde::{Deserialize, Serialize};
+
+/// Asked of an app's supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// Makes the release in this folder the live one; the folder is moved away.
+    Deploy { dir: PathBuf },
+    /// Replaces all instances, or those of one type.
+    Restart { only: Option<ProcessName> },
+    /// Sets how many there should be.
+    Scale { counts: BTreeMap<ProcessName, u32> },
+    /// Ends all. With `stay` they stay ended until somebody starts them.
+    Stop { stay: bool },
+    /// Tells what runs.
+    Ps,
+}
+
+/// Said by a supervisor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub(crate) enum Reply {
+    /// The request was understood; from here on it is not asked again.
+    Heard,
+    /// A step of the work.
+    Step { text: String },
+    /// A detail of the step before.
+    Detail { text: String },
+    /// What was asked for.
+    Data { value: serde_json::Value },
+    /// The end. An error with the exit code it deserves, hints, and the last lines of the log that tells more.
+    Done { error: Option<Bad> },
+}
+
+/// How it went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bad {
+    pub(crate) reason: String,
+    pub(crate) code: u8,
+    pub(crate) hints: Vec<String>,
+    pub(crate) tail: Vec<String>,
+}
+
+/// Asked of the daemon: a supervisor for this app. Answered by an error's text, or nothing when there is one now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wake {
+    pub(crate) app: AppName,
+}

@@ -1,0 +1,144 @@
+//! What a supervisor writes down about each worker before it may start, so that the next supervisor takes it up instead of
+//! starting a second one.
+//!
+//! Records are not synced: they are about processes, and after a power cut there are none.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use piku_procfile::layout::AppDir;
+use serde::{Deserialize, Serialize};
+
+use crate::core::{Id, Ps};
+use crate::process::{self, Stat};
+
+/// One worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) id: Id,
+    pub(crate) ps: Ps,
+    pub(crate) release: u64,
+    pub(crate) port: Option<u16>,
+    pub(crate) pid: i32,
+    /// With `boot` and `pid` this names the process for good.
+    pub(crate) start: u64,
+    pub(crate) boot: String,
+    /// What its processes are marked with where there is no jail.
+    pub(crate) mark: Option<String>,
+    /// When it was started, for its uptime.
+    pub(crate) since: jiff::Timestamp,
+    /// Whether it is part of what the app is, or on trial.
+    pub(crate) live: bool,
+    pub(crate) ready: bool,
+    pub(crate) restarts: u32,
+    /// A release task: never taken up.
+    pub(crate) task: bool,
+}
+
+impl Record {
+    /// Whether the very process lives.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.boot == process::boot_id()
+            && Stat::of(self.pid).is_some_and(|stat| stat.start == self.start && !stat.is_dead())
+    }
+}
+
+/// The folder of an app's records.
+#[derive(Debug)]
+pub(crate) struct Records(PathBuf);
+
+impl Records {
+    pub(crate) fn open(app: &AppDir) -> io::Result<Self> {
+        let dir = app.run().join("workers");
+        fs::create_dir_all(&dir)?;
+        Ok(Self(dir))
+    }
+
+    pub(crate) fn fifo(&self, id: Id) -> PathBuf {
+        self.0.join(format!("{}.fifo", id.0))
+    }
+
+    /// Inherited by the worker, locked: held for as long as it lives.
+    pub(crate) fn lock(&self, id: Id) -> PathBuf {
+        self.0.join(format!("{}.lock", id.0))
+    }
+
+    fn path(&self, id: Id) -> PathBuf {
+        self.0.join(format!("{}.json", id.0))
+    }
+
+    pub(crate) fn write(&self, record: &Record) -> io::Result<()> {
+        let path = self.path(record.id);
+        let aside = path.with_extension("part");
+        fs::write(&aside, serde_json::to_vec(record)?)?;
+        fs::rename(aside, path)
+    }
+
+    pub(crate) fn remove(&self, id: Id) {
+        // What stays behind of a dead worker is passed over at the next look.
+        for path in [self.path(id), self.fifo(id), self.lock(id)] {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// All records that can be read, oldest first.
+    pub(crate) fn all(&self) -> io::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                records.extend(read(&path));
+            }
+        }
+        records.sort_by_key(|record| record.id);
+        Ok(records)
+    }
+
+    /// Removes every file that belongs to none of these.
+    pub(crate) fn tidy(&self, known: &[Id]) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(Id);
+            if !id.is_some_and(|id| known.contains(&id)) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_knows_its_process_and_no_other_with_the_same_pid() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let mut record = Record {
+            id: Id(3),
+            ps: Ps { kind: "web".parse().unwrap(), index: 1 },
+            release: 1,
+            port: None,
+            pid,
+            start: Stat::of(pid).unwrap().start,
+            boot: process::boot_id(),
+            mark: None,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            live: true,
+            ready: true,
+            restarts: 0,
+            task: false,
+        };
+        assert!(record.is_alive());
+        record.start += 1;
+        assert!(!record.is_alive());
+        record.start -= 1;
+        record.boot = "another".to_owned();
+        assert!(!record.is_alive());
+    }
+}

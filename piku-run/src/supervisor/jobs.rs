@@ -1,0 +1,272 @@
+//! What is asked of a supervisor, from the request to its last word. The one who asked may have gone away meanwhile; the
+//! work goes on.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use piku_build::release::{Release, TREE};
+use piku_procfile::durable;
+use piku_procfile::failure::{self, BUSY, FAILED, Failure};
+use piku_procfile::name::ProcessName;
+use piku_procfile::settings::Sandbox;
+
+use crate::core::{Event, Job, Line, Refusal, Replace};
+use crate::desired::{self, Formation};
+use crate::place;
+use crate::protocol::{Bad, Reply, Request};
+
+use super::Supervisor;
+
+/// A command under way.
+#[derive(Debug)]
+pub(super) struct Pending {
+    client: u64,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Deploy(u64),
+    Restart,
+    Scale(Formation),
+    Stop,
+}
+
+impl Supervisor {
+    pub(super) fn request(&mut self, client: u64, request: Result<Request, String>) {
+        self.reply(client, &Reply::Heard);
+        let begun = match request {
+            Ok(_) if self.leaving => Err(Failure::new("the supervisor is leaving").code(BUSY).into()),
+            Ok(Request::Ps) => {
+                let value = self.ps();
+                self.reply(client, &Reply::Data { value });
+                self.reply(client, &Reply::Done { error: None });
+                return;
+            }
+            Ok(Request::Stop { stay }) => self.stop(client, stay),
+            Ok(_) if self.core.is_changing() => {
+                let what = format!("another change of {} is under way", self.app);
+                Err(Failure::new(what).hint("try again when it has ended").code(BUSY).into())
+            }
+            Ok(Request::Deploy { dir }) => self.deploy(client, &dir),
+            Ok(Request::Restart { only }) => self.restart(client, only),
+            Ok(Request::Scale { counts }) => self.scale(client, counts),
+            Err(bad) => Err(anyhow::anyhow!(bad)),
+        };
+        if let Err(err) = begun {
+            let (hints, code) = failure::advice(&err);
+            let bad = Bad { reason: format!("{err:#}"), code, hints, tail: Vec::new() };
+            self.reply(client, &Reply::Done { error: Some(bad) });
+        }
+    }
+
+    fn reply(&mut self, client: u64, reply: &Reply) {
+        if let Some(connection) = self.clients.get_mut(&client) {
+            connection.send(reply);
+        }
+    }
+
+    fn begin(&mut self, client: u64, what: What) -> Job {
+        self.counter += 1;
+        let job = Job(self.counter);
+        self.jobs.insert(job, Pending { client, what });
+        job
+    }
+
+    fn deploy(&mut self, client: u64, dir: &Path) -> anyhow::Result<()> {
+        let number = self.take_in(dir)?;
+        let begun = self.begin_deploy(client, number);
+        if begun.is_err() {
+            place::remove(&self.dir.release(number))?;
+        }
+        begun
+    }
+
+    fn begin_deploy(&mut self, client: u64, number: u64) -> anyhow::Result<()> {
+        let formation = desired::read_formation(&self.dir.formation())?;
+        let (plan, warnings) = self.plan_of(number, &formation)?;
+        let task = self.worlds[&number].0.release.processes.contains_key("release");
+        let job = self.begin(client, What::Deploy(number));
+        for text in warnings {
+            self.reply(client, &Reply::Detail { text });
+        }
+        self.events.push_back(Event::Change { job, plan, replace: Replace::All, task });
+        Ok(())
+    }
+
+    /// Moves a built release to its place; returns its number.
+    fn take_in(&mut self, dir: &Path) -> anyhow::Result<u64> {
+        let mut release = Release::read(dir)?;
+        self.judge(&release)?;
+        ensure!(dir.join(TREE).is_dir(), "'{}' has no folder '{TREE}'", dir.display());
+        let mut place = self.dir.release(release.number);
+        if release.number == 0 || super::exists(&place) {
+            release.number = self.dir.next_number().context("cannot number the release")?;
+            release.write(dir)?;
+            place = self.dir.release(release.number);
+        }
+        place::make(&self.dir.releases())?;
+        std::fs::rename(dir, &place)
+            .and_then(|()| durable::sync_parent(&place))
+            .with_context(|| format!("cannot move '{}' to '{}'", dir.display(), place.display()))?;
+        Ok(release.number)
+    }
+
+    /// Whether the release may run here.
+    fn judge(&self, release: &Release) -> anyhow::Result<()> {
+        if release.app != self.app {
+            bail!("this is a release of {}, not of {}", release.app, self.app);
+        }
+        if !release.jailed && self.settings.sandbox == Sandbox::Require {
+            let what = "this release was built without the jail, and host.yaml says 'sandbox: require'";
+            return Err(Failure::new(what).hint("build it again").into());
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, client: u64, only: Option<ProcessName>) -> anyhow::Result<()> {
+        let number = self.live_number()?;
+        let formation = desired::read_formation(&self.dir.formation())?;
+        let (plan, _) = self.plan_of(number, &formation)?;
+        let replace = match only {
+            Some(name) => {
+                let known = plan.types.iter().any(|kind| kind.name == name);
+                ensure!(known, "{} has no process type '{name}'", self.app);
+                Replace::Type(name)
+            }
+            None => Replace::All,
+        };
+        let job = self.begin(client, What::Restart);
+        self.events.push_back(Event::Change { job, plan, replace, task: false });
+        Ok(())
+    }
+
+    fn scale(&mut self, client: u64, counts: Formation) -> anyhow::Result<()> {
+        let number = self.live_number()?;
+        let mut formation = desired::read_formation(&self.dir.formation())?;
+        formation.extend(counts.clone());
+        let (plan, _) = self.plan_of(number, &formation)?;
+        for name in counts.keys() {
+            if !plan.types.iter().any(|kind| kind.name == *name) {
+                let known: Vec<&str> = plan.types.iter().map(|kind| kind.name.as_str()).collect();
+                let what = format!("{} has no process type '{name}'", self.app);
+                return Err(Failure::new(what).hint(format!("it has: {}", known.join(", "))).into());
+            }
+        }
+        if place::is_stopped(&self.dir) {
+            // Nothing runs that could be scaled; the next start will know.
+            desired::write_formation(&self.dir.formation(), &formation)?;
+            self.reply(
+                client,
+                &Reply::Detail { text: format!("{} is stopped; this holds when it is started", self.app) },
+            );
+            self.reply(client, &Reply::Done { error: None });
+            return Ok(());
+        }
+        let job = self.begin(client, What::Scale(formation));
+        self.events.push_back(Event::Change { job, plan, replace: Replace::Missing, task: false });
+        Ok(())
+    }
+
+    fn stop(&mut self, client: u64, stay: bool) -> anyhow::Result<()> {
+        // Said on disk first: killed now, the next supervisor goes on with it.
+        let mark = if stay { place::stopped(&self.dir) } else { place::paused(&self.dir) };
+        if self.dir.path().is_dir() {
+            durable::write(&mark, b"", 0o600)
+                .with_context(|| format!("cannot write '{}'", mark.display()))?;
+        }
+        let job = self.begin(client, What::Stop);
+        self.events.push_back(Event::Stop { job });
+        Ok(())
+    }
+
+    fn live_number(&self) -> anyhow::Result<u64> {
+        let number = self.dir.current_number();
+        Ok(number
+            .ok_or_else(|| Failure::new(format!("{} has no release yet", self.app)).hint("push it first"))?)
+    }
+
+    /// Makes on disk so what the new instances have earned.
+    pub(super) fn switch(&mut self, job: Job) -> anyhow::Result<()> {
+        match self.jobs.get(&job).map(|pending| &pending.what) {
+            Some(What::Deploy(number)) => place::switch(&self.dir, *number)?,
+            Some(What::Scale(formation)) => desired::write_formation(&self.dir.formation(), formation)?,
+            Some(What::Restart | What::Stop) | None => {}
+        }
+        place::remove_file(&place::stopped(&self.dir))?;
+        place::remove_file(&place::paused(&self.dir))
+    }
+
+    pub(super) fn say(&mut self, job: Job, line: Line) {
+        let Some(client) = self.jobs.get(&job).map(|pending| pending.client) else { return };
+        let reply = match line {
+            Line::Step(text) => Reply::Step { text },
+            Line::Detail(text) => Reply::Detail { text },
+        };
+        self.reply(client, &reply);
+    }
+
+    pub(super) fn say_step(&mut self, job: Job, text: &str) {
+        self.say(job, Line::Step(text.to_owned()));
+    }
+
+    /// Lines of the release task, to the deploy that it belongs to.
+    pub(super) fn say_output(&mut self, lines: &[String]) {
+        let job = self
+            .jobs
+            .iter()
+            .find(|(_, pending)| matches!(pending.what, What::Deploy(_)))
+            .map(|(job, _)| *job);
+        let Some(job) = job else { return };
+        for line in lines {
+            self.say(job, Line::Detail(line.clone()));
+        }
+    }
+
+    pub(super) fn done(&mut self, job: Job, result: Result<(), Refusal>) {
+        let Some(Pending { client, what }) = self.jobs.remove(&job) else { return };
+        let error = match (result, &what) {
+            (Ok(()), What::Deploy(number)) => {
+                let text = self.where_it_is(*number);
+                self.reply(client, &Reply::Step { text });
+                None
+            }
+            (Ok(()), _) => None,
+            (Err(refusal), what) => {
+                if let What::Deploy(number) = what {
+                    self.worlds.remove(number);
+                    if let Err(err) = place::remove(&self.dir.release(*number)) {
+                        self.complain(&format!("{err:#}"));
+                    }
+                }
+                let tail = refusal.blame.and_then(|id| self.tails.remove(&id)).unwrap_or_default();
+                let code = if refusal.busy { BUSY } else { FAILED };
+                Some(Bad { reason: refusal.reason, code, hints: Vec::new(), tail })
+            }
+        };
+        self.tails.clear();
+        self.reply(client, &Reply::Done { error });
+    }
+
+    fn where_it_is(&self, number: u64) -> String {
+        let ports: Vec<String> = self
+            .core
+            .instances()
+            .filter(|(_, one)| one.release == number && one.live)
+            .filter_map(|(_, one)| Some(format!("http://127.0.0.1:{}", one.port?)))
+            .collect();
+        match ports.as_slice() {
+            [] => format!("{} is live, release {number}", self.app),
+            ports => format!("{} is live, release {number}: {}", self.app, ports.join(" ")),
+        }
+    }
+
+    fn ps(&mut self) -> serde_json::Value {
+        serde_json::Value::Array(Vec::new())
+    }
+}
+
+/// For callers that have a release of their own making: a folder beside the releases, on the same disk.
+pub(crate) fn aside(app: &piku_procfile::layout::AppDir) -> PathBuf {
+    app.path().to_owned()
+}

@@ -1,0 +1,507 @@
+//! `piku-run supervise APP`: the loop around the core, one process an app. It blocks on descriptors, tells the core what
+//! happened and does what the core says. It may be killed at any moment: what it must not forget is on disk or in the
+//! kernel's hands, and its successor takes the workers up where they are.
+
+mod jobs;
+mod worker;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::name::AppName;
+use piku_procfile::settings::Settings;
+
+use crate::core::{Action, Core, Event, Exit, Found, Id, Job, OnExit, Outcome, Ps};
+use crate::desired::{self, Check};
+use crate::environment::World;
+use crate::listening::{self, Belongs};
+use crate::lock::Lock;
+use crate::log::LogWriter;
+use crate::port::{self, Claim};
+use crate::probe::{Probe, Progress};
+use crate::protocol::Request;
+use crate::record::Records;
+use crate::socket::{Connection, Listener};
+use crate::wait::{self, Interest, READ};
+use crate::{place, sys};
+
+use jobs::Pending;
+use worker::{TASK, Worker};
+
+/// How long a supervisor without work stays: whoever had it started has yet to ask.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// One app's supervisor.
+#[derive(Debug)]
+struct Supervisor {
+    root: Root,
+    app: AppName,
+    dir: AppDir,
+    settings: Settings,
+    records: Records,
+    core: Core,
+    born: Instant,
+    workers: BTreeMap<Id, Worker>,
+    /// Kept from one process of an instance to its next.
+    ports: BTreeMap<Id, Claim>,
+    probes: BTreeMap<Id, Probe>,
+    /// Releases that have been read.
+    worlds: BTreeMap<u64, (Rc<World>, Check)>,
+    /// The last words of instances on trial.
+    tails: BTreeMap<Id, Vec<String>>,
+    jobs: BTreeMap<Job, Pending>,
+    clients: BTreeMap<u64, Connection>,
+    counter: u64,
+    events: VecDeque<Event>,
+    /// Asked to leave: nothing new is begun.
+    leaving: bool,
+    listener: Listener,
+    signals: SignalFd,
+    _lock: Lock,
+}
+
+/// What a descriptor belongs to.
+#[derive(Debug, Clone, Copy)]
+enum Token {
+    Signals,
+    Listener,
+    Client(u64),
+    Output(Id),
+    Ended(Id),
+    Probe(Id),
+}
+
+/// Supervises until it is told to leave, or until there is nothing to supervise.
+pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    place::make(dir.run())?;
+    let lock_path = place::supervisor_lock(&dir);
+    let Some(mut lock) =
+        Lock::take(&lock_path).with_context(|| format!("cannot lock '{}'", lock_path.display()))?
+    else {
+        return Err(Failure::new(format!("{app} has a supervisor already")).code(BUSY).into());
+    };
+    lock.sign().context("cannot sign the lock")?;
+    sys::default_dispositions();
+    let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+    // What a worker without a jail leaves behind becomes this process's child and not init's.
+    set_child_subreaper(true).context("cannot become a subreaper")?;
+    let settings = Settings::read(&root.settings())?;
+    let records = Records::open(&dir).context("cannot open the folder of the records")?;
+    let listener = Listener::bind(&dir.socket())
+        .with_context(|| format!("cannot listen at '{}'", dir.socket().display()))?;
+    let mut supervisor = Supervisor {
+        root: root.clone(),
+        app: app.clone(),
+        dir,
+        settings,
+        records,
+        core: Core::new(OnExit::Restart),
+        born: Instant::now(),
+        workers: BTreeMap::new(),
+        ports: BTreeMap::new(),
+        probes: BTreeMap::new(),
+        worlds: BTreeMap::new(),
+        tails: BTreeMap::new(),
+        jobs: BTreeMap::new(),
+        clients: BTreeMap::new(),
+        counter: 0,
+        events: VecDeque::new(),
+        leaving: false,
+        listener,
+        signals,
+        _lock: lock,
+    };
+    supervisor.boot()?;
+    supervisor.work()
+}
+
+impl Supervisor {
+    fn now(&self) -> Duration {
+        self.born.elapsed() + Duration::from_secs(1)
+    }
+
+    /// Takes up what the supervisor before this one has left, and begins.
+    fn boot(&mut self) -> anyhow::Result<()> {
+        self.remove_half_releases()?;
+        let mut found = Vec::new();
+        for record in self.records.all().context("cannot read the records")? {
+            if let Some(one) = self.take_up(record) {
+                found.push(one);
+            }
+        }
+        let known: Vec<Id> = self.workers.keys().copied().collect();
+        self.records.tidy(&known).context("cannot tidy the records")?;
+        let plan = if place::is_stopped(&self.dir) { None } else { self.live_plan() };
+        self.tell(Event::Boot { plan, found });
+        Ok(())
+    }
+
+    /// A release above the live one is what a deploy has left that did not come to its end.
+    fn remove_half_releases(&self) -> anyhow::Result<()> {
+        let live = self.dir.current_number().unwrap_or(0);
+        for number in self.dir.release_numbers().context("cannot list the releases")? {
+            if number > live {
+                place::remove(&self.dir.release(number))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the live release and the formation say; nothing, said aloud, when they cannot be read.
+    fn live_plan(&mut self) -> Option<crate::core::Plan> {
+        let number = self.dir.current_number()?;
+        let read = desired::read_formation(&self.dir.formation())
+            .and_then(|formation| self.plan_of(number, &formation));
+        match read {
+            Ok((plan, _)) => Some(plan),
+            Err(err) => {
+                self.complain(&format!("cannot run release {number}: {err:#}"));
+                None
+            }
+        }
+    }
+
+    /// The plan of a release, and what its author should know.
+    fn plan_of(
+        &mut self,
+        number: u64,
+        formation: &desired::Formation,
+    ) -> anyhow::Result<(crate::core::Plan, Vec<String>)> {
+        let world = World::read(&self.root, &self.app, number)?;
+        let (plan, check, warnings) = desired::plan(&world, formation)?;
+        self.worlds.insert(number, (Rc::new(world), check));
+        Ok((plan, warnings))
+    }
+
+    /// To the daemon's log.
+    fn complain(&self, text: &str) {
+        // Without a stderr there is nobody to tell.
+        let _ = writeln!(std::io::stderr().lock(), "piku-run: {}: {text}", self.app);
+    }
+
+    fn work(&mut self) -> anyhow::Result<()> {
+        let mut busy = self.now();
+        loop {
+            if self.leaving && !self.core.is_changing() {
+                break;
+            }
+            let has_work = !self.core.is_idle() || self.core.plan().is_some() || !self.clients.is_empty();
+            if has_work {
+                busy = self.now();
+            } else if self.now() >= busy + LINGER && !self.someone_came() {
+                return Ok(());
+            }
+            let leave = (!has_work).then_some(busy + LINGER);
+            let next = self.core.deadline().into_iter().chain(leave).min();
+            let ready = wait::wait(&self.watched(), next.map(|next| next.saturating_sub(self.now())))?;
+            for token in ready {
+                self.happened(token);
+            }
+            self.clients.retain(|_, client| !client.is_gone());
+            self.tell(Event::Tick);
+        }
+        for worker in self.workers.values_mut() {
+            worker.log.flush();
+        }
+        self.listener.hide();
+        Ok(())
+    }
+
+    /// Before it ends for want of work: whether somebody has found the socket just before it was hidden.
+    fn someone_came(&mut self) -> bool {
+        self.listener.hide();
+        let Some(connection) = self.listener.accept() else { return false };
+        self.add_client(connection);
+        match Listener::bind(&self.dir.socket()) {
+            Ok(listener) => self.listener = listener,
+            Err(err) => self.complain(&format!("cannot listen again: {err}")),
+        }
+        true
+    }
+
+    fn watched(&self) -> Vec<(std::os::fd::BorrowedFd<'_>, Interest, Token)> {
+        let mut watched = vec![
+            (self.signals.as_fd(), READ, Token::Signals),
+            (self.listener.as_fd(), READ, Token::Listener),
+        ];
+        for (id, worker) in &self.workers {
+            watched.push((worker.output.as_fd(), READ, Token::Output(*id)));
+            if let Some(pidfd) = &worker.pidfd {
+                watched.push((pidfd.as_fd(), READ, Token::Ended(*id)));
+            }
+        }
+        for (id, probe) in &self.probes {
+            if let Some(fd) = probe.fd() {
+                let (read, write) = probe.interest();
+                watched.push((fd, Interest { read, write }, Token::Probe(*id)));
+            }
+        }
+        for (number, client) in &self.clients {
+            let interest = Interest { read: true, write: client.is_full() };
+            watched.push((client.as_fd(), interest, Token::Client(*number)));
+        }
+        watched
+    }
+
+    fn happened(&mut self, token: Token) {
+        match token {
+            Token::Signals => {
+                for signal in wait::received(&self.signals) {
+                    match signal {
+                        Signal::SIGTERM | Signal::SIGINT => self.leaving = true,
+                        // One SIGCHLD may stand for many.
+                        Signal::SIGCHLD => self.reap(),
+                        _ => {}
+                    }
+                }
+            }
+            Token::Listener => {
+                while let Some(connection) = self.listener.accept() {
+                    self.add_client(connection);
+                }
+            }
+            Token::Client(number) => self.serve(number),
+            Token::Output(id) => {
+                self.take_output(id);
+            }
+            Token::Ended(id) => self.ended(id, Exit::Unknown),
+            Token::Probe(id) => self.look(id),
+        }
+    }
+
+    fn add_client(&mut self, connection: Connection) {
+        self.counter += 1;
+        self.clients.insert(self.counter, connection);
+        self.serve(self.counter);
+    }
+
+    fn serve(&mut self, number: u64) {
+        let Some(client) = self.clients.get_mut(&number) else { return };
+        client.flush();
+        if let Some(request) = client.receive::<Request>() {
+            self.request(number, request);
+        }
+    }
+
+    /// Children that have ended: workers, and what workers have left behind.
+    fn reap(&mut self) {
+        loop {
+            let (pid, exit) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
+                Err(Errno::EINTR) => continue,
+                Ok(WaitStatus::StillAlive) | Err(_) => return,
+                Ok(_) => continue,
+            };
+            let id = self.workers.iter().find(|(_, worker)| worker.is_child(pid)).map(|(id, _)| *id);
+            if let Some(id) = id {
+                self.ended(id, exit);
+            }
+        }
+    }
+
+    /// Tells the core, and does what it says until it has no more to say.
+    fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+        while let Some(event) = self.events.pop_front() {
+            for action in self.core.handle(self.now(), event) {
+                self.perform(action);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { id } => {
+                let event = match self.spawn(id) {
+                    Ok(port) => Event::Spawned { id, port },
+                    Err(err) => Event::SpawnFailed { id, reason: format!("{err:#}") },
+                };
+                self.events.push_back(event);
+            }
+            Action::Task { release, job } => {
+                if let Err(err) = self.start_task(release, job) {
+                    self.events.push_back(Event::TaskEnded(Err(format!("{err:#}"))));
+                }
+            }
+            Action::KillTask => self.kill(TASK),
+            Action::Probe { id } => self.probe(id),
+            Action::Diagnose { id } => {
+                let ports = self
+                    .workers
+                    .get(&id)
+                    .map(|worker| listening::ports_of(worker.pid.as_raw().unsigned_abs()));
+                self.events.push_back(Event::Listens { id, ports: ports.unwrap_or_default() });
+            }
+            Action::Terminate { id } => {
+                if let Some(worker) = self.workers.get(&id) {
+                    worker.family().terminate();
+                }
+            }
+            Action::Kill { id } => self.kill(id),
+            Action::Forget { id } => {
+                self.probes.remove(&id);
+                self.ports.remove(&id);
+                self.records.remove(id);
+                if let Some(number) = self.workers.remove(&id).map(|worker| worker.record.release) {
+                    self.forget_release(number);
+                }
+            }
+            Action::Record { id } => self.write_down(id),
+            Action::Switch { job } => {
+                let result = self.switch(job).map_err(|err| format!("{err:#}"));
+                self.events.push_back(Event::Switched(result));
+            }
+            Action::Say { job, line } => self.say(job, line),
+            Action::Remark { id, ps, text } => self.remark(id, &ps, &text),
+            Action::Done { job, result } => self.done(job, result),
+        }
+    }
+
+    fn kill(&self, id: Id) {
+        if let Some(worker) = self.workers.get(&id) {
+            worker.family().kill();
+        }
+    }
+
+    fn forget_release(&mut self, number: u64) {
+        let is_used = self.core.instances().any(|(_, one)| one.release == number)
+            || self.core.plan().is_some_and(|plan| plan.release == number);
+        if !is_used && !self.core.is_changing() {
+            self.worlds.remove(&number);
+        }
+    }
+
+    fn probe(&mut self, id: Id) {
+        let Some(one) = self.core.instance(id) else { return };
+        let Some(port) = one.port else { return };
+        let check = self.worlds.get(&one.release).map(|(_, check)| check.clone());
+        let check = check.unwrap_or(Check { host: "localhost".to_owned(), path: None });
+        self.probes.insert(id, Probe::start(port, &check.host, check.path.as_deref()));
+        self.look(id);
+    }
+
+    /// Takes a health check as far as it goes.
+    fn look(&mut self, id: Id) {
+        let Some(probe) = self.probes.get_mut(&id) else { return };
+        let outcome = match probe.ready() {
+            Progress::Waiting => return,
+            Progress::Alive if self.is_foreign(id) => Outcome::Foreign,
+            Progress::Alive => Outcome::Alive,
+            Progress::Http(status) => Outcome::Http(status),
+            Progress::NotHttp => Outcome::NotHttp,
+            Progress::Refused => Outcome::Refused,
+            Progress::Failed(reason) => Outcome::Failed(reason),
+        };
+        self.probes.remove(&id);
+        self.events.push_back(Event::Probed { id, outcome });
+    }
+
+    /// Ready means that the socket that answers belongs to this instance.
+    fn is_foreign(&self, id: Id) -> bool {
+        let worker = self.workers.get(&id);
+        worker.is_some_and(|worker| {
+            worker.record.port.is_some_and(|port| {
+                listening::belongs(worker.pid.as_raw().unsigned_abs(), port) == Belongs::No
+            })
+        })
+    }
+
+    fn remark(&mut self, id: Id, ps: &Ps, text: &str) {
+        let now = jiff::Timestamp::now();
+        if let Some(worker) = self.workers.get_mut(&id) {
+            return worker.log.line(text, now);
+        }
+        let path = self.dir.instance_log(&ps.to_string());
+        match LogWriter::open(path) {
+            Ok(mut log) => log.line(text, now),
+            Err(err) => self.complain(&format!("{text} (cannot log it: {err})")),
+        }
+    }
+
+    /// Reads a worker's fifo once; whether there was anything.
+    fn take_output(&mut self, id: Id) -> bool {
+        let Some(worker) = self.workers.get_mut(&id) else { return false };
+        let lines = worker.take_output();
+        let Some(lines) = lines else { return false };
+        if id == TASK {
+            self.say_output(&lines);
+        }
+        true
+    }
+
+    /// A worker's process has ended.
+    fn ended(&mut self, id: Id, exit: Exit) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        worker.family().sweep();
+        while self.take_output(id) {}
+        let Some(mut worker) = self.workers.remove(&id) else { return };
+        worker.log.flush();
+        self.probes.remove(&id);
+        if id == TASK {
+            if let Some(rest) = worker.rest() {
+                self.say_output(&[rest]);
+            }
+            self.records.remove(TASK);
+            self.events.push_back(Event::TaskEnded(Ok(exit)));
+            return;
+        }
+        if !worker.record.live {
+            self.tails.insert(id, worker.log.tail(20));
+        }
+        self.events.push_back(Event::Exited { id, exit });
+    }
+
+    /// An instance for the core's eyes, from a record; what cannot be taken up is cleared away.
+    fn take_up(&mut self, record: crate::record::Record) -> Option<Found> {
+        let id = record.id;
+        if record.task || !record.is_alive() {
+            // Its jail, if it had one, is empty: the leader leaves last.
+            worker::clear_away(&record);
+            return None;
+        }
+        let uptime = jiff::Timestamp::now().duration_since(record.since);
+        let found = Found {
+            id,
+            ps: record.ps.clone(),
+            release: record.release,
+            port: record.port,
+            live: record.live,
+            ready: record.ready,
+            restarts: record.restarts,
+            uptime: Duration::try_from(uptime).unwrap_or_default(),
+        };
+        if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| port::take_up(&self.root, port)) {
+            self.ports.insert(id, claim);
+        }
+        match Worker::adopt(record, &self.records, &self.dir) {
+            Ok(worker) => {
+                self.workers.insert(id, worker);
+                Some(found)
+            }
+            Err(err) => {
+                self.complain(&format!("cannot take up {}: {err:#}", found.ps));
+                None
+            }
+        }
+    }
+}
+
+/// The folder of the live release's link, for messages.
+pub(super) fn exists(path: &std::path::Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}

@@ -1,0 +1,219 @@
+//! Processes of instances: started behind a record, taken up from one, read from, ended.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use nix::unistd::Pid;
+use piku_procfile::command::argv;
+use piku_procfile::layout::AppDir;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::core::{Id, Job, Ps};
+use crate::environment::{Role, World};
+use crate::lock::Lock;
+use crate::log::{LogWriter, open_fifo, open_fifo_for_worker};
+use crate::process::{self, Stat};
+use crate::record::{Record, Records};
+use crate::sweep::{Family, MARK};
+use crate::{launch, place, port};
+
+use super::Supervisor;
+
+/// The release task's id; those of instances begin at 1.
+pub(super) const TASK: Id = Id(0);
+
+/// How much is read from a worker at a time: what it says loudest must not silence the others.
+const READ_BYTES: usize = 16 * 1024;
+/// The longest line of a release task that is shown.
+const LINE_BYTES: usize = 4096;
+
+/// A process of an instance.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) pid: Pid,
+    /// For one that another supervisor has started: it is no child, only its pidfd tells of its end.
+    pub(super) pidfd: Option<OwnedFd>,
+    pub(super) record: Record,
+    pub(super) output: File,
+    pub(super) log: LogWriter,
+    /// What the release task has said after its last newline.
+    partial: Vec<u8>,
+}
+
+impl Worker {
+    /// Takes up a living worker.
+    pub(super) fn adopt(record: Record, records: &Records, dir: &AppDir) -> anyhow::Result<Self> {
+        let pid = Pid::from_raw(record.pid);
+        let known = rustix::process::Pid::from_raw(record.pid).context("no pid")?;
+        // It may end at any time; from here on its pid is nobody else's, or the descriptor tells that it has ended.
+        let pidfd = pidfd_open(known, PidfdFlags::empty()).context("cannot open its pidfd")?;
+        anyhow::ensure!(record.is_alive(), "it has just ended");
+        let output = File::from(open_fifo(&records.fifo(record.id)).context("cannot open its fifo")?);
+        let log = LogWriter::open(dir.instance_log(&record.ps.to_string())).context("cannot open its log")?;
+        Ok(Self { pid, pidfd: Some(pidfd), record, output, log, partial: Vec::new() })
+    }
+
+    pub(super) fn is_child(&self, pid: Pid) -> bool {
+        self.pidfd.is_none() && self.pid == pid
+    }
+
+    pub(super) fn family(&self) -> Family<'_> {
+        Family { leader: self.pid, mark: self.record.mark.as_deref() }
+    }
+
+    /// Reads once and logs it. The whole lines, for the release task; nothing when there was nothing to read.
+    pub(super) fn take_output(&mut self) -> Option<Vec<String>> {
+        let mut buffer = [0; READ_BYTES];
+        let count = match self.output.read(&mut buffer) {
+            Ok(0) => return None,
+            Ok(count) => count,
+            Err(err) if err.kind() == ErrorKind::Interrupted => return Some(Vec::new()),
+            Err(_) => return None,
+        };
+        self.log.feed(&buffer[..count], Timestamp::now());
+        if self.record.id != TASK {
+            return Some(Vec::new());
+        }
+        self.partial.extend_from_slice(&buffer[..count]);
+        let mut lines = Vec::new();
+        while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
+            lines.push(shown(&self.partial[..end]));
+            self.partial.drain(..=end);
+        }
+        if self.partial.len() > LINE_BYTES {
+            lines.extend(self.rest());
+        }
+        Some(lines)
+    }
+
+    /// A last line without a newline.
+    pub(super) fn rest(&mut self) -> Option<String> {
+        let rest = std::mem::take(&mut self.partial);
+        (!rest.is_empty()).then(|| shown(&rest))
+    }
+}
+
+fn shown(line: &[u8]) -> String {
+    String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES)]).trim_end_matches('\r').to_owned()
+}
+
+/// Ends what may be left of a worker that nobody takes up.
+pub(super) fn clear_away(record: &Record) {
+    if record.boot != process::boot_id() {
+        return;
+    }
+    let family = Family { leader: Pid::from_raw(record.pid), mark: record.mark.as_deref() };
+    if record.is_alive() {
+        family.kill();
+    }
+    family.sweep();
+}
+
+impl Supervisor {
+    /// Starts the process of an instance; returns its port.
+    pub(super) fn spawn(&mut self, id: Id) -> anyhow::Result<Option<u16>> {
+        let one = self.core.instance(id).context("no such instance")?;
+        let (ps, release, restarts, live) = (one.ps.clone(), one.release, one.restarts, one.live);
+        let (listens, kept) = (one.listens, one.port);
+        if listens && !self.ports.contains_key(&id) {
+            let claim = port::claim(&self.root, self.settings.ports, kept)?;
+            self.ports.insert(id, claim);
+        }
+        let port = self.ports.get(&id).map(crate::port::Claim::port);
+        let record = self.record(id, ps, release, port, live, restarts);
+        let worker = self.start(record)?;
+        self.workers.insert(id, worker);
+        Ok(port)
+    }
+
+    /// Starts the release task.
+    pub(super) fn start_task(&mut self, release: u64, job: Job) -> anyhow::Result<()> {
+        self.say_step(job, "Running the release task");
+        let ps = Ps { kind: "release".parse()?, index: 1 };
+        let mut record = self.record(TASK, ps, release, None, false, 0);
+        record.task = true;
+        let worker = self.start(record)?;
+        self.workers.insert(TASK, worker);
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        id: Id,
+        ps: Ps,
+        release: u64,
+        port: Option<u16>,
+        live: bool,
+        restarts: u32,
+    ) -> Record {
+        self.counter += 1;
+        Record {
+            id,
+            ps,
+            release,
+            port,
+            pid: 0,
+            start: 0,
+            boot: process::boot_id(),
+            mark: None,
+            since: Timestamp::now(),
+            live,
+            ready: false,
+            restarts,
+            task: false,
+        }
+    }
+
+    fn start(&mut self, mut record: Record) -> anyhow::Result<Worker> {
+        let world = match self.worlds.get(&record.release) {
+            Some((world, _)) => world.clone(),
+            None => std::rc::Rc::new(World::read(&self.root, &self.app, record.release)?),
+        };
+        let kind = record.ps.kind.as_str();
+        let line =
+            world.release.processes.get(kind).with_context(|| format!("the release has no '{kind}'"))?;
+        let name = record.ps.to_string();
+        let role = Role { ps: &name, kind, port: record.port };
+        let (mut vars, warnings) = world.vars(role)?;
+        if !world.release.jailed {
+            let mark = format!("{}.{}.{}.{}", self.app, std::process::id(), record.id.0, self.counter);
+            vars.insert(MARK.to_owned(), mark.clone());
+            record.mark = Some(mark);
+        }
+        place::make(&self.dir.data())?;
+        let command = world.command(&vars, &argv(line))?;
+
+        let mut log = LogWriter::open(self.dir.instance_log(&name)).context("cannot open its log")?;
+        for warning in warnings {
+            log.line(&warning, Timestamp::now());
+        }
+        let fifo = self.records.fifo(record.id);
+        let output = File::from(open_fifo(&fifo).context("cannot make its fifo")?);
+        let end = open_fifo_for_worker(&fifo).context("cannot open its fifo")?;
+        let lock = Lock::take(&self.records.lock(record.id)).context("cannot lock")?;
+        let lock = lock.context("the one before it is still there")?;
+        let mut kept = vec![std::os::fd::AsFd::as_fd(&lock)];
+        kept.extend(self.ports.get(&record.id).map(crate::port::Claim::fd));
+
+        let waiting = launch::prepare(&command, &end, &kept).context("cannot start a process")?;
+        let pid = waiting.pid();
+        record.pid = pid.as_raw();
+        record.start = Stat::of(record.pid).context("it ended at once")?.start;
+        self.records.write(&record).context("cannot write its record")?;
+        waiting.go().context("it ended at once")?;
+        Ok(Worker { pid, pidfd: None, record, output, log, partial: Vec::new() })
+    }
+
+    /// Writes down that an instance has become ready, or live.
+    pub(super) fn write_down(&mut self, id: Id) {
+        let (Some(one), Some(worker)) = (self.core.instance(id), self.workers.get_mut(&id)) else { return };
+        worker.record.live = one.live;
+        worker.record.ready = one.is_up();
+        if let Err(err) = self.records.write(&worker.record) {
+            self.complain(&format!("cannot write the record of {}: {err}", one.ps));
+        }
+    }
+}

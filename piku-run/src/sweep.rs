@@ -1,0 +1,81 @@
+//! Stopping means that the set is empty. In a jail the kernel sees to that. Without one a worker's processes are found by
+//! what they cannot easily shake off: their ancestry, their session, and a mark in the environment they were started with.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::process;
+
+/// The variable that marks the processes of a worker without a jail.
+pub(crate) const MARK: &str = "PIKU_WORKER";
+
+/// Who belongs to a worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Family<'a> {
+    /// The process that was started.
+    pub(crate) leader: Pid,
+    /// The mark's value; none in a jail.
+    pub(crate) mark: Option<&'a str>,
+}
+
+impl Family<'_> {
+    /// SIGTERM to the worker's own group; a jail's monitor passes it on to the group inside.
+    pub(crate) fn terminate(&self) {
+        let target = if self.mark.is_some() { Pid::from_raw(-self.leader.as_raw()) } else { self.leader };
+        // One that has just ended is as good as stopped. One that still waits at the gate has no group yet.
+        if kill(target, Signal::SIGTERM).is_err() {
+            let _ = kill(self.leader, Signal::SIGTERM);
+        }
+    }
+
+    /// SIGKILL to all of them. The leader of a jail goes by itself when all others are gone: it leaves last.
+    pub(crate) fn kill(&self) {
+        let members = self.members();
+        for pid in &members {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        if self.mark.is_some() || members.is_empty() {
+            let _ = kill(self.leader, Signal::SIGKILL);
+        }
+    }
+
+    /// Kills what the leader has left behind when it ended. Waits for it, but not for a process that the kernel holds.
+    pub(crate) fn sweep(&self) {
+        if self.mark.is_none() {
+            return;
+        }
+        for _ in 0..200 {
+            let members = self.members();
+            if members.is_empty() {
+                return;
+            }
+            for pid in members {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// All but the leader.
+    fn members(&self) -> Vec<i32> {
+        let mut members = process::below(self.leader);
+        let Some(mark) = self.mark else { return members };
+        let wanted = format!("{MARK}={mark}");
+        for (pid, stat) in process::all() {
+            let known = pid == self.leader.as_raw() || members.contains(&pid) || stat.is_dead();
+            if !known && (stat.session == self.leader.as_raw() || is_marked(pid, &wanted)) {
+                members.push(pid);
+            }
+        }
+        members
+    }
+}
+
+fn is_marked(pid: i32, wanted: &str) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environ| environ.split(|b| *b == 0).any(|variable| variable == wanted.as_bytes()))
+}

@@ -1,0 +1,78 @@
+//! Blocking until something happens: descriptors, signals as one of them, and a deadline. Nothing here ever polls.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// What to wait for on a descriptor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+pub(crate) const READ: Interest = Interest { read: true, write: false };
+
+/// Waits until one of the descriptors is ready (or broken: reading will tell) or the time is over; returns the tokens of
+/// those that are.
+pub(crate) fn wait<T: Copy>(
+    watched: &[(BorrowedFd<'_>, Interest, T)],
+    timeout: Option<Duration>,
+) -> anyhow::Result<Vec<T>> {
+    let mut fds: Vec<PollFd<'_>> = watched
+        .iter()
+        .map(|(fd, interest, _)| {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::POLLIN, interest.read);
+            flags.set(PollFlags::POLLOUT, interest.write);
+            PollFd::new(*fd, flags)
+        })
+        .collect();
+    match poll(&mut fds, milliseconds(timeout)) {
+        Ok(0) | Err(Errno::EINTR) => return Ok(Vec::new()),
+        Ok(_) => {}
+        Err(err) => return Err(anyhow::Error::new(err).context("cannot wait for descriptors")),
+    }
+    let ready = |fd: &PollFd<'_>| fd.revents().is_none_or(|events| !events.is_empty());
+    Ok(fds.iter().zip(watched).filter(|(fd, _)| ready(fd)).map(|(_, (_, _, token))| *token).collect())
+}
+
+/// Rounded up: waking a moment too early would mean spinning until the moment has come.
+fn milliseconds(timeout: Option<Duration>) -> PollTimeout {
+    let Some(timeout) = timeout else { return PollTimeout::NONE };
+    let whole = timeout.as_micros().div_ceil(1000);
+    i32::try_from(whole).ok().and_then(|whole| PollTimeout::try_from(whole).ok()).unwrap_or(PollTimeout::MAX)
+}
+
+/// These signals come through a descriptor from now on. What is started must unblock them again.
+pub(crate) fn signals(wanted: &[Signal]) -> anyhow::Result<SignalFd> {
+    let set: SigSet = wanted.iter().copied().collect();
+    set.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// The signals that have come.
+pub(crate) fn received(from: &SignalFd) -> Vec<Signal> {
+    let mut signals = Vec::new();
+    while let Ok(Some(info)) = from.read_signal() {
+        signals.extend(i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()));
+    }
+    signals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_never_rounded_down() {
+        assert_eq!(milliseconds(Some(Duration::from_micros(1))).as_millis(), Some(1));
+        assert_eq!(milliseconds(Some(Duration::ZERO)).as_millis(), Some(0));
+        assert_eq!(milliseconds(Some(Duration::from_micros(2001))).as_millis(), Some(3));
+        assert_eq!(milliseconds(None).as_millis(), None);
+    }
+}
