@@ -138,7 +138,9 @@ impl Reader<'_> {
             }
             _ => {
                 let failure = Failure::new(format!("'{app}' has no logs yet"));
-                failure.hint("they begin with its first deploy that starts a process; 'logs --deploy' shows the deploy's own")
+                failure.hint(
+                    "they begin with the first deploy; 'logs --deploy' shows what the deploy itself said",
+                )
             }
         }
     }
@@ -155,7 +157,7 @@ impl Reader<'_> {
             }
             (Deploy::Number(number), Some(last)) => {
                 let failure = Failure::new(format!("'{app}' has no log of deploy {number}"));
-                failure.hint(format!("there are {} from {} to {last}", numbers.len(), numbers[0]))
+                failure.hint(format!("there are {}, the last one is {last}", numbers.len()))
             }
         };
         Err(failure.into())
@@ -184,6 +186,10 @@ impl Reader<'_> {
             };
             if events.iter().any(|event| event.mask.intersects(appeared)) {
                 self.discover()?;
+            }
+            if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_DELETE)) {
+                self.drain(&mut skip, out)?;
+                self.sources.iter_mut().for_each(Source::let_go);
             }
             if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_IGNORED)) {
                 // The folder is gone, and with it the app.
@@ -240,7 +246,10 @@ fn print(text: &[u8], terminal: bool, out: &mut dyn Write) -> Result<(), Stop> {
 
 /// Watches the folder of the logs; nothing where there is none.
 fn watch(folder: &std::path::Path) -> anyhow::Result<Option<Inotify>> {
-    let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+    let events = AddWatchFlags::IN_MODIFY
+        | AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_DELETE;
     let watched = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
         .and_then(|watch| watch.add_watch(folder, events).map(|_| watch));
     match watched {
@@ -325,3 +334,6 @@ fn files(dir: &AppDir) -> io::Result<Vec<String>> {
         Err(err) => Err(err),
     }
 }
+
+#[cfg(test)]
+mod tests;

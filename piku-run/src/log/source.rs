@@ -114,6 +114,14 @@ impl Source {
         &self.buffer[self.taken..]
     }
 
+    /// Closes a file that is removed with all that came after it; an open one would keep its folder from ending.
+    pub(super) fn let_go(&mut self) {
+        if (0..=MAX_AGE).all(|age| !self.aged(age).exists()) {
+            self.file = None;
+            self.rotated = false;
+        }
+    }
+
     /// Reads until there is a whole line; its end in the buffer.
     fn find_line(&mut self) -> io::Result<Option<usize>> {
         loop {

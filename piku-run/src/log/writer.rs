@@ -90,7 +90,7 @@ impl LogWriter {
         };
         writer.reopen()?;
         if writer.at == At::Foreign {
-            writer.at = At::Text(0);
+            writer.at = At::Text(writer.open_length());
         }
         writer.begin = writer.end;
         Ok(writer)
@@ -104,16 +104,41 @@ impl LogWriter {
             let mut rest = piece;
             if self.is_full() {
                 // The line that is open ends in the file it began in.
-                if let At::Text(_) = self.at {
-                    let line_end = piece.iter().position(|b| *b == b'\n').map_or(piece.len(), |at| at + 1);
-                    let (head, tail) = piece.split_at(line_end);
-                    self.say(head, now);
-                    rest = tail;
+                let (head, tail) = piece.split_at(self.to_line_end(piece));
+                self.say(head, now);
+                rest = tail;
+                if !tail.is_empty() || self.at == At::Start {
+                    self.put_away();
                 }
-                self.put_away();
             }
             self.say(rest, now);
         }
+    }
+
+    /// How long the text of the line at the file's end is.
+    fn open_length(&mut self) -> usize {
+        let prefix = line::prefix(Timestamp::UNIX_EPOCH, &self.instance).len();
+        let longest = (prefix + line::MAX_TEXT) as u64;
+        let begin = self.end.saturating_sub(longest);
+        let mut bytes = Vec::new();
+        let read = self.file.as_mut().map(|file| {
+            file.seek(SeekFrom::Start(begin))?;
+            file.take(longest).read_to_end(&mut bytes)
+        });
+        match (read, bytes.iter().rposition(|b| *b == b'\n')) {
+            (Some(Ok(_)), Some(at)) => (bytes.len() - at - 1).saturating_sub(prefix),
+            (Some(Ok(_)), None) => bytes.len().saturating_sub(prefix),
+            // A line too long by what cannot be read is no harm.
+            _ => 0,
+        }
+    }
+
+    /// How much of it belongs to the line that is open.
+    fn to_line_end(&self, bytes: &[u8]) -> usize {
+        let At::Text(length) = self.at else { return 0 };
+        let end = bytes.iter().position(|b| *b == b'\n');
+        let fits = fitting(&bytes[..end.unwrap_or(bytes.len())], length);
+        if end == Some(fits) { fits + 1 } else { fits }
     }
 
     /// Adds a remark of the supervisor's own, one line. A line that the worker has not ended is ended.
@@ -218,7 +243,8 @@ impl LogWriter {
 
     /// Writes all or nothing.
     fn write(&mut self, out: &[u8]) -> io::Result<()> {
-        if self.end >= self.limits.bytes.saturating_mul(2) {
+        // A line that is open may make it longer than its limit; beyond this, rotating has failed.
+        if self.end >= self.limits.bytes.saturating_mul(2) + 2 * line::MAX_TEXT as u64 {
             return Err(io::Error::other("the log is over its size and cannot be rotated"));
         }
         let Some(file) = &mut self.file else { return Err(io::Error::other("the log cannot be opened")) };
@@ -249,8 +275,12 @@ impl LogWriter {
         self.end >= self.limits.bytes
     }
 
-    /// Rotates. When that fails the log goes on in the old file, up to twice its size.
+    /// Rotates. When that fails the log goes on in the old file, up to about twice its size.
     fn put_away(&mut self) {
+        // A line of another writer, or one that is too long, ends here.
+        if self.at != At::Start && self.write(b"\n").is_ok() {
+            self.at = At::Start;
+        }
         if rotate(&self.path, self.limits.keep).is_err() {
             return;
         }

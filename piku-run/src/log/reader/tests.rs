@@ -1,0 +1,251 @@
+use super::*;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+use piku_procfile::failure::advice;
+use piku_procfile::layout::Root;
+
+use crate::log::{Limits, LogWriter};
+
+struct App {
+    _dir: tempfile::TempDir,
+    name: AppName,
+    dir: AppDir,
+}
+
+impl App {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let name: AppName = "blog".parse().unwrap();
+        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&name);
+        fs::create_dir_all(app.path()).unwrap();
+        Self { _dir: dir, name, dir: app }
+    }
+
+    fn writer(&self, instance: &str) -> LogWriter {
+        LogWriter::open(self.dir.instance_log(instance)).unwrap()
+    }
+
+    fn show(&self, query: &Query) -> anyhow::Result<String> {
+        let mut out = Vec::new();
+        show(&self.name, &self.dir, query, &mut out, None)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    /// The texts of the lines shown, with the instance's name and without the time.
+    fn texts(&self, query: &Query) -> Vec<String> {
+        self.show(query).unwrap().lines().map(text).collect()
+    }
+
+    fn refusal(&self, query: &Query) -> String {
+        let err = self.show(query).unwrap_err();
+        let (hints, _) = advice(&err);
+        [format!("{err:#}")].into_iter().chain(hints).collect::<Vec<_>>().join(" | ")
+    }
+
+    /// Follows in a thread of its own; gives the pipe into which it does and what comes of it.
+    fn follow(&self, query: Query) -> (File, Receiver<anyhow::Result<()>>) {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (name, dir) = (self.name.clone(), self.dir.clone());
+        let (ended, result) = channel();
+        std::thread::spawn(move || {
+            let mut out = File::from(write.try_clone().unwrap());
+            let shown = show(&name, &dir, &Query { follow: true, ..query }, &mut out, Some(write.as_fd()));
+            // The test may have failed and gone.
+            let _ = ended.send(shown);
+        });
+        (File::from(read), result)
+    }
+}
+
+/// The lines that come through a pipe.
+struct Lines(Receiver<String>);
+
+impl Lines {
+    fn of(pipe: File) -> Self {
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(pipe).lines();
+            while let Some(Ok(line)) = lines.next() {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self(lines)
+    }
+
+    /// The next line's text; ten seconds are enough for any machine.
+    fn next(&self) -> String {
+        text(&self.0.recv_timeout(Duration::from_secs(10)).expect("a line"))
+    }
+
+    fn expect(&self, lines: &[&str]) {
+        for line in lines {
+            assert_eq!(self.next(), *line);
+        }
+    }
+}
+
+fn text(line: &str) -> String {
+    line.split_once(' ').map_or(line, |(_, text)| text).to_owned()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_795_000_000 + second).unwrap()
+}
+
+#[test]
+fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
+    let app = App::new();
+    let (mut web, mut ten, mut worker) = (app.writer("web.2"), app.writer("web.10"), app.writer("worker.1"));
+    ten.feed(b"b\n", at(2));
+    web.feed(b"a\n", at(1));
+    worker.feed(b"c\n", at(3));
+    web.line("ended", at(4));
+    // Of the same time: the lower number first.
+    ten.feed(b"f\n", at(5));
+    web.feed(b"d\ne\n", at(5));
+    worker.feed(b"no end", at(6));
+    let all = [
+        "web.2: a",
+        "web.10: b",
+        "worker.1: c",
+        "web.2 piku: ended",
+        "web.2: d",
+        "web.2: e",
+        "web.10: f",
+        "worker.1: no end",
+    ];
+    assert_eq!(app.texts(&Query::default()), all);
+    for count in 0..=8 {
+        let query = Query { lines: Some(count), ..Query::default() };
+        assert_eq!(app.texts(&query), all[8 - count..], "{count}");
+    }
+    let only = |only: &str| Query { only: Some(only.to_owned()), ..Query::default() };
+    assert_eq!(app.texts(&only("web.10")), ["web.10: b", "web.10: f"]);
+    assert_eq!(app.texts(&only("web")).len(), 6);
+    assert_eq!(
+        app.refusal(&only("web.1")),
+        "'blog' has no log of 'web.1' | there are: web.2, web.10, worker.1"
+    );
+    let first = app.show(&Query::default()).unwrap();
+    assert!(first.starts_with("2026-11-18T11:06:41.000Z web.2: a\n"), "{first}");
+}
+
+#[test]
+fn bytes_are_kept_but_for_a_terminal() {
+    let app = App::new();
+    app.writer("web.1").feed(b"\x1b]0;title\x07\x1b[1mbold \xff\n", at(1));
+    let mut out = Vec::new();
+    show(&app.name, &app.dir, &Query::default(), &mut out, None).unwrap();
+    assert!(out.ends_with(b" web.1: \x1b]0;title\x07\x1b[1mbold \xff\n"));
+    let shown = app.show(&Query { terminal: true, ..Query::default() }).unwrap();
+    assert!(shown.ends_with(" web.1: \x1b[1mbold \u{fffd}\x1b[0m\n"), "{shown:?}");
+}
+
+#[test]
+fn one_clear_line_where_there_is_nothing() {
+    let app = App::new();
+    let hint = "they begin with the first deploy; 'logs --deploy' shows what the deploy itself said";
+    assert_eq!(app.refusal(&Query::default()), format!("'blog' has no logs yet | {hint}"));
+    assert_eq!(
+        app.refusal(&Query { follow: true, ..Query::default() }),
+        format!("'blog' has no logs yet | {hint}")
+    );
+    let deploy = |deploy| Query { deploy: Some(deploy), ..Query::default() };
+    assert_eq!(app.refusal(&deploy(Deploy::Last)), "'blog' has no log of a deploy yet");
+    let gone = Root::new(Some(app.dir.path().to_owned())).unwrap().app(&app.name);
+    let err = show(&app.name, &gone, &Query::default(), &mut Vec::new(), None).unwrap_err();
+    assert_eq!(format!("{err:#}"), "there is no app 'blog'");
+}
+
+#[test]
+fn the_log_of_a_deploy() {
+    let app = App::new();
+    // The log of an instance whose type has such a name is none of a deploy.
+    app.writer("deploy-12.1").feed(b"x\n", at(1));
+    for (number, text) in [(2, "two\n"), (9, "nine\n !     it broke"), (10, "-----> ten\n       ok\n")] {
+        fs::write(app.dir.deploy_log(number), text).unwrap();
+    }
+    let show = |deploy, lines| app.show(&Query { deploy: Some(deploy), lines, ..Query::default() }).unwrap();
+    assert_eq!(show(Deploy::Last, None), "-----> ten\n       ok\n");
+    assert_eq!(show(Deploy::Number(9), None), "nine\n !     it broke\n");
+    assert_eq!(show(Deploy::Last, Some(1)), "       ok\n");
+    let query = Query { deploy: Some(Deploy::Number(3)), ..Query::default() };
+    assert_eq!(app.refusal(&query), "'blog' has no log of deploy 3 | there are 3, the last one is 10");
+    assert_eq!(app.texts(&Query::default()), ["deploy-12.1: x"]);
+}
+
+#[test]
+fn following_goes_on_across_rotations_under_load() {
+    let app = App::new();
+    let limits = Limits { bytes: 20_000, keep: 90 };
+    let mut writer = LogWriter::with_limits(app.dir.instance_log("web.1"), limits).unwrap();
+    writer.feed(b"early\nbefore\n", at(0));
+    let follower = Lines::of(app.follow(Query { lines: Some(1), ..Query::default() }).0);
+    follower.expect(&["web.1: before"]);
+    for number in 0..20_000 {
+        // Lines that end later than they begin, as they come from a pipe.
+        writer.feed(format!("line {number}\nof").as_bytes(), at(number / 100));
+    }
+    writer.feed(b" all\n", at(999));
+    assert!(app.dir.log().join("web.1.log.20").exists());
+    follower.expect(&["web.1: line 0"]);
+    for number in 1..20_000 {
+        assert_eq!(follower.next(), format!("web.1: ofline {number}"));
+    }
+    follower.expect(&["web.1: of all"]);
+}
+
+#[test]
+fn an_instance_that_appears_is_followed_too() {
+    let app = App::new();
+    fs::create_dir(app.dir.log()).unwrap();
+    let follower = Lines::of(app.follow(Query::default()).0);
+    let mut web = app.writer("web.1");
+    web.feed(b"one\n", at(1));
+    follower.expect(&["web.1: one"]);
+    let mut worker = app.writer("worker.1");
+    worker.feed(b"two\nthr", at(2));
+    follower.expect(&["worker.1: two"]);
+    worker.feed(b"ee\n", at(3));
+    web.feed(b"four\n", at(4));
+    let mut last = [follower.next(), follower.next()];
+    last.sort();
+    assert_eq!(last, ["web.1: four", "worker.1: three"]);
+}
+
+#[test]
+fn following_ends_with_its_listener_and_with_its_app() {
+    let app = App::new();
+    app.writer("web.1").feed(b"one\ntwo\n", at(1));
+    let (mut pipe, result) = app.follow(Query::default());
+    let mut byte = [0];
+    pipe.read_exact(&mut byte).unwrap();
+    // It stops reading, as `head` does, and no line comes after that.
+    drop(pipe);
+    result.recv_timeout(Duration::from_secs(10)).expect("it ends").unwrap();
+
+    let (pipe, result) = app.follow(Query::default());
+    Lines::of(pipe).expect(&["web.1: one", "web.1: two"]);
+    fs::remove_dir_all(app.dir.path()).unwrap();
+    result.recv_timeout(Duration::from_secs(10)).expect("it ends").unwrap();
+}
+
+#[test]
+fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
+    let app = App::new();
+    app.writer("web.1").feed(b"one\n", at(1));
+    let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    drop(read);
+    show(&app.name, &app.dir, &Query::default(), &mut File::from(write), None).unwrap();
+    let mut full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let err = show(&app.name, &app.dir, &Query::default(), &mut full, None).unwrap_err();
+    assert_eq!(format!("{err:#}"), "cannot write the log to stdout: No space left on device (os error 28)");
+}
