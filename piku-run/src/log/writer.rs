@@ -61,8 +61,8 @@ struct Lost {
 }
 
 impl LogWriter {
-    /// Opens or makes the log (mode 0600) and the folders above it (0700). The instance's name is the file's name without
-    /// `.log`. When the file ends inside a line, the first thing fed goes on with that line.
+    /// Opens the log of a worker that runs already, or makes it (mode 0600) and the folders above it (0700). The instance's
+    /// name is the file's name without `.log`. When the file ends inside a line, the first thing fed goes on with that line.
     ///
     /// # Errors
     /// When the file cannot be opened. A full disk is no error.
@@ -70,7 +70,20 @@ impl LogWriter {
         Self::with_limits(path, Limits::default())
     }
 
-    /// The same with other limits.
+    /// The same for a worker that is about to begin: a line at the file's end is somebody else's, the one before it or
+    /// the one it is to replace, and is ended.
+    ///
+    /// # Errors
+    /// When the file cannot be opened. A full disk is no error.
+    pub fn begin(path: PathBuf) -> io::Result<Self> {
+        let mut writer = Self::open(path)?;
+        if writer.at != At::Start {
+            writer.at = At::Foreign;
+        }
+        Ok(writer)
+    }
+
+    /// As [`LogWriter::open`], with other limits.
     ///
     /// # Errors
     /// When the file cannot be opened.

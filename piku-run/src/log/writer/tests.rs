@@ -204,6 +204,18 @@ fn two_writers_cut_lines_and_never_mix_them() {
 }
 
 #[test]
+fn a_worker_that_begins_does_not_go_on_with_the_line_of_another() {
+    let (_dir, path) = log();
+    let mut old = LogWriter::begin(path.clone()).unwrap();
+    old.feed(b"password: ", now());
+    let mut new = LogWriter::begin(path.clone()).unwrap();
+    new.feed(b"new\n", now());
+    old.feed(b"bye\n", now());
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text, ["password: ", "new", "bye"].map(|text| format!("{PREFIX}{text}\n")).concat());
+}
+
+#[test]
 fn an_operator_may_remove_move_or_empty_the_log() {
     let (_dir, path) = log();
     let mut writer = LogWriter::open(path.clone()).unwrap();

@@ -1,0 +1,151 @@
+use super::*;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn listener(address: &str, port: u16, inode: u64) -> Listener {
+    Listener { address: address.parse().unwrap(), port, inode }
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn lines_of_the_kernels_tables() {
+    let v4 = "   0: 0100007F:4E20 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0";
+    assert_eq!(parse(v4), Some(listener("127.0.0.1", 20000, 4711)));
+    let v6 = "   1: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1 0 100 0 0 10 0";
+    assert_eq!(parse(v6), Some(listener("::1", 80, 12)));
+    assert_eq!(parse(&v4.replace(" 0A ", " 01 ")), None);
+    assert_eq!(parse(""), None);
+    assert_eq!(parse("0: zz:1 2 0A 3 4 5 6 7 8"), None);
+}
+
+#[test]
+fn the_one_that_answers_on_loopback() {
+    let all = [
+        listener("192.0.2.1", 80, 1),
+        listener("::", 80, 2),
+        listener("0.0.0.0", 80, 3),
+        listener("::1", 81, 4),
+        listener("::", 82, 5),
+    ];
+    assert_eq!(answering(&all, 80), [3]);
+    assert!(answering(&all, 81).is_empty());
+    assert_eq!(answering(&all, 82), [5]);
+}
+
+#[test]
+fn our_own_port_is_ours_and_not_a_childs() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let me = std::process::id();
+    assert!(ports_of(me).contains(&port));
+    assert_eq!(belongs(me, port), Belongs::Yes);
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let (ports, belonging) = (ports_of(child.id()), belongs(child.id(), port));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(ports.is_empty(), "{ports:?}");
+    assert_eq!(belonging, Belongs::No);
+    drop(socket);
+    assert_eq!(belongs(me, port), Belongs::No);
+}
+
+#[test]
+fn a_socket_on_all_addresses_of_ipv6_counts() {
+    let Ok(socket) = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))) else { return };
+    let port = socket.local_addr().unwrap().port();
+    assert_eq!(belongs(std::process::id(), port), Belongs::Yes);
+}
+
+/// A process with all its children, ended also when a test fails.
+struct Tree(Child);
+
+impl Tree {
+    fn of(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// What it says first.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        for pid in tree::of(self.0.id()).into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// Listens on a free port of its own and says which.
+const SERVER: &str = "import socket, sys
+s = socket.create_server(('127.0.0.1', 0))
+print(s.getsockname()[1], flush=True)
+sys.stdin.read()";
+
+#[test]
+fn a_server_inside_namespaces_is_found_from_outside() {
+    let unshare = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"];
+    if !Command::new("unshare").args(unshare).arg("true").status().is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "user namespaces are not to be had");
+        let _ = writeln!(std::io::stderr(), "skipped: user namespaces are not to be had");
+        return;
+    }
+    // A shell between, as a monitor and a stub are: the server is a grandchild in another pid namespace.
+    let mut server = Tree::of(Command::new("unshare").args(unshare).args([
+        "sh",
+        "-c",
+        "python3 -c \"$1\"; true",
+        "sh",
+        SERVER,
+    ]));
+    let port: u16 = server.line().parse().unwrap();
+    assert_eq!(ports_of(server.0.id()), [port]);
+    assert_eq!(belongs(server.0.id(), port), Belongs::Yes);
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    assert_eq!(belongs(server.0.id(), stranger), Belongs::No);
+}
+
+#[test]
+fn what_shares_its_port_with_a_stranger_does_not_belong() {
+    // Two sockets on one port: nobody knows which of them answers.
+    let server = "import socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+s.bind(('127.0.0.1', int(sys.argv[1])))
+s.listen()
+print(s.getsockname()[1], flush=True)
+sys.stdin.read()";
+    let mut one = Tree::of(Command::new("python3").args(["-c", server, "0"]));
+    let port = one.line();
+    let number: u16 = port.parse().unwrap();
+    assert_eq!(belongs(one.0.id(), number), Belongs::Yes);
+    let mut two = Tree::of(Command::new("python3").args(["-c", server, &port]));
+    assert_eq!(two.line(), port);
+    assert_eq!(belongs(one.0.id(), number), Belongs::No);
+    assert_eq!(belongs(std::process::id(), number), Belongs::Yes);
+}
+
+#[test]
+fn what_cannot_be_read_is_no_false_no() {
+    let dir = tempfile::tempdir().unwrap();
+    let sleep = dir.path().join("sleep");
+    fs::copy("/bin/sleep", &sleep).unwrap();
+    // A program that may not be read may not be looked into either, but by root.
+    fs::set_permissions(&sleep, fs::Permissions::from_mode(0o111)).unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let hidden = Tree::of(Command::new(&sleep).arg("60"));
+    let expected = if nix::unistd::geteuid().is_root() { Belongs::No } else { Belongs::Unknown };
+    assert_eq!(belongs(hidden.0.id(), port), expected);
+    assert!(ports_of(hidden.0.id()).is_empty());
+}
