@@ -15,6 +15,8 @@ use crate::step::{self, Ended, Step};
 pub(crate) const APP: &str = "/app";
 /// The build caches inside the jail.
 const CACHE: &str = "/cache";
+/// What of them a step sees: each package manager's own, and not the layers that may lie beside them.
+const CACHES: [&str; 1] = ["pip"];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
 const HOME: &str = "/build";
 
@@ -54,8 +56,8 @@ impl Room<'_> {
     /// When it cannot be run; a step that fails is no error here.
     pub(crate) fn run(&self, step: &Step) -> anyhow::Result<Ended> {
         let tmp = self.home.join("tmp");
-        for dir in [&tmp, self.cache] {
-            fs::create_dir_all(dir).with_context(|| format!("cannot make '{}'", dir.display()))?;
+        for dir in CACHES.iter().map(|name| self.cache.join(name)).chain([tmp]) {
+            fs::create_dir_all(&dir).with_context(|| format!("cannot make '{}'", dir.display()))?;
         }
         let (home, cache) =
             if self.jailed { (Path::new(HOME), Path::new(CACHE)) } else { (self.home.as_path(), self.cache) };
@@ -74,7 +76,10 @@ impl Room<'_> {
         let app = Path::new(APP);
         let mut jail = Jail::new();
         jail = if self.app_writable { jail.bind(self.app, app) } else { jail.ro(self.app, app) };
-        jail = jail.bind(self.cache, Path::new(CACHE)).bind(&self.home, Path::new(HOME));
+        jail = jail.bind(&self.home, Path::new(HOME));
+        for name in CACHES {
+            jail = jail.bind(&self.cache.join(name), &Path::new(CACHE).join(name));
+        }
         for mount in &self.mounts {
             jail = if mount.writable {
                 jail.bind(&mount.real, &mount.inside)

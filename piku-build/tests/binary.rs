@@ -220,7 +220,10 @@ fn preflight_runs_before_the_build_and_its_failure_stops_it() {
 
 #[test]
 fn a_step_sees_nothing_of_the_callers() {
-    let mut world = World::new(&[("Procfile", "preflight: env > seen\nweb: true\n")]);
+    let mut world = World::new(&[(
+        "Procfile",
+        "preflight: env > seen; ls -d /cache/* >> seen; ls / >> seen\nweb: true\n",
+    )]);
     world.env("GIT_DIR", "/somewhere");
     world.env("SECRET", "of the caller");
     world.settings("build_env: {MIRROR: here}\n");
@@ -228,6 +231,10 @@ fn a_step_sees_nothing_of_the_callers() {
     let seen = fs::read_to_string(world.path("out/1/app/seen")).unwrap();
     assert!(seen.contains("MIRROR=here\n"), "{seen}");
     assert!(seen.contains("PATH=/usr/local/sbin:"), "{seen}");
+    if support::has_jail() {
+        assert!(seen.contains("/cache/pip\n") && !seen.contains("/cache/layers"), "{seen}");
+        assert!(!seen.contains("root\n"), "{seen}");
+    }
     for name in ["GIT_DIR", "SECRET", "PIKU_"] {
         assert!(!seen.contains(name), "{seen}");
     }

@@ -204,7 +204,9 @@ fn reached(tree: &Path, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
     while at < all.len() {
         let file = all[at].0.clone();
         at += 1;
-        let text = fs::read(tree.join(&file)).unwrap_or_default();
+        // What a step has left there may be no file at all, and one that never ends.
+        let path = tree.join(&file);
+        let text = if path.is_file() { fs::read(path).unwrap_or_default() } else { Vec::new() };
         for module in String::from_utf8_lossy(&text).lines().flat_map(|line| imports(line, &file)) {
             // `import a.b` runs a as well.
             let parents = module.match_indices('.').map(|(end, _)| &module[..end]);
