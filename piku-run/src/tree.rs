@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 
 /// `root` and all that descend from it, parents before children; empty when there is no such process.
-#[must_use]
-pub fn of(root: u32) -> Vec<u32> {
+pub(crate) fn of(root: u32) -> Vec<u32> {
     if parent(root).is_none() {
         return Vec::new();
     }

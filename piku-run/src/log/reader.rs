@@ -1,7 +1,7 @@
 //! `logs`: the logs of an app's instances merged by time, and followed as they grow.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
@@ -19,6 +19,8 @@ use crate::output::forgive;
 
 /// How many lines are shown when nobody says how many.
 const LINES: usize = 100;
+/// How much is written at a time.
+const BLOCK: usize = 64 * 1024;
 
 /// What to show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,7 +67,8 @@ pub fn show(
     let mut reader = Reader { app, dir, query, sources: Vec::new() };
     let available = reader.open()?;
     let wanted = query.lines.unwrap_or(if query.deploy.is_some() { usize::MAX } else { LINES });
-    let shown = reader.run(available.saturating_sub(wanted), out, watch.as_ref().zip(Some(listener)));
+    let mut out = BufWriter::with_capacity(BLOCK, out);
+    let shown = reader.run(available.saturating_sub(wanted), &mut out, watch.as_ref().zip(Some(listener)));
     match shown {
         Err(Stop::Output(err)) => forgive(Err(err)).context("cannot write the log to stdout"),
         Err(Stop::Input(err)) => {
