@@ -76,7 +76,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     // Looked at where it lies, so that an app that fits nothing costs no copy.
     let source = Source::read(&build.dir, build.place.config.as_deref())?;
     let (_, detected) = runtime::detect(&source)?;
-    talk::stage(&format!("{} app: {}", capital(detected.runtime), detected.because));
+    talk::stage(&format!("{} app detected: {}", capital(detected.runtime), detected.because));
     let jailed = sandbox::decide(build.place.sandbox.unwrap_or(settings.sandbox), true)?;
     let app = app_name(build, &source.dir)?;
 

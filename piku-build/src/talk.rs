@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-/// A new stage: `-----> Python app`.
+/// A new stage: `-----> Python app detected`.
 pub(crate) fn stage(text: &str) {
     say("-----> ", text);
 }
