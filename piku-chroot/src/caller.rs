@@ -32,12 +32,17 @@ pub(crate) fn settle(plan: &Plan) -> Result<Identity> {
         // Root's groups are good for nothing inside. Where even root may not leave them, they stay.
         let _ = setgroups(&[]);
     }
+    Ok(Identity { uid: geteuid(), gid: getegid() })
+}
+
+/// Refuses what a jail with one user cannot take away.
+pub(crate) fn refuse_other_groups() -> Result<()> {
     let others = other_groups();
     ensure!(
-        !plan.strict || others == 0,
+        others == 0,
         "--strict: the user is in {others} more groups, and the command would keep their rights"
     );
-    Ok(Identity { uid: geteuid(), gid: getegid() })
+    Ok(())
 }
 
 /// How many groups there are besides the first.

@@ -32,6 +32,9 @@ pub(crate) const FORWARDED: [Signal; 8] = [
 /// Makes the jail and waits for its end; returns the command's exit code.
 pub(crate) fn run(plan: Plan) -> Result<u8> {
     let identity = caller::settle(&plan)?;
+    if plan.strict {
+        caller::refuse_other_groups()?;
+    }
     let signals = own_signals()?;
     // Nothing is ever written: the stub learns from its end that the monitor was gone before it could say that it wants
     // to die with it.

@@ -95,10 +95,16 @@ pub(crate) fn new_session_keyring() -> io::Result<()> {
 
 /// Gives every signal its default disposition; what a caller had ignored would stay ignored after exec.
 pub(crate) fn default_dispositions() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default is no handler of ours, so nothing of this program can run in a signal's context. Signals
-        // that cannot be changed (SIGKILL, those of the C library) answer with an error that means nothing here.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    /// At least as large as the kernel's `struct sigaction` anywhere; all zero it means the default.
+    const DEFAULT: [u64; 8] = [0; 8];
+    /// The size of the kernel's set of signals: 64 of them.
+    const SET: usize = 8;
+    for signal in 1..=64 {
+        // SAFETY: the default is no handler of ours, so nothing of this program can run in a signal's context. The
+        // kernel reads the structure, which lives long enough, and writes nothing. The C library's own function would
+        // leave out the two signals that it keeps for itself, and a caller can have ignored those too. SIGKILL and
+        // SIGSTOP answer with an error that means nothing here.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), 0, SET) };
     }
 }
 

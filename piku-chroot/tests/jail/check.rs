@@ -1,0 +1,85 @@
+//! `--check`, and what is said where a jail cannot be made.
+
+use crate::scene::{Outcome, Scene, run, users};
+
+#[test]
+fn all_required_layers_hold_here() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let outcome = run(scene.jail(&["--check", "--format", "json"]));
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+        let rows: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+        for row in rows.as_array().unwrap() {
+            assert!(row["holds"] == true || row["required"] == false, "{row}");
+        }
+        let quiet = run(scene.jail(&["--check", "--quiet"]));
+        assert_eq!((quiet.code, quiet.out.as_str(), quiet.err.as_str()), (Some(0), "", ""));
+    }
+}
+
+#[test]
+fn other_groups_are_told_of() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can give a process more groups");
+        return;
+    }
+    let scene = Scene::new(users()[1]);
+    let with_groups = |options: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command
+            .args(["--reuid", "65534", "--regid", "65534", "--groups", "4,5"])
+            .arg(scene.program())
+            .args(options);
+        run(&mut command)
+    };
+    let table = with_groups(&["--check"]);
+    assert!(table.code == Some(0) && table.out.contains("in 2 more groups"), "{table:#?}");
+    assert_eq!(with_groups(&["--check", "--strict"]).code, Some(1));
+    let refused = with_groups(&["--strict", "--root-from-host", "--", "true"]);
+    assert!(refused.code == Some(125) && refused.err.contains("--strict"), "{refused:#?}");
+}
+
+/// Runs a script as root of a new user namespace, where it can break things for what it starts.
+fn broken(scene: &Scene, script: &str) -> Outcome {
+    let mut command = scene.command("unshare");
+    run(command.args(["-Urmpf", "--mount-proc", "sh", "-c", script, "sh"]).arg(scene.program()))
+}
+
+#[test]
+fn no_namespaces_left_is_not_a_full_disk() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let forbid = "echo 0 > /proc/sys/user/max_user_namespaces &&";
+        let outcome = broken(&scene, &format!("{forbid} exec \"$1\" --root-from-host -- true"));
+        assert_eq!(outcome.code, Some(125));
+        assert!(outcome.err.contains("user.max_user_namespaces is 0"), "{}", outcome.err);
+        assert!(outcome.err.contains("\nhint: sysctl user.max_user_namespaces="), "{}", outcome.err);
+        let outcome = broken(&scene, &format!("{forbid} exec \"$1\" --check"));
+        assert_eq!(outcome.code, Some(1));
+        assert!(outcome.out.contains("mend: sysctl user.max_user_namespaces="), "{}", outcome.out);
+    }
+}
+
+#[test]
+fn a_container_that_hides_its_proc_is_named() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let hide = "mount -t tmpfs none /proc/sys/kernel &&";
+        let outcome = broken(&scene, &format!("{hide} exec \"$1\" --root-from-host -- true"));
+        assert_eq!(outcome.code, Some(125));
+        assert!(outcome.err.contains("the outer container hides parts of its own /proc"), "{}", outcome.err);
+        assert!(outcome.err.contains("hint: "), "{}", outcome.err);
+        let outcome = broken(&scene, &format!("{hide} exec \"$1\" --check"));
+        assert_eq!(outcome.code, Some(1), "{outcome:#?}");
+        assert!(outcome.out.contains("user namespace                        yes"), "{}", outcome.out);
+    }
+}
+
+#[test]
+fn a_jail_in_a_namespace_works() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let outcome = broken(&scene, "exec \"$1\" --root-from-host -- echo in");
+        assert_eq!((outcome.code, outcome.out.as_str()), (Some(0), "in\n"), "{}", outcome.err);
+    }
+}

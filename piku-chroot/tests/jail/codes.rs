@@ -1,0 +1,100 @@
+//! Exit codes and messages.
+
+use crate::scene::{Scene, run, users};
+
+#[test]
+fn the_commands_own() {
+    for user in users() {
+        let scene = Scene::new(user);
+        assert_eq!(scene.sh(&[], "exit 42").code, Some(42));
+        assert_eq!(scene.sh(&[], "exit 0").code, Some(0));
+        assert_eq!(scene.sh(&[], "exit 255").code, Some(255));
+        assert_eq!(scene.sh(&[], "kill -SEGV $$").code, Some(139));
+        assert_eq!(scene.sh(&[], "kill -TERM $$").code, Some(143));
+        assert_eq!(scene.sh(&[], "kill -KILL $$").code, Some(137));
+    }
+}
+
+#[test]
+fn a_command_that_is_not_there_or_cannot_be_run() {
+    for user in users() {
+        let scene = Scene::new(user);
+        scene.file("script", "#!/nowhere/sh\n");
+        scene.file("text", "no program\n");
+        let data = scene.path("");
+        let outcome = |argv: &str| {
+            let _ = std::process::Command::new("chmod")
+                .arg("755")
+                .arg(scene.path("script"))
+                .arg(scene.path("text"))
+                .status();
+            let outcome =
+                run(scene.jail(&["--root-from-host", "--data", data.to_str().unwrap(), "--", argv]));
+            (outcome.code, outcome.err)
+        };
+        let said = |text: &str| format!("piku-chroot: {text}\n");
+        assert_eq!(outcome("no-such"), (Some(127), said("'no-such': no such command in the jail")));
+        assert_eq!(outcome("/no/such"), (Some(127), said("'/no/such': no such command in the jail")));
+        assert_eq!(outcome(""), (Some(127), said("'': no such command in the jail")));
+        let (code, err) = outcome("/etc/passwd");
+        assert!(
+            code == Some(126) && err.starts_with("piku-chroot: cannot run '/etc/passwd': Permission denied"),
+            "{err}"
+        );
+        assert_eq!(outcome("/usr").0, Some(126));
+        assert_eq!(outcome("/data/text").0, Some(126));
+        let (code, err) = outcome("/data/script");
+        assert!(code == Some(127) && err.contains("the interpreter that it asks for"), "{err}");
+    }
+}
+
+#[test]
+fn what_fails_before_names_the_option_and_the_path() {
+    for user in users() {
+        let scene = Scene::new(user);
+        scene.file("file", "");
+        std::os::unix::fs::symlink("/etc", scene.path("link")).unwrap();
+        let cases = [
+            (&["--app", "/no/such"][..], "--app: cannot open '/no/such': No such file or directory"),
+            (&["--data", "gone"], "--data: cannot open 'gone': No such file or directory"),
+            (&["--bind", "gone:/x"], "--bind: cannot open 'gone'"),
+            (&["--ro", "gone:/x"], "--ro: cannot open 'gone'"),
+            (&["--root", "gone"], "--root: cannot open 'gone'"),
+            (&["--app", "file"], "--app: 'file' is not a folder"),
+            (&["--root", "file"], "--root: 'file' is not a folder"),
+            (&["--app", "link"], "--app: 'link' is a symbolic link"),
+            (&["--bind", "link/:/x"], "--bind: 'link' is a symbolic link"),
+            (&["--bind", "/proc/self/root:/x"], "--bind: '/proc/self/root' is a symbolic link"),
+            (&["--bind", "/proc/self/root/etc:/x"], "--bind: cannot open '/proc/self/root/etc'"),
+            (&["--bind", "file:/x/../y"], "--bind: '/x/../y' has '..' in it"),
+            (&["--bind", "file:/proc/self"], "--bind: nothing can be put at '/proc/self'"),
+            (&["--bind", "file:/lib64/x/y"], "--bind: cannot put anything at '/lib64/x/y'"),
+            (&["--bind", "file:/var/tmp/x"], "--bind: cannot put anything at '/var/tmp/x'"),
+            (&["--ro", ".:/x", "--bind", "file:/x"], "'/x' is taken by --bind"),
+            (&["--chdir", "/no/such"], "--chdir: cannot go to '/no/such'"),
+            (&["--user", "no-such-user"], "--user: there is no user 'no-such-user'"),
+        ];
+        for (options, said) in cases {
+            let mut command = scene.jail(options);
+            if !options.contains(&"--root") {
+                command.arg("--root-from-host");
+            }
+            let outcome = run(command.args(["--", "true"]));
+            assert_eq!(outcome.code, Some(125), "{options:?}: {outcome:#?}");
+            assert!(
+                outcome.err.starts_with("piku-chroot: ") && outcome.err.contains(said),
+                "{options:?}: {outcome:#?}"
+            );
+            assert_eq!(outcome.err.lines().count(), 1, "{outcome:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_a_failure_to_set_up() {
+    let scene = Scene::new(users()[0]);
+    assert_eq!(run(scene.jail(&[])).code, Some(125));
+    assert_eq!(run(scene.jail(&["--no-such-option", "--", "true"])).code, Some(125));
+    assert_eq!(run(scene.jail(&["--bind", "/a", "--", "true"])).code, Some(125));
+    assert_eq!(run(scene.jail(&["--help"])).code, Some(0));
+}

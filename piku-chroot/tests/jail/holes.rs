@@ -1,0 +1,127 @@
+//! Known ways out, each tried.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::Stdio;
+
+use crate::scene::{Running, Scene, User, run, users};
+
+#[test]
+fn process_1_tells_nothing() {
+    for user in users() {
+        let scene = Scene::new(user);
+        for name in ["exe", "cwd", "root"] {
+            assert_ne!(scene.sh(&[], &format!("readlink /proc/1/{name}")).code, Some(0), "{name}");
+        }
+        for name in ["environ", "mem", "auxv"] {
+            assert_ne!(scene.sh(&[], &format!("head -c 1 /proc/1/{name}")).code, Some(0), "{name}");
+        }
+        assert_ne!(scene.sh(&[], "ls /proc/1/fd/ && ls -l /proc/1/fd/ | grep -e '->'").code, Some(0));
+        // Nor can it be ended or replaced.
+        scene.ok(&[], "kill -KILL 1; kill -STOP 1; kill -SEGV 1; test -d /proc/1");
+        let before = fs::read(scene.program()).unwrap();
+        let script = "! (echo x > /proc/1/exe) 2>&- && ! (echo x > /proc/self/exe) 2>&- && ! cp /bin/true /proc/1/exe 2>&-";
+        scene.ok(&[], script);
+        assert!(before == fs::read(scene.program()).unwrap(), "the program was overwritten");
+    }
+}
+
+#[test]
+fn no_tracing_of_process_1() {
+    for user in users() {
+        let scene = Scene::new(user);
+        // ptrace(PTRACE_ATTACH, 1), and reading its memory.
+        let script = "/usr/bin/python3 -c '
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.ptrace(16, 1, 0, 0) == -1 and ctypes.get_errno() == 1
+try: open(\"/proc/1/mem\", \"rb\"); assert False
+except PermissionError: pass
+'";
+        scene.ok(&[], script);
+    }
+}
+
+#[test]
+fn no_mounts_no_other_root_no_devices() {
+    for user in users() {
+        let scene = Scene::new(user);
+        for attempt in [
+            "mount -t tmpfs none /tmp",
+            "mount -o remount,rw /",
+            "mount -o remount,rw,bind /usr",
+            "mount --bind /tmp /usr",
+            "umount /proc",
+            "umount -l /tmp",
+            "umount /etc/ssl/certs",
+            "chroot / true",
+            "mknod /tmp/null c 1 3",
+            "mknod /tmp/disk b 8 0",
+            "hostname other",
+            "nsenter -t 1 -m true",
+            "nsenter -t 1 -U true",
+            "setpriv --reuid 1 true",
+            "setpriv --clear-groups true",
+        ] {
+            assert_ne!(scene.sh(&[], attempt).code, Some(0), "{attempt}");
+        }
+    }
+}
+
+#[test]
+fn a_set_uid_program_is_a_plain_one() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can make a set-uid program of root's");
+        return;
+    }
+    let scene = Scene::new(User::Nobody);
+    let data = scene.folder("data");
+    let id = data.join("id");
+    fs::copy("/usr/bin/id", &id).unwrap();
+    chown(&id, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&id, PermissionsExt::from_mode(0o6755)).unwrap();
+    let outside = run(scene.command(&id)).out;
+    assert!(outside.contains("euid=0"), "the test is no test: {outside}");
+    let inside = scene.ok(&["--data", data.to_str().unwrap()], "/data/id -u; /data/id -ru");
+    assert_eq!(inside, "65534\n65534\n");
+}
+
+#[test]
+fn a_bound_folder_that_is_moved_away_from_outside() {
+    for user in users() {
+        let scene = Scene::new(user);
+        scene.folder("data/sub/deep");
+        scene.file("secret", "s3cret");
+        let mut command = scene.jail(&["--root-from-host", "--data", "data", "--", "sh"]);
+        let mut jail = Running::start(command.stdin(Stdio::piped()));
+        let mut say = jail.child.stdin.take().unwrap();
+        writeln!(say, "cd /data/sub/deep && echo there").unwrap();
+        jail.until_line("there");
+        fs::rename(scene.path("data/sub"), scene.path("sub")).unwrap();
+        // Going up from here would now pass by the top of the tree that was let in.
+        writeln!(
+            say,
+            "cd -P .. ; cd -P .. ; cd -P ../.. ; ls; cat secret ../secret ../../secret; ls ..; echo done"
+        )
+        .unwrap();
+        drop(say);
+        let outcome = std::io::read_to_string(jail.child.stdout.take().unwrap()).unwrap();
+        assert!(
+            outcome.ends_with("done\n") && !outcome.contains("secret") && !outcome.contains("s3cret"),
+            "{outcome}"
+        );
+    }
+}
+
+#[test]
+fn what_is_mounted_later_on_the_host_stays_out() {
+    let scene = Scene::new(User::Own);
+    scene.folder("data/sub");
+    // A host of our own, whose mounts are shared as systemd has it.
+    let script = "mount --make-rshared / && mkfifo fifo && \
+                  { \"$1\" --root-from-host --data data -- sh -c 'echo ready; read x; ls /data/sub' < fifo > out & } && exec 3> fifo && \
+                  until grep -q ready out; do sleep 0.01; done; mount -t tmpfs none data/sub && : > data/sub/seen && echo go >&3 && wait && cat out";
+    let outcome = run(scene.command("unshare").args(["-Urm", "sh", "-c", script, "sh"]).arg(scene.program()));
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (Some(0), "ready\n", ""));
+}

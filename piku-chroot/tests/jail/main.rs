@@ -1,0 +1,15 @@
+//! The real program from outside: what gets in, what gets out, and what holds. As root each test is run twice, as root
+//! and as a user without rights.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+
+mod check;
+mod codes;
+mod environment;
+mod files;
+mod holes;
+mod processes;
+mod programs;
+mod scene;
+mod signals;

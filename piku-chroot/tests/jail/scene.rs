@@ -1,0 +1,223 @@
+//! A folder of its own for a test, a user, and the program run there.
+
+use std::borrow::BorrowMut;
+use std::fs::{self, Permissions};
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use tempfile::TempDir;
+
+/// Nobody's uid and gid on every Linux.
+pub(crate) const NOBODY: u32 = 65534;
+/// How long anything may take before the test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who runs the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    /// Who runs the tests.
+    Own,
+    /// As root: somebody without rights.
+    Nobody,
+}
+
+/// Everybody that a test has to be run as.
+pub(crate) fn users() -> Vec<User> {
+    if geteuid().is_root() { vec![User::Own, User::Nobody] } else { vec![User::Own] }
+}
+
+/// What a test works with.
+pub(crate) struct Scene {
+    folder: TempDir,
+    user: User,
+    program: PathBuf,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Scene {
+    pub(crate) fn new(user: User) -> Self {
+        let folder = tempfile::Builder::new().prefix("piku-chroot-").tempdir().unwrap();
+        let mut scene = Self { folder, user, program: env!("CARGO_BIN_EXE_piku-chroot").into() };
+        scene.give(&scene.path(""));
+        if user == User::Nobody && !reachable() {
+            scene.program = scene.path("piku-chroot");
+            fs::copy(env!("CARGO_BIN_EXE_piku-chroot"), &scene.program).unwrap();
+        }
+        scene
+    }
+
+    /// A path in the test's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A folder that belongs to the user.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(&path).unwrap();
+        self.give(&path);
+        path
+    }
+
+    /// A file that belongs to the user.
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        self.give(&path);
+        path
+    }
+
+    fn give(&self, path: &Path) {
+        if self.user == User::Nobody {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Where the program is for this user.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Any program, as the user, with a small environment of its own.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+        command.current_dir(self.folder.path());
+        if self.user == User::Nobody {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    /// piku-chroot with these options; the command is still to be added.
+    pub(crate) fn jail(&self, options: &[&str]) -> Command {
+        let mut command = self.command(&self.program);
+        command.args(options);
+        command
+    }
+
+    /// A shell script in a jail with the host's programs.
+    pub(crate) fn sh(&self, options: &[&str], script: &str) -> Outcome {
+        let mut command = self.jail(&["--root-from-host"]);
+        run(command.args(options).args(["--", "sh", "-c", script]))
+    }
+
+    /// The same; it must end well and say nothing on stderr. Returns what it printed.
+    pub(crate) fn ok(&self, options: &[&str], script: &str) -> String {
+        let outcome = self.sh(options, script);
+        assert!(outcome.code == Some(0) && outcome.err.is_empty(), "{:?} {script}: {outcome:#?}", self.user);
+        outcome.out
+    }
+}
+
+/// Whether somebody without rights can run the program where it was built.
+fn reachable() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_piku-chroot"));
+        command.arg("--version").stdout(Stdio::null()).uid(NOBODY).gid(NOBODY);
+        command.status().is_ok_and(|status| status.success())
+    })
+}
+
+/// Runs to the end.
+pub(crate) fn run(mut command: impl BorrowMut<Command>) -> Outcome {
+    let mut running = Running::start(command.borrow_mut().stdin(Stdio::null()));
+    let mut err = running.child.stderr.take().unwrap();
+    let err = thread::spawn(move || {
+        let mut text = String::new();
+        err.read_to_string(&mut text).map(|_| text)
+    });
+    let mut out = String::new();
+    running.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    let status = running.wait();
+    Outcome { code: status.code(), out, err: err.join().unwrap().unwrap() }
+}
+
+/// A process that is killed when the test is over, however that comes.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+}
+
+impl Running {
+    /// Starts it with its output in pipes.
+    pub(crate) fn start(mut command: impl BorrowMut<Command>) -> Self {
+        let command = command.borrow_mut();
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Self { child: child.unwrap_or_else(|err| panic!("{command:?}: {err}")) }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Its status; it must end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the end of a process", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Reads its output up to and with this line.
+    pub(crate) fn until_line(&mut self, wanted: &str) {
+        let out = self.child.stdout.as_mut().unwrap();
+        let mut seen = String::new();
+        let mut byte = [0];
+        while !seen.lines().any(|line| line == wanted) || !seen.ends_with('\n') {
+            assert!(out.read(&mut byte).unwrap() == 1, "it ended before '{wanted}': {seen}");
+            seen.push(byte[0].into());
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended; then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until it is so.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The processes of the machine whose command line holds this word.
+pub(crate) fn processes_with(word: &str) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let has = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|arg| arg == word.as_bytes())
+    };
+    pids.filter(has).collect()
+}

@@ -1,0 +1,194 @@
+//! Signals, deaths and locks.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::scene::{Running, Scene, processes_with, run, until, users};
+
+#[test]
+fn signals_reach_the_command_and_its_code_comes_back() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let cases = [
+            (Signal::SIGTERM, "TERM"),
+            (Signal::SIGINT, "INT"),
+            (Signal::SIGHUP, "HUP"),
+            (Signal::SIGUSR1, "USR1"),
+            (Signal::SIGUSR2, "USR2"),
+            (Signal::SIGQUIT, "QUIT"),
+            (Signal::SIGWINCH, "WINCH"),
+            (Signal::SIGCONT, "CONT"),
+        ];
+        for (signal, name) in cases {
+            let script = format!("trap 'echo got; exit 5' {name}; echo up; while :; do sleep 0.05; done");
+            let mut jail = Running::start(scene.jail(&["--root-from-host", "--", "sh", "-c", &script]));
+            jail.until_line("up");
+            jail.signal(signal);
+            jail.until_line("got");
+            assert_eq!(jail.wait().code(), Some(5), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_goes_to_the_whole_group() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let script = "trap '' TERM; (trap 'echo child' TERM; echo up; while :; do sleep 0.05; done) & wait";
+        let mut jail = Running::start(scene.jail(&["--root-from-host", "--", "sh", "-c", script]));
+        jail.until_line("up");
+        jail.signal(Signal::SIGTERM);
+        jail.until_line("child");
+    }
+}
+
+#[test]
+fn a_command_that_dies_of_a_signal() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let mut jail =
+            Running::start(scene.jail(&["--root-from-host", "--", "sh", "-c", "echo up; exec sleep 600"]));
+        jail.until_line("up");
+        jail.signal(Signal::SIGTERM);
+        assert_eq!(jail.wait().code(), Some(143));
+    }
+}
+
+#[test]
+fn an_early_signal_is_not_lost() {
+    for user in users() {
+        let scene = Scene::new(user);
+        for round in 0..20 {
+            let mut jail = Running::start(scene.jail(&["--root-from-host", "--", "sleep", "600"]));
+            thread::sleep(Duration::from_micros(round * 400));
+            jail.signal(Signal::SIGTERM);
+            // Before the first line of the program it dies itself, later the command does.
+            let status = jail.wait();
+            assert!(status.code() == Some(143) || status.code().is_none(), "{status:?}");
+        }
+    }
+}
+
+#[test]
+fn an_odd_start() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let options = ["--ignore-signal=CHLD,HUP,INT,PIPE", "--block-signal=TERM,CHLD,USR1"];
+        let mut command = scene.command("env");
+        command.args(options).arg(scene.program()).args(["--root-from-host", "--"]);
+        let script =
+            "grep -E '^Sig(Blk|Ign)' /proc/self/status | cut -f 2 | sort -u; (exit 3); echo $?; exit 7";
+        let outcome = run(command.args(["sh", "-c", script]));
+        assert_eq!((outcome.code, outcome.out.as_str()), (Some(7), "0000000000000000\n3\n"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn no_terminal_of_the_caller() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let outcome = scene.sh(&[], "exec 3<> /dev/tty");
+        assert!(outcome.code != Some(0) && outcome.err.contains("/dev/tty"), "{outcome:?}");
+    }
+}
+
+/// A word for a command line that nobody else has.
+fn unique(name: &str) -> String {
+    format!("piku-chroot-{name}-{}-{:?}", std::process::id(), thread::current().id())
+}
+
+#[test]
+fn when_the_monitor_is_killed_all_is_gone() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let word = unique("killed");
+        let script = "trap '' TERM HUP INT; setsid sh -c 'sleep 600' \"$1\" & echo up; sleep 600";
+        let mut jail =
+            Running::start(scene.jail(&["--root-from-host", "--", "sh", "-c", script, "sh", &word]));
+        jail.until_line("up");
+        assert!(processes_with(&word).len() >= 3, "monitor, stub and shells");
+        jail.signal(Signal::SIGKILL);
+        jail.wait();
+        until("the end of the jail", || processes_with(&word).is_empty());
+    }
+}
+
+#[test]
+fn when_the_monitors_parent_is_killed_all_goes_on() {
+    for user in users() {
+        let scene = Scene::new(user);
+        scene.folder("data");
+        let word = unique("orphan");
+        let script = "trap 'echo yes > /data/answer; exit 0' USR1; echo up; while :; do sleep 0.05; done";
+        let mut shell = scene.command("sh");
+        shell.args(["-c", "\"$@\" & echo $!; wait", "sh"]).arg(scene.program());
+        shell.args(["--root-from-host", "--data", "data", "--", "sh", "-c", script, &word]);
+        let mut parent = Running::start(&mut shell);
+        parent.until_line("up");
+        let own = parent.pid();
+        parent.signal(Signal::SIGKILL);
+        parent.wait();
+        let stub_or_monitor = processes_with(&word);
+        assert!(stub_or_monitor.len() >= 3, "{stub_or_monitor:?}");
+        // The monitor is the one whose parent has changed.
+        let parent_of = |pid: i32| -> Option<i32> {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
+        };
+        let monitor = stub_or_monitor.iter().copied().find(|pid| {
+            parent_of(*pid).is_some_and(|parent| parent != own.as_raw() && !stub_or_monitor.contains(&parent))
+        });
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(monitor.unwrap()), Signal::SIGUSR1).unwrap();
+        until("the command's answer", || scene.path("data/answer").exists());
+        until("the end of the jail", || processes_with(&word).is_empty());
+    }
+}
+
+#[test]
+fn a_lock_is_held_as_long_as_the_jail() {
+    for user in users() {
+        let scene = Scene::new(user);
+        scene.file("lock", "");
+        let script = "exec 9<>lock; flock 9; exec \"$1\" --root-from-host -- sh -c 'ls /proc/self/fd | wc -l; echo up; sleep 600'";
+        let mut jail =
+            Running::start(scene.command("bash").args(["-c", script, "bash"]).arg(scene.program()));
+        jail.until_line("up");
+        let free = || {
+            Command::new("flock").arg("-n").arg(scene.path("lock")).arg("true").status().unwrap().success()
+        };
+        assert!(!free(), "the lock was let go");
+        jail.signal(Signal::SIGKILL);
+        jail.wait();
+        until("the lock", free);
+    }
+}
+
+#[test]
+fn killed_at_any_instant_nothing_is_left() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let (app, word) = (scene.folder("app"), unique("instant"));
+        let before: BTreeSet<_> =
+            fs::read_to_string("/proc/self/mountinfo").unwrap().lines().map(str::to_owned).collect();
+        for round in 0..40 {
+            let mut command =
+                scene.jail(&["--root-from-host", "--app", app.to_str().unwrap(), "--data", "app"]);
+            command.args(["--", "sh", "-c", "sleep 600 & sleep 600", &word]).stdin(Stdio::null());
+            let mut jail = Running::start(&mut command);
+            thread::sleep(Duration::from_micros(round * 250));
+            jail.signal(Signal::SIGKILL);
+            jail.wait();
+        }
+        until("the end of the jails", || processes_with(&word).is_empty());
+        let after = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let new: Vec<_> =
+            after.lines().filter(|line| !before.contains(*line) && line.contains("piku-chroot")).collect();
+        assert!(new.is_empty(), "{new:?}");
+        assert_eq!(fs::read_dir(&app).unwrap().count(), 0);
+    }
+}
