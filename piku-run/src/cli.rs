@@ -158,9 +158,9 @@ pub struct Logs {
     /// Go on with what comes
     #[arg(short, long)]
     pub follow: bool,
-    /// How many of the last lines
-    #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
-    pub lines: usize,
+    /// How many of the last lines [default: 100; of a deploy all]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<usize>,
     /// Only this type, or this instance, such as web.1
     #[arg(long, value_name = "PS")]
     pub ps: Option<String>,

@@ -89,6 +89,11 @@ fn talk(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Whether the app has a supervisor just now.
+pub(crate) fn is_supervised(root: &Root, app: &AppName) -> bool {
+    connect(&root.app(app).socket()).is_ok_and(|asker| asker.is_some())
+}
+
 /// A connection to the app's supervisor, started by the daemon where there is none.
 fn reach(root: &Root, app: &AppName) -> anyhow::Result<Asker> {
     let socket = root.app(app).socket();

@@ -113,9 +113,9 @@ impl World {
             }
             return Ok(jail.chdir("/app".as_ref()).hostname(self.app.as_str()).command(vars, argv));
         }
-        let (program, args) = argv.split_first().context("no command")?;
+        let (program, rest) = argv.split_first().context("no command")?;
         let mut command = Command::new(program);
-        command.args(args).env_clear().envs(vars).current_dir(&tree);
+        command.args(rest).env_clear().envs(vars).current_dir(&tree);
         Ok(command)
     }
 }

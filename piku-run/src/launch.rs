@@ -33,7 +33,7 @@ pub(crate) fn run(words: &[OsString]) -> anyhow::Result<()> {
     sys::default_dispositions();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")?;
     let err = Command::new(program).args(args).exec();
-    Err(err).with_context(|| format!("cannot run '{}'", program.display()))
+    Err(err).with_context(|| format!("cannot run '{}'", program.to_string_lossy()))
 }
 
 /// A process that waits at the gate.

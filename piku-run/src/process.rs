@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use nix::unistd::Pid;
-
 /// A line of /proc/PID/stat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
@@ -52,23 +50,6 @@ pub fn all() -> Vec<(i32, Stat)> {
         .collect()
 }
 
-/// The processes below `root`, without itself.
-#[must_use]
-pub fn below(root: Pid) -> Vec<i32> {
-    let all = all();
-    let mut found = Vec::new();
-    let mut parents = vec![root.as_raw()];
-    while let Some(parent) = parents.pop() {
-        for (pid, stat) in &all {
-            if stat.parent == parent && !stat.is_dead() {
-                found.push(*pid);
-                parents.push(*pid);
-            }
-        }
-    }
-    found
-}
-
 /// Names this run of the machine: records of another one are about processes that are gone.
 #[must_use]
 pub fn boot_id() -> String {
@@ -91,7 +72,7 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap();
         let stat = Stat::of(own).unwrap();
         assert_eq!(stat.start, Stat::of(own).unwrap().start);
-        assert_eq!(Pid::from_raw(stat.parent), nix::unistd::getppid());
+        assert_eq!(stat.parent, nix::unistd::getppid().as_raw());
         assert!(!boot_id().is_empty());
     }
 }

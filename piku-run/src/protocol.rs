@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(crate) enum Request {
-    /// Makes the release in this folder the live one; the folder is moved away.
-    Deploy { dir: PathBuf },
+    /// Makes the release in this folder the live one; the folder is moved away. With `task` its release task runs first.
+    Deploy { dir: PathBuf, task: bool },
     /// Replaces all instances, or those of one type.
     Restart { only: Option<ProcessName> },
     /// Sets how many there should be.

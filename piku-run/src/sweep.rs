@@ -8,7 +8,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::process;
+use crate::process::{self, Stat};
+use crate::tree;
 
 /// The variable that marks the processes of a worker without a jail.
 pub(crate) const MARK: &str = "PIKU_WORKER";
@@ -62,12 +63,15 @@ impl Family<'_> {
 
     /// All but the leader.
     fn members(&self) -> Vec<i32> {
-        let mut members = process::below(self.leader);
+        let leader = self.leader.as_raw();
+        let mut members: Vec<i32> =
+            tree::of(leader.unsigned_abs()).into_iter().filter_map(|pid| pid.try_into().ok()).collect();
+        members.retain(|pid| *pid != leader && Stat::of(*pid).is_some_and(|stat| !stat.is_dead()));
         let Some(mark) = self.mark else { return members };
         let wanted = format!("{MARK}={mark}");
         for (pid, stat) in process::all() {
-            let known = pid == self.leader.as_raw() || members.contains(&pid) || stat.is_dead();
-            if !known && (stat.session == self.leader.as_raw() || is_marked(pid, &wanted)) {
+            let known = pid == leader || members.contains(&pid) || stat.is_dead();
+            if !known && (stat.session == leader || is_marked(pid, &wanted)) {
                 members.push(pid);
             }
         }

@@ -17,7 +17,7 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
         return Err(Failure::new(what).code(USAGE).into());
     }
     let dir = root.app(app);
-    super::commands_app(root, app)?;
+    super::must_be_there(root, app)?;
     client::ask(root, app, &Request::Stop { stay: true })?;
     // First what would make it run again, last the mark that it is stopped.
     place::remove_file(&dir.current())?;

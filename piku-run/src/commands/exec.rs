@@ -11,8 +11,8 @@ use piku_procfile::name::AppName;
 use crate::environment::{Role, World};
 use crate::place;
 
-pub(super) fn run(root: &Root, app: &AppName, argv: Vec<String>) -> anyhow::Result<()> {
-    super::commands_app(root, app)?;
+pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
+    super::must_be_there(root, app)?;
     let number = root.app(app).current_number();
     let number =
         number.ok_or_else(|| Failure::new(format!("{app} has no release yet")).hint("push it first"))?;
@@ -22,6 +22,6 @@ pub(super) fn run(root: &Root, app: &AppName, argv: Vec<String>) -> anyhow::Resu
         vars.insert("TERM".to_owned(), term);
     }
     place::make(&world.dir.data())?;
-    let err = world.command(&vars, &argv)?.exec();
+    let err = world.command(&vars, argv)?.exec();
     Err(err).with_context(|| format!("cannot run '{}'", argv.first().map_or("", String::as_str)))
 }

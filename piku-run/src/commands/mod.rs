@@ -1,8 +1,12 @@
 //! The subcommands, each a few lines over the modules that do the work.
 
+mod config;
 mod deploy;
 mod destroy;
 mod exec;
+mod logs;
+mod ps;
+mod rollback;
 mod stop;
 
 use std::process::ExitCode;
@@ -12,7 +16,7 @@ use piku_procfile::layout::Root;
 
 use crate::cli::{Cli, Command};
 use crate::protocol::Request;
-use crate::{client, daemon, launch, supervisor};
+use crate::{client, daemon, launch, releases, start, supervisor};
 
 /// Does what was typed.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -29,24 +33,33 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Deploy { app, release } => deploy::run(&root()?, &app, &release)?,
         Command::Scale { app, counts } => {
             let root = root()?;
-            commands_app(&root, &app)?;
+            must_be_there(&root, &app)?;
             client::ask(&root, &app, &Request::Scale { counts: counts.into_iter().collect() })?;
         }
         Command::Restart { app, only } => {
             let root = root()?;
-            commands_app(&root, &app)?;
+            must_be_there(&root, &app)?;
             client::ask(&root, &app, &Request::Restart { only })?;
         }
         Command::Stop { app, all: _ } => stop::run(&root()?, app.as_ref())?,
-        Command::Exec { app, command } => exec::run(&root()?, &app, command)?,
+        Command::Exec { app, command } => exec::run(&root()?, &app, &command)?,
         Command::Destroy { app, confirm } => destroy::run(&root()?, &app, &confirm)?,
-        _ => anyhow::bail!("not there yet"),
+        Command::Start(typed) => return start::run(typed),
+        Command::Ps { app, format } => ps::run(&root()?, app.as_ref(), format)?,
+        Command::Logs(typed) => logs::run(&root()?, typed)?,
+        Command::Releases { app, format } => {
+            let root = root()?;
+            must_be_there(&root, &app)?;
+            releases::print(&releases::list(&root.app(&app))?, format)?;
+        }
+        Command::Rollback { app, number } => rollback::run(&root()?, &app, number)?,
+        Command::Config { app, format, action } => config::run(&root()?, &app, format, action)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// That the app is there.
-fn commands_app(root: &Root, app: &piku_procfile::name::AppName) -> anyhow::Result<()> {
+fn must_be_there(root: &Root, app: &piku_procfile::name::AppName) -> anyhow::Result<()> {
     anyhow::ensure!(root.app(app).path().is_dir(), "there is no app '{app}'");
     Ok(())
 }

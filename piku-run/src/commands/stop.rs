@@ -10,7 +10,7 @@ use crate::protocol::Request;
 
 pub(super) fn run(root: &Root, app: Option<&AppName>) -> anyhow::Result<()> {
     if let Some(app) = app {
-        super::commands_app(root, app)?;
+        super::must_be_there(root, app)?;
         client::ask(root, app, &Request::Stop { stay: true })?;
         return Ok(());
     }

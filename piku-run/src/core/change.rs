@@ -184,8 +184,7 @@ impl Core {
     /// Takes the change a step further where what it waited for has come.
     pub(super) fn advance(&mut self) {
         self.check_trials();
-        loop {
-            let Some(change) = &self.change else { break };
+        while let Some(change) = &self.change {
             let all_up =
                 change.fresh.iter().all(|id| self.instances.get(id).is_some_and(super::Instance::is_up));
             match change.phase {
@@ -266,12 +265,12 @@ impl Core {
         let now = self.now;
         for id in change.fresh.clone() {
             let Some(one) = self.instances.get_mut(&id) else { continue };
-            if let State::Starting { since, diagnosed, .. } = &mut one.state
-                && !*diagnosed
-                && *since + limit <= now
-            {
-                *diagnosed = true;
-                self.out.push(Action::Diagnose { id });
+            match &mut one.state {
+                State::Starting { since, diagnosed, .. } if !*diagnosed && *since + limit <= now => {
+                    *diagnosed = true;
+                    self.out.push(Action::Diagnose { id });
+                }
+                _ => {}
             }
         }
     }

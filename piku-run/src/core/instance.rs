@@ -169,17 +169,15 @@ impl Instance {
         }
     }
 
-    /// The state's name in `ps`.
+    /// Whether it crashes again and again.
     #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self.state {
-            State::Starting { .. } => "starting",
-            State::Up { .. } if self.listens => "healthy",
-            State::Up { .. } => "running",
-            State::Waiting { .. } if self.backoff.is_loop() => "crash-looping",
-            State::Waiting { .. } => "backoff",
-            State::Stopping { .. } | State::Killing => "draining",
-        }
+    pub fn is_crash_looping(&self) -> bool {
+        self.backoff.is_loop()
+    }
+
+    /// What it is called once it is ready: only what answers is known to be healthy.
+    pub(super) fn ready_word(&self) -> &'static str {
+        if self.listens { "healthy" } else { "running" }
     }
 
     /// When something is due without anything happening. `limit` is how long it may take to get ready, for one on trial.

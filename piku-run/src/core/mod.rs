@@ -280,6 +280,7 @@ impl Core {
     }
 
     /// All instances, also those on trial and on their way out.
+    #[must_use]
     pub fn instances(&self) -> impl DoubleEndedIterator<Item = (Id, &Instance)> {
         self.instances.iter().map(|(id, instance)| (*id, instance))
     }
@@ -500,7 +501,12 @@ impl Core {
         let Some(one) = self.instances.get_mut(&id) else { return };
         let State::Starting { since, .. } = one.state else { return };
         one.state = State::Up { since };
-        let text = format!("{} is {} after {:.1} s", one.ps, one.word(), (self.now - since).as_secs_f64());
+        let text = format!(
+            "{} is {} after {:.1} s",
+            one.ps,
+            one.ready_word(),
+            self.now.saturating_sub(since).as_secs_f64()
+        );
         if let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) {
             self.out.push(Action::Say { job: change.job, line: Line::Detail(text) });
         }

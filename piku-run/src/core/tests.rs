@@ -73,7 +73,7 @@ impl World {
                     }
                     Action::Task { release, .. } => self.log.push(format!("task {release}")),
                     Action::KillTask => self.log.push("kill task".into()),
-                    Action::Record { .. } | Action::Remark { .. } => {}
+                    Action::Record { .. } | Action::Remark { .. } | Action::Forget { .. } => {}
                     Action::Probe { id } => {
                         assert!(self.core.instance(id).unwrap().port.is_some());
                         self.probes += 1;
@@ -90,7 +90,6 @@ impl World {
                         let ps = self.name(id);
                         self.log.push(format!("kill {ps}"));
                     }
-                    Action::Forget { .. } => {}
                     Action::Switch { .. } => {
                         self.log.push("switch".into());
                         events.push_back(Event::Switched(Ok(())));
@@ -118,7 +117,7 @@ impl World {
     }
 
     fn id(&self, name: &str) -> Id {
-        self.core.instances().map(|(id, _)| id).filter(|id| self.name(*id) == name).next_back().expect(name)
+        self.core.instances().map(|(id, _)| id).rfind(|id| self.name(*id) == name).expect(name)
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -163,7 +162,17 @@ impl World {
     }
 
     fn states(&self) -> Vec<String> {
-        self.core.instances().map(|(id, one)| format!("{} {}", self.name(id), one.word())).collect()
+        self.core.instances().map(|(id, one)| format!("{} {}", self.name(id), word(one))).collect()
+    }
+}
+
+fn word(one: &Instance) -> &'static str {
+    match one.state {
+        State::Starting { .. } => "starting",
+        State::Up { .. } => one.ready_word(),
+        State::Waiting { .. } if one.is_crash_looping() => "crash-looping",
+        State::Waiting { .. } => "backoff",
+        State::Stopping { .. } | State::Killing => "draining",
     }
 }
 
@@ -225,7 +234,7 @@ fn crashes_in_a_row_back_off_become_a_loop_and_are_forgotten_after_a_stable_minu
             world.states(),
             [format!("worker.1@1 {}", if crash < 5 { "backoff" } else { "crash-looping" })]
         );
-        let wait = world.core.deadline().unwrap() - world.now;
+        let wait = world.core.deadline().unwrap().saturating_sub(world.now);
         assert!(wait > waited, "{wait:?} after {waited:?}");
         waited = wait;
         world.now += wait;

@@ -1,7 +1,7 @@
 //! What is asked of a supervisor, from the request to its last word. The one who asked may have gone away meanwhile; the
 //! work goes on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use piku_build::release::{Release, TREE};
@@ -38,7 +38,8 @@ impl Supervisor {
         let begun = match request {
             Ok(_) if self.leaving => Err(Failure::new("the supervisor is leaving").code(BUSY).into()),
             Ok(Request::Ps) => {
-                let value = self.ps();
+                // Into memory, and a row has string keys: cannot fail.
+                let value = serde_json::to_value(self.rows()).unwrap_or_default();
                 self.reply(client, &Reply::Data { value });
                 self.reply(client, &Reply::Done { error: None });
                 return;
@@ -48,9 +49,9 @@ impl Supervisor {
                 let what = format!("another change of {} is under way", self.app);
                 Err(Failure::new(what).hint("try again when it has ended").code(BUSY).into())
             }
-            Ok(Request::Deploy { dir }) => self.deploy(client, &dir),
+            Ok(Request::Deploy { dir, task }) => self.deploy(client, &dir, task),
             Ok(Request::Restart { only }) => self.restart(client, only),
-            Ok(Request::Scale { counts }) => self.scale(client, counts),
+            Ok(Request::Scale { counts }) => self.scale(client, &counts),
             Err(bad) => Err(anyhow::anyhow!(bad)),
         };
         if let Err(err) = begun {
@@ -73,19 +74,19 @@ impl Supervisor {
         job
     }
 
-    fn deploy(&mut self, client: u64, dir: &Path) -> anyhow::Result<()> {
+    fn deploy(&mut self, client: u64, dir: &Path, task: bool) -> anyhow::Result<()> {
         let number = self.take_in(dir)?;
-        let begun = self.begin_deploy(client, number);
+        let begun = self.begin_deploy(client, number, task);
         if begun.is_err() {
             place::remove(&self.dir.release(number))?;
         }
         begun
     }
 
-    fn begin_deploy(&mut self, client: u64, number: u64) -> anyhow::Result<()> {
+    fn begin_deploy(&mut self, client: u64, number: u64, task: bool) -> anyhow::Result<()> {
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, warnings) = self.plan_of(number, &formation)?;
-        let task = self.worlds[&number].0.release.processes.contains_key("release");
+        let task = task && self.worlds[&number].0.release.processes.contains_key("release");
         let job = self.begin(client, What::Deploy(number));
         for text in warnings {
             self.reply(client, &Reply::Detail { text });
@@ -100,7 +101,7 @@ impl Supervisor {
         self.judge(&release)?;
         ensure!(dir.join(TREE).is_dir(), "'{}' has no folder '{TREE}'", dir.display());
         let mut place = self.dir.release(release.number);
-        if release.number == 0 || super::exists(&place) {
+        if release.number == 0 || place.symlink_metadata().is_ok() {
             release.number = self.dir.next_number().context("cannot number the release")?;
             release.write(dir)?;
             place = self.dir.release(release.number);
@@ -141,7 +142,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn scale(&mut self, client: u64, counts: Formation) -> anyhow::Result<()> {
+    fn scale(&mut self, client: u64, counts: &Formation) -> anyhow::Result<()> {
         let number = self.live_number()?;
         let mut formation = desired::read_formation(&self.dir.formation())?;
         formation.extend(counts.clone());
@@ -260,13 +261,4 @@ impl Supervisor {
             ports => format!("{} is live, release {number}: {}", self.app, ports.join(" ")),
         }
     }
-
-    fn ps(&mut self) -> serde_json::Value {
-        serde_json::Value::Array(Vec::new())
-    }
-}
-
-/// For callers that have a release of their own making: a folder beside the releases, on the same disk.
-pub(crate) fn aside(app: &piku_procfile::layout::AppDir) -> PathBuf {
-    app.path().to_owned()
 }

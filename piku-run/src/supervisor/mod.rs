@@ -3,10 +3,10 @@
 //! kernel's hands, and its successor takes the workers up where they are.
 
 mod jobs;
+mod rows;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -37,6 +37,8 @@ use crate::record::Records;
 use crate::socket::{Connection, Listener};
 use crate::wait::{self, Interest, READ};
 use crate::{place, sys};
+
+pub(crate) use rows::stopped;
 
 use jobs::Pending;
 use worker::{TASK, Worker};
@@ -499,9 +501,4 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// The folder of the live release's link, for messages.
-pub(super) fn exists(path: &std::path::Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
 }

@@ -1,0 +1,351 @@
+//! `piku-run start [DIR]`: a foreman for any folder with a Procfile. The core is the supervisor's; what is around it is a
+//! terminal instead of logs, records and sockets. It needs no piku, no root folder and no jail.
+
+mod printer;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, pipe2};
+use piku_procfile::command::argv;
+use piku_procfile::env::{self, Env};
+use piku_procfile::failure::{Failure, USAGE};
+use piku_procfile::name::ProcessName;
+use piku_procfile::procfile::{self, Entry, Kind, Options, Procfile};
+
+use crate::cli;
+use crate::core::{Action, Core, Event, Exit, Id, Job, OnExit, Plan, Ps, Type};
+use crate::environment::Vars;
+use crate::sweep::{Family, MARK};
+use crate::wait::{self, READ};
+use crate::{launch, sys};
+
+use printer::Printer;
+
+/// The name that stands for all types in `-m all=1,web=2`.
+const ALL: &str = "all";
+/// How far the ports of two types lie apart.
+const STRIDE: u16 = 100;
+
+/// A process under the foreman.
+#[derive(Debug)]
+struct Child {
+    pid: Pid,
+    output: File,
+    partial: Vec<u8>,
+    mark: String,
+}
+
+impl Child {
+    fn family(&self) -> Family<'_> {
+        Family { leader: self.pid, mark: Some(&self.mark) }
+    }
+}
+
+#[derive(Debug)]
+struct Foreman {
+    dir: PathBuf,
+    /// What can be run, in the Procfile's order.
+    entries: Vec<Entry>,
+    first_port: u16,
+    env: PathBuf,
+    core: Core,
+    born: Instant,
+    children: BTreeMap<Id, Child>,
+    events: VecDeque<Event>,
+    printer: Printer,
+    signals: SignalFd,
+    /// How the first that failed has ended.
+    failed: Option<Exit>,
+    /// How often it was told to stop.
+    told: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Token {
+    Signals,
+    Output(Id),
+}
+
+/// Runs until all have ended.
+pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
+    let dir =
+        std::path::absolute(&typed.dir).with_context(|| format!("cannot find '{}'", typed.dir.display()))?;
+    let file = typed.procfile.unwrap_or_else(|| dir.join(procfile::FILE));
+    let file = Procfile::read(&file, Options::default())?;
+    let entries: Vec<Entry> = file.entries.into_iter().filter(|entry| entry.kind.runs()).collect();
+    let wanted = types(&entries, &typed.formation)?;
+    let width = wanted.iter().filter(|kind| kind.count > 0).map(|kind| kind.name.as_str().len() + 3).max();
+    let mut printer = Printer::new(width.unwrap_or(0));
+    for warning in file.warnings {
+        printer.remark(&warning.to_string());
+    }
+    sys::default_dispositions();
+    let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+    set_child_subreaper(true).context("cannot become a subreaper")?;
+    let mut foreman = Foreman {
+        env: typed.env.unwrap_or_else(|| dir.join(env::FILE)),
+        dir,
+        entries,
+        first_port: typed.port,
+        core: Core::new(OnExit::StopAll),
+        born: Instant::now(),
+        children: BTreeMap::new(),
+        events: VecDeque::new(),
+        printer,
+        signals,
+        failed: None,
+        told: 0,
+    };
+    // A bad ENV is told once, before anything runs.
+    foreman.vars(&Ps { kind: wanted[0].name.clone(), index: 1 })?;
+    let grace = Duration::from_secs(typed.timeout);
+    let plan = Plan { release: 0, types: wanted, ready_within: Duration::MAX / 4, grace };
+    foreman.tell(Event::Boot { plan: Some(plan), found: Vec::new() });
+    foreman.work()
+}
+
+/// How many of each; an error when a name is nobody's or nothing is left to run.
+fn types(entries: &[Entry], formation: &[(ProcessName, u32)]) -> anyhow::Result<Vec<Type>> {
+    let known = || entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", ");
+    let named = |name: &str| formation.iter().rfind(|(one, _)| one.as_str() == name).map(|(_, count)| *count);
+    for (name, _) in formation {
+        if name.as_str() != ALL && !entries.iter().any(|entry| entry.name == *name) {
+            let failure = Failure::new(format!("the Procfile has no process type '{name}'")).code(USAGE);
+            return Err(failure.hint(format!("it has: {}", known())).into());
+        }
+    }
+    let rest = named(ALL).unwrap_or_else(|| u32::from(formation.is_empty()));
+    let types: Vec<Type> = entries
+        .iter()
+        .map(|entry| Type {
+            name: entry.name.clone(),
+            count: named(entry.name.as_str()).unwrap_or(rest),
+            // Not asked whether it answers: its user sees that.
+            listens: false,
+            overlap: false,
+        })
+        .collect();
+    if types.iter().all(|kind| kind.count == 0) {
+        return Err(Failure::new("there is nothing to run").hint(format!("it has: {}", known())).into());
+    }
+    Ok(types)
+}
+
+impl Foreman {
+    fn work(&mut self) -> anyhow::Result<ExitCode> {
+        while !self.core.is_idle() {
+            let mut watched = vec![(self.signals.as_fd(), READ, Token::Signals)];
+            watched
+                .extend(self.children.iter().map(|(id, one)| (one.output.as_fd(), READ, Token::Output(*id))));
+            let now = self.born.elapsed();
+            let timeout = self.core.deadline().map(|deadline| deadline.saturating_sub(now));
+            for token in wait::wait(&watched, timeout)? {
+                match token {
+                    Token::Signals => self.signalled(),
+                    Token::Output(id) => {
+                        self.take_output(id);
+                    }
+                }
+            }
+            self.tell(Event::Tick);
+        }
+        let code = self.failed.map_or(0, Exit::code);
+        Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    }
+
+    fn signalled(&mut self) {
+        for signal in wait::received(&self.signals) {
+            if signal == Signal::SIGCHLD {
+                self.reap();
+                continue;
+            }
+            self.told += 1;
+            if self.told == 1 {
+                self.printer.remark(&format!("{signal}, stopping all"));
+                self.events.push_back(Event::Stop { job: Job(0) });
+            } else {
+                // Whoever says it twice does not want to wait.
+                self.children.values().for_each(|child| child.family().kill());
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        loop {
+            let (pid, exit) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
+                Err(Errno::EINTR) => continue,
+                Ok(WaitStatus::StillAlive) | Err(_) => return,
+                Ok(_) => continue,
+            };
+            let id = self.children.iter().find(|(_, child)| child.pid == pid).map(|(id, _)| *id);
+            if let Some(id) = id {
+                self.ended(id, exit);
+            }
+        }
+    }
+
+    fn ended(&mut self, id: Id, exit: Exit) {
+        let Some(child) = self.children.get(&id) else { return };
+        child.family().sweep();
+        while self.take_output(id) {}
+        if let (Some(child), Some(one)) = (self.children.remove(&id), self.core.instance(id)) {
+            if !child.partial.is_empty() {
+                self.printer.line(&one.ps.to_string(), &child.partial);
+            }
+            // What was told to end has not failed.
+            if !one.is_leaving() && !exit.is_success() && self.failed.is_none() && self.told == 0 {
+                self.failed = Some(exit);
+            }
+        }
+        self.events.push_back(Event::Exited { id, exit });
+    }
+
+    /// Reads once; whether there was anything.
+    fn take_output(&mut self, id: Id) -> bool {
+        const LONGEST: usize = 64 * 1024;
+        let (Some(child), Some(one)) = (self.children.get_mut(&id), self.core.instance(id)) else {
+            return false;
+        };
+        let mut buffer = [0; 16 * 1024];
+        let count = match child.output.read(&mut buffer) {
+            Ok(count) if count > 0 => count,
+            Err(err) if err.kind() == ErrorKind::Interrupted => return true,
+            _ => return false,
+        };
+        child.partial.extend_from_slice(&buffer[..count]);
+        let ps = one.ps.to_string();
+        let mut begin = 0;
+        while let Some(length) = child.partial[begin..].iter().position(|b| *b == b'\n') {
+            self.printer.line(&ps, &child.partial[begin..begin + length]);
+            begin += length + 1;
+        }
+        child.partial.drain(..begin);
+        if child.partial.len() > LONGEST {
+            self.printer.line(&ps, &std::mem::take(&mut child.partial));
+        }
+        true
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+        while let Some(event) = self.events.pop_front() {
+            for action in self.core.handle(self.born.elapsed(), event) {
+                self.perform(action);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { id } => {
+                let event = match self.spawn(id) {
+                    Ok(port) => Event::Spawned { id, port },
+                    Err(err) => {
+                        self.failed = self.failed.or(Some(Exit::Code(1)));
+                        Event::SpawnFailed { id, reason: format!("{err:#}") }
+                    }
+                };
+                self.events.push_back(event);
+            }
+            Action::Terminate { id } => {
+                if let Some(one) = self.children.get(&id) {
+                    one.family().terminate();
+                }
+            }
+            Action::Kill { id } => {
+                if let Some(one) = self.children.get(&id) {
+                    one.family().kill();
+                }
+            }
+            Action::Remark { text, .. } => self.printer.remark(&text),
+            // These belong to changes and health checks, and a foreman has neither.
+            _ => {}
+        }
+    }
+
+    fn spawn(&mut self, id: Id) -> anyhow::Result<Option<u16>> {
+        let ps = self.core.instance(id).context("no such instance")?.ps.clone();
+        let mut vars = self.vars(&ps)?;
+        let mark = format!("{}.{}", std::process::id(), id.0);
+        vars.insert(MARK.to_owned(), mark.clone());
+        let entry = self.entries.iter().find(|entry| entry.name == ps.kind).context("no such type")?;
+        let line = match entry.kind {
+            Kind::Wsgi => format!("gunicorn --bind 127.0.0.1:$PORT {}", entry.command),
+            _ => entry.command.clone(),
+        };
+        let [program, args @ ..] = argv(&line);
+        let mut command = Command::new(program);
+        command.args(args).env_clear().envs(&vars).current_dir(&self.dir);
+        let (output, end) = pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
+        fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot set up a pipe")?;
+        let waiting = launch::prepare(&command, end, &[]).context("cannot start a process")?;
+        let pid = waiting.pid();
+        waiting.go().context("it ended at once")?;
+        let port = self.port(&ps);
+        self.printer.remark(&format!("{ps} has started, pid {pid}, PORT {port}"));
+        self.children.insert(id, Child { pid, output: File::from(output), partial: Vec::new(), mark });
+        Ok(None)
+    }
+
+    /// The caller's environment, what a foreman sets, and the ENV file.
+    fn vars(&self, ps: &Ps) -> anyhow::Result<Vars> {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let mut vars: Vars = std::env::vars_os().filter_map(text).collect();
+        vars.insert("PORT".to_owned(), self.port(ps).to_string());
+        vars.insert("PS".to_owned(), ps.to_string());
+        vars.insert("PROC_TYPE".to_owned(), ps.kind.to_string());
+        let file = Env::read(&self.env, &vars, Options::default())?;
+        for (name, value) in file.vars {
+            if name != "PORT" {
+                vars.insert(name, value);
+            }
+        }
+        Ok(vars)
+    }
+
+    fn port(&self, ps: &Ps) -> u16 {
+        let at = self.entries.iter().position(|entry| entry.name == ps.kind).unwrap_or(0);
+        let offset = u16::try_from(at).unwrap_or(0).saturating_mul(STRIDE);
+        self.first_port.saturating_add(offset).saturating_add(u16::try_from(ps.index - 1).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(formation: &[(&str, u32)]) -> anyhow::Result<Vec<u32>> {
+        let file = Procfile::parse(b"web: a\nworker: b\nrelease: c\n", Options::default()).unwrap();
+        let entries: Vec<Entry> = file.entries.into_iter().filter(|entry| entry.kind.runs()).collect();
+        let formation: Vec<_> =
+            formation.iter().map(|(name, count)| (name.parse().unwrap(), *count)).collect();
+        types(&entries, &formation).map(|types| types.iter().map(|kind| kind.count).collect())
+    }
+
+    #[test]
+    fn a_formation_says_how_many_of_each() {
+        assert_eq!(counts(&[]).unwrap(), [1, 1]);
+        assert_eq!(counts(&[("web", 2)]).unwrap(), [2, 0]);
+        assert_eq!(counts(&[("all", 1), ("web", 3)]).unwrap(), [3, 1]);
+        assert!(counts(&[("web", 0)]).is_err());
+        assert!(counts(&[("wep", 1)]).is_err());
+        assert!(counts(&[("release", 1)]).is_err());
+    }
+}

@@ -1,0 +1,55 @@
+//! The foreman's one log: each line with its time and who said it, in a colour of its own on a terminal.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Cyan, yellow, green, magenta, blue, and their bright forms: all to be read on black and on white.
+const COLOURS: [u8; 9] = [36, 33, 32, 35, 34, 96, 92, 95, 94];
+/// What the foreman says itself.
+const OWN: &str = "system";
+
+/// Writes to stdout.
+#[derive(Debug)]
+pub(super) struct Printer {
+    width: usize,
+    colours: Option<BTreeMap<String, u8>>,
+}
+
+impl Printer {
+    /// `width` is that of the longest name.
+    pub(super) fn new(width: usize) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colours = (!plain && io::stdout().is_terminal()).then(BTreeMap::new);
+        Self { width: width.max(OWN.len()), colours }
+    }
+
+    /// A line of a worker's, its bytes as they are.
+    pub(super) fn line(&mut self, who: &str, text: &[u8]) {
+        let mut out = self.prefix(who).into_bytes();
+        out.extend_from_slice(text.strip_suffix(b"\r").unwrap_or(text));
+        out.push(b'\n');
+        let mut stdout = io::stdout().lock();
+        // Nobody is left to be told that stdout is gone; the workers go on.
+        let _ = stdout.write_all(&out).and_then(|()| stdout.flush());
+    }
+
+    /// A line of the foreman's own.
+    pub(super) fn remark(&mut self, text: &str) {
+        self.line(OWN, text.as_bytes());
+    }
+
+    fn prefix(&mut self, who: &str) -> String {
+        let text = format!("{} {who:<width$} | ", clock(), width = self.width);
+        let Some(colours) = &mut self.colours else { return text };
+        let next = COLOURS[colours.len() % COLOURS.len()];
+        let colour = if who == OWN { 1 } else { *colours.entry(who.to_owned()).or_insert(next) };
+        format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+    }
+}
+
+/// The time of day in UTC: no time zone database is linked in.
+fn clock() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    format!("{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}

@@ -1,0 +1,91 @@
+//! What `ps` is told: one row an instance, from what the core knows and what runs.
+
+use piku_procfile::layout::Root;
+use piku_procfile::name::AppName;
+
+use crate::core::{Exit, Instance, State};
+use crate::desired;
+use crate::environment::World;
+use crate::sample::{self, Instance as Row};
+
+use super::Supervisor;
+
+impl Supervisor {
+    /// All instances, those on trial and on their way out too; where nothing is to run, the places that are empty.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        if self.core.is_idle() && self.core.plan().is_none() {
+            // What cannot be read does not run either.
+            return stopped(&self.root, &self.app).unwrap_or_default();
+        }
+        let mut rows: Vec<(&Instance, Row)> = Vec::new();
+        for (id, one) in self.core.instances() {
+            let worker = self.workers.get(&id);
+            let uptime = one.since().map(|since| self.now().saturating_sub(since).as_secs());
+            let row = Row {
+                app: self.app.clone(),
+                instance: one.ps.to_string(),
+                kind: one.ps.kind.clone(),
+                state: state(one),
+                pid: worker.map(|worker| worker.pid.as_raw().unsigned_abs()),
+                port: one.port,
+                release: Some(one.release),
+                uptime_s: uptime.filter(|_| worker.is_some()),
+                restarts: one.restarts,
+                cpu_percent: None,
+                memory_bytes: None,
+                last_exit: one.last_exit.map(exit),
+            };
+            rows.push((one, row));
+        }
+        // In the Procfile's order; within a place the new after the old.
+        let types = self.core.plan().map(|plan| plan.types.as_slice()).unwrap_or_default();
+        let order = |one: &Instance| {
+            let at = types.iter().position(|kind| kind.name == one.ps.kind).unwrap_or(usize::MAX);
+            (at, one.ps.clone(), one.release)
+        };
+        rows.sort_by_key(|(one, _)| order(one));
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
+/// The places of an app of which nothing is to run.
+pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
+    let dir = root.app(app);
+    let Some(number) = dir.current_number() else { return Ok(Vec::new()) };
+    let formation = desired::read_formation(&dir.formation())?;
+    let (plan, ..) = desired::plan(&World::read(root, app, number)?, &formation)?;
+    let row = |(ps, _): (crate::core::Ps, &crate::core::Type)| Row {
+        app: app.clone(),
+        instance: ps.to_string(),
+        kind: ps.kind,
+        state: sample::State::Stopped,
+        pid: None,
+        port: None,
+        release: Some(number),
+        uptime_s: None,
+        restarts: 0,
+        cpu_percent: None,
+        memory_bytes: None,
+        last_exit: None,
+    };
+    Ok(plan.places().map(row).collect())
+}
+
+fn state(one: &Instance) -> sample::State {
+    match one.state {
+        State::Starting { .. } => sample::State::Starting,
+        State::Up { .. } if one.listens => sample::State::Healthy,
+        State::Up { .. } => sample::State::Running,
+        State::Waiting { .. } if one.is_crash_looping() => sample::State::CrashLooping,
+        State::Waiting { .. } => sample::State::Backoff,
+        State::Stopping { .. } | State::Killing => sample::State::Draining,
+    }
+}
+
+fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit {code}"),
+        Exit::Signal(signal) => format!("signal {signal}"),
+        Exit::Unknown => "unknown".to_owned(),
+    }
+}
