@@ -17,7 +17,7 @@ fn a_script_becomes_a_release_and_runs() {
     let args =
         ["--app", "tool", "--number", "7", "--commit", "abc", "--subject", "-a subject", "--by", "ann"];
     let ran = world.build_with("7", &args);
-    ran.good(&["-----> Binary app: there is a Procfile\n", "-----> Process types: web, worker\n"]);
+    ran.good(&["-----> Binary app detected: there is a Procfile\n", "-----> Process types: web, worker\n"]);
     assert_eq!(ran.stdout, "");
     let release = world.release("7");
     assert_eq!((release.app.as_str(), release.number, release.by.as_str()), ("tool", 7, "ann"));

@@ -35,7 +35,7 @@ fn dependencies_are_installed_once_and_run_under_the_jail() {
     }
     world.env("PATH", &format!("{}:/usr/bin:/bin", shims.display()));
     world.build("1").good(&[
-        "-----> Python app: there is a requirements.txt\n",
+        "-----> Python app detected: there is a requirements.txt\n",
         "-----> Installing dependencies",
         "       Collecting six",
     ]);
@@ -117,7 +117,7 @@ fn a_requirement_that_cannot_be_satisfied_is_named() {
 fn no_requirements_is_an_empty_virtualenv_without_pip() {
     let mut world = World::new(&[("main.py", "print('hello')\n"), ("Procfile", "web: python -u main.py\n")]);
     world.settings(NO_INDEX);
-    world.build("1").good(&["Python app: there are a Procfile and main.py, and no requirements.txt"]);
+    world.build("1").good(&["Python app detected: there are a Procfile and main.py, and no requirements.txt"]);
     let ran = world.work("1", &["python", "main.py"]);
     ran.good(&[]);
     assert_eq!(ran.stdout, "hello\n");
