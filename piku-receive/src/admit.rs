@@ -10,6 +10,7 @@ use crate::branch::{self, PREFIX};
 use crate::git;
 use crate::lock;
 use crate::select::{Update, updates};
+use crate::talk;
 
 /// Looks at each ref that is to change; one that is refused refuses the whole push.
 pub(crate) fn run(app: Option<&AppDir>) -> anyhow::Result<()> {
@@ -41,7 +42,7 @@ fn check(repo: &Repository, update: &Update) -> anyhow::Result<()> {
         Some(ObjectType::Tag) => {
             let tag = object.as_tag().and_then(git2::Tag::name).unwrap_or("TAG").to_owned();
             let spec = format!("{tag}^{{}}:{name}");
-            let command = format!("git push REMOTE {}", shell_words::quote(&spec));
+            let command = format!("git push REMOTE {}", talk::word(&spec));
             Err(Failure::new(format!("the tag {tag} is no commit, and a branch holds commits: {command}"))
                 .into())
         }

@@ -3,9 +3,9 @@
 //! `TIME KEY VERB APP OUTCOME…`, blanks between; `-` where there is no app. The arguments of a verb are not written: they
 //! may be secrets.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -29,16 +29,18 @@ pub(crate) struct Action<'a> {
 /// Appends the action. A full disk is told of, but stops nobody: destroying an app is what mends it.
 pub(crate) fn write(log: &Path, action: &Action<'_>) {
     let line = line(now(), action);
-    let written = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(log)
-        // One write, so that two processes cannot mix their lines.
-        .and_then(|mut file| file.write_all(line.as_bytes()));
-    if let Err(err) = written {
+    if let Err(err) = append(log, line.as_bytes()) {
         talk::bad(&format!("cannot write '{}': {err}", log.display()));
     }
+}
+
+fn append(log: &Path, line: &[u8]) -> io::Result<()> {
+    if let Some(root) = log.parent() {
+        // Somebody may knock before anything was ever pushed.
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+    }
+    // One write, so that two processes cannot mix their lines.
+    OpenOptions::new().append(true).create(true).mode(0o600).open(log)?.write_all(line)
 }
 
 fn line(at: Timestamp, action: &Action<'_>) -> String {

@@ -86,7 +86,7 @@ fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[Update], deplo
                 talk::step(&format!("{tag} is stored, not deployed: it is a tag"));
                 if let Some(tip) = &deployed {
                     let spec = format!("{tag}^{{}}:{}", branch::name(&tip.reference));
-                    talk::detail(&format!("to deploy it: git push REMOTE {}", shell_words::quote(&spec)));
+                    talk::detail(&format!("to deploy it: git push REMOTE {}", talk::word(&spec)));
                 }
             }
         } else if let (Some(name), Some(tip)) = (update.reference.strip_prefix(PREFIX), &deployed) {
@@ -97,8 +97,8 @@ fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[Update], deplo
                 talk::detail(&format!(
                     "to deploy it: {} deploy {app} {} (or: git push REMOTE {})",
                     door(),
-                    shell_words::quote(name),
-                    shell_words::quote(&spec)
+                    talk::word(name),
+                    talk::word(&spec)
                 ));
             }
         }

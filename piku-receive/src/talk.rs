@@ -35,6 +35,15 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{shown}'")
 }
 
+/// One word of a command that people copy into their shell, in quotes where any shell might see more in it.
+pub(crate) fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+,-".contains(c);
+    if text.chars().all(plain) && !text.is_empty() {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +53,18 @@ mod tests {
         assert_eq!(quoted("sh"), "'sh'");
         assert_eq!(quoted("a\nb\x1b[2J\"'"), r#"'a\nb\u{1b}[2J"\''"#);
         assert_eq!(quoted(&"x".repeat(500)).chars().count(), 103);
+    }
+
+    #[test]
+    fn a_word_to_be_copied_is_one_word_to_a_shell() {
+        for (text, shown) in [
+            ("a/b-1", "a/b-1"),
+            ("v1^{}:main", "'v1^{}:main'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("$x", "'$x'"),
+        ] {
+            assert_eq!(word(text), shown);
+        }
     }
 }

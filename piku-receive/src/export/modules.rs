@@ -167,7 +167,7 @@ fn fetch(home: &Path, url: &str, commit: Oid) -> anyhow::Result<Repository> {
     let alone = format!("+{commit}:{}", mark(commit));
     let tries: [&[&str]; 2] =
         [&["--depth=1", "--no-tags", "--", url, &alone], &["--no-tags", "--", url, "+refs/*:refs/remote/*"]];
-    let mut said = "the commit is not there; push it in the submodule first".to_owned();
+    let mut said = String::new();
     for (at, args) in tries.into_iter().enumerate() {
         if at > 0 || git::open(home).is_err() {
             make(home)?;
@@ -189,6 +189,7 @@ fn fetch(home: &Path, url: &str, commit: Oid) -> anyhow::Result<Repository> {
         if out.status.success() {
             let repo = git::open(home)?;
             if repo.find_commit(commit).is_err() {
+                "the commit is not there; push it in the submodule first".clone_into(&mut said);
                 continue;
             }
             repo.reference(&mark(commit), commit, true, "fetched").map_err(git::plain)?;

@@ -1,6 +1,7 @@
 //! Trees to folders. Each file is made new, by name, below the descriptor of the folder it lies in; so what a strange tree
 //! has made before, such as a link of the same name, is never followed.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -50,9 +51,19 @@ impl Walk {
         Self { modules: Modules::beside(repo), entries: 0, pointers: 0, first_pointer: String::new() }
     }
 
+    /// Counts a repository's tree before it is written, each of its trees once however often it is named.
+    fn count(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<()> {
+        self.entries = self.entries.saturating_add(entries(repo, tree, 0, &mut HashMap::new())?);
+        if self.entries > MOST_ENTRIES {
+            return Err(Failure::new(format!("the commit holds more than {MOST_ENTRIES} files")).into());
+        }
+        Ok(())
+    }
+
     /// Writes the whole tree into the empty folder `dir`.
     pub(super) fn root(&mut self, repo: &Repository, tree: &Tree<'_>, dir: &Path) -> anyhow::Result<()> {
         let dir = File::open(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
+        self.count(repo, tree)?;
         self.folder(&At { repo, top: tree, prefix: "" }, tree, dir.as_fd(), "", 0)
     }
 
@@ -79,13 +90,9 @@ impl Walk {
         depth: usize,
     ) -> anyhow::Result<()> {
         if depth > DEEPEST {
-            return Err(Failure::new(format!("the tree has folders deeper than {DEEPEST}")).into());
+            return Err(too_deep().into());
         }
         for entry in tree {
-            self.entries += 1;
-            if self.entries > MOST_ENTRIES {
-                return Err(Failure::new(format!("the commit holds more than {MOST_ENTRIES} files")).into());
-            }
             let name = entry.name_bytes();
             let path = format!("{path}{}", String::from_utf8_lossy(name));
             check_name(name, &path)?;
@@ -146,6 +153,7 @@ impl Walk {
             .and_then(|commit| commit.tree())
             .map_err(git::plain)
             .with_context(|| missing(path))?;
+        self.count(&repo, &tree)?;
         let below = new_folder(dir, name).with_context(|| format!("cannot write {}", quoted(path)))?;
         let prefix = format!("{path}/");
         let at = At { repo: &repo, top: &tree, prefix: &prefix };
@@ -160,6 +168,35 @@ impl Walk {
             self.pointers += 1;
         }
     }
+}
+
+/// The number of files and folders in a tree and all below it.
+fn entries(
+    repo: &Repository,
+    tree: &Tree<'_>,
+    depth: usize,
+    known: &mut HashMap<Oid, usize>,
+) -> anyhow::Result<usize> {
+    if depth > DEEPEST {
+        return Err(too_deep().into());
+    }
+    let mut sum = tree.len();
+    for entry in tree.iter().filter(|entry| entry.filemode_raw() & 0o170_000 == 0o040_000) {
+        let below = if let Some(below) = known.get(&entry.id()) {
+            *below
+        } else {
+            let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
+            let tree = repo.find_tree(entry.id()).map_err(git::plain).with_context(|| missing(&name))?;
+            entries(repo, &tree, depth + 1, known)?
+        };
+        known.insert(entry.id(), below);
+        sum = sum.saturating_add(below);
+    }
+    Ok(sum)
+}
+
+fn too_deep() -> Failure {
+    Failure::new(format!("the tree has folders deeper than {DEEPEST}"))
 }
 
 /// git itself makes no such name; somebody who writes trees by hand may.

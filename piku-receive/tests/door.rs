@@ -1,0 +1,219 @@
+//! Who comes in and what they may ask for, through a real sshd.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use support::{Server, stderr, stdout};
+
+#[test]
+fn everything_else_is_refused_in_one_line_and_written_down() {
+    let server = Server::new();
+    for (line, why) in [
+        ("sh", "'sh' is not for this door; 'help' lists what is"),
+        ("id; sh", "'id;' is not for this door"),
+        ("$(id)", "'$(id)' is not for this door"),
+        ("rsync --server .", "'rsync' is not for this door"),
+        ("keys", "keys are not reached through ssh"),
+        ("git-receive-pack", "takes one app's name, found 0 words"),
+        ("git-receive-pack 'a b'", "bad app name"),
+        ("git-receive-pack ../../etc", "bad app name"),
+        ("git-upload-pack 'nope'", "there is no app 'nope'"),
+        ("git-lfs-authenticate blog upload", "piku keeps no Git LFS files"),
+        ("destroy ..", "bad app name"),
+        ("logs", "logs needs an app's name"),
+        ("run blog 'a", "quotes do not match"),
+        ("x\ny", "'x' is not"),
+    ] {
+        let out = server.ssh("alice", line);
+        let said = stderr(&out);
+        assert_eq!(out.status.code(), Some(1), "{line:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{line:?}: {said}");
+        assert!(said.starts_with("piku-receive: ") && said.contains(why), "{line:?}: {said}");
+        assert!(out.stdout.is_empty(), "{line:?}");
+    }
+    server.audited("alice sh - refused: 'sh' is not for this door; 'help' lists what is");
+    server.audited("alice fetch nope error: there is no app 'nope'");
+    assert_eq!(server.audit().len(), 14);
+    assert!(!server.path("root/apps").exists(), "nothing was made");
+    let log = fs::metadata(server.path("root/audit.log")).unwrap();
+    assert_eq!(log.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn no_command_gets_one_friendly_line() {
+    let server = Server::new();
+    let out = server.ssh_command("alice").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let greeting = "hello alice: git push and piku's verbs come in here, a shell does not; try 'help'";
+    assert_eq!(stderr(&out), format!("piku-receive: {greeting}\n"));
+}
+
+#[test]
+fn verbs_get_their_arguments_as_they_are_and_no_shell_sees_them() {
+    let server = Server::new();
+    let out = server.ssh("alice", r#"config:set blog 'A=a  b' B='$(id) ; `x` *' "C=it's""#);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    assert_eq!(
+        stdout(&out),
+        "[config:set]\n[blog]\n[A=a  b]\n[B=$(id) ; `x` *]\n[C=it's]\nkey=alice apps=unset git=unset\n"
+    );
+    server.audited("alice config:set blog exit 0");
+    let log = fs::read_to_string(server.path("root/audit.log")).unwrap();
+    assert!(!log.contains("a  b"), "arguments may be secrets: {log}");
+    assert_eq!(stdout(&server.ssh("alice", "apps")), "[apps]\nkey=alice apps=unset git=unset\n");
+}
+
+#[test]
+fn exit_codes_come_back_and_so_do_stdin_and_the_terminal() {
+    let server = Server::new();
+    for code in [0, 1, 2, 42, 75, 255] {
+        assert_eq!(server.ssh("alice", &format!("run blog {code}")).status.code(), Some(code));
+    }
+    assert_eq!(server.ssh("alice", "run blog kill").status.code(), Some(137));
+    assert_eq!(server.ssh("alice", "run blog tty").status.code(), Some(5), "no terminal was asked for");
+    let out =
+        server.ssh_command("alice").args(["-tt", "run blog tty"]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(out.status.code(), Some(4), "{out:?}");
+
+    let mut cat = server.ssh_command("alice");
+    cat.arg("run blog cat").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut cat = support::Running(cat.spawn().unwrap());
+    cat.0.stdin.take().unwrap().write_all(b"through\0and\xff").unwrap();
+    let mut back = Vec::new();
+    cat.0.stdout.take().unwrap().read_to_end(&mut back).unwrap();
+    assert_eq!(back, b"through\0and\xff");
+}
+
+#[test]
+fn a_limited_key_reaches_its_apps_only() {
+    let server = Server::new();
+    server.add_key("guest", &["blog", "shop"]);
+    server.laptop_of("guest", "blog", "blog").file("page", "one").commit("One").push().succeeds();
+    let other = server.laptop_of("guest", "other", "other");
+    other.file("page", "x").commit("One");
+    other.push().fails_with(&["key 'guest' does not reach 'other', only blog, shop"]);
+    assert!(!server.app("other").exists(), "nothing was made for the refused app");
+    server.audited("guest push other refused: key 'guest' does not reach 'other', only blog, shop");
+
+    assert_eq!(server.ssh("guest", "run blog 3").status.code(), Some(3));
+    assert_eq!(stdout(&server.ssh("guest", "apps")), "[apps]\nkey=guest apps=blog shop git=unset\n");
+    assert_eq!(server.ssh("guest", "help").status.code(), Some(0));
+    for line in [
+        "ps other",
+        "ps",
+        "ps --format json",
+        "config other",
+        "destroy other --confirm other",
+        "deploy other",
+    ] {
+        let out = server.ssh("guest", line);
+        assert_eq!(out.status.code(), Some(1), "{line}");
+        assert!(stderr(&out).contains("key 'guest' does not reach"), "{line}: {out:?}");
+    }
+    let fetch = server.laptop_of("guest", "fetch", "other");
+    assert!(!fetch.command().args(["fetch", "piku"]).output().unwrap().status.success());
+}
+
+#[test]
+fn names_of_apps_in_the_spellings_of_remotes() {
+    let server = Server::new();
+    let laptop = server.laptop("blog.git");
+    laptop.file("page", "one").commit("One").push().succeeds();
+    let host = format!("{}@127.0.0.1", server.sshd.user());
+    let scp_like = [format!("{host}:blog"), format!("{host}:/blog"), format!("{host}:~/blog.git")];
+    let urls = ["blog", "blog/", "~/blog", "blog.git/"].map(|path| server.sshd.url(path));
+    for url in scp_like.iter().chain(&urls) {
+        laptop.git(&["ls-remote", url]);
+    }
+    for path in ["a/b", "..", "Blog", "blog%00"] {
+        let out = laptop.command().args(["ls-remote", &server.sshd.url(path)]).output().unwrap();
+        assert!(!out.status.success(), "{path}: {out:?}");
+    }
+    let out = laptop
+        .command()
+        .args(["archive", "--remote", &server.sshd.url("blog"), "main", "page"])
+        .output()
+        .unwrap();
+    assert!(out.status.success() && !out.stdout.is_empty(), "{out:?}");
+    server.audited("alice archive blog exit 0");
+    assert_eq!(fs::read_dir(server.path("root/apps")).unwrap().count(), 1);
+}
+
+#[test]
+fn keys_are_added_listed_and_removed() {
+    let server = Server::new();
+    let keys = server.path("authorized_keys");
+    let foreign = "# mine\nssh-rsa not-really-a-key  me\n";
+    let ours = fs::read_to_string(&keys).unwrap();
+    fs::write(&keys, format!("{foreign}{ours}")).unwrap();
+    server.add_key("bob@laptop", &["blog"]);
+
+    let list = |format: &str| {
+        let out = server
+            .tool()
+            .args(["key", "list", "--format", format, "--authorized-keys"])
+            .arg(&keys)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{out:?}");
+        stdout(&out)
+    };
+    let json: serde_json::Value = serde_json::from_str(&list("json")).unwrap();
+    assert_eq!(json[0]["name"], "alice");
+    assert_eq!(json[0]["apps"], serde_json::json!([]));
+    assert_eq!(json[1]["name"], "bob@laptop");
+    assert_eq!(json[1]["apps"], serde_json::json!(["blog"]));
+    assert!(json[1]["added"].as_str().unwrap().ends_with('Z'));
+    let public = server.path("keys/bob@laptop.pub");
+    let shown = std::process::Command::new("ssh-keygen").arg("-lf").arg(&public).output().unwrap();
+    assert!(stdout(&shown).contains(json[1]["fingerprint"].as_str().unwrap()));
+    assert_eq!(list("text").lines().count(), 2);
+    assert!(list("yaml").contains("name: bob@laptop"));
+    assert_eq!(server.ssh("bob@laptop", "run blog 6").status.code(), Some(6));
+
+    let key = |args: &[&str], input: &std::path::Path| {
+        let mut tool = server.tool();
+        tool.arg("key").args(args).arg("--authorized-keys").arg(&keys);
+        tool.stdin(fs::File::open(input).unwrap()).output().unwrap()
+    };
+    let before = fs::read(&keys).unwrap();
+    let same_name = key(&["add", "alice"], &public);
+    assert_eq!(same_name.status.code(), Some(1));
+    assert!(stderr(&same_name).contains("there is a key 'alice' already"), "{same_name:?}");
+    let same_key = key(&["add", "carol"], &public);
+    assert!(stderr(&same_key).contains("this key is there already, as 'bob@laptop'"), "{same_key:?}");
+    let private = key(&["add", "carol"], &server.path("keys/alice"));
+    assert!(stderr(&private).contains("this is a private key"), "{private:?}");
+    assert_eq!(key(&["add", "a b"], &public).status.code(), Some(2));
+    assert_eq!(key(&["add", "carol", "--app", ".."], &public).status.code(), Some(2));
+    assert!(stderr(&key(&["remove", "carol"], &public)).contains("there is no key 'carol'"));
+    assert_eq!(fs::read(&keys).unwrap(), before, "a refusal changes nothing");
+
+    assert!(key(&["remove", "bob@laptop"], &public).status.success());
+    assert_eq!(
+        fs::read_to_string(&keys).unwrap(),
+        format!("{foreign}{ours}"),
+        "foreign lines stay byte for byte"
+    );
+    assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(server.ssh("bob@laptop", "run blog 6").status.code(), Some(255), "shut out");
+}
+
+#[test]
+fn two_editors_of_the_keys_lose_nothing() {
+    let server = Server::new();
+    let names: Vec<String> = (0..8).map(|n| format!("key{n}")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(|| server.add_key(name, &[]));
+        }
+    });
+    let text = fs::read_to_string(server.path("authorized_keys")).unwrap();
+    assert_eq!(text.lines().count(), 9, "{text}");
+}

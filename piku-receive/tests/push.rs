@@ -1,0 +1,309 @@
+//! Pushing, through a real sshd and the real git: the verdict, the retry, the branches.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use support::Server;
+
+#[test]
+fn the_first_push_makes_the_repository_and_deploys() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    let said = laptop.file("page", "one").commit("One").push().succeeds();
+    assert!(said.contains("-----> fake deploy 1 of blog"), "{said}");
+    let head = laptop.git(&["rev-parse", "HEAD"]);
+    assert_eq!(server.deploys(), [format!("{head} 1 alice")]);
+    assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "one");
+    assert_eq!(server.verdict("blog")["state"], "deployed");
+    server.audited(&format!("alice push blog deployed {} as release 1", &head[..7]));
+
+    let said = laptop.file("page", "two").commit("Two").push().succeeds();
+    assert!(said.contains("-----> fake deploy 2 of blog"), "{said}");
+    assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "two");
+    let names: Vec<String> = fs::read_dir(server.app("blog"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !["repo.git", "lock", "verdict.json", "log"].contains(&name.as_str()))
+        .collect();
+    assert!(names.is_empty(), "nothing else is left: {names:?}");
+}
+
+#[test]
+fn a_failed_hook_fails_the_push_and_an_unchanged_push_tries_again() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    server.tell("fail");
+    laptop.file("page", "one").commit("One");
+    laptop.push().fails_with(&[" !     the fake stage failed"]);
+    let head = laptop.git(&["rev-parse", "HEAD"]);
+    let short = &head[..7];
+    assert_eq!(server.verdict("blog")["state"], "failed");
+    server.audited(&format!("alice push blog failed {short}"));
+
+    // "Everything up-to-date": git runs no hook, but the deploy is tried again, and decides.
+    laptop.push().fails_with(&[
+        &format!(
+            "-----> Nothing new was pushed; {short} of blog is not deployed yet, so that is tried again"
+        ),
+        "-----> fake deploy 2 of blog",
+        " !     the fake stage failed",
+    ]);
+    server.no_longer("fail");
+    let said = laptop.push().succeeds();
+    assert!(
+        said.contains("-----> fake deploy 3 of blog") && said.contains("Everything up-to-date"),
+        "{said}"
+    );
+    assert_eq!(server.verdict("blog")["state"], "deployed");
+    // Deployed: there is nothing left to try.
+    let said = laptop.push().succeeds();
+    assert!(!said.contains("----->"), "{said}");
+    assert_eq!(server.deploys().len(), 3);
+    server.audited("alice push blog unchanged");
+}
+
+#[test]
+fn a_hook_that_fails_before_it_begins_fails_the_push_too() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One").push().succeeds();
+    server.tell("fail-early");
+    laptop.file("page", "two").commit("Two").push().fails_with(&[]);
+    server.no_longer("fail-early");
+    assert!(laptop.push().succeeds().contains("-----> fake deploy 2"), "the unchanged push tries again");
+}
+
+#[test]
+fn a_shallow_clone_can_push() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    for n in 0..3 {
+        laptop.file("page", n.to_string()).commit("One");
+    }
+    let shallow = server.path("laptop/shallow");
+    laptop.git(&[
+        "clone",
+        "-q",
+        "--depth=1",
+        &format!("file://{}", laptop.path().display()),
+        shallow.to_str().unwrap(),
+    ]);
+    let url = server.sshd.url("blog");
+    let out = laptop.command().current_dir(&shallow).args(["push", &url, "main"]).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "2");
+}
+
+#[test]
+fn the_first_branch_is_deployed_and_another_is_stored_with_the_command_that_deploys_it() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One");
+    laptop.push_with(&["piku", "main:production"]).succeeds();
+    let head = fs::read_to_string(server.app("blog").join("repo.git/HEAD")).unwrap();
+    assert_eq!(head, "ref: refs/heads/production\n");
+
+    laptop.git(&["switch", "-qc", "it's"]);
+    let said = laptop.file("page", "two").commit("Two").push_with(&["piku", "it's"]).succeeds();
+    assert!(said.contains("-----> it's is stored, not deployed: blog deploys production"), "{said}");
+    let door = format!("ssh -p {} {}@127.0.0.1", server.sshd.port(), server.sshd.user());
+    let command = r"deploy blog 'it'\''s' (or: git push REMOTE 'it'\''s:production')";
+    assert!(said.contains(&format!("       to deploy it: {door} {command}")), "{said}");
+    assert_eq!(server.deploys().len(), 1);
+    assert_eq!(server.verdict("blog")["state"], "deployed");
+
+    // The printed command, as a shell on the laptop would run it, takes ssh's one level away: the branch is a plain word.
+    laptop.push_with(&["piku", "HEAD:refs/heads/two"]).succeeds();
+    let out = server.ssh("alice", "deploy blog two");
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "two");
+    assert!(support::stderr(&out).contains("-----> fake deploy 2 of blog"), "{out:?}");
+    server.audited("alice deploy blog exit 0");
+    // A push to the deploy branch brings it back.
+    laptop.push_with(&["piku", "main:production"]).succeeds();
+    assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "one");
+
+    let out = server.ssh("alice", "deploy blog nowhere");
+    assert_eq!(out.status.code(), Some(1));
+    assert!(
+        support::stderr(&out).contains("blog has no branch 'nowhere': it has it's, production, two"),
+        "{out:?}"
+    );
+    assert!(support::stderr(&server.ssh("alice", "deploy shop")).contains("there is no app 'shop'"));
+    assert!(!server.app("shop").exists());
+}
+
+#[test]
+fn tags_are_stored_and_several_refs_deploy_once() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One");
+    laptop.git(&["tag", "-am", "v1", "v1"]);
+    laptop.git(&["branch", "feature"]);
+    laptop.git(&["branch", "alpha"]);
+    let said = laptop.push_with(&["piku", "--all"]).succeeds();
+    assert!(said.contains("-----> alpha is stored") && said.contains("-----> feature is stored"), "{said}");
+    assert_eq!(server.deploys().len(), 1, "main, though alpha sorts before it");
+
+    let said = laptop.push_with(&["piku", "v1"]).succeeds();
+    assert!(said.contains("-----> v1 is stored, not deployed: it is a tag"), "{said}");
+    laptop.git(&["tag", "light"]);
+    laptop.file("page", "two").commit("Two");
+    let said = laptop.push_with(&["piku", "main", "light", "feature"]).succeeds();
+    assert!(!said.contains("it is a tag"), "{said}");
+    assert_eq!(server.deploys().len(), 2);
+}
+
+#[test]
+fn a_tag_alone_makes_no_deploy_branch() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One");
+    laptop.git(&["tag", "v1"]);
+    laptop.push_with(&["piku", "v1"]).succeeds();
+    assert!(server.deploys().is_empty());
+    laptop.push_with(&["piku", "main:refs/heads/live"]).succeeds();
+    assert_eq!(server.deploys().len(), 1);
+}
+
+#[test]
+fn an_annotated_tag_a_detached_head_and_a_forced_push() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One");
+    laptop.git(&["tag", "-am", "v1", "v1"]);
+    let said = laptop
+        .push_with(&["piku", "v1:refs/heads/main"])
+        .fails_with(&["the tag v1 is no commit, and a branch holds commits: git push REMOTE 'v1^{}:main'"]);
+    assert_eq!(said.matches(" !     ").count(), 1, "{said}");
+    assert!(server.deploys().is_empty());
+    laptop.push_with(&["piku", "v1^{}:refs/heads/main"]).succeeds();
+    assert_eq!(server.deploys().len(), 1);
+
+    laptop.file("page", "two").commit("Two");
+    laptop.git(&["checkout", "-q", "--detach"]);
+    laptop.push_with(&["piku", "HEAD:main"]).succeeds();
+    assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "two");
+
+    laptop.git(&["reset", "-q", "--hard", "HEAD~"]);
+    laptop.file("page", "three").commit("Three");
+    laptop.push_with(&["piku", "HEAD:main"]).fails_with(&["non-fast-forward"]);
+    laptop.push_with(&["--force", "piku", "HEAD:main"]).succeeds();
+    assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "three");
+    assert_eq!(server.deploys().len(), 3);
+}
+
+#[test]
+fn the_deploy_branch_cannot_be_deleted_and_others_can() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One");
+    laptop.push_with(&["piku", "main", "main:feature"]).succeeds();
+    let said = laptop.push_with(&["piku", ":main"]).fails_with(&[]);
+    let ours: Vec<&str> = said.lines().filter(|line| line.starts_with(" !     ")).collect();
+    assert_eq!(ours, [" !     piku-receive: main is the branch that is deployed and cannot be deleted"]);
+    laptop.push_with(&["piku", ":feature"]).succeeds();
+    assert_eq!(server.deploys().len(), 1);
+
+    // A refused push is not an unchanged one: no failed deploy is tried again behind it.
+    server.tell("fail");
+    laptop.file("page", "two").commit("Two").push().fails_with(&[]);
+    laptop.push_with(&["piku", ":main"]).fails_with(&["cannot be deleted"]);
+    assert_eq!(server.deploys().len(), 2);
+}
+
+#[test]
+fn an_empty_repository_and_nothing_to_push() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.push().fails_with(&["main"]);
+    let said = laptop.push_with(&["piku", "--all"]);
+    let said = format!("{said:?}");
+    assert!(!said.contains("panicked"), "{said}");
+    let said = laptop.push_with(&["piku", ":gone"]);
+    assert!(!format!("{said:?}").contains("fake deploy"), "{said:?}");
+    assert!(server.deploys().is_empty());
+    laptop.commit("Empty").push().fails_with(&["holds no file"]);
+}
+
+#[test]
+fn a_push_that_git_refuses_says_why_and_does_not_deploy() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One").push().succeeds();
+    let blob = laptop.git(&["hash-object", "-w", "page"]);
+    laptop
+        .push_with(&["piku", &format!("{blob}:refs/heads/blob")])
+        .fails_with(&["what was pushed to blob is no commit"]);
+    assert_eq!(server.deploys().len(), 1);
+}
+
+#[test]
+fn the_hook_and_the_tools_see_no_git_variable_of_the_client() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One");
+    let out = laptop
+        .command()
+        .args(["-c", "protocol.version=2", "push", "piku", "main"])
+        .env("GIT_TRACE_PACKET", "0")
+        .env("LC_GIT_DIR", "x")
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{out:?}");
+    let env = fs::read_to_string(server.path("control/env")).unwrap();
+    let value = |name: &str| env.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    assert_eq!(value("PIKU_APP"), Some("blog"));
+    assert_eq!(value("PIKU_KEY"), Some("alice"));
+    assert_eq!(value("PIKU_TALK"), Some("deploy"));
+    assert_eq!(value("PIKU_ROOT"), server.path("root").to_str());
+    assert_eq!(value("PIKU_SCRIPTS"), server.path("scripts").to_str());
+    let tools = std::path::Path::new(support::TOOL).parent().unwrap();
+    // git puts its own folder in front.
+    let mut path = std::env::split_paths(value("PATH").unwrap()).skip_while(|dir| dir.ends_with("git-core"));
+    assert_eq!(path.next().as_deref(), Some(tools), "{env}");
+    assert_eq!(value("SSH_ORIGINAL_COMMAND"), None);
+    assert_eq!(value("PIKU_BRANCH"), None);
+}
+
+#[test]
+fn the_hook_is_linked_again_when_somebody_has_replaced_it() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One").push().succeeds();
+    let hook = server.app("blog").join("repo.git/hooks/post-receive");
+    assert_eq!(fs::read_link(&hook).unwrap(), server.path("scripts/post-receive"));
+    fs::remove_file(&hook).unwrap();
+    support::program(&hook, "#!/bin/sh\necho foreign\n");
+    let said = laptop.file("page", "two").commit("Two").push().succeeds();
+    assert!(said.contains("fake deploy 2") && !said.contains("foreign"), "{said}");
+}
+
+#[test]
+fn many_pushes_leave_no_process_behind_that_holds_the_lock() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    // Enough loose objects for `git gc --auto`, which must not stay in the background.
+    laptop.file("page", "one").commit("One").push().succeeds();
+    let repo = server.app("blog").join("repo.git");
+    let set = Command::new("git").arg("-C").arg(&repo).args(["config", "gc.auto", "1"]).status().unwrap();
+    assert!(set.success());
+    for n in 0..4 {
+        laptop.file(&format!("f{n}"), n.to_string()).commit("More").push().succeeds();
+        let free = Command::new("flock")
+            .arg("-n")
+            .arg(server.app("blog").join("lock"))
+            .arg("true")
+            .status()
+            .unwrap();
+        // The session may be a moment behind its client; a gc would be longer.
+        if !free.success() {
+            server.settled("blog");
+        }
+    }
+    assert_eq!(server.deploys().len(), 5);
+}
