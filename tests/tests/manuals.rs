@@ -22,17 +22,15 @@ fn tools() -> [Command; 5] {
     ]
 }
 
-/// One page for a command and one for each command below it that is not hidden.
-fn pages(command: Command, files: &mut Files) {
+/// One page for a command, named as it is called, and one for each command below it that is not hidden.
+fn pages(command: &Command, name: &str, files: &mut Files) {
     let mut page = Vec::new();
-    let date = command.clone().get_name().replace(' ', "-");
-    let command = command.display_name(date.clone());
-    clap_mangen::Man::new(command.clone()).title(date.clone()).date("").render(&mut page).expect("a page");
-    files.insert(PathBuf::from(format!("man/{date}.1")), page);
+    let called = command.clone().display_name(name.to_owned());
+    clap_mangen::Man::new(called).title(name.to_owned()).date("").render(&mut page).expect("a page");
+    files.insert(PathBuf::from(format!("man/{name}.1")), page);
     for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
     {
-        let name = format!("{date}-{}", below.get_name());
-        pages(below.clone().name(name), files);
+        pages(below, &format!("{name}-{}", below.get_name()), files);
     }
 }
 
@@ -49,7 +47,7 @@ fn wanted() -> Files {
             clap_complete::generate(shell, &mut tool.clone(), &name, &mut text);
             files.insert(PathBuf::from(file), text);
         }
-        pages(tool.version(env!("CARGO_PKG_VERSION")), &mut files);
+        pages(&tool, &name, &mut files);
     }
     files
 }

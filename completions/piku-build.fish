@@ -1,0 +1,66 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_piku_build_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_piku_build_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_piku_build_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_piku_build_using_subcommand
+    set -l cmd (__fish_piku_build_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c piku-build -n "__fish_piku_build_needs_command" -s h -l help -d 'Print help'
+complete -c piku-build -n "__fish_piku_build_needs_command" -s V -l version -d 'Print version'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -l format -d 'How to print it' -r -f -a "text\t'For people'
+json\t'For programs'
+yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l cache -d 'Where package managers keep their caches' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l layers -d 'Where dependency layers are kept [default: CACHE/layers]' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l settings -d 'This machine\'s settings' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
+prefer\t'Use it where it works, say where it does not'
+off\t'Never'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l format -d 'How to print it' -r -f -a "text\t'For people'
+json\t'For programs'
+yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l cache -d 'Where package managers keep their caches' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l output -d 'The release\'s folder, which must not be there yet' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l layers -d 'Where dependency layers are kept [default: CACHE/layers]' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l settings -d 'This machine\'s settings' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
+prefer\t'Use it where it works, say where it does not'
+off\t'Never'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l app -d 'Whose release it is [default: the folder\'s name]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l number -d 'The release\'s number' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l commit -d 'The commit it is built from' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l subject -d 'The first line of the commit\'s message' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l by -d 'Who pushed it' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l move -d 'Take the folder itself instead of a copy: it is used up, whether the build succeeds or not'
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,23 @@
+complete -c piku-chroot -l root -d 'The same from the tree in DIR instead of the host\'s own' -r -F
+complete -c piku-chroot -l bind -d 'Show SRC at DST, writable; a colon in a path is written `\\:`, a backslash `\\\\`' -r
+complete -c piku-chroot -l ro -d 'Show SRC at DST, read-only' -r
+complete -c piku-chroot -l tmpfs -d 'An empty writable folder in memory; SIZE in bytes, with k, m or g, or in percent of the memory' -r
+complete -c piku-chroot -l app -d 'Show DIR read-only at /app, which becomes HOME and the working directory' -r -F
+complete -c piku-chroot -l data -d 'Show DIR writable at /data' -r -F
+complete -c piku-chroot -l net -d 'The host\'s network, or none' -r -f -a "shared\t'The host\'s'
+none\t'None at all'"
+complete -c piku-chroot -l env -d 'A variable for COMMAND' -r
+complete -c piku-chroot -l keep-env -d 'A variable of the caller for COMMAND, when it is set' -r
+complete -c piku-chroot -l env-prefix -d 'All variables of the caller that begin with PREFIX, without it' -r
+complete -c piku-chroot -l hostname -d 'The name of the machine inside' -r
+complete -c piku-chroot -l chdir -d 'The working directory inside [default: /app where there is one, else /]' -r -F
+complete -c piku-chroot -l user -d 'Become this user first (only root can)' -r
+complete -c piku-chroot -l format -d 'How --check prints' -r -f -a "text\t'For people'
+json\t'One JSON array'
+yaml\t'The same in YAML'"
+complete -c piku-chroot -l root-from-host -d 'Let in the host\'s programs and libraries (/usr and the like) read-only, and those files of /etc that programs need'
+complete -c piku-chroot -l strict -d 'Refuse to start when a layer is missing that could be done without'
+complete -c piku-chroot -l check -d 'Print which layers hold on this machine, why not, and what mends it; exit code 1 when a required one is missing'
+complete -c piku-chroot -l quiet -d 'With --check: print nothing'
+complete -c piku-chroot -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-chroot -s V -l version -d 'Print version'

@@ -1,0 +1,86 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_piku_receive_global_optspecs
+    string join \n key= app= root= scripts= h/help V/version
+end
+
+function __fish_piku_receive_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_piku_receive_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_piku_receive_using_subcommand
+    set -l cmd (__fish_piku_receive_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -l key -d 'The name of the key that came in' -r
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -l app -d 'An app that this key reaches; all apps when not given' -r
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -s V -l version -d 'Print version'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "key" -d 'Who may come in'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "select" -d 'In the hook: print COMMIT and NUMBER of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "admit" -d 'Git\'s pre-receive hook: refuse what cannot be deployed before it is stored'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -f -a "add" -d 'Let a key in; the public key is read from stdin'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -f -a "list" -d 'Print the keys that piku has let in'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -f -a "remove" -d 'Shut a key out'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l app -d 'An app that this key reaches; all apps when not given' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l authorized-keys -d 'The file that sshd reads [default: ~/.ssh/authorized_keys]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l format -d 'The form of the output' -r -f -a "text\t'Lines for people'
+json\t'One JSON value'
+yaml\t'The same as YAML'"
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l authorized-keys -d 'The file that sshd reads [default: ~/.ssh/authorized_keys]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -l authorized-keys -d 'The file that sshd reads [default: ~/.ssh/authorized_keys]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "add" -d 'Let a key in; the public key is read from stdin'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "list" -d 'Print the keys that piku has let in'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Shut a key out'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l by -d 'In whose name' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l repo -d 'The bare repository' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l app -d 'The app' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l by -d 'In whose name' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand settle" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand settle" -l app -d 'The app' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand settle" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l root -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l app -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy export select settle admit help" -f -a "key" -d 'Who may come in'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy export select settle admit help" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy export select settle admit help" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy export select settle admit help" -f -a "select" -d 'In the hook: print COMMIT and NUMBER of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy export select settle admit help" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy export select settle admit help" -f -a "admit" -d 'Git\'s pre-receive hook: refuse what cannot be deployed before it is stored'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy export select settle admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Let a key in; the public key is read from stdin'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'Print the keys that piku has let in'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Shut a key out'

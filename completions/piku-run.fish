@@ -1,0 +1,136 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_piku_run_global_optspecs
+    string join \n root= h/help V/version
+end
+
+function __fish_piku_run_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_piku_run_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_piku_run_using_subcommand
+    set -l cmd (__fish_piku_run_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c piku-run -n "__fish_piku_run_needs_command" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_needs_command" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_needs_command" -s V -l version -d 'Print version'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "daemon" -d 'Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "supervise" -d 'Supervise one app'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "launch" -d 'Wait at the supervisor\'s gate, then become a worker'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "start" -d 'Run what a folder\'s Procfile says, with one log, until Ctrl-C; needs no piku'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "deploy" -d 'Make a built release the live one; its folder is moved away'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "ps" -d 'What runs'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "scale" -d 'Set how many instances of each type there should be'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "restart" -d 'Replace all instances, or those of one type, by new ones of the same release; starts a stopped app'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "stop" -d 'End all instances of an app; it stays stopped until `restart` or a push'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "logs" -d 'What the instances of an app, or a deploy, said'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "releases" -d 'The releases of an app, newest first'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "rollback" -d 'Make a new release with the tree of an old one'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "config" -d 'The configuration of an app, over what its ENV says'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "exec" -d 'Run one command in the live release of an app, with its environment'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "destroy" -d 'Remove an app, all but its data'
+complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-run -n "__fish_piku_run_using_subcommand daemon" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand daemon" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand supervise" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand supervise" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand launch" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand launch" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s m -l formation -d 'How many of each type, such as web=2,worker=1; a type that is not named has none then' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s p -l port -d 'The first type\'s first port; each further type begins 100 higher' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s e -l env -d 'The file with the environment [default: DIR/ENV]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s f -l procfile -d 'The Procfile [default: DIR/Procfile]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s t -l timeout -d 'Seconds from SIGTERM to SIGKILL' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand start" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l format -d 'How to print it' -r -f -a "text\t'For people'
+json\t'For programs'
+yaml\t'For both'"
+complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-run -n "__fish_piku_run_using_subcommand scale" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand scale" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand restart" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand restart" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -l all -d 'All apps; they come back when the daemon is started again'
+complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s n -l lines -d 'How many of the last lines [default: 100; of a deploy all]' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l ps -d 'Only this type, or this instance, such as web.1' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l deploy -d 'What deploy N, or the last one, said' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s f -l follow -d 'Go on with what comes'
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l format -d 'How to print them' -r -f -a "text\t'For people'
+json\t'For programs'
+yaml\t'For both'"
+complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-run -n "__fish_piku_run_using_subcommand rollback" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand rollback" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -l format -d 'How to print it' -r -f -a "text\t'For people'
+json\t'For programs'
+yaml\t'For both'"
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -a "get" -d 'Print one value'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -a "set" -d 'Store values and restart'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -a "unset" -d 'Forget values and restart'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -a "import" -d 'Store what an ENV file on stdin says, and restart'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from get" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from set" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from set" -l no-restart -d 'Do not restart; they hold from the next start on'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from unset" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from unset" -l no-restart -d 'Do not restart; it holds from the next start on'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from unset" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -l no-restart -d 'Do not restart; it holds from the next start on'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "get" -d 'Print one value'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "set" -d 'Store values and restart'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "unset" -d 'Forget values and restart'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "import" -d 'Store what an ENV file on stdin says, and restart'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-run -n "__fish_piku_run_using_subcommand exec" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand exec" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l confirm -d 'The app\'s name once more' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "daemon" -d 'Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "supervise" -d 'Supervise one app'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "launch" -d 'Wait at the supervisor\'s gate, then become a worker'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "start" -d 'Run what a folder\'s Procfile says, with one log, until Ctrl-C; needs no piku'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "deploy" -d 'Make a built release the live one; its folder is moved away'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "ps" -d 'What runs'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "scale" -d 'Set how many instances of each type there should be'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "restart" -d 'Replace all instances, or those of one type, by new ones of the same release; starts a stopped app'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "stop" -d 'End all instances of an app; it stays stopped until `restart` or a push'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "logs" -d 'What the instances of an app, or a deploy, said'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "releases" -d 'The releases of an app, newest first'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "rollback" -d 'Make a new release with the tree of an old one'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "config" -d 'The configuration of an app, over what its ENV says'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "exec" -d 'Run one command in the live release of an app, with its environment'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "destroy" -d 'Remove an app, all but its data'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "get" -d 'Print one value'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "set" -d 'Store values and restart'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "unset" -d 'Forget values and restart'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "import" -d 'Store what an ENV file on stdin says, and restart'
