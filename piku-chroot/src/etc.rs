@@ -19,10 +19,8 @@ use crate::plan::Plan;
 use crate::tree::{READ_ONLY, Tree};
 
 /// Taken from the base.
-const FILES: [&str; 20] = [
+const FILES: [&str; 18] = [
     "alternatives",
-    "ca-certificates",
-    "ca-certificates.conf",
     "debian_version",
     "fonts",
     "gai.conf",

@@ -5,9 +5,9 @@
 //! the last process of the jail is gone.
 
 use std::io;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -28,6 +28,9 @@ pub(crate) const FORWARDED: [Signal; 8] = [
     Signal::SIGQUIT,
     Signal::SIGCONT,
 ];
+
+/// A command that runs so long is one that stays.
+pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 
 /// Makes the jail and waits for its end; returns the command's exit code.
 pub(crate) fn run(plan: Plan) -> Result<u8> {
@@ -66,10 +69,13 @@ fn own_signals() -> Result<SigSet> {
 
 /// Passes signals on until the jail has ended.
 fn wait(jail: Pid, signals: &SigSet) -> Result<u8> {
+    let mut patience = Some(SETTLED);
     loop {
-        let signal = match signals.wait() {
-            Err(Errno::EINTR) => continue,
-            signal => signal.context("cannot wait for signals")?,
+        let signal = sys::wait_for(signals, patience).context("cannot wait for signals")?;
+        let Some(signal) = signal else {
+            sys::release_memory();
+            patience = None;
+            continue;
         };
         if signal != Signal::SIGCHLD {
             // It may have ended already; then its SIGCHLD is next.

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::set_parent_process_death_signal;
 
 use crate::caller::Identity;
-use crate::monitor::signalled;
+use crate::monitor::{SETTLED, signalled};
 use crate::plan::Plan;
 use crate::{namespaces, payload, privileges, report, root, sys};
 
@@ -54,10 +54,13 @@ fn die_with(monitor: &OwnedFd) -> Result<()> {
 
 /// Reaps and passes on until the command has ended; returns its exit code.
 fn wait(command: Pid, signals: &SigSet) -> Result<u8> {
+    let mut patience = Some(SETTLED);
     loop {
-        let signal = match signals.wait() {
-            Err(Errno::EINTR) => continue,
-            signal => signal.context("cannot wait for signals")?,
+        let signal = sys::wait_for(signals, patience).context("cannot wait for signals")?;
+        let Some(signal) = signal else {
+            sys::release_memory();
+            patience = None;
+            continue;
         };
         if signal == Signal::SIGCHLD {
             if let Some(code) = reap(command)? {

@@ -4,8 +4,12 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
@@ -108,9 +112,99 @@ pub(crate) fn default_dispositions() {
     }
 }
 
+/// Waits for one of these signals, which must be blocked; `None` when none came in that time.
+pub(crate) fn wait_for(signals: &SigSet, patience: Option<Duration>) -> io::Result<Option<Signal>> {
+    let patience = patience.map(TimeSpec::from_duration);
+    let limit = patience.as_ref().map_or(std::ptr::null(), |limit| std::ptr::from_ref(limit.as_ref()));
+    loop {
+        // SAFETY: set and limit live longer than the call, and where the signal's details would go there is nothing.
+        let signal = unsafe { libc::sigtimedwait(signals.as_ref(), std::ptr::null_mut(), limit) };
+        return match Errno::result(signal) {
+            Ok(signal) => Ok(Some(Signal::try_from(signal)?)),
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(Errno::EINTR) => continue,
+            Err(err) => Err(err.into()),
+        };
+    }
+}
+
+/// Gives back memory that was needed to get here and will hardly be needed again: the heap's empty pages, and the pages
+/// of the program and its libraries, which the kernel can read again. There are two processes of this program for each
+/// running command, which wait for months.
+pub(crate) fn release_memory() {
+    let clean =
+        std::fs::read_to_string("/proc/self/smaps").map(|maps| clean_files(&maps)).unwrap_or_default();
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it touches only what the allocator knows to be free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    // Last: every function that is called after this is read again, with what lies around it.
+    for (start, end) in clean {
+        let start = std::ptr::with_exposed_provenance_mut(start);
+        // SAFETY: these pages came from a file, cannot be written to and were never changed, so what is read there
+        // next is the same again.
+        unsafe { libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED) };
+    }
+}
+
+/// The parts of memory that show a file as it is: read-only, private, and without a page that was ever changed (a library's
+/// relocated pages are read-only too).
+fn clean_files(maps: &str) -> Vec<(usize, usize)> {
+    let mut clean = Vec::new();
+    let mut current = None;
+    for line in maps.lines() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            [range, rights, _, _, inode, name, ..] if !range.ends_with(':') => {
+                let file = matches!(*rights, "r-xp" | "r--p") && *inode != "0" && name.starts_with('/');
+                current = range.split_once('-').filter(|_| file).and_then(|(start, end)| {
+                    Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
+                });
+            }
+            ["Anonymous:", "0", "kB"] => clean.extend(current.take()),
+            [range, ..] if !range.ends_with(':') => current = None,
+            _ => {}
+        }
+    }
+    clean
+}
+
 /// Closes every descriptor from `first` on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: the caller owns no descriptor it will use again: it is about to exec.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unchanged_pages_of_files_are_given_back() {
+        let maps = "\
+55d0a000-55d0b000 r--p 00000000 fe:00 17 /usr/bin/x y
+Rss:                   4 kB
+Anonymous:             0 kB
+VmFlags: rd mr mw me sd
+55d0b000-55d0c000 r--p 00001000 fe:00 17 /usr/bin/x y
+Anonymous:             4 kB
+55d0c000-55d0e000 r-xp 00002000 fe:00 17 /usr/bin/x y
+Anonymous:             0 kB
+55d0e000-55d0f000 rw-p 00003000 fe:00 17 /usr/bin/x y
+Anonymous:             0 kB
+7f000000-7f001000 r--p 00000000 00:00 0
+Anonymous:             0 kB
+7f001000-7f002000 r-xp 00000000 00:00 0 [vdso]
+Anonymous:             0 kB
+";
+        assert_eq!(clean_files(maps), [(0x55d0_a000, 0x55d0_b000), (0x55d0_c000, 0x55d0_e000)]);
+    }
+
+    #[test]
+    fn the_program_lives_on_without_its_memory() {
+        release_memory();
+        assert_eq!("still".repeat(2), "stillstill");
+    }
 }

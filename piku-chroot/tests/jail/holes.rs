@@ -119,7 +119,7 @@ fn what_is_mounted_later_on_the_host_stays_out() {
     let scene = Scene::new(User::Own);
     scene.folder("data/sub");
     // A host of our own, whose mounts are shared as systemd has it.
-    let script = "mount --make-rshared / && mkfifo fifo && \
+    let script = "mount --make-rshared / && mkfifo fifo && : > out && \
                   { \"$1\" --root-from-host --data data -- sh -c 'echo ready; read x; ls /data/sub' < fifo > out & } && exec 3> fifo && \
                   until grep -q ready out; do sleep 0.01; done; mount -t tmpfs none data/sub && : > data/sub/seen && echo go >&3 && wait && cat out";
     let outcome = run(scene.command("unshare").args(["-Urm", "sh", "-c", script, "sh"]).arg(scene.program()));
