@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 
-use piku_procfile::name::AppName;
+use piku_procfile::name::{AppName, BadName, MAX_LEN};
 
 use crate::talk::quoted;
 
@@ -151,10 +151,16 @@ fn git(service: Service, word: &str, args: &[String]) -> Result<Request, Refusal
 }
 
 /// An app's name as people write it into a remote's address: `blog`, `blog.git`, `/blog`, `~/blog`, `blog/`.
-fn app_of_path(path: &str) -> Result<AppName, piku_procfile::name::BadName> {
+fn app_of_path(path: &str) -> Result<AppName, BadName> {
     let name = path.strip_prefix("~/").or_else(|| path.strip_prefix('/')).unwrap_or(path);
     let name = name.strip_suffix('/').unwrap_or(name);
-    name.strip_suffix(".git").unwrap_or(name).parse()
+    app(name.strip_suffix(".git").unwrap_or(name))
+}
+
+/// The name; what is far too long is refused by its beginning, so that the refusal is not as long.
+fn app(name: &str) -> Result<AppName, BadName> {
+    let end = name.char_indices().nth(MAX_LEN + 1).map_or(name.len(), |(at, _)| at);
+    name[..end].parse()
 }
 
 fn verb_with(word: &str, args: Vec<String>) -> Result<Request, Refusal> {
@@ -166,7 +172,7 @@ fn verb_with(word: &str, args: Vec<String>) -> Result<Request, Refusal> {
         (Takes::Nothing, _) | (Takes::Perhaps, None) => None,
         (Takes::App, None) => return refuse(format!("{verb} needs an app's name")),
         (Takes::Perhaps, Some(option)) if option.starts_with('-') => None,
-        (_, Some(name)) => match name.parse() {
+        (_, Some(name)) => match app(name) {
             Ok(app) => Some(app),
             Err(err) => return refuse(format!("{verb}: {err}")),
         },
@@ -323,6 +329,9 @@ mod tests {
     fn a_refusal_is_short_and_shows_no_control_characters() {
         let message = refused(&format!("'\x1b[2J{}'", "x".repeat(10_000)));
         assert!(message.len() < 300 && !message.contains('\x1b'), "{message}");
+        for long in ["git-upload-pack", "ps"] {
+            assert!(refused(&format!("{long} {}", "x".repeat(10_000))).len() < 300);
+        }
     }
 
     /// The grammar of DESIGN, spelt out once more.
