@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod http;
+pub mod processes;
 pub mod repo;
 pub mod sshd;
 pub mod tools;

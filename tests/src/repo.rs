@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// A git work tree with a remote named `piku`.
 pub struct Repo {
@@ -116,6 +116,13 @@ impl Repo {
     #[must_use]
     pub fn push(&self) -> Push {
         self.push_with(&["piku", "main"])
+    }
+
+    /// `git push piku main`, under way.
+    pub fn start_push(&self) -> Child {
+        let mut git = self.command();
+        git.args(["push", "piku", "main"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        git.spawn().expect("git runs")
     }
 
     /// `git push` with these words.

@@ -23,14 +23,21 @@ fn tools() -> [Command; 5] {
 }
 
 /// One page for a command, named as it is called, and one for each command below it that is not hidden.
-fn pages(command: &Command, name: &str, files: &mut Files) {
+fn pages(command: &Command, called: &str, files: &mut Files) {
+    let name = called.replace(' ', "-");
     let mut page = Vec::new();
-    let called = command.clone().display_name(name.to_owned());
-    clap_mangen::Man::new(called).title(name.to_owned()).date("").render(&mut page).expect("a page");
+    let page_of = command.clone().display_name(name.clone()).bin_name(called);
+    clap_mangen::Man::new(page_of)
+        .title(name.clone())
+        .source(concat!("piku ", env!("CARGO_PKG_VERSION")))
+        .manual("piku")
+        .date("")
+        .render(&mut page)
+        .expect("a page");
     files.insert(PathBuf::from(format!("man/{name}.1")), page);
     for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
     {
-        pages(below, &format!("{name}-{}", below.get_name()), files);
+        pages(below, &format!("{called} {}", below.get_name()), files);
     }
 }
 

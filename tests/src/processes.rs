@@ -1,0 +1,38 @@
+//! The processes of one world, found by what the kernel says of them and ended by their ids.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The ids of the processes whose command line holds `text` and whose command line, environment or working folder
+/// holds `place`.
+#[must_use]
+pub fn of(place: &Path, text: &str) -> Vec<i32> {
+    let place = place.to_str().expect("a world's folder is text");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let read = |name: &str| {
+            let bytes = fs::read(entry.path().join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        };
+        let line = read("cmdline");
+        let folder = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+        let is_here = line.contains(place) || read("environ").contains(place) || folder.starts_with(place);
+        if is_here && line.contains(text) && pid != std::process::id().cast_signed() {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// SIGKILL to each of them; whether there was one.
+pub fn kill_all(pids: &[i32]) -> bool {
+    for pid in pids {
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+    }
+    !pids.is_empty()
+}
