@@ -101,8 +101,13 @@ fn reach(root: &Root, app: &AppName) -> anyhow::Result<Asker> {
         return Ok(asker);
     }
     let since = Instant::now();
-    wake(root, app)?;
+    let mut awake = None;
     loop {
+        // Again from time to time: the one that was there may just have been leaving.
+        if awake.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(1)) {
+            wake(root, app)?;
+            awake = Some(Instant::now());
+        }
         if let Some(asker) = connect(&socket)? {
             return Ok(asker);
         }

@@ -45,9 +45,11 @@ pub(crate) fn write_formation(path: &Path, formation: &Formation) -> anyhow::Res
 }
 
 /// What should run of this release, how it is checked, and what its author should know.
-pub(crate) fn plan(world: &World, formation: &Formation) -> anyhow::Result<(Plan, Check, Vec<String>)> {
+pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<String>) {
     let role = Role { ps: "web.1", kind: "web", port: Some(0) };
-    let (vars, mut warnings) = world.vars(role)?;
+    // With a bad configuration no worker can be started, and says why. Those that run must not be stopped for it.
+    let (vars, mut warnings) =
+        world.vars(role).unwrap_or_else(|err| (Vars::new(), vec![format!("no settings: {err:#}")]));
     let overlap: Vec<&str> = words(vars.get("OVERLAP"));
     let mut types = Vec::new();
     for (name, command) in &world.release.processes {
@@ -75,7 +77,7 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> anyhow::Result<(Plan
     let host = words(vars.get("NGINX_SERVER_NAME")).first().map_or("localhost", |host| host).to_owned();
     let path = vars.get("HEALTHCHECK_PATH").filter(|path| path.starts_with('/')).cloned();
     let plan = Plan { release: world.release.number, types, ready_within, grace };
-    Ok((plan, Check { host, path }, warnings))
+    (plan, Check { host, path }, warnings)
 }
 
 fn words(value: Option<&String>) -> Vec<&str> {

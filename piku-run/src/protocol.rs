@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Stop { stay: bool },
     /// Tells what runs.
     Ps,
+    /// Makes the supervisor end; what runs goes on.
+    Leave,
 }
 
 /// Said by a supervisor.

@@ -73,6 +73,6 @@ mod tests {
         assert_eq!(milliseconds(Some(Duration::from_micros(1))).as_millis(), Some(1));
         assert_eq!(milliseconds(Some(Duration::ZERO)).as_millis(), Some(0));
         assert_eq!(milliseconds(Some(Duration::from_micros(2001))).as_millis(), Some(3));
-        assert_eq!(milliseconds(None).as_millis(), None);
+        assert_eq!(milliseconds(None), PollTimeout::NONE);
     }
 }

@@ -2,14 +2,20 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_procfile::failure::{Failure, USAGE};
+use piku_procfile::failure::{BUSY, Failure, USAGE};
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 
+use crate::lock::Lock;
 use crate::protocol::Request;
 use crate::{client, place};
+
+/// How long a supervisor without work may take to leave.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Result<()> {
     if app != confirm {
@@ -19,6 +25,8 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
     let dir = root.app(app);
     super::must_be_there(root, app)?;
     client::ask(root, app, &Request::Stop { stay: true })?;
+    client::ask(root, app, &Request::Leave)?;
+    let _lock = when_alone(root, app)?;
     // First what would make it run again, last the mark that it is stopped.
     place::remove_file(&dir.current())?;
     let kept = [dir.data(), place::stopped(&dir)];
@@ -42,4 +50,21 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
         _ => client::step(&format!("{app} is destroyed")),
     }
     Ok(())
+}
+
+/// Waits until the supervisor has left, and keeps the next one from coming.
+fn when_alone(root: &Root, app: &AppName) -> anyhow::Result<Lock> {
+    let path = place::supervisor_lock(&root.app(app));
+    let since = Instant::now();
+    loop {
+        let lock = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+        if let Some(lock) = lock {
+            return Ok(lock);
+        }
+        if since.elapsed() > PATIENCE {
+            let what = format!("the supervisor of {app} does not leave");
+            return Err(Failure::new(what).hint("try again").code(BUSY).into());
+        }
+        sleep(Duration::from_millis(3));
+    }
 }

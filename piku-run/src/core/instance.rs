@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
 
-/// Tells instances apart, also the old and the new `web.1` of a deploy. Never used twice by one app in one boot.
+/// Tells instances apart, also the old and the new `web.1` of a deploy. Not used again while anything of it is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Id(pub u64);
 

@@ -236,16 +236,16 @@ pub struct Core {
 }
 
 impl Core {
-    /// Nothing runs, nothing should.
+    /// Nothing runs, nothing should. `last` is the highest id that was ever given away.
     #[must_use]
-    pub fn new(on_exit: OnExit) -> Self {
+    pub fn new(on_exit: OnExit, last: Id) -> Self {
         Self {
             on_exit,
             plan: None,
             instances: BTreeMap::new(),
             change: None,
             stops: Vec::new(),
-            next: 1,
+            next: last.0 + 1,
             now: Duration::ZERO,
             out: Vec::new(),
         }
@@ -310,7 +310,7 @@ impl Core {
     }
 
     fn boot(&mut self, plan: Option<Plan>, found: Vec<Found>) {
-        self.next = 1 + found.iter().map(|found| found.id.0).max().unwrap_or(0);
+        self.next = self.next.max(1 + found.iter().map(|found| found.id.0).max().unwrap_or(0));
         let grace = plan.as_ref().map_or(Duration::from_secs(10), |plan| plan.grace);
         self.plan = plan;
         // What was live is kept before what was on trial, and of two the older one.

@@ -32,7 +32,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            core: Core::new(OnExit::Restart),
+            core: Core::new(OnExit::Restart, Id(0)),
             now: secs(1000),
             next_port: 20000,
             log: vec![],
@@ -457,7 +457,7 @@ fn a_second_change_is_told_to_come_back_later() {
 
 #[test]
 fn a_switch_that_fails_undoes_the_deploy() {
-    let mut core = Core::new(OnExit::Restart);
+    let mut core = Core::new(OnExit::Restart, Id(0));
     let now = secs(1);
     core.handle(now, Event::Boot { plan: None, found: vec![] });
     let deploy =
@@ -610,7 +610,7 @@ fn workers_of_a_stopped_app_are_ended_at_boot() {
 #[test]
 fn a_foreman_stops_all_when_one_ends() {
     let mut world = World::new();
-    world.core = Core::new(OnExit::StopAll);
+    world.core = Core::new(OnExit::StopAll, Id(0));
     world.send(Event::Boot { plan: Some(plan(1, &[("a", 1), ("b", 1)])), found: vec![] });
     world.log.clear();
     world.exit("a.1@1", 3);

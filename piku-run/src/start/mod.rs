@@ -87,7 +87,8 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
     let file = Procfile::read(&file, Options::default())?;
     let entries: Vec<Entry> = file.entries.into_iter().filter(|entry| entry.kind.runs()).collect();
     let wanted = types(&entries, &typed.formation)?;
-    let width = wanted.iter().filter(|kind| kind.count > 0).map(|kind| kind.name.as_str().len() + 3).max();
+    let width = |kind: &Type| kind.name.as_str().len() + 1 + kind.count.to_string().len();
+    let width = wanted.iter().filter(|kind| kind.count > 0).map(width).max();
     let mut printer = Printer::new(width.unwrap_or(0));
     for warning in file.warnings {
         printer.remark(&warning.to_string());
@@ -100,7 +101,7 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
         dir,
         entries,
         first_port: typed.port,
-        core: Core::new(OnExit::StopAll),
+        core: Core::new(OnExit::StopAll, Id(0)),
         born: Instant::now(),
         children: BTreeMap::new(),
         events: VecDeque::new(),

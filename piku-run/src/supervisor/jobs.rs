@@ -44,6 +44,11 @@ impl Supervisor {
                 self.reply(client, &Reply::Done { error: None });
                 return;
             }
+            Ok(Request::Leave) => {
+                self.leaving = true;
+                self.reply(client, &Reply::Done { error: None });
+                return;
+            }
             Ok(Request::Stop { stay }) => self.stop(client, stay),
             Ok(_) if self.core.is_changing() => {
                 let what = format!("another change of {} is under way", self.app);
@@ -100,8 +105,10 @@ impl Supervisor {
         let mut release = Release::read(dir)?;
         self.judge(&release)?;
         ensure!(dir.join(TREE).is_dir(), "'{}' has no folder '{TREE}'", dir.display());
+        let newest = self.dir.release_numbers().context("cannot list the releases")?.last().copied();
         let mut place = self.dir.release(release.number);
-        if release.number == 0 || place.symlink_metadata().is_ok() {
+        // Built by hand, or something else was released meanwhile. The newest number is the newest release, always.
+        if release.number <= newest.unwrap_or(0) {
             release.number = self.dir.next_number().context("cannot number the release")?;
             release.write(dir)?;
             place = self.dir.release(release.number);

@@ -103,6 +103,7 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
     set_child_subreaper(true).context("cannot become a subreaper")?;
     let settings = Settings::read(&root.settings())?;
     let records = Records::open(&dir).context("cannot open the folder of the records")?;
+    let last = records.all().context("cannot read the records")?.last().map_or(TASK, |record| record.id);
     let listener = Listener::bind(&dir.socket())
         .with_context(|| format!("cannot listen at '{}'", dir.socket().display()))?;
     let mut supervisor = Supervisor {
@@ -111,7 +112,7 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         dir,
         settings,
         records,
-        core: Core::new(OnExit::Restart),
+        core: Core::new(OnExit::Restart, last),
         born: Instant::now(),
         workers: BTreeMap::new(),
         ports: BTreeMap::new(),
@@ -139,6 +140,15 @@ impl Supervisor {
     /// Takes up what the supervisor before this one has left, and begins.
     fn boot(&mut self) -> anyhow::Result<()> {
         self.remove_half_releases()?;
+        let plan = match self.live_plan() {
+            Ok(plan) => plan,
+            Err(err) => {
+                // Its workers, if they live, are left in peace: what they serve is better than nothing.
+                self.complain(&format!("cannot run the live release: {err:#}"));
+                self.tell(Event::Boot { plan: None, found: Vec::new() });
+                return Ok(());
+            }
+        };
         let mut found = Vec::new();
         for record in self.records.all().context("cannot read the records")? {
             if let Some(one) = self.take_up(record) {
@@ -147,7 +157,6 @@ impl Supervisor {
         }
         let known: Vec<Id> = self.workers.keys().copied().collect();
         self.records.tidy(&known).context("cannot tidy the records")?;
-        let plan = if place::is_stopped(&self.dir) { None } else { self.live_plan() };
         self.tell(Event::Boot { plan, found });
         Ok(())
     }
@@ -163,18 +172,14 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What the live release and the formation say; nothing, said aloud, when they cannot be read.
-    fn live_plan(&mut self) -> Option<crate::core::Plan> {
-        let number = self.dir.current_number()?;
-        let read = desired::read_formation(&self.dir.formation())
-            .and_then(|formation| self.plan_of(number, &formation));
-        match read {
-            Ok((plan, _)) => Some(plan),
-            Err(err) => {
-                self.complain(&format!("cannot run release {number}: {err:#}"));
-                None
-            }
+    /// What the live release and the formation say; nothing when there is no release or the app was stopped.
+    fn live_plan(&mut self) -> anyhow::Result<Option<crate::core::Plan>> {
+        let Some(number) = self.dir.current_number() else { return Ok(None) };
+        if place::is_stopped(&self.dir) {
+            return Ok(None);
         }
+        let formation = desired::read_formation(&self.dir.formation())?;
+        Ok(Some(self.plan_of(number, &formation)?.0))
     }
 
     /// The plan of a release, and what its author should know.
@@ -184,7 +189,7 @@ impl Supervisor {
         formation: &desired::Formation,
     ) -> anyhow::Result<(crate::core::Plan, Vec<String>)> {
         let world = World::read(&self.root, &self.app, number)?;
-        let (plan, check, warnings) = desired::plan(&world, formation)?;
+        let (plan, check, warnings) = desired::plan(&world, formation);
         self.worlds.insert(number, (Rc::new(world), check));
         Ok((plan, warnings))
     }

@@ -37,11 +37,11 @@ impl Supervisor {
             };
             rows.push((one, row));
         }
-        // In the Procfile's order; within a place the new after the old.
+        // In the Procfile's order; in a place first what is live, last what is on its way out.
         let types = self.core.plan().map(|plan| plan.types.as_slice()).unwrap_or_default();
         let order = |one: &Instance| {
             let at = types.iter().position(|kind| kind.name == one.ps.kind).unwrap_or(usize::MAX);
-            (at, one.ps.clone(), one.release)
+            (at, one.ps.clone(), !one.live, one.is_leaving())
         };
         rows.sort_by_key(|(one, _)| order(one));
         rows.into_iter().map(|(_, row)| row).collect()
@@ -53,7 +53,7 @@ pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
     let Some(number) = dir.current_number() else { return Ok(Vec::new()) };
     let formation = desired::read_formation(&dir.formation())?;
-    let (plan, ..) = desired::plan(&World::read(root, app, number)?, &formation)?;
+    let (plan, ..) = desired::plan(&World::read(root, app, number)?, &formation);
     let row = |(ps, _): (crate::core::Ps, &crate::core::Type)| Row {
         app: app.clone(),
         instance: ps.to_string(),

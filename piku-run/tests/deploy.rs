@@ -1,0 +1,288 @@
+//! Deploys with real processes: what goes well, and each way in which it does not.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{SERVE, Server, get, is_alive, mentioning, names, until};
+
+#[test]
+fn a_first_deploy_needs_nothing_and_a_second_replaces_it() {
+    let server = Server::new();
+    let said = server.deploy("one", &[("web", SERVE)]);
+    let port = server.port();
+    assert!(
+        said.contains(&format!("-----> Starting web.1 on port {port}\n       web.1 is healthy after ")),
+        "{said}"
+    );
+    let last = format!("-----> blog is live, release 1: http://127.0.0.1:{port}\n");
+    assert!(said.ends_with(&last), "{said}");
+    assert_eq!(server.page(), "one");
+    let old = server.pid("web.1");
+
+    server.deploy("two", &[("web", SERVE)]);
+    assert_eq!(server.page(), "two");
+    assert_ne!(server.port(), port, "a port of its own, beside the old one");
+    until("the old one has ended", || !is_alive(old));
+    assert!(get(port).is_err());
+    until("only the new one is left", || server.states() == ["web.1 healthy"]);
+    assert_eq!(fs::read_link(server.app("current")).unwrap().to_str(), Some("releases/2"));
+    assert_eq!(server.releases(), ["1", "2"]);
+}
+
+/// The state before a failed deploy, to be compared with the one after it.
+fn snapshot(server: &Server) -> (String, Vec<String>, Vec<String>, Pid, usize) {
+    let workers = names(&server.root().join("run/blog/workers"));
+    let count = mentioning(server.root().join("apps/blog").as_os_str().as_encoded_bytes()).len();
+    (server.page(), server.releases(), workers, server.pid("web.1"), count)
+}
+
+/// Names and commands.
+type Processes<'a> = &'a [(&'a str, &'a str)];
+
+#[test]
+fn what_fails_says_why_leaves_nothing_and_the_old_serves_on() {
+    let server = Server::new();
+    server.config(&[("HEALTHCHECK_TIMEOUT", "2"), ("STOP_TIMEOUT", "1")]);
+    server.deploy("old", &[("web", SERVE)]);
+    let before = snapshot(&server);
+    let free = server.port() + 30;
+    let on_another = format!("python3 serve.py {free}");
+    let cases: &[(Processes<'_>, &[&str])] = &[
+        (
+            &[("web", "echo reason; exit 3")],
+            &["web.1 exited with code 3 before it was ready", "the last lines of its log:\n  reason"],
+        ),
+        (&[("web", "nosuchprogram")], &["web.1 exited with code 127", "nosuchprogram"]),
+        (&[("web", &on_another)], &["nothing listens on PORT", &format!("the process listens on {free}")]),
+        (&[("web", "exec sleep 100")], &["nothing listens on PORT", "must listen on the port in $PORT"]),
+        (&[("web", "STATUS=500 exec python3 serve.py")], &["it answered 500"]),
+        (&[("web", "trap '' TERM; while :; do sleep 1; done")], &["nothing listens on PORT"]),
+        (
+            &[("web", SERVE), ("release", "echo migrating; exit 9")],
+            &["-----> Running the release task\n       migrating\n", "the release task exited with code 9"],
+        ),
+        (&[("web", SERVE), ("worker", "exit 1")], &["worker.1 exited with code 1 before it was ready"]),
+    ];
+    for (processes, expected) in cases {
+        let said = server.deploy_fails("new", processes);
+        for text in *expected {
+            assert!(said.contains(text), "{text:?} is not in {said}");
+        }
+        assert_eq!(snapshot(&server), before, "after {processes:?}\n{said}");
+    }
+    let talk = {
+        let dir = server.release("new", &[("web", "exit 3")]);
+        let mut deploy = server.tool(&["deploy", "blog", dir.to_str().unwrap()]);
+        support::texts(&deploy.env("PIKU_TALK", "deploy").output().unwrap()).1
+    };
+    assert!(
+        talk.lines().any(|line| line.starts_with(" !     ") && line.contains("exited with code 3")),
+        "{talk}"
+    );
+    server.deploy("next", &[("web", SERVE)]);
+    assert_eq!(server.page(), "next");
+}
+
+#[test]
+fn a_failed_first_deploy_leaves_nothing() {
+    let server = Server::new();
+    let said = server.deploy_fails("x", &[("web", "exit 3"), ("worker", "exec sleep 100")]);
+    assert!(said.contains("web.1 exited with code 3"), "{said}");
+    assert!(server.releases().is_empty());
+    assert!(!server.app("current").exists());
+    assert!(names(&server.root().join("run/blog/workers")).is_empty());
+    server.deploy("good", &[("web", SERVE)]);
+    assert_eq!(server.page(), "good");
+}
+
+#[test]
+fn a_release_for_another_app_or_machine_is_refused() {
+    let server = Server::new();
+    let dir = server.release_of("shop", "x", &[("web", SERVE)]);
+    let said = server.bad(1, &["deploy", "blog", dir.to_str().unwrap()]);
+    assert!(said.contains("this is a release of shop, not of blog"), "{said}");
+    let text = fs::read_to_string(dir.join("release.yaml")).unwrap();
+    let machine = nix::sys::utsname::uname().unwrap().machine().to_str().unwrap().to_owned();
+    fs::write(dir.join("release.yaml"), text.replace(&machine, "s390x")).unwrap();
+    let said = server.bad(1, &["deploy", "shop", dir.to_str().unwrap()]);
+    assert!(said.contains("this release was built for s390x"), "{said}");
+    assert!(dir.exists(), "what was refused is left where it was");
+    let said = server.bad(1, &["deploy", "blog", "/nonexistent"]);
+    assert!(said.contains("cannot read '/nonexistent/release.yaml'"), "{said}");
+}
+
+/// Says so when two of it run at once.
+const ALONE: &str = "mkdir $DATA_DIR/busy || echo twice >>$DATA_DIR/twice; echo $PIKU_RELEASE >>$DATA_DIR/ran; \
+                     trap 'sleep 0.2; rmdir $DATA_DIR/busy; exit 0' TERM; while :; do sleep 0.05; done";
+
+#[test]
+fn a_plain_worker_is_stopped_before_its_successor_starts() {
+    let server = Server::new();
+    server.deploy("one", &[("worker", ALONE)]);
+    server.deploy("two", &[("worker", ALONE)]);
+    server.good(&["restart", "blog"]);
+    assert_eq!(fs::read_to_string(server.app("data/ran")).unwrap(), "1\n2\n2\n");
+    assert!(!server.app("data/twice").exists(), "two ran at once");
+    assert_eq!(server.states(), ["worker.1 running"]);
+    let said = server.deploy_fails("three", &[("worker", "exit 4")]);
+    assert!(said.contains("worker.1 exited with code 4"), "{said}");
+    until("the old worker is back", || server.states() == ["worker.1 running"]);
+    assert_eq!(fs::read_to_string(server.app("data/ran")).unwrap(), "1\n2\n2\n2\n");
+    assert!(!server.app("data/twice").exists(), "two ran at once");
+}
+
+#[test]
+fn types_that_are_no_longer_in_the_procfile_stop() {
+    let server = Server::new();
+    server.deploy("one", &[("web", SERVE), ("worker", "exec sleep 1000")]);
+    let worker = server.pid("worker.1");
+    server.deploy("two", &[("web", SERVE)]);
+    until("the worker has ended", || !is_alive(worker));
+    until("nothing is left of it", || server.states() == ["web.1 healthy"]);
+}
+
+#[test]
+fn what_does_not_speak_http_must_accept_and_stay_up() {
+    let server = Server::new();
+    let echo = "exec python3 -c 'import socket, os\ns = socket.create_server((\"127.0.0.1\", int(os.environ[\"PORT\"])))\nwhile True:\n c, _ = s.accept(); c.sendall(b\"220 hello\\n\"); c.close()'";
+    server.deploy("x", &[("web", echo)]);
+    assert_eq!(server.states(), ["web.1 healthy"]);
+}
+
+#[test]
+fn workers_live_in_their_jail() {
+    let Some(server) = Server::in_jail() else { return };
+    let look = "ls / >/data/root; id -u >/data/uid; echo $HOME $DATA_DIR >/data/env; exec sleep 1000";
+    server.deploy(
+        "one",
+        &[("web", SERVE), ("worker", look), ("release", "touch /app/x 2>/dev/null && exit 1; true")],
+    );
+    assert_eq!(server.page(), "one");
+    assert_eq!(fs::read_to_string(server.app("data/env")).unwrap(), "/app /data\n");
+    assert!(
+        !fs::read_to_string(server.app("data/root")).unwrap().contains("root\nrun"),
+        "no sight of the host"
+    );
+    server.deploy("two", &[("web", SERVE)]);
+    assert_eq!(server.page(), "two");
+    let said = server.deploy_fails("three", &[("web", "echo boo; exit 7")]);
+    assert!(said.contains("web.1 exited with code 7 before it was ready"), "{said}");
+    assert_eq!(server.page(), "two");
+}
+
+#[test]
+fn the_deploy_goes_on_when_nobody_listens_any_more() {
+    let server = Server::new();
+    server.deploy("one", &[("web", SERVE)]);
+    let dir = server.release("two", &[("web", SERVE), ("release", "echo started; sleep 1")]);
+    let mut deploy =
+        server.tool(&["deploy", "blog", dir.to_str().unwrap()]).stderr(Stdio::null()).spawn().unwrap();
+    until("the task runs", || server.log("release.1").contains("started"));
+    deploy.kill().unwrap();
+    deploy.wait().unwrap();
+    until("the new release serves", || get(server.port()).is_ok_and(|page| page == "two"));
+}
+
+#[test]
+fn a_second_change_is_told_to_come_back_later() {
+    let server = Server::new();
+    server.deploy("one", &[("web", SERVE)]);
+    let dir = server.release("two", &[("web", SERVE), ("release", "echo started; exec sleep 1000")]);
+    let mut deploy =
+        server.tool(&["deploy", "blog", dir.to_str().unwrap()]).stderr(Stdio::null()).spawn().unwrap();
+    until("the task runs", || server.log("release.1").contains("started"));
+    let said = server.bad(75, &["restart", "blog"]);
+    assert!(said.contains("another change of blog is under way"), "{said}");
+    server.good(&["stop", "blog"]);
+    assert_eq!(deploy.wait().unwrap().code(), Some(1), "stop ends a deploy");
+    assert_eq!(server.releases(), ["1"]);
+    server.good(&["restart", "blog"]);
+    assert_eq!(server.page(), "one");
+}
+
+#[test]
+fn a_deploy_that_loses_its_supervisor_is_undone() {
+    let server = Server::new();
+    server.deploy("one", &[("web", SERVE)]);
+    let old = server.pid("web.1");
+    for stage in ["task", "web"] {
+        let processes: Processes<'_> = match stage {
+            "task" => &[("web", SERVE), ("release", "echo started; exec sleep 1000")],
+            _ => &[("web", "echo started; exec sleep 1000")],
+        };
+        let dir = server.release("two", processes);
+        let instance = if stage == "task" { "release.1" } else { "web.1" };
+        let lines = server.log(instance).matches("started").count();
+        let deploy =
+            server.tool(&["deploy", "blog", dir.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap();
+        until("it is under way", || server.log(instance).matches("started").count() > lines);
+        server.replace_supervisor("blog");
+        let said = support::texts(&deploy.wait_with_output().unwrap()).1;
+        assert!(said.contains("has ended before it was done"), "{said}");
+        until("the new one is gone", || server.states() == ["web.1 healthy"]);
+        assert_eq!(server.releases(), ["1"]);
+        assert_eq!(
+            (server.page().as_str(), server.pid("web.1")),
+            ("one", old),
+            "the old one was never touched"
+        );
+        until("nothing is left", || mentioning(b"sleep\x001000").iter().all(|pid| !in_root(*pid, &server)));
+    }
+    server.deploy("three", &[("web", SERVE)]);
+    assert_eq!(server.page(), "three");
+}
+
+/// Whether a process belongs to this test.
+fn in_root(pid: Pid, server: &Server) -> bool {
+    mentioning(server.root().as_os_str().as_encoded_bytes()).contains(&pid)
+}
+
+#[test]
+fn a_supervisor_killed_at_any_moment_of_a_deploy_leaves_one_release() {
+    let server = Server::new();
+    server.deploy("start", &[("web", SERVE), ("worker", "exec sleep 1000")]);
+    for round in 0..12u64 {
+        let page = format!("round {round}");
+        let dir = server.release(&page, &[("web", SERVE), ("worker", "exec sleep 1000")]);
+        let mut deploy =
+            server.tool(&["deploy", "blog", dir.to_str().unwrap()]).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(round * 23 % 280));
+        let _ = kill(server.supervisor("blog"), Signal::SIGKILL);
+        deploy.wait().unwrap();
+        until("one web and one worker", || server.states() == ["web.1 healthy", "worker.1 running"]);
+        let live: u64 = fs::read_link(server.app("current"))
+            .unwrap()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert_eq!(server.row("web.1")["release"], live);
+        let page = fs::read_to_string(server.app("current/app/page")).unwrap();
+        assert_eq!(server.page(), page);
+        until("nothing newer than the live one", || {
+            server.releases().iter().all(|name| name.parse::<u64>().unwrap() <= live)
+        });
+        let count = mentioning(b"exec sleep 1000").into_iter().filter(|pid| in_root(*pid, &server)).count();
+        assert!(count <= 1, "{count} workers");
+        let _ = fs::remove_dir_all(dir);
+    }
+    server.deploy("end", &[("web", SERVE)]);
+    assert_eq!(server.page(), "end");
+}
+
+#[test]
+fn old_releases_go_and_the_last_five_stay() {
+    let server = Server::new();
+    for round in 1..=7 {
+        server.deploy(&format!("{round}"), &[("worker", "exec sleep 1000")]);
+    }
+    assert_eq!(server.releases(), ["3", "4", "5", "6", "7"]);
+}

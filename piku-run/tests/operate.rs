@@ -1,0 +1,182 @@
+//! The operator's commands on a running app.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use support::{SERVE, Server, get, names, until};
+
+#[test]
+fn scaling_up_and_down() {
+    let server = Server::new();
+    let sleep = "exec sleep 1000";
+    server.deploy("one", &[("web", SERVE), ("worker", sleep)]);
+    let first = server.pid("web.1");
+    server.good(&["scale", "blog", "web=3", "worker=0"]);
+    until("the worker is gone", || server.states() == ["web.1 healthy", "web.2 healthy", "web.3 healthy"]);
+    assert_eq!(server.pid("web.1"), first, "what runs is left alone");
+    let mut ports: Vec<u64> = server.ps().iter().map(|row| row["port"].as_u64().unwrap()).collect();
+    for port in &ports {
+        assert_eq!(get((*port).try_into().unwrap()).unwrap(), "one");
+    }
+    ports.dedup();
+    assert_eq!(ports.len(), 3, "each has its own port");
+    server.deploy("two", &[("web", SERVE), ("worker", sleep)]);
+    until("a deploy keeps the formation", || {
+        server.states() == ["web.1 healthy", "web.2 healthy", "web.3 healthy"]
+    });
+    server.good(&["scale", "blog", "web=1"]);
+    until("one is left", || server.states() == ["web.1 healthy"]);
+    let formation: serde_json::Value =
+        serde_json::from_slice(&fs::read(server.app("formation.json")).unwrap()).unwrap();
+    assert_eq!(formation, serde_json::json!({"web": 1, "worker": 0}));
+    let said = server.bad(1, &["scale", "blog", "wep=1"]);
+    assert!(
+        said.contains("blog has no process type 'wep'") && said.contains("hint: it has: web, worker"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_scaling_that_fails_changes_nothing() {
+    let server = Server::new();
+    let second_fails = "[ $PS = worker.1 ] || exit 5; exec sleep 1000";
+    server.deploy("one", &[("worker", second_fails)]);
+    let said = server.bad(1, &["scale", "blog", "worker=2"]);
+    assert!(said.contains("worker.2 exited with code 5 before it was ready"), "{said}");
+    assert_eq!(server.states(), ["worker.1 running"]);
+    assert!(!server.app("formation.json").exists());
+}
+
+#[test]
+fn a_rollback_is_a_new_release_with_the_old_tree() {
+    let server = Server::new();
+    server.bad(1, &["rollback", "blog"]);
+    server.deploy("one", &[("web", SERVE), ("release", "echo $PIKU_RELEASE >>$DATA_DIR/tasks")]);
+    server.bad(1, &["rollback", "blog"]);
+    server.deploy("two", &[("web", SERVE)]);
+    server.deploy("three", &[("web", SERVE)]);
+    server.good(&["rollback", "blog"]);
+    assert_eq!(server.page(), "two");
+    let said = server.good(&["rollback", "blog", "1"]).1;
+    assert!(said.contains("Rolling back to release 1, as release 5"), "{said}");
+    assert_eq!(server.page(), "one");
+    assert_eq!(
+        fs::read_to_string(server.app("data/tasks")).unwrap(),
+        "1\n",
+        "the task of a release runs once"
+    );
+    let said = server.bad(1, &["rollback", "blog", "9"]);
+    assert!(said.contains("blog has no release 9"), "{said}");
+    let list: serde_json::Value =
+        serde_json::from_str(&server.good(&["releases", "blog", "--format", "json"]).0).unwrap();
+    assert_eq!((&list[0]["release"], &list[0]["state"]), (&5.into(), &"live".into()));
+    let left: Vec<String> = names(&server.app("")).into_iter().filter(|name| name.starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_restart_replaces_without_a_gap() {
+    let server = Server::new();
+    server.deploy("one", &[("web", SERVE), ("worker", "exec sleep 1000")]);
+    let (web, worker) = (server.pid("web.1"), server.pid("worker.1"));
+    server.good(&["restart", "blog", "worker"]);
+    assert_eq!(server.pid("web.1"), web);
+    assert_ne!(server.pid("worker.1"), worker);
+    server.good(&["restart", "blog"]);
+    assert_ne!(server.pid("web.1"), web);
+    assert_eq!(server.page(), "one");
+    let said = server.bad(1, &["restart", "blog", "nosuch"]);
+    assert!(said.contains("blog has no process type 'nosuch'"), "{said}");
+    let said = server.bad(1, &["restart", "nosuch"]);
+    assert!(said.contains("there is no app 'nosuch'"), "{said}");
+}
+
+#[test]
+fn a_changed_configuration_is_live_when_the_command_ends() {
+    let server = Server::new();
+    server.deploy("one", &[("web", "echo $NAME >page; exec python3 serve.py")]);
+    server.good(&["config", "blog", "set", "NAME=a  b", "OTHER=1"]);
+    assert_eq!(server.page(), "a b\n");
+    assert_eq!(server.good(&["config", "blog", "get", "NAME"]).0, "a  b\n");
+    assert_eq!(server.good(&["config", "blog"]).0, "NAME='a  b'\nOTHER=1\n");
+    let pid = server.pid("web.1");
+    server.good(&["config", "blog", "set", "OTHER=1"]);
+    assert_eq!(server.pid("web.1"), pid, "nothing has changed");
+    server.good(&["config", "blog", "set", "--no-restart", "OTHER=2"]);
+    assert_eq!(server.pid("web.1"), pid);
+    server.good(&["config", "blog", "unset", "NAME"]);
+    assert_eq!(server.page(), "\n");
+    let mut import = server.tool(&["config", "blog", "import"]).stdin(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(b"NAME=\"from a file\" # yes\n").unwrap();
+    assert!(import.wait().unwrap().success());
+    assert_eq!(server.page(), "from a file\n");
+}
+
+#[test]
+fn exec_passes_input_output_and_exit_code() {
+    let server = Server::new();
+    let said = server.bad(1, &["exec", "blog", "--", "true"]);
+    assert!(said.contains("there is no app 'blog'"), "{said}");
+    server.config(&[("NAME", "value")]);
+    server.deploy("one", &[("worker", "exec sleep 1000")]);
+    let mut exec = server.tool(&["exec", "blog", "--", "sh", "-c", "cat; echo $NAME $PS; cat page; exit 7"]);
+    let mut child = exec.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"in\n").unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!((out.status.code(), support::texts(&out).0.as_str()), (Some(7), "in\nvalue run.1\none"));
+    let said = server.bad(1, &["exec", "blog", "--", "nosuchprogram"]);
+    assert!(said.contains("cannot run 'nosuchprogram'"), "{said}");
+}
+
+#[test]
+fn exec_goes_into_the_jail() {
+    let Some(server) = Server::in_jail() else { return };
+    server.deploy("one", &[("worker", "exec sleep 1000")]);
+    let out = server.run(&["exec", "blog", "--", "sh", "-c", "pwd; echo kept >/data/x; exit 9"]);
+    assert_eq!((out.status.code(), support::texts(&out).0.as_str()), (Some(9), "/app\n"));
+    assert_eq!(fs::read_to_string(server.app("data/x")).unwrap(), "kept\n");
+}
+
+#[test]
+fn destroy_keeps_the_data_and_can_be_repeated() {
+    let server = Server::new();
+    let worker = "echo precious >$DATA_DIR/file; exec sleep 1000";
+    server.deploy("one", &[("worker", worker)]);
+    let pid = server.pid("worker.1");
+    server.bad(2, &["destroy", "blog"]);
+    server.bad(2, &["destroy", "blog", "--confirm", "blog2"]);
+    assert_eq!(server.states(), ["worker.1 running"]);
+    let said = server.good(&["destroy", "blog", "--confirm", "blog"]).1;
+    assert!(said.contains("its data stays in"), "{said}");
+    assert!(!support::is_alive(pid));
+    assert_eq!(names(&server.app("")), ["data"]);
+    server.good(&["destroy", "blog", "--confirm", "blog"]);
+    assert_eq!(fs::read_to_string(server.app("data/file")).unwrap(), "precious\n");
+    server.deploy("two", &[("worker", "cat $DATA_DIR/file; exec sleep 1000")]);
+    assert!(server.log("worker.1").contains("precious"));
+    fs::remove_dir_all(server.app("data")).unwrap();
+    server.good(&["destroy", "blog", "--confirm", "blog"]);
+    assert!(!server.app("").exists());
+    server.bad(1, &["destroy", "blog", "--confirm", "blog"]);
+}
+
+#[test]
+fn ps_and_logs() {
+    let server = Server::new();
+    assert_eq!(server.good(&["ps"]).0, "");
+    let said = server.bad(1, &["ps", "blog"]);
+    assert!(said.contains("there is no app 'blog'"), "{said}");
+    server.deploy("one", &[("web", SERVE), ("worker", "echo hello; exec sleep 1000")]);
+    let row = server.row("worker.1");
+    for (name, value) in [("app", "blog"), ("type", "worker"), ("state", "running")] {
+        assert_eq!(row[name], value, "{row}");
+    }
+    assert!(row["memory_bytes"].as_u64().unwrap() > 0 && row["port"].is_null(), "{row}");
+    let text = server.good(&["ps"]).0;
+    assert!(text.starts_with("PS ") && text.contains("web.1"), "{text}");
+    let text = server.good(&["logs", "blog", "--ps", "worker.1"]).0;
+    assert!(text.ends_with(" worker.1: hello\n"), "{text}");
+}

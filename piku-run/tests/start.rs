@@ -1,0 +1,136 @@
+//! `piku-run start`, the foreman, in a folder that knows nothing of piku.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// A folder with this Procfile.
+fn folder(procfile: &str) -> TempDir {
+    let dir = tempfile::Builder::new().prefix("piku-start-").tempdir().unwrap();
+    fs::write(dir.path().join("Procfile"), procfile).unwrap();
+    dir
+}
+
+fn start(dir: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_piku-run"));
+    command.arg("start").arg(dir.path()).args(args).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+/// A foreman that is ended with the test.
+struct Running(Option<Child>, TempDir);
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.as_ref().unwrap().id().try_into().unwrap()), signal).unwrap();
+    }
+
+    fn end(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+
+    /// Waits for a file that the workers write.
+    #[track_caller]
+    fn until(&self, name: &str, lines: usize) -> String {
+        let begin = Instant::now();
+        loop {
+            let text = fs::read_to_string(self.1.path().join(name)).unwrap_or_default();
+            if text.lines().count() >= lines {
+                return text;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "waited for {lines} lines in {name}: {text}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            self.0 = None;
+            let _ = kill(Pid::from_raw(child.id().try_into().unwrap_or(0)), Signal::SIGTERM);
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn all_run_with_their_ports_and_one_log() {
+    let dir = folder("web: echo port $PORT $A; exec sleep 0.5\nworker: echo $PS $PORT; exec sleep 1000\n");
+    fs::write(dir.path().join("ENV"), "A=\"from ENV\"\nPORT=1\n").unwrap();
+    let out = start(&dir, &["-m", "web=1,worker=2"]).output().unwrap();
+    let said = text(&out);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    for line in
+        [" web.1    | port 5000 from ENV\n", " worker.1 | worker.1 5100\n", " worker.2 | worker.2 5101\n"]
+    {
+        assert!(said.contains(line), "{line:?} is not in {said}");
+    }
+    assert!(!said.contains('\u{1b}'), "no colour where there is no terminal");
+}
+
+#[test]
+fn the_first_that_fails_ends_all_and_gives_its_code() {
+    let dir = folder("a: sleep 0.3; exit 7\nb: trap 'echo bye; exit 3' TERM; while :; do sleep 0.05; done\n");
+    let out = start(&dir, &[]).output().unwrap();
+    let said = text(&out);
+    assert_eq!(out.status.code(), Some(7), "{said}");
+    assert!(said.contains("b.1    | bye\n") && said.contains("a.1 exited with code 7"), "{said}");
+    let out = start(&folder("a: nosuchprogram\n"), &[]).output().unwrap();
+    assert_eq!(out.status.code(), Some(127), "{}", text(&out));
+}
+
+#[test]
+fn ctrl_c_stops_all_and_what_they_have_started() {
+    let dir =
+        folder("a: echo $$ >>pids; setsid sh -c 'echo $$ >>pids; exec sleep 1000' & sleep 1000; true\n");
+    let foreman = Running(Some(start(&dir, &["--timeout", "1"]).spawn().unwrap()), dir);
+    let pids = foreman.until("pids", 2);
+    foreman.signal(Signal::SIGINT);
+    let out = foreman.end();
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+    for pid in pids.lines() {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    }
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait() {
+    let dir = folder("a: trap '' TERM; echo up >up; while :; do sleep 0.05; done\n");
+    let foreman = Running(Some(start(&dir, &["--timeout", "1000"]).spawn().unwrap()), dir);
+    foreman.until("up", 1);
+    foreman.signal(Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(100));
+    foreman.signal(Signal::SIGINT);
+    foreman.end();
+}
+
+#[test]
+fn bad_input_is_told_before_anything_runs() {
+    let dir = folder("web: touch ran\nrelease: touch ran\n");
+    for (args, code, expected) in [
+        (&["-m", "wep=1"][..], 2, "the Procfile has no process type 'wep'"),
+        (&["-m", "web=0"], 1, "there is nothing to run"),
+        (&["-f", "/nonexistent"], 1, "/nonexistent"),
+    ] {
+        let out = start(&dir, args).output().unwrap();
+        assert_eq!(out.status.code(), Some(code), "{}", text(&out));
+        assert!(text(&out).contains(expected), "{}", text(&out));
+    }
+    fs::write(dir.path().join("ENV"), "A = 1\n").unwrap();
+    let out = start(&dir, &[]).output().unwrap();
+    assert!(text(&out).contains("ENV:1"), "{}", text(&out));
+    assert!(!dir.path().join("ran").exists());
+}

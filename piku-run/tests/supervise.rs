@@ -1,0 +1,265 @@
+//! What a supervisor owes its workers, and a daemon its supervisors, with real processes and real kills.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{SERVE, Server, get, is_alive, mentioning, until};
+
+#[test]
+fn a_crashed_worker_is_back_on_its_port() {
+    let server = Server::new();
+    server.deploy("one", &[("web", SERVE)]);
+    let (port, old) = (server.port(), server.pid("web.1"));
+    kill(old, Signal::SIGKILL).unwrap();
+    until("it is back", || server.row("web.1")["restarts"] == 1 && server.states() == ["web.1 healthy"]);
+    assert_eq!((server.port(), server.page().as_str()), (port, "one"));
+    assert_eq!(server.row("web.1")["last_exit"], "signal 9");
+    assert!(server.log("web.1").contains("web.1 was ended by SIGKILL"));
+}
+
+#[test]
+fn a_crash_loop_is_a_state_and_disturbs_nobody() {
+    let server = Server::new();
+    // Good for as long as the deploy looks, and bad from then on.
+    let worker = "test -e $DATA_DIR/bad && exit 3; touch $DATA_DIR/bad; exec sleep 1000";
+    server.deploy("one", &[("web", SERVE), ("worker", worker)]);
+    kill(server.pid("worker.1"), Signal::SIGTERM).unwrap();
+    until("it backs off", || server.states() == ["web.1 healthy", "worker.1 backoff"]);
+    until("it is called a loop", || server.states() == ["web.1 healthy", "worker.1 crash-looping"]);
+    assert_eq!(server.row("worker.1")["last_exit"], "exit 3");
+    assert_eq!(server.page(), "one");
+}
+
+/// Numbers, each in one line, as fast as the log takes them.
+const COUNT: &str = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done; exec sleep 1000";
+
+#[test]
+fn killing_supervisor_and_daemon_loses_no_worker_and_no_line_and_starts_none_twice() {
+    let mut server = Server::new();
+    server.deploy("one", &[("web", SERVE), ("worker", COUNT)]);
+    let workers = (server.pid("web.1"), server.pid("worker.1"));
+    let port = server.port();
+    for round in 0..3 {
+        if round == 1 {
+            server.end_daemon(Signal::SIGKILL);
+            let _ = kill(server.supervisor("blog"), Signal::SIGKILL);
+            assert_eq!(get(port).unwrap(), "one", "it serves without anybody");
+            server.start_daemon();
+        } else {
+            server.replace_supervisor("blog");
+        }
+        until("they are taken up", || server.states() == ["web.1 healthy", "worker.1 running"]);
+        assert_eq!((server.pid("web.1"), server.pid("worker.1")), workers);
+    }
+    let numbers = || -> Vec<u32> {
+        let log = [".2", ".1", ""].map(|part| {
+            fs::read_to_string(server.app(&format!("log/worker.1.log{part}"))).unwrap_or_default()
+        });
+        log.concat().lines().filter_map(|line| line.split_once(" worker.1: ")?.1.parse().ok()).collect()
+    };
+    until("it has counted to its end", || numbers().last() == Some(&20000));
+    assert_eq!(numbers(), (1..=20000).collect::<Vec<u32>>());
+    // What was taken up is supervised as before.
+    kill(workers.0, Signal::SIGKILL).unwrap();
+    until("it is back", || server.row("web.1")["restarts"] == 1 && server.states()[0] == "web.1 healthy");
+    assert_eq!(server.port(), port);
+}
+
+#[test]
+fn a_supervisor_outlives_a_killed_daemon_and_the_next_one_knows_it() {
+    let mut server = Server::new();
+    server.deploy("one", &[("web", SERVE)]);
+    let supervisor = server.supervisor("blog");
+    server.end_daemon(Signal::SIGKILL);
+    assert_eq!(server.states(), ["web.1 healthy"], "it can be asked");
+    server.start_daemon();
+    assert_eq!((server.states(), server.supervisor("blog")), (vec!["web.1 healthy".to_owned()], supervisor));
+    server.replace_supervisor("blog");
+    until("it has a new one", || server.states() == ["web.1 healthy"]);
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_leaves_the_workers() {
+    let mut server = Server::new();
+    server.deploy("one", &[("web", SERVE)]);
+    let (worker, supervisor) = (server.pid("web.1"), server.supervisor("blog"));
+    server.end_daemon(Signal::SIGTERM);
+    until("the supervisor has left", || !is_alive(supervisor));
+    assert_eq!(get(server_port(&server)).unwrap(), "one");
+    let said = server.bad(1, &["ps", "blog"]);
+    assert!(
+        said.contains("the daemon is not running") && said.contains("hint: systemctl start piku"),
+        "{said}"
+    );
+    server.start_daemon();
+    until("it is taken up", || server.states() == ["web.1 healthy"]);
+    assert_eq!(server.pid("web.1"), worker);
+}
+
+/// The port without asking anybody, from the record.
+fn server_port(server: &Server) -> u16 {
+    let dir = server.root().join("run/blog/workers");
+    let file = support::names(&dir).into_iter().find(|name| name.contains(".json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(dir.join(file)).unwrap()).unwrap();
+    record["port"].as_u64().unwrap().try_into().unwrap()
+}
+
+#[test]
+fn a_second_daemon_for_the_same_root_is_refused() {
+    let server = Server::new();
+    let said = server.bad(75, &["daemon"]);
+    assert!(said.contains("a daemon runs for"), "{said}");
+    server.deploy("one", &[("web", SERVE)]);
+    let said = server.bad(75, &["supervise", "blog"]);
+    assert!(said.contains("blog has a supervisor already"), "{said}");
+}
+
+/// What runs away: ignores SIGTERM, begins sessions, forks twice, and goes on forking.
+const RUNAWAYS: &str = r#"python3 -c '
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def away(session, closed):
+    if os.fork() == 0:
+        if session: os.setsid()
+        if os.fork() == 0:
+            if closed: os.closerange(0, 256)
+            while True: time.sleep(1)
+        os._exit(0)
+away(False, False); away(True, False); away(True, True)
+if os.fork() == 0:
+    os.setsid()
+    while True:
+        if os.fork() != 0: os._exit(0)
+        time.sleep(0.01)
+print("running", flush=True)
+while True: time.sleep(1)
+'"#;
+
+fn stop_leaves_nothing(server: &Server) {
+    server.config(&[("STOP_TIMEOUT", "1")]);
+    server.deploy("one", &[("worker", RUNAWAYS), ("shell", "sleep 1000; true")]);
+    until("they run", || server.log("worker.1").contains("running"));
+    let all = || {
+        let root = server.root();
+        let of = |pid: &Pid| {
+            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environ).contains("PS=")
+        };
+        mentioning(root.as_os_str().as_encoded_bytes()).into_iter().filter(of).count()
+    };
+    assert!(all() >= 2, "{}", all());
+    let said = server.good(&["stop", "blog"]).1;
+    assert_eq!(all(), 0, "{said}");
+    assert_eq!(server.states(), ["worker.1 stopped", "shell.1 stopped"]);
+    assert!(server.log("worker.1").contains("worker.1 did not end within 1 s, killed"));
+}
+
+#[test]
+fn nothing_that_a_worker_has_started_survives_its_stop() {
+    stop_leaves_nothing(&Server::new());
+}
+
+#[test]
+fn nothing_survives_in_a_jail_either() {
+    let Some(server) = Server::in_jail() else { return };
+    stop_leaves_nothing(&server);
+}
+
+#[test]
+fn what_a_crashed_worker_has_left_is_gone_before_the_next_starts() {
+    let server = Server::new();
+    let worker = "setsid sh -c 'echo $$ >$DATA_DIR/left; exec sleep 1000' & sleep 1000; true";
+    server.deploy("one", &[("worker", worker)]);
+    let left = || fs::read_to_string(server.app("data/left")).ok()?.trim().parse().ok().map(Pid::from_raw);
+    until("it has left something", || left().is_some_and(is_alive));
+    let old = left().unwrap();
+    kill(server.pid("worker.1"), Signal::SIGKILL).unwrap();
+    until("the next one runs", || left().is_some_and(|new| new != old && is_alive(new)));
+    assert!(!is_alive(old));
+}
+
+#[test]
+fn a_stopped_app_stays_stopped_and_restart_starts_it() {
+    let mut server = Server::new();
+    server.deploy("one", &[("web", SERVE)]);
+    server.good(&["stop", "blog"]);
+    server.good(&["stop", "blog"]);
+    assert_eq!(server.states(), ["web.1 stopped"]);
+    server.end_daemon(Signal::SIGTERM);
+    server.start_daemon();
+    assert_eq!(server.states(), ["web.1 stopped"]);
+    server.good(&["restart", "blog"]);
+    assert_eq!((server.states(), server.page().as_str()), (vec!["web.1 healthy".to_owned()], "one"));
+    server.good(&["stop", "blog"]);
+    server.deploy("two", &[("web", SERVE)]);
+    assert_eq!(server.page(), "two", "a deploy starts it too");
+}
+
+#[test]
+fn stop_all_lasts_until_the_daemon_is_started_again() {
+    let mut server = Server::new();
+    server.deploy("one", &[("web", SERVE)]);
+    server.good(&["stop", "--all"]);
+    assert_eq!(server.states(), ["web.1 stopped"]);
+    server.end_daemon(Signal::SIGTERM);
+    server.start_daemon();
+    until("it is back", || server.states() == ["web.1 healthy"]);
+}
+
+#[test]
+fn one_bad_app_does_not_keep_the_others_from_coming_back() {
+    let mut server = Server::new();
+    let dir = server.release_of("aaa", "bad", &[("web", SERVE)]);
+    server.good(&["deploy", "aaa", dir.to_str().unwrap()]);
+    server.deploy("one", &[("web", SERVE)]);
+    server.good(&["stop", "--all"]);
+    server.end_daemon(Signal::SIGTERM);
+    fs::write(server.root().join("apps/aaa/releases/1/release.yaml"), "{").unwrap();
+    fs::create_dir_all(server.root().join("apps/bbb/current")).unwrap();
+    server.start_daemon();
+    until("the good one is back", || server.states() == ["web.1 healthy"]);
+    assert_eq!(server.page(), "one");
+    let dir = server.release_of("aaa", "good", &[("web", SERVE)]);
+    server.good(&["deploy", "aaa", dir.to_str().unwrap()]);
+}
+
+#[test]
+fn a_worker_gets_a_clean_environment_and_its_output_is_logged() {
+    let server = Server::new();
+    server.config(&[("GREETING", "it's\n$HOME"), ("PORT", "1")]);
+    let mut daemonless = server.tool(&["ps"]);
+    assert!(daemonless.env("SECRET", "x").stdout(Stdio::null()).status().unwrap().success());
+    server.deploy(
+        "one",
+        &[
+            ("web", SERVE),
+            ("worker", "env -0 | sort -z | tr '\\0' ';'; echo; echo oops >&2; exec sleep 1000"),
+        ],
+    );
+    let log = server.log("worker.1");
+    for expected in [
+        "BIND_ADDRESS=127.0.0.1;",
+        "LANG=C.UTF-8;",
+        "PIKU_APP=blog;",
+        "PIKU_COMMIT=0123456789012345678901234567890123456789;",
+        "PIKU_RELEASE=1;",
+        "PROC_TYPE=worker;",
+        "PS=worker.1;",
+        &format!("DATA_DIR={};", server.app("data").display()),
+    ] {
+        assert!(log.contains(expected), "{expected} is not in {log}");
+    }
+    for unexpected in ["PORT=", "PIKU_ROOT", "PIKU_CHROOT"] {
+        assert!(!log.contains(unexpected), "{unexpected} in {log}");
+    }
+    assert!(log.contains("GREETING=it's"), "{log}");
+    assert!(log.contains(" worker.1: oops\n"), "{log}");
+    assert!(server.log("web.1").contains("PORT in the configuration is ignored"));
+    assert_eq!(server.page(), "one");
+}
