@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, openat2, readlinkat};
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, fstat, openat2, readlinkat};
 use rustix::io::Errno;
 
 use crate::cli::shown;
@@ -49,7 +49,10 @@ impl Base {
     /// The first `limit` bytes of a file; `None` when it is not there or not for us.
     pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(fd) = self.follow(path)? else { return Ok(None) };
-        read(fd, limit).with_context(|| format!("cannot read {}", shown(path))).map(Some)
+        let size =
+            |fd: &OwnedFd| fstat(fd).map(|stat| u64::try_from(stat.st_size).unwrap_or(limit).min(limit));
+        let content = size(&fd).map_err(io::Error::from).and_then(|size| read(fd, size));
+        content.with_context(|| format!("cannot read {}", shown(path))).map(Some)
     }
 
     /// A folder and the names in it; `None` when it is not there or not for us.
@@ -81,9 +84,18 @@ pub(crate) fn link(folder: &OwnedFd, name: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// The first `limit` bytes of a file.
-pub(crate) fn read(file: OwnedFd, limit: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::from(file).take(limit).read_to_end(&mut content)?;
+/// The first `size` bytes of a file, fewer where it has not so many.
+pub(crate) fn read(file: OwnedFd, size: u64) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    let (mut file, mut filled) = (File::from(file), 0);
+    while filled < content.len() {
+        match file.read(&mut content[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    content.truncate(filled);
     Ok(content)
 }

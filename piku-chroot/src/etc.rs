@@ -135,10 +135,9 @@ fn take(base: &Base, from: &str, to: &Folder, plan: &Plan, wanted: impl Fn(&OsSt
 /// Lets a file or folder in under this name.
 fn give(fd: OwnedFd, to: &Folder, name: &Path) -> Result<()> {
     let stat = fstat(&fd).map_err(io::Error::from)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile if u64::try_from(stat.st_size).is_ok_and(|size| size <= SMALL) => {
-            to.file(name, &base::read(fd, SMALL)?)
-        }
+        FileType::RegularFile if size <= SMALL => to.file(name, &base::read(fd, size)?),
         FileType::RegularFile => {
             to.make_file(name)?;
             to.mount(name, Tree::copy(fd, false, READ_ONLY)?)
