@@ -1,6 +1,5 @@
 //! What was typed.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -31,13 +30,6 @@ pub enum Command {
     Supervise {
         /// The app
         app: AppName,
-    },
-    /// Wait at the supervisor's gate, then become a worker
-    #[command(hide = true)]
-    Launch {
-        /// The worker's command
-        #[arg(last = true, required = true)]
-        command: Vec<OsString>,
     },
     /// Run what a folder's Procfile says, with one log, until Ctrl-C; needs no piku
     Start(Start),

@@ -26,7 +26,10 @@ use crate::lock::{self, Lock};
 use crate::protocol::Wake;
 use crate::socket::{Connection, Listener};
 use crate::wait::{self, READ};
-use crate::{place, sys};
+use crate::{place, supervisor, sys};
+
+/// The subcommand's name.
+pub(crate) const NAME: &str = "daemon";
 
 /// An app that has, had or is to have a supervisor.
 #[derive(Debug, Default)]
@@ -268,7 +271,7 @@ fn find(lock: &std::path::Path) -> Option<Supervisor> {
 
 fn spawn(program: &std::path::Path, root: &Root, app: &AppName) -> anyhow::Result<Supervisor> {
     let mut command = Command::new(program);
-    command.args(["supervise", app.as_str()]).env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
+    command.args([supervisor::NAME, app.as_str()]).env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
     let child = command.spawn().with_context(|| format!("cannot run '{}'", program.display()))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("no pid")?);
     Ok(Supervisor { pid, pidfd: None })

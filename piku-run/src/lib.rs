@@ -30,6 +30,7 @@ mod sys;
 mod tree;
 mod wait;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -38,7 +39,10 @@ use piku_procfile::failure;
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
-    commands::run(cli::Cli::parse()).unwrap_or_else(|err| failure::report("piku-run", &err))
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    commands::own(&words)
+        .unwrap_or_else(|| commands::run(cli::Cli::parse()))
+        .unwrap_or_else(|err| failure::report("piku-run", &err))
 }
 
 /// The command line, for the manual and the completions.

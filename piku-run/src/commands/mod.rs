@@ -9,14 +9,37 @@ mod ps;
 mod rollback;
 mod stop;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use piku_procfile::layout::Root;
+use piku_procfile::layout::{ROOT_VARIABLE, Root};
 
 use crate::cli::{Cli, Command};
 use crate::protocol::Request;
 use crate::{client, daemon, launch, releases, start, supervisor};
+
+/// The plain form of those that stay for long, or that are started for each worker: building the whole command line for them
+/// would double what a supervisor has in memory, for as long as it lives.
+pub(crate) fn own(words: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
+    let done = match words {
+        [name, dashes, command @ ..] if name == launch::NAME && dashes == "--" => launch::run(command),
+        [name, app] if name == supervisor::NAME => {
+            let app = app.to_str()?.parse().ok()?;
+            supervisor::run(&root_from_environment()?, &app)
+        }
+        [name] if name == daemon::NAME => daemon::run(&root_from_environment()?),
+        _ => return None,
+    };
+    Some(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// As the command line would tell it; nothing where that takes a closer look.
+fn root_from_environment() -> Option<Root> {
+    let given = std::env::var_os(ROOT_VARIABLE).map(PathBuf::from);
+    Root::new(given).ok().filter(|root| root.path().is_absolute())
+}
 
 /// Does what was typed.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -27,7 +50,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Ok(Root::new(Some(path))?)
     };
     match cli.command {
-        Command::Launch { command } => launch::run(&command)?,
         Command::Daemon => daemon::run(&root()?)?,
         Command::Supervise { app } => supervisor::run(&root()?, &app)?,
         Command::Deploy { app, release } => deploy::run(&root()?, &app, &release)?,

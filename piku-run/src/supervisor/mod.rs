@@ -46,6 +46,9 @@ use worker::{TASK, Worker};
 /// How long a supervisor without work stays: whoever had it started has yet to ask.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// The subcommand's name.
+pub(crate) const NAME: &str = "supervise";
+
 /// One app's supervisor.
 #[derive(Debug)]
 struct Supervisor {
