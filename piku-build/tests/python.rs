@@ -117,7 +117,9 @@ fn a_requirement_that_cannot_be_satisfied_is_named() {
 fn no_requirements_is_an_empty_virtualenv_without_pip() {
     let mut world = World::new(&[("main.py", "print('hello')\n"), ("Procfile", "web: python -u main.py\n")]);
     world.settings(NO_INDEX);
-    world.build("1").good(&["Python app detected: there are a Procfile and main.py, and no requirements.txt"]);
+    world
+        .build("1")
+        .good(&["Python app detected: there are a Procfile and main.py, and no requirements.txt"]);
     let ran = world.work("1", &["python", "main.py"]);
     ran.good(&[]);
     assert_eq!(ran.stdout, "hello\n");
