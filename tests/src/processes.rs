@@ -21,7 +21,7 @@ pub fn of(place: &Path, text: &str) -> Vec<i32> {
         let line = read("cmdline");
         let folder = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
         let is_here = line.contains(place) || read("environ").contains(place) || folder.starts_with(place);
-        if is_here && line.contains(text) && pid != std::process::id().cast_signed() {
+        if is_here && line.contains(text) && Ok(pid) != i32::try_from(std::process::id()) {
             found.push(pid);
         }
     }

@@ -1,6 +1,7 @@
 //! A whole piku in a temporary folder: its own root, keys, sshd and daemon, and a laptop that pushes to it. Everything it
 //! starts is ended when it is dropped, also when the test fails.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -116,7 +117,12 @@ impl World {
     /// One of the five tools, as the server's user has it.
     #[must_use]
     pub fn tool(&self, name: &str) -> Command {
-        let mut command = Command::new(self.bin.join(name));
+        self.command(self.bin.join(name))
+    }
+
+    /// Any program, as the server's user runs it.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         self.as_server(&mut command);
         command
     }

@@ -1,0 +1,126 @@
+//! The operator's verbs, as a laptop says them: `ssh piku@host VERB APP …`.
+
+use piku_tests::http;
+use piku_tests::world::{World, wait_for};
+
+/// Serves what the variable GREETING holds.
+const GREETS: &str = r#"#!/usr/bin/python3
+import http.server, os
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write((os.environ.get("GREETING", "nothing") + "\n").encode())
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
+"#;
+
+/// A world with one app, `blog`, live.
+fn live() -> World {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.file("Procfile", "web: ./serve\n").program("serve", GREETS).commit("One").push().succeeds();
+    world
+}
+
+/// Says `words` over ssh as the key `laptop`; they must end with `code`. Returns what was printed, stdout and stderr.
+fn says(world: &World, words: &str, code: i32) -> String {
+    let out = world.ssh("laptop", words);
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert_eq!(out.status.code(), Some(code), "{words}: {said}");
+    said
+}
+
+#[test]
+fn configuration_is_live_at_once_and_keeps_any_value() {
+    let world = live();
+    assert_eq!(world.page("blog"), "nothing\n");
+    says(&world, "config:set blog 'GREETING=a \"b\" $c {\"d\": 1}' SECRET=x", 0);
+    assert_eq!(world.page("blog"), "a \"b\" $c {\"d\": 1}\n");
+    assert_eq!(says(&world, "config:get blog GREETING", 0), "a \"b\" $c {\"d\": 1}\n");
+    says(&world, "config:unset blog GREETING", 0);
+    assert_eq!(world.page("blog"), "nothing\n");
+    says(&world, "config:get blog GREETING", 1);
+    assert_eq!(says(&world, "config:get blog SECRET", 0), "x\n");
+}
+
+#[test]
+fn a_one_off_command_runs_in_the_apps_jail_and_gives_its_exit_code() {
+    let world = live();
+    says(&world, "config:set blog GREETING=hi", 0);
+    assert_eq!(says(&world, "run blog sh -c 'echo $GREETING from $PWD; exit 7'", 7), "hi from /app\n");
+    assert_eq!(says(&world, "run blog ls /home", 0), "", "no sight of the host's own folders");
+}
+
+#[test]
+fn stopped_stays_stopped_until_restarted() {
+    let mut world = live();
+    let port = world.port("blog");
+    says(&world, "stop blog", 0);
+    assert!(http::get(port, "/").is_err());
+    world.end_daemon(nix::sys::signal::Signal::SIGTERM);
+    world.start_daemon();
+    assert_eq!(world.ps("blog")[0]["state"], "stopped");
+    says(&world, "restart blog", 0);
+    assert_eq!(world.page("blog"), "nothing\n");
+}
+
+#[test]
+fn scaled_instances_have_ports_of_their_own() {
+    let world = live();
+    says(&world, "ps:scale blog web=3", 0);
+    let mut ports: Vec<_> =
+        world.ps("blog").iter().map(|row| row["port"].as_u64().expect("a port")).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 3, "{:#?}", world.ps("blog"));
+    for port in ports {
+        let port = u16::try_from(port).expect("a port");
+        assert_eq!(http::get(port, "/").expect("it answers").1, "nothing\n");
+    }
+    says(&world, "ps:scale blog web=1", 0);
+    assert_eq!(world.ps("blog").len(), 1);
+}
+
+#[test]
+fn a_rollback_is_a_new_release_with_the_old_tree() {
+    let world = live();
+    let repo = world.repo("blog2");
+    repo.serves("one\n").commit("One").push().succeeds();
+    repo.file("page", "two\n").commit("Two").push().succeeds();
+    says(&world, "rollback blog2", 0);
+    assert_eq!(world.page("blog2"), "one\n");
+    let releases = says(&world, "releases blog2 --format json", 0);
+    let releases: Vec<serde_json::Value> = serde_json::from_str(&releases).expect("an array");
+    let numbers: Vec<_> = releases.iter().map(|row| row["release"].as_u64().unwrap_or_default()).collect();
+    assert_eq!(numbers, [3, 2, 1], "newest first: {releases:#?}");
+    assert_eq!(releases[0]["subject"], releases[2]["subject"], "{releases:#?}");
+}
+
+#[test]
+fn logs_show_what_the_worker_said() {
+    let world = live();
+    world.page("blog");
+    wait_for("the request in the log", || says(&world, "logs blog -n 20", 0).contains("GET / HTTP"));
+    let deploy = says(&world, "logs blog --deploy", 0);
+    assert!(deploy.contains("-----> blog is live, release 1"), "{deploy}");
+    says(&world, "logs nothing-here", 1);
+}
+
+#[test]
+fn destroy_wants_the_name_twice_and_keeps_the_data() {
+    let world = live();
+    says(&world, "run blog sh -c 'echo kept > /data/file'", 0);
+    let port = world.port("blog");
+    let refused = world.ssh("laptop", "destroy blog");
+    assert!(!refused.status.success());
+    assert!(http::get(port, "/").is_ok(), "still there");
+    says(&world, "destroy blog --confirm blog", 0);
+    assert!(http::get(port, "/").is_err());
+    assert!(!world.app("blog").join("repo.git").exists());
+    assert_eq!(std::fs::read_to_string(world.app("blog").join("data/file")).expect("the data"), "kept\n");
+    says(&world, "destroy blog --confirm blog", 0);
+    // The name is free again.
+    world.add_key("other", &[]);
+    world.repo_with_key("blog", "other").serves("again\n").commit("Again").push().succeeds();
+    assert_eq!(world.page("blog"), "again\n");
+}
