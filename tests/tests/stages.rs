@@ -3,8 +3,9 @@
 
 use std::fs;
 
+use piku_tests::processes;
 use piku_tests::repo::{Push, Repo};
-use piku_tests::world::World;
+use piku_tests::world::{World, wait_for};
 
 /// Pushes a good release, breaks the app, and holds that the next push fails with `texts` and changes nothing.
 fn fails(breaking: impl FnOnce(&Repo), texts: &[&str]) {
@@ -37,6 +38,23 @@ fn fails_and_changes_nothing(world: &World, push: Push, texts: &[&str]) {
     let ps = world.ps("blog");
     assert_eq!(ps.len(), 1, "{ps:#?}");
     assert_eq!(ps[0]["release"], 1, "{ps:#?}");
+}
+
+#[test]
+fn select() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("good\n").commit("Good").push().succeeds();
+    // A folder where the verdict is to be written.
+    let verdict = world.app("blog").join("verdict.json");
+    fs::remove_file(&verdict).expect("the verdict");
+    fs::create_dir_all(verdict.join("x")).expect("a folder in its place");
+    fails_and_changes_nothing(&world, repo.file("page", "bad\n").commit("Bad").push(), &["verdict.json"]);
+
+    // Once mended, pushing the same again deploys it.
+    fs::remove_dir_all(&verdict).expect("the folder");
+    repo.push().succeeds();
+    assert_eq!(world.page("blog"), "bad\n");
 }
 
 #[test]
@@ -103,4 +121,18 @@ fn the_daemon_is_not_there() {
     let said = repo.push().succeeds();
     assert!(said.contains("up-to-date"), "{said}");
     assert_eq!(world.page("blog"), "bad\n");
+}
+
+#[test]
+fn settle() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("good\n").commit("Good").push().succeeds();
+    repo.file("Procfile", "web: ./serve\nrelease: sleep 2\n").file("page", "better\n").commit("Better");
+    let push = repo.start_push();
+    wait_for("the release task", || !processes::of(&world.root(), "sleep 2").is_empty());
+    fs::remove_file(world.app("blog").join("verdict.json")).expect("the verdict");
+    let out = push.wait_with_output().expect("git push");
+    Push::from(out).fails_with(&[" !     ", "no deploy has begun", "settle", "the new release is live"]);
+    assert_eq!(world.page("blog"), "better\n");
 }
