@@ -6,12 +6,18 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::procfile::Options;
 
+/// What the tool's end means.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  all is well, warnings included
+  1  the file is no good or cannot be read, or there is no such process type
+  2  the command line is wrong";
+
 /// Reads what an app says about itself: its Procfile and its ENV.
 ///
-/// Data goes to stdout, errors and warnings to stderr, each with its file and line. Exit code: 0 when all is well, warnings
-/// included; 1 when the file is no good or cannot be read; 2 when the command line is wrong.
+/// Data goes to stdout, errors and warnings to stderr, each with its file and line.
 #[derive(Debug, Parser)]
-#[command(name = "piku-procfile", version, max_term_width = 100)]
+#[command(name = "piku-procfile", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

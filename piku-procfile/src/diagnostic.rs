@@ -130,6 +130,12 @@ impl Quote {
     }
 }
 
+/// A text as it may reach a terminal: a file's name or a value of ENV may hold what moves its cursor or sets its title.
+#[must_use]
+pub fn readable(text: &str) -> String {
+    text.chars().map(|c| if c == '\t' { c } else { visible(c) }).collect()
+}
+
 /// The character itself, or what stands for it where it would not fill exactly one column.
 fn visible(c: char) -> char {
     match c {

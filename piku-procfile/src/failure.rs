@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostics, readable};
 
 /// Set to `deploy` by the hook: errors are then printed as the push shows them, each line after ` !     `.
 pub const TALK: &str = "PIKU_TALK";
@@ -104,7 +104,7 @@ pub fn tell(text: &str) {
     let mut lines = String::with_capacity(text.len() + 1);
     for line in text.lines() {
         lines.push_str(margin);
-        lines.push_str(line);
+        lines.push_str(&readable(line));
         lines.push('\n');
     }
     // Nobody is left to be told that stderr is gone.
