@@ -23,7 +23,7 @@ use crate::source::Source;
 use crate::step::Step;
 use crate::view::View;
 use crate::work::Work;
-use crate::{disk, environment, explain, interrupt, machine, sandbox, startable, talk};
+use crate::{disk, environment, explain, interrupt, leftover, machine, sandbox, startable, talk};
 
 /// What belongs to the machine and not to the app.
 pub(crate) struct Place {
@@ -78,6 +78,9 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let (_, detected) = runtime::detect(&source)?;
     talk::stage(&format!("{} app detected: {}", capital(detected.runtime), detected.because));
     let jailed = sandbox::decide(build.place.sandbox.unwrap_or(settings.sandbox), true)?;
+    if !jailed {
+        leftover::adopt()?;
+    }
     let app = app_name(build, &source.dir)?;
 
     let cache = make(&build.cache)?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::Sandbox;
@@ -9,9 +10,21 @@ use piku_procfile::settings::Sandbox;
 use crate::build::{self, Build, Facts, Place};
 use crate::show::{self, Format};
 
-/// From a work tree to a release.
+/// What the tool's end means.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0      done; for detect and plan: the app can be built as it is
+  1      failed, or no runtime fits; the last lines say why, nothing is left at OUTPUT
+  2      the command line is wrong
+  128+n  ended by signal n (130 Ctrl-C, 143 SIGTERM); nothing is left at OUTPUT";
+
+/// From a work tree to a release
+///
+/// A build finds out which runtime the app is of, installs its dependencies into a layer that later builds share, checks
+/// that what the Procfile starts is there, and puts the release at OUTPUT whole, or not at all. Each step runs in the jail
+/// where there is one. Data goes to stdout, talk and errors to stderr.
 #[derive(Parser)]
-#[command(name = "piku-build", version, about, long_about = None)]
+#[command(name = "piku-build", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
 struct Typed {
     #[command(subcommand)]
     verb: Verb,
@@ -43,6 +56,7 @@ enum Verb {
         format: Format,
     },
     /// Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app
+    #[command(after_long_help = EXIT_STATUS)]
     Build(BuildArgs),
 }
 
@@ -95,13 +109,13 @@ struct BuildArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     number: u64,
     /// The commit it is built from
-    #[arg(long, value_name = "SHA", default_value = "")]
+    #[arg(long, value_name = "SHA", default_value = "", hide_default_value = true)]
     commit: String,
     /// The first line of the commit's message
-    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true, value_parser = any_bytes())]
     subject: String,
     /// Who pushed it
-    #[arg(long, value_name = "NAME", default_value = "", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, allow_hyphen_values = true, value_parser = any_bytes())]
     by: String,
 }
 
@@ -124,6 +138,11 @@ impl HostArgs {
             sandbox: self.sandbox.map(Sandbox::from),
         }
     }
+}
+
+/// Text that others wrote, a commit's message: bytes that are no UTF-8 stop no build.
+fn any_bytes() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|text| text.to_string_lossy().into_owned())
 }
 
 /// The command line as clap has it.

@@ -13,6 +13,7 @@ mod explain;
 mod hash;
 mod interrupt;
 mod layer;
+mod leftover;
 mod machine;
 mod plan;
 mod room;

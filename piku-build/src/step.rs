@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -15,12 +15,14 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, pipe};
 
-use crate::{interrupt, talk};
+use crate::{interrupt, leftover, talk};
 
 /// How many of the last lines are kept to find the reason of a failure in.
 const KEPT: usize = 400;
 /// A longer line is cut: it is no line for reading.
 const LONGEST: usize = 4096;
+/// What of a line is held at all, in bytes: a step may print gigabytes and never end the line.
+const HELD: u64 = 64 * 1024;
 /// How long output may still come when the command itself has ended.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
@@ -78,6 +80,7 @@ pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<Ended> {
     let _ = killpg(group, Signal::SIGKILL);
     interrupt::running(None);
     let status = child.wait().with_context(|| format!("cannot wait for '{program}'"))?;
+    leftover::end();
     waited.with_context(|| format!("cannot wait for '{program}'"))?;
     let lines = lines.recv_timeout(AFTERWARDS).unwrap_or_default();
     interrupt::check()?;
@@ -96,7 +99,10 @@ fn forward(output: File, quiet: bool) -> Receiver<VecDeque<String>> {
         let mut kept = VecDeque::new();
         let mut reader = BufReader::new(output);
         let mut line = Vec::new();
-        while let Ok(1..) = reader.read_until(b'\n', &mut line) {
+        while let Ok(1..) = reader.by_ref().take(HELD).read_until(b'\n', &mut line) {
+            if !line.ends_with(b"\n") && reader.skip_until(b'\n').is_err() {
+                break;
+            }
             // A progress bar draws over itself; its last state is what stays on a terminal.
             let text = String::from_utf8_lossy(line.trim_ascii_end());
             let text = text.rsplit('\r').next().unwrap_or_default();
@@ -151,6 +157,14 @@ mod tests {
         assert_eq!(ended.lines, ["a", "b", "y", "last"]);
         assert!(!ended.succeeded());
         assert_eq!(sh("kill -9 $$").code, 137);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_the_next_one_read() {
+        let ended = sh("head -c 300000 /dev/zero | tr '\\0' x; echo; echo next; printf '%0100000d' 0");
+        let lengths: Vec<_> = ended.lines.iter().map(String::len).collect();
+        assert_eq!(lengths, [LONGEST, 4, LONGEST]);
+        assert_eq!(ended.lines[1], "next");
     }
 
     #[test]

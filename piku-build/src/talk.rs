@@ -3,6 +3,8 @@
 
 use std::io::Write;
 
+use piku_procfile::diagnostic::readable;
+
 /// A new stage: `-----> Python app detected`.
 pub(crate) fn stage(text: &str) {
     say("-----> ", text);
@@ -29,7 +31,7 @@ fn say(front: &str, text: &str) {
     for (at, line) in text.lines().enumerate() {
         // The arrow stands once; what follows belongs below it.
         lines.push_str(if at > 0 && front.starts_with('-') { "       " } else { front });
-        lines.push_str(line);
+        lines.push_str(&readable(line));
         lines.push('\n');
     }
     let _ = std::io::stderr().write_all(lines.as_bytes());

@@ -4,11 +4,13 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Uid;
 
 use crate::copy;
 
@@ -68,6 +70,10 @@ fn sweep(parent: &Path) -> io::Result<()> {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) || !entry.file_type()?.is_dir() {
             continue;
         }
+        // What another user has in a folder such as /tmp is not ours to sweep, even where we could.
+        if entry.metadata()?.uid() != Uid::effective().as_raw() {
+            continue;
+        }
         match lock(&entry.path(), FlockArg::LockExclusiveNonblock) {
             Ok(_lock) => copy::remove(&entry.path())?,
             Err(err) if err.raw_os_error() == Some(Errno::EWOULDBLOCK as i32) => {}
@@ -88,8 +94,14 @@ mod tests {
         let left = dir.path().join(format!("{PREFIX}old"));
         fs::create_dir_all(left.join("sub")).unwrap();
         fs::create_dir(dir.path().join("mine")).unwrap();
+        let theirs = dir.path().join(format!("{PREFIX}theirs"));
+        fs::create_dir(&theirs).unwrap();
+        let given_away = std::os::unix::fs::chown(&theirs, Some(65534), None).is_ok();
         let first = Work::new(dir.path()).unwrap();
         assert!(!left.exists());
+        // Only root can give a folder away.
+        assert_eq!(theirs.exists(), given_away);
+        copy::remove(&theirs).unwrap();
         let second = Work::new(dir.path()).unwrap();
         assert!(first.path().exists() && second.path().exists());
         drop((first, second));

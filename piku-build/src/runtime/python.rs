@@ -144,7 +144,9 @@ impl Runtime for Python {
 
 /// A name so close to `requirements.txt` that it was meant: `requirments.txt`, `requirement.txt`, `Requirements.txt`.
 fn is_misspelt(name: &str) -> bool {
-    name != FILE && (name.eq_ignore_ascii_case(FILE) || distance(&name.to_ascii_lowercase(), FILE) <= 2)
+    !name.ends_with('/')
+        && name != FILE
+        && (name.eq_ignore_ascii_case(FILE) || distance(&name.to_ascii_lowercase(), FILE) <= 2)
 }
 
 /// How many letters are to be put in, taken out or replaced (Levenshtein).
@@ -352,9 +354,14 @@ mod tests {
         ] {
             assert!(is_misspelt(name), "{name}");
         }
-        for name in
-            ["requirements.txt", "requirements-dev.txt", "requirements.in", "requirements/", "README.txt"]
-        {
+        for name in [
+            "requirements.txt",
+            "requirements-dev.txt",
+            "requirements.in",
+            "requirements/",
+            "requirements.txt/",
+            "README.txt",
+        ] {
             assert!(!is_misspelt(name), "{name}");
         }
     }

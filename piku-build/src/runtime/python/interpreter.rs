@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::version::{Asked, Fit, Version};
 use crate::explain;
-use crate::source::Source;
+use crate::source::{Source, decode};
 use crate::view::runs;
 
 /// Where the system's are, and those that its owner has built. What PATH has in front for the caller does not count: the
@@ -90,17 +90,16 @@ pub(super) fn choose(source: &Source) -> anyhow::Result<Choice> {
 
 /// The version asked for and where, the most deliberate place first.
 fn asked(source: &Source, warnings: &mut Vec<String>) -> anyhow::Result<Option<(String, String)>> {
-    if let Some((value, place)) = source.variable("PYTHON_VERSION") {
+    // An empty one is how a config takes back what ENV says.
+    let variable = source.variable("PYTHON_VERSION").filter(|(value, _)| !value.trim().is_empty());
+    if let Some((value, place)) = variable {
         return Ok(Some((value.trim().to_owned(), format!("PYTHON_VERSION in {place}"))));
     }
     let mut found: Vec<(String, String)> = Vec::new();
     for name in [".python-version", "runtime.txt"] {
         let Some(text) = source.text(name)? else { continue };
-        let text = String::from_utf8_lossy(&text);
-        let lines = text
-            .trim_start_matches('\u{feff}')
-            .lines()
-            .map(|line| line.split('#').next().unwrap_or_default().trim());
+        let text = decode(&text);
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
         // pyenv's file may name several; the first is the one that `python` is.
         match lines.into_iter().find(|line| !line.is_empty()) {
             Some("system") => {}
@@ -206,6 +205,9 @@ mod tests {
         let env =
             choice(&[("ENV", &format!("PYTHON_VERSION={minor}\n")), (".python-version", "2.7")]).unwrap();
         assert_eq!(env.from, "PYTHON_VERSION in ENV");
+        let empty =
+            choice(&[("ENV", "PYTHON_VERSION=\n"), (".python-version", &format!("python{minor}"))]).unwrap();
+        assert_eq!(empty.from, ".python-version");
         let both = choice(&[(".python-version", &minor), ("runtime.txt", "python-3.4.1")]).unwrap();
         assert_eq!(both.warnings.len(), 1, "{both:?}");
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use crate::source::{Source, tidy};
+use crate::source::{Source, decode, tidy};
 
 /// The file's name.
 pub(super) const FILE: &str = "requirements.txt";
@@ -88,19 +88,21 @@ impl Requirements {
             !is_option || ["-e", "--editable", "-r", "--requirement"].iter().any(|o| line.starts_with(o));
         for (long, short) in [("--requirement", "-r"), ("--constraint", "-c")] {
             if let Some(value) = option(line, long, short) {
+                let value = first_word(value);
                 if value.contains("://") || value.contains("${") {
                     return Ok(());
                 }
-                return self.file(source, &tidy(&folder.join(value)), Some((file, number)));
+                return self.file(source, &tidy(&folder.join(&value)), Some((file, number)));
             }
         }
         // Paths of what is installed are relative to where pip runs, the app's folder; those of files that are
         // included, to the file that includes them.
         if let Some(value) = option(line, "--editable", "-e") {
-            return self.local(source, file, number, value, true);
+            return self.local(source, file, number, &first_word(value), true);
         }
         if let Some(value) = option(line, "--find-links", "-f") {
-            let beside = folder.join(value);
+            let value = first_word(value);
+            let beside = folder.join(&value);
             let path =
                 if source.inside(&beside).is_ok_and(|found| found.is_some()) { beside } else { value.into() };
             return self.local(source, file, number, &path.to_string_lossy(), false);
@@ -153,19 +155,6 @@ impl Requirements {
     }
 }
 
-/// The text of a file: UTF-8, or UTF-16 with its mark, which is what `pip freeze >` makes in a Windows shell.
-fn decode(bytes: &[u8]) -> String {
-    let wide = |order: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();
-        String::from_utf16_lossy(&units)
-    };
-    match bytes {
-        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
-        _ => String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).into_owned(),
-    }
-}
-
 /// Lines joined where they end in a backslash, without comments and blanks, with the number of their first.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
@@ -201,6 +190,12 @@ fn option<'a>(line: &'a str, long: &str, short: &str) -> Option<&'a str> {
         return rest.strip_prefix('=').or_else(|| rest.strip_prefix([' ', '\t'])).map(str::trim);
     }
     line.strip_prefix(short).filter(|rest| !rest.is_empty()).map(str::trim)
+}
+
+/// An option's value as pip takes it apart, as a shell does: without quotes, and without the options behind it.
+fn first_word(value: &str) -> String {
+    let words = shell_words::split(value).unwrap_or_default();
+    words.into_iter().next().unwrap_or_else(|| value.to_owned())
 }
 
 /// The name of a package, normalised, when the line begins with one.
@@ -269,6 +264,19 @@ mod tests {
             all.local.iter().map(|local| (local.path.to_str().unwrap(), local.editable)).collect();
         let lib = ("lib", false);
         assert_eq!(local, [("", true), lib, lib, lib, lib, ("wheels", false), ("w/a-1.whl", false)]);
+    }
+
+    #[test]
+    fn options_are_taken_apart_as_by_a_shell() {
+        let all = read(&[
+            ("requirements.txt", b"-r 'req/the base.txt'\n-e \"./lib\"\n-e . --config-settings x=y\n"),
+            ("req/the base.txt", b"six\n"),
+            ("lib/setup.py", b""),
+        ])
+        .unwrap();
+        assert!(all.names.contains("six"));
+        let local: Vec<_> = all.local.iter().map(|local| local.path.to_str().unwrap()).collect();
+        assert_eq!(local, ["lib", ""]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! build; any other is a warning, for templates, examples and tests of parsers are broken on purpose.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use piku_procfile::procfile::Kind;
@@ -204,9 +205,7 @@ fn reached(tree: &Path, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
     while at < all.len() {
         let file = all[at].0.clone();
         at += 1;
-        // What a step has left there may be no file at all, and one that never ends.
-        let path = tree.join(&file);
-        let text = if path.is_file() { fs::read(path).unwrap_or_default() } else { Vec::new() };
+        let text = beginning(&tree.join(&file));
         for module in String::from_utf8_lossy(&text).lines().flat_map(|line| imports(line, &file)) {
             // `import a.b` runs a as well.
             let parents = module.match_indices('.').map(|(end, _)| &module[..end]);
@@ -218,6 +217,17 @@ fn reached(tree: &Path, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
         }
     }
     all
+}
+
+/// What of a file is read: imports stand early, and what a step has left there may be no file at all, or never end.
+fn beginning(path: &Path) -> Vec<u8> {
+    const MOST: u64 = 1024 * 1024;
+    let mut text = Vec::new();
+    if path.is_file() {
+        // What cannot be read leads nowhere.
+        let _ = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut text));
+    }
+    text
 }
 
 /// The modules that one line imports, as full names.

@@ -71,7 +71,7 @@ impl Asked {
     /// With the reason, when it is not a version of Python or a range of them.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let text = text.trim();
-        let text = ["python-", "cpython-", "Python ", "python "]
+        let text = ["python-", "cpython-", "Python ", "python ", "python"]
             .iter()
             .find_map(|front| text.strip_prefix(front))
             .unwrap_or(text);
