@@ -1,7 +1,6 @@
 //! `key add`, `key list`, `key remove`: the lines of `authorized_keys` that are piku's. All other lines stay as they are,
 //! byte for byte.
 
-mod base64;
 mod file;
 mod line;
 mod public;

@@ -3,8 +3,9 @@
 use piku_procfile::failure::Failure;
 use sha2::{Digest, Sha256};
 
-use super::base64;
 use crate::talk::quoted;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 /// A key that sshd takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl PublicKey {
         let bad = |why: &str| {
             Failure::new(format!("the key is damaged: {why}")).hint("copy the whole line of the .pub file")
         };
-        let blob = base64::decode(text).ok_or_else(|| bad("it is not base64"))?;
+        let blob = STANDARD.decode(text).map_err(|_| bad("it is not base64"))?;
         let parts = parts(&blob).ok_or_else(|| bad("it is cut off"))?;
         if parts.first() != Some(&kind.as_bytes()) {
             return Err(bad("it is of another type than it says"));
@@ -78,7 +79,7 @@ impl PublicKey {
 
     /// `SHA256:…`, as `ssh-keygen -lf` shows it.
     pub(crate) fn fingerprint(&self) -> String {
-        format!("SHA256:{}", base64::encode(&Sha256::digest(&self.blob)))
+        format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&self.blob)))
     }
 
     /// `TYPE BASE64`.
