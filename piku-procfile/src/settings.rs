@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
 /// What to do where user namespaces are not to be had.
@@ -62,13 +62,31 @@ impl Settings {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        serde_yaml::from_str(&text).with_context(|| format!("bad settings in '{}'", path.display()))
+        serde_yaml::from_str(&text)
+            .map_err(|err| anyhow!("{}", without_value(&err.to_string())))
+            .with_context(|| format!("bad settings in '{}'", path.display()))
+    }
+}
+
+/// The message without the text that it found: a proxy's password is nothing for whoever pushes.
+fn without_value(message: &str) -> String {
+    match (message.find("string \""), message.rfind('"')) {
+        (Some(from), Some(to)) => format!("{}a string{}", &message[..from], &message[to + 1..]),
+        _ => message.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_not_repeated() {
+        let err = serde_yaml::from_str::<Settings>("build_env: PROXY=http://u:s3cret@h\n").unwrap_err();
+        let told = without_value(&err.to_string());
+        assert!(told.contains("build_env: invalid type: a string, expected a map at line 1"), "{told}");
+        assert_eq!(without_value("unknown field `x`"), "unknown field `x`");
+    }
 
     #[test]
     fn defaults_and_unknown_keys() {
