@@ -172,6 +172,11 @@ impl Problem {
             .hint(format!("is it committed? 'git status --ignored' shows whether .gitignore names it; 'git add -f {path}' adds it"))
     }
 
+    pub(crate) fn dead_link(path: &str) -> Self {
+        Self::new(format!("'{path}' is a link that leads to nothing the app can see"))
+            .hint("inside the app a link may lead to the app's own files, which are at /app, and to the machine's programs")
+    }
+
     pub(crate) fn missing_folder(path: &str) -> Self {
         Self::new(format!("there is no folder '{path}' in the app"))
             .hint("git keeps no empty folders: put a file into it")

@@ -61,7 +61,7 @@ fn judge(entry: &Entry, view: &View) -> Result<Option<String>, Problem> {
     let Some(words) = simple_words(&entry.command) else { return Ok(None) };
     let program = &words[0];
     let found = if program.contains('/') {
-        view.find(Path::new(program)).ok_or_else(|| Problem::missing_file(program))?
+        view.find(Path::new(program)).ok_or_else(|| absent(program, view))?
     } else {
         view.program(program).ok_or_else(|| {
             let beside = view.find(Path::new(program)).is_some_and(|found| found.real.is_file());
@@ -73,10 +73,15 @@ fn judge(entry: &Entry, view: &View) -> Result<Option<String>, Problem> {
     if let Some(script) = script(&words) {
         let found = view.find(Path::new(script));
         if !found.is_some_and(|found| found.real.is_file()) {
-            return Err(Problem::missing_file(script));
+            return Err(absent(script, view));
         }
     }
     Ok(warning)
+}
+
+/// Why a path leads to nothing: git's advice helps where the file is missing, not where a link goes astray.
+fn absent(path: &str, view: &View) -> Problem {
+    if view.tree.join(path).is_symlink() { Problem::dead_link(path) } else { Problem::missing_file(path) }
 }
 
 /// A folder for the web server. What is no plain path is for the web server to say.

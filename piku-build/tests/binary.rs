@@ -43,11 +43,13 @@ fn what_cannot_be_started_is_refused_with_the_mend() {
         ("tool", "x"),
         (
             "Procfile",
-            "web: ./gone\na: ./plain.sh\nb: no-such-program --x\nc: ./folder\nd: tool\ne: sh gone.sh\nstatic: public\n",
+            "l: ./away\nweb: ./gone\na: ./plain.sh\nb: no-such-program --x\nc: ./folder\nd: tool\ne: sh gone.sh\nstatic: public\n",
         ),
     ]);
+    symlink("/nowhere/at/all", world.app().join("away")).unwrap();
     world.build("1").bad(&[
-        "piku-build: Procfile: web: './gone' is not there\n",
+        "piku-build: Procfile: l: './away' is a link that leads to nothing the app can see\n",
+        "Procfile: web: './gone' is not there\n",
         "Procfile: a: './plain.sh' is not executable\n",
         "hint: chmod +x plain.sh, or where files have no modes: git update-index --chmod=+x plain.sh; then commit\n",
         "Procfile: b: there is no program 'no-such-program'",
@@ -102,7 +104,7 @@ fn links_lead_where_the_worker_will_be_led() {
     fs::create_dir(world.path("elsewhere")).unwrap();
     fs::copy("/bin/true", world.path("elsewhere/server")).unwrap();
     symlink("../elsewhere/server", world.app().join("server")).unwrap();
-    world.build("1").bad(&["'./server' is not there"]);
+    world.build("1").bad(&["'./server' is a link that leads to nothing the app can see"]);
     fs::remove_file(world.app().join("server")).unwrap();
     symlink("/bin/true", world.app().join("server")).unwrap();
     world.build("2").good(&[]);
