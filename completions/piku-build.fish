@@ -24,7 +24,7 @@ function __fish_piku_build_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c piku-build -n "__fish_piku_build_needs_command" -s h -l help -d 'Print help'
+complete -c piku-build -n "__fish_piku_build_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_needs_command" -s V -l version -d 'Print version'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
