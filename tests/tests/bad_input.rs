@@ -127,10 +127,10 @@ fn a_submodule_at_a_file_address() {
 fn a_hundred_thousand_files() {
     let (world, repo) = live();
     let blob = repo.git(&["hash-object", "-w", "page"]);
-    let files: String = (0..1000).map(|n| format!("100644 blob {blob}\tf{n}\n")).collect();
-    let folder = tree(&repo, &files);
-    let many: String = (0..100).map(|n| format!("040000 tree {folder}\td{n}\n")).collect();
-    let many = tree(&repo, &many);
+    let files: Vec<_> = (0..1000).map(|n| format!("100644 blob {blob}\tf{n}\n")).collect();
+    let folder = tree(&repo, &files.concat());
+    let many: Vec<_> = (0..100).map(|n| format!("040000 tree {folder}\td{n}\n")).collect();
+    let many = tree(&repo, &many.concat());
     let root = repo.git(&["ls-tree", "HEAD"]);
     let root = tree(&repo, &format!("{root}\n040000 tree {many}\tmany\n"));
     let commit = repo.git(&["commit-tree", &root, "-p", "HEAD", "-m", "Many"]);

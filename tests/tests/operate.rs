@@ -99,7 +99,7 @@ fn a_rollback_is_a_new_release_with_the_old_tree() {
 #[test]
 fn logs_show_what_the_worker_said() {
     let world = live();
-    world.page("blog");
+    assert_eq!(world.page("blog"), "nothing\n");
     wait_for("the request in the log", || says(&world, "logs blog -n 20", 0).contains("GET / HTTP"));
     let deploy = says(&world, "logs blog --deploy", 0);
     assert!(deploy.contains("-----> blog is live, release 1"), "{deploy}");

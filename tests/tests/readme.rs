@@ -12,7 +12,7 @@ fn readme() -> String {
     fs::read_to_string(repository().join("README.md")).expect("README.md")
 }
 
-/// The blocks between ``` of this kind.
+/// The fenced blocks of this kind.
 fn blocks(kind: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
@@ -61,7 +61,7 @@ fn each_tool_works_alone_as_shown() {
 
 #[test]
 fn the_verbs_are_those_of_the_script() {
-    let help = world_less_help();
+    let help = help();
     let readme = readme();
     let rows = readme.lines().filter(|line| line.starts_with("| `") && line.contains("APP"));
     let mut seen = 0;
@@ -73,7 +73,7 @@ fn the_verbs_are_those_of_the_script() {
     assert!(seen > 10, "only {seen} verbs");
 }
 
-fn world_less_help() -> String {
+fn help() -> String {
     let script = repository().join("scripts/piku");
     let out = std::process::Command::new("sh").arg(script).arg("help").output().expect("scripts/piku");
     String::from_utf8(out.stdout).expect("text")

@@ -81,10 +81,9 @@ fn detect() {
 fn build() {
     fails(
         |repo| {
-            _ = repo
-                .file("requirements.txt", "six==99.99.99\n")
+            repo.file("requirements.txt", "six==99.99.99\n")
                 .file("app.py", "")
-                .file("Procfile", "web: python app.py\n")
+                .file("Procfile", "web: python app.py\n");
         },
         &["six==99.99.99"],
     );
