@@ -20,7 +20,7 @@ fn blocks(kind: &str) -> Vec<String> {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(found)) => open = Some(format!("{found}\n")),
             (Some(_), Some(_)) => blocks.extend(open.take()),
-            (Some(block), None) => *block += &format!("{line}\n"),
+            (Some(block), None) => block.extend([line, "\n"]),
             (None, None) => {}
         }
     }
