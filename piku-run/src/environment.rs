@@ -97,6 +97,11 @@ impl World {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
+        if self.release.jailed {
+            // HOME cannot be written; programs that want a place for a socket or a cache get the private /tmp.
+            vars.insert("XDG_RUNTIME_DIR".to_owned(), "/tmp".to_owned());
+            vars.insert("XDG_CACHE_HOME".to_owned(), "/tmp/.cache".to_owned());
+        }
         if let Some(port) = role.port {
             vars.insert("PORT".to_owned(), port.to_string());
         }
