@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use nix::unistd::syncfs;
@@ -68,6 +69,7 @@ impl Place {
 pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     interrupt::watch()?;
     let settings = build.place.settings()?;
+    interrupt::limit(Duration::from_secs(settings.build_timeout))?;
     let output = std::path::absolute(&build.output)
         .with_context(|| format!("cannot find '{}'", build.output.display()))?;
     refuse_existing(&output)?;

@@ -1,5 +1,6 @@
 //! SIGINT, SIGTERM and SIGHUP end a build cleanly: the step that runs is ended with all its processes, what was half made
-//! is removed by its owner on the way out, and the tool exits with 128 + the signal's number.
+//! is removed by its owner on the way out, and the tool exits with 128 + the signal's number. So does a build that takes
+//! longer than it may, with exit code 1.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +13,9 @@ use nix::unistd::Pid;
 use piku_procfile::failure::Failure;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+/// In the place of a signal: the time is up.
+const TOO_LONG: i32 = -1;
 
 /// The signal that came, 0 before.
 static CAME: AtomicI32 = AtomicI32::new(0);
@@ -28,22 +32,39 @@ pub(crate) fn watch() -> anyhow::Result<()> {
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
-                CAME.store(signal, Ordering::SeqCst);
-                end_group(Signal::SIGTERM);
-                thread::spawn(|| {
-                    thread::sleep(GRACE);
-                    end_group(Signal::SIGKILL);
-                });
+                end(signal);
             }
         })
         .context("cannot start a thread")?;
     Ok(())
 }
 
+/// Ends the build when it takes longer than this.
+pub(crate) fn limit(time: Duration) -> anyhow::Result<()> {
+    let wait = move || {
+        thread::sleep(time);
+        end(TOO_LONG);
+    };
+    thread::Builder::new().name("limit".to_owned()).spawn(wait).context("cannot start a thread")?;
+    Ok(())
+}
+
+fn end(why: i32) {
+    CAME.store(why, Ordering::SeqCst);
+    end_group(Signal::SIGTERM);
+    thread::spawn(|| {
+        thread::sleep(GRACE);
+        end_group(Signal::SIGKILL);
+    });
+}
+
 /// An error once a signal has come.
 pub(crate) fn check() -> anyhow::Result<()> {
     match CAME.load(Ordering::SeqCst) {
         0 => Ok(()),
+        TOO_LONG => Err(Failure::new("the build took longer than it may here; nothing was kept")
+            .hint("build_timeout in host.yaml says how many seconds it may take")
+            .into()),
         signal => {
             let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
             let code = 128 + u8::try_from(signal).unwrap_or(0);

@@ -74,7 +74,8 @@ impl Room<'_> {
 
     fn jail(&self) -> Jail {
         let app = Path::new(APP);
-        let mut jail = Jail::new();
+        // A build that is killed leaves no step that runs on, with the app's lock in its hands.
+        let mut jail = Jail::new().die_with_caller();
         jail = if self.app_writable { jail.bind(self.app, app) } else { jail.ro(self.app, app) };
         jail = jail.bind(&self.home, Path::new(HOME));
         for name in CACHES {

@@ -90,3 +90,11 @@ fn two_builds_of_one_layer_build_it_once() {
         world.work(name, &["python", "app.py"]).good(&[]);
     }
 }
+
+#[test]
+fn a_build_that_takes_too_long_is_ended() {
+    let mut world = World::new(&[("Procfile", "preflight: sleep 1000\nweb: true\n")]);
+    world.settings("build_timeout: 1\n");
+    world.build("1").bad(&["the build took longer than it may here", "hint: build_timeout in host.yaml"]);
+    assert!(world.outputs().is_empty(), "{:?}", world.outputs());
+}

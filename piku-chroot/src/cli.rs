@@ -58,6 +58,9 @@ pub struct Cli {
     /// Become this user first (only root can)
     #[arg(long, value_name = "NAME")]
     pub user: Option<OsString>,
+    /// End the command with SIGKILL when this process, the caller, ends; without it the command stays
+    #[arg(long, value_name = "PID")]
+    pub die_with: Option<i32>,
     /// Refuse to start when a layer is missing that could be done without
     #[arg(long)]
     pub strict: bool,

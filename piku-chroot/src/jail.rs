@@ -71,6 +71,13 @@ impl Jail {
         self.option("--hostname", name)
     }
 
+    /// The command inside ends with the process that calls this, even when that is killed with SIGKILL. The thread that
+    /// starts the command has to live as long as the process.
+    #[must_use]
+    pub fn die_with_caller(self) -> Self {
+        self.option("--die-with", std::process::id().to_string())
+    }
+
     /// The command that runs `argv` in this jail with exactly the environment `env` (and PATH and HOME where it has none).
     pub fn command<I, K, V>(&self, env: I, argv: &[String]) -> Command
     where

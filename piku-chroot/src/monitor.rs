@@ -7,11 +7,12 @@
 use std::io;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getppid};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::set_parent_process_death_signal;
 
 use crate::diagnosis::{Step, explain};
 use crate::plan::Plan;
@@ -38,6 +39,9 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
     if plan.strict {
         caller::refuse_other_groups()?;
     }
+    if let Some(caller) = plan.die_with {
+        die_with(caller)?;
+    }
     let signals = own_signals()?;
     // Nothing is ever written: the stub learns from its end that the monitor was gone before it could say that it wants
     // to die with it.
@@ -56,6 +60,16 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
     let pid = pid.map_err(|err| explain(Step::Namespaces, &err))?;
     drop(plan);
     wait(pid, &signals)
+}
+
+/// Ends this process, and so the whole jail, when the caller ends.
+fn die_with(caller: Pid) -> Result<()> {
+    set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(io::Error::from)
+        .context("cannot follow the caller")?;
+    // It may have been killed just before.
+    ensure!(getppid() == caller, "--die-with: process {caller} is not, or no longer, the caller");
+    Ok(())
 }
 
 /// Forgets what the caller ignored or blocked, and blocks what is waited for.

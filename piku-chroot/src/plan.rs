@@ -7,6 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::unistd::Pid;
 
 use crate::cli::{Cli, Net, Size, shown};
 
@@ -49,6 +50,8 @@ pub struct Plan {
     pub user: Option<OsString>,
     /// Nothing may be missing.
     pub strict: bool,
+    /// The caller, when the jail is to end with it.
+    pub die_with: Option<Pid>,
 }
 
 /// One thing that appears in the jail.
@@ -115,6 +118,7 @@ impl Plan {
             argv: cli.command.iter().map(|arg| c_string([arg.as_os_str()])).collect::<Result<_>>()?,
             user: cli.user.clone(),
             strict: cli.strict,
+            die_with: cli.die_with.map(Pid::from_raw),
         })
     }
 

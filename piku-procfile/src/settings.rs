@@ -37,7 +37,7 @@ impl Default for PortRange {
 }
 
 /// The whole file. A missing file is the default; an unknown key is an error, so that a misspelt one is noticed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Whether the jail is required, preferred or off.
@@ -46,6 +46,20 @@ pub struct Settings {
     pub ports: PortRange,
     /// Environment of every build step: a proxy, a mirror, a certificate bundle of this site.
     pub build_env: BTreeMap<String, String>,
+    /// How long a build may take, in seconds.
+    pub build_timeout: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sandbox: Sandbox::default(),
+            ports: PortRange::default(),
+            build_env: BTreeMap::new(),
+            // An hour: the smallest Pi compiles a wheel or two in it.
+            build_timeout: 3600,
+        }
+    }
 }
 
 impl Settings {

@@ -119,6 +119,26 @@ fn when_the_monitor_is_killed_all_is_gone() {
 }
 
 #[test]
+fn with_die_with_it_goes_with_the_caller() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let word = unique("follower");
+        let mut shell = scene.command("sh");
+        shell.args(["-c", "\"$0\" --die-with=$$ \"$@\" & wait"]).arg(scene.program());
+        shell.args(["--root-from-host", "--", "sh", "-c", "echo up; while :; do sleep 0.05; done", &word]);
+        let mut parent = Running::start(&mut shell);
+        parent.until_line("up");
+        parent.signal(Signal::SIGKILL);
+        parent.wait();
+        until("the end of the jail", || processes_with(&word).is_empty());
+
+        let other = run(scene.jail(&["--die-with=1", "--root-from-host", "--", "true"]));
+        assert_eq!(other.code, Some(125), "the caller is another one");
+        assert!(other.err.contains("--die-with: process 1 is not"), "{}", other.err);
+    }
+}
+
+#[test]
 fn when_the_monitors_parent_is_killed_all_goes_on() {
     for user in users() {
         let scene = Scene::new(user);
