@@ -6,11 +6,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use piku_procfile::layout::AppDir;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{Id, Ps};
+use crate::lock::Lock;
 use crate::process::{self, Stat};
 
 /// One worker.
@@ -62,6 +65,16 @@ impl Records {
     /// Inherited by the worker, locked: held for as long as it lives.
     pub(crate) fn lock(&self, id: Id) -> PathBuf {
         self.0.join(format!("{}.lock", id.0))
+    }
+
+    /// Waits until no process of the instance holds its lock any more, but not for one that the kernel holds.
+    pub(crate) fn wait_until_free(&self, id: Id) {
+        for _ in 0..500 {
+            if Lock::take(&self.lock(id)).is_ok_and(|lock| lock.is_some()) {
+                return;
+            }
+            sleep(Duration::from_millis(1));
+        }
     }
 
     fn path(&self, id: Id) -> PathBuf {

@@ -64,9 +64,12 @@ fn no_namespaces_left_is_not_a_full_disk() {
 fn a_container_that_hides_its_proc_is_named() {
     for user in users() {
         let scene = Scene::new(user);
-        // A container manager may have mounted another proc for the containers within, which would do as well.
-        let hide = "while read -r _ _ _ _ at rest; do case $rest in *' - proc '*) \
-            mount -t tmpfs none $at/sys/kernel 2>/dev/null;; esac; done < /proc/self/mountinfo;";
+        let hide = "mount -t tmpfs none /proc/sys/kernel &&";
+        // A container manager may keep another proc, out of sight, that serves the kernel as well.
+        if broken(&scene, &format!("{hide} unshare -Urmpf --mount-proc true")).code == Some(0) {
+            eprintln!("skipped: nothing hides the proc of this machine");
+            return;
+        }
         let outcome = broken(&scene, &format!("{hide} exec \"$1\" --root-from-host -- true"));
         assert_eq!(outcome.code, Some(125));
         assert!(outcome.err.contains("the outer container hides parts of its own /proc"), "{}", outcome.err);
