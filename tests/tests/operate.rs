@@ -52,6 +52,25 @@ fn a_one_off_command_runs_in_the_apps_jail_and_gives_its_exit_code() {
 }
 
 #[test]
+fn no_option_of_a_verb_reaches_beyond_the_app() {
+    let world = live();
+    for words in [
+        "deploy blog --scripts=/tmp",
+        "deploy --scripts /tmp blog",
+        "config blog --root=/tmp",
+        "logs blog --root /tmp",
+        "ps --root=/tmp blog",
+        "run --root /tmp blog id",
+    ] {
+        let out = world.ssh("laptop", words);
+        assert!(matches!(out.status.code(), Some(1 | 2)), "{words}: {out:?}");
+        assert!(out.stdout.is_empty(), "{words}: {out:?}");
+    }
+    // What belongs to the command that is run is its own.
+    says(&world, "run blog echo --root /tmp", 0);
+}
+
+#[test]
 fn stopped_stays_stopped_until_restarted() {
     let mut world = live();
     let port = world.port("blog");
