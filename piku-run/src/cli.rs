@@ -8,9 +8,22 @@ use piku_procfile::name::{AppName, ProcessName};
 
 use crate::output::Format;
 
-/// Workers: started, checked, logged, restarted, replaced without a gap.
+/// What the tool's end means.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0   done; of start: all have ended, and none failed before it was told to stop
+  1   failed; the last lines say why, what ran before runs on
+  2   the command line is wrong
+  75  another change of the app is under way, or a daemon runs already: try again
+  start ends with the code of the first that failed, 128+n after signal n
+  exec ends as its command does: 127 there is no such program, 126 it cannot be run, 125 there is no jail";
+
+/// Workers: started, checked, logged, restarted, replaced without a gap
+///
+/// The daemon keeps one supervisor an app; deploy and its like ask that supervisor. start needs none of it: it is a foreman
+/// for any folder with a Procfile. Data goes to stdout, talk and errors to stderr.
 #[derive(Debug, Parser)]
-#[command(name = "piku-run", version, max_term_width = 100)]
+#[command(name = "piku-run", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
 pub struct Cli {
     /// The folder with everything that piku keeps [default: ~/.piku]
     #[arg(long, global = true, env = ROOT_VARIABLE, value_name = "DIR")]
@@ -24,6 +37,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay
+    #[command(after_long_help = EXIT_STATUS)]
     Daemon,
     /// Supervise one app
     #[command(hide = true)]
@@ -32,8 +46,10 @@ pub enum Command {
         app: AppName,
     },
     /// Run what a folder's Procfile says, with one log, until Ctrl-C; needs no piku
+    #[command(after_long_help = EXIT_STATUS)]
     Start(Start),
     /// Make a built release the live one; its folder is moved away
+    #[command(after_long_help = EXIT_STATUS)]
     Deploy {
         /// The app
         app: AppName,
@@ -49,6 +65,7 @@ pub enum Command {
         format: Format,
     },
     /// Set how many instances of each type there should be
+    #[command(after_long_help = EXIT_STATUS)]
     Scale {
         /// The app
         app: AppName,
@@ -57,6 +74,7 @@ pub enum Command {
         counts: Vec<(ProcessName, u32)>,
     },
     /// Replace all instances, or those of one type, by new ones of the same release; starts a stopped app
+    #[command(after_long_help = EXIT_STATUS)]
     Restart {
         /// The app
         app: AppName,
@@ -102,6 +120,7 @@ pub enum Command {
         action: Option<Config>,
     },
     /// Run one command in the live release of an app, with its environment
+    #[command(after_long_help = EXIT_STATUS)]
     Exec {
         /// The app
         app: AppName,

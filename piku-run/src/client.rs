@@ -9,6 +9,7 @@ use anyhow::Context;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
+use piku_procfile::settings::Settings;
 
 use crate::protocol::{Bad, Reply, Request, Wake};
 use crate::socket::Asker;
@@ -100,6 +101,8 @@ fn reach(root: &Root, app: &AppName) -> anyhow::Result<Asker> {
     if let Some(asker) = connect(&socket)? {
         return Ok(asker);
     }
+    // A supervisor that cannot read them would not come up, and nobody would hear why.
+    Settings::read(&root.settings())?;
     let since = Instant::now();
     let mut awake = None;
     loop {

@@ -205,7 +205,7 @@ fn change(
 pub fn assignment(text: &str) -> anyhow::Result<(String, String)> {
     let Some((name, value)) = text.split_once('=') else {
         // The text is not repeated: it may be a secret that lost its name.
-        return Err(Failure::new("expected NAME=value").hint("config set APP NAME=value").into());
+        return Err(Failure::new("expected NAME=value").hint("such as DEBUG=1").into());
     };
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -234,7 +234,11 @@ impl Daemon {
     }
 
     fn serve(&mut self, at: usize) {
-        let Some(Ok(Wake { app })) = self.clients[at].receive::<Wake>() else { return };
+        let app = match self.clients[at].receive::<Wake>() {
+            Some(Ok(Wake { app })) => app,
+            Some(Err(bad)) => return self.clients[at].send(&Some(bad)),
+            None => return,
+        };
         if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
             self.start(&app);
         }

@@ -11,7 +11,7 @@ use piku_procfile::durable;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Kind;
 
-use crate::core::{Plan, Type};
+use crate::core::{Found, Plan, Type};
 use crate::environment::{Role, Vars, World};
 
 /// How many of each type the operator wants; a type that is not named has one.
@@ -19,6 +19,10 @@ pub(crate) type Formation = BTreeMap<ProcessName, u32>;
 
 /// More instances of a type than this are a slip of the finger.
 const MAX_COUNT: u32 = 1000;
+
+/// Seconds, where the app says nothing else.
+const READY_WITHIN: u64 = 60;
+const GRACE: u64 = 10;
 
 /// How the instances of a release are asked whether they are alive.
 #[derive(Debug, Clone)]
@@ -64,30 +68,59 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<St
             overlap: overlap.contains(&name.as_str()),
         });
     }
-    let mut seconds = |name, default| {
-        seconds(&vars, name)
+    let mut seconds = |name, least, default| {
+        seconds(&vars, name, least)
             .unwrap_or_else(|bad| {
-                warnings.push(format!("{name}={bad} is ignored: expected a number of seconds"));
+                warnings.push(format!(
+                    "{name}={bad} is ignored: expected a number of seconds from {least} to 86400"
+                ));
                 None
             })
             .unwrap_or(Duration::from_secs(default))
     };
-    let ready_within = seconds("HEALTHCHECK_TIMEOUT", 60);
-    let grace = seconds("STOP_TIMEOUT", 10);
+    let ready_within = seconds("HEALTHCHECK_TIMEOUT", 0.1, READY_WITHIN);
+    let grace = seconds("STOP_TIMEOUT", 0.0, GRACE);
     let host = words(vars.get("NGINX_SERVER_NAME")).first().map_or("localhost", |host| host).to_owned();
-    let path = vars.get("HEALTHCHECK_PATH").filter(|path| path.starts_with('/')).cloned();
+    let path = vars.get("HEALTHCHECK_PATH").filter(|path| {
+        let is_good = path.starts_with('/');
+        if !is_good {
+            warnings.push(format!("HEALTHCHECK_PATH={path} is ignored: expected a path such as /health"));
+        }
+        is_good
+    });
+    let path = path.cloned();
     let plan = Plan { release: world.release.number, types, ready_within, grace };
     (plan, Check { host, path }, warnings)
+}
+
+/// Where it cannot be read what should run: that what was found goes on as it is.
+pub(crate) fn as_found(found: &[Found]) -> Option<Plan> {
+    let live = || found.iter().filter(|one| one.live);
+    let release = live().map(|one| one.release).max()?;
+    let mut types: Vec<Type> = Vec::new();
+    for one in live().filter(|one| one.release == release) {
+        match types.iter_mut().find(|kind| kind.name == one.ps.kind) {
+            Some(kind) => kind.count = kind.count.max(one.ps.index),
+            None => types.push(Type {
+                name: one.ps.kind.clone(),
+                count: one.ps.index,
+                listens: one.port.is_some(),
+                overlap: false,
+            }),
+        }
+    }
+    let ready_within = Duration::from_secs(READY_WITHIN);
+    Some(Plan { release, types, ready_within, grace: Duration::from_secs(GRACE) })
 }
 
 fn words(value: Option<&String>) -> Vec<&str> {
     value.map(|value| value.split([' ', ',']).filter(|word| !word.is_empty()).collect()).unwrap_or_default()
 }
 
-fn seconds(vars: &Vars, name: &str) -> Result<Option<Duration>, String> {
+fn seconds(vars: &Vars, name: &str, least: f64) -> Result<Option<Duration>, String> {
     let Some(value) = vars.get(name) else { return Ok(None) };
     match value.trim().parse::<f64>() {
-        Ok(number) if (0.0..=86_400.0).contains(&number) => Ok(Some(Duration::from_secs_f64(number))),
+        Ok(number) if (least..=86_400.0).contains(&number) => Ok(Some(Duration::from_secs_f64(number))),
         _ => Err(value.clone()),
     }
 }
@@ -99,10 +132,11 @@ mod tests {
     #[test]
     fn numbers_of_seconds() {
         let vars = |value: &str| Vars::from([("A".to_owned(), value.to_owned())]);
-        assert_eq!(seconds(&vars("2.5"), "A"), Ok(Some(Duration::from_millis(2500))));
-        assert_eq!(seconds(&vars("2"), "B"), Ok(None));
+        assert_eq!(seconds(&vars("2.5"), "A", 0.0), Ok(Some(Duration::from_millis(2500))));
+        assert_eq!(seconds(&vars("2"), "B", 0.0), Ok(None));
+        assert_eq!(seconds(&vars("0"), "A", 0.1), Err("0".to_owned()));
         for bad in ["", "-1", "ten", "NaN", "inf", "1e9"] {
-            assert_eq!(seconds(&vars(bad), "A"), Err(bad.to_owned()), "{bad}");
+            assert_eq!(seconds(&vars(bad), "A", 0.0), Err(bad.to_owned()), "{bad}");
         }
     }
 

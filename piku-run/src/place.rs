@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use piku_procfile::durable;
+use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
 
 /// Makes a folder for nobody else's eyes, and those above it.
@@ -41,6 +42,25 @@ pub(crate) fn paused(app: &AppDir) -> PathBuf {
 /// Whether nothing of the app is to run.
 pub(crate) fn is_stopped(app: &AppDir) -> bool {
     stopped(app).exists() || paused(app).exists()
+}
+
+/// The live release; nothing before the first deploy.
+///
+/// # Errors
+/// When the link to it is lost. The releases are then what the app was, and not what a deploy has left half done.
+pub(crate) fn live(app: &AppDir) -> anyhow::Result<Option<u64>> {
+    let number = app.current_number();
+    if number.is_none() {
+        let current = app.current();
+        let releases = app.release_numbers().context("cannot list the releases")?;
+        // A first deploy that was cut off leaves one.
+        if current.symlink_metadata().is_ok() || releases.len() > 1 {
+            let what = format!("'{}' is not the link to a release", current.display());
+            let hint = format!("mend it: ln -sfn releases/N '{}'", current.display());
+            return Err(Failure::new(what).hint(hint).into());
+        }
+    }
+    Ok(number)
 }
 
 /// Makes a release the live one: the link is made aside, renamed in, and synced.
@@ -100,6 +120,7 @@ mod tests {
         switch(&app, 1).unwrap();
         switch(&app, 2).unwrap();
         assert_eq!(app.current_number(), Some(2));
+        assert_eq!(live(&app).unwrap(), Some(2));
         let locked = app.release(1).join("a");
         fs::create_dir(&locked).unwrap();
         fs::write(locked.join("b"), "").unwrap();
@@ -107,5 +128,19 @@ mod tests {
         remove(&app.release(1)).unwrap();
         remove(&app.release(1)).unwrap();
         assert!(!app.release(1).exists());
+    }
+
+    #[test]
+    fn a_lost_link_is_not_an_app_without_a_release() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+        assert_eq!(live(&app).unwrap(), None);
+        make(&app.release(1)).unwrap();
+        assert_eq!(live(&app).unwrap(), None);
+        std::os::unix::fs::symlink("nowhere", app.current()).unwrap();
+        assert!(live(&app).is_err());
+        fs::remove_file(app.current()).unwrap();
+        make(&app.release(2)).unwrap();
+        assert!(live(&app).is_err());
     }
 }

@@ -49,10 +49,15 @@ pub fn claim(root: &Root, range: PortRange, prefer: Option<u16>) -> anyhow::Resu
         return Err(bad_range(root, range).into());
     }
     make_folder(root)?;
-    for port in prefer.into_iter().filter(|port| all.contains(port)).chain(all.clone()) {
+    let prefer = prefer.filter(|port| all.contains(port));
+    // A port with connections in TIME_WAIT is good for servers that set SO_REUSEADDR. Not all do: it comes last, but for
+    // the instance that has had it.
+    let strict = all.clone().map(|port| (port, false));
+    let lenient = all.map(|port| (port, true));
+    for (port, reuse) in prefer.map(|port| (port, true)).into_iter().chain(strict).chain(lenient) {
         // The lock first: a look at the socket without it tells nothing about the next moment.
         if let Some(claim) = lock(root, port)? {
-            if is_free(port)? {
+            if is_free(port, reuse)? {
                 return Ok(claim);
             }
         }
@@ -106,15 +111,15 @@ fn lock(root: &Root, port: u16) -> anyhow::Result<Option<Claim>> {
     }
 }
 
-/// Whether a worker could listen on the port, on loopback or on all addresses, IPv4 or IPv6.
-fn is_free(port: u16) -> anyhow::Result<bool> {
+/// Whether a worker could listen on the port, on loopback or on all addresses, IPv4 or IPv6; `reuse`: with `SO_REUSEADDR`.
+pub(crate) fn is_free(port: u16, reuse: bool) -> anyhow::Result<bool> {
     let addresses: [SocketAddr; 3] = [
         (Ipv4Addr::LOCALHOST, port).into(),
         (Ipv4Addr::UNSPECIFIED, port).into(),
         (Ipv6Addr::UNSPECIFIED, port).into(),
     ];
     for address in addresses {
-        match try_bind(address) {
+        match try_bind(address, reuse) {
             Ok(()) => {}
             // A host without IPv6 has nothing that listens there.
             Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) if address.is_ipv6() => {}
@@ -126,11 +131,10 @@ fn is_free(port: u16) -> anyhow::Result<bool> {
 }
 
 /// Binds and lets go, never listens: nobody can connect to a socket that is about to vanish.
-fn try_bind(address: SocketAddr) -> Result<(), Errno> {
+fn try_bind(address: SocketAddr, reuse: bool) -> Result<(), Errno> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // As servers do: connections of an earlier owner in TIME_WAIT are not in the way, one that listens is.
-    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &reuse)?;
     match address {
         SocketAddr::V4(address) => bind(socket.as_raw_fd(), &SockaddrIn::from(address)),
         SocketAddr::V6(address) => bind(socket.as_raw_fd(), &SockaddrIn6::from(address)),
@@ -195,18 +199,28 @@ mod tests {
         }
     }
 
-    #[test]
-    fn connections_in_time_wait_are_not_in_the_way() {
+    /// A port on which nobody listens, with a connection in `TIME_WAIT`.
+    fn in_time_wait() -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let client = TcpStream::connect(address).unwrap();
         // The server's side ends first, so TIME_WAIT is on its port.
         drop(listener.accept().unwrap());
         drop(client);
-        drop(listener);
+        address.port()
+    }
+
+    #[test]
+    fn a_port_in_time_wait_is_the_last_choice() {
+        let waiting = in_time_wait();
+        assert!(!is_free(waiting, false).unwrap() && is_free(waiting, true).unwrap());
         let (_dir, root) = root();
-        let only = PortRange { first: address.port(), last: address.port() };
-        assert_eq!(claim(&root, only, None).unwrap().port(), address.port());
+        let range = PortRange { first: waiting, last: waiting.saturating_add(50) };
+        assert_ne!(claim(&root, range, None).unwrap().port(), waiting);
+        // Kept by the instance that has had it, whose connections these are.
+        assert_eq!(claim(&root, range, Some(waiting)).unwrap().port(), waiting);
+        let only = PortRange { first: waiting, last: waiting };
+        assert_eq!(claim(&root, only, None).unwrap().port(), waiting);
     }
 
     #[test]

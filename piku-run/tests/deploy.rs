@@ -60,6 +60,10 @@ fn what_fails_says_why_leaves_nothing_and_the_old_serves_on() {
         ),
         (&[("web", "nosuchprogram")], &["web.1 exited with code 127", "nosuchprogram"]),
         (&[("web", &on_another)], &["nothing listens on PORT", &format!("the process listens on {free}")]),
+        (
+            &[("web", "exec python3 -m http.server --bind 127.0.0.2 $PORT")],
+            &["web.1 listens on port ", ", but not on 127.0.0.1"],
+        ),
         (&[("web", "exec sleep 100")], &["nothing listens on PORT", "must listen on the port in $PORT"]),
         (&[("web", "STATUS=500 exec python3 serve.py")], &["it answered 500"]),
         (&[("web", "trap '' TERM; while :; do sleep 1; done")], &["nothing listens on PORT"]),

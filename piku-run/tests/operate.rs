@@ -127,7 +127,7 @@ fn exec_passes_input_output_and_exit_code() {
     child.stdin.take().unwrap().write_all(b"in\n").unwrap();
     let out = child.wait_with_output().unwrap();
     assert_eq!((out.status.code(), support::texts(&out).0.as_str()), (Some(7), "in\nvalue run.1\none"));
-    let said = server.bad(1, &["exec", "blog", "--", "nosuchprogram"]);
+    let said = server.bad(127, &["exec", "blog", "--", "nosuchprogram"]);
     assert!(said.contains("cannot run 'nosuchprogram'"), "{said}");
 }
 

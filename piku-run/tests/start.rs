@@ -123,6 +123,7 @@ fn bad_input_is_told_before_anything_runs() {
     for (args, code, expected) in [
         (&["-m", "wep=1"][..], 2, "the Procfile has no process type 'wep'"),
         (&["-m", "web=0"], 1, "there is nothing to run"),
+        (&["-p", "65535", "-m", "web=2"], 2, "the last instance's PORT would be 65536"),
         (&["-f", "/nonexistent"], 1, "/nonexistent"),
     ] {
         let out = start(&dir, args).output().unwrap();
@@ -133,4 +134,12 @@ fn bad_input_is_told_before_anything_runs() {
     let out = start(&dir, &[]).output().unwrap();
     assert!(text(&out).contains("ENV:1"), "{}", text(&out));
     assert!(!dir.path().join("ran").exists());
+}
+
+#[test]
+fn a_port_that_somebody_has_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let out = start(&folder("web: true\n"), &["-p", &port]).output().unwrap();
+    assert!(text(&out).contains(&format!("PORT {port} is not free")), "{}", text(&out));
 }

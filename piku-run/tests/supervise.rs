@@ -263,3 +263,86 @@ fn a_worker_gets_a_clean_environment_and_its_output_is_logged() {
     assert!(server.log("web.1").contains("PORT in the configuration is ignored"));
     assert_eq!(server.page(), "one");
 }
+
+#[test]
+fn what_cannot_be_read_leaves_the_workers_alone_and_under_control() {
+    let server = Server::new();
+    server.deploy("one", &[("worker", "exec sleep 1000")]);
+    let worker = server.pid("worker.1");
+    for file in ["formation.json", "releases/1/release.yaml"] {
+        let path = server.app(file);
+        let good = fs::read(&path).ok();
+        fs::write(&path, "{\"worker\": ").unwrap();
+        server.replace_supervisor("blog");
+        until("it is taken up", || server.states() == ["worker.1 running"]);
+        assert_eq!(server.pid("worker.1"), worker, "{file}");
+        assert!(server.bad(1, &["restart", "blog"]).contains(file));
+        good.map_or_else(|| fs::remove_file(&path), |good| fs::write(&path, good)).unwrap();
+    }
+    fs::write(server.app("formation.json"), "[").unwrap();
+    server.replace_supervisor("blog");
+    server.good(&["stop", "blog"]);
+    assert!(!is_alive(worker));
+    let said = server.bad(1, &["ps", "blog"]);
+    assert!(said.contains("cannot tell what runs of blog: bad formation in"), "{said}");
+}
+
+#[test]
+fn a_lost_link_to_the_live_release_costs_no_release() {
+    let server = Server::new();
+    for page in ["one", "two"] {
+        server.deploy(page, &[("web", SERVE)]);
+    }
+    let worker = server.pid("web.1");
+    let lost: [fn(&Server); 2] = [
+        |server| fs::remove_file(server.app("current")).unwrap(),
+        |server| std::os::unix::fs::symlink("nowhere", server.app("current")).unwrap(),
+    ];
+    for lose in lost {
+        lose(&server);
+        server.replace_supervisor("blog");
+        until("it is taken up", || server.states() == ["web.1 healthy"]);
+        assert_eq!((server.pid("web.1"), server.releases()), (worker, vec!["1".to_owned(), "2".to_owned()]));
+        let said = server.bad(1, &["restart", "blog"]);
+        assert!(said.contains("/current' is not the link to a release\nhint: mend it: ln -sfn"), "{said}");
+    }
+    server.deploy("three", &[("web", SERVE)]);
+    assert_eq!(server.page(), "three");
+    until("only the new one is left", || server.states() == ["web.1 healthy"]);
+}
+
+#[test]
+fn an_app_whose_folder_was_removed_can_be_ended() {
+    let server = Server::new();
+    server.deploy("one", &[("worker", "exec sleep 1000")]);
+    let worker = server.pid("worker.1");
+    fs::remove_dir_all(server.app("")).unwrap();
+    server.good(&["destroy", "blog", "--confirm", "blog"]);
+    assert!(!is_alive(worker));
+    server.bad(1, &["ps", "blog"]);
+}
+
+#[test]
+fn bad_settings_are_told_at_once_and_one_bad_app_does_not_hide_the_others() {
+    let server = Server::new();
+    server.deploy("one", &[("worker", "exec sleep 1000")]);
+    let other = server.release_of("other", "two", &[("worker", "exec sleep 1000")]);
+    server.good(&["deploy", "other", other.to_str().unwrap()]);
+    server.good(&["stop", "other"]);
+    fs::write(server.root().join("apps/other/formation.json"), "[").unwrap();
+    let (stdout, stderr) = support::texts(&server.run(&["ps"]));
+    assert!(stdout.contains("worker.1") && stdout.contains("running"), "{stdout}");
+    assert!(stderr.contains("cannot tell what runs of other: bad formation in"), "{stderr}");
+
+    let settings = server.root().join("host.yaml");
+    let good = fs::read(&settings).unwrap();
+    server.good(&["stop", "blog"]);
+    until("the supervisor has left", || {
+        fs::metadata(server.root().join("run/blog/supervisor.sock")).is_err()
+    });
+    fs::write(&settings, "ports: 3\n").unwrap();
+    let said = server.bad(1, &["restart", "blog"]);
+    assert!(said.contains("host.yaml"), "{said}");
+    fs::write(&settings, good).unwrap();
+    server.good(&["restart", "blog"]);
+}

@@ -30,9 +30,13 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
     // First what would make it run again, last the mark that it is stopped.
     place::remove_file(&dir.current())?;
     let kept = [dir.data(), place::stopped(&dir)];
-    for entry in
-        fs::read_dir(dir.path()).with_context(|| format!("cannot list '{}'", dir.path().display()))?
-    {
+    let entries = match fs::read_dir(dir.path()) {
+        Ok(entries) => entries.collect(),
+        // Somebody has removed it by hand.
+        Err(err) if err.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(err) => return Err(err).with_context(|| format!("cannot list '{}'", dir.path().display())),
+    };
+    for entry in entries {
         let path = entry?.path();
         if kept.contains(&path) {
             continue;

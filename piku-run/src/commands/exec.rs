@@ -1,9 +1,9 @@
 //! `exec APP -- COMMAND…`: this process becomes the command, in the app's world. Terminal, stdin, signals and exit code need
 //! no care: they are its own.
 
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 
-use anyhow::Context;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
@@ -11,9 +11,13 @@ use piku_procfile::name::AppName;
 use crate::environment::{Role, World};
 use crate::place;
 
+/// As a shell and piku-chroot say it.
+const CANNOT_RUN: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
 pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
-    let number = root.app(app).current_number();
+    let number = place::live(&root.app(app))?;
     let number =
         number.ok_or_else(|| Failure::new(format!("{app} has no release yet")).hint("push it first"))?;
     let world = World::read(root, app, number)?;
@@ -23,5 +27,7 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
     }
     place::make(&world.dir.data())?;
     let err = world.command(&vars, argv)?.exec();
-    Err(err).with_context(|| format!("cannot run '{}'", argv.first().map_or("", String::as_str)))
+    let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
+    let program = argv.first().map_or("", String::as_str);
+    Err(Failure::new(format!("cannot run '{program}': {err}")).code(code).into())
 }

@@ -80,8 +80,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// That the app is there.
+/// That the app is there, or that something of it may still run: its folder may have been removed by hand.
 fn must_be_there(root: &Root, app: &piku_procfile::name::AppName) -> anyhow::Result<()> {
-    anyhow::ensure!(root.app(app).path().is_dir(), "there is no app '{app}'");
+    let dir = root.app(app);
+    anyhow::ensure!(dir.path().is_dir() || dir.run().is_dir(), "there is no app '{app}'");
     Ok(())
 }

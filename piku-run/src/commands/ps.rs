@@ -1,6 +1,7 @@
 //! `ps [APP]`: what runs, as the supervisors know it.
 
 use anyhow::Context;
+use piku_procfile::failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 
@@ -18,11 +19,23 @@ pub(super) fn run(root: &Root, app: Option<&AppName>, format: Format) -> anyhow:
         None => root.apps().context("cannot list the apps")?,
     };
     let mut rows = Vec::new();
+    let mut failures: Vec<(AppName, anyhow::Error)> = Vec::new();
     for app in apps {
-        rows.extend(of(root, &app)?);
+        match of(root, &app) {
+            Ok(found) => rows.extend(found),
+            // Said once, where it is the same for all: that there is no daemon.
+            Err(err) if failures.iter().any(|(_, other)| other.to_string() == err.to_string()) => {}
+            Err(err) => failures.push((app, err)),
+        }
     }
+    // One bad app does not hide the others.
     sample::fill(&mut rows);
-    ps::print(&rows, format)
+    ps::print(&rows, format)?;
+    let last = failures.pop();
+    for (app, err) in failures {
+        let _ = failure::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));
+    }
+    last.map_or(Ok(()), |(app, err)| Err(err.context(format!("cannot tell what runs of {app}"))))
 }
 
 fn of(root: &Root, app: &AppName) -> anyhow::Result<Vec<Instance>> {

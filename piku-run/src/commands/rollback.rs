@@ -49,7 +49,7 @@ pub(super) fn run(root: &Root, app: &AppName, number: Option<u64>) -> anyhow::Re
 /// The release to go back to.
 fn choose(app: &AppName, dir: &AppDir, number: Option<u64>) -> anyhow::Result<u64> {
     let all = dir.release_numbers().context("cannot list the releases")?;
-    let live = dir.current_number();
+    let live = place::live(dir)?;
     let live = live.ok_or_else(|| Failure::new(format!("{app} has no release yet")).hint("push it first"))?;
     match number {
         Some(number) if all.contains(&number) => Ok(number),

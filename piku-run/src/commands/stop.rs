@@ -1,5 +1,7 @@
 //! `stop APP`, `stop --all`.
 
+use std::thread;
+
 use anyhow::Context;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
@@ -14,12 +16,15 @@ pub(super) fn run(root: &Root, app: Option<&AppName>) -> anyhow::Result<()> {
         client::ask(root, app, &Request::Stop { stay: true })?;
         return Ok(());
     }
-    let mut failed = Vec::new();
-    for app in root.apps().context("cannot list the apps")? {
-        // One that cannot be stopped does not keep the others running.
-        if let Err(err) = client::ask(root, &app, &Request::Stop { stay: false }) {
-            failed.push(format!("{app}: {err:#}"));
-        }
-    }
+    // All at once: one that is slow to stop, or cannot be stopped, does not keep the others running.
+    let apps = root.apps().context("cannot list the apps")?;
+    let stop = |app: &AppName| {
+        let err = client::ask(root, app, &Request::Stop { stay: false }).err()?;
+        Some(format!("{app}: {err:#}"))
+    };
+    let failed: Vec<String> = thread::scope(|scope| {
+        let asked: Vec<_> = apps.iter().map(|app| scope.spawn(|| stop(app))).collect();
+        asked.into_iter().filter_map(|asked| asked.join().ok().flatten()).collect()
+    });
     if failed.is_empty() { Ok(()) } else { Err(Failure::new(failed.join("\n")).into()) }
 }

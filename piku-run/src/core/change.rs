@@ -308,6 +308,9 @@ fn why_not_ready(
         }
         Some(Outcome::Failed(reason)) => format!("{ps} was not healthy {within}: {reason}"),
         Some(Outcome::NotHttp | Outcome::Alive) => format!("{ps} was not healthy {within}"),
+        Some(Outcome::Refused) if ports.contains(&port) => format!(
+            "{ps} listens on port {port}, but not on 127.0.0.1: it must listen there ($BIND_ADDRESS) or on all addresses"
+        ),
         None => format!(
             "{ps} was not healthy {within}: it accepts connections on port {port} and does not answer"
         ),

@@ -30,7 +30,7 @@ use crate::core::{Action, Core, Event, Exit, Id, Job, OnExit, Plan, Ps, Type};
 use crate::environment::Vars;
 use crate::sweep::{Family, MARK};
 use crate::wait::{self, READ};
-use crate::{launch, sys};
+use crate::{launch, port, sys};
 
 use printer::Printer;
 
@@ -87,6 +87,7 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
     let file = Procfile::read(&file, Options::default())?;
     let entries: Vec<Entry> = file.entries.into_iter().filter(|entry| entry.kind.runs()).collect();
     let wanted = types(&entries, &typed.formation)?;
+    check_ports(typed.port, &wanted)?;
     let width = |kind: &Type| kind.name.as_str().len() + 1 + kind.count.to_string().len();
     let width = wanted.iter().filter(|kind| kind.count > 0).map(width).max();
     let mut printer = Printer::new(width.unwrap_or(0));
@@ -143,6 +144,20 @@ fn types(entries: &[Entry], formation: &[(ProcessName, u32)]) -> anyhow::Result<
         return Err(Failure::new("there is nothing to run").hint(format!("it has: {}", known())).into());
     }
     Ok(types)
+}
+
+/// That each instance has a port of its own.
+fn check_ports(first: u16, types: &[Type]) -> anyhow::Result<()> {
+    let last = |(at, kind): (usize, &Type)| match kind.count {
+        0 => 0,
+        count => usize::from(first) + at * usize::from(STRIDE) + count as usize - 1,
+    };
+    let last = types.iter().enumerate().map(last).max().unwrap_or(0);
+    if last > usize::from(u16::MAX) {
+        let failure = Failure::new(format!("the last instance's PORT would be {last}")).code(USAGE);
+        return Err(failure.hint("ports end at 65535: choose a lower --port").into());
+    }
+    Ok(())
 }
 
 impl Foreman {
@@ -296,9 +311,12 @@ impl Foreman {
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot set up a pipe")?;
         let waiting = launch::prepare(&command, end, &[]).context("cannot start a process")?;
         let pid = waiting.pid();
-        waiting.go().context("it ended at once")?;
         let port = self.port(&ps);
+        if entry.kind.listens() && !port::is_free(port, true).unwrap_or(true) {
+            self.printer.remark(&format!("PORT {port} is not free: {ps} will not be able to listen there"));
+        }
         self.printer.remark(&format!("{ps} has started, pid {pid}, PORT {port}"));
+        waiting.go().context("it ended at once")?;
         self.children.insert(id, Child { pid, output: File::from(output), partial: Vec::new(), mark });
         Ok(None)
     }
@@ -338,6 +356,23 @@ mod tests {
         let formation: Vec<_> =
             formation.iter().map(|(name, count)| (name.parse().unwrap(), *count)).collect();
         types(&entries, &formation).map(|types| types.iter().map(|kind| kind.count).collect())
+    }
+
+    #[test]
+    fn ports_end_somewhere() {
+        let types = |counts: &[u32]| -> Vec<Type> {
+            let kind = |count: &u32| Type {
+                name: "web".parse().unwrap(),
+                count: *count,
+                listens: false,
+                overlap: false,
+            };
+            counts.iter().map(kind).collect()
+        };
+        check_ports(65_435, &types(&[1, 1])).unwrap();
+        check_ports(65_535, &types(&[1, 0])).unwrap();
+        assert!(check_ports(65_436, &types(&[1, 1])).is_err());
+        assert!(check_ports(65_535, &types(&[2])).is_err());
     }
 
     #[test]

@@ -37,13 +37,7 @@ impl Supervisor {
         self.reply(client, &Reply::Heard);
         let begun = match request {
             Ok(_) if self.leaving => Err(Failure::new("the supervisor is leaving").code(BUSY).into()),
-            Ok(Request::Ps) => {
-                // Into memory, and a row has string keys: cannot fail.
-                let value = serde_json::to_value(self.rows()).unwrap_or_default();
-                self.reply(client, &Reply::Data { value });
-                self.reply(client, &Reply::Done { error: None });
-                return;
-            }
+            Ok(Request::Ps) => self.ps(client),
             Ok(Request::Leave) => {
                 self.leaving = true;
                 self.reply(client, &Reply::Done { error: None });
@@ -70,6 +64,13 @@ impl Supervisor {
         if let Some(connection) = self.clients.get_mut(&client) {
             connection.send(reply);
         }
+    }
+
+    fn ps(&mut self, client: u64) -> anyhow::Result<()> {
+        let value = serde_json::to_value(self.rows()?).context("cannot write the rows as JSON")?;
+        self.reply(client, &Reply::Data { value });
+        self.reply(client, &Reply::Done { error: None });
+        Ok(())
     }
 
     fn begin(&mut self, client: u64, what: What) -> Job {
@@ -189,7 +190,7 @@ impl Supervisor {
     }
 
     fn live_number(&self) -> anyhow::Result<u64> {
-        let number = self.dir.current_number();
+        let number = place::live(&self.dir)?;
         Ok(number
             .ok_or_else(|| Failure::new(format!("{} has no release yet", self.app)).hint("push it first"))?)
     }

@@ -142,16 +142,9 @@ impl Supervisor {
 
     /// Takes up what the supervisor before this one has left, and begins.
     fn boot(&mut self) -> anyhow::Result<()> {
-        self.remove_half_releases()?;
-        let plan = match self.live_plan() {
-            Ok(plan) => plan,
-            Err(err) => {
-                // Its workers, if they live, are left in peace: what they serve is better than nothing.
-                self.complain(&format!("cannot run the live release: {err:#}"));
-                self.tell(Event::Boot { plan: None, found: Vec::new() });
-                return Ok(());
-            }
-        };
+        if let Err(err) = self.remove_half_releases() {
+            self.complain(&format!("{err:#}"));
+        }
         let mut found = Vec::new();
         for record in self.records.all().context("cannot read the records")? {
             if let Some(one) = self.take_up(record) {
@@ -160,14 +153,20 @@ impl Supervisor {
         }
         let known: Vec<Id> = self.workers.keys().copied().collect();
         self.records.tidy(&known).context("cannot tidy the records")?;
+        let plan = self.live_plan().unwrap_or_else(|err| {
+            // Its workers, if they live, go on: what they serve is better than nothing.
+            self.complain(&format!("cannot run the live release: {err:#}"));
+            desired::as_found(&found)
+        });
         self.tell(Event::Boot { plan, found });
         Ok(())
     }
 
     /// A release above the live one is what a deploy has left that did not come to its end.
     fn remove_half_releases(&self) -> anyhow::Result<()> {
-        let live = self.dir.current_number().unwrap_or(0);
-        for number in self.dir.release_numbers().context("cannot list the releases")? {
+        let numbers = self.dir.release_numbers().context("cannot list the releases")?;
+        let live = place::live(&self.dir)?.unwrap_or(0);
+        for number in numbers {
             if number > live {
                 place::remove(&self.dir.release(number))?;
             }
@@ -177,10 +176,10 @@ impl Supervisor {
 
     /// What the live release and the formation say; nothing when there is no release or the app was stopped.
     fn live_plan(&mut self) -> anyhow::Result<Option<crate::core::Plan>> {
-        let Some(number) = self.dir.current_number() else { return Ok(None) };
         if place::is_stopped(&self.dir) {
             return Ok(None);
         }
+        let Some(number) = place::live(&self.dir)? else { return Ok(None) };
         let formation = desired::read_formation(&self.dir.formation())?;
         Ok(Some(self.plan_of(number, &formation)?.0))
     }
@@ -458,6 +457,8 @@ impl Supervisor {
     fn ended(&mut self, id: Id, exit: Exit) {
         let Some(worker) = self.workers.get(&id) else { return };
         worker.family().sweep();
+        // A jail whose monitor was killed is ended by the kernel a moment later.
+        self.records.wait_until_free(id);
         while self.take_output(id) {}
         let Some(mut worker) = self.workers.remove(&id) else { return };
         worker.log.flush();

@@ -6,16 +6,16 @@ use piku_procfile::name::AppName;
 use crate::core::{Exit, Instance, State};
 use crate::desired;
 use crate::environment::World;
+use crate::place;
 use crate::sample::{self, Instance as Row};
 
 use super::Supervisor;
 
 impl Supervisor {
     /// All instances, those on trial and on their way out too; where nothing is to run, the places that are empty.
-    pub(super) fn rows(&self) -> Vec<Row> {
+    pub(super) fn rows(&self) -> anyhow::Result<Vec<Row>> {
         if self.core.is_idle() && self.core.plan().is_none() {
-            // What cannot be read does not run either.
-            return stopped(&self.root, &self.app).unwrap_or_default();
+            return stopped(&self.root, &self.app);
         }
         let mut rows: Vec<(&Instance, Row)> = Vec::new();
         for (id, one) in self.core.instances() {
@@ -44,14 +44,14 @@ impl Supervisor {
             (at, one.ps.clone(), !one.live, one.is_leaving())
         };
         rows.sort_by_key(|(one, _)| order(one));
-        rows.into_iter().map(|(_, row)| row).collect()
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 }
 
 /// The places of an app of which nothing is to run.
 pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
-    let Some(number) = dir.current_number() else { return Ok(Vec::new()) };
+    let Some(number) = place::live(&dir)? else { return Ok(Vec::new()) };
     let formation = desired::read_formation(&dir.formation())?;
     let (plan, ..) = desired::plan(&World::read(root, app, number)?, &formation);
     let row = |(ps, _): (crate::core::Ps, &crate::core::Type)| Row {
