@@ -34,9 +34,6 @@ _piku__run() {
             piku__run,help)
                 cmd="piku__run__subcmd__help"
                 ;;
-            piku__run,launch)
-                cmd="piku__run__subcmd__launch"
-                ;;
             piku__run,logs)
                 cmd="piku__run__subcmd__logs"
                 ;;
@@ -112,9 +109,6 @@ _piku__run() {
             piku__run__subcmd__help,help)
                 cmd="piku__run__subcmd__help__subcmd__help"
                 ;;
-            piku__run__subcmd__help,launch)
-                cmd="piku__run__subcmd__help__subcmd__launch"
-                ;;
             piku__run__subcmd__help,logs)
                 cmd="piku__run__subcmd__help__subcmd__logs"
                 ;;
@@ -161,7 +155,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help"
+            opts="-h -V --root --help --version daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -433,7 +427,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help"
+            opts="daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -586,20 +580,6 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        piku__subcmd__run__subcmd__help__subcmd__launch)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         piku__subcmd__run__subcmd__help__subcmd__logs)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -719,24 +699,6 @@ _piku__run() {
                 return 0
             fi
             case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        piku__subcmd__run__subcmd__launch)
-            opts="-h --root --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --root)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;

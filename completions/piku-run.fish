@@ -25,11 +25,10 @@ function __fish_piku_run_using_subcommand
 end
 
 complete -c piku-run -n "__fish_piku_run_needs_command" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_needs_command" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_needs_command" -s V -l version -d 'Print version'
 complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "daemon" -d 'Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay'
 complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "supervise" -d 'Supervise one app'
-complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "launch" -d 'Wait at the supervisor\'s gate, then become a worker'
 complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "start" -d 'Run what a folder\'s Procfile says, with one log, until Ctrl-C; needs no piku'
 complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "deploy" -d 'Make a built release the live one; its folder is moved away'
 complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "ps" -d 'What runs'
@@ -44,29 +43,27 @@ complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "exec" -d 'Run one
 complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "destroy" -d 'Remove an app, all but its data'
 complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand daemon" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand daemon" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand daemon" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand supervise" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand supervise" -s h -l help -d 'Print help'
-complete -c piku-run -n "__fish_piku_run_using_subcommand launch" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand launch" -s h -l help -d 'Print help'
 complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s m -l formation -d 'How many of each type, such as web=2,worker=1; a type that is not named has none then' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s p -l port -d 'The first type\'s first port; each further type begins 100 higher' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s e -l env -d 'The file with the environment [default: DIR/ENV]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s f -l procfile -d 'The Procfile [default: DIR/Procfile]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s t -l timeout -d 'Seconds from SIGTERM to SIGKILL' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand start" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l format -d 'How to print it' -r -f -a "text\t'For people'
 json\t'For programs'
 yaml\t'For both'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand scale" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand scale" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand scale" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restart" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand restart" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -l all -d 'All apps; they come back when the daemon is started again'
 complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -s h -l help -d 'Print help'
@@ -110,26 +107,25 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_see
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "import" -d 'Store what an ENV file on stdin says, and restart'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand exec" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand exec" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l confirm -d 'The app\'s name once more' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -s h -l help -d 'Print help'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "daemon" -d 'Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "supervise" -d 'Supervise one app'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "launch" -d 'Wait at the supervisor\'s gate, then become a worker'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "start" -d 'Run what a folder\'s Procfile says, with one log, until Ctrl-C; needs no piku'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "deploy" -d 'Make a built release the live one; its folder is moved away'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "ps" -d 'What runs'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "scale" -d 'Set how many instances of each type there should be'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "restart" -d 'Replace all instances, or those of one type, by new ones of the same release; starts a stopped app'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "stop" -d 'End all instances of an app; it stays stopped until `restart` or a push'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "logs" -d 'What the instances of an app, or a deploy, said'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "releases" -d 'The releases of an app, newest first'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "rollback" -d 'Make a new release with the tree of an old one'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "config" -d 'The configuration of an app, over what its ENV says'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "exec" -d 'Run one command in the live release of an app, with its environment'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "destroy" -d 'Remove an app, all but its data'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise launch start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "daemon" -d 'Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "supervise" -d 'Supervise one app'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "start" -d 'Run what a folder\'s Procfile says, with one log, until Ctrl-C; needs no piku'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "deploy" -d 'Make a built release the live one; its folder is moved away'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "ps" -d 'What runs'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "scale" -d 'Set how many instances of each type there should be'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "restart" -d 'Replace all instances, or those of one type, by new ones of the same release; starts a stopped app'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "stop" -d 'End all instances of an app; it stays stopped until `restart` or a push'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "logs" -d 'What the instances of an app, or a deploy, said'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "releases" -d 'The releases of an app, newest first'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "rollback" -d 'Make a new release with the tree of an old one'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "config" -d 'The configuration of an app, over what its ENV says'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "exec" -d 'Run one command in the live release of an app, with its environment'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "destroy" -d 'Remove an app, all but its data'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "get" -d 'Print one value'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "set" -d 'Store values and restart'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "unset" -d 'Forget values and restart'
