@@ -12,6 +12,7 @@ complete -c piku-chroot -l env-prefix -d 'All variables of the caller that begin
 complete -c piku-chroot -l hostname -d 'The name of the machine inside' -r
 complete -c piku-chroot -l chdir -d 'The working directory inside [default: /app where there is one, else /]' -r -F
 complete -c piku-chroot -l user -d 'Become this user first (only root can)' -r
+complete -c piku-chroot -l die-with -d 'End the command with SIGKILL when this process, the caller, ends; without it the command stays' -r
 complete -c piku-chroot -l format -d 'How --check prints' -r -f -a "text\t'For people'
 json\t'One JSON array'
 yaml\t'The same in YAML'"
