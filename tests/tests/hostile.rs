@@ -1,0 +1,106 @@
+//! An app that is hostile to the others of the same account, from its build step and from its worker; and builds and
+//! commits that would spoil the next push.
+
+use piku_tests::processes::{self, kill_all};
+use piku_tests::world::{World, wait_for};
+
+/// Tries each thing that no app may do; a line `LEAK …` for each that it could.
+const ATTACK: &str = r#"
+import os, signal, socket
+ROOT, HOME, SECRET = "@ROOT@", "@HOME@", b"hunter2"
+def leak(what): print("LEAK", what, flush=True)
+def reads(path):
+    try: return open(path, "rb").read(1 << 20)
+    except OSError: return None
+victim = ROOT + "/apps/victim"
+for path in [HOME + "/.ssh/authorized_keys", ROOT + "/host.yaml", ROOT + "/audit.log", victim + "/config.json",
+             victim + "/current/app/page", victim + "/data/diary", victim + "/repo.git/HEAD", victim + "/lock"]:
+    for way in [path, "/app/../.." + path, "/proc/1/root" + path, "/proc/self/cwd/../../../.." + path]:
+        if reads(way) is not None: leak(way)
+for folder in [ROOT, HOME, victim, ROOT + "/run"]:
+    if os.path.exists(folder): leak(folder)
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    for name in ["environ", "cmdline"]:
+        if SECRET in (reads(f"/proc/{pid}/{name}") or b""): leak(f"/proc/{pid}/{name}")
+    if b"supervise" in (reads(f"/proc/{pid}/cmdline") or b""): leak("a supervisor can be seen")
+for name in [ROOT + "/run/daemon.sock", ROOT + "/run/victim/supervisor.sock"]:
+    try: socket.socket(socket.AF_UNIX).connect(name); leak(name)
+    except OSError: pass
+targets = [HOME + "/.ssh/authorized_keys", victim + "/repo.git/hooks/post-receive", "/usr/x", "/etc/x", "/proc/sys/kernel/core_pattern"]
+if "PIKU_RELEASE" in os.environ: targets += ["/app/page", "/app/new"]
+for path in targets:
+    try: open(path, "a").close(); leak("write " + path)
+    except OSError: pass
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for pid in [-1, 1] + [int(word) for word in "@PIDS@".split()]:
+    try: os.kill(pid, signal.SIGTERM)
+    except OSError: pass
+print("attacked", flush=True)
+if "PIKU_RELEASE" in os.environ:
+    # piku must never follow a link in an app's data.
+    for name, target in [("x", victim), ("y", "/etc")]: os.symlink(target, "/data/" + name)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pause()
+"#;
+
+#[test]
+fn one_app_cannot_touch_another() {
+    let world = World::new();
+    let victim = world.repo("victim");
+    victim.serves("untouched\n").commit("One").push().succeeds();
+    assert!(world.ssh("laptop", "config:set victim SECRET=hunter2").status.success());
+    let diary = world.app("victim").join("data/diary");
+    std::fs::write(&diary, "dear\n").expect("diary");
+    let before = world.ps("victim")[0]["pid"].clone();
+
+    let evil = world.repo("evil");
+    let attack = ATTACK
+        .replace("@ROOT@", world.root().to_str().expect("text"))
+        .replace("@HOME@", world.path("home").to_str().expect("text"))
+        .replace("@PIDS@", &before.to_string());
+    evil.serves("evil\n").file("attack.py", attack).file("requirements.txt", "");
+    evil.file("Procfile", "web: ./serve\npreflight: python3 attack.py\nworker: python3 attack.py\n");
+    let said = evil.commit("Attack").push().succeeds();
+    assert!(said.contains("attacked") && !said.contains("LEAK"), "{said}");
+    let log = || {
+        let out = world.ssh("laptop", "logs evil --ps worker.1");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    wait_for("the attack of the worker", || log().contains("attacked"));
+    assert!(!log().contains("LEAK"), "{}", log());
+
+    assert!(world.ssh("laptop", "destroy evil --confirm evil").status.success());
+    assert_eq!(world.page("victim"), "untouched\n");
+    assert_eq!(world.ps("victim")[0]["pid"], before, "it was not even restarted");
+    assert_eq!(std::fs::read_to_string(diary).expect("diary"), "dear\n");
+    assert!(std::path::Path::new("/etc/passwd").exists());
+}
+
+#[test]
+fn a_killed_build_that_took_rights_off_its_folders_stops_no_later_push() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("good\n");
+    let build = "mkdir -p d/e && touch d/e/f && chmod 000 d/e && chmod 500 d && sleep 1000";
+    repo.file("Procfile", format!("web: ./serve\npreflight: {build}\n"));
+    let push = repo.commit("Hangs").start_push();
+    wait_for("the build", || !processes::of(&world.root(), "sleep 1000").is_empty());
+    kill_all(&processes::of(&world.root(), "hooks/post-receive"));
+    kill_all(&processes::of(&world.root(), "piku-build build"));
+    assert!(!push.wait_with_output().expect("git push").status.success());
+    repo.serves("better\n").commit("Better").push().succeeds();
+    assert_eq!(world.page("blog"), "better\n");
+    let left = std::fs::read_dir(world.app("blog")).expect("the app's folder").flatten();
+    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("deploy.")));
+}
+
+#[test]
+fn a_subject_without_an_end_is_cut() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("good\n").file("message", "é".repeat(100_000)).git(&["add", "-A"]);
+    repo.git(&["commit", "-q", "-F", "message"]);
+    repo.push().succeeds();
+    let out = world.ssh("laptop", "releases blog");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("éééé"), "{out:?}");
+}
