@@ -28,7 +28,7 @@ complete -c piku-receive -n "__fish_piku_receive_needs_command" -l key -d 'The n
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -l app -d 'An app that this key reaches; all apps when not given' -r
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
-complete -c piku-receive -n "__fish_piku_receive_needs_command" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -s V -l version -d 'Print version'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "key" -d 'Who may come in'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'

@@ -9,11 +9,21 @@ use clap::{Parser, ValueEnum};
 
 use crate::pair;
 
+/// How it ends, as chroot(1) and env(1) do.
+const EXIT_STATUS: &str = "\
+Exit status:
+  125    piku-chroot itself failed, or its command line is wrong
+  126    COMMAND is there and cannot be run
+  127    there is no COMMAND in the jail
+  128+n  COMMAND was ended by signal n
+  else   what COMMAND ended with
+  With --check: 0 when all that is required holds, 1 when not.";
+
 /// Takes a world apart and becomes COMMAND in what is left of it.
 ///
 /// With no options almost nothing is let in: an empty read-only root with its own /proc, /dev and /tmp.
 #[derive(Debug, Parser)]
-#[command(name = "piku-chroot", version, max_term_width = 100)]
+#[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Cli {
     /// Let in the host's programs and libraries (/usr and the like) read-only, and those files of /etc that programs need

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use git2::{Config, Repository, RepositoryInitOptions};
 use piku_procfile::durable;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::{Failure, Hint};
 use piku_procfile::layout::AppDir;
 
 use crate::git;
@@ -46,7 +46,11 @@ pub(crate) fn ensure(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
     }
     let repo = app.repo();
     if repo.exists() {
-        return furnish(&git::open(&repo)?, &repo, &hook)
+        let opened = git::open(&repo).hint(format!(
+            "if it is broken: mv '{0}' '{0}.broken' on the server, then push again; the app runs on",
+            repo.display()
+        ))?;
+        return furnish(&opened, &repo, &hook)
             .with_context(|| format!("cannot put the repository '{}' right", repo.display()));
     }
     make(app, &repo, &hook).with_context(|| format!("cannot make the repository '{}'", repo.display()))

@@ -3,6 +3,8 @@
 
 use std::io::Write;
 
+use piku_procfile::diagnostic::readable;
+
 /// `-----> TEXT`: something begins, or has been decided.
 pub(crate) fn step(text: &str) {
     line("-----> ", text);
@@ -19,8 +21,8 @@ pub(crate) fn bad(text: &str) {
 }
 
 fn line(mark: &str, text: &str) {
-    // One write a line, so that lines of two processes are not mixed.
-    let _ = std::io::stderr().lock().write_all(format!("{mark}{text}\n").as_bytes());
+    // The name of a branch may hold U+009B, which a terminal obeys. One write a line, so that lines of two processes are not mixed.
+    let _ = std::io::stderr().lock().write_all(format!("{mark}{}\n", readable(text)).as_bytes());
 }
 
 /// Text from a stranger, in single quotes, control characters escaped, no longer than a line should be.
