@@ -8,7 +8,8 @@ use piku_procfile::name::AppName;
 use piku_procfile::settings::Sandbox;
 
 use crate::build::{self, Build, Facts, Place};
-use crate::show::{self, Format};
+use crate::show;
+use piku_procfile::output::Format;
 
 /// What the tool's end means.
 const EXIT_STATUS: &str = "\

@@ -1,13 +1,10 @@
 //! `detect` and `plan`: data on stdout, and nothing is run.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
-use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::Context;
+use piku_procfile::output::{self, Format};
 use piku_procfile::settings::Settings;
-use serde::Serialize;
 
 use crate::build::Place;
 use crate::layer::Store;
@@ -15,23 +12,11 @@ use crate::runtime::{self, Site};
 use crate::source::Source;
 use crate::{environment, machine, sandbox, talk};
 
-/// How data is printed.
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
-    /// For both
-    Yaml,
-}
-
 /// `detect DIR`.
 pub(crate) fn detect(dir: &Path, format: Format) -> anyhow::Result<()> {
     let source = Source::read(dir, None)?;
     let (_, detected) = runtime::detect(&source)?;
-    print(&detected, format)
+    output::print(format, &detected, || detected.to_string())
 }
 
 /// `plan DIR`.
@@ -53,18 +38,6 @@ pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<
     }
     let steps = environment::of_steps(&plan, build_env, &source);
     let names: BTreeSet<&str> = steps.keys().chain(plan.env.keys()).map(String::as_str).collect();
-    print(&plan.show(store.as_ref(), names.into_iter().collect()), format)
-}
-
-/// Writes data; a reader that has seen enough is no error.
-fn print<T: Serialize + Display>(data: &T, format: Format) -> anyhow::Result<()> {
-    let text = match format {
-        Format::Text => data.to_string(),
-        Format::Json => serde_json::to_string_pretty(data).context("cannot write JSON")? + "\n",
-        Format::Yaml => serde_yaml::to_string(data).context("cannot write YAML")?,
-    };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err).context("cannot write to stdout"),
-        _ => Ok(()),
-    }
+    let shown = plan.show(store.as_ref(), names.into_iter().collect());
+    output::print(format, &shown, || shown.to_string())
 }

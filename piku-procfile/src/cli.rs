@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::output::Format;
 use crate::procfile::Options;
 
 /// What the tool's end means.
@@ -76,18 +77,6 @@ struct ProcfileArgs {
     /// Take duplicate names, bad names and garbage lines with a warning, as the Python piku does
     #[arg(long)]
     piku_compat: bool,
-}
-
-/// The form of printed data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Format {
-    /// For people, and in the file's own format.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-    /// For both.
-    Yaml,
 }
 
 /// A file, or stdin.

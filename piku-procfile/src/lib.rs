@@ -8,7 +8,7 @@ pub mod env;
 pub mod failure;
 pub mod layout;
 pub mod name;
-mod output;
+pub mod output;
 pub mod procfile;
 mod schedule;
 pub mod settings;

@@ -1,31 +1,98 @@
-//! Data on stdout, in the form that was asked for.
+//! Data on stdout, in the form that was asked for: the same `--format` in all tools.
 
 use std::io::{self, Write};
 
 use anyhow::Context;
+use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::Format;
+/// The form of printed data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+    /// For both.
+    Yaml,
+}
 
-/// Prints `value`, or for people `text`.
-pub(crate) fn print(
+/// The value as JSON or YAML, or the text made for people.
+///
+/// # Errors
+/// When it cannot be rendered, which no value of ours brings about.
+pub fn render(
     format: Format,
-    value: &impl Serialize,
+    value: &(impl Serialize + ?Sized),
     text: impl FnOnce() -> String,
-) -> anyhow::Result<()> {
-    let rendered = match format {
+) -> anyhow::Result<String> {
+    Ok(match format {
         Format::Text => text(),
         Format::Json => serde_json::to_string_pretty(value).context("cannot make JSON of it")? + "\n",
         Format::Yaml => serde_yaml::to_string(value).context("cannot make YAML of it")?,
-    };
-    write(&rendered)
+    })
 }
 
-/// Writes text to stdout as it is. A reader that has seen enough (`| head`) is no error.
-pub(crate) fn write(text: &str) -> anyhow::Result<()> {
+/// Prints the value as JSON or YAML, or the text made for people.
+///
+/// # Errors
+/// As [`render`] and [`write`].
+pub fn print(
+    format: Format,
+    value: &(impl Serialize + ?Sized),
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    write(render(format, value, text)?.as_bytes())
+}
+
+/// Writes to stdout as it is. A reader that has seen enough (`| head`) is no error.
+///
+/// # Errors
+/// When stdout cannot be written for another reason, such as a full disk.
+pub fn write(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err).context("cannot write to stdout"),
-        _ => Ok(()),
+    forgive(stdout.write_all(bytes).and_then(|()| stdout.flush())).context("cannot write to stdout")
+}
+
+/// Takes a closed pipe for done.
+///
+/// # Errors
+/// Any other one than that.
+pub fn forgive(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Columns for people: each as wide as its widest cell, nothing after the last; a row of headings first.
+#[must_use]
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(headings.get(column).map(|heading| heading.len())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let mut text = String::new();
+    let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    for row in std::iter::once(&headings).chain(rows) {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_need_to_be() {
+        let rows = [vec!["web.1".to_owned(), "ä".to_owned()], vec!["w".to_owned(), String::new()]];
+        assert_eq!(table(&["PS", "STATE"], &rows), "PS     STATE\nweb.1  ä\nw\n");
+        assert_eq!(table(&["PS"], &[]), "PS\n");
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn run(action: Action) -> anyhow::Result<()> {
         Action::Show { input, options, name } => {
             let procfile = procfile(&input, options)?;
             let entry = procfile.get(&name).ok_or_else(|| no_such_type(&name, &procfile))?;
-            output::write(&format!("{}\n", entry.command))
+            output::write(format!("{}\n", entry.command).as_bytes())
         }
         Action::PrintEnv { input, options, format } => {
             let env = environment(&input, &platform(None), options)?;

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use piku_procfile::layout::ROOT_VARIABLE;
 use piku_procfile::name::{AppName, ProcessName};
 
-use crate::output::Format;
+use piku_procfile::output::Format;
 
 /// What the tool's end means.
 const EXIT_STATUS: &str = "\

@@ -13,7 +13,7 @@ use piku_procfile::failure::Failure;
 use piku_procfile::procfile::Options;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::output::{self, Format};
+use piku_procfile::output::{self, Format};
 
 /// Linux takes no longer `NAME=value` in a program's environment, its NUL included (`MAX_ARG_STRLEN` with 4 KiB pages).
 const MAX_STRING: usize = 128 * 1024;

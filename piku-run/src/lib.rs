@@ -12,7 +12,6 @@ mod launch;
 pub mod listening;
 mod lock;
 pub mod log;
-pub mod output;
 mod place;
 pub mod port;
 pub mod probe;

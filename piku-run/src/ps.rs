@@ -1,14 +1,14 @@
 //! The table of `ps`.
 
-use crate::output::{self, Format};
 use crate::sample::Instance;
+use piku_procfile::output::{self, Format};
 
 /// Prints the instances on stdout.
 ///
 /// # Errors
 /// When stdout cannot be written.
 pub fn print(instances: &[Instance], format: Format) -> anyhow::Result<()> {
-    output::write(output::render(format, instances, || text(instances))?.as_bytes())
+    output::print(format, instances, || text(instances))
 }
 
 /// The table for people; a column that would be empty, or the same in each row for an app, is not there.

@@ -12,7 +12,7 @@ use piku_build::release::Release;
 use piku_procfile::layout::AppDir;
 use serde::{Deserialize, Serialize};
 
-use crate::output::{self, Format};
+use piku_procfile::output::{self, Format};
 
 /// Live and the one before it: the instances of the latter may still be ending.
 const LEAST_KEPT: usize = 2;
@@ -101,7 +101,7 @@ pub fn list(app: &AppDir) -> anyhow::Result<Vec<Row>> {
 /// # Errors
 /// When stdout cannot be written.
 pub fn print(rows: &[Row], format: Format) -> anyhow::Result<()> {
-    output::write(output::render(format, rows, || text(rows))?.as_bytes())
+    output::print(format, rows, || text(rows))
 }
 
 fn text(rows: &[Row]) -> String {

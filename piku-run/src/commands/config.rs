@@ -8,9 +8,9 @@ use piku_procfile::name::AppName;
 
 use crate::cli;
 use crate::config::{self, Action};
-use crate::output::{self, Format};
 use crate::protocol::Request;
 use crate::{client, place};
+use piku_procfile::output::{self, Format};
 
 pub(super) fn run(
     root: &Root,

@@ -5,10 +5,10 @@ use piku_procfile::failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 
-use crate::output::Format;
 use crate::protocol::Request;
 use crate::sample::{self, Instance};
 use crate::{client, place, ps, supervisor};
+use piku_procfile::output::Format;
 
 pub(super) fn run(root: &Root, app: Option<&AppName>, format: Format) -> anyhow::Result<()> {
     let apps = match app {

@@ -15,7 +15,7 @@ use piku_procfile::name::{AppName, ProcessName};
 
 use super::line;
 use super::source::Source;
-use crate::output::forgive;
+use piku_procfile::output::forgive;
 
 /// How many lines are shown when nobody says how many.
 const LINES: usize = 100;
