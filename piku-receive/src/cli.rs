@@ -16,8 +16,6 @@ use crate::{admit, deploy, export, select, surroundings, verdict};
 
 /// How it ends.
 const EXIT_STATUS: &str = "\
-sshd runs 'piku-receive --key NAME' for whoever comes in with that key; SSH_ORIGINAL_COMMAND says what they ask for.
-
 Exit status:
   0  done; of a push: what was to be deployed is live
   1  refused, or failed; of a push: the deploy failed
@@ -25,10 +23,10 @@ Exit status:
   n  of a verb: what the verb ended with, 128 + n after signal n";
 
 /// The door: the forced command of every key in `authorized_keys`, and what the hook behind it needs.
+///
+/// sshd runs 'piku-receive --key NAME' for whoever comes in with that key; `SSH_ORIGINAL_COMMAND` says what they ask for.
 #[derive(Debug, Parser)]
 #[command(name = "piku-receive", version, subcommand_negates_reqs = true)]
-#[command(after_help = "sshd runs 'piku-receive --key NAME' for whoever comes in with that key; \
-                        SSH_ORIGINAL_COMMAND says what they ask for.")]
 #[command(after_long_help = EXIT_STATUS)]
 pub(crate) struct Cli {
     /// The name of the key that came in.
