@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::account::Account;
 
@@ -26,7 +27,10 @@ pub fn reachable_by(account: &Account, dir: &Path) -> PathBuf {
     let bin = dir.join("bin");
     fs::create_dir(&bin).expect("a folder for the tools");
     for tool in TOOLS {
-        fs::copy(built.join(tool), bin.join(tool)).expect("a copy of a tool");
+        // By a process of its own: what another test starts at the same moment would inherit the file while it is open
+        // for writing, and such a program cannot be started (ETXTBSY).
+        let copied = Command::new("cp").arg(built.join(tool)).arg(bin.join(tool)).status();
+        assert!(copied.expect("cp").success(), "a copy of {tool}");
     }
     bin
 }

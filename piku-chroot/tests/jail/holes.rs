@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Stdio;
 
-use crate::scene::{Running, Scene, User, run, users};
+use crate::scene::{Running, Scene, User, copy_program, run, users};
 
 #[test]
 fn process_1_tells_nothing() {
@@ -81,7 +81,7 @@ fn a_set_uid_program_is_a_plain_one() {
     fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let data = place.path();
     let id = data.join("id");
-    fs::copy("/usr/bin/id", &id).unwrap();
+    copy_program("/usr/bin/id".as_ref(), &id);
     chown(&id, Some(0), Some(0)).unwrap();
     fs::set_permissions(&id, PermissionsExt::from_mode(0o6755)).unwrap();
     let outside = run(scene.command(&id)).out;
