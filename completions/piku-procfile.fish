@@ -34,7 +34,7 @@ complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "help" -
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l strict -d 'Refuse names of process types that are not DNS labels'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l piku-compat -d 'Take duplicate names, bad names and garbage lines with a warning, as the Python piku does'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -s h -l help -d 'Print help'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l format -d 'The form of the output; text is a Procfile again' -r -f -a "text\t'For people, and in the file\'s own format'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l format -d 'The form of the output; text is a Procfile again' -r -f -a "text\t'For people'
 json\t'For programs'
 yaml\t'For both'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l strict -d 'Refuse names of process types that are not DNS labels'
@@ -43,7 +43,7 @@ complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -s h -
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -l strict -d 'Refuse names of process types that are not DNS labels'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -l piku-compat -d 'Take duplicate names, bad names and garbage lines with a warning, as the Python piku does'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -s h -l help -d 'Print help'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l format -d 'The form of the output; text is quoted for a shell' -r -f -a "text\t'For people, and in the file\'s own format'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l format -d 'The form of the output; text is quoted for a shell' -r -f -a "text\t'For people'
 json\t'For programs'
 yaml\t'For both'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l check -d 'Only check the file; print nothing when all is well'

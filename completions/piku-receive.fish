@@ -47,9 +47,9 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fis
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l format -d 'The form of the output' -r -f -a "text\t'Lines for people'
-json\t'One JSON value'
-yaml\t'The same as YAML'"
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l format -d 'The form of the output' -r -f -a "text\t'For people'
+json\t'For programs'
+yaml\t'For both'"
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l authorized-keys -d 'The file that sshd reads [default: ~/.ssh/authorized_keys]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -l authorized-keys -d 'The file that sshd reads [default: ~/.ssh/authorized_keys]' -r -F

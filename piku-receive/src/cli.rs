@@ -11,8 +11,8 @@ use piku_procfile::name::AppName;
 use crate::door::Door;
 use crate::hook::{self, Place};
 use crate::key::{self, Added, Name};
-use crate::output::Format;
 use crate::{admit, deploy, export, select, surroundings, verdict};
+use piku_procfile::output::Format;
 
 /// How it ends.
 const EXIT_STATUS: &str = "\

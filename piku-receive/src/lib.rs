@@ -14,7 +14,6 @@ mod hook;
 mod key;
 mod lock;
 mod now;
-mod output;
 mod push;
 mod repo;
 pub mod request;

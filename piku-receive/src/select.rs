@@ -8,12 +8,12 @@ use std::path::Path;
 use anyhow::Context;
 use git2::{Oid, Repository};
 use piku_procfile::layout::AppDir;
+use piku_procfile::output;
 
 use crate::branch::{self, PREFIX, Tip};
 use crate::git;
 use crate::hook;
 use crate::now::now;
-use crate::output;
 use crate::talk;
 use crate::verdict::{State, Verdict};
 
@@ -63,7 +63,7 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     let commit = commit.to_string();
     let state = State::Deploying;
     Verdict { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }.write(app)?;
-    output::say(&format!("{commit} {number}\n"))
+    output::write(format!("{commit} {number}\n").as_bytes())
 }
 
 /// The deploy branch's tip, when it is among what changed.

@@ -17,9 +17,9 @@ use piku_procfile::name::AppName;
 use serde::Serialize;
 
 use crate::now::now;
-use crate::output::{self, Format};
 use crate::talk::quoted;
 use file::Edit;
+use piku_procfile::output::{self, Format};
 use public::PublicKey;
 
 /// More than any key has.
@@ -123,7 +123,7 @@ pub(crate) fn list(path: &Path, format: Format) -> anyhow::Result<()> {
             added: line.added,
         })
         .collect();
-    output::print(format, &keys, |keys| keys.iter().map(for_people).collect())
+    output::print(format, &keys, || keys.iter().map(for_people).collect())
 }
 
 fn for_people(key: &Listed) -> String {
