@@ -39,8 +39,10 @@ fn append(log: &Path, line: &[u8]) -> io::Result<()> {
         // Somebody may knock before anything was ever pushed.
         DirBuilder::new().recursive(true).mode(0o700).create(root)?;
     }
-    // One write, so that two processes cannot mix their lines.
-    OpenOptions::new().append(true).create(true).mode(0o600).open(log)?.write_all(line)
+    let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(log)?;
+    // One write, so that two processes cannot mix their lines; synced, so that a power cut takes none back.
+    log.write_all(line)?;
+    log.sync_data()
 }
 
 fn line(at: Timestamp, action: &Action<'_>) -> String {

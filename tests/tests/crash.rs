@@ -166,6 +166,18 @@ fn a_laptop_that_dies_stops_no_deploy_that_has_begun() {
 }
 
 #[test]
+fn destroy_waits_for_no_push_and_breaks_none() {
+    let (world, repo) = live();
+    repo.file("Procfile", "web: ./serve\nrelease: sleep 2\n").file("page", "better\n").commit("Better");
+    let push = repo.start_push();
+    wait_for("the release task", || !processes::of(&world.root(), "sleep 2").is_empty());
+    let out = world.ssh("laptop", "destroy blog --confirm blog");
+    assert_eq!(out.status.code(), Some(75), "{out:?}");
+    assert!(push.wait_with_output().expect("git push").status.success());
+    assert_eq!(world.page("blog"), "better\n");
+}
+
+#[test]
 fn two_pushes_at_once_deploy_one_after_the_other() {
     let (world, repo) = live();
     world.add_key("second", &[]);

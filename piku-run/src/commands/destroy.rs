@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use piku_procfile::failure::{BUSY, Failure, USAGE};
-use piku_procfile::layout::Root;
+use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 
 use crate::lock::Lock;
@@ -24,6 +24,7 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
     }
     let dir = root.app(app);
     super::must_be_there(root, app)?;
+    let _push = when_nobody_pushes(&dir, app)?;
     client::ask(root, app, &Request::Stop { stay: true })?;
     client::ask(root, app, &Request::Leave)?;
     let _lock = when_alone(root, app)?;
@@ -54,6 +55,21 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
         _ => client::step(&format!("{app} is destroyed")),
     }
     Ok(())
+}
+
+/// Keeps pushes out, which hold this lock from their first byte to the end of their deploy. Nothing to keep when somebody
+/// has removed the folder by hand.
+fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<Lock>> {
+    if !dir.path().exists() {
+        return Ok(None);
+    }
+    let path = dir.lock();
+    let lock = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    if lock.is_none() {
+        let what = format!("somebody is pushing to {app}");
+        return Err(Failure::new(what).hint("try again when the push has ended").code(BUSY).into());
+    }
+    Ok(lock)
 }
 
 /// Waits until the supervisor has left, and keeps the next one from coming.
