@@ -17,8 +17,10 @@ use crate::cli::{Cli, Format};
 use crate::diagnosis::{Step, explain};
 use crate::namespaces;
 use crate::plan::Plan;
-use crate::tree::WRITABLE;
-use crate::{filesystem, payload, privileges, proc, root, sys};
+use crate::rights::{capabilities, keyring};
+use crate::root::tree::WRITABLE;
+use crate::root::{self, filesystem, proc};
+use crate::sys;
 
 /// A line of the table.
 #[derive(Debug, Serialize)]
@@ -73,8 +75,8 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         row(identity, "cgroup namespace", false, USER | CloneFlags::CLONE_NEWCGROUP, nothing),
         row(identity, "no network (--net none)", false, USER | CloneFlags::CLONE_NEWNET, nothing),
         row(identity, "own root, the old one gone", true, PROCESS, || root::enter(plan, identity)),
-        row(identity, "no capabilities, no_new_privs", true, USER, privileges::drop_all),
-        row(identity, "own session keyring", false, USER, || payload::new_session_keyring(true)),
+        row(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
+        row(identity, "own session keyring", false, USER, || keyring::begin(true)),
         groups(),
     ]
 }

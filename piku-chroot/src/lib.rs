@@ -10,23 +10,16 @@ pub mod jail;
 pub mod pair;
 pub mod plan;
 
-mod base;
 mod caller;
 mod check;
-mod devices;
 mod diagnosis;
-mod etc;
-mod filesystem;
-mod folder;
 mod monitor;
 mod namespaces;
 mod payload;
-mod privileges;
-mod proc;
+mod rights;
 mod root;
 mod stub;
 mod sys;
-mod tree;
 
 use std::process::ExitCode;
 

@@ -14,6 +14,7 @@ use nix::unistd::{chdir, execve, setsid};
 
 use crate::cli::shown;
 use crate::plan::Plan;
+use crate::rights::keyring;
 use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys};
 
 /// Becomes the command; returns only when that failed.
@@ -29,7 +30,7 @@ pub(crate) fn run(plan: &Plan) -> u8 {
 
 fn prepare(plan: &Plan) -> Result<()> {
     setsid().context("cannot begin a session")?;
-    new_session_keyring(plan.strict)?;
+    keyring::begin(plan.strict)?;
     // A crash of the command is not the business of the host's crash handler.
     let (_, hard) = getrlimit(Resource::RLIMIT_CORE).context("cannot read the limits")?;
     setrlimit(Resource::RLIMIT_CORE, 0, hard).context("cannot set the limits")?;
@@ -37,17 +38,6 @@ fn prepare(plan: &Plan) -> Result<()> {
     chdir(&plan.chdir).with_context(|| format!("--chdir: cannot go to {}", shown(&plan.chdir)))?;
     sys::close_from(3).context("cannot close the inherited descriptors")?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")
-}
-
-/// A new empty session keyring: the caller's may hold keys of other apps.
-pub(crate) fn new_session_keyring(strict: bool) -> Result<()> {
-    match sys::new_session_keyring() {
-        // No keyrings in this kernel, or an outer sandbox that refuses them here as it will refuse them to the command.
-        Err(err) if !strict && matches!(err.raw_os_error(), Some(nix::libc::ENOSYS | nix::libc::EPERM)) => {
-            Ok(())
-        }
-        result => result.context("cannot begin a session keyring (kernel.keys.maxkeys limits them)"),
-    }
 }
 
 /// Looks the command up as execvp does, in the PATH that it will have itself.

@@ -15,7 +15,8 @@ use rustix::process::set_parent_process_death_signal;
 use crate::caller::Identity;
 use crate::monitor::{SETTLED, signalled};
 use crate::plan::Plan;
-use crate::{namespaces, payload, privileges, report, root, sys};
+use crate::rights::capabilities;
+use crate::{namespaces, payload, report, root, sys};
 
 /// All of it; returns the exit code. `signals` are blocked already; `monitor` is readable once the monitor is gone.
 pub(crate) fn run(plan: &Plan, identity: Identity, signals: &SigSet, monitor: OwnedFd) -> u8 {
@@ -33,8 +34,8 @@ fn start(plan: &Plan, identity: Identity, monitor: OwnedFd) -> Result<Pid> {
     setsid().context("cannot begin a session")?;
     root::enter(plan, identity)?;
     namespaces::set_hostname(plan)?;
-    privileges::drop_all()?;
-    privileges::hide()?;
+    capabilities::drop_all()?;
+    capabilities::hide()?;
     sys::spawn_and_exec(|| payload::run(plan)).context("cannot start a process")
 }
 

@@ -13,9 +13,9 @@ use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, fstat, openat2, readlinkat};
 use rustix::io::Errno;
 
 use crate::cli::shown;
-use crate::folder::Folder;
 use crate::plan::{BASE, Plan};
-use crate::tree::{self, READ_ONLY, Tree};
+use crate::root::folder::Folder;
+use crate::root::tree::{self, READ_ONLY, Tree};
 
 /// An opened base.
 pub(crate) struct Base(OwnedFd);

@@ -11,12 +11,12 @@ use anyhow::{Context, Result};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use crate::base::{self, Base};
 use crate::caller::Identity;
 use crate::cli::shown;
-use crate::folder::Folder;
 use crate::plan::Plan;
-use crate::tree::{READ_ONLY, Tree};
+use crate::root::base::{self, Base};
+use crate::root::folder::Folder;
+use crate::root::tree::{READ_ONLY, Tree};
 
 /// Taken from the base.
 const FILES: [&str; 18] = [

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use rustix::mount::MountAttrFlags;
 
-use crate::filesystem;
-use crate::folder::Folder;
 use crate::plan::Plan;
-use crate::tree::{DEVICE, Tree};
+use crate::root::filesystem;
+use crate::root::folder::Folder;
+use crate::root::tree::{DEVICE, Tree};
 
 /// Names and numbers, as the kernel's list of devices has them.
 const DEVICES: [(&str, u32, u32); 6] =

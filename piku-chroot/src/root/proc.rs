@@ -9,9 +9,9 @@ use rustix::mount::MountAttrFlags;
 
 use crate::caller::Identity;
 use crate::diagnosis::{Step, explain};
-use crate::filesystem;
-use crate::folder::Folder;
-use crate::tree::{self, READ_ONLY, Tree};
+use crate::root::filesystem;
+use crate::root::folder::Folder;
+use crate::root::tree::{self, READ_ONLY, Tree};
 
 /// Read-only for everybody.
 const ALWAYS: [&str; 2] = ["sys", "sysrq-trigger"];

@@ -1,6 +1,14 @@
 //! The new root, on our own tmpfs. The order of work is what keeps an app from steering it: first everything of the host
 //! is opened, then all places are made, while the tmpfs holds nothing but what we put there, then the trees are put in.
 
+pub(crate) mod base;
+pub(crate) mod devices;
+pub(crate) mod etc;
+pub(crate) mod filesystem;
+pub(crate) mod folder;
+pub(crate) mod proc;
+pub(crate) mod tree;
+
 use std::io;
 use std::path::Path;
 
@@ -12,13 +20,13 @@ use rustix::mount::{
 };
 use rustix::process::pivot_root;
 
-use crate::base::Base;
 use crate::caller::Identity;
 use crate::cli::shown;
-use crate::folder::Folder;
 use crate::plan::{Mount, Plan, What};
-use crate::tree::{self, READ_ONLY, Tree, WRITABLE};
-use crate::{devices, etc, filesystem, proc, sys};
+use crate::root::base::Base;
+use crate::root::folder::Folder;
+use crate::root::tree::{READ_ONLY, Tree, WRITABLE};
+use crate::sys;
 
 /// Folders that are there, and empty unless something is put in.
 const EMPTY: [&str; 2] = ["home", "run"];
