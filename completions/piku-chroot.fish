@@ -4,12 +4,12 @@ complete -c piku-chroot -l ro -d 'Show SRC at DST, read-only' -r
 complete -c piku-chroot -l tmpfs -d 'An empty writable folder in memory; SIZE in bytes, with k, m or g, or in percent of the memory' -r
 complete -c piku-chroot -l app -d 'Show DIR read-only at /app, which becomes HOME and the working directory' -r -F
 complete -c piku-chroot -l data -d 'Show DIR writable at /data' -r -F
-complete -c piku-chroot -l net -d 'The host\'s network, or none' -r -f -a "shared\t'The host\'s'
+complete -c piku-chroot -l net -d 'The host\'s network, or none [default: shared]' -r -f -a "shared\t'The host\'s'
 none\t'None at all'"
 complete -c piku-chroot -l env -d 'A variable for COMMAND' -r
 complete -c piku-chroot -l keep-env -d 'A variable of the caller for COMMAND, when it is set' -r
 complete -c piku-chroot -l env-prefix -d 'All variables of the caller that begin with PREFIX, without it' -r
-complete -c piku-chroot -l hostname -d 'The name of the machine inside' -r
+complete -c piku-chroot -l hostname -d 'The name of the machine inside [default: jail]' -r
 complete -c piku-chroot -l chdir -d 'The working directory inside [default: /app where there is one, else /]' -r -F
 complete -c piku-chroot -l user -d 'Become this user first (only root can)' -r
 complete -c piku-chroot -l die-with -d 'End the command with SIGKILL when this process, the caller, ends; without it the command stays' -r

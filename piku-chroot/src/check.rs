@@ -13,7 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
 use crate::caller::{self, Identity};
-use crate::cli::{Cli, Format};
+use crate::cli::Format;
 use crate::diagnosis::{Step, explain};
 use crate::namespaces;
 use crate::plan::Plan;
@@ -40,18 +40,18 @@ struct Row {
 }
 
 /// Prints the table; the exit code is 1 when a required layer is missing, with `--strict` when any is.
-pub(crate) fn run(cli: &Cli, plan: &Plan) -> Result<u8> {
+pub(crate) fn run(plan: &Plan, format: Format, quiet: bool) -> Result<u8> {
     let rows = rows(plan, caller::settle(plan)?);
-    if !cli.quiet {
+    if !quiet {
         let mut out = io::stdout().lock();
-        match print(&mut out, &rows, cli.format) {
+        match print(&mut out, &rows, format) {
             Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
                 return Err(err).context("cannot write the table");
             }
             _ => {}
         }
     }
-    let missing = rows.iter().any(|row| !row.holds && (row.required || cli.strict));
+    let missing = rows.iter().any(|row| !row.holds && (row.required || plan.strict));
     Ok(if missing { FAILED } else { 0 })
 }
 

@@ -1,13 +1,12 @@
-//! What was typed.
+//! What was typed. It becomes [`Options`] once, and nothing else looks at it but `--check`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 
-use crate::pair;
+use crate::options::{Memory, Net, Options, Pair};
 
 /// How it ends, as chroot(1) and env(1) do.
 const EXIT_STATUS: &str = "\
@@ -47,9 +46,9 @@ pub struct Cli {
     /// Show DIR writable at /data
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The host's network, or none
-    #[arg(long, value_enum, default_value_t = Net::Shared)]
-    pub net: Net,
+    /// The host's network, or none [default: shared]
+    #[arg(long, value_enum)]
+    pub net: Option<Net>,
     /// A variable for COMMAND
     #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|word| variable(&word)))]
     pub env: Vec<(OsString, OsString)>,
@@ -59,9 +58,9 @@ pub struct Cli {
     /// All variables of the caller that begin with PREFIX, without it
     #[arg(long, value_name = "PREFIX")]
     pub env_prefix: Option<OsString>,
-    /// The name of the machine inside
-    #[arg(long, value_name = "NAME", default_value = "jail")]
-    pub hostname: OsString,
+    /// The name of the machine inside [default: jail]
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<OsString>,
     /// The working directory inside [default: /app where there is one, else /]
     #[arg(long, value_name = "DIR")]
     pub chdir: Option<PathBuf>,
@@ -88,13 +87,29 @@ pub struct Cli {
     pub command: Vec<OsString>,
 }
 
-/// The network inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Net {
-    /// The host's.
-    Shared,
-    /// None at all.
-    None,
+impl From<Cli> for Options {
+    /// Names every field, so that an option that was added cannot be forgotten here.
+    fn from(cli: Cli) -> Self {
+        Self {
+            root_from_host: cli.root_from_host,
+            root: cli.root,
+            bind: cli.bind,
+            ro: cli.ro,
+            tmpfs: cli.tmpfs,
+            app: cli.app,
+            data: cli.data,
+            net: cli.net,
+            env: cli.env,
+            keep_env: cli.keep_env,
+            env_prefix: cli.env_prefix,
+            hostname: cli.hostname,
+            chdir: cli.chdir,
+            user: cli.user,
+            die_with: cli.die_with,
+            strict: cli.strict,
+            command: cli.command,
+        }
+    }
 }
 
 /// How data is printed.
@@ -106,73 +121,6 @@ pub enum Format {
     Json,
     /// The same in YAML.
     Yaml,
-}
-
-/// `SRC:DST`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    /// On the host.
-    pub src: PathBuf,
-    /// In the jail.
-    pub dst: PathBuf,
-}
-
-impl Pair {
-    fn parse(word: &OsStr) -> Result<Self, String> {
-        match pair::split(word).as_slice() {
-            [src, dst] if !src.is_empty() && !dst.is_empty() => Ok(Self { src: src.into(), dst: dst.into() }),
-            [_] => Err("expected SRC:DST, with a colon between them".to_owned()),
-            [_, _] => Err("expected SRC:DST, and both of them".to_owned()),
-            _ => Err(r"expected SRC:DST; a colon in a path is written '\:'".to_owned()),
-        }
-    }
-}
-
-/// `DST[:SIZE]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// In the jail.
-    pub dst: PathBuf,
-    /// At most that much, else a quarter of the memory.
-    pub size: Option<Size>,
-}
-
-impl Memory {
-    fn parse(word: &OsStr) -> Result<Self, String> {
-        match pair::split(word).as_slice() {
-            [dst] => Ok(Self { dst: dst.into(), size: None }),
-            [dst, size] => {
-                let size = size.to_str().unwrap_or_default().parse()?;
-                Ok(Self { dst: dst.into(), size: Some(size) })
-            }
-            _ => Err(r"expected DST or DST:SIZE; a colon in a path is written '\:'".to_owned()),
-        }
-    }
-}
-
-/// A size as tmpfs takes it: `4096`, `64m`, `25%`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Size(String);
-
-impl Size {
-    /// The text for the kernel.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G', '%']).unwrap_or(text);
-        // Zero would mean "no limit" to tmpfs.
-        match number.parse::<u64>() {
-            Ok(1..) if number.bytes().all(|b| b.is_ascii_digit()) => Ok(Self(text.to_owned())),
-            _ => Err(format!("bad size '{text}': expected a number, with k, m, g or % after it")),
-        }
-    }
 }
 
 /// `NAME=VALUE`.
@@ -236,13 +184,5 @@ mod tests {
             assert!(parse(&[&bad[..], &["--", "true"]].concat()).is_err(), "{bad:?}");
         }
         assert!(parse(&["--root-from-host", "--root", "/x", "--", "true"]).is_err());
-    }
-
-    #[test]
-    fn sizes() {
-        assert_eq!("64m".parse::<Size>().unwrap().as_str(), "64m");
-        assert_eq!("25%".parse::<Size>().unwrap().as_str(), "25%");
-        assert!("".parse::<Size>().is_err());
-        assert!("m".parse::<Size>().is_err());
     }
 }

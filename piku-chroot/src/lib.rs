@@ -2,11 +2,12 @@
 //! capability, no descriptor, no variable that was not declared.
 //!
 //! A tool, not a policy: its caller says what is let in. The order of work is that of the modules: [`cli`] is what was
-//! typed, [`plan`] what it means, `monitor` stays outside, `stub` is process 1 inside, which makes the `root` and starts
+//! typed, [`options`] what is asked for, [`plan`] what it means, `monitor` stays outside, `stub` is process 1 inside, which makes the `root` and starts
 //! the `payload`.
 
 pub mod cli;
 pub mod jail;
+pub mod options;
 pub mod pair;
 pub mod plan;
 
@@ -61,12 +62,12 @@ pub fn command() -> clap::Command {
 }
 
 fn run(cli: cli::Cli) -> Result<u8> {
-    let plan = plan::Plan::new(&cli, std::env::vars_os())?;
-    if cli.check {
-        return check::run(&cli, &plan);
+    let check = cli.check.then_some((cli.format, cli.quiet));
+    let plan = plan::Plan::new(&cli.into(), std::env::vars_os())?;
+    match check {
+        Some((format, quiet)) => check::run(&plan, format, quiet),
+        None => monitor::run(plan),
     }
-    drop(cli);
-    monitor::run(plan)
 }
 
 /// Says what kept the command from being started.

@@ -9,8 +9,8 @@ use nix::sched::CloneFlags;
 use nix::unistd::sethostname;
 
 use crate::caller::Identity;
-use crate::cli::Net;
 use crate::diagnosis::{Step, explain};
+use crate::options::Net;
 use crate::plan::Plan;
 
 /// What a jail is made of. The cgroup namespace alone may be missing: it hides a name and guards nothing.

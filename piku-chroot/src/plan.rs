@@ -1,4 +1,4 @@
-//! What was typed becomes what it means: plain values, checked as far as values can be checked. Nothing here asks the
+//! What is asked for becomes what it means: plain values, checked as far as values can be checked. Nothing here asks the
 //! system for anything.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Pid;
 
-use crate::cli::{Cli, Net, Size, shown};
+use crate::cli::shown;
+use crate::options::{Net, Options, Size};
 
 /// Where the app's tree stands.
 pub const APP: &str = "/app";
@@ -18,6 +19,8 @@ pub const DATA: &str = "/data";
 /// The PATH of a command for which none was declared.
 pub const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The name of a machine for which none was said.
+const HOSTNAME: &str = "jail";
 /// The size of a tmpfs for which none was said: a quarter of the memory.
 const QUARTER: &str = "25%";
 /// The size of `/dev/shm`.
@@ -89,17 +92,17 @@ pub enum What {
 }
 
 impl Plan {
-    /// The plan for a command line, in this environment of the caller.
-    pub fn new(cli: &Cli, caller: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
-        let home = PathBuf::from(if cli.app.is_some() { APP } else { "/tmp" });
-        let env = environment(cli, caller, &home)?;
+    /// The plan for these options, in this environment of the caller.
+    pub fn new(options: &Options, caller: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
+        let home = PathBuf::from(if options.app.is_some() { APP } else { "/tmp" });
+        let env = environment(options, caller, &home)?;
         let search = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
-        let chdir = match &cli.chdir {
+        let chdir = match &options.chdir {
             Some(dir) => plain(dir).context("--chdir")?,
-            None if cli.app.is_some() => APP.into(),
+            None if options.app.is_some() => APP.into(),
             None => "/".into(),
         };
-        let hostname = cli.hostname.clone();
+        let hostname = options.hostname.clone().unwrap_or_else(|| HOSTNAME.into());
         ensure!(
             (1..=64).contains(&hostname.len()) && !hostname.as_bytes().iter().any(u8::is_ascii_control),
             "--hostname: {} is no name for a machine",
@@ -107,18 +110,18 @@ impl Plan {
         );
         let env = env.into_iter().map(|(name, value)| c_string([name.as_os_str(), "=".as_ref(), &value]));
         Ok(Self {
-            base: cli.root_from_host.then(|| "/".into()).or_else(|| cli.root.clone()),
-            mounts: mounts(cli)?,
-            net: cli.net,
+            base: options.root_from_host.then(|| "/".into()).or_else(|| options.root.clone()),
+            mounts: mounts(options)?,
+            net: options.net.unwrap_or(Net::Shared),
             hostname,
             chdir,
             home,
             env: env.collect::<Result<_>>()?,
             search,
-            argv: cli.command.iter().map(|arg| c_string([arg.as_os_str()])).collect::<Result<_>>()?,
-            user: cli.user.clone(),
-            strict: cli.strict,
-            die_with: cli.die_with.map(Pid::from_raw),
+            argv: options.command.iter().map(|arg| c_string([arg.as_os_str()])).collect::<Result<_>>()?,
+            user: options.user.clone(),
+            strict: options.strict,
+            die_with: options.die_with.map(Pid::from_raw),
         })
     }
 
@@ -130,7 +133,7 @@ impl Plan {
 }
 
 /// Everything that is mounted, parents first, each told whether it lies in another tree.
-fn mounts(cli: &Cli) -> Result<Vec<Mount>> {
+fn mounts(options: &Options) -> Result<Vec<Mount>> {
     let mut mounts = Vec::new();
     let mut add = |option, dst: &Path, what| -> Result<()> {
         let dst = destination(dst).context(option)?;
@@ -141,19 +144,19 @@ fn mounts(cli: &Cli) -> Result<Vec<Mount>> {
         Ok(())
     };
     let tree = |src: &Path, writable, folder| What::Tree { src: src.to_owned(), writable, folder };
-    if let Some(app) = &cli.app {
+    if let Some(app) = &options.app {
         add("--app", Path::new(APP), tree(app, false, true))?;
     }
-    if let Some(data) = &cli.data {
+    if let Some(data) = &options.data {
         add("--data", Path::new(DATA), tree(data, true, true))?;
     }
-    for pair in &cli.bind {
+    for pair in &options.bind {
         add("--bind", &pair.dst, tree(&pair.src, true, false))?;
     }
-    for pair in &cli.ro {
+    for pair in &options.ro {
         add("--ro", &pair.dst, tree(&pair.src, false, false))?;
     }
-    for memory in &cli.tmpfs {
+    for memory in &options.tmpfs {
         let size = memory.size.as_ref().map_or(QUARTER, Size::as_str).to_owned();
         // As world-writable as the folder usually is; elsewhere it is the only user's anyway.
         add("--tmpfs", &memory.dst, What::Memory { size, mode: "1777" })?;
@@ -170,7 +173,7 @@ fn mounts(cli: &Cli) -> Result<Vec<Mount>> {
         .iter()
         .filter(|mount| matches!(mount.what, What::Tree { .. }))
         .map(|mount| mount.dst.clone())
-        .chain(base_trees(cli))
+        .chain(base_trees(options))
         .collect();
     for mount in &mut mounts {
         let parents = foreign.iter().filter(|tree| mount.dst != **tree && mount.dst.starts_with(tree));
@@ -180,8 +183,8 @@ fn mounts(cli: &Cli) -> Result<Vec<Mount>> {
 }
 
 /// The trees of the base in which nothing of ours may be made.
-fn base_trees(cli: &Cli) -> Vec<PathBuf> {
-    let base = cli.root_from_host || cli.root.is_some();
+fn base_trees(options: &Options) -> Vec<PathBuf> {
+    let base = options.root_from_host || options.root.is_some();
     BASE.iter().filter(|_| base).map(|name| Path::new("/").join(name)).collect()
 }
 
@@ -211,7 +214,7 @@ fn plain(path: &Path) -> Result<PathBuf> {
 
 /// The command's environment: what was declared, and PATH and HOME where nothing was.
 fn environment(
-    cli: &Cli,
+    options: &Options,
     caller: impl IntoIterator<Item = (OsString, OsString)>,
     home: &Path,
 ) -> Result<BTreeMap<OsString, OsString>> {
@@ -219,10 +222,10 @@ fn environment(
         [("PATH".into(), SEARCH.into()), ("HOME".into(), home.into())].into();
     let mut kept = BTreeMap::new();
     for (name, value) in caller {
-        if cli.keep_env.contains(&name) {
+        if options.keep_env.contains(&name) {
             kept.insert(name.clone(), value.clone());
         }
-        if let Some(prefix) = &cli.env_prefix {
+        if let Some(prefix) = &options.env_prefix {
             let own = name.as_bytes().strip_prefix(prefix.as_bytes()).filter(|own| !own.is_empty());
             if let Some(own) = own {
                 env.insert(OsStr::from_bytes(own).to_owned(), value);
@@ -230,10 +233,10 @@ fn environment(
         }
     }
     env.extend(kept);
-    for (name, value) in &cli.env {
+    for (name, value) in &options.env {
         env.insert(name.clone(), value.clone());
     }
-    for name in &cli.keep_env {
+    for name in &options.keep_env {
         ensure!(
             !name.is_empty() && !name.as_bytes().contains(&b'='),
             "--keep-env: {} is no name of a variable",
@@ -255,12 +258,13 @@ fn c_string<const N: usize>(parts: [&OsStr; N]) -> Result<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Cli;
     use clap::Parser;
 
     fn plan(args: &[&str]) -> Result<Plan> {
         let cli = Cli::try_parse_from(["piku-chroot"].iter().chain(args).chain(&["--", "true"])).unwrap();
         let caller = [("SECRET", "s"), ("LANG", "C"), ("IN_A", "1"), ("IN_PATH", "/p"), ("IN_", "x")];
-        Plan::new(&cli, caller.map(|(name, value)| (name.into(), value.into())))
+        Plan::new(&cli.into(), caller.map(|(name, value)| (name.into(), value.into())))
     }
 
     fn error(args: &[&str]) -> String {
