@@ -49,16 +49,17 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
         pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
     let flags = namespaces::flags(&plan);
     // Moved into the child's closure, so that the child's copy of this end is closed there and the monitor's lives on.
-    let mut ends = Some((alive, life));
-    let pid = sys::spawn(flags, || match ends.take() {
-        Some((alive, life)) => {
+    let mut given = Some((alive, life, plan));
+    let pid = sys::spawn(flags, || match given.take() {
+        Some((alive, life, plan)) => {
             drop(life);
-            stub::run(&plan, identity, &signals, alive)
+            stub::run(plan, identity, &signals, alive)
         }
         None => SETUP,
     });
     let pid = pid.map_err(|err| explain(Step::Namespaces, &err))?;
-    drop(plan);
+    // It waits for months, and needs of all this only the end of the pipe.
+    let _life = given.map(|(_, life, _)| life);
     wait(pid, &signals)
 }
 

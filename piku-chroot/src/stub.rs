@@ -19,10 +19,10 @@ use crate::rights::capabilities;
 use crate::{namespaces, payload, report, root, sys};
 
 /// All of it; returns the exit code. `signals` are blocked already; `monitor` is readable once the monitor is gone.
-pub(crate) fn run(plan: &Plan, identity: Identity, signals: &SigSet, monitor: OwnedFd) -> u8 {
-    start(plan, identity, monitor)
-        .and_then(|command| wait(command, signals))
-        .unwrap_or_else(|err| report(&err))
+pub(crate) fn run(plan: Plan, identity: Identity, signals: &SigSet, monitor: OwnedFd) -> u8 {
+    let started = start(&plan, identity, monitor);
+    drop(plan);
+    started.and_then(|command| wait(command, signals)).unwrap_or_else(|err| report(&err))
 }
 
 /// Makes the jail and starts the command in it.

@@ -128,46 +128,52 @@ pub(crate) fn wait_for(signals: &SigSet, patience: Option<Duration>) -> io::Resu
     }
 }
 
-/// Gives back memory that was needed to get here and will hardly be needed again: the heap's empty pages, and the pages
-/// of the program and its libraries, which the kernel can read again. There are two processes of this program for each
-/// running command, which wait for months.
+/// Gives back memory that was needed to get here and will hardly be needed again: the heap's empty pages, the stack's
+/// below this call, and the pages of the program and its libraries, which the kernel can read again. There are two
+/// processes of this program for each running command, which wait for months.
 pub(crate) fn release_memory() {
-    let clean =
-        std::fs::read_to_string("/proc/self/smaps").map(|maps| clean_files(&maps)).unwrap_or_default();
+    let here = 0_u8;
+    let pages = std::fs::read_to_string("/proc/self/smaps")
+        .map(|maps| unneeded(&maps, (&raw const here).addr(), rustix::param::page_size()))
+        .unwrap_or_default();
     #[cfg(target_env = "gnu")]
     // SAFETY: it touches only what the allocator knows to be free.
     unsafe {
         libc::malloc_trim(0);
     }
     // Last: every function that is called after this is read again, with what lies around it.
-    for (start, end) in clean {
+    for (start, end) in pages {
         let start = std::ptr::with_exposed_provenance_mut(start);
         // SAFETY: these pages came from a file, cannot be written to and were never changed, so what is read there
-        // next is the same again.
+        // next is the same again; or they are the part of the stack that no call uses any more.
         unsafe { libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED) };
     }
 }
 
 /// The parts of memory that show a file as it is: read-only, private, and without a page that was ever changed (a library's
-/// relocated pages are read-only too).
-fn clean_files(maps: &str) -> Vec<(usize, usize)> {
-    let mut clean = Vec::new();
-    let mut current = None;
+/// relocated pages are read-only too); and the stack below `here`, but for two pages that the next calls may use.
+fn unneeded(maps: &str, here: usize, page: usize) -> Vec<(usize, usize)> {
+    let mut unneeded = Vec::new();
+    let mut file = None;
     for line in maps.lines() {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words.as_slice() {
             [range, rights, _, _, inode, name, ..] if !range.ends_with(':') => {
-                let file = matches!(*rights, "r-xp" | "r--p") && *inode != "0" && name.starts_with('/');
-                current = range.split_once('-').filter(|_| file).and_then(|(start, end)| {
+                let range = range.split_once('-').and_then(|(start, end)| {
                     Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
                 });
+                let is_file = matches!(*rights, "r-xp" | "r--p") && *inode != "0" && name.starts_with('/');
+                file = range.filter(|_| is_file);
+                let below = here.saturating_sub(2 * page) & !(page - 1);
+                let stack = range.filter(|(start, end)| *name == "[stack]" && *start < below && here < *end);
+                unneeded.extend(stack.map(|(start, _)| (start, below)));
             }
-            ["Anonymous:", "0", "kB"] => clean.extend(current.take()),
-            [range, ..] if !range.ends_with(':') => current = None,
+            ["Anonymous:", "0", "kB"] => unneeded.extend(file.take()),
+            [range, ..] if !range.ends_with(':') => file = None,
             _ => {}
         }
     }
-    clean
+    unneeded
 }
 
 /// Closes every descriptor from `first` on.
@@ -182,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_unchanged_pages_of_files_are_given_back() {
+    fn only_unchanged_pages_of_files_and_the_unused_stack_are_given_back() {
         let maps = "\
 55d0a000-55d0b000 r--p 00000000 fe:00 17 /usr/bin/x y
 Rss:                   4 kB
@@ -198,8 +204,15 @@ Anonymous:             0 kB
 Anonymous:             0 kB
 7f001000-7f002000 r-xp 00000000 00:00 0 [vdso]
 Anonymous:             0 kB
+7ffe0000-7ffe8000 rw-p 00000000 00:00 0 [stack]
+Anonymous:            32 kB
 ";
-        assert_eq!(clean_files(maps), [(0x55d0_a000, 0x55d0_b000), (0x55d0_c000, 0x55d0_e000)]);
+        let files = [(0x55d0_a000, 0x55d0_b000), (0x55d0_c000, 0x55d0_e000)];
+        assert_eq!(unneeded(maps, 0, 4096), files);
+        let stack = (0x7ffe_0000, 0x7ffe_2000);
+        assert_eq!(unneeded(maps, 0x7ffe_4321, 4096), [&files[..], &[stack]].concat());
+        // Larger pages: nothing less than a whole one is given back.
+        assert_eq!(unneeded(maps, 0x7ffe_4321, 16384), files);
     }
 
     #[test]
