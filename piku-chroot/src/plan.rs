@@ -96,6 +96,7 @@ impl Plan {
     pub fn new(options: &Options, caller: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
         let home = PathBuf::from(if options.app.is_some() { APP } else { "/tmp" });
         let env = environment(options, caller, &home)?;
+        let home = env.get(OsStr::new("HOME")).and_then(|own| for_passwd(own)).unwrap_or(home);
         let search = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
         let chdir = match &options.chdir {
             Some(dir) => plain(dir).context("--chdir")?,
@@ -246,6 +247,12 @@ fn environment(
     Ok(env)
 }
 
+/// A HOME that can stand in passwd. It has to be the same there: the JVM asks passwd, most others the variable.
+fn for_passwd(home: &OsStr) -> Option<PathBuf> {
+    let fits = |home: &&str| home.starts_with('/') && !home.contains(|c: char| c == ':' || c.is_control());
+    home.to_str().filter(fits).map(PathBuf::from)
+}
+
 /// The parts together, for the kernel.
 fn c_string<const N: usize>(parts: [&OsStr; N]) -> Result<CString> {
     let mut whole = OsString::new();
@@ -281,6 +288,17 @@ mod tests {
         let both = ["--env", "HOME=/h", "--env", "X=a=b", "--keep-env", "LANG", "--keep-env", "NOT_THERE"];
         assert_eq!(env(&both), ["HOME=/h", "LANG=C", &format!("PATH={SEARCH}"), "X=a=b"]);
         assert_eq!(env(&["--env-prefix", "IN_", "--app", "/a"]), ["A=1", "HOME=/app", "PATH=/p"]);
+    }
+
+    #[test]
+    fn passwd_has_the_home_of_the_environment() {
+        let home = |args: &[&str]| plan(args).unwrap().home.into_os_string().into_string().unwrap();
+        assert_eq!(home(&[]), "/tmp");
+        assert_eq!(home(&["--app", "/a"]), "/app");
+        assert_eq!(home(&["--app", "/a", "--env", "HOME=/h"]), "/h");
+        for bad in ["HOME=", "HOME=h", "HOME=/a:0", "HOME=/a\nroot::0:0:::"] {
+            assert_eq!(home(&["--env", bad]), "/tmp", "{bad}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::root::folder::Folder;
 use crate::root::tree::{READ_ONLY, Tree};
 
 /// Taken from the base.
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "alternatives",
     "debian_version",
     "fonts",
@@ -32,6 +32,7 @@ const FILES: [&str; 18] = [
     "localtime",
     "lsb-release",
     "mime.types",
+    "npmrc",
     "nsswitch.conf",
     "os-release",
     "pip.conf",
@@ -41,8 +42,10 @@ const FILES: [&str; 18] = [
 ];
 /// Taken from the base's `ssl`, where private keys lie beside.
 const SSL: [&str; 2] = ["certs", "openssl.cnf"];
-/// Taken from the base: everything whose name begins so. Interpreters keep their settings in folders with a version.
-const FAMILIES: [&str; 8] = ["gradle", "java", "maven", "node", "perl", "php", "python", "ruby"];
+/// Taken from the base: everything whose name begins so. Interpreters and the like keep
+/// their settings in folders with a version.
+const FAMILIES: [&str; 9] =
+    ["ImageMagick", "gradle", "java", "maven", "node", "perl", "php", "python", "ruby"];
 /// Larger files are shown, not copied: memory is dearer than a mount.
 const SMALL: u64 = 4096;
 /// More of the host's list of hosts is not taken: some have one of a million names that they do not want to reach.

@@ -19,7 +19,7 @@ ssl.create_default_context()
 '";
         let out = scene.ok(&["--bind", &bind, "--chdir", "/app", "--env", "HOME=/app"], script);
         assert!(out.starts_with("pip ") && out.contains("(python 3"), "{out}");
-        assert!(out.ends_with("/tmp /app\n[1, 2]\n"), "{out}");
+        assert!(out.ends_with("/app /app\n[1, 2]\n"), "{out}");
         assert!(app.join("venv/bin/python").symlink_metadata().is_ok());
     }
 }
