@@ -13,10 +13,12 @@ complete -c piku-chroot -l hostname -d 'The name of the machine inside [default:
 complete -c piku-chroot -l chdir -d 'The working directory inside [default: /app where there is one, else /]' -r -F
 complete -c piku-chroot -l user -d 'Become this user first (only root can)' -r
 complete -c piku-chroot -l die-with -d 'End the command with SIGKILL when this process, the caller, ends; without it the command stays' -r
+complete -c piku-chroot -l profile -d 'Take options from a profile: build, run, or a file in YAML' -r
 complete -c piku-chroot -l format -d 'How --check prints' -r -f -a "text\t'For people'
 json\t'One JSON array'
 yaml\t'The same in YAML'"
 complete -c piku-chroot -l root-from-host -d 'Let in the host\'s programs and libraries (/usr and the like) read-only, and those files of /etc that programs need'
+complete -c piku-chroot -l print-profile -d 'Print what would be done as a profile, and do nothing'
 complete -c piku-chroot -l strict -d 'Refuse to start when a layer is missing that could be done without'
 complete -c piku-chroot -l check -d 'Print which layers hold on this machine, why not, and what mends it; exit code 1 when a required one is missing'
 complete -c piku-chroot -l quiet -d 'With --check: print nothing'

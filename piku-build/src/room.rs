@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use piku_chroot::jail::Jail;
+use piku_chroot::profile::Ready;
 
 use crate::environment::Variables;
 use crate::step::{self, Ended, Step};
@@ -75,7 +76,7 @@ impl Room<'_> {
     fn jail(&self) -> Jail {
         let app = Path::new(APP);
         // A build that is killed leaves no step that runs on, with the app's lock in its hands.
-        let mut jail = Jail::new().die_with_caller();
+        let mut jail = Jail::profile(Ready::Build).die_with_caller();
         jail = if self.app_writable { jail.bind(self.app, app) } else { jail.ro(self.app, app) };
         jail = jail.bind(&self.home, Path::new(HOME));
         for name in CACHES {
@@ -88,7 +89,7 @@ impl Room<'_> {
                 jail.ro(&mount.real, &mount.inside)
             };
         }
-        jail.chdir(app).hostname("build")
+        jail
     }
 
     fn plain(&self, env: &Variables, argv: &[String]) -> Command {

@@ -8,21 +8,42 @@ use clap::{Parser, ValueEnum};
 
 use crate::options::{Memory, Net, Options, Pair};
 
-/// How it ends, as chroot(1) and env(1) do.
-const EXIT_STATUS: &str = "\
+/// How it ends, as chroot(1) and env(1) do, and what a profile may hold.
+pub(crate) const MANUAL: &str = "\
 Exit status:
   125    piku-chroot itself failed, or its command line is wrong
   126    COMMAND is there and cannot be run
   127    there is no COMMAND in the jail
   128+n  COMMAND was ended by signal n
   else   what COMMAND ended with
-  With --check: 0 when all that is required holds, 1 when not.";
+  With --check: 0 when all that is required holds, 1 when not.
+
+Profiles:
+  A profile is a file in YAML whose keys are the names of options. What is typed beside it is added to its lists and
+  wins over its single values. --profile build and --profile run name the two that piku uses; a file is named with a
+  slash, ./run.yaml. Paths are absolute. --print-profile shows what a profile and the options beside it come to.
+  Every key, none of which is required (root and root_from_host exclude each other):
+    root_from_host: true                                  # true or false
+    root: /srv/trixie                                     # an absolute path, as src, dst, app, data and chdir
+    bind: [{src: /srv/cache, dst: /cache}]                # a list
+    ro: [{src: /usr/share/games, dst: /games}]            # a list
+    tmpfs: [{dst: /scratch, size: 64m}, {dst: /empty}]    # a list; a size is a number or text
+    app: /srv/app
+    data: /srv/data
+    net: shared                                           # as for --net
+    env: {LANG: C.UTF-8, PORT: \"8080\"}                    # names and texts
+    keep_env: [TERM]                                      # a list of names
+    env_prefix: INSIDE_                                   # text
+    hostname: jail                                        # text
+    chdir: /app
+    user: nobody                                          # text
+    strict: true                                          # true or false";
 
 /// Takes a world apart and becomes COMMAND in what is left of it.
 ///
 /// With no options almost nothing is let in: an empty read-only root with its own /proc, /dev and /tmp.
 #[derive(Debug, Parser)]
-#[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
+#[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = MANUAL)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Cli {
     /// Let in the host's programs and libraries (/usr and the like) read-only, and those files of /etc that programs need
@@ -70,6 +91,12 @@ pub struct Cli {
     /// End the command with SIGKILL when this process, the caller, ends; without it the command stays
     #[arg(long, value_name = "PID")]
     pub die_with: Option<i32>,
+    /// Take options from a profile: build, run, or a file in YAML
+    #[arg(long, value_name = "NAME|FILE")]
+    pub profile: Option<OsString>,
+    /// Print what would be done as a profile, and do nothing
+    #[arg(long, conflicts_with = "check")]
+    pub print_profile: bool,
     /// Refuse to start when a layer is missing that could be done without
     #[arg(long)]
     pub strict: bool,
@@ -83,7 +110,7 @@ pub struct Cli {
     #[arg(long)]
     pub quiet: bool,
     /// The command and its arguments
-    #[arg(last = true, value_name = "COMMAND", required_unless_present = "check")]
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "print_profile"])]
     pub command: Vec<OsString>,
 }
 

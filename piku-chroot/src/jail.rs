@@ -14,6 +14,7 @@ use anyhow::Result;
 use piku_procfile::failure::Failure;
 
 use crate::pair;
+use crate::profile::Ready;
 
 /// Before the name of each variable that is meant for the command inside.
 pub const PREFIX: &str = "PIKU_JAILED_";
@@ -33,6 +34,12 @@ impl Jail {
     #[must_use]
     pub fn new() -> Self {
         Self { options: vec!["--root-from-host".into()] }
+    }
+
+    /// What this profile lets in.
+    #[must_use]
+    pub fn profile(ready: Ready) -> Self {
+        Self::default().option("--profile", ready.name())
     }
 
     /// `dir` read-only at `/app`.
@@ -141,10 +148,12 @@ pub fn available() -> Result<()> {
 fn attempt() -> Result<(), (String, Vec<String>)> {
     let none: [(&str, &str); 0] = [];
     let output =
-        Jail::new().command(none, &["true".to_owned()]).stdin(Stdio::null()).output().map_err(|err| {
-            let hint = format!("install {PROGRAM} beside this program, or name it in {PROGRAM_VARIABLE}");
-            (format!("cannot run '{}': {err}", program().display()), vec![hint])
-        })?;
+        Jail::profile(Ready::Run).command(none, &["true".to_owned()]).stdin(Stdio::null()).output().map_err(
+            |err| {
+                let hint = format!("install {PROGRAM} beside this program, or name it in {PROGRAM_VARIABLE}");
+                (format!("cannot run '{}': {err}", program().display()), vec![hint])
+            },
+        )?;
     if output.status.success() {
         return Ok(());
     }

@@ -10,6 +10,7 @@ pub mod jail;
 pub mod options;
 pub mod pair;
 pub mod plan;
+pub mod profile;
 
 mod caller;
 mod check;
@@ -21,12 +22,15 @@ mod rights;
 mod root;
 mod stub;
 mod sys;
+mod yaml;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use piku_procfile::failure;
+
+use crate::options::Options;
 
 /// Exit code 125: piku-chroot itself failed, as chroot(1) and env(1) have it.
 pub const SETUP: u8 = 125;
@@ -62,12 +66,15 @@ pub fn command() -> clap::Command {
 }
 
 fn run(cli: cli::Cli) -> Result<u8> {
-    let check = cli.check.then_some((cli.format, cli.quiet));
-    let plan = plan::Plan::new(&cli.into(), std::env::vars_os())?;
-    match check {
-        Some((format, quiet)) => check::run(&plan, format, quiet),
-        None => monitor::run(plan),
+    let profile = cli.profile.as_deref().map(profile::read).transpose().context("--profile")?;
+    let (check, format, quiet, print) = (cli.check, cli.format, cli.quiet, cli.print_profile);
+    let options = Options::from(cli).over(profile.unwrap_or_default());
+    let plan = plan::Plan::new(&options, std::env::vars_os())?;
+    if print {
+        return profile::print(options, &plan).context("--print-profile").map(|()| 0);
     }
+    drop(options);
+    if check { check::run(&plan, format, quiet) } else { monitor::run(plan) }
 }
 
 /// Says what kept the command from being started.

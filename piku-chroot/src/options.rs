@@ -6,31 +6,90 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use crate::pair;
+use crate::yaml::{self, Scalar};
 
 /// All options, each under its name on the command line. What was not said is `None`; its default is known to
 /// [`crate::plan`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "names of options, each with a colon and its value")]
 #[expect(missing_docs, reason = "the help of each option is its description")]
 pub struct Options {
+    #[serde(skip_serializing_if = "is_no")]
     pub root_from_host: bool,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bind: Vec<Pair>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ro: Vec<Pair>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tmpfs: Vec<Memory>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub app: Option<PathBuf>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub net: Option<Net>,
+    #[serde(with = "yaml::variables", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(OsString, OsString)>,
+    #[serde(with = "yaml::list", skip_serializing_if = "Vec::is_empty")]
     pub keep_env: Vec<OsString>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub env_prefix: Option<OsString>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub hostname: Option<OsString>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub chdir: Option<PathBuf>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub user: Option<OsString>,
+    // Of one run only, so in no profile.
+    #[serde(skip)]
     pub die_with: Option<i32>,
+    #[serde(skip_serializing_if = "is_no")]
     pub strict: bool,
+    #[serde(skip)]
     pub command: Vec<OsString>,
+}
+
+impl Options {
+    /// These over others: added to their lists, winning over their single values.
+    #[must_use]
+    pub fn over(self, lower: Self) -> Self {
+        // The two options for the tree of the programs are one choice.
+        let base = self.root_from_host || self.root.is_some();
+        Self {
+            root_from_host: self.root_from_host || (!base && lower.root_from_host),
+            root: self.root.or(lower.root.filter(|_| !base)),
+            bind: joined(lower.bind, self.bind),
+            ro: joined(lower.ro, self.ro),
+            tmpfs: joined(lower.tmpfs, self.tmpfs),
+            app: self.app.or(lower.app),
+            data: self.data.or(lower.data),
+            net: self.net.or(lower.net),
+            env: joined(lower.env, self.env),
+            keep_env: joined(lower.keep_env, self.keep_env),
+            env_prefix: self.env_prefix.or(lower.env_prefix),
+            hostname: self.hostname.or(lower.hostname),
+            chdir: self.chdir.or(lower.chdir),
+            user: self.user.or(lower.user),
+            die_with: self.die_with.or(lower.die_with),
+            strict: self.strict || lower.strict,
+            command: joined(lower.command, self.command),
+        }
+    }
+}
+
+fn joined<T>(mut first: Vec<T>, second: Vec<T>) -> Vec<T> {
+    first.extend(second);
+    first
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_no(flag: &bool) -> bool {
+    !flag
 }
 
 /// The network inside.
@@ -42,12 +101,40 @@ pub enum Net {
     None,
 }
 
+impl Scalar for Net {
+    const WHAT: &'static str = "the name of a network";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        <Self as ValueEnum>::from_str(text, false).map_err(|_| {
+            let names: Vec<&str> = Self::value_variants().iter().map(|net| net.name()).collect();
+            format!("there is no network '{}', only {}", text.escape_debug(), names.join(", "))
+        })
+    }
+
+    fn text(&self) -> &OsStr {
+        self.name().as_ref()
+    }
+}
+
+impl Net {
+    /// As it is typed.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::None => "none",
+        }
+    }
+}
+
 /// `SRC:DST`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "the keys src and dst")]
 pub struct Pair {
     /// On the host.
+    #[serde(with = "yaml::one")]
     pub src: PathBuf,
     /// In the jail.
+    #[serde(with = "yaml::one")]
     pub dst: PathBuf,
 }
 
@@ -63,11 +150,14 @@ impl Pair {
 }
 
 /// `DST[:SIZE]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "the keys dst and size")]
 pub struct Memory {
     /// In the jail.
+    #[serde(with = "yaml::one")]
     pub dst: PathBuf,
     /// At most that much, else a quarter of the memory.
+    #[serde(default, with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
 }
 
@@ -106,6 +196,19 @@ impl FromStr for Size {
             Ok(1..) if number.bytes().all(|b| b.is_ascii_digit()) => Ok(Self(text.to_owned())),
             _ => Err(format!("bad size '{text}': expected a number, with k, m, g or % after it")),
         }
+    }
+}
+
+impl Scalar for Size {
+    const WHAT: &'static str = "a size";
+    const NUMBER: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+
+    fn text(&self) -> &OsStr {
+        self.0.as_ref()
     }
 }
 

@@ -10,6 +10,7 @@ use anyhow::Context;
 use indexmap::IndexMap;
 use piku_build::release::{Release, TREE};
 use piku_chroot::jail::Jail;
+use piku_chroot::profile::Ready;
 use piku_procfile::env::{self, Env};
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
@@ -115,11 +116,11 @@ impl World {
     pub(crate) fn command(&self, vars: &Vars, argv: &[String]) -> anyhow::Result<Command> {
         let tree = self.tree();
         if self.release.jailed {
-            let mut jail = Jail::new().app(&tree).data(&self.dir.data());
+            let mut jail = Jail::profile(Ready::Run).app(&tree).data(&self.dir.data());
             for layer in &self.release.layers {
                 jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
             }
-            return Ok(jail.chdir("/app".as_ref()).hostname(self.app.as_str()).command(vars, argv));
+            return Ok(jail.hostname(self.app.as_str()).command(vars, argv));
         }
         let (program, rest) = argv.split_first().context("no command")?;
         let mut command = Command::new(program);

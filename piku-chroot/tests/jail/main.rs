@@ -10,6 +10,7 @@ mod environment;
 mod files;
 mod holes;
 mod processes;
+mod profile;
 mod programs;
 mod scene;
 mod signals;
