@@ -4,11 +4,10 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use nix::unistd::{
-    Gid, Uid, User, getegid, geteuid, getgid, getgroups, getuid, setgroups, setresgid, setresuid,
-};
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getgroups, getuid, setgroups, setresgid, setresuid};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::account::Account;
 use crate::cli::shown;
 use crate::plan::Plan;
 
@@ -53,7 +52,7 @@ pub(crate) fn other_groups() -> usize {
 
 fn become_user(name: &OsStr) -> Result<()> {
     let shown = shown(Path::new(name));
-    let user = User::from_name(&name.to_string_lossy()).with_context(|| format!("cannot look up {shown}"))?;
+    let user = Account::find(name).with_context(|| format!("cannot look up {shown}"))?;
     let user = user.with_context(|| format!("there is no user {shown}"))?;
     if (user.uid, user.gid) == (geteuid(), getegid()) && !geteuid().is_root() {
         return Ok(());

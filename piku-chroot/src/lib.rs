@@ -12,6 +12,7 @@ pub mod pair;
 pub mod plan;
 pub mod profile;
 
+mod account;
 mod caller;
 mod check;
 mod diagnosis;
