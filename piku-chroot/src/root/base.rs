@@ -1,21 +1,25 @@
 //! The tree that the jail's programs come from, the host's or another. What its links mean stays in it, whoever made
 //! them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, fstat, openat2, readlinkat};
+use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, fstat, openat2, readlinkat};
 use rustix::io::Errno;
 
 use crate::cli::shown;
 use crate::plan::{BASE, Plan};
 use crate::root::folder::Folder;
 use crate::root::tree::{self, READ_ONLY, Tree};
+
+/// Bytes of names: an `/etc` is listed in one call.
+const LISTED_AT_ONCE: usize = 16 * 1024;
 
 /// An opened base.
 pub(crate) struct Base(OwnedFd);
@@ -55,13 +59,24 @@ impl Base {
         content.with_context(|| format!("cannot read {}", shown(path))).map(Some)
     }
 
-    /// A folder and the names in it; `None` when it is not there or not for us.
-    pub(crate) fn list(&self, path: &Path) -> Result<Option<(OwnedFd, Vec<OsString>)>> {
+    /// A folder and those names in it that are `wanted`; `None` when it is not there or not for us.
+    pub(crate) fn list(
+        &self,
+        path: &Path,
+        wanted: impl Fn(&OsStr) -> bool,
+    ) -> Result<Option<(OwnedFd, Vec<OsString>)>> {
         let Some(fd) = self.get(path, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(None) };
-        let names: Result<_, Errno> = Dir::read_from(&fd).and_then(|dir| {
-            dir.map(|entry| Ok(OsString::from_vec(entry?.file_name().to_bytes().to_vec()))).collect()
-        });
-        let names = names.map_err(io::Error::from).with_context(|| format!("cannot list {}", shown(path)))?;
+        let mut buffer = [MaybeUninit::uninit(); LISTED_AT_ONCE];
+        let mut entries = RawDir::new(&fd, &mut buffer);
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry =
+                entry.map_err(io::Error::from).with_context(|| format!("cannot list {}", shown(path)))?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if wanted(name) {
+                names.push(name.to_owned());
+            }
+        }
         Ok(Some((fd, names)))
     }
 

@@ -111,8 +111,8 @@ fn hosts(host: &Base, plan: &Plan) -> Result<Vec<u8>> {
 
 /// Takes what is wanted from a folder of the base, as far as it is there and we may read it.
 fn take(base: &Base, from: &str, to: &Folder, plan: &Plan, wanted: impl Fn(&OsStr) -> bool) -> Result<()> {
-    let Some((folder, names)) = base.list(Path::new(from))? else { return Ok(()) };
-    for name in names.iter().filter(|name| wanted(name)).map(Path::new) {
+    let Some((folder, names)) = base.list(Path::new(from), wanted)? else { return Ok(()) };
+    for name in names.iter().map(Path::new) {
         let path = Path::new("/").join(from).join(name);
         if plan.takes(&path) {
             continue;
