@@ -9,14 +9,19 @@ use rustix::mount::MountAttrFlags;
 
 use crate::caller::Identity;
 use crate::diagnosis::{Step, explain};
-use crate::root::filesystem;
 use crate::root::folder::Folder;
 use crate::root::tree::{self, READ_ONLY, Tree};
+use crate::root::{devices, filesystem};
 
 /// Read-only for everybody.
 const ALWAYS: [&str; 2] = ["sys", "sysrq-trigger"];
 /// For root: what else it owns.
 const FOR_ROOT: [&str; 6] = ["acpi", "asound", "bus", "fs", "irq", "scsi"];
+
+/// Empty for everybody: the keys that the caller's user has, by name and number.
+const MASKED: [&str; 2] = ["keys", "key-users"];
+/// For root: what all memory is used for.
+const MASKED_FOR_ROOT: [&str; 3] = ["kpagecgroup", "kpagecount", "kpageflags"];
 
 /// A new one, of this process namespace.
 pub(crate) fn new() -> Result<OwnedFd> {
@@ -37,6 +42,13 @@ pub(crate) fn mount(root: &Folder, identity: Identity) -> Result<()> {
         let Ok(place) = root.find(&path) else { continue };
         let restrict = || tree::attach(Tree::copy(&place, tree::is_folder(&place)?, READ_ONLY)?, &place);
         restrict().with_context(|| format!("cannot restrict /{}", path.display()))?;
+    }
+    let more = if identity.uid.is_root() { &MASKED_FOR_ROOT[..] } else { &[] };
+    for name in MASKED.iter().chain(more) {
+        let path = Path::new("proc").join(name);
+        let Ok(place) = root.find(&path) else { continue };
+        let mask = || tree::attach(devices::null()?, &place);
+        mask().with_context(|| format!("cannot mask /{}", path.display()))?;
     }
     Ok(())
 }
