@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
 
+mod attacks;
 mod check;
 mod codes;
 mod environment;

@@ -96,6 +96,17 @@ impl Scene {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
+    /// Gives a program to the user, executable.
+    pub(crate) fn owns(&self, program: &Path) {
+        self.give(program);
+        fs::set_permissions(program, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Who runs the program here.
+    pub(crate) fn user(&self) -> User {
+        self.user
+    }
+
     /// Where the program is for this user.
     pub(crate) fn program(&self) -> &Path {
         &self.program

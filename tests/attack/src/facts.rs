@@ -1,0 +1,54 @@
+//! What the attacker is told of the outside: `KEY=VALUE` words, a key as often as there are things of its kind.
+//!
+//! | key | value |
+//! |---|---|
+//! | `secret` | a file of the host that nobody inside may see |
+//! | `write` | a file of the host that nobody inside may write to |
+//! | `text` | a text that stands in the secret file, in the caller's environment and in a process's memory |
+//! | `pid`, `address` | a process outside, of the same user; where in its memory the text stands |
+//! | `parent` | the caller of the jail |
+//! | `pidns` | the caller's process namespace, as /proc/self/ns/pid names it |
+//! | `abstract`, `socket` | an abstract socket and a path that somebody listens on |
+//! | `shm`, `sem`, `msg` | SysV objects, as `KEY:ID` |
+//! | `memory`, `queue` | names of POSIX shared memory and of a message queue |
+//! | `key` | a serial number of a key in the caller's keyrings, `keyname` their description |
+//! | `env` | a variable that was declared |
+//! | `suid`, `filecap` | a set-uid copy, and one with file capabilities, of this program, as named inside |
+//! | `groupfile` | a file that was let in and that only a supplementary group of the caller may read |
+//! | `tmp`, `devshm` | how many bytes fit into /tmp and /dev/shm |
+//! | `pids`, `bytes` | limits that were set on processes and memory |
+//! | `own` | `ro` when /app is read-only, as it is for a worker; a build step may write to it |
+//! | `net` | `shared` when the jail has the host's network |
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts(Vec<(String, String)>);
+
+impl Facts {
+    /// Words without an equals sign say nothing.
+    pub(crate) fn parse(words: &[String]) -> Self {
+        let pairs = words.iter().filter_map(|word| word.split_once('='));
+        Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
+    /// The first value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.all(key).next()
+    }
+
+    /// All values of a key.
+    pub(crate) fn all<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
+        let key = key.to_owned();
+        self.0.iter().filter(move |(name, _)| *name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// A value that is a number.
+    pub(crate) fn number(&self, key: &str) -> Option<usize> {
+        self.get(key)?.parse().ok()
+    }
+
+    /// Those of a key that are numbers.
+    pub(crate) fn numbers(&self, key: &str) -> Vec<usize> {
+        self.all(key).filter_map(|value| value.parse().ok()).collect()
+    }
+}

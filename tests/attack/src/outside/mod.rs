@@ -1,0 +1,134 @@
+//! The outer side, prepared for real: a secret file, descriptors left open, a process of the same user, queues, shared
+//! memory, sockets, keys, a terminal. Then the jail is started with the attack in it, and when it has ended what was
+//! prepared must be as it was.
+//!
+//! It knows nothing of who makes the jail: the jail is a command line that ends with this program as it is named inside.
+
+mod ipc;
+mod keys;
+mod scene;
+mod terminal;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::row::Row;
+use crate::sys::{self, call};
+use crate::verdict::Verdict;
+use crate::{rows, say};
+use scene::Scene;
+
+/// How long an attack may take: polls of [`PAUSE`].
+const PATIENCE: u32 = 24_000;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Runs the attacks that are named, a line each; `None` when the command line makes no sense.
+pub(crate) fn run(words: &[String]) -> Option<ExitCode> {
+    let at = words.iter().position(|word| word == "--")?;
+    let (told, jail) = (&words[..at], &words[at + 1..]);
+    let (facts, names): (Vec<String>, Vec<String>) =
+        told.iter().cloned().partition(|word| word.contains('='));
+    let rows: Vec<&Row> = match names.as_slice() {
+        [all] if all == "all" => rows::all().collect(),
+        names => names.iter().map(|name| rows::find(name)).collect::<Option<_>>()?,
+    };
+    let (_, _) = (rows.first()?, jail.first()?);
+    // A session keyring that is nobody else's, so that a key of ours is left to nobody.
+    keys::begin_session();
+    let mut worst = Verdict::Untried(String::new());
+    for row in &rows {
+        let verdict = attack(row, &facts, jail);
+        let line =
+            if rows.len() == 1 { verdict.line() } else { format!("{} | {}", row.name, verdict.line()) };
+        if let Some(code) = say(&line) {
+            return Some(code);
+        }
+        match (&verdict, &worst) {
+            (Verdict::Broken(_), _) | (Verdict::Held(_), Verdict::Untried(_)) => worst = verdict,
+            _ => {}
+        }
+    }
+    Some(worst.code())
+}
+
+/// One attack in a jail of its own.
+fn attack(row: &Row, told: &[String], jail: &[String]) -> Verdict {
+    let scene = match Scene::new(&jail[0]) {
+        Ok(scene) => scene,
+        Err(err) => return Verdict::Untried(format!("cannot prepare the outer side: {err}")),
+    };
+    let mut command = Command::new(&jail[0]);
+    command.args(&jail[1..]).arg(row.name).args(scene.facts()).args(told);
+    let inside = start(command, &scene);
+    let changed = scene.changes();
+    match inside {
+        Ok(Verdict::Held(_) | Verdict::Untried(_)) if !changed.is_empty() => {
+            Verdict::Broken(changed.join("; "))
+        }
+        Ok(verdict) => verdict,
+        Err(err) => Verdict::Untried(format!("cannot run it: {err}")),
+    }
+}
+
+/// Starts the jail as the leader of the session that the terminal belongs to, as a shell that somebody sits at does.
+fn start(mut command: Command, scene: &Scene) -> std::io::Result<Verdict> {
+    let (mut out, end) = pipe()?;
+    scene.environment(&mut command);
+    let terminal = scene.terminal().and_then(|terminal| terminal.try_clone().ok());
+    let child = sys::start(|| {
+        if let Some(terminal) = &terminal {
+            terminal::take(terminal);
+        }
+        let stdin = terminal.map_or_else(Stdio::null, Stdio::from);
+        let err = command.stdin(stdin).stdout(end).exec();
+        let _ = say(&format!("untried: cannot start {}: {err}", command.get_program().to_string_lossy()));
+        2
+    });
+    let child = child.map_err(std::io::Error::from_raw_os_error)?;
+    drop(command);
+    let mut patience = PATIENCE;
+    while !child.has_ended() && patience > 0 {
+        thread::sleep(PAUSE);
+        patience -= 1;
+    }
+    if patience == 0 {
+        let _ = sys::kill(child.0, libc::SIGKILL);
+    }
+    let ended = child.wait().map_err(std::io::Error::from_raw_os_error)?;
+    let mut text = String::new();
+    out.read_to_string(&mut text)?;
+    Ok(Verdict::parse(&text, status(ended)))
+}
+
+/// What is written to the second is read from the first.
+fn pipe() -> std::io::Result<(File, File)> {
+    let mut numbers = [0_u8; 8];
+    let made = call!(libc::SYS_pipe2, &mut numbers[..], libc::O_CLOEXEC);
+    made.map_err(std::io::Error::from_raw_os_error)?;
+    let (out, end) = numbers.split_at(4);
+    let own = |bytes: &[u8]| {
+        let number = usize::try_from(u32::from_ne_bytes(bytes.try_into().ok()?)).ok()?;
+        sys::own(number).map(File::from)
+    };
+    own(out).zip(own(end)).ok_or_else(|| std::io::Error::other("descriptors 0 to 2 have to be open"))
+}
+
+/// As the standard library has it.
+fn status(ended: sys::Ended) -> ExitStatus {
+    use std::os::unix::process::ExitStatusExt;
+    ExitStatus::from_raw(match ended {
+        sys::Ended::Code(code) => i32::from(code) << 8,
+        sys::Ended::Signal(signal) => signal,
+    })
+}
+
+/// The first bytes of random that the kernel has, as text.
+fn random() -> std::io::Result<String> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+}

@@ -1,0 +1,135 @@
+//! What sets the kernel up, or shows its memory.
+
+use std::fs::{self, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::facts::Facts;
+use crate::row::Row;
+use crate::verdict::{Verdict, Ways};
+
+pub(crate) const ROWS: [Row; 4] = [
+    Row {
+        name: "proc-sys",
+        attempt: "open each file below /proc/sys for writing",
+        expected: "refused",
+        run: proc_sys,
+    },
+    Row {
+        name: "proc-writes",
+        attempt: "open sysrq-trigger, core_pattern and all else in /proc for writing",
+        expected: "refused",
+        run: proc_writes,
+    },
+    Row {
+        name: "kernel-memory",
+        attempt: "read /proc/kcore, /proc/kmsg, /dev/mem, /dev/kmem, /dev/port",
+        expected: "refused, or not there",
+        run: memory,
+    },
+    Row {
+        name: "sysfs",
+        attempt: "look for /sys, cgroup files and debugfs",
+        expected: "not there",
+        run: sysfs,
+    },
+];
+
+/// Opens it for writing, without waiting and without writing.
+fn write(path: &Path) -> std::io::Result<fs::File> {
+    OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+/// All plain files below a folder; what has a device over it is gone.
+fn files(folder: &Path, skip: fn(&str) -> bool) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            // Asked of the place itself: what a folder says of its entries does not know what is mounted on them.
+            let Ok(kind) = entry.path().symlink_metadata().map(|meta| meta.file_type()) else { continue };
+            if skip(&entry.file_name().to_string_lossy()) || !(kind.is_dir() || kind.is_file()) {
+                continue;
+            }
+            if kind.is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
+        }
+    }
+    files
+}
+
+fn proc_sys(_: &Facts) -> Verdict {
+    let mut ways = Ways::default();
+    for path in files(Path::new("/proc/sys"), |_| false) {
+        ways.io(&path.display().to_string(), write(&path));
+    }
+    ways.verdict()
+}
+
+fn proc_writes(_: &Facts) -> Verdict {
+    let mut ways = Ways::default();
+    let told = ["/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe"]
+        .map(PathBuf::from);
+    // Those of the processes are their own; and who writes to pressure sets up no more than its own descriptor.
+    let skip = |name: &str| ["sys", "pressure"].contains(&name) || name.bytes().all(|b| b.is_ascii_digit());
+    for path in files(Path::new("/proc"), skip).into_iter().chain(told) {
+        ways.io(&path.display().to_string(), write(&path));
+    }
+    ways.verdict()
+}
+
+fn memory(_: &Facts) -> Verdict {
+    let mut ways = Ways::default();
+    for path in [
+        "/proc/kcore",
+        "/proc/kmsg",
+        "/proc/kpageflags",
+        "/proc/kpagecount",
+        "/dev/mem",
+        "/dev/kmem",
+        "/dev/port",
+        "/dev/kmsg",
+    ] {
+        let mut first = [0];
+        match fs::File::open(path).and_then(|mut file| file.read(&mut first)) {
+            Ok(count) => ways.must_be(count == 0, path, "empty"),
+            Err(err) => ways.io(path, Err::<(), _>(err)),
+        }
+    }
+    ways.verdict()
+}
+
+fn sysfs(_: &Facts) -> Verdict {
+    let mut ways = Ways::default();
+    for path in [
+        "/sys/kernel",
+        "/sys/fs/cgroup/cgroup.procs",
+        "/sys/kernel/debug",
+        "/sys/class",
+        "/proc/config.gz/..",
+    ] {
+        ways.io(path, fs::metadata(path));
+    }
+    // A file system that the kernel knows under its own name wherever it is mounted.
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for kind in [
+        "sysfs",
+        "cgroup",
+        "cgroup2",
+        "debugfs",
+        "tracefs",
+        "securityfs",
+        "bpf",
+        "configfs",
+        "devtmpfs",
+        "fusectl",
+    ] {
+        let there = table.lines().any(|line| {
+            // The fourth word is what of it is mounted: a single device is none of this.
+            let whole = line.split(' ').nth(3) == Some("/") || kind != "devtmpfs";
+            let (_, rest) = line.split_once(" - ").unwrap_or_default();
+            whole && rest.split(' ').next() == Some(kind)
+        });
+        ways.must_be(!there, &format!("a {kind} is mounted"), "not mounted");
+    }
+    ways.verdict()
+}
