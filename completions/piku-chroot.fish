@@ -14,6 +14,8 @@ complete -c piku-chroot -l chdir -d 'The working directory inside [default: /app
 complete -c piku-chroot -l user -d 'Become this user first (only root can)' -r
 complete -c piku-chroot -l die-with -d 'End the command with SIGKILL when this process, the caller, ends; without it the command stays' -r
 complete -c piku-chroot -l profile -d 'Take options from a profile: build, run, or a file in YAML' -r
+complete -c piku-chroot -l limit -d 'At most so much for the whole jail: memory=SIZE (with k, m or g, or in percent of the machine\'s), pids=N, cpu=N.N (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits' -r
+complete -c piku-chroot -l report -d 'Write to FILE what holds when COMMAND runs, and how it ended, as one JSON object each on a line' -r -F
 complete -c piku-chroot -l format -d 'How --check prints' -r -f -a "text\t'For people'
 json\t'One JSON array'
 yaml\t'The same in YAML'"

@@ -15,6 +15,8 @@ use serde::Serialize;
 use crate::caller::{self, Identity};
 use crate::cli::Format;
 use crate::diagnosis::{Step, explain};
+use crate::limits::delegation::Missing;
+use crate::limits::{self, Controller};
 use crate::namespaces;
 use crate::plan::Plan;
 use crate::rights::{capabilities, keyring};
@@ -29,6 +31,9 @@ struct Row {
     layer: &'static str,
     /// Nothing starts without it.
     required: bool,
+    /// A jail with these options makes use of it.
+    #[serde(skip)]
+    wanted: bool,
     /// It is there.
     holds: bool,
     /// Why not.
@@ -51,7 +56,7 @@ pub(crate) fn run(plan: &Plan, format: Format, quiet: bool) -> Result<u8> {
             _ => {}
         }
     }
-    let missing = rows.iter().any(|row| !row.holds && (row.required || plan.strict));
+    let missing = rows.iter().any(|row| !row.holds && (row.required || row.wanted && plan.strict));
     Ok(if missing { FAILED } else { 0 })
 }
 
@@ -61,7 +66,7 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
     const MOUNT: CloneFlags = USER.union(CloneFlags::CLONE_NEWNS);
     const PROCESS: CloneFlags = MOUNT.union(CloneFlags::CLONE_NEWPID);
     let nothing = || Ok(());
-    vec![
+    let mut rows = vec![
         row(identity, "user namespace", true, USER, nothing),
         row(identity, "mount namespace", true, MOUNT, || {
             mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
@@ -78,7 +83,26 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         row(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
         row(identity, "own session keyring", false, USER, || keyring::begin(true)),
         groups(),
-    ]
+    ];
+    rows.extend(limits::check().into_iter().map(|(controller, held)| limit(plan, controller, held)));
+    rows
+}
+
+/// A limit for the jail as a whole.
+fn limit(plan: &Plan, controller: Controller, held: Result<(), Missing>) -> Row {
+    let layer = match controller {
+        Controller::Memory => "memory limit by a cgroup",
+        Controller::Pids => "pids limit by a cgroup",
+        Controller::Cpu => "cpu limit by a cgroup",
+    };
+    let wanted = plan.limits.asks(controller);
+    match held {
+        Ok(()) => Row { layer, required: false, wanted, holds: true, why: None, mend: None },
+        Err(Missing { why, mend }) => {
+            let why = Some(format!("{why}; rlimits hold each process alone"));
+            Row { layer, required: false, wanted, holds: false, why, mend }
+        }
+    }
 }
 
 /// A layer that is tried in new namespaces.
@@ -90,8 +114,8 @@ fn row(
     attempt: impl FnOnce() -> Result<()>,
 ) -> Row {
     match in_a_process(identity, flags, attempt) {
-        Ok(()) => Row { layer, required, holds: true, why: None, mend: None },
-        Err((why, mend)) => Row { layer, required, holds: false, why: Some(why), mend },
+        Ok(()) => Row { layer, required, wanted: true, holds: true, why: None, mend: None },
+        Err((why, mend)) => Row { layer, required, wanted: true, holds: false, why: Some(why), mend },
     }
 }
 
@@ -102,6 +126,7 @@ fn groups() -> Row {
     Row {
         layer: "no rights of other groups",
         required: false,
+        wanted: true,
         holds,
         why: (!holds)
             .then(|| format!("the user is in {others} more groups, and the command keeps their rights")),
@@ -179,8 +204,15 @@ mod tests {
     #[test]
     fn the_table_in_each_format() {
         let rows = [
-            Row { layer: "one", required: true, holds: true, why: None, mend: None },
-            Row { layer: "two", required: true, holds: false, why: Some("w".into()), mend: Some("m".into()) },
+            Row { layer: "one", required: true, wanted: true, holds: true, why: None, mend: None },
+            Row {
+                layer: "two",
+                required: true,
+                wanted: true,
+                holds: false,
+                why: Some("w".into()),
+                mend: Some("m".into()),
+            },
         ];
         let text = |format| {
             let mut out = Vec::new();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 
+use crate::limits::Limits;
 use crate::options::{Memory, Net, Options, Pair};
 
 /// How it ends, as chroot(1) and env(1) do, and what a profile may hold.
@@ -37,6 +38,7 @@ Profiles:
     hostname: jail                                        # text
     chdir: /app
     user: nobody                                          # text
+    limit: {memory: 90%, pids: 4096, cpu: 1.5}            # as for --limit
     strict: true                                          # true or false";
 
 /// Takes a world apart and becomes COMMAND in what is left of it.
@@ -97,6 +99,13 @@ pub struct Cli {
     /// Print what would be done as a profile, and do nothing
     #[arg(long, conflicts_with = "check")]
     pub print_profile: bool,
+    /// At most so much for the whole jail: memory=SIZE (with k, m or g, or in percent of the machine's), pids=N, cpu=N.N
+    /// (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits
+    #[arg(long, value_name = "NAME=VALUE,…")]
+    pub limit: Vec<Limits>,
+    /// Write to FILE what holds when COMMAND runs, and how it ended, as one JSON object each on a line
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Refuse to start when a layer is missing that could be done without
     #[arg(long)]
     pub strict: bool,
@@ -133,6 +142,9 @@ impl From<Cli> for Options {
             chdir: cli.chdir,
             user: cli.user,
             die_with: cli.die_with,
+            tell_memory: cli.report.is_none() && cli.limit.iter().any(|limits| limits.memory.is_some()),
+            limit: cli.limit.into_iter().fold(Limits::default(), |before, limits| limits.over(before)),
+            report: cli.report,
             strict: cli.strict,
             command: cli.command,
         }

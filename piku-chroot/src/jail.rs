@@ -78,6 +78,18 @@ impl Jail {
         self.option("--hostname", name)
     }
 
+    /// At most so much of the machine, over what the profile says: `memory=512m,pids=100`.
+    #[must_use]
+    pub fn limit(self, limits: &str) -> Self {
+        self.option("--limit", limits)
+    }
+
+    /// Says in this file what holds and how it ended; see [`crate::report`].
+    #[must_use]
+    pub fn report(self, file: &Path) -> Self {
+        self.option("--report", file)
+    }
+
     /// The command inside ends with the process that calls this, even when that is killed with SIGKILL. The thread that
     /// starts the command has to live as long as the process.
     #[must_use]

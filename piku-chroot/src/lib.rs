@@ -7,10 +7,12 @@
 
 pub mod cli;
 pub mod jail;
+pub mod limits;
 pub mod options;
 pub mod pair;
 pub mod plan;
 pub mod profile;
+pub mod report;
 
 mod account;
 mod caller;
@@ -23,6 +25,7 @@ mod rights;
 mod root;
 mod stub;
 mod sys;
+mod teller;
 mod yaml;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@
 //! the last process of the jail is gone.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,9 +15,13 @@ use nix::unistd::{Pid, getppid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
+use crate::caller::Identity;
 use crate::diagnosis::{Step, explain};
+use crate::limits::Hold;
 use crate::plan::Plan;
-use crate::{SETUP, SIGNALLED, caller, namespaces, stub, sys};
+use crate::stub::Inside;
+use crate::teller::Teller;
+use crate::{SETUP, SIGNALLED, caller, limits, namespaces, stub, sys};
 
 /// Passed on to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
@@ -43,24 +48,54 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
         die_with(caller)?;
     }
     let signals = own_signals()?;
-    // Nothing is ever written: the stub learns from its end that the monitor was gone before it could say that it wants
-    // to die with it.
-    let (alive, life) =
-        pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
+    let mut teller = Teller::open(&plan)?;
+    let hold = limits::prepare(&plan.limits, plan.strict)?;
+    let code = start(plan, identity, &signals, &hold, teller.wants_the_start()).and_then(|jail| {
+        if jail.started.is_some_and(|started| has_started(&started)) {
+            teller.started(&hold.held);
+        }
+        wait(jail.pid, &signals)
+    });
+    let end = hold.end();
+    teller.ended(*code.as_ref().unwrap_or(&SETUP), end);
+    code
+}
+
+/// What runs, seen from outside.
+struct Jail {
+    pid: Pid,
+    /// Says a word when the command runs, and ends without one when it could not be started.
+    started: Option<OwnedFd>,
+    /// Nothing is ever written: the stub learns from its end that the monitor was gone before it could say that it wants
+    /// to die with it.
+    _life: OwnedFd,
+}
+
+/// Starts the stub.
+fn start(plan: Plan, identity: Identity, signals: &SigSet, hold: &Hold, tell: bool) -> Result<Jail> {
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe");
+    let (alive, life) = pipe()?;
+    let (started, start) =
+        if tell { pipe().map(|(read, write)| (Some(read), Some(write)))? } else { (None, None) };
     let flags = namespaces::flags(&plan);
-    // Moved into the child's closure, so that the child's copy of this end is closed there and the monitor's lives on.
-    let mut given = Some((alive, life, plan));
-    let pid = sys::spawn(flags, || match given.take() {
-        Some((alive, life, plan)) => {
-            drop(life);
-            stub::run(plan, identity, &signals, alive)
+    // Moved into the child's closure, so that the child's copies of these ends are closed there and the monitor's live on.
+    let mut given = Some((life, started, Inside { monitor: alive, started: start }, plan));
+    let pid = hold.spawn(flags, || match given.take() {
+        Some((life, started, inside, plan)) => {
+            drop((life, started));
+            stub::run(plan, identity, signals, &hold.rlimits, inside)
         }
         None => SETUP,
     });
     let pid = pid.map_err(|err| explain(Step::Namespaces, &err))?;
-    // It waits for months, and needs of all this only the end of the pipe.
-    let _life = given.map(|(_, life, _)| life);
-    wait(pid, &signals)
+    // It waits for months, and needs of all this only these two ends.
+    let (life, started, ..) = given.context("there is no jail")?;
+    Ok(Jail { pid, started, _life: life })
+}
+
+/// Waits until the command runs, or does not.
+fn has_started(started: &OwnedFd) -> bool {
+    rustix::io::read(started, &mut [0]) == Ok(1)
 }
 
 /// Ends this process, and so the whole jail, when the caller ends.
@@ -78,7 +113,10 @@ fn own_signals() -> Result<SigSet> {
     sys::default_dispositions();
     let mut signals: SigSet = FORWARDED.into_iter().collect();
     signals.add(Signal::SIGCHLD);
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&signals), None).context("cannot block signals")?;
+    // And what would end it while it tells how the command ended, because nobody listens any more.
+    let mut blocked = signals;
+    blocked.add(Signal::SIGPIPE);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None).context("cannot block signals")?;
     Ok(signals)
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::sched::CloneFlags;
+use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
 use crate::caller::Identity;
@@ -13,16 +13,13 @@ use crate::diagnosis::{Step, explain};
 use crate::options::Net;
 use crate::plan::Plan;
 
-/// What a jail is made of. The cgroup namespace alone may be missing: it hides a name and guards nothing.
+/// What a jail is made of, but for the cgroup namespace, see [`hide_cgroup`].
 pub(crate) fn flags(plan: &Plan) -> CloneFlags {
     let mut flags = CloneFlags::CLONE_NEWUSER
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    if plan.strict || Path::new("/proc/self/ns/cgroup").exists() {
-        flags |= CloneFlags::CLONE_NEWCGROUP;
-    }
     if plan.net == Net::None {
         flags |= CloneFlags::CLONE_NEWNET;
     }
@@ -47,6 +44,15 @@ pub(crate) fn map(identity: Identity) -> Result<()> {
 /// One write: the kernel takes such a file in one piece or not at all.
 fn write(path: &str, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// Makes the cgroup that this process is in the root of all that the jail sees. From inside, because the process that is
+/// cloned would have its parent's for a root. It alone may be missing: it hides a name and guards nothing.
+pub(crate) fn hide_cgroup(plan: &Plan) -> Result<()> {
+    if plan.strict || Path::new("/proc/self/ns/cgroup").exists() {
+        unshare(CloneFlags::CLONE_NEWCGROUP).context("cannot make a cgroup namespace")?;
+    }
+    Ok(())
 }
 
 /// The name of the machine inside.

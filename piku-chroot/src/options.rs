@@ -1,6 +1,7 @@
 //! What is asked for, wherever it was said: plain values. A command line becomes this, and [`crate::plan`] makes of it
 //! what is to be done.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::pair;
 use crate::yaml::{self, Scalar};
 
@@ -48,6 +50,13 @@ pub struct Options {
     // Of one run only, so in no profile.
     #[serde(skip)]
     pub die_with: Option<i32>,
+    #[serde(skip_serializing_if = "Limits::are_none")]
+    pub limit: Limits,
+    #[serde(skip)]
+    pub report: Option<PathBuf>,
+    // Somebody who limits the memory by hand wants to know how much it was.
+    #[serde(skip)]
+    pub tell_memory: bool,
     #[serde(skip_serializing_if = "is_no")]
     pub strict: bool,
     #[serde(skip)]
@@ -76,6 +85,9 @@ impl Options {
             chdir: self.chdir.or(lower.chdir),
             user: self.user.or(lower.user),
             die_with: self.die_with.or(lower.die_with),
+            limit: self.limit.over(lower.limit),
+            report: self.report.or(lower.report),
+            tell_memory: self.tell_memory || lower.tell_memory,
             strict: self.strict || lower.strict,
             command: joined(lower.command, self.command),
         }
@@ -111,8 +123,8 @@ impl Scalar for Net {
         })
     }
 
-    fn text(&self) -> &OsStr {
-        self.name().as_ref()
+    fn text(&self) -> Cow<'_, OsStr> {
+        OsStr::new(self.name()).into()
     }
 }
 
@@ -207,8 +219,8 @@ impl Scalar for Size {
         text.parse()
     }
 
-    fn text(&self) -> &OsStr {
-        self.0.as_ref()
+    fn text(&self) -> Cow<'_, OsStr> {
+        OsStr::new(&self.0).into()
     }
 }
 

@@ -13,13 +13,14 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, execve, setsid};
 
 use crate::cli::shown;
+use crate::limits::rlimits::Rlimits;
 use crate::plan::Plan;
 use crate::rights::keyring;
 use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys};
 
 /// Becomes the command; returns only when that failed.
-pub(crate) fn run(plan: &Plan) -> u8 {
-    if let Err(err) = prepare(plan) {
+pub(crate) fn run(plan: &Plan, rlimits: &Rlimits) -> u8 {
+    if let Err(err) = prepare(plan, rlimits) {
         report(&err);
         return SETUP;
     }
@@ -28,12 +29,13 @@ pub(crate) fn run(plan: &Plan) -> u8 {
     code
 }
 
-fn prepare(plan: &Plan) -> Result<()> {
+fn prepare(plan: &Plan, rlimits: &Rlimits) -> Result<()> {
     setsid().context("cannot begin a session")?;
     keyring::begin(plan.strict)?;
     // A crash of the command is not the business of the host's crash handler.
     let (_, hard) = getrlimit(Resource::RLIMIT_CORE).context("cannot read the limits")?;
     setrlimit(Resource::RLIMIT_CORE, 0, hard).context("cannot set the limits")?;
+    rlimits.set()?;
     umask(Mode::from_bits_truncate(0o022));
     chdir(&plan.chdir).with_context(|| format!("--chdir: cannot go to {}", shown(&plan.chdir)))?;
     sys::close_from(3).context("cannot close the inherited descriptors")?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Pid;
 
 use crate::cli::shown;
+use crate::limits::Limits;
 use crate::options::{Net, Options, Size};
 
 /// Where the app's tree stands.
@@ -55,6 +56,12 @@ pub struct Plan {
     pub strict: bool,
     /// The caller, when the jail is to end with it.
     pub die_with: Option<Pid>,
+    /// How much it may take of the machine.
+    pub limits: Limits,
+    /// Where to write what holds and how it ended.
+    pub report: Option<PathBuf>,
+    /// Whether to say on stderr how much memory it was.
+    pub tell_memory: bool,
 }
 
 /// One thing that appears in the jail.
@@ -123,6 +130,9 @@ impl Plan {
             user: options.user.clone(),
             strict: options.strict,
             die_with: options.die_with.map(Pid::from_raw),
+            limits: options.limit,
+            report: options.report.clone(),
+            tell_memory: options.tell_memory,
         })
     }
 

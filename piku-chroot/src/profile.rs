@@ -215,6 +215,8 @@ mod tests {
             ("env:\n  A: x\n  A: y", "'./p':3: env: there are two variables 'A'"),
             ("tmpfs: [{dst: /x, size: 5q}]", "'./p':1: tmpfs[0].size: bad size '5q'"),
             ("app:", "'./p':1: app: there is no value, expected an absolute path"),
+            ("limit: {memory: lots}", "'./p':1: limit.memory: 'lots' is no amount of memory"),
+            ("limit: memory=64m", "'./p':1: limit: invalid type: string"),
             ("net: bridge", "'./p':1: net: there is no network 'bridge'"),
             ("strict: yes", "'./p':1: strict: invalid type: string \"yes\", expected a boolean"),
             ("app: \"/a\\0b\"", "'./p':1: app: there is a NUL in it"),

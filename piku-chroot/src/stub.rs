@@ -13,30 +13,52 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::set_parent_process_death_signal;
 
 use crate::caller::Identity;
+use crate::limits::rlimits::Rlimits;
 use crate::monitor::{SETTLED, signalled};
 use crate::plan::Plan;
 use crate::rights::capabilities;
 use crate::{namespaces, payload, report, root, sys};
 
-/// All of it; returns the exit code. `signals` are blocked already; `monitor` is readable once the monitor is gone.
-pub(crate) fn run(plan: Plan, identity: Identity, signals: &SigSet, monitor: OwnedFd) -> u8 {
-    let started = start(&plan, identity, monitor);
+/// What is heard of the monitor, and what it hears.
+pub(crate) struct Inside {
+    /// Readable once the monitor is gone.
+    pub(crate) monitor: OwnedFd,
+    /// For a word when the command runs.
+    pub(crate) started: Option<OwnedFd>,
+}
+
+/// All of it; returns the exit code. `signals` are blocked already.
+pub(crate) fn run(plan: Plan, identity: Identity, signals: &SigSet, rlimits: &Rlimits, inside: Inside) -> u8 {
+    let started = start(&plan, identity, rlimits, inside);
     drop(plan);
     started.and_then(|command| wait(command, signals)).unwrap_or_else(|err| report(&err))
 }
 
 /// Makes the jail and starts the command in it.
-fn start(plan: &Plan, identity: Identity, monitor: OwnedFd) -> Result<Pid> {
+fn start(plan: &Plan, identity: Identity, rlimits: &Rlimits, inside: Inside) -> Result<Pid> {
     namespaces::map(identity)?;
-    die_with(&monitor)?;
-    drop(monitor);
+    die_with(&inside.monitor)?;
+    drop(inside.monitor);
+    namespaces::hide_cgroup(plan)?;
     // A terminal's Ctrl-C goes to its foreground group. The monitor passes it on; it must not come twice.
     setsid().context("cannot begin a session")?;
     root::enter(plan, identity)?;
     namespaces::set_hostname(plan)?;
     capabilities::drop_all()?;
     capabilities::hide()?;
-    sys::spawn_and_exec(|| payload::run(plan)).context("cannot start a process")
+    let mut came_back = false;
+    let command = sys::spawn_and_exec(|| {
+        let code = payload::run(plan, rlimits);
+        // The memory is this process's own.
+        came_back = true;
+        code
+    });
+    let command = command.context("cannot start a process")?;
+    if let Some(started) = inside.started.filter(|_| !came_back) {
+        // Without a monitor there is nobody to tell, and soon no jail.
+        let _ = rustix::io::write(&started, b"\n");
+    }
+    Ok(command)
 }
 
 /// Ends this process, and so the whole jail, when the monitor ends.

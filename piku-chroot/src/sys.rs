@@ -24,6 +24,47 @@ pub(crate) fn spawn(namespaces: Namespaces, child: impl FnOnce() -> u8) -> io::R
     // SAFETY: without CLONE_VM and with a null stack this is fork(2): the child gets its own copy of all memory. This
     // program has one thread, so no lock can be held by a thread that the child has not.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    spawned(pid, child)
+}
+
+/// The same, and the copy is born in this cgroup: to move it there later costs the kernel a wait for all processors.
+pub(crate) fn spawn_in_cgroup(
+    namespaces: Namespaces,
+    cgroup: impl AsFd,
+    child: impl FnOnce() -> u8,
+) -> io::Result<Pid> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let args = CloneArguments {
+        flags: u64::from(namespaces.bits().unsigned_abs()) | CLONE_INTO_CGROUP,
+        exit_signal: libc::SIGCHLD.unsigned_abs().into(),
+        cgroup: cgroup.as_fd().as_raw_fd().unsigned_abs().into(),
+        ..CloneArguments::default()
+    };
+    // SAFETY: as for clone above: no shared memory, no stack, one thread. The structure outlives the call and its size is the
+    // one that is told.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArguments>()) };
+    spawned(pid, child)
+}
+
+/// `struct clone_args` of linux/sched.h.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// What each of the two does after a fork.
+fn spawned(pid: libc::c_long, child: impl FnOnce() -> u8) -> io::Result<Pid> {
     match pid {
         -1 => Err(io::Error::last_os_error()),
         // A panic must not unwind into what the parent was doing.

@@ -1,6 +1,7 @@
 //! How single values stand in a profile: as text, read by the rules of the value itself. serde's own readers would take a
 //! relative path, an empty one, `null` for "not said", and the last of two variables of one name.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -22,7 +23,7 @@ pub(crate) trait Scalar: Sized {
     /// The value of a text without NUL; else what is wrong with it.
     fn from_text(text: &str) -> Result<Self, String>;
     /// The text of the value.
-    fn text(&self) -> &OsStr;
+    fn text(&self) -> Cow<'_, OsStr>;
 }
 
 impl Scalar for PathBuf {
@@ -39,8 +40,8 @@ impl Scalar for PathBuf {
         ))
     }
 
-    fn text(&self) -> &OsStr {
-        self.as_os_str()
+    fn text(&self) -> Cow<'_, OsStr> {
+        self.as_os_str().into()
     }
 }
 
@@ -51,8 +52,8 @@ impl Scalar for OsString {
         Ok(text.into())
     }
 
-    fn text(&self) -> &OsStr {
-        self
+    fn text(&self) -> Cow<'_, OsStr> {
+        self.as_os_str().into()
     }
 }
 
@@ -79,6 +80,13 @@ impl<T: Scalar> Visitor<'_> for Reader<T> {
         }
         Err(E::invalid_type(serde::de::Unexpected::Unsigned(number), &self))
     }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+        if T::NUMBER {
+            return self.visit_str(&number.to_string());
+        }
+        Err(E::invalid_type(serde::de::Unexpected::Float(number), &self))
+    }
 }
 
 impl<'de, T: Scalar> DeserializeSeed<'de> for Reader<T> {
@@ -95,7 +103,7 @@ struct Writer<'a, T>(&'a T);
 impl<T: Scalar> Serialize for Writer<'_, T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let text = self.0.text();
-        let odd = || S::Error::custom(format!("{} is not UTF-8, and a profile is", shown(Path::new(text))));
+        let odd = || S::Error::custom(format!("{} is not UTF-8, and a profile is", shown(Path::new(&text))));
         to.serialize_str(text.to_str().ok_or_else(odd)?)
     }
 }

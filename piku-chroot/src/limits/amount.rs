@@ -1,0 +1,273 @@
+//! `--limit memory=512m,pids=100,cpu=1.5,nofile=1024` as values.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::Controller;
+use crate::limits::rlimits::machine_memory;
+use crate::yaml::{self, Scalar};
+
+/// What was asked for; what was not is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "the keys memory, pids, cpu and nofile")]
+pub struct Limits {
+    /// Of all processes together.
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Amount>,
+    /// Processes and threads.
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
+    pub pids: Option<Count>,
+    /// Processor time.
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Processors>,
+    /// Open files of one process.
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
+    pub nofile: Option<Count>,
+}
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// That many.
+    Bytes(u64),
+    /// Of the machine's memory.
+    Percent(u64),
+}
+
+/// How many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub(crate) u64);
+
+/// Processors, in hundredths of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processors(pub(crate) u64);
+
+/// No program runs in less memory.
+const LEAST: u64 = 1 << 20;
+
+impl Amount {
+    /// In bytes, on this machine.
+    pub(crate) fn bytes(self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            // Whole pages: the kernel rounds down, and a limit that is shown should be the one that holds.
+            Self::Percent(percent) => machine_memory() / 100 * percent / 4096 * 4096,
+        }
+    }
+}
+
+impl Limits {
+    /// Nothing is limited.
+    pub(crate) fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These, and where they say nothing the ones before.
+    #[must_use]
+    pub fn over(self, before: Self) -> Self {
+        Self {
+            memory: self.memory.or(before.memory),
+            pids: self.pids.or(before.pids),
+            cpu: self.cpu.or(before.cpu),
+            nofile: self.nofile.or(before.nofile),
+        }
+    }
+
+    /// Whether there is a limit for this controller to hold.
+    pub(crate) fn asks(&self, controller: Controller) -> bool {
+        match controller {
+            Controller::Memory => self.memory.is_some(),
+            Controller::Pids => self.pids.is_some(),
+            Controller::Cpu => self.cpu.is_some(),
+        }
+    }
+}
+
+impl FromStr for Limits {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut limits = Self::default();
+        for word in text.split(',') {
+            let (name, value) = word
+                .split_once('=')
+                .ok_or_else(|| format!("'{word}' is no limit: expected NAME=VALUE, as in memory=512m"))?;
+            let before = match name {
+                "memory" => limits.memory.replace(read(word, value)?).is_some(),
+                "pids" => limits.pids.replace(read(word, value)?).is_some(),
+                "cpu" => limits.cpu.replace(read(word, value)?).is_some(),
+                "nofile" => limits.nofile.replace(read(word, value)?).is_some(),
+                _ => return Err(format!("there is no limit '{name}': expected memory, pids, cpu or nofile")),
+            };
+            if before {
+                return Err(format!("'{name}' stands there twice"));
+            }
+        }
+        Ok(limits)
+    }
+}
+
+/// The value of a word, whose error names the word.
+fn read<T: Scalar>(word: &str, value: &str) -> Result<T, String> {
+    T::from_text(value).map_err(|err| format!("{word}: {err}"))
+}
+
+/// Digits only: no sign, no blank.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+impl Scalar for Amount {
+    const WHAT: &'static str = "an amount of memory";
+    const NUMBER: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let bad = || {
+            format!(
+                "'{text}' is no amount of memory: expected bytes, with k, m or g after them, or 1% to 100%"
+            )
+        };
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent = number(percent).filter(|percent| (1..=100).contains(percent));
+            return percent.map(Self::Percent).ok_or_else(bad);
+        }
+        let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+        let unit = match &text[digits.len()..] {
+            "" => 1,
+            "k" | "K" => 1 << 10,
+            "m" | "M" => 1 << 20,
+            "g" | "G" => 1 << 30,
+            _ => return Err(bad()),
+        };
+        match number(digits).and_then(|number| number.checked_mul(unit)) {
+            Some(bytes @ LEAST..) => Ok(Self::Bytes(bytes)),
+            Some(_) => Err(format!("'{text}' is too little memory: no program runs in less than 1m")),
+            None => Err(bad()),
+        }
+    }
+
+    fn text(&self) -> Cow<'_, OsStr> {
+        owned(match self {
+            Self::Bytes(bytes) => bytes.to_string(),
+            Self::Percent(percent) => format!("{percent}%"),
+        })
+    }
+}
+
+impl Scalar for Count {
+    const WHAT: &'static str = "a number";
+    const NUMBER: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match number(text) {
+            // More than the kernel ever counts.
+            Some(count @ 1..=0x7fff_ffff) => Ok(Self(count)),
+            _ => Err(format!("'{text}' is not a number from 1 on")),
+        }
+    }
+
+    fn text(&self) -> Cow<'_, OsStr> {
+        owned(self.0.to_string())
+    }
+}
+
+impl Scalar for Processors {
+    const WHAT: &'static str = "a number of processors";
+    const NUMBER: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let hundredths = match (number(part), part.len()) {
+            (Some(tenths), 1) => Some(tenths * 10),
+            (hundredths, 2) => hundredths,
+            _ => None,
+        };
+        let whole = number(whole).filter(|whole| *whole <= 100_000);
+        let sum = whole.zip(hundredths).map(|(whole, part)| whole * 100 + part).filter(|sum| *sum > 0);
+        sum.map(Self).ok_or_else(|| format!("'{text}' is no number of processors, as 2 or 0.5, from 0.01 on"))
+    }
+
+    fn text(&self) -> Cow<'_, OsStr> {
+        owned(format!("{}.{:02}", self.0 / 100, self.0 % 100))
+    }
+}
+
+fn owned(text: String) -> Cow<'static, OsStr> {
+    OsString::from(text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_has_its_form() {
+        let limits: Limits = "memory=512m,pids=10,cpu=1.5,nofile=1024".parse().unwrap();
+        let expected = Limits {
+            memory: Some(Amount::Bytes(512 << 20)),
+            pids: Some(Count(10)),
+            cpu: Some(Processors(150)),
+            nofile: Some(Count(1024)),
+        };
+        assert_eq!(limits, expected);
+        for (text, bytes) in [("1048576", 1 << 20), ("1024k", 1 << 20), ("2G", 2 << 30)] {
+            assert_eq!(Amount::from_text(text), Ok(Amount::Bytes(bytes)));
+        }
+        assert_eq!(Amount::from_text("90%"), Ok(Amount::Percent(90)));
+        for (text, hundredths) in [("1", 100), ("0.5", 50), ("0.05", 5), ("2.25", 225), ("0.01", 1)] {
+            assert_eq!(Processors::from_text(text), Ok(Processors(hundredths)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for bad in [
+            "",
+            "memory",
+            "memory=",
+            "memory=x",
+            "memory=0",
+            "memory=-1",
+            "memory=+5m",
+            "memory=0%",
+            "memory=101%",
+            "memory=1k",
+            "memory=99999999999g",
+            "memory=m",
+            "pids=0",
+            "pids=1.5",
+            "pids=99999999999",
+            "cpu=0",
+            "cpu=0.001",
+            "cpu=.5",
+            "cpu=1.",
+            "cpu=1.5.5",
+            "cpu=-1",
+            "cpu=1e9",
+            "nofile=0",
+            "swap=1m",
+            "pids=1,pids=2",
+            " pids=1",
+        ] {
+            let said = bad.parse::<Limits>().unwrap_err();
+            let word = bad.split(['=', ',']).next().unwrap();
+            assert!(said.contains(word), "{bad}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_later_wins() {
+        let before: Limits = "memory=64m,pids=5".parse().unwrap();
+        let after: Limits = "pids=7,cpu=1".parse().unwrap();
+        assert_eq!(after.over(before), "memory=64m,pids=7,cpu=1".parse().unwrap());
+    }
+
+    #[test]
+    fn a_share_of_this_machine() {
+        let half = Amount::Percent(50).bytes();
+        assert!(half > 1 << 20 && half < Amount::Percent(100).bytes());
+    }
+}

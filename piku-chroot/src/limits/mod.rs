@@ -1,0 +1,138 @@
+//! How much of the machine a jail may take: memory, processes, processor time, open files. A cgroup of its own holds the
+//! first three for the jail as a whole, where one may be made; where not, rlimits hold what they can, each process alone.
+//! Which of the two it is, and why, is never kept quiet: `--report` and `--check` say it, and `--strict` insists.
+
+pub(crate) mod amount;
+pub(crate) mod cgroup;
+pub(crate) mod delegation;
+pub(crate) mod rlimits;
+
+use std::io;
+
+use anyhow::Result;
+use nix::unistd::Pid;
+use piku_procfile::failure::Failure;
+
+pub use amount::{Amount, Count, Limits, Processors};
+pub use delegation::take_up;
+
+use crate::report::{By, Held};
+use crate::sys;
+use cgroup::{Cgroup, End};
+use delegation::{Missing, Tree};
+use rlimits::Rlimits;
+
+/// What a cgroup can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Controller {
+    Memory,
+    Pids,
+    Cpu,
+}
+
+impl Controller {
+    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
+
+    /// As the kernel and `--limit` call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// The limits of one jail, and who holds them.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// Where something is held by it.
+    cgroup: Option<Cgroup>,
+    /// What the command itself is given.
+    pub(crate) rlimits: Rlimits,
+    /// For the report.
+    pub(crate) held: Vec<Held>,
+}
+
+/// Makes the cgroup as far as it can be had, and leaves the rest to rlimits.
+pub(crate) fn prepare(limits: &Limits, strict: bool) -> Result<Hold> {
+    let asked: Vec<Controller> =
+        Controller::ALL.into_iter().filter(|controller| limits.asks(*controller)).collect();
+    let (cgroup, missing) = if asked.is_empty() { (None, Vec::new()) } else { own_cgroup(limits, &asked) };
+    let why = |controller| missing.iter().find(|(one, _)| *one == controller).map(|(_, missing)| missing);
+    let mut held = Vec::new();
+    for controller in &asked {
+        let why = why(*controller);
+        if let (true, Some(missing)) = (strict, why) {
+            let what =
+                format!("--strict: --limit {}: no cgroup can hold it: {}", controller.name(), missing.why);
+            return Err(missing.mend.iter().fold(Failure::new(what), Failure::hint).into());
+        }
+        let by = if why.is_some() { By::Rlimit } else { By::Cgroup };
+        held.push(Held { limit: controller.name().into(), by, why: why.map(|missing| missing.why.clone()) });
+    }
+    if limits.nofile.is_some() {
+        held.push(Held { limit: "nofile".into(), by: By::Rlimit, why: None });
+    }
+    let rlimits = Rlimits::new(limits, |controller| why(controller).is_some());
+    Ok(Hold { cgroup, rlimits, held })
+}
+
+/// The jail's cgroup, and what it does not hold.
+fn own_cgroup(limits: &Limits, asked: &[Controller]) -> (Option<Cgroup>, Vec<(Controller, Missing)>) {
+    let tree = match Tree::find() {
+        Ok(tree) => tree,
+        Err(missing) => return (None, asked.iter().map(|one| (*one, missing.clone())).collect()),
+    };
+    let mut missing = tree.enable(asked, delegation::MONITORS);
+    let there: Vec<Controller> =
+        asked.iter().copied().filter(|one| !missing.iter().any(|(other, _)| one == other)).collect();
+    if there.is_empty() {
+        return (None, missing);
+    }
+    match Cgroup::make(&tree.root, limits, &there) {
+        Ok(cgroup) => (Some(cgroup), missing),
+        Err(err) => {
+            let failed = Missing { why: format!("{err:#}"), mend: None };
+            missing.extend(there.into_iter().map(|one| (one, failed.clone())));
+            (None, missing)
+        }
+    }
+}
+
+/// Whether a cgroup could hold each limit here; for `--check`, which leaves everything as it is but for the controllers
+/// that it turned on.
+pub(crate) fn check() -> Vec<(Controller, Result<(), Missing>)> {
+    let all = Controller::ALL;
+    let missing = match Tree::find() {
+        Ok(tree) => tree.enable(&all, delegation::MONITORS),
+        Err(missing) => all.map(|one| (one, missing.clone())).into(),
+    };
+    let answer =
+        |one: Controller| missing.iter().find(|(other, _)| one == *other).map(|(_, why)| why.clone());
+    all.into_iter().map(|one| (one, answer(one).map_or(Ok(()), Err))).collect()
+}
+
+impl Hold {
+    /// Starts the jail's first process, inside of its limits from its first moment.
+    pub(crate) fn spawn(&self, namespaces: sys::Namespaces, child: impl FnOnce() -> u8) -> io::Result<Pid> {
+        let Some(cgroup) = &self.cgroup else { return sys::spawn(namespaces, child) };
+        let mut child = Some(child);
+        let born =
+            sys::spawn_in_cgroup(namespaces, cgroup, || child.take().map_or(crate::SETUP, |run| run()));
+        // An outer sandbox may refuse clone3, which its filter cannot look into.
+        if born.is_ok() {
+            return born;
+        }
+        sys::spawn(namespaces, || match (cgroup.join(), child.take()) {
+            (Ok(()), Some(child)) => child(),
+            (Err(err), _) => crate::report(&err),
+            (_, None) => crate::SETUP,
+        })
+    }
+
+    /// Ends what is left of the jail's cgroup, and tells what it has seen.
+    pub(crate) fn end(self) -> End {
+        self.cgroup.map_or_else(End::default, Cgroup::end)
+    }
+}

@@ -1,0 +1,68 @@
+//! What holds without a cgroup. Each process alone: a jail of ten may take ten times the memory. It is better than nothing
+//! on machines whose kernel or whose unit hands out no more.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::process::nice;
+
+use crate::limits::{Amount, Controller, Limits};
+
+/// How much a command steps back where its processor time cannot be limited.
+const NICE: i32 = 10;
+
+/// What the command gets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rlimits {
+    /// Data and heap in bytes. Not the address space: the JVM, Go and Node reserve far more of that than they use, without
+    /// any right to touch it, which `RLIMIT_DATA` does not count and `RLIMIT_AS` would.
+    data: Option<u64>,
+    /// Processes, counted in the jail's own user namespace (Linux 5.14), and so none of another jail's.
+    processes: Option<u64>,
+    files: Option<u64>,
+    nice: bool,
+}
+
+impl Rlimits {
+    /// For what no cgroup holds.
+    pub(crate) fn new(limits: &Limits, left: impl Fn(Controller) -> bool) -> Self {
+        Self {
+            data: limits.memory.filter(|_| left(Controller::Memory)).map(Amount::bytes),
+            // The stub is counted too.
+            processes: limits.pids.filter(|_| left(Controller::Pids)).map(|pids| pids.0 + 1),
+            files: limits.nofile.map(|files| files.0),
+            nice: limits.cpu.is_some() && left(Controller::Cpu),
+        }
+    }
+
+    /// To be called in the command's own process: the stub needs none of them.
+    pub(crate) fn set(&self) -> Result<()> {
+        lower(Resource::RLIMIT_DATA, self.data).context("--limit memory")?;
+        lower(Resource::RLIMIT_NPROC, self.processes).context("--limit pids")?;
+        lower(Resource::RLIMIT_NOFILE, self.files).context("--limit nofile")?;
+        if self.nice {
+            nice(NICE).map_err(std::io::Error::from).context("--limit cpu: cannot step back")?;
+        }
+        Ok(())
+    }
+}
+
+/// For good: the hard limit too. One that the caller has set lower already holds as well.
+fn lower(resource: Resource, limit: Option<u64>) -> Result<()> {
+    let Some(limit) = limit else { return Ok(()) };
+    let (_, hard) = getrlimit(resource).context("cannot read the limits")?;
+    let limit = limit.min(hard);
+    setrlimit(resource, limit, limit).context("cannot set the limits")
+}
+
+/// What the machine has, in bytes.
+pub(crate) fn machine_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    // A machine that does not say it: nothing is limited then, rather than everything.
+    kilobytes.map_or(u64::MAX / 4096 * 4096, |kilobytes| kilobytes * 1024)
+}

@@ -1,0 +1,219 @@
+//! `--report FILE`: what holds and how it ended, for whoever has started the jail. One JSON object a line: the first when
+//! the command runs, the second at its end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::shown;
+
+/// A line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event {
+    Started(Started),
+    Ended(Ended),
+}
+
+/// What holds, from the command's first moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Of the user ids: 1 when the command runs as the caller, 2 as a user of its own.
+    pub level: u8,
+    /// What is there.
+    pub layers: Vec<String>,
+    /// What this machine has not got.
+    pub missing: Vec<MissingLayer>,
+    /// Who holds what `--limit` asked for.
+    pub limits: Vec<Held>,
+}
+
+/// A layer that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingLayer {
+    /// Its name.
+    pub layer: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// A limit that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its name in `--limit`.
+    pub limit: String,
+    /// Who holds it.
+    pub by: By,
+    /// Why no cgroup does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What holds a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// A cgroup: the jail as a whole.
+    Cgroup,
+    /// An rlimit, or for processor time a low priority: each process alone.
+    Rlimit,
+}
+
+/// How it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// What piku-chroot ended with.
+    pub exit_code: u8,
+    /// The most memory that the jail ever used; only a cgroup knows.
+    pub memory_peak_bytes: Option<u64>,
+    /// How many processes were killed because the jail's memory was used up.
+    pub oom_kills: u64,
+}
+
+impl Started {
+    /// For people, on one line: `level 1, namespaces, seccomp, limits by cgroup (memory, pids), no Landlock (Linux 5.10)`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut parts = vec![format!("level {}", self.level)];
+        parts.extend(self.layers.iter().cloned());
+        let by_cgroup: Vec<&str> =
+            self.limits.iter().filter(|held| held.by == By::Cgroup).map(|held| held.limit.as_str()).collect();
+        if !by_cgroup.is_empty() {
+            parts.push(format!("limits by cgroup ({})", by_cgroup.join(", ")));
+        }
+        // Those with the same reason stand together.
+        let left: Vec<(&str, &str)> =
+            self.limits.iter().filter_map(|held| Some((held.limit.as_str(), held.why.as_deref()?))).collect();
+        for (at, (_, why)) in left.iter().enumerate() {
+            if left[..at].iter().any(|(_, before)| before == why) {
+                continue;
+            }
+            let same: Vec<&str> =
+                left.iter().filter(|(_, other)| other == why).map(|(limit, _)| *limit).collect();
+            parts.push(format!("{} by rlimits ({why})", and(&same)));
+        }
+        parts.extend(self.missing.iter().map(|missing| format!("no {} ({})", missing.layer, missing.why)));
+        parts.join(", ")
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn and(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        words => words.concat(),
+    }
+}
+
+/// What a report says so far; nothing of what is not there yet, or was never written.
+#[must_use]
+pub fn read(path: &Path) -> (Option<Started>, Option<Ended>) {
+    parse(&fs::read_to_string(path).unwrap_or_default())
+}
+
+/// The same from its text.
+pub(crate) fn parse(text: &str) -> (Option<Started>, Option<Ended>) {
+    let (mut started, mut ended) = (None, None);
+    for line in text.lines() {
+        match serde_json::from_str(line) {
+            Ok(Event::Started(event)) => started = Some(event),
+            Ok(Event::Ended(event)) => ended = Some(event),
+            // Half a line, or one of a newer version.
+            Err(_) => {}
+        }
+    }
+    (started, ended)
+}
+
+/// One that is being written.
+#[derive(Debug)]
+pub(crate) struct Report(File);
+
+impl Report {
+    /// Opens it before anything is begun.
+    pub(crate) fn begin(path: &Path) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+        file.map(Self).with_context(|| format!("--report: cannot write {}", shown(path)))
+    }
+
+    pub(crate) fn started(&mut self, started: Started) -> io::Result<()> {
+        self.write(&Event::Started(started))
+    }
+
+    pub(crate) fn ended(&mut self, ended: Ended) -> io::Result<()> {
+        self.write(&Event::Ended(ended))
+    }
+
+    /// In one piece: whoever reads it meanwhile sees whole lines.
+    fn write(&mut self, event: &Event) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        self.0.write_all(&line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(limit: &str, why: Option<&str>) -> Held {
+        let by = if why.is_some() { By::Rlimit } else { By::Cgroup };
+        Held { limit: limit.into(), by, why: why.map(str::to_owned) }
+    }
+
+    fn started(limits: Vec<Held>) -> Started {
+        let missing = vec![MissingLayer { layer: "Landlock".into(), why: "Linux 5.10".into() }];
+        Started { level: 1, layers: vec!["namespaces".into(), "seccomp".into()], missing, limits }
+    }
+
+    #[test]
+    fn one_line_says_who_holds_what() {
+        let all = ["memory", "pids", "cpu"];
+        assert_eq!(
+            started(all.map(|limit| held(limit, None)).into()).line(),
+            "level 1, namespaces, seccomp, limits by cgroup (memory, pids, cpu), no Landlock (Linux 5.10)"
+        );
+        let nofile = Held { limit: "nofile".into(), by: By::Rlimit, why: None };
+        let mixed = vec![held("memory", Some("no memory controller")), held("pids", None), nofile];
+        assert!(
+            started(mixed)
+                .line()
+                .contains("limits by cgroup (pids), memory by rlimits (no memory controller), no"),
+        );
+        let none = all.map(|limit| held(limit, Some("not delegated"))).into();
+        assert!(
+            started(none).line().contains("seccomp, memory, pids and cpu by rlimits (not delegated), no")
+        );
+        assert_eq!(started(Vec::new()).line(), "level 1, namespaces, seccomp, no Landlock (Linux 5.10)");
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report");
+        assert_eq!(read(&path), (None, None));
+        let mut report = Report::begin(&path).unwrap();
+        let (first, last) = (
+            started(vec![held("pids", None)]),
+            Ended { exit_code: 137, memory_peak_bytes: Some(5), oom_kills: 1 },
+        );
+        report.started(first.clone()).unwrap();
+        assert_eq!(read(&path), (Some(first.clone()), None));
+        report.ended(last.clone()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(r#"{"event":"started","level":1,"layers":["namespaces","#), "{text}");
+        assert!(text.contains(r#""limits":[{"limit":"pids","by":"cgroup"}]}"#), "{text}");
+        assert!(
+            text.ends_with(
+                "{\"event\":\"ended\",\"exit_code\":137,\"memory_peak_bytes\":5,\"oom_kills\":1}\n"
+            )
+        );
+        assert_eq!(parse(&text), (Some(first), Some(last)));
+        assert_eq!(parse("{\"event\":\"star"), (None, None));
+    }
+}

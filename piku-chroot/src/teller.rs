@@ -1,0 +1,76 @@
+//! What the monitor tells about its jail: in the report, and on stderr what nobody asked for in any other way.
+
+use std::io;
+
+use anyhow::Result;
+use piku_procfile::failure::tell;
+
+use crate::limits::Amount;
+use crate::limits::cgroup::{End, largest_process};
+use crate::plan::Plan;
+use crate::report::{Ended, Held, MissingLayer, Report, Started};
+
+/// Opened before anything else is begun.
+pub(crate) struct Teller {
+    report: Option<Report>,
+    /// The limit in bytes, where there is one.
+    memory: Option<u64>,
+    tell_memory: bool,
+}
+
+impl Teller {
+    pub(crate) fn open(plan: &Plan) -> Result<Self> {
+        let report = plan.report.as_deref().map(Report::begin).transpose()?;
+        let memory = plan.limits.memory.map(Amount::bytes);
+        Ok(Self { report, memory, tell_memory: plan.tell_memory })
+    }
+
+    /// Whether anybody wants to know when the command runs.
+    pub(crate) fn wants_the_start(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// The command runs.
+    pub(crate) fn started(&mut self, held: &[Held]) {
+        let Some(report) = &mut self.report else { return };
+        let (layers, missing) = layers();
+        complain(report.started(Started { level: 1, layers, missing, limits: held.to_vec() }));
+    }
+
+    /// All of it is over.
+    pub(crate) fn ended(self, exit_code: u8, end: End) {
+        let peak = end.peak.map(|peak| format!("peak {}", megabytes(peak)));
+        match self.memory {
+            Some(limit) if end.oom_kills > 0 => {
+                let peak = peak.map_or_else(String::new, |peak| format!(", {peak}"));
+                tell(&format!("piku-chroot: killed for memory: limit {}{peak}", megabytes(limit)));
+            }
+            Some(_) if self.tell_memory => {
+                let largest = || format!("peak {} (its largest process)", megabytes(largest_process()));
+                tell(&format!("piku-chroot: memory: {}", peak.unwrap_or_else(largest)));
+            }
+            _ => {}
+        }
+        if let Some(mut report) = self.report {
+            let ended = Ended { exit_code, memory_peak_bytes: end.peak, oom_kills: end.oom_kills };
+            complain(report.ended(ended));
+        }
+    }
+}
+
+/// The layers that the jail of this machine has, and those that it has not.
+fn layers() -> (Vec<String>, Vec<MissingLayer>) {
+    (vec!["namespaces".to_owned(), "no capabilities".to_owned()], Vec::new())
+}
+
+/// A full disk ends no command.
+fn complain(written: io::Result<()>) {
+    if let Err(err) = written {
+        tell(&format!("piku-chroot: --report: cannot write it: {err}"));
+    }
+}
+
+/// Rounded.
+fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes.saturating_add(1 << 19) >> 20)
+}
