@@ -28,7 +28,7 @@ pub(crate) fn scene(user: User, files: &[(&str, &str)]) -> Scene {
 /// A script in a jail that builds: the folder `app` is writable at `/app`, and HOME.
 pub(crate) fn build(scene: &Scene, options: &[String], script: &str) -> Outcome {
     let app = format!("{}:/app", scene.path("app").display());
-    let mut command = scene.jail(&["--root-from-host", "--chdir=/app", "--env=HOME=/app"]);
+    let mut command = scene.jail(&["--profile=build", "--env=HOME=/app"]);
     command.args(["--bind", &app]).args(options);
     for (name, value) in way_out() {
         command.arg("--env").arg(format!("{name}={value}"));
@@ -69,7 +69,7 @@ pub(crate) fn works(scene: &Scene, made: &Scene, options: &[String], script: &st
 
 /// A command in such a jail.
 pub(crate) fn running(scene: &Scene, made: &Scene, options: &[String], argv: &[&str]) -> Command {
-    let mut command = scene.jail(&["--root-from-host"]);
+    let mut command = scene.jail(&["--profile=run"]);
     command.arg("--app").arg(made.path("app")).arg("--data").arg(scene.folder("data")).args(options);
     command.arg("--").args(argv);
     command
