@@ -102,6 +102,7 @@ impl World {
             // HOME cannot be written; programs that want a place for a socket or a cache get the private /tmp.
             vars.insert("XDG_RUNTIME_DIR".to_owned(), "/tmp".to_owned());
             vars.insert("XDG_CACHE_HOME".to_owned(), "/tmp/.cache".to_owned());
+            vars.insert("npm_config_cache".to_owned(), "/tmp/.cache/npm".to_owned());
             // SIGUSR1 makes every Node listen for a debugger on the loopback, which all apps share. Here it tries that on
             // an address that no machine has (RFC 5737), says so, and goes on.
             vars.insert("NODE_OPTIONS".to_owned(), "--inspect-port=192.0.2.1:9229".to_owned());

@@ -44,6 +44,9 @@ public class Main {
 }
 "#;
 
+/// G1 also where the machine is small, and not more memory where it is large.
+const FLAGS: &str = "-XX:+UseG1GC -Xms16m -Xmx64m -XX:MaxMetaspaceSize=64m -XX:ReservedCodeCacheSize=32m";
+
 const PROJECT: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>app</groupId>
@@ -65,8 +68,7 @@ fn jvm() {
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
     for user in users() {
         let scene = Scene::new(user);
-        let flags = "-XX:+UseG1GC -Xms16m -Xmx64m -XX:MaxMetaspaceSize=64m -XX:ReservedCodeCacheSize=32m";
-        let out = works(&scene, &made, &options, &format!("java {flags} -cp classes app.Main"));
+        let out = works(&scene, &made, &options, &format!("java {FLAGS} -cp classes app.Main"));
         assert_eq!(out, "15992000 499500\ntrue\ntrue\ntrue\ntrue\n", "{user:?}");
     }
 }
@@ -82,7 +84,7 @@ fn maven() {
         "mvn -q -B package && test -d .m2/repository && test -s target/app-1.jar",
     ) {
         let scene = Scene::new(builder());
-        let out = works(&scene, &made, &options, "java -cp target/app-1.jar app.Main");
+        let out = works(&scene, &made, &options, &format!("java {FLAGS} -cp target/app-1.jar app.Main"));
         assert!(out.starts_with("15992000 499500\n"), "{out}");
     }
 }

@@ -70,7 +70,8 @@ fn node() {
 #[test]
 fn npm_starts_what_a_procfile_says() {
     let made = scene(builder(), &[("package.json", &PACKAGE.replace("ms", "node")), ("server.js", SERVER)]);
-    let Some(options) = programs(&made, &["node", "npm"]) else { return };
+    let Some(mut options) = programs(&made, &["node", "npm"]) else { return };
+    options.push("--env=npm_config_cache=/tmp/.cache/npm".to_owned());
     for user in users() {
         let scene = Scene::new(user);
         let server = Server::start(running(&scene, &made, &options, &["npm", "start"]));

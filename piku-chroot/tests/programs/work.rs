@@ -69,7 +69,8 @@ pub(crate) fn works(scene: &Scene, made: &Scene, options: &[String], script: &st
 
 /// A command in such a jail.
 pub(crate) fn running(scene: &Scene, made: &Scene, options: &[String], argv: &[&str]) -> Command {
-    let mut command = scene.jail(&["--profile=run"]);
+    // Limits that no work here comes near: what is tried is that programs live with the way in which they are kept.
+    let mut command = scene.jail(&["--profile=run", "--limit=memory=1g,pids=500,nofile=1024"]);
     command.arg("--app").arg(made.path("app")).arg("--data").arg(scene.folder("data")).args(options);
     command.arg("--").args(argv);
     command
