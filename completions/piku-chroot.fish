@@ -12,6 +12,8 @@ complete -c piku-chroot -l env-prefix -d 'All variables of the caller that begin
 complete -c piku-chroot -l hostname -d 'The name of the machine inside [default: jail]' -r
 complete -c piku-chroot -l chdir -d 'The working directory inside [default: /app where there is one, else /]' -r -F
 complete -c piku-chroot -l user -d 'Become this user first (only root can)' -r
+complete -c piku-chroot -l uid-range -d 'Run COMMAND as a user of its own: NAME has one of the caller\'s subordinate uids and gids, the same one at each start' -r
+complete -c piku-chroot -l uid-registry -d 'Where it stands which name has which uid [default: ~/.local/state/piku-chroot/uid-ranges]' -r -F
 complete -c piku-chroot -l die-with -d 'End the command with SIGKILL when this process, the caller, ends; without it the command stays' -r
 complete -c piku-chroot -l profile -d 'Take options from a profile: build, run, or a file in YAML' -r
 complete -c piku-chroot -l limit -d 'At most so much for the whole jail: memory=SIZE (with k, m or g, or in percent of the machine\'s), pids=N, cpu=N.N (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits' -r
@@ -20,6 +22,7 @@ complete -c piku-chroot -l format -d 'How --check prints' -r -f -a "text\t'For p
 json\t'One JSON array'
 yaml\t'The same in YAML'"
 complete -c piku-chroot -l root-from-host -d 'Let in the host\'s programs and libraries (/usr and the like) read-only, and those files of /etc that programs need'
+complete -c piku-chroot -l give-back -d 'Make DIR of --data the caller\'s again, with all in it that is NAME\'s, then run COMMAND as the caller'
 complete -c piku-chroot -l print-profile -d 'Print what would be done as a profile, and do nothing'
 complete -c piku-chroot -l strict -d 'Refuse to start when a layer is missing that could be done without'
 complete -c piku-chroot -l check -d 'Print which layers hold on this machine, why not, and what mends it; exit code 1 when a required one is missing'

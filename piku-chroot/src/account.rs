@@ -1,8 +1,10 @@
 //! Accounts of the host by name or number, without the C library: its look-up loads further libraries, which a program
 //! linked statically must not. What `/etc/passwd` does not know (LDAP, systemd's own users) `getent` does.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +15,8 @@ use nix::unistd::{Gid, Uid};
 pub(crate) struct Account {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
+    pub(crate) name: String,
+    pub(crate) home: PathBuf,
 }
 
 impl Account {
@@ -25,39 +29,64 @@ impl Account {
         if let Some(account) = Self::among(&passwd, key) {
             return Ok(Some(account));
         }
-        Ok(Self::among(&getent(key)?, key))
+        Ok(Self::among(&getent("passwd", key)?, key))
+    }
+
+    /// The first account of this number.
+    pub(crate) fn of(uid: Uid) -> Result<Option<Self>> {
+        let passwd = fs::read("/etc/passwd").context("cannot read '/etc/passwd'")?;
+        let first = |passwd: &[u8]| Self::all(passwd).find(|account| account.uid == uid);
+        match first(&passwd) {
+            None => Ok(first(&getent("passwd", &uid.to_string())?)),
+            account => Ok(account),
+        }
     }
 
     /// The first line with this name, else the first with this number.
     fn among(passwd: &[u8], key: &str) -> Option<Self> {
-        let accounts = || passwd.split(|byte| *byte == b'\n').filter_map(Self::parse);
         let number = key.parse().ok().map(Uid::from_raw);
-        let named = accounts().find(|(name, _)| *name == key);
-        named
-            .or_else(|| accounts().find(|(_, account)| Some(account.uid) == number))
-            .map(|(_, account)| account)
+        let named = Self::all(passwd).find(|account| account.name == key);
+        named.or_else(|| Self::all(passwd).find(|account| Some(account.uid) == number))
+    }
+
+    fn all(passwd: &[u8]) -> impl Iterator<Item = Self> {
+        passwd.split(|byte| *byte == b'\n').filter_map(Self::parse)
     }
 
     /// `name:password:uid:gid:…`; nothing for a line that is none.
-    fn parse(line: &[u8]) -> Option<(&str, Self)> {
-        let mut fields = line.split(|byte| *byte == b':').map(|field| std::str::from_utf8(field).ok());
-        let name = fields.next()??;
-        let uid = fields.nth(1)??.parse().ok().map(Uid::from_raw)?;
-        let gid = fields.next()??.parse().ok().map(Gid::from_raw)?;
-        Some((name, Self { uid, gid }))
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = line.split(|byte| *byte == b':');
+        let mut text = |skip| fields.nth(skip).map(|field| std::str::from_utf8(field).ok());
+        let name = text(0)??.to_owned();
+        let uid = text(1)??.parse().ok().map(Uid::from_raw)?;
+        let gid = text(0)??.parse().ok().map(Gid::from_raw)?;
+        let home = OsString::from_vec(fields.nth(1).unwrap_or_default().to_vec()).into();
+        Some(Self { uid, gid, name, home })
     }
 }
 
-/// What the host's other lists of users say; nothing where there is no `getent`.
-fn getent(key: &str) -> Result<Vec<u8>> {
+/// Whether some user has this number, or with `group` some group.
+pub(crate) fn is_taken(list: &str, number: u32) -> Result<bool> {
+    let file = format!("/etc/{list}");
+    let text = fs::read(&file).with_context(|| format!("cannot read '{file}'"))?;
+    let number = number.to_string();
+    let has = |text: &[u8]| {
+        let third = |line: &[u8]| line.split(|byte| *byte == b':').nth(2) == Some(number.as_bytes());
+        text.split(|byte| *byte == b'\n').any(third)
+    };
+    Ok(has(&text) || has(&getent(list, &number)?))
+}
+
+/// What the host's other lists say; nothing where there is no `getent`.
+fn getent(list: &str, key: &str) -> Result<Vec<u8>> {
     let mut command = Command::new("getent");
-    let output = command.args(["--", "passwd", key]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let output = command.args(["--", list, key]).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let output = match output {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         output => output.context("cannot run getent")?,
     };
     // 2: there is none.
-    ensure!(matches!(output.status.code(), Some(0 | 2)), "getent passwd ended with {}", output.status);
+    ensure!(matches!(output.status.code(), Some(0 | 2)), "getent {list} ended with {}", output.status);
     Ok(output.stdout)
 }
 
@@ -76,6 +105,8 @@ mod tests {
         assert_eq!(group("0"), Some(0));
         assert_eq!(group("8"), None);
         assert_eq!(group("+bad"), None);
+        assert_eq!(Account::among(PASSWD, "blog").unwrap().home, PathBuf::from("/home/blog"));
+        assert_eq!(Account::among(PASSWD, "7").unwrap().home, PathBuf::from("/seven"));
     }
 
     #[test]
@@ -83,5 +114,8 @@ mod tests {
         assert_eq!(Account::find(OsStr::new("root")).unwrap().unwrap().uid, Uid::from_raw(0));
         assert_eq!(Account::find(OsStr::new("no-such-user")).unwrap(), None);
         assert_eq!(Account::find(OsStr::new("a:b")).unwrap(), None);
+        assert_eq!(Account::of(Uid::from_raw(0)).unwrap().unwrap().name, "root");
+        assert!(is_taken("passwd", 0).unwrap() && is_taken("group", 0).unwrap());
+        assert!(!is_taken("passwd", 3_999_999_999).unwrap() && !is_taken("group", 3_999_999_999).unwrap());
     }
 }

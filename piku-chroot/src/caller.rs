@@ -12,7 +12,7 @@ use crate::cli::shown;
 use crate::plan::Plan;
 
 /// Who runs the command, outside as inside.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,

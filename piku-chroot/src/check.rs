@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::caller::{self, Identity};
 use crate::cli::Format;
 use crate::diagnosis::{Step, explain};
+use crate::ids::{self, helpers};
 use crate::limits::delegation::Missing;
 use crate::limits::{self, Controller};
 use crate::namespaces;
@@ -82,7 +83,10 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         row(identity, "own root, the old one gone", true, PROCESS, || root::enter(plan, identity)),
         row(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
         row(identity, "own session keyring", false, USER, || keyring::begin(true)),
-        groups(),
+        groups(plan),
+        own_user("newuidmap (--uid-range)", plan, helpers::usable(helpers::UIDS)),
+        own_user("newgidmap (--uid-range)", plan, helpers::usable(helpers::GIDS)),
+        own_user("users of their own (--uid-range)", plan, ids::attempt(plan.uid_range.as_ref(), identity)),
     ];
     rows.extend(limits::check().into_iter().map(|(controller, held)| limit(plan, controller, held)));
     rows
@@ -105,6 +109,13 @@ fn limit(plan: &Plan, controller: Controller, held: Result<(), Missing>) -> Row 
     }
 }
 
+/// What level 2 needs: tried already, and required when it is asked for.
+fn own_user(layer: &'static str, plan: &Plan, tried: Result<()>) -> Row {
+    let asked = plan.uid_range.is_some();
+    let (why, mend) = tried.err().map(|err| refusal(&err)).unzip();
+    Row { layer, required: asked, wanted: asked, holds: why.is_none(), why, mend: mend.flatten() }
+}
+
 /// A layer that is tried in new namespaces.
 fn row(
     identity: Identity,
@@ -120,8 +131,8 @@ fn row(
 }
 
 /// The caller's other groups cannot be left in a namespace with one user.
-fn groups() -> Row {
-    let others = caller::other_groups();
+fn groups(plan: &Plan) -> Row {
+    let others = if plan.uid_range.is_some() { 0 } else { caller::other_groups() };
     let holds = others == 0;
     Row {
         layer: "no rights of other groups",
@@ -130,12 +141,16 @@ fn groups() -> Row {
         holds,
         why: (!holds)
             .then(|| format!("the user is in {others} more groups, and the command keeps their rights")),
-        mend: (!holds).then(|| "run it as a user of its own, who is in no other group".to_owned()),
+        mend: (!holds).then(|| "use --uid-range, or run it as a user who is in no other group".to_owned()),
     }
 }
 
 /// What an attempt said when it failed: why, and what mends it.
 type Refusal = (String, Option<String>);
+
+fn refusal(err: &Error) -> Refusal {
+    (format!("{err:#}"), advice(err).0.into_iter().next())
+}
 
 /// Tries something in a process in new namespaces.
 fn in_a_process(
@@ -143,7 +158,6 @@ fn in_a_process(
     flags: CloneFlags,
     attempt: impl FnOnce() -> Result<()>,
 ) -> Result<(), Refusal> {
-    let refusal = |err: &Error| (format!("{err:#}"), advice(err).0.into_iter().next());
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|err| (err.to_string(), None))?;
     let mut writer = Some(File::from(writer));
     let pid = sys::spawn(flags, || {

@@ -38,6 +38,8 @@ Profiles:
     hostname: jail                                        # text
     chdir: /app
     user: nobody                                          # text
+    uid_range: blog                                       # text
+    uid_registry: /srv/uid-ranges                         # an absolute path
     limit: {memory: 90%, pids: 4096, cpu: 1.5}            # as for --limit
     strict: true                                          # true or false";
 
@@ -90,6 +92,33 @@ pub struct Cli {
     /// Become this user first (only root can)
     #[arg(long, value_name = "NAME")]
     pub user: Option<OsString>,
+    /// Run COMMAND as a user of its own: NAME has one of the caller's subordinate uids and gids, the same one at each start
+    ///
+    /// The caller needs a range in /etc/subuid and /etc/subgid, and newuidmap and newgidmap. NAME is given one uid and one gid of
+    /// them at its first start and keeps them; no other name gets the same. To the kernel, commands with different names are
+    /// different users, none of them the caller. The caller's groups are gone.
+    ///
+    /// DIR of --data becomes that user's, with all in it that is the caller's: once, at the first start. What belongs to
+    /// anybody else stays as it is, and so does a file with a hard link that is not in DIR. What --app, --ro and --bind show
+    /// changes hands never: COMMAND has the rights of "others" there.
+    ///
+    /// What COMMAND makes cannot be read or removed by the caller directly, but through another jail of the same NAME:
+    ///
+    ///   piku-chroot --root-from-host --uid-range NAME --data DIR -- tar -c -C /data . > backup.tar
+    ///
+    ///   piku-chroot --root-from-host --uid-range NAME --data DIR -- find /data -mindepth 1 -delete
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    pub uid_range: Option<OsString>,
+    /// Where it stands which name has which uid [default: ~/.local/state/piku-chroot/uid-ranges]
+    ///
+    /// The home is the one in the list of users; no variable moves the file, since two files would give one uid to two names.
+    #[arg(long, value_name = "FILE")]
+    pub uid_registry: Option<PathBuf>,
+    /// Make DIR of --data the caller's again, with all in it that is NAME's, then run COMMAND as the caller
+    ///
+    /// The way back from --uid-range. Where NAME never had anything, nothing is done. COMMAND may be left out.
+    #[arg(long)]
+    pub give_back: bool,
     /// End the command with SIGKILL when this process, the caller, ends; without it the command stays
     #[arg(long, value_name = "PID")]
     pub die_with: Option<i32>,
@@ -119,7 +148,7 @@ pub struct Cli {
     #[arg(long)]
     pub quiet: bool,
     /// The command and its arguments
-    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "print_profile"])]
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "give_back", "print_profile"])]
     pub command: Vec<OsString>,
 }
 
@@ -141,6 +170,9 @@ impl From<Cli> for Options {
             hostname: cli.hostname,
             chdir: cli.chdir,
             user: cli.user,
+            uid_range: cli.uid_range,
+            uid_registry: cli.uid_registry,
+            give_back: cli.give_back,
             die_with: cli.die_with,
             tell_memory: cli.report.is_none() && cli.limit.iter().any(|limits| limits.memory.is_some()),
             limit: cli.limit.into_iter().fold(Limits::default(), |before, limits| limits.over(before)),

@@ -18,6 +18,7 @@ mod account;
 mod caller;
 mod check;
 mod diagnosis;
+mod ids;
 mod monitor;
 mod namespaces;
 mod payload;

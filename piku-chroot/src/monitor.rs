@@ -15,13 +15,13 @@ use nix::unistd::{Pid, getppid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
-use crate::caller::Identity;
 use crate::diagnosis::{Step, explain};
+use crate::ids::Ids;
 use crate::limits::Hold;
 use crate::plan::Plan;
 use crate::stub::Inside;
 use crate::teller::Teller;
-use crate::{SETUP, SIGNALLED, caller, limits, namespaces, stub, sys};
+use crate::{SETUP, SIGNALLED, caller, ids, limits, namespaces, stub, sys};
 
 /// Passed on to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
@@ -40,17 +40,23 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 
 /// Makes the jail and waits for its end; returns the command's exit code.
 pub(crate) fn run(plan: Plan) -> Result<u8> {
-    let identity = caller::settle(&plan)?;
-    if plan.strict {
+    let ids = Ids::settle(&plan, caller::settle(&plan)?)?;
+    if plan.strict && ids.own.is_none() {
         caller::refuse_other_groups()?;
     }
     if let Some(caller) = plan.die_with {
         die_with(caller)?;
     }
     let signals = own_signals()?;
-    let mut teller = Teller::open(&plan)?;
+    if plan.uid_range.as_ref().is_some_and(|range| range.give_back) {
+        let code = ids::give_back(&plan, ids.caller)?;
+        if code != 0 || plan.argv.is_empty() {
+            return Ok(code);
+        }
+    }
+    let mut teller = Teller::open(&plan, ids)?;
     let hold = limits::prepare(&plan.limits, plan.strict)?;
-    let code = start(plan, identity, &signals, &hold, teller.wants_the_start()).and_then(|jail| {
+    let code = start(plan, ids, &signals, &hold, teller.wants_the_start()).and_then(|jail| {
         if jail.started.is_some_and(|started| has_started(&started)) {
             teller.started(&hold.held);
         }
@@ -66,13 +72,13 @@ struct Jail {
     pid: Pid,
     /// Says a word when the command runs, and ends without one when it could not be started.
     started: Option<OwnedFd>,
-    /// Nothing is ever written: the stub learns from its end that the monitor was gone before it could say that it wants
-    /// to die with it.
+    /// A word may have been written, see [`Ids::map`], and nothing more is: the stub learns from its end that the monitor was
+    /// gone before it could say that it wants to die with it.
     _life: OwnedFd,
 }
 
 /// Starts the stub.
-fn start(plan: Plan, identity: Identity, signals: &SigSet, hold: &Hold, tell: bool) -> Result<Jail> {
+fn start(plan: Plan, ids: Ids, signals: &SigSet, hold: &Hold, tell: bool) -> Result<Jail> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe");
     let (alive, life) = pipe()?;
     let (started, start) =
@@ -83,13 +89,14 @@ fn start(plan: Plan, identity: Identity, signals: &SigSet, hold: &Hold, tell: bo
     let pid = hold.spawn(flags, || match given.take() {
         Some((life, started, inside, plan)) => {
             drop((life, started));
-            stub::run(plan, identity, signals, &hold.rlimits, inside)
+            stub::run(plan, ids, signals, &hold.rlimits, inside)
         }
         None => SETUP,
     });
     let pid = pid.map_err(|err| explain(Step::Namespaces, &err))?;
     // It waits for months, and needs of all this only these two ends.
     let (life, started, ..) = given.context("there is no jail")?;
+    ids.map(pid, &life)?;
     Ok(Jail { pid, started, _life: life })
 }
 

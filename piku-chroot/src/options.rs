@@ -18,6 +18,7 @@ use crate::yaml::{self, Scalar};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "names of options, each with a colon and its value")]
 #[expect(missing_docs, reason = "the help of each option is its description")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Options {
     #[serde(skip_serializing_if = "is_no")]
     pub root_from_host: bool,
@@ -47,7 +48,13 @@ pub struct Options {
     pub chdir: Option<PathBuf>,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub user: Option<OsString>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
+    pub uid_range: Option<OsString>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
+    pub uid_registry: Option<PathBuf>,
     // Of one run only, so in no profile.
+    #[serde(skip)]
+    pub give_back: bool,
     #[serde(skip)]
     pub die_with: Option<i32>,
     #[serde(skip_serializing_if = "Limits::are_none")]
@@ -84,6 +91,9 @@ impl Options {
             hostname: self.hostname.or(lower.hostname),
             chdir: self.chdir.or(lower.chdir),
             user: self.user.or(lower.user),
+            uid_range: self.uid_range.or(lower.uid_range),
+            uid_registry: self.uid_registry.or(lower.uid_registry),
+            give_back: self.give_back || lower.give_back,
             die_with: self.die_with.or(lower.die_with),
             limit: self.limit.over(lower.limit),
             report: self.report.or(lower.report),

@@ -52,6 +52,8 @@ pub struct Plan {
     pub argv: Vec<CString>,
     /// The user to become.
     pub user: Option<OsString>,
+    /// Who the command is, when it is a user of its own.
+    pub uid_range: Option<UidRange>,
     /// Nothing may be missing.
     pub strict: bool,
     /// The caller, when the jail is to end with it.
@@ -62,6 +64,17 @@ pub struct Plan {
     pub report: Option<PathBuf>,
     /// Whether to say on stderr how much memory it was.
     pub tell_memory: bool,
+}
+
+/// A user of its own for the command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UidRange {
+    /// Whose.
+    pub name: String,
+    /// The file that remembers, when it is not the user's own.
+    pub registry: Option<PathBuf>,
+    /// The other way: what is that user's becomes the caller's, and the command runs as the caller.
+    pub give_back: bool,
 }
 
 /// One thing that appears in the jail.
@@ -110,6 +123,15 @@ impl Plan {
             None if options.app.is_some() => APP.into(),
             None => "/".into(),
         };
+        for (needs, option) in
+            [(options.give_back, "--give-back"), (options.uid_registry.is_some(), "--uid-registry")]
+        {
+            ensure!(
+                !needs || options.uid_range.is_some(),
+                "{option}: there is no --uid-range that it is about"
+            );
+        }
+        ensure!(!options.give_back || options.data.is_some(), "--give-back: there is no --data to give back");
         let hostname = options.hostname.clone().unwrap_or_else(|| HOSTNAME.into());
         ensure!(
             (1..=64).contains(&hostname.len()) && !hostname.as_bytes().iter().any(u8::is_ascii_control),
@@ -128,6 +150,7 @@ impl Plan {
             search,
             argv: options.command.iter().map(|arg| c_string([arg.as_os_str()])).collect::<Result<_>>()?,
             user: options.user.clone(),
+            uid_range: options.uid_range.as_deref().map(|name| uid_range(name, options)).transpose()?,
             strict: options.strict,
             die_with: options.die_with.map(Pid::from_raw),
             limits: options.limit,
@@ -136,11 +159,41 @@ impl Plan {
         })
     }
 
+    /// The folder of `--data`.
+    #[must_use]
+    pub fn data(&self) -> Option<&Path> {
+        self.mounts.iter().find_map(|mount| match &mount.what {
+            What::Tree { src, .. } if mount.option == "--data" => Some(src.as_path()),
+            _ => None,
+        })
+    }
+
     /// Whether something of the caller's stands at this path of the new root.
     #[must_use]
     pub fn takes(&self, path: &Path) -> bool {
         self.mounts.iter().any(|mount| mount.dst == path)
     }
+}
+
+/// The name is one word of a line in a file.
+fn uid_range(name: &OsStr, options: &Options) -> Result<UidRange> {
+    let good = |name: &str| {
+        (1..=255).contains(&name.len())
+            && !name.starts_with('#')
+            && !name.chars().any(|c| c.is_whitespace() || c.is_control())
+    };
+    let known = name.to_str().filter(|name| good(name));
+    let known = known.with_context(|| {
+        format!(
+            "--uid-range: {} is no name: it is one word without blanks and '#' before it",
+            shown(Path::new(name))
+        )
+    })?;
+    Ok(UidRange {
+        name: known.to_owned(),
+        registry: options.uid_registry.clone(),
+        give_back: options.give_back,
+    })
 }
 
 /// Everything that is mounted, parents first, each told whether it lies in another tree.
@@ -351,6 +404,11 @@ mod tests {
         assert!(error(&["--hostname", ""]).contains("--hostname"));
         assert!(error(&["--keep-env", "A=B"]).contains("--keep-env"));
         assert!(error(&["--chdir", "app"]).contains("--chdir"));
+        assert!(error(&["--give-back", "--uid-range", "a"]).contains("--give-back: there is no --data"));
+        assert!(error(&["--give-back", "--data", "/a"]).contains("--give-back: there is no --uid-range"));
+        for bad in ["", "a b", "a\nb", "#a", "a\u{a0}b"] {
+            assert!(error(&["--uid-range", bad]).contains("--uid-range"), "{bad:?}");
+        }
     }
 
     #[test]

@@ -158,6 +158,7 @@ fn explicit(options: Options, plan: &Plan) -> Result<Options> {
             net: Some(plan.net),
             hostname: Some(plan.hostname.clone()),
             chdir: Some(plan.chdir.clone()),
+            uid_registry: path(options.uid_registry)?,
             ..options
         })
     };

@@ -12,7 +12,7 @@ use nix::unistd::{Pid, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::set_parent_process_death_signal;
 
-use crate::caller::Identity;
+use crate::ids::Ids;
 use crate::limits::rlimits::Rlimits;
 use crate::monitor::{SETTLED, signalled};
 use crate::plan::Plan;
@@ -21,29 +21,34 @@ use crate::{namespaces, payload, report, root, sys};
 
 /// What is heard of the monitor, and what it hears.
 pub(crate) struct Inside {
-    /// Readable once the monitor is gone.
+    /// One word when the ids are mapped from out there, where that is so; at its end once the monitor is gone.
     pub(crate) monitor: OwnedFd,
     /// For a word when the command runs.
     pub(crate) started: Option<OwnedFd>,
 }
 
 /// All of it; returns the exit code. `signals` are blocked already.
-pub(crate) fn run(plan: Plan, identity: Identity, signals: &SigSet, rlimits: &Rlimits, inside: Inside) -> u8 {
-    let started = start(&plan, identity, rlimits, inside);
+pub(crate) fn run(plan: Plan, ids: Ids, signals: &SigSet, rlimits: &Rlimits, inside: Inside) -> u8 {
+    let started = start(&plan, ids, rlimits, inside);
     drop(plan);
     started.and_then(|command| wait(command, signals)).unwrap_or_else(|err| report(&err))
 }
 
 /// Makes the jail and starts the command in it.
-fn start(plan: &Plan, identity: Identity, rlimits: &Rlimits, inside: Inside) -> Result<Pid> {
-    namespaces::map(identity)?;
+fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid> {
+    ids.enter(&inside.monitor)?;
     die_with(&inside.monitor)?;
-    drop(inside.monitor);
     namespaces::hide_cgroup(plan)?;
     // A terminal's Ctrl-C goes to its foreground group. The monitor passes it on; it must not come twice.
     setsid().context("cannot begin a session")?;
-    root::enter(plan, identity)?;
+    ids.take_data(plan)?;
+    root::enter(plan, ids.command())?;
     namespaces::set_hostname(plan)?;
+    if ids.become_command()? {
+        // The kernel forgets it when a process becomes another user.
+        die_with(&inside.monitor)?;
+    }
+    drop(inside.monitor);
     capabilities::drop_all()?;
     capabilities::hide()?;
     let mut came_back = false;

@@ -5,6 +5,7 @@ use std::io;
 use anyhow::Result;
 use piku_procfile::failure::tell;
 
+use crate::ids::Ids;
 use crate::limits::Amount;
 use crate::limits::cgroup::{End, largest_process};
 use crate::plan::Plan;
@@ -16,13 +17,14 @@ pub(crate) struct Teller {
     /// The limit in bytes, where there is one.
     memory: Option<u64>,
     tell_memory: bool,
+    level: u8,
 }
 
 impl Teller {
-    pub(crate) fn open(plan: &Plan) -> Result<Self> {
+    pub(crate) fn open(plan: &Plan, ids: Ids) -> Result<Self> {
         let report = plan.report.as_deref().map(Report::begin).transpose()?;
         let memory = plan.limits.memory.map(Amount::bytes);
-        Ok(Self { report, memory, tell_memory: plan.tell_memory })
+        Ok(Self { report, memory, tell_memory: plan.tell_memory, level: ids.level() })
     }
 
     /// Whether anybody wants to know when the command runs.
@@ -34,7 +36,7 @@ impl Teller {
     pub(crate) fn started(&mut self, held: &[Held]) {
         let Some(report) = &mut self.report else { return };
         let (layers, missing) = layers();
-        complain(report.started(Started { level: 1, layers, missing, limits: held.to_vec() }));
+        complain(report.started(Started { level: self.level, layers, missing, limits: held.to_vec() }));
     }
 
     /// All of it is over.

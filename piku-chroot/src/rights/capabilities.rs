@@ -7,6 +7,12 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
 };
 
+/// Becoming another user takes no capability away: [`drop_all`] still needs some.
+pub(crate) fn keep_over_change_of_user() -> Result<()> {
+    set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
+        .context("cannot set the secure bits")
+}
+
 /// Drops all capabilities, and with them the rights of this user namespace, in this process and all it starts.
 pub(crate) fn drop_all() -> Result<()> {
     // Root's uid, where it is mapped, is worth nothing at exec.

@@ -10,6 +10,7 @@ mod codes;
 mod environment;
 mod files;
 mod holes;
+mod ids;
 mod limits;
 mod processes;
 mod profile;

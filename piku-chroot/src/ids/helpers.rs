@@ -1,0 +1,103 @@
+//! newuidmap and newgidmap: the set-uid programs of the system that map subordinate ids, as /etc/subuid and /etc/subgid
+//! allow it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Error, Result};
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::Pid;
+use piku_procfile::failure::Failure;
+
+use crate::SETUP;
+use crate::caller::Identity;
+use crate::plan::SEARCH;
+
+/// For uids.
+pub(crate) const UIDS: &str = "newuidmap";
+/// For gids.
+pub(crate) const GIDS: &str = "newgidmap";
+
+/// Maps the caller and `own`, each to itself, in the user namespace of a child of this process. Both programs run at the
+/// same time: starting them is what this costs.
+pub(crate) fn map(child: Pid, caller: Identity, own: Identity) -> Result<()> {
+    let uids = start(UIDS, child, caller.uid.as_raw(), own.uid.as_raw());
+    let gids = start(GIDS, child, caller.gid.as_raw(), own.gid.as_raw());
+    // Both are waited for, whatever the first one says.
+    let uids = uids.and_then(|helper| finish(UIDS, helper));
+    let gids = gids.and_then(|helper| finish(GIDS, helper));
+    uids.and(gids)
+}
+
+fn start(name: &'static str, child: Pid, caller: u32, own: u32) -> Result<Child> {
+    let program = find(name)?;
+    let mut command = Command::new(&program);
+    command.arg(child.to_string());
+    for id in [caller, own] {
+        let id = id.to_string();
+        command.args([&id, &id, "1"]);
+    }
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().with_context(|| format!("cannot run '{}'", program.display()))
+}
+
+fn finish(name: &'static str, helper: Child) -> Result<()> {
+    let output = helper.wait_with_output().with_context(|| format!("cannot wait for {name}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said =
+        said.lines().next().map_or_else(|| output.status.to_string(), |line| line.escape_debug().to_string());
+    let said = said.strip_prefix(&format!("{name}: ")).unwrap_or(&said);
+    let failure = Failure::new(format!("{name} refused: {said}")).code(SETUP);
+    Err(failure.hint(powerless(name).unwrap_or_else(|| "see: piku-chroot --check".to_owned())).into())
+}
+
+/// Where the program is.
+pub(crate) fn find(name: &'static str) -> Result<PathBuf> {
+    let search = std::env::var_os("PATH").unwrap_or_else(|| OsString::from(SEARCH));
+    let found = std::env::split_paths(&search).map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Error {
+    let failure = Failure::new(format!("there is no {name} on PATH"));
+    failure.hint("apt-get install uidmap (elsewhere the package is shadow-utils)").code(SETUP).into()
+}
+
+/// Why the program cannot have the rights that it needs, and what to do; nothing when it seems to have them.
+pub(crate) fn powerless(name: &'static str) -> Option<String> {
+    let program = find(name).ok()?;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if status.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])) {
+        return Some(format!(
+            "{name} has no rights here: whoever started piku-chroot has set no_new_privs (in a unit of systemd: NoNewPrivileges= and all that implies it)"
+        ));
+    }
+    if statvfs(&program).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_NOSUID)) {
+        return Some(format!("'{}' lies on a file system that is mounted nosuid", program.display()));
+    }
+    let about = fs::metadata(&program).ok()?;
+    let set_uid = about.mode() & 0o4000 != 0 && about.uid() == 0;
+    // Some distributions give it a capability instead.
+    (!set_uid && !has_capability(&program)).then(|| {
+        format!("'{}' is not set-uid root; install it again, or: chmod u+s '{0}'", program.display())
+    })
+}
+
+fn has_capability(program: &PathBuf) -> bool {
+    rustix::fs::getxattr(program, "security.capability", &mut [0_u8; 64][..]).is_ok_and(|size| size > 0)
+}
+
+/// Whether one of them can be started at all, for a table.
+pub(crate) fn usable(name: &'static str) -> Result<()> {
+    find(name)?;
+    match powerless(name) {
+        Some(why) => Err(Failure::new(why).code(SETUP).into()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,110 @@
+//! Which subordinate uids and gids a user has: /etc/subuid and /etc/subgid.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use anyhow::{Context, Result};
+use nix::unistd::Uid;
+use piku_procfile::failure::Failure;
+
+use crate::SETUP;
+use crate::account::Account;
+
+/// Where they stand.
+const UIDS: &str = "/etc/subuid";
+const GIDS: &str = "/etc/subgid";
+/// What is nobody's own: the kernel shows it for whom it does not know, with 16 bits and with 32.
+const NOBODY: [u32; 3] = [65534, 65535, u32::MAX];
+
+/// The ranges of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ranges {
+    /// Which file.
+    pub(crate) file: &'static str,
+    /// First and count of each.
+    ranges: Vec<(u32, u32)>,
+}
+
+/// A user's, of both kinds.
+#[derive(Clone, Debug)]
+pub(crate) struct Both {
+    pub(crate) uids: Ranges,
+    pub(crate) gids: Ranges,
+}
+
+/// Reads both files; each must have something for the user.
+pub(crate) fn of(user: &Account) -> Result<Both> {
+    Ok(Both { uids: read(UIDS, user)?, gids: read(GIDS, user)? })
+}
+
+fn read(file: &'static str, user: &Account) -> Result<Ranges> {
+    let text = match fs::read_to_string(file) {
+        Err(err) if err.kind() == ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("cannot read '{file}'"))?,
+    };
+    let ranges = parse(&text, &user.name, user.uid);
+    if ranges.is_empty() {
+        let option = if file == UIDS { "--add-subuids" } else { "--add-subgids" };
+        let hint =
+            format!("as root: usermod {option} 100000-165535 {}, or any other range that is free", user.name);
+        let failure = Failure::new(format!("'{}' has no range in {file}", user.name));
+        return Err(failure.hint(hint).code(SETUP).into());
+    }
+    Ok(Ranges { file, ranges })
+}
+
+/// The lines `NAME:FIRST:COUNT` of this user, who may stand there by number. Other lines are somebody else's business.
+fn parse(text: &str, name: &str, uid: Uid) -> Vec<(u32, u32)> {
+    let number = uid.to_string();
+    let line = |line: &str| {
+        let mut parts = line.split(':');
+        let (owner, first, count) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        // Nothing may lie beyond the last number.
+        let fits = count > 0 && u32::checked_add(first, count - 1).is_some();
+        (fits && parts.next().is_none() && (owner == name || owner == number)).then_some((first, count))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+impl Ranges {
+    /// Whether it is in one of them.
+    pub(crate) fn has(&self, id: u32) -> bool {
+        self.ranges.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|at| at < *count))
+    }
+
+    /// The last one that is `free`: containers of the same user take theirs from the first on.
+    pub(crate) fn last(&self, free: impl Fn(u32) -> Result<bool>) -> Result<Option<u32>> {
+        let ids = self.ranges.iter().rev().flat_map(|(first, count)| (*first..=first + (count - 1)).rev());
+        for id in ids.filter(|id| *id != 0 && !NOBODY.contains(id)) {
+            if free(id)? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_lines_of_the_user() {
+        let text = "piku:100000:3\nother:1:9\n7:200000:1\npiku:x:1\npiku:1\npiku:1:2:3\n\npiku:5:0\npiku:4294967295:2\n";
+        assert_eq!(parse(text, "piku", Uid::from_raw(7)), [(100_000, 3), (200_000, 1)]);
+        assert!(parse(text, "pik", Uid::from_raw(0)).is_empty());
+    }
+
+    #[test]
+    fn from_the_last_on_and_never_nobody() {
+        let ranges = Ranges { file: UIDS, ranges: vec![(0, 2), (65533, 3), (u32::MAX - 1, 2)] };
+        let mut taken = Vec::new();
+        while let Some(id) = ranges.last(|id| Ok(!taken.contains(&id))).unwrap() {
+            taken.push(id);
+        }
+        assert_eq!(taken, [u32::MAX - 1, 65533, 1]);
+        assert!(
+            ranges.has(0) && ranges.has(1) && !ranges.has(2) && ranges.has(65535) && ranges.has(u32::MAX)
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! The file that remembers which name has which subordinate uid and gid. What is given to a name is its own for good: files
+//! on the disk are named by the number. Anything odd in the file is an error, never another number.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::unistd::{Gid, Uid, geteuid};
+use piku_procfile::durable;
+use piku_procfile::failure::{Failure, Hint};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::SETUP;
+use crate::account::{Account, is_taken};
+use crate::caller::Identity;
+use crate::cli::shown;
+use crate::ids::ranges::{Both, Ranges};
+
+/// The first line. Without it the file is something else, or has lost what it held.
+const HEAD: &str =
+    "# piku-chroot uid-ranges 1: NAME UID GID; a line that is removed gives its numbers to somebody else";
+/// Below the user's home.
+const PLACE: &str = ".local/state/piku-chroot/uid-ranges";
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    name: String,
+    own: Identity,
+}
+
+/// The file that was named, or the user's.
+pub(crate) fn place(named: Option<&Path>, user: &Account) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let file = user.home.join(PLACE);
+    if let Some(folder) = file.parent().filter(|folder| !folder.is_dir()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot make {}", shown(folder)))
+            .hint("--uid-registry names another file")?;
+    }
+    Ok(file)
+}
+
+/// Who the name is; nobody when it has never been given anything.
+pub(crate) fn known(file: &Path, name: &str) -> Result<Option<Identity>> {
+    Ok(read(file)?.into_iter().find(|entry| entry.name == name).map(|entry| entry.own))
+}
+
+/// Who the name is, decided now if it never was before.
+pub(crate) fn identity(file: &Path, name: &str, ranges: &Both) -> Result<Identity> {
+    let own = match known(file, name)? {
+        Some(own) => own,
+        None => add(file, name, ranges)?,
+    };
+    let still = |ranges: &Ranges, id: u32, kind: &str| {
+        let failure = || {
+            let what = format!(
+                "'{name}' has {kind} {id} in {}, and {} no longer gives that to the caller",
+                shown(file),
+                ranges.file
+            );
+            Failure::new(what).code(SETUP).hint(format!("give the range back in {}", ranges.file))
+        };
+        ranges.has(id).then_some(()).ok_or_else(failure)
+    };
+    still(&ranges.uids, own.uid.as_raw(), "uid")?;
+    still(&ranges.gids, own.gid.as_raw(), "gid")?;
+    Ok(own)
+}
+
+/// Gives the name the last numbers that nobody has.
+fn add(file: &Path, name: &str, ranges: &Both) -> Result<Identity> {
+    let _lock = lock(file)?;
+    let mut entries = read(file)?;
+    // Another start of the same name may have been first.
+    if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
+        return Ok(entry.own);
+    }
+    let uids: HashSet<u32> = entries.iter().map(|entry| entry.own.uid.as_raw()).collect();
+    let gids: HashSet<u32> = entries.iter().map(|entry| entry.own.gid.as_raw()).collect();
+    let none = |ranges: &Ranges| {
+        Failure::new(format!(
+            "all that {} gives to the caller is taken by the {} names in {}",
+            ranges.file,
+            entries.len(),
+            shown(file)
+        ))
+        .code(SETUP)
+        .hint(format!("give the caller a larger range in {}", ranges.file))
+    };
+    // A range may have been given out by mistake in which there are real users.
+    let uid = ranges.uids.last(|id| Ok(!uids.contains(&id) && !is_taken("passwd", id)?))?;
+    let gid = ranges.gids.last(|id| Ok(!gids.contains(&id) && !is_taken("group", id)?))?;
+    let (uid, gid) = (uid.ok_or_else(|| none(&ranges.uids))?, gid.ok_or_else(|| none(&ranges.gids))?);
+    let own = Identity { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
+    entries.push(Entry { name: name.to_owned(), own });
+    durable::write(file, text(&entries).as_bytes(), 0o600)
+        .with_context(|| format!("cannot write {}", shown(file)))
+        .hint("--uid-registry names another file")?;
+    Ok(own)
+}
+
+/// Held while the file is replaced; a file beside it that is never removed.
+fn lock(file: &Path) -> Result<File> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let take = || -> io::Result<File> {
+        let options = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(O_NOFOLLOW)
+            .clone();
+        let lock = options.open(&path)?;
+        rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))?;
+        Ok(lock)
+    };
+    take().with_context(|| format!("cannot lock {}", shown(&path))).hint("--uid-registry names another file")
+}
+
+/// All that it says; nothing when it is not there yet.
+fn read(file: &Path) -> Result<Vec<Entry>> {
+    let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(file);
+    let mut opened = match opened {
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened.with_context(|| format!("cannot read {}", shown(file)))?,
+    };
+    let about = opened.metadata().with_context(|| format!("cannot look at {}", shown(file)))?;
+    let own = about.uid() == geteuid().as_raw() || about.uid() == 0;
+    ensure!(
+        about.is_file() && own && about.mode() & 0o022 == 0,
+        "{} is not a file that only the caller can write to",
+        shown(file)
+    );
+    let mut text = String::new();
+    opened.read_to_string(&mut text).with_context(|| format!("cannot read {}", shown(file)))?;
+    parse(&text)
+        .with_context(|| format!("bad list of names in {}", shown(file)))
+        .hint("mend the line; do not remove the file, or every name gets other numbers")
+}
+
+fn parse(text: &str) -> Result<Vec<Entry>> {
+    let Some(rest) = text.strip_prefix(HEAD).and_then(|rest| rest.strip_prefix('\n')) else {
+        bail!("line 1: it should be: {HEAD}");
+    };
+    ensure!(rest.is_empty() || rest.ends_with('\n'), "the last line is cut off");
+    let (mut names, mut uids, mut gids) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut entries = Vec::new();
+    for (line, number) in rest.lines().zip(2..) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (name, uid, gid): (&str, u32, u32) = match words.as_slice() {
+            [name, uid, gid] if !name.is_empty() => match (uid.parse(), gid.parse()) {
+                (Ok(uid @ 1..), Ok(gid @ 1..)) => (name, uid, gid),
+                _ => bail!("line {number}: expected NAME UID GID"),
+            },
+            _ => bail!("line {number}: expected NAME UID GID"),
+        };
+        ensure!(
+            names.insert(name) && uids.insert(uid) && gids.insert(gid),
+            "line {number}: a line above has the same name or number"
+        );
+        let own = Identity { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
+        entries.push(Entry { name: name.to_owned(), own });
+    }
+    Ok(entries)
+}
+
+fn text(entries: &[Entry]) -> String {
+    let mut text = format!("{HEAD}\n");
+    for Entry { name, own } in entries {
+        // Writing into a String does not fail.
+        let _ = writeln!(text, "{name} {} {}", own.uid, own.gid);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let own = |id| Identity { uid: Uid::from_raw(id), gid: Gid::from_raw(id + 1) };
+        let entries = vec![
+            Entry { name: "blog".to_owned(), own: own(7) },
+            Entry { name: "--a:ö".to_owned(), own: own(9) },
+        ];
+        assert_eq!(parse(&text(&entries)).unwrap(), entries);
+        assert_eq!(parse(&text(&[])).unwrap(), []);
+    }
+
+    #[test]
+    fn odd_lines_are_named() {
+        let error = |text: &str| parse(text).unwrap_err().to_string();
+        assert!(error("").starts_with("line 1"));
+        assert!(error("blog 1 1\n").starts_with("line 1"));
+        for (lines, said) in [
+            ("a 5 5\nb 5 6\n", "line 3: a line above"),
+            ("a 5 5\nb 6 5\n", "line 3: a line above"),
+            ("a 5 5\na 6 6\n", "line 3: a line above"),
+            ("a 5\n", "line 2: expected NAME UID GID"),
+            ("a 5 5 \n", "line 2: expected"),
+            ("a 0 5\n", "line 2: expected"),
+            ("a -1 5\n", "line 2: expected"),
+            ("a 5 x\n", "line 2: expected"),
+            ("\n", "line 2: expected"),
+            ("a 5 5", "the last line is cut off"),
+        ] {
+            let told = error(&format!("{HEAD}\n{lines}"));
+            assert!(told.starts_with(said), "{lines:?}: {told}");
+        }
+    }
+}

@@ -1,0 +1,618 @@
+//! Level 2: the command is a user of its own. As root each test brings /etc/subuid and /etc/subgid of its own, in a mount
+//! namespace of its own; nothing of the machine is changed.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+
+use crate::scene::{NOBODY, Outcome, Running, Scene, User, processes_with, run, until, users};
+
+/// Takes /etc/subuid and /etc/subgid from a file and becomes a user, then the rest of the line, with a PATH of its own
+/// where there is one for it.
+const ENTER: &str = r#"mount --bind "$1" /etc/subuid && mount --bind "$1" /etc/subgid || exit 99
+    uid=$2 groups=$3; shift 3
+    set -- env PATH="${JAIL_PATH:-$PATH}" "$@"
+    if [ "$uid" = 0 ]; then exec "$@"; fi
+    if [ -n "$groups" ]; then groups=--groups=$groups; else groups=--clear-groups; fi
+    exec setpriv --reuid "$uid" --regid "$uid" "$groups" "$@""#;
+/// A group that nobody is in.
+const SECRET: u32 = 4242;
+
+/// A scene whose user has a range.
+struct Two {
+    scene: Scene,
+    caller: u32,
+    /// As root: the file that stands for /etc/subuid and /etc/subgid.
+    ranges: Option<PathBuf>,
+}
+
+impl Two {
+    /// One for each user; none, said aloud, where level 2 cannot be tried.
+    fn each() -> Vec<Self> {
+        let found: Vec<Self> = users().into_iter().filter_map(Self::new).collect();
+        if found.is_empty() {
+            eprintln!(
+                "skipped: level 2 needs newuidmap and, for who is not root, lines in /etc/subuid and /etc/subgid"
+            );
+            assert!(std::env::var_os("CI").is_none(), "with CI set nothing may be skipped");
+        }
+        found
+    }
+
+    fn new(user: User) -> Option<Self> {
+        let scene = Scene::new(user);
+        let root = geteuid().is_root();
+        let caller = if user == User::Nobody { NOBODY } else { geteuid().as_raw() };
+        let ranges = root.then(|| scene.file("ranges", "nobody:700000:100\nroot:800000:100\n"));
+        let two = Self { scene, caller, ranges };
+        let tried = run(two.command(&["--check", "--format", "json", "--uid-range", "probe"]));
+        (tried.code == Some(0)).then_some(two)
+    }
+
+    fn command(&self, options: &[&str]) -> Command {
+        self.command_with("", options)
+    }
+
+    /// With these groups besides; only as somebody else than root.
+    fn command_with(&self, groups: &str, options: &[&str]) -> Command {
+        let mut command = match &self.ranges {
+            Some(ranges) => {
+                let mut command = Command::new("unshare");
+                command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+                command.current_dir(self.scene.path(""));
+                command
+                    .args(["-m", "sh", "-c", ENTER, "sh"])
+                    .arg(ranges)
+                    .arg(self.caller.to_string())
+                    .arg(groups);
+                command.arg(self.scene.program());
+                command
+            }
+            None => self.scene.jail(&[]),
+        };
+        if options.contains(&"--uid-range") {
+            command.args(["--uid-registry", "registry"]);
+        }
+        command.args(options);
+        command
+    }
+
+    fn sh(&self, name: &str, options: &[&str], script: &str) -> Outcome {
+        let mut command = self.command(&["--root-from-host", "--uid-range", name]);
+        run(command.args(options).args(["--", "sh", "-c", script]))
+    }
+
+    fn ok(&self, name: &str, options: &[&str], script: &str) -> String {
+        let outcome = self.sh(name, options, script);
+        assert!(outcome.code == Some(0) && outcome.err.is_empty(), "uid {}: {outcome:#?}", self.caller);
+        outcome.out
+    }
+
+    /// The error that keeps a command from being started.
+    fn error(&self, name: &str, options: &[&str]) -> String {
+        let outcome = self.sh(name, options, "echo in");
+        assert!(outcome.code == Some(125) && outcome.out.is_empty(), "{outcome:#?}");
+        assert!(
+            outcome.err.starts_with("piku-chroot: ") && outcome.err.lines().count() <= 2,
+            "{}",
+            outcome.err
+        );
+        outcome.err
+    }
+
+    fn uid(&self, name: &str) -> u32 {
+        self.ok(name, &[], "id -u").trim().parse().unwrap()
+    }
+
+    fn give_back(&self, name: &str, dir: &str) -> Outcome {
+        run(self.command(&["--uid-range", name, "--data", dir, "--give-back"]))
+    }
+
+    /// A folder that belongs to the caller.
+    fn folder(&self, name: &str) -> String {
+        self.scene.folder(name).to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scene.path(name)
+    }
+
+    /// Gives it to the caller, when root made it.
+    fn own(&self, path: &Path) {
+        if self.ranges.is_some() {
+            std::os::unix::fs::lchown(path, Some(self.caller), Some(self.caller)).unwrap();
+        }
+    }
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    let about = fs::symlink_metadata(path).unwrap();
+    (about.uid(), about.gid())
+}
+
+#[test]
+fn the_command_is_somebody_else_without_groups_and_rights() {
+    for two in Two::each() {
+        let out =
+            two.ok("blog", &[], "cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '; id -u; id -g; id -G");
+        let lines: Vec<&str> = out.lines().map(str::trim).collect();
+        let own = two.uid("blog");
+        assert_ne!(own, two.caller);
+        let map = [format!("{0} {0} 1", two.caller), format!("{own} {own} 1")];
+        assert_eq!(lines[..2], map);
+        assert_eq!(lines[3], map[1], "as many gids as uids here, so they are the same: {out}");
+        assert_eq!(lines[4..], [own.to_string(), own.to_string(), own.to_string()]);
+        let status =
+            two.ok("blog", &[], "grep -E '^(Groups|Cap|NoNewPrivs)' /proc/self/status | tr -d '\\t '");
+        let none = "0".repeat(16);
+        let wanted = ["Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"]
+            .map(|name| format!("{name}{}", if name == "Groups:" { "" } else { &none }));
+        assert_eq!(status.lines().collect::<Vec<_>>(), [&wanted[..], &["NoNewPrivs:1".to_owned()]].concat());
+        // Neither back to the caller nor to root, and nothing of pid 1 is to be had.
+        let script = "setpriv --reuid 0 true; setpriv --reuid $0 true; cat /proc/1/environ; ls /proc/1/fd; ls /proc/1/root;
+            touch /etc/x /x /dev/x; chmod 777 /; chown $0 /tmp; cat /proc/1/maps | head -c 1";
+        let outcome = two.sh("blog", &[], &script.replace("$0", &two.caller.to_string()));
+        assert!(outcome.out.is_empty() && outcome.err.lines().count() >= 9, "{outcome:#?}");
+    }
+}
+
+#[test]
+fn the_host_sees_the_subordinate_user() {
+    for two in Two::each() {
+        let word = format!("{}.25", 600_000 + std::process::id() + two.caller);
+        let mut jail =
+            Running::start(two.command(&["--root-from-host", "--uid-range", "blog", "--", "sleep", &word]));
+        // unshare, setpriv, the monitor and the stub have the word on their command lines too.
+        let is_sleep =
+            |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n");
+        let command = || processes_with(&word).into_iter().find(is_sleep);
+        until("the command", || command().is_some());
+        let status = fs::read_to_string(format!("/proc/{}/status", command().unwrap())).unwrap();
+        let own = two.uid("blog");
+        for line in [format!("Uid:\t{own}\t{own}\t{own}\t{own}"), format!("Gid:\t{own}\t{own}\t{own}\t{own}")]
+        {
+            assert!(status.lines().any(|have| have == line), "{line}: {status}");
+        }
+        // The monitor is the caller's, who may end it with any signal.
+        jail.signal(Signal::SIGTERM);
+        assert_eq!(jail.wait().code(), Some(143));
+        until("the end of the jail", || processes_with(&word).is_empty());
+    }
+}
+
+#[test]
+fn a_group_of_the_caller_is_gone() {
+    for two in Two::each().into_iter().filter(|two| two.ranges.is_some() && two.caller != 0) {
+        let secret = two.path("secret");
+        fs::write(&secret, "s3cret\n").unwrap();
+        chown(&secret, Some(0), Some(SECRET)).unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o640)).unwrap();
+        let jail = |options: &[&str]| {
+            let mut command =
+                two.command_with(&SECRET.to_string(), &["--root-from-host", "--ro", "secret:/secret"]);
+            if !options.is_empty() {
+                command.args(["--uid-registry", "registry"]);
+            }
+            run(command.args(options).args(["--", "cat", "/secret"]))
+        };
+        assert_eq!(jail(&[]).out, "s3cret\n", "level 1 cannot leave a group");
+        let refused = jail(&["--uid-range", "blog"]);
+        assert!(refused.code == Some(1) && refused.out.is_empty(), "{refused:#?}");
+        assert!(refused.err.contains("Permission denied"), "{}", refused.err);
+        let strict = jail(&["--uid-range", "blog", "--strict"]);
+        assert!(strict.code == Some(1), "no group is left that --strict could mind: {strict:#?}");
+    }
+}
+
+#[test]
+fn each_name_is_another_user() {
+    for two in Two::each() {
+        let (blog, shop) = (two.uid("blog"), two.uid("shop"));
+        assert_ne!(blog, shop);
+        assert_eq!((two.uid("blog"), two.uid("shop")), (blog, shop), "they stay who they are");
+        let data = two.folder("data");
+        two.ok(
+            "blog",
+            &["--data", &data],
+            "umask 077; echo mine > /data/file; mkdir /data/dir; echo all > /data/other",
+        );
+        let pair = format!("{data}:/theirs");
+        for options in [["--ro", &pair], ["--bind", &pair]] {
+            let other = two.sh(
+                "shop",
+                &options,
+                "cat /theirs/file; ls /theirs/dir; echo x >> /theirs/file; rm -f /theirs/file",
+            );
+            assert!(other.out.is_empty() && other.err.lines().count() == 4, "{other:#?}");
+        }
+        assert!(two.error("shop", &["--data", &data]).contains("belongs neither to the caller nor"));
+        assert_eq!(two.ok("blog", &["--data", &data], "cat /data/file"), "mine\n");
+    }
+}
+
+#[test]
+fn twenty_first_starts_at_once_are_twenty_users() {
+    for two in Two::each() {
+        let names: Vec<String> = (0..20).map(|number| format!("app{number}")).collect();
+        let uids: BTreeSet<u32> = thread::scope(|scope| {
+            // Each name twice: both must be the same user.
+            let two = &two;
+            let one = |name: &String| {
+                let name = name.clone();
+                scope.spawn(move || two.uid(&name))
+            };
+            let threads: Vec<_> = names.iter().chain(&names).map(one).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(uids.len(), 20);
+        let lines = fs::read_to_string(two.path("registry")).unwrap().lines().count();
+        assert_eq!(lines, 21);
+    }
+}
+
+#[test]
+fn names_are_data() {
+    for two in Two::each() {
+        let mut uids = BTreeSet::new();
+        for name in ["--strict", "a:b", "a,b", "../a", "ä", "-"] {
+            let mut command = two.command(&["--root-from-host"]);
+            command.args(["--uid-registry", "registry"]).arg(format!("--uid-range={name}"));
+            let outcome = run(command.args(["--", "id", "-u"]));
+            assert!(outcome.code == Some(0) && uids.insert(outcome.out.clone()), "{name}: {outcome:#?}");
+        }
+        assert!(two.error("a b", &[]).contains("--uid-range: 'a b' is no name"));
+        assert!(two.error("a\nb", &[]).contains(r"--uid-range: 'a\nb' is no name"));
+    }
+}
+
+#[test]
+fn what_is_odd_in_the_registry_is_one_clear_error() {
+    for two in Two::each() {
+        let own = two.uid("blog");
+        let registry = two.path("registry");
+        let good = fs::read_to_string(&registry).unwrap();
+        let says = |text: &str, said: &str| {
+            fs::write(&registry, text).unwrap();
+            for name in ["blog", "new"] {
+                let err = two.error(name, &[]);
+                assert!(
+                    err.contains("--uid-range: bad list of names in 'registry': ") && err.contains(said),
+                    "{err}"
+                );
+            }
+            assert_eq!(fs::read_to_string(&registry).unwrap(), text, "it is left as it is");
+        };
+        says("", "line 1");
+        says("something else\n", "line 1");
+        says(&format!("{good}shop {own} {own}\n"), "line 3");
+        says(&format!("{good}shop\n"), "line 3: expected NAME UID GID");
+        says(good.trim_end(), "cut off");
+        fs::write(&registry, &good).unwrap();
+        fs::set_permissions(&registry, Permissions::from_mode(0o666)).unwrap();
+        assert!(two.error("blog", &[]).contains("not a file that only the caller can write to"));
+        fs::remove_file(&registry).unwrap();
+        symlink("elsewhere", &registry).unwrap();
+        assert!(two.error("blog", &[]).contains("cannot read 'registry'"));
+        fs::remove_file(&registry).unwrap();
+        fs::create_dir(&registry).unwrap();
+        assert!(two.error("blog", &[]).contains("not a file that only the caller"));
+    }
+}
+
+#[test]
+fn the_ranges_count_at_every_start() {
+    for two in Two::each() {
+        let Some(ranges) = &two.ranges else { continue };
+        let user = if two.caller == 0 { "root" } else { "nobody" };
+        let own = two.uid("blog");
+        fs::write(ranges, format!("{user}:900000:2\n")).unwrap();
+        let err = two.error("blog", &[]);
+        assert!(
+            err.contains(&format!("'blog' has uid {own} in 'registry', and /etc/subuid no longer gives")),
+            "{err}"
+        );
+        assert_eq!((two.uid("one"), two.uid("two")), (900_001, 900_000));
+        let err = two.error("three", &[]);
+        assert!(
+            err.contains("all that /etc/subuid gives to the caller is taken by the 3 names in 'registry'"),
+            "{err}"
+        );
+        fs::write(ranges, format!("{}:900000:3\n", two.caller)).unwrap();
+        assert_eq!(two.uid("three"), 900_002, "a user may stand there by number");
+        fs::write(ranges, "somebody:900000:3\nroot:1\n").unwrap();
+        let err = two.error("one", &[]);
+        assert!(err.contains(&format!("--uid-range: '{user}' has no range in /etc/subuid")), "{err}");
+        assert!(err.contains("\nhint: as root: usermod --add-subuids"), "{err}");
+        let table = run(two.command(&["--check", "--uid-range", "one"]));
+        assert!(table.code == Some(1) && table.out.contains("(--uid-range)      no, required"), "{table:#?}");
+        assert!(table.out.contains("mend: as root: usermod --add-subuids"), "{table:#?}");
+        let table = run(two.command(&["--check"]));
+        assert!(
+            table.code == Some(0) && table.out.contains("users of their own (--uid-range)      no\n"),
+            "{table:#?}"
+        );
+    }
+}
+
+#[test]
+fn helpers_that_are_missing_or_powerless_are_named() {
+    for two in Two::each() {
+        let own = two.uid("blog");
+        let lines = ["--root-from-host", "--uid-range", "blog", "--", "true"];
+        let empty = two.folder("empty");
+        let mut command = two.command(&lines);
+        let outcome = run(command.env(if two.ranges.is_some() { "JAIL_PATH" } else { "PATH" }, &empty));
+        assert!(
+            outcome.code == Some(125)
+                && outcome.err.contains("--uid-range: there is no newuidmap on PATH\nhint: "),
+            "{outcome:#?}"
+        );
+        let mut command = Command::new("setpriv");
+        command.arg("--no-new-privs");
+        let inner = two.command(&lines);
+        command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").current_dir(two.path(""));
+        let outcome = run(command.arg(inner.get_program()).args(inner.get_args()));
+        if two.caller == 0 {
+            assert_eq!(outcome.code, Some(0), "root needs no rights of others: {outcome:#?}");
+        } else {
+            assert_eq!(outcome.code, Some(125), "{outcome:#?}");
+            assert!(
+                outcome.err.contains("newuidmap refused: ") && outcome.err.contains("no_new_privs"),
+                "{outcome:#?}"
+            );
+        }
+        assert_eq!(two.uid("blog"), own);
+    }
+}
+
+#[test]
+fn codes_and_signals_are_those_of_level_1() {
+    for two in Two::each() {
+        assert_eq!(two.sh("blog", &[], "exit 42").code, Some(42));
+        assert_eq!(two.sh("blog", &[], "kill -SEGV $$").code, Some(139));
+        assert_eq!(two.sh("blog", &[], "exec /no/such").code, Some(127));
+        let code = |command: &str| {
+            run(two.command(&["--root-from-host", "--uid-range", "blog", "--", command])).code
+        };
+        assert_eq!((code("no-such"), code("/etc/passwd")), (Some(127), Some(126)));
+        for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT"), (Signal::SIGUSR1, "USR1")]
+        {
+            let script = format!("trap 'echo got; exit 5' {name}; echo up; while :; do sleep 0.05; done");
+            let mut jail = Running::start(two.command(&[
+                "--root-from-host",
+                "--uid-range",
+                "blog",
+                "--",
+                "sh",
+                "-c",
+                &script,
+            ]));
+            jail.until_line("up");
+            jail.signal(signal);
+            jail.until_line("got");
+            assert_eq!(jail.wait().code(), Some(5), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_pipe_can_be_opened_anew() {
+    for two in Two::each() {
+        // As nobody the pipes of this test are somebody else's, at level 1 too.
+        if two.ranges.is_none() || two.caller == 0 {
+            assert_eq!(
+                two.ok("blog", &[], "echo one > /dev/stdout; echo two | tee /dev/stdout"),
+                "one\ntwo\ntwo\n"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_jail_ends_with_its_monitor() {
+    for two in Two::each() {
+        let word = format!("{}.75", 500_000 + std::process::id() + two.caller);
+        let rounds = if std::env::var_os("CI").is_some() { 30 } else { 100 };
+        two.uid("blog");
+        for round in 0..rounds {
+            let mut jail = Running::start(two.command(&[
+                "--root-from-host",
+                "--uid-range",
+                "blog",
+                "--",
+                "sleep",
+                &word,
+            ]));
+            // From before the maps to after the start.
+            thread::sleep(Duration::from_micros(round % 50 * 600));
+            jail.signal(Signal::SIGKILL);
+            jail.wait();
+        }
+        until("the end of all jails", || processes_with(&word).is_empty());
+    }
+}
+
+/// What a folder of the caller's may hold when its app goes to level 2.
+fn hostile_tree(two: &Two) -> String {
+    let data = two.folder("data");
+    let at = |name: &str| two.path("data").join(name);
+    for folder in ["dir", "dir/closed", "deep"] {
+        fs::create_dir(at(folder)).unwrap();
+        two.own(&at(folder));
+    }
+    for file in ["file", "dir/closed/in", "one"] {
+        fs::write(at(file), file).unwrap();
+        two.own(&at(file));
+    }
+    fs::hard_link(at("one"), at("dir/other")).unwrap();
+    two.scene.file("outside", "outside");
+    fs::hard_link(two.path("outside"), at("linked")).unwrap();
+    symlink(two.path("outside"), at("link")).unwrap();
+    symlink(two.path(""), at("dir/up")).unwrap();
+    for link in ["link", "dir/up"] {
+        two.own(&at(link));
+    }
+    assert!(Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+    two.own(&at("fifo"));
+    fs::set_permissions(at("dir/closed"), Permissions::from_mode(0o000)).unwrap();
+    data
+}
+
+#[test]
+fn the_data_changes_hands_and_nothing_outside_does() {
+    for two in Two::each() {
+        let data = hostile_tree(&two);
+        let at = |name: &str| two.path("data").join(name);
+        let own = two.uid("blog");
+        let callers = owner(&two.path("outside"));
+        if two.ranges.is_some() {
+            fs::write(at("foreign"), "").unwrap();
+            chown(at("foreign"), Some(4711), Some(4711)).unwrap();
+            chown(at("file"), Some(two.caller), Some(SECRET)).unwrap();
+        }
+        let first = two.sh(
+            "blog",
+            &["--data", &data],
+            "chmod 700 /data/dir/closed; cat /data/dir/closed/in /data/one; echo new > /data/dir/new; id -u",
+        );
+        assert_eq!((first.code, first.out), (Some(0), format!("dir/closed/inone{own}\n")), "{}", first.err);
+        assert!(first.err.contains("keep their owners"), "{}", first.err);
+        assert_eq!(first.err.lines().count(), 1);
+        let all = ["", "dir", "dir/closed", "dir/other", "one", "file", "link", "dir/up", "fifo", "dir/new"];
+        for name in all {
+            assert_eq!(owner(&at(name)), (own, own), "{name}");
+        }
+        for path in [two.path(""), two.path("outside"), at("linked")] {
+            assert_eq!(owner(&path), callers, "{path:?}");
+        }
+        if two.ranges.is_some() {
+            assert_eq!(owner(&at("foreign")), (4711, 4711));
+        }
+        assert_eq!(
+            two.ok("blog", &["--data", &data], "cat /data/dir/new"),
+            "new\n",
+            "once, and silent from then on"
+        );
+
+        let back = two.give_back("blog", &data);
+        assert_eq!((back.code, back.out.as_str()), (Some(0), ""), "{}", back.err);
+        for name in all {
+            assert_eq!(owner(&at(name)), callers, "{name}");
+        }
+        let again = two.give_back("blog", &data);
+        assert_eq!((again.code, again.out.as_str(), again.err.as_str()), (Some(0), "", ""));
+        let mut command =
+            two.command(&["--uid-range", "blog", "--data", &data, "--give-back", "--root-from-host"]);
+        let level_1 = run(command.args(["--", "id", "-u"]));
+        assert_eq!(level_1.out, format!("{}\n", two.caller), "{level_1:#?}");
+        let stranger = two.give_back("never-started", &data);
+        assert_eq!((stranger.code, stranger.err.as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_changes_hands() {
+    for two in Two::each() {
+        let data = two.folder("data");
+        let name = "d".repeat(200);
+        let script = format!(
+            "cd \"$1\"; i=0; while [ $i -lt 60 ]; do mkdir {name} && cd -P {name} || exit 1; i=$((i+1)); done; echo end > end"
+        );
+        let made = |command: &mut Command| run(command.args(["-c", &script, "sh", &data])).code;
+        assert_eq!(made(&mut two.scene.command("sh")), Some(0));
+        let down = format!(
+            "cd /data; i=0; while [ $i -lt 60 ]; do cd -P {name} || exit 1; i=$((i+1)); done; cat end; echo more >> end"
+        );
+        assert_eq!(two.ok("blog", &["--data", &data], &down), "end\n");
+        assert_eq!(two.ok("blog", &["--data", &data], &down), "end\nmore\n");
+        assert_eq!(two.ok("blog", &["--data", &data], "find /data -mindepth 1 -delete"), "");
+    }
+}
+
+#[test]
+fn a_change_of_hands_that_is_killed_is_finished_by_the_next_start() {
+    for two in Two::each() {
+        let data = two.folder("data");
+        let made = two.scene.command("sh").args(["-c", "cd data; for i in 0 1 2 3 4 5 6 7 8 9; do mkdir $i; touch $i/1 $i/2 $i/3 $i/4 $i/5 $i/6 $i/7 $i/8 $i/9; done"]).status();
+        assert!(made.unwrap().success());
+        let own = two.uid("blog");
+        let callers = owner(&two.path("ranges").parent().unwrap().join("data/0"));
+        let count = |wanted: u32| {
+            let found = Command::new("find").args([&data, "-uid", &wanted.to_string()]).output().unwrap();
+            String::from_utf8(found.stdout).unwrap().lines().count()
+        };
+        for round in 0..20 {
+            let mut jail = Running::start(two.command(&[
+                "--root-from-host",
+                "--uid-range",
+                "blog",
+                "--data",
+                &data,
+                "--",
+                "true",
+            ]));
+            thread::sleep(Duration::from_micros(round * 500));
+            jail.signal(Signal::SIGKILL);
+            jail.wait();
+            if round % 2 == 0 {
+                assert_eq!(two.ok("blog", &["--data", &data], "echo good > /data/3/3"), "");
+                assert_eq!(count(own), 101);
+            }
+            let back = two.give_back("blog", &data);
+            assert!(back.code == Some(0) && back.err.is_empty(), "{back:#?}");
+            assert_eq!(count(callers.0), 101, "round {round}");
+        }
+    }
+}
+
+#[test]
+fn the_caller_can_back_up_and_remove_through_the_map() {
+    for two in Two::each() {
+        let data = two.folder("data");
+        two.ok(
+            "blog",
+            &["--data", &data],
+            "umask 077; mkdir -p /data/a/b; echo mine > /data/a/b/c; ln -s c /data/a/b/d",
+        );
+        let mut tar = two.command(&["--root-from-host", "--uid-range", "blog", "--data", &data]);
+        tar.args(["--", "tar", "-c", "-C", "/data", "."]).stdin(Stdio::null());
+        let archive = tar.output().unwrap();
+        assert!(archive.status.success() && archive.stderr.is_empty(), "{archive:?}");
+        fs::write(two.path("backup"), &archive.stdout).unwrap();
+        let listed = run(two.scene.command("tar").args(["-tf", "backup"]));
+        assert!(listed.out.contains("./a/b/c\n") && listed.out.contains("./a/b/d\n"), "{listed:#?}");
+        two.ok("blog", &["--data", &data], "find /data -mindepth 1 -delete");
+        assert_eq!(fs::read_dir(&data).map(Iterator::count).ok(), Some(0));
+    }
+}
+
+#[test]
+fn root_uses_the_range_of_the_user_that_it_names() {
+    for two in Two::each().into_iter().filter(|two| two.caller == 0) {
+        let data = two.folder("data");
+        chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
+        let registry = two.folder("registries");
+        chown(&registry, Some(NOBODY), Some(NOBODY)).unwrap();
+        let mut command = two.command(&["--root-from-host", "--user", "nobody", "--data", &data]);
+        command.args(["--uid-registry", "registries/list", "--uid-range", "blog"]);
+        let outcome = run(command.args([
+            "--",
+            "sh",
+            "-c",
+            "id -u; echo x > /data/x; cat /proc/self/uid_map | tr -s ' '",
+        ]));
+        assert_eq!(
+            (outcome.code, outcome.out.as_str()),
+            (Some(0), "700099\n 65534 65534 1\n 700099 700099 1\n"),
+            "{}",
+            outcome.err
+        );
+    }
+}
