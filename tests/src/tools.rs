@@ -35,6 +35,23 @@ pub fn reachable_by(account: &Account, dir: &Path) -> PathBuf {
     bin
 }
 
+/// The program that attacks a jail from inside, built static so that an app can ship it. All of it is built in another way
+/// than the rest, so in a folder of its own.
+#[must_use]
+pub fn attack() -> PathBuf {
+    let target = built().parent().expect("a target folder").join("attack");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--locked", "--release", "--package", "piku-attack", "--target-dir"])
+        .arg(&target)
+        .current_dir(repository())
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .status();
+    assert!(status.expect("cargo runs").success(), "piku-attack does not build");
+    target.join("release/piku-attack")
+}
+
 /// `target/debug`: the test itself runs from the `deps` folder in it.
 fn built() -> PathBuf {
     let me = std::env::current_exe().expect("the test's own path");

@@ -1,7 +1,11 @@
 //! An app that is hostile to the others of the same account, from its build step and from its worker; and builds and
 //! commits that would spoil the next push.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
 use piku_tests::processes::{self, kill_all};
+use piku_tests::tools;
 use piku_tests::world::{World, wait_for};
 
 /// Tries each thing that no app may do; a line `LEAK …` for each that it could.
@@ -76,6 +80,150 @@ fn one_app_cannot_touch_another() {
     assert_eq!(world.ps("victim")[0]["pid"], before, "it was not even restarted");
     assert_eq!(std::fs::read_to_string(diary).expect("diary"), "dear\n");
     assert!(std::path::Path::new("/etc/passwd").exists());
+}
+
+/// What the system call filter and Landlock are to refuse, and nothing does yet.
+const AWAITED: [&str; 12] = [
+    "unshare",
+    "clone",
+    "clone3",
+    "setns",
+    "terminal-filter",
+    "abstract-sockets",
+    "socket-families",
+    "keyrings",
+    "denied-calls",
+    "gate-32",
+    "personality",
+    "userfaultfd",
+];
+
+/// What piku gives to a build step or to a worker, and what a shell adds.
+const DECLARED: [&str; 22] = [
+    "LANG",
+    "USER",
+    "TMPDIR",
+    "PORT",
+    "BIND_ADDRESS",
+    "DATA_DIR",
+    "PIKU_APP",
+    "PIKU_RELEASE",
+    "PIKU_COMMIT",
+    "PS",
+    "PROC_TYPE",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "NODE_OPTIONS",
+    "PIP_CACHE_DIR",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "SHLVL",
+    "_",
+    "OLDPWD",
+];
+
+#[test]
+fn all_known_attacks_of_a_pushed_app_fail() {
+    let world = World::new();
+    let victim = world.repo("victim");
+    victim.serves("untouched\n").commit("One").push().succeeds();
+    assert!(world.ssh("laptop", "config:set victim SECRET=hunter2").status.success());
+    std::fs::write(world.app("victim").join("data/diary"), "dear\n").expect("diary");
+    let program = tools::attack();
+    let attack = std::fs::read(&program).expect("piku-attack");
+    // Where the server's user can run it.
+    let outside = world.path("outside");
+    assert!(Command::new("cp").arg(&program).arg(&outside).status().expect("cp").success());
+    let mut outside = world
+        .command(&outside)
+        .arg("prepare")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("outside");
+    let mut said =
+        BufReader::new(outside.stdout.take().expect("stdout")).lines().map(|line| line.expect("text"));
+    let mut facts: Vec<String> = said.by_ref().take_while(|line| !line.is_empty()).collect();
+    let root = world.root();
+    let (home, apps) = (world.path("home"), root.join("apps"));
+    let tell = |key: &str, path: std::path::PathBuf| format!("{key}={}", path.display());
+    for file in [
+        "host.yaml",
+        "audit.log",
+        "apps/victim/config.json",
+        "apps/victim/data/diary",
+        "apps/victim/repo.git/HEAD",
+    ] {
+        facts.push(tell("secret", root.join(file)));
+    }
+    facts.push(tell("write", home.join(".ssh/authorized_keys")));
+    for file in [
+        "victim/repo.git/hooks/post-receive",
+        "victim/current/app/page",
+        "evil/config.json",
+        "evil/releases/1/app/page",
+    ] {
+        facts.push(tell("write", apps.join(file)));
+    }
+    for socket in ["run/daemon.sock", "run/victim/supervisor.sock"] {
+        facts.push(tell("socket", root.join(socket)));
+    }
+    for pid in std::iter::once(world.ps("victim")[0]["pid"].to_string())
+        .chain(processes::of(&root, "").iter().map(i32::to_string))
+    {
+        facts.push(format!("pid={pid}"));
+    }
+    facts.extend(DECLARED.map(|name| format!("env={name}")));
+    let before = picture(&world);
+
+    let evil = world.repo("evil");
+    evil.serves("evil\n").program("attack", attack).file("facts", facts.join("\n")).file(
+        "Procfile",
+        // One attack is a SIGTERM to all, which the shell must outlive.
+        "web: ./serve\npreflight: trap '' TERM; ./attack all $(cat facts) || :\n\
+         worker: trap '' TERM; ./attack all own=ro $(cat facts); trap - TERM; while :; do sleep 0.1; done\n",
+    );
+    let log = || {
+        let out = world.ssh("laptop", "logs evil --ps worker.1");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let pushed = evil.commit("Attack").push().succeeds();
+    wait_for("the attack of the worker", || log().contains("attacked: "));
+    assert_held(&pushed);
+    assert_held(&log());
+    drop(outside.stdin.take());
+    // An abstract socket is reached as long as nothing keeps it out.
+    let outer = said.next().expect("a verdict");
+    assert!(
+        outer == "held: all is as it was" || outer == "BROKEN: a socket of the host was connected to",
+        "{outer}"
+    );
+    outside.wait().expect("outside");
+    assert_eq!(picture(&world), before);
+    assert_eq!(world.page("victim"), "untouched\n");
+    assert_eq!(world.page("evil"), "evil\n");
+}
+
+/// Each line of an attack, in what a push or a log says, must tell that it was held.
+fn assert_held(said: &str) {
+    let rows: Vec<_> = said.lines().filter_map(|line| line.split_once(" | ")).collect();
+    assert!(rows.len() > 50, "{said}");
+    for (name, verdict) in rows {
+        let name = name.rsplit(' ').next().unwrap_or_default();
+        assert!(!verdict.starts_with("BROKEN") || AWAITED.contains(&name), "{name}: {verdict}");
+    }
+}
+
+/// What an attack must not change: what is on disk of piku and of the other app, and who runs.
+fn picture(world: &World) -> Vec<String> {
+    let list = "cd \"$1\" && find home/.ssh root/host.yaml root/apps/victim lib bin -path '*/log' -prune -o \\( -type f -exec sha256sum {} + \\) -o -printf '%p %m %U %l\\n' 2>&1 | sort";
+    let out = world.command("sh").args(["-c", list, "sh"]).arg(world.path("")).output().expect("find");
+    let mut lines: Vec<String> = String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect();
+    lines.push(world.ps("victim")[0]["pid"].to_string());
+    lines.push(std::fs::read_to_string("/etc/passwd").expect("passwd"));
+    lines
 }
 
 #[test]

@@ -24,6 +24,8 @@ usage: piku-attack list                                        all attacks: name
        piku-attack NAME [KEY=VALUE]…                           one of them, from inside
        piku-attack all [KEY=VALUE]…                            each of them, from inside, a line each
        piku-attack outside [KEY=VALUE]… NAME… -- JAIL… PROGRAM these, each in a jail of its own, the outer side prepared
+       piku-attack prepare                                     the outer side alone: prints its facts, a line each, then an
+                                                               empty one; when its input ends, what has changed
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         "list" => list(),
         "all" => all(rest),
         "outside" => outside::run(rest).unwrap_or_else(usage),
+        "prepare" => outside::prepare(),
         // What the set-uid and file-capability rows start: it tells who it has become.
         "whoami" => say(&sys::who_am_i()).unwrap_or(ExitCode::SUCCESS),
         _ => match rows::find(name) {

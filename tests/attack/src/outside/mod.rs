@@ -55,6 +55,31 @@ pub(crate) fn run(words: &[String]) -> Option<ExitCode> {
     Some(worst.code())
 }
 
+/// Prepares the outer side for attacks that somebody else starts, and looks at it again when the input has ended.
+pub(crate) fn prepare() -> ExitCode {
+    keys::begin_session();
+    let scene = match Scene::new("/proc/self/exe") {
+        Ok(scene) => scene,
+        Err(err) => {
+            return say(&format!("untried: cannot prepare the outer side: {err}"))
+                .unwrap_or(ExitCode::FAILURE);
+        }
+    };
+    for fact in scene.facts().iter().chain([&String::new()]) {
+        if let Some(code) = say(fact) {
+            return code;
+        }
+    }
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    let changed = scene.changes();
+    let verdict = if changed.is_empty() {
+        Verdict::Held("all is as it was".to_owned())
+    } else {
+        Verdict::Broken(changed.join("; "))
+    };
+    say(&verdict.line()).unwrap_or(verdict.code())
+}
+
 /// One attack in a jail of its own.
 fn attack(row: &Row, told: &[String], jail: &[String]) -> Verdict {
     let scene = match Scene::new(&jail[0]) {
