@@ -3,32 +3,45 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be made is none")]
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use piku_chroot::jail::Jail;
+use piku_chroot::profile::Ready;
 
 const ROUNDS: usize = 200;
 /// How many stand beside each other when their memory is measured.
 const JAILS: usize = 20;
 
+/// Nobody's uid and gid on every Linux: as root the jails would have other mounts than a user's.
+const NOBODY: u32 = 65534;
+
 fn main() {
-    let jailed = || Jail::new().command([("A", "1")], &["true".to_owned()]);
-    let unshared = || {
-        let mut command = Command::new("unshare");
-        command.args(["-Urmpf", "true"]);
-        command
-    };
-    let mut subjects = [
-        ("true", Vec::new(), Command::new("true")),
-        ("unshare -Urmpf true", Vec::new(), unshared()),
-        ("piku-chroot --root-from-host -- true", Vec::new(), jailed()),
+    let argv = ["true".to_owned()];
+    let jailed = || Jail::new().command([("A", "1")], &argv);
+    let mut subjects = vec![
+        ("true", Vec::new(), words("true")),
+        ("sh -c true", Vec::new(), words("sh -c :")),
+        ("unshare -Urmpf true", Vec::new(), words("unshare -Urmpf true")),
+        ("piku-chroot --root-from-host", Vec::new(), jailed()),
+        ("piku-chroot --profile run", Vec::new(), Jail::profile(Ready::Run).command([("A", "1")], &argv)),
     ];
+    if Command::new("bwrap").arg("--version").stdout(Stdio::null()).status().is_ok() {
+        subjects.push(("bubblewrap, the same layers", Vec::new(), bubblewrap(&mut jailed())));
+    } else {
+        println!("skipped: bubblewrap is not installed");
+    }
+    if nix::unistd::geteuid().is_root() {
+        for (.., command) in &mut subjects {
+            command.uid(NOBODY).gid(NOBODY).current_dir("/");
+        }
+    }
     for _ in 0..ROUNDS {
         for (_, times, command) in &mut subjects {
             let start = Instant::now();
-            assert!(command.status().unwrap().success(), "{command:?}");
+            assert!(command.stdout(Stdio::null()).status().unwrap().success(), "{command:?}");
             times.push(start.elapsed());
         }
     }
@@ -44,6 +57,31 @@ fn main() {
     for count in [1, JAILS] {
         println!("{count:>2} jails: {:.0} kB PSS for monitor and stub of each", memory(count));
     }
+}
+
+fn words(line: &str) -> Command {
+    let mut words = line.split(' ');
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
+    command
+}
+
+/// bubblewrap with what a jail has: its namespaces, its devices, its memory, and each thing that is in the jail's `/etc`.
+fn bubblewrap(jailed: &mut Command) -> Command {
+    let mut command = words(
+        "bwrap --unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup --new-session --die-with-parent \
+         --cap-drop ALL --clearenv --hostname jail --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/sbin /sbin \
+         --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp --dir /run --dir /home",
+    );
+    let mut listing = Command::new(jailed.get_program());
+    let options: Vec<_> = jailed.get_args().take_while(|arg| *arg != "--").collect();
+    let listed = listing.args(options).args(["--", "ls", "/etc"]).output().unwrap();
+    for name in String::from_utf8(listed.stdout).unwrap().lines() {
+        let path = format!("/etc/{}", if name == "ssl" { "ssl/certs" } else { name });
+        command.args(["--ro-bind-try", &path, &path]);
+    }
+    command.args(["--remount-ro", "/", "--", "true"]);
+    command
 }
 
 /// What each of so many jails needs when they have come to rest.
