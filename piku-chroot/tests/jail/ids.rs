@@ -16,14 +16,14 @@ use crate::scene::{NOBODY, Outcome, Running, Scene, User, processes_with, run, u
 
 /// Takes /etc/subuid and /etc/subgid from a file and becomes a user, then the rest of the line, with a PATH of its own
 /// where there is one for it.
-const ENTER: &str = r#"mount --bind "$1" /etc/subuid && mount --bind "$1" /etc/subgid || exit 99
+pub(crate) const ENTER: &str = r#"mount --bind "$1" /etc/subuid && mount --bind "$1" /etc/subgid || exit 99
     uid=$2 groups=$3; shift 3
     set -- env PATH="${JAIL_PATH:-$PATH}" "$@"
     if [ "$uid" = 0 ]; then exec "$@"; fi
     if [ -n "$groups" ]; then groups=--groups=$groups; else groups=--clear-groups; fi
     exec setpriv --reuid "$uid" --regid "$uid" "$groups" "$@""#;
 /// A group that nobody is in.
-const SECRET: u32 = 4242;
+pub(crate) const SECRET: u32 = 4242;
 
 /// A scene whose user has a range.
 struct Two {

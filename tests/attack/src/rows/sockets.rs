@@ -62,11 +62,11 @@ fn host(facts: &Facts) -> Verdict {
 fn abstracts(facts: &Facts) -> Verdict {
     let mut ways = Ways::default();
     let mut names: BTreeSet<String> = facts.all("abstract").map(str::to_owned).collect();
-    // The kernel tells of all that this network has.
+    // The kernel tells of all that this network has. What was prepared for another attack, at the same time, is not ours.
     let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    names.extend(
-        table.lines().filter_map(|line| line.rsplit(' ').next()?.strip_prefix('@').map(str::to_owned)),
-    );
+    // What was prepared for another attack at the same time is that one's.
+    let listed = table.lines().filter_map(|line| line.rsplit(' ').next()?.strip_prefix('@'));
+    names.extend(listed.filter(|name| !name.starts_with("piku-attack-")).map(str::to_owned));
     for name in names {
         let Ok(address) = SocketAddr::from_abstract_name(&name) else { continue };
         ways.io(&format!("@{name}"), UnixStream::connect_addr(&address));
