@@ -16,11 +16,13 @@ use crate::caller::{self, Identity};
 use crate::cli::Format;
 use crate::diagnosis::{Step, explain};
 use crate::ids::{self, helpers};
+use crate::layers::{self, Layers};
 use crate::limits::delegation::Missing;
 use crate::limits::{self, Controller};
 use crate::namespaces;
+use crate::options::Net;
 use crate::plan::Plan;
-use crate::rights::{capabilities, keyring};
+use crate::rights::{capabilities, keyring, landlock, seccomp};
 use crate::root::tree::WRITABLE;
 use crate::root::{self, filesystem, proc};
 use crate::sys;
@@ -66,7 +68,14 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
     const USER: CloneFlags = CloneFlags::CLONE_NEWUSER;
     const MOUNT: CloneFlags = USER.union(CloneFlags::CLONE_NEWNS);
     const PROCESS: CloneFlags = MOUNT.union(CloneFlags::CLONE_NEWPID);
+    const NETWORK: CloneFlags = USER.union(CloneFlags::CLONE_NEWNET);
     let nothing = || Ok(());
+    let layers = Layers::probe();
+    let restrict = || {
+        root::enter(plan, identity)?;
+        capabilities::drop_all()?;
+        landlock::restrict(plan, layers.landlock)
+    };
     let mut rows = vec![
         row(identity, "user namespace", true, USER, nothing),
         row(identity, "mount namespace", true, MOUNT, || {
@@ -78,16 +87,34 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         row(identity, "process namespace with its own /proc", true, PROCESS, || proc::new().map(drop)),
         row(identity, "ipc namespace", true, USER | CloneFlags::CLONE_NEWIPC, nothing),
         row(identity, "host name", true, USER | CloneFlags::CLONE_NEWUTS, || namespaces::set_hostname(plan)),
-        row(identity, "cgroup namespace", false, USER | CloneFlags::CLONE_NEWCGROUP, nothing),
-        row(identity, "no network (--net none)", false, USER | CloneFlags::CLONE_NEWNET, nothing),
+        row(identity, "no network (--net none)", false, NETWORK, nothing),
         row(identity, "own root, the old one gone", true, PROCESS, || root::enter(plan, identity)),
         row(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
-        row(identity, "own session keyring", false, USER, || keyring::begin(true)),
         groups(plan),
         own_user("newuidmap (--uid-range)", plan, helpers::usable(helpers::UIDS)),
         own_user("newgidmap (--uid-range)", plan, helpers::usable(helpers::GIDS)),
         own_user("users of their own (--uid-range)", plan, ids::attempt(plan.uid_range.as_ref(), identity)),
     ];
+    for layers::Layer { name: layer, missing } in layers.all(plan.net) {
+        rows.push(match (missing, layer) {
+            (Some(layers::Missing { why, mend }), _) => {
+                let (why, mend) = (Some(why.to_owned()), Some(mend.to_owned()));
+                Row { layer, required: false, wanted: true, holds: false, why, mend }
+            }
+            (None, layers::CGROUP) => {
+                row(identity, layer, false, USER | CloneFlags::CLONE_NEWCGROUP, nothing)
+            }
+            (None, layers::KEYRING) => row(identity, layer, false, USER, || keyring::begin(true)),
+            (None, layers::SOCKETS) if plan.net != Net::Shared => {
+                row(identity, layer, false, NETWORK, nothing)
+            }
+            (None, layers::SECCOMP) => row(identity, layer, false, USER, || {
+                capabilities::drop_all()?;
+                seccomp::install()
+            }),
+            (None, _) => row(identity, layer, false, PROCESS, restrict),
+        });
+    }
     rows.extend(limits::check().into_iter().map(|(controller, held)| limit(plan, controller, held)));
     rows
 }

@@ -19,6 +19,7 @@ mod caller;
 mod check;
 mod diagnosis;
 mod ids;
+mod layers;
 mod monitor;
 mod namespaces;
 mod payload;

@@ -17,6 +17,7 @@ use rustix::process::set_parent_process_death_signal;
 
 use crate::diagnosis::{Step, explain};
 use crate::ids::Ids;
+use crate::layers::Layers;
 use crate::limits::Hold;
 use crate::plan::Plan;
 use crate::stub::Inside;
@@ -41,6 +42,10 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 /// Makes the jail and waits for its end; returns the command's exit code.
 pub(crate) fn run(plan: Plan) -> Result<u8> {
     let ids = Ids::settle(&plan, caller::settle(&plan)?)?;
+    let layers = Layers::probe();
+    if plan.strict {
+        layers.require_all(plan.net)?;
+    }
     if plan.strict && ids.own.is_none() {
         caller::refuse_other_groups()?;
     }
@@ -54,9 +59,9 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
             return Ok(code);
         }
     }
-    let mut teller = Teller::open(&plan, ids)?;
+    let mut teller = Teller::open(&plan, ids, layers)?;
     let hold = limits::prepare(&plan.limits, plan.strict)?;
-    let code = start(plan, ids, &signals, &hold, teller.wants_the_start()).and_then(|jail| {
+    let code = start(plan, ids, layers, &signals, &hold, teller.wants_the_start()).and_then(|jail| {
         if jail.started.is_some_and(|started| has_started(&started)) {
             teller.started(&hold.held);
         }
@@ -78,14 +83,14 @@ struct Jail {
 }
 
 /// Starts the stub.
-fn start(plan: Plan, ids: Ids, signals: &SigSet, hold: &Hold, tell: bool) -> Result<Jail> {
+fn start(plan: Plan, ids: Ids, layers: Layers, signals: &SigSet, hold: &Hold, tell: bool) -> Result<Jail> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe");
     let (alive, life) = pipe()?;
     let (started, start) =
         if tell { pipe().map(|(read, write)| (Some(read), Some(write)))? } else { (None, None) };
     let flags = namespaces::flags(&plan);
     // Moved into the child's closure, so that the child's copies of these ends are closed there and the monitor's live on.
-    let mut given = Some((life, started, Inside { monitor: alive, started: start }, plan));
+    let mut given = Some((life, started, Inside { monitor: alive, started: start, layers }, plan));
     let pid = hold.spawn(flags, || match given.take() {
         Some((life, started, inside, plan)) => {
             drop((life, started));

@@ -13,14 +13,15 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, execve, setsid};
 
 use crate::cli::shown;
+use crate::layers::Layers;
 use crate::limits::rlimits::Rlimits;
 use crate::plan::Plan;
-use crate::rights::keyring;
+use crate::rights::{keyring, landlock, seccomp};
 use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys};
 
 /// Becomes the command; returns only when that failed.
-pub(crate) fn run(plan: &Plan, rlimits: &Rlimits) -> u8 {
-    if let Err(err) = prepare(plan, rlimits) {
+pub(crate) fn run(plan: &Plan, rlimits: &Rlimits, layers: Layers) -> u8 {
+    if let Err(err) = prepare(plan, rlimits, layers) {
         report(&err);
         return SETUP;
     }
@@ -29,7 +30,7 @@ pub(crate) fn run(plan: &Plan, rlimits: &Rlimits) -> u8 {
     code
 }
 
-fn prepare(plan: &Plan, rlimits: &Rlimits) -> Result<()> {
+fn prepare(plan: &Plan, rlimits: &Rlimits, layers: Layers) -> Result<()> {
     setsid().context("cannot begin a session")?;
     keyring::begin(plan.strict)?;
     // A crash of the command is not the business of the host's crash handler.
@@ -39,7 +40,10 @@ fn prepare(plan: &Plan, rlimits: &Rlimits) -> Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     chdir(&plan.chdir).with_context(|| format!("--chdir: cannot go to {}", shown(&plan.chdir)))?;
     sys::close_from(3).context("cannot close the inherited descriptors")?;
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")?;
+    landlock::restrict(plan, layers.landlock)?;
+    // Last: it refuses what the lines before it need.
+    if layers.seccomp { seccomp::install() } else { Ok(()) }
 }
 
 /// Looks the command up as execvp does, in the PATH that it will have itself.

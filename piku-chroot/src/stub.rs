@@ -13,18 +13,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::set_parent_process_death_signal;
 
 use crate::ids::Ids;
+use crate::layers::Layers;
 use crate::limits::rlimits::Rlimits;
 use crate::monitor::{SETTLED, signalled};
 use crate::plan::Plan;
 use crate::rights::capabilities;
 use crate::{namespaces, payload, report, root, sys};
 
-/// What is heard of the monitor, and what it hears.
+/// What is known, and heard, of the monitor, and what it hears.
 pub(crate) struct Inside {
     /// One word when the ids are mapped from out there, where that is so; at its end once the monitor is gone.
     pub(crate) monitor: OwnedFd,
     /// For a word when the command runs.
     pub(crate) started: Option<OwnedFd>,
+    /// What the kernel has.
+    pub(crate) layers: Layers,
 }
 
 /// All of it; returns the exit code. `signals` are blocked already.
@@ -38,7 +41,9 @@ pub(crate) fn run(plan: Plan, ids: Ids, signals: &SigSet, rlimits: &Rlimits, ins
 fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid> {
     ids.enter(&inside.monitor)?;
     die_with(&inside.monitor)?;
-    namespaces::hide_cgroup(plan)?;
+    if inside.layers.cgroup {
+        namespaces::hide_cgroup()?;
+    }
     // A terminal's Ctrl-C goes to its foreground group. The monitor passes it on; it must not come twice.
     setsid().context("cannot begin a session")?;
     ids.take_data(plan)?;
@@ -53,7 +58,7 @@ fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid
     capabilities::hide()?;
     let mut came_back = false;
     let command = sys::spawn_and_exec(|| {
-        let code = payload::run(plan, rlimits);
+        let code = payload::run(plan, rlimits, inside.layers);
         // The memory is this process's own.
         came_back = true;
         code

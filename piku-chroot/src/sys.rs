@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "see the module's first line; each block says why it is sound")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -136,6 +136,110 @@ pub(crate) fn new_session_keyring() -> io::Result<()> {
         libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
     };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether the kernel has filters of system calls.
+pub(crate) fn has_filters() -> bool {
+    let action = libc::SECCOMP_RET_ERRNO;
+    // SAFETY: the kernel reads one number, which lives longer than the call.
+    unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) == 0 }
+}
+
+/// Puts a filter of system calls on this process and all that it starts.
+pub(crate) fn set_filter(program: &mut [libc::sock_filter]) -> io::Result<()> {
+    let len = program.len().try_into().map_err(io::Error::other)?;
+    let program = libc::sock_fprog { len, filter: program.as_mut_ptr() };
+    // SAFETY: the kernel copies so many instructions as are told, which live longer than the call, and checks each.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The version of Landlock's interface.
+pub(crate) fn landlock_version() -> io::Result<u32> {
+    const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
+    let none = std::ptr::null::<libc::c_void>();
+    // SAFETY: no memory is handed over.
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, LANDLOCK_CREATE_RULESET_VERSION)
+    };
+    if version == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        u32::try_from(version).map_err(io::Error::other)
+    }
+}
+
+/// A set of rules for Landlock.
+pub(crate) struct Ruleset(OwnedFd);
+
+/// `struct landlock_ruleset_attr` of linux/landlock.h.
+#[repr(C)]
+struct RulesetAttributes {
+    files: u64,
+    network: u64,
+    scopes: u64,
+}
+
+/// `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed: u64,
+    parent: libc::c_int,
+}
+
+impl Ruleset {
+    /// One that denies these rights on files, but for what is allowed then, and guards these scopes.
+    pub(crate) fn new(files: u64, scopes: u64) -> io::Result<Self> {
+        let attributes = RulesetAttributes { files, network: 0, scopes };
+        // SAFETY: the structure outlives the call, and its size is the one that is told. An older kernel takes a longer one
+        // when the rest of it is zero.
+        let fd = unsafe {
+            let size = size_of::<RulesetAttributes>();
+            libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attributes, size, 0)
+        };
+        match fd {
+            -1 => Err(io::Error::last_os_error()),
+            // SAFETY: the kernel has just made this descriptor for us, closed at exec, and nobody else knows of it.
+            fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?) })),
+        }
+    }
+
+    /// Allows these rights on this file or beneath this folder.
+    pub(crate) fn allow(&self, parent: impl AsFd, allowed: u64) -> io::Result<()> {
+        const LANDLOCK_RULE_PATH_BENEATH: libc::c_int = 1;
+        let rule = PathBeneath { allowed, parent: parent.as_fd().as_raw_fd() };
+        let ruleset = self.0.as_raw_fd();
+        // SAFETY: both descriptors are open, and the structure, packed as the kernel has it, outlives the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_landlock_add_rule,
+                ruleset,
+                LANDLOCK_RULE_PATH_BENEATH,
+                &raw const rule,
+                0,
+            )
+        };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Puts the rules on this process and all that it starts.
+    pub(crate) fn restrict_self(&self) -> io::Result<()> {
+        // SAFETY: the descriptor is open; no memory is handed over.
+        let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, self.0.as_raw_fd(), 0) };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Whether there are session keyrings, and we may ask for them.
+pub(crate) fn has_keyrings() -> bool {
+    const KEYCTL_GET_KEYRING_ID: libc::c_int = 0;
+    const KEY_SPEC_SESSION_KEYRING: libc::c_int = -3;
+    // SAFETY: no memory is handed over.
+    let result =
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0) };
+    // That there is none yet, or that it is revoked, is an answer too.
+    result != -1 || !matches!(Errno::last(), Errno::ENOSYS | Errno::EPERM)
 }
 
 /// Gives every signal its default disposition; what a caller had ignored would stay ignored after exec.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use piku_procfile::failure::tell;
 
 use crate::ids::Ids;
+use crate::layers::{Layer, Layers};
 use crate::limits::Amount;
 use crate::limits::cgroup::{End, largest_process};
 use crate::plan::Plan;
@@ -18,13 +19,15 @@ pub(crate) struct Teller {
     memory: Option<u64>,
     tell_memory: bool,
     level: u8,
+    layers: [Layer; 5],
 }
 
 impl Teller {
-    pub(crate) fn open(plan: &Plan, ids: Ids) -> Result<Self> {
+    pub(crate) fn open(plan: &Plan, ids: Ids, layers: Layers) -> Result<Self> {
         let report = plan.report.as_deref().map(Report::begin).transpose()?;
         let memory = plan.limits.memory.map(Amount::bytes);
-        Ok(Self { report, memory, tell_memory: plan.tell_memory, level: ids.level() })
+        let layers = layers.all(plan.net);
+        Ok(Self { report, memory, tell_memory: plan.tell_memory, level: ids.level(), layers })
     }
 
     /// Whether anybody wants to know when the command runs.
@@ -35,7 +38,7 @@ impl Teller {
     /// The command runs.
     pub(crate) fn started(&mut self, held: &[Held]) {
         let Some(report) = &mut self.report else { return };
-        let (layers, missing) = layers();
+        let (layers, missing) = sorted(&self.layers);
         complain(report.started(Started { level: self.level, layers, missing, limits: held.to_vec() }));
     }
 
@@ -61,8 +64,16 @@ impl Teller {
 }
 
 /// The layers that the jail of this machine has, and those that it has not.
-fn layers() -> (Vec<String>, Vec<MissingLayer>) {
-    (vec!["namespaces".to_owned(), "no capabilities".to_owned()], Vec::new())
+fn sorted(optional: &[Layer]) -> (Vec<String>, Vec<MissingLayer>) {
+    let mut layers = vec!["namespaces".to_owned(), "no capabilities".to_owned()];
+    let mut missing = Vec::new();
+    for layer in optional {
+        match layer.missing {
+            None => layers.push(layer.name.to_owned()),
+            Some(why) => missing.push(MissingLayer { layer: layer.name.to_owned(), why: why.why.to_owned() }),
+        }
+    }
+    (layers, missing)
 }
 
 /// A full disk ends no command.

@@ -5,6 +5,11 @@ use nix::libc::{ENOSYS, EPERM};
 
 use crate::sys;
 
+/// Whether this kernel has them.
+pub(crate) fn available() -> bool {
+    sys::has_keyrings()
+}
+
 /// Begins it; without it nothing starts when `strict`.
 pub(crate) fn begin(strict: bool) -> Result<()> {
     match sys::new_session_keyring() {

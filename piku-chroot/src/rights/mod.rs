@@ -2,3 +2,5 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod keyring;
+pub(crate) mod landlock;
+pub(crate) mod seccomp;

@@ -15,5 +15,6 @@ mod limits;
 mod processes;
 mod profile;
 mod programs;
+mod rights;
 mod scene;
 mod signals;

@@ -1,0 +1,135 @@
+//! The layers that a jail can be made without: which of them this kernel has. The others are simply required.
+
+use std::path::Path;
+
+use anyhow::Result;
+use piku_procfile::failure::Failure;
+
+use crate::SETUP;
+use crate::options::Net;
+use crate::rights::{keyring, landlock, seccomp};
+
+/// What the kernel said. A layer that is there has to hold: when it then fails, nothing starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layers {
+    /// A filter of system calls.
+    pub(crate) seccomp: bool,
+    /// The version of Landlock; 0 without it.
+    pub(crate) landlock: u32,
+    /// Session keyrings.
+    pub(crate) keyring: bool,
+    /// Cgroup namespaces.
+    pub(crate) cgroup: bool,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layer {
+    /// As it is called in `--check` and in reports.
+    pub(crate) name: &'static str,
+    /// Why it does not hold, and what mends it.
+    pub(crate) missing: Option<Missing>,
+}
+
+/// A layer does not hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missing {
+    /// Why not.
+    pub(crate) why: &'static str,
+    /// What mends it.
+    pub(crate) mend: &'static str,
+}
+
+/// A filter of system calls.
+pub(crate) const SECCOMP: &str = "seccomp";
+/// Writing only where it is meant to be.
+pub(crate) const FILES: &str = "Landlock";
+/// Sockets that have no file.
+pub(crate) const SOCKETS: &str = "guard on abstract sockets";
+/// A session keyring of the command's own.
+pub(crate) const KEYRING: &str = "own session keyring";
+/// The names of the host's cgroups are hidden.
+pub(crate) const CGROUP: &str = "cgroup namespace";
+
+impl Layers {
+    /// Asks the kernel: a few calls, each of which changes nothing.
+    pub(crate) fn probe() -> Self {
+        Self {
+            seccomp: seccomp::available(),
+            landlock: landlock::version(),
+            keyring: keyring::available(),
+            cgroup: Path::new("/proc/self/ns/cgroup").exists(),
+        }
+    }
+
+    /// All of them, for a jail with this network.
+    pub(crate) fn all(self, net: Net) -> [Layer; 5] {
+        let layer =
+            |name, holds: bool, why, mend| Layer { name, missing: (!holds).then_some(Missing { why, mend }) };
+        [
+            layer(
+                SECCOMP,
+                self.seccomp,
+                "this kernel has no filters of system calls, or piku-chroot none for this machine",
+                "use a kernel with CONFIG_SECCOMP_FILTER=y, on x86-64, aarch64 or arm",
+            ),
+            layer(
+                FILES,
+                landlock::guards_files(self.landlock),
+                "this kernel has none, or an older one than 5.19; what is read-only is so by its mounts alone",
+                "use a kernel from 5.19 on, with CONFIG_SECURITY_LANDLOCK=y, and landlock in its lsm= list",
+            ),
+            layer(
+                SOCKETS,
+                net != Net::Shared || landlock::guards_sockets(self.landlock),
+                "those of the host can be reached through the shared network; this kernel has no Landlock, or an older one than 6.12",
+                "--net loopback or --net none, or a kernel from 6.12 on with Landlock",
+            ),
+            layer(
+                KEYRING,
+                self.keyring,
+                "this kernel has no keyrings, or an outer sandbox refuses them",
+                "use a kernel with CONFIG_KEYS=y",
+            ),
+            layer(
+                CGROUP,
+                self.cgroup,
+                "this kernel has no cgroup namespaces",
+                "use a kernel from 4.6 on with CONFIG_CGROUPS=y",
+            ),
+        ]
+    }
+
+    /// `--strict`: refuses when one is missing.
+    pub(crate) fn require_all(self, net: Net) -> Result<()> {
+        for Layer { name, missing } in self.all(net) {
+            if let Some(Missing { why, mend }) = missing {
+                return Err(Failure::new(format!("--strict: {name}: {why}")).hint(mend).code(SETUP).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(layers: Layers, net: Net) -> Vec<&'static str> {
+        layers.all(net).iter().filter(|layer| layer.missing.is_some()).map(|layer| layer.name).collect()
+    }
+
+    #[test]
+    fn an_own_network_has_sockets_of_its_own() {
+        let raspberry = Layers { seccomp: true, landlock: 0, keyring: true, cgroup: true };
+        assert_eq!(missing(raspberry, Net::Shared), [FILES, SOCKETS]);
+        assert_eq!(missing(raspberry, Net::None), [FILES]);
+        let debian = Layers { landlock: 3, ..raspberry };
+        assert_eq!(missing(debian, Net::Shared), [SOCKETS]);
+        let newest = Layers { landlock: 7, ..raspberry };
+        assert!(missing(newest, Net::Shared).is_empty());
+        assert!(newest.require_all(Net::Shared).is_ok());
+        let err = format!("{:#}", raspberry.require_all(Net::None).unwrap_err());
+        assert!(err.starts_with("--strict: Landlock: this kernel has none"), "{err}");
+    }
+}
