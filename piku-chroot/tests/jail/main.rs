@@ -15,6 +15,7 @@ mod limits;
 mod processes;
 mod profile;
 mod programs;
+mod races;
 mod rights;
 mod scene;
 mod signals;

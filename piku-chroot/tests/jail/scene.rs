@@ -219,6 +219,16 @@ impl Drop for Running {
     }
 }
 
+/// A word for a command line that nobody else has.
+pub(crate) fn unique(name: &str) -> String {
+    format!("piku-chroot-{name}-{}-{:?}", std::process::id(), thread::current().id())
+}
+
+/// How often a race is run: `PIKU_ROUNDS` times, else a few. What a few rounds miss, five hundred by hand may find.
+pub(crate) fn rounds(few: u32) -> u32 {
+    std::env::var("PIKU_ROUNDS").map_or(few, |rounds| rounds.parse().expect("PIKU_ROUNDS is a number"))
+}
+
 /// Waits until it is so.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
