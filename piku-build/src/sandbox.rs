@@ -19,7 +19,7 @@ pub(crate) fn decide(sandbox: Sandbox, loud: bool) -> anyhow::Result<bool> {
             Ok(false)
         }
         Sandbox::Prefer => match jail::available() {
-            Ok(()) => Ok(true),
+            Ok(holds) => Ok(jailed(holds, loud)),
             Err(err) => {
                 if loud {
                     talk::warning(&format!(
@@ -33,8 +33,16 @@ pub(crate) fn decide(sandbox: Sandbox, loud: bool) -> anyhow::Result<bool> {
             }
         },
         Sandbox::Require => match jail::available() {
-            Ok(()) => Ok(true),
+            Ok(holds) => Ok(jailed(holds, loud)),
             Err(err) => Err(explain::no_jail(&err).into()),
         },
     }
+}
+
+/// Nothing degrades without a word: what holds on this machine is said each time.
+fn jailed(holds: &str, loud: bool) -> bool {
+    if loud {
+        talk::detail(&format!("Sandbox: {holds}"));
+    }
+    true
 }

@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use piku_procfile::failure::Failure;
 
-use crate::pair;
 use crate::profile::Ready;
+use crate::{pair, report};
 
 /// Before the name of each variable that is meant for the command inside.
 pub const PREFIX: &str = "PIKU_JAILED_";
@@ -142,13 +142,14 @@ pub fn program() -> PathBuf {
         .unwrap_or_else(|| PROGRAM.into())
 }
 
-/// Whether a jail can be made on this machine by this user. It is tried for real, once in the life of the caller.
+/// Whether a jail can be made on this machine by this user, and what holds in it, on one line. It is tried for real, once
+/// in the life of the caller.
 ///
 /// The error says what the kernel refuses, with the lines that mend it as its hints.
-pub fn available() -> Result<()> {
-    static ANSWER: OnceLock<Result<(), (String, Vec<String>)>> = OnceLock::new();
+pub fn available() -> Result<&'static str> {
+    static ANSWER: OnceLock<Result<String, (String, Vec<String>)>> = OnceLock::new();
     match ANSWER.get_or_init(attempt) {
-        Ok(()) => Ok(()),
+        Ok(line) => Ok(line),
         Err((message, hints)) => {
             let failure = hints.iter().fold(Failure::new(message), Failure::hint);
             Err(failure.into())
@@ -156,18 +157,19 @@ pub fn available() -> Result<()> {
     }
 }
 
-/// Runs `true` in a jail; on failure what piku-chroot said about it, and its hints.
-fn attempt() -> Result<(), (String, Vec<String>)> {
+/// Runs `true` in a jail, which tells what holds; on failure what piku-chroot said about it, and its hints.
+fn attempt() -> Result<String, (String, Vec<String>)> {
     let none: [(&str, &str); 0] = [];
-    let output =
-        Jail::profile(Ready::Run).command(none, &["true".to_owned()]).stdin(Stdio::null()).output().map_err(
-            |err| {
-                let hint = format!("install {PROGRAM} beside this program, or name it in {PROGRAM_VARIABLE}");
-                (format!("cannot run '{}': {err}", program().display()), vec![hint])
-            },
-        )?;
+    let jail = Jail::profile(Ready::Run).report(Path::new("/dev/stdout"));
+    let output = jail.command(none, &["true".to_owned()]).stdin(Stdio::null()).output().map_err(|err| {
+        let hint = format!("install {PROGRAM} beside this program, or name it in {PROGRAM_VARIABLE}");
+        (format!("cannot run '{}': {err}", program().display()), vec![hint])
+    })?;
     if output.status.success() {
-        return Ok(());
+        let (started, _) = report::parse(&String::from_utf8_lossy(&output.stdout));
+        let hint = format!("install the {PROGRAM} that came with this program");
+        let silent = || (format!("'{}' does not say what holds", program().display()), vec![hint]);
+        return started.map(|started| started.line()).ok_or_else(silent);
     }
     let said = String::from_utf8(output.stderr)
         .unwrap_or_else(|err| OsString::from_vec(err.into_bytes()).to_string_lossy().into_owned());

@@ -16,7 +16,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use piku_procfile::failure::{BUSY, Failure};
+use piku_chroot::limits;
+use piku_procfile::failure::{self, BUSY, Failure};
 use piku_procfile::layout::{ROOT_VARIABLE, Root};
 use piku_procfile::name::AppName;
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -79,6 +80,13 @@ pub(crate) fn run(root: &Root) -> anyhow::Result<()> {
         return Err(Failure::new(what).code(BUSY).into());
     };
     lock.sign().context("cannot sign the lock")?;
+    // Supervisors and monitors will be where the daemon is, beside the cgroups of the jails and not in their way.
+    if let Err(err) = limits::take_up(NAME) {
+        complain(&format!("cgroups do not hold all limits of the workers: {err:#}"));
+        for hint in failure::advice(&err).0 {
+            complain(&format!("hint: {hint}"));
+        }
+    }
     sys::default_dispositions();
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // What a supervisor that dies leaves running is reaped here.

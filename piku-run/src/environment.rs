@@ -3,7 +3,7 @@
 //! The environment is clean, then the platform's, the runtime's, the app's ENV and the operator's configuration, each over
 //! the one before; it reaches the worker through execve only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -113,11 +113,11 @@ impl World {
         vars
     }
 
-    /// The command that runs `argv` in the app's world.
-    pub(crate) fn command(&self, vars: &Vars, argv: &[String]) -> anyhow::Result<Command> {
+    /// The command that runs `argv` in the app's world. A jail says in the file `report` what holds and how it ended.
+    pub(crate) fn command(&self, vars: &Vars, argv: &[String], report: &Path) -> anyhow::Result<Command> {
         let tree = self.tree();
         if self.release.jailed {
-            let mut jail = Jail::profile(Ready::Run).app(&tree).data(&self.dir.data());
+            let mut jail = Jail::profile(Ready::Run).app(&tree).data(&self.dir.data()).report(report);
             for layer in &self.release.layers {
                 jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
             }

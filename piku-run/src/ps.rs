@@ -40,7 +40,34 @@ fn text(instances: &[Instance]) -> String {
         .collect();
     let headings: Vec<&str> =
         headings.into_iter().enumerate().filter(|(column, _)| shown(*column)).map(|(_, it)| it).collect();
-    if rows.is_empty() { String::new() } else { output::table(&headings, &rows) }
+    if rows.is_empty() {
+        String::new()
+    } else {
+        output::table(&headings, &rows) + &sandboxes(instances, several)
+    }
+}
+
+/// What holds around them: a line an app, or more where its instances were not started alike.
+fn sandboxes(instances: &[Instance], several: bool) -> String {
+    let mut lines = String::new();
+    for app in instances.chunk_by(|one, next| one.app == next.app) {
+        let known: Vec<(&str, &str)> =
+            app.iter().filter_map(|one| Some((one.sandbox.as_deref()?, one.instance.as_str()))).collect();
+        let mut told: Vec<&str> = Vec::new();
+        for (sandbox, _) in &known {
+            if told.contains(sandbox) {
+                continue;
+            }
+            told.push(sandbox);
+            let alike: Vec<&str> =
+                known.iter().filter(|(other, _)| other == sandbox).map(|(_, instance)| *instance).collect();
+            let whose =
+                if alike.len() < known.len() { format!(" {}", alike.join(" ")) } else { String::new() };
+            let app = if several { format!(" {}", app[0].app) } else { String::new() };
+            lines.extend(["Sandbox", &app, &whose, ": ", sandbox, "\n"]);
+        }
+    }
+    lines
 }
 
 /// Seconds for people: `12s`, `3m 5s`, `2h 10m`, `4d 1h`.
@@ -84,6 +111,7 @@ mod tests {
             cpu_percent: Some(1.25),
             memory_bytes: Some(40_055_603),
             last_exit: None,
+            sandbox: None,
         }
     }
 
@@ -106,6 +134,14 @@ web.1     healthy        4711  20000  3        1h 5m   0         1.2%  38.2 MiB 
 worker.1  crash-looping  -     -      3        -       7         -     -         exit 1
 ";
         assert_eq!(text(&[instance("blog", "web.1"), stopped]), expected);
+        let holds = |one: Instance, sandbox: &str| Instance { sandbox: Some(sandbox.to_owned()), ..one };
+        let (web, worker) =
+            (holds(instance("blog", "web.1"), "level 1"), holds(instance("blog", "worker.1"), "level 1"));
+        assert!(text(&[web.clone(), worker.clone()]).ends_with("\nSandbox: level 1\n"));
+        let unlike = text(&[web.clone(), holds(worker, "none")]);
+        assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none\n"), "{unlike}");
+        let apps = text(&[web, holds(instance("shop", "web.1"), "level 1")]);
+        assert!(apps.ends_with("\nSandbox blog: level 1\nSandbox shop: level 1\n"), "{apps}");
         let two = text(&[instance("blog", "web.1"), instance("shop", "web.1")]);
         assert!(two.starts_with("APP   PS     STATE"), "{two}");
         assert_eq!(text(&[]), "");
@@ -116,8 +152,7 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let json = output::render(Format::Json, &[instance("blog", "web.1")], String::new).unwrap();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         let fields: Vec<&str> = read[0].as_object().unwrap().keys().map(String::as_str).collect();
-        let promised =
-            "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit";
+        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit sandbox";
         assert_eq!(fields.join(" "), promised);
         let back: Vec<Instance> = serde_json::from_str(&json).unwrap();
         assert_eq!(back, [instance("blog", "web.1")]);

@@ -67,6 +67,11 @@ impl Records {
         self.0.join(format!("{}.lock", id.0))
     }
 
+    /// Where the jail says what holds and how it ended.
+    pub(crate) fn report(&self, id: Id) -> PathBuf {
+        self.0.join(format!("{}.report", id.0))
+    }
+
     /// Waits until no process of the instance holds its lock any more, but not for one that the kernel holds.
     pub(crate) fn wait_until_free(&self, id: Id) {
         for _ in 0..500 {
@@ -90,7 +95,7 @@ impl Records {
 
     pub(crate) fn remove(&self, id: Id) {
         // What stays behind of a dead worker is passed over at the next look.
-        for path in [self.path(id), self.fifo(id), self.lock(id)] {
+        for path in [self.path(id), self.fifo(id), self.lock(id), self.report(id)] {
             let _ = fs::remove_file(path);
         }
     }

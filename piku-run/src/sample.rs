@@ -36,8 +36,11 @@ pub struct Instance {
     pub cpu_percent: Option<f64>,
     /// Of the whole process tree, in bytes: its share of the pages in memory (PSS).
     pub memory_bytes: Option<u64>,
-    /// How its last process ended: `exit 1`, `signal 9`.
+    /// How its last process ended: `exit 1`, `signal 9`, `out of memory`.
     pub last_exit: Option<String>,
+    /// What holds around it: `level 1, namespaces, …`, or `none`.
+    #[serde(default)]
+    pub sandbox: Option<String>,
 }
 
 /// What an instance does.

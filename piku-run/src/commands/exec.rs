@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
@@ -26,7 +27,7 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
         vars.insert("TERM".to_owned(), term);
     }
     place::make(&world.dir.data())?;
-    let err = world.command(&vars, argv)?.exec();
+    let err = world.command(&vars, argv, Path::new("/dev/null"))?.exec();
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);
     Err(Failure::new(format!("cannot run '{program}': {err}")).code(code).into())

@@ -34,6 +34,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// All of its jail at once, by the kernel: it had used up its memory.
+    OutOfMemory,
     /// Nobody was there to be told: it was taken over from a supervisor that died.
     Unknown,
 }
@@ -51,6 +53,7 @@ impl Exit {
         match self {
             Self::Code(code) => code,
             Self::Signal(signal) => 128 + signal,
+            Self::OutOfMemory => 137,
             Self::Unknown => 1,
         }
     }
@@ -66,6 +69,7 @@ impl fmt::Display for Exit {
                 Err(_) => write!(f, "exited with code {code}"),
             },
             Self::Signal(signal) => write!(f, "was ended by {}", name(signal).unwrap_or("an unknown signal")),
+            Self::OutOfMemory => f.write_str("ran out of memory"),
             Self::Unknown => f.write_str("ended"),
         }
     }
@@ -203,6 +207,7 @@ mod tests {
         assert_eq!(Exit::Code(1).to_string(), "exited with code 1");
         assert_eq!(Exit::Code(137).to_string(), "exited with code 137 (SIGKILL)");
         assert_eq!(Exit::Signal(11).to_string(), "was ended by SIGSEGV");
+        assert_eq!(Exit::OutOfMemory.to_string(), "ran out of memory");
         assert_eq!(Exit::Unknown.to_string(), "ended");
         assert_eq!(Exit::Signal(9).code(), 137);
     }

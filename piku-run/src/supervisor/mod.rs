@@ -19,6 +19,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use piku_chroot::report;
 use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
@@ -461,6 +462,8 @@ impl Supervisor {
         self.records.wait_until_free(id);
         while self.take_output(id) {}
         let Some(mut worker) = self.workers.remove(&id) else { return };
+        let (_, ended) = report::read(&self.records.report(id));
+        let exit = if ended.is_some_and(|ended| ended.oom_kills > 0) { Exit::OutOfMemory } else { exit };
         worker.log.flush();
         self.probes.remove(&id);
         if id == TASK {

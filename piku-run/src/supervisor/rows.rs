@@ -1,5 +1,6 @@
 //! What `ps` is told: one row an instance, from what the core knows and what runs.
 
+use piku_chroot::report;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 
@@ -10,6 +11,7 @@ use crate::place;
 use crate::sample::{self, Instance as Row};
 
 use super::Supervisor;
+use super::worker::Worker;
 
 impl Supervisor {
     /// All instances, those on trial and on their way out too; where nothing is to run, the places that are empty.
@@ -34,6 +36,7 @@ impl Supervisor {
                 cpu_percent: None,
                 memory_bytes: None,
                 last_exit: one.last_exit.map(exit),
+                sandbox: worker.and_then(|worker| self.sandbox(worker)),
             };
             rows.push((one, row));
         }
@@ -45,6 +48,18 @@ impl Supervisor {
         };
         rows.sort_by_key(|(one, _)| order(one));
         Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+}
+
+impl Supervisor {
+    /// What holds around a worker; nothing while it is still being set up.
+    fn sandbox(&self, worker: &Worker) -> Option<String> {
+        // What has a mark is found by it, since no jail holds it together.
+        if worker.record.mark.is_some() {
+            return Some("none".to_owned());
+        }
+        let (started, _) = report::read(&self.records.report(worker.record.id));
+        started.map(|started| started.line())
     }
 }
 
@@ -67,6 +82,7 @@ pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
         cpu_percent: None,
         memory_bytes: None,
         last_exit: None,
+        sandbox: None,
     };
     Ok(plan.places().map(row).collect())
 }
@@ -86,6 +102,7 @@ fn exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit {code}"),
         Exit::Signal(signal) => format!("signal {signal}"),
+        Exit::OutOfMemory => "out of memory".to_owned(),
         Exit::Unknown => "unknown".to_owned(),
     }
 }
