@@ -54,7 +54,7 @@ _piku__chroot() {
                     return 0
                     ;;
                 --net)
-                    COMPREPLY=($(compgen -W "shared none" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "shared loopback none" -- "${cur}"))
                     return 0
                     ;;
                 --env)

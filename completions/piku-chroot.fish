@@ -4,7 +4,8 @@ complete -c piku-chroot -l ro -d 'Show SRC at DST, read-only' -r
 complete -c piku-chroot -l tmpfs -d 'An empty writable folder in memory; SIZE in bytes, with k, m or g, or in percent of the memory' -r
 complete -c piku-chroot -l app -d 'Show DIR read-only at /app, which becomes HOME and the working directory' -r -F
 complete -c piku-chroot -l data -d 'Show DIR writable at /data' -r -F
-complete -c piku-chroot -l net -d 'The host\'s network, or none [default: shared]' -r -f -a "shared\t'The host\'s'
+complete -c piku-chroot -l net -d 'The host\'s network, one of its own that leads nowhere but to itself, or none [default: shared]' -r -f -a "shared\t'The host\'s'
+loopback\t'The jail\'s own, which leads nowhere'
 none\t'None at all'"
 complete -c piku-chroot -l env -d 'A variable for COMMAND' -r
 complete -c piku-chroot -l keep-env -d 'A variable of the caller for COMMAND, when it is set' -r

@@ -1,15 +1,17 @@
 //! Who runs this, and as whom it goes on: never with more rights than its caller has, and as root only when root says so.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getgroups, getuid, setgroups, setresgid, setresuid};
+use piku_procfile::failure::tell;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::account::Account;
 use crate::cli::shown;
-use crate::plan::Plan;
+use crate::plan::{Plan, What};
 
 /// Who runs the command, outside as inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,35 @@ pub(crate) fn other_groups() -> usize {
     getgroups().unwrap_or_default().iter().filter(|group| **group != own).count()
 }
 
+/// Says of each source that is let in when the command can do with it what only one of those groups may: a user namespace
+/// with one user cannot leave them.
+pub(crate) fn warn_of_groups(plan: &Plan) {
+    let own = getegid();
+    let groups = getgroups().unwrap_or_default();
+    let others: Vec<Gid> = groups.into_iter().filter(|group| *group != own).collect();
+    for mount in plan.mounts.iter().filter(|_| !others.is_empty()) {
+        let What::Tree { src, .. } = &mount.what else { continue };
+        // What cannot be looked at is refused later, with its reason.
+        let Ok(stat) = src.symlink_metadata() else { continue };
+        let through = others.iter().find(|group| group.as_raw() == stat.gid());
+        let Some(group) =
+            through.filter(|_| stat.uid() != geteuid().as_raw() && more_than_others(stat.mode()))
+        else {
+            continue;
+        };
+        tell(&format!(
+            "piku-chroot: warning: {}: the command has the rights of group {group} on {}; a user of its own (--uid-range) has not",
+            mount.option,
+            shown(src)
+        ));
+    }
+}
+
+/// Whether a file's group may do with it what all others may not.
+fn more_than_others(mode: u32) -> bool {
+    mode >> 3 & 0o7 & !mode != 0
+}
+
 fn become_user(name: &OsStr) -> Result<()> {
     let shown = shown(Path::new(name));
     let user = Account::find(name).with_context(|| format!("cannot look up {shown}"))?;
@@ -63,4 +94,19 @@ fn become_user(name: &OsStr) -> Result<()> {
     setresuid(user.uid, user.uid, user.uid).with_context(|| format!("cannot become {shown}"))?;
     // After such a change /proc/self belongs to root, and the maps could not be written.
     set_dumpable_behavior(DumpableBehavior::Dumpable).context("cannot open /proc/self again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_group_alone_may() {
+        for mode in [0o640, 0o750, 0o770, 0o755 & !0o001, 0o100_664] {
+            assert!(more_than_others(mode), "{mode:o}");
+        }
+        for mode in [0o644, 0o755, 0o600, 0o607, 0o777] {
+            assert!(!more_than_others(mode), "{mode:o}");
+        }
+    }
 }

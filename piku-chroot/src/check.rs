@@ -87,7 +87,9 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         row(identity, "process namespace with its own /proc", true, PROCESS, || proc::new().map(drop)),
         row(identity, "ipc namespace", true, USER | CloneFlags::CLONE_NEWIPC, nothing),
         row(identity, "host name", true, USER | CloneFlags::CLONE_NEWUTS, || namespaces::set_hostname(plan)),
-        row(identity, "no network (--net none)", false, NETWORK, nothing),
+        row(identity, "own network (--net loopback, none)", false, NETWORK, || {
+            sys::raise_loopback().context("cannot switch the loopback on")
+        }),
         row(identity, "own root, the old one gone", true, PROCESS, || root::enter(plan, identity)),
         row(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
         groups(plan),

@@ -71,7 +71,7 @@ pub struct Cli {
     /// Show DIR writable at /data
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The host's network, or none [default: shared]
+    /// The host's network, one of its own that leads nowhere but to itself, or none [default: shared]
     #[arg(long, value_enum)]
     pub net: Option<Net>,
     /// A variable for COMMAND

@@ -46,8 +46,11 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
     if plan.strict {
         layers.require_all(plan.net)?;
     }
-    if plan.strict && ids.own.is_none() {
-        caller::refuse_other_groups()?;
+    if ids.own.is_none() {
+        if plan.strict {
+            caller::refuse_other_groups()?;
+        }
+        caller::warn_of_groups(&plan);
     }
     if let Some(caller) = plan.die_with {
         die_with(caller)?;

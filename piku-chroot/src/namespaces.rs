@@ -11,6 +11,7 @@ use crate::caller::Identity;
 use crate::diagnosis::{Step, explain};
 use crate::options::Net;
 use crate::plan::Plan;
+use crate::sys;
 
 /// What a jail is made of, but for the cgroup namespace, see [`hide_cgroup`].
 pub(crate) fn flags(plan: &Plan) -> CloneFlags {
@@ -19,7 +20,7 @@ pub(crate) fn flags(plan: &Plan) -> CloneFlags {
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    if plan.net == Net::None {
+    if plan.net != Net::Shared {
         flags |= CloneFlags::CLONE_NEWNET;
     }
     flags
@@ -49,6 +50,14 @@ fn write(path: &str, text: &str) -> io::Result<()> {
 /// cloned would have its parent's for a root. It alone may be missing: it hides a name and guards nothing.
 pub(crate) fn hide_cgroup() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWCGROUP).context("cannot make a cgroup namespace")
+}
+
+/// Switches the network on that leads nowhere but to oneself; the kernel gives it its addresses.
+pub(crate) fn raise_loopback(plan: &Plan) -> Result<()> {
+    if plan.net == Net::Loopback {
+        sys::raise_loopback().context("--net loopback: cannot switch it on")?;
+    }
+    Ok(())
 }
 
 /// The name of the machine inside.

@@ -119,6 +119,8 @@ fn is_no(flag: &bool) -> bool {
 pub enum Net {
     /// The host's.
     Shared,
+    /// The jail's own, which leads nowhere.
+    Loopback,
     /// None at all.
     None,
 }
@@ -143,6 +145,7 @@ impl Net {
     fn name(self) -> &'static str {
         match self {
             Self::Shared => "shared",
+            Self::Loopback => "loopback",
             Self::None => "none",
         }
     }

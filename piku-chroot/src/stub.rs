@@ -49,6 +49,7 @@ fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid
     ids.take_data(plan)?;
     root::enter(plan, ids.command())?;
     namespaces::set_hostname(plan)?;
+    namespaces::raise_loopback(plan)?;
     if ids.become_command()? {
         // The kernel forgets it when a process becomes another user.
         die_with(&inside.monitor)?;

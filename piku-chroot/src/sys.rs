@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
@@ -229,6 +230,26 @@ impl Ruleset {
         let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, self.0.as_raw_fd(), 0) };
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+}
+
+/// `struct ifreq` of linux/if.h, as the request for a device's flags has it.
+#[repr(C)]
+struct InterfaceFlags {
+    name: [u8; libc::IFNAMSIZ],
+    flags: libc::c_short,
+    /// As long as what else can stand there.
+    rest: [u8; 22],
+}
+
+/// Switches the loopback device of this network namespace on.
+pub(crate) fn raise_loopback() -> io::Result<()> {
+    const IFF_UP: libc::c_short = 1;
+    let socket =
+        nix::sys::socket::socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let request = InterfaceFlags { name: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0", flags: IFF_UP, rest: [0; 22] };
+    // SAFETY: the kernel reads the structure, which outlives the call and is the one that this request takes.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Whether there are session keyrings, and we may ask for them.

@@ -13,8 +13,9 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use nix::unistd::{chdir, fchdir};
+use nix::unistd::{chdir, chroot, fchdir};
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::mount::{
     MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount,
 };
@@ -124,8 +125,17 @@ fn put(root: &Folder, mount: &Mount, tree: Option<&Tree>) -> Result<()> {
 /// The new root becomes `/`, and the old one is gone.
 fn become_root(root: &Folder) -> Result<()> {
     fchdir(root).context("cannot enter the new root")?;
-    // The old root comes to lie on the new one, where the next line finds it.
-    pivot_root(".", ".").map_err(io::Error::from).context("cannot change the root")?;
-    unmount(".", UnmountFlags::DETACH).map_err(io::Error::from).context("cannot leave the old root")?;
+    match pivot_root(".", ".") {
+        // The old root came to lie on the new one, where this finds it.
+        Ok(()) => unmount(".", UnmountFlags::DETACH)
+            .map_err(io::Error::from)
+            .context("cannot leave the old root")?,
+        // In an initramfs: its root is the first mount of all, and that cannot be moved. The new root lies on it and hides it:
+        // a path is looked up from the uppermost mount on, and going up from a root ends there. What leads below is a
+        // descriptor from before, all of which are closed; or umount, another chroot, setns, for which the command has
+        // neither the capability nor the call.
+        Err(Errno::INVAL) => chroot(".").context("cannot change the root")?,
+        Err(err) => return Err(io::Error::from(err)).context("cannot change the root"),
+    }
     chdir("/").context("cannot enter the new root")
 }

@@ -185,3 +185,57 @@ fn strict_starts_where_nothing_is_missing() {
         assert!(outcome.code == Some(125) && outcome.err.contains("--strict"), "{outcome:?} {}", table.out);
     }
 }
+
+#[test]
+fn a_network_that_leads_nowhere() {
+    let program = "
+import socket
+for family, address in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
+    try:
+        server = socket.create_server((address, 0), family=family)
+        client = socket.create_connection(server.getsockname()[:2])
+        print(address, server.accept()[0].send(b'x'), client.recv(1) == b'x')
+    except OSError as err: print(address, err.strerror)
+print(*(name for _, name in socket.if_nameindex()))
+try: socket.create_connection(('192.0.2.1', 9))
+except OSError as err: print(err.strerror)
+";
+    for user in users() {
+        let scene = Scene::new(user);
+        let said = python(&scene, &["--net", "loopback"], program);
+        assert!(said.starts_with("127.0.0.1 1 True\n::1 "), "{said}");
+        assert!(said.ends_with("\nlo\nNetwork is unreachable\n"), "{said}");
+        assert!(!python(&scene, &["--net", "none"], program).contains("True"));
+    }
+}
+
+#[test]
+fn a_source_that_a_group_of_the_caller_lets_in() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can give a process more groups");
+        return;
+    }
+    let scene = Scene::new(users()[1]);
+    for (name, group, mode) in [("secret", 4, 0o640), ("open", 4, 0o644), ("other", 7, 0o640)] {
+        let path = scene.path(name);
+        std::fs::write(&path, name).unwrap();
+        std::os::unix::fs::chown(&path, Some(0), Some(group)).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let with = |name: &str| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--groups", "4,5"]).arg(scene.program());
+        let pair = format!("{}:/x", scene.path(name).display());
+        crate::scene::run(command.args(["--root-from-host", "--ro", &pair, "--", "cat", "/x"]))
+    };
+    let outcome = with("secret");
+    let warning = format!(
+        "piku-chroot: warning: --ro: the command has the rights of group 4 on '{}'; a user of its own (--uid-range) has not\n",
+        scene.path("secret").display()
+    );
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err), (Some(0), "secret", warning));
+    let outcome = with("open");
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (Some(0), "open", ""));
+    let outcome = with("other");
+    assert!(outcome.code == Some(1) && !outcome.err.contains("warning"), "{outcome:?}");
+}
