@@ -24,6 +24,7 @@ json\t'One JSON array'
 yaml\t'The same in YAML'"
 complete -c piku-chroot -l root-from-host -d 'Let in the host\'s programs and libraries (/usr and the like) read-only, and those files of /etc that programs need'
 complete -c piku-chroot -l give-back -d 'Make DIR of --data the caller\'s again, with all in it that is NAME\'s, then run COMMAND as the caller'
+complete -c piku-chroot -l tty -d 'Give COMMAND a terminal of its own, and carry between it and stdin and stdout; what comes in counts as typed'
 complete -c piku-chroot -l print-profile -d 'Print what would be done as a profile, and do nothing'
 complete -c piku-chroot -l strict -d 'Refuse to start when a layer is missing that could be done without'
 complete -c piku-chroot -l check -d 'Print which layers hold on this machine, why not, and what mends it; exit code 1 when a required one is missing'

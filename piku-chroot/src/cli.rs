@@ -41,6 +41,7 @@ Profiles:
     uid_range: blog                                       # text
     uid_registry: /srv/uid-ranges                         # an absolute path
     limit: {memory: 90%, pids: 4096, cpu: 1.5}            # as for --limit
+    tty: true                                             # true or false
     strict: true                                          # true or false";
 
 /// Takes a world apart and becomes COMMAND in what is left of it.
@@ -122,6 +123,9 @@ pub struct Cli {
     /// End the command with SIGKILL when this process, the caller, ends; without it the command stays
     #[arg(long, value_name = "PID")]
     pub die_with: Option<i32>,
+    /// Give COMMAND a terminal of its own, and carry between it and stdin and stdout; what comes in counts as typed
+    #[arg(long)]
+    pub tty: bool,
     /// Take options from a profile: build, run, or a file in YAML
     #[arg(long, value_name = "NAME|FILE")]
     pub profile: Option<OsString>,
@@ -173,6 +177,7 @@ impl From<Cli> for Options {
             uid_range: cli.uid_range,
             uid_registry: cli.uid_registry,
             give_back: cli.give_back,
+            tty: cli.tty,
             die_with: cli.die_with,
             tell_memory: cli.report.is_none() && cli.limit.iter().any(|limits| limits.memory.is_some()),
             limit: cli.limit.into_iter().fold(Limits::default(), |before, limits| limits.over(before)),

@@ -28,6 +28,7 @@ mod root;
 mod stub;
 mod sys;
 mod teller;
+mod terminal;
 mod yaml;
 
 use std::process::ExitCode;

@@ -22,7 +22,8 @@ use crate::limits::Hold;
 use crate::plan::Plan;
 use crate::stub::Inside;
 use crate::teller::Teller;
-use crate::{SETUP, SIGNALLED, caller, ids, limits, namespaces, stub, sys};
+use crate::terminal::relay;
+use crate::{SETUP, SIGNALLED, caller, ids, limits, namespaces, stub, sys, terminal};
 
 /// Passed on to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
@@ -65,10 +66,14 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
     let mut teller = Teller::open(&plan, ids, layers)?;
     let hold = limits::prepare(&plan.limits, plan.strict)?;
     let code = start(plan, ids, layers, &signals, &hold, teller.wants_the_start()).and_then(|jail| {
+        let terminal = jail.way.map(|way| terminal::receive(&way)).transpose()?.flatten();
         if jail.started.is_some_and(|started| has_started(&started)) {
             teller.started(&hold.held);
         }
-        wait(jail.pid, &signals)
+        match terminal {
+            Some(terminal) => relay::run(jail.pid, &signals, terminal),
+            None => wait(jail.pid, &signals),
+        }
     });
     let end = hold.end();
     teller.ended(*code.as_ref().unwrap_or(&SETUP), end);
@@ -80,6 +85,8 @@ struct Jail {
     pid: Pid,
     /// Says a word when the command runs, and ends without one when it could not be started.
     started: Option<OwnedFd>,
+    /// Brings the command's terminal, when it gets one.
+    way: Option<OwnedFd>,
     /// A word may have been written, see [`Ids::map`], and nothing more is: the stub learns from its end that the monitor was
     /// gone before it could say that it wants to die with it.
     _life: OwnedFd,
@@ -91,21 +98,23 @@ fn start(plan: Plan, ids: Ids, layers: Layers, signals: &SigSet, hold: &Hold, te
     let (alive, life) = pipe()?;
     let (started, start) =
         if tell { pipe().map(|(read, write)| (Some(read), Some(write)))? } else { (None, None) };
+    let (way, stubs_way) = plan.tty.then(terminal::way).transpose()?.unzip();
     let flags = namespaces::flags(&plan);
     // Moved into the child's closure, so that the child's copies of these ends are closed there and the monitor's live on.
-    let mut given = Some((life, started, Inside { monitor: alive, started: start, layers }, plan));
+    let inside = Inside { monitor: alive, started: start, way: stubs_way, layers };
+    let mut given = Some((life, started, way, inside, plan));
     let pid = hold.spawn(flags, || match given.take() {
-        Some((life, started, inside, plan)) => {
-            drop((life, started));
+        Some((life, started, way, inside, plan)) => {
+            drop((life, started, way));
             stub::run(plan, ids, signals, &hold.rlimits, inside)
         }
         None => SETUP,
     });
     let pid = pid.map_err(|err| explain(Step::Namespaces, &err))?;
-    // It waits for months, and needs of all this only these two ends.
-    let (life, started, ..) = given.context("there is no jail")?;
+    // It waits for months, and needs of all this only these ends.
+    let (life, started, way, ..) = given.context("there is no jail")?;
     ids.map(pid, &life)?;
-    Ok(Jail { pid, started, _life: life })
+    Ok(Jail { pid, started, way, _life: life })
 }
 
 /// Waits until the command runs, or does not.
@@ -150,12 +159,20 @@ fn wait(jail: Pid, signals: &SigSet) -> Result<u8> {
             let _ = kill(jail, signal);
             continue;
         }
-        match waitpid(jail, Some(WaitPidFlag::WNOHANG)).context("cannot wait for the jail")? {
-            WaitStatus::Exited(_, code) => return Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-            WaitStatus::Signaled(_, signal, _) => return Ok(signalled(signal)),
-            _ => {}
+        if let Some(code) = ended(jail)? {
+            return Ok(code);
         }
     }
+}
+
+/// The exit code of the jail, when it has ended.
+pub(crate) fn ended(jail: Pid) -> Result<Option<u8>> {
+    let status = waitpid(jail, Some(WaitPidFlag::WNOHANG)).context("cannot wait for the jail")?;
+    Ok(match status {
+        WaitStatus::Exited(_, code) => Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        WaitStatus::Signaled(_, signal, _) => Some(signalled(signal)),
+        _ => None,
+    })
 }
 
 /// The exit code that tells of a death by signal.

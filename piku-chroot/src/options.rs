@@ -52,6 +52,8 @@ pub struct Options {
     pub uid_range: Option<OsString>,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub uid_registry: Option<PathBuf>,
+    #[serde(skip_serializing_if = "is_no")]
+    pub tty: bool,
     // Of one run only, so in no profile.
     #[serde(skip)]
     pub give_back: bool,
@@ -94,6 +96,7 @@ impl Options {
             uid_range: self.uid_range.or(lower.uid_range),
             uid_registry: self.uid_registry.or(lower.uid_registry),
             give_back: self.give_back || lower.give_back,
+            tty: self.tty || lower.tty,
             die_with: self.die_with.or(lower.die_with),
             limit: self.limit.over(lower.limit),
             report: self.report.or(lower.report),

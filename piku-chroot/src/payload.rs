@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -17,11 +18,11 @@ use crate::layers::Layers;
 use crate::limits::rlimits::Rlimits;
 use crate::plan::Plan;
 use crate::rights::{keyring, landlock, seccomp};
-use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys};
+use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys, terminal};
 
 /// Becomes the command; returns only when that failed.
-pub(crate) fn run(plan: &Plan, rlimits: &Rlimits, layers: Layers) -> u8 {
-    if let Err(err) = prepare(plan, rlimits, layers) {
+pub(crate) fn run(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Option<&OwnedFd>) -> u8 {
+    if let Err(err) = prepare(plan, rlimits, layers, terminal) {
         report(&err);
         return SETUP;
     }
@@ -30,8 +31,9 @@ pub(crate) fn run(plan: &Plan, rlimits: &Rlimits, layers: Layers) -> u8 {
     code
 }
 
-fn prepare(plan: &Plan, rlimits: &Rlimits, layers: Layers) -> Result<()> {
+fn prepare(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Option<&OwnedFd>) -> Result<()> {
     setsid().context("cannot begin a session")?;
+    terminal.map(terminal::take).transpose()?;
     keyring::begin(plan.strict)?;
     // A crash of the command is not the business of the host's crash handler.
     let (_, hard) = getrlimit(Resource::RLIMIT_CORE).context("cannot read the limits")?;

@@ -54,6 +54,8 @@ pub struct Plan {
     pub user: Option<OsString>,
     /// Who the command is, when it is a user of its own.
     pub uid_range: Option<UidRange>,
+    /// A terminal of its own for the command.
+    pub tty: bool,
     /// Nothing may be missing.
     pub strict: bool,
     /// The caller, when the jail is to end with it.
@@ -151,6 +153,7 @@ impl Plan {
             argv: options.command.iter().map(|arg| c_string([arg.as_os_str()])).collect::<Result<_>>()?,
             user: options.user.clone(),
             uid_range: options.uid_range.as_deref().map(|name| uid_range(name, options)).transpose()?,
+            tty: options.tty,
             strict: options.strict,
             die_with: options.die_with.map(Pid::from_raw),
             limits: options.limit,

@@ -18,7 +18,7 @@ use crate::limits::rlimits::Rlimits;
 use crate::monitor::{SETTLED, signalled};
 use crate::plan::Plan;
 use crate::rights::capabilities;
-use crate::{namespaces, payload, report, root, sys};
+use crate::{namespaces, payload, report, root, sys, terminal};
 
 /// What is known, and heard, of the monitor, and what it hears.
 pub(crate) struct Inside {
@@ -28,6 +28,8 @@ pub(crate) struct Inside {
     pub(crate) started: Option<OwnedFd>,
     /// What the kernel has.
     pub(crate) layers: Layers,
+    /// For the terminal, when the command gets one.
+    pub(crate) way: Option<OwnedFd>,
 }
 
 /// All of it; returns the exit code. `signals` are blocked already.
@@ -57,9 +59,10 @@ fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid
     drop(inside.monitor);
     capabilities::drop_all()?;
     capabilities::hide()?;
+    let terminal = inside.way.map(|way| terminal::open(&way)).transpose()?;
     let mut came_back = false;
     let command = sys::spawn_and_exec(|| {
-        let code = payload::run(plan, rlimits, inside.layers);
+        let code = payload::run(plan, rlimits, inside.layers, terminal.as_ref());
         // The memory is this process's own.
         came_back = true;
         code

@@ -415,6 +415,16 @@ fn a_pipe_can_be_opened_anew() {
     }
 }
 
+/// The stub has become the command's user when it opens the terminal.
+#[test]
+fn a_terminal_is_the_commands_own() {
+    for two in Two::each() {
+        let uid = two.uid("blog");
+        let seen = two.ok("blog", &["--tty"], "tty; stat -c '%u %a' $(tty); echo written >/dev/pts/0; id -u");
+        assert_eq!(seen, format!("/dev/pts/0\r\n{uid} 620\r\nwritten\r\n{uid}\r\n"));
+    }
+}
+
 #[test]
 fn the_jail_ends_with_its_monitor() {
     for two in Two::each() {

@@ -19,3 +19,4 @@ mod races;
 mod rights;
 mod scene;
 mod signals;
+mod terminal;
