@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::procfile::Options;
+use crate::render::cli::{RenderVerb, Rendering};
 
 /// What the tool's end means.
 const EXIT_STATUS: &str = "\
@@ -64,6 +65,9 @@ enum Verb {
         #[arg(long)]
         piku_compat: bool,
     },
+    /// Prints an app's Procfile and ENV in the form that another program reads
+    #[command(subcommand)]
+    Render(Box<RenderVerb>),
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +106,7 @@ pub(crate) enum Action {
     Show { input: Input, options: Options, name: String },
     PrintEnv { input: Input, options: Options, format: Format },
     CheckEnv { input: Input, options: Options },
+    Render(Box<Rendering>),
 }
 
 impl From<Cli> for Action {
@@ -130,6 +135,7 @@ impl From<Cli> for Action {
                     Self::PrintEnv { input, options, format }
                 }
             }
+            Verb::Render(what) => Self::Render(Box::new((*what).into())),
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// The file's name without its folder: a deploy checks files in a folder that is gone afterwards.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 where what is meant has no lines, such as a setting kept on the server.
     pub line: usize,
     /// The character in the line, from 1; none where the whole line is meant.
     pub column: Option<usize>,
@@ -82,7 +82,10 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:", self.file, self.line)?;
+        write!(f, "{}:", self.file)?;
+        if self.line > 0 {
+            write!(f, "{}:", self.line)?;
+        }
         if let Some(column) = self.column {
             write!(f, "{column}:")?;
         }

@@ -4,6 +4,7 @@
 mod expand;
 mod parser;
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -37,6 +38,8 @@ pub const PLATFORM: [&str; 12] = [
 pub struct Env {
     /// The names with their values, in the file's order.
     pub vars: IndexMap<String, String>,
+    /// The line of each name, from 1.
+    pub lines: HashMap<String, usize>,
     /// What its author should look at.
     pub warnings: Vec<Diagnostic>,
 }

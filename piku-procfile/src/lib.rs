@@ -10,6 +10,7 @@ pub mod layout;
 pub mod name;
 pub mod output;
 pub mod procfile;
+pub mod render;
 mod schedule;
 pub mod settings;
 mod source;

@@ -1,5 +1,7 @@
 //! The schedule in front of a cron's command: five fields as in crontab(5), or one of five words with an `@`.
 
+use std::collections::BTreeSet;
+
 /// The words that stand for five fields.
 const WORDS: [&str; 5] = ["@hourly", "@daily", "@weekly", "@monthly", "@yearly"];
 
@@ -60,6 +62,52 @@ pub(crate) fn split(text: &str) -> Result<(String, &str), BadSchedule> {
         rest = after.trim_start_matches([' ', '\t']);
     }
     Ok((fields.join(" "), rest))
+}
+
+/// The minutes, hours, days of the month, months and days of the week (0 is Sunday, and so is 7 in the text) of a good
+/// schedule, each ascending.
+pub(crate) struct Times {
+    pub(crate) fields: [Vec<u32>; 5],
+    /// Which fields begin with `*`: a day is then one that both fields of days name, and otherwise one that either does.
+    pub(crate) starred: [bool; 5],
+}
+
+/// All that a schedule which [`split`] has taken stands for.
+pub(crate) fn times(schedule: &str) -> Times {
+    let schedule = match schedule {
+        "@hourly" => "0 * * * *",
+        "@daily" => "0 0 * * *",
+        "@weekly" => "0 0 * * 0",
+        "@monthly" => "0 0 1 * *",
+        "@yearly" => "0 0 1 1 *",
+        fields => fields,
+    };
+    let mut times = Times { fields: Default::default(), starred: [false; 5] };
+    for (at, (text, (_, low, high, names))) in schedule.split(' ').zip(FIELDS).enumerate() {
+        let number = |text: &str| {
+            let known = names.iter().position(|name| name.eq_ignore_ascii_case(text));
+            let known = known.and_then(|at| u32::try_from(at).ok()).map(|at| low + at);
+            known.or_else(|| text.parse().ok()).unwrap_or(low)
+        };
+        let mut found = BTreeSet::new();
+        for part in text.split(',') {
+            let (range, step) = part.split_once('/').unwrap_or((part, "1"));
+            let (from, to) = match (range, range.split_once('-')) {
+                ("*", _) => (low, high),
+                (_, Some((from, to))) => (number(from), number(to)),
+                _ => (number(range), number(range)),
+            };
+            // A step's number is never a name, so `low` does not come into it.
+            let step = step.parse().unwrap_or(1).max(1);
+            found.extend((from..=to).step_by(step));
+        }
+        if at == 4 && found.remove(&7) {
+            found.insert(0);
+        }
+        times.fields[at] = found.into_iter().collect();
+        times.starred[at] = text.starts_with('*');
+    }
+    times
 }
 
 fn next_word(text: &str) -> (&str, &str) {

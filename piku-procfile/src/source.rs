@@ -42,6 +42,24 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     read_from(file).with_context(about).map(Some)
 }
 
+/// The bytes of a file below `root`, also when a link inside leads elsewhere inside; `None` when there is no such file.
+pub(crate) fn read_below(root: &Path, below: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let about = || format!("cannot read '{}'", below.display());
+    let top = fs::canonicalize(root).with_context(|| format!("cannot read '{}'", root.display()))?;
+    let path = match fs::canonicalize(top.join(below)) {
+        Ok(path) => path,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(err).with_context(about),
+    };
+    if !path.starts_with(&top) {
+        return Err(Failure::new(format!("{}: a link leads out of the app's folder", about())).into());
+    }
+    if !fs::metadata(&path).with_context(about)?.is_file() {
+        return Err(Failure::new(format!("{}: it is not a regular file", about())).into());
+    }
+    read_from(File::open(&path).with_context(about)?).with_context(about).map(Some)
+}
+
 /// All that comes from `input`.
 pub(crate) fn read_from(input: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

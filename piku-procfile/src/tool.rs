@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::env::{self, Env};
 use crate::failure::{self, Failure};
 use crate::procfile::{Options, Procfile};
-use crate::{output, source};
+use crate::{output, render, source};
 
 /// Does it.
 pub(crate) fn run(action: Action) -> anyhow::Result<()> {
@@ -30,12 +30,13 @@ pub(crate) fn run(action: Action) -> anyhow::Result<()> {
             let env = environment(&input, &platform(None), options)?;
             output::print(format, &env.vars, || env.to_text())
         }
+        Action::Render(rendering) => render::tool::run(&rendering),
         // Each name has a value when the app runs, so `${PORT:?}` is no error here.
         Action::CheckEnv { input, options } => environment(&input, &platform(Some("0")), options).map(drop),
     }
 }
 
-fn procfile(input: &Input, options: Options) -> anyhow::Result<Procfile> {
+pub(crate) fn procfile(input: &Input, options: Options) -> anyhow::Result<Procfile> {
     let procfile = match input {
         Input::Stdin => Procfile::parse(&stdin()?, options)?,
         Input::File(path) => Procfile::read(path, options)?,
@@ -70,7 +71,7 @@ fn stdin() -> anyhow::Result<Vec<u8>> {
 }
 
 /// What the platform sets, as far as this program's own environment knows it.
-fn platform(otherwise: Option<&str>) -> IndexMap<String, String> {
+pub(crate) fn platform(otherwise: Option<&str>) -> IndexMap<String, String> {
     env::PLATFORM
         .iter()
         .filter_map(|name| {
@@ -80,7 +81,7 @@ fn platform(otherwise: Option<&str>) -> IndexMap<String, String> {
         .collect()
 }
 
-fn tell(warnings: &[Diagnostic]) {
+pub(crate) fn tell(warnings: &[Diagnostic]) {
     for warning in warnings {
         failure::tell(&warning.to_string());
     }

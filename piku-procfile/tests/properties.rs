@@ -112,7 +112,7 @@ proptest! {
 
     #[test]
     fn env_text_is_the_same_to_the_parser(vars in vars()) {
-        let text = Env { vars: vars.clone(), warnings: vec![] }.to_text();
+        let text = Env { vars: vars.clone(), ..Env::default() }.to_text();
         let again = Env::parse(text.as_bytes(), &IndexMap::new(), Options::default()).unwrap();
         prop_assert_eq!(again.vars, vars);
         prop_assert!(again.warnings.is_empty());
@@ -126,7 +126,7 @@ proptest! {
     #[test]
     fn env_text_is_the_same_to_a_shell(vars in vars()) {
         let names: Vec<String> = vars.keys().cloned().collect();
-        let text = Env { vars: vars.clone(), warnings: vec![] }.to_text();
+        let text = Env { vars: vars.clone(), ..Env::default() }.to_text();
         prop_assert_eq!(through_sh(&text, &names), vars);
     }
 

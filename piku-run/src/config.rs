@@ -147,7 +147,7 @@ pub fn run(path: &Path, action: Action) -> anyhow::Result<Done> {
     match action {
         Action::List(format) => {
             let config = Config::read(path)?;
-            let text = || Env { vars: config.0.clone(), warnings: Vec::new() }.to_text();
+            let text = || Env { vars: config.0.clone(), ..Env::default() }.to_text();
             done.output = output::render(format, &config.0, text)?;
         }
         Action::Get(name) => match Config::read(path)?.get(&name) {

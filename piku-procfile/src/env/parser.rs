@@ -79,7 +79,7 @@ pub(super) fn parse(
     }
     parser.run();
     if parser.errors.is_empty() {
-        Ok(Env { vars: parser.vars, warnings: parser.warnings.finish() })
+        Ok(Env { vars: parser.vars, lines: parser.lines, warnings: parser.warnings.finish() })
     } else {
         Err(Diagnostics(parser.errors.finish()))
     }

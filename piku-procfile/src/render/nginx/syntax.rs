@@ -1,0 +1,214 @@
+//! Reads nginx's syntax into directives, word for word as nginx's own reader does (`ngx_conf_read_token`).
+
+use crate::diagnostic::word;
+
+/// `WORD WORD…;`, or with a block in place of the semicolon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Directive {
+    /// The line on which it begins, from 1.
+    pub(super) line: usize,
+    /// Its name and its arguments, quotes and escapes undone.
+    pub(super) words: Vec<String>,
+    pub(super) block: Option<Vec<Directive>>,
+}
+
+impl Directive {
+    pub(super) fn name(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+}
+
+/// What cannot be read, and on which line.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+/// nginx itself has no limit, but a recursive reader must.
+const MAX_DEPTH: usize = 16;
+
+pub(super) fn parse(text: &str) -> Result<Vec<Directive>, Unreadable> {
+    let mut reader = Reader { chars: text.chars().peekable(), line: 1, depth: 0 };
+    reader.block()
+}
+
+struct Reader<'a> {
+    chars: std::iter::Peekable<std::str::Chars<'a>>,
+    line: usize,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    /// Up to the `}` of this block, or to the end of the file.
+    fn block(&mut self) -> Result<Vec<Directive>, Unreadable> {
+        let mut directives = Vec::new();
+        let mut words: Vec<String> = Vec::new();
+        let mut line = self.line;
+        loop {
+            self.skip_blanks();
+            if words.is_empty() {
+                line = self.line;
+            }
+            match self.chars.peek().copied() {
+                None if !words.is_empty() => return self.fail(format!("{} has no ';'", word(&words[0]))),
+                None if self.depth > 0 => return self.fail("a '{' is not closed"),
+                None => return Ok(directives),
+                Some('}') => {
+                    self.next();
+                    if !words.is_empty() {
+                        return self.fail(format!("{} has no ';'", word(&words[0])));
+                    }
+                    if self.depth == 0 {
+                        return self.fail("a '}' with no '{'");
+                    }
+                    return Ok(directives);
+                }
+                Some(end @ (';' | '{')) => {
+                    self.next();
+                    if words.is_empty() {
+                        return self.fail(format!("a '{end}' with nothing before it"));
+                    }
+                    let words = std::mem::take(&mut words);
+                    let block = if end == '{' { Some(self.inner()?) } else { None };
+                    directives.push(Directive { line, words, block });
+                }
+                Some(_) => {
+                    let word = self.word()?;
+                    words.push(word);
+                }
+            }
+        }
+    }
+
+    fn inner(&mut self) -> Result<Vec<Directive>, Unreadable> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return self.fail("too many blocks in each other");
+        }
+        let block = self.block()?;
+        self.depth -= 1;
+        Ok(block)
+    }
+
+    fn skip_blanks(&mut self) {
+        while let Some(c) = self.chars.peek().copied() {
+            match c {
+                ' ' | '\t' | '\r' | '\n' => {
+                    self.next();
+                }
+                '#' => while self.next().is_some_and(|c| c != '\n') {},
+                _ => return,
+            }
+        }
+    }
+
+    fn word(&mut self) -> Result<String, Unreadable> {
+        let mut text = String::new();
+        if let Some(quote @ ('"' | '\'')) = self.chars.peek().copied() {
+            let opened = self.line;
+            self.next();
+            loop {
+                match self.next() {
+                    None => {
+                        let message = format!("the quote {quote} is not closed");
+                        return Err(Unreadable { line: opened, message });
+                    }
+                    Some(c) if c == quote => break,
+                    Some('\\') => self.escape(&mut text),
+                    Some(c) => text.push(c),
+                }
+            }
+            return match self.chars.peek() {
+                None | Some(' ' | '\t' | '\r' | '\n' | ';' | '{' | ')') => Ok(text),
+                Some(_) => self.fail("text right after a closing quote"),
+            };
+        }
+        // A brace after a dollar belongs to a variable's name.
+        let mut dollar = false;
+        while let Some(c) = self.chars.peek().copied() {
+            match c {
+                ' ' | '\t' | '\r' | '\n' | ';' => break,
+                '{' if !dollar => break,
+                _ => {}
+            }
+            self.next();
+            dollar = c == '$';
+            if c == '\\' { self.escape(&mut text) } else { text.push(c) }
+        }
+        Ok(text)
+    }
+
+    /// After a backslash.
+    fn escape(&mut self, text: &mut String) {
+        match self.next() {
+            Some(c @ ('"' | '\'' | '\\')) => text.push(c),
+            Some('t') => text.push('\t'),
+            Some('r') => text.push('\r'),
+            Some('n') => text.push('\n'),
+            Some(c) => text.extend(['\\', c]),
+            None => text.push('\\'),
+        }
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.chars.next();
+        self.line += usize::from(c == Some('\n'));
+        c
+    }
+
+    fn fail<T>(&self, message: impl Into<String>) -> Result<T, Unreadable> {
+        Err(Unreadable { line: self.line, message: message.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<Vec<String>> {
+        parse(text).expect(text).into_iter().map(|directive| directive.words).collect()
+    }
+
+    #[test]
+    fn words_are_those_that_nginx_reads() {
+        for (text, wanted) in [
+            ("a b  c;", &["a", "b", "c"][..]),
+            ("a \"b c\" 'd;e';", &["a", "b c", "d;e"]),
+            (r#"a "b\"c\\d\e\n" '\'';"#, &["a", "b\"c\\d\\e\n", "'"]),
+            (r"a b\ c\;d;", &["a", r"b\ c\;d"]),
+            ("a ${b}c d}e;", &["a", "${b}c", "d}e"]),
+            ("a # b;\n c;", &["a", "c"]),
+            ("a b#c;", &["a", "b#c"]),
+            ("if ($a ~ \"x\") ;", &["if", "($a", "~", "x", ")"]),
+            ("a \"\";", &["a", ""]),
+        ] {
+            assert_eq!(words(text), [wanted], "{text}");
+        }
+    }
+
+    #[test]
+    fn blocks_nest_and_lines_are_counted() {
+        let read = parse("\na {\n b c; d { e; }\n}\nf;").unwrap();
+        assert_eq!((read[0].line, read[1].line), (2, 5));
+        let inner = read[0].block.as_ref().unwrap();
+        assert_eq!((inner[0].line, inner.len()), (3, 2));
+        assert_eq!(inner[1].block.as_ref().unwrap()[0].name(), "e");
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_a_line() {
+        for (text, line) in [
+            ("a", 1),
+            ("a;\n}", 2),
+            ("a {\nb;\n", 3),
+            ("\n;", 2),
+            ("\na 'b\n;", 2),
+            ("a \"b\"c;", 1),
+            ("a { b }", 1),
+            (&"a{".repeat(100), 1),
+        ] {
+            assert_eq!(parse(text).unwrap_err().line, line, "{text}");
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! `render` on real files: whole outputs, and what systemd and cron say to them where they are installed.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::Tool;
+
+const PROCFILE: &str = "\
+web: gunicorn app:app --bind 127.0.0.1:$PORT
+worker: echo \"50%\" \\n && sleep 60
+release: ./migrate
+cron: */15 8-10 * * mon-fri ./report $(date +%F)
+cron-odd: 0 12 13 * fri ./unlucky
+";
+
+const ENV: &str = "A='50% \"x\" $HOME \\n'\nB=\"two\nlines\"\nURL=http://127.0.0.1:$PORT/\n";
+
+/// Whether the program is there; said aloud when it is not.
+fn have(program: &str) -> bool {
+    let have = ["/usr/bin", "/bin", "/usr/sbin"].iter().any(|dir| Path::new(dir).join(program).exists());
+    if !have {
+        eprintln!("skipped: {program} is not installed");
+        assert!(std::env::var_os("CI").is_none(), "nothing may be skipped with CI set");
+    }
+    have
+}
+
+/// The shell that commands run in on this machine.
+fn shell() -> &'static str {
+    if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" }
+}
+
+#[test]
+fn systemd_units_whole() {
+    let tool = Tool::new(&["render", "systemd", "--app", "blog", "--dir", "/srv/50% blog", "--user", "piku"])
+        .file("Procfile", "web: ./serve $PORT\nwork: a | b\ncron: @daily ./x\nstatic: public\n")
+        .file("ENV", "URL=http://127.0.0.1:$PORT/50%\n")
+        .arg("-m")
+        .arg("web=2,work=0");
+    let (stdout, stderr, code) = tool.run();
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stderr, "Procfile:4: warning: 'static' is no unit: a web server serves it\n");
+    let shell = shell();
+    assert_eq!(
+        stdout,
+        format!(
+            "\
+# blog.target
+[Unit]
+Description=blog
+Wants=blog.web@5000.service
+Wants=blog.web@5001.service
+Wants=blog.cron.timer
+
+[Install]
+WantedBy=multi-user.target
+
+# blog.web@.service
+[Unit]
+Description=blog web %i
+PartOf=blog.target
+After=network.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+User=piku
+WorkingDirectory=/srv/50%% blog
+Environment=\"URL=http://127.0.0.1:%i/50%%\"
+Environment=\"PROC_TYPE=web\"
+Environment=\"PS=web.%i\"
+Environment=\"BIND_ADDRESS=127.0.0.1\"
+Environment=\"PORT=%i\"
+ExecStart={shell} -c \"exec ./serve $$PORT\"
+SyslogIdentifier=blog.web
+Restart=always
+RestartSec=1
+KillMode=mixed
+TimeoutStopSec=10
+
+# blog.work@.service
+[Unit]
+Description=blog work %i
+PartOf=blog.target
+After=network.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+User=piku
+WorkingDirectory=/srv/50%% blog
+Environment=\"URL=http://127.0.0.1:/50%%\"
+Environment=\"PROC_TYPE=work\"
+Environment=\"PS=work.%i\"
+ExecStart={shell} -c \"a | b\"
+SyslogIdentifier=blog.work
+Restart=always
+RestartSec=1
+KillMode=mixed
+TimeoutStopSec=10
+
+# blog.cron.service
+[Unit]
+Description=blog cron
+
+[Service]
+Type=oneshot
+User=piku
+WorkingDirectory=/srv/50%% blog
+Environment=\"URL=http://127.0.0.1:/50%%\"
+Environment=\"PROC_TYPE=cron\"
+Environment=\"PS=cron\"
+ExecStart={shell} -c \"exec ./x\"
+SyslogIdentifier=blog.cron
+
+# blog.cron.timer
+[Unit]
+Description=blog cron
+PartOf=blog.target
+
+[Timer]
+OnCalendar=*-*-* 00:00:00
+AccuracySec=1s
+"
+        )
+    );
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    if !have("systemd-analyze") {
+        return;
+    }
+    let units = tempfile::tempdir().expect("a folder");
+    let tool = Tool::new(&["render", "systemd", "--app", "blog", "--dir", "/", "--output"])
+        .arg(units.path())
+        .file("Procfile", PROCFILE)
+        .file("ENV", ENV);
+    let (stdout, stderr, code) = tool.run();
+    assert_eq!((stdout.as_str(), code), ("", 0), "{stderr}");
+    let mut names: Vec<_> =
+        fs::read_dir(units.path()).expect("units").flatten().map(|unit| unit.path()).collect();
+    names.sort();
+    assert_eq!(names.len(), 7, "{names:?}");
+    let out =
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&names).output().expect("systemd");
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    // Other units of this machine may have their own faults.
+    assert!(!told.contains("blog."), "{told}");
+    assert!(out.status.success() || !told.is_empty(), "{out:?}");
+    let mut bad = fs::read_to_string(units.path().join("blog.web@.service")).expect("a unit");
+    bad.push_str("Nonsense=1\n");
+    fs::write(units.path().join("blog.web@.service"), bad).expect("a unit");
+    let out =
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&names).output().expect("systemd");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("Nonsense"), "the check notices nothing: {out:?}");
+    for timer in ["blog.cron.timer", "blog.cron-odd.timer"] {
+        let text = fs::read_to_string(units.path().join(timer)).expect("a timer");
+        let times: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("OnCalendar=")).collect();
+        assert_eq!(times.len(), if timer.contains("odd") { 2 } else { 1 });
+        for time in times {
+            let out = Command::new("systemd-analyze").args(["calendar", time]).output().expect("systemd");
+            assert!(out.status.success(), "{time}: {out:?}");
+        }
+    }
+}
+
+#[test]
+fn systemd_says_what_it_cannot_have() {
+    let run = |args: &[&str], procfile: &str| {
+        let all: Vec<&str> = ["render", "systemd"].iter().chain(args).copied().collect();
+        let (stdout, stderr, code) = Tool::new(&all).file("Procfile", procfile).run();
+        assert_eq!(stdout, "");
+        (stderr, code)
+    };
+    for (args, procfile, told) in [
+        (&[][..], "release: x", "Procfile:1"),
+        (&["-m", "x=2"], "web: x", "piku-procfile: --formation: 'x' is no type of worker in the Procfile\n"),
+        (&["--user", "a b"], "web: x", "piku-procfile: --user: 'a b' is no user's name\n"),
+        (&["--dir", "/a\nb"], "web: x", "piku-procfile: --dir: systemd cannot have the path"),
+        (
+            &["--port", "65535", "-m", "web=2"],
+            "web: x",
+            "piku-procfile: --port: no ports are left for 'web'\n",
+        ),
+    ] {
+        let (stderr, code) = run(args, procfile);
+        if procfile == "release: x" {
+            assert_eq!(
+                (stderr.as_str(), code),
+                ("piku-procfile: nothing in the Procfile runs under systemd\n", 1)
+            );
+        } else {
+            assert!(stderr.starts_with(told) && code == 1, "{stderr}");
+        }
+    }
+    let long = format!("web: {}\n", "x".repeat(200 << 10));
+    assert_eq!(
+        run(&[], &long),
+        ("Procfile:1: 'web': Linux takes no command longer than 128 KiB\n".to_owned(), 1)
+    );
+}
+
+#[test]
+fn a_crontab_is_taken_by_cron() {
+    let text = {
+        let tool = Tool::new(&["render", "crontab", "--dir", "/srv/blog"])
+            .file("Procfile", PROCFILE)
+            .file("ENV", "A='it is 50%'\nMAILTO=x\n");
+        let (stdout, stderr, code) = tool.run();
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(stderr, "ENV:2: warning: MAILTO: is left out: cron has one of its own\n");
+        stdout
+    };
+    assert_eq!(
+        text,
+        format!(
+            "# made by piku-procfile render crontab\nSHELL={}\nA=\"it is 50%\"\n\
+             */15 8-10 * * mon-fri cd /srv/blog || exit; ./report $(date +\\%F)\n\
+             0 12 13 * fri cd /srv/blog || exit; exec ./unlucky\n",
+            shell()
+        )
+    );
+    // The schedules are the parser's own again.
+    for line in text.lines().skip(3) {
+        Tool::new(&["check", "-"]).stdin(format!("cron: {line}\n")).prints("");
+    }
+    // Debian's calls the check -n, others -T.
+    if !have("crontab") {
+        return;
+    }
+    let check = |text: &str| {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), text).expect("a file");
+        ["-n", "-T"].iter().any(|flag| {
+            let mut crontab = Command::new("crontab");
+            crontab.arg(flag).arg(file.path()).stdin(Stdio::null());
+            crontab.output().expect("crontab").status.success()
+        })
+    };
+    if !check("0 5 * * * true\n") {
+        eprintln!("skipped: this crontab cannot check a file, or this user may have none");
+        return;
+    }
+    assert!(check(&text) && !check(&format!("{text}60 * * * * x\n")));
+}
+
+#[test]
+fn an_app_that_asks_for_nothing_is_one_clear_line() {
+    Tool::new(&["render", "nginx"]).file("Procfile", "web: a").says(
+        1,
+        "ENV: NGINX_SERVER_NAME: no host name is set, so nginx has nothing to serve
+hint: names are such as 'blog.example.org', or '*.example.org' for all below it
+",
+    );
+    Tool::new(&["render", "nginx"]).file("Procfile", "web: a").file("ENV", "NGINX_SERVER_NAME=a.b").says(
+        1,
+        "piku-procfile: no --upstream is given, and the app's own process answers
+hint: name each instance, such as --upstream 127.0.0.1:5000, or use --maintenance
+",
+    );
+    Tool::new(&["render", "nginx", "--upstream", "127.0.0.1:5000"])
+        .file("Procfile", "web: a")
+        .file("ENV", "\nNGINX_SERVER_NAME=a b;c\n")
+        .says(
+            1,
+            "ENV:2: NGINX_SERVER_NAME: 'b;c' is no host name
+hint: names are such as 'blog.example.org', or '*.example.org' for all below it
+",
+        );
+    // In a deploy, with the push's margin.
+    Tool::new(&["render", "nginx"])
+        .env("PIKU_TALK", "deploy")
+        .file("Procfile", "static: /etc/..")
+        .file("ENV", "NGINX_SERVER_NAME=a.b")
+        .says(1, " !     Procfile:1: static: 'etc/..' leads out of the app with '..'\n");
+    Tool::new(&["render", "crontab"]).file("Procfile", "web: a").says(
+        1,
+        "piku-procfile: the Procfile has no crons
+hint: a cron is five fields and a command: 'cron: 0 5 * * * ./backup'
+",
+    );
+}
+
+#[test]
+fn an_included_file_is_read_in_the_app_only() {
+    let outside = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(outside.path(), "hunter2;").expect("a file");
+    let render = |name: &str, prepare: &dyn Fn(&Path)| {
+        let tool = Tool::new(&["render", "nginx", "--root", ".", "--upstream", "127.0.0.1:5000"])
+            .file("Procfile", "web: a")
+            .file("nginx.conf", "gzip on;\nroot /etc;\n")
+            .file("ENV", format!("NGINX_SERVER_NAME=a.b\nNGINX_INCLUDE_FILE={name}\n"));
+        prepare(tool.path());
+        let (stdout, stderr, code) = tool.run();
+        assert_eq!((stdout.as_str(), code), ("", 1));
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+        stderr
+    };
+    assert_eq!(
+        render("nginx.conf", &|_| {}),
+        "nginx.conf:2: 'root' is not taken from an app\nhint: files are named by NGINX_STATIC_PATHS and NGINX_CATCH_ALL\n"
+    );
+    assert_eq!(render("none", &|_| {}), "ENV:2: NGINX_INCLUDE_FILE: there is no file 'none'\n");
+    assert_eq!(render("../x", &|_| {}), "ENV:2: NGINX_INCLUDE_FILE: '../x' leads out of the app with '..'\n");
+    assert_eq!(
+        render("link", &|dir| {
+            std::os::unix::fs::symlink(outside.path(), dir.join("link")).expect("a link");
+        }),
+        "ENV:2: NGINX_INCLUDE_FILE: cannot read 'link': a link leads out of the app's folder\n"
+    );
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    for args in [
+        &["render"][..],
+        &["render", "apache"],
+        &["render", "nginx", "--listen", "x"],
+        &["render", "nginx", "--upstream", "unix:/x"],
+        &["render", "nginx", "--app", "../x"],
+        &["render", "nginx", "--key", "x"],
+        &["render", "nginx", "--main", "/x", "--app", "blog"],
+        &["render", "systemd", "-m", "web"],
+        &["render", "systemd", "--port", "0"],
+    ] {
+        let (stdout, stderr, code) = Tool::new(args).run();
+        assert_eq!((stdout.as_str(), code), ("", 2), "{args:?}: {stderr}");
+    }
+}
