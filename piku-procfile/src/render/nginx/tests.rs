@@ -107,7 +107,7 @@ fn empty_values_are_none() {
         "IPV4_ADDRESS",
         "IPV6_ADDRESS",
     ];
-    let env: String = names.iter().map(|name| format!("NGINX_{name}=\n")).collect();
+    let env: String = names.iter().flat_map(|name| ["NGINX_", name, "=\n"]).collect();
     let (plain, empty) =
         (of_env("NGINX_SERVER_NAME=a.b\n"), of_env(&format!("NGINX_SERVER_NAME=a.b\n{env}")));
     assert_eq!(plain.unwrap().server_file(), empty.unwrap().server_file());
