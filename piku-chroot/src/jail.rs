@@ -90,6 +90,13 @@ impl Jail {
         self.option("--report", file)
     }
 
+    /// A terminal of its own for the command, and nothing of the caller's.
+    #[must_use]
+    pub fn tty(mut self) -> Self {
+        self.options.push("--tty".into());
+        self
+    }
+
     /// The command inside ends with the process that calls this, even when that is killed with SIGKILL. The thread that
     /// starts the command has to live as long as the process.
     #[must_use]

@@ -113,13 +113,23 @@ impl World {
         vars
     }
 
-    /// The command that runs `argv` in the app's world. A jail says in the file `report` what holds and how it ended.
-    pub(crate) fn command(&self, vars: &Vars, argv: &[String], report: &Path) -> anyhow::Result<Command> {
+    /// The command that runs `argv` in the app's world. A jail says in the file `report` what holds and how it ended; on a
+    /// `terminal` the command gets one of its own.
+    pub(crate) fn command(
+        &self,
+        vars: &Vars,
+        argv: &[String],
+        report: &Path,
+        terminal: bool,
+    ) -> anyhow::Result<Command> {
         let tree = self.tree();
         if self.release.jailed {
             let mut jail = Jail::profile(Ready::Run).app(&tree).data(&self.dir.data()).report(report);
             for layer in &self.release.layers {
                 jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
+            }
+            if terminal {
+                jail = jail.tty();
             }
             return Ok(jail.hostname(self.app.as_str()).command(vars, argv));
         }

@@ -191,9 +191,19 @@ impl World {
     /// `ssh piku@host WORDS`, as a laptop says it.
     #[must_use]
     pub fn ssh(&self, key: &str, words: &str) -> Output {
+        self.ssh_with("", key, words)
+    }
+
+    /// The same with a terminal at the other end, as `ssh -t` asks for.
+    #[must_use]
+    pub fn ssh_on_a_terminal(&self, key: &str, words: &str) -> Output {
+        self.ssh_with("-tt", key, words)
+    }
+
+    fn ssh_with(&self, option: &str, key: &str, words: &str) -> Output {
         let line = self.git_ssh(key);
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("exec {line} {}@127.0.0.1 \"$1\"", self.account.name));
+        command.arg("-c").arg(format!("exec {line} {option} {}@127.0.0.1 \"$1\"", self.account.name));
         command.args(["sh", words]).stdin(Stdio::null()).output().expect("ssh runs")
     }
 

@@ -52,6 +52,17 @@ fn a_one_off_command_runs_in_the_apps_jail_and_gives_its_exit_code() {
 }
 
 #[test]
+fn a_one_off_command_on_a_terminal_has_one_of_the_jails_own() {
+    let world = live();
+    let words = "run blog sh -c 'tty; tty </dev/tty; test -t 2 && echo all; exit 7'";
+    let out = world.ssh_on_a_terminal("laptop", words);
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(said, "/dev/pts/0\r\n/dev/tty\r\nall\r\n", "{out:?}");
+    assert_eq!(out.status.code(), Some(7));
+    assert_eq!(says(&world, "run blog sh -c 'tty; exit 7'", 7), "not a tty\n");
+}
+
+#[test]
 fn no_option_of_a_verb_reaches_beyond_the_app() {
     let world = live();
     for words in [

@@ -1,7 +1,8 @@
-//! `exec APP -- COMMAND…`: this process becomes the command, in the app's world. Terminal, stdin, signals and exit code need
-//! no care: they are its own.
+//! `exec APP -- COMMAND…`: this process becomes the command, in the app's world. Stdin, signals and exit code need no
+//! care: they are its own. On a terminal the jail gives it another one: it could type into the caller's otherwise, and have no
+//! job control.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal, stdin, stdout};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
@@ -27,7 +28,8 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
         vars.insert("TERM".to_owned(), term);
     }
     place::make(&world.dir.data())?;
-    let err = world.command(&vars, argv, Path::new("/dev/null"))?.exec();
+    let terminal = stdin().is_terminal() && stdout().is_terminal();
+    let err = world.command(&vars, argv, Path::new("/dev/null"), terminal)?.exec();
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);
     Err(Failure::new(format!("cannot run '{program}': {err}")).code(code).into())

@@ -187,7 +187,7 @@ impl Supervisor {
         let report = self.records.report(record.id);
         // That of the process before this one is read and over.
         place::remove_file(&report)?;
-        let command = world.command(&vars, &argv(line), &report)?;
+        let command = world.command(&vars, &argv(line), &report, false)?;
 
         let mut log = LogWriter::open(self.dir.instance_log(&name)).context("cannot open its log")?;
         for warning in warnings {
