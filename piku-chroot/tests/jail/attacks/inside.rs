@@ -88,7 +88,7 @@ impl<'a> Jailed<'a> {
             .out
             .lines()
             .map(|line| {
-                let (name, said) = line.split_once(" | ").unwrap_or((names[0], line));
+                let (name, said) = line.split_once(" | ").unwrap_or(("", line));
                 Row { name: name.to_owned(), said: said.to_owned() }
             })
             .collect();

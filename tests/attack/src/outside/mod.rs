@@ -45,9 +45,7 @@ pub(crate) fn run(words: &[String]) -> Option<ExitCode> {
     let mut worst = Verdict::Untried(String::new());
     for row in &rows {
         let verdict = attack(row, &facts, jail);
-        let line =
-            if rows.len() == 1 { verdict.line() } else { format!("{} | {}", row.name, verdict.line()) };
-        if let Some(code) = say(&line) {
+        if let Some(code) = say(&format!("{} | {}", row.name, verdict.line())) {
             return Some(code);
         }
         match (&verdict, &worst) {

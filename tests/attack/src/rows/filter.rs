@@ -42,8 +42,9 @@ pub(crate) const ROWS: [Row; 6] = [
 
 /// Newer than some C libraries know.
 const OPEN_TREE_ATTR: libc::c_long = 467;
+const STATMOUNT: libc::c_long = 457;
 
-const DENIED: [(&str, libc::c_long); 37] = [
+const DENIED: [(&str, libc::c_long); 50] = [
     ("mount", libc::SYS_mount),
     ("umount2", libc::SYS_umount2),
     ("pivot_root", libc::SYS_pivot_root),
@@ -78,6 +79,19 @@ const DENIED: [(&str, libc::c_long); 37] = [
     ("acct", libc::SYS_acct),
     ("chroot", libc::SYS_chroot),
     ("clone3", libc::SYS_clone3),
+    ("ptrace", libc::SYS_ptrace),
+    ("process_vm_readv", libc::SYS_process_vm_readv),
+    ("process_vm_writev", libc::SYS_process_vm_writev),
+    ("process_madvise", libc::SYS_process_madvise),
+    ("pidfd_getfd", libc::SYS_pidfd_getfd),
+    ("kcmp", libc::SYS_kcmp),
+    ("statmount", STATMOUNT),
+    ("listmount", STATMOUNT + 1),
+    ("fanotify_init", libc::SYS_fanotify_init),
+    ("lookup_dcookie", libc::SYS_lookup_dcookie),
+    ("syslog", libc::SYS_syslog),
+    ("settimeofday", libc::SYS_settimeofday),
+    ("setdomainname", libc::SYS_setdomainname),
     #[cfg(not(target_arch = "arm"))]
     ("kexec_file_load", libc::SYS_kexec_file_load),
     #[cfg(target_arch = "arm")]
