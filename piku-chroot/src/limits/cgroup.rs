@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::libc::EBUSY;
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::fs::{FlockOperation, flock};
@@ -81,6 +81,9 @@ impl Cgroup {
     }
 
     fn limit(&self, limits: &Limits, controllers: &[Controller]) -> Result<()> {
+        // Below one with processes of its own the kernel makes cgroups that nobody can enter.
+        let kind = fs::read_to_string(self.path.join("cgroup.type")).unwrap_or_default();
+        ensure!(kind.trim() == "domain", "the cgroup above has processes of its own");
         let has = |controller| controllers.contains(&controller);
         if let Some(memory) = limits.memory.filter(|_| has(Controller::Memory)) {
             self.write("memory.max", &memory.bytes().to_string())?;

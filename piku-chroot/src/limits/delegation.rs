@@ -86,21 +86,18 @@ impl Tree {
         missing
     }
 
+    /// Only where nobody is right in the root any more. The kernel itself refuses that for memory alone: for the others it
+    /// makes the cgroups below such as can be made and never be entered.
     fn turn_on(&self, controller: Controller, leaf: &str) -> io::Result<()> {
-        let write = || fs::write(self.root.join(HANDED_DOWN), format!("+{}", controller.name()));
-        match write() {
-            Err(err) if err.raw_os_error() == Some(EBUSY) && self.is_ours_alone() => {
-                enter(&self.root.join(leaf))?;
-                write()
-            }
-            result => result,
-        }
-    }
-
-    /// Whether nobody but this process is right in the root.
-    fn is_ours_alone(&self) -> bool {
         let own = std::process::id().to_string();
-        self.own == self.root && words(&self.root.join("cgroup.procs")).iter().all(|pid| *pid == own)
+        let inside = words(&self.root.join("cgroup.procs"));
+        if inside.iter().any(|pid| *pid != own) {
+            return Err(io::Error::from_raw_os_error(EBUSY));
+        }
+        if !inside.is_empty() {
+            enter(&self.root.join(leaf))?;
+        }
+        fs::write(self.root.join(HANDED_DOWN), format!("+{}", controller.name()))
     }
 
     /// Why the root has not got it to hand down.
@@ -113,7 +110,7 @@ impl Tree {
                 format!("Delegate=yes, or with {name} among others, in the unit"),
             ),
             true => Missing::new(
-                format!("the {name} controller serves cgroup v1"),
+                "its controller serves cgroup v1",
                 "boot with systemd.unified_cgroup_hierarchy=1",
             ),
             false => Missing::new(format!("no {name} controller"), turn_it_on(controller)),
@@ -124,10 +121,7 @@ impl Tree {
     fn refused(&self, controller: Controller, err: &io::Error) -> Missing {
         let name = controller.name();
         if err.raw_os_error() == Some(EBUSY) {
-            let what = format!(
-                "the {name} controller cannot be turned on: '{}' has processes of its own",
-                self.shown()
-            );
+            let what = format!("the cgroup '{}' has processes of its own", self.shown());
             return Missing::new(
                 what,
                 "DelegateSubgroup= in the unit (systemd 254), or start anew what runs there",
