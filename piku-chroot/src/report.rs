@@ -75,7 +75,7 @@ pub struct Ended {
 }
 
 impl Started {
-    /// For people, on one line: `level 1, namespaces, seccomp, limits by cgroup (memory, pids), no Landlock (Linux 5.10)`.
+    /// For people, on one line: `level 1, namespaces, seccomp, limits by cgroup (memory, pids), no Landlock`.
     #[must_use]
     pub fn line(&self) -> String {
         let mut parts = vec![format!("level {}", self.level)];
@@ -96,7 +96,8 @@ impl Started {
                 left.iter().filter(|(_, other)| other == why).map(|(limit, _)| *limit).collect();
             parts.push(format!("{} by rlimits ({why})", and(&same)));
         }
-        parts.extend(self.missing.iter().map(|missing| format!("no {} ({})", missing.layer, missing.why)));
+        // Why not is a sentence each; `--check` has them, with what mends it.
+        parts.extend(self.missing.iter().map(|missing| format!("no {}", missing.layer)));
         parts.join(", ")
     }
 }
@@ -176,7 +177,7 @@ mod tests {
         let all = ["memory", "pids", "cpu"];
         assert_eq!(
             started(all.map(|limit| held(limit, None)).into()).line(),
-            "level 1, namespaces, seccomp, limits by cgroup (memory, pids, cpu), no Landlock (Linux 5.10)"
+            "level 1, namespaces, seccomp, limits by cgroup (memory, pids, cpu), no Landlock"
         );
         let nofile = Held { limit: "nofile".into(), by: By::Rlimit, why: None };
         let mixed = vec![held("memory", Some("no memory controller")), held("pids", None), nofile];
@@ -189,7 +190,7 @@ mod tests {
         assert!(
             started(none).line().contains("seccomp, memory, pids and cpu by rlimits (not delegated), no")
         );
-        assert_eq!(started(Vec::new()).line(), "level 1, namespaces, seccomp, no Landlock (Linux 5.10)");
+        assert_eq!(started(Vec::new()).line(), "level 1, namespaces, seccomp, no Landlock");
     }
 
     #[test]

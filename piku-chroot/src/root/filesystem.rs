@@ -8,9 +8,13 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
 
+/// How many files and folders: they need memory of the kernel's, a kilobyte each, that `size` does not count.
+const FILES: &str = "65536";
+
 /// An empty folder in memory that cannot grow beyond `size`.
 pub(crate) fn memory(size: &str, mode: &str, attributes: MountAttrFlags) -> Result<OwnedFd> {
-    new("tmpfs", &[("size", size), ("mode", mode)], attributes).context("cannot make a tmpfs")
+    new("tmpfs", &[("size", size), ("nr_inodes", FILES), ("mode", mode)], attributes)
+        .context("cannot make a tmpfs")
 }
 
 /// A file system of this type, with these options.

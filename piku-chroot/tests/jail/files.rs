@@ -200,6 +200,22 @@ fn memory_is_limited() {
 }
 
 #[test]
+fn the_number_of_files_in_memory_is_limited() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let script = "/usr/bin/python3 -c '
+import errno, os
+for place in (\"/tmp\", \"/dev/shm\"):
+    try:
+        for number in range(200_000): os.mknod(f\"{place}/{number}\")
+        print(\"no end\")
+    except OSError as err: print(err.errno == errno.ENOSPC)
+'";
+        assert_eq!(scene.ok(&[], script), "True\nTrue\n");
+    }
+}
+
+#[test]
 fn names_are_data() {
     for user in users() {
         let scene = Scene::new(user);
