@@ -66,6 +66,20 @@ impl Jail {
         self.option("--ro", pair::join(src, dst))
     }
 
+    /// The command is the user that `name` has in `registry`, and so the data is that user's.
+    #[must_use]
+    pub fn own_user(self, name: &str, registry: &Path) -> Self {
+        self.option("--uid-range", name).option("--uid-registry", registry)
+    }
+
+    /// The way back: what that user has in the data becomes the caller's, who the command is.
+    #[must_use]
+    pub fn no_own_user(self, name: &str, registry: &Path) -> Self {
+        let mut jail = self.own_user(name, registry);
+        jail.options.push("--give-back".into());
+        jail
+    }
+
     /// The working directory inside.
     #[must_use]
     pub fn chdir(self, dir: &Path) -> Self {

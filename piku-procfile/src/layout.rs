@@ -81,6 +81,12 @@ impl Root {
         self.0.join("audit.log")
     }
 
+    /// Which app has which subordinate uid; piku-chroot keeps it.
+    #[must_use]
+    pub fn uid_ranges(&self) -> PathBuf {
+        self.0.join("uid-ranges")
+    }
+
     /// This machine's settings.
     #[must_use]
     pub fn settings(&self) -> PathBuf {

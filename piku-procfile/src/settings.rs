@@ -21,6 +21,17 @@ pub enum Sandbox {
     Off,
 }
 
+/// Who the apps are to the kernel, in their jails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppUsers {
+    /// All are the user that runs piku; their jails keep them apart.
+    #[default]
+    Shared,
+    /// Each app is a user of its own, one of the subordinate ones of the user that runs piku.
+    Own,
+}
+
 /// The ports that instances get: outside Linux's ephemeral ports (32768 to 60999).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRange {
@@ -42,6 +53,8 @@ impl Default for PortRange {
 pub struct Settings {
     /// Whether the jail is required, preferred or off.
     pub sandbox: Sandbox,
+    /// Whether the apps are users of their own.
+    pub app_users: AppUsers,
     /// The ports that instances get.
     pub ports: PortRange,
     /// Environment of every build step: a proxy, a mirror, a certificate bundle of this site.
@@ -54,6 +67,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             sandbox: Sandbox::default(),
+            app_users: AppUsers::default(),
             ports: PortRange::default(),
             build_env: BTreeMap::new(),
             // An hour: the smallest Pi compiles a wheel or two in it.
@@ -105,9 +119,10 @@ mod tests {
     #[test]
     fn defaults_and_unknown_keys() {
         let read: Settings =
-            serde_yaml::from_str("sandbox: require\nports: {first: 7000, last: 7099}\n").unwrap();
+            serde_yaml::from_str("sandbox: require\napp_users: own\nports: {first: 7000, last: 7099}\n")
+                .unwrap();
         assert_eq!(read.sandbox, Sandbox::Require);
-        assert_eq!(read.ports.last, 7099);
+        assert_eq!((read.ports.last, read.app_users), (7099, AppUsers::Own));
         assert!(serde_yaml::from_str::<Settings>("sandbocks: off").is_err());
         assert_eq!(Settings::read(Path::new("/no/such/host.yaml")).unwrap(), Settings::default());
     }

@@ -3,18 +3,23 @@
 //! The environment is clean, then the platform's, the runtime's, the app's ENV and the operator's configuration, each over
 //! the one before; it reaches the worker through execve only.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
 use indexmap::IndexMap;
+use nix::unistd::{getegid, geteuid};
 use piku_build::release::{Release, TREE};
 use piku_chroot::jail::Jail;
 use piku_chroot::profile::Ready;
 use piku_procfile::env::{self, Env};
+use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Options;
+use piku_procfile::settings::AppUsers;
 
 use crate::config::Config;
 
@@ -30,6 +35,8 @@ pub(crate) struct World {
     pub(crate) app: AppName,
     pub(crate) dir: AppDir,
     pub(crate) release: Release,
+    /// Which app is which user.
+    uids: PathBuf,
 }
 
 /// Which of its processes.
@@ -47,7 +54,7 @@ impl World {
     pub(crate) fn read(root: &Root, app: &AppName, number: u64) -> anyhow::Result<Self> {
         let dir = root.app(app);
         let release = Release::read(&dir.release(number))?;
-        Ok(Self { app: app.clone(), dir, release })
+        Ok(Self { app: app.clone(), dir, release, uids: root.uid_ranges() })
     }
 
     /// The built tree.
@@ -113,10 +120,19 @@ impl World {
         vars
     }
 
-    /// The command that runs `argv` in the app's world. A jail says in the file `report` what holds and how it ended; on a
-    /// `terminal` the command gets one of its own.
+    /// Whether the app was a user of its own, or was about to be, when it last had its data.
+    fn data_is_of_an_own_user(&self) -> anyhow::Result<bool> {
+        let data = self.dir.data();
+        let about = fs::metadata(&data).with_context(|| format!("cannot look at '{}'", data.display()))?;
+        let ours = about.uid() == geteuid().as_raw() && about.gid() == getegid().as_raw();
+        Ok(!ours && self.uids.exists())
+    }
+
+    /// The command that runs `argv` in the app's world, as whom `users` says. A jail says in the file `report` what holds and
+    /// how it ended; on a `terminal` the command gets one of its own.
     pub(crate) fn command(
         &self,
+        users: AppUsers,
         vars: &Vars,
         argv: &[String],
         report: &Path,
@@ -128,10 +144,25 @@ impl World {
             for layer in &self.release.layers {
                 jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
             }
+            if users == AppUsers::Own {
+                jail = jail.own_user(self.app.as_str(), &self.uids);
+            } else if self.data_is_of_an_own_user()? {
+                jail = jail.no_own_user(self.app.as_str(), &self.uids);
+            }
             if terminal {
                 jail = jail.tty();
             }
             return Ok(jail.hostname(self.app.as_str()).command(vars, argv));
+        }
+        if self.data_is_of_an_own_user()? {
+            let data = self.dir.data();
+            let what = format!(
+                "'{}' belongs to the app's own user, and there is no jail to be that one in",
+                data.display()
+            );
+            let options = format!("--uid-range {} --uid-registry '{}'", self.app, self.uids.display());
+            let hint = format!("give it back: piku-chroot {options} --data '{}' --give-back", data.display());
+            return Err(Failure::new(what).hint(hint).into());
         }
         let (program, rest) = argv.split_first().context("no command")?;
         let mut command = Command::new(program);

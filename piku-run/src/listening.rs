@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt;
 
 use crate::tree;
 
@@ -33,17 +34,20 @@ pub fn ports_of(pid: u32) -> Vec<u16> {
 /// Whether what answers at `127.0.0.1:PORT` is the process or one of its descendants.
 #[must_use]
 pub fn belongs(pid: u32, port: u16) -> Belongs {
-    let answering = answering(&listeners(), port);
+    let listeners = listeners();
+    let answering = answering(&listeners, port);
     if answering.is_empty() {
         return Belongs::No;
     }
-    let (inodes, complete) = sockets_of(pid);
-    if answering.iter().all(|inode| inodes.contains(inode)) {
+    let (inodes, hidden) = sockets_of(pid);
+    let owner = |inode: &u64| listeners.iter().find(|one| one.inode == *inode).map(|one| one.uid);
+    let strange: Vec<&u64> = answering.iter().filter(|inode| !inodes.contains(inode)).collect();
+    if strange.is_empty() {
         Belongs::Yes
-    } else if complete {
-        Belongs::No
-    } else {
+    } else if strange.into_iter().all(|inode| owner(inode).is_some_and(|uid| hidden.contains(&uid))) {
         Belongs::Unknown
+    } else {
+        Belongs::No
     }
 }
 
@@ -52,6 +56,8 @@ pub fn belongs(pid: u32, port: u16) -> Belongs {
 struct Listener {
     address: IpAddr,
     port: u16,
+    /// Of who has made it.
+    uid: u32,
     inode: u64,
 }
 
@@ -82,11 +88,12 @@ fn listeners() -> Vec<Listener> {
 /// One line of /proc/net/tcp or tcp6, when its socket listens (state 0A).
 fn parse(line: &str) -> Option<Listener> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let [_, local, _, "0A", _, _, _, _, _, inode, ..] = fields[..] else { return None };
+    let [_, local, _, "0A", _, _, _, uid, _, inode, ..] = fields[..] else { return None };
     let (address, port) = local.split_once(':')?;
     Some(Listener {
         address: address_of(address)?,
         port: u16::from_str_radix(port, 16).ok()?,
+        uid: uid.parse().ok()?,
         inode: inode.parse().ok()?,
     })
 }
@@ -106,13 +113,16 @@ fn address_of(hex: &str) -> Option<IpAddr> {
     }
 }
 
-/// The inodes of the tree's sockets, and whether those are all.
-fn sockets_of(pid: u32) -> (HashSet<u64>, bool) {
+/// The inodes of the tree's sockets, and the users of those processes whose sockets cannot be seen: a program that hides
+/// itself, or an app that is a user of its own.
+fn sockets_of(pid: u32) -> (HashSet<u64>, HashSet<u32>) {
     let mut inodes = HashSet::new();
-    let mut complete = true;
+    let mut hidden = HashSet::new();
     for pid in tree::of(pid) {
         let Ok(links) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-            complete = complete && (is_init_of_a_jail(pid) || !exists(pid));
+            if !is_init_of_a_jail(pid) && exists(pid) {
+                hidden.extend(fs::metadata(format!("/proc/{pid}")).map(|about| about.uid()));
+            }
             continue;
         };
         for link in links.flatten() {
@@ -122,7 +132,7 @@ fn sockets_of(pid: u32) -> (HashSet<u64>, bool) {
             inodes.extend(inode.and_then(|inode| inode.parse::<u64>().ok()));
         }
     }
-    (inodes, complete)
+    (inodes, hidden)
 }
 
 /// Whether a process whose descriptors are hidden is pid 1 of a namespace: the jail's stub, which cannot be read on

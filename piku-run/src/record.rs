@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use piku_procfile::layout::AppDir;
+use piku_procfile::settings::AppUsers;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{Id, Ps};
@@ -29,6 +30,9 @@ pub(crate) struct Record {
     pub(crate) boot: String,
     /// What its processes are marked with where there is no jail.
     pub(crate) mark: Option<String>,
+    /// Who it is in its jail. One that an older piku has started says nothing of it.
+    #[serde(default)]
+    pub(crate) users: AppUsers,
     /// When it was started, for its uptime.
     pub(crate) since: jiff::Timestamp,
     /// Whether it is part of what the app is, or on trial.
@@ -146,6 +150,7 @@ mod tests {
             start: Stat::of(pid).unwrap().start,
             boot: process::boot_id(),
             mark: None,
+            users: AppUsers::Shared,
             since: jiff::Timestamp::UNIX_EPOCH,
             live: true,
             ready: true,

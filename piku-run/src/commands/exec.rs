@@ -6,16 +6,29 @@ use std::io::{ErrorKind, IsTerminal, stdin, stdout};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
+use anyhow::Context;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
+use piku_procfile::settings::{AppUsers, Settings};
 
 use crate::environment::{Role, World};
 use crate::place;
+use crate::record::Records;
 
 /// As a shell and piku-chroot say it.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
+
+/// Who the app is: what its workers are, as long as there are any, so that nobody takes their data from them.
+fn users(root: &Root, app: &AppName) -> anyhow::Result<AppUsers> {
+    let records =
+        Records::open(&root.app(app)).and_then(|records| records.all()).context("cannot read the records")?;
+    match records.iter().find(|record| record.is_alive()) {
+        Some(record) => Ok(record.users),
+        None => Ok(Settings::read(&root.settings())?.app_users),
+    }
+}
 
 pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
@@ -29,7 +42,7 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
     }
     place::make(&world.dir.data())?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
-    let err = world.command(&vars, argv, Path::new("/dev/null"), terminal)?.exec();
+    let err = world.command(users(root, app)?, &vars, argv, Path::new("/dev/null"), terminal)?.exec();
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);
     Err(Failure::new(format!("cannot run '{program}': {err}")).code(code).into())

@@ -8,13 +8,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 fn listener(address: &str, port: u16, inode: u64) -> Listener {
-    Listener { address: address.parse().unwrap(), port, inode }
+    Listener { address: address.parse().unwrap(), port, uid: 0, inode }
 }
 
 #[test]
 #[cfg(target_endian = "little")]
 fn lines_of_the_kernels_tables() {
-    let v4 = "   0: 0100007F:4E20 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0";
+    let v4 = "   0: 0100007F:4E20 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
     assert_eq!(parse(v4), Some(listener("127.0.0.1", 20000, 4711)));
     let v6 = "   1: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1 0 100 0 0 10 0";
     assert_eq!(parse(v6), Some(listener("::1", 80, 12)));

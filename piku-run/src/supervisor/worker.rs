@@ -1,14 +1,16 @@
 //! Processes of instances: started behind a record, taken up from one, read from, ended.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use nix::unistd::Pid;
 use piku_procfile::command::argv;
 use piku_procfile::layout::AppDir;
+use piku_procfile::settings::{AppUsers, Settings};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::core::{Id, Job, Ps};
@@ -140,6 +142,14 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Who the app is from now on: what its other workers are, as long as there are any, since all have the same data.
+    fn users(&self) -> AppUsers {
+        let other = self.workers.values().next().map(|worker| worker.record.users);
+        let set =
+            || Settings::read(&self.root.settings()).map_or(self.settings.app_users, |read| read.app_users);
+        other.unwrap_or_else(set)
+    }
+
     fn record(
         &mut self,
         id: Id,
@@ -159,6 +169,7 @@ impl Supervisor {
             start: 0,
             boot: process::boot_id(),
             mark: None,
+            users: self.users(),
             since: Timestamp::now(),
             live,
             ready: false,
@@ -187,7 +198,7 @@ impl Supervisor {
         let report = self.records.report(record.id);
         // That of the process before this one is read and over.
         place::remove_file(&report)?;
-        let command = world.command(&vars, &argv(line), &report, false)?;
+        let command = world.command(record.users, &vars, &argv(line), &report, false)?;
 
         let mut log = LogWriter::open(self.dir.instance_log(&name)).context("cannot open its log")?;
         for warning in warnings {
@@ -196,6 +207,10 @@ impl Supervisor {
         let fifo = self.records.fifo(record.id);
         let output = File::from(open_fifo(&fifo).context("cannot make its fifo")?);
         let end = open_fifo_for_worker(&fifo).context("cannot open its fifo")?;
+        if record.users == AppUsers::Own {
+            // For programs that open /dev/stdout anew. The fifo lies where only piku gets.
+            fs::set_permissions(&fifo, Permissions::from_mode(0o622)).context("cannot share its fifo")?;
+        }
         let lock = Lock::take(&self.records.lock(record.id)).context("cannot lock")?;
         let lock = lock.context("the one before it is still there")?;
         let mut kept = vec![std::os::fd::AsFd::as_fd(&lock)];
