@@ -4,8 +4,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rustix::process::nice;
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
 use crate::limits::{Amount, Controller, Limits};
 
@@ -38,9 +37,9 @@ impl Rlimits {
 
     /// To be called in the command's own process: the stub needs none of them.
     pub(crate) fn set(&self) -> Result<()> {
-        lower(Resource::RLIMIT_DATA, self.data).context("--limit memory")?;
-        lower(Resource::RLIMIT_NPROC, self.processes).context("--limit pids")?;
-        lower(Resource::RLIMIT_NOFILE, self.files).context("--limit nofile")?;
+        lower(Resource::Data, self.data).context("--limit memory")?;
+        lower(Resource::Nproc, self.processes).context("--limit pids")?;
+        lower(Resource::Nofile, self.files).context("--limit nofile")?;
         if self.nice {
             nice(NICE).map_err(std::io::Error::from).context("--limit cpu: cannot step back")?;
         }
@@ -51,9 +50,11 @@ impl Rlimits {
 /// For good: the hard limit too. One that the caller has set lower already holds as well.
 fn lower(resource: Resource, limit: Option<u64>) -> Result<()> {
     let Some(limit) = limit else { return Ok(()) };
-    let (_, hard) = getrlimit(resource).context("cannot read the limits")?;
-    let limit = limit.min(hard);
-    setrlimit(resource, limit, limit).context("cannot set the limits")
+    // 64 bits each, also on a machine of 32.
+    let limit = getrlimit(resource).maximum.map_or(limit, |hard| hard.min(limit));
+    setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })
+        .map_err(std::io::Error::from)
+        .context("cannot set the limits")
 }
 
 /// What the machine has, in bytes.
