@@ -1,14 +1,18 @@
 //! Who runs this, and as whom it goes on: never with more rights than its caller has, and as root only when root says so.
 
 use std::ffi::OsStr;
+use std::io::{stderr, stdin, stdout};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getgroups, getuid, setgroups, setresgid, setresuid};
-use piku_procfile::failure::tell;
+use piku_procfile::failure::{Failure, tell};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::SETUP;
 use crate::account::Account;
 use crate::cli::shown;
 use crate::plan::{Plan, What};
@@ -34,6 +38,23 @@ pub(crate) fn settle(plan: &Plan) -> Result<Identity> {
         let _ = setgroups(&[]);
     }
     Ok(Identity { uid: geteuid(), gid: getegid() })
+}
+
+/// Refuses what leads out by itself: from a folder of the host's that is stdin, stdout or stderr the command could go
+/// anywhere, whatever its root is. What was opened as a path only (`O_PATH`) is no input or output at all.
+pub(crate) fn refuse_ways_out() -> Result<()> {
+    let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());
+    let all = [("stdin", stdin.as_fd()), ("stdout", stdout.as_fd()), ("stderr", stderr.as_fd())];
+    for (name, fd) in all {
+        let folder = fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+        if folder || fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::PATH)) {
+            let what = if folder { "a folder" } else { "opened as a path only" };
+            let failure =
+                Failure::new(format!("{name} is {what}, which would lead the command out of the jail"));
+            return Err(failure.hint("give it a file, a pipe or /dev/null").code(SETUP).into());
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what a jail with one user cannot take away.

@@ -42,6 +42,7 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 
 /// Makes the jail and waits for its end; returns the command's exit code.
 pub(crate) fn run(plan: Plan) -> Result<u8> {
+    caller::refuse_ways_out()?;
     let ids = Ids::settle(&plan, caller::settle(&plan)?)?;
     let layers = Layers::probe();
     if plan.strict {
@@ -137,9 +138,11 @@ fn own_signals() -> Result<SigSet> {
     sys::default_dispositions();
     let mut signals: SigSet = FORWARDED.into_iter().collect();
     signals.add(Signal::SIGCHLD);
-    // And what would end it while it tells how the command ended, because nobody listens any more.
+    // And what would end it without a word where writing fails: nobody listens any more, or a file is as large as
+    // files of the user may be (RLIMIT_FSIZE, which counts in the new root too).
     let mut blocked = signals;
     blocked.add(Signal::SIGPIPE);
+    blocked.add(Signal::SIGXFSZ);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None).context("cannot block signals")?;
     Ok(signals)
 }

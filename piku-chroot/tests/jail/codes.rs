@@ -91,6 +91,17 @@ fn what_fails_before_names_the_option_and_the_path() {
 }
 
 #[test]
+fn a_limit_of_file_sizes_is_no_death_without_a_word() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let line = r#"ulimit -f 0; exec "$0" --root-from-host -- true"#;
+        let outcome = run(scene.command("sh").args(["-c", line]).arg(scene.program()));
+        assert_eq!(outcome.code, Some(125), "{outcome:#?}");
+        assert!(outcome.err.contains("File too large"), "{outcome:#?}");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_a_failure_to_set_up() {
     let scene = Scene::new(users()[0]);
     assert_eq!(run(scene.jail(&[])).code, Some(125));

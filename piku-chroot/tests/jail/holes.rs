@@ -1,9 +1,11 @@
 //! Known ways out, each tried.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::process::Stdio;
+
+use nix::libc::O_PATH;
 
 use crate::scene::{Running, Scene, User, copy_program, run, users};
 
@@ -24,6 +26,25 @@ fn process_1_tells_nothing() {
         let script = "! (echo x > /proc/1/exe) 2>&- && ! (echo x > /proc/self/exe) 2>&- && ! cp /bin/true /proc/1/exe 2>&-";
         scene.ok(&[], script);
         assert!(before == fs::read(scene.program()).unwrap(), "the program was overwritten");
+    }
+}
+
+#[test]
+fn no_folder_as_input_or_output() {
+    for user in users() {
+        let scene = Scene::new(user);
+        for (redirection, said) in
+            [("</", "stdin is a folder"), (">&- 1</", "stdout is a folder"), ("2</", "")]
+        {
+            let line = format!(r#""$0" --root-from-host -- ls /proc/self/fd/0/ {redirection}"#);
+            let outcome = run(scene.command("sh").args(["-c", &line]).arg(scene.program()));
+            assert_eq!(outcome.code, Some(125), "{redirection}: {outcome:#?}");
+            assert!(outcome.err.contains(said) && outcome.out.is_empty(), "{redirection}: {outcome:#?}");
+        }
+        // Neither input nor output, and yet a way to a file of the host's.
+        let path = OpenOptions::new().read(true).custom_flags(O_PATH).open("/etc/hostname").unwrap();
+        let mut jail = scene.jail(&["--root-from-host", "--", "cat", "/dev/stdin"]);
+        assert_eq!(Running::start(jail.stdin(path)).wait().code(), Some(125));
     }
 }
 
