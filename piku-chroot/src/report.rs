@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::shown;
@@ -138,7 +139,13 @@ impl Report {
     /// Opens it before anything is begun.
     pub(crate) fn begin(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+        options.write(true).create(true).truncate(true).mode(0o600);
+        // Nobody waits here for somebody who reads a fifo, nor for one who reads it slowly.
+        let file = options.custom_flags(O_NONBLOCK | O_NOCTTY).open(path);
+        let file = file.map_err(|err| match err.raw_os_error() {
+            Some(ENXIO) => io::Error::other("nobody reads it"),
+            _ => err,
+        });
         file.map(Self).with_context(|| format!("--report: cannot write {}", shown(path)))
     }
 

@@ -200,6 +200,12 @@ fn the_report_says_what_holds_and_how_it_ended() {
         let outcome = scene.sh(&["--report", "/no/such/report"], "true");
         assert_eq!(outcome.code, Some(125));
         assert!(outcome.err.contains("--report: cannot write '/no/such/report'"), "{outcome:#?}");
+
+        let fifo = scene.folder("r").join("fifo");
+        assert!(run(scene.command("mkfifo").arg(&fifo)).code == Some(0));
+        let outcome = scene.sh(&[&format!("--report={}", fifo.display())], "true");
+        assert_eq!(outcome.code, Some(125));
+        assert!(outcome.err.contains("nobody reads it"), "{outcome:#?}");
     }
 }
 
