@@ -219,10 +219,18 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G', '%']).unwrap_or(text);
+        // What is too large for the kernel to count in bytes would begin at zero again.
+        let largest: u64 = match &text[number.len()..] {
+            "%" => 100,
+            "" => u64::MAX >> 1,
+            _ => u64::MAX >> 31,
+        };
         // Zero would mean "no limit" to tmpfs.
         match number.parse::<u64>() {
-            Ok(1..) if number.bytes().all(|b| b.is_ascii_digit()) => Ok(Self(text.to_owned())),
-            _ => Err(format!("bad size '{text}': expected a number, with k, m, g or % after it")),
+            Ok(count @ 1..) if count <= largest && number.bytes().all(|b| b.is_ascii_digit()) => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(format!("bad size '{text}': expected a number, with k, m, g after it, or 1% to 100%")),
         }
     }
 }
@@ -248,6 +256,9 @@ mod tests {
     fn sizes() {
         assert_eq!("64m".parse::<Size>().unwrap().as_str(), "64m");
         assert_eq!("25%".parse::<Size>().unwrap().as_str(), "25%");
+        for bad in ["0%", "101%", "17179869184g", "18446744073709551615"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
         assert!("".parse::<Size>().is_err());
         assert!("m".parse::<Size>().is_err());
     }
