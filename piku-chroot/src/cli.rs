@@ -121,6 +121,8 @@ pub struct Cli {
     #[arg(long)]
     pub give_back: bool,
     /// End the command with SIGKILL when this process, the caller, ends; without it the command stays
+    ///
+    /// In a caller with several threads it is the one that started piku-chroot: the kernel watches no more than that.
     #[arg(long, value_name = "PID")]
     pub die_with: Option<i32>,
     /// Give COMMAND a terminal of its own, and carry between it and stdin and stdout; what comes in counts as typed

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Error;
-use nix::libc::{EACCES, EINVAL, ENOSPC, ENOSYS, EPERM, EUSERS};
+use nix::libc::{EACCES, EAGAIN, EINVAL, ENOSPC, ENOSYS, EPERM, EUSERS};
 use piku_procfile::failure::Failure;
 
 use crate::SETUP;
@@ -90,6 +90,10 @@ fn reason(step: Step, errno: i32, facts: &Facts) -> (Option<&'static str>, Optio
             ),
             Some("raise the limits in /proc/sys/user, or end some jails"),
         ),
+        (Step::Namespaces, EAGAIN) => (
+            Some("the user has as many processes as it may have"),
+            Some("raise the limit (ulimit -u; in a unit of systemd: LimitNPROC= and TasksMax=), or end some"),
+        ),
         (Step::Namespaces, EINVAL | ENOSYS) if !facts.built_in => (
             Some("this kernel was built without user namespaces"),
             Some("use a kernel with CONFIG_USER_NS=y"),
@@ -139,6 +143,7 @@ mod tests {
         let bare = Facts { built_in: false, ..Facts::default() };
         assert!(said(Step::Namespaces, EINVAL, &bare).contains("CONFIG_USER_NS=y"));
         assert!(said(Step::Proc, EPERM, &debian()).contains("systempaths"));
+        assert!(said(Step::Namespaces, EAGAIN, &debian()).contains("as many processes"));
         assert_eq!(said(Step::Map, ENOSPC, &debian()), "- | -");
     }
 }

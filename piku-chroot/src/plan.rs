@@ -262,6 +262,8 @@ pub const BASE: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "lib
 fn destination(path: &Path) -> Result<PathBuf> {
     let path = plain(path)?;
     ensure!(path != Path::new("/"), "the root itself cannot be replaced");
+    // What is in it can be, one by one.
+    ensure!(path != Path::new("/dev"), "nothing can be put at '/dev': it is made by piku-chroot");
     if let Some(ours) = OURS.iter().find(|ours| path.starts_with(ours)) {
         bail!("nothing can be put at {}: {ours} is made by piku-chroot", shown(&path));
     }
@@ -403,6 +405,8 @@ mod tests {
         assert!(error(&["--ro", "/a:/"]).contains("the root itself"));
         assert!(error(&["--ro", "/a:/./"]).contains("the root itself"));
         assert!(error(&["--bind", "/a:/proc/sys"]).contains("/proc is made by piku-chroot"));
+        assert!(error(&["--ro", "/dev:/dev/"]).starts_with("--ro: nothing can be put at '/dev'"));
+        assert!(error(&["--tmpfs", "/dev"]).starts_with("--tmpfs: nothing can be put at '/dev'"));
         assert!(error(&["--app", "/a", "--bind", "/b:/app/"]).contains("'/app' is taken by --app"));
         assert!(error(&["--hostname", ""]).contains("--hostname"));
         assert!(error(&["--keep-env", "A=B"]).contains("--keep-env"));

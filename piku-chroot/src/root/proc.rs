@@ -16,7 +16,8 @@ use crate::root::{devices, filesystem};
 /// Read-only for everybody.
 const ALWAYS: [&str; 2] = ["sys", "sysrq-trigger"];
 /// For root: what else it owns.
-const FOR_ROOT: [&str; 6] = ["acpi", "asound", "bus", "fs", "irq", "scsi"];
+const FOR_ROOT: [&str; 9] =
+    ["acpi", "asound", "bus", "dynamic_debug", "fs", "irq", "latency_stats", "mtrr", "scsi"];
 
 /// Empty for everybody: the keys that the caller's user has, by name and number.
 const MASKED: [&str; 2] = ["keys", "key-users"];
