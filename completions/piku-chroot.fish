@@ -1,7 +1,7 @@
 complete -c piku-chroot -l root -d 'The same from the tree in DIR instead of the host\'s own' -r -F
 complete -c piku-chroot -l bind -d 'Show SRC at DST, writable; a colon in a path is written `\\:`, a backslash `\\\\`' -r
 complete -c piku-chroot -l ro -d 'Show SRC at DST, read-only' -r
-complete -c piku-chroot -l tmpfs -d 'An empty writable folder in memory; SIZE in bytes, with k, m or g, or in percent of the memory' -r
+complete -c piku-chroot -l tmpfs -d 'An empty writable folder in memory, of at most 65536 files; SIZE in bytes, with k, m or g, or in percent of the memory' -r
 complete -c piku-chroot -l app -d 'Show DIR read-only at /app, which becomes HOME and the working directory' -r -F
 complete -c piku-chroot -l data -d 'Show DIR writable at /data' -r -F
 complete -c piku-chroot -l net -d 'The host\'s network, one of its own that leads nowhere but to itself, or none [default: shared]' -r -f -a "shared\t'The host\'s'

@@ -63,7 +63,7 @@ pub struct Cli {
     /// Show SRC at DST, read-only
     #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| Pair::parse(&word)))]
     pub ro: Vec<Pair>,
-    /// An empty writable folder in memory; SIZE in bytes, with k, m or g, or in percent of the memory
+    /// An empty writable folder in memory, of at most 65536 files; SIZE in bytes, with k, m or g, or in percent of the memory
     #[arg(long, value_name = "DST[:SIZE]", value_parser = OsStringValueParser::new().try_map(|word| Memory::parse(&word)))]
     pub tmpfs: Vec<Memory>,
     /// Show DIR read-only at /app, which becomes HOME and the working directory
