@@ -99,7 +99,7 @@ pub(crate) fn warn_of_groups(plan: &Plan) {
 
 /// Whether a file's group may do with it what all others may not.
 fn more_than_others(mode: u32) -> bool {
-    mode >> 3 & 0o7 & !mode != 0
+    (mode >> 3) & !mode & 0o7 != 0
 }
 
 fn become_user(name: &OsStr) -> Result<()> {

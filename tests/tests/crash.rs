@@ -45,6 +45,8 @@ fn the_daemon_killed_and_started_again_finds_its_workers() {
 fn a_supervisor_killed_is_replaced_and_the_worker_stays() {
     let (world, repo) = live();
     let worker = pid(&world);
+    let uptime = |world: &World| world.ps("blog")[0]["uptime_s"].as_u64().expect("seconds");
+    wait_for("a worker of some age", || uptime(&world) >= 3);
     for _ in 0..3 {
         let supervisors = processes::of(&world.path(""), " supervise ");
         assert_eq!(supervisors.len(), 1, "one supervisor an app");
@@ -54,6 +56,7 @@ fn a_supervisor_killed_is_replaced_and_the_worker_stays() {
             next.len() == 1 && next != supervisors && answers(&world)
         });
         assert_eq!(pid(&world), worker);
+        assert!(uptime(&world) >= 3, "it is older than who looks after it");
     }
     repo.file("page", "better\n").commit("Better").push().succeeds();
     assert_eq!(world.page("blog"), "better\n");

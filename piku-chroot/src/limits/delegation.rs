@@ -104,17 +104,19 @@ impl Tree {
     fn absent(&self, controller: Controller) -> Missing {
         let name = controller.name();
         let above = words(&self.top.join("cgroup.controllers")).iter().any(|word| word == name);
-        match bound_to_v1(&fs::read_to_string("/proc/cgroups").unwrap_or_default(), name) {
-            _ if above => Missing::new(
+        if above {
+            return Missing::new(
                 format!("the unit is not given the {name} controller"),
                 format!("Delegate=yes, or with {name} among others, in the unit"),
-            ),
-            true => Missing::new(
+            );
+        }
+        if bound_to_v1(&fs::read_to_string("/proc/cgroups").unwrap_or_default(), name) {
+            return Missing::new(
                 "its controller serves cgroup v1",
                 "boot with systemd.unified_cgroup_hierarchy=1",
-            ),
-            false => Missing::new(format!("no {name} controller"), turn_it_on(controller)),
+            );
         }
+        Missing::new(format!("no {name} controller"), turn_it_on(controller))
     }
 
     /// Why the kernel does not turn it on.

@@ -204,7 +204,7 @@ impl FromStr for Count {
 /// What is to be printed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Rendering {
-    Nginx { files: Files, settings: super::nginx::Settings, cloudflare: Option<PathBuf>, print: Print },
+    Nginx { files: Files, settings: Box<super::nginx::Settings>, cloudflare: Option<PathBuf>, print: Print },
     NginxMain(super::nginx::Instance),
     Systemd { files: Files, unit: super::systemd::Settings, output: Option<PathBuf> },
     Crontab { files: Files, dir: PathBuf },
@@ -281,7 +281,7 @@ impl From<NginxArgs> for Rendering {
         };
         Self::Nginx {
             files: args.files.files(),
-            settings,
+            settings: Box::new(settings),
             cloudflare: args.cloudflare_ranges,
             print: args.print,
         }

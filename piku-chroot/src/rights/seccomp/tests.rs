@@ -169,7 +169,7 @@ fn namespaces_in_any_way() {
     assert_eq!(said(SYS_clone, first(0x4111)), ALLOW, "vfork, and a terminating signal");
     for bit in [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
         assert_eq!(said(SYS_clone, first(bit | 0x11)), refuse(EPERM), "{bit:#x}");
-        assert_eq!(said(SYS_clone, first(bit | clone_thread | 1 << 40)), refuse(EPERM), "{bit:#x}");
+        assert_eq!(said(SYS_clone, first(bit | clone_thread | (1 << 40))), refuse(EPERM), "{bit:#x}");
         assert_eq!(said(SYS_unshare, first(bit)), refuse(EPERM), "{bit:#x}");
     }
     assert_eq!(said(SYS_unshare, first(0x80)), refuse(EPERM), "a time namespace");
@@ -190,7 +190,7 @@ fn sockets_terminals_and_personalities() {
         (17, refuse(EPERM)),
     ] {
         assert_eq!(said(SYS_socket, first(family)), expected, "{family}");
-        assert_eq!(said(SYS_socketpair, first(family | 1 << 32)), expected, "{family}");
+        assert_eq!(said(SYS_socketpair, first(family | (1 << 32))), expected, "{family}");
     }
     for family in [0, 3, 9, 29, 31, 44, 1 << 31] {
         assert_eq!(said(SYS_socket, first(family)), refuse(EAFNOSUPPORT), "{family}");

@@ -37,7 +37,7 @@ pub(crate) const ROWS: [Row; 4] = [
 
 /// A request as it is, and with each of the bits that the kernel does not look at.
 fn requests(request: u64) -> [u64; 3] {
-    [request, request | 1 << 32, request | 0xffff_ffff << 32]
+    [request, request | (1 << 32), request | (0xffff_ffff << 32)]
 }
 
 const TIOCSTI: u64 = 0x5412;
