@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::caller::{self, Identity};
 use crate::cli::Format;
 use crate::diagnosis::{Step, explain};
-use crate::ids::{self, helpers};
+use crate::ids::{self, newidmap};
 use crate::layers::{self, Layers};
 use crate::limits::delegation::Missing;
 use crate::limits::{self, Controller};
@@ -93,8 +93,8 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         row(identity, "own root, the old one gone", true, PROCESS, || root::enter(plan, identity)),
         row(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
         groups(plan),
-        own_user("newuidmap (--uid-range)", plan, helpers::usable(helpers::UIDS)),
-        own_user("newgidmap (--uid-range)", plan, helpers::usable(helpers::GIDS)),
+        own_user("newuidmap (--uid-range)", plan, newidmap::usable(newidmap::UIDS)),
+        own_user("newgidmap (--uid-range)", plan, newidmap::usable(newidmap::GIDS)),
         own_user("users of their own (--uid-range)", plan, ids::attempt(plan.uid_range.as_ref(), identity)),
     ];
     for layers::Layer { name: layer, missing } in layers.all(plan.net) {

@@ -4,7 +4,7 @@
 //! Only set-uid helpers may map a second user; they are told to by the monitor, while the stub waits.
 
 mod data;
-pub(crate) mod helpers;
+pub(crate) mod newidmap;
 pub(crate) mod ranges;
 mod registry;
 
@@ -56,7 +56,7 @@ impl Ids {
     /// ended.
     pub(crate) fn map(self, stub: Pid, life: impl AsFd) -> Result<()> {
         let Some(own) = self.own else { return Ok(()) };
-        let mapped = helpers::map(stub, self.caller, own).context("--uid-range").and_then(|()| {
+        let mapped = newidmap::map(stub, self.caller, own).context("--uid-range").and_then(|()| {
             rustix::io::write(life, b"\n").map_err(io::Error::from).context("cannot tell the jail to go on")
         });
         if mapped.is_err() {
