@@ -26,6 +26,7 @@ pub const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 /// The name of a machine for which none was said.
 const HOSTNAME: &str = "jail";
+
 /// All that is to be done.
 #[derive(Debug)]
 pub struct Plan {

@@ -2,23 +2,20 @@
 //! happened and does what the core says. It may be killed at any moment: what it must not forget is on disk or in the
 //! kernel's hands, and its successor takes the workers up where they are.
 
+mod events;
 mod jobs;
 mod rows;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 use piku_chroot::report;
 use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::layout::{AppDir, Root};
@@ -33,19 +30,15 @@ use crate::lock::Lock;
 use crate::log::LogWriter;
 use crate::port::{self, Claim};
 use crate::probe::{Probe, Progress};
-use crate::protocol::Request;
 use crate::record::Records;
 use crate::socket::{Connection, Listener};
-use crate::wait::{self, Interest, READ};
+use crate::wait;
 use crate::{place, sys};
 
 pub(crate) use rows::stopped;
 
 use jobs::Pending;
 use worker::{TASK, Worker};
-
-/// How long a supervisor without work stays: whoever had it started has yet to ask.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "supervise";
@@ -77,17 +70,6 @@ struct Supervisor {
     listener: Listener,
     signals: SignalFd,
     _lock: Lock,
-}
-
-/// What a descriptor belongs to.
-#[derive(Debug, Clone, Copy)]
-enum Token {
-    Signals,
-    Listener,
-    Client(u64),
-    Output(Id),
-    Ended(Id),
-    Probe(Id),
 }
 
 /// Supervises until it is told to leave, or until there is nothing to supervise.
@@ -204,127 +186,6 @@ impl Supervisor {
     fn complain(&self, text: &str) {
         // Without a stderr there is nobody to tell.
         let _ = writeln!(std::io::stderr().lock(), "piku-run: {}: {text}", self.app);
-    }
-
-    fn work(&mut self) -> anyhow::Result<()> {
-        let mut busy = self.now();
-        loop {
-            if self.leaving && !self.core.is_changing() {
-                break;
-            }
-            let has_work = !self.core.is_idle() || self.core.plan().is_some() || !self.clients.is_empty();
-            if has_work {
-                busy = self.now();
-            } else if self.now() >= busy + LINGER && !self.someone_came() {
-                return Ok(());
-            }
-            let leave = (!has_work).then_some(busy + LINGER);
-            let next = self.core.deadline().into_iter().chain(leave).min();
-            let ready = wait::wait(&self.watched(), next.map(|next| next.saturating_sub(self.now())))?;
-            for token in ready {
-                self.happened(token);
-            }
-            self.clients.retain(|_, client| !client.is_gone());
-            self.tell(Event::Tick);
-        }
-        for worker in self.workers.values_mut() {
-            worker.log.flush();
-        }
-        self.listener.hide();
-        Ok(())
-    }
-
-    /// Before it ends for want of work: whether somebody has found the socket just before it was hidden.
-    fn someone_came(&mut self) -> bool {
-        self.listener.hide();
-        let Some(connection) = self.listener.accept() else { return false };
-        self.add_client(connection);
-        match Listener::bind(&self.dir.socket()) {
-            Ok(listener) => self.listener = listener,
-            Err(err) => self.complain(&format!("cannot listen again: {err}")),
-        }
-        true
-    }
-
-    fn watched(&self) -> Vec<(std::os::fd::BorrowedFd<'_>, Interest, Token)> {
-        let mut watched = vec![
-            (self.signals.as_fd(), READ, Token::Signals),
-            (self.listener.as_fd(), READ, Token::Listener),
-        ];
-        for (id, worker) in &self.workers {
-            watched.push((worker.output.as_fd(), READ, Token::Output(*id)));
-            if let Some(pidfd) = &worker.pidfd {
-                watched.push((pidfd.as_fd(), READ, Token::Ended(*id)));
-            }
-        }
-        for (id, probe) in &self.probes {
-            if let Some(fd) = probe.fd() {
-                let (read, write) = probe.interest();
-                watched.push((fd, Interest { read, write }, Token::Probe(*id)));
-            }
-        }
-        for (number, client) in &self.clients {
-            let interest = Interest { read: true, write: client.is_full() };
-            watched.push((client.as_fd(), interest, Token::Client(*number)));
-        }
-        watched
-    }
-
-    fn happened(&mut self, token: Token) {
-        match token {
-            Token::Signals => {
-                for signal in wait::received(&self.signals) {
-                    match signal {
-                        Signal::SIGTERM | Signal::SIGINT => self.leaving = true,
-                        // One SIGCHLD may stand for many.
-                        Signal::SIGCHLD => self.reap(),
-                        _ => {}
-                    }
-                }
-            }
-            Token::Listener => {
-                while let Some(connection) = self.listener.accept() {
-                    self.add_client(connection);
-                }
-            }
-            Token::Client(number) => self.serve(number),
-            Token::Output(id) => {
-                self.take_output(id);
-            }
-            Token::Ended(id) => self.ended(id, Exit::Unknown),
-            Token::Probe(id) => self.look(id),
-        }
-    }
-
-    fn add_client(&mut self, connection: Connection) {
-        self.counter += 1;
-        self.clients.insert(self.counter, connection);
-        self.serve(self.counter);
-    }
-
-    fn serve(&mut self, number: u64) {
-        let Some(client) = self.clients.get_mut(&number) else { return };
-        client.flush();
-        if let Some(request) = client.receive::<Request>() {
-            self.request(number, request);
-        }
-    }
-
-    /// Children that have ended: workers, and what workers have left behind.
-    fn reap(&mut self) {
-        loop {
-            let (pid, exit) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
-                Err(Errno::EINTR) => continue,
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => continue,
-            };
-            let id = self.workers.iter().find(|(_, worker)| worker.is_child(pid)).map(|(id, _)| *id);
-            if let Some(id) = id {
-                self.ended(id, exit);
-            }
-        }
     }
 
     /// Tells the core, and does what it says until it has no more to say.
