@@ -19,6 +19,9 @@ _piku__receive() {
             piku__receive,admit)
                 cmd="piku__receive__subcmd__admit"
                 ;;
+            piku__receive,cancel)
+                cmd="piku__receive__subcmd__cancel"
+                ;;
             piku__receive,deploy)
                 cmd="piku__receive__subcmd__deploy"
                 ;;
@@ -39,6 +42,9 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__help,admit)
                 cmd="piku__receive__subcmd__help__subcmd__admit"
+                ;;
+            piku__receive__subcmd__help,cancel)
+                cmd="piku__receive__subcmd__help__subcmd__cancel"
                 ;;
             piku__receive__subcmd__help,deploy)
                 cmd="piku__receive__subcmd__help__subcmd__deploy"
@@ -98,7 +104,7 @@ _piku__receive() {
 
     case "${cmd}" in
         piku__receive)
-            opts="-h -V --key --app --root --scripts --help --version key deploy export select settle admit help"
+            opts="-h -V --key --app --root --scripts --help --version key deploy cancel export select settle admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -149,8 +155,30 @@ _piku__receive() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__receive__subcmd__cancel)
+            opts="-h --root --by --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__receive__subcmd__deploy)
-            opts="-h --root --scripts --by --help"
+            opts="-h --dry-run --no-cache --root --scripts --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -190,7 +218,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help)
-            opts="key deploy export select settle admit help"
+            opts="key deploy cancel export select settle admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -204,6 +232,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__admit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__cancel)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -528,7 +570,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__settle)
-            opts="-h --root --app --help"
+            opts="-h --root --app --dry-run --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -8,15 +8,22 @@ use piku_procfile::layout::AppDir;
 
 use crate::branch::{self, PREFIX};
 use crate::git;
-use crate::lock;
+use crate::lock::{self, Note};
+use crate::options::Options;
 use crate::select::{Update, updates};
 use crate::talk;
 
 /// Looks at each ref that is to change; one that is refused refuses the whole push.
 pub(crate) fn run(app: Option<&AppDir>) -> anyhow::Result<()> {
     let updates = updates()?;
+    let options = Options::of_this_push()?;
     if let Some(app) = app {
-        lock::note_received(app).with_context(|| format!("cannot write '{}'", app.lock().display()))?;
+        let mut notes = vec![Note::Received];
+        // Said before anything is stored: whatever happens then, it is put back.
+        notes.extend(options.dry_run.then_some(Note::DryRun));
+        for note in &notes {
+            lock::note(app, note).with_context(|| format!("cannot write '{}'", app.lock().display()))?;
+        }
     }
     // The new objects are still in git's quarantine, which only its environment knows.
     let repo = Repository::open_from_env().map_err(git::plain).context("cannot open the repository")?;

@@ -11,7 +11,8 @@ use piku_procfile::name::AppName;
 use crate::door::Door;
 use crate::hook::{self, Place};
 use crate::key::{self, Added, Name};
-use crate::{admit, deploy, export, select, surroundings, verdict};
+use crate::options::Options;
+use crate::{admit, cancel, deploy, export, select, surroundings, verdict};
 use piku_procfile::output::Format;
 
 /// How it ends.
@@ -63,8 +64,22 @@ enum Action {
         app: AppName,
         /// Its branch [default: the one that pushes deploy].
         branch: Option<String>,
+        /// Show the plan, deploy nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Build everything anew.
+        #[arg(long)]
+        no_cache: bool,
         #[command(flatten)]
         place: Where,
+        /// In whose name.
+        #[arg(long, env = "PIKU_KEY", default_value = "operator")]
+        by: String,
+    },
+    /// End the build that is under way; the push that began it fails.
+    Cancel {
+        #[command(flatten)]
+        app: TheApp,
         /// In whose name.
         #[arg(long, env = "PIKU_KEY", default_value = "operator")]
         by: String,
@@ -78,7 +93,7 @@ enum Action {
         /// The folder; must not be there, or be empty.
         dir: PathBuf,
     },
-    /// In the hook: print COMMIT and NUMBER of the deploy that is due, if any; stdin has git's 'OLD NEW REF' lines.
+    /// In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git's 'OLD NEW REF' lines.
     Select {
         /// The bare repository.
         #[arg(long, env = "GIT_DIR", value_name = "DIR")]
@@ -95,6 +110,9 @@ enum Action {
         app: OneApp,
         /// The commit that select has printed.
         commit: String,
+        /// Its plan has been shown, and that was all.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Git's pre-receive hook: refuse what cannot be deployed before it is stored.
     #[command(hide = true)]
@@ -115,6 +133,16 @@ struct OneApp {
     /// The app.
     #[arg(long, env = "PIKU_APP", value_name = "APP")]
     app: AppName,
+}
+
+/// The same, named by itself.
+#[derive(Debug, Args)]
+struct TheApp {
+    /// The app.
+    app: AppName,
+    /// The folder with everything that piku keeps [default: ~/.piku].
+    #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,18 +194,24 @@ impl Cli {
         };
         match action {
             Action::Key(action) => action.run()?,
-            Action::Deploy { app, branch, place, by } => {
+            Action::Deploy { app, branch, dry_run, no_cache, place, by } => {
                 surroundings::own_umask();
                 let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
                 let place = Place { root: &root, scripts: &scripts, app: &app, key: &by };
-                return deploy::run(&place, branch.as_deref()).map(|outcome| ExitCode::from(outcome.code()));
+                let options = Options { dry_run, no_cache };
+                return deploy::run(&place, branch.as_deref(), options)
+                    .map(|outcome| ExitCode::from(outcome.code()));
+            }
+            Action::Cancel { app: TheApp { app, root }, by } => {
+                cancel::run(&app, &root_at(root)?.app(&app), &by)?;
             }
             Action::Export { repo, commit, dir } => {
                 surroundings::own_umask();
                 export::run(&repo, &commit, &dir)?;
             }
             Action::Select { repo, app, by } => select::run(&repo, &app.dir()?, &by)?,
-            Action::Settle { app, commit } => verdict::settle(&app.dir()?, &commit)?,
+            Action::Settle { app, commit: _, dry_run: true } => verdict::settle_dry_run(&app.dir()?)?,
+            Action::Settle { app, commit, dry_run: false } => verdict::settle(&app.dir()?, &commit)?,
             Action::Admit { root, app } => {
                 let app = app.map(|app| OneApp { root, app }.dir()).transpose()?;
                 admit::run(app.as_ref())?;

@@ -6,6 +6,7 @@ use crate::branch::{self, PREFIX};
 use crate::git;
 use crate::hook::Place;
 use crate::lock::Lock;
+use crate::options::Options;
 use crate::push::{self, Outcome};
 use crate::repo;
 use crate::stale;
@@ -13,14 +14,14 @@ use crate::talk;
 use crate::verdict;
 
 /// Deploys the tip of `branch`, or of the deploy branch.
-pub(crate) fn run(place: &Place<'_>, branch: Option<&str>) -> anyhow::Result<Outcome> {
+pub(crate) fn run(place: &Place<'_>, branch: Option<&str>, options: Options) -> anyhow::Result<Outcome> {
     let app = place.dir();
     if !app.repo().exists() {
         return Err(Failure::new(format!("there is no app '{}'", place.app))
             .hint("a first push makes it")
             .into());
     }
-    let _lock = Lock::take(&app, place.key)?;
+    let lock = Lock::take(&app, place.key)?;
     repo::ensure(&app, place.scripts)?;
     stale::sweep(&app.repo())?;
     verdict::close(&app)?;
@@ -47,5 +48,5 @@ pub(crate) fn run(place: &Place<'_>, branch: Option<&str>) -> anyhow::Result<Out
         place.app,
         branch::name(&tip.reference)
     ));
-    push::deploy(place, &tip, reference.as_deref())
+    push::deploy(place, &lock, &tip, reference.as_deref(), options)
 }

@@ -11,6 +11,7 @@ use piku_procfile::layout::{AppDir, ROOT_VARIABLE, Root};
 use piku_procfile::name::AppName;
 
 use crate::branch::Tip;
+use crate::options::Options;
 use crate::surroundings;
 
 /// The name of the variable with the folder of `post-receive` and `piku`.
@@ -54,7 +55,12 @@ impl Place<'_> {
     }
 
     /// Runs the hook for a tip that is there already. All that it says goes to stderr. `branch` as [`BRANCH`].
-    pub(crate) fn run_hook(&self, tip: &Tip, branch: Option<&str>) -> anyhow::Result<ExitStatus> {
+    pub(crate) fn run_hook(
+        &self,
+        tip: &Tip,
+        branch: Option<&str>,
+        options: Options,
+    ) -> anyhow::Result<ExitStatus> {
         let repo = self.dir().repo();
         let hook = repo.join("hooks/post-receive");
         let mut command = self.command(&hook)?;
@@ -63,6 +69,7 @@ impl Place<'_> {
         if let Some(branch) = branch {
             command.env(BRANCH, branch);
         }
+        options.hand_to(&mut command);
         let mut child = command.spawn().with_context(|| format!("cannot run '{}'", hook.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // A hook that has ended without reading it tells so by its exit.

@@ -5,6 +5,7 @@
 mod admit;
 mod audit;
 mod branch;
+mod cancel;
 mod cli;
 mod deploy;
 mod door;
@@ -14,7 +15,9 @@ mod hook;
 mod key;
 mod lock;
 mod now;
+mod options;
 mod push;
+mod refs;
 mod repo;
 pub mod request;
 mod select;

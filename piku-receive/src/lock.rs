@@ -17,8 +17,38 @@ use piku_procfile::layout::AppDir;
 use crate::now::now;
 use crate::talk;
 
-/// Stands on a line of its own below the holder once git has been sent anything to store.
-const RECEIVED: &str = "received\n";
+/// What others leave word of in the lock, for its holder: a line each, below the holder's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// git has been sent something to store.
+    Received,
+    /// The push is a dry run.
+    DryRun,
+    /// The dry run has shown its plan.
+    Planned,
+    /// Somebody has ended the build.
+    Cancelled(String),
+}
+
+impl Note {
+    fn line(&self) -> String {
+        match self {
+            Self::Received => "received\n".to_owned(),
+            Self::DryRun => "dry-run\n".to_owned(),
+            Self::Planned => "planned\n".to_owned(),
+            Self::Cancelled(by) => format!("cancelled {by}\n"),
+        }
+    }
+
+    fn read(line: &str) -> Option<Self> {
+        match line {
+            "received" => Some(Self::Received),
+            "dry-run" => Some(Self::DryRun),
+            "planned" => Some(Self::Planned),
+            _ => Some(Self::Cancelled(line.strip_prefix("cancelled ")?.to_owned())),
+        }
+    }
+}
 
 /// The held lock. Free when this process and all that have inherited it are gone.
 #[derive(Debug)]
@@ -57,15 +87,16 @@ impl Lock {
         self.file.write_all(format!("{key} {} {}\n", std::process::id(), now()).as_bytes())
     }
 
-    /// Whether git has been sent anything to store since the lock was taken.
-    pub(crate) fn received(&self) -> bool {
-        fs::read_to_string(&self.path).is_ok_and(|text| text.ends_with(RECEIVED))
+    /// What has been left word of since the lock was taken.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        let text = fs::read_to_string(&self.path).unwrap_or_default();
+        text.lines().skip(1).filter_map(Note::read).collect()
     }
 }
 
-/// Notes in the app's lock, which the caller's parent holds, that git has been sent something to store.
-pub(crate) fn note_received(app: &AppDir) -> io::Result<()> {
-    OpenOptions::new().append(true).open(app.lock())?.write_all(RECEIVED.as_bytes())
+/// Leaves word for whoever holds the app's lock.
+pub(crate) fn note(app: &AppDir, note: &Note) -> io::Result<()> {
+    OpenOptions::new().append(true).open(app.lock())?.write_all(note.line().as_bytes())
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -123,13 +154,16 @@ mod tests {
     }
 
     #[test]
-    fn notes_that_something_was_received() {
+    fn word_is_left_for_the_holder() {
         let dir = tempfile::tempdir().unwrap();
         let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
         let lock = Lock::take(&app, "alice").unwrap();
-        assert!(!lock.received());
-        note_received(&app).unwrap();
-        assert!(lock.received());
+        assert_eq!(lock.notes(), []);
+        let notes = [Note::Received, Note::DryRun, Note::Planned, Note::Cancelled("bob".to_owned())];
+        for left in &notes {
+            note(&app, left).unwrap();
+        }
+        assert_eq!(lock.notes(), notes);
         assert!(Flock::lock(open(&app.lock()).unwrap(), FlockArg::LockExclusiveNonblock).is_err());
     }
 }

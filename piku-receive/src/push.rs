@@ -15,7 +15,9 @@ use nix::sys::wait::wait;
 use crate::branch::{self, Tip};
 use crate::git;
 use crate::hook::Place;
-use crate::lock::Lock;
+use crate::lock::{Lock, Note};
+use crate::options::Options;
+use crate::refs::Refs;
 use crate::repo;
 use crate::stale;
 use crate::talk;
@@ -35,6 +37,8 @@ pub(crate) enum Outcome {
     Unchanged,
     /// Stored; nothing was to be deployed.
     Stored,
+    /// A dry run: the plan was shown, nothing was stored.
+    Planned,
     /// There is no branch, and none came.
     Empty,
     /// The deploy failed.
@@ -53,7 +57,7 @@ impl Outcome {
     /// What the session ends with.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Deployed { .. } | Self::Unchanged | Self::Stored | Self::Empty => 0,
+            Self::Deployed { .. } | Self::Unchanged | Self::Stored | Self::Planned | Self::Empty => 0,
             Self::Failed { .. } | Self::Broken { .. } => 1,
         }
     }
@@ -67,6 +71,7 @@ impl fmt::Display for Outcome {
             }
             Self::Unchanged => f.write_str("unchanged"),
             Self::Stored => f.write_str("stored"),
+            Self::Planned => f.write_str("planned"),
             Self::Empty => f.write_str("empty"),
             Self::Failed { commit } => write!(f, "failed {}", git::short(commit)),
             Self::Broken { how } => write!(f, "broken: {how}"),
@@ -82,21 +87,36 @@ pub(crate) fn receive(place: &Place<'_>) -> anyhow::Result<Outcome> {
     stale::sweep(&app.repo())?;
     // What had begun when its machine or its process went down has failed: nobody but us holds the lock.
     verdict::close(&app)?;
-    let before = branch::deployed(&git::open(&app.repo())?);
+    let repo = git::open(&app.repo())?;
+    let before = branch::deployed(&repo);
+    let refs = Refs::of(&repo)?;
+    drop(repo);
 
     let status = receive_pack(place)?;
+    let notes = lock.notes();
+    if notes.contains(&Note::DryRun) {
+        return dry_run(place, &refs, &notes);
+    }
     let verdict = verdict::close(&app)?;
     // Opened anew: git has written packs and refs behind the first one's back.
     let repo = git::open(&app.repo())?;
     let tip = branch::deployed_or_first(&repo, &[])?;
-    let next = judge(status, lock.received(), before.as_ref(), tip.as_ref(), verdict.as_ref());
+    let received = notes.contains(&Note::Received);
+    let next = judge(status, received, before.as_ref(), tip.as_ref(), verdict.as_ref());
+    say_who_cancelled(&lock);
     match next {
         Next::Done(outcome) => {
-            if outcome == Outcome::Empty {
-                talk::step(&format!(
-                    "Nothing was pushed, and {} has no branch yet; commit, then push a branch",
-                    place.app
-                ));
+            let app = place.app;
+            match (&outcome, &verdict) {
+                (Outcome::Empty, _) => talk::step(&format!(
+                    "Nothing was pushed, and {app} has no branch yet; commit, then push a branch"
+                )),
+                (Outcome::Unchanged, Some(live)) => talk::step(&format!(
+                    "Nothing has changed: {} of {app} was deployed as release {}",
+                    git::short(&live.commit),
+                    live.number
+                )),
+                _ => {}
             }
             Ok(outcome)
         }
@@ -107,15 +127,43 @@ pub(crate) fn receive(place: &Place<'_>) -> anyhow::Result<Outcome> {
                 git::short(&commit),
                 place.app
             ));
-            deploy(place, &tip, None)
+            deploy(place, &lock, &tip, None, Options::default())
         }
     }
 }
 
-/// Deploys a tip that is there already. Call with the app's lock held.
-pub(crate) fn deploy(place: &Place<'_>, tip: &Tip, branch: Option<&str>) -> anyhow::Result<Outcome> {
+/// What a dry run comes to: all refs are where they were.
+fn dry_run(place: &Place<'_>, before: &Refs, notes: &[Note]) -> anyhow::Result<Outcome> {
+    let repo = git::open(&place.dir().repo())?;
+    let commit = branch::deployed(&repo).map(|tip| tip.commit.to_string()).unwrap_or_default();
+    before.restore(&repo)?;
+    talk::step("A dry run: nothing was stored, nothing is deployed");
+    Ok(if notes.contains(&Note::Planned) { Outcome::Planned } else { Outcome::Failed { commit } })
+}
+
+fn say_who_cancelled(lock: &Lock) {
+    for note in lock.notes() {
+        if let Note::Cancelled(by) = note {
+            talk::bad(&format!("cancelled by {by}"));
+        }
+    }
+}
+
+/// Deploys a tip that is there already, with its app's lock held.
+pub(crate) fn deploy(
+    place: &Place<'_>,
+    lock: &Lock,
+    tip: &Tip,
+    branch: Option<&str>,
+    options: Options,
+) -> anyhow::Result<Outcome> {
     let commit = tip.commit.to_string();
-    place.run_hook(tip, branch)?;
+    place.run_hook(tip, branch, options)?;
+    say_who_cancelled(lock);
+    if options.dry_run {
+        let planned = lock.notes().contains(&Note::Planned);
+        return Ok(if planned { Outcome::Planned } else { Outcome::Failed { commit } });
+    }
     Ok(match verdict::close(&place.dir())? {
         Some(verdict) if verdict.is_deployed(&commit) => Outcome::Deployed { commit, number: verdict.number },
         _ => Outcome::Failed { commit },

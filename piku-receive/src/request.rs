@@ -91,7 +91,7 @@ enum Takes {
 }
 
 /// The verbs of `scripts/piku` that ssh reaches. Keys are not among them: who may come in is decided on the server.
-const VERBS: [(&str, Takes); 17] = [
+const VERBS: [(&str, Takes); 18] = [
     ("apps", Takes::Nothing),
     ("help", Takes::Nothing),
     ("ps", Takes::Perhaps),
@@ -109,6 +109,7 @@ const VERBS: [(&str, Takes); 17] = [
     ("stop", Takes::App),
     ("destroy", Takes::App),
     ("deploy", Takes::App),
+    ("cancel", Takes::App),
 ];
 
 /// Reads `SSH_ORIGINAL_COMMAND`; `None` when there is nothing in it.

@@ -13,7 +13,9 @@ use piku_procfile::output;
 use crate::branch::{self, PREFIX, Tip};
 use crate::git;
 use crate::hook;
+use crate::lock::{self, Note};
 use crate::now::now;
+use crate::options::Options;
 use crate::talk;
 use crate::verdict::{State, Verdict};
 
@@ -45,7 +47,7 @@ fn update(line: &str) -> anyhow::Result<Update> {
     Ok(Update { new, reference: reference.to_owned() })
 }
 
-/// Prints `COMMIT NUMBER` when a deploy is due, having written down that it begins.
+/// Prints `COMMIT NUMBER OPTION…` when a deploy is due, having written down that it begins. A dry run begins none.
 pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     let updates = updates()?;
     let repo = git::open(path)?;
@@ -58,12 +60,22 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     if asked.is_none() {
         say_what_is_stored(&repo, app, &updates, due.is_some());
     }
-    let Some(Tip { reference, commit }) = due else { return Ok(()) };
+    let options = Options::of_this_push()?;
+    let Some(Tip { reference, commit }) = due else {
+        if options.dry_run {
+            lock::note(app, &Note::Planned).context("cannot leave word of the dry run")?;
+        }
+        return Ok(());
+    };
     let number = app.next_number().context("cannot count the releases")?;
     let commit = commit.to_string();
-    let state = State::Deploying;
-    Verdict { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }.write(app)?;
-    output::write(format!("{commit} {number}\n").as_bytes())
+    if !options.dry_run {
+        let state = State::Deploying;
+        Verdict { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }
+            .write(app)?;
+    }
+    let words: String = options.words().flat_map(|word| [" ", word]).collect();
+    output::write(format!("{commit} {number}{words}\n").as_bytes())
 }
 
 /// The deploy branch's tip, when it is among what changed.

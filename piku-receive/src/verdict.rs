@@ -11,6 +11,7 @@ use piku_procfile::layout::AppDir;
 use serde::{Deserialize, Serialize};
 
 use crate::git;
+use crate::lock::{self, Note};
 
 /// Where a deploy stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,11 @@ pub(crate) fn settle(app: &AppDir, commit: &str) -> anyhow::Result<()> {
         }
         None => Err(Failure::new("no deploy has begun").hint("piku-receive select begins one").into()),
     }
+}
+
+/// `settle --dry-run`: the plan has been shown.
+pub(crate) fn settle_dry_run(app: &AppDir) -> anyhow::Result<()> {
+    lock::note(app, &Note::Planned).with_context(|| format!("cannot write '{}'", app.lock().display()))
 }
 
 /// Turns a deploy that has begun and whose hook has ended into a failed one. Call with the app's lock held.

@@ -33,6 +33,44 @@ fn the_first_push_makes_the_repository_and_deploys() {
 }
 
 #[test]
+fn a_dry_run_stores_nothing_and_can_be_repeated() {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One");
+    for _ in 0..2 {
+        let said = laptop.push_with(&["-o", "dry-run", "piku", "main"]).succeeds();
+        assert!(said.contains("-----> fake plan 1") && said.contains("nothing is deployed"), "{said}");
+        assert_eq!(laptop.git(&["ls-remote", "piku"]), "");
+    }
+    assert!(server.deploys().is_empty() && !server.app("blog").join("verdict.json").exists());
+    server.audited("alice push blog planned");
+
+    laptop.push().succeeds();
+    let live = laptop.git(&["ls-remote", "piku"]);
+    laptop.file("page", "two").commit("Two");
+    server.tell("fail");
+    laptop
+        .push_with(&["-o", "dry-run", "piku", "main", "main:other"])
+        .fails_with(&["-----> fake plan 2", "nothing is deployed"]);
+    server.no_longer("fail");
+    assert_eq!(laptop.git(&["ls-remote", "piku"]), live);
+    assert_eq!(server.verdict("blog")["state"], "deployed", "that of the first push");
+    let said = laptop.push_with(&["-o", "no-cache", "piku", "main"]).succeeds();
+    assert!(said.contains("-----> fake deploy 2 of blog no-cache\n"), "{said}");
+
+    let out = server.ssh("alice", "deploy blog --dry-run");
+    assert!(out.status.success() && support::stderr(&out).contains("-----> fake plan 3"), "{out:?}");
+    laptop
+        .push_with(&["-o", "dry run", "piku", "HEAD~1:refs/heads/x"])
+        .fails_with(&["unknown push option 'dry run'"]);
+    let said = laptop.push().succeeds();
+    assert!(
+        said.contains("-----> Nothing has changed: ") && said.contains("was deployed as release 2"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_failed_hook_fails_the_push_and_an_unchanged_push_tries_again() {
     let server = Server::new();
     let laptop = server.laptop("blog");
@@ -61,7 +99,7 @@ fn a_failed_hook_fails_the_push_and_an_unchanged_push_tries_again() {
     assert_eq!(server.verdict("blog")["state"], "deployed");
     // Deployed: there is nothing left to try.
     let said = laptop.push().succeeds();
-    assert!(!said.contains("----->"), "{said}");
+    assert!(!said.contains("fake deploy") && said.contains("-----> Nothing has changed: "), "{said}");
     assert_eq!(server.deploys().len(), 3);
     server.audited("alice push blog unchanged");
 }

@@ -28,11 +28,17 @@ say() { printf '%s\n' "$1" || :; }
 [ ! -e CONTROL/fail-early ] || exit 9
 selection=$(piku-receive select)
 [ -n "$selection" ] || exit 0
-commit=${selection% *}
-number=${selection#* }
+read -r commit number options <<END
+$selection
+END
 printenv >CONTROL/env
 for name in $(git rev-parse --local-env-vars); do unset "$name"; done
-say "-----> fake deploy $number of $PIKU_APP"
+case " $options " in *' dry-run '*)
+    say "-----> fake plan $number"
+    [ ! -e CONTROL/fail ] || exit 3
+    exec piku-receive settle --app "$PIKU_APP" "$commit" --dry-run
+esac
+say "-----> fake deploy $number of $PIKU_APP $options"
 echo "$commit $number $PIKU_KEY" >>CONTROL/deploys
 mkdir -p "$PIKU_ROOT/apps/$PIKU_APP/log"
 : >"$PIKU_ROOT/apps/$PIKU_APP/log/deploy-$number.log"

@@ -1,0 +1,78 @@
+//! What `git push -o …` asks for. git hands the options to its hooks in the environment; `deploy` does the same for its own.
+
+use std::env;
+use std::process::Command;
+
+use piku_procfile::failure::Failure;
+
+use crate::talk::quoted;
+
+/// git's own name for how many there are; `GIT_PUSH_OPTION_0` and so on hold them.
+const COUNT: &str = "GIT_PUSH_OPTION_COUNT";
+const EACH: &str = "GIT_PUSH_OPTION_";
+const DRY_RUN: &str = "dry-run";
+const NO_CACHE: &str = "no-cache";
+
+/// How a deploy is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Options {
+    /// Show the plan; store and deploy nothing.
+    pub(crate) dry_run: bool,
+    /// Build everything anew.
+    pub(crate) no_cache: bool,
+}
+
+impl Options {
+    /// Those of the push that this hook belongs to.
+    ///
+    /// # Errors
+    /// When there is one that piku does not know.
+    pub(crate) fn of_this_push() -> anyhow::Result<Self> {
+        let count = env::var(COUNT).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+        Self::read((0_usize..count).map(|number| env::var(format!("{EACH}{number}")).unwrap_or_default()))
+    }
+
+    fn read(words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let mut options = Self::default();
+        for word in words {
+            match word.as_str() {
+                DRY_RUN => options.dry_run = true,
+                NO_CACHE => options.no_cache = true,
+                _ => {
+                    let what = format!("unknown push option {}", quoted(&word));
+                    return Err(Failure::new(what).hint("piku knows -o dry-run and -o no-cache").into());
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// The words that stand for them, in the order in which `select` prints them.
+    pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
+        [(self.dry_run, DRY_RUN), (self.no_cache, NO_CACHE)]
+            .into_iter()
+            .filter_map(|(is_set, word)| is_set.then_some(word))
+    }
+
+    /// Hands them to a hook that no push has started.
+    pub(crate) fn hand_to(self, hook: &mut Command) {
+        hook.env(COUNT, self.words().count().to_string());
+        for (number, word) in self.words().enumerate() {
+            hook.env(format!("{EACH}{number}"), word);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_ones_are_taken_and_others_refused() {
+        let read = |words: &[&str]| Options::read(words.iter().map(|word| (*word).to_owned()));
+        assert_eq!(read(&[]).unwrap(), Options::default());
+        let both = read(&["no-cache", "dry-run", "no-cache"]).unwrap();
+        assert_eq!(both.words().collect::<Vec<_>>(), ["dry-run", "no-cache"]);
+        assert_eq!(read(&["dry-run "]).unwrap_err().to_string(), "unknown push option 'dry-run '");
+    }
+}

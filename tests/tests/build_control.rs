@@ -1,0 +1,57 @@
+//! What a pusher may say about a build: only to show it, and to end it.
+
+use std::fs;
+use std::path::Path;
+
+use piku_tests::processes;
+use piku_tests::world::{World, wait_for};
+
+#[test]
+fn a_dry_run_shows_the_plan_and_deploys_nothing() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("one\n").commit("One").push().succeeds();
+    repo.file("page", "two\n").file("ENV", "COLOUR=blue\n").commit("Two");
+    let said = repo.push_with(&["-o", "dry-run", "piku", "main"]).succeeds();
+    for text in ["runtime  binary", "process  web: ./serve", "COLOUR", "nothing is deployed"] {
+        assert!(said.contains(text), "no {text:?} in:\n{said}");
+    }
+    assert_eq!(world.page("blog"), "one\n");
+    assert_eq!(world.releases("blog"), ["1"]);
+    // A bad Procfile fails a dry run as it would fail a deploy.
+    repo.file("Procfile", "web\n").commit("Bad");
+    repo.push_with(&["-o", "dry-run", "piku", "main"]).fails_with(&["Procfile:1"]);
+    repo.file("Procfile", "web: ./serve\n").commit("Good");
+    let said = repo.push().succeeds();
+    assert!(said.contains("release 2"), "a dry run takes no number:\n{said}");
+    assert_eq!(world.page("blog"), "two\n");
+}
+
+#[test]
+fn a_build_that_is_cancelled_fails_its_push_and_leaves_nothing() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("good\n").commit("Good").push().succeeds();
+    let nothing = world.ssh("laptop", "cancel blog");
+    assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
+
+    // Known by a number of seconds that nobody else sleeps.
+    let sleeper = format!("sleep {}", 100_000 + std::process::id());
+    let runs = || !processes::of(Path::new(&sleeper), &sleeper).is_empty();
+    repo.file("Procfile", format!("preflight: {sleeper}\nweb: ./serve\n")).commit("Slow");
+    let push = repo.start_push();
+    wait_for("the build", runs);
+    let out = world.ssh("laptop", "cancel blog");
+    assert!(out.status.success(), "{out:?}");
+    let out = push.wait_with_output().expect("git push");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains(" !     cancelled by laptop") && said.contains("failed at: build"), "{said}");
+    wait_for("the step to end", || !runs());
+    assert_eq!(world.page("blog"), "good\n");
+    assert_eq!(world.releases("blog"), ["1"]);
+    let left = fs::read_dir(world.app("blog")).expect("the app's folder").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name != "log").collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("deploy.")), "{left:?}");
+    repo.file("Procfile", "web: ./serve\n").commit("Quick").push().succeeds();
+}
