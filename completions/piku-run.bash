@@ -707,7 +707,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__logs)
-            opts="-f -n -h --follow --lines --ps --deploy --root --help"
+            opts="-f -n -h --follow --lines --ps --since --deploy --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -722,6 +722,10 @@ _piku__run() {
                     return 0
                     ;;
                 --ps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -69,6 +69,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -l all -d 'All a
 complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -s h -l help -d 'Print help'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s n -l lines -d 'How many of the last lines [default: 100; of a deploy all]' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l ps -d 'Only this type, or this instance, such as web.1' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l since -d 'Only what was said since then: a while ago, such as 10m, 2h or 1d, or a time, such as 2026-11-22T10:00:00Z; all of it, unless -n says how many lines' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l deploy -d 'What deploy N, or the last one, said' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s f -l follow -d 'Go on with what comes'

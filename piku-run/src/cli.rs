@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use piku_procfile::layout::ROOT_VARIABLE;
 use piku_procfile::name::{AppName, ProcessName};
-
 use piku_procfile::output::Format;
 
 /// What the tool's end means.
@@ -175,8 +175,12 @@ pub struct Logs {
     /// Only this type, or this instance, such as web.1
     #[arg(long, value_name = "PS")]
     pub ps: Option<String>,
+    /// Only what was said since then: a while ago, such as 10m, 2h or 1d, or a time, such as 2026-11-22T10:00:00Z; all of
+    /// it, unless -n says how many lines
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    pub since: Option<Timestamp>,
     /// What deploy N, or the last one, said
-    #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with = "ps")]
+    #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with_all = ["ps", "since"])]
     pub deploy: Option<Option<u64>>,
 }
 
@@ -212,6 +216,21 @@ pub enum Config {
         #[arg(long)]
         no_restart: bool,
     },
+}
+
+/// A time in the past, or how long ago.
+fn since(word: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = word.parse() {
+        return Ok(time);
+    }
+    let ago = || {
+        let span: Span = word.parse().ok()?;
+        let ago = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+        Timestamp::now().checked_sub(ago.abs()).ok()
+    };
+    ago().ok_or_else(|| {
+        "expected 10m, 2h, 1d, or a time with its zone, such as 2026-11-22T10:00:00Z".to_owned()
+    })
 }
 
 /// `TYPE=N`.
@@ -276,5 +295,17 @@ mod tests {
         assert_eq!(logs.deploy, Some(None));
         let Ok(Command::Logs(logs)) = parse(&["logs", "blog", "--deploy", "7"]) else { panic!() };
         assert_eq!(logs.deploy, Some(Some(7)));
+    }
+
+    #[test]
+    fn since_is_a_time_or_how_long_ago() {
+        assert_eq!(since("2026-11-22T11:00:00+01:00"), Ok("2026-11-22T10:00:00Z".parse().unwrap()));
+        for (word, seconds) in [("10m", 600), ("2h", 7200), ("1d", 86400), ("1h30m", 5400), ("90s", 90)] {
+            let ago = Timestamp::now().duration_since(since(word).unwrap()).as_secs();
+            assert!((seconds..seconds + 60).contains(&ago), "{word}: {ago}");
+        }
+        for bad in ["", "yesterday", "10", "2026-11-22", "10x", "99999999d"] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
     }
 }

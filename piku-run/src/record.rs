@@ -66,6 +66,11 @@ impl Records {
         self.0.join(format!("{}.fifo", id.0))
     }
 
+    /// What of its output is between the fifo and the log.
+    pub(crate) fn spool(&self, id: Id) -> PathBuf {
+        self.0.join(format!("{}.spool", id.0))
+    }
+
     /// Inherited by the worker, locked: held for as long as it lives.
     pub(crate) fn lock(&self, id: Id) -> PathBuf {
         self.0.join(format!("{}.lock", id.0))
@@ -99,7 +104,7 @@ impl Records {
 
     pub(crate) fn remove(&self, id: Id) {
         // What stays behind of a dead worker is passed over at the next look.
-        for path in [self.path(id), self.fifo(id), self.lock(id), self.report(id)] {
+        for path in [self.path(id), self.fifo(id), self.spool(id), self.lock(id), self.report(id)] {
             let _ = fs::remove_file(path);
         }
     }

@@ -36,35 +36,48 @@ fn a_crash_loop_is_a_state_and_disturbs_nobody() {
     assert_eq!(server.page(), "one");
 }
 
-/// Numbers, each in one line, as fast as the log takes them.
-const COUNT: &str = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done; exec sleep 1000";
+/// How many lines [`COUNT`] writes, as fast as the log takes them: not more than the log keeps.
+const LINES: u32 = 700_000;
+const COUNT: &str = "seq 1 700000; exec sleep 1000";
 
 #[test]
 fn killing_supervisor_and_daemon_loses_no_worker_and_no_line_and_starts_none_twice() {
     let mut server = Server::new();
-    server.deploy("one", &[("web", SERVE), ("worker", COUNT)]);
+    // Not before it is live does it begin to count.
+    let count = format!("while ! test -e $DATA_DIR/go; do sleep 0.01; done; {COUNT}");
+    server.deploy("one", &[("web", SERVE), ("worker", &count)]);
     let workers = (server.pid("web.1"), server.pid("worker.1"));
     let port = server.port();
-    for round in 0..3 {
-        if round == 1 {
-            server.end_daemon(Signal::SIGKILL);
-            let _ = kill(server.supervisor("blog"), Signal::SIGKILL);
-            assert_eq!(get(port).unwrap(), "one", "it serves without anybody");
-            server.start_daemon();
-        } else {
-            server.replace_supervisor("blog");
-        }
-        until("they are taken up", || server.states() == ["web.1 healthy", "worker.1 running"]);
-        assert_eq!((server.pid("web.1"), server.pid("worker.1")), workers);
+    fs::write(server.app("data/go"), "").unwrap();
+    let path = server.app("log/worker.1.log");
+    let length = || fs::metadata(&path).map_or(0, |about| about.len());
+    let end = format!(" worker.1: {LINES}\n");
+    let is_done = || fs::read(&path).unwrap_or_default().ends_with(end.as_bytes());
+    server.replace_supervisor("blog");
+    // Killed while it writes, and the daemon before it: a daemon would wait longer from kill to kill.
+    let mut kills = 1;
+    while !is_done() {
+        let before = length();
+        until("the log grows", || length() != before || is_done());
+        server.end_daemon(Signal::SIGKILL);
+        let _ = kill(server.supervisor("blog"), Signal::SIGKILL);
+        assert_eq!(get(port).unwrap(), "one", "it serves without anybody");
+        server.start_daemon();
+        kills += 1;
     }
-    let numbers = || -> Vec<u32> {
-        let log = [".2", ".1", ""].map(|part| {
-            fs::read_to_string(server.app(&format!("log/worker.1.log{part}"))).unwrap_or_default()
-        });
-        log.concat().lines().filter_map(|line| line.split_once(" worker.1: ")?.1.parse().ok()).collect()
-    };
-    until("it has counted to its end", || numbers().last() == Some(&20000));
-    assert_eq!(numbers(), (1..=20000).collect::<Vec<u32>>());
+    until("they are taken up", || server.states() == ["web.1 healthy", "worker.1 running"]);
+    assert_eq!((server.pid("web.1"), server.pid("worker.1")), workers);
+    let files = [".5", ".4", ".3", ".2", ".1", ""];
+    let log: String = files
+        .iter()
+        .map(|part| fs::read_to_string(server.app(&format!("log/worker.1.log{part}"))).unwrap_or_default())
+        .collect();
+    let mut expected = 1;
+    for line in log.lines().filter_map(|line| line.split_once(" worker.1: ")) {
+        assert_eq!(line.1, expected.to_string(), "after {kills} kills");
+        expected += 1;
+    }
+    assert_eq!(expected, LINES + 1, "after {kills} kills");
     // What was taken up is supervised as before.
     kill(workers.0, Signal::SIGKILL).unwrap();
     until("it is back", || server.row("web.1")["restarts"] == 1 && server.states()[0] == "web.1 healthy");

@@ -15,6 +15,7 @@ pub(super) fn run(root: &Root, typed: cli::Logs) -> anyhow::Result<()> {
         lines: typed.lines,
         deploy: typed.deploy.map(|number| number.map_or(Deploy::Last, Deploy::Number)),
         only: typed.ps,
+        since: typed.since,
         terminal: stdout.is_terminal(),
     };
     let dir = root.app(&typed.app);

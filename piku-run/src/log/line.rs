@@ -9,14 +9,19 @@ const REMARK: &str = " piku";
 /// hold all of it.
 pub(super) const MAX_TEXT: usize = 64 * 1024;
 
+/// A time as it stands in front of a line: of fixed width, so that as text it sorts as time does.
+pub(super) fn time(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
 /// What stands before the text of a worker's line.
 pub(super) fn prefix(now: Timestamp, instance: &str) -> String {
-    format!("{now:.3} {instance}: ")
+    format!("{} {instance}: ", time(now))
 }
 
 /// A whole line that the supervisor says, its end included. Line ends inside the text become blanks.
 pub(super) fn remark(now: Timestamp, instance: &str, text: &str) -> String {
-    format!("{now:.3} {instance}{REMARK}: {}\n", text.replace(['\n', '\r'], " "))
+    format!("{} {instance}{REMARK}: {}\n", time(now), text.replace(['\n', '\r'], " "))
 }
 
 /// The worker's text in a line of `instance`'s log; `None` for a remark of the supervisor. A line of any other form is all

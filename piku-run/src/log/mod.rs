@@ -9,9 +9,11 @@ mod line;
 mod reader;
 mod rotate;
 mod source;
+mod spool;
 mod writer;
 
 pub use fifo::{open_fifo, open_fifo_for_worker};
 pub use reader::{Deploy, Query, show};
 pub use rotate::Limits;
+pub use spool::{Intake, recover};
 pub use writer::LogWriter;

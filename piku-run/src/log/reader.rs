@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -33,6 +34,8 @@ pub struct Query {
     pub deploy: Option<Deploy>,
     /// Only this instance (`web.1`) or type (`web`).
     pub only: Option<String>,
+    /// Only lines of this time or later; all of them, when nobody says how many.
+    pub since: Option<Timestamp>,
     /// The output is a terminal: nothing but text and colours is let through to it.
     pub terminal: bool,
 }
@@ -64,9 +67,13 @@ pub fn show(
     let folder = dir.log();
     // Watched before it is read, so that nothing falls in between.
     let watch = if query.follow { watch(&folder)? } else { None };
-    let mut reader = Reader { app, dir, query, sources: Vec::new() };
-    let available = reader.open()?;
-    let wanted = query.lines.unwrap_or(if query.deploy.is_some() { usize::MAX } else { LINES });
+    let mut reader = Reader { app, dir, query, since: query.since.map(line::time), sources: Vec::new() };
+    let wanted = match query.lines {
+        Some(lines) => lines,
+        None if query.deploy.is_some() || query.since.is_some() => usize::MAX,
+        None => LINES,
+    };
+    let available = reader.open(wanted)?;
     let mut out = BufWriter::with_capacity(BLOCK, out);
     let shown = reader.run(available.saturating_sub(wanted), &mut out, watch.as_ref().zip(Some(listener)));
     match shown {
@@ -100,18 +107,19 @@ struct Reader<'a> {
     app: &'a AppName,
     dir: &'a AppDir,
     query: &'a Query,
+    /// As it stands in front of a line, to be compared as text.
+    since: Option<String>,
     sources: Vec<Source>,
 }
 
 impl Reader<'_> {
-    /// Opens what is there; how many lines that are.
-    fn open(&mut self) -> anyhow::Result<usize> {
+    /// Opens what is there, at most the last `wanted` lines of each; how many lines that are.
+    fn open(&mut self, wanted: usize) -> anyhow::Result<usize> {
         let folder = self.dir.log();
         let all = instances(self.dir).with_context(|| format!("cannot read '{}'", folder.display()))?;
-        let wanted = self.query.lines.unwrap_or(LINES);
-        let (paths, wanted) = match self.query.deploy {
-            Some(deploy) => (vec![self.deploy_log(deploy)?], self.query.lines.unwrap_or(usize::MAX)),
-            None => (self.chosen(&all), wanted),
+        let paths = match self.query.deploy {
+            Some(deploy) => vec![self.deploy_log(deploy)?],
+            None => self.chosen(&all),
         };
         if paths.is_empty() && !(self.query.follow && folder.is_dir() && self.query.only.is_none()) {
             return Err(self.nothing(&all).into());
@@ -209,10 +217,11 @@ impl Reader<'_> {
             }
             let ready = self.sources.iter_mut().filter(|source| source.time().is_some());
             let Some(oldest) = ready.min_by(|a, b| a.time().cmp(&b.time())) else { return Ok(()) };
+            let is_old = self.since.as_ref().is_some_and(|since| oldest.time() < Some(since.as_bytes()));
             let line = oldest.take();
             if *skip > 0 {
                 *skip -= 1;
-            } else {
+            } else if !is_old {
                 print(line, self.query.terminal, out)?;
             }
         }
@@ -221,7 +230,8 @@ impl Reader<'_> {
     /// Lines without an end are shown too when nobody waits for it.
     fn finish(&mut self, out: &mut dyn Write) -> Result<(), Stop> {
         for source in &self.sources {
-            if !source.unfinished().is_empty() {
+            let is_old = self.since.as_ref().is_some_and(|since| source.unfinished() < since.as_bytes());
+            if !source.unfinished().is_empty() && !is_old {
                 print(source.unfinished(), self.query.terminal, out)?;
             }
         }

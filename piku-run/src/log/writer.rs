@@ -3,6 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 
 use super::line;
 use super::rotate::{Limits, numbered, rotate};
+use super::spool::Mark;
 
 /// How much of a log's end is looked through for the last lines.
 const TAIL_BYTES: u64 = 256 * 1024;
@@ -28,6 +30,8 @@ pub struct LogWriter {
     instance: String,
     limits: Limits,
     file: Option<File>,
+    /// Its number on its disk.
+    inode: u64,
     /// The file's length as this writer left it; when it is another, somebody else wrote.
     end: u64,
     at: At,
@@ -40,7 +44,7 @@ pub struct LogWriter {
 
 /// Where in a line the file ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     /// At a line's start.
     Start,
     /// Inside a line of the worker, after this many bytes of its text.
@@ -95,6 +99,7 @@ impl LogWriter {
             instance,
             limits,
             file: None,
+            inode: 0,
             end: 0,
             at: At::Start,
             begin: 0,
@@ -112,20 +117,67 @@ impl LogWriter {
     /// Takes what the worker wrote, in pieces of any size. Its bytes are kept as they are; each line gets the time at which
     /// its first byte came. A line of more than 64 KiB becomes several.
     pub fn feed(&mut self, bytes: &[u8], now: Timestamp) {
-        for piece in bytes.chunks(line::MAX_TEXT) {
+        self.feed_marked(bytes, 0, now, &mut |_| {});
+    }
+
+    /// The same with `bytes[from..]`, and before each write `note` is told what is about to be written where.
+    pub(super) fn feed_marked(
+        &mut self,
+        bytes: &[u8],
+        from: usize,
+        now: Timestamp,
+        note: &mut dyn FnMut(&Mark),
+    ) {
+        for from in (from..bytes.len()).step_by(line::MAX_TEXT) {
+            let to = bytes.len().min(from + line::MAX_TEXT);
             self.settle();
-            let mut rest = piece;
+            let mut begin = from;
             if self.is_full() {
                 // The line that is open ends in the file it began in.
-                let (head, tail) = piece.split_at(self.to_line_end(piece));
-                self.say(head, now);
-                rest = tail;
-                if !tail.is_empty() || self.at == At::Start {
+                begin += self.to_line_end(&bytes[from..to]);
+                self.say(bytes, from..begin, now, note);
+                if begin < to || self.at == At::Start {
                     self.put_away();
                 }
             }
-            self.say(rest, now);
+            self.say(bytes, begin..to, now, note);
         }
+    }
+
+    /// Ends what a supervisor was killed in the middle of: the piece of `bytes` that `mark` tells of may be in the file in
+    /// part, and everything after it is not. Without a mark nothing is.
+    pub(super) fn resume(&mut self, bytes: &[u8], mark: Option<&Mark>, note: &mut dyn FnMut(&Mark)) {
+        let done = mark.and_then(|mark| self.complete(bytes, mark));
+        self.feed_marked(bytes, done.unwrap_or(0), Timestamp::now(), note);
+    }
+
+    /// Writes the rest of a piece, whose text and time tell exactly what is to stand there; how much of `bytes` is done then.
+    fn complete(&mut self, bytes: &[u8], mark: &Mark) -> Option<usize> {
+        let (from, to) = (mark.from.min(bytes.len()), mark.to.min(bytes.len()));
+        let is_ours = |path: &Path| fs::metadata(path).is_ok_and(|there| there.ino() == mark.file);
+        if !is_ours(&self.path) {
+            // Only when the piece is whole its file is put away.
+            return Some(if is_ours(&numbered(&self.path, 1)) { to } else { from });
+        }
+        let begin = mark.end + mark.lead;
+        if self.end < begin {
+            // Nothing of it, or a torn remark on what was lost.
+            let file = self.file.as_ref()?;
+            file.set_len(mark.end.min(self.end)).ok()?;
+            self.settle();
+            self.at = mark.at;
+            return Some(from);
+        }
+        let mut out = Vec::new();
+        let at = if mark.lead == 0 { mark.at } else { At::Start };
+        let at = render(&bytes[from..to], at, &line::prefix(mark.now, &self.instance), &mut out);
+        let mut there = Vec::new();
+        let file = self.file.as_mut()?;
+        file.seek(SeekFrom::Start(begin)).and_then(|_| file.read_to_end(&mut there)).ok()?;
+        let rest = out.strip_prefix(there.as_slice())?;
+        self.write(rest).ok()?;
+        self.at = at;
+        Some(to)
     }
 
     /// How long the text of the line at the file's end is.
@@ -177,7 +229,7 @@ impl LogWriter {
     pub fn flush(&mut self) {
         self.settle();
         if self.lost.is_some() {
-            self.say(b"", Timestamp::now());
+            self.say(b"", 0..0, Timestamp::now(), &mut |_| {});
         }
     }
 
@@ -220,24 +272,35 @@ impl LogWriter {
         texts.filter(|text| !text.is_empty()).map(cut).collect()
     }
 
-    /// Appends text of the worker, each line with its prefix.
-    fn say(&mut self, bytes: &[u8], now: Timestamp) {
-        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 2 + 64);
+    /// Appends a piece of the worker's text, each line with its prefix.
+    fn say(&mut self, bytes: &[u8], piece: Range<usize>, now: Timestamp, note: &mut dyn FnMut(&Mark)) {
+        let text = &bytes[piece.clone()];
+        let mut out = Vec::with_capacity(text.len() * 2 + 64);
         if self.at == At::Foreign || self.lost.is_some() {
             self.end_line(&mut out);
         }
         self.account_for_lost(&mut out, now);
+        let lead = out.len() as u64;
         let at = if out.is_empty() { self.at } else { At::Start };
-        let at = render(bytes, at, &line::prefix(now, &self.instance), &mut out);
+        let at = render(text, at, &line::prefix(now, &self.instance), &mut out);
         if out.is_empty() {
             return;
         }
+        note(&Mark {
+            file: self.inode,
+            end: self.end,
+            lead,
+            at: self.at,
+            from: piece.start,
+            to: piece.end,
+            now,
+        });
         match self.write(&out) {
             Ok(()) => {
                 self.at = at;
                 self.lost = None;
             }
-            Err(err) => self.lose(bytes, &err, now),
+            Err(err) => self.lose(text, &err, now),
         }
     }
 
@@ -335,7 +398,8 @@ impl LogWriter {
         }
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
-        self.end = file.metadata()?.len();
+        let about = file.metadata()?;
+        (self.inode, self.end) = (about.ino(), about.len());
         self.at = end_of(&mut file);
         self.file = Some(file);
         Ok(())

@@ -349,7 +349,7 @@ impl Supervisor {
         let id = record.id;
         if record.task || !record.is_alive() {
             // Its jail, if it had one, is empty: the leader leaves last.
-            worker::clear_away(&record);
+            worker::clear_away(&record, &self.records, &self.dir);
             return None;
         }
         let uptime = jiff::Timestamp::now().duration_since(record.since);

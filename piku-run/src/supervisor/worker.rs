@@ -1,7 +1,6 @@
 //! Processes of instances: started behind a record, taken up from one, read from, ended.
 
 use std::fs::{self, File, Permissions};
-use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 
@@ -16,7 +15,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use crate::core::{Id, Job, Ps};
 use crate::environment::{Role, World};
 use crate::lock::Lock;
-use crate::log::{LogWriter, open_fifo, open_fifo_for_worker};
+use crate::log::{Intake, LogWriter, open_fifo, open_fifo_for_worker, recover};
 use crate::process::{self, Stat};
 use crate::record::{Record, Records};
 use crate::sweep::{Family, MARK};
@@ -27,8 +26,6 @@ use super::Supervisor;
 /// The release task's id; those of instances begin at 1.
 pub(super) const TASK: Id = Id(0);
 
-/// How much is read from a worker at a time: what it says loudest must not silence the others.
-const READ_BYTES: usize = 16 * 1024;
 /// The longest line of a release task that is shown.
 const LINE_BYTES: usize = 4096;
 
@@ -39,7 +36,7 @@ pub(super) struct Worker {
     /// For one that another supervisor has started: it is no child, only its pidfd tells of its end.
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) record: Record,
-    pub(super) output: File,
+    pub(super) output: Intake,
     pub(super) log: LogWriter,
     /// What the release task has said after its last newline.
     partial: Vec<u8>,
@@ -53,8 +50,10 @@ impl Worker {
         // It may end at any time; from here on its pid is nobody else's, or the descriptor tells that it has ended.
         let pidfd = pidfd_open(known, PidfdFlags::empty()).context("cannot open its pidfd")?;
         anyhow::ensure!(record.is_alive(), "it has just ended");
-        let output = File::from(open_fifo(&records.fifo(record.id)).context("cannot open its fifo")?);
-        let log = LogWriter::open(dir.instance_log(&record.ps.to_string())).context("cannot open its log")?;
+        let fifo = open_fifo(&records.fifo(record.id)).context("cannot open its fifo")?;
+        let mut log =
+            LogWriter::open(dir.instance_log(&record.ps.to_string())).context("cannot open its log")?;
+        let output = Intake::open(fifo, &records.spool(record.id), &mut log);
         Ok(Self { pid, pidfd: Some(pidfd), record, output, log, partial: Vec::new() })
     }
 
@@ -68,18 +67,11 @@ impl Worker {
 
     /// Reads once and logs it. The whole lines, for the release task; nothing when there was nothing to read.
     pub(super) fn take_output(&mut self) -> Option<Vec<String>> {
-        let mut buffer = [0; READ_BYTES];
-        let count = match self.output.read(&mut buffer) {
-            Ok(0) => return None,
-            Ok(count) => count,
-            Err(err) if err.kind() == ErrorKind::Interrupted => return Some(Vec::new()),
-            Err(_) => return None,
-        };
-        self.log.feed(&buffer[..count], Timestamp::now());
+        let bytes = self.output.take(&mut self.log)?;
         if self.record.id != TASK {
             return Some(Vec::new());
         }
-        self.partial.extend_from_slice(&buffer[..count]);
+        self.partial.extend_from_slice(bytes);
         let mut lines = Vec::new();
         while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
             lines.push(shown(&self.partial[..end]));
@@ -102,8 +94,13 @@ fn shown(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES)]).trim_end_matches('\r').to_owned()
 }
 
-/// Ends what may be left of a worker that nobody takes up.
-pub(super) fn clear_away(record: &Record) {
+/// Ends what may be left of a worker that nobody takes up, and logs what it said last.
+pub(super) fn clear_away(record: &Record, records: &Records, dir: &AppDir) {
+    if let Ok(spool) = File::options().read(true).write(true).open(records.spool(record.id)) {
+        // What cannot be logged now is gone.
+        let _ = LogWriter::open(dir.instance_log(&record.ps.to_string()))
+            .and_then(|mut log| recover(&spool, &mut log));
+    }
     if record.boot != process::boot_id() {
         return;
     }
@@ -205,7 +202,8 @@ impl Supervisor {
             log.line(&warning, Timestamp::now());
         }
         let fifo = self.records.fifo(record.id);
-        let output = File::from(open_fifo(&fifo).context("cannot make its fifo")?);
+        let output = open_fifo(&fifo).context("cannot make its fifo")?;
+        let output = Intake::open(output, &self.records.spool(record.id), &mut log);
         let end = open_fifo_for_worker(&fifo).context("cannot open its fifo")?;
         if record.users == AppUsers::Own {
             // For programs that open /dev/stdout anew. The fifo lies where only piku gets.

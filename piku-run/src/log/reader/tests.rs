@@ -134,6 +134,12 @@ fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
         app.refusal(&only("web.1")),
         "'blog' has no log of 'web.1' | there are: web.2, web.10, worker.1"
     );
+    let since = |second, lines| Query { since: Some(at(second)), lines, ..Query::default() };
+    assert_eq!(app.texts(&since(0, None)), all);
+    assert_eq!(app.texts(&since(4, None)), all[3..]);
+    assert_eq!(app.texts(&since(4, Some(2))), all[6..]);
+    assert_eq!(app.texts(&since(4, Some(7))), all[3..]);
+    assert_eq!(app.texts(&since(7, None)), [""; 0]);
     let first = app.show(&Query::default()).unwrap();
     assert!(first.starts_with("2026-11-18T11:06:41.000Z web.2: a\n"), "{first}");
 }

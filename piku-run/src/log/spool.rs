@@ -1,0 +1,177 @@
+//! Where what a worker wrote stands between its fifo and its log, so that a supervisor killed at any instant loses none of it
+//! and writes none of it twice.
+//!
+//! Bytes go from the fifo into the spool by `splice`: for a signal that is one step, they are in the one or in the other. A
+//! mark at the spool's begin says what is about to be written to which place of the log, and with which time; the next
+//! supervisor finds there, byte for byte, how far that went. The spool is emptied when the log has it all, long before a disk
+//! would see any of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use jiff::Timestamp;
+use rustix::pipe::{SpliceFlags, splice};
+
+use super::writer::{At, LogWriter};
+
+/// How much is taken at a time: what one worker says loudest must not silence the others.
+const BLOCK: usize = 64 * 1024;
+/// Where in the spool the worker's bytes begin.
+const HEAD: usize = 64;
+
+/// A piece of the spool that is about to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The log's inode, and its length before.
+    pub(super) file: u64,
+    pub(super) end: u64,
+    /// How many bytes of the writer's own come before the piece.
+    pub(super) lead: u64,
+    /// Where in a line the log ended.
+    pub(super) at: At,
+    /// Which of the spool's bytes the piece is.
+    pub(super) from: usize,
+    pub(super) to: usize,
+    /// The time that its lines get.
+    pub(super) now: Timestamp,
+}
+
+impl Mark {
+    /// Never all zeros: that is a spool without a mark.
+    fn bytes(&self) -> [u8; HEAD] {
+        let at = match self.at {
+            At::Start => u64::MAX,
+            At::Foreign => u64::MAX - 1,
+            At::Text(length) => length as u64,
+        };
+        let words = [
+            1,
+            self.file,
+            self.end,
+            self.lead,
+            at,
+            self.from as u64,
+            self.to as u64,
+            u64::from_ne_bytes(self.now.as_millisecond().to_ne_bytes()),
+        ];
+        let mut bytes = [0; HEAD];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut words = bytes.chunks_exact(8).map(|word| word.try_into().map(u64::from_ne_bytes));
+        let mut next = || words.next()?.ok();
+        if next()? != 1 {
+            return None;
+        }
+        Some(Self {
+            file: next()?,
+            end: next()?,
+            lead: next()?,
+            at: match next()? {
+                u64::MAX => At::Start,
+                length if length == u64::MAX - 1 => At::Foreign,
+                length => At::Text(usize::try_from(length).ok()?),
+            },
+            from: usize::try_from(next()?).ok()?,
+            to: usize::try_from(next()?).ok()?,
+            now: Timestamp::from_millisecond(i64::from_ne_bytes(next()?.to_ne_bytes())).ok()?,
+        })
+    }
+}
+
+/// A worker's fifo and its spool.
+#[derive(Debug)]
+pub struct Intake {
+    fifo: File,
+    /// Nothing where there is none to be had: then what is between the two is lost with the supervisor.
+    spool: Option<File>,
+    buffer: Vec<u8>,
+}
+
+impl Intake {
+    /// Takes from this fifo; what the supervisor before had in the spool goes to the log first.
+    #[must_use]
+    pub fn open(fifo: OwnedFd, spool: &Path, log: &mut LogWriter) -> Self {
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(spool);
+        let spool = options.and_then(|spool| recover(&spool, log).map(|()| spool)).ok();
+        Self { fifo: File::from(fifo), spool, buffer: vec![0; BLOCK] }
+    }
+
+    /// Logs what waits in the fifo, up to a block of it; the bytes, or nothing when none waited.
+    pub fn take(&mut self, log: &mut LogWriter) -> Option<&[u8]> {
+        let count = match self.fill() {
+            Ok(0) => return None,
+            Ok(count) => count,
+            Err(err) if err.kind() == ErrorKind::Interrupted => 0,
+            Err(_) => return None,
+        };
+        let bytes = &self.buffer[..count];
+        let spool = self.spool.as_ref();
+        log.feed_marked(bytes, 0, Timestamp::now(), &mut |mark| note(spool, mark));
+        empty(spool);
+        Some(bytes)
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        if let Some(spool) = &self.spool {
+            let mut place = HEAD as u64;
+            let moved = splice(&self.fifo, None, spool, Some(&mut place), BLOCK, SpliceFlags::NONBLOCK);
+            match moved.map_err(io::Error::from) {
+                Ok(count) => {
+                    spool.read_exact_at(&mut self.buffer[..count], HEAD as u64)?;
+                    return Ok(count);
+                }
+                Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    return Err(err);
+                }
+                // A full disk takes no spool; the log counts what is lost then.
+                Err(_) => empty(Some(spool)),
+            }
+        }
+        self.fifo.read(&mut self.buffer)
+    }
+}
+
+impl AsFd for Intake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fifo.as_fd()
+    }
+}
+
+/// Brings what a killed supervisor had in the spool to the log.
+///
+/// # Errors
+/// When the spool cannot be read.
+pub fn recover(mut spool: &File, log: &mut LogWriter) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    spool.read_to_end(&mut bytes)?;
+    if let Some((head, bytes)) = bytes.split_at_checked(HEAD) {
+        log.resume(bytes, Mark::parse(head).as_ref(), &mut |mark| note(Some(spool), mark));
+    }
+    spool.set_len(0)
+}
+
+/// A mark that cannot be written costs nothing as long as nobody is killed.
+fn note(spool: Option<&File>, mark: &Mark) {
+    if let Some(spool) = spool {
+        let _ = spool.write_all_at(&mark.bytes(), 0);
+    }
+}
+
+fn empty(spool: Option<&File>) {
+    if let Some(spool) = spool {
+        // Making a file shorter needs no room.
+        let _ = spool.set_len(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+use super::*;
+use crate::log::{Limits, open_fifo};
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// A log of `web.1` with its spool and fifo.
+struct Scene(tempfile::TempDir);
+
+impl Scene {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn log(&self, limits: Limits) -> LogWriter {
+        LogWriter::with_limits(self.path("web.1.log"), limits).unwrap()
+    }
+
+    fn intake(&self, log: &mut LogWriter) -> Intake {
+        Intake::open(open_fifo(&self.path("fifo")).unwrap(), &self.path("spool"), log)
+    }
+
+    /// The texts of all lines, the older files first.
+    fn texts(&self) -> Vec<String> {
+        let files = ["web.1.log.2", "web.1.log.1", "web.1.log"];
+        let all: String =
+            files.iter().map(|name| fs::read_to_string(self.path(name)).unwrap_or_default()).collect();
+        all.lines().map(|line| line.split_once(": ").unwrap().1.to_owned()).collect()
+    }
+}
+
+#[test]
+fn a_mark_is_read_as_it_was_written() {
+    for at in [At::Start, At::Foreign, At::Text(0), At::Text(65_536)] {
+        let now = Timestamp::from_millisecond(1_795_000_000_123).unwrap();
+        let mark = Mark { file: 7, end: 1 << 40, lead: 3, at, from: 1, to: 65_536, now };
+        assert_eq!(Mark::parse(&mark.bytes()), Some(mark));
+    }
+    assert_eq!(Mark::parse(&[0; HEAD]), None);
+    assert_eq!(Mark::parse(&[1]), None);
+}
+
+#[test]
+fn wherever_it_was_killed_each_line_is_there_once() {
+    let limits = Limits { bytes: 200, keep: 5 };
+    let expected: Vec<String> = (1..=9).map(|number| format!("line {number}")).collect();
+    // Killed after so many bytes of the last write, or before the mark was written, or after all was written.
+    for first in ["line 1\n", "line 1\nli", "line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nli"] {
+        let rest = format!("{}\n", expected.join("\n")).split_off(first.len());
+        for killed in 0..600 {
+            let scene = Scene::new();
+            let mut log = scene.log(limits);
+            let mut intake = scene.intake(&mut log);
+            let mut fifo = intake.fifo.try_clone().unwrap();
+            fifo.write_all(first.as_bytes()).unwrap();
+            intake.take(&mut log).unwrap();
+            fifo.write_all(rest.as_bytes()).unwrap();
+            assert_eq!(intake.fill().unwrap(), rest.len());
+            // As `take` does it, up to a moment.
+            let (mut marks, spool) = (0, intake.spool.as_ref());
+            let mut last = None;
+            if killed > 0 {
+                log.feed_marked(rest.as_bytes(), 0, Timestamp::now(), &mut |mark| {
+                    marks += 1;
+                    last = Some(*mark);
+                    note(spool, mark);
+                });
+            }
+            let whole = fs::metadata(scene.path("web.1.log")).unwrap().len();
+            if let Some(last) = last {
+                let torn = last.end + killed;
+                if torn < whole {
+                    fs::File::options()
+                        .write(true)
+                        .open(scene.path("web.1.log"))
+                        .unwrap()
+                        .set_len(torn)
+                        .unwrap();
+                }
+            }
+            drop((log, intake));
+            let mut log = scene.log(limits);
+            let mut intake = scene.intake(&mut log);
+            assert_eq!(scene.texts(), expected, "killed at {killed} of {first:?}, {marks} writes");
+            assert_eq!(fs::metadata(scene.path("spool")).unwrap().len(), 0);
+            assert_eq!(intake.take(&mut log), None);
+            if last.is_some_and(|last| last.end + killed > whole) {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn without_a_spool_it_goes_on() {
+    let scene = Scene::new();
+    let mut log = scene.log(Limits::default());
+    fs::create_dir(scene.path("spool")).unwrap();
+    let mut intake = scene.intake(&mut log);
+    intake.fifo.try_clone().unwrap().write_all(b"one\n").unwrap();
+    assert_eq!(intake.take(&mut log), Some(&b"one\n"[..]));
+    assert_eq!(intake.take(&mut log), None);
+    assert_eq!(scene.texts(), ["one"]);
+}
