@@ -17,7 +17,7 @@ use piku_procfile::settings::{Sandbox, Settings};
 use crate::copy::{self, Leave};
 use crate::layer::{Store, Taken, Unfinished};
 use crate::plan::{LayerPlan, Plan};
-use crate::release::{Layer, Release, TREE};
+use crate::release::{Layer, Origin, Release, TREE};
 use crate::room::{APP, Mount, Room};
 use crate::runtime::{self, Runtime, Site};
 use crate::source::Source;
@@ -172,6 +172,8 @@ impl Making<'_> {
             commit: commit.clone(),
             subject: subject.clone(),
             by: by.clone(),
+            origin: Origin::Deploy,
+            tree_of: None,
             at: jiff::Timestamp::now(),
             architecture,
             runtime: plan.runtime.to_owned(),

@@ -67,25 +67,6 @@ pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> Failure {
 
 // The machine.
 
-pub(crate) fn disk_full(dir: &Path, what: &str, need: u64, free: u64) -> Failure {
-    Failure::new(format!(
-        "not enough room on the disk of '{}': {what} needs about {}, {} are free, {} are missing",
-        dir.display(),
-        size(need),
-        size(free),
-        size(need.saturating_sub(free)),
-    ))
-    .hint("remove old releases or apps, or make the disk larger")
-}
-
-pub(crate) fn no_inodes(dir: &Path, what: &str, need: u64, free: u64) -> Failure {
-    Failure::new(format!(
-        "no room for more files on the disk of '{}': {what} needs {need}, {free} can be made, {} are missing",
-        dir.display(),
-        need.saturating_sub(free),
-    ))
-}
-
 pub(crate) fn no_jail(err: &anyhow::Error) -> Failure {
     let failure =
         Failure::new(format!("this machine's settings require the jail, and there is none: {err:#}"));

@@ -6,7 +6,6 @@ pub mod release;
 mod build;
 mod cli;
 mod copy;
-mod disk;
 mod elf;
 mod environment;
 mod explain;
@@ -29,7 +28,7 @@ mod work;
 
 use std::process::ExitCode;
 
-use piku_procfile::failure;
+use piku_procfile::{disk, failure};
 
 /// Runs the tool.
 #[must_use]

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub const FILE: &str = "release.yaml";
 /// The built tree's folder beside it, `/app` inside the jail.
 pub const TREE: &str = "app";
+/// Beside it the operator's configuration that the release was made with, mode 0600. No build writes it: piku-run does, when
+/// it takes the release in.
+pub const CONFIG: &str = "config.json";
 
 /// One finished build, ready to be started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +35,13 @@ pub struct Release {
     /// The name of the key that pushed it.
     #[serde(default)]
     pub by: String,
-    /// When the build ended, RFC 3339 in UTC.
+    /// What it was made by.
+    #[serde(default)]
+    pub origin: Origin,
+    /// The release whose tree this one shares; none where it has been built for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree_of: Option<u64>,
+    /// When it was made, RFC 3339 in UTC: when the build ended, or when its configuration was changed.
     pub at: jiff::Timestamp,
     /// The machine it runs on, as `uname -m` says: `x86_64`, `aarch64`, `armv7l`.
     pub architecture: String,
@@ -54,6 +63,19 @@ pub struct Release {
     pub env: BTreeMap<String, String>,
     /// Whether it was built inside the jail, that is for `/app`; one that was not runs where it lies.
     pub jailed: bool,
+}
+
+/// What a release was made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A build.
+    #[default]
+    Deploy,
+    /// A changed configuration: the tree is that of the release before it.
+    Config,
+    /// A way back: tree and configuration are those of an older release.
+    Rollback,
 }
 
 /// A dependency layer of a release.

@@ -3,6 +3,7 @@
 mod cli;
 pub mod command;
 pub mod diagnostic;
+pub mod disk;
 pub mod durable;
 pub mod env;
 pub mod failure;

@@ -74,6 +74,8 @@ pub enum Command {
         counts: Vec<(ProcessName, u32)>,
     },
     /// Replace all instances, or those of one type, by new ones of the same release; starts a stopped app
+    ///
+    /// What was stored with `config set --no-restart` takes effect when all are replaced: as a new release with the same tree.
     #[command(after_long_help = EXIT_STATUS)]
     Restart {
         /// The app
@@ -101,14 +103,14 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Make a new release with the tree of an old one
+    /// Make a new release with the tree and the configuration of an old one
     Rollback {
         /// The app
         app: AppName,
         /// Which release [default: the one before the live one]
         number: Option<u64>,
     },
-    /// The configuration of an app, over what its ENV says
+    /// The configuration of an app, over what its ENV says; a change is a release of its own
     Config {
         /// The app
         app: AppName,
@@ -192,27 +194,27 @@ pub enum Config {
         /// Its name
         name: String,
     },
-    /// Store values and restart
+    /// Set values: a new release runs with them, or, where it does not come up, nothing is changed
     Set {
         /// What to store
         #[arg(required = true, value_name = "NAME=VALUE")]
         pairs: Vec<String>,
-        /// Do not restart; they hold from the next start on
+        /// Store it for the next release, or restart of the whole app
         #[arg(long)]
         no_restart: bool,
     },
-    /// Forget values and restart
+    /// Forget values, in a new release as for set
     Unset {
         /// Their names
         #[arg(required = true)]
         names: Vec<String>,
-        /// Do not restart; it holds from the next start on
+        /// Store it for the next release, or restart of the whole app
         #[arg(long)]
         no_restart: bool,
     },
-    /// Store what an ENV file on stdin says, and restart
+    /// Set what an ENV file on stdin says, in a new release as for set
     Import {
-        /// Do not restart; it holds from the next start on
+        /// Store it for the next release, or restart of the whole app
         #[arg(long)]
         no_restart: bool,
     },

@@ -1,7 +1,7 @@
 //! The world of a worker: its environment and its command, in the jail or where the release lies.
 //!
-//! The environment is clean, then the platform's, the runtime's, the app's ENV and the operator's configuration, each over
-//! the one before; it reaches the worker through execve only.
+//! The environment is clean, then the platform's, the runtime's, the app's ENV and the operator's configuration that the
+//! release was made with, each over the one before; it reaches the worker through execve only.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -21,7 +21,7 @@ use piku_procfile::name::AppName;
 use piku_procfile::procfile::Options;
 use piku_procfile::settings::AppUsers;
 
-use crate::config::Config;
+use crate::config::{Config, store};
 
 /// Names and values.
 pub(crate) type Vars = IndexMap<String, String>;
@@ -69,7 +69,11 @@ impl World {
         vars.extend(self.release.env.clone());
         let file = self.tree().join(env::FILE);
         let shipped = Env::read(&file, &vars, Options::default())?;
-        let config = Config::read(&self.dir.config())?;
+        let config = match store::of_release(&self.dir, self.release.number)? {
+            Some(config) => config,
+            // An older piku has made it.
+            None => Config::read(&self.dir.config())?,
+        };
         for (origin, layer) in [("ENV", &shipped.vars), ("the configuration", &config.0)] {
             for (name, value) in layer {
                 if name == "PORT" {

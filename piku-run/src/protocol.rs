@@ -11,7 +11,13 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(crate) enum Request {
     /// Makes the release in this folder the live one; the folder is moved away. With `task` its release task runs first.
-    Deploy { dir: PathBuf, task: bool },
+    /// One that was made `after` another, and says itself what configuration it runs with, takes the place of no third one.
+    Deploy {
+        dir: PathBuf,
+        task: bool,
+        #[serde(default)]
+        after: Option<u64>,
+    },
     /// Replaces all instances, or those of one type.
     Restart { only: Option<ProcessName> },
     /// Sets how many there should be.

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
 use support::{SERVE, Server, get, names, until};
 
 #[test]
@@ -61,7 +62,7 @@ fn a_rollback_is_a_new_release_with_the_old_tree() {
     server.good(&["rollback", "blog"]);
     assert_eq!(server.page(), "two");
     let said = server.good(&["rollback", "blog", "1"]).1;
-    assert!(said.contains("Rolling back to release 1, as release 5"), "{said}");
+    assert!(said.contains("Rolling blog back to release 1\n       release 5, with the tree of"), "{said}");
     assert_eq!(server.page(), "one");
     assert_eq!(
         fs::read_to_string(server.app("data/tasks")).unwrap(),
@@ -98,21 +99,79 @@ fn a_restart_replaces_without_a_gap() {
 fn a_changed_configuration_is_live_when_the_command_ends() {
     let server = Server::new();
     server.deploy("one", &[("web", "echo $NAME >page; exec python3 serve.py")]);
-    server.good(&["config", "blog", "set", "NAME=a  b", "OTHER=1"]);
+    let said = server.good(&["config", "blog", "set", "NAME=a  b", "OTHER=1"]).1;
+    assert!(said.starts_with("-----> Configuration: set NAME, OTHER\n       release 2, "), "{said}");
     assert_eq!(server.page(), "a b\n");
     assert_eq!(server.good(&["config", "blog", "get", "NAME"]).0, "a  b\n");
     assert_eq!(server.good(&["config", "blog"]).0, "NAME='a  b'\nOTHER=1\n");
     let pid = server.pid("web.1");
     server.good(&["config", "blog", "set", "OTHER=1"]);
     assert_eq!(server.pid("web.1"), pid, "nothing has changed");
-    server.good(&["config", "blog", "set", "--no-restart", "OTHER=2"]);
-    assert_eq!(server.pid("web.1"), pid);
     server.good(&["config", "blog", "unset", "NAME"]);
     assert_eq!(server.page(), "\n");
     let mut import = server.tool(&["config", "blog", "import"]).stdin(Stdio::piped()).spawn().unwrap();
     import.stdin.take().unwrap().write_all(b"NAME=\"from a file\" # yes\n").unwrap();
     assert!(import.wait().unwrap().success());
     assert_eq!(server.page(), "from a file\n");
+}
+
+/// The page is what NAME holds; `bad` is no good.
+const NAMED: &str = "[ \"$NAME\" != bad ] || exit 3; echo $NAME >page; exec python3 serve.py";
+
+#[test]
+fn a_release_runs_with_the_configuration_it_was_made_with() {
+    let server = Server::new();
+    let get = |name: &str| server.good(&["config", "blog", "get", name]).0;
+    server.config(&[("NAME", "one")]);
+    server.deploy("", &[("web", NAMED)]);
+    let said = server.good(&["config", "blog", "set", "--no-restart", "NAME=two"]).1;
+    assert!(said.contains("release 1 runs on without it"), "{said}");
+    assert_eq!(get("NAME"), "two\n");
+
+    // A worker that crashes, a supervisor that is new and one type that is restarted do not take it up.
+    kill(server.pid("web.1"), Signal::SIGKILL).unwrap();
+    until("the worker is back", || {
+        server.row("web.1")["restarts"] == 1 && server.states() == ["web.1 healthy"]
+    });
+    assert_eq!(server.page(), "one\n");
+    server.replace_supervisor("blog");
+    let said = server.good(&["restart", "blog", "web"]).1;
+    assert!(said.contains("for what was stored since (set NAME) restart all"), "{said}");
+    assert_eq!(server.page(), "one\n");
+    assert_eq!(server.good(&["exec", "blog", "--", "sh", "-c", "echo $NAME"]).0, "one\n");
+    server.good(&["restart", "blog"]);
+    assert_eq!((server.page().as_str(), server.releases().len()), ("two\n", 2));
+
+    // What does not come up is neither live nor stored.
+    let said = server.bad(1, &["config", "blog", "set", "NAME=bad", "MORE=1"]);
+    assert!(said.contains("neither live nor stored") && said.contains("exited with code 3"), "{said}");
+    assert_eq!(
+        (server.page().as_str(), get("NAME").as_str(), server.releases().len()),
+        ("two\n", "two\n", 2)
+    );
+    assert_eq!(names(&server.app("releases/2")), ["app", "config.json", "release.yaml"]);
+
+    // Where nothing runs it is stored, for the next start.
+    server.good(&["stop", "blog"]);
+    let said = server.good(&["config", "blog", "set", "NAME=three"]).1;
+    assert!(said.contains("it holds when blog is started"), "{said}");
+    assert_eq!(server.states(), ["web.1 stopped"]);
+    server.good(&["restart", "blog"]);
+    assert_eq!(server.page(), "three\n");
+
+    // Back to what it was, tree and configuration; what was postponed goes too.
+    server.good(&["config", "blog", "set", "--no-restart", "NAME=bad", "MORE=1"]);
+    let said = server.good(&["rollback", "blog", "1"]).1;
+    assert!(said.contains("with its configuration: set NAME; unset MORE"), "{said}");
+    assert_eq!(
+        (server.page().as_str(), server.good(&["config", "blog"]).0.as_str()),
+        ("one\n", "NAME=one\n")
+    );
+    let text = server.good(&["releases", "blog"]).0;
+    for subject in ["rollback to 1\n", "config: set NAME\n"] {
+        assert!(text.contains(subject), "{text}");
+    }
+    assert!(!text.contains("three"), "no value is ever shown:\n{text}");
 }
 
 #[test]

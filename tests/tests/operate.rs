@@ -124,7 +124,8 @@ fn a_rollback_is_a_new_release_with_the_old_tree() {
     let releases: Vec<serde_json::Value> = serde_json::from_str(&releases).expect("an array");
     let numbers: Vec<_> = releases.iter().map(|row| row["release"].as_u64().unwrap_or_default()).collect();
     assert_eq!(numbers, [3, 2, 1], "newest first: {releases:#?}");
-    assert_eq!(releases[0]["subject"], releases[2]["subject"], "{releases:#?}");
+    assert_eq!(releases[0]["subject"], "rollback to 1: One", "{releases:#?}");
+    assert_eq!(releases[0]["commit"], releases[2]["commit"], "{releases:#?}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> 
     check(&release, app)?;
     place::make(root.app(app).path())?;
     settle(&dir)?;
-    client::ask(root, app, &Request::Deploy { dir, task: true })?;
+    client::ask(root, app, &Request::Deploy { dir, task: true, after: None })?;
     tidy(root, app);
     Ok(())
 }

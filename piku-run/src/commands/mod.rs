@@ -6,6 +6,7 @@ mod destroy;
 mod exec;
 mod logs;
 mod ps;
+mod restart;
 mod rollback;
 mod stop;
 
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use piku_procfile::layout::{ROOT_VARIABLE, Root};
+use piku_procfile::layout::{AppDir, ROOT_VARIABLE, Root};
 
 use crate::cli::{Cli, Command};
 use crate::protocol::Request;
@@ -58,11 +59,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             must_be_there(&root, &app)?;
             client::ask(&root, &app, &Request::Scale { counts: counts.into_iter().collect() })?;
         }
-        Command::Restart { app, only } => {
-            let root = root()?;
-            must_be_there(&root, &app)?;
-            client::ask(&root, &app, &Request::Restart { only })?;
-        }
+        Command::Restart { app, only } => restart::run(&root()?, &app, only)?,
         Command::Stop { app, all: _ } => stop::run(&root()?, app.as_ref())?,
         Command::Exec { app, command } => exec::run(&root()?, &app, &command)?,
         Command::Destroy { app, confirm } => destroy::run(&root()?, &app, &confirm)?,
@@ -78,6 +75,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config { app, format, action } => config::run(&root()?, &app, format, action)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The numbers of its releases, ascending.
+fn numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
+    dir.release_numbers().with_context(|| format!("cannot read '{}'", dir.releases().display()))
 }
 
 /// That the app is there, or that something of it may still run: its folder may have been removed by hand.

@@ -2,7 +2,7 @@ use super::*;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use piku_build::release::Layer;
+use piku_build::release::{Layer, Origin};
 use piku_procfile::layout::Root;
 
 fn app() -> (tempfile::TempDir, AppDir) {
@@ -23,6 +23,8 @@ fn release(app: &AppDir, number: u64, layer: &str) {
         commit: format!("{number:040}"),
         subject: format!("Change {number}"),
         by: "ann".to_owned(),
+        origin: Origin::Deploy,
+        tree_of: None,
         at: "2026-11-22T10:00:00Z".parse().unwrap(),
         architecture: "x86_64".to_owned(),
         runtime: "python".to_owned(),

@@ -10,6 +10,7 @@ use piku_procfile::failure::{self, BUSY, FAILED, Failure};
 use piku_procfile::name::ProcessName;
 use piku_procfile::settings::Sandbox;
 
+use crate::config::{Change, store};
 use crate::core::{Event, Job, Line, Refusal, Replace};
 use crate::desired::{self, Formation};
 use crate::place;
@@ -48,7 +49,7 @@ impl Supervisor {
                 let what = format!("another change of {} is under way", self.app);
                 Err(Failure::new(what).hint("try again when it has ended").code(BUSY).into())
             }
-            Ok(Request::Deploy { dir, task }) => self.deploy(client, &dir, task),
+            Ok(Request::Deploy { dir, task, after }) => self.deploy(client, &dir, task, after),
             Ok(Request::Restart { only }) => self.restart(client, only),
             Ok(Request::Scale { counts }) => self.scale(client, &counts),
             Err(bad) => Err(anyhow::anyhow!(bad)),
@@ -80,8 +81,8 @@ impl Supervisor {
         job
     }
 
-    fn deploy(&mut self, client: u64, dir: &Path, task: bool) -> anyhow::Result<()> {
-        let number = self.take_in(dir)?;
+    fn deploy(&mut self, client: u64, dir: &Path, task: bool, after: Option<u64>) -> anyhow::Result<()> {
+        let number = self.take_in(dir, after)?;
         let begun = self.begin_deploy(client, number, task);
         if begun.is_err() {
             place::remove(&self.dir.release(number))?;
@@ -101,11 +102,20 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Moves a built release to its place; returns its number.
-    fn take_in(&mut self, dir: &Path) -> anyhow::Result<u64> {
+    /// Moves a release to its place, with the configuration it will run with; returns its number.
+    fn take_in(&mut self, dir: &Path, after: Option<u64>) -> anyhow::Result<u64> {
         let mut release = Release::read(dir)?;
         self.judge(&release)?;
         ensure!(dir.join(TREE).is_dir(), "'{}' has no folder '{TREE}'", dir.display());
+        match after {
+            Some(_) if after == place::live(&self.dir)? => {}
+            Some(_) => {
+                let what = format!("another release of {} has gone live meanwhile", self.app);
+                return Err(Failure::new(what).hint("try again").code(BUSY).into());
+            }
+            // Between here and its end no other change is let in.
+            None => store::write_beside(dir, &store::read(&self.dir)?, &Change::default())?,
+        }
         let newest = self.dir.release_numbers().context("cannot list the releases")?.last().copied();
         let mut place = self.dir.release(release.number);
         // Built by hand, or something else was released meanwhile. The newest number is the newest release, always.
@@ -129,6 +139,12 @@ impl Supervisor {
         if !release.jailed && self.settings.sandbox == Sandbox::Require {
             let what = "this release was built without the jail, and host.yaml says 'sandbox: require'";
             return Err(Failure::new(what).hint("build it again").into());
+        }
+        for layer in &release.layers {
+            if !self.dir.layers().join(&layer.key).is_dir() {
+                let what = format!("the layer '{}' of this release is gone", layer.name);
+                return Err(Failure::new(what).hint("build it again: push, or piku deploy").into());
+            }
         }
         Ok(())
     }
@@ -198,12 +214,22 @@ impl Supervisor {
     /// Makes on disk so what the new instances have earned.
     pub(super) fn switch(&mut self, job: Job) -> anyhow::Result<()> {
         match self.jobs.get(&job).map(|pending| &pending.what) {
-            Some(What::Deploy(number)) => place::switch(&self.dir, *number)?,
+            Some(What::Deploy(number)) => {
+                place::switch(&self.dir, *number)?;
+                self.follow();
+            }
             Some(What::Scale(formation)) => desired::write_formation(&self.dir.formation(), formation)?,
             Some(What::Restart | What::Stop) | None => {}
         }
         place::remove_file(&place::stopped(&self.dir))?;
         place::remove_file(&place::paused(&self.dir))
+    }
+
+    /// Lets the store take in what the live release has changed. Where it cannot now, it will: whoever reads it tries again.
+    pub(super) fn follow(&self) {
+        if let Err(err) = store::follow(&self.dir) {
+            self.complain(&format!("the configuration that is live is not stored yet: {err:#}"));
+        }
     }
 
     pub(super) fn say(&mut self, job: Job, line: Line) {

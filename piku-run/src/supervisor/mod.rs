@@ -131,6 +131,7 @@ impl Supervisor {
         if let Err(err) = self.remove_half_releases() {
             self.complain(&format!("{err:#}"));
         }
+        self.follow();
         let mut found = Vec::new();
         for record in self.records.all().context("cannot read the records")? {
             if let Some(one) = self.take_up(record) {

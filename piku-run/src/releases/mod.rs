@@ -1,5 +1,7 @@
 //! The releases of an app that are on the disk: listed, and the old ones removed.
 
+mod successor;
+
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -13,6 +15,8 @@ use piku_procfile::layout::AppDir;
 use serde::{Deserialize, Serialize};
 
 use piku_procfile::output::{self, Format};
+
+pub(crate) use successor::Successor;
 
 /// Live and the one before it: the instances of the latter may still be ending.
 const LEAST_KEPT: usize = 2;

@@ -1,0 +1,141 @@
+//! Room on the disk, looked at before anything is written: a refusal with numbers is better than half of the work.
+
+use std::io;
+use std::ops::{AddAssign, Mul};
+use std::path::Path;
+
+use anyhow::Context;
+use nix::sys::statvfs::statvfs;
+
+use crate::failure::Failure;
+
+/// What is about to be written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files and folders.
+    pub files: u64,
+}
+
+/// What stays free beyond a need: for records, logs and whatever else the app's workers write meanwhile.
+const RESERVE: Need = Need { bytes: 4 << 20, files: 100 };
+
+impl AddAssign for Need {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.files = self.files.saturating_add(other.files);
+    }
+}
+
+impl Mul<u64> for Need {
+    type Output = Self;
+
+    fn mul(self, times: u64) -> Self {
+        Self { bytes: self.bytes.saturating_mul(times), files: self.files.saturating_mul(times) }
+    }
+}
+
+impl Need {
+    /// One file or folder of this many bytes, which takes whole blocks.
+    #[must_use]
+    pub fn of(bytes: u64) -> Self {
+        Self { bytes: bytes.checked_next_multiple_of(4096).unwrap_or(u64::MAX).max(4096), files: 1 }
+    }
+}
+
+/// Refuses when the file system of `dir` has not room for `need` and a little more; `what` is what needs it, in the singular.
+///
+/// # Errors
+/// With the numbers, and a way out. When the file system cannot be asked, too.
+pub fn check(dir: &Path, need: Need, what: &str) -> anyhow::Result<()> {
+    let stat = statvfs(dir).with_context(|| format!("cannot look at the disk of '{}'", dir.display()))?;
+    #[expect(clippy::useless_conversion, reason = "these are 32 bits wide on 32-bit machines")]
+    let (free, files) = (
+        u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())),
+        // btrfs and others count none.
+        (stat.files() != 0).then(|| u64::from(stat.files_available())),
+    );
+    judge(dir, need, what, free, files).map_err(Into::into)
+}
+
+fn judge(dir: &Path, need: Need, what: &str, free: u64, files: Option<u64>) -> Result<(), Failure> {
+    let mut wanted = need;
+    wanted += RESERVE;
+    let refusal = if free < wanted.bytes {
+        format!(
+            "not enough room on the disk of '{}': {what} needs about {} and {} of reserve, {} are free, {} are missing",
+            dir.display(),
+            size(need.bytes),
+            size(RESERVE.bytes),
+            size(free),
+            size(wanted.bytes - free),
+        )
+    } else if let Some(files) = files.filter(|files| *files < wanted.files) {
+        format!(
+            "no room for more files on the disk of '{}': {what} needs {} and {} of reserve, {files} can be made, {} are missing",
+            dir.display(),
+            need.files,
+            RESERVE.files,
+            wanted.files - files,
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(refusal).hint("'piku gc' removes what nothing needs; or make the disk larger"))
+}
+
+/// Bytes for people, by 1024: `512 KiB`, `38.2 MiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    let tenths = |unit: u64| bytes / unit * 10 + (bytes % unit * 10 + unit / 2) / unit;
+    match bytes {
+        0..MIB => format!("{} KiB", bytes.div_ceil(1024)),
+        MIB..GIB => format!("{}.{} MiB", tenths(MIB) / 10, tenths(MIB) % 10),
+        _ => format!("{}.{} GiB", tenths(GIB) / 10, tenths(GIB) % 10),
+    }
+}
+
+/// Whether something failed since the disk is full, of bytes or of files, or a quota is used up.
+#[must_use]
+pub fn is_full(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_much_is_missing() {
+        let dir = std::env::temp_dir();
+        check(&dir, Need { bytes: 1, files: 1 }, "the app").unwrap();
+        let refusal = check(&dir, Need { bytes: u64::MAX, files: 0 }, "the app").unwrap_err().to_string();
+        assert!(refusal.contains("missing"), "{refusal}");
+        let said = |need, free, files| {
+            judge(Path::new("/d"), need, "the app", free, files).map_err(|refusal| refusal.to_string())
+        };
+        let need = Need::of(10 << 20) * 2;
+        assert_eq!(said(need, 24 << 20, Some(102)), Ok(()));
+        assert_eq!(said(need, 24 << 20, None), Ok(()));
+        assert_eq!(
+            said(need, 22 << 20, None).unwrap_err(),
+            "not enough room on the disk of '/d': the app needs about 20.0 MiB and 4.0 MiB of reserve, \
+             22.0 MiB are free, 2.0 MiB are missing"
+        );
+        assert_eq!(
+            said(need, 24 << 20, Some(0)).unwrap_err(),
+            "no room for more files on the disk of '/d': the app needs 2 and 100 of reserve, 0 can be made, \
+             102 are missing"
+        );
+    }
+
+    #[test]
+    fn sizes() {
+        let told = [0, 1, 1024, 1 << 20, (1 << 30) - 1, 1 << 30, u64::MAX].map(size);
+        let expected = ["0 KiB", "1 KiB", "1 KiB", "1.0 MiB", "1024.0 MiB", "1.0 GiB", "17179869184.0 GiB"];
+        assert_eq!(told, expected);
+    }
+}

@@ -1,0 +1,24 @@
+//! `restart APP [TYPE]`: new instances of what is live. What was stored with `--no-restart` takes effect, as a release.
+
+use piku_procfile::layout::Root;
+use piku_procfile::name::{AppName, ProcessName};
+
+use super::config;
+use crate::client;
+use crate::protocol::Request;
+
+pub(super) fn run(root: &Root, app: &AppName, only: Option<ProcessName>) -> anyhow::Result<()> {
+    super::must_be_there(root, app)?;
+    if only.is_none() {
+        if config::take_up_postponed(root, app)? {
+            return Ok(());
+        }
+    } else if let Some((live, _, differs)) = config::postponed(&root.app(app))? {
+        // One release, one configuration.
+        client::detail(&format!(
+            "as in release {live}; for what was stored since ({differs}) restart all: piku restart {app}"
+        ));
+    }
+    client::ask(root, app, &Request::Restart { only })?;
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! How one configuration differs from another.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::Config;
+
+/// Names with their new values, or with none when they are to go. Its `Display` names the names alone, `set A, B; unset C`:
+/// values are secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Change(pub IndexMap<String, Option<String>>);
+
+impl Change {
+    /// What makes the new one of the old one.
+    #[must_use]
+    pub fn between(old: &Config, new: &Config) -> Self {
+        let set = new.0.iter().filter(|(name, value)| old.get(name) != Some(value));
+        let unset = old.0.keys().filter(|name| !new.0.contains_key(*name));
+        let set = set.map(|(name, value)| (name.clone(), Some(value.clone())));
+        Self(set.chain(unset.map(|name| (name.clone(), None))).collect())
+    }
+
+    /// Makes it.
+    pub fn apply(&self, config: &mut Config) {
+        for (name, value) in &self.0 {
+            match value {
+                Some(value) => _ = config.0.insert(name.clone(), value.clone()),
+                None => config.unset(name),
+            }
+        }
+    }
+
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |set: bool| {
+            let names = self.0.iter().filter(|(_, value)| value.is_some() == set);
+            names.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        match (names(true).as_str(), names(false).as_str()) {
+            ("", "") => f.write_str("nothing"),
+            (set, "") => write!(f, "set {set}"),
+            ("", unset) => write!(f, "unset {unset}"),
+            (set, unset) => write!(f, "set {set}; unset {unset}"),
+        }
+    }
+}
