@@ -61,13 +61,17 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__build)
-            opts="-h --move --cache --output --layers --settings --config --sandbox --app --number --commit --subject --by --help"
+            opts="-h --move --cache --before --no-cache --output --layers --settings --config --sandbox --app --number --commit --subject --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --before)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -46,6 +46,7 @@ json\t'For programs'
 yaml\t'For both'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l cache -d 'Where package managers keep their caches' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l before -d 'The folder of the release before this one: files that are the same are shared with it' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l output -d 'The release\'s folder, which must not be there yet' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l layers -d 'Where dependency layers are kept [default: CACHE/layers]' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l settings -d 'This machine\'s settings' -r -F
@@ -59,6 +60,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l commit -
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l subject -d 'The first line of the commit\'s message' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l by -d 'Who pushed it' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l move -d 'Take the folder itself instead of a copy: it is used up, whether the build succeeds or not'
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l no-cache -d 'Begin with empty caches and build every layer anew'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'

@@ -24,7 +24,10 @@ use crate::source::Source;
 use crate::step::Step;
 use crate::view::View;
 use crate::work::Work;
-use crate::{disk, environment, explain, interrupt, leftover, machine, sandbox, startable, talk};
+use crate::{
+    caches, disk, environment, explain, interrupt, leftover, machine, manners, sandbox, share, startable,
+    talk,
+};
 
 /// What belongs to the machine and not to the app.
 pub(crate) struct Place {
@@ -54,6 +57,10 @@ pub(crate) struct Build {
     /// Whether `dir` is used up.
     pub(crate) take: bool,
     pub(crate) cache: PathBuf,
+    /// The release before this one, to share files with.
+    pub(crate) before: Option<PathBuf>,
+    /// Whether it begins with neither caches nor layers.
+    pub(crate) anew: bool,
     pub(crate) output: PathBuf,
     pub(crate) facts: Facts,
 }
@@ -70,6 +77,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     interrupt::watch()?;
     let settings = build.place.settings()?;
     interrupt::limit(Duration::from_secs(settings.build_timeout))?;
+    manners::observe(&settings)?;
     let output = std::path::absolute(&build.output)
         .with_context(|| format!("cannot find '{}'", build.output.display()))?;
     refuse_existing(&output)?;
@@ -88,8 +96,13 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let cache = make(&build.cache)?;
     let layers = make(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
     let work = Work::new(parent)?;
-    let made = Making { build, settings: &settings, jailed, cache: &cache, layers: &layers, work: &work };
+    let fresh = work.join("cache");
+    let used = if build.anew { make(&fresh)? } else { cache.clone() };
+    let made = Making { build, settings: &settings, jailed, cache: &used, layers: &layers, work: &work };
     let release = made.release(&source, app)?;
+    if build.anew {
+        caches::replace(&cache, &fresh, &work.join("old-cache"))?;
+    }
 
     let aside = work.join(RELEASE);
     release.write(&aside)?;
@@ -130,7 +143,10 @@ impl Making<'_> {
             talk::marked(&warning.to_string());
         }
         let (runtime, _) = runtime::detect(&source)?;
-        let store = Store::new(self.layers)?;
+        let mut store = Store::new(self.layers)?;
+        if self.build.anew {
+            store = store.anew();
+        }
         let architecture = machine::architecture()?;
         let site = Site {
             jailed: self.jailed,
@@ -156,6 +172,12 @@ impl Making<'_> {
         runtime.check(&plan, &view)?;
         let types: Vec<_> = plan.processes.keys().map(AsRef::as_ref).collect();
         talk::stage(&format!("Process types: {}", types.join(", ")));
+        if let Some(before) = self.build.before.as_deref().filter(|_| self.jailed) {
+            share::with(before, &tree)?;
+        }
+        if self.build.anew {
+            store.keep_edition()?;
+        }
         Ok(self.facts(plan, app, architecture))
     }
 
@@ -313,6 +335,7 @@ impl Making<'_> {
             cache: self.cache,
             home: self.work.join("home"),
             mounts,
+            memory: self.settings.build_memory.as_deref(),
             env,
         }
     }

@@ -98,6 +98,12 @@ struct BuildArgs {
     /// Where package managers keep their caches
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
+    /// The folder of the release before this one: files that are the same are shared with it
+    #[arg(long, value_name = "DIR")]
+    before: Option<PathBuf>,
+    /// Begin with empty caches and build every layer anew
+    #[arg(long)]
+    no_cache: bool,
     /// The release's folder, which must not be there yet
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
@@ -161,6 +167,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
             dir: typed.dir,
             take: typed.take,
             cache: typed.cache,
+            before: typed.before,
+            anew: typed.no_cache,
             output: typed.output,
             facts: Facts {
                 app: typed.app,

@@ -84,7 +84,7 @@ fn plain(permissions: &Permissions, owner: u32) -> Permissions {
 }
 
 /// Calls `visit` for `dir` and all below it, a folder before what is in it; follows no link.
-fn walk(
+pub(crate) fn walk(
     dir: &Path,
     leave: &Leave,
     visit: &mut dyn FnMut(&Path, &fs::Metadata) -> anyhow::Result<()>,

@@ -92,6 +92,12 @@ pub(crate) fn step_failed(name: &str, ended: &Ended, lines: &[String]) -> Failur
     Failure::new(text)
 }
 
+/// A step that wanted more memory than the operator lets builds have.
+pub(crate) fn beyond_memory(name: &str, peak: u64, memory: &str) -> Failure {
+    Failure::new(format!("step '{name}' ran out of memory at {}; it may have {memory}", size(peak)))
+        .hint("build_memory in host.yaml says how much a build may take")
+}
+
 pub(crate) fn out_of_memory(name: &str, peak: u64) -> Failure {
     Failure::new(format!(
         "out of memory: the kernel killed step '{name}'; its largest process had {}",

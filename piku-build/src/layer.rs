@@ -26,8 +26,17 @@ const CONTENT: &str = "content";
 /// How often a lock that another build holds is asked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Says which edition of the layers is in use; not there in the first.
+const EDITION: &str = "edition";
+
 /// The folder with the layers.
-pub(crate) struct Store(PathBuf);
+///
+/// A layer that is in use is never written again. To have all of them built anew, the folder gets a new *edition*: a word that
+/// goes into every key.
+pub(crate) struct Store {
+    dir: PathBuf,
+    edition: String,
+}
 
 /// A layer that is being built; removed again unless it is finished.
 pub(crate) struct Unfinished {
@@ -47,28 +56,53 @@ impl Store {
     /// The store in this folder, which may not be there yet. Its path has no links in it: a layer's own path is written
     /// into its scripts.
     pub(crate) fn new(dir: &Path) -> anyhow::Result<Self> {
-        match fs::canonicalize(dir) {
-            Ok(dir) => Ok(Self(dir)),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Self(
-                std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?,
-            )),
-            Err(err) => Err(err).with_context(|| format!("cannot open '{}'", dir.display())),
-        }
+        let dir = match fs::canonicalize(dir) {
+            Ok(dir) => dir,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?
+            }
+            Err(err) => return Err(err).with_context(|| format!("cannot open '{}'", dir.display())),
+        };
+        let file = dir.join(EDITION);
+        let edition = match fs::read_to_string(&file) {
+            Ok(edition) => edition,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", file.display())),
+        };
+        Ok(Self { dir, edition })
+    }
+
+    /// The same folder in an edition that nobody has seen: no layer is there. It lasts when it is kept.
+    #[must_use]
+    pub(crate) fn anew(self) -> Self {
+        Self { edition: jiff::Timestamp::now().to_string(), ..self }
+    }
+
+    /// Makes this edition the one that later builds find.
+    pub(crate) fn keep_edition(&self) -> anyhow::Result<()> {
+        let file = self.dir.join(EDITION);
+        durable::write(&file, self.edition.as_bytes(), 0o644)
+            .with_context(|| format!("cannot write '{}'", file.display()))
+    }
+
+    /// What goes into every key; nothing in the first edition.
+    pub(crate) fn edition(&self) -> Option<&str> {
+        (!self.edition.is_empty()).then_some(self.edition.as_str())
     }
 
     /// The folder.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.dir
     }
 
     /// Where the content of a layer lies.
     pub(crate) fn content(&self, key: &str) -> PathBuf {
-        self.0.join(key).join(CONTENT)
+        self.dir.join(key).join(CONTENT)
     }
 
     /// Whether the layer is there, whole.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.0.join(key).join(COMPLETE).is_file()
+        self.dir.join(key).join(COMPLETE).is_file()
     }
 
     /// Finds the layer, or the right to build it in an empty folder. Waits for another build of the same layer.
@@ -76,7 +110,7 @@ impl Store {
     /// # Errors
     /// When the folder cannot be made, locked or emptied, or the build is interrupted.
     pub(crate) fn take(&self, key: &str) -> anyhow::Result<Taken> {
-        let dir = self.0.join(key);
+        let dir = self.dir.join(key);
         let cannot = || format!("cannot prepare the layer '{}'", dir.display());
         let mut said = false;
         loop {
@@ -212,6 +246,18 @@ mod tests {
         assert!(store.has("k") && matches!(store.take("k").unwrap(), Taken::There));
         assert!(store.content("k").join("whole").exists());
         assert_eq!(fs::read_dir(store.path().join("k")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn another_edition_knows_no_layer_of_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path()).unwrap();
+        assert_eq!(store.edition(), None);
+        let anew = store.anew();
+        assert!(anew.edition().is_some());
+        assert_eq!(Store::new(dir.path()).unwrap().edition(), None, "it was not kept");
+        anew.keep_edition().unwrap();
+        assert_eq!(Store::new(dir.path()).unwrap().edition(), anew.edition());
     }
 
     #[test]

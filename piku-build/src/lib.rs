@@ -4,6 +4,7 @@
 pub mod release;
 
 mod build;
+mod caches;
 mod cli;
 mod copy;
 mod elf;
@@ -14,10 +15,12 @@ mod interrupt;
 mod layer;
 mod leftover;
 mod machine;
+mod manners;
 mod plan;
 mod room;
 mod runtime;
 mod sandbox;
+mod share;
 mod show;
 mod source;
 mod startable;

@@ -8,8 +8,10 @@ use std::process::Command;
 use anyhow::Context;
 use piku_chroot::jail::Jail;
 use piku_chroot::profile::Ready;
+use piku_chroot::report;
 
 use crate::environment::Variables;
+use crate::explain;
 use crate::step::{self, Ended, Step};
 
 /// The app inside the jail.
@@ -46,6 +48,8 @@ pub(crate) struct Room<'a> {
     pub(crate) home: PathBuf,
     /// Layers.
     pub(crate) mounts: Vec<Mount>,
+    /// The memory that a step may take, where the operator has said it.
+    pub(crate) memory: Option<&'a str>,
     /// The steps' environment, but for what depends on the place.
     pub(crate) env: &'a Variables,
 }
@@ -70,13 +74,31 @@ impl Room<'_> {
         }
         let command =
             if self.jailed { self.jail().command(&env, &step.run) } else { self.plain(&env, &step.run) };
-        step::run(command, step.quiet).with_context(|| format!("step '{}'", step.name))
+        let mut ended = step::run(command, step.quiet).with_context(|| format!("step '{}'", step.name))?;
+        if self.jailed
+            && let (_, Some(jail)) = report::read(&self.report())
+        {
+            ended.out_of_memory |= jail.oom_kills > 0;
+            ended.peak = jail.memory_peak_bytes.unwrap_or(ended.peak);
+        }
+        match self.memory.filter(|_| ended.wanted_memory()) {
+            Some(memory) => Err(explain::beyond_memory(step.name, ended.peak, memory).into()),
+            None => Ok(ended),
+        }
+    }
+
+    /// Where the jail says how it ended.
+    fn report(&self) -> PathBuf {
+        self.home.with_extension("report")
     }
 
     fn jail(&self) -> Jail {
         let app = Path::new(APP);
         // A build that is killed leaves no step that runs on, with the app's lock in its hands.
-        let mut jail = Jail::profile(Ready::Build).die_with_caller();
+        let mut jail = Jail::profile(Ready::Build).die_with_caller().report(&self.report());
+        if let Some(memory) = self.memory {
+            jail = jail.limit(&format!("memory={memory}"));
+        }
         jail = if self.app_writable { jail.bind(self.app, app) } else { jail.ro(self.app, app) };
         jail = jail.bind(&self.home, Path::new(HOME));
         for name in CACHES {

@@ -46,11 +46,24 @@ pub(crate) struct Ended {
     pub(crate) lines: Vec<String>,
     /// Whether the kernel killed something for want of memory meanwhile.
     pub(crate) out_of_memory: bool,
-    /// The most memory that one of the build's processes has used until now, in bytes.
+    /// The most memory that the step has used, in bytes, where a cgroup counts it; elsewhere one of the build's processes.
     pub(crate) peak: u64,
 }
 
+/// What programs say when they are given no more memory, in small letters.
+const NO_MEMORY: [&str; 5] =
+    ["cannot allocate memory", "memoryerror", "out of memory", "outofmemoryerror", "memory allocation of"];
+
 impl Ended {
+    /// Whether it failed for want of memory: it was killed for it, or its last lines say so.
+    pub(crate) fn wanted_memory(&self) -> bool {
+        let says = |line: &String| {
+            let line = line.to_lowercase();
+            NO_MEMORY.iter().any(|text| line.contains(text))
+        };
+        self.out_of_memory || self.code != 0 && self.lines.iter().rev().take(50).any(says)
+    }
+
     /// Whether the command says that it did its work.
     pub(crate) fn succeeded(&self) -> bool {
         self.code == 0

@@ -61,6 +61,10 @@ pub struct Settings {
     pub build_env: BTreeMap<String, String>,
     /// How long a build may take, in seconds.
     pub build_timeout: u64,
+    /// How much memory a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; 90% when not set.
+    pub build_memory: Option<String>,
+    /// By how much builds stand back behind what runs, 0 to 19 as nice(1) has it.
+    pub build_nice: u8,
 }
 
 impl Default for Settings {
@@ -72,6 +76,8 @@ impl Default for Settings {
             build_env: BTreeMap::new(),
             // An hour: the smallest Pi compiles a wheel or two in it.
             build_timeout: 3600,
+            build_memory: None,
+            build_nice: 10,
         }
     }
 }

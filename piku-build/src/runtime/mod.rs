@@ -12,6 +12,7 @@ use piku_procfile::procfile::Entry;
 use serde::Serialize;
 
 use crate::explain;
+use crate::hash::Key;
 use crate::layer::Store;
 use crate::plan::Plan;
 use crate::source::Source;
@@ -50,6 +51,17 @@ impl Site<'_> {
             Some(store) if !self.jailed => store.path(),
             _ => Path::new("/layers"),
         }
+    }
+
+    /// The beginning of a layer's key: what all layers of this kind here have in common. A change of what they look like
+    /// changes `format`.
+    pub(crate) fn key(&self, kind: &str, format: u32) -> Key {
+        let mut key = Key::new(kind, format);
+        key.fact("architecture", self.architecture.as_bytes());
+        if let Some(edition) = self.store.and_then(Store::edition) {
+            key.fact("edition", edition.as_bytes());
+        }
+        key
     }
 
     /// Where processes find the layer `name` of this key.

@@ -19,7 +19,6 @@ use super::{Detection, Runtime, Site};
 use crate::disk::Need;
 use crate::environment::PATH;
 use crate::explain;
-use crate::hash::Key;
 use crate::plan::{LayerPlan, Plan};
 use crate::source::Source;
 use crate::step::{Ended, Step};
@@ -213,11 +212,10 @@ fn key(
     requirements: &Requirements,
     add_server: bool,
 ) -> anyhow::Result<String> {
-    let mut key = Key::new(VENV, LAYER_FORMAT);
+    let mut key = site.key(VENV, LAYER_FORMAT);
     key.fact("python", interpreter.path.as_os_str().as_encoded_bytes());
     key.fact("version", interpreter.version.to_string().as_bytes());
     key.fact("libc", interpreter.libc.as_bytes());
-    key.fact("architecture", site.architecture.as_bytes());
     key.fact("mount", site.layers().as_os_str().as_encoded_bytes());
     for (path, content) in &requirements.files {
         key.fact(&format!("requirements {}", path.display()), content);
