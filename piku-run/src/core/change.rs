@@ -135,21 +135,19 @@ impl Core {
     pub(super) fn switched(&mut self, result: Result<(), String>) {
         let Some(change) = self.change.take_if(|change| change.phase == Phase::Switch) else { return };
         if let Err(reason) = result {
+            // Requests may go to the new ones by now, and must not when those end.
             self.change = Some(change);
+            self.set_phase(Phase::Undo);
+            self.routed = None;
+            self.reroute();
             return self.fail(Refusal { reason, blame: None, busy: false });
         }
+        self.routed = Some(Some(self.route_after(&change)));
         // The new ones are the app now. Whatever else was is on its way out.
         let replaced: Vec<Id> = self
-            .instances
-            .iter()
-            .filter(|(id, one)| {
-                one.live
-                    && !change.fresh.contains(id)
-                    && (one.release != change.plan.release
-                        || change.plan.place(&one.ps).is_none()
-                        || change.fresh.iter().any(|id| self.instances[id].ps == one.ps))
-            })
-            .map(|(id, _)| *id)
+            .instances()
+            .filter(|(id, one)| self.is_replaced(&change, *id, one))
+            .map(|(id, _)| id)
             .collect();
         for id in &change.fresh {
             if let Some(one) = self.instances.get_mut(id) {
@@ -158,11 +156,27 @@ impl Core {
             self.out.push(Action::Record { id: *id });
         }
         for id in replaced {
-            self.stop(id);
+            self.retire(id);
+            // The next supervisor must know that it is not what the app is.
+            self.out.push(Action::Record { id });
         }
         self.plan = Some(change.plan);
         self.out.push(Action::Done { job: change.job, result: Ok(()) });
         self.reconcile();
+    }
+
+    /// Whether an instance gives way when the change is live.
+    pub(super) fn is_replaced(&self, change: &Change, id: Id, one: &super::Instance) -> bool {
+        one.live
+            && !change.fresh.contains(&id)
+            && (one.release != change.plan.release
+                || change.plan.place(&one.ps).is_none()
+                || change.fresh.iter().any(|id| self.instances.get(id).is_some_and(|new| new.ps == one.ps)))
+    }
+
+    /// Whether the executor is about to say where requests go.
+    pub(super) fn is_switching(&self) -> bool {
+        self.change.as_ref().is_some_and(|change| change.phase == Phase::Switch)
     }
 
     /// Ends the change: nothing of the new remains, then the old is whole again.
@@ -177,7 +191,7 @@ impl Core {
         }
         change.phase = Phase::Undo;
         for id in change.fresh.clone() {
-            self.stop(id);
+            self.retire(id);
         }
     }
 
@@ -232,9 +246,14 @@ impl Core {
 
     fn switch(&mut self) {
         self.set_phase(Phase::Switch);
-        if let Some(change) = &self.change {
-            self.out.push(Action::Switch { job: change.job });
+        let Some(change) = &self.change else { return };
+        let (job, route) = (change.job, self.route_after(change));
+        for id in change.fresh.clone() {
+            if let Some(one) = self.instances.get_mut(&id) {
+                one.served = true;
+            }
         }
+        self.out.push(Action::Switch { job, route });
     }
 
     /// Stops the old plain workers, so that their successors never do the same job beside them.

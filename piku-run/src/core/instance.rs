@@ -118,6 +118,13 @@ pub enum State {
         /// Until when.
         until: Duration,
     },
+    /// It gets no new requests, and goes on with those that it has.
+    Draining {
+        /// When the patience with them is over.
+        until: Duration,
+        /// Whether somebody looks for their end.
+        asked: bool,
+    },
     /// Asked to end.
     Stopping {
         /// When its patience is over.
@@ -142,6 +149,8 @@ pub struct Instance {
     pub live: bool,
     /// Where it is in its life.
     pub state: State,
+    /// Whether requests are sent there, or were.
+    pub served: bool,
     /// How often it was started again after a crash.
     pub restarts: u32,
     /// How it ended last time.
@@ -155,7 +164,7 @@ impl Instance {
     /// Whether it is on its way out.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
-        matches!(self.state, State::Stopping { .. } | State::Killing)
+        matches!(self.state, State::Draining { .. } | State::Stopping { .. } | State::Killing)
     }
 
     /// Whether it is ready.
@@ -192,6 +201,7 @@ impl Instance {
                 [ask, settled, limit].into_iter().flatten().min()
             }
             State::Waiting { until } => Some(until),
+            State::Draining { until, .. } => Some(until),
             State::Stopping { kill } => Some(kill),
             State::Up { .. } | State::Killing => None,
         }

@@ -9,6 +9,7 @@ mod backoff;
 mod change;
 mod instance;
 mod plan;
+mod route;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use backoff::Backoff;
 pub use change::Replace;
 pub use instance::{Exit, Id, Instance, Outcome, Ps, State};
 pub use plan::{Plan, SETTLE, Type};
+pub use route::Route;
 
 use change::Change;
 
@@ -91,6 +93,13 @@ pub enum Event {
     TaskEnded(Result<Exit, String>),
     /// The answer to [`Action::Switch`].
     Switched(Result<(), String>),
+    /// The answer to [`Action::Drain`].
+    Drained {
+        /// Which.
+        id: Id,
+    },
+    /// What requests reach is to be told again: a setting beside the plan has changed, or nobody knows what became of the last.
+    Reroute,
     /// Nothing but that time has passed.
     Tick,
 }
@@ -163,10 +172,19 @@ pub enum Action {
         /// Which.
         id: Id,
     },
-    /// Make it so on disk (`current`, formation); answered by `Switched`.
+    /// Send requests to what will be live, and make it so on disk (`current`, formation); answered by `Switched`.
     Switch {
         /// For whom.
         job: Job,
+        /// Where requests go from now on.
+        route: Route,
+    },
+    /// Send requests there, or nowhere; no answer. Comes before what they must no longer reach is told to end.
+    Route(Option<Route>),
+    /// Find out when no request is under way to an instance that gets no new ones; answered by `Drained`.
+    Drain {
+        /// Which.
+        id: Id,
     },
     /// A line of progress.
     Say {
@@ -230,6 +248,10 @@ pub struct Core {
     instances: BTreeMap<Id, Instance>,
     change: Option<Change>,
     stops: Vec<Job>,
+    /// Where requests go, as the executor was told last; nothing while it has not been told, or has failed.
+    routed: Option<Option<Route>>,
+    /// How long an instance may go on with the requests that it has got, when it gets no new ones.
+    drain: Duration,
     next: u64,
     now: Duration,
     out: Vec<Action>,
@@ -245,10 +267,17 @@ impl Core {
             instances: BTreeMap::new(),
             change: None,
             stops: Vec::new(),
+            routed: None,
+            drain: Duration::from_secs(60),
             next: last.0 + 1,
             now: Duration::ZERO,
             out: Vec::new(),
         }
+    }
+
+    /// How long an instance may go on with the requests that it has got, when it gets no new ones.
+    pub fn set_drain(&mut self, limit: Duration) {
+        self.drain = limit;
     }
 
     /// Takes in what happened at `now`, monotonic, and says what to do, in order.
@@ -265,10 +294,14 @@ impl Core {
             Event::Listens { id, ports } => self.listens(id, &ports),
             Event::TaskEnded(ended) => self.task_ended(ended),
             Event::Switched(result) => self.switched(result),
+            Event::Drained { id } => self.drained(id),
+            Event::Reroute => self.routed = None,
             Event::Tick => {}
         }
         self.pass_time();
         self.advance();
+        self.reroute();
+        self.ask_for_drains();
         std::mem::take(&mut self.out)
     }
 
@@ -330,6 +363,7 @@ impl Core {
                 port: one.port,
                 live: keep.is_some(),
                 state: State::Up { since },
+                served: one.ready,
                 restarts: one.restarts,
                 last_exit: None,
                 grace,
@@ -337,7 +371,8 @@ impl Core {
             };
             self.instances.insert(one.id, instance);
             if keep.is_none() {
-                self.stop(one.id);
+                // Also where it was on trial: requests may have been sent there just before the end of who knew.
+                self.retire(one.id);
                 continue;
             }
             if !one.ready {
@@ -361,7 +396,7 @@ impl Core {
             .map(|(id, _)| id)
             .collect();
         for id in surplus {
-            self.stop(id);
+            self.retire(id);
         }
         for (ps, kind) in plan.places() {
             let filled = self.instances.values().any(|one| one.live && !one.is_leaving() && one.ps == ps);
@@ -382,6 +417,7 @@ impl Core {
             port: None,
             live,
             state: State::Killing,
+            served: false,
             restarts: 0,
             last_exit: None,
             grace: plan.grace,
@@ -501,6 +537,7 @@ impl Core {
         let Some(one) = self.instances.get_mut(&id) else { return };
         let State::Starting { since, .. } = one.state else { return };
         one.state = State::Up { since };
+        one.served |= one.live;
         let text = format!(
             "{} is {} after {:.1} s",
             one.ps,
@@ -521,7 +558,7 @@ impl Core {
         match one.state {
             State::Waiting { .. } => self.forget(id),
             State::Stopping { .. } | State::Killing => {}
-            State::Starting { .. } | State::Up { .. } => {
+            State::Starting { .. } | State::Up { .. } | State::Draining { .. } => {
                 one.state = State::Stopping { kill: now + one.grace };
                 self.out.push(Action::Terminate { id });
             }
@@ -538,6 +575,7 @@ impl Core {
     fn stop_all(&mut self, job: Job) {
         self.plan = None;
         self.stops.push(job);
+        self.reroute();
         self.fail(Refusal { reason: "the app was stopped meanwhile".to_owned(), blame: None, busy: false });
         self.stop_everything();
     }
@@ -562,6 +600,11 @@ impl Core {
                 State::Waiting { until } if *until <= now => {
                     one.restarts += 1;
                     self.spawn(id);
+                }
+                State::Draining { until, .. } if *until <= now => {
+                    let text = format!("{} still has requests, stopped", one.ps);
+                    self.out.push(Action::Remark { id, ps: one.ps.clone(), text });
+                    self.stop(id);
                 }
                 State::Stopping { kill } if *kill <= now => {
                     one.state = State::Killing;

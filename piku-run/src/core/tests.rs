@@ -27,6 +27,12 @@ struct World {
     log: Vec<String>,
     fail_spawns: bool,
     probes: u32,
+    /// Where requests were sent, in turn.
+    routes: Vec<Option<Route>>,
+    /// Whether old instances have requests that do not end by themselves here.
+    requests_under_way: bool,
+    /// How a switch ends.
+    switch: Result<(), String>,
 }
 
 impl World {
@@ -38,6 +44,9 @@ impl World {
             log: vec![],
             fail_spawns: false,
             probes: 0,
+            routes: vec![],
+            requests_under_way: false,
+            switch: Ok(()),
         }
     }
 
@@ -90,10 +99,17 @@ impl World {
                         let ps = self.name(id);
                         self.log.push(format!("kill {ps}"));
                     }
-                    Action::Switch { .. } => {
+                    Action::Switch { route, .. } => {
+                        self.routes.push(Some(route));
                         self.log.push("switch".into());
-                        events.push_back(Event::Switched(Ok(())));
+                        events.push_back(Event::Switched(self.switch.clone()));
                     }
+                    Action::Route(route) => self.routes.push(route),
+                    Action::Drain { id } if self.requests_under_way => {
+                        let ps = self.name(id);
+                        self.log.push(format!("drain {ps}"));
+                    }
+                    Action::Drain { id } => events.push_back(Event::Drained { id }),
                     Action::Say { line: Line::Step(text) | Line::Detail(text), .. } => {
                         self.log.push(format!("say {text}"));
                     }
@@ -172,7 +188,7 @@ fn word(one: &Instance) -> &'static str {
         State::Up { .. } => one.ready_word(),
         State::Waiting { .. } if one.is_crash_looping() => "crash-looping",
         State::Waiting { .. } => "backoff",
-        State::Stopping { .. } | State::Killing => "draining",
+        State::Draining { .. } | State::Stopping { .. } | State::Killing => "draining",
     }
 }
 
@@ -271,7 +287,7 @@ fn a_deploy_starts_the_new_beside_the_old_switches_and_stops_the_old() {
     assert_eq!(world.did(), ["spawn web.1@2"]);
     assert_eq!(world.states(), ["web.1@1 healthy", "web.1@2 starting"]);
     world.ready("web.1@2");
-    assert_eq!(world.did(), ["switch", "term web.1@1", "done"]);
+    assert_eq!(world.did(), ["switch", "done", "term web.1@1"]);
     assert_eq!(world.states(), ["web.1@1 draining", "web.1@2 healthy"]);
     world.exit("web.1@1", 0);
     assert_eq!(world.states(), ["web.1@2 healthy"]);
@@ -396,7 +412,7 @@ fn a_plain_worker_ends_before_its_successor_starts_and_after_the_web_is_healthy(
     world.exit("worker.2@1", 0);
     assert_eq!(world.did(), ["spawn worker.1@2", "spawn worker.2@2"]);
     world.pass(1);
-    assert_eq!(world.did(), ["switch", "term web.1@1", "done"]);
+    assert_eq!(world.did(), ["switch", "done", "term web.1@1"]);
 }
 
 #[test]
@@ -430,7 +446,7 @@ fn types_removed_from_the_procfile_stop() {
     let mut world = World::boot(plan(1, &[("web", 1), ("worker", 1)]));
     world.deploy(plan(2, &[("web", 1)]));
     world.ready("web.1@2");
-    assert_eq!(world.did(), ["spawn web.1@2", "switch", "term web.1@1", "term worker.1@1", "done"]);
+    assert_eq!(world.did(), ["spawn web.1@2", "switch", "term worker.1@1", "done", "term web.1@1"]);
 }
 
 #[test]
@@ -464,11 +480,15 @@ fn a_switch_that_fails_undoes_the_deploy() {
         Event::Change { job: Job(1), plan: plan(1, &[("web", 1)]), replace: Replace::All, task: false };
     core.handle(now, deploy);
     core.handle(now, Event::Spawned { id: Id(1), port: Some(1) });
+    let route = Route { release: 1, ports: vec![1] };
     assert!(
         core.handle(now, Event::Probed { id: Id(1), outcome: Outcome::Alive })
-            .contains(&Action::Switch { job: Job(1) })
+            .contains(&Action::Switch { job: Job(1), route })
     );
+    // It may have requests by now.
     let actions = core.handle(now, Event::Switched(Err("disk full".into())));
+    assert_eq!(actions, [Action::Route(None), Action::Drain { id: Id(1) }]);
+    let actions = core.handle(now, Event::Drained { id: Id(1) });
     assert_eq!(actions, [Action::Terminate { id: Id(1) }]);
     let actions = core.handle(now, Event::Exited { id: Id(1), exit: Exit::Code(0) });
     assert!(matches!(actions.last(), Some(Action::Done { result: Err(_), .. })));
@@ -574,7 +594,7 @@ fn living_workers_are_taken_over_and_only_what_is_missing_is_started() {
     let mut world = World::new();
     let found = vec![found(7, "web.1", 1, true), found(9, "gone.1", 1, true)];
     world.send(Event::Boot { plan: Some(plan(1, &[("web", 2)])), found });
-    assert_eq!(world.did(), ["term gone.1@1", "spawn web.2@1"]);
+    assert_eq!(world.did(), ["spawn web.2@1", "term gone.1@1"]);
     let one = world.core.instance(Id(7)).unwrap();
     assert_eq!((one.restarts, one.is_up(), one.since()), (4, true, Some(secs(900))));
     assert!(world.core.instance(Id(10)).is_some(), "ids go on behind those found");
@@ -623,4 +643,80 @@ fn a_foreman_stops_all_when_one_ends() {
 fn an_idle_app_has_no_timer() {
     let world = World::boot(plan(1, &[("web", 2), ("worker", 3)]));
     assert_eq!(world.core.deadline(), None);
+}
+
+fn route(release: u64, ports: &[u16]) -> Option<Route> {
+    Some(Route { release, ports: ports.to_vec() })
+}
+
+#[test]
+fn requests_are_sent_to_the_new_before_the_old_ends_and_the_old_finishes_those_it_has() {
+    let mut world = World::boot(plan(1, &[("web", 2), ("worker", 1)]));
+    assert_eq!(world.routes.last(), Some(&route(1, &[20000, 20001])));
+    world.requests_under_way = true;
+    world.deploy(plan(2, &[("web", 1), ("worker", 1)]));
+    world.all_ready();
+    world.exit("worker.1@1", 0);
+    world.pass(1);
+    assert_eq!(world.routes.last(), Some(&route(2, &[20002])));
+    let did = world.did();
+    let at = |what: &str| did.iter().position(|line| line == what).expect(what);
+    assert!(at("switch") < at("drain web.1@1") && at("drain web.2@1") < did.len(), "{did:?}");
+    assert!(did.contains(&"done".to_owned()) && !did.contains(&"term web.1@1".to_owned()), "{did:?}");
+    assert!(world.states().contains(&"web.1@1 draining".to_owned()));
+
+    // The next change need not wait for them.
+    world.deploy(plan(3, &[("web", 1), ("worker", 1)]));
+    world.all_ready();
+    let id = world.core.instances().find(|(_, one)| one.release == 1).unwrap().0;
+    world.did();
+    world.send(Event::Drained { id });
+    assert_eq!(world.did(), ["term web.1@1"]);
+    world.pass(60);
+    assert!(world.did().contains(&"term web.2@1".to_owned()), "patience has an end");
+}
+
+#[test]
+fn what_scaling_takes_away_gets_no_requests_before_it_ends() {
+    let mut world = World::boot(plan(1, &[("web", 3)]));
+    world.requests_under_way = true;
+    world.change(plan(1, &[("web", 1)]), Replace::Missing);
+    assert_eq!(world.did(), ["switch", "done", "drain web.2@1", "drain web.3@1"]);
+    assert_eq!(world.routes.last(), Some(&route(1, &[20000])));
+}
+
+#[test]
+fn a_crash_changes_no_route_and_a_stop_ends_it_first() {
+    let mut world = World::boot(plan(1, &[("web", 1)]));
+    let told = world.routes.len();
+    world.exit("web.1@1", 1);
+    world.all_ready();
+    assert_eq!(world.routes.len(), told, "the port is the same");
+    let stop = world.core.handle(world.now, Event::Stop { job: Job(1) });
+    assert_eq!(stop[0], Action::Route(None));
+    assert!(matches!(stop[1], Action::Terminate { .. }), "{stop:?}");
+}
+
+#[test]
+fn the_next_supervisor_says_where_requests_go_and_drains_what_gets_none() {
+    let mut world = World::new();
+    world.requests_under_way = true;
+    let found = vec![found(1, "web.1", 1, false), found(2, "web.1", 2, true)];
+    let port = found[1].port.unwrap();
+    world.send(Event::Boot { plan: Some(plan(2, &[("web", 1)])), found });
+    assert_eq!(world.did(), ["drain web.1@1"]);
+    assert_eq!(world.routes, [route(2, &[port])]);
+    world.send(Event::Reroute);
+    assert_eq!(world.routes.len(), 2);
+}
+
+#[test]
+fn an_instance_gets_requests_when_it_has_been_ready() {
+    let mut world = World::new();
+    world.send(Event::Boot { plan: Some(plan(1, &[("web", 2)])), found: vec![] });
+    assert_eq!(world.routes, [route(1, &[])]);
+    world.ready("web.2@1");
+    assert_eq!(world.routes.last(), Some(&route(1, &[20001])));
+    world.ready("web.1@1");
+    assert_eq!(world.routes.last(), Some(&route(1, &[20000, 20001])));
 }

@@ -237,10 +237,12 @@ impl Supervisor {
                 }
             }
             Action::Record { id } => self.write_down(id),
-            Action::Switch { job } => {
+            Action::Switch { job, route: _ } => {
                 let result = self.switch(job).map_err(|err| format!("{err:#}"));
                 self.events.push_back(Event::Switched(result));
             }
+            Action::Route(_) => {}
+            Action::Drain { id } => self.events.push_back(Event::Drained { id }),
             Action::Say { job, line } => self.say(job, line),
             Action::Remark { id, ps, text } => self.remark(id, &ps, &text),
             Action::Done { job, result } => self.done(job, result),

@@ -94,7 +94,7 @@ fn state(one: &Instance) -> sample::State {
         State::Up { .. } => sample::State::Running,
         State::Waiting { .. } if one.is_crash_looping() => sample::State::CrashLooping,
         State::Waiting { .. } => sample::State::Backoff,
-        State::Stopping { .. } | State::Killing => sample::State::Draining,
+        State::Draining { .. } | State::Stopping { .. } | State::Killing => sample::State::Draining,
     }
 }
 

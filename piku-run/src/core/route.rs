@@ -1,0 +1,82 @@
+//! Where requests go: to the instances that are live, listen, and have been ready once. What stops being one of them gets no
+//! new requests first, finishes those that it has, and is told to end only then.
+
+use super::change::Change;
+use super::{Action, Core, Id, Instance, State};
+
+/// Where the requests of an app go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The release that says how.
+    pub release: u64,
+    /// The ports of the instances, in the order of their places; none where nothing listens.
+    pub ports: Vec<u16>,
+}
+
+impl Core {
+    /// Where they go as things are; nothing where nothing is to run.
+    fn route(&self) -> Option<Route> {
+        let plan = self.plan.as_ref()?;
+        let live = self.instances().filter(|(_, one)| one.live && one.served);
+        Some(Route { release: plan.release, ports: ports(live.map(|(_, one)| one)) })
+    }
+
+    /// Where they go when the change is live.
+    pub(super) fn route_after(&self, change: &Change) -> Route {
+        let stays = |id: Id, one: &Instance| one.live && one.served && !self.is_replaced(change, id, one);
+        let all = self.instances().filter(|(id, one)| change.fresh.contains(id) || stays(*id, one));
+        Route { release: change.plan.release, ports: ports(all.map(|(_, one)| one)) }
+    }
+
+    /// Says where requests go, when that is not what was said last. A change that is about to be live says it itself.
+    pub(super) fn reroute(&mut self) {
+        if self.is_switching() {
+            return;
+        }
+        let route = self.route();
+        if self.routed.as_ref() != Some(&route) {
+            self.routed = Some(route.clone());
+            self.out.push(Action::Route(route));
+        }
+    }
+
+    /// Takes an instance out of what the app is: it ends when its requests have.
+    pub(super) fn retire(&mut self, id: Id) {
+        let until = self.now + self.drain;
+        let Some(one) = self.instances.get_mut(&id) else { return };
+        let runs = matches!(one.state, State::Starting { .. } | State::Up { .. });
+        if !(runs && one.served && one.port.is_some()) {
+            return self.stop(id);
+        }
+        one.live = false;
+        one.state = State::Draining { until, asked: false };
+    }
+
+    /// After requests have been sent elsewhere, and not before: what is asked is when the last one from before has ended.
+    pub(super) fn ask_for_drains(&mut self) {
+        if self.is_switching() {
+            return;
+        }
+        for (id, one) in &mut self.instances {
+            if let State::Draining { asked: asked @ false, .. } = &mut one.state {
+                *asked = true;
+                self.out.push(Action::Drain { id: *id });
+            }
+        }
+    }
+
+    pub(super) fn drained(&mut self, id: Id) {
+        if self.instances.get(&id).is_some_and(|one| matches!(one.state, State::Draining { .. })) {
+            self.stop(id);
+        }
+    }
+}
+
+fn ports<'a>(instances: impl Iterator<Item = &'a Instance>) -> Vec<u16> {
+    let mut all: Vec<(&super::Ps, u16)> = instances
+        .filter(|one| one.listens && !one.is_leaving())
+        .filter_map(|one| Some((&one.ps, one.port?)))
+        .collect();
+    all.sort();
+    all.into_iter().map(|(_, port)| port).collect()
+}
