@@ -87,6 +87,18 @@ impl Root {
         self.0.join("uid-ranges")
     }
 
+    /// Everything of piku's nginx.
+    #[must_use]
+    pub fn nginx(&self) -> PathBuf {
+        self.0.join("nginx")
+    }
+
+    /// Certificates, and what it takes to get them.
+    #[must_use]
+    pub fn acme(&self) -> PathBuf {
+        self.0.join("acme")
+    }
+
     /// This machine's settings.
     #[must_use]
     pub fn settings(&self) -> PathBuf {
@@ -136,6 +148,12 @@ impl AppDir {
     #[must_use]
     pub fn formation(&self) -> PathBuf {
         self.dir.join("formation.json")
+    }
+
+    /// There while all requests are answered with 503.
+    #[must_use]
+    pub fn maintenance(&self) -> PathBuf {
+        self.dir.join("maintenance")
     }
 
     /// One directory a release.

@@ -8,6 +8,10 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
+mod nginx;
+
+pub use nginx::{Acme, Nginx};
+
 /// What to do where user namespaces are not to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,6 +61,8 @@ pub struct Settings {
     pub app_users: AppUsers,
     /// The ports that instances get.
     pub ports: PortRange,
+    /// The nginx that serves the apps under their host names.
+    pub nginx: Nginx,
     /// Environment of every build step: a proxy, a mirror, a certificate bundle of this site.
     pub build_env: BTreeMap<String, String>,
     /// How long a build may take, in seconds.
@@ -73,6 +79,7 @@ impl Default for Settings {
             sandbox: Sandbox::default(),
             app_users: AppUsers::default(),
             ports: PortRange::default(),
+            nginx: Nginx::default(),
             build_env: BTreeMap::new(),
             // An hour: the smallest Pi compiles a wheel or two in it.
             build_timeout: 3600,

@@ -138,11 +138,12 @@ impl Core {
             // Requests may go to the new ones by now, and must not when those end.
             self.change = Some(change);
             self.set_phase(Phase::Undo);
-            self.routed = None;
+            self.is_routed = false;
             self.reroute();
             return self.fail(Refusal { reason, blame: None, busy: false });
         }
-        self.routed = Some(Some(self.route_after(&change)));
+        self.routed = Some(self.route_after(&change));
+        self.is_routed = true;
         // The new ones are the app now. Whatever else was is on its way out.
         let replaced: Vec<Id> = self
             .instances()

@@ -200,8 +200,7 @@ impl Instance {
                 let limit = (!self.live && !diagnosed).then_some(since + limit);
                 [ask, settled, limit].into_iter().flatten().min()
             }
-            State::Waiting { until } => Some(until),
-            State::Draining { until, .. } => Some(until),
+            State::Waiting { until } | State::Draining { until, .. } => Some(until),
             State::Stopping { kill } => Some(kill),
             State::Up { .. } | State::Killing => None,
         }

@@ -98,8 +98,6 @@ pub enum Event {
         /// Which.
         id: Id,
     },
-    /// What requests reach is to be told again: a setting beside the plan has changed, or nobody knows what became of the last.
-    Reroute,
     /// Nothing but that time has passed.
     Tick,
 }
@@ -248,8 +246,10 @@ pub struct Core {
     instances: BTreeMap<Id, Instance>,
     change: Option<Change>,
     stops: Vec<Job>,
-    /// Where requests go, as the executor was told last; nothing while it has not been told, or has failed.
-    routed: Option<Option<Route>>,
+    /// Where requests go, as the executor was told last.
+    routed: Option<Route>,
+    /// Whether it was told, and has not failed.
+    is_routed: bool,
     /// How long an instance may go on with the requests that it has got, when it gets no new ones.
     drain: Duration,
     next: u64,
@@ -268,6 +268,7 @@ impl Core {
             change: None,
             stops: Vec::new(),
             routed: None,
+            is_routed: false,
             drain: Duration::from_secs(60),
             next: last.0 + 1,
             now: Duration::ZERO,
@@ -295,7 +296,6 @@ impl Core {
             Event::TaskEnded(ended) => self.task_ended(ended),
             Event::Switched(result) => self.switched(result),
             Event::Drained { id } => self.drained(id),
-            Event::Reroute => self.routed = None,
             Event::Tick => {}
         }
         self.pass_time();

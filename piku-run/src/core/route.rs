@@ -15,7 +15,8 @@ pub struct Route {
 
 impl Core {
     /// Where they go as things are; nothing where nothing is to run.
-    fn route(&self) -> Option<Route> {
+    #[must_use]
+    pub fn route(&self) -> Option<Route> {
         let plan = self.plan.as_ref()?;
         let live = self.instances().filter(|(_, one)| one.live && one.served);
         Some(Route { release: plan.release, ports: ports(live.map(|(_, one)| one)) })
@@ -34,8 +35,9 @@ impl Core {
             return;
         }
         let route = self.route();
-        if self.routed.as_ref() != Some(&route) {
-            self.routed = Some(route.clone());
+        if !self.is_routed || self.routed != route {
+            self.is_routed = true;
+            self.routed.clone_from(&route);
             self.out.push(Action::Route(route));
         }
     }

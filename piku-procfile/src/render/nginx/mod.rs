@@ -168,6 +168,16 @@ impl Site {
         values.get(SERVER_NAME).is_some_and(|value| !value.text.trim().is_empty())
     }
 
+    /// The names that the app asks for, those that are no good left out: what a certificate is to be for.
+    #[must_use]
+    pub fn names_of(values: &Values) -> Vec<HostName> {
+        let mut names: Vec<HostName> =
+            Reader::new(values).items(SERVER_NAME).filter_map(|item| item.parse().ok()).collect();
+        let mut seen = std::collections::HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
+
     /// Reads what the app has set, and the file that it includes.
     ///
     /// # Errors
@@ -223,6 +233,12 @@ impl Site {
     #[must_use]
     pub fn names(&self) -> &[HostName] {
         &self.names
+    }
+
+    /// Whether it is served by HTTPS, and whether by nothing else.
+    #[must_use]
+    pub fn https(&self) -> (bool, bool) {
+        (self.tls.is_some(), self.tls.as_ref().is_some_and(|tls| tls.only))
     }
 
     /// The app's file, for nginx' `http` block.

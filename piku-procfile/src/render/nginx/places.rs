@@ -157,6 +157,15 @@ impl FromStr for Listen {
     }
 }
 
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{}", std::net::SocketAddr::new(address, self.port)),
+            None => write!(f, "{}", self.port),
+        }
+    }
+}
+
 impl Listen {
     /// The sockets, as nginx has them.
     pub(super) fn sockets(self, ipv6: bool) -> Vec<String> {

@@ -1,0 +1,127 @@
+//! `nginx:` of `host.yaml`: how this machine serves its apps under their host names.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeSeq};
+
+use crate::render::nginx::Listen;
+
+/// Who gets certificates for the apps' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Acme {
+    /// The one that is installed, acme.sh before certbot.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// acme.sh.
+    #[serde(rename = "acme.sh")]
+    AcmeSh,
+    /// certbot.
+    #[serde(rename = "certbot")]
+    Certbot,
+    /// Nobody; certificates are self-signed.
+    #[serde(rename = "off")]
+    Off,
+}
+
+/// The nginx that piku runs for its apps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nginx {
+    /// Whether there is to be one.
+    pub enabled: bool,
+    /// Where it listens for HTTP: `PORT`, `ADDRESS:PORT`, or a list of them.
+    #[serde(deserialize_with = "listens", serialize_with = "as_texts")]
+    pub http: Vec<Listen>,
+    /// Where it listens for HTTPS; an empty list for nowhere.
+    #[serde(deserialize_with = "listens", serialize_with = "as_texts")]
+    pub https: Vec<Listen>,
+    /// Whether it listens on IPv6 too.
+    pub ipv6: bool,
+    /// For how many seconds requests that are under way may go on when a new release is live.
+    pub drain: u32,
+    /// Who gets certificates.
+    pub acme: Acme,
+    /// Whom the authority writes to.
+    pub acme_email: Option<String>,
+    /// The authority, when not Let's Encrypt: an address, or a name that the client knows.
+    pub acme_server: Option<String>,
+    /// A file that says who is Cloudflare, a range of addresses a line.
+    pub cloudflare_ranges: Option<PathBuf>,
+}
+
+impl Default for Nginx {
+    fn default() -> Self {
+        let at = |port| vec![Listen { address: None, port }];
+        Self {
+            enabled: true,
+            http: at(80),
+            https: at(443),
+            ipv6: true,
+            drain: 60,
+            acme: Acme::default(),
+            acme_email: None,
+            acme_server: None,
+            cloudflare_ranges: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Place {
+    Port(u16),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a port, an ADDRESS:PORT, or a list of them")]
+enum Places {
+    One(Place),
+    Many(Vec<Place>),
+}
+
+fn listens<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Listen>, D::Error> {
+    let all = match Places::deserialize(from)? {
+        Places::One(one) => vec![one],
+        Places::Many(many) => many,
+    };
+    let listen = |place| match place {
+        Place::Port(0) => Err(de::Error::custom("port 0 is none")),
+        Place::Port(port) => Ok(Listen { address: None, port }),
+        Place::Text(text) => text.parse().map_err(de::Error::custom),
+    };
+    all.into_iter().map(listen).collect()
+}
+
+fn as_texts<S: Serializer>(listens: &[Listen], to: S) -> Result<S::Ok, S::Error> {
+    let mut list = to.serialize_seq(Some(listens.len()))?;
+    listens.iter().try_for_each(|listen| list.serialize_element(&listen.to_string()))?;
+    list.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Nginx, serde_yaml::Error> {
+        serde_yaml::from_str(text)
+    }
+
+    #[test]
+    fn ports_addresses_and_lists() {
+        let texts = |listens: &[Listen]| listens.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let nginx =
+            read("http: 8080\nhttps: ['127.0.0.1:8443', '[::1]:8443', 9443]\nacme: acme.sh\n").unwrap();
+        assert_eq!(texts(&nginx.http), ["8080"]);
+        assert_eq!(texts(&nginx.https), ["127.0.0.1:8443", "[::1]:8443", "9443"]);
+        assert_eq!(nginx.acme, Acme::AcmeSh);
+        assert!(read("https: []").unwrap().https.is_empty());
+        let again = serde_yaml::to_string(&nginx).unwrap();
+        assert_eq!(read(&again).unwrap(), nginx);
+        assert_eq!(read("{}").unwrap(), Nginx::default());
+        for bad in ["http: 0", "http: 70000", "http: x", "https: {}", "port: 80", "acme: yes"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}
