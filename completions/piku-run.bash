@@ -28,6 +28,9 @@ _piku__run() {
             piku__run,destroy)
                 cmd="piku__run__subcmd__destroy"
                 ;;
+            piku__run,drain)
+                cmd="piku__run__subcmd__drain"
+                ;;
             piku__run,exec)
                 cmd="piku__run__subcmd__exec"
                 ;;
@@ -103,6 +106,9 @@ _piku__run() {
             piku__run__subcmd__help,destroy)
                 cmd="piku__run__subcmd__help__subcmd__destroy"
                 ;;
+            piku__run__subcmd__help,drain)
+                cmd="piku__run__subcmd__help__subcmd__drain"
+                ;;
             piku__run__subcmd__help,exec)
                 cmd="piku__run__subcmd__help__subcmd__exec"
                 ;;
@@ -155,7 +161,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help"
+            opts="-h -V --root --help --version daemon supervise drain start deploy ps scale restart stop logs releases rollback config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -408,6 +414,24 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__drain)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__exec)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -427,7 +451,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon supervise start deploy ps scale restart stop logs releases rollback config exec destroy help"
+            opts="daemon supervise drain start deploy ps scale restart stop logs releases rollback config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -539,6 +563,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__destroy)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__drain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

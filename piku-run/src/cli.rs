@@ -45,6 +45,12 @@ pub enum Command {
         /// The app
         app: AppName,
     },
+    /// Send one app's logs on to a receiver of syslog
+    #[command(hide = true)]
+    Drain {
+        /// The app
+        app: AppName,
+    },
     /// Run what a folder's Procfile says, with one log, until Ctrl-C; needs no piku
     #[command(after_long_help = EXIT_STATUS)]
     Start(Start),

@@ -12,6 +12,7 @@ use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Kind;
 
 use crate::core::{Found, Plan, Type};
+use crate::drain;
 use crate::environment::{Role, Vars, World};
 
 /// How many of each type the operator wants; a type that is not named has one.
@@ -89,6 +90,9 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<St
         is_good
     });
     let path = path.cloned();
+    if let Some(Err(err)) = vars.get(drain::VARIABLE).map(|value| value.parse::<drain::Address>()) {
+        warnings.push(format!("{} is ignored: {err}", drain::VARIABLE));
+    }
     let plan = Plan { release: world.release.number, types, ready_within, grace };
     (plan, Check { host, path }, warnings)
 }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod core;
 mod daemon;
 mod desired;
+mod drain;
 mod environment;
 mod launch;
 pub mod listening;

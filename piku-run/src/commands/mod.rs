@@ -19,7 +19,7 @@ use piku_procfile::layout::{AppDir, ROOT_VARIABLE, Root};
 
 use crate::cli::{Cli, Command};
 use crate::protocol::Request;
-use crate::{client, daemon, launch, releases, start, supervisor};
+use crate::{client, daemon, drain, launch, releases, start, supervisor};
 
 /// The plain form of those that stay for long, or that are started for each worker: building the whole command line for them
 /// would double what a supervisor has in memory, for as long as it lives.
@@ -29,6 +29,10 @@ pub(crate) fn own(words: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
         [name, app] if name == supervisor::NAME => {
             let app = app.to_str()?.parse().ok()?;
             supervisor::run(&root_from_environment()?, &app)
+        }
+        [name, app] if name == drain::NAME => {
+            let app = app.to_str()?.parse().ok()?;
+            drain::run(&root_from_environment()?, &app)
         }
         [name] if name == daemon::NAME => daemon::run(&root_from_environment()?),
         _ => return None,
@@ -53,6 +57,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Daemon => daemon::run(&root()?)?,
         Command::Supervise { app } => supervisor::run(&root()?, &app)?,
+        Command::Drain { app } => drain::run(&root()?, &app)?,
         Command::Deploy { app, release } => deploy::run(&root()?, &app, &release)?,
         Command::Scale { app, counts } => {
             let root = root()?;

@@ -35,6 +35,16 @@ pub(super) fn text_of<'a>(line: &'a [u8], instance: &str) -> Option<&'a [u8]> {
     Some(rest.strip_prefix(b": ").unwrap_or(line))
 }
 
+/// A line of `instance`'s log without its time and name: whether the supervisor says it, and what is said.
+pub(super) fn parts<'a>(line: &'a [u8], instance: &str) -> (bool, &'a [u8]) {
+    let said = text_of(line, instance);
+    let own = || {
+        let begin = line.windows(2).position(|window| window == b": ");
+        begin.map_or(line, |at| &line[at + 2..])
+    };
+    (said.is_none(), said.unwrap_or_else(own))
+}
+
 /// The text without what would move a terminal's cursor, change its title or its colours: bytes that are no UTF-8 become
 /// the replacement character, escape sequences and control characters but the tab go.
 pub(super) fn plain(text: &[u8]) -> String {
@@ -108,6 +118,8 @@ mod tests {
         let said = remark(now, "web.1", "ended\nwith 1");
         assert_eq!(said, "2026-11-22T10:00:00.123Z web.1 piku: ended with 1\n");
         assert_eq!(text_of(said.as_bytes(), "web.1"), None);
+        assert_eq!(parts(line.as_bytes(), "web.1"), (false, &b"web.1: hi"[..]));
+        assert_eq!(parts(said.as_bytes(), "web.1"), (true, &b"ended with 1\n"[..]));
     }
 
     #[test]

@@ -10,10 +10,12 @@ mod reader;
 mod rotate;
 mod source;
 mod spool;
+mod tail;
 mod writer;
 
 pub use fifo::{open_fifo, open_fifo_for_worker};
 pub use reader::{Deploy, Query, show};
 pub use rotate::Limits;
 pub use spool::{Intake, recover};
+pub(crate) use tail::{Line, Places, Tail};
 pub use writer::LogWriter;

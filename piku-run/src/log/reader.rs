@@ -258,7 +258,7 @@ fn print(text: &[u8], terminal: bool, out: &mut dyn Write) -> Result<(), Stop> {
 }
 
 /// Watches the folder of the logs; nothing where there is none.
-fn watch(folder: &std::path::Path) -> anyhow::Result<Option<Inotify>> {
+pub(super) fn watch(folder: &std::path::Path) -> anyhow::Result<Option<Inotify>> {
     let events = AddWatchFlags::IN_MODIFY
         | AddWatchFlags::IN_CREATE
         | AddWatchFlags::IN_MOVED_TO
@@ -290,7 +290,7 @@ fn wait(watch: &Inotify, listener: Option<BorrowedFd<'_>>) -> Result<bool, Stop>
 
 /// The name of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Name {
+pub(super) struct Name {
     kind: ProcessName,
     number: u32,
 }
@@ -309,7 +309,7 @@ impl std::fmt::Display for Name {
 }
 
 /// The instances that have a log, sorted.
-fn instances(dir: &AppDir) -> io::Result<Vec<Name>> {
+pub(super) fn instances(dir: &AppDir) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
     for file in files(dir)? {
         // A log that has just been put away has only its number: `web.1.log.1`.

@@ -73,6 +73,43 @@ impl Source {
         Ok((source, found))
     }
 
+    /// A place that was remembered, see [`Source::place`] and [`Source::last_time`]. When its file is gone, the oldest that goes
+    /// on after that time.
+    pub(super) fn at(path: PathBuf, inode: u64, offset: u64, time: &str) -> io::Result<Self> {
+        let mut source = Self::start(path);
+        source.time = time.as_bytes().to_vec();
+        for age in 0..=MAX_AGE {
+            let Some(file) = open(&source.aged(age))? else { continue };
+            if file.metadata()?.ino() == inode {
+                (source.rotated, source.offset, source.file) = (age > 0, offset, Some(file));
+                return Ok(source);
+            }
+        }
+        if let Some((age, file)) =
+            source.first_of((0..=MAX_AGE).rev(), |first| first >= source.time.as_slice())?
+        {
+            (source.rotated, source.file) = (age > 0, Some(file));
+        }
+        Ok(source)
+    }
+
+    /// The file's inode, and how much of it was handed out. Nothing while there is no file.
+    pub(super) fn place(&self) -> Option<(u64, u64)> {
+        let file = self.file.as_ref()?;
+        let waiting = (self.buffer.len() - self.taken) as u64;
+        Some((file.metadata().ok()?.ino(), self.offset.saturating_sub(waiting)))
+    }
+
+    /// The time of the last line that was looked at.
+    pub(super) fn last_time(&self) -> &[u8] {
+        &self.time
+    }
+
+    /// Whether the file at hand is the one of this age.
+    pub(super) fn is_of_age(&self, age: u32) -> io::Result<bool> {
+        self.file.as_ref().map_or(Ok(false), |file| is_at(file, &self.aged(age)))
+    }
+
     /// The file's name.
     pub(super) fn path(&self) -> &Path {
         &self.path

@@ -42,7 +42,8 @@ impl Supervisor {
                 return Ok(());
             }
             let leave = (!has_work).then_some(busy + LINGER);
-            let next = self.core.deadline().into_iter().chain(leave).min();
+            self.tend_drain();
+            let next = self.core.deadline().into_iter().chain(leave).chain(self.drain.deadline()).min();
             let ready = wait::wait(&self.watched(), next.map(|next| next.saturating_sub(self.now())))?;
             for token in ready {
                 self.happened(token);
@@ -143,6 +144,9 @@ impl Supervisor {
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => continue,
             };
+            if self.drain.ended(pid, self.now()) {
+                continue;
+            }
             let id = self.workers.iter().find(|(_, worker)| worker.is_child(pid)).map(|(id, _)| *id);
             if let Some(id) = id {
                 self.ended(id, exit);

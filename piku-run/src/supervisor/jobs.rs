@@ -280,6 +280,7 @@ impl Supervisor {
             }
         };
         self.tails.clear();
+        self.lead_drain();
         self.reply(client, &Reply::Done { error });
     }
 

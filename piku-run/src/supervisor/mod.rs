@@ -2,6 +2,7 @@
 //! happened and does what the core says. It may be killed at any moment: what it must not forget is on disk or in the
 //! kernel's hands, and its successor takes the workers up where they are.
 
+mod drain;
 mod events;
 mod jobs;
 mod rows;
@@ -65,6 +66,7 @@ struct Supervisor {
     clients: BTreeMap<u64, Connection>,
     counter: u64,
     events: VecDeque<Event>,
+    drain: drain::Drain,
     /// Asked to leave: nothing new is begun.
     leaving: bool,
     listener: Listener,
@@ -109,6 +111,7 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         clients: BTreeMap::new(),
         counter: 0,
         events: VecDeque::new(),
+        drain: drain::Drain::default(),
         leaving: false,
         listener,
         signals,
@@ -146,6 +149,7 @@ impl Supervisor {
             desired::as_found(&found)
         });
         self.tell(Event::Boot { plan, found });
+        self.lead_drain();
         Ok(())
     }
 

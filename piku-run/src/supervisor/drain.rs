@@ -1,0 +1,93 @@
+//! The drain beside the supervisor: one process, where `LOG_DRAIN` asks for it, started again when it ends, replaced when it is to
+//! lead elsewhere. It ends with the supervisor; the next one's goes on where it was.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use piku_procfile::layout::ROOT_VARIABLE;
+
+use super::Supervisor;
+use crate::core::Backoff;
+use crate::drain::{Address, NAME, VARIABLE};
+use crate::environment::Role;
+
+/// What is known of it.
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    /// Where it is to lead, as the app or its operator wrote it.
+    wanted: Option<String>,
+    process: Option<Child>,
+    began: Duration,
+    backoff: Backoff,
+    /// When it is started again.
+    again: Option<Duration>,
+}
+
+impl Drain {
+    /// When something is to be done about it.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.again
+    }
+
+    /// Takes note of the end of a child; whether it was the drain.
+    pub(super) fn ended(&mut self, pid: Pid, now: Duration) -> bool {
+        let is_it = |child: &Child| i32::try_from(child.id()) == Ok(pid.as_raw());
+        if !self.process.as_ref().is_some_and(is_it) {
+            return false;
+        }
+        self.process = None;
+        if self.wanted.is_some() {
+            let pause =
+                self.backoff.crashed(now.saturating_sub(self.began), pid.as_raw().unsigned_abs().into());
+            self.again = Some(now + pause);
+        }
+        true
+    }
+}
+
+impl Supervisor {
+    /// Has the drain lead where the live release says. An app that is stopped keeps the one that it has, for its last words.
+    pub(super) fn lead_drain(&mut self) {
+        let Some(release) = self.core.plan().map(|plan| plan.release) else { return };
+        let Some((world, _)) = self.worlds.get(&release) else { return };
+        let Ok((mut vars, _)) = world.vars(Role { ps: "web.1", kind: "web", port: Some(0) }) else { return };
+        // A deploy has said what is wrong with a bad one.
+        let wanted = vars.swap_remove(VARIABLE).filter(|value| value.parse::<Address>().is_ok());
+        if wanted == self.drain.wanted {
+            return;
+        }
+        self.drain.wanted = wanted;
+        self.drain.backoff = Backoff::default();
+        self.drain.again = self.drain.wanted.is_some().then_some(self.now());
+        if let Some(mut process) = self.drain.process.take() {
+            // It writes down where it is, and loses nothing by that.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Starts it when it is due.
+    pub(super) fn tend_drain(&mut self) {
+        let now = self.now();
+        let Some(wanted) = self.drain.wanted.clone().filter(|_| self.drain.again.is_some_and(|at| at <= now))
+        else {
+            return;
+        };
+        self.drain.again = None;
+        self.drain.began = now;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("piku-run").arg(NAME).arg(self.app.as_str()).env_clear();
+        command.env(ROOT_VARIABLE, self.root.path()).env(VARIABLE, wanted);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        match command.spawn() {
+            Ok(process) => self.drain.process = Some(process),
+            Err(err) => {
+                self.complain(&format!("cannot start the drain of the logs: {err}"));
+                let pause = self.drain.backoff.crashed(Duration::ZERO, u64::from(std::process::id()));
+                self.drain.again = Some(now + pause.max(Duration::from_secs(1)));
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Logs that are sent on: to a receiver that takes them, stalls, dies and comes back, and what it may cost the workers: nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use support::{SERVE, Server, get, until};
+
+/// One connection to a receiver over TCP.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn accept(listener: &TcpListener) -> Self {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// The next message, its length in front taken off.
+    #[track_caller]
+    fn next(&mut self) -> String {
+        let mut length = Vec::new();
+        self.0.read_until(b' ', &mut length).unwrap();
+        let length: usize = String::from_utf8(length).unwrap().trim_end().parse().unwrap();
+        let mut message = vec![0; length];
+        self.0.read_exact(&mut message).unwrap();
+        String::from_utf8(message).unwrap()
+    }
+
+    /// What the next message of an instance says.
+    #[track_caller]
+    fn next_of(&mut self, instance: &str) -> String {
+        let mark = format!(" blog {instance} - - ");
+        loop {
+            if let Some((head, text)) = self.next().split_once(&mark) {
+                assert!(head.starts_with("<14>1 20"), "{head}");
+                return text.to_owned();
+            }
+        }
+    }
+}
+
+/// Counts on from what it has counted, as far as `$DATA_DIR/to` says.
+const COUNT: &str = "i=1; while :; do to=$(cat $DATA_DIR/to 2>/dev/null || echo 0); \
+                     if [ $i -le $to ]; then seq $i $to; i=$((to+1)); else sleep 0.02; fi; done";
+
+#[test]
+fn a_receiver_may_stall_or_die_and_no_worker_feels_it() {
+    let server = Server::new();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    server.config(&[("LOG_DRAIN", &format!("syslog+tcp://localhost:{}", address.port()))]);
+    server.deploy("one", &[("web", SERVE), ("worker", COUNT)]);
+    let mut connection = Connection::accept(&listener);
+    let to = |number: u32| fs::write(server.app("data/to"), number.to_string()).unwrap();
+    let counted = |number: u32| {
+        until("the log has it all", || server.log("worker.1").ends_with(&format!(" worker.1: {number}\n")));
+    };
+    to(100);
+    for number in 1..=100 {
+        assert_eq!(connection.next_of("worker.1"), number.to_string());
+    }
+    // More than the buffers between the two take, and nobody reads.
+    to(150_000);
+    counted(150_000);
+    assert_eq!(get(server.port()).unwrap(), "one");
+    for number in 101..=150_000 {
+        assert_eq!(connection.next_of("worker.1"), number.to_string());
+    }
+    // The next drain goes on where this one was; it may say the last things again.
+    kill(server.supervisor("blog"), Signal::SIGKILL).unwrap();
+    let mut connection = Connection::accept(&listener);
+    to(150_100);
+    while connection.next_of("worker.1") != "150100" {}
+    // Gone, and what is said meanwhile waits.
+    drop((connection, listener));
+    to(150_200);
+    until("it says so", || {
+        server.log("log-drain.1").contains(" log-drain.1 piku: cannot send to syslog+tcp://")
+    });
+    assert_eq!(server.states(), ["web.1 healthy", "worker.1 running"]);
+    to(150_300);
+    counted(150_300);
+    let listener = TcpListener::bind(address).unwrap();
+    let mut connection = Connection::accept(&listener);
+    let first: u32 = connection.next_of("worker.1").parse().unwrap();
+    assert!((150_001..=150_201).contains(&first), "{first}");
+    for number in first + 1..=150_300 {
+        assert_eq!(connection.next_of("worker.1"), number.to_string());
+    }
+    let mut said = connection.next();
+    while !said.contains(" log-drain.1 piku - sends to syslog+tcp://") {
+        said = connection.next();
+    }
+    // Without the setting it ends.
+    server.good(&["config", "blog", "unset", "LOG_DRAIN"]);
+    while connection.0.read_until(b'\n', &mut Vec::new()).unwrap() > 0 {}
+}
+
+#[test]
+fn datagrams_and_a_bad_address() {
+    let server = Server::new();
+    server.config(&[("LOG_DRAIN", "http://127.0.0.1/")]);
+    let said = server.deploy("one", &[("worker", COUNT)]);
+    assert!(said.contains("LOG_DRAIN is ignored: expected syslog+tcp://HOST:PORT"), "{said}");
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    receiver.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let port = receiver.local_addr().unwrap().port();
+    server.good(&["config", "blog", "set", &format!("LOG_DRAIN=syslog+udp://127.0.0.1:{port}")]);
+    until("it knows where it is", || server.root().join("run/blog/drain.json").exists());
+    fs::write(server.app("data/to"), "3").unwrap();
+    let mut buffer = [0; 4096];
+    let mut found = Vec::new();
+    while found.len() < 3 {
+        let length = receiver.recv(&mut buffer).unwrap();
+        let message = std::str::from_utf8(&buffer[..length]).unwrap();
+        found.extend(message.split_once(" blog worker.1 - - ").map(|(_, text)| text.to_owned()));
+    }
+    assert_eq!(found, ["1", "2", "3"]);
+}
