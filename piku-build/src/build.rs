@@ -9,23 +9,23 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::unistd::syncfs;
 use piku_procfile::durable;
-use piku_procfile::failure::Failure;
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Kind;
 use piku_procfile::settings::{Sandbox, Settings};
 
 use crate::copy::{self, Leave};
-use crate::layer::{Store, Taken, Unfinished};
+use crate::layer::Store;
+use crate::making::{Making, capital};
 use crate::plan::{LayerPlan, Plan};
 use crate::release::{Layer, Origin, Release, TREE};
-use crate::room::{APP, Mount, Room};
-use crate::runtime::{self, Runtime, Site};
+use crate::room::{Mount, Room};
+use crate::runtime::{self, Detected, Site};
 use crate::source::Source;
 use crate::step::Step;
-use crate::view::View;
+use crate::whole::Whole;
 use crate::work::Work;
 use crate::{
-    caches, disk, environment, explain, interrupt, leftover, machine, manners, sandbox, share, startable,
+    caches, disk, environment, explain, interrupt, leftover, machine, manners, sandbox, share, subfolder,
     talk,
 };
 
@@ -84,9 +84,12 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let parent = output.parent().unwrap_or(Path::new("/"));
 
     // Looked at where it lies, so that an app that fits nothing costs no copy.
-    let source = Source::read(&build.dir, build.place.config.as_deref())?;
-    let (_, detected) = runtime::detect(&source)?;
-    talk::stage(&format!("{} app detected: {}", capital(detected.runtime), detected.because));
+    let source = Source::find(&build.dir, build.place.config.as_deref())?;
+    let Detected { runtimes, because, .. } = runtime::choose(&source)?.detected;
+    let names: Vec<_> = runtimes.into_iter().map(capital).collect();
+    let place =
+        source.below.as_deref().map_or_else(String::new, |below| format!(" in '{}'", below.display()));
+    talk::stage(&format!("{} app detected{place}: {because}", names.join(" and ")));
     let jailed = sandbox::decide(build.place.sandbox.unwrap_or(settings.sandbox), true)?;
     if !jailed {
         leftover::adopt()?;
@@ -98,12 +101,12 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let work = Work::new(parent)?;
     let fresh = work.join("cache");
     let used = if build.anew { make(&fresh)? } else { cache.clone() };
-    let made = Making { build, settings: &settings, jailed, cache: &used, layers: &layers, work: &work };
-    let release = made.release(&source, app)?;
+    let bench = Bench { build, settings: &settings, jailed, cache: &used, layers: &layers, work: &work };
+    let release = bench.release(&source, app)?;
+
     if build.anew {
         caches::replace(&cache, &fresh, &work.join("old-cache"))?;
     }
-
     let aside = work.join(RELEASE);
     release.write(&aside)?;
     // One call for the whole tree; a sync for each of 100,000 files would take minutes.
@@ -119,30 +122,30 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
 /// The release's folder in the work folder.
 const RELEASE: &str = "release";
 
-/// A build under way.
-struct Making<'a> {
+/// A build under way: where it works.
+pub(crate) struct Bench<'a> {
     build: &'a Build,
-    settings: &'a Settings,
-    jailed: bool,
+    pub(crate) settings: &'a Settings,
+    pub(crate) jailed: bool,
     cache: &'a Path,
     layers: &'a Path,
-    work: &'a Work,
+    pub(crate) work: &'a Work,
 }
 
-impl Making<'_> {
+impl Bench<'_> {
     /// Everything but the last rename.
-    fn release(&self, source: &Source, app: AppName) -> anyhow::Result<Release> {
+    fn release(&self, found: &Source, app: AppName) -> anyhow::Result<Release> {
         let tree = self.work.join(RELEASE).join(TREE);
-        self.place_tree(&source.dir, &tree)?;
+        self.place_tree(found, &tree)?;
         let config = self.build.place.config.as_deref();
         let mut source = Source::read(&tree, config)?;
         if self.preflight(&source)? {
             source = Source::read(&tree, config)?;
         }
-        for warning in &source.warnings {
-            talk::marked(&warning.to_string());
-        }
-        let (runtime, _) = runtime::detect(&source)?;
+        source.warnings.iter().for_each(|warning| talk::marked(&warning.to_string()));
+        found.notes.iter().for_each(|note| talk::warning(note));
+        source.notes.iter().filter(|note| !found.notes.contains(note)).for_each(|note| talk::warning(note));
+        let runtimes = runtime::choose(&source)?.runtimes;
         let mut store = Store::new(self.layers)?;
         if self.build.anew {
             store = store.anew();
@@ -154,40 +157,33 @@ impl Making<'_> {
             architecture: &architecture,
             build_env: &self.settings.build_env,
         };
-        let plan = runtime.plan(&source, &site)?;
-        if let (Some(version), Some(from)) = (&plan.version, &plan.version_from) {
-            talk::stage(&format!("{} {version} ({from})", capital(plan.runtime)));
-        }
-        for warning in &plan.warnings {
-            talk::warning(warning);
-        }
-        let view = self.view(&plan, &store, &source, &tree);
-        for layer in &plan.layers {
-            self.layer(runtime, &plan, layer, &store, &source, &view)?;
-        }
-        self.steps(runtime, &plan, &store, &source, &view)?;
-        for warning in startable::check(&plan.processes, &view)? {
-            talk::warning(&warning);
-        }
-        runtime.check(&plan, &view)?;
-        let types: Vec<_> = plan.processes.keys().map(AsRef::as_ref).collect();
-        talk::stage(&format!("Process types: {}", types.join(", ")));
+        let mut whole = Whole::plan(&runtimes, &source, &site)?;
+        let making = Making { at: self, store: &store, source: &source, tree: &tree };
+        making.all(&mut whole)?;
+        let types: Vec<_> = whole.processes.keys().map(AsRef::as_ref).collect();
+        let from = if source.procfile.is_some() {
+            String::new()
+        } else {
+            format!(" (by default, from {})", whole.processes_from)
+        };
+        talk::stage(&format!("Process types: {}{from}", types.join(", ")));
         if let Some(before) = self.build.before.as_deref().filter(|_| self.jailed) {
             share::with(before, &tree)?;
         }
         if self.build.anew {
             store.keep_edition()?;
         }
-        Ok(self.facts(plan, app, architecture))
+        Ok(self.facts(whole, app, architecture))
     }
 
-    fn facts(&self, plan: Plan, app: AppName, architecture: String) -> Release {
+    fn facts(&self, whole: Whole, app: AppName, architecture: String) -> Release {
         let Facts { number, commit, subject, by, .. } = &self.build.facts;
         let layer = |layer: &LayerPlan| Layer {
             name: layer.name.to_owned(),
             key: layer.key.clone(),
             mount: layer.mount.clone(),
         };
+        let Plan { runtime, version, version_from, .. } = whole.main();
         Release {
             app,
             number: *number,
@@ -198,40 +194,32 @@ impl Making<'_> {
             tree_of: None,
             at: jiff::Timestamp::now(),
             architecture,
-            runtime: plan.runtime.to_owned(),
-            version: plan.version,
-            version_from: plan.version_from,
-            layers: plan.layers.iter().map(layer).collect(),
-            processes: plan.processes,
-            env: plan.env,
+            runtime: (*runtime).to_owned(),
+            version: version.clone(),
+            version_from: version_from.clone(),
+            layers: whole.layers().map(layer).collect(),
+            processes: whole.processes,
+            env: whole.env,
             jailed: self.jailed,
         }
     }
 
     /// Moves or copies the app's folder to where it becomes the release's.
-    fn place_tree(&self, dir: &Path, tree: &Path) -> anyhow::Result<()> {
+    fn place_tree(&self, source: &Source, tree: &Path) -> anyhow::Result<()> {
         let parent = self.work.join(RELEASE);
         fs::create_dir(&parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
-        if self.build.take {
-            match fs::rename(dir, tree) {
-                Ok(()) => {
-                    return remove_git(tree).with_context(|| format!("cannot clean '{}'", tree.display()));
-                }
-                Err(err) if err.kind() == io::ErrorKind::CrossesDevices => {}
-                Err(err) => {
-                    return Err(err)
-                        .with_context(|| format!("cannot move '{}' to '{}'", dir.display(), tree.display()));
-                }
-            }
+        if !self.build.take || !move_tree(&source.dir, tree)? {
+            self.copy(&source.dir, tree, "the app")?;
         }
-        self.copy(dir, tree, "the app")?;
+        // What lies beside a sub-folder that is the app goes too.
         if self.build.take {
-            copy::remove(dir).with_context(|| format!("cannot remove '{}'", dir.display()))?;
+            let pushed = &self.build.dir;
+            copy::remove(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
         }
-        Ok(())
+        subfolder::settle(tree, &source.shared)
     }
 
-    fn copy(&self, from: &Path, to: &Path, what: &str) -> anyhow::Result<()> {
+    pub(crate) fn copy(&self, from: &Path, to: &Path, what: &str) -> anyhow::Result<()> {
         let leave = Leave::new([self.cache, self.layers, self.work.path()]);
         disk::check(self.work.path(), copy::measure(from, &leave)?, what)?;
         for odd in copy::copy(from, to, &leave)? {
@@ -260,68 +248,7 @@ impl Making<'_> {
         Err(explain::step_failed(step.name, &ended, &[]).into())
     }
 
-    /// Finds a layer, or builds it.
-    fn layer(
-        &self,
-        runtime: &dyn Runtime,
-        plan: &Plan,
-        layer: &LayerPlan,
-        store: &Store,
-        source: &Source,
-        view: &View,
-    ) -> anyhow::Result<()> {
-        let short = &layer.key[..12];
-        let unfinished = match store.take(&layer.key)? {
-            Taken::There => {
-                talk::stage(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
-                return Ok(());
-            }
-            Taken::Build(unfinished) => unfinished,
-        };
-        talk::stage(&format!("Installing dependencies: layer {} {short}", layer.name));
-        disk::check(store.path(), layer.need, "the layer of dependencies")?;
-        let scratch = self.work.join("scratch");
-        let app = if layer.writes_app {
-            self.copy(&view.tree, &scratch, "a copy of the app to install from")?;
-            scratch.as_path()
-        } else {
-            view.tree.as_path()
-        };
-        let env = environment::of_steps(plan, &self.settings.build_env, source);
-        let mount = Mount { real: unfinished.content(), inside: layer.mount.clone(), writable: true };
-        let room = self.room(app, layer.writes_app, vec![mount], &env);
-        for step in &layer.steps {
-            let ended = room.run(step)?;
-            runtime.judge(step, &ended, plan, view)?;
-        }
-        copy::remove(&scratch).with_context(|| format!("cannot remove '{}'", scratch.display()))?;
-        finish(unfinished, layer, plan)
-    }
-
-    /// Runs what is to be done in the app's own tree.
-    fn steps(
-        &self,
-        runtime: &dyn Runtime,
-        plan: &Plan,
-        store: &Store,
-        source: &Source,
-        view: &View,
-    ) -> anyhow::Result<()> {
-        let env = environment::of_steps(plan, &self.settings.build_env, source);
-        let mount = |layer: &LayerPlan| Mount {
-            real: store.content(&layer.key),
-            inside: layer.mount.clone(),
-            writable: false,
-        };
-        let room = self.room(&view.tree, true, plan.layers.iter().map(mount).collect(), &env);
-        for step in &plan.steps {
-            let ended = room.run(step)?;
-            runtime.judge(step, &ended, plan, view)?;
-        }
-        Ok(())
-    }
-
-    fn room<'a>(
+    pub(crate) fn room<'a>(
         &'a self,
         app: &'a Path,
         app_writable: bool,
@@ -339,33 +266,6 @@ impl Making<'_> {
             env,
         }
     }
-
-    /// The finished release as its processes will see it.
-    fn view(&self, plan: &Plan, store: &Store, source: &Source, tree: &Path) -> View {
-        let path = source.variable("PATH").map(|(path, _)| path).or(plan.env.get("PATH").map(String::as_str));
-        View {
-            jailed: self.jailed,
-            app: if self.jailed { APP.into() } else { tree.to_owned() },
-            tree: tree.to_owned(),
-            mounts: plan
-                .layers
-                .iter()
-                .map(|layer| (layer.mount.clone(), store.content(&layer.key)))
-                .collect(),
-            path: std::env::split_paths(path.unwrap_or(environment::PATH)).collect(),
-        }
-    }
-}
-
-/// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.
-fn finish(unfinished: Unfinished, layer: &LayerPlan, plan: &Plan) -> anyhow::Result<()> {
-    let content = unfinished.content();
-    let filled = fs::read_dir(&content).is_ok_and(|mut entries| entries.next().is_some());
-    if !filled {
-        return Err(Failure::new(format!("the layer '{}' is empty after its steps", layer.name)).into());
-    }
-    let version = plan.version.as_deref().unwrap_or_default();
-    unfinished.finish(&format!("{} {} {version}\n", layer.name, plan.runtime))
 }
 
 /// A release is never written over.
@@ -393,6 +293,20 @@ fn app_name(build: &Build, dir: &Path) -> anyhow::Result<AppName> {
     folder.parse().or_else(|_| "app".parse()).context("cannot name the app")
 }
 
+/// Moves a tree where a rename can; else it is to be copied.
+fn move_tree(dir: &Path, tree: &Path) -> anyhow::Result<bool> {
+    match fs::rename(dir, tree) {
+        Ok(()) => {
+            remove_git(tree).with_context(|| format!("cannot clean '{}'", tree.display()))?;
+            Ok(true)
+        }
+        Err(err) if err.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+        Err(err) => {
+            Err(err).with_context(|| format!("cannot move '{}' to '{}'", dir.display(), tree.display()))
+        }
+    }
+}
+
 /// git's own at the top of a tree that was moved here: a folder, or a submodule's file.
 fn remove_git(tree: &Path) -> io::Result<()> {
     let git = tree.join(".git");
@@ -401,9 +315,4 @@ fn remove_git(tree: &Path) -> io::Result<()> {
         Ok(_) => fs::remove_file(&git),
         Err(_) => Ok(()),
     }
-}
-
-fn capital(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -19,12 +19,17 @@ const CERTIFICATE_VARIABLES: [&str; 4] =
 /// Names and values.
 pub(crate) type Variables = BTreeMap<String, String>;
 
-/// The environment of a plan's steps, lowest first: the plain base, what the runtime asks for, the operator's `build_env`,
-/// the app's ENV, the operator's config.
-pub(crate) fn of_steps(plan: &Plan, build_env: &Variables, source: &Source) -> Variables {
+/// The environment of a plan's steps, lowest first: the plain base, what the runtimes until then ask for (`workers`), what
+/// this one asks for in builds, the operator's `build_env`, the app's ENV, the operator's config.
+pub(crate) fn of_steps(
+    workers: &Variables,
+    plan: &Plan,
+    build_env: &Variables,
+    source: &Source,
+) -> Variables {
     let mut env = base();
     let compiled = |(name, _): &(&String, &String)| *name != "PYTHONDONTWRITEBYTECODE";
-    env.extend(owned(plan.env.iter().filter(compiled).chain(&plan.build_env)));
+    env.extend(owned(workers.iter().filter(compiled).chain(&plan.build_env)));
     declared(env, build_env, source)
 }
 

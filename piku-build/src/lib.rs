@@ -15,6 +15,7 @@ mod interrupt;
 mod layer;
 mod leftover;
 mod machine;
+mod making;
 mod manners;
 mod plan;
 mod room;
@@ -25,8 +26,10 @@ mod show;
 mod source;
 mod startable;
 mod step;
+mod subfolder;
 mod talk;
 mod view;
+mod whole;
 mod work;
 
 use std::process::ExitCode;

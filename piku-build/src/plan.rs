@@ -9,9 +9,12 @@ use serde::Serialize;
 
 use crate::disk::Need;
 use crate::layer::Store;
+use crate::room::Mount;
 use crate::step::Step;
+use crate::whole::Whole;
 
 /// A runtime's whole answer to an app.
+#[derive(Default)]
 pub(crate) struct Plan {
     /// The runtime's name.
     pub(crate) runtime: &'static str,
@@ -19,12 +22,16 @@ pub(crate) struct Plan {
     pub(crate) version: Option<String>,
     /// What the version comes from.
     pub(crate) version_from: Option<String>,
-    /// The dependency layers, in the order in which they are built.
+    /// The dependency layers, in the order in which they are built; each sees those before it.
     pub(crate) layers: Vec<LayerPlan>,
+    /// What of the host's else its steps see, at paths of their own.
+    pub(crate) mounts: Vec<Mount>,
     /// What runs in the app's own tree once the layers are there.
     pub(crate) steps: Vec<Step>,
     /// The process types, in order.
     pub(crate) processes: IndexMap<ProcessName, String>,
+    /// What says them where it is not the Procfile: `package.json`.
+    pub(crate) processes_from: Option<String>,
     /// What the runtime wants in the environment of workers.
     pub(crate) env: BTreeMap<String, String>,
     /// What the runtime wants in the environment of build steps beyond that.
@@ -56,10 +63,20 @@ pub(crate) struct Shown<'a> {
     runtime: &'a str,
     version: Option<&'a str>,
     version_from: Option<&'a str>,
+    because: &'a str,
+    runtimes: Vec<ShownRuntime<'a>>,
     layers: Vec<ShownLayer<'a>>,
     steps: Vec<ShownStep>,
     processes: &'a IndexMap<ProcessName, String>,
+    processes_from: &'a str,
     env: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ShownRuntime<'a> {
+    runtime: &'a str,
+    version: Option<&'a str>,
+    version_from: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -75,41 +92,55 @@ struct ShownStep {
     run: String,
 }
 
-impl Plan {
-    /// The plan beside what is there already: a layer that is there needs no steps. `env` is every name that a step or a
-    /// worker will know.
-    pub(crate) fn show<'a>(&'a self, store: Option<&Store>, env: Vec<&'a str>) -> Shown<'a> {
-        let hit = |layer: &LayerPlan| store.is_some_and(|store| store.has(&layer.key));
-        let missed = self.layers.iter().filter(|layer| !hit(layer)).flat_map(|layer| &layer.steps);
-        Shown {
-            runtime: self.runtime,
-            version: self.version.as_deref(),
-            version_from: self.version_from.as_deref(),
-            layers: self
-                .layers
-                .iter()
-                .map(|layer| ShownLayer { name: layer.name, key: &layer.key, hit: hit(layer) })
-                .collect(),
-            steps: missed
-                .chain(&self.steps)
-                .map(|step| ShownStep { name: step.name, run: shell_words::join(&step.run) })
-                .collect(),
-            processes: &self.processes,
-            env,
-        }
+/// The plan beside what is there already: a layer that is there needs no steps. `env` is every name that a step or a worker
+/// will know.
+pub(crate) fn show<'a>(
+    whole: &'a Whole,
+    because: &'a str,
+    store: Option<&Store>,
+    env: Vec<&'a str>,
+) -> Shown<'a> {
+    let hit = |layer: &LayerPlan| store.is_some_and(|store| store.has(&layer.key));
+    let mut steps = Vec::new();
+    for plan in whole.plans() {
+        let missed = plan.layers.iter().filter(|layer| !hit(layer)).flat_map(|layer| &layer.steps);
+        let run = |step: &Step| ShownStep { name: step.name, run: shell_words::join(&step.run) };
+        steps.extend(missed.chain(&plan.steps).map(run));
+    }
+    let runtime = |plan: &'a Plan| ShownRuntime {
+        runtime: plan.runtime,
+        version: plan.version.as_deref(),
+        version_from: plan.version_from.as_deref(),
+    };
+    let layer = |layer: &'a LayerPlan| ShownLayer { name: layer.name, key: &layer.key, hit: hit(layer) };
+    let ShownRuntime { runtime: name, version, version_from } = runtime(whole.main());
+    Shown {
+        runtime: name,
+        version,
+        version_from,
+        because,
+        runtimes: whole.plans().map(runtime).collect(),
+        layers: whole.layers().map(layer).collect(),
+        steps,
+        processes: &whole.processes,
+        processes_from: &whole.processes_from,
+        env,
     }
 }
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "runtime  {}", self.runtime)?;
-        if let Some(version) = self.version {
-            write!(f, " {version}")?;
+        for runtime in &self.runtimes {
+            write!(f, "runtime  {}", runtime.runtime)?;
+            if let Some(version) = runtime.version {
+                write!(f, " {version}")?;
+            }
+            if let Some(from) = runtime.version_from {
+                write!(f, " ({from})")?;
+            }
+            writeln!(f)?;
         }
-        if let Some(from) = self.version_from {
-            write!(f, " ({from})")?;
-        }
-        writeln!(f)?;
+        writeln!(f, "because  {}", self.because)?;
         for layer in &self.layers {
             writeln!(f, "layer    {} {} {}", layer.name, layer.key, if layer.hit { "hit" } else { "miss" })?;
         }
@@ -117,7 +148,7 @@ impl std::fmt::Display for Shown<'_> {
             writeln!(f, "step     {}: {}", step.name, step.run)?;
         }
         for (name, command) in self.processes {
-            writeln!(f, "process  {name}: {command}")?;
+            writeln!(f, "process  {name}: {command} ({})", self.processes_from)?;
         }
         writeln!(f, "env      {}", self.env.join(" "))
     }

@@ -18,8 +18,9 @@ use crate::step::{self, Ended, Step};
 pub(crate) const APP: &str = "/app";
 /// The build caches inside the jail.
 const CACHE: &str = "/cache";
-/// What of them a step sees: each package manager's own, and not the layers that may lie beside them.
-const CACHES: [&str; 1] = ["pip"];
+/// What of them a step sees: each package manager's own, and not the layers that may lie beside them; and the variables that
+/// tell each where.
+const CACHES: &[(&str, &[&str])] = &[("pip", &["PIP_CACHE_DIR"])];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
 const HOME: &str = "/build";
 
@@ -61,16 +62,20 @@ impl Room<'_> {
     /// When it cannot be run; a step that fails is no error here.
     pub(crate) fn run(&self, step: &Step) -> anyhow::Result<Ended> {
         let tmp = self.home.join("tmp");
-        for dir in CACHES.iter().map(|name| self.cache.join(name)).chain([tmp]) {
+        for dir in CACHES.iter().map(|(name, _)| self.cache.join(name)).chain([tmp]) {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make '{}'", dir.display()))?;
         }
         let (home, cache) =
             if self.jailed { (Path::new(HOME), Path::new(CACHE)) } else { (self.home.as_path(), self.cache) };
         let mut env = self.env.clone();
         let tmp = home.join("tmp");
-        let pip = cache.join("pip");
-        for (name, value) in [("HOME", home), ("TMPDIR", &tmp), ("PIP_CACHE_DIR", &pip)] {
-            env.insert(name.to_owned(), value.to_string_lossy().into_owned());
+        let mut place = |name: &str, dir: &Path| {
+            env.insert(name.to_owned(), dir.to_string_lossy().into_owned());
+        };
+        place("HOME", home);
+        place("TMPDIR", &tmp);
+        for (folder, variables) in CACHES {
+            variables.iter().for_each(|name| place(name, &cache.join(folder)));
         }
         let command =
             if self.jailed { self.jail().command(&env, &step.run) } else { self.plain(&env, &step.run) };
@@ -101,7 +106,7 @@ impl Room<'_> {
         }
         jail = if self.app_writable { jail.bind(self.app, app) } else { jail.ro(self.app, app) };
         jail = jail.bind(&self.home, Path::new(HOME));
-        for name in CACHES {
+        for (name, _) in CACHES {
             jail = jail.bind(&self.cache.join(name), &Path::new(CACHE).join(name));
         }
         for mount in &self.mounts {

@@ -15,6 +15,7 @@ use piku_procfile::failure::Failure;
 use piku_procfile::procfile::{Options, Procfile};
 
 use crate::explain;
+use crate::subfolder::{self, SHARED};
 
 /// The longest file of an app that is read into memory.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
@@ -25,6 +26,10 @@ pub(crate) struct Source {
     pub(crate) dir: PathBuf,
     /// What lies at its top, sorted; folders end with `/`.
     pub(crate) names: Vec<String>,
+    /// Where below the pushed folder it lies, by `APP_DIR`.
+    pub(crate) below: Option<PathBuf>,
+    /// What it has from there: names and contents.
+    pub(crate) shared: Vec<(&'static str, Vec<u8>)>,
     /// Its process types, where it says them.
     pub(crate) procfile: Option<Procfile>,
     /// Its ENV.
@@ -33,34 +38,94 @@ pub(crate) struct Source {
     pub(crate) config: BTreeMap<String, String>,
     /// What its author should look at.
     pub(crate) warnings: Vec<Diagnostic>,
+    /// The same about files that are not read.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Source {
-    /// Reads the folder.
+    /// Reads the folder, or the one in it that `APP_DIR` names.
+    ///
+    /// # Errors
+    /// When it is not a folder, its Procfile, its ENV or the config is no good, or `APP_DIR` leads nowhere.
+    pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
+        let top = Self::open(dir, config)?;
+        let Some(below) = subfolder::named(&top)? else { return Self::read(dir, config) };
+        let mut source = Self::open(&top.dir.join(&below), config)?;
+        for name in SHARED {
+            if source.has(name) {
+                continue;
+            }
+            if let Some(text) = top.text(name)? {
+                source.shared.push((name, text));
+            }
+        }
+        source.below = Some(below);
+        source.parse()?;
+        if source.has("ENV") && top.env.len() > usize::from(top.env.contains_key(subfolder::VARIABLE)) {
+            source.notes.push(
+                "the folder of the app has an ENV of its own; the one at the top says APP_DIR alone"
+                    .to_owned(),
+            );
+        }
+        Ok(source)
+    }
+
+    /// Reads the folder itself.
     ///
     /// # Errors
     /// When it is not a folder, or its Procfile, its ENV or the config is no good.
     pub(crate) fn read(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
+        let mut source = Self::open(dir, config)?;
+        source.parse()?;
+        Ok(source)
+    }
+
+    /// The folder with its ENV; its Procfile is not looked at yet.
+    fn open(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
         let dir = fs::canonicalize(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
         let mut source = Self {
             names: names(&dir).with_context(|| format!("cannot read '{}'", dir.display()))?,
             dir,
+            below: None,
+            shared: Vec::new(),
             procfile: None,
             env: IndexMap::new(),
             config: config.map(stored).transpose()?.unwrap_or_default(),
             warnings: Vec::new(),
+            notes: Vec::new(),
         };
-        if let Some(text) = source.text("Procfile")? {
-            let procfile = Procfile::parse(&text, Options::default())?;
-            source.warnings.extend(procfile.warnings.iter().cloned());
-            source.procfile = Some(procfile);
-        }
-        if let Some(text) = source.text("ENV")? {
-            let env = Env::parse(&text, &platform(), Options::default())?;
-            source.warnings.extend(env.warnings.iter().cloned());
-            source.env = env.vars;
-        }
+        source.parse_env()?;
         Ok(source)
+    }
+
+    fn parse_env(&mut self) -> anyhow::Result<()> {
+        if let Some(text) = self.own_or_shared("ENV")? {
+            let env = Env::parse(&text, &platform(), Options::default())?;
+            self.warnings = env.warnings;
+            self.env = env.vars;
+        } else if self.has(".env") {
+            self.notes.push("'.env' is not read: settings that ship with the app stand in a file named ENV, secrets are set with config:set".to_owned());
+        }
+        Ok(())
+    }
+
+    fn parse(&mut self) -> anyhow::Result<()> {
+        if !self.shared.is_empty() {
+            self.notes.clear();
+            self.parse_env()?;
+        }
+        if let Some(text) = self.own_or_shared("Procfile")? {
+            let procfile = Procfile::parse(&text, Options::default())?;
+            self.warnings.extend(procfile.warnings.iter().cloned());
+            self.procfile = Some(procfile);
+        }
+        Ok(())
+    }
+
+    /// A file of the app's folder, or the one that it has from the top.
+    fn own_or_shared(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let shared = self.shared.iter().find(|(shared, _)| *shared == name);
+        shared.map_or_else(|| self.text(name), |(_, text)| Ok(Some(text.clone())))
     }
 
     /// The content of a file, named by its path in the folder; `None` when there is none.

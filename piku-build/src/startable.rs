@@ -12,7 +12,7 @@ use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::{Entry, Kind, Options, Procfile};
 
 use crate::elf::Elf;
-use crate::explain::{self, Problem};
+use crate::explain::start::{self, Problem};
 use crate::view::{Found, View, runs};
 
 /// Characters that a shell replaces by something else.
@@ -33,7 +33,7 @@ pub(crate) fn check(processes: &IndexMap<ProcessName, String>, view: &View) -> R
             Err(problem) => problems.push((entry, problem)),
         }
     }
-    if problems.is_empty() { Ok(warnings) } else { Err(explain::cannot_start(&problems)) }
+    if problems.is_empty() { Ok(warnings) } else { Err(start::cannot_start(&problems)) }
 }
 
 /// The process types as the one parser reads them: it knows a schedule from a command.

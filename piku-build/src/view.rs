@@ -12,6 +12,9 @@ const MAX_LINKS: usize = 40;
 /// What of the host the jail shows.
 const SHOWN: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc"];
 
+/// An app's folder where there is none.
+const NOWHERE: &str = "/nonexistent";
+
 /// Where the app will find what.
 pub(crate) struct View {
     /// Whether the host is hidden but for its programs.
@@ -36,6 +39,17 @@ pub(crate) struct Found {
 }
 
 impl View {
+    /// The machine alone, before there is an app.
+    pub(crate) fn of_host(jailed: bool, path: &str) -> Self {
+        Self {
+            jailed,
+            app: NOWHERE.into(),
+            tree: NOWHERE.into(),
+            mounts: Vec::new(),
+            path: std::env::split_paths(path).collect(),
+        }
+    }
+
     /// The file at `path`, which may be relative to the app; `None` when the process will not find it.
     pub(crate) fn find(&self, path: &Path) -> Option<Found> {
         let mut ahead: Vec<OsString> = Vec::new();

@@ -1,34 +1,52 @@
 //! The runtimes, one file each behind one trait, tried in the order of the table.
 
 mod binary;
+mod choice;
 mod python;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use piku_procfile::failure::Failure;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Entry;
-use serde::Serialize;
 
+use crate::environment::PATH;
 use crate::explain;
 use crate::hash::Key;
 use crate::layer::Store;
 use crate::plan::Plan;
 use crate::source::Source;
 use crate::step::{Ended, Step};
-use crate::view::View;
+use crate::view::{Found, View};
 
-/// All runtimes. The first one that fits has the app; the one that needs least is last.
-static ALL: [&dyn Runtime; 2] = [&python::Python, &binary::Binary];
+pub(crate) use choice::{Choice, Detected, choose};
+
+/// All runtimes. The first one that fits has the app. A back end comes before what often lies beside it for its front end;
+/// the one that needs least is last.
+static ALL: &[&dyn Runtime] = &[
+    // What says in its own file which runtime it is comes before what is recognised by other files.
+
+    // Back ends that often have a package.json beside them.
+    &python::Python,
+    // What is built by its own compiler.
+
+    // Front ends, and back ends in their language.
+
+    // Ready to run.
+    &binary::Binary,
+];
 
 /// What a runtime says to an app.
 pub(crate) enum Detection {
     /// It is one of mine, because.
     Fits(String),
+    /// It may be, because; anything that fits better has it.
+    Perhaps(String),
     /// It is not: what was looked for, or why that does not count.
     Not(String),
-    /// It is one of mine, and cannot be built as it is.
+    /// It is one of mine, and cannot be built as it is; it is another's where that fits.
     Refused(Failure),
 }
 
@@ -71,6 +89,20 @@ impl Site<'_> {
             _ => self.layers().join(name),
         }
     }
+
+    /// A program of this machine, as steps and processes find it: in the jail only where the jail shows it.
+    pub(crate) fn find_tool(&self, name: &str) -> Option<Found> {
+        View::of_host(self.jailed, PATH).program(name)
+    }
+
+    /// The same for a program that an app of the kind `what` ("a Java app") cannot be built without.
+    ///
+    /// # Errors
+    /// When it is not there, with the Debian package that has it.
+    #[allow(dead_code, reason = "the runtimes that need it come one by one")]
+    pub(crate) fn tool(&self, what: &str, name: &str) -> anyhow::Result<Found> {
+        Ok(self.find_tool(name).ok_or_else(|| explain::missing_tool(what, name))?)
+    }
 }
 
 /// One kind of app: how it is recognised, what is done to build it, and what a failure means.
@@ -85,7 +117,20 @@ pub(crate) trait Runtime: Sync {
     fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan>;
 
     /// Whether a step's end is good enough to go on; the error explains.
-    fn judge(&self, step: &Step, ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<()>;
+    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+        if ended.succeeded() {
+            return Ok(());
+        }
+        // What was shown is not repeated.
+        let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
+        Err(explain::step_failed(step.name, ended, lines).into())
+    }
+
+    /// What only the built tree can tell, once the steps are done: the process types of an app without a Procfile, their
+    /// environment.
+    fn finish(&self, _plan: &mut Plan, _view: &View) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     /// What it knows about the process types of the finished tree beyond whether their programs are there.
     fn check(&self, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
@@ -93,64 +138,14 @@ pub(crate) trait Runtime: Sync {
     }
 }
 
-/// Which runtime an app is of. These names are a contract with scripts.
-#[derive(Serialize)]
-pub(crate) struct Detected {
-    /// The runtime's name.
-    pub(crate) runtime: &'static str,
-    /// Why.
-    pub(crate) because: String,
-    /// The others, and why not.
-    pub(crate) others: Vec<Other>,
-}
-
-/// A runtime that an app is not of.
-#[derive(Serialize)]
-pub(crate) struct Other {
-    /// The runtime's name.
-    pub(crate) runtime: &'static str,
-    /// Why not.
-    pub(crate) because: String,
-}
-
-/// Finds the app's runtime.
-///
-/// # Errors
-/// When none fits, with the list of what was looked for; when the one that fits refuses.
-pub(crate) fn detect(source: &Source) -> anyhow::Result<(&'static dyn Runtime, Detected)> {
-    let mut chosen: Option<(&'static dyn Runtime, String)> = None;
-    let mut others = Vec::new();
-    for runtime in ALL {
-        match runtime.detect(source)? {
-            Detection::Fits(because) if chosen.is_none() => chosen = Some((runtime, because)),
-            Detection::Refused(failure) if chosen.is_none() => return Err(failure.into()),
-            Detection::Not(because) => others.push(Other { runtime: runtime.name(), because }),
-            Detection::Fits(because) => {
-                let first = chosen.as_ref().map_or("", |(runtime, _)| runtime.name());
-                others.push(Other {
-                    runtime: runtime.name(),
-                    because: format!("{because}, but {first} comes first"),
-                });
-            }
-            Detection::Refused(_) => {}
-        }
-    }
-    let Some((runtime, because)) = chosen else {
-        let looked_for: Vec<_> = others.into_iter().map(|other| (other.runtime, other.because)).collect();
-        return Err(explain::nothing_fits(&looked_for, &source.names).into());
-    };
-    Ok((runtime, Detected { runtime: runtime.name(), because, others }))
-}
-
-impl std::fmt::Display for Detected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{}: {}", self.runtime, self.because)?;
-        self.others.iter().try_for_each(|other| writeln!(f, "not {}: {}", other.runtime, other.because))
-    }
+/// The process types that the Procfile says; `None` without one. A Procfile always wins: what a runtime would start by
+/// itself counts only where there is none.
+fn procfile(source: &Source) -> Option<IndexMap<ProcessName, String>> {
+    source.procfile.as_ref().map(|procfile| procfile.entries.iter().map(process).collect())
 }
 
 /// A line of the Procfile as a release has it: a schedule stays in front of its command.
-fn process(entry: &Entry) -> (ProcessName, String) {
+pub(crate) fn process(entry: &Entry) -> (ProcessName, String) {
     let command = match &entry.schedule {
         Some(schedule) => format!("{schedule} {}", entry.command),
         None => entry.command.clone(),

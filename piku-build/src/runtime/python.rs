@@ -69,17 +69,17 @@ impl Runtime for Python {
             return Ok(Detection::Fits(format!("there is a {FILE}")));
         }
         if let Some(name) = source.names.iter().find(|name| is_misspelt(name)) {
-            return Ok(Detection::Refused(explain::misspelt_requirements(name)));
+            return Ok(Detection::Refused(explain::python::misspelt_requirements(name)));
         }
         for (name, export) in OTHERS {
             if source.has(name) && (name != "pyproject.toml" || is_project(source)?) {
-                return Ok(Detection::Refused(explain::other_dependencies(name, export)));
+                return Ok(Detection::Refused(explain::python::other_dependencies(name, export)));
             }
         }
         let own = source.names.iter().find(|name| is_python_file(name));
         Ok(match own {
             Some(name) if source.procfile.is_some() => {
-                Detection::Fits(format!("there are a Procfile and {name}, and no {FILE}: no dependencies"))
+                Detection::Perhaps(format!("there are a Procfile and {name}, and no {FILE}: no dependencies"))
             }
             Some(name) => Detection::Not(format!("{FILE}, or a Procfile beside {name}, which are not there")),
             None => Detection::Not(format!("{FILE}, or *.py files with a Procfile, which are not there")),
@@ -95,12 +95,12 @@ impl Runtime for Python {
             && (source.procfile.is_none() || has_wsgi(source));
         let with_pip = requirements.any || add_server;
         if with_pip && !interpreter.has_ensurepip {
-            return Err(explain::no_venv(&interpreter.version.minor()).into());
+            return Err(explain::python::no_venv(&interpreter.version.minor()).into());
         }
         if let Some(local) = requirements.local.iter().find(|local| local.editable && !site.jailed) {
             let path =
                 if local.path.as_os_str().is_empty() { ".".into() } else { local.path.to_string_lossy() };
-            return Err(explain::editable_without_jail(&local.file, local.line, &path).into());
+            return Err(explain::python::editable_without_jail(&local.file, local.line, &path).into());
         }
         let key = key(source, site, &interpreter, &requirements, add_server)?;
         let mount = site.mount(VENV, &key);
@@ -123,6 +123,7 @@ impl Runtime for Python {
             env: env(&mount),
             build_env: build_env(),
             warnings,
+            ..Plan::default()
         })
     }
 
@@ -182,7 +183,7 @@ fn has_wsgi(source: &Source) -> bool {
 /// The process types: the Procfile's, `wsgi` entries as commands of gunicorn, or what is obvious without a Procfile.
 fn processes(source: &Source) -> anyhow::Result<IndexMap<ProcessName, String>> {
     let Some(procfile) = &source.procfile else {
-        let callable = defaults::find(source)?.ok_or_else(explain::no_process_types)?;
+        let callable = defaults::find(source)?.ok_or_else(explain::python::no_process_types)?;
         return Ok(IndexMap::from([("web".parse()?, serve(&callable))]));
     };
     let mut processes = IndexMap::new();
@@ -190,7 +191,7 @@ fn processes(source: &Source) -> anyhow::Result<IndexMap<ProcessName, String>> {
         let (name, mut command) = super::process(entry);
         if entry.kind == Kind::Wsgi {
             if !syntax::is_callable(&entry.command) {
-                return Err(explain::bad_wsgi(&entry.command).into());
+                return Err(explain::python::bad_wsgi(&entry.command).into());
             }
             command = serve(&entry.command);
         }

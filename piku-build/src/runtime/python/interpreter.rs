@@ -63,14 +63,15 @@ struct Candidate {
 pub(super) fn choose(source: &Source) -> anyhow::Result<Choice> {
     let candidates = candidates();
     if candidates.is_empty() {
-        return Err(explain::no_python().into());
+        return Err(explain::python::no_python().into());
     }
     let mut warnings = Vec::new();
     let Some((text, from)) = asked(source, &mut warnings)? else {
         let interpreter = ask(&candidates[0])?;
         return Ok(Choice { interpreter, from: "the machine's python3".to_owned(), warnings });
     };
-    let asked = Asked::parse(&text).map_err(|err| explain::bad_version(&text, &from, &err.to_string()))?;
+    let asked =
+        Asked::parse(&text).map_err(|err| explain::python::bad_version(&text, &from, &err.to_string()))?;
     let mut near = None;
     for candidate in candidates.iter().filter(|candidate| asked.fits_line(candidate.line)) {
         let interpreter = ask(candidate)?;
@@ -81,7 +82,7 @@ pub(super) fn choose(source: &Source) -> anyhow::Result<Choice> {
     }
     let Some(interpreter) = near else {
         let there: Vec<_> = candidates.iter().map(|candidate| candidate.line.minor()).collect();
-        return Err(explain::no_such_version(&text, &from, &there).into());
+        return Err(explain::python::no_such_version(&text, &from, &there).into());
     };
     warnings
         .push(format!("{from} asks for Python {text}, this machine has {}: using that", interpreter.version));
@@ -149,7 +150,7 @@ fn line_of(name: &str) -> Option<Version> {
 
 fn ask(candidate: &Candidate) -> anyhow::Result<Interpreter> {
     let path = candidate.path.clone();
-    let bad = |why: &str| explain::bad_python(&candidate.path, why);
+    let bad = |why: &str| explain::python::bad_python(&candidate.path, why);
     let output = Command::new(&path)
         .args(ASK)
         .env_clear()

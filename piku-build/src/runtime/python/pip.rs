@@ -55,25 +55,25 @@ pub(super) fn explain(step: &str, ended: &Ended, tree: &Path) -> Failure {
         return explain::no_space(step);
     }
     if let Some(line) = any(&["CERTIFICATE_VERIFY_FAILED", "certificate verify failed"]) {
-        return explain::bad_certificate(line.contains("not yet valid"));
+        return explain::python::bad_certificate(line.contains("not yet valid"));
     }
     let unsatisfied = between(lines, "Could not find a version that satisfies the requirement ", "(from ");
     if let Some(reason) = NETWORK.iter().find(|needle| any(&[needle]).is_some()) {
         // A retry that helped is no reason; pip found versions then.
         if unsatisfied.is_none() || any(&["(from versions: none)"]).is_some() {
-            return explain::no_network(reason);
+            return explain::python::no_network(reason);
         }
     }
     if any(&["ResolutionImpossible"]).is_some() {
-        return explain::conflict(&conflict(lines));
+        return explain::python::conflict(&conflict(lines));
     }
     if let Some(line) = any(&["Invalid requirement", "Could not open requirements file", "no such option:"]) {
-        return explain::bad_requirement(error(line));
+        return explain::python::bad_requirement(error(line));
     }
     if let Some(requirement) = unsatisfied {
         let python =
             between(lines, "Ignored the following versions that require a different python version: ", "");
-        return explain::unsatisfiable(
+        return explain::python::unsatisfiable(
             &requirement,
             place(tree, &requirement),
             &versions(lines),
@@ -81,19 +81,19 @@ pub(super) fn explain(step: &str, ended: &Ended, tree: &Path) -> Failure {
         );
     }
     if let Some(line) = any(&["requires a different Python"]) {
-        return explain::other_python(error(line));
+        return explain::python::other_python(error(line));
     }
     if any(&["DO NOT MATCH THE HASHES", "In --require-hashes mode"]).is_some() {
-        return explain::bad_hashes(&errors(lines));
+        return explain::python::bad_hashes(&errors(lines));
     }
     if any(&["Cannot find command 'git'", "Cannot find command \"git\""]).is_some() {
-        return explain::no_git();
+        return explain::python::no_git();
     }
     if let Some(package) = unbuilt(lines) {
         let missing = MISSING
             .iter()
             .find(|(needle, _)| lines.iter().any(|line| line.contains(needle) && is_about_missing(line)));
-        return explain::build_failed(&package, missing.map(|(_, mend)| *mend), &errors(lines));
+        return explain::python::build_failed(&package, missing.map(|(_, mend)| *mend), &errors(lines));
     }
     explain::step_failed(step, ended, &errors(lines))
 }

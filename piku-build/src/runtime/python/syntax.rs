@@ -54,13 +54,21 @@ pub(super) fn judge(ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<(
                 Some(from) => format!("{} imports it, with which '{process}' starts", from.display()),
                 None => format!("'{process}' starts with it"),
             };
-            return Err(
-                explain::syntax_error(&file.to_string_lossy(), found.line, &found.message, &how).into()
-            );
+            return Err(explain::python::syntax_error(
+                &file.to_string_lossy(),
+                found.line,
+                &found.message,
+                &how,
+            )
+            .into());
         }
     }
     for file in broken.iter().take(SHOWN) {
-        talk::warning(&explain::syntax_warning(&file.file.to_string_lossy(), file.line, &file.message));
+        talk::warning(&explain::python::syntax_warning(
+            &file.file.to_string_lossy(),
+            file.line,
+            &file.message,
+        ));
     }
     if broken.len() > SHOWN {
         talk::warning(&format!("and {} more files that do not compile", broken.len() - SHOWN));
@@ -85,7 +93,7 @@ pub(super) fn check_modules(plan: &Plan, view: &View) -> anyhow::Result<()> {
             continue;
         }
         if entry.kind == Kind::Wsgi {
-            return Err(explain::missing_module(entry.name.as_str(), module).into());
+            return Err(explain::python::missing_module(entry.name.as_str(), module).into());
         }
         talk::warning(&format!("{}: there is no module '{module}' to be seen", entry.name));
     }

@@ -1,0 +1,182 @@
+//! What the app's author is told, all of it in this one room: what was found, what was expected, what to do. A runtime with
+//! texts of its own has a file of them here.
+
+pub(crate) mod python;
+pub(crate) mod start;
+
+use std::fmt::Write;
+use std::path::Path;
+
+use piku_procfile::failure::{Failure, advice};
+
+use crate::step::Ended;
+
+/// How many names of a list are shown.
+const SHOWN: usize = 12;
+
+/// A count of bytes as people read it.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    let mut whole = bytes.div_ceil(1000);
+    let mut unit = 0;
+    while whole >= 10_000 && unit + 1 < UNITS.len() {
+        whole = whole.div_ceil(1000);
+        unit += 1;
+    }
+    format!("{whole} {}", UNITS[unit])
+}
+
+/// Names between commas, not more than anybody reads.
+fn list(names: &[String]) -> String {
+    let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        let _ = write!(text, " and {} more", names.len() - SHOWN);
+    }
+    text
+}
+
+// The app's folder.
+
+pub(crate) fn nothing_fits(
+    looked_for: &[(&str, String)],
+    names: &[String],
+    below: &[(String, &'static str)],
+) -> Failure {
+    let mut text = String::from("no runtime fits this app; looked for:");
+    for (runtime, because) in looked_for {
+        let _ = write!(text, "\n  {runtime}: {because}");
+    }
+    let there = if names.is_empty() { "nothing".to_owned() } else { list(names) };
+    let _ = write!(text, "\nfound at its top: {there}");
+    for (folder, runtime) in below {
+        let _ = write!(text, "\n'{folder}/' holds what looks like a {runtime} app");
+    }
+    if let Some((folder, _)) = below.first() {
+        return Failure::new(text)
+            .hint(format!("the line 'APP_DIR={folder}' in a file ENV at the top makes that folder the app"));
+    }
+    Failure::new(text).hint(
+        "the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'",
+    )
+}
+
+/// The app asks for a runtime that there is not.
+pub(crate) fn unknown_runtime(from: &str, name: &str, known: &[String]) -> Failure {
+    Failure::new(format!("{from} asks for the runtime '{name}'; there are {}", list(known)))
+        .hint("PIKU_RUNTIMES=node,python names several, and counts before RUNTIME where that is the app's own variable")
+}
+
+/// A runtime that starts nothing by itself.
+pub(crate) fn no_procfile(runtime: &str) -> Failure {
+    Failure::new(format!("there is no Procfile, and the runtime {runtime} starts nothing by itself"))
+        .hint("add a file 'Procfile' with a line for each process, such as 'web: ./server --port $PORT'")
+}
+
+/// Recognised, but its tool is not on the machine. `what` is `a Java app`.
+#[allow(dead_code, reason = "the runtimes that need it come one by one")]
+pub(crate) fn missing_tool(what: &str, tool: &str) -> Failure {
+    let failure =
+        Failure::new(format!("this is {what}, recognised, but '{tool}' is missing on this machine"));
+    match start::package(tool) {
+        Some(package) => failure.hint(format!("on the machine: apt install {package}")),
+        None => failure.hint(format!("install it so that '{tool}' is in /usr/local/bin or /usr/bin")),
+    }
+}
+
+/// `APP_DIR` leads nowhere good.
+pub(crate) fn bad_app_dir(value: &str, from: &str, why: &str) -> Failure {
+    Failure::new(format!("APP_DIR in {from} is '{value}': {why}"))
+        .hint("APP_DIR names a folder of the repository, such as APP_DIR=backend")
+}
+
+pub(crate) fn leads_out(name: &Path) -> Failure {
+    Failure::new(format!("'{}' leads out of the app's folder", name.display()))
+        .hint("put a copy of the file into the repository")
+}
+
+pub(crate) fn dangling(name: &Path) -> Failure {
+    Failure::new(format!("'{}' is a link to nothing", name.display()))
+        .hint("commit the file that it points at, or the file itself")
+}
+
+pub(crate) fn not_a_file(name: &Path) -> Failure {
+    Failure::new(format!("'{}' is not a file", name.display()))
+}
+
+pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> Failure {
+    Failure::new(format!("'{}' has {}, more than {}", name.display(), size(bytes), size(most)))
+}
+
+// The machine.
+
+pub(crate) fn no_jail(err: &anyhow::Error) -> Failure {
+    let failure =
+        Failure::new(format!("this machine's settings require the jail, and there is none: {err:#}"));
+    advice(err).0.into_iter().fold(failure, Failure::hint)
+}
+
+pub(crate) fn output_exists(path: &Path) -> Failure {
+    Failure::new(format!("'{}' is there already", path.display()))
+        .hint("a release is never written over: name a folder that is not there yet")
+}
+
+/// A step whose failure no runtime could explain better. `lines` are repeated: what was not shown yet, or says it best.
+pub(crate) fn step_failed(name: &str, ended: &Ended, lines: &[String]) -> Failure {
+    const KILLED: i32 = 128 + 9;
+    if ended.code == KILLED {
+        return if ended.out_of_memory { out_of_memory(name, ended.peak) } else { killed(name, ended.peak) };
+    }
+    let mut text = format!("step '{name}' failed with exit code {}", ended.code);
+    let last = lines.iter().filter(|line| !line.trim().is_empty()).rev().take(5).collect::<Vec<_>>();
+    for line in last.into_iter().rev() {
+        let _ = write!(text, "\n  {line}");
+    }
+    Failure::new(text)
+}
+
+/// A step that wanted more memory than the operator lets builds have.
+pub(crate) fn beyond_memory(name: &str, peak: u64, memory: &str) -> Failure {
+    Failure::new(format!("step '{name}' ran out of memory at {}; it may have {memory}", size(peak)))
+        .hint("build_memory in host.yaml says how much a build may take")
+}
+
+pub(crate) fn out_of_memory(name: &str, peak: u64) -> Failure {
+    Failure::new(format!(
+        "out of memory: the kernel killed step '{name}'; its largest process had {}",
+        size(peak)
+    ))
+    .hint("give the machine swap or more memory, or use packages that need no compiling")
+}
+
+pub(crate) fn killed(name: &str, peak: u64) -> Failure {
+    Failure::new(format!(
+        "step '{name}' was killed, most likely out of memory; its largest process had {}",
+        size(peak)
+    ))
+    .hint("give the machine swap or more memory, or use packages that need no compiling")
+}
+
+pub(crate) fn no_space(name: &str) -> Failure {
+    Failure::new(format!("no space left on the disk during step '{name}'"))
+        .hint("remove old releases or apps, or make the disk larger")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        assert_eq!(size(1), "1 kB");
+        assert_eq!(size(9_999_000), "9999 kB");
+        assert_eq!(size(64_000_000), "64 MB");
+        assert_eq!(size(u64::MAX), "18446745 TB");
+    }
+
+    #[test]
+    fn long_lists_end() {
+        let names: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+        assert!(list(&names).ends_with("and 8 more"));
+        assert_eq!(list(&names[..2]), "0, 1");
+    }
+}

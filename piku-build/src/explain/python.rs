@@ -1,0 +1,177 @@
+//! Python and pip.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use piku_procfile::failure::Failure;
+
+use super::list;
+
+pub(crate) fn misspelt_requirements(name: &str) -> Failure {
+    Failure::new(format!(
+        "this looks like a Python app, but its dependencies are in '{name}'; expected 'requirements.txt'"
+    ))
+    .hint(format!("git mv {name} requirements.txt"))
+}
+
+/// A Python app whose dependencies stand in a format that is not read.
+pub(crate) fn other_dependencies(name: &str, export: &str) -> Failure {
+    Failure::new(format!(
+        "this looks like a Python app, but its dependencies are in '{name}', which is not supported yet; expected 'requirements.txt'"
+    ))
+    .hint(format!("make one and commit it: {export}"))
+}
+
+pub(crate) fn no_python() -> Failure {
+    Failure::new("this is a Python app, but the machine has no python3")
+        .hint("apt install python3 python3-venv")
+}
+
+pub(crate) fn no_venv(minor: &str) -> Failure {
+    Failure::new("this is a Python app, recognised, but python3-venv is missing").hint(format!(
+        "apt install python3-venv (or python{minor}-venv where python{minor} is not the system's own)"
+    ))
+}
+
+pub(crate) fn bad_python(path: &Path, why: &str) -> Failure {
+    Failure::new(format!("'{}' does not run: {why}", path.display()))
+        .hint("apt install --reinstall python3-minimal")
+}
+
+pub(crate) fn bad_version(text: &str, from: &str, why: &str) -> Failure {
+    Failure::new(format!("{from} asks for Python '{text}': {why}"))
+        .hint("good are 3.12, 3.12.1, python-3.12.1 and ranges such as >=3.11,<3.14")
+}
+
+pub(crate) fn no_such_version(text: &str, from: &str, there: &[String]) -> Failure {
+    Failure::new(format!("{from} asks for Python {text}; this machine has {}", list(there))).hint(format!(
+        "ask for one that is there, or install it on the machine so that it is in /usr/bin: {from} may say {}",
+        there.first().map_or("3", String::as_str)
+    ))
+}
+
+pub(crate) fn requirement_place(file: &Path, line: usize, why: &str) -> Failure {
+    Failure::new(format!("{}:{line}: {why}", file.display()))
+}
+
+pub(crate) fn editable_without_jail(file: &Path, line: usize, path: &str) -> Failure {
+    requirement_place(
+        file,
+        line,
+        &format!("'-e {path}' cannot be installed where there is no jail: the path of the build is not the path of the release"),
+    )
+    .hint(format!("write '{path}' without -e"))
+}
+
+pub(crate) fn bad_wsgi(command: &str) -> Failure {
+    Failure::new(format!("Procfile: wsgi: '{command}' is not module:callable"))
+        .hint("for an app in app.py with 'app = Flask(…)' the line is 'wsgi: app:app'")
+}
+
+pub(crate) fn missing_module(process: &str, module: &str) -> Failure {
+    Failure::new(format!(
+        "Procfile: {process}: there is no module '{module}', neither in the app nor in its dependencies"
+    ))
+    .hint(format!("expected {0}.py or {0}/__init__.py", module.replace('.', "/")))
+}
+
+pub(crate) fn no_process_types() -> Failure {
+    Failure::new("this is a Python app without a Procfile, and what is to be started is not obvious").hint(
+        "add a file 'Procfile' with a line for each process, for example 'web: gunicorn --bind 127.0.0.1:$PORT app:app' \
+         for the callable 'app' in app.py, or 'web: python app.py' for a program that listens on PORT itself",
+    )
+}
+
+/// A syntax error in a file that the app starts with, or that such a file imports.
+pub(crate) fn syntax_error(file: &str, line: Option<u32>, message: &str, how: &str) -> Failure {
+    Failure::new(format!("{}: {message}\n{how}", place(file, line)))
+        .hint(format!("'python3 -m py_compile {file}' shows the same on your machine"))
+}
+
+/// A syntax error in a file that may never be run: a template, an example.
+pub(crate) fn syntax_warning(file: &str, line: Option<u32>, message: &str) -> String {
+    format!("{}: {message}", place(file, line))
+}
+
+fn place(file: &str, line: Option<u32>) -> String {
+    line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
+}
+
+// pip.
+
+pub(crate) fn bad_certificate(clock: bool) -> Failure {
+    if clock {
+        return Failure::new("pip does not trust the package index: its certificate is not yet valid, this machine's clock is wrong")
+            .hint("set the clock: timedatectl set-ntp true");
+    }
+    Failure::new("pip does not trust the package index: its certificate is signed by nobody whom this machine knows")
+        .hint("a site with an authority of its own: put its certificate into /usr/local/share/ca-certificates and run update-ca-certificates")
+}
+
+pub(crate) fn no_network(reason: &str) -> Failure {
+    Failure::new(format!("pip cannot reach the package index: {reason}")).hint(
+        "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again",
+    )
+}
+
+pub(crate) fn conflict(lines: &[String]) -> Failure {
+    Failure::new(format!("requirements.txt asks for packages that do not go together\n{}", lines.join("\n")))
+        .hint(
+            "loosen one of the versions, try it with 'pip install -r requirements.txt' in a fresh virtualenv",
+        )
+}
+
+pub(crate) fn bad_requirement(error: &str) -> Failure {
+    Failure::new(format!("requirements.txt is not understood by pip: {error}"))
+        .hint("one requirement a line, such as 'flask>=3' or 'six==1.17.0'")
+}
+
+/// `versions` are the newest that the index has; `python` those that need another Python.
+pub(crate) fn unsatisfiable(
+    requirement: &str,
+    line: Option<usize>,
+    versions: &[String],
+    python: Option<&str>,
+) -> Failure {
+    let place = line.map_or_else(|| "requirements.txt".to_owned(), |line| format!("requirements.txt:{line}"));
+    let text = format!("{place}: there is no '{requirement}' that can be installed");
+    if let Some(python) = python {
+        return Failure::new(format!("{text}: it needs another Python\n{python}"))
+            .hint("ask for an older version of the package, or for another Python in .python-version");
+    }
+    if versions.is_empty() {
+        return Failure::new(format!("{text}: the index knows no such package for this machine"))
+            .hint("is the name spelt right?");
+    }
+    Failure::new(text).hint(format!("the newest versions are {}", versions.join(", ")))
+}
+
+pub(crate) fn other_python(error: &str) -> Failure {
+    Failure::new(error.to_owned())
+        .hint("ask for an older version of the package, or for another Python in .python-version")
+}
+
+pub(crate) fn bad_hashes(lines: &[String]) -> Failure {
+    Failure::new(format!(
+        "the hashes in requirements.txt are not those of the packages\n{}",
+        lines.join("\n")
+    ))
+    .hint("make the file again with the tool that wrote the hashes")
+}
+
+pub(crate) fn no_git() -> Failure {
+    Failure::new("requirements.txt asks for a git repository, and the machine has no git")
+        .hint("apt install git")
+}
+
+pub(crate) fn build_failed(package: &str, mend: Option<&str>, lines: &[String]) -> Failure {
+    let mut text = format!("'{package}' could not be built");
+    for line in lines {
+        let _ = write!(text, "\n  {line}");
+    }
+    let failure = Failure::new(text);
+    match mend {
+        Some(mend) => failure.hint(format!("on the machine: {mend}")),
+        None => failure.hint("a version of it that comes built for this machine (a wheel) needs no compiler"),
+    }
+}

@@ -1,0 +1,154 @@
+//! What is to be started and cannot be.
+
+use std::io;
+use std::path::Path;
+
+use piku_procfile::failure::Failure;
+use piku_procfile::procfile::Entry;
+
+/// Why a process type cannot be started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    message: String,
+    hint: Option<String>,
+}
+
+/// The programs that a host has from its own packages.
+const PACKAGES: &[(&str, &str)] = &[
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("npx", "npm"),
+    ("java", "default-jre-headless"),
+    ("ruby", "ruby"),
+    ("bundle", "bundler"),
+    ("php", "php-cli"),
+    ("perl", "perl"),
+    ("go", "golang"),
+    ("cargo", "cargo"),
+    ("caddy", "caddy"),
+    ("redis-server", "redis-server"),
+    ("git", "git"),
+    ("nginx", "nginx-light"),
+];
+
+/// The Debian package that has a program.
+pub(super) fn package(program: &str) -> Option<&'static str> {
+    PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, package)| *package)
+}
+
+impl Problem {
+    fn new(message: String) -> Self {
+        Self { message, hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn missing_file(path: &str) -> Self {
+        Self::new(format!("'{path}' is not there"))
+            .hint(format!("is it committed? 'git status --ignored' shows whether .gitignore names it; 'git add -f {path}' adds it"))
+    }
+
+    pub(crate) fn dead_link(path: &str) -> Self {
+        Self::new(format!("'{path}' is a link that leads to nothing the app can see"))
+            .hint("inside the app a link may lead to the app's own files, which are at /app, and to the machine's programs")
+    }
+
+    pub(crate) fn missing_folder(path: &str) -> Self {
+        Self::new(format!("there is no folder '{path}' in the app"))
+            .hint("git keeps no empty folders: put a file into it")
+    }
+
+    pub(crate) fn missing_program(name: &str, beside: bool) -> Self {
+        if beside {
+            return Self::new(format!("'{name}' is not on PATH"))
+                .hint(format!("the app has a file of that name: write './{name}'"));
+        }
+        let problem = Self::new(format!(
+            "there is no program '{name}', neither in the app's dependencies nor on this machine"
+        ));
+        if let Some(package) = package(name) {
+            problem.hint(format!("on the machine: apt install {package}"))
+        } else {
+            problem
+                .hint(format!("add what brings '{name}' to the dependencies, or install it on the machine"))
+        }
+    }
+
+    pub(crate) fn is_folder(path: &str) -> Self {
+        Self::new(format!("'{path}' is a folder"))
+    }
+
+    pub(crate) fn not_executable(path: &str, own: bool) -> Self {
+        let problem = Self::new(format!("'{path}' is not executable"));
+        if own {
+            let path = path.trim_start_matches("./");
+            problem.hint(format!("chmod +x {path}, or where files have no modes: git update-index --chmod=+x {path}; then commit"))
+        } else {
+            problem
+        }
+    }
+
+    pub(crate) fn unreadable(path: &str, err: &io::Error) -> Self {
+        Self::new(format!("cannot read '{path}': {err}"))
+    }
+
+    pub(crate) fn empty(path: &str) -> Self {
+        Self::new(format!("'{path}' is empty"))
+    }
+
+    pub(crate) fn cut(path: &str) -> Self {
+        Self::new(format!("'{path}' begins like a program and ends too early"))
+    }
+
+    pub(crate) fn wrong_machine(path: &str, its: &str, ours: &str) -> Self {
+        let target = match ours {
+            "x86_64" => "GOARCH=amd64, or cargo build --target x86_64-unknown-linux-musl",
+            "aarch64" => "GOARCH=arm64, or cargo build --target aarch64-unknown-linux-musl",
+            "arm" => "GOARCH=arm, or cargo build --target armv7-unknown-linux-musleabihf",
+            _ => "the compiler's option for another target",
+        };
+        Self::new(format!("'{path}' is a program for {its}, this machine is {ours}"))
+            .hint(format!("build it for {ours}: {target}"))
+    }
+
+    pub(crate) fn missing_loader(path: &str, loader: &Path) -> Self {
+        Self::new(format!("'{path}' needs the loader '{}', which this machine has not", loader.display()))
+            .hint("it was linked for another C library; link it statically")
+    }
+
+    pub(crate) fn missing_interpreter(path: &str, interpreter: &str) -> Self {
+        Self::new(format!("the first line of '{path}' asks for '{interpreter}', which is not there"))
+    }
+
+    pub(crate) fn windows_lines(path: &str) -> Self {
+        Self::new(format!("'{path}' has Windows line ends: its interpreter would be looked for with a carriage return in its name"))
+            .hint(format!("put the line '{} text eol=lf' into .gitattributes and commit the file again", path.trim_start_matches("./")))
+    }
+
+    pub(crate) fn other_system(path: &str, system: &str) -> Self {
+        Self::new(format!("'{path}' is a program for {system}, this machine runs Linux"))
+            .hint("build it for Linux")
+    }
+
+    pub(crate) fn large_file_pointer(path: &str) -> Self {
+        Self::new(format!("'{path}' is a Git LFS pointer, not the file itself"))
+            .hint("the machine has no LFS store: commit the file itself")
+    }
+}
+
+pub(crate) fn cannot_start(problems: &[(Entry, Problem)]) -> Failure {
+    let lines: Vec<_> = problems
+        .iter()
+        .map(|(entry, problem)| format!("Procfile: {}: {}", entry.name, problem.message))
+        .collect();
+    let mut failure = Failure::new(lines.join("\n"));
+    let mut hints: Vec<&String> = problems.iter().filter_map(|(_, problem)| problem.hint.as_ref()).collect();
+    hints.dedup();
+    for hint in hints {
+        failure = failure.hint(hint);
+    }
+    failure
+}

@@ -1,0 +1,152 @@
+//! The plan carried out in the release's tree: each runtime's layers, then its steps, one runtime after the other; then the
+//! look at what came of it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use piku_procfile::failure::Failure;
+
+use crate::build::Bench;
+use crate::environment;
+use crate::layer::{Store, Taken, Unfinished};
+use crate::plan::{LayerPlan, Plan};
+use crate::room::{APP, Mount};
+use crate::runtime::Runtime;
+use crate::source::Source;
+use crate::view::View;
+use crate::whole::{Part, Whole};
+use crate::{copy, disk, startable, talk};
+
+/// A release being made.
+pub(crate) struct Making<'a> {
+    /// Where.
+    pub(crate) at: &'a Bench<'a>,
+    pub(crate) store: &'a Store,
+    /// What the plan was made from, in its place.
+    pub(crate) source: &'a Source,
+    /// The release's tree.
+    pub(crate) tree: &'a Path,
+}
+
+impl Making<'_> {
+    /// Does everything that is planned, and checks what came of it.
+    pub(crate) fn all(&self, whole: &mut Whole) -> anyhow::Result<()> {
+        for plan in whole.plans() {
+            if let (Some(version), Some(from)) = (&plan.version, &plan.version_from) {
+                talk::stage(&format!("{} {version} ({from})", capital(plan.runtime)));
+            }
+            plan.warnings.iter().for_each(|warning| talk::warning(warning));
+        }
+        for at in 0..whole.parts.len() {
+            let Part { runtime, plan } = &whole.parts[at];
+            let view = self.view(whole);
+            for (place, layer) in plan.layers.iter().enumerate() {
+                self.layer(*runtime, plan, layer, &plan.layers[..place], &view)?;
+            }
+            self.steps(whole, at, &view)?;
+            let Part { runtime, plan } = &mut whole.parts[at];
+            runtime.finish(plan, &view)?;
+            whole.join(self.source);
+        }
+        let view = self.view(whole);
+        for warning in startable::check(&whole.processes, &view)? {
+            talk::warning(&warning);
+        }
+        whole.parts.iter().try_for_each(|Part { runtime, plan }| runtime.check(plan, &view))
+    }
+
+    /// Finds a layer, or builds it beside those before it.
+    fn layer(
+        &self,
+        runtime: &dyn Runtime,
+        plan: &Plan,
+        layer: &LayerPlan,
+        before: &[LayerPlan],
+        view: &View,
+    ) -> anyhow::Result<()> {
+        let short = &layer.key[..12];
+        let unfinished = match self.store.take(&layer.key)? {
+            Taken::There => {
+                talk::stage(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
+                return Ok(());
+            }
+            Taken::Build(unfinished) => unfinished,
+        };
+        talk::stage(&format!("Installing dependencies: layer {} {short}", layer.name));
+        disk::check(self.store.path(), layer.need, "the layer of dependencies")?;
+        let scratch = self.at.work.join("scratch");
+        let app = if layer.writes_app {
+            self.at.copy(&view.tree, &scratch, "a copy of the app to install from")?;
+            scratch.as_path()
+        } else {
+            view.tree.as_path()
+        };
+        let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
+        let mut mounts = self.finished(before);
+        mounts.push(Mount { real: unfinished.content(), inside: layer.mount.clone(), writable: true });
+        let room = self.at.room(app, layer.writes_app, mounts, &env);
+        for step in &layer.steps {
+            let ended = room.run(step)?;
+            runtime.judge(step, &ended, plan, view)?;
+        }
+        copy::remove(&scratch).with_context(|| format!("cannot remove '{}'", scratch.display()))?;
+        finish(unfinished, layer, plan)
+    }
+
+    /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.
+    fn steps(&self, whole: &Whole, at: usize, view: &View) -> anyhow::Result<()> {
+        let Part { runtime, plan } = &whole.parts[at];
+        let build_env = &self.at.settings.build_env;
+        let env = environment::of_steps(&whole.env_until(at), plan, build_env, self.source);
+        let layers = whole.parts[..=at].iter().flat_map(|part| self.finished(&part.plan.layers));
+        let mounts = layers.chain(plan.mounts.iter().cloned()).collect();
+        let room = self.at.room(&view.tree, true, mounts, &env);
+        for step in &plan.steps {
+            let ended = room.run(step)?;
+            runtime.judge(step, &ended, plan, view)?;
+        }
+        Ok(())
+    }
+
+    /// Layers as later steps see them.
+    fn finished(&self, layers: &[LayerPlan]) -> Vec<Mount> {
+        let mount = |layer: &LayerPlan| Mount {
+            real: self.store.content(&layer.key),
+            inside: layer.mount.clone(),
+            writable: false,
+        };
+        layers.iter().map(mount).collect()
+    }
+
+    /// The finished release as its processes will see it.
+    fn view(&self, whole: &Whole) -> View {
+        let own = self.source.variable("PATH").map(|(path, _)| path);
+        let path = own.or(whole.env.get("PATH").map(String::as_str));
+        let layer = |layer: &LayerPlan| (layer.mount.clone(), self.store.content(&layer.key));
+        View {
+            jailed: self.at.jailed,
+            app: if self.at.jailed { APP.into() } else { self.tree.to_owned() },
+            tree: self.tree.to_owned(),
+            mounts: whole.layers().map(layer).collect(),
+            path: std::env::split_paths(path.unwrap_or(environment::PATH)).collect(),
+        }
+    }
+}
+
+/// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.
+fn finish(unfinished: Unfinished, layer: &LayerPlan, plan: &Plan) -> anyhow::Result<()> {
+    let content = unfinished.content();
+    let filled = fs::read_dir(&content).is_ok_and(|mut entries| entries.next().is_some());
+    if !filled {
+        return Err(Failure::new(format!("the layer '{}' is empty after its steps", layer.name)).into());
+    }
+    let version = plan.version.as_deref().unwrap_or_default();
+    unfinished.finish(&format!("{} {} {version}\n", layer.name, plan.runtime))
+}
+
+/// A runtime's name at the beginning of a line.
+pub(crate) fn capital(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

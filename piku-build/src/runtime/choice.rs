@@ -1,0 +1,160 @@
+//! Which runtimes an app is of: the first that fits, or those that the app names itself.
+
+use serde::Serialize;
+
+use super::{ALL, Detection, Runtime};
+use crate::explain;
+use crate::source::Source;
+
+/// By these, the first before the second, an app says which runtimes it is of: `PIKU_RUNTIMES=node,python` builds both, one
+/// after the other, into one release; the last one says what is started where there is no Procfile.
+pub(crate) const VARIABLES: [&str; 2] = ["PIKU_RUNTIMES", "RUNTIME"];
+
+/// How many folders are looked into for an app that is not at the top.
+const FOLDERS: usize = 64;
+
+/// The runtimes of an app.
+pub(crate) struct Choice {
+    /// In the order in which they build; at least one.
+    pub(crate) runtimes: Vec<&'static dyn Runtime>,
+    /// What is told about it.
+    pub(crate) detected: Detected,
+}
+
+/// Which runtime an app is of. These names are a contract with scripts.
+#[derive(Serialize)]
+pub(crate) struct Detected {
+    /// The runtime's name; of several the last one's, which says what is started.
+    pub(crate) runtime: &'static str,
+    /// All of them, in the order in which they build.
+    pub(crate) runtimes: Vec<&'static str>,
+    /// Why.
+    pub(crate) because: String,
+    /// The others, and why not.
+    pub(crate) others: Vec<Other>,
+}
+
+/// A runtime that an app is not of.
+#[derive(Serialize)]
+pub(crate) struct Other {
+    /// The runtime's name.
+    pub(crate) runtime: &'static str,
+    /// Why not.
+    pub(crate) because: String,
+}
+
+/// Finds the app's runtimes.
+///
+/// # Errors
+/// When none fits, with the list of what was looked for; when one that fits refuses.
+pub(crate) fn choose(source: &Source) -> anyhow::Result<Choice> {
+    let asked = VARIABLES.iter().find_map(|name| {
+        let (value, from) = source.variable(name)?;
+        (!value.trim().is_empty()).then(|| (format!("{name} in {from}"), value))
+    });
+    match asked {
+        Some((from, value)) => named(source, &from, value),
+        None => first(source),
+    }
+}
+
+/// Those that the app names.
+fn named(source: &Source, from: &str, value: &str) -> anyhow::Result<Choice> {
+    let mut runtimes: Vec<&'static dyn Runtime> = Vec::new();
+    for name in value.split([',', ' ']).filter(|name| !name.is_empty()) {
+        let known = ALL.iter().find(|runtime| runtime.name() == name);
+        let known = known.ok_or_else(|| explain::unknown_runtime(from, name, &names()))?;
+        if !runtimes.iter().any(|runtime| runtime.name() == name) {
+            runtimes.push(*known);
+        }
+    }
+    let Some(last) = runtimes.last() else {
+        return Err(explain::unknown_runtime(from, value, &names()).into());
+    };
+    let mut reasons = Vec::new();
+    let mut others = Vec::new();
+    for runtime in ALL {
+        let is_named = runtimes.iter().any(|named| named.name() == runtime.name());
+        match runtime.detect(source)? {
+            Detection::Refused(failure) if is_named => return Err(failure.into()),
+            // The app says so itself: a plan that then finds nothing to build says what it misses.
+            Detection::Fits(because) | Detection::Perhaps(because) if is_named => reasons.push(because),
+            Detection::Not(_) if is_named => {}
+            Detection::Fits(because) | Detection::Perhaps(because) => {
+                others.push(other(*runtime, format!("{because}, but {from} does not name it")));
+            }
+            Detection::Refused(failure) => others.push(other(*runtime, failure.to_string())),
+            Detection::Not(because) => others.push(other(*runtime, because)),
+        }
+    }
+    reasons.insert(0, format!("{from} says so"));
+    let detected = Detected {
+        runtime: last.name(),
+        runtimes: runtimes.iter().map(|runtime| runtime.name()).collect(),
+        because: reasons.join("; "),
+        others,
+    };
+    Ok(Choice { runtimes, detected })
+}
+
+/// The first that fits, else the first that may.
+fn first(source: &Source) -> anyhow::Result<Choice> {
+    let mut answers = Vec::new();
+    for runtime in ALL {
+        answers.push((*runtime, runtime.detect(source)?));
+    }
+    let sure = answers.iter().position(|(_, answer)| matches!(answer, Detection::Fits(_)));
+    let at = sure.or_else(|| answers.iter().position(|(_, answer)| !matches!(answer, Detection::Not(_))));
+    let Some(at) = at else {
+        let looked_for: Vec<_> = answers
+            .into_iter()
+            .filter_map(|(runtime, answer)| match answer {
+                Detection::Not(because) => Some((runtime.name(), because)),
+                _ => None,
+            })
+            .collect();
+        return Err(explain::nothing_fits(&looked_for, &source.names, &below(source)).into());
+    };
+    let (runtime, answer) = answers.remove(at);
+    let because = match answer {
+        Detection::Refused(failure) => return Err(failure.into()),
+        Detection::Fits(because) | Detection::Perhaps(because) | Detection::Not(because) => because,
+    };
+    let first = runtime.name();
+    let others = answers.into_iter().map(|(runtime, answer)| match answer {
+        Detection::Fits(because) => other(runtime, format!("{because}, but {first} comes first")),
+        Detection::Perhaps(because) => other(runtime, format!("{because}, but {first} fits better")),
+        Detection::Refused(failure) => other(runtime, failure.to_string()),
+        Detection::Not(because) => other(runtime, because),
+    });
+    let others = others.collect();
+    let detected = Detected { runtime: first, runtimes: vec![first], because, others };
+    Ok(Choice { runtimes: vec![runtime], detected })
+}
+
+/// Folders at the top that hold an app: what was pushed may be one folder too high.
+fn below(source: &Source) -> Vec<(String, &'static str)> {
+    let folders = source.names.iter().filter_map(|name| name.strip_suffix('/')).take(FOLDERS);
+    let fits = folders.filter_map(|folder| {
+        // What is bad in there is said once somebody says that it is the app.
+        let inside = Source::read(&source.dir.join(folder), None).ok()?;
+        let fits = |runtime: &&&dyn Runtime| matches!(runtime.detect(&inside), Ok(Detection::Fits(_)));
+        Some((folder.to_owned(), ALL.iter().find(fits)?.name()))
+    });
+    fits.collect()
+}
+
+fn other(runtime: &'static dyn Runtime, because: String) -> Other {
+    Other { runtime: runtime.name(), because }
+}
+
+fn names() -> Vec<String> {
+    ALL.iter().map(|runtime| runtime.name().to_owned()).collect()
+}
+
+impl std::fmt::Display for Detected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}: {}", self.runtimes.join(", "), self.because)?;
+        self.others.iter().try_for_each(|other| writeln!(f, "not {}: {}", other.runtime, other.because))
+    }
+}

@@ -1,0 +1,52 @@
+//! An app in a sub-folder of its repository, by `APP_DIR`. That folder is then the app: it alone becomes the release, at
+//! `/app`. A Procfile and an ENV that it has not itself are taken from the top.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::explain;
+use crate::source::{Source, tidy};
+
+/// The variable, in the ENV at the top or in the config.
+pub(crate) const VARIABLE: &str = "APP_DIR";
+
+/// What a sub-folder has from the top where it has none itself.
+pub(crate) const SHARED: [&str; 2] = ["Procfile", "ENV"];
+
+/// The folder that `APP_DIR` names, below the top; `None` where it names none.
+///
+/// # Errors
+/// When it is not there, is no folder, or leads out of the tree.
+pub(crate) fn named(top: &Source) -> anyhow::Result<Option<PathBuf>> {
+    let Some((value, from)) = top.variable(VARIABLE) else { return Ok(None) };
+    let bad = |why: &str| explain::bad_app_dir(value, from, why);
+    let below = tidy(Path::new(value.trim().trim_matches('/')));
+    if below.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    if !below.components().all(|part| matches!(part, Component::Normal(name) if name != ".git")) {
+        return Err(bad("it leads out of the repository").into());
+    }
+    let mut path = top.dir.clone();
+    for part in below.components() {
+        path.push(part);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(meta) if meta.is_symlink() => return Err(bad("there is a link on the way").into()),
+            Ok(_) => return Err(bad("it is no folder").into()),
+            Err(_) => return Err(bad("there is no such folder").into()),
+        }
+    }
+    Ok(Some(below))
+}
+
+/// Gives the app's folder, once it lies alone, what it has from the top.
+pub(crate) fn settle(tree: &Path, shared: &[(&'static str, Vec<u8>)]) -> anyhow::Result<()> {
+    for (name, text) in shared {
+        let path = tree.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write '{}'", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Which runtime has an app: an order that is told, the app's own word, a folder below the top.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use support::World;
+
+#[test]
+fn what_fits_better_comes_first_and_the_app_may_say_otherwise() {
+    let world = World::new(&[("Procfile", "web: ./run\n"), ("tool.py", ""), (".env", "SECRET=1\n")]);
+    world.executable("run", "#!/bin/sh\n");
+    let detected = world.run(&["detect", "app", "--format", "json"]);
+    detected.good(&[]);
+    let json: serde_json::Value = serde_json::from_str(&detected.stdout).unwrap();
+    assert_eq!(json["runtime"], "python");
+    assert!(json["others"].as_array().unwrap().iter().any(|other| other["runtime"] == "binary"), "{json}");
+    for variable in ["RUNTIME=binary", "RUNTIME=mine\nPIKU_RUNTIMES=binary"] {
+        world.write("ENV", format!("{variable}\n"));
+        let plan = world.run(&["plan", "app"]);
+        plan.good(&[]);
+        assert!(plan.stdout.starts_with("runtime  binary\nbecause  "), "{plan}");
+        assert!(plan.stdout.contains("in ENV says so; there is a Procfile\n"), "{plan}");
+        assert!(plan.stdout.contains("process  web: ./run (Procfile)\n"), "{plan}");
+    }
+    world.write("ENV", "PIKU_RUNTIMES=binary,cobol\n");
+    world.build("1").bad(&["PIKU_RUNTIMES in ENV asks for the runtime 'cobol'; there are "]);
+    fs::remove_file(world.app().join("Procfile")).unwrap();
+    world.write("ENV", "RUNTIME=binary\n");
+    world.build("1").bad(&["there is no Procfile, and the runtime binary starts nothing by itself"]);
+    fs::remove_file(world.app().join("ENV")).unwrap();
+    world.write("Procfile", "web: true\n");
+    let ran = world.build("1");
+    ran.good(&["warning: '.env' is not read: settings that ship with the app stand in a file named ENV"]);
+    assert!(!world.release("1").env.contains_key("SECRET"));
+}
+
+#[test]
+fn two_runtimes_in_one_release() {
+    let world = World::new(&[
+        ("ENV", "PIKU_RUNTIMES=python,binary\n"),
+        ("Procfile", "wsgi: app:app\nworker: ./run\n"),
+        ("app.py", "app = None\n"),
+        ("requirements.txt", "# nothing but what serves\n"),
+    ]);
+    world.executable("run", "#!/bin/sh\nexec python -c 'import gunicorn; print(\"found\")'\n");
+    world.build("1").good(&["-----> Python and Binary app detected: PIKU_RUNTIMES in ENV says so; "]);
+    let release = world.release("1");
+    assert_eq!((release.runtime.as_str(), release.layers.len()), ("binary", 1));
+    assert!(release.processes["wsgi"].starts_with("gunicorn --bind "), "{:?}", release.processes);
+    assert_eq!(world.work("1", &["./run"]).good(&[]).stdout, "found\n");
+}
+
+#[test]
+fn a_folder_below_the_top() {
+    let world = World::new(&[("backend/run", ""), ("docs/readme", ""), ("backend/Procfile", "web: ./run\n")]);
+    world.write("service/requirements.txt", "");
+    world.build("1").bad(&[
+        "no runtime fits this app",
+        "'service/' holds what looks like a python app\n",
+        "hint: the line 'APP_DIR=service' in a file ENV at the top makes that folder the app\n",
+    ]);
+    world.executable("backend/run", "#!/bin/sh\ncat below\n");
+    world.write("backend/below", "here\n");
+    world.write("ENV", "APP_DIR=./backend/\nA=1\n");
+    world.build("1").good(&["-----> Binary app detected in 'backend': there is a Procfile\n"]);
+    assert_eq!(support::names(&world.path("out/1/app")), ["ENV", "Procfile", "below", "run"]);
+    assert_eq!(world.work("1", &["./run"]).good(&[]).stdout, "here\n");
+    // What the folder has itself counts; the Procfile it has not is the top's.
+    fs::remove_file(world.app().join("backend/Procfile")).unwrap();
+    world.write("Procfile", "worker: ./run\n");
+    world.write("backend/ENV", "A=2\n");
+    world.build("2").good(&["has an ENV of its own; the one at the top says APP_DIR alone"]);
+    assert_eq!(world.release("2").processes.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["worker"]);
+    assert_eq!(fs::read_to_string(world.path("out/2/app/ENV")).unwrap(), "A=2\n");
+    symlink("/etc", world.app().join("out")).unwrap();
+    symlink("backend", world.app().join("link")).unwrap();
+    for (value, why) in [
+        ("../app", "it leads out of the repository"),
+        ("backend/../..", "it leads out of the repository"),
+        ("out", "there is a link on the way"),
+        ("link", "there is a link on the way"),
+        ("nowhere", "there is no such folder"),
+        ("Procfile", "it is no folder"),
+    ] {
+        world.write("ENV", format!("APP_DIR={value}\n"));
+        world
+            .build("3")
+            .bad(&[&format!("APP_DIR in ENV is '{value}': {why}\n"), "hint: APP_DIR names a folder"]);
+    }
+    world.write("ENV", "APP_DIR=backend\n");
+    world.build_with("3", &["--move"]).good(&[]);
+    assert!(!world.app().exists());
+    assert_eq!(world.outputs(), ["1", "2", "3"]);
+}
