@@ -29,13 +29,16 @@ complete -c piku-build -n "__fish_piku_build_needs_command" -s V -l version -d '
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -l format -d 'How to print it' -r -f -a "text\t'For people'
 json\t'For programs'
 yaml\t'For both'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l cache -d 'Where package managers keep their caches' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l layers -d 'Where dependency layers are kept [default: CACHE/layers]' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l config -d 'What `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
@@ -48,7 +51,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -s h -l help
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l cache -d 'Where package managers keep their caches' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l before -d 'The folder of the release before this one: files that are the same are shared with it' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l output -d 'The release\'s folder, which must not be there yet' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l layers -d 'Where dependency layers are kept [default: CACHE/layers]' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l config -d 'What `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
@@ -62,7 +65,35 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l by -d 'W
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l move -d 'Take the folder itself instead of a copy: it is used up, whether the build succeeds or not'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l no-cache -d 'Begin with empty caches and build every layer anew'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l layers -d 'Where its layers are kept' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l part -d 'How much of it: \'whole\'; \'head\', what it is and needs, as JSON; \'release\', without its layers; or one layer\'s key' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l output -d 'The release\'s folder, which must not be there yet' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l settings -d 'This machine\'s settings' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
+prefer\t'Use it where it works, say where it does not'
+off\t'Never'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l app -d 'The app that it has to be of' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l number -d 'The number that it gets here [default: its own]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l by -d 'Who is said to have pushed it [default: as it says itself]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l app -d 'The app that it has to be of' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l settings -d 'This machine\'s settings' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
+prefer\t'Use it where it works, say where it does not'
+off\t'Never'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l format -d 'How to print it' -r -f -a "text\t'For people'
+json\t'For programs'
+yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

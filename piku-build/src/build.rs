@@ -269,7 +269,7 @@ impl Bench<'_> {
 }
 
 /// A release is never written over.
-fn refuse_existing(output: &Path) -> anyhow::Result<()> {
+pub(crate) fn refuse_existing(output: &Path) -> anyhow::Result<()> {
     match fs::symlink_metadata(output) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(err) => Err(err).with_context(|| format!("cannot look at '{}'", output.display())),
@@ -278,7 +278,7 @@ fn refuse_existing(output: &Path) -> anyhow::Result<()> {
 }
 
 /// The folder, made where it is missing, without links in its path.
-fn make(dir: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn make(dir: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(dir)
         .and_then(|()| fs::canonicalize(dir))
         .with_context(|| format!("cannot make '{}'", dir.display()))

@@ -8,6 +8,7 @@ use piku_procfile::name::AppName;
 use piku_procfile::settings::Sandbox;
 
 use crate::build::{self, Build, Facts, Place};
+use crate::pack::{self, Asked, Pack, Part, Unpack};
 use crate::show;
 use piku_procfile::output::Format;
 
@@ -59,11 +60,73 @@ enum Verb {
     /// Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app
     #[command(after_long_help = EXIT_STATUS)]
     Build(BuildArgs),
+    /// Write a release with its layers to stdout as one stream, for another machine
+    ///
+    /// The stream is a tar archive compressed by zstd, with the hash of its content at its end. The same release gives the
+    /// same bytes.
+    Pack(PackArgs),
+    /// Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all
+    ///
+    /// Refused are a release for another architecture, a newer C library or programs that this machine has not, what leads out
+    /// of the release, and what its hash does not vouch for.
+    #[command(after_long_help = EXIT_STATUS)]
+    Unpack(UnpackArgs),
+    /// Say whether a release would run here, its head on stdin ('pack --part head'), and print the layers that are not here
+    Fits {
+        /// The app that it has to be of
+        #[arg(long, value_name = "NAME")]
+        app: Option<AppName>,
+        #[command(flatten)]
+        host: HostArgs,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+#[derive(Args)]
+struct PackArgs {
+    /// The release's folder
+    release: PathBuf,
+    /// Where its layers are kept
+    #[arg(long, value_name = "DIR")]
+    layers: Option<PathBuf>,
+    /// How much of it: 'whole'; 'head', what it is and needs, as JSON; 'release', without its layers; or one layer's key
+    #[arg(long, value_name = "PART", default_value = "whole", value_parser = part)]
+    part: Part,
+}
+
+#[derive(Args)]
+struct UnpackArgs {
+    /// The release's folder, which must not be there yet
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    host: HostArgs,
+    /// The app that it has to be of
+    #[arg(long, value_name = "NAME")]
+    app: Option<AppName>,
+    /// The number that it gets here [default: its own]
+    #[arg(long, value_name = "N")]
+    number: Option<u64>,
+    /// Who is said to have pushed it [default: as it says itself]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = any_bytes())]
+    by: Option<String>,
+}
+
+fn part(text: &str) -> Result<Part, String> {
+    match text {
+        "whole" => Ok(Part::Whole),
+        "head" => Ok(Part::Head),
+        "release" => Ok(Part::Release),
+        key if key.len() == 64 => Ok(Part::Layer(key.to_owned())),
+        _ => Err("expected 'whole', 'head', 'release' or a layer's key of 64 digits".to_owned()),
+    }
 }
 
 #[derive(Args)]
 struct HostArgs {
-    /// Where dependency layers are kept [default: CACHE/layers]
+    /// Where dependency layers are kept; for a build CACHE/layers by default
     #[arg(long, value_name = "DIR")]
     layers: Option<PathBuf>,
     /// This machine's settings
@@ -178,6 +241,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 by: typed.by,
             },
         }),
+        Verb::Pack(PackArgs { release, layers, part }) => pack::pack(&Pack { release, layers, part }),
+        Verb::Unpack(typed) => pack::unpack(&Unpack {
+            asked: Asked { place: typed.host.place(None), app: typed.app },
+            output: typed.output,
+            number: typed.number,
+            by: typed.by,
+        }),
+        Verb::Fits { app, host, format } => pack::fits(&Asked { place: host.place(None), app }, format),
     }
 }
 

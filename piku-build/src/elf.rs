@@ -7,6 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use elf::ElfStream;
+use elf::abi::PT_INTERP;
+use elf::endian::AnyEndian;
+use elf::section::SectionHeader;
+
 /// `e_machine` of the architectures that somebody may push a program for.
 const MACHINES: [(u16, &str); 12] = [
     (2, "sparc"),
@@ -23,10 +28,8 @@ const MACHINES: [(u16, &str); 12] = [
     (258, "loongarch64"),
 ];
 
-/// A program header that names the loader (`PT_INTERP`).
-const INTERPRETER: u32 = 3;
-/// No path of a loader is longer.
-const LONGEST: u64 = 4096;
+/// No path of a loader, and no table of versions, is longer.
+const LONGEST: u64 = 1 << 20;
 
 /// What an ELF file says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,18 +40,13 @@ pub(crate) struct Elf {
     pub(crate) loader: Option<PathBuf>,
 }
 
+/// An open ELF file, its tables read and checked against its length.
+pub(crate) type Stream<'a> = ElfStream<AnyEndian, &'a File>;
+
 impl Elf {
-    /// Reads the header of an open file; `None` when it is no (whole) ELF file.
+    /// Reads the headers of an open file; `None` when it is no (whole) ELF file.
     pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
-        let mut head = [0; 64];
-        let read = file.read_at(&mut head, 0)?;
-        if read < 52 || !head.starts_with(b"\x7fELF") {
-            return Ok(None);
-        }
-        let words = Words { wide: head[4] == 2, big: head[5] == 2 };
-        let machine = words.u16(&head, 18);
-        let loader = words.loader(file, &head).unwrap_or_default();
-        Ok(Some(Self { machine, loader }))
+        Ok(open(file)?.map(|mut stream| Self { machine: stream.ehdr.e_machine, loader: loader(&mut stream) }))
     }
 
     /// The header of this very program: what runs it runs others of its kind.
@@ -63,60 +61,40 @@ impl Elf {
     }
 }
 
-/// How a file writes its numbers.
-struct Words {
-    /// 64 bits.
-    wide: bool,
-    /// The most significant byte first.
-    big: bool,
+/// The tables of an open file; `None` when it is no (whole) ELF file.
+pub(crate) fn open(file: &File) -> io::Result<Option<Stream<'_>>> {
+    let mut magic = [0; 4];
+    if file.read_at(&mut magic, 0)? < magic.len() || magic != *b"\x7fELF" {
+        return Ok(None);
+    }
+    Ok(ElfStream::open_stream(file).ok())
 }
 
-impl Words {
-    fn u16(&self, bytes: &[u8], at: usize) -> u16 {
-        let two = [bytes[at], bytes[at + 1]];
-        if self.big { u16::from_be_bytes(two) } else { u16::from_le_bytes(two) }
-    }
+/// `e_machine` of the programs of an architecture as `uname -m` says it; `None` for one that is not in the table.
+pub(crate) fn machine_of(architecture: &str) -> Option<u16> {
+    let name = match architecture {
+        "ppc64le" => "ppc64",
+        "i486" | "i586" | "i686" => "i386",
+        name if name.starts_with("armv") => "arm",
+        name => name,
+    };
+    MACHINES.iter().find(|(_, known)| *known == name).map(|(machine, _)| *machine)
+}
 
-    fn u32(&self, bytes: &[u8], at: usize) -> u32 {
-        let mut four = [0; 4];
-        four.copy_from_slice(&bytes[at..at + 4]);
-        if self.big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
+/// The bytes of a section; `None` where the file's numbers lead nowhere, or to more than such a section ever has.
+pub(crate) fn section<'a>(stream: &'a mut Stream<'_>, header: &SectionHeader) -> Option<&'a [u8]> {
+    if header.sh_size > LONGEST {
+        return None;
     }
+    stream.section_data(header).ok().filter(|(_, compressed)| compressed.is_none()).map(|(bytes, _)| bytes)
+}
 
-    /// An address: 8 bytes at `wide`, or 4 at `narrow`.
-    fn address(&self, bytes: &[u8], wide: usize, narrow: usize) -> u64 {
-        if !self.wide {
-            return u64::from(self.u32(bytes, narrow));
-        }
-        let mut eight = [0; 8];
-        eight.copy_from_slice(&bytes[wide..wide + 8]);
-        if self.big { u64::from_be_bytes(eight) } else { u64::from_le_bytes(eight) }
-    }
-
-    /// The loader's path; `None` also where the file's numbers lead nowhere.
-    fn loader(&self, file: &File, head: &[u8; 64]) -> io::Result<Option<PathBuf>> {
-        let table = self.address(head, 32, 28);
-        let (size, count) = if self.wide { (54, 56) } else { (42, 44) };
-        let (size, count) = (self.u16(head, size), self.u16(head, count));
-        if usize::from(size) < if self.wide { 56 } else { 32 } {
-            return Ok(None);
-        }
-        for at in 0..u64::from(count) {
-            let mut entry = [0; 56];
-            let part = if self.wide { 56 } else { 32 };
-            let from = table.saturating_add(at.saturating_mul(u64::from(size)));
-            file.read_exact_at(&mut entry[..part], from)?;
-            if self.u32(&entry, 0) != INTERPRETER {
-                continue;
-            }
-            let (offset, length) = (self.address(&entry, 8, 4), self.address(&entry, 32, 16));
-            let mut path = vec![0; usize::try_from(length.min(LONGEST)).unwrap_or(0)];
-            file.read_exact_at(&mut path, offset)?;
-            let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
-            return Ok(Some(Path::new(OsStr::from_bytes(&path[..end])).to_owned()));
-        }
-        Ok(None)
-    }
+/// The loader's path; `None` also where the file's numbers lead nowhere.
+fn loader(stream: &mut Stream<'_>) -> Option<PathBuf> {
+    let header = stream.segments().iter().find(|header| header.p_type == PT_INTERP).copied()?;
+    let path = (header.p_filesz <= LONGEST).then(|| stream.segment_data(&header).ok())??;
+    let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
+    Some(Path::new(OsStr::from_bytes(&path[..end])).to_owned())
 }
 
 #[cfg(test)]
@@ -142,15 +120,18 @@ mod tests {
         // Every table and offset points beyond the end.
         let mut bytes = vec![0xff; 64];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        assert_eq!(read(&bytes).unwrap().loader, None);
+        assert_eq!(read(&bytes), None);
     }
 
     #[test]
     fn names_the_machine_in_both_byte_orders() {
         let mut bytes = vec![0; 64];
+        bytes[6] = 1;
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
         bytes[18] = 183;
         assert_eq!(read(&bytes).unwrap().name(), "aarch64");
+        assert_eq!(machine_of("aarch64"), Some(183));
+        assert_eq!(machine_of("armv7l"), Some(40));
         bytes[5] = 2;
         bytes[18..20].copy_from_slice(&[0, 22]);
         assert_eq!(read(&bytes).unwrap().name(), "s390x");

@@ -1,6 +1,7 @@
 //! From a work tree to a release: which runtime an app is of (`detect`), what would be done (`plan`), and doing it
-//! (`build`). Everything an app's author got wrong is explained by `explain`; each runtime is one file in `runtime/`.
+//! (`build`); and from one machine to another: a release as one stream (`pack`, `unpack`). Everything an app's author got wrong is explained by `explain`; each runtime is one file in `runtime/`.
 
+pub mod machine;
 pub mod release;
 
 mod build;
@@ -14,9 +15,9 @@ mod hash;
 mod interrupt;
 mod layer;
 mod leftover;
-mod machine;
 mod making;
 mod manners;
+mod pack;
 mod plan;
 mod room;
 mod runtime;

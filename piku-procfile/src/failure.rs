@@ -38,6 +38,18 @@ impl Failure {
         self
     }
 
+    /// Adds another failure: its message on a line of its own, its hints that are not there yet.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.message = format!("{}\n{}", self.message, other.message);
+        for hint in other.hints {
+            if !self.hints.contains(&hint) {
+                self.hints.push(hint);
+            }
+        }
+        self
+    }
+
     /// Ends the tool with this exit code instead of 1.
     #[must_use]
     pub fn code(mut self, code: u8) -> Self {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use piku_build::machine;
 use piku_build::release::{Release, TREE};
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
@@ -37,9 +38,8 @@ fn tidy(root: &Root, app: &AppName) {
 /// What can be said without asking anybody.
 fn check(release: &Release, app: &AppName) -> anyhow::Result<()> {
     ensure!(release.app == *app, "this is a release of {}, not of {app}", release.app);
-    let here = nix::sys::utsname::uname().context("cannot ask the kernel for its architecture")?;
-    let here = here.machine().to_string_lossy().into_owned();
-    if !runs_on(&release.architecture, &here) {
+    let here = machine::architecture()?;
+    if !machine::runs(&release.architecture, &here) {
         let what = format!("this release was built for {}, this machine is {here}", release.architecture);
         return Err(Failure::new(what).hint("build it here").into());
     }
@@ -47,32 +47,9 @@ fn check(release: &Release, app: &AppName) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a program for one architecture runs on another: 64-bit kernels run 32-bit programs of their family.
-fn runs_on(built: &str, here: &str) -> bool {
-    let is_arm = |name: &str| name.starts_with("armv");
-    built == here
-        || here == "aarch64" && is_arm(built)
-        || is_arm(here) && is_arm(built)
-        || here == "x86_64" && matches!(built, "i386" | "i486" | "i586" | "i686")
-}
-
 /// On the disk before anything says that it is live: a power cut must not leave a release of empty files.
 fn settle(dir: &Path) -> anyhow::Result<()> {
     let tree = dir.join(TREE);
     let folder = File::open(&tree).with_context(|| format!("cannot open '{}'", tree.display()))?;
     nix::unistd::syncfs(folder).context("cannot sync the disk")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn architectures() {
-        assert!(runs_on("x86_64", "x86_64"));
-        assert!(runs_on("armv7l", "aarch64"));
-        assert!(runs_on("armv8l", "armv7l"));
-        assert!(!runs_on("aarch64", "armv7l"));
-        assert!(!runs_on("aarch64", "x86_64"));
-    }
 }

@@ -1,0 +1,81 @@
+//! From one machine to another: what does not fit.
+
+use std::path::Path;
+
+use piku_procfile::failure::Failure;
+use piku_procfile::name::AppName;
+
+pub(crate) fn link_out(path: &Path, target: &Path) -> Failure {
+    Failure::new(format!("'{}' is a link out of the release, to '{}'", path.display(), target.display()))
+        .hint("a release that is packed has links within it and to the system's own programs only: put a copy there")
+}
+
+pub(crate) fn other_app(its: &AppName, ours: &AppName) -> Failure {
+    Failure::new(format!("this is a release of {its}, not of {ours}"))
+}
+
+pub(crate) fn other_architecture(its: &str, ours: &str) -> Failure {
+    Failure::new(format!("this release was built for {its}, this machine is {ours}"))
+        .hint("build it on a machine like this one: git push to this one does")
+}
+
+pub(crate) fn old_glibc(needed: &str, here: &str) -> Failure {
+    Failure::new(format!("this release needs glibc {needed}, this machine has {here}"))
+        .hint("build it on a machine whose system is no newer than this one's")
+}
+
+pub(crate) fn no_glibc(needed: &str, has_musl: bool) -> Failure {
+    let here = if has_musl { "this machine's C library is musl" } else { "this machine has none" };
+    Failure::new(format!("this release needs glibc {needed}, {here}"))
+        .hint("build it on a machine like this one, or link it statically")
+}
+
+pub(crate) fn no_musl() -> Failure {
+    Failure::new("this release needs the C library musl, which this machine has not")
+        .hint("build it on a machine like this one, or link it statically")
+}
+
+pub(crate) fn missing_program(link: &Path, wanted: &Path) -> Failure {
+    let also = if link == wanted { String::new() } else { format!(" (as '{}')", link.display()) };
+    let package = wanted.file_name().unwrap_or_default().to_string_lossy();
+    Failure::new(format!("this release needs '{}'{also}, which this machine has not", wanted.display())).hint(
+        format!("apt install {package}, where the system has that; or let both machines run the same system"),
+    )
+}
+
+pub(crate) fn other_program(link: &Path, wanted: &Path, found: &Path) -> Failure {
+    Failure::new(format!(
+        "this release needs '{}', but '{}' is '{}' on this machine",
+        wanted.display(),
+        link.display(),
+        found.display()
+    ))
+    .hint("let both machines run the same system, or ask for a version that both have")
+}
+
+pub(crate) fn other_sandbox(jailed: bool) -> Failure {
+    if jailed {
+        Failure::new(
+            "this release was built for the jail, and this machine has none, or is told not to use it",
+        )
+        .hint("piku doctor says what the jail needs; 'sandbox' in host.yaml is the same on both machines")
+    } else {
+        Failure::new("this release was built without the jail, and this machine runs its apps in it")
+            .hint("piku doctor on the building machine says what the jail needs there")
+    }
+}
+
+pub(crate) fn bound_to_its_place(layer: &str, mount: &Path) -> Failure {
+    Failure::new(format!(
+        "this release was built without the jail: its layer '{layer}' works at '{}' alone",
+        mount.display()
+    ))
+    .hint("build where there is a jail, or keep everything in the same folders on both machines")
+}
+
+/// Several problems in one; nothing when there are none.
+pub(crate) fn together(problems: Vec<Failure>) -> Option<Failure> {
+    let mut problems = problems.into_iter();
+    let first = problems.next()?;
+    Some(problems.fold(first, Failure::and))
+}

@@ -1,0 +1,150 @@
+//! Whether a packed release fits this machine, from its head alone: so that nobody sends what would be refused, or what is
+//! there already.
+
+use std::fs;
+use std::io::{self, Read};
+
+use anyhow::Context;
+use piku_procfile::failure::Failure;
+use piku_procfile::name::AppName;
+use piku_procfile::output::{self, Format};
+use serde::Serialize;
+
+use super::LONGEST_TEXT;
+use super::clib;
+use super::head::Head;
+use crate::build::Place;
+use crate::elf;
+use crate::explain::pack as explain;
+use crate::layer::Store;
+use crate::{machine, sandbox};
+
+/// Where it is asked.
+pub(crate) struct Asked {
+    /// The machine's own.
+    pub(crate) place: Place,
+    /// Whose release it has to be.
+    pub(crate) app: Option<AppName>,
+}
+
+/// The answer. This name is a contract with scripts.
+#[derive(Serialize)]
+struct Answer<'a> {
+    /// The keys of the layers that are not here.
+    lacks: Vec<&'a str>,
+}
+
+/// `fits`: reads a head from stdin.
+pub(crate) fn run(asked: &Asked, format: Format) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    io::stdin()
+        .lock()
+        .take(LONGEST_TEXT)
+        .read_to_end(&mut text)
+        .context("cannot read the head from stdin")?;
+    let head = Head::parse(&text)?;
+    asked.check(&head)?;
+    let store = asked.place.layers.as_deref().map(Store::new).transpose()?;
+    let here = |key: &str| store.as_ref().is_some_and(|store| store.has(key));
+    let lacks: Vec<_> = head.layers.iter().map(|layer| layer.key.as_str()).filter(|key| !here(key)).collect();
+    output::print(format, &Answer { lacks: lacks.clone() }, || {
+        lacks.iter().flat_map(|key| [key, "\n"]).collect()
+    })
+}
+
+impl Asked {
+    /// Refuses what cannot run here, with all that is in the way at once.
+    pub(super) fn check(&self, head: &Head) -> anyhow::Result<()> {
+        let mut problems: Vec<Failure> = Vec::new();
+        if let (Some(app), Some(release)) = (&self.app, &head.release) {
+            if release.app != *app {
+                problems.push(explain::other_app(&release.app, app));
+            }
+        }
+        let here = machine::architecture()?;
+        if !machine::runs(&head.architecture, &here) {
+            // What it needs of such a machine is no question then.
+            return Err(explain::other_architecture(&head.architecture, &here).into());
+        }
+        problems.extend(c_library(head));
+        problems.extend(programs(head));
+        if let Some(release) = &head.release {
+            let settings = self.place.settings()?;
+            let jailed = sandbox::decide(self.place.sandbox.unwrap_or(settings.sandbox), false)?;
+            if jailed != release.jailed {
+                problems.push(explain::other_sandbox(release.jailed));
+            }
+        }
+        match explain::together(problems) {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn c_library(head: &Head) -> Option<Failure> {
+    let machine = elf::machine_of(&head.architecture)?;
+    let has_musl = || clib::has_musl(machine);
+    if head.needs.musl && !has_musl() {
+        return Some(explain::no_musl());
+    }
+    let needed = head.needs.glibc?;
+    match clib::glibc(machine) {
+        Some(here) if here >= needed => None,
+        Some(here) => Some(explain::old_glibc(&needed.to_string(), &here.to_string())),
+        None => Some(explain::no_glibc(&needed.to_string(), has_musl())),
+    }
+}
+
+/// The machine's own programs that links of layers lead to: each is there, and is the one it was.
+fn programs(head: &Head) -> Vec<Failure> {
+    let mut missing = Vec::new();
+    for (link, wanted) in &head.needs.programs {
+        match fs::canonicalize(link) {
+            Ok(found) if found.file_name() == wanted.file_name() => {}
+            Ok(found) => missing.push(explain::other_program(link, wanted, &found)),
+            Err(_) => missing.push(explain::missing_program(link, wanted)),
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::head::FORMAT;
+    use crate::pack::needs::Needs;
+
+    fn judged(architecture: &str, needs: &str) -> String {
+        let needs: Needs = serde_json::from_str(needs).unwrap();
+        let head = Head {
+            format: FORMAT,
+            release: None,
+            architecture: architecture.to_owned(),
+            needs,
+            layers: Vec::new(),
+            bytes: 0,
+            files: 0,
+        };
+        let place = Place { layers: None, settings: None, config: None, sandbox: None };
+        Asked { place, app: None }.check(&head).map_or_else(|err| err.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn another_machine_is_refused_with_a_clear_word() {
+        let here = machine::architecture().unwrap();
+        assert_eq!(judged(&here, r#"{"glibc":null,"musl":false,"programs":{}}"#), "");
+        let other = judged("sparc64", r#"{"glibc":null,"musl":false,"programs":{}}"#);
+        assert_eq!(other, format!("this release was built for sparc64, this machine is {here}"));
+        let newer = judged(&here, r#"{"glibc":"2.999","musl":false,"programs":{}}"#);
+        assert!(newer.contains("needs glibc 2.999") && newer.contains("this machine"), "{newer}");
+        let gone = judged(
+            &here,
+            r#"{"glibc":null,"musl":false,"programs":{"/usr/bin/python9":"/usr/bin/python9.1"}}"#,
+        );
+        assert!(gone.contains("'/usr/bin/python9.1'"), "{gone}");
+        let dash = fs::canonicalize("/bin/sh").unwrap();
+        let other = judged(&here, r#"{"glibc":null,"musl":false,"programs":{"/bin/sh":"/usr/bin/fish"}}"#);
+        assert!(other.contains("/usr/bin/fish") && other.contains(&*dash.to_string_lossy()), "{other}");
+    }
+}

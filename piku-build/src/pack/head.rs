@@ -1,0 +1,105 @@
+//! What a packed release says of itself before anything else.
+
+use anyhow::{Context, ensure};
+use piku_procfile::failure::Failure;
+use piku_procfile::name::AppName;
+use serde::{Deserialize, Serialize};
+
+use super::needs::Needs;
+
+/// Counted up when an older `unpack` could not read what is written.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The head of a stream. These names are a contract with scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    /// The version of the stream's form.
+    pub(crate) format: u32,
+    /// The release that is inside; nothing in a stream of one layer.
+    pub(crate) release: Option<Facts>,
+    /// The machine that it was built for, as `uname -m` says.
+    pub(crate) architecture: String,
+    /// What it asks of the machine that runs it.
+    pub(crate) needs: Needs,
+    /// The layers that belong to it, by key.
+    pub(crate) layers: Vec<Layer>,
+    /// How many bytes its files have.
+    pub(crate) bytes: u64,
+    /// How many files, folders and links it has.
+    pub(crate) files: u64,
+}
+
+/// What a head says about its release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// Whose release it is.
+    pub(crate) app: AppName,
+    /// The commit it was built from; may be empty.
+    pub(crate) commit: String,
+    /// Whether it was built inside the jail, and runs there.
+    pub(crate) jailed: bool,
+}
+
+/// A layer that belongs to what is packed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Layer {
+    /// What is in it: `venv`.
+    pub(crate) name: String,
+    /// Its key.
+    pub(crate) key: String,
+    /// Whether it is in the stream, or expected to be there already.
+    pub(crate) packed: bool,
+}
+
+impl Head {
+    /// Reads it, and refuses what no `pack` writes: a key becomes a folder's name.
+    pub(crate) fn parse(text: &[u8]) -> anyhow::Result<Self> {
+        let format: Format = serde_json::from_slice(text).context("bad head")?;
+        if format.format != FORMAT {
+            let what = format!("this release is packed in form {}, known here is {FORMAT}", format.format);
+            return Err(Failure::new(what).hint("install the same piku on both machines").into());
+        }
+        let head: Self = serde_json::from_slice(text).context("bad head")?;
+        for layer in &head.layers {
+            let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            ensure!(
+                layer.key.len() == 64 && layer.key.bytes().all(hex),
+                "bad head: '{}' is no layer's key",
+                layer.key
+            );
+        }
+        Ok(head)
+    }
+}
+
+/// The one field that every form has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_no_pack_writes() {
+        let head = Head {
+            format: FORMAT,
+            release: None,
+            architecture: "x86_64".to_owned(),
+            needs: Needs::default(),
+            layers: vec![Layer { name: "venv".to_owned(), key: "a1".repeat(32), packed: true }],
+            bytes: 1,
+            files: 1,
+        };
+        let text = serde_json::to_string(&head).unwrap();
+        assert_eq!(Head::parse(text.as_bytes()).unwrap(), head);
+        for key in ["../../../etc", "", "A1"] {
+            let bad = text.replace(&"a1".repeat(32), key);
+            assert!(Head::parse(bad.as_bytes()).unwrap_err().to_string().contains("key"), "{key}");
+        }
+        let newer = text.replace("\"format\":1", "\"format\":2,\"more\":true");
+        assert!(Head::parse(newer.as_bytes()).unwrap_err().to_string().contains("form 2"));
+    }
+}

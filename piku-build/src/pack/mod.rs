@@ -1,0 +1,35 @@
+//! A finished release as one stream: `pack` writes it, `unpack` makes of it what `build` would have made on this machine,
+//! `fits` says from its head alone whether it would.
+//!
+//! The stream is a tar archive, zstd-compressed: `zstd -dc FILE | tar tv` lists it. Its entries, in this order:
+//!
+//! - `head.json`: what is inside, and what it asks of the machine that runs it ([`head::Head`]);
+//! - `layers/KEY/…`: the content of each dependency layer that is not left out, by key;
+//! - `release.yaml` and `app/…`;
+//! - `sha256`: the hash over all entries before it ([`sum::Sum`]).
+//!
+//! Entries are sorted by name and have no owners, so the same release gives the same bytes.
+
+mod clib;
+mod fits;
+mod head;
+mod links;
+mod needs;
+mod plant;
+mod read;
+mod sum;
+mod unpack;
+mod write;
+
+pub(crate) use fits::{Asked, run as fits};
+pub(crate) use unpack::{Unpack, run as unpack};
+pub(crate) use write::{Pack, Part, run as pack};
+
+/// The first entry's name.
+const HEAD: &str = "head.json";
+/// The last entry's name.
+const SUM: &str = "sha256";
+/// The folder of the layers.
+const LAYERS: &str = "layers";
+/// No head and no `release.yaml` is longer, in bytes.
+const LONGEST_TEXT: u64 = 1 << 20;

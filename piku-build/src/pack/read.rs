@@ -1,0 +1,201 @@
+//! Reading a stream that anybody may have made: nothing is believed. Each entry is a plain file, folder or link, with a
+//! path that stays inside and no more rights than files of an app have; all together they are no more than the head has
+//! said; the hash at the end is the last word.
+
+use std::ffi::OsString;
+use std::io::{self, BufReader, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use piku_procfile::failure::Failure;
+use tar::{Archive, Entry, EntryType};
+
+use super::head::Head;
+use super::sum::{Kind, Sum};
+use super::{HEAD, LONGEST_TEXT, SUM, links};
+use crate::interrupt;
+
+/// As long as the kernel takes a path.
+const LONGEST_PATH: u64 = 4096;
+/// 8 MiB: what a decompressor may be asked to keep in memory.
+const WINDOW_LOG: u32 = 23;
+/// zstd's first bytes.
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// One entry.
+pub(super) struct Item<'a> {
+    pub(super) path: &'a Path,
+    pub(super) kind: Kind<'a>,
+    /// Permission bits, no others.
+    pub(super) mode: u32,
+    /// Seconds since 1970.
+    pub(super) time: u64,
+}
+
+/// What is done with a stream's parts as they come.
+pub(super) trait Taker {
+    /// The head; an error refuses the stream.
+    fn begin(&mut self, head: &Head) -> anyhow::Result<()>;
+    /// An entry between the head and the hash. All of a file's content is read afterwards whether this has read it or not.
+    fn take(&mut self, item: &Item<'_>, content: &mut dyn Read) -> anyhow::Result<()>;
+}
+
+/// Reads the whole stream. When it returns without an error, everything was as its hash says.
+pub(super) fn all(input: impl Read, taker: &mut dyn Taker) -> anyhow::Result<Head> {
+    let mut input = BufReader::with_capacity(1 << 16, input);
+    let mut magic = Vec::new();
+    input.by_ref().take(4).read_to_end(&mut magic).context("cannot read the stream")?;
+    if magic != MAGIC {
+        return Err(Failure::new("this is no packed release").hint("piku-build pack makes one").into());
+    }
+    let mut zstd = zstd::Decoder::with_buffer(magic.chain(input)).context("cannot read the stream")?;
+    zstd.window_log_max(WINDOW_LOG).context("cannot read the stream")?;
+    let mut tar = Archive::new(zstd);
+    let head = entries(&mut tar, taker)?;
+    // Behind the hash there is the end of the archive, and nothing else.
+    let mut rest = Vec::new();
+    tar.into_inner().take(LONGEST_TEXT).read_to_end(&mut rest).map_err(broken)?;
+    ensure!(rest.iter().all(|byte| *byte == 0), "the stream goes on behind its end");
+    Ok(head)
+}
+
+const ENDS_EARLY: &str = "the stream ends early";
+
+fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn Taker) -> anyhow::Result<Head> {
+    let mut sum = Sum::default();
+    let mut head: Option<Head> = None;
+    let mut left = (0, 0);
+    let mut long = Long::default();
+    // Raw: names longer than a header come as entries of their own, and are bounded here.
+    for entry in tar.entries().map_err(broken)?.raw(true) {
+        interrupt::check()?;
+        let mut entry = entry.map_err(broken)?;
+        if long.take(&mut entry)? {
+            continue;
+        }
+        let (path, target) = long.names(&entry)?;
+        let Some(known) = &head else {
+            ensure!(path == Path::new(HEAD), "this is no packed release: it does not begin with {HEAD}");
+            let text = text(&mut entry)?;
+            sum.entry(&path, Kind::File(text.len() as u64), 0o644, 0);
+            io::copy(&mut sum.through(text.as_slice()), &mut io::sink())?;
+            let parsed = Head::parse(&text)?;
+            taker.begin(&parsed)?;
+            left = (parsed.bytes.saturating_add(LONGEST_TEXT), parsed.files.saturating_add(1));
+            head = Some(parsed);
+            continue;
+        };
+        if path == Path::new(SUM) {
+            let said = text(&mut entry)?;
+            ensure!(
+                sum.finish().as_bytes() == said,
+                "the stream is damaged: its hash is not that of its content"
+            );
+            return Ok(known.clone());
+        }
+        let item = judge(&entry, &path, target.as_deref())?;
+        let size = if let Kind::File(size) = item.kind { size } else { 0 };
+        left = left
+            .0
+            .checked_sub(size)
+            .zip(left.1.checked_sub(1))
+            .context("it holds more than its head says")?;
+        sum.entry(item.path, item.kind, item.mode, item.time);
+        let mut content = sum.through(&mut entry);
+        taker.take(&item, &mut content).with_context(|| format!("'{}'", path.display()))?;
+        io::copy(&mut content, &mut io::sink()).map_err(broken)?;
+        ensure!(content.bytes == size, ENDS_EARLY);
+    }
+    bail!(ENDS_EARLY)
+}
+
+/// Whether an entry is one that `pack` writes.
+fn judge<'a>(
+    entry: &Entry<'_, impl Read>,
+    path: &'a Path,
+    target: Option<&'a Path>,
+) -> anyhow::Result<Item<'a>> {
+    let shown = path.display();
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    ensure!(plain && path.components().next().is_some(), "'{shown}' leads out of the release");
+    let header = entry.header();
+    let mode = header.mode().context("bad mode")?;
+    ensure!(mode & !0o777 == 0, "'{shown}' is set-uid, set-gid or sticky (mode {mode:o})");
+    let size = entry.size();
+    let kind = match (header.entry_type(), target) {
+        (EntryType::Regular, None) => Kind::File(size),
+        (EntryType::Directory, None) if size == 0 => Kind::Folder,
+        (EntryType::Symlink, Some(target)) if size == 0 => {
+            let top = if path.starts_with(super::LAYERS) { 2 } else { 1 };
+            let below: PathBuf = path.components().skip(top).collect();
+            ensure!(
+                links::may_lead(&below, target),
+                "'{shown}' is a link out of the release, to '{}'",
+                target.display()
+            );
+            Kind::Link(target)
+        }
+        (other, _) => bail!(
+            "'{shown}' is neither a file nor a folder nor a link (type {:?})",
+            char::from(other.as_byte())
+        ),
+    };
+    Ok(Item { path, kind, mode, time: header.mtime().context("bad time")? })
+}
+
+/// GNU tar's way to write names that are longer than its header's: entries in front.
+#[derive(Default)]
+struct Long {
+    path: Option<PathBuf>,
+    target: Option<PathBuf>,
+}
+
+impl Long {
+    /// Takes such an entry; whether it was one.
+    fn take(&mut self, entry: &mut Entry<'_, impl Read>) -> anyhow::Result<bool> {
+        let slot = match entry.header().entry_type() {
+            EntryType::GNULongName => &mut self.path,
+            EntryType::GNULongLink => &mut self.target,
+            _ => return Ok(false),
+        };
+        ensure!(entry.size() <= LONGEST_PATH, "a path is longer than {LONGEST_PATH} bytes");
+        let mut name = Vec::new();
+        entry.read_to_end(&mut name).map_err(broken)?;
+        while name.last() == Some(&0) {
+            name.pop();
+        }
+        ensure!(!name.contains(&0), "a path has a NUL in it");
+        *slot = Some(OsString::from_vec(name).into());
+        Ok(true)
+    }
+
+    /// The path and the link's target of the entry that follows.
+    fn names(&mut self, entry: &Entry<'_, impl Read>) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+        let path = match self.path.take() {
+            Some(path) => path,
+            None => entry.header().path().context("bad path")?.into_owned(),
+        };
+        let target = match self.target.take() {
+            Some(target) => Some(target),
+            None => entry.header().link_name().context("bad link")?.map(std::borrow::Cow::into_owned),
+        };
+        Ok((path, target))
+    }
+}
+
+fn text(entry: &mut Entry<'_, impl Read>) -> anyhow::Result<Vec<u8>> {
+    ensure!(entry.header().entry_type() == EntryType::Regular, "it is no file");
+    ensure!(entry.size() <= LONGEST_TEXT, "it is longer than {LONGEST_TEXT} bytes");
+    let mut text = Vec::new();
+    entry.read_to_end(&mut text).map_err(broken)?;
+    Ok(text)
+}
+
+/// What zstd or tar cannot make sense of.
+fn broken(err: io::Error) -> anyhow::Error {
+    if err.kind() == io::ErrorKind::UnexpectedEof {
+        return anyhow::anyhow!(ENDS_EARLY);
+    }
+    anyhow::Error::new(err).context("the stream is damaged")
+}

@@ -1,0 +1,70 @@
+//! The hash of what is in a stream: of each entry its kind, path, mode, time and content, never of how tar writes them
+//! down.
+
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+/// A hash under way.
+#[derive(Default)]
+pub(super) struct Sum(Sha256);
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind<'a> {
+    /// A folder.
+    Folder,
+    /// A file of so many bytes; they follow.
+    File(u64),
+    /// A symbolic link.
+    Link(&'a Path),
+}
+
+impl Sum {
+    /// Adds an entry. `mode`: permission bits; `time`: seconds since 1970.
+    pub(super) fn entry(&mut self, path: &Path, kind: Kind<'_>, mode: u32, time: u64) {
+        let (letter, size, target) = match kind {
+            Kind::Folder => (b'd', 0, Path::new("")),
+            Kind::File(size) => (b'f', size, Path::new("")),
+            Kind::Link(target) => (b'l', 0, target),
+        };
+        self.0.update([letter]);
+        self.0.update(mode.to_le_bytes());
+        self.0.update(time.to_le_bytes());
+        self.0.update(size.to_le_bytes());
+        for path in [path, target] {
+            let bytes = path.as_os_str().as_bytes();
+            self.0.update((bytes.len() as u64).to_le_bytes());
+            self.0.update(bytes);
+        }
+    }
+
+    /// Adds content on its way through.
+    pub(super) fn through<R: Read>(&mut self, content: R) -> Through<'_, R> {
+        Through { sum: self, content, bytes: 0 }
+    }
+
+    /// 64 hex digits.
+    pub(super) fn finish(self) -> String {
+        crate::hash::hex(&self.0.finalize())
+    }
+}
+
+/// Content that is hashed and counted while it is read.
+pub(super) struct Through<'a, R> {
+    sum: &'a mut Sum,
+    content: R,
+    /// How much has come through.
+    pub(super) bytes: u64,
+}
+
+impl<R: Read> Read for Through<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(buffer)?;
+        self.sum.0.update(&buffer[..read]);
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,212 @@
+//! `unpack`: a stream becomes layers and a release, as if they had been built here. Until the hash at its end has been seen,
+//! nothing is where anybody looks for it; what fails or is killed leaves nothing.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use nix::unistd::syncfs;
+use piku_procfile::durable;
+use piku_procfile::failure::Failure;
+
+use super::fits::Asked;
+use super::head::Head;
+use super::plant::Plant;
+use super::read::{self, Item, Taker};
+use super::{LAYERS, LONGEST_TEXT};
+use crate::disk::{self, Need};
+use crate::explain::pack as explain;
+use crate::layer::{Store, Taken, Unfinished};
+use crate::release::{self, Origin, Release, TREE};
+use crate::room::APP;
+use crate::source::Source;
+use crate::view::View;
+use crate::work::Work;
+use crate::{build, environment, interrupt, startable, talk};
+
+/// What `unpack` was told.
+pub(crate) struct Unpack {
+    /// This machine, and whose release it has to be.
+    pub(crate) asked: Asked,
+    /// The release's folder, which must not be there yet.
+    pub(crate) output: Option<PathBuf>,
+    /// The number that the release gets here.
+    pub(crate) number: Option<u64>,
+    /// Who is said to have pushed it.
+    pub(crate) by: Option<String>,
+}
+
+/// Reads a stream from stdin.
+pub(crate) fn run(unpack: &Unpack) -> anyhow::Result<()> {
+    interrupt::watch()?;
+    let output =
+        unpack.output.as_deref().map(std::path::absolute).transpose().context("cannot find the output")?;
+    if let Some(output) = &output {
+        build::refuse_existing(output)?;
+    }
+    let store = unpack.asked.place.layers.as_deref().map(build::make).transpose()?;
+    let store = store.as_deref().map(Store::new).transpose()?;
+    let mut taking = Taking { unpack, output, store, layers: BTreeMap::new(), place: None, yaml: Vec::new() };
+    let head = read::all(io::stdin().lock(), &mut taking)?;
+    interrupt::check()?;
+    taking.finish(&head)
+}
+
+/// A stream that comes in.
+struct Taking<'a> {
+    unpack: &'a Unpack,
+    output: Option<PathBuf>,
+    store: Option<Store>,
+    /// By key; nothing for a layer that is there already.
+    layers: BTreeMap<String, Option<(Unfinished, Plant)>>,
+    /// Where the release is made.
+    place: Option<(Work, Plant)>,
+    yaml: Vec<u8>,
+}
+
+/// The release's folder in the work folder.
+const RELEASE: &str = "release";
+
+impl Taker for Taking<'_> {
+    fn begin(&mut self, head: &Head) -> anyhow::Result<()> {
+        self.unpack.asked.check(head)?;
+        let need = Need { bytes: head.bytes, files: head.files };
+        for layer in &head.layers {
+            let Some(store) = &self.store else {
+                let failure = Failure::new(format!("it has the layer '{}'", layer.name));
+                return Err(failure.hint("say with --layers where layers are kept").into());
+            };
+            if !layer.packed {
+                ensure!(
+                    store.has(&layer.key),
+                    "it needs the layer '{}' ({}), which is neither in it nor in '{}'",
+                    layer.name,
+                    layer.key,
+                    store.path().display()
+                );
+                continue;
+            }
+            disk::check(store.path(), need, "what comes in")?;
+            let taken = match store.take(&layer.key)? {
+                Taken::There => None,
+                Taken::Build(unfinished) => {
+                    let plant = Plant::new(&unfinished.content());
+                    Some((unfinished, plant))
+                }
+            };
+            self.layers.insert(layer.key.clone(), taken);
+        }
+        if head.release.is_some() {
+            let Some(output) = &self.output else {
+                let failure = Failure::new("it has a release in it");
+                return Err(failure.hint("say with --output where the release is to be").into());
+            };
+            let parent = output.parent().unwrap_or(Path::new("/"));
+            let work = Work::new(parent)?;
+            disk::check(parent, need, "what comes in")?;
+            let release = work.join(RELEASE);
+            fs::create_dir(&release).with_context(|| format!("cannot make '{}'", release.display()))?;
+            let plant = Plant::new(&release.join(TREE));
+            self.place = Some((work, plant));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, item: &Item<'_>, content: &mut dyn Read) -> anyhow::Result<()> {
+        if let Ok(below) = item.path.strip_prefix(LAYERS) {
+            let mut names = below.components();
+            let key = names.next().map(|key| key.as_os_str().to_string_lossy()).unwrap_or_default();
+            return match self.layers.get_mut(&*key) {
+                Some(Some((_, plant))) => plant.take(names.as_path(), item, content),
+                Some(None) => Ok(()),
+                None => bail!("its head says nothing of it"),
+            };
+        }
+        let Some((_, plant)) = &mut self.place else { bail!("its head says nothing of it") };
+        if let Ok(below) = item.path.strip_prefix(TREE) {
+            return plant.take(below, item, content);
+        }
+        ensure!(item.path == Path::new(release::FILE) && self.yaml.is_empty(), "no release has such a file");
+        content.take(LONGEST_TEXT).read_to_end(&mut self.yaml)?;
+        Ok(())
+    }
+}
+
+impl Taking<'_> {
+    /// The hash is right: puts everything in its place.
+    fn finish(mut self, head: &Head) -> anyhow::Result<()> {
+        for layer in &head.layers {
+            if let Some(Some((unfinished, plant))) = self.layers.remove(&layer.key) {
+                plant.finish()?;
+                unfinished.finish(&format!("{} unpacked\n", layer.name))?;
+            }
+        }
+        let (Some((work, plant)), Some(output)) = (self.place.take(), &self.output) else { return Ok(()) };
+        plant.finish()?;
+        let mut release: Release = serde_yaml::from_slice(&self.yaml).context("bad release.yaml")?;
+        self.judge(&release, head)?;
+        release.number = self.unpack.number.unwrap_or(release.number);
+        release.by = self.unpack.by.clone().unwrap_or(release.by);
+        // There is no other release here that it could share its tree with.
+        (release.tree_of, release.origin) = (None, Origin::Deploy);
+        let aside = work.join(RELEASE);
+        for warning in startable::check(&release.processes, &self.view(&release, &aside.join(TREE))?)? {
+            talk::warning(&warning);
+        }
+        release.write(&aside)?;
+        File::open(work.path())
+            .and_then(|dir| Ok(syncfs(dir)?))
+            .with_context(|| format!("cannot sync '{}'", work.path().display()))?;
+        interrupt::check()?;
+        build::refuse_existing(output)?;
+        fs::rename(&aside, output).with_context(|| format!("cannot make '{}'", output.display()))?;
+        durable::sync_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
+    }
+
+    /// What the release says of itself is what the head has said, and what a build on this machine would say: it decides
+    /// what is mounted where, and whether there is a jail.
+    fn judge(&self, release: &Release, head: &Head) -> anyhow::Result<()> {
+        let facts = head.release.as_ref().context("bad head")?;
+        let same = release.app == facts.app
+            && release.jailed == facts.jailed
+            && release.commit == facts.commit
+            && release.architecture == head.architecture;
+        ensure!(same, "its release.yaml and its head do not agree");
+        for layer in &release.layers {
+            ensure!(
+                head.layers.iter().any(|known| known.key == layer.key),
+                "its head does not name the layer '{}'",
+                layer.name
+            );
+            let here = self.store.as_ref().map(|store| store.content(&layer.key));
+            if release.jailed {
+                let mut below = layer.mount.strip_prefix("/layers").context("bad release.yaml")?.components();
+                let one = matches!((below.next(), below.next()), (Some(Component::Normal(_)), None));
+                ensure!(one, "its layer '{}' has no place below /layers", layer.name);
+            } else if here.as_ref() != Some(&layer.mount) {
+                return Err(explain::bound_to_its_place(&layer.name, &layer.mount).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The release as its processes will see it here.
+    fn view(&self, release: &Release, tree: &Path) -> anyhow::Result<View> {
+        let source = Source::read(tree, self.unpack.asked.place.config.as_deref())?;
+        let path =
+            source.variable("PATH").map(|(path, _)| path).or(release.env.get("PATH").map(String::as_str));
+        let content = |layer: &release::Layer| {
+            let store = self.store.as_ref().context("no layers")?;
+            Ok((layer.mount.clone(), store.content(&layer.key)))
+        };
+        Ok(View {
+            jailed: release.jailed,
+            app: if release.jailed { APP.into() } else { tree.to_owned() },
+            tree: tree.to_owned(),
+            mounts: release.layers.iter().map(content).collect::<anyhow::Result<_>>()?,
+            path: std::env::split_paths(path.unwrap_or(environment::PATH)).collect(),
+        })
+    }
+}

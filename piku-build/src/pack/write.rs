@@ -1,0 +1,293 @@
+//! `pack`: a release, or a part of it, to stdout.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use piku_procfile::failure::Failure;
+use piku_procfile::output;
+use tar::{Builder, EntryType, Header};
+
+use super::head::{FORMAT, Facts, Head, Layer};
+use super::needs::Search;
+use super::sum::{Kind, Sum};
+use super::{HEAD, LAYERS, SUM, links};
+use crate::explain::pack as explain;
+use crate::layer::Store;
+use crate::release::{self, Release, TREE};
+use crate::{interrupt, machine, talk};
+
+/// The best that a Pi compresses as fast as its disk reads.
+const LEVEL: i32 = 3;
+
+/// What is to be packed.
+pub(crate) struct Pack {
+    /// The release's folder.
+    pub(crate) release: PathBuf,
+    /// Where its layers are kept.
+    pub(crate) layers: Option<PathBuf>,
+    /// How much of it.
+    pub(crate) part: Part,
+}
+
+/// How much of a release is packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it.
+    Whole,
+    /// The head, as JSON, and nothing else.
+    Head,
+    /// The release without its layers.
+    Release,
+    /// The layer with this key: the same bytes whichever release it is packed from.
+    Layer(String),
+}
+
+/// A tree to be packed: where it lies, and below which name it is packed.
+struct Tree {
+    dir: PathBuf,
+    name: PathBuf,
+    /// Whether it is a layer, whose links say what is needed.
+    layer: bool,
+}
+
+/// Packs.
+pub(crate) fn run(pack: &Pack) -> anyhow::Result<()> {
+    interrupt::watch()?;
+    let release = Release::read(&pack.release)?;
+    let (layers, trees) = choose(pack, &release)?;
+    let with_release = !matches!(pack.part, Part::Layer(_));
+    let head = head(&release, with_release, layers, &trees)?;
+    if pack.part == Part::Head {
+        return output::write(format!("{}\n", serde_json::to_string(&head)?).as_bytes());
+    }
+    let stdout = io::stdout().lock();
+    if stdout.is_terminal() {
+        let failure = Failure::new("a packed release is nothing for a terminal");
+        return Err(failure.hint("piku-build pack RELEASE > FILE").into());
+    }
+    let written = write(pack, &head, &trees, BufWriter::with_capacity(1 << 16, stdout));
+    // A reader that has seen enough is no error.
+    match written {
+        Err(err) if is_closed(&err) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_closed(err: &anyhow::Error) -> bool {
+    let kind =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    err.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
+}
+
+/// The layers that the head names and the trees that are packed.
+fn choose(pack: &Pack, release: &Release) -> anyhow::Result<(Vec<Layer>, Vec<Tree>)> {
+    let mut layers: Vec<Layer> = release
+        .layers
+        .iter()
+        .map(|layer| Layer { name: layer.name.clone(), key: layer.key.clone(), packed: false })
+        .collect();
+    layers.sort_by(|one, other| one.key.cmp(&other.key));
+    if let Part::Layer(key) = &pack.part {
+        layers.retain(|layer| layer.key == *key);
+        ensure!(!layers.is_empty(), "the release has no layer '{key}'");
+    }
+    let mut trees = Vec::new();
+    if let (Some(first), wanted) = (layers.first(), &pack.part) {
+        let Some(dir) = &pack.layers else {
+            let failure = Failure::new(format!("the release needs the layer '{}'", first.name));
+            return Err(failure.hint("say with --layers where the layers are kept").into());
+        };
+        let store = Store::new(dir)?;
+        for layer in &mut layers {
+            layer.packed = *wanted != Part::Release;
+            ensure!(
+                store.has(&layer.key),
+                "the layer '{}' ({}) is not in '{}'",
+                layer.name,
+                layer.key,
+                dir.display()
+            );
+            trees.push(Tree {
+                dir: store.content(&layer.key),
+                name: Path::new(LAYERS).join(&layer.key),
+                layer: true,
+            });
+        }
+    }
+    if !matches!(pack.part, Part::Layer(_)) {
+        trees.push(Tree { dir: pack.release.join(TREE), name: TREE.into(), layer: false });
+    }
+    Ok((layers, trees))
+}
+
+/// Looks at all files once: what they need, and how much they are.
+fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree]) -> anyhow::Result<Head> {
+    let architecture = if with_release { release.architecture.clone() } else { machine::architecture()? };
+    let mut search = Search::new(&architecture);
+    let (mut bytes, mut files) = (0, 0);
+    for tree in trees {
+        // A layer that is left out is looked at for its needs, and counts nothing.
+        let counts =
+            !tree.layer || layers.iter().any(|layer| layer.packed && tree.name.ends_with(&layer.key));
+        walk(&tree.dir, Path::new(""), &mut |path, below, meta| {
+            let cannot = || format!("cannot read '{}'", path.display());
+            if meta.is_file() {
+                search.file(&File::open(path).with_context(cannot)?).with_context(cannot)?;
+            } else if meta.is_symlink() {
+                let target = fs::read_link(path).with_context(cannot)?;
+                if !links::may_lead(below, &target) {
+                    return Err(explain::link_out(&tree.name.join(below), &target).into());
+                }
+                if tree.layer {
+                    search.link(&target);
+                }
+            }
+            if counts {
+                bytes += if meta.is_file() { meta.len() } else { 0 };
+                files += 1;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Head {
+        format: FORMAT,
+        release: with_release.then(|| Facts {
+            app: release.app.clone(),
+            commit: release.commit.clone(),
+            jailed: release.jailed,
+        }),
+        architecture,
+        needs: search.needs,
+        layers,
+        bytes,
+        files,
+    })
+}
+
+/// A stream under way.
+struct Stream<W: Write> {
+    tar: Builder<W>,
+    sum: Sum,
+}
+
+fn write(pack: &Pack, head: &Head, trees: &[Tree], out: impl Write) -> anyhow::Result<()> {
+    let mut zstd = zstd::Encoder::new(out, LEVEL).context("cannot compress")?;
+    zstd.include_checksum(true).context("cannot compress")?;
+    let mut stream = Stream { tar: Builder::new(zstd), sum: Sum::default() };
+    stream.text(HEAD, &serde_json::to_vec(head)?)?;
+    for tree in trees {
+        if !tree.layer {
+            let path = pack.release.join(release::FILE);
+            let text = fs::read(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
+            stream.text(release::FILE, &text)?;
+        } else if head.layers.iter().any(|layer| !layer.packed && tree.name.ends_with(&layer.key)) {
+            continue;
+        }
+        walk(&tree.dir, Path::new(""), &mut |path, below, meta| {
+            stream
+                .entry(
+                    path,
+                    &if below == Path::new("") { tree.name.clone() } else { tree.name.join(below) },
+                    meta,
+                )
+                .with_context(|| format!("cannot pack '{}'", path.display()))
+        })?;
+    }
+    let Stream { mut tar, sum } = stream;
+    let sum = sum.finish();
+    append(&mut tar, &mut header(EntryType::Regular, 0o644, 0, 64), Path::new(SUM), sum.as_bytes())?;
+    let zstd = tar.into_inner().context("cannot write the stream")?;
+    zstd.finish().and_then(|mut out| out.flush()).context("cannot write the stream")
+}
+
+impl<W: Write> Stream<W> {
+    fn text(&mut self, name: &str, text: &[u8]) -> anyhow::Result<()> {
+        self.file(Path::new(name), text, text.len() as u64, 0o644, 0)
+    }
+
+    fn entry(&mut self, path: &Path, name: &Path, meta: &fs::Metadata) -> anyhow::Result<()> {
+        let mode = meta.permissions().mode() & 0o777;
+        let time = u64::try_from(meta.mtime()).unwrap_or(0);
+        if meta.is_dir() {
+            let mode = mode | 0o700;
+            self.sum.entry(name, Kind::Folder, mode, time);
+            append(&mut self.tar, &mut header(EntryType::Directory, mode, time, 0), name, io::empty())
+        } else if meta.is_symlink() {
+            let target = fs::read_link(path)?;
+            self.sum.entry(name, Kind::Link(&target), 0o777, 0);
+            let mut header = header(EntryType::Symlink, 0o777, 0, 0);
+            self.tar.append_link(&mut header, name, &target).context("cannot write the stream")
+        } else {
+            let file = BufReader::with_capacity(1 << 16, File::open(path)?);
+            self.file(name, file, meta.len(), mode | 0o400, time)
+        }
+    }
+
+    fn file(
+        &mut self,
+        name: &Path,
+        content: impl Read,
+        size: u64,
+        mode: u32,
+        time: u64,
+    ) -> anyhow::Result<()> {
+        self.sum.entry(name, Kind::File(size), mode, time);
+        let mut content = self.sum.through(content.take(size));
+        append(&mut self.tar, &mut header(EntryType::Regular, mode, time, size), name, &mut content)?;
+        ensure!(content.bytes == size, "it became shorter while it was packed");
+        Ok(())
+    }
+}
+
+fn append<W: Write>(
+    tar: &mut Builder<W>,
+    header: &mut Header,
+    name: &Path,
+    content: impl Read,
+) -> anyhow::Result<()> {
+    tar.append_data(header, name, content).context("cannot write the stream")
+}
+
+fn header(kind: EntryType, mode: u32, time: u64, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_mtime(time);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+/// Calls `visit` for a folder and all below it in the order of their names, with where each lies, its path below the first
+/// folder, and what it is. What is neither file nor folder nor link is left out with a warning.
+fn walk(
+    path: &Path,
+    below: &Path,
+    visit: &mut dyn FnMut(&Path, &Path, &fs::Metadata) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    interrupt::check()?;
+    let cannot = || format!("cannot read '{}'", path.display());
+    let meta = fs::symlink_metadata(path).with_context(cannot)?;
+    if !(meta.is_dir() || meta.is_file() || meta.is_symlink()) {
+        talk::warning(&format!(
+            "'{}' is left out: it is neither a file nor a folder nor a link",
+            path.display()
+        ));
+        return Ok(());
+    }
+    visit(path, below, &meta)?;
+    if meta.is_dir() {
+        let mut names = fs::read_dir(path)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>())
+            .with_context(cannot)?;
+        names.sort();
+        for name in names {
+            walk(&path.join(&name), &below.join(&name), visit)?;
+        }
+    }
+    Ok(())
+}

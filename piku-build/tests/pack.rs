@@ -1,0 +1,255 @@
+//! A release goes through a stream to another machine, and strangers' streams go nowhere.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Stdio;
+
+use support::{Ran, Running, World, names, until};
+use tar::{Builder, EntryType, Header};
+
+/// Runs `piku-build ARGS` with these bytes on stdin.
+fn feed(world: &World, args: &[&str], input: &[u8]) -> Ran {
+    let mut child = world.command(args).stdin(Stdio::piped()).spawn().expect("it works");
+    // What is refused early is not read to its end.
+    let _ = child.stdin.take().expect("it works").write_all(input);
+    Ran::of(child.wait_with_output().expect("it works"))
+}
+
+fn pack(world: &World, more: &[&str]) -> Vec<u8> {
+    let args = [&["pack", "out/1", "--layers", "cache/layers"], more].concat();
+    let out = world.command(&args).output().expect("it works");
+    assert!(out.status.success(), "{out:?}");
+    out.stdout
+}
+
+/// Unpacks into `there/NAME` and `there/layers`.
+fn unpack(world: &World, name: &str, input: &[u8]) -> Ran {
+    let output = format!("there/{name}");
+    feed(world, &["unpack", "--output", &output, "--layers", "there/layers"], input)
+}
+
+#[test]
+fn a_release_with_its_layer_runs_elsewhere_and_packs_the_same_again() {
+    let world = World::new(&[
+        ("app.py", "import six\nprint('six', six.__name__)\n"),
+        ("requirements.txt", "six\n"),
+        ("Procfile", "web: python app.py\n"),
+        ("ENV", "A=1\n"),
+    ]);
+    fs::create_dir_all(world.app().join("empty").join("d".repeat(150)).join("e".repeat(150)))
+        .expect("it works");
+    symlink("../app.py", world.app().join("empty/link")).expect("it works");
+    world.build("1").good(&[]);
+    if !world.release("1").jailed {
+        support::skipped("a virtualenv on another machine: without a jail it works at its own place alone");
+        unpack(&world, "1", &pack(&world, &[])).bad(&["was built without the jail", "works at"]);
+        return;
+    }
+    fs::write(world.path("out/1/config.json"), "{\"SECRET\": \"x\"}").expect("it works");
+    let whole = pack(&world, &[]);
+    assert_eq!(whole, pack(&world, &[]), "the same bytes");
+    let args = ["unpack", "--output", "there/7", "--layers", "there/layers", "--number", "7", "--by", "ann"];
+    feed(&world, &args, &whole).good(&[]);
+    assert!(!world.path("there/7/config.json").exists(), "the release alone is packed");
+    let key = names(&world.path("there/layers")).pop().expect("it works");
+    let there = piku_build::release::Release::read(&world.path("there/7")).expect("it works");
+    assert_eq!((there.number, there.by.as_str(), there.commit), (7, "ann", world.release("1").commit));
+    assert_eq!(
+        fs::read_link(world.path("there/7/app/empty/link")).expect("it works"),
+        Path::new("../app.py")
+    );
+
+    // Run it with nothing of the first machine's left.
+    fs::rename(world.path("cache"), world.path("gone")).expect("it works");
+    fs::create_dir(world.path("cache")).expect("it works");
+    fs::rename(world.path("there/layers"), world.path("cache/layers")).expect("it works");
+    fs::rename(world.path("out/1"), world.path("out/old")).expect("it works");
+    fs::rename(world.path("there/7"), world.path("out/1")).expect("it works");
+    let worked = world.work("1", &["python", "app.py"]);
+    assert_eq!(worked.good(&[]).stdout, "six six\n");
+
+    // Each part alone; a layer is the same from either machine.
+    let layer = pack(&world, &["--part", &key]);
+    let release = pack(&world, &["--part", "release"]);
+    assert!(layer.len() + release.len() < whole.len() + 2000);
+    let lacking = unpack(&world, "8", &release);
+    lacking.bad(&["it needs the layer 'venv'", &key, "neither in it nor in"]);
+    let head = pack(&world, &["--part", "head"]);
+    let fits = |there: &str| feed(&world, &["fits", "--layers", there, "--format", "json"], &head);
+    assert!(fits("there/layers").good(&[]).stdout.contains(&key));
+    unpack(&world, "8", &layer).good(&[]);
+    assert!(!fits("there/layers").good(&[]).stdout.contains(&key));
+    unpack(&world, "8", &layer).good(&[]);
+    unpack(&world, "8", &release).good(&[]);
+    unpack(&world, "8", &release).bad(&["is there already"]);
+    fs::remove_dir_all(world.path("cache")).expect("it works");
+    fs::rename(world.path("gone"), world.path("cache")).expect("it works");
+    assert_eq!(layer, pack_of(&world, "out/old", &key), "a layer's bytes are the same on both machines");
+
+    // The virtualenv's python is the machine's.
+    let text = String::from_utf8(head).expect("it works");
+    assert!(text.contains("\"/usr/bin/python3"), "{text}");
+    let other = text.replace("/usr/bin/python3", "/usr/bin/python9");
+    feed(&world, &["fits"], other.as_bytes())
+        .bad(&["this release needs '/usr/bin/python9", "this machine has not"]);
+}
+
+fn pack_of(world: &World, release: &str, part: &str) -> Vec<u8> {
+    world
+        .command(&["pack", release, "--layers", "cache/layers", "--part", part])
+        .output()
+        .expect("it works")
+        .stdout
+}
+
+fn script() -> World {
+    let world = World::new(&[("Procfile", "web: ./run.sh\n"), ("page", "hello\n")]);
+    world.executable("run.sh", "#!/bin/sh\necho hello\n");
+    world.build("1").good(&[]);
+    world
+}
+
+#[test]
+fn what_is_damaged_cut_or_for_another_machine_leaves_nothing() {
+    let world = script();
+    let whole = pack(&world, &[]);
+    let nothing = |ran: &Ran, what: &str| {
+        assert_eq!(ran.code, Some(1), "{what}: {ran}");
+        assert!(names(&world.path("there")).iter().all(|name| name == "layers"), "{what}");
+        assert!(names(&world.path("there/layers")).is_empty(), "{what}");
+    };
+    for length in [0, 3, 10, whole.len() / 2, whole.len() - 5, whole.len() - 1] {
+        nothing(&unpack(&world, "1", &whole[..length]), "cut");
+    }
+    for at in (0..whole.len()).step_by(whole.len() / 23) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        nothing(&unpack(&world, "1", &bytes), &format!("byte {at}"));
+    }
+    nothing(&unpack(&world, "1", &[&whole[..], b"more"].concat()), "more behind its end");
+    nothing(&unpack(&world, "1", b"#!/bin/sh\n"), "no stream");
+
+    let head = String::from_utf8(pack(&world, &["--part", "head"])).expect("it works");
+    let architecture = world.release("1").architecture;
+    let other = head.replace(&architecture, "sparc64");
+    feed(&world, &["fits"], other.as_bytes()).bad(&["was built for sparc64, this machine is", "hint:"]);
+    nothing(&unpack(&world, "1", &stream(&other, |_| ())), "another machine");
+    let newer = head.replace("\"glibc\":null", "\"glibc\":\"2.999\"");
+    assert_ne!(newer, head, "scripts need no C library");
+    feed(&world, &["fits"], newer.as_bytes()).bad(&["needs glibc 2.999"]);
+    feed(&world, &["fits", "--app", "other"], head.as_bytes())
+        .bad(&["this is a release of app, not of other"]);
+    unpack(&world, "1", &whole).good(&[]);
+}
+
+/// A stream that is being written.
+type Tar = Builder<zstd::Encoder<'static, Vec<u8>>>;
+/// What puts something into one.
+type Fill<'a> = &'a dyn Fn(&mut Tar);
+
+/// A stream with this head and whatever a stranger puts behind it.
+fn stream(head: &str, fill: impl FnOnce(&mut Tar)) -> Vec<u8> {
+    let mut tar = Builder::new(zstd::Encoder::new(Vec::new(), 1).expect("it works"));
+    put(&mut tar, "head.json", EntryType::Regular, 0o644, "", head.trim_end().as_bytes());
+    fill(&mut tar);
+    tar.into_inner().expect("it works").finish().expect("it works")
+}
+
+/// An entry as it is given, also where no honest tar would write it.
+fn put(tar: &mut Builder<impl Write>, path: &str, kind: EntryType, mode: u32, target: &str, content: &[u8]) {
+    let mut header = Header::new_gnu();
+    header.as_gnu_mut().expect("it works").name[..path.len()].copy_from_slice(path.as_bytes());
+    header.as_gnu_mut().expect("it works").linkname[..target.len()].copy_from_slice(target.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(content.len() as u64);
+    header.set_mtime(0);
+    header.set_cksum();
+    tar.append(&header, content).expect("it works");
+}
+
+#[test]
+fn strangers_streams_go_nowhere() {
+    let world = script();
+    let head = String::from_utf8(pack(&world, &["--part", "head"])).expect("it works");
+    let file = EntryType::Regular;
+    let link = EntryType::Symlink;
+    for (path, kind, mode, target, word) in [
+        ("app/../../evil", file, 0o644, "", "leads out"),
+        ("/evil", file, 0o644, "", "leads out"),
+        ("app/tool", file, 0o4755, "", "set-uid"),
+        ("app/tool", file, 0o2755, "", "set-uid"),
+        ("app/out", link, 0o777, "../../evil", "link out"),
+        ("app/out", link, 0o777, "/etc/passwd", "link out"),
+        ("app/hard", EntryType::Link, 0o644, "/etc/passwd", "neither a file"),
+        ("app/disk", EntryType::Block, 0o644, "", "neither a file"),
+        ("app/null", EntryType::Char, 0o644, "", "neither a file"),
+        ("app/fifo", EntryType::Fifo, 0o644, "", "neither a file"),
+        ("app/sub/x", file, 0o644, "", "in no folder"),
+        ("evil", file, 0o644, "", "no release has such a file"),
+        ("layers/abc/x", file, 0o644, "", "its head says nothing of it"),
+    ] {
+        let bytes = stream(&head, |tar| {
+            put(tar, "app", EntryType::Directory, 0o755, "", b"");
+            put(tar, path, kind, mode, target, b"");
+        });
+        unpack(&world, "1", &bytes).bad(&[word]);
+    }
+    // Through a link of its own, twice the same, more than was said, and a hash that is not its own.
+    let cases: [(&str, Fill); 4] = [
+        ("in no folder", &|tar| {
+            put(tar, "app/to", link, 0o777, "/tmp", b"");
+            put(tar, "app/to/evil", file, 0o644, "", b"");
+        }),
+        ("File exists", &|tar| {
+            put(tar, "app/x", file, 0o644, "", b"");
+            put(tar, "app/x", file, 0o644, "", b"");
+        }),
+        ("more than its head says", &|tar| put(tar, "app/x", file, 0o644, "", &vec![0; 2 << 20])),
+        ("damaged", &|tar| put(tar, "sha256", file, 0o644, "", "0".repeat(64).as_bytes())),
+    ];
+    for (word, fill) in cases {
+        let bytes = stream(&head, |tar| {
+            put(tar, "app", EntryType::Directory, 0o755, "", b"");
+            fill(tar);
+        });
+        unpack(&world, "1", &bytes).bad(&[word]);
+    }
+    let huge = head.replace("\"bytes\":", "\"bytes\":99999999999999");
+    unpack(&world, "1", &stream(&huge, |_| ())).bad(&["not enough room on the disk"]);
+    assert!(names(&world.path("there")).iter().all(|name| name == "layers"));
+    assert!(!world.path("evil").exists() && !Path::new("/tmp/evil").exists());
+
+    // What leads out is not packed either.
+    symlink("/etc/hostname", world.path("out/1/app/name")).expect("it works");
+    world
+        .run(&["pack", "out/1"])
+        .bad(&["'app/name' is a link out of the release, to '/etc/hostname'", "hint:"]);
+}
+
+#[test]
+fn killed_half_way_leaves_nothing_for_the_next_one() {
+    let world = script();
+    fs::write(world.path("out/1/app/big"), vec![7_u8; 3 << 20]).expect("it works");
+    fs::set_permissions(world.path("out/1/app/run.sh"), fs::Permissions::from_mode(0o4755))
+        .expect("it works");
+    let whole = pack(&world, &[]);
+    let mut command = world.command(&["unpack", "--output", "there/1"]);
+    command.stdin(Stdio::piped());
+    let mut running = Running::start(command);
+    let mut stdin = running.0.stdin.take().expect("it works");
+    stdin.write_all(&whole[..whole.len() - 20]).expect("it works");
+    stdin.flush().expect("it works");
+    until("it has begun", || names(&world.path("there")).iter().any(|name| name.starts_with(".piku-build-")));
+    running.signal("KILL");
+    running.0.wait().expect("it works");
+    assert!(!world.path("there/1").exists());
+    unpack(&world, "1", &whole).good(&[]);
+    assert_eq!(names(&world.path("there")), ["1", "layers"]);
+    let mode = fs::metadata(world.path("there/1/app/run.sh")).expect("it works").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o755, "set-uid is not packed");
+}
