@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
+use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -125,6 +126,7 @@ fn bad_input_is_told_before_anything_runs() {
         (&["-m", "web=0"], 1, "there is nothing to run"),
         (&["-p", "65535", "-m", "web=2"], 2, "the last instance's PORT would be 65536"),
         (&["-f", "/nonexistent"], 1, "/nonexistent"),
+        (&["-e", "/nonexistent"], 1, "cannot read '/nonexistent'"),
     ] {
         let out = start(&dir, args).output().unwrap();
         assert_eq!(out.status.code(), Some(code), "{}", text(&out));
@@ -142,4 +144,50 @@ fn a_port_that_somebody_has_is_told() {
     let port = taken.local_addr().unwrap().port().to_string();
     let out = start(&folder("web: true\n"), &["-p", &port]).output().unwrap();
     assert!(text(&out).contains(&format!("PORT {port} is not free")), "{}", text(&out));
+}
+
+#[test]
+fn what_is_no_worker_runs_when_it_is_asked_for() {
+    let dir =
+        folder("web: exit 0\nrelease: echo migrating; exit 4\ncron_a: @daily echo nightly\nstatic: public\n");
+    let said = text(&start(&dir, &[]).output().unwrap());
+    for line in [
+        "release is not started: it runs before each release goes live; once and now: -m release=1\n",
+        "cron_a is not started: it runs at its times; once and now: -m cron_a=1\n",
+    ] {
+        assert!(said.contains(line), "{line:?} is not in {said}");
+    }
+    assert!(!said.contains("migrating") && !said.contains("static"), "{said}");
+    let out = start(&dir, &["-m", "release=1"]).output().unwrap();
+    assert!(text(&out).contains("| migrating\n"), "{}", text(&out));
+    assert_eq!(out.status.code(), Some(4));
+    let out = start(&dir, &["-m", "cron_a=1"]).output().unwrap();
+    assert!(text(&out).contains("| nightly\n"), "{}", text(&out));
+    assert_eq!(out.status.code(), Some(0));
+}
+
+/// On a terminal, as `script` makes one.
+fn on_terminal(dir: &TempDir, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new("script");
+    let line = format!("exec '{}' start '{}'", env!("CARGO_BIN_EXE_piku-run"), dir.path().display());
+    command.args(["-qec", &line, "/dev/null"]).env_clear().envs(variables.iter().copied());
+    command.env("PATH", "/usr/local/bin:/usr/bin:/bin").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+#[test]
+fn a_terminal_has_colours_unless_nobody_wants_them_and_its_ctrl_c_stops_all() {
+    for (variables, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")], false)] {
+        let dir = folder("a: trap 'echo bye; exit 0' TERM; echo up >>up; while :; do sleep 0.05; done\n");
+        let mut child = on_terminal(&dir, variables).spawn().unwrap();
+        let mut keys = child.stdin.take().unwrap();
+        let running = Running(Some(child), dir);
+        running.until("up", 1);
+        keys.write_all(b"\x03").unwrap();
+        let out = running.end();
+        let said = text(&out);
+        assert_eq!(out.status.code(), Some(0), "{said}");
+        assert!(said.contains("SIGINT, stopping all") && said.contains("bye"), "{said}");
+        assert_eq!(said.contains("\u{1b}[36m"), coloured, "{said}");
+    }
 }

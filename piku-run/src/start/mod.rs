@@ -4,7 +4,7 @@
 mod printer;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -85,7 +85,13 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
         std::path::absolute(&typed.dir).with_context(|| format!("cannot find '{}'", typed.dir.display()))?;
     let file = typed.procfile.unwrap_or_else(|| dir.join(procfile::FILE));
     let file = Procfile::read(&file, Options::default())?;
-    let entries: Vec<Entry> = file.entries.into_iter().filter(|entry| entry.kind.runs()).collect();
+    let (mut entries, once): (Vec<Entry>, Vec<Entry>) = file
+        .entries
+        .into_iter()
+        .filter(|entry| entry.kind != Kind::Static)
+        .partition(|entry| entry.kind.runs());
+    // After the others: their ports are the same with and without these.
+    entries.extend(once);
     let wanted = types(&entries, &typed.formation)?;
     check_ports(typed.port, &wanted)?;
     let width = |kind: &Type| kind.name.as_str().len() + 1 + kind.count.to_string().len();
@@ -94,9 +100,16 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
     for warning in file.warnings {
         printer.remark(&warning.to_string());
     }
+    for (entry, kind) in entries.iter().zip(&wanted) {
+        if let Some(when) = when(&entry.kind).filter(|_| kind.count == 0 && typed.formation.is_empty()) {
+            let name = &entry.name;
+            printer.remark(&format!("{name} is not started: it runs {when}; once and now: -m {name}=1"));
+        }
+    }
     sys::default_dispositions();
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     set_child_subreaper(true).context("cannot become a subreaper")?;
+    let named_env = typed.env.clone();
     let mut foreman = Foreman {
         env: typed.env.unwrap_or_else(|| dir.join(env::FILE)),
         dir,
@@ -111,12 +124,26 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
         failed: None,
         told: 0,
     };
+    // A file that was named is there.
+    if let Some(path) = &named_env {
+        fs::metadata(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    }
     // A bad ENV is told once, before anything runs.
     foreman.vars(&Ps { kind: wanted[0].name.clone(), index: 1 })?;
     let grace = Duration::from_secs(typed.timeout);
     let plan = Plan { release: 0, types: wanted, ready_within: Duration::MAX / 4, grace };
     foreman.tell(Event::Boot { plan: Some(plan), found: Vec::new() });
     foreman.work()
+}
+
+/// When piku runs what is no worker.
+fn when(kind: &Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Release => Some("before each release goes live"),
+        Kind::Preflight => Some("before each build"),
+        Kind::Cron => Some("at its times"),
+        _ => None,
+    }
 }
 
 /// How many of each; an error when a name is nobody's or nothing is left to run.
@@ -134,7 +161,7 @@ fn types(entries: &[Entry], formation: &[(ProcessName, u32)]) -> anyhow::Result<
         .iter()
         .map(|entry| Type {
             name: entry.name.clone(),
-            count: named(entry.name.as_str()).unwrap_or(rest),
+            count: named(entry.name.as_str()).unwrap_or(if entry.kind.runs() { rest } else { 0 }),
             // Not asked whether it answers: its user sees that.
             listens: false,
             overlap: false,
@@ -352,7 +379,7 @@ mod tests {
 
     fn counts(formation: &[(&str, u32)]) -> anyhow::Result<Vec<u32>> {
         let file = Procfile::parse(b"web: a\nworker: b\nrelease: c\n", Options::default()).unwrap();
-        let entries: Vec<Entry> = file.entries.into_iter().filter(|entry| entry.kind.runs()).collect();
+        let entries = file.entries;
         let formation: Vec<_> =
             formation.iter().map(|(name, count)| (name.parse().unwrap(), *count)).collect();
         types(&entries, &formation).map(|types| types.iter().map(|kind| kind.count).collect())
@@ -377,11 +404,11 @@ mod tests {
 
     #[test]
     fn a_formation_says_how_many_of_each() {
-        assert_eq!(counts(&[]).unwrap(), [1, 1]);
-        assert_eq!(counts(&[("web", 2)]).unwrap(), [2, 0]);
-        assert_eq!(counts(&[("all", 1), ("web", 3)]).unwrap(), [3, 1]);
+        assert_eq!(counts(&[]).unwrap(), [1, 1, 0]);
+        assert_eq!(counts(&[("web", 2)]).unwrap(), [2, 0, 0]);
+        assert_eq!(counts(&[("all", 1), ("web", 3)]).unwrap(), [3, 1, 0]);
+        assert_eq!(counts(&[("release", 1)]).unwrap(), [0, 0, 1]);
         assert!(counts(&[("web", 0)]).is_err());
         assert!(counts(&[("wep", 1)]).is_err());
-        assert!(counts(&[("release", 1)]).is_err());
     }
 }
