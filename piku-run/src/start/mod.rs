@@ -101,7 +101,7 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
         printer.remark(&warning.to_string());
     }
     for (entry, kind) in entries.iter().zip(&wanted) {
-        if let Some(when) = when(&entry.kind).filter(|_| kind.count == 0 && typed.formation.is_empty()) {
+        if let Some(when) = when(entry.kind).filter(|_| kind.count == 0 && typed.formation.is_empty()) {
             let name = &entry.name;
             printer.remark(&format!("{name} is not started: it runs {when}; once and now: -m {name}=1"));
         }
@@ -137,7 +137,7 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
 }
 
 /// When piku runs what is no worker.
-fn when(kind: &Kind) -> Option<&'static str> {
+fn when(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Release => Some("before each release goes live"),
         Kind::Preflight => Some("before each build"),
