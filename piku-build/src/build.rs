@@ -156,6 +156,7 @@ impl Bench<'_> {
             store: Some(&store),
             architecture: &architecture,
             build_env: &self.settings.build_env,
+            commit: &self.build.facts.commit,
         };
         let mut whole = Whole::plan(&runtimes, &source, &site)?;
         let making = Making { at: self, store: &store, source: &source, tree: &tree };

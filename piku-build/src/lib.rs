@@ -19,6 +19,7 @@ mod making;
 mod manners;
 mod pack;
 mod plan;
+mod programs;
 mod room;
 mod runtime;
 mod sandbox;

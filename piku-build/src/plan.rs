@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::disk::Need;
 use crate::layer::Store;
+use crate::programs::Program;
 use crate::room::Mount;
 use crate::step::Step;
 use crate::whole::Whole;
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) mounts: Vec<Mount>,
     /// What runs in the app's own tree once the layers are there.
     pub(crate) steps: Vec<Step>,
+    /// The programs that the steps make.
+    pub(crate) programs: Vec<Program>,
     /// The process types, in order.
     pub(crate) processes: IndexMap<ProcessName, String>,
     /// What says them where it is not the Procfile: `package.json`.

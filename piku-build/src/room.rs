@@ -19,8 +19,9 @@ pub(crate) const APP: &str = "/app";
 /// The build caches inside the jail.
 const CACHE: &str = "/cache";
 /// What of them a step sees: each package manager's own, and not the layers that may lie beside them; and the variables that
-/// tell each where.
-const CACHES: &[(&str, &[&str])] = &[("pip", &["PIP_CACHE_DIR"])];
+/// tell each where, with the folder in it.
+const CACHES: &[(&str, &[(&str, &str)])] =
+    &[("pip", &[("PIP_CACHE_DIR", "")]), ("go", &[("GOMODCACHE", "mod"), ("GOCACHE", "build")])];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
 const HOME: &str = "/build";
 
@@ -75,7 +76,9 @@ impl Room<'_> {
         place("HOME", home);
         place("TMPDIR", &tmp);
         for (folder, variables) in CACHES {
-            variables.iter().for_each(|name| place(name, &cache.join(folder)));
+            for (name, below) in *variables {
+                place(name, &cache.join(folder).join(below));
+            }
         }
         let command =
             if self.jailed { self.jail().command(&env, &step.run) } else { self.plain(&env, &step.run) };

@@ -29,7 +29,7 @@ pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<
     let store = place.layers.as_deref().map(Store::new).transpose()?;
     let Settings { build_env, .. } = &settings;
     let architecture = machine::architecture()?;
-    let site = Site { jailed, store: store.as_ref(), architecture: &architecture, build_env };
+    let site = Site { jailed, store: store.as_ref(), architecture: &architecture, build_env, commit: "" };
     let whole = Whole::plan(&runtimes, &source, &site)?;
     source.warnings.iter().for_each(|warning| talk::marked(&warning.to_string()));
     for warning in source.notes.iter().chain(whole.plans().flat_map(|plan| &plan.warnings)) {

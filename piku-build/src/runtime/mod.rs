@@ -2,6 +2,7 @@
 
 mod binary;
 mod choice;
+mod go;
 mod python;
 
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ static ALL: &[&dyn Runtime] = &[
     // Back ends that often have a package.json beside them.
     &python::Python,
     // What is built by its own compiler.
-
+    &go::Go,
     // Front ends, and back ends in their language.
 
     // Ready to run.
@@ -60,6 +61,8 @@ pub(crate) struct Site<'a> {
     pub(crate) architecture: &'a str,
     /// What the operator puts into the environment of build steps.
     pub(crate) build_env: &'a BTreeMap<String, String>,
+    /// The commit that is built, 40 hex digits; empty when that is not known.
+    pub(crate) commit: &'a str,
 }
 
 impl Site<'_> {

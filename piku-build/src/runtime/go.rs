@@ -1,0 +1,333 @@
+//! Go: `go build` of every program of the module (or the workspace, or the files where there is no module) into `bin/`. What
+//! it downloads and compiles stays in the app's cache, keyed by content, so the next build compiles what has changed. A
+//! release has the programs and what is no Go.
+
+mod constraint;
+mod module;
+mod packages;
+mod reason;
+mod toolchain;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use piku_procfile::name::ProcessName;
+
+use super::{Detection, Runtime, Site};
+use crate::environment::PATH;
+use crate::explain;
+use crate::plan::Plan;
+use crate::programs::{self, FOLDER, Program};
+use crate::source::{Source, decode, tidy};
+use crate::startable::simple_words;
+use crate::step::{Ended, Step};
+use crate::view::{View, runs};
+use constraint::Tags;
+use module::Module;
+use packages::Package;
+use toolchain::{Choice, Version};
+
+const MODULE: &str = "go.mod";
+const WORKSPACE: &str = "go.work";
+/// The program of an app without a module whose Procfile does not name it.
+const NAMELESS: &str = "app";
+
+/// The runtime.
+pub(super) struct Go;
+
+impl Runtime for Go {
+    fn name(&self) -> &'static str {
+        "go"
+    }
+
+    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+        for name in [WORKSPACE, MODULE] {
+            if source.has(name) {
+                return Ok(Detection::Fits(format!("there is a {name}")));
+            }
+        }
+        let mut file = None;
+        for name in source.names.iter().filter(|name| is_go(Path::new(name)) && !name.ends_with("_test.go")) {
+            let text = source.text(name)?.unwrap_or_default();
+            if packages::package_name(&decode(&text)) == Some("main") {
+                file = Some(name);
+                break;
+            }
+        }
+        Ok(match file {
+            Some(name) => Detection::Perhaps(format!("there is {name}, and no {MODULE}: no dependencies")),
+            None => Detection::Not(format!(
+                "{MODULE}, {WORKSPACE} or *.go files with a 'package main', which are not there"
+            )),
+        })
+    }
+
+    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+        let tags = Tags { architecture: architecture(site.architecture), asked: tags(source, site) };
+        let (head, packages) = packages(source, &tags)?;
+        if packages.is_empty() {
+            return Err(explain::go::no_program(&tags.asked).into());
+        }
+        let choice = toolchain::choose(source, &head)?;
+        let programs: Vec<Program> = packages
+            .iter()
+            .map(|package| Program {
+                name: package.name.clone(),
+                made: Path::new(FOLDER).join(&package.name),
+            })
+            .collect();
+        if let Some(twice) = twice(&programs) {
+            return Err(explain::go::same_name(twice).into());
+        }
+        Ok(Plan {
+            runtime: self.name(),
+            version: Some(choice.version()),
+            version_from: Some(choice.from.clone()),
+            steps: vec![step(source, site, &choice, &packages)],
+            processes: processes(source, &programs)?,
+            programs,
+            env: programs::env(site),
+            build_env: build_env(&choice),
+            warnings: choice.warnings,
+            ..Plan::default()
+        })
+    }
+
+    fn judge(&self, step: &Step, ended: &Ended, plan: &Plan, _view: &View) -> anyhow::Result<()> {
+        if ended.succeeded() {
+            return Ok(());
+        }
+        Err(reason::explain(step.name, ended, plan.version.as_deref().unwrap_or_default()).into())
+    }
+
+    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+        let missing = programs::missing(&plan.programs, &view.tree);
+        if !missing.is_empty() {
+            return Err(explain::go::nothing_built(&missing).into());
+        }
+        programs::prune(&view.tree, &only_builds)?;
+        programs::link(&plan.processes, &plan.programs, &view.tree)
+    }
+}
+
+fn is_go(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "go")
+}
+
+/// What of an app only `go build` needs. What the programs embed is in them.
+fn only_builds(below: &Path) -> bool {
+    let name = below.file_name().unwrap_or_default();
+    is_go(below)
+        || below == Path::new("vendor")
+        || ["go.mod", "go.sum", "go.work", "go.work.sum"].iter().any(|file| name == *file)
+}
+
+/// The file that says which Go is wanted, and the programs.
+fn packages(source: &Source, tags: &Tags) -> anyhow::Result<(Module, Vec<Package>)> {
+    let read = |name: PathBuf| -> anyhow::Result<Option<Module>> {
+        Ok(source.text(name)?.map(|text| Module::parse(&decode(&text))))
+    };
+    if let Some(work) = read(WORKSPACE.into())? {
+        let mut found = Vec::new();
+        for dir in &work.uses {
+            let dir = tidy(dir);
+            if let Some(module) = read(dir.join(MODULE))? {
+                found.extend(packages::find(source, &dir, &module, tags)?);
+            }
+        }
+        return Ok((work, found));
+    }
+    if let Some(module) = read(MODULE.into())? {
+        let mut found = packages::find(source, Path::new(""), &module, tags)?;
+        let asked = asked(source, &module);
+        if !asked.is_empty() {
+            found.retain(|package| asked.iter().any(|pattern| matches(pattern, &package.pattern())));
+        }
+        return Ok((module, found));
+    }
+    let mut found: Vec<Package> = packages::look(source, Path::new(""), tags)?.into_iter().collect();
+    for package in &mut found {
+        package.name = started(source).unwrap_or_else(|| NAMELESS.to_owned());
+    }
+    Ok((Module::default(), found))
+}
+
+/// What is to be built, where the app says so as it would to Heroku; nothing where it does not.
+fn asked(source: &Source, module: &Module) -> Vec<String> {
+    match source.variable("GO_INSTALL_PACKAGE_SPEC") {
+        Some((text, _)) => text.split_whitespace().map(str::to_owned).collect(),
+        None => module.heroku_install.clone(),
+    }
+}
+
+/// `./...` and `./cmd/...` take what is below, anything else itself.
+fn matches(pattern: &str, package: &str) -> bool {
+    let bare = |text: &str| text.trim_start_matches("./").trim_end_matches('/').to_owned();
+    match pattern.strip_suffix("...") {
+        Some(front) => {
+            let (front, package) = (bare(front), bare(package));
+            front.is_empty() || front == "." || package == front || package.starts_with(&format!("{front}/"))
+        }
+        None => bare(pattern) == bare(package),
+    }
+}
+
+/// The program that the Procfile starts by a path in the app, where that is not there yet.
+fn started(source: &Source) -> Option<String> {
+    let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
+    entries.into_iter().find_map(|entry| {
+        let words = simple_words(&entry.command)?;
+        let path = Path::new(&words[0]);
+        let plain = path.extension().is_none() && words[0].contains('/') && !source.dir.join(path).exists();
+        plain.then(|| path.file_name().map(|name| name.to_string_lossy().into_owned())).flatten()
+    })
+}
+
+/// The tags of `-tags` in GOFLAGS.
+fn tags(source: &Source, site: &Site) -> Vec<String> {
+    let flags = flags(source, site);
+    let mut words = flags.split_whitespace().map(|word| word.trim_start_matches('-'));
+    let mut found = Vec::new();
+    while let Some(word) = words.next() {
+        let value = word.strip_prefix("tags=").or_else(|| (word == "tags").then(|| words.next()).flatten());
+        found.extend(value.unwrap_or_default().split(',').filter(|tag| !tag.is_empty()).map(str::to_owned));
+    }
+    found
+}
+
+fn flags<'a>(source: &'a Source, site: &'a Site) -> &'a str {
+    let host = || site.build_env.get("GOFLAGS").map_or("", String::as_str);
+    source.variable("GOFLAGS").map_or_else(host, |(value, _)| value)
+}
+
+/// One call for all programs: what they share is compiled once.
+fn step(source: &Source, site: &Site, choice: &Choice, packages: &[Package]) -> Step {
+    let mut run = vec![choice.installed.program().to_string_lossy().into_owned()];
+    // No path of this machine in the program; and the cache can be removed like any other folder.
+    run.extend(["build", "-trimpath", "-modcacherw"].map(str::to_owned));
+    let is_module = source.has(MODULE) || source.has(WORKSPACE);
+    if let Some(flags) = linking(source, site, packages) {
+        run.extend(["-ldflags".to_owned(), flags]);
+    }
+    run.push("-o".to_owned());
+    match packages {
+        [only] if !is_module => {
+            run.push(format!("{FOLDER}/{}", only.name));
+            run.extend(only.files.iter().cloned());
+        }
+        _ => {
+            run.push(format!("{FOLDER}/"));
+            run.extend(packages.iter().map(Package::pattern));
+        }
+    }
+    Step { name: "go", run, quiet: false }
+}
+
+/// What the programs are told about themselves: `main.version` and `main.commit` where they have these variables, and Heroku's
+/// `GO_LINKER_SYMBOL`. An app that sets flags of its own keeps them.
+fn linking(source: &Source, site: &Site, packages: &[Package]) -> Option<String> {
+    if flags(source, site).contains("-ldflags") {
+        return None;
+    }
+    let mut words = Vec::new();
+    let has = |stamp: &str| packages.iter().any(|package| package.stamps.contains(&stamp));
+    if !site.commit.is_empty() {
+        let short = site.commit.get(..12).unwrap_or(site.commit);
+        for (stamp, value) in [("version", short), ("commit", site.commit)] {
+            if has(stamp) {
+                words.push(format!("-X main.{stamp}={value}"));
+            }
+        }
+    }
+    if let (Some((symbol, _)), Some((value, _))) =
+        (source.variable("GO_LINKER_SYMBOL"), source.variable("GO_LINKER_VALUE"))
+    {
+        words.push(format!("-X '{symbol}={value}'"));
+    }
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// The Procfile's, or else the one program, or the one of several that is called `web`.
+fn processes(source: &Source, programs: &[Program]) -> anyhow::Result<IndexMap<ProcessName, String>> {
+    if let Some(processes) = super::procfile(source) {
+        return Ok(processes);
+    }
+    let web = match programs {
+        [only] => Some(only),
+        _ => programs.iter().find(|program| program.name == "web"),
+    };
+    let Some(program) = web else {
+        let names: Vec<_> = programs.iter().map(|program| program.name.clone()).collect();
+        return Err(explain::go::no_process_types(&names).into());
+    };
+    Ok(IndexMap::from([("web".parse()?, program.place().display().to_string())]))
+}
+
+/// A name that two programs have.
+fn twice(programs: &[Program]) -> Option<&str> {
+    let mut names: Vec<&str> = programs.iter().map(|program| program.name.as_str()).collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// As Go names the machine.
+fn architecture(machine: &str) -> String {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "i686" | "i586" | "i386" => "386",
+        other if other.starts_with("arm") => "arm",
+        other => other,
+    }
+    .to_owned()
+}
+
+fn build_env(choice: &Choice) -> BTreeMap<String, String> {
+    let root = choice.installed.root.display();
+    let toolchain =
+        choice.fetched.as_ref().map_or_else(|| "local".to_owned(), |version| format!("go{version}"));
+    let mut env = BTreeMap::from([
+        ("PATH".to_owned(), format!("{root}/bin:{PATH}")),
+        ("GOTOOLCHAIN".to_owned(), toolchain),
+        // What is fetched is fetched by the command line that asks for it, never asked for on a terminal.
+        ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
+    ]);
+    // Go 1.20 and newer see for themselves that there is no compiler of C.
+    let compiler = ["gcc", "cc"].iter().any(|name| runs(&Path::new("/usr/bin").join(name)));
+    if !compiler && choice.installed.version < Version([1, 20, 0]) {
+        env.insert("CGO_ENABLED".to_owned(), "0".to_owned());
+    }
+    env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, package) in [
+            ("./...", "./cmd/web"),
+            ("./...", "."),
+            ("./cmd/...", "./cmd/web"),
+            ("./cmd/web", "./cmd/web"),
+            (".", "."),
+        ] {
+            assert!(matches(pattern, package), "{pattern} {package}");
+        }
+        for (pattern, package) in [("./cmd/...", "./cmdline"), ("./cmd", "./cmd/web"), (".", "./cmd/web")] {
+            assert!(!matches(pattern, package), "{pattern} {package}");
+        }
+    }
+
+    #[test]
+    fn what_only_builds() {
+        for name in ["main.go", "cmd/web/main_test.go", "go.sum", "api/go.mod", "vendor"] {
+            assert!(only_builds(Path::new(name)), "{name}");
+        }
+        for name in ["static/vendor", "page.html", "bin/web", "config.toml"] {
+            assert!(!only_builds(Path::new(name)), "{name}");
+        }
+    }
+}

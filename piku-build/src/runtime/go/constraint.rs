@@ -1,0 +1,179 @@
+//! Build constraints: whether a Go file counts on this machine. A pattern such as `./...` skips what does not count without a
+//! word, so a plan that names programs has to know.
+
+/// What the lines `//go:build` and the endings of file names are judged by.
+pub(super) struct Tags {
+    /// As Go names it: `amd64`, `arm64`, `arm`.
+    pub(super) architecture: String,
+    /// Asked for with `-tags`.
+    pub(super) asked: Vec<String>,
+}
+
+/// The systems and machines that a file's name may end with, beside ours: only those that Go knows count.
+const SYSTEMS: [&str; 17] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "wasip1",
+    "windows",
+    "zos",
+    "nacl",
+];
+const MACHINES: [&str; 17] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le",
+    "riscv64", "s390x", "sparc64", "wasm", "ppc", "riscv",
+];
+
+impl Tags {
+    /// Whether the file takes part in a build here: by its name, and by the constraint in its text.
+    pub(super) fn take(&self, name: &str, text: &str) -> bool {
+        self.take_name(name) && constraint(text).is_none_or(|text| self.holds(&text))
+    }
+
+    /// `x_linux.go`, `x_arm64.go`, `x_linux_arm64.go`.
+    fn take_name(&self, name: &str) -> bool {
+        let stem = name.strip_suffix(".go").unwrap_or(name);
+        let mut parts: Vec<&str> = stem.split('_').skip(1).collect();
+        let mut takes = true;
+        if parts.last().is_some_and(|last| MACHINES.contains(last)) {
+            takes = parts.pop() == Some(&self.architecture);
+        }
+        if let Some(system) = parts.last().filter(|last| SYSTEMS.contains(last)) {
+            takes &= *system == "linux";
+        }
+        takes
+    }
+
+    fn has(&self, tag: &str) -> bool {
+        // Every Go that builds here is newer than the releases that code still asks for.
+        matches!(tag, "linux" | "unix" | "gc" | "cgo")
+            || tag == self.architecture
+            || tag.starts_with("go1.")
+            || self.asked.iter().any(|asked| asked == tag)
+    }
+
+    /// An expression of tags with `!`, `&&`, `||` and brackets. One that is no expression is left to Go to refuse.
+    fn holds(&self, text: &str) -> bool {
+        let spaced = ["(", ")", "!", "&&", "||"]
+            .iter()
+            .fold(text.to_owned(), |text, sign| text.replace(sign, &format!(" {sign} ")));
+        let mut words = spaced.split_whitespace().peekable();
+        self.either(&mut words)
+    }
+
+    fn either<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
+        let mut value = self.both(words);
+        while words.next_if_eq(&"||").is_some() {
+            value |= self.both(words);
+        }
+        value
+    }
+
+    fn both<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
+        let mut value = self.single(words);
+        while words.next_if_eq(&"&&").is_some() {
+            value &= self.single(words);
+        }
+        value
+    }
+
+    fn single<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
+        // In a loop: a thousand signs in a row are no reason to run out of stack.
+        let mut negated = false;
+        while words.next_if_eq(&"!").is_some() {
+            negated = !negated;
+        }
+        let value = match words.next() {
+            // What lies deeper than anybody writes by hand is left to Go.
+            Some("(") => {
+                let value = self.either(words);
+                words.next_if_eq(&")");
+                value
+            }
+            Some(tag) => self.has(tag),
+            None => true,
+        };
+        value != negated
+    }
+}
+
+/// The constraint in front of `package`: `//go:build`, or else the older `// +build` lines as such an expression.
+fn constraint(text: &str) -> Option<String> {
+    /// Longer ones are nobody's; their brackets would be followed down the stack.
+    const LONGEST: usize = 1000;
+    let mut older = Vec::new();
+    for line in text.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with("//")) {
+        if let Some(rest) = line.strip_prefix("//go:build ") {
+            return Some(rest.to_owned()).filter(|rest| rest.len() <= LONGEST);
+        }
+        let rest = line.trim_start_matches('/').trim_start();
+        if let Some(rest) = rest.strip_prefix("+build ") {
+            let options: Vec<_> = rest.split_whitespace().map(|option| option.replace(',', " && ")).collect();
+            older.push(format!("({})", options.join(" || ")));
+        }
+    }
+    (!older.is_empty()).then(|| older.join(" && ")).filter(|text| text.len() <= LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags() -> Tags {
+        Tags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] }
+    }
+
+    #[test]
+    fn names() {
+        for name in [
+            "main.go",
+            "main_linux.go",
+            "x_amd64.go",
+            "x_linux_amd64.go",
+            "linux.go",
+            "windows.go",
+            "a_web.go",
+        ] {
+            assert!(tags().take_name(name), "{name}");
+        }
+        for name in ["main_windows.go", "x_arm64.go", "x_linux_arm64.go", "x_darwin_amd64.go"] {
+            assert!(!tags().take_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn expressions() {
+        for text in [
+            "linux",
+            "!windows",
+            "web",
+            "(darwin || linux) && !arm64",
+            "go1.22",
+            "a || b || unix",
+            "!(a && b)",
+        ] {
+            assert!(tags().holds(text), "{text}");
+        }
+        for text in ["ignore", "windows", "!linux", "linux && arm64", "!(a || linux)", "darwin||windows"] {
+            assert!(!tags().holds(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_stands_in_front_of_the_package_counts() {
+        assert!(!tags().take("gen.go", "// Copyright\n\n//go:build ignore\n\npackage main\n"));
+        assert!(!tags().take("gen.go", "// +build ignore\n\npackage main\n"));
+        assert!(tags().take("x.go", "// +build darwin linux,amd64\n// +build !arm\n\npackage main\n"));
+        assert!(tags().take("x.go", "package main\n\n//go:build ignore\n"));
+    }
+}

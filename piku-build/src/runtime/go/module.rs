@@ -1,0 +1,108 @@
+//! go.mod and go.work as far as a plan needs them: the module's name, the Go that it asks for, and Heroku's comments.
+
+use std::path::PathBuf;
+
+/// What such a file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Module {
+    /// The module's path, `example.org/shop/v2`; empty in go.work.
+    pub(super) path: String,
+    /// The line `go 1.22`.
+    pub(super) go: Option<String>,
+    /// The line `toolchain go1.22.3`, without `go`.
+    pub(super) toolchain: Option<String>,
+    /// Heroku's `// +heroku goVersion go1.22`, without `go`.
+    pub(super) heroku_go: Option<String>,
+    /// Heroku's `// +heroku install ./cmd/... .`
+    pub(super) heroku_install: Vec<String>,
+    /// The folders that go.work uses.
+    pub(super) uses: Vec<PathBuf>,
+}
+
+impl Module {
+    /// Reads the text. What is wrong in it is left to Go, which says it best.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut module = Self::default();
+        let mut block = String::new();
+        for line in text.lines().map(str::trim) {
+            if let Some(comment) = line.strip_prefix("//") {
+                module.comment(comment.trim());
+                continue;
+            }
+            let line = line.split("//").next().unwrap_or_default().trim();
+            if line == ")" {
+                block.clear();
+            } else if let Some(verb) = line.strip_suffix('(') {
+                verb.trim().clone_into(&mut block);
+            } else if block.is_empty() {
+                let (verb, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+                module.line(verb, unquoted(rest.trim()));
+            } else {
+                module.line(&block, unquoted(line));
+            }
+        }
+        module
+    }
+
+    fn line(&mut self, verb: &str, rest: &str) {
+        match verb {
+            "module" => rest.clone_into(&mut self.path),
+            "go" => self.go = Some(rest.to_owned()),
+            "toolchain" => self.toolchain = rest.strip_prefix("go").map(str::to_owned),
+            "use" => self.uses.push(rest.into()),
+            _ => {}
+        }
+    }
+
+    fn comment(&mut self, text: &str) {
+        let Some(rest) = text.strip_prefix("+heroku ") else { return };
+        let mut words = rest.split_whitespace();
+        match words.next() {
+            Some("goVersion") => {
+                self.heroku_go = words.next().map(|version| version.trim_start_matches("go").to_owned());
+            }
+            Some("install") => self.heroku_install = words.map(str::to_owned).collect(),
+            _ => {}
+        }
+    }
+
+    /// What Go calls a program of the package at the module's top: the last part of its path but for `v2`.
+    pub(super) fn program(&self) -> &str {
+        let mut parts = self.path.rsplit('/');
+        let last = parts.next().unwrap_or_default();
+        let is_version = |part: &str| {
+            part.strip_prefix('v')
+                .is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        if is_version(last) { parts.next().unwrap_or(last) } else { last }
+    }
+}
+
+fn unquoted(text: &str) -> &str {
+    text.trim_matches(['"', '`'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_go_mod_says() {
+        let module = Module::parse(
+            "// +heroku goVersion go1.21\n// +heroku install ./cmd/... ./tool\nmodule example.org/shop/v2 // a shop\n\n\
+             go 1.22.1\n\ntoolchain go1.23.4\n\nrequire (\n\tgo.uber.org/zap v1.0.0\n)\nrequire module.example/x v1.0.0\n",
+        );
+        assert_eq!((module.path.as_str(), module.program()), ("example.org/shop/v2", "shop"));
+        assert_eq!((module.go.as_deref(), module.toolchain.as_deref()), (Some("1.22.1"), Some("1.23.4")));
+        assert_eq!(module.heroku_go.as_deref(), Some("1.21"));
+        assert_eq!(module.heroku_install, ["./cmd/...", "./tool"]);
+        assert_eq!(Module::parse("module \"hello\"\ntoolchain default\n").program(), "hello");
+        assert_eq!(Module::parse("toolchain default\n").toolchain, None);
+    }
+
+    #[test]
+    fn what_go_work_uses() {
+        let work = Module::parse("go 1.21\nuse ./api\nuse (\n\t./web // the site\n\t.\n)\n");
+        assert_eq!(work.uses, ["./api", "./web", "."].map(PathBuf::from));
+    }
+}

@@ -1,0 +1,186 @@
+//! The programs of Go modules: folders with a `package main` that counts on this machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::constraint::Tags;
+use super::module::Module;
+use crate::source::Source;
+
+/// Deeper folders are nobody's.
+const DEEPEST: usize = 20;
+
+/// A folder whose package is a program.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Package {
+    /// The folder in the app; empty for its top.
+    pub(super) dir: PathBuf,
+    /// What Go calls the program.
+    pub(super) name: String,
+    /// Its files that count.
+    pub(super) files: Vec<String>,
+    /// Which of the variables that are stamped it has: `version`, `commit`.
+    pub(super) stamps: Vec<&'static str>,
+}
+
+impl Package {
+    /// As the go command takes it: `.`, `./cmd/web`.
+    pub(super) fn pattern(&self) -> String {
+        if self.dir.as_os_str().is_empty() { ".".to_owned() } else { format!("./{}", self.dir.display()) }
+    }
+}
+
+/// The programs of the module in `dir`, sorted; modules of their own inside it are not part of it.
+pub(super) fn find(
+    source: &Source,
+    dir: &Path,
+    module: &Module,
+    tags: &Tags,
+) -> anyhow::Result<Vec<Package>> {
+    let mut found = Vec::new();
+    walk(source, dir, DEEPEST, &mut |below| {
+        if let Some(mut package) = look(source, below, tags)? {
+            let own = below.file_name().map(|name| name.to_string_lossy().into_owned());
+            package.name = match own {
+                Some(own) if below != dir => own,
+                own if module.path.is_empty() => own.unwrap_or_default(),
+                _ => module.program().to_owned(),
+            };
+            found.push(package);
+        }
+        Ok(())
+    })?;
+    found.sort_by(|one, other| one.dir.cmp(&other.dir));
+    Ok(found)
+}
+
+/// Calls `visit` for the folder and those below it that belong to the same module.
+fn walk(
+    source: &Source,
+    dir: &Path,
+    deeper: usize,
+    visit: &mut dyn FnMut(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    visit(dir)?;
+    let Some(depth) = deeper.checked_sub(1) else { return Ok(()) };
+    for name in names(source, dir, fs::FileType::is_dir)? {
+        let below = dir.join(&name);
+        let skipped =
+            name.starts_with(['.', '_']) || ["vendor", "testdata", "node_modules"].contains(&name.as_str());
+        if !skipped && !source.dir.join(&below).join("go.mod").exists() {
+            walk(source, &below, depth, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a folder holds when it is a program, without its name.
+pub(super) fn look(source: &Source, dir: &Path, tags: &Tags) -> anyhow::Result<Option<Package>> {
+    let mut package =
+        Package { dir: dir.to_owned(), name: String::new(), files: Vec::new(), stamps: Vec::new() };
+    for name in names(source, dir, |kind| !kind.is_dir())? {
+        if !super::is_go(Path::new(&name)) || name.ends_with("_test.go") || name.starts_with(['.', '_']) {
+            continue;
+        }
+        let Some(text) = source.text(dir.join(&name))? else { continue };
+        let text = String::from_utf8_lossy(&text);
+        if package_name(&text) == Some("main") && tags.take(&name, &text) {
+            package
+                .stamps
+                .extend(stamps(&text).filter(|stamp| !package.stamps.contains(stamp)).collect::<Vec<_>>());
+            package.files.push(name);
+        }
+    }
+    Ok((!package.files.is_empty()).then_some(package))
+}
+
+fn names(source: &Source, dir: &Path, kind: impl Fn(&fs::FileType) -> bool) -> anyhow::Result<Vec<String>> {
+    let path = source.dir.join(dir);
+    let cannot = || format!("cannot read '{}'", dir.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&path).with_context(cannot)? {
+        let entry = entry.with_context(cannot)?;
+        if kind(&entry.file_type().with_context(cannot)?) {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The name in the package clause.
+pub(super) fn package_name(text: &str) -> Option<&str> {
+    let mut in_comment = false;
+    for line in text.lines().map(str::trim) {
+        if in_comment || line.starts_with("/*") {
+            in_comment = !line.contains("*/");
+        } else if let Some(rest) = line.strip_prefix("package ") {
+            return rest.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next();
+        }
+    }
+    None
+}
+
+/// The variables by which a program says what it was built from.
+fn stamps(text: &str) -> impl Iterator<Item = &'static str> {
+    let mut in_block = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let bare = line.trim();
+        if line.starts_with("var (") {
+            in_block = true;
+        } else if line.starts_with(')') {
+            in_block = false;
+        } else if let Some(rest) = line.strip_prefix("var ").or(in_block.then_some(bare)) {
+            let name = rest.split([' ', '\t', '=']).next().unwrap_or_default();
+            found.extend(["version", "commit"].into_iter().filter(|stamp| *stamp == name));
+        }
+    }
+    found.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags() -> Tags {
+        Tags { architecture: "amd64".to_owned(), asked: Vec::new() }
+    }
+
+    #[test]
+    fn programs_of_a_module() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            (
+                "main.go",
+                "/* package x\n*/\npackage main // hello\n\nvar (\n\tversion = \"dev\"\n\tdate string\n)\nvar commit string\n",
+            ),
+            ("main_test.go", "package main\n"),
+            ("gen.go", "//go:build ignore\n\npackage main\n"),
+            ("cmd/web/web.go", "package main\n"),
+            ("cmd/win/win_windows.go", "package main\n"),
+            ("cmd/tool/gen.go", "//go:build tools\npackage main\n"),
+            ("lib/lib.go", "package lib\n"),
+            ("vendor/x/main.go", "package main\n"),
+            ("_old/main.go", "package main\n"),
+            ("other/go.mod", "module other\n"),
+            ("other/main.go", "package main\n"),
+        ] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let source = Source::read(dir.path(), None).unwrap();
+        let module = Module::parse("module example.org/shop/v2\n");
+        let found = find(&source, Path::new(""), &module, &tags()).unwrap();
+        let short: Vec<_> = found.iter().map(|one| (one.pattern(), one.name.as_str())).collect();
+        assert_eq!(short, [(".".to_owned(), "shop"), ("./cmd/web".to_owned(), "web")]);
+        assert_eq!(found[0].files, ["main.go"]);
+        assert_eq!(found[0].stamps, ["version", "commit"]);
+        let other =
+            find(&source, Path::new("other"), &Module::parse("module other.org/tool\n"), &tags()).unwrap();
+        assert_eq!((other[0].pattern().as_str(), other[0].name.as_str()), ("./other", "tool"));
+    }
+}
