@@ -1,5 +1,7 @@
 //! What an app should be, read from its release, its ENV and the operator's formation.
 
+pub(crate) mod limits;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -11,7 +13,7 @@ use piku_procfile::durable;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Kind;
 
-use crate::core::{Found, Plan, Type};
+use crate::core::{Found, Pace, Plan, Type};
 use crate::drain;
 use crate::environment::{Role, Vars, World};
 
@@ -56,6 +58,7 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<St
     let (vars, mut warnings) =
         world.vars(role).unwrap_or_else(|err| (Vars::new(), vec![format!("no settings: {err:#}")]));
     let overlap: Vec<&str> = words(vars.get("OVERLAP"));
+    let notify: Vec<&str> = words(vars.get("NOTIFY"));
     let mut types = Vec::new();
     for (name, command) in &world.release.processes {
         let kind = Kind::of(name, command);
@@ -67,20 +70,21 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<St
             count: formation.get(name).copied().unwrap_or(1).min(MAX_COUNT),
             listens: kind.listens(),
             overlap: overlap.contains(&name.as_str()),
+            notifies: notify.contains(&name.as_str()),
         });
     }
-    let mut seconds = |name, least, default| {
-        seconds(&vars, name, least)
-            .unwrap_or_else(|bad| {
-                warnings.push(format!(
-                    "{name}={bad} is ignored: expected a number of seconds from {least} to 86400"
-                ));
-                None
-            })
-            .unwrap_or(Duration::from_secs(default))
+    let mut seconds = |name, least| {
+        seconds(&vars, name, least).unwrap_or_else(|bad| {
+            warnings
+                .push(format!("{name}={bad} is ignored: expected a number of seconds from {least} to 86400"));
+            None
+        })
     };
-    let ready_within = seconds("HEALTHCHECK_TIMEOUT", 0.1, READY_WITHIN);
-    let grace = seconds("STOP_TIMEOUT", 0.0, GRACE);
+    let ready_within = seconds("HEALTHCHECK_START_PERIOD", 0.1).unwrap_or(Duration::from_secs(READY_WITHIN));
+    let interval = seconds("HEALTHCHECK_INTERVAL", 0.01);
+    let timeout = seconds("HEALTHCHECK_TIMEOUT", 0.1).unwrap_or(Pace::default().timeout);
+    let pace = Pace { interval, timeout, ..Pace::default() };
+    let grace = seconds("STOP_TIMEOUT", 0.0).unwrap_or(Duration::from_secs(GRACE));
     let host = words(vars.get("NGINX_SERVER_NAME")).first().map_or("localhost", |host| host).to_owned();
     let path = vars.get("HEALTHCHECK_PATH").filter(|path| {
         let is_good = path.starts_with('/');
@@ -93,8 +97,18 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<St
     if let Some(Err(err)) = vars.get(drain::VARIABLE).map(|value| value.parse::<drain::Address>()) {
         warnings.push(format!("{} is ignored: {err}", drain::VARIABLE));
     }
-    let plan = Plan { release: world.release.number, types, ready_within, grace };
+    let plan = Plan { release: world.release.number, types, ready_within, pace, grace };
     (plan, Check { host, path }, warnings)
+}
+
+/// Whether all that the release's processes are limited to can be understood.
+pub(crate) fn check_limits(world: &World) -> anyhow::Result<()> {
+    for kind in world.release.processes.keys().map(ProcessName::as_str) {
+        // A bad configuration is another matter, and told elsewhere.
+        let Ok((vars, _)) = world.vars(Role { ps: "web.1", kind, port: Some(0) }) else { continue };
+        limits::of(kind, &vars)?;
+    }
+    Ok(())
 }
 
 /// Where it cannot be read what should run: that what was found goes on as it is.
@@ -110,11 +124,12 @@ pub(crate) fn as_found(found: &[Found]) -> Option<Plan> {
                 count: one.ps.index,
                 listens: one.port.is_some(),
                 overlap: false,
+                notifies: false,
             }),
         }
     }
     let ready_within = Duration::from_secs(READY_WITHIN);
-    Some(Plan { release, types, ready_within, grace: Duration::from_secs(GRACE) })
+    Some(Plan { release, types, ready_within, pace: Pace::default(), grace: Duration::from_secs(GRACE) })
 }
 
 fn words(value: Option<&String>) -> Vec<&str> {

@@ -22,6 +22,7 @@ use piku_procfile::procfile::Options;
 use piku_procfile::settings::AppUsers;
 
 use crate::config::{Config, store};
+use crate::notify;
 
 /// Names and values.
 pub(crate) type Vars = IndexMap<String, String>;
@@ -47,6 +48,17 @@ pub(crate) struct Role<'a> {
     /// `web`.
     pub(crate) kind: &'a str,
     pub(crate) port: Option<u16>,
+}
+
+/// What a command gets beside its environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Around<'a> {
+    /// A terminal of its own.
+    pub(crate) terminal: bool,
+    /// As `piku-chroot --limit` takes them. Without a jail they are the caller's to set.
+    pub(crate) limits: &'a str,
+    /// The folder with its `NOTIFY_SOCKET`.
+    pub(crate) notify: Option<&'a Path>,
 }
 
 impl World {
@@ -133,14 +145,14 @@ impl World {
     }
 
     /// The command that runs `argv` in the app's world, as whom `users` says. A jail says in the file `report` what holds and
-    /// how it ended; on a `terminal` the command gets one of its own.
+    /// how it ended.
     pub(crate) fn command(
         &self,
         users: AppUsers,
         vars: &Vars,
         argv: &[String],
         report: &Path,
-        terminal: bool,
+        around: Around<'_>,
     ) -> anyhow::Result<Command> {
         let tree = self.tree();
         if self.release.jailed {
@@ -153,8 +165,14 @@ impl World {
             } else if self.data_is_of_an_own_user()? {
                 jail = jail.no_own_user(self.app.as_str(), &self.uids);
             }
-            if terminal {
+            if around.terminal {
                 jail = jail.tty();
+            }
+            if !around.limits.is_empty() {
+                jail = jail.limit(around.limits);
+            }
+            if let Some(folder) = around.notify {
+                jail = jail.ro(folder, Path::new(notify::FOLDER_INSIDE));
             }
             return Ok(jail.hostname(self.app.as_str()).command(vars, argv));
         }

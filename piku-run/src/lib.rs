@@ -13,6 +13,7 @@ mod launch;
 pub mod listening;
 mod lock;
 pub mod log;
+mod notify;
 mod place;
 pub mod port;
 pub mod probe;

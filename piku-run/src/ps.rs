@@ -1,6 +1,7 @@
 //! The table of `ps`.
 
-use crate::sample::Instance;
+use crate::sample::{Instance, Limit};
+use piku_chroot::report::By;
 use piku_procfile::output::{self, Format};
 
 /// Prints the instances on stdout.
@@ -43,7 +44,7 @@ fn text(instances: &[Instance]) -> String {
     if rows.is_empty() {
         String::new()
     } else {
-        output::table(&headings, &rows) + &sandboxes(instances, several)
+        output::table(&headings, &rows) + &sandboxes(instances, several) + &limits(instances, several)
     }
 }
 
@@ -66,6 +67,26 @@ fn sandboxes(instances: &[Instance], several: bool) -> String {
             let app = if several { format!(" {}", app[0].app) } else { String::new() };
             lines.extend(["Sandbox", &app, &whose, ": ", sandbox, "\n"]);
         }
+    }
+    lines
+}
+
+/// What the apps have limited their instances to: a line for each that has limits.
+fn limits(instances: &[Instance], several: bool) -> String {
+    let by = |limit: &Limit| match limit.by {
+        Some(By::Cgroup) => "by cgroup",
+        Some(By::Rlimit) => "by rlimit, each process",
+        None => "held by nothing here",
+    };
+    let mut lines = String::new();
+    for one in instances.iter().filter(|one| !one.limits.is_empty()) {
+        let app = if several { format!(" {}", one.app) } else { String::new() };
+        let words: Vec<String> = one
+            .limits
+            .iter()
+            .map(|limit| format!("{} {} ({})", limit.limit, limit.value, by(limit)))
+            .collect();
+        lines.extend(["Limits", &app, " ", &one.instance, ": ", &words.join(", "), "\n"]);
     }
     lines
 }
@@ -112,6 +133,7 @@ mod tests {
             memory_bytes: Some(40_055_603),
             last_exit: None,
             sandbox: None,
+            limits: Vec::new(),
         }
     }
 
@@ -138,6 +160,11 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let (web, worker) =
             (holds(instance("blog", "web.1"), "level 1"), holds(instance("blog", "worker.1"), "level 1"));
         assert!(text(&[web.clone(), worker.clone()]).ends_with("\nSandbox: level 1\n"));
+        let limit = |limit: &str, value: &str, by| Limit { limit: limit.into(), value: value.into(), by };
+        let limits = vec![limit("memory", "64m", Some(By::Cgroup)), limit("pids", "9", None)];
+        let limited = text(&[Instance { limits, ..worker.clone() }]);
+        let expected = "\nLimits worker.1: memory 64m (by cgroup), pids 9 (held by nothing here)\n";
+        assert!(limited.ends_with(expected), "{limited}");
         let unlike = text(&[web.clone(), holds(worker, "none")]);
         assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none\n"), "{unlike}");
         let apps = text(&[web, holds(instance("shop", "web.1"), "level 1")]);
@@ -152,7 +179,7 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let json = output::render(Format::Json, &[instance("blog", "web.1")], String::new).unwrap();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         let fields: Vec<&str> = read[0].as_object().unwrap().keys().map(String::as_str).collect();
-        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit sandbox";
+        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit sandbox limits";
         assert_eq!(fields.join(" "), promised);
         let back: Vec<Instance> = serde_json::from_str(&json).unwrap();
         assert_eq!(back, [instance("blog", "web.1")]);

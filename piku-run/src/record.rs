@@ -39,6 +39,9 @@ pub(crate) struct Record {
     pub(crate) live: bool,
     pub(crate) ready: bool,
     pub(crate) restarts: u32,
+    /// What it is limited to, as `piku-chroot --limit` takes it.
+    #[serde(default)]
+    pub(crate) limits: String,
     /// A release task: never taken up.
     pub(crate) task: bool,
 }
@@ -91,6 +94,11 @@ impl Records {
         }
     }
 
+    /// The folder of its `NOTIFY_SOCKET`.
+    pub(crate) fn notify(&self, id: Id) -> PathBuf {
+        self.0.join(format!("{}.notify", id.0))
+    }
+
     fn path(&self, id: Id) -> PathBuf {
         self.0.join(format!("{}.json", id.0))
     }
@@ -107,6 +115,7 @@ impl Records {
         for path in [self.path(id), self.fifo(id), self.spool(id), self.lock(id), self.report(id)] {
             let _ = fs::remove_file(path);
         }
+        let _ = fs::remove_dir_all(self.notify(id));
     }
 
     /// All records that can be read, oldest first.
@@ -128,7 +137,7 @@ impl Records {
             let path = entry?.path();
             let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(Id);
             if !id.is_some_and(|id| known.contains(&id)) {
-                fs::remove_file(path)?;
+                if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
             }
         }
         Ok(())
@@ -160,6 +169,7 @@ mod tests {
             live: true,
             ready: true,
             restarts: 0,
+            limits: String::new(),
             task: false,
         };
         assert!(record.is_alive());

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::thread;
 
+use piku_chroot::report::By;
 use piku_procfile::name::{AppName, ProcessName};
 use serde::{Deserialize, Serialize};
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
@@ -41,6 +42,20 @@ pub struct Instance {
     /// What holds around it: `level 1, namespaces, …`, or `none`.
     #[serde(default)]
     pub sandbox: Option<String>,
+    /// What the app has limited it to, and what holds it to that.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
+}
+
+/// A limit of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// `memory`, `pids`, `cpu` or `nofile`.
+    pub limit: String,
+    /// As the app has written it: `512m`.
+    pub value: String,
+    /// `cgroup`: all of its processes together; `rlimit`: each alone; nothing: nobody.
+    pub by: Option<By>,
 }
 
 /// What an instance does.

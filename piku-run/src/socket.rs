@@ -60,7 +60,7 @@ impl AsFd for Listener {
 }
 
 /// Calls `open` with a name for the socket that is short: a socket's address holds 107 bytes, a path may be longer.
-fn through_folder<T>(path: &Path, open: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn through_folder<T>(path: &Path, open: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return open(path) };
     let folder = File::open(folder)?;
     open(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))

@@ -61,6 +61,12 @@ impl Family<'_> {
         }
     }
 
+    /// Whether a message from this process is one of theirs. One that has ended since cannot be asked whose it was: it
+    /// knew where to send it, which only they do.
+    pub(crate) fn may_speak(&self, pid: i32) -> bool {
+        pid == self.leader.as_raw() || Stat::of(pid).is_none() || self.members().contains(&pid)
+    }
+
     /// All but the leader.
     fn members(&self) -> Vec<i32> {
         let leader = self.leader.as_raw();

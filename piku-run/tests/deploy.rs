@@ -48,7 +48,7 @@ type Processes<'a> = &'a [(&'a str, &'a str)];
 #[test]
 fn what_fails_says_why_leaves_nothing_and_the_old_serves_on() {
     let server = Server::new();
-    server.config(&[("HEALTHCHECK_TIMEOUT", "2"), ("STOP_TIMEOUT", "1")]);
+    server.config(&[("HEALTHCHECK_START_PERIOD", "2"), ("STOP_TIMEOUT", "1")]);
     server.deploy("old", &[("web", SERVE)]);
     let before = snapshot(&server);
     let free = server.port() + 30;
@@ -59,7 +59,7 @@ fn what_fails_says_why_leaves_nothing_and_the_old_serves_on() {
             &["web.1 exited with code 3 before it was ready", "the last lines of its log:\n  reason"],
         ),
         (&[("web", "nosuchprogram")], &["web.1 exited with code 127", "nosuchprogram"]),
-        (&[("web", &on_another)], &["nothing listens on PORT", &format!("the process listens on {free}")]),
+        (&[("web", &on_another)], &["nothing listens on PORT", &format!("the process listens on :{free}")]),
         (
             &[("web", "exec python3 -m http.server --bind 127.0.0.2 $PORT")],
             &["web.1 listens on port ", ", but not on 127.0.0.1"],

@@ -164,7 +164,7 @@ fn a_syntax_error_in_the_app() {
 #[test]
 fn an_app_that_never_listens() {
     let (world, repo) = live();
-    repo.file("ENV", "HEALTHCHECK_TIMEOUT=3\n").file("Procfile", "web: sleep 1000\n").commit("Bad");
+    repo.file("ENV", "HEALTHCHECK_START_PERIOD=3\n").file("Procfile", "web: sleep 1000\n").commit("Bad");
     repo.push().fails_with(&[" !     ", "nothing listens on PORT"]);
     assert_eq!(world.page("blog"), "good\n");
 }
@@ -174,7 +174,7 @@ fn an_app_that_listens_on_another_port() {
     let (world, repo) = live();
     let port = http_free_port();
     let elsewhere = SERVE.replace("int(os.environ[\"PORT\"])", &port.to_string());
-    repo.file("ENV", "HEALTHCHECK_TIMEOUT=5\n").program("serve", elsewhere).commit("Bad");
+    repo.file("ENV", "HEALTHCHECK_START_PERIOD=5\n").program("serve", elsewhere).commit("Bad");
     repo.push().fails_with(&[" !     ", "nothing listens on PORT", &port.to_string()]);
     assert_eq!(world.page("blog"), "good\n");
     assert!(http::get(port, "/").is_err(), "the failed instance is gone");
@@ -196,7 +196,9 @@ fn an_app_that_exits_at_once() {
 #[test]
 fn an_app_that_answers_500() {
     let (world, repo) = live();
-    repo.file("ENV", "HEALTHCHECK_TIMEOUT=3\n").program("serve", SERVE.replace("200", "500")).commit("Bad");
+    repo.file("ENV", "HEALTHCHECK_START_PERIOD=3\n")
+        .program("serve", SERVE.replace("200", "500"))
+        .commit("Bad");
     repo.push().fails_with(&[" !     ", "500"]);
     assert_eq!(world.page("blog"), "good\n");
 }

@@ -100,6 +100,28 @@ fn own_cgroup(limits: &Limits, asked: &[Controller]) -> (Option<Cgroup>, Vec<(Co
     }
 }
 
+/// For a command without a jail: what rlimits can hold of `limits` (as in `--limit`), set on the process that will become it.
+///
+/// # Errors
+/// When `limits` are none, or the kernel refuses.
+pub fn hold_alone(limits: &str, pid: Pid) -> Result<()> {
+    match limits.parse::<Limits>() {
+        Ok(limits) => Rlimits::new(&limits, |_| true).set_on(pid),
+        Err(_) if limits.is_empty() => Ok(()),
+        Err(err) => Err(Failure::new(err).into()),
+    }
+}
+
+/// What [`hold_alone`] holds.
+#[must_use]
+pub fn held_alone(limits: &str) -> Vec<Held> {
+    let held = |(limit, _): (&str, &str)| {
+        // The processes are counted a user there, not an app.
+        (limit != "pids").then(|| Held { limit: limit.to_owned(), by: By::Rlimit, why: None })
+    };
+    limits.split(',').filter_map(|word| word.split_once('=')).filter_map(held).collect()
+}
+
 /// Whether a cgroup could hold each limit here; for `--check`, which leaves everything as it is but for the controllers
 /// that it turned on.
 pub(crate) fn check() -> Vec<(Controller, Result<(), Missing>)> {

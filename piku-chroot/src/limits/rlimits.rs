@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, nice, prlimit, setpriority_process, setrlimit};
 
 use crate::limits::{Amount, Controller, Limits};
 
@@ -42,6 +42,22 @@ impl Rlimits {
         lower(Resource::Nofile, self.files).context("--limit nofile")?;
         if self.nice {
             nice(NICE).map_err(std::io::Error::from).context("--limit cpu: cannot step back")?;
+        }
+        Ok(())
+    }
+
+    /// The same for another process, but for the number of processes: without a user namespace of its own that counts all
+    /// of the user's.
+    pub(crate) fn set_on(&self, pid: nix::unistd::Pid) -> Result<()> {
+        let pid = rustix::process::Pid::from_raw(pid.as_raw()).context("no pid")?;
+        for (resource, limit) in [(Resource::Data, self.data), (Resource::Nofile, self.files)] {
+            let Some(limit) = limit else { continue };
+            let limit = getrlimit(resource).maximum.map_or(limit, |hard| hard.min(limit));
+            prlimit(Some(pid), resource, Rlimit { current: Some(limit), maximum: Some(limit) })
+                .map_err(std::io::Error::from)?;
+        }
+        if self.nice {
+            setpriority_process(Some(pid), NICE).map_err(std::io::Error::from)?;
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 use piku_procfile::settings::{AppUsers, Settings};
 
-use crate::environment::{Role, World};
+use crate::desired::limits;
+use crate::environment::{Around, Role, World};
 use crate::place;
 use crate::record::Records;
 
@@ -42,7 +43,9 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
     }
     place::make(&world.dir.data())?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
-    let err = world.command(users(root, app)?, &vars, argv, Path::new("/dev/null"), terminal)?.exec();
+    let limits = limits::of("run", &vars)?;
+    let around = Around { terminal, limits: &limits, notify: None };
+    let err = world.command(users(root, app)?, &vars, argv, Path::new("/dev/null"), around)?.exec();
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);
     Err(Failure::new(format!("cannot run '{program}': {err}")).code(code).into())

@@ -303,8 +303,8 @@ impl Core {
             return;
         };
         let Some(one) = self.instances.get(&id) else { return };
-        let State::Starting { last, diagnosed: true, .. } = &one.state else { return };
-        let reason = why_not_ready(&one.ps, one.port, last.as_ref(), ports, limit);
+        let State::Starting { last, diagnosed: true, unannounced, .. } = &one.state else { return };
+        let reason = why_not_ready(&one.ps, one.port, last.as_ref(), ports, limit, *unannounced);
         self.fail(Refusal { reason, blame: Some(id), busy: false });
     }
 }
@@ -315,10 +315,15 @@ fn why_not_ready(
     last: Option<&Outcome>,
     ports: &[u16],
     limit: Duration,
+    unannounced: bool,
 ) -> String {
     let within = format!("within {} s", limit.as_secs_f64());
-    let Some(port) = port else { return format!("{ps} was not ready {within}") };
-    let others: Vec<String> = ports.iter().filter(|other| **other != port).map(u16::to_string).collect();
+    let Some(port) = port.filter(|_| !unannounced) else {
+        let why = if unannounced { ": it did not say READY=1 to $NOTIFY_SOCKET" } else { "" };
+        return format!("{ps} was not ready {within}{why}");
+    };
+    let others: Vec<String> =
+        ports.iter().filter(|other| **other != port).map(|port| format!(":{port}")).collect();
     match last {
         Some(Outcome::Http(status)) => {
             format!("{ps} was not healthy {within}: it answered {status} on port {port}")
@@ -331,7 +336,7 @@ fn why_not_ready(
         Some(Outcome::Refused) if ports.contains(&port) => format!(
             "{ps} listens on port {port}, but not on 127.0.0.1: it must listen there ($BIND_ADDRESS) or on all addresses"
         ),
-        None => format!(
+        Some(Outcome::Silent) | None => format!(
             "{ps} was not healthy {within}: it accepts connections on port {port} and does not answer"
         ),
         Some(Outcome::Refused) if others.is_empty() => {

@@ -7,6 +7,7 @@ use piku_procfile::name::ProcessName;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
+use super::plan::Pace;
 
 /// Tells instances apart, also the old and the new `web.1` of a deploy. Not used again while anything of it is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,6 +89,8 @@ pub enum Outcome {
     Refused,
     /// Another process than this instance answers there.
     Foreign,
+    /// It took longer to answer than it may.
+    Silent,
     /// The connection broke in some other way.
     Failed(String),
 }
@@ -101,6 +104,10 @@ pub enum State {
         since: Duration,
         /// When to ask next; nothing while a question is under way or where none is asked.
         ask: Option<Duration>,
+        /// Until when the answer to the question under way is waited for.
+        patience: Option<Duration>,
+        /// Whether it has yet to say that it is ready.
+        unannounced: bool,
         /// When it counts as ready because it stayed up: plain workers, and what does not speak HTTP.
         settled: Option<Duration>,
         /// What the last question told.
@@ -143,6 +150,8 @@ pub struct Instance {
     pub release: u64,
     /// Whether it gets a PORT.
     pub listens: bool,
+    /// How it is asked whether it is alive.
+    pub pace: Pace,
     /// Its port, kept over restarts.
     pub port: Option<u16>,
     /// Whether it is part of what the app is, or still on trial (or on its way out).
@@ -196,9 +205,9 @@ impl Instance {
     /// When something is due without anything happening. `limit` is how long it may take to get ready, for one on trial.
     pub(super) fn deadline(&self, limit: Duration) -> Option<Duration> {
         match self.state {
-            State::Starting { since, ask, settled, diagnosed, .. } => {
+            State::Starting { since, ask, patience, settled, diagnosed, .. } => {
                 let limit = (!self.live && !diagnosed).then_some(since + limit);
-                [ask, settled, limit].into_iter().flatten().min()
+                [ask, patience, settled, limit].into_iter().flatten().min()
             }
             State::Waiting { until } | State::Draining { until, .. } => Some(until),
             State::Stopping { kill } => Some(kill),

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use backoff::Backoff;
 pub use change::Replace;
 pub use instance::{Exit, Id, Instance, Outcome, Ps, State};
-pub use plan::{Plan, SETTLE, Type};
+pub use plan::{Pace, Plan, SETTLE, Type};
 pub use route::Route;
 
 use change::Change;
@@ -82,6 +82,11 @@ pub enum Event {
         /// What it told.
         outcome: Outcome,
     },
+    /// An instance has said that it is ready.
+    Notified {
+        /// Which.
+        id: Id,
+    },
     /// The answer to [`Action::Diagnose`].
     Listens {
         /// Which.
@@ -140,7 +145,7 @@ pub enum Action {
     },
     /// End the release task.
     KillTask,
-    /// Ask an instance whether it is alive; answered by `Probed`.
+    /// Ask an instance whether it is alive; answered by `Probed`. A question that is under way is over.
     Probe {
         /// Which.
         id: Id,
@@ -292,6 +297,7 @@ impl Core {
             Event::SpawnFailed { id, reason } => self.spawn_failed(id, &reason),
             Event::Exited { id, exit } => self.exited(id, exit),
             Event::Probed { id, outcome } => self.probed(id, outcome),
+            Event::Notified { id } => self.notified(id),
             Event::Listens { id, ports } => self.listens(id, &ports),
             Event::TaskEnded(ended) => self.task_ended(ended),
             Event::Switched(result) => self.switched(result),
@@ -345,6 +351,7 @@ impl Core {
     fn boot(&mut self, plan: Option<Plan>, found: Vec<Found>) {
         self.next = self.next.max(1 + found.iter().map(|found| found.id.0).max().unwrap_or(0));
         let grace = plan.as_ref().map_or(Duration::from_secs(10), |plan| plan.grace);
+        let asked = plan.as_ref().map_or_else(Pace::default, |plan| plan.pace);
         self.plan = plan;
         // What was live is kept before what was on trial, and of two the older one.
         let mut found = found;
@@ -360,6 +367,8 @@ impl Core {
                 ps: one.ps,
                 release: one.release,
                 listens: listens.unwrap_or(one.port.is_some()),
+                // What it said to the supervisor before this one is not known.
+                pace: asked,
                 port: one.port,
                 live: keep.is_some(),
                 state: State::Up { since },
@@ -414,6 +423,7 @@ impl Core {
             ps,
             release: plan.release,
             listens: kind.listens,
+            pace: Pace { announced: kind.notifies, ..plan.pace },
             port: None,
             live,
             state: State::Killing,
@@ -436,8 +446,17 @@ impl Core {
     fn mark_started(&mut self, id: Id) {
         let since = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
-        let settled = (!one.listens).then_some(since + SETTLE);
-        one.state = State::Starting { since, ask: None, settled, last: None, diagnosed: false };
+        let unannounced = one.pace.announced;
+        let settled = (!one.listens && !unannounced).then_some(since + SETTLE);
+        one.state = State::Starting {
+            since,
+            ask: None,
+            patience: None,
+            unannounced,
+            settled,
+            last: None,
+            diagnosed: false,
+        };
     }
 
     fn spawned(&mut self, id: Id, port: Option<u16>) {
@@ -458,9 +477,19 @@ impl Core {
     fn ask_soon(&mut self, id: Id) {
         let now = self.now;
         let Some(one) = self.instances.get_mut(&id).filter(|one| one.listens) else { return };
-        if let State::Starting { ask, .. } = &mut one.state {
+        if let State::Starting { ask, unannounced: false, .. } = &mut one.state {
             *ask = Some(now);
         }
+    }
+
+    /// It says that it is ready. Where it can be asked it is asked too: nginx will send it requests.
+    fn notified(&mut self, id: Id) {
+        let Some(one) = self.instances.get_mut(&id) else { return };
+        let State::Starting { unannounced, .. } = &mut one.state else { return };
+        if !std::mem::take(unannounced) {
+            return;
+        }
+        if one.listens { self.ask_soon(id) } else { self.ready(id) }
     }
 
     fn spawn_failed(&mut self, id: Id, reason: &str) {
@@ -516,10 +545,12 @@ impl Core {
     fn probed(&mut self, id: Id, outcome: Outcome) {
         let now = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
-        let State::Starting { since, ask, settled, last, .. } = &mut one.state else { return };
+        let State::Starting { since, ask, patience, settled, last, .. } = &mut one.state else { return };
         // Asked more and more seldom: a tenth of what it has taken so far is lost at most.
-        let pause =
-            (now.saturating_sub(*since) / 10).clamp(Duration::from_millis(10), Duration::from_secs(2));
+        let pause = one.pace.interval.unwrap_or_else(|| {
+            (now.saturating_sub(*since) / 10).clamp(Duration::from_millis(10), Duration::from_secs(2))
+        });
+        *patience = None;
         match outcome {
             Outcome::Alive => return self.ready(id),
             Outcome::NotHttp => {
@@ -530,7 +561,10 @@ impl Core {
         if settled.is_none() {
             *ask = Some(now + pause);
         }
-        *last = Some(outcome);
+        // Of all answers the one that tells most is remembered.
+        if outcome != Outcome::Silent || matches!(last, None | Some(Outcome::Refused)) {
+            *last = Some(outcome);
+        }
     }
 
     fn ready(&mut self, id: Id) {
@@ -593,9 +627,13 @@ impl Core {
             let Some(one) = self.instances.get_mut(&id) else { continue };
             match &mut one.state {
                 State::Starting { settled: Some(at), .. } if *at <= now => self.ready(id),
-                State::Starting { ask, .. } if ask.is_some_and(|at| at <= now) => {
+                State::Starting { ask, patience, .. } if ask.is_some_and(|at| at <= now) => {
                     *ask = None;
+                    *patience = Some(now + one.pace.timeout);
                     self.out.push(Action::Probe { id });
+                }
+                State::Starting { patience: Some(until), .. } if *until <= now => {
+                    self.probed(id, Outcome::Silent);
                 }
                 State::Waiting { until } if *until <= now => {
                     one.restarts += 1;

@@ -17,6 +17,25 @@ pub struct Type {
     pub listens: bool,
     /// Whether old and new may run side by side. What listens always may.
     pub overlap: bool,
+    /// Whether each says by itself when it is ready (`NOTIFY_SOCKET`). One that listens is asked from then on.
+    pub notifies: bool,
+}
+
+/// How often and how patiently a new instance is asked whether it is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// From one answer to the next question; where nothing is set, short at first and longer and longer.
+    pub interval: Option<Duration>,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Whether it is asked only once it has said by itself that it is ready.
+    pub announced: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { interval: None, timeout: Duration::from_secs(30), announced: false }
+    }
 }
 
 /// What should run.
@@ -28,6 +47,8 @@ pub struct Plan {
     pub types: Vec<Type>,
     /// How long a new instance may take until it is ready.
     pub ready_within: Duration,
+    /// How it is asked meanwhile.
+    pub pace: Pace,
     /// How long an instance has from SIGTERM to SIGKILL.
     pub grace: Duration,
 }

@@ -14,9 +14,10 @@ fn plan(release: u64, types: &[(&str, u32)]) -> Plan {
             count: *count,
             listens: *name == "web",
             overlap: name.starts_with("overlap"),
+            notifies: name.starts_with("notify"),
         })
         .collect();
-    Plan { release, types, ready_within: secs(60), grace: secs(10) }
+    Plan { release, types, ready_within: secs(60), pace: Pace::default(), grace: secs(10) }
 }
 
 /// A core whose spawns succeed, with a clock, and a log of what it asked for.
@@ -353,7 +354,7 @@ fn a_new_instance_on_a_wrong_port_is_told_where_it_listens() {
     world.exit("web.1@2", 143);
     assert_eq!(
         world.did(),
-        ["failed nothing listens on PORT 20001; the process listens on 3000 (web.1, after 60 s)"]
+        ["failed nothing listens on PORT 20001; the process listens on :3000 (web.1, after 60 s)"]
     );
 }
 
@@ -717,4 +718,53 @@ fn an_instance_gets_requests_when_it_has_been_ready() {
     assert_eq!(world.routes.last().unwrap().as_ref(), Some(&route(1, &[20001])));
     world.ready("web.1@1");
     assert_eq!(world.routes.last().unwrap().as_ref(), Some(&route(1, &[20000, 20001])));
+}
+
+#[test]
+fn what_announces_its_readiness_is_ready_when_it_says_so_and_one_that_listens_is_asked_then() {
+    let mut world = World::boot(plan(1, &[("web", 1)]));
+    let mut types = plan(2, &[("web", 1), ("notify", 1)]);
+    types.types[0].notifies = true;
+    let probes = world.probes;
+    world.deploy(types.clone());
+    world.pass(30);
+    assert_eq!(world.probes, probes, "nobody asks before it says so");
+    assert_eq!(world.states()[1..], ["web.1@2 starting", "notify.1@2 starting"]);
+    let (web, worker) = (world.id("web.1@2"), world.id("notify.1@2"));
+    world.send(Event::Notified { id: worker });
+    world.send(Event::Notified { id: web });
+    world.send(Event::Notified { id: web });
+    assert_eq!(world.probes, probes + 1);
+    assert_eq!(world.states()[1..], ["web.1@2 starting", "notify.1@2 running"]);
+    world.ready("web.1@2");
+    assert_eq!(world.did()[2..], ["switch", "term web.1@1", "done"]);
+
+    world.exit("web.1@1", 0);
+    types.release = 3;
+    world.deploy(types);
+    world.pass(60);
+    let id = world.id("web.1@3");
+    world.send(Event::Listens { id, ports: vec![] });
+    world.exit("web.1@3", 143);
+    let told = world.did().pop().unwrap();
+    assert!(told.contains("web.1 was not ready within 60 s: it did not say READY=1"), "{told}");
+}
+
+#[test]
+fn a_question_has_an_interval_and_an_end() {
+    let mut paced = plan(1, &[("web", 1)]);
+    paced.pace = Pace { interval: Some(secs(5)), timeout: secs(2), announced: false };
+    let mut world = World::new();
+    world.send(Event::Boot { plan: Some(paced), found: vec![] });
+    assert_eq!(world.probes, 1);
+    // Unanswered for two seconds, and five later asked again.
+    world.pass(6);
+    assert_eq!(world.probes, 1);
+    world.pass(1);
+    assert_eq!(world.probes, 2);
+    world.send(Event::Probed { id: Id(1), outcome: Outcome::Refused });
+    world.pass(4);
+    assert_eq!(world.probes, 2);
+    world.pass(1);
+    assert_eq!(world.probes, 3);
 }

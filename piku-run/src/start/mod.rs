@@ -26,7 +26,7 @@ use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::{self, Entry, Kind, Options, Procfile};
 
 use crate::cli;
-use crate::core::{Action, Core, Event, Exit, Id, Job, OnExit, Plan, Ps, Type};
+use crate::core::{Action, Core, Event, Exit, Id, Job, OnExit, Pace, Plan, Ps, Type};
 use crate::environment::Vars;
 use crate::sweep::{Family, MARK};
 use crate::wait::{self, READ};
@@ -131,7 +131,8 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
     // A bad ENV is told once, before anything runs.
     foreman.vars(&Ps { kind: wanted[0].name.clone(), index: 1 })?;
     let grace = Duration::from_secs(typed.timeout);
-    let plan = Plan { release: 0, types: wanted, ready_within: Duration::MAX / 4, grace };
+    let plan =
+        Plan { release: 0, types: wanted, ready_within: Duration::MAX / 4, pace: Pace::default(), grace };
     foreman.tell(Event::Boot { plan: Some(plan), found: Vec::new() });
     foreman.work()
 }
@@ -165,6 +166,7 @@ fn types(entries: &[Entry], formation: &[(ProcessName, u32)]) -> anyhow::Result<
             // Not asked whether it answers: its user sees that.
             listens: false,
             overlap: false,
+            notifies: false,
         })
         .collect();
     if types.iter().all(|kind| kind.count == 0) {
@@ -393,6 +395,7 @@ mod tests {
                 count: *count,
                 listens: false,
                 overlap: false,
+                notifies: false,
             };
             counts.iter().map(kind).collect()
         };

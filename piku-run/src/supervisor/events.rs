@@ -26,6 +26,7 @@ enum Token {
     Output(Id),
     Ended(Id),
     Probe(Id),
+    Notify(Id),
 }
 
 impl Supervisor {
@@ -77,6 +78,9 @@ impl Supervisor {
         ];
         for (id, worker) in &self.workers {
             watched.push((worker.output.as_fd(), READ, Token::Output(*id)));
+            if let Some(notify) = &worker.notify {
+                watched.push((notify.as_fd(), READ, Token::Notify(*id)));
+            }
             if let Some(pidfd) = &worker.pidfd {
                 watched.push((pidfd.as_fd(), READ, Token::Ended(*id)));
             }
@@ -117,6 +121,20 @@ impl Supervisor {
             }
             Token::Ended(id) => self.ended(id, Exit::Unknown),
             Token::Probe(id) => self.look(id),
+            Token::Notify(id) => self.take_messages(id),
+        }
+    }
+
+    /// What an instance, or a stranger in its name, says of its readiness.
+    fn take_messages(&mut self, id: Id) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(notify) = &worker.notify else { return };
+        let mut is_ready = false;
+        while let Some(message) = notify.receive() {
+            is_ready |= message.ready && worker.family().may_speak(message.pid);
+        }
+        if is_ready {
+            self.events.push_back(Event::Notified { id });
         }
     }
 

@@ -93,6 +93,7 @@ impl Supervisor {
     fn begin_deploy(&mut self, client: u64, number: u64, task: bool) -> anyhow::Result<()> {
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, warnings) = self.plan_of(number, &formation)?;
+        desired::check_limits(&self.worlds[&number].0)?;
         let task = task && self.worlds[&number].0.release.processes.contains_key("release");
         let job = self.begin(client, What::Deploy(number));
         for text in warnings {
@@ -153,6 +154,7 @@ impl Supervisor {
         let number = self.live_number()?;
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, _) = self.plan_of(number, &formation)?;
+        desired::check_limits(&self.worlds[&number].0)?;
         let replace = match only {
             Some(name) => {
                 let known = plan.types.iter().any(|kind| kind.name == name);
@@ -171,6 +173,7 @@ impl Supervisor {
         let mut formation = desired::read_formation(&self.dir.formation())?;
         formation.extend(counts.clone());
         let (plan, _) = self.plan_of(number, &formation)?;
+        desired::check_limits(&self.worlds[&number].0)?;
         for name in counts.keys() {
             if !plan.types.iter().any(|kind| kind.name == *name) {
                 let known: Vec<&str> = plan.types.iter().map(|kind| kind.name.as_str()).collect();

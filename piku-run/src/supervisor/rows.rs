@@ -1,6 +1,6 @@
 //! What `ps` is told: one row an instance, from what the core knows and what runs.
 
-use piku_chroot::report;
+use piku_chroot::{limits, report};
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 
@@ -8,7 +8,7 @@ use crate::core::{Exit, Instance, State};
 use crate::desired;
 use crate::environment::World;
 use crate::place;
-use crate::sample::{self, Instance as Row};
+use crate::sample::{self, Instance as Row, Limit};
 
 use super::Supervisor;
 use super::worker::Worker;
@@ -37,6 +37,7 @@ impl Supervisor {
                 memory_bytes: None,
                 last_exit: one.last_exit.map(exit),
                 sandbox: worker.and_then(|worker| self.sandbox(worker)),
+                limits: worker.map(|worker| self.limits(worker)).unwrap_or_default(),
             };
             rows.push((one, row));
         }
@@ -61,6 +62,24 @@ impl Supervisor {
         let (started, _) = report::read(&self.records.report(worker.record.id));
         started.map(|started| started.line())
     }
+
+    /// What a worker is limited to; nothing while it is still being set up.
+    fn limits(&self, worker: &Worker) -> Vec<Limit> {
+        let record = &worker.record;
+        let held = if record.mark.is_some() {
+            limits::held_alone(&record.limits)
+        } else {
+            match report::read(&self.records.report(record.id)).0 {
+                Some(started) => started.limits,
+                None => return Vec::new(),
+            }
+        };
+        let limit = |(limit, value): (&str, &str)| {
+            let by = held.iter().find(|one| one.limit == limit).map(|one| one.by);
+            Limit { limit: limit.to_owned(), value: value.to_owned(), by }
+        };
+        record.limits.split(',').filter_map(|word| word.split_once('=')).map(limit).collect()
+    }
 }
 
 /// The places of an app of which nothing is to run.
@@ -83,6 +102,7 @@ pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
         memory_bytes: None,
         last_exit: None,
         sandbox: None,
+        limits: Vec::new(),
     };
     Ok(plan.places().map(row).collect())
 }

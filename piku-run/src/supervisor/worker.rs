@@ -7,15 +7,18 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::Context;
 use jiff::Timestamp;
 use nix::unistd::Pid;
+use piku_chroot::limits as jail_limits;
 use piku_procfile::command::argv;
 use piku_procfile::layout::AppDir;
 use piku_procfile::settings::{AppUsers, Settings};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::core::{Id, Job, Ps};
-use crate::environment::{Role, World};
+use crate::desired::limits;
+use crate::environment::{Around, Role, World};
 use crate::lock::Lock;
 use crate::log::{Intake, LogWriter, open_fifo, open_fifo_for_worker, recover};
+use crate::notify::{self, Notify};
 use crate::process::{self, Stat};
 use crate::record::{Record, Records};
 use crate::sweep::{Family, MARK};
@@ -38,6 +41,8 @@ pub(super) struct Worker {
     pub(super) record: Record,
     pub(super) output: Intake,
     pub(super) log: LogWriter,
+    /// Where it says that it is ready, for a type that does.
+    pub(super) notify: Option<Notify>,
     /// What the release task has said after its last newline.
     partial: Vec<u8>,
 }
@@ -54,7 +59,11 @@ impl Worker {
         let mut log =
             LogWriter::open(dir.instance_log(&record.ps.to_string())).context("cannot open its log")?;
         let output = Intake::open(fifo, &records.spool(record.id), &mut log);
-        Ok(Self { pid, pidfd: Some(pidfd), record, output, log, partial: Vec::new() })
+        // Nobody listened meanwhile. It counts as ready, and what it still says should not fail.
+        let folder = records.notify(record.id);
+        let notify = folder.is_dir().then(|| Notify::bind(&folder)).transpose();
+        let notify = notify.context("cannot listen for its readiness")?;
+        Ok(Self { pid, pidfd: Some(pidfd), record, output, log, notify, partial: Vec::new() })
     }
 
     pub(super) fn is_child(&self, pid: Pid) -> bool {
@@ -171,6 +180,7 @@ impl Supervisor {
             live,
             ready: false,
             restarts,
+            limits: String::new(),
             task: false,
         }
     }
@@ -195,7 +205,18 @@ impl Supervisor {
         let report = self.records.report(record.id);
         // That of the process before this one is read and over.
         place::remove_file(&report)?;
-        let command = world.command(record.users, &vars, &argv(line), &report, false)?;
+        record.limits = limits::of(kind, &vars)?;
+        let folder = self.records.notify(record.id);
+        let notifies = self.core.instance(record.id).is_some_and(|one| one.pace.announced);
+        let notify = notifies.then(|| Notify::bind(&folder)).transpose();
+        let notify = notify.context("cannot listen for its readiness")?;
+        if notifies {
+            let path = Notify::path(&folder, world.release.jailed);
+            vars.insert(notify::VARIABLE.to_owned(), path.display().to_string());
+        }
+        let around =
+            Around { limits: &record.limits, notify: notifies.then_some(&folder), ..Around::default() };
+        let command = world.command(record.users, &vars, &argv(line), &report, around)?;
 
         let mut log = LogWriter::open(self.dir.instance_log(&name)).context("cannot open its log")?;
         for warning in warnings {
@@ -218,9 +239,12 @@ impl Supervisor {
         let pid = waiting.pid();
         record.pid = pid.as_raw();
         record.start = Stat::of(record.pid).context("it ended at once")?.start;
+        if !world.release.jailed {
+            jail_limits::hold_alone(&record.limits, pid).context("cannot limit it")?;
+        }
         self.records.write(&record).context("cannot write its record")?;
         waiting.go().context("it ended at once")?;
-        Ok(Worker { pid, pidfd: None, record, output, log, partial: Vec::new() })
+        Ok(Worker { pid, pidfd: None, record, output, log, notify, partial: Vec::new() })
     }
 
     /// Writes down that an instance has become ready, or live.

@@ -1,0 +1,79 @@
+//! How much of the machine a process type may take, from ENV and the configuration: `MEMORY_LIMIT=512m` is for each process
+//! of the app, `WORKER_MEMORY_LIMIT=256m` for those of the type `worker`.
+
+use piku_chroot::limits::Limits as Parsed;
+use piku_procfile::failure::Failure;
+
+use crate::environment::Vars;
+
+/// A variable's end, and what piku-chroot calls the limit.
+const NAMES: [(&str, &str); 4] =
+    [("MEMORY_LIMIT", "memory"), ("PIDS_LIMIT", "pids"), ("CPU_LIMIT", "cpu"), ("NOFILE_LIMIT", "nofile")];
+
+/// The limits of a type as `piku-chroot --limit` takes them, such as `memory=256m,nofile=1024`; empty when there are none.
+///
+/// # Errors
+/// With the variable whose value is no good.
+pub(crate) fn of(kind: &str, vars: &Vars) -> anyhow::Result<String> {
+    let mut limits = Vec::new();
+    for (variable, limit) in NAMES {
+        let own = format!("{}_{variable}", kind.to_uppercase().replace('-', "_"));
+        let Some((name, value)) = vars.get_key_value(&own).or_else(|| vars.get_key_value(variable)) else {
+            continue;
+        };
+        let value = value.trim();
+        // Set to nothing for a type: what holds for all does not hold for this one.
+        if value.is_empty() {
+            continue;
+        }
+        let word = format!("{limit}={value}");
+        let parsed = if value.contains(',') {
+            Err(format!("'{value}' is more than one value"))
+        } else {
+            word.parse::<Parsed>().map(drop)
+        };
+        parsed.map_err(|err| {
+            let why = err.strip_prefix(&format!("{word}: ")).unwrap_or(&err).to_owned();
+            Failure::new(format!("{name}: {why}"))
+        })?;
+        limits.push(word);
+    }
+    Ok(limits.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vars(pairs: &[(&str, &str)]) -> Vars {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_type_s_own_limit_stands_over_the_app_s() {
+        let vars = vars(&[
+            ("MEMORY_LIMIT", "512m"),
+            ("MY_WORKER_MEMORY_LIMIT", "64M"),
+            ("CPU_LIMIT", "0.5"),
+            ("WEB_CPU_LIMIT", ""),
+            ("NOFILE_LIMIT", "1024"),
+            ("PIDS_LIMIT", " 50 "),
+        ]);
+        assert_eq!(of("web", &vars).unwrap(), "memory=512m,pids=50,nofile=1024");
+        assert_eq!(of("my-worker", &vars).unwrap(), "memory=64M,pids=50,cpu=0.5,nofile=1024");
+        assert_eq!(of("web", &Vars::new()).unwrap(), "");
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_variable() {
+        for (name, value, word) in [
+            ("MEMORY_LIMIT", "lots", "'lots' is no amount of memory"),
+            ("WEB_PIDS_LIMIT", "0", "'0' is not a number from 1 on"),
+            ("CPU_LIMIT", "-1", "'-1'"),
+            ("MEMORY_LIMIT", "1g,pids=3", "more than one value"),
+        ] {
+            let told = of("web", &vars(&[(name, value)])).unwrap_err().to_string();
+            assert!(told.starts_with(&format!("{name}: ")) && told.contains(word), "{told}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What an app sets for itself in ENV or the configuration: limits, how it is asked, how it says that it is ready.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::json;
+use support::{SERVE, Server, until};
+
+/// Says READY=1 when the file is there; a stranger cannot say it in its name.
+const NOTIFIES: &str = r#"python3 -c '
+import os, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(os.environ["NOTIFY_SOCKET"])
+s.send(b"STATUS=loading")
+print("waiting", flush=True)
+while not os.path.exists(os.environ["DATA_DIR"] + "/go"): time.sleep(0.01)
+s.send(b"STATUS=up\nREADY=1")
+while True: time.sleep(1)
+'"#;
+
+fn readiness_is_said(server: &Server) {
+    server.config(&[("NOTIFY", "worker"), ("HEALTHCHECK_START_PERIOD", "3"), ("STOP_TIMEOUT", "1")]);
+    let said = server.deploy_fails("one", &[("web", SERVE), ("worker", NOTIFIES)]);
+    assert!(said.contains("worker.1 was not ready within 3 s: it did not say READY=1"), "{said}");
+    server.config(&[("NOTIFY", "worker"), ("STOP_TIMEOUT", "1")]);
+    fs::write(server.app("data/go"), "").unwrap();
+    let said = server.deploy("one", &[("web", SERVE), ("worker", NOTIFIES)]);
+    assert!(said.contains("worker.1 is running after"), "{said}");
+    let worker = server.pid("worker.1");
+    server.replace_supervisor("blog");
+    until("it is taken up", || server.states() == ["web.1 healthy", "worker.1 running"]);
+    assert_eq!(server.pid("worker.1"), worker);
+}
+
+#[test]
+fn a_type_that_announces_its_readiness_is_waited_for() {
+    let server = Server::new();
+    readiness_is_said(&server);
+    // Somebody else's word does not count.
+    fs::remove_file(server.app("data/go")).unwrap();
+    server.config(&[("NOTIFY", "worker"), ("HEALTHCHECK_START_PERIOD", "4"), ("STOP_TIMEOUT", "1")]);
+    let folder = server.root().join("run/blog/workers");
+    let before = support::names(&folder);
+    let dir = server.release("two", &[("worker", NOTIFIES)]);
+    let deploy = server.tool(&["deploy", "blog", dir.to_str().unwrap()]).spawn().unwrap();
+    let speak = || {
+        let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        support::names(&folder)
+            .iter()
+            .filter(|name| name.ends_with(".notify") && !before.contains(name))
+            .filter(|name| socket.send_to(b"READY=1", folder.join(name).join("socket")).is_ok())
+            .count()
+    };
+    until("a stranger has spoken", || speak() == 1);
+    let out = deploy.wait_with_output().unwrap();
+    assert!(!out.status.success());
+}
+
+#[test]
+fn a_type_in_a_jail_announces_its_readiness_too() {
+    let Some(server) = Server::in_jail() else { return };
+    readiness_is_said(&server);
+}
+
+#[test]
+fn limits_of_a_type_hold_and_are_shown_and_bad_ones_are_told() {
+    let limits = [("NOFILE_LIMIT", "512"), ("WORKER_NOFILE_LIMIT", "64"), ("MEMORY_LIMIT", "900m")];
+    let tell = "ulimit -n; ulimit -d; exec sleep 1000";
+    for server in [Some(Server::new()), Server::in_jail()].into_iter().flatten() {
+        server.config(&limits);
+        server.deploy("one", &[("web", SERVE), ("worker", tell)]);
+        until("it has told", || server.log("worker.1").contains(" worker.1: 64\n"));
+        let row = server.row("worker.1");
+        assert_eq!(row["limits"][1], json!({"limit": "nofile", "value": "64", "by": "rlimit"}), "{row}");
+        assert_eq!(
+            (&row["limits"][0]["limit"], &row["limits"][0]["value"]),
+            (&json!("memory"), &json!("900m"))
+        );
+        if row["limits"][0]["by"] == "rlimit" {
+            until("it has told all", || server.log("worker.1").contains(" worker.1: 921600\n"));
+        }
+        let table = server.good(&["ps", "blog"]).0;
+        assert!(
+            table.contains("\nLimits web.1: memory 900m (by ") && table.contains("nofile 512 (by"),
+            "{table}"
+        );
+
+        server.config(&[("WORKER_PIDS_LIMIT", "many")]);
+        for refused in [
+            server.deploy_fails("two", &[("web", SERVE), ("worker", tell)]),
+            server.bad(1, &["restart", "blog"]),
+            server.bad(1, &["scale", "blog", "web=2"]),
+        ] {
+            assert!(refused.contains("WORKER_PIDS_LIMIT: 'many' is not a number from 1 on"), "{refused}");
+        }
+        assert_eq!(server.states(), ["web.1 healthy", "worker.1 running"]);
+    }
+}
