@@ -4,9 +4,11 @@ mod support;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::{SERVE, Server, get, names, until};
 
 #[test]
@@ -186,6 +188,13 @@ fn exec_passes_input_output_and_exit_code() {
     child.stdin.take().unwrap().write_all(b"in\n").unwrap();
     let out = child.wait_with_output().unwrap();
     assert_eq!((out.status.code(), support::texts(&out).0.as_str()), (Some(7), "in\nvalue run.1\none"));
+    server.good(&["stop", "blog"]);
+    let out = server.run(&["exec", "blog", "--", "sh", "-c", "cat page; kill -TERM $$"]);
+    assert_eq!(
+        (out.status.signal(), support::texts(&out).0.as_str()),
+        (Some(15), "one"),
+        "also when it is stopped"
+    );
     let said = server.bad(127, &["exec", "blog", "--", "nosuchprogram"]);
     assert!(said.contains("cannot run 'nosuchprogram'"), "{said}");
 }
@@ -197,6 +206,12 @@ fn exec_goes_into_the_jail() {
     let out = server.run(&["exec", "blog", "--", "sh", "-c", "pwd; echo kept >/data/x; exit 9"]);
     assert_eq!((out.status.code(), support::texts(&out).0.as_str()), (Some(9), "/app\n"));
     assert_eq!(fs::read_to_string(server.app("data/x")).unwrap(), "kept\n");
+    // A signal to it is one to the command.
+    let command = "trap 'exit 5' TERM; echo up >/data/up; while :; do sleep 0.02; done";
+    let mut exec = server.tool(&["exec", "blog", "--", "sh", "-c", command]).spawn().unwrap();
+    until("it runs", || server.app("data/up").exists());
+    kill(Pid::from_raw(exec.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(exec.wait().unwrap().code(), Some(5));
 }
 
 #[test]
@@ -238,4 +253,17 @@ fn ps_and_logs() {
     assert!(text.starts_with("PS ") && text.contains("web.1"), "{text}");
     let text = server.good(&["logs", "blog", "--ps", "worker.1"]).0;
     assert!(text.ends_with(" worker.1: hello\n"), "{text}");
+    let followed = server.path("followed");
+    let mut follow = server.tool(&["logs", "blog", "-f", "--since", "1h", "--ps", "worker"]);
+    let mut follow = follow.stdout(fs::File::create(&followed).unwrap()).spawn().unwrap();
+    let count = |text: &str| fs::read_to_string(&followed).unwrap().matches(text).count();
+    until("what was said", || count(" worker.1: hello\n") == 1);
+    server.good(&["restart", "blog"]);
+    until("what is said after a restart", || count(" worker.1: hello\n") == 2);
+    server.deploy("two", &[("web", SERVE), ("worker", "echo new; exec sleep 1000")]);
+    server.replace_supervisor("blog");
+    until("what is said after a deploy", || count(" worker.1: new\n") == 1);
+    kill(Pid::from_raw(follow.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    follow.wait().unwrap();
+    assert_eq!(count(" worker.1: hello\n"), 2);
 }

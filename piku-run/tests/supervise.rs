@@ -85,6 +85,23 @@ fn killing_supervisor_and_daemon_loses_no_worker_and_no_line_and_starts_none_twi
 }
 
 #[test]
+fn a_flood_of_one_worker_holds_up_no_other() {
+    let server = Server::new();
+    server.deploy("one", &[("web", SERVE), ("flood", "exec yes"), ("quiet", "echo hello; exec sleep 1000")]);
+    let (flood, web) = (server.pid("flood.1"), server.pid("web.1"));
+    until("it is a flood", || server.app("log/flood.1.log.1").exists());
+    kill(web, Signal::SIGKILL).unwrap();
+    until("the other one is back", || {
+        server.row("web.1")["restarts"] == 1 && server.row("web.1")["state"] == "healthy"
+    });
+    assert_eq!(server.page(), "one");
+    assert!(server.log("quiet.1").ends_with(" quiet.1: hello\n"));
+    assert_eq!(server.pid("flood.1"), flood);
+    server.good(&["stop", "blog"]);
+    assert!(!is_alive(flood));
+}
+
+#[test]
 fn a_supervisor_outlives_a_killed_daemon_and_the_next_one_knows_it() {
     let mut server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
