@@ -51,6 +51,22 @@ impl Default for PortRange {
     }
 }
 
+/// How much is kept of what each instance says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logs {
+    /// A file of this many megabytes is put away.
+    pub megabytes: u32,
+    /// How many of those are kept beside the one being written.
+    pub keep: u32,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { megabytes: 10, keep: 5 }
+    }
+}
+
 /// The whole file. A missing file is the default; an unknown key is an error, so that a misspelt one is noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -63,6 +79,8 @@ pub struct Settings {
     pub ports: PortRange,
     /// The nginx that serves the apps under their host names.
     pub nginx: Nginx,
+    /// How much is kept of what instances say.
+    pub logs: Logs,
     /// Environment of every build step: a proxy, a mirror, a certificate bundle of this site.
     pub build_env: BTreeMap<String, String>,
     /// How long a build may take, in seconds.
@@ -79,6 +97,7 @@ impl Default for Settings {
             sandbox: Sandbox::default(),
             app_users: AppUsers::default(),
             ports: PortRange::default(),
+            logs: Logs::default(),
             nginx: Nginx::default(),
             build_env: BTreeMap::new(),
             // An hour: the smallest Pi compiles a wheel or two in it.
@@ -136,6 +155,8 @@ mod tests {
                 .unwrap();
         assert_eq!(read.sandbox, Sandbox::Require);
         assert_eq!((read.ports.last, read.app_users), (7099, AppUsers::Own));
+        let read: Settings = serde_yaml::from_str("logs: {megabytes: 2}\n").unwrap();
+        assert_eq!(read.logs, Logs { megabytes: 2, keep: 5 });
         assert!(serde_yaml::from_str::<Settings>("sandbocks: off").is_err());
         assert_eq!(Settings::read(Path::new("/no/such/host.yaml")).unwrap(), Settings::default());
     }

@@ -22,10 +22,11 @@ use nix::sys::signal::Signal;
 use nix::unistd::gethostname;
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
+use piku_procfile::settings::Settings;
 
 use crate::core::Backoff;
 use crate::lock::Lock;
-use crate::log::{LogWriter, Places, Tail};
+use crate::log::{Limits, LogWriter, Places, Tail};
 
 pub(crate) use address::Address;
 use address::Transport;
@@ -68,9 +69,10 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
     let save = dir.run().join("drain.json");
     // A place that cannot be read is none: it goes on with what comes.
     let places: Option<Places> = fs::read(&save).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    let tail = Tail::open(&dir, places.as_ref()).context("cannot read the logs")?;
+    let limits = Limits::from(Settings::read(&root.settings())?.logs);
+    let tail = Tail::open(&dir, limits, places.as_ref()).context("cannot read the logs")?;
     let mut drain =
-        Drain { dir, address, speaker, tail, save, saved: Instant::now(), dropped: 0, _lock: lock };
+        Drain { dir, address, speaker, limits, tail, save, saved: Instant::now(), dropped: 0, _lock: lock };
     drain.save();
     drain.work().context("cannot read the logs")
 }
@@ -92,6 +94,7 @@ struct Drain {
     dir: AppDir,
     address: Address,
     speaker: Speaker,
+    limits: Limits,
     tail: Tail,
     /// Where it is written down how far it has come.
     save: PathBuf,
@@ -193,7 +196,7 @@ impl Drain {
 
     fn remark(&self, text: &str) {
         // A full disk: the log would not say it either.
-        if let Ok(mut log) = LogWriter::open(self.dir.instance_log(OWN)) {
+        if let Ok(mut log) = LogWriter::with_limits(self.dir.instance_log(OWN), self.limits) {
             log.line(text, Timestamp::now());
         }
     }

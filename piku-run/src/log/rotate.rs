@@ -5,6 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use piku_procfile::settings::Logs;
+
+/// No log is kept in more files than this.
+pub(super) const MAX_AGE: u32 = 99;
+
 /// How large a log may grow and how many full ones are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -16,7 +21,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 10 * 1024 * 1024, keep: 5 }
+        Logs::default().into()
+    }
+}
+
+impl From<Logs> for Limits {
+    /// At least a megabyte, and one file that is put away: what is being read is not taken from under its reader.
+    fn from(logs: Logs) -> Self {
+        Self { bytes: u64::from(logs.megabytes.max(1)) * 1024 * 1024, keep: logs.keep.clamp(1, MAX_AGE) }
     }
 }
 

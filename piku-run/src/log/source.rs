@@ -5,10 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::rotate::numbered;
+use super::rotate::{MAX_AGE, numbered};
 
-/// No log is kept in more files than this.
-const MAX_AGE: u32 = 99;
 /// How much is read at a time.
 const BLOCK: usize = 64 * 1024;
 /// A line is handed out unfinished when it is longer than this. No writer of ours makes such a line.

@@ -44,15 +44,16 @@ pub(crate) struct Line {
 pub(crate) struct Tail {
     dir: AppDir,
     watch: Inotify,
+    limits: Limits,
     sources: BTreeMap<String, Source>,
 }
 
 impl Tail {
     /// From these places on. A log without one is read from its begin; without any places, all are read from their ends.
-    pub(crate) fn open(dir: &AppDir, places: Option<&Places>) -> anyhow::Result<Self> {
+    pub(crate) fn open(dir: &AppDir, limits: Limits, places: Option<&Places>) -> anyhow::Result<Self> {
         crate::place::make(&dir.log())?;
         let watch = watch(&dir.log())?.ok_or_else(|| anyhow::anyhow!("the folder of the logs is gone"))?;
-        let mut tail = Self { dir: dir.clone(), watch, sources: BTreeMap::new() };
+        let mut tail = Self { dir: dir.clone(), watch, limits, sources: BTreeMap::new() };
         for name in instances(dir)? {
             let name = name.to_string();
             let path = dir.instance_log(&name);
@@ -96,10 +97,9 @@ impl Tail {
 
     /// Passes over what the next rotation would remove; how many lines that were.
     pub(crate) fn skip_doomed(&mut self) -> io::Result<u64> {
-        let oldest = Limits::default().keep;
         let mut skipped = 0;
         for source in self.sources.values_mut() {
-            while source.is_of_age(oldest)? {
+            while source.is_of_age(self.limits.keep)? {
                 source.look()?;
                 if source.time().is_none() {
                     break;
@@ -167,7 +167,7 @@ mod tests {
         let limits = Limits { bytes: 100, ..Limits::default() };
         let mut log = LogWriter::with_limits(dir.instance_log("web.1"), limits).unwrap();
         log.feed(b"before\n", Timestamp::now());
-        let mut tail = Tail::open(&dir, None).unwrap();
+        let mut tail = Tail::open(&dir, limits, None).unwrap();
         assert_eq!(texts(&mut tail), [""; 0]);
         log.feed(b"1\n2\n", Timestamp::now());
         log.line("remark", Timestamp::now());
@@ -181,7 +181,7 @@ mod tests {
         for number in 3..=9 {
             log.feed(format!("{number}\n").as_bytes(), Timestamp::now());
         }
-        let mut tail = Tail::open(&dir, Some(&places)).unwrap();
+        let mut tail = Tail::open(&dir, limits, Some(&places)).unwrap();
         assert_eq!(texts(&mut tail), ["remark", "3", "4", "5", "6", "7", "8", "9", "new"]);
         // Nobody takes anything: the file at hand grows old, and what is left in it is passed over.
         let mut skipped = 0;

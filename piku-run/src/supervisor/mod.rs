@@ -307,11 +307,15 @@ impl Supervisor {
         if let Some(worker) = self.workers.get_mut(&id) {
             return worker.log.line(text, now);
         }
-        let path = self.dir.instance_log(&ps.to_string());
-        match LogWriter::open(path) {
+        match self.open_log(&ps.to_string()) {
             Ok(mut log) => log.line(text, now),
             Err(err) => self.complain(&format!("{text} (cannot log it: {err})")),
         }
+    }
+
+    /// The log of an instance, kept as `host.yaml` says.
+    fn open_log(&self, instance: &str) -> std::io::Result<LogWriter> {
+        LogWriter::with_limits(self.dir.instance_log(instance), self.settings.logs.into())
     }
 
     /// Reads a worker's fifo once; whether there was anything.
@@ -356,7 +360,7 @@ impl Supervisor {
         let id = record.id;
         if record.task || !record.is_alive() {
             // Its jail, if it had one, is empty: the leader leaves last.
-            worker::clear_away(&record, &self.records, &self.dir);
+            worker::clear_away(&record, &self.records, self.open_log(&record.ps.to_string()));
             return None;
         }
         let uptime = jiff::Timestamp::now().duration_since(record.since);
@@ -373,7 +377,11 @@ impl Supervisor {
         if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| port::take_up(&self.root, port)) {
             self.ports.insert(id, claim);
         }
-        match Worker::adopt(record, &self.records, &self.dir) {
+        let adopted = self
+            .open_log(&record.ps.to_string())
+            .context("cannot open its log")
+            .and_then(|log| Worker::adopt(record, &self.records, log));
+        match adopted {
             Ok(worker) => {
                 self.workers.insert(id, worker);
                 Some(found)

@@ -1,6 +1,7 @@
 //! Processes of instances: started behind a record, taken up from one, read from, ended.
 
 use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,7 +10,6 @@ use jiff::Timestamp;
 use nix::unistd::Pid;
 use piku_chroot::limits as jail_limits;
 use piku_procfile::command::argv;
-use piku_procfile::layout::AppDir;
 use piku_procfile::settings::{AppUsers, Settings};
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -49,15 +49,13 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Takes up a living worker.
-    pub(super) fn adopt(record: Record, records: &Records, dir: &AppDir) -> anyhow::Result<Self> {
+    pub(super) fn adopt(record: Record, records: &Records, mut log: LogWriter) -> anyhow::Result<Self> {
         let pid = Pid::from_raw(record.pid);
         let known = rustix::process::Pid::from_raw(record.pid).context("no pid")?;
         // It may end at any time; from here on its pid is nobody else's, or the descriptor tells that it has ended.
         let pidfd = pidfd_open(known, PidfdFlags::empty()).context("cannot open its pidfd")?;
         anyhow::ensure!(record.is_alive(), "it has just ended");
         let fifo = open_fifo(&records.fifo(record.id)).context("cannot open its fifo")?;
-        let mut log =
-            LogWriter::open(dir.instance_log(&record.ps.to_string())).context("cannot open its log")?;
         let output = Intake::open(fifo, &records.spool(record.id), &mut log);
         // Nobody listened meanwhile. It counts as ready, and what it still says should not fail.
         let folder = records.notify(record.id);
@@ -104,11 +102,10 @@ fn shown(line: &[u8]) -> String {
 }
 
 /// Ends what may be left of a worker that nobody takes up, and logs what it said last.
-pub(super) fn clear_away(record: &Record, records: &Records, dir: &AppDir) {
+pub(super) fn clear_away(record: &Record, records: &Records, log: io::Result<LogWriter>) {
     if let Ok(spool) = File::options().read(true).write(true).open(records.spool(record.id)) {
         // What cannot be logged now is gone.
-        let _ = LogWriter::open(dir.instance_log(&record.ps.to_string()))
-            .and_then(|mut log| recover(&spool, &mut log));
+        let _ = log.and_then(|mut log| recover(&spool, &mut log));
     }
     if record.boot != process::boot_id() {
         return;
@@ -218,7 +215,7 @@ impl Supervisor {
             Around { limits: &record.limits, notify: notifies.then_some(&folder), ..Around::default() };
         let command = world.command(record.users, &vars, &argv(line), &report, around)?;
 
-        let mut log = LogWriter::open(self.dir.instance_log(&name)).context("cannot open its log")?;
+        let mut log = self.open_log(&name).context("cannot open its log")?;
         for warning in warnings {
             log.line(&warning, Timestamp::now());
         }
