@@ -369,7 +369,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__unpack)
-            opts="-h --output --layers --settings --config --sandbox --app --number --by --help"
+            opts="-h --output --layers --settings --config --sandbox --app --number --via --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -403,7 +403,7 @@ _piku__build() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --by)
+                --via)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

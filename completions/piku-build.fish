@@ -77,7 +77,7 @@ prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l number -d 'The number that it gets here [default: its own]' -r
-complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l by -d 'Who is said to have pushed it [default: as it says itself]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l via -d 'Who has brought it, named behind who pushed it' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F

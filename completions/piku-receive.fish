@@ -33,6 +33,8 @@ complete -c piku-receive -n "__fish_piku_receive_needs_command" -s V -l version 
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "key" -d 'Who may come in'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "cancel" -d 'End the build that is under way; the push that began it fails'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "places" -d 'Print where the app\'s releases run, as `deploy_to` in host.yaml says: \'here\', and machines, a line each'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "ship" -d 'Send a release to the machines of `deploy_to` and have each of them deploy it; fails when one of them does'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "select" -d 'In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
@@ -68,6 +70,16 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -s h -
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand cancel" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand cancel" -l by -d 'In whose name' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand cancel" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -l app -d 'The app' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -l by -d 'In whose name' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l app -d 'The app' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l by -d 'In whose name' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -s h -l help -d 'Print help'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -s h -l help -d 'Print help'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l repo -d 'The bare repository' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
@@ -81,14 +93,16 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand settle" -s h -
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l root -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l app -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -s h -l help -d 'Print help'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel export select settle admit help" -f -a "key" -d 'Who may come in'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel export select settle admit help" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel export select settle admit help" -f -a "cancel" -d 'End the build that is under way; the push that began it fails'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel export select settle admit help" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel export select settle admit help" -f -a "select" -d 'In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel export select settle admit help" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel export select settle admit help" -f -a "admit" -d 'Git\'s pre-receive hook: refuse what cannot be deployed before it is stored'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel export select settle admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "key" -d 'Who may come in'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "cancel" -d 'End the build that is under way; the push that began it fails'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "places" -d 'Print where the app\'s releases run, as `deploy_to` in host.yaml says: \'here\', and machines, a line each'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "ship" -d 'Send a release to the machines of `deploy_to` and have each of them deploy it; fails when one of them does'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "select" -d 'In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "admit" -d 'Git\'s pre-receive hook: refuse what cannot be deployed before it is stored'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Let a key in; the public key is read from stdin'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'Print the keys that piku has let in'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Shut a key out'

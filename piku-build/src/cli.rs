@@ -109,9 +109,9 @@ struct UnpackArgs {
     /// The number that it gets here [default: its own]
     #[arg(long, value_name = "N")]
     number: Option<u64>,
-    /// Who is said to have pushed it [default: as it says itself]
+    /// Who has brought it, named behind who pushed it
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = any_bytes())]
-    by: Option<String>,
+    via: Option<String>,
 }
 
 fn part(text: &str) -> Result<Part, String> {
@@ -246,7 +246,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             asked: Asked { place: typed.host.place(None), app: typed.app },
             output: typed.output,
             number: typed.number,
-            by: typed.by,
+            via: typed.via,
         }),
         Verb::Fits { app, host, format } => pack::fits(&Asked { place: host.place(None), app }, format),
     }

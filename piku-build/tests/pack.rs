@@ -52,12 +52,12 @@ fn a_release_with_its_layer_runs_elsewhere_and_packs_the_same_again() {
     fs::write(world.path("out/1/config.json"), "{\"SECRET\": \"x\"}").expect("it works");
     let whole = pack(&world, &[]);
     assert_eq!(whole, pack(&world, &[]), "the same bytes");
-    let args = ["unpack", "--output", "there/7", "--layers", "there/layers", "--number", "7", "--by", "ann"];
+    let args = ["unpack", "--output", "there/7", "--layers", "there/layers", "--number", "7", "--via", "pi"];
     feed(&world, &args, &whole).good(&[]);
     assert!(!world.path("there/7/config.json").exists(), "the release alone is packed");
     let key = names(&world.path("there/layers")).pop().expect("it works");
     let there = piku_build::release::Release::read(&world.path("there/7")).expect("it works");
-    assert_eq!((there.number, there.by.as_str(), there.commit), (7, "ann", world.release("1").commit));
+    assert_eq!((there.number, there.by.as_str(), there.commit), (7, " via pi", world.release("1").commit));
     assert_eq!(
         fs::read_link(world.path("there/7/app/empty/link")).expect("it works"),
         Path::new("../app.py")

@@ -205,6 +205,12 @@ impl AppDir {
         self.dir.join("layers")
     }
 
+    /// Parts of releases that come from another machine.
+    #[must_use]
+    pub fn incoming(&self) -> PathBuf {
+        self.dir.join("incoming")
+    }
+
     /// What the package managers keep between builds.
     #[must_use]
     pub fn cache(&self) -> PathBuf {

@@ -8,8 +8,12 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
+use crate::name::AppName;
+
+mod deploy_to;
 mod nginx;
 
+pub use deploy_to::{DeployTo, Machine};
 pub use nginx::{Acme, Nginx};
 
 /// What to do where user namespaces are not to be had.
@@ -81,6 +85,9 @@ pub struct Settings {
     pub nginx: Nginx,
     /// How much is kept of what instances say.
     pub logs: Logs,
+    /// Where the releases of which app run that are built here; on this machine, where nothing is said.
+    #[serde(alias = "deploy-to")]
+    pub deploy_to: BTreeMap<AppName, DeployTo>,
     /// Environment of every build step: a proxy, a mirror, a certificate bundle of this site.
     pub build_env: BTreeMap<String, String>,
     /// How long a build may take, in seconds.
@@ -99,6 +106,7 @@ impl Default for Settings {
             ports: PortRange::default(),
             logs: Logs::default(),
             nginx: Nginx::default(),
+            deploy_to: BTreeMap::new(),
             build_env: BTreeMap::new(),
             // An hour: the smallest Pi compiles a wheel or two in it.
             build_timeout: 3600,
@@ -146,6 +154,17 @@ mod tests {
         let told = without_value(&err.to_string());
         assert!(told.contains("build_env: invalid type: a string, expected a map at line 1"), "{told}");
         assert_eq!(without_value("unknown field `x`"), "unknown field `x`");
+    }
+
+    #[test]
+    fn deploy_to_says_where_an_app_runs() {
+        let text = "deploy-to:\n  blog: {machines: [piku@pi-2], here: false}\n";
+        let read: Settings = serde_yaml::from_str(text).unwrap();
+        let blog = &read.deploy_to["blog"];
+        assert_eq!((blog.machines.len(), blog.here, blog.all_or_nothing), (1, false, false));
+        for bad in ["{blog: {machine: x}}", "{blog: {machines: ['-x']}}", "{Blog: {}}"] {
+            assert!(serde_yaml::from_str::<Settings>(&format!("deploy_to: {bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::door::Door;
 use crate::hook::{self, Place};
 use crate::key::{self, Added, Name};
 use crate::options::Options;
-use crate::{admit, cancel, deploy, export, select, surroundings, verdict};
+use crate::{admit, cancel, deploy, export, select, ship, surroundings, verdict};
 use piku_procfile::output::Format;
 
 /// How it ends.
@@ -84,6 +84,22 @@ enum Action {
         #[arg(long, env = "PIKU_KEY", default_value = "operator")]
         by: String,
     },
+    /// Print where the app's releases run, as `deploy_to` in host.yaml says: 'here', and machines, a line each.
+    Places {
+        #[command(flatten)]
+        place: Where,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Send a release to the machines of `deploy_to` and have each of them deploy it; fails when one of them does.
+    Ship {
+        /// The release's folder.
+        release: PathBuf,
+        #[command(flatten)]
+        place: Where,
+        #[command(flatten)]
+        whose: Whose,
+    },
     /// Write the tree of a commit, submodules included, into a new folder.
     Export {
         /// The bare repository.
@@ -133,6 +149,17 @@ struct OneApp {
     /// The app.
     #[arg(long, env = "PIKU_APP", value_name = "APP")]
     app: AppName,
+}
+
+/// Of which app, and in whose name.
+#[derive(Debug, Args)]
+struct Whose {
+    /// The app.
+    #[arg(long, env = "PIKU_APP", value_name = "APP")]
+    app: AppName,
+    /// In whose name.
+    #[arg(long, env = "PIKU_KEY", default_value = "operator")]
+    by: String,
 }
 
 /// The same, named by itself.
@@ -201,6 +228,16 @@ impl Cli {
                 let options = Options { dry_run, no_cache };
                 return deploy::run(&place, branch.as_deref(), options)
                     .map(|outcome| ExitCode::from(outcome.code()));
+            }
+            Action::Places { place, whose: Whose { app, by } } => {
+                let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
+                ship::places(&Place { root: &root, scripts: &scripts, app: &app, key: &by })?;
+            }
+            Action::Ship { release, place, whose: Whose { app, by } } => {
+                surroundings::own_umask();
+                let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
+                let place = Place { root: &root, scripts: &scripts, app: &app, key: &by };
+                return ship::run(&place, &absolute(&release)?);
             }
             Action::Cancel { app: TheApp { app, root }, by } => {
                 cancel::run(&app, &root_at(root)?.app(&app), &by)?;

@@ -12,6 +12,7 @@ use piku_procfile::name::AppName;
 use crate::audit::{self, Action};
 use crate::hook::Place;
 use crate::push;
+use crate::release::{self, Step};
 use crate::request::{self, Request, Service};
 use crate::surroundings;
 use crate::verb;
@@ -54,7 +55,12 @@ impl Door {
             Ok(end) => end.outcome.clone(),
             Err(err) => format!("error: {err:#}"),
         };
-        self.write(word, app, &outcome);
+        // What only leads up to a deploy is written down when it fails.
+        let leads_up = matches!(request, Request::Release { step: Step::Offer | Step::Take(_), .. })
+            && end.as_ref().is_ok_and(|end| end.code == 0);
+        if !leads_up {
+            self.write(word, app, &outcome);
+        }
         end.map(|end| ExitCode::from(end.code))
     }
 
@@ -69,7 +75,7 @@ impl Door {
     fn out_of_scope(&self, request: &Request) -> Option<Failure> {
         let app = match request {
             Request::Verb { verb: "apps" | "help", .. } => return None,
-            Request::Git { app, .. } => Some(app),
+            Request::Git { app, .. } | Request::Release { app, .. } => Some(app),
             Request::Verb { app, .. } => app.as_ref(),
         };
         if self.scope.is_empty() || app.is_some_and(|app| self.scope.contains(app)) {
@@ -88,11 +94,35 @@ impl Door {
                 Ok(End { code: outcome.code(), outcome: outcome.to_string() })
             }
             Request::Git { service, app } => self.read_only(*service, app),
+            Request::Release { step, app } => self.release(step, app),
             Request::Verb { verb, args, .. } => {
                 let code = verb::run(&self.root, &self.scripts, &self.key, &self.scope, verb, args)?;
                 Ok(End { code, outcome: format!("exit {code}") })
             }
         }
+    }
+
+    /// A step of a release that another machine has built.
+    fn release(&self, step: &Step, app: &AppName) -> anyhow::Result<End> {
+        let place = Place { root: &self.root, scripts: &self.scripts, app, key: &self.key };
+        Ok(match step {
+            Step::Offer => {
+                let code = release::offer(&place)?;
+                End { code, outcome: format!("exit {code}") }
+            }
+            Step::Take(part) => {
+                release::take(&place.dir(), part)?;
+                End { code: 0, outcome: "taken".to_owned() }
+            }
+            Step::Deploy(parts) => {
+                let number = release::deploy(&place, parts)?;
+                End { code: 0, outcome: format!("deployed as release {number}") }
+            }
+            Step::Undo(number) => {
+                release::undo(&place, *number)?;
+                End { code: 0, outcome: format!("went back from release {number}") }
+            }
+        })
     }
 
     /// Fetches take no lock: git's refs and objects may be read while they are written.
@@ -128,6 +158,7 @@ fn names(request: &Request) -> (&'static str, Option<&AppName>) {
         Request::Git { service: Service::ReceivePack, app } => ("push", Some(app)),
         Request::Git { service: Service::UploadPack, app } => ("fetch", Some(app)),
         Request::Git { service: Service::UploadArchive, app } => ("archive", Some(app)),
+        Request::Release { step, app } => (step.verb(), Some(app)),
         Request::Verb { verb, app, .. } => (verb, app.as_ref()),
     }
 }

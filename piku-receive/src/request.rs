@@ -6,6 +6,7 @@ use std::fmt;
 
 use piku_procfile::name::{AppName, BadName, MAX_LEN};
 
+use crate::release::Step;
 use crate::talk::quoted;
 
 /// One of git's programs at the server's end.
@@ -39,6 +40,13 @@ pub enum Request {
         /// Which one.
         service: Service,
         /// Whose repository.
+        app: AppName,
+    },
+    /// A release from another machine.
+    Release {
+        /// What is asked.
+        step: Step,
+        /// For which app.
         app: AppName,
     },
     /// A verb of `scripts/piku`.
@@ -138,7 +146,10 @@ pub fn parse(command: &OsStr) -> Result<Option<Request>, Refusal> {
         "git-upload-pack" => git(Service::UploadPack, &verb, &args),
         "git-upload-archive" => git(Service::UploadArchive, &verb, &args),
         "-h" | "--help" => Ok(Request::Verb { verb: "help", app: None, args: Vec::new() }),
-        _ => verb_with(&verb, args),
+        _ => match verb.strip_prefix("release:") {
+            Some(step) => release(step, &verb, &args),
+            None => verb_with(&verb, args),
+        },
     }
     .map(Some)
 }
@@ -149,6 +160,14 @@ fn git(service: Service, word: &str, args: &[String]) -> Result<Request, Refusal
     };
     let app = app_of_path(path).map_err(|err| Refusal::new(word, err.to_string()))?;
     Ok(Request::Git { service, app })
+}
+
+fn release(step: &str, word: &str, args: &[String]) -> Result<Request, Refusal> {
+    let refuse = |why: &str| Refusal::new(word, format!("{word}: {why}"));
+    let Some((name, rest)) = args.split_first() else { return Err(refuse("needs an app's name")) };
+    let app = app(name).map_err(|err| refuse(&err.to_string()))?;
+    let step = Step::parse(step, rest).map_err(|why| refuse(&why))?;
+    Ok(Request::Release { step, app })
 }
 
 /// An app's name as people write it into a remote's address: `blog`, `blog.git`, `/blog`, `~/blog`, `blog/`.
@@ -347,7 +366,9 @@ mod tests {
     fn check(command: &[u8]) {
         match parse(OsStr::from_bytes(command)) {
             Ok(None) => {}
-            Ok(Some(Request::Git { app, .. })) => assert!(in_grammar(app.as_str()), "{app}"),
+            Ok(Some(Request::Git { app, .. } | Request::Release { app, .. })) => {
+                assert!(in_grammar(app.as_str()), "{app}")
+            }
             Ok(Some(Request::Verb { verb, app, args })) => {
                 assert!(VERBS.iter().any(|(known, _)| *known == verb));
                 assert_eq!(
@@ -375,6 +396,7 @@ mod tests {
         fn any_text_behind_a_known_word_too(
             word in proptest::sample::select(vec![
                 "git-receive-pack", "git upload-pack", "git-upload-archive", "ps", "run", "config:set", "destroy", "apps",
+                "release:offer", "release:take", "release:deploy", "release:undo",
             ]),
             rest in "[a-z0-9A-Z./~'\"\\\\ \t\n*?$;&|<>()`#éß-]{0,80}",
         ) {

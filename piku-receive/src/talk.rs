@@ -20,6 +20,11 @@ pub(crate) fn bad(text: &str) {
     line(" !     ", text);
 }
 
+/// `NAME | TEXT`: what another machine says, its own marks in it.
+pub(crate) fn of_machine(name: &str, text: &str) {
+    line(&format!("{name} | "), text);
+}
+
 fn line(mark: &str, text: &str) {
     // The name of a branch may hold U+009B, which a terminal obeys. One write a line, so that lines of two processes are not mixed.
     let _ = std::io::stderr().lock().write_all(format!("{mark}{}\n", readable(text)).as_bytes());

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod http;
+pub mod lan;
 pub mod processes;
 pub mod repo;
 pub mod sshd;

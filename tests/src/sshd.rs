@@ -33,6 +33,15 @@ impl Sshd {
     /// When there is no sshd, or it does not answer: its log is in the message.
     #[must_use]
     pub fn start(dir: &Path, authorized_keys: &Path) -> Self {
+        Self::start_on("127.0.0.1", dir, authorized_keys)
+    }
+
+    /// The same, listening on another address; on this machine's loopback too when that is `0.0.0.0`.
+    ///
+    /// # Panics
+    /// As [`Sshd::start`].
+    #[must_use]
+    pub fn start_on(address: &str, dir: &Path, authorized_keys: &Path) -> Self {
         fs::create_dir_all(dir).expect("folder of sshd");
         let dir = dir.canonicalize().expect("folder of sshd");
         let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
@@ -52,7 +61,7 @@ impl Sshd {
         for _ in 0..ATTEMPTS {
             let port = free_port();
             let config = dir.join("sshd_config");
-            fs::write(&config, settings(&dir, port, authorized_keys)).expect("sshd_config");
+            fs::write(&config, settings(address, &dir, port, authorized_keys)).expect("sshd_config");
             let mut process = Command::new(program())
                 .args(["-D", "-f"])
                 .arg(&config)
@@ -181,11 +190,11 @@ fn program() -> &'static Path {
 }
 
 /// HOME is the test's own: a login shell would read the start-up files of whoever runs the tests, and say what they say.
-fn settings(dir: &Path, port: u16, authorized_keys: &Path) -> String {
+fn settings(address: &str, dir: &Path, port: u16, authorized_keys: &Path) -> String {
     let dir = dir.display();
     let keys = authorized_keys.display();
     format!(
-        "ListenAddress 127.0.0.1:{port}\n\
+        "ListenAddress {address}:{port}\n\
          HostKey \"{dir}/host_key\"\n\
          PidFile none\n\
          AuthorizedKeysFile \"{keys}\"\n\

@@ -42,6 +42,12 @@ impl World {
     /// The same, with these lines in `host.yaml`.
     #[must_use]
     pub fn with_settings(settings: &str) -> Self {
+        Self::listening_on("127.0.0.1", settings)
+    }
+
+    /// The same, its sshd listening on this address.
+    #[must_use]
+    pub fn listening_on(address: &str, settings: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("piku-").tempdir().expect("a folder");
         open_to_others(dir.path());
         let account = Account::of_tests();
@@ -54,7 +60,7 @@ impl World {
         fs::set_permissions(world.root(), fs::Permissions::from_mode(0o700)).expect("mode of the root");
         fs::create_dir(world.path("laptop")).expect("laptop");
         fs::create_dir_all(world.path("lib")).expect("lib");
-        for script in ["post-receive", "piku", "doctor"] {
+        for script in ["post-receive", "receive-release", "piku", "doctor"] {
             let from = tools::repository().join("scripts").join(script);
             if from.exists() {
                 fs::copy(&from, world.path("lib").join(script)).expect(script);
@@ -65,7 +71,7 @@ impl World {
         fs::write(world.root().join("host.yaml"), settings).expect("host.yaml");
         world.account.owns(&world.root().join("host.yaml"));
         world.add_key("laptop", &[]);
-        world.sshd = Some(Sshd::start(&world.path("sshd"), &world.authorized_keys()));
+        world.sshd = Some(Sshd::start_on(address, &world.path("sshd"), &world.authorized_keys()));
         world.start_daemon();
         world
     }
@@ -100,14 +106,41 @@ impl World {
             .arg(&key)
             .status();
         assert!(made.expect("ssh-keygen runs").success());
+        self.let_in(name, &key.with_extension("pub"), apps);
+    }
+
+    /// Lets a key in that is somebody's already.
+    pub fn let_in(&self, name: &str, public: &Path, apps: &[&str]) {
         let mut add = self.tool("piku-receive");
         add.args(["key", "add", name, "--authorized-keys"]).arg(self.authorized_keys());
         for app in apps {
             add.args(["--app", app]);
         }
-        let public = fs::File::open(key.with_extension("pub")).expect("the public key");
+        let public = fs::File::open(public).expect("the public key");
         let out = add.stdin(public).output().expect("piku-receive runs");
         assert!(out.status.success(), "{out:?}");
+    }
+
+    /// Puts other lines into `host.yaml`; the ports stay.
+    pub fn set_settings(&self, settings: &str) {
+        let path = self.root().join("host.yaml");
+        let old = fs::read_to_string(&path).expect("host.yaml");
+        let ports = old.lines().find(|line| line.starts_with("ports:")).expect("ports");
+        fs::write(&path, format!("{settings}\n{ports}\n")).expect("host.yaml");
+    }
+
+    /// A key pair in the server's home, for the server's own use; the path of the private key.
+    #[must_use]
+    pub fn own_key(&self, name: &str) -> PathBuf {
+        let key = crate::sshd::key_pair(&self.path("home"), name);
+        self.account.owns(&key);
+        key
+    }
+
+    /// The port of its sshd.
+    #[must_use]
+    pub fn ssh_port(&self) -> u16 {
+        self.sshd().port()
     }
 
     fn key(&self, name: &str) -> PathBuf {
@@ -205,6 +238,24 @@ impl World {
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("exec {line} {option} {}@127.0.0.1 \"$1\"", self.account.name));
         command.args(["sh", words]).stdin(Stdio::null()).output().expect("ssh runs")
+    }
+
+    /// `ssh piku@host WORDS`, under way, with pipes.
+    #[must_use]
+    pub fn start_ssh(&self, key: &str, words: &str) -> Child {
+        let line = self.git_ssh(key);
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("exec {line} {}@127.0.0.1 \"$1\"", self.account.name))
+            .args(["sh", words]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ssh runs")
+    }
+
+    /// Whom its sshd lets in.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.account.name
     }
 
     /// `piku-run ps APP` as values.

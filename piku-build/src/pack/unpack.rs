@@ -34,8 +34,8 @@ pub(crate) struct Unpack {
     pub(crate) output: Option<PathBuf>,
     /// The number that the release gets here.
     pub(crate) number: Option<u64>,
-    /// Who is said to have pushed it.
-    pub(crate) by: Option<String>,
+    /// Who has brought it.
+    pub(crate) via: Option<String>,
 }
 
 /// Reads a stream from stdin.
@@ -148,7 +148,9 @@ impl Taking<'_> {
         let mut release: Release = serde_yaml::from_slice(&self.yaml).context("bad release.yaml")?;
         self.judge(&release, head)?;
         release.number = self.unpack.number.unwrap_or(release.number);
-        release.by = self.unpack.by.clone().unwrap_or(release.by);
+        if let Some(via) = &self.unpack.via {
+            release.by = format!("{} via {via}", release.by);
+        }
         // There is no other release here that it could share its tree with.
         (release.tree_of, release.origin) = (None, Origin::Deploy);
         let aside = work.join(RELEASE);

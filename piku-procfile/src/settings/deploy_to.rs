@@ -1,0 +1,132 @@
+//! `deploy_to:` of `host.yaml`: where the releases of an app run that are built on this machine. The operator's choice, since
+//! it says which key opens which machine.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Where one app's releases run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeployTo {
+    /// The machines that they are sent to.
+    pub machines: Vec<Machine>,
+    /// The private key that those machines let in for this app; what ssh tries by itself when not given.
+    pub identity: Option<PathBuf>,
+    /// The file with the machines' host keys; the user's and the system's when not given.
+    pub known_hosts: Option<PathBuf>,
+    /// Whether they run on this machine too.
+    pub here: bool,
+    /// Whether a machine that fails takes all back to what they had.
+    pub all_or_nothing: bool,
+    /// For how many seconds a machine that cannot be reached, or a transfer that broke off, is tried again.
+    pub patience: u64,
+}
+
+impl Default for DeployTo {
+    fn default() -> Self {
+        Self {
+            machines: Vec::new(),
+            identity: None,
+            known_hosts: None,
+            here: true,
+            all_or_nothing: false,
+            // A machine that is just booting is there by then.
+            patience: 120,
+        }
+    }
+}
+
+/// A machine as ssh reaches it: `[USER@]HOST[:PORT]`, an IPv6 address in brackets where a port follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Whom to log in as, where it says so.
+    pub user: Option<String>,
+    /// Its name or address.
+    pub host: String,
+    /// The port of its sshd, where it says so.
+    pub port: Option<u16>,
+}
+
+impl FromStr for Machine {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad =
+            |why: &str| format!("bad machine '{}': {why}; expected [USER@]HOST[:PORT]", text.escape_debug());
+        let (user, place) = match text.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, text),
+        };
+        let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => {
+                (host, Some(port.strip_prefix(':').ok_or_else(|| bad("no port after ']'"))?))
+            }
+            // More than one colon: an IPv6 address, and no port.
+            None => match place.split_once(':') {
+                Some((host, port)) if !port.contains(':') => (host, Some(port)),
+                _ => (place, None),
+            },
+        };
+        let plain = |word: &str| {
+            !word.is_empty()
+                && !word.starts_with('-')
+                && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-:%".contains(c))
+        };
+        if !plain(host) || user.is_some_and(|user| !plain(user)) {
+            return Err(bad("a user or a host of letters, digits and '.', '_', '-' is missing"));
+        }
+        let port = port
+            .map(|port| port.parse().map_err(|_| bad("its port is no number up to 65535")))
+            .transpose()?;
+        Ok(Self { user: user.map(str::to_owned), host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.port {
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+impl Serialize for Machine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Machine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_are_written_as_ssh_users_do() {
+        for text in
+            ["pi", "piku@pi-2", "piku@10.0.0.2:2222", "[fe80::1%eth0]:22", "fe80::1", "piku@[::1]:2022"]
+        {
+            assert_eq!(text.parse::<Machine>().expect(text).to_string(), text);
+        }
+        assert_eq!("[::1]".parse::<Machine>().expect("an address").host, "::1");
+        for bad in
+            ["", "@pi", "piku@", "-oProxyCommand=x", "piku@-x", "pi:x", "pi:70000", "a b", "[::1]22", "pi;x"]
+        {
+            assert!(bad.parse::<Machine>().is_err(), "{bad}");
+        }
+    }
+}

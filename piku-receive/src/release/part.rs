@@ -1,0 +1,151 @@
+//! `release:take`: a part of a release comes in, or the rest of it. What has come is kept when the line breaks; what has the
+//! wrong hash in the end is thrown away.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::statvfs::statvfs;
+use piku_procfile::durable;
+use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::layout::AppDir;
+
+use super::PartName;
+use crate::sha256;
+
+/// How a part is called that is not whole yet.
+const HALF: &str = ".half";
+/// After so long without a byte, in milliseconds, the line is taken for broken.
+const SILENCE: u16 = 20_000;
+/// How long a session that takes the same part, and whose line is broken, may take to notice.
+const OTHER: Duration = Duration::from_secs(60);
+/// Parts that nobody has asked for in this time are thrown away.
+const OLD: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Takes the part from stdin.
+pub(crate) fn run(app: &AppDir, part: &PartName) -> anyhow::Result<()> {
+    let folder = app.incoming();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("cannot make '{}'", folder.display()))?;
+    sweep(&folder);
+    let whole = folder.join(part.sha256.to_string());
+    if fs::metadata(&whole).is_ok_and(|meta| meta.len() == part.bytes) {
+        return say(part.bytes);
+    }
+    let path = folder.join(format!("{}{HALF}", part.sha256));
+    let mut file = lock(&path)?;
+    let cannot = || format!("cannot write '{}'", path.display());
+    let mut here = file.metadata().with_context(cannot)?.len();
+    if here > part.bytes {
+        file.set_len(0).with_context(cannot)?;
+        here = 0;
+    }
+    room(&folder, part.bytes - here)?;
+    file.seek(SeekFrom::Start(here)).with_context(cannot)?;
+    say(here)?;
+    let came = receive(&mut file, part.bytes - here);
+    file.sync_data().with_context(cannot)?;
+    let here = here + came.with_context(cannot)?;
+    if here < part.bytes {
+        let what = format!("the line broke: {here} of {} bytes are here", part.bytes);
+        return Err(Failure::new(what).hint("send it again: it goes on from there").code(BUSY).into());
+    }
+    file.rewind().with_context(cannot)?;
+    if sha256::of(&mut *file).with_context(cannot)? != part.sha256.to_string() {
+        fs::remove_file(&path).with_context(cannot)?;
+        return Err(Failure::new("what came in is damaged: its hash is another one").code(BUSY).into());
+    }
+    fs::rename(&path, &whole).and_then(|()| durable::sync_parent(&whole)).with_context(cannot)
+}
+
+/// How many bytes are here, for the sender to go on from.
+fn say(bytes: u64) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{bytes}").and_then(|()| stdout.flush()).context("cannot answer")
+}
+
+/// Opens the half part for nobody else.
+fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
+    let since = Instant::now();
+    loop {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => return Ok(file),
+            Err((_, Errno::EWOULDBLOCK)) if since.elapsed() < OTHER => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let what = "the same part is coming in through another session";
+                return Err(Failure::new(what).code(BUSY).into());
+            }
+            Err((_, errno)) => {
+                return Err(errno).with_context(|| format!("cannot lock '{}'", path.display()));
+            }
+        }
+    }
+}
+
+fn room(folder: &Path, bytes: u64) -> anyhow::Result<()> {
+    let stat =
+        statvfs(folder).with_context(|| format!("cannot look at the disk of '{}'", folder.display()))?;
+    #[expect(clippy::useless_conversion, reason = "these are 32 bits wide on 32-bit machines")]
+    let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+    if free < bytes {
+        let what = format!("not enough room on the disk: {bytes} bytes are to come, {free} are free");
+        return Err(Failure::new(what).hint("remove old releases or apps, or make the disk larger").into());
+    }
+    Ok(())
+}
+
+/// Copies from stdin until `bytes` have come, it ends, or nothing comes any more. Returns how many came.
+fn receive(file: &mut File, bytes: u64) -> io::Result<u64> {
+    // Not through a buffer: what poll says is true of the descriptor alone.
+    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut buffer = vec![0; 1 << 16];
+    let mut came = 0;
+    while came < bytes {
+        let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::from(SILENCE)) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        let most = usize::try_from(bytes - came).unwrap_or(usize::MAX).min(buffer.len());
+        match stdin.read(&mut buffer[..most])? {
+            0 => break,
+            read => {
+                file.write_all(&buffer[..read])?;
+                came += read as u64;
+            }
+        }
+    }
+    Ok(came)
+}
+
+/// Throws away what nobody has come back for.
+fn sweep(folder: &Path) {
+    let old = |path: &Path| {
+        let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
+        SystemTime::now().duration_since(modified).ok().filter(|age| *age > OLD)
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if old(&entry.path()).is_some() {
+            // What cannot be removed now is tried again the next time.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! One machine that a release is sent to.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::name::AppName;
+use piku_procfile::settings::{self, DeployTo};
+use serde::Deserialize;
+
+use super::parts::{Packed, Part};
+use super::say;
+use super::session::{self, Ended, Input, NO_CONNECTION};
+use crate::release::Deployed;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// A machine, and how far it has come.
+pub(super) struct Machine<'a> {
+    /// As people read it.
+    pub(super) name: String,
+    app: &'a AppName,
+    place: &'a settings::Machine,
+    to: &'a DeployTo,
+    /// The layers that it has not.
+    pub(super) lacks: Vec<String>,
+    /// The release that is live there since it was deployed.
+    pub(super) release: Option<u64>,
+    /// Whether its deploy may have ended well without our knowing.
+    unknown: bool,
+    /// Why it is left out from here on.
+    pub(super) failure: Option<String>,
+}
+
+/// What `release:offer` answers.
+#[derive(Deserialize)]
+struct Answer {
+    lacks: Vec<String>,
+}
+
+impl<'a> Machine<'a> {
+    pub(super) fn new(app: &'a AppName, place: &'a settings::Machine, to: &'a DeployTo) -> Self {
+        let name = settings::Machine { user: None, ..place.clone() }.to_string();
+        Self { name, app, place, to, lacks: Vec::new(), release: None, unknown: false, failure: None }
+    }
+
+    /// Asks whether the release would run there, and what it lacks.
+    pub(super) fn offer(&mut self, head: &[u8]) -> anyhow::Result<()> {
+        let ended = self.again(&mut |machine| {
+            machine.session(&["release:offer", machine.app.as_str()], Input::Text(head))
+        })?;
+        self.lacks = serde_json::from_str::<Answer>(&ended.answer).context("it gave no answer")?.lacks;
+        Ok(())
+    }
+
+    /// Sends the parts that it lacks, each from where it broke off the last time.
+    pub(super) fn send(&mut self, packed: &Packed) -> anyhow::Result<()> {
+        let (mut sent, mut all) = (0, 0);
+        for part in self.wanted(packed) {
+            let bytes = part.bytes.to_string();
+            self.again(&mut |machine| {
+                let words = ["release:take", machine.app.as_str(), &part.sha256, &bytes];
+                let before = sent;
+                let input = Input::File { path: &part.path, sent: &mut sent };
+                let ended = session::run(&machine.name, machine.place, machine.to, &words, input)?;
+                let kept = part.bytes.saturating_sub(sent - before);
+                if ended.code == 0 && kept > 0 {
+                    say(&machine.name, &format!("       went on after {kept} of {bytes} bytes"));
+                }
+                Ok(ended)
+            })?;
+            all += part.bytes;
+        }
+        say(&self.name, &format!("       sent {sent} bytes of {all}"));
+        Ok(())
+    }
+
+    /// Has it deployed there.
+    pub(super) fn deploy(&mut self, packed: &Packed) -> anyhow::Result<()> {
+        let mut words = vec!["release:deploy", self.app.as_str()];
+        words.extend(self.wanted(packed).map(|part| part.sha256.as_str()));
+        // Once only: a deploy whose end was not heard of may go on there.
+        let ended = self.session(&words, Input::Nothing)?;
+        self.unknown = ended.code == NO_CONNECTION;
+        if self.unknown {
+            bail!("the connection was lost while it deployed; how that ended it alone knows: {}", self.ask());
+        }
+        let deployed: Deployed = serde_json::from_str(&well(ended)?.answer).context("it gave no answer")?;
+        self.release = Some(deployed.release);
+        Ok(())
+    }
+
+    /// Goes back, where the release is live or may be.
+    pub(super) fn undo(&mut self) {
+        if self.unknown {
+            say(&self.name, &format!(" !     if the release is live there, go back by hand: {}", self.ask()));
+        }
+        let Some(release) = self.release.take() else { return };
+        let number = release.to_string();
+        let undone = self.again(&mut |machine| {
+            machine.session(&["release:undo", machine.app.as_str(), &number], Input::Nothing)
+        });
+        if let Err(err) = undone {
+            self.failure = Some(format!("release {release} is live, and it did not go back: {err:#}"));
+        }
+    }
+
+    fn wanted<'b>(&self, packed: &'b Packed) -> impl Iterator<Item = &'b Part> + use<'b> {
+        let lacks = self.lacks.clone();
+        packed.parts.iter().filter(move |part| part.layer.as_ref().is_none_or(|key| lacks.contains(key)))
+    }
+
+    fn session(&self, words: &[&str], input: Input<'_>) -> anyhow::Result<Ended> {
+        session::run(&self.name, self.place, self.to, words, input)
+    }
+
+    /// Tries again what a broken line or somebody busy has stopped, as long as patience lasts since there was a change.
+    fn again(&self, attempt: &mut dyn FnMut(&Self) -> anyhow::Result<Ended>) -> anyhow::Result<Ended> {
+        let since = Instant::now();
+        let patience = Duration::from_secs(self.to.patience);
+        loop {
+            let ended = attempt(self)?;
+            let passes =
+                ended.code == NO_CONNECTION && !is_refusal(&ended.last) || ended.code == i32::from(BUSY);
+            if !passes || since.elapsed() >= patience {
+                return well(ended);
+            }
+            say(&self.name, "       trying again");
+            thread::sleep(PAUSE.min(patience));
+        }
+    }
+
+    /// How to ask the machine itself.
+    fn ask(&self) -> String {
+        let user = self.place.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let port = self.place.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        format!("ssh {port}{user}{} releases {}", self.place.host, self.app)
+    }
+}
+
+/// What ssh says when the other side, or our key, is not the one that was expected: no patience mends that.
+fn is_refusal(last: &str) -> bool {
+    ["Permission denied", "Host key verification failed", "Identity file", "Could not resolve hostname"]
+        .iter()
+        .any(|text| last.contains(text))
+}
+
+/// The end of a session as an error, where it is one.
+fn well(ended: Ended) -> anyhow::Result<Ended> {
+    let why =
+        |text: &str| if ended.last.is_empty() { text.to_owned() } else { format!("{text}: {}", ended.last) };
+    match ended.code {
+        0 => Ok(ended),
+        NO_CONNECTION => Err(Failure::new(why("no connection")).into()),
+        code if code == i32::from(BUSY) => Err(Failure::new(why("busy")).code(BUSY).into()),
+        _ => Err(Failure::new(why("failed")).into()),
+    }
+}
