@@ -367,7 +367,7 @@ mod tests {
         match parse(OsStr::from_bytes(command)) {
             Ok(None) => {}
             Ok(Some(Request::Git { app, .. } | Request::Release { app, .. })) => {
-                assert!(in_grammar(app.as_str()), "{app}")
+                assert!(in_grammar(app.as_str()), "{app}");
             }
             Ok(Some(Request::Verb { verb, app, args })) => {
                 assert!(VERBS.iter().any(|(known, _)| *known == verb));
