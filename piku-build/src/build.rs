@@ -127,7 +127,7 @@ pub(crate) struct Bench<'a> {
     build: &'a Build,
     pub(crate) settings: &'a Settings,
     pub(crate) jailed: bool,
-    cache: &'a Path,
+    pub(crate) cache: &'a Path,
     layers: &'a Path,
     pub(crate) work: &'a Work,
 }

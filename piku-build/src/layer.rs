@@ -190,7 +190,7 @@ impl Drop for Unfinished {
 
 /// The lock on a folder, `None` while somebody else holds it. The steps of the build inherit it: should the build be
 /// killed, the layer is locked until the last of them has ended.
-fn try_lock(dir: &Path) -> io::Result<Option<Flock<File>>> {
+pub(crate) fn try_lock(dir: &Path) -> io::Result<Option<Flock<File>>> {
     let file = match File::open(dir) {
         Ok(file) => file,
         // Its holder failed, and removed it between our making and our opening it.

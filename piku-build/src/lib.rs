@@ -13,6 +13,7 @@ mod environment;
 mod explain;
 mod hash;
 mod interrupt;
+mod kept;
 mod layer;
 mod leftover;
 mod making;

@@ -8,7 +8,9 @@ use anyhow::Context;
 use piku_procfile::failure::Failure;
 
 use crate::build::Bench;
+use crate::copy::Leave;
 use crate::environment;
+use crate::kept::Kept;
 use crate::layer::{Store, Taken, Unfinished};
 use crate::plan::{LayerPlan, Plan};
 use crate::room::{APP, Mount};
@@ -40,11 +42,16 @@ impl Making<'_> {
         }
         for at in 0..whole.parts.len() {
             let Part { runtime, plan } = &whole.parts[at];
-            let view = self.view(whole);
+            let mut view = self.view(whole);
             for (place, layer) in plan.layers.iter().enumerate() {
                 self.layer(*runtime, plan, layer, &plan.layers[..place], &view)?;
             }
-            self.steps(whole, at, &view)?;
+            // Nobody else's until its fruits are taken out.
+            let kept = self.kept(&whole.parts[at].plan)?;
+            if let Some(kept) = &kept {
+                view.work = kept.tree();
+            }
+            self.steps(whole, at, &view, kept.as_ref())?;
             let Part { runtime, plan } = &mut whole.parts[at];
             runtime.finish(plan, &view)?;
             whole.join(self.source);
@@ -95,18 +102,35 @@ impl Making<'_> {
     }
 
     /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.
-    fn steps(&self, whole: &Whole, at: usize, view: &View) -> anyhow::Result<()> {
+    fn steps(&self, whole: &Whole, at: usize, view: &View, kept: Option<&Kept>) -> anyhow::Result<()> {
         let Part { runtime, plan } = &whole.parts[at];
         let build_env = &self.at.settings.build_env;
         let env = environment::of_steps(&whole.env_until(at), plan, build_env, self.source);
         let layers = whole.parts[..=at].iter().flat_map(|part| self.finished(&part.plan.layers));
         let mounts = layers.chain(plan.mounts.iter().cloned()).collect();
-        let room = self.at.room(&view.tree, true, mounts, &env);
+        let room = self.at.room(&view.work, true, mounts, &env);
         for step in &plan.steps {
             let ended = room.run(step)?;
-            runtime.judge(step, &ended, plan, view)?;
+            let judged = runtime.judge(step, &ended, plan, view);
+            if let (Err(_), Some(kept)) = (&judged, kept) {
+                // A compiler that says what is wrong leaves its files whole; one that was killed does not.
+                if ended.code < 128 {
+                    kept.settle()?;
+                }
+            }
+            judged?;
         }
-        Ok(())
+        kept.map_or(Ok(()), Kept::settle)
+    }
+
+    /// The work tree in which a plan's steps run, where they do not run in the release's.
+    fn kept(&self, plan: &Plan) -> anyhow::Result<Option<Kept>> {
+        let Some(keep) = plan.keep else { return Ok(None) };
+        let cache = self.at.cache;
+        disk::check(cache, copy::measure(self.tree, &Leave::new([]))?, "the work tree")?;
+        let version = plan.version.as_deref().unwrap_or_default();
+        let made_by = format!("{} {version} {}", plan.runtime, self.at.jailed);
+        Kept::take(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
     }
 
     /// Layers as later steps see them.
@@ -128,6 +152,7 @@ impl Making<'_> {
             jailed: self.at.jailed,
             app: if self.at.jailed { APP.into() } else { self.tree.to_owned() },
             tree: self.tree.to_owned(),
+            work: self.tree.to_owned(),
             mounts: whole.layers().map(layer).collect(),
             path: std::env::split_paths(path.unwrap_or(environment::PATH)).collect(),
         }

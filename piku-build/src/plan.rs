@@ -8,6 +8,7 @@ use piku_procfile::name::ProcessName;
 use serde::Serialize;
 
 use crate::disk::Need;
+use crate::kept::Keep;
 use crate::layer::Store;
 use crate::programs::Program;
 use crate::room::Mount;
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) mounts: Vec<Mount>,
     /// What runs in the app's own tree once the layers are there.
     pub(crate) steps: Vec<Step>,
+    /// What stays of the work tree in which the steps run from build to build; without it they run in the release's own.
+    pub(crate) keep: Option<Keep>,
     /// The programs that the steps make.
     pub(crate) programs: Vec<Program>,
     /// The process types, in order.

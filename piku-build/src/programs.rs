@@ -52,13 +52,30 @@ pub(crate) fn env(site: &Site) -> BTreeMap<String, String> {
 pub(crate) fn missing(programs: &[Program], work: &Path) -> Vec<String> {
     let made = |program: &&Program| {
         let path = work.join(&program.made);
-        // A link would be followed out of the app.
-        let real = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file());
+        // A step may have left a link that leads out of the app.
+        let real = fs::canonicalize(&path).is_ok_and(|real| {
+            fs::canonicalize(work).is_ok_and(|work| real == work.join(&program.made)) && real.is_file()
+        });
         let is_elf =
             || fs::File::open(&path).and_then(|file| Elf::read(&file)).is_ok_and(|elf| elf.is_some());
         real && runs(&path) && is_elf()
     };
     programs.iter().filter(|program| !made(program)).map(|program| program.name.clone()).collect()
+}
+
+/// Puts the programs into the release's tree, where they are not there yet.
+pub(crate) fn place(programs: &[Program], work: &Path, tree: &Path) -> anyhow::Result<()> {
+    for program in programs {
+        let (from, to) = (work.join(&program.made), tree.join(program.place()));
+        if from != to {
+            let cannot = || format!("cannot copy '{}' to '{}'", from.display(), to.display());
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent).with_context(cannot)?;
+            }
+            fs::copy(&from, &to).with_context(cannot)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes links where process types start a program by another path: `./web`, `target/release/web`. What the app has there

@@ -20,8 +20,11 @@ pub(crate) const APP: &str = "/app";
 const CACHE: &str = "/cache";
 /// What of them a step sees: each package manager's own, and not the layers that may lie beside them; and the variables that
 /// tell each where, with the folder in it.
-const CACHES: &[(&str, &[(&str, &str)])] =
-    &[("pip", &[("PIP_CACHE_DIR", "")]), ("go", &[("GOMODCACHE", "mod"), ("GOCACHE", "build")])];
+const CACHES: &[(&str, &[(&str, &str)])] = &[
+    ("pip", &[("PIP_CACHE_DIR", "")]),
+    ("go", &[("GOMODCACHE", "mod"), ("GOCACHE", "build")]),
+    ("cargo", &[("CARGO_HOME", "")]),
+];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
 const HOME: &str = "/build";
 

@@ -59,7 +59,7 @@ fn replace(old: &Path, new: &Path) -> io::Result<()> {
 }
 
 /// Whether there is a file `old` with the same rights and content as `new`, and they are not one file already.
-fn same(old: &Path, new: &Path, about: &Metadata) -> io::Result<bool> {
+pub(crate) fn same(old: &Path, new: &Path, about: &Metadata) -> io::Result<bool> {
     let alike = fs::symlink_metadata(old).is_ok_and(|old| {
         old.is_file()
             && old.len() == about.len()

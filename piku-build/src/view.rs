@@ -23,6 +23,8 @@ pub(crate) struct View {
     pub(crate) app: PathBuf,
     /// The app's folder as it lies now.
     pub(crate) tree: PathBuf,
+    /// Where the steps ran: the same folder, or a work tree that is kept.
+    pub(crate) work: PathBuf,
     /// Layers: where the process finds them, where they lie.
     pub(crate) mounts: Vec<(PathBuf, PathBuf)>,
     /// Where programs are looked for, as the process names it.
@@ -45,6 +47,7 @@ impl View {
             jailed,
             app: NOWHERE.into(),
             tree: NOWHERE.into(),
+            work: NOWHERE.into(),
             mounts: Vec::new(),
             path: std::env::split_paths(path).collect(),
         }
@@ -163,6 +166,7 @@ mod tests {
             jailed: true,
             app: "/app".into(),
             tree: tree.clone(),
+            work: tree.clone(),
             mounts: vec![("/layers/venv".into(), layer.clone())],
             path: vec!["/layers/venv/bin".into(), "/usr/bin".into(), "/bin".into()],
         };

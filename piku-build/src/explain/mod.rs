@@ -4,6 +4,7 @@
 pub(crate) mod go;
 pub(crate) mod pack;
 pub(crate) mod python;
+pub(crate) mod rust;
 pub(crate) mod start;
 
 use std::fmt::Write;

@@ -207,6 +207,7 @@ impl Taking<'_> {
             jailed: release.jailed,
             app: if release.jailed { APP.into() } else { tree.to_owned() },
             tree: tree.to_owned(),
+            work: tree.to_owned(),
             mounts: release.layers.iter().map(content).collect::<anyhow::Result<_>>()?,
             path: std::env::split_paths(path.unwrap_or(environment::PATH)).collect(),
         })

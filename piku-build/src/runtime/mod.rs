@@ -4,6 +4,7 @@ mod binary;
 mod choice;
 mod go;
 mod python;
+mod rust;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ static ALL: &[&dyn Runtime] = &[
     &python::Python,
     // What is built by its own compiler.
     &go::Go,
+    &rust::Rust,
     // Front ends, and back ends in their language.
 
     // Ready to run.

@@ -1,0 +1,81 @@
+//! Rust.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use piku_procfile::failure::Failure;
+
+use super::list;
+
+pub(crate) fn no_rust() -> Failure {
+    Failure::new("this is a Rust app, recognised, but the machine has no cargo")
+        .hint("apt install cargo (on Debian 12 its newer packages: cargo-web rustc-web), or rustup as the user piku")
+}
+
+pub(crate) fn no_linker() -> Failure {
+    Failure::new("this is a Rust app, and the machine has no linker: rustc calls 'cc'")
+        .hint("on the machine: apt install gcc libc6-dev")
+}
+
+pub(crate) fn misnamed(name: &str) -> Failure {
+    Failure::new(format!("this looks like a Rust app, but its manifest is '{name}'; expected 'Cargo.toml'"))
+        .hint(format!("git mv {name} Cargo.toml"))
+}
+
+pub(crate) fn bad_file(file: &Path, why: &str) -> Failure {
+    Failure::new(format!("'{}' is no good: {}", file.display(), why.trim_end()))
+}
+
+pub(crate) fn too_old(text: &str, from: &str, there: &[String]) -> Failure {
+    Failure::new(format!("{from} asks for Rust {text}; this machine has {}", list(there)))
+        .hint("install a newer one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web")
+}
+
+pub(crate) fn no_program() -> Failure {
+    Failure::new("this is a Rust app, but none of its packages has a program that is built by default").hint(
+        "a program is src/main.rs, src/bin/NAME.rs, or a [[bin]] of Cargo.toml without required-features",
+    )
+}
+
+pub(crate) fn no_process_types(programs: &[String]) -> Failure {
+    let first = programs.first().map_or("app", String::as_str);
+    Failure::new(format!(
+        "this is a Rust app without a Procfile, and which of its programs is to be started is not obvious: {}",
+        list(programs)
+    ))
+    .hint(format!("add a file 'Procfile' with the line 'web: ./target/release/{first}', or default-run to Cargo.toml"))
+}
+
+pub(crate) fn nothing_built(missing: &[String]) -> Failure {
+    Failure::new(format!("cargo ended well but did not build {}", list(missing)))
+        .hint("does the app's .cargo/config.toml or a profile put programs elsewhere than target/release?")
+}
+
+pub(crate) fn stale_lock(lines: &[String]) -> Failure {
+    told("Cargo.lock does not fit Cargo.toml", lines).hint("run 'cargo build' and commit Cargo.lock")
+}
+
+pub(crate) fn newer_wanted(lines: &[String]) -> Failure {
+    told("the app's dependencies need a newer Rust than this machine has", lines)
+        .hint("install one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web")
+        .hint("or commit a Cargo.lock with older versions")
+}
+
+pub(crate) fn no_network(reason: &str) -> Failure {
+    Failure::new(format!("cargo cannot reach the package registry: {reason}")).hint(
+        "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again",
+    )
+}
+
+pub(crate) fn no_library(lines: &[String]) -> Failure {
+    told("a dependency needs a C library or a tool that the machine has not", lines)
+        .hint("on the machine: apt install pkg-config and the library's -dev package, such as libssl-dev")
+}
+
+fn told(what: &str, lines: &[String]) -> Failure {
+    let mut text = what.to_owned();
+    for line in lines {
+        let _ = write!(text, "\n  {line}");
+    }
+    Failure::new(text)
+}

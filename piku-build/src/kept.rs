@@ -1,0 +1,293 @@
+//! A work tree that stays from build to build, for compilers that see by the dates of files what has changed: `CACHE/work/NAME/`.
+//! Before the steps it becomes the new commit's tree file by file, and a file that is the same stays as it is, with its date;
+//! what the compiler itself has made stays too, in folders that the runtime names.
+//!
+//! `tree/` is the work tree. `busy` says that steps are under way: a build that finds it came after one that was killed, and
+//! what that one half wrote is thrown away with all else. `made-by` says which compiler made what is there.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::fcntl::Flock;
+use nix::unistd::syncfs;
+use piku_procfile::durable;
+
+use crate::layer::try_lock;
+use crate::{copy, interrupt, share, talk};
+
+/// Their folder in the cache.
+const FOLDER: &str = "work";
+const TREE: &str = "tree";
+const BUSY: &str = "busy";
+const MADE_BY: &str = "made-by";
+/// How often a lock that another build holds is asked for.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keep {
+    /// The names of folders, at any depth, that the compiler makes: `target`.
+    pub(crate) folders: &'static [&'static str],
+    /// Whether the compiler does not notice that a source is gone: all that it has made then goes too.
+    pub(crate) forgets: bool,
+}
+
+/// A kept work tree, nobody else's meanwhile.
+pub(crate) struct Kept {
+    dir: PathBuf,
+    /// The steps inherit it: should the build be killed, the tree is locked until the last of them has ended.
+    _lock: Flock<File>,
+}
+
+impl Kept {
+    /// The tree of this name in the cache, equal to `source` but for what is kept. `made_by` is all that makes what is kept
+    /// useless when it changes.
+    pub(crate) fn take(
+        cache: &Path,
+        name: &str,
+        made_by: &str,
+        keep: Keep,
+        source: &Path,
+    ) -> anyhow::Result<Self> {
+        let dir = cache.join(FOLDER).join(name);
+        let cannot = || format!("cannot prepare the work tree '{}'", dir.display());
+        fs::create_dir_all(&dir).with_context(cannot)?;
+        let lock = wait(&dir).with_context(cannot)?;
+        let kept = Self { dir: dir.clone(), _lock: lock };
+        let whole = !dir.join(BUSY).exists()
+            && fs::read(dir.join(MADE_BY)).is_ok_and(|before| before == made_by.as_bytes());
+        if !whole {
+            kept.clear().with_context(cannot)?;
+        }
+        durable::write(&dir.join(BUSY), b"", 0o600).with_context(cannot)?;
+        let mut sync = Sync { keep, less: false };
+        sync.folder(source, &kept.tree(), false).with_context(cannot)?;
+        if sync.less && keep.forgets {
+            kept.clear().with_context(cannot)?;
+            sync.folder(source, &kept.tree(), false).with_context(cannot)?;
+        }
+        durable::write(&dir.join(MADE_BY), made_by.as_bytes(), 0o600).with_context(cannot)?;
+        Ok(kept)
+    }
+
+    /// Where the steps run.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.dir.join(TREE)
+    }
+
+    /// The steps have ended by themselves: what they have made is whole.
+    pub(crate) fn settle(&self) -> anyhow::Result<()> {
+        let busy = self.dir.join(BUSY);
+        File::open(&self.dir)
+            .and_then(|dir| Ok(syncfs(dir)?))
+            .and_then(|()| fs::remove_file(&busy))
+            .with_context(|| format!("cannot remove '{}'", busy.display()))
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        copy::remove(&self.tree())
+    }
+}
+
+fn wait(dir: &Path) -> anyhow::Result<Flock<File>> {
+    let mut said = false;
+    loop {
+        interrupt::check()?;
+        if let Some(lock) = try_lock(dir)? {
+            return Ok(lock);
+        }
+        if !said {
+            talk::detail("waiting: another build is in the same work tree");
+            said = true;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Makes one tree of another. The steps of an app have written into the older one, so nothing in it is believed to be what
+/// its name says: no link in it is followed.
+struct Sync {
+    keep: Keep,
+    /// Whether a source was there before and is not any more.
+    less: bool,
+}
+
+impl Sync {
+    /// `made` is below a folder of the compiler's: what is more there stays.
+    fn folder(&mut self, from: &Path, to: &Path, made: bool) -> anyhow::Result<()> {
+        interrupt::check()?;
+        let cannot = || format!("cannot copy '{}' to '{}'", from.display(), to.display());
+        let meta = fs::symlink_metadata(from).with_context(cannot)?;
+        if !fs::symlink_metadata(to).is_ok_and(|meta| meta.is_dir()) {
+            remove(to)
+                .and_then(|()| fs::create_dir(to))
+                .or_else(|err| match err.kind() {
+                    io::ErrorKind::NotFound => fs::create_dir_all(to),
+                    _ => Err(err),
+                })
+                .with_context(cannot)?;
+        }
+        fs::set_permissions(to, Permissions::from_mode(meta.permissions().mode() & 0o777 | 0o700))
+            .with_context(cannot)?;
+        if !made {
+            self.tidy(from, to).with_context(cannot)?;
+        }
+        for entry in fs::read_dir(from).with_context(cannot)? {
+            let entry = entry.with_context(cannot)?;
+            let (from, to) = (entry.path(), to.join(entry.file_name()));
+            let kind = entry.file_type().with_context(cannot)?;
+            if kind.is_dir() {
+                let made = made || self.is_kept(&entry.file_name());
+                self.folder(&from, &to, made)?;
+            } else if kind.is_symlink() {
+                link(&from, &to).with_context(|| format!("cannot copy '{}'", from.display()))?;
+            } else if kind.is_file() {
+                file(&from, &to).with_context(|| format!("cannot copy '{}'", from.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_kept(&self, name: &std::ffi::OsStr) -> bool {
+        self.keep.folders.iter().any(|kept| name == *kept)
+    }
+
+    /// Removes from `to` what is not in `from`, but for the compiler's folders.
+    fn tidy(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(to)? {
+            let entry = entry?;
+            let is_dir = entry.file_type()?.is_dir();
+            if fs::symlink_metadata(from.join(entry.file_name())).is_ok()
+                || is_dir && self.is_kept(&entry.file_name())
+            {
+                continue;
+            }
+            remove(&entry.path())?;
+            self.less = true;
+        }
+        Ok(())
+    }
+}
+
+/// Removes a file, a link or a folder; nothing there is no error.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => copy::remove(path),
+        Ok(_) => fs::remove_file(path),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(err) => Err(err),
+    }
+}
+
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    let target = fs::read_link(from)?;
+    if fs::read_link(to).is_ok_and(|there| there == target) {
+        return Ok(());
+    }
+    remove(to)?;
+    symlink(target, to)
+}
+
+/// A file that is the same stays; another one is new, and has the date of now: a commit that is older than the last one is
+/// a change too.
+fn file(from: &Path, to: &Path) -> io::Result<()> {
+    if share::same(to, from, &fs::symlink_metadata(from)?)? {
+        return Ok(());
+    }
+    remove(to)?;
+    fs::copy(from, to).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Trees(tempfile::TempDir);
+
+    impl Trees {
+        fn write(&self, name: &str, text: &str) {
+            let path = self.0.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn take(&self, made_by: &str, forgets: bool) -> Kept {
+            let keep = Keep { folders: &["target"], forgets };
+            Kept::take(&self.0.path().join("cache"), "x", made_by, keep, &self.0.path().join("new")).unwrap()
+        }
+    }
+
+    fn age(path: &Path) -> std::time::SystemTime {
+        fs::metadata(path).unwrap().modified().unwrap()
+    }
+
+    #[test]
+    fn what_is_the_same_keeps_its_date_and_what_is_gone_goes() {
+        let trees = Trees(tempfile::tempdir().unwrap());
+        for name in ["new/a", "new/b", "new/sub/c", "new/old/d"] {
+            trees.write(name, "1");
+        }
+        let kept = trees.take("1", false);
+        let tree = kept.tree();
+        let date = age(&tree.join("a"));
+        for made in ["target/x", "sub/target/y", "other/z"] {
+            trees.write(&format!("cache/work/x/tree/{made}"), "made");
+        }
+        // What a hostile step may leave: a way out.
+        fs::write(trees.0.path().join("outside"), "safe").unwrap();
+        fs::remove_file(tree.join("b")).unwrap();
+        symlink("../../../../outside", tree.join("b")).unwrap();
+        fs::remove_dir_all(tree.join("sub")).unwrap();
+        fs::create_dir(trees.0.path().join("away")).unwrap();
+        symlink("../../../../away", tree.join("sub")).unwrap();
+        kept.settle().unwrap();
+        drop(kept);
+
+        fs::remove_dir_all(trees.0.path().join("new/old")).unwrap();
+        trees.write("new/sub/c", "2");
+        let kept = trees.take("1", false);
+        assert_eq!(age(&tree.join("a")), date);
+        assert_eq!(fs::read_to_string(tree.join("b")).unwrap(), "1");
+        assert_eq!(fs::read_to_string(tree.join("sub/c")).unwrap(), "2");
+        assert_eq!(fs::read_to_string(trees.0.path().join("outside")).unwrap(), "safe");
+        assert_eq!(fs::read_dir(trees.0.path().join("away")).unwrap().count(), 0);
+        assert!(tree.join("target/x").exists() && !tree.join("old").exists() && !tree.join("other").exists());
+        kept.settle().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_trusted_is_thrown_away() {
+        let trees = Trees(tempfile::tempdir().unwrap());
+        let made = trees.0.path().join("cache/work/x/tree/target/x");
+        let compile = || trees.write("cache/work/x/tree/target/x", "made");
+        trees.write("new/a", "1");
+        trees.write("new/b", "1");
+        drop(trees.take("1", true));
+        compile();
+        // Killed: it was not settled.
+        let kept = trees.take("1", true);
+        assert!(!made.exists());
+        compile();
+        kept.settle().unwrap();
+        drop(kept);
+        let kept = trees.take("1", true);
+        assert!(made.exists());
+        kept.settle().unwrap();
+        drop(kept);
+        // Another compiler.
+        let kept = trees.take("2", true);
+        assert!(!made.exists());
+        compile();
+        kept.settle().unwrap();
+        drop(kept);
+        // A source less, and a compiler that does not see it.
+        fs::remove_file(trees.0.path().join("new/b")).unwrap();
+        let kept = trees.take("2", true);
+        assert!(!made.exists() && kept.tree().join("a").exists());
+    }
+}

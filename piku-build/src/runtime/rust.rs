@@ -1,0 +1,201 @@
+//! Rust: `cargo build --release --locked` in a work tree that is kept, so that the next build compiles what has changed. A
+//! release has the programs and what is no Rust.
+
+mod manifest;
+mod reason;
+mod toolchain;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use piku_procfile::name::ProcessName;
+
+use super::{Detection, Runtime, Site};
+use crate::environment::PATH;
+use crate::explain;
+use crate::kept::Keep;
+use crate::plan::Plan;
+use crate::programs::{self, Program};
+use crate::room::Mount;
+use crate::source::Source;
+use crate::startable::simple_words;
+use crate::step::{Ended, Step};
+use crate::view::View;
+use manifest::{Binary, FILE, Manifest};
+use toolchain::{Choice, Installed};
+
+const LOCK: &str = "Cargo.lock";
+/// Where cargo leaves programs.
+const MADE: &str = "target/release";
+/// Where steps see a toolchain of somebody's home.
+const TOOLCHAIN: &str = "/toolchain";
+/// Heroku's buildpack takes more of cargo's options from here.
+const FLAGS: &str = "RUST_CARGO_BUILD_FLAGS";
+
+/// The runtime.
+pub(super) struct Rust;
+
+impl Runtime for Rust {
+    fn name(&self) -> &'static str {
+        "rust"
+    }
+
+    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+        if source.has(FILE) {
+            return Ok(Detection::Fits(format!("there is a {FILE}")));
+        }
+        Ok(match source.names.iter().find(|name| name.eq_ignore_ascii_case(FILE)) {
+            Some(name) => Detection::Refused(explain::rust::misnamed(name)),
+            None => Detection::Not(format!("{FILE}, which is not there")),
+        })
+    }
+
+    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+        let manifest = manifest::read(source)?;
+        let binaries = wanted(source, &manifest);
+        if binaries.is_empty() {
+            return Err(explain::rust::no_program().into());
+        }
+        let Choice { installed, from, mut warnings } = toolchain::choose(source, &manifest)?;
+        if site.find_tool("cc").is_none() {
+            return Err(explain::rust::no_linker().into());
+        }
+        let locked = source.has(LOCK);
+        if !locked {
+            warnings.push(format!("there is no {LOCK}: what is built may differ each time; commit it"));
+        }
+        let program = |binary: &&Binary| Program {
+            name: binary.name.clone(),
+            made: Path::new(MADE).join(&binary.name),
+        };
+        let programs: Vec<_> = binaries.iter().map(program).collect();
+        let root = if site.jailed && !installed.shown { TOOLCHAIN.into() } else { installed.root.clone() };
+        Ok(Plan {
+            runtime: self.name(),
+            version: Some(installed.version.to_string()),
+            version_from: Some(from),
+            mounts: mounts(&installed, &root),
+            steps: vec![step(source, &root, locked, &binaries)],
+            keep: Some(Keep { folders: &["target"], forgets: false }),
+            processes: processes(source, &manifest, &programs)?,
+            programs,
+            env: programs::env(site),
+            build_env: build_env(&root),
+            warnings,
+            ..Plan::default()
+        })
+    }
+
+    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+        if ended.succeeded() {
+            return Ok(());
+        }
+        Err(reason::explain(step.name, ended).into())
+    }
+
+    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+        let missing = programs::missing(&plan.programs, &view.work);
+        if !missing.is_empty() {
+            return Err(explain::rust::nothing_built(&missing).into());
+        }
+        programs::prune(&view.tree, &only_builds)?;
+        programs::place(&plan.programs, &view.work, &view.tree)?;
+        programs::link(&plan.processes, &plan.programs, &view.tree)
+    }
+}
+
+/// What of an app only cargo needs. What the programs include is in them.
+fn only_builds(below: &Path) -> bool {
+    let at_top = ["target", ".cargo", "rust-toolchain", "rust-toolchain.toml"];
+    below.extension().is_some_and(|extension| extension == "rs")
+        || below.file_name().is_some_and(|name| name == FILE || name == LOCK)
+        || at_top.iter().any(|name| below == Path::new(name))
+}
+
+/// The programs that cargo builds by default, and those that the Procfile starts.
+fn wanted<'a>(source: &Source, manifest: &'a Manifest) -> Vec<&'a Binary> {
+    let entries = || source.procfile.iter().flat_map(|procfile| &procfile.entries);
+    let started = |binary: &&Binary| {
+        entries().any(|entry| {
+            simple_words(&entry.command).is_some_and(|words| {
+                Path::new(&words[0]).file_name().is_some_and(|name| name == binary.name.as_str())
+            })
+        })
+    };
+    manifest.binaries.iter().filter(|binary| binary.default || started(binary)).collect()
+}
+
+fn step(source: &Source, root: &Path, locked: bool, binaries: &[&Binary]) -> Step {
+    let mut run = vec![root.join("bin/cargo").to_string_lossy().into_owned()];
+    run.extend(["build", "--release", "--bins"].map(str::to_owned));
+    if locked {
+        run.push("--locked".to_owned());
+    }
+    let mut packages: Vec<&str> = binaries.iter().map(|binary| binary.package.as_str()).collect();
+    packages.dedup();
+    for package in packages {
+        run.extend(["--package".to_owned(), package.to_owned()]);
+    }
+    if let Some((flags, _)) = source.variable(FLAGS) {
+        run.extend(shell_words::split(flags).unwrap_or_default());
+    }
+    Step { name: "cargo", run, quiet: false }
+}
+
+/// A toolchain that the jail does not show by itself.
+fn mounts(installed: &Installed, root: &Path) -> Vec<Mount> {
+    if installed.root == root {
+        return Vec::new();
+    }
+    vec![Mount { real: installed.root.clone(), inside: root.to_owned(), writable: false }]
+}
+
+/// The Procfile's, or else the one program, the one of `cargo run`, or the one of several that is called `web`.
+fn processes(
+    source: &Source,
+    manifest: &Manifest,
+    programs: &[Program],
+) -> anyhow::Result<IndexMap<ProcessName, String>> {
+    if let Some(processes) = super::procfile(source) {
+        return Ok(processes);
+    }
+    let called = |name: &str| programs.iter().find(|program| program.name == name);
+    let web = match programs {
+        [only] => Some(only),
+        _ => manifest.default_run.as_deref().and_then(called).or_else(|| called("web")),
+    };
+    let Some(program) = web else {
+        let names: Vec<_> = programs.iter().map(|program| program.name.clone()).collect();
+        return Err(explain::rust::no_process_types(&names).into());
+    };
+    Ok(IndexMap::from([("web".parse()?, program.place().display().to_string())]))
+}
+
+fn build_env(root: &Path) -> BTreeMap<String, String> {
+    let path: PathBuf = root.join("bin");
+    [
+        ("PATH", format!("{}:{PATH}", path.display())),
+        // Whatever the app's own .cargo/config.toml says.
+        ("CARGO_TARGET_DIR", "target".to_owned()),
+        ("CARGO_TERM_COLOR", "never".to_owned()),
+        ("CARGO_TERM_PROGRESS_WHEN", "never".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_builds() {
+        for name in ["src/main.rs", "Cargo.toml", "crates/x/Cargo.toml", "Cargo.lock", "target"] {
+            assert!(only_builds(Path::new(name)), "{name}");
+        }
+        for name in ["Rocket.toml", "templates/a.html", "static/target", "migrations/1.sql"] {
+            assert!(!only_builds(Path::new(name)), "{name}");
+        }
+    }
+}

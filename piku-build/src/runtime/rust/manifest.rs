@@ -1,0 +1,237 @@
+//! Cargo.toml of a package or a workspace as far as a plan needs it: which programs there are, and the oldest compiler that
+//! will do.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use crate::explain;
+use crate::source::{Source, decode, tidy};
+
+pub(super) const FILE: &str = "Cargo.toml";
+
+/// A program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Binary {
+    pub(super) name: String,
+    /// The package that has it.
+    pub(super) package: String,
+    /// Whether cargo builds it without being told to.
+    pub(super) default: bool,
+}
+
+/// All that the packages of an app come to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Manifest {
+    /// The programs that are built without features that are not the default's.
+    pub(super) binaries: Vec<Binary>,
+    /// The one that `cargo run` starts.
+    pub(super) default_run: Option<String>,
+    /// The oldest compiler that will do, `1.85`.
+    pub(super) rust_version: Option<String>,
+}
+
+/// Reads the app's packages.
+///
+/// # Errors
+/// When one of the files is no TOML.
+pub(super) fn read(source: &Source) -> anyhow::Result<Manifest> {
+    let Some(root) = table(source, Path::new(""))? else { return Ok(Manifest::default()) };
+    let mut manifest = Manifest::default();
+    let workspace = root.get("workspace").and_then(Value::as_table);
+    let has_package = root.contains_key("package");
+    let shared = workspace.and_then(|workspace| workspace.get("package")).and_then(Value::as_table);
+    manifest.take(source, Path::new(""), &root, shared, true)?;
+    let folders = |key: &str| -> anyhow::Result<Vec<PathBuf>> {
+        let patterns = workspace.and_then(|workspace| workspace.get(key)).map(strings).unwrap_or_default();
+        let mut found = Vec::new();
+        for pattern in patterns {
+            found.extend(expand(source, &pattern)?);
+        }
+        Ok(found)
+    };
+    let (members, excluded, defaults) =
+        (folders("members")?, folders("exclude")?, folders("default-members")?);
+    for member in members.iter().filter(|member| !excluded.contains(member) && !member.as_os_str().is_empty())
+    {
+        let Some(package) = table(source, member)? else { continue };
+        let default = if defaults.is_empty() { !has_package } else { defaults.contains(member) };
+        manifest.take(source, member, &package, shared, default)?;
+    }
+    Ok(manifest)
+}
+
+impl Manifest {
+    fn take(
+        &mut self,
+        source: &Source,
+        dir: &Path,
+        table: &Table,
+        shared: Option<&Table>,
+        default: bool,
+    ) -> anyhow::Result<()> {
+        let Some(package) = table.get("package").and_then(Value::as_table) else { return Ok(()) };
+        let text = |key: &str| package.get(key).and_then(Value::as_str).map(str::to_owned);
+        let Some(name) = text("name") else { return Ok(()) };
+        let version = text("rust-version").or_else(|| {
+            let inherits = package.get("rust-version").is_some_and(Value::is_table);
+            shared.filter(|_| inherits)?.get("rust-version")?.as_str().map(str::to_owned)
+        });
+        if default {
+            self.rust_version = version.max_by_version(self.rust_version.take());
+            self.default_run = text("default-run").or(self.default_run.take());
+        }
+        let declared: Vec<&Table> = match table.get("bin") {
+            Some(Value::Array(bins)) => bins.iter().filter_map(Value::as_table).collect(),
+            _ => Vec::new(),
+        };
+        let automatic = package.get("autobins").and_then(Value::as_bool).unwrap_or(true);
+        let mut names = if automatic { found(source, dir, &name)? } else { Vec::new() };
+        for bin in declared {
+            let Some(name) = bin.get("name").and_then(Value::as_str) else { continue };
+            // A path that was found by its place is the same program under another name.
+            if let Some(path) = bin.get("path").and_then(Value::as_str) {
+                names.retain(|(_, place)| *place != dir.join(tidy(Path::new(path))));
+            }
+            names.retain(|(found, _)| found != name);
+            if bin.get("required-features").is_none() {
+                names.push((name.to_owned(), PathBuf::new()));
+            }
+        }
+        let binary = |(name, _)| Binary { name, package: text("name").unwrap_or_default(), default };
+        self.binaries.extend(names.into_iter().map(binary));
+        Ok(())
+    }
+}
+
+trait MaxByVersion {
+    fn max_by_version(self, other: Self) -> Self;
+}
+
+impl MaxByVersion for Option<String> {
+    /// The newer of two.
+    fn max_by_version(self, other: Self) -> Self {
+        let key = |text: &String| super::toolchain::Version::parse(text);
+        [self, other].into_iter().flatten().max_by_key(key)
+    }
+}
+
+/// The programs by their places: `src/main.rs`, `src/bin/x.rs`, `src/bin/x/main.rs`.
+fn found(source: &Source, dir: &Path, package: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut names = Vec::new();
+    let main = dir.join("src/main.rs");
+    if source.inside(&main)?.is_some() {
+        names.push((package.to_owned(), main));
+    }
+    let folder = dir.join("src/bin");
+    for name in list(source, &folder)? {
+        let path = folder.join(&name);
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            names.push((stem, path));
+        } else if source.inside(&path.join("main.rs"))?.is_some() {
+            names.push((name, path.join("main.rs")));
+        }
+    }
+    Ok(names)
+}
+
+/// The folders that a pattern such as `crates/*` stands for.
+fn expand(source: &Source, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let pattern = tidy(Path::new(pattern));
+    let mut folders = vec![PathBuf::new()];
+    for part in pattern.components() {
+        let part = part.as_os_str().to_string_lossy().into_owned();
+        let mut next = Vec::new();
+        for folder in folders {
+            if let Some((front, back)) = part.split_once('*') {
+                let names = list(source, &folder)?;
+                let fits = |name: &String| name.starts_with(front) && name.ends_with(back);
+                next.extend(names.iter().filter(|name| fits(name)).map(|name| folder.join(name)));
+            } else {
+                next.push(folder.join(&part));
+            }
+        }
+        folders = next;
+    }
+    folders.retain(|folder| source.dir.join(folder).join(FILE).exists());
+    Ok(folders)
+}
+
+/// The names in a folder, sorted; none where there is no folder.
+fn list(source: &Source, dir: &Path) -> anyhow::Result<Vec<String>> {
+    let Some(path) = source.inside(dir)? else { return Ok(Vec::new()) };
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn table(source: &Source, dir: &Path) -> anyhow::Result<Option<Table>> {
+    let file = dir.join(FILE);
+    let Some(text) = source.text(&file)? else { return Ok(None) };
+    let parsed: Result<Table, _> = toml::from_str(&decode(&text));
+    Ok(Some(parsed.map_err(|err| explain::rust::bad_file(&file, &err.to_string()))?))
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    let all = value.as_array().into_iter().flatten();
+    all.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(files: &[(&str, &str)]) -> Manifest {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        read(&Source::read(dir.path(), None).unwrap()).unwrap()
+    }
+
+    fn names(manifest: &Manifest) -> Vec<(&str, bool)> {
+        manifest.binaries.iter().map(|binary| (binary.name.as_str(), binary.default)).collect()
+    }
+
+    #[test]
+    fn programs_of_a_package() {
+        let found = manifest(&[
+            (
+                "Cargo.toml",
+                "[package]\nname = \"shop\"\nrust-version = \"1.70\"\ndefault-run = \"web\"\n[[bin]]\nname = \"site\"\npath = \"src/main.rs\"\n\
+                 [[bin]]\nname = \"gpu\"\nrequired-features = [\"gpu\"]\n",
+            ),
+            ("src/main.rs", ""),
+            ("src/bin/web.rs", ""),
+            ("src/bin/gpu.rs", ""),
+            ("src/bin/tool/main.rs", ""),
+            ("src/bin/notes/x.txt", ""),
+        ]);
+        assert_eq!(names(&found), [("tool", true), ("web", true), ("site", true)]);
+        assert_eq!(
+            (found.default_run.as_deref(), found.rust_version.as_deref()),
+            (Some("web"), Some("1.70"))
+        );
+    }
+
+    #[test]
+    fn programs_of_a_workspace() {
+        let root = "[workspace]\nmembers = [\"crates/*\", \"xtask\"]\nexclude = [\"crates/old\"]\ndefault-members = [\"crates/web\"]\n\
+                    [workspace.package]\nrust-version = \"1.9.1\"\n";
+        let found = manifest(&[
+            ("Cargo.toml", root),
+            ("crates/web/Cargo.toml", "[package]\nname = \"web\"\nrust-version.workspace = true\n"),
+            ("crates/web/src/main.rs", ""),
+            ("crates/old/Cargo.toml", "[package]\nname = \"old\"\n"),
+            ("crates/old/src/main.rs", ""),
+            ("xtask/Cargo.toml", "[package]\nname = \"xtask\"\n"),
+            ("xtask/src/main.rs", ""),
+        ]);
+        assert_eq!(names(&found), [("web", true), ("xtask", false)]);
+        assert_eq!(found.rust_version.as_deref(), Some("1.9.1"));
+    }
+}
