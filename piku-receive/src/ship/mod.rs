@@ -7,6 +7,7 @@
 mod machine;
 mod parts;
 mod session;
+mod tidy;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -74,6 +75,10 @@ pub(crate) fn run(place: &Place<'_>, dir: &Path) -> anyhow::Result<ExitCode> {
     if to.all_or_nothing && machines.iter().any(|machine| machine.failure.is_some()) {
         talk::step("Not all of them have deployed it: the others go back");
         each_of_all(&mut machines, Machine::undo);
+    }
+    let app = place.dir();
+    if app.current_number().is_none() {
+        tidy::layers(&app.layers(), &parts.layers()?);
     }
     Ok(end(place, &to, &machines, ""))
 }

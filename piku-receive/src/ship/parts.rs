@@ -65,16 +65,22 @@ impl<'a> Parts<'a> {
         &self.head
     }
 
+    /// The keys of its layers.
+    pub(super) fn layers(&self) -> anyhow::Result<Vec<String>> {
+        let head: Head = serde_json::from_slice(&self.head).context("cannot read the head")?;
+        Ok(head.layers.into_iter().map(|layer| layer.key).collect())
+    }
+
     /// Packs these layers of it, and the release.
     pub(super) fn pack(&self, lacked: &[String]) -> anyhow::Result<Packed> {
         let dir = tempfile::Builder::new()
             .prefix(FOLDER)
             .tempdir_in(self.place.dir().path())
             .context("cannot make a folder for what is sent")?;
-        let head: Head = serde_json::from_slice(&self.head).context("cannot read the head")?;
-        let ours = |key: &String| head.layers.iter().any(|layer| layer.key == *key);
+        let ours = self.layers()?;
         let mut parts = Vec::new();
-        let layers = lacked.iter().filter(|key| ours(key)).map(|key| (Some(key.clone()), key.as_str()));
+        let layers =
+            lacked.iter().filter(|key| ours.contains(key)).map(|key| (Some(key.clone()), key.as_str()));
         for (layer, name) in layers.chain([(None, "release")]) {
             let path = dir.path().join(name);
             let cannot = || format!("cannot write '{}'", path.display());

@@ -1,0 +1,70 @@
+//! A machine that builds and does not run keeps no releases, so nothing there needs the layers of older ones: those of the last
+//! that was sent stay, for the next build.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::talk;
+
+/// How a folder is called while it is being removed: `.NAME.gone`, which nothing takes for a layer.
+const GONE: &str = ".gone";
+
+/// Removes all layers but these. Call with the app's lock held: builds hold it.
+pub(super) fn layers(folder: &Path, keep: &[String]) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let left_over = name.starts_with('.') && name.ends_with(GONE);
+        if keep.contains(&name) || (name.starts_with('.') && !left_over) {
+            continue;
+        }
+        let gone = if left_over { path.clone() } else { path.with_file_name(format!(".{name}{GONE}")) };
+        let removed = if left_over { Ok(()) } else { fs::rename(&path, &gone) };
+        if let Err(err) = removed.and_then(|()| remove(&gone)) {
+            // The next deploy tries again.
+            talk::detail(&format!("cannot remove '{}': {err}", path.display()));
+        }
+    }
+}
+
+/// Removes a tree, also where a package manager has left folders that cannot be written.
+fn remove(folder: &Path) -> io::Result<()> {
+    fs::remove_dir_all(folder).or_else(|_| {
+        open(folder)?;
+        fs::remove_dir_all(folder)
+    })
+}
+
+fn open(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_layers_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", ".c.gone", ".other"] {
+            fs::create_dir_all(dir.path().join(name).join("content/deep")).unwrap();
+        }
+        fs::write(dir.path().join("b/content/deep/x"), "").unwrap();
+        fs::set_permissions(dir.path().join("b/content/deep"), Permissions::from_mode(0o500)).unwrap();
+        layers(dir.path(), &["a".to_owned()]);
+        layers(&dir.path().join("nowhere"), &[]);
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".other", "a"]);
+    }
+}
