@@ -33,6 +33,8 @@ use crate::{
 pub(crate) struct Place {
     /// Where layers are kept.
     pub(crate) layers: Option<PathBuf>,
+    /// Where the tools that make layers are kept.
+    pub(crate) tools: Option<PathBuf>,
     /// `host.yaml`.
     pub(crate) settings: Option<PathBuf>,
     /// `config.json`.
@@ -119,6 +121,8 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     durable::sync_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))
 }
 
+/// The folder of the cache with the tools that make layers.
+pub(crate) const TOOLS: &str = "tools";
 /// The release's folder in the work folder.
 const RELEASE: &str = "release";
 
@@ -150,16 +154,18 @@ impl Bench<'_> {
         if self.build.anew {
             store = store.anew();
         }
+        let tools = Store::new(&self.cache.join(TOOLS))?;
         let architecture = machine::architecture()?;
         let site = Site {
             jailed: self.jailed,
             store: Some(&store),
+            tools: Some(&tools),
             architecture: &architecture,
             build_env: &self.settings.build_env,
             commit: &self.build.facts.commit,
         };
         let mut whole = Whole::plan(&runtimes, &source, &site)?;
-        let making = Making { at: self, store: &store, source: &source, tree: &tree };
+        let making = Making { at: self, store: &store, tools: &tools, source: &source, tree: &tree };
         making.all(&mut whole)?;
         let types: Vec<_> = whole.processes.keys().map(AsRef::as_ref).collect();
         let from = if source.procfile.is_some() {
@@ -199,6 +205,7 @@ impl Bench<'_> {
             version: version.clone(),
             version_from: version_from.clone(),
             layers: whole.layers().map(layer).collect(),
+            host: whole.host().cloned().collect(),
             processes: whole.processes,
             env: whole.env,
             jailed: self.jailed,

@@ -203,6 +203,7 @@ impl HostArgs {
     fn place(self, cache: Option<&PathBuf>) -> Place {
         Place {
             layers: self.layers.or_else(|| cache.map(|cache| cache.join("layers"))),
+            tools: cache.map(|cache| cache.join(build::TOOLS)),
             settings: self.settings,
             config: self.config,
             sandbox: self.sandbox.map(Sandbox::from),

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use piku_procfile::failure::Failure;
 
-use crate::build::Bench;
+use crate::build;
 use crate::copy::Leave;
 use crate::environment;
 use crate::kept::Kept;
@@ -23,12 +23,21 @@ use crate::{copy, disk, startable, talk};
 /// A release being made.
 pub(crate) struct Making<'a> {
     /// Where.
-    pub(crate) at: &'a Bench<'a>,
+    pub(crate) at: &'a build::Bench<'a>,
     pub(crate) store: &'a Store,
+    /// Where the tools that make layers are kept.
+    pub(crate) tools: &'a Store,
     /// What the plan was made from, in its place.
     pub(crate) source: &'a Source,
     /// The release's tree.
     pub(crate) tree: &'a Path,
+}
+
+/// Whose layers are made.
+struct Bench<'a> {
+    runtime: &'a dyn Runtime,
+    plan: &'a Plan,
+    view: &'a View,
 }
 
 impl Making<'_> {
@@ -43,8 +52,9 @@ impl Making<'_> {
         for at in 0..whole.parts.len() {
             let Part { runtime, plan } = &whole.parts[at];
             let mut view = self.view(whole);
+            let bench = Bench { runtime: *runtime, plan, view: &view };
             for (place, layer) in plan.layers.iter().enumerate() {
-                self.layer(*runtime, plan, layer, &plan.layers[..place], &view)?;
+                self.layer(&bench, self.store, layer, &plan.layers[..place])?;
             }
             // Nobody else's until its fruits are taken out.
             let kept = self.kept(&whole.parts[at].plan)?;
@@ -63,25 +73,31 @@ impl Making<'_> {
         whole.parts.iter().try_for_each(|Part { runtime, plan }| runtime.check(plan, &view))
     }
 
-    /// Finds a layer, or builds it beside those before it.
+    /// Finds a layer in this store, or builds it there beside those before it.
     fn layer(
         &self,
-        runtime: &dyn Runtime,
-        plan: &Plan,
+        bench: &Bench<'_>,
+        store: &Store,
         layer: &LayerPlan,
         before: &[LayerPlan],
-        view: &View,
     ) -> anyhow::Result<()> {
+        let Bench { runtime, plan, view } = *bench;
+        let is_tool = std::ptr::eq(store, self.tools);
         let short = &layer.key[..12];
-        let unfinished = match self.store.take(&layer.key)? {
+        let unfinished = match store.take(&layer.key)? {
+            Taken::There if is_tool => return Ok(()),
             Taken::There => {
                 talk::stage(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
                 return Ok(());
             }
             Taken::Build(unfinished) => unfinished,
         };
-        talk::stage(&format!("Installing dependencies: layer {} {short}", layer.name));
-        disk::check(self.store.path(), layer.need, "the layer of dependencies")?;
+        for tool in &layer.tools {
+            self.layer(bench, self.tools, tool, before)?;
+        }
+        let what = if is_tool { "what reads the lock file" } else { "dependencies" };
+        talk::stage(&format!("Installing {what}: layer {} {short}", layer.name));
+        disk::check(store.path(), layer.need, "the layer of dependencies")?;
         let scratch = self.at.work.join("scratch");
         let app = if layer.writes_app {
             self.at.copy(&view.tree, &scratch, "a copy of the app to install from")?;
@@ -90,7 +106,9 @@ impl Making<'_> {
             view.tree.as_path()
         };
         let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
-        let mut mounts = self.finished(before);
+        let mut mounts = finished(before, self.store);
+        mounts.extend(finished(&layer.tools, self.tools));
+        mounts.extend(plan.host.iter().chain(&layer.host).map(|folder| Mount::same(folder)));
         mounts.push(Mount { real: unfinished.content(), inside: layer.mount.clone(), writable: true });
         let room = self.at.room(app, layer.writes_app, mounts, &env);
         for step in &layer.steps {
@@ -106,8 +124,9 @@ impl Making<'_> {
         let Part { runtime, plan } = &whole.parts[at];
         let build_env = &self.at.settings.build_env;
         let env = environment::of_steps(&whole.env_until(at), plan, build_env, self.source);
-        let layers = whole.parts[..=at].iter().flat_map(|part| self.finished(&part.plan.layers));
-        let mounts = layers.chain(plan.mounts.iter().cloned()).collect();
+        let layers = whole.parts[..=at].iter().flat_map(|part| finished(&part.plan.layers, self.store));
+        let host = whole.host().map(|folder| Mount::same(folder));
+        let mounts = layers.chain(plan.mounts.iter().cloned()).chain(host).collect();
         let room = self.at.room(&view.work, true, mounts, &env);
         for step in &plan.steps {
             let ended = room.run(step)?;
@@ -133,30 +152,31 @@ impl Making<'_> {
         Kept::take(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
     }
 
-    /// Layers as later steps see them.
-    fn finished(&self, layers: &[LayerPlan]) -> Vec<Mount> {
-        let mount = |layer: &LayerPlan| Mount {
-            real: self.store.content(&layer.key),
-            inside: layer.mount.clone(),
-            writable: false,
-        };
-        layers.iter().map(mount).collect()
-    }
-
     /// The finished release as its processes will see it.
     fn view(&self, whole: &Whole) -> View {
         let own = self.source.variable("PATH").map(|(path, _)| path);
         let path = own.or(whole.env.get("PATH").map(String::as_str));
         let layer = |layer: &LayerPlan| (layer.mount.clone(), self.store.content(&layer.key));
+        let host = whole.host().map(|folder| (folder.clone(), folder.clone()));
         View {
             jailed: self.at.jailed,
             app: if self.at.jailed { APP.into() } else { self.tree.to_owned() },
             tree: self.tree.to_owned(),
             work: self.tree.to_owned(),
-            mounts: whole.layers().map(layer).collect(),
+            mounts: whole.layers().map(layer).chain(host).collect(),
             path: std::env::split_paths(path.unwrap_or(environment::PATH)).collect(),
         }
     }
+}
+
+/// Layers of this store as later steps see them.
+fn finished(layers: &[LayerPlan], store: &Store) -> Vec<Mount> {
+    let mount = |layer: &LayerPlan| Mount {
+        real: store.content(&layer.key),
+        inside: layer.mount.clone(),
+        writable: false,
+    };
+    layers.iter().map(mount).collect()
 }
 
 /// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.

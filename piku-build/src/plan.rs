@@ -28,6 +28,9 @@ pub(crate) struct Plan {
     pub(crate) layers: Vec<LayerPlan>,
     /// What of the host's else its steps see, at paths of their own.
     pub(crate) mounts: Vec<Mount>,
+    /// Folders of this machine beyond those that the jail shows by itself, which layers, steps and processes need where they
+    /// are, read-only.
+    pub(crate) host: Vec<PathBuf>,
     /// What runs in the app's own tree once the layers are there.
     pub(crate) steps: Vec<Step>,
     /// What stays of the work tree in which the steps run from build to build; without it they run in the release's own.
@@ -47,6 +50,7 @@ pub(crate) struct Plan {
 }
 
 /// A dependency layer of a plan.
+#[derive(Default)]
 pub(crate) struct LayerPlan {
     /// What is in it: `venv`.
     pub(crate) name: &'static str,
@@ -61,6 +65,10 @@ pub(crate) struct LayerPlan {
     /// Whether its steps write into the app's folder: they then get a copy of it, so that a release is the same whether
     /// the layer was there or not.
     pub(crate) writes_app: bool,
+    /// What makes it and is no part of it: layers of the store of tools, made only when this one has to be.
+    pub(crate) tools: Vec<LayerPlan>,
+    /// Folders of this machine that only its own steps need.
+    pub(crate) host: Vec<PathBuf>,
 }
 
 /// The plan as `plan` prints it. These names are a contract with scripts.
@@ -104,12 +112,17 @@ pub(crate) fn show<'a>(
     whole: &'a Whole,
     because: &'a str,
     store: Option<&Store>,
+    tools: Option<&Store>,
     env: Vec<&'a str>,
 ) -> Shown<'a> {
     let hit = |layer: &LayerPlan| store.is_some_and(|store| store.has(&layer.key));
     let mut steps = Vec::new();
     for plan in whole.plans() {
-        let missed = plan.layers.iter().filter(|layer| !hit(layer)).flat_map(|layer| &layer.steps);
+        let missed = plan.layers.iter().filter(|layer| !hit(layer)).flat_map(|layer| {
+            let at_hand = |tool: &&LayerPlan| tools.is_some_and(|tools| tools.has(&tool.key));
+            let made = layer.tools.iter().filter(move |tool| !at_hand(tool)).chain([layer]);
+            made.flat_map(|layer| &layer.steps)
+        });
         let run = |step: &Step| ShownStep { name: step.name, run: shell_words::join(&step.run) };
         steps.extend(missed.chain(&plan.steps).map(run));
     }

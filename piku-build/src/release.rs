@@ -56,6 +56,10 @@ pub struct Release {
     /// The dependency layers it needs.
     #[serde(default)]
     pub layers: Vec<Layer>,
+    /// Folders of this machine beyond those that every jail shows, which it needs to see where they are, read-only: the home of
+    /// an interpreter.
+    #[serde(default)]
+    pub host: Vec<PathBuf>,
     /// What can be started, in the Procfile's order.
     pub processes: IndexMap<ProcessName, String>,
     /// The environment that the runtime asks for, below the app's own ENV: PATH, PYTHONUNBUFFERED and such.

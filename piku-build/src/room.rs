@@ -22,6 +22,7 @@ const CACHE: &str = "/cache";
 /// tell each where, with the folder in it.
 const CACHES: &[(&str, &[(&str, &str)])] = &[
     ("pip", &[("PIP_CACHE_DIR", "")]),
+    ("uv", &[("UV_CACHE_DIR", "")]),
     ("go", &[("GOMODCACHE", "mod"), ("GOCACHE", "build")]),
     ("cargo", &[("CARGO_HOME", "")]),
 ];
@@ -37,6 +38,13 @@ pub(crate) struct Mount {
     pub(crate) inside: PathBuf,
     /// Whether the step may write to it.
     pub(crate) writable: bool,
+}
+
+impl Mount {
+    /// A folder of the machine, read-only where it is.
+    pub(crate) fn same(folder: &Path) -> Self {
+        Self { real: folder.to_owned(), inside: folder.to_owned(), writable: false }
+    }
 }
 
 /// A place for steps.

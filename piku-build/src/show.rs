@@ -27,9 +27,11 @@ pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<
     let Choice { runtimes, detected } = runtime::choose(&source)?;
     let jailed = sandbox::decide(place.sandbox.unwrap_or(settings.sandbox), true)?;
     let store = place.layers.as_deref().map(Store::new).transpose()?;
+    let tools = place.tools.as_deref().map(Store::new).transpose()?;
     let Settings { build_env, .. } = &settings;
     let architecture = machine::architecture()?;
-    let site = Site { jailed, store: store.as_ref(), architecture: &architecture, build_env, commit: "" };
+    let (architecture, tools) = (architecture.as_str(), tools.as_ref());
+    let site = Site { jailed, store: store.as_ref(), tools, architecture, build_env, commit: "" };
     let whole = Whole::plan(&runtimes, &source, &site)?;
     source.warnings.iter().for_each(|warning| talk::marked(&warning.to_string()));
     for warning in source.notes.iter().chain(whole.plans().flat_map(|plan| &plan.warnings)) {
@@ -40,6 +42,6 @@ pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<
         .collect();
     let names: BTreeSet<&str> =
         steps.iter().flat_map(|env| env.keys()).chain(whole.env.keys()).map(String::as_str).collect();
-    let shown = plan::show(&whole, &detected.because, store.as_ref(), names.into_iter().collect());
+    let shown = plan::show(&whole, &detected.because, store.as_ref(), tools, names.into_iter().collect());
     output::print(format, &shown, || shown.to_string())
 }

@@ -1,6 +1,7 @@
 //! The plans of all runtimes of one app as one: what is started, with which environment.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
@@ -70,6 +71,11 @@ impl Whole {
     /// All layers, in order.
     pub(crate) fn layers(&self) -> impl Iterator<Item = &LayerPlan> {
         self.plans().flat_map(|plan| &plan.layers)
+    }
+
+    /// What of this machine the release needs to see where it is.
+    pub(crate) fn host(&self) -> impl Iterator<Item = &PathBuf> {
+        self.plans().flat_map(|plan| &plan.host)
     }
 
     /// The environment that the first parts ask for, up to the one at this place.

@@ -116,7 +116,7 @@ fn nothing_fits() {
     let world = World::new(&[("README.md", "")]);
     let said = [
         "no runtime fits this app; looked for:\n",
-        "  python: requirements.txt, or *.py files with a Procfile",
+        "  python: uv.lock, poetry.lock, ",
         "  binary: a Procfile",
         "found at its top: README.md\n",
         "hint: the smallest Python app",

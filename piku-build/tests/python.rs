@@ -166,8 +166,8 @@ fn what_is_nearly_a_python_app_gets_an_explanation() {
             ["requirments.txt", "app.py"],
             "its dependencies are in 'requirments.txt'; expected 'requirements.txt'",
         ),
-        (["Pipfile", "app.py"], "'Pipfile', which is not supported yet"),
-        (["uv.lock", "pyproject.toml"], "hint: make one and commit it: uv export"),
+        (["pipfile", "app.py"], "hint: git mv pipfile Pipfile"),
+        (["environment.yml", "app.py"], "'environment.yml', which conda reads and piku does not"),
     ] {
         let world = World::new(&files.map(|name| (name, "")));
         world.write("Procfile", "web: python app.py\n");
@@ -179,9 +179,12 @@ fn what_is_nearly_a_python_app_gets_an_explanation() {
         ("pyproject.toml", "[project]\nname = 'x'\n"),
         ("Procfile", "web: python app.py\n"),
     ]);
-    world.run(&["detect", "app"]).bad(&["'pyproject.toml', which is not supported yet"]);
+    let because = |world: &World| world.run(&["detect", "app"]).good(&[]).stdout.clone();
+    assert!(because(&world).starts_with("python: there is a pyproject.toml\n"));
     world.write("pyproject.toml", "[tool.black]\n");
-    world.run(&["detect", "app"]).good(&[]);
+    assert!(because(&world).contains("there are a Procfile and app.py, and no requirements.txt"));
+    world.write("pyproject.toml", "[project]\nname = \n");
+    world.run(&["detect", "app"]).bad(&["pyproject.toml:2: "]);
 }
 
 #[test]
@@ -195,7 +198,8 @@ fn process_types_without_a_procfile_only_where_they_are_obvious() {
     let plan = world.run(&["plan", "app"]);
     plan.good(&[]);
     assert!(
-        plan.stdout.contains("process  web: gunicorn --bind ${BIND_ADDRESS:-127.0.0.1}:$PORT app:app\n"),
+        plan.stdout
+            .contains("process  web: gunicorn --bind ${BIND_ADDRESS:-127.0.0.1}:$PORT app:app (app.py)\n"),
         "{plan}"
     );
     assert!(plan.stdout.contains("--requirement requirements.txt gunicorn\n"), "{plan}");
@@ -323,6 +327,5 @@ fn a_full_disk_is_seen_before_the_build() {
     let small = format!("mount -t tmpfs -o size=3m none '{}'", world.path("small").display());
     let args = ["build", "app", "--sandbox", "off", "--cache", "small/cache", "--output", "small/out"];
     let Some(ran) = under(&small, &world, &args) else { return };
-    ran.bad(&["not enough room on the disk", " are missing", "hint: remove old releases"])
-        .not_said("Collecting");
+    ran.bad(&["not enough room on the disk", " are missing", "hint: 'piku gc'"]).not_said("Collecting");
 }

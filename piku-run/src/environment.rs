@@ -160,6 +160,9 @@ impl World {
             for layer in &self.release.layers {
                 jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
             }
+            for folder in &self.release.host {
+                jail = jail.ro(folder, folder);
+            }
             if users == AppUsers::Own {
                 jail = jail.own_user(self.app.as_str(), &self.uids);
             } else if self.data_is_of_an_own_user()? {

@@ -3,23 +3,106 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::{Failure, advice};
 
 use super::list;
 
-pub(crate) fn misspelt_requirements(name: &str) -> Failure {
+pub(crate) fn misspelt(name: &str, meant: &str) -> Failure {
     Failure::new(format!(
-        "this looks like a Python app, but its dependencies are in '{name}'; expected 'requirements.txt'"
+        "this looks like a Python app, but its dependencies are in '{name}'; expected '{meant}'"
     ))
-    .hint(format!("git mv {name} requirements.txt"))
+    .hint(format!("git mv {name} {meant}"))
 }
 
 /// A Python app whose dependencies stand in a format that is not read.
-pub(crate) fn other_dependencies(name: &str, export: &str) -> Failure {
+pub(crate) fn conda(name: &str) -> Failure {
     Failure::new(format!(
-        "this looks like a Python app, but its dependencies are in '{name}', which is not supported yet; expected 'requirements.txt'"
+        "this looks like a Python app, but its dependencies are in '{name}', which conda reads and piku does not; expected 'requirements.txt'"
     ))
-    .hint(format!("make one and commit it: {export}"))
+    .hint("make one and commit it: pip list --format=freeze > requirements.txt")
+}
+
+pub(crate) fn bad_toml(file: &str, line: usize, why: &str) -> Failure {
+    Failure::new(format!("{file}:{line}: {}", why.trim().replace('\n', ": ")))
+}
+
+pub(crate) fn bad_lock(file: &str, line: usize, mend: &str) -> Failure {
+    Failure::new(format!("{file}:{line}: this is not what its tool writes; was it merged by hand?"))
+        .hint(format!("make it again and commit it: {mend}"))
+}
+
+/// A lock file that does not say what the file says that it locks.
+pub(crate) fn stale_lock(lock: &str, file: &str, mend: &str) -> Failure {
+    Failure::new(format!(
+        "{lock} is out of step with {file}: it was made before {file} was changed, and nothing that is not locked is installed"
+    ))
+    .hint(format!("make it again and commit it: {mend}"))
+}
+
+pub(crate) fn no_lock(lock: &str, mend: &str) -> String {
+    format!("there is no {lock}: each build may get other versions; make one with '{mend}' and commit it")
+}
+
+/// The app itself does not install as a package.
+pub(crate) fn no_root(why: &str) -> String {
+    format!(
+        "the app itself is not installed as a package: {why}; where it is none, say 'package-mode = false' below [tool.poetry]"
+    )
+}
+
+pub(crate) fn bad_tool_version(setting: &str, place: &str, value: &str) -> Failure {
+    Failure::new(format!("{setting} in {place}: '{value}' is not a version")).hint("a good one is 2.1.0")
+}
+
+/// The lock wants another version of the tool that reads it.
+pub(crate) fn other_tool(error: &str, setting: &str) -> Failure {
+    Failure::new(error.to_owned()).hint(format!("the line '{setting}=…' in ENV asks for another one"))
+}
+
+/// `tool` could not be installed.
+pub(crate) fn no_tool(tool: &str, why: Failure) -> Failure {
+    let failure = Failure::new(format!("cannot install {tool}, which reads the app's lock file: {why}"));
+    advice(&why.into()).0.into_iter().fold(failure, Failure::hint)
+}
+
+/// pyenv's python-build did not build the Python that is asked for.
+pub(crate) fn no_such_build(version: &str, from: &str, why: &str, packages: Option<&str>) -> Failure {
+    let failure = Failure::new(format!(
+        "{from} asks for a Python that this machine has not, and pyenv cannot build {version}: {why}"
+    ));
+    match packages {
+        Some(packages) => failure.hint(format!("on the machine: apt install {packages}")),
+        None => failure
+            .hint(format!("put Python-{version}.tar.xz into the folder cache of pyenv, or name a mirror in build_env of host.yaml: PYTHON_BUILD_MIRROR_URL"))
+            .hint(format!("or ask in {from} for a Python that is there")),
+    }
+}
+
+/// pip takes no release whose description breaks the rules of today, and then says that there is none.
+pub(crate) fn invalid_metadata(file: &str, requirement: &str, version: &str, why: &str) -> Failure {
+    Failure::new(format!(
+        "{file}: there is no '{requirement}' that can be installed: pip passes over version {version}, whose metadata is invalid: {why}"
+    ))
+    .hint("ask for a newer version of the package; pip before 24.1 would take this one")
+}
+
+/// Django's collectstatic failed.
+pub(crate) fn collectstatic(lines: &[String], variable: Option<&str>) -> Failure {
+    let mut text = String::from("Django's collectstatic failed");
+    for line in lines {
+        let _ = write!(text, "\n  {line}");
+    }
+    let failure = match variable {
+        Some(name) => Failure::new(text).hint(format!(
+            "the settings read {name} when they are loaded: give it a value with config:set, or in ENV, or a default in the settings"
+        )),
+        None => Failure::new(text).hint("'python manage.py collectstatic --noinput' shows the same on your machine"),
+    };
+    failure.hint("an app that needs no static files says DISABLE_COLLECTSTATIC=1 in ENV")
+}
+
+pub(crate) fn no_static_root() -> String {
+    "static files are not collected: the settings have no STATIC_ROOT; DISABLE_COLLECTSTATIC=1 in ENV says that this is meant".to_owned()
 }
 
 pub(crate) fn no_python() -> Failure {
@@ -45,8 +128,9 @@ pub(crate) fn bad_version(text: &str, from: &str, why: &str) -> Failure {
 
 pub(crate) fn no_such_version(text: &str, from: &str, there: &[String]) -> Failure {
     Failure::new(format!("{from} asks for Python {text}; this machine has {}", list(there))).hint(format!(
-        "ask for one that is there, or install it on the machine so that it is in /usr/bin: {from} may say {}",
-        there.first().map_or("3", String::as_str)
+        "ask for one that is there ({from} may say {}), or have the machine's operator install it: with apt, or with pyenv as the user that runs piku: pyenv install {}",
+        there.first().map_or("3", String::as_str),
+        text.trim_start_matches(|c: char| !c.is_ascii_digit()).split([',', ' ']).next().unwrap_or("3"),
     ))
 }
 
@@ -114,26 +198,26 @@ pub(crate) fn no_network(reason: &str) -> Failure {
     )
 }
 
-pub(crate) fn conflict(lines: &[String]) -> Failure {
-    Failure::new(format!("requirements.txt asks for packages that do not go together\n{}", lines.join("\n")))
-        .hint(
-            "loosen one of the versions, try it with 'pip install -r requirements.txt' in a fresh virtualenv",
-        )
+pub(crate) fn conflict(file: &str, lines: &[String]) -> Failure {
+    Failure::new(format!("{file} asks for packages that do not go together\n{}", lines.join("\n"))).hint(
+        "loosen one of the versions, try it with 'pip install -r requirements.txt' in a fresh virtualenv",
+    )
 }
 
-pub(crate) fn bad_requirement(error: &str) -> Failure {
-    Failure::new(format!("requirements.txt is not understood by pip: {error}"))
+pub(crate) fn bad_requirement(file: &str, error: &str) -> Failure {
+    Failure::new(format!("{file} is not understood by pip: {error}"))
         .hint("one requirement a line, such as 'flask>=3' or 'six==1.17.0'")
 }
 
 /// `versions` are the newest that the index has; `python` those that need another Python.
 pub(crate) fn unsatisfiable(
+    file: &str,
     requirement: &str,
     line: Option<usize>,
     versions: &[String],
     python: Option<&str>,
 ) -> Failure {
-    let place = line.map_or_else(|| "requirements.txt".to_owned(), |line| format!("requirements.txt:{line}"));
+    let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
     let text = format!("{place}: there is no '{requirement}' that can be installed");
     if let Some(python) = python {
         return Failure::new(format!("{text}: it needs another Python\n{python}"))
@@ -151,16 +235,13 @@ pub(crate) fn other_python(error: &str) -> Failure {
         .hint("ask for an older version of the package, or for another Python in .python-version")
 }
 
-pub(crate) fn bad_hashes(lines: &[String]) -> Failure {
-    Failure::new(format!(
-        "the hashes in requirements.txt are not those of the packages\n{}",
-        lines.join("\n")
-    ))
-    .hint("make the file again with the tool that wrote the hashes")
+pub(crate) fn bad_hashes(file: &str, lines: &[String]) -> Failure {
+    Failure::new(format!("the hashes in {file} are not those of the packages\n{}", lines.join("\n")))
+        .hint("make the file again with the tool that wrote the hashes")
 }
 
-pub(crate) fn no_git() -> Failure {
-    Failure::new("requirements.txt asks for a git repository, and the machine has no git")
+pub(crate) fn no_git(file: &str) -> Failure {
+    Failure::new(format!("{file} asks for a git repository, and the machine has no git"))
         .hint("apt install git")
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Site<'a> {
     pub(crate) jailed: bool,
     /// Where layers are kept; unknown when a plan is made without one.
     pub(crate) store: Option<&'a Store>,
+    /// Where the tools that make layers are kept.
+    pub(crate) tools: Option<&'a Store>,
     /// As `uname -m` says.
     pub(crate) architecture: &'a str,
     /// What the operator puts into the environment of build steps.
@@ -92,6 +94,14 @@ impl Site<'_> {
         match self.store {
             Some(store) if !self.jailed => store.content(key),
             _ => self.layers().join(name),
+        }
+    }
+
+    /// Where the steps of a layer find the tool `name` of this key; without a key, what all such places have in common.
+    pub(crate) fn tool_mount(&self, name: &str, key: &str) -> PathBuf {
+        match self.tools {
+            Some(store) if !self.jailed => store.content(key),
+            _ => Path::new("/tools").join(name),
         }
     }
 

@@ -19,6 +19,7 @@ const BOUND: Duration = Duration::from_secs(180);
 pub(crate) struct World {
     dir: tempfile::TempDir,
     sandbox: &'static str,
+    cache: PathBuf,
     settings: Option<String>,
     env: Vec<(String, String)>,
 }
@@ -36,12 +37,18 @@ impl World {
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("piku-build-test-").tempdir().expect("a temporary folder");
         let sandbox = if has_jail() { "require" } else { "off" };
-        let world = Self { dir, sandbox, settings: None, env: Vec::new() };
+        let world = Self { dir, sandbox, cache: "cache".into(), settings: None, env: Vec::new() };
         fs::create_dir(world.app()).expect("the app's folder");
         for (name, text) in files {
             world.write(name, text);
         }
         world
+    }
+
+    /// Downloads and tools are those of all such worlds; layers are this one's own.
+    pub(crate) fn sharing_caches(mut self) -> Self {
+        self.cache = shared_cache();
+        self
     }
 
     pub(crate) fn without_jail(mut self) -> Self {
@@ -96,7 +103,9 @@ impl World {
 
     /// The arguments of `build app` into `out/NAME`.
     fn build_args(&self, name: &str, more: &[&str]) -> Vec<String> {
-        let mut args = vec!["build", "app", "--cache", "cache", "--sandbox", self.sandbox];
+        let cache = self.cache.to_str().expect("UTF-8");
+        let mut args =
+            vec!["build", "app", "--cache", cache, "--layers", "cache/layers", "--sandbox", self.sandbox];
         args.extend(more);
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.extend(["--output".to_owned(), format!("out/{name}")]);
@@ -146,6 +155,9 @@ impl World {
             let mut jail = jail::Jail::new().app(&tree).chdir(Path::new("/app"));
             for layer in &release.layers {
                 jail = jail.ro(&self.content(&layer.key), &layer.mount);
+            }
+            for folder in &release.host {
+                jail = jail.ro(folder, folder);
             }
             jail.command(&release.env, &argv)
         } else {
@@ -197,6 +209,11 @@ impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "exit {:?}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
     }
+}
+
+/// A folder for caches that stays from one run to the next.
+pub(crate) fn shared_cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
 
 /// A process that ends with its test.

@@ -35,6 +35,7 @@ fn release(app: &AppDir, number: u64, layer: &str) {
             key: layer.to_owned(),
             mount: PathBuf::from("/layers/venv"),
         }],
+        host: Vec::new(),
         processes: indexmap::IndexMap::new(),
         env: std::collections::BTreeMap::new(),
         jailed: true,

@@ -1,12 +1,17 @@
 //! The machine's Pythons: which there are, what one says about itself, and which of them an app gets.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::version::{Asked, Fit, Version};
+use super::super::Site;
+use super::asked::{self, Wish};
+use super::pyenv;
+use super::version::{Fit, Version};
 use crate::explain;
-use crate::source::{Source, decode};
+use crate::plan::LayerPlan;
+use crate::source::Source;
 use crate::view::runs;
 
 /// Where the system's are, and those that its owner has built. What PATH has in front for the caller does not count: the
@@ -36,14 +41,17 @@ pub(super) struct Interpreter {
     pub(super) libc: String,
     /// Whether it can put pip into a virtualenv; Debian has that in a package of its own.
     pub(super) has_ensurepip: bool,
+    /// Its home, where that is a folder that no jail shows by itself.
+    pub(super) home: Option<PathBuf>,
 }
 
 /// What an app gets.
-#[derive(Debug)]
 pub(super) struct Choice {
     pub(super) interpreter: Interpreter,
     /// Where the version was asked for.
     pub(super) from: String,
+    /// The layer with it, where it is to be built first.
+    pub(super) layer: Option<LayerPlan>,
     /// What its author should know.
     pub(super) warnings: Vec<String>,
 }
@@ -51,89 +59,109 @@ pub(super) struct Choice {
 /// A program `python3.X`, not yet asked.
 struct Candidate {
     path: PathBuf,
-    /// Its X.Y, the third part 0.
-    line: Version,
+    /// Its X.Y, and the third part where its home says it, else 0.
+    version: Version,
+    exact: bool,
     default: bool,
+    home: Option<PathBuf>,
 }
 
-/// Finds the Python that the app asks for.
+/// Finds the Python that the app asks for: as it was asked, else another patch of it, else one that is built for it, else, for
+/// one that was named and not described by a range, the next newer.
 ///
 /// # Errors
 /// When there is none, or none that fits.
-pub(super) fn choose(source: &Source) -> anyhow::Result<Choice> {
-    let candidates = candidates();
+pub(super) fn choose(source: &Source, site: &Site) -> anyhow::Result<Choice> {
+    let candidates = candidates(site.build_env);
     if candidates.is_empty() {
         return Err(explain::python::no_python().into());
     }
     let mut warnings = Vec::new();
-    let Some((text, from)) = asked(source, &mut warnings)? else {
+    let Some(Wish { text, from, any_of }) = asked::asked(source, &mut warnings)? else {
         let interpreter = ask(&candidates[0])?;
-        return Ok(Choice { interpreter, from: "the machine's python3".to_owned(), warnings });
+        let from = "the machine's python3".to_owned();
+        return Ok(Choice { interpreter, from, layer: None, warnings });
     };
-    let asked =
-        Asked::parse(&text).map_err(|err| explain::python::bad_version(&text, &from, &err.to_string()))?;
     let mut near = None;
-    for candidate in candidates.iter().filter(|candidate| asked.fits_line(candidate.line)) {
-        let interpreter = ask(candidate)?;
-        if asked.fit(interpreter.version) == Fit::Exact {
-            return Ok(Choice { interpreter, from, warnings });
+    for asked in &any_of {
+        for candidate in candidates.iter().filter(|candidate| asked.fits_line(candidate.version)) {
+            if near.is_some() && candidate.exact && asked.fit(candidate.version) != Fit::Exact {
+                continue;
+            }
+            let interpreter = ask(candidate)?;
+            if asked.fit(interpreter.version) == Fit::Exact {
+                return Ok(Choice { interpreter, from, layer: None, warnings });
+            }
+            near = near.or(Some(interpreter));
         }
-        near = near.or(Some(interpreter));
+    }
+    if near.is_none() {
+        if let Some(recipe) = pyenv::recipe(site.build_env, &any_of) {
+            let libc = ask(&candidates[0])?.libc;
+            let layer = recipe.layer(site, &libc);
+            let path = layer.mount.join("bin/python3");
+            let interpreter =
+                Interpreter { path, version: recipe.version, libc, has_ensurepip: true, home: None };
+            return Ok(Choice { interpreter, from, layer: Some(layer), warnings });
+        }
+        let newer = |candidate: &&Candidate| any_of.iter().any(|asked| asked.is_before(candidate.version));
+        near =
+            candidates.iter().filter(newer).min_by_key(|candidate| candidate.version).map(ask).transpose()?;
     }
     let Some(interpreter) = near else {
-        let there: Vec<_> = candidates.iter().map(|candidate| candidate.line.minor()).collect();
+        let mut there: Vec<_> = candidates.iter().map(Candidate::name).collect();
+        there.dedup();
         return Err(explain::python::no_such_version(&text, &from, &there).into());
     };
     warnings
         .push(format!("{from} asks for Python {text}, this machine has {}: using that", interpreter.version));
-    Ok(Choice { interpreter, from, warnings })
+    Ok(Choice { interpreter, from, layer: None, warnings })
 }
 
-/// The version asked for and where, the most deliberate place first.
-fn asked(source: &Source, warnings: &mut Vec<String>) -> anyhow::Result<Option<(String, String)>> {
-    // An empty one is how a config takes back what ENV says.
-    let variable = source.variable("PYTHON_VERSION").filter(|(value, _)| !value.trim().is_empty());
-    if let Some((value, place)) = variable {
-        return Ok(Some((value.trim().to_owned(), format!("PYTHON_VERSION in {place}"))));
-    }
-    let mut found: Vec<(String, String)> = Vec::new();
-    for name in [".python-version", "runtime.txt"] {
-        let Some(text) = source.text(name)? else { continue };
-        let text = decode(&text);
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-        // pyenv's file may name several; the first is the one that `python` is.
-        match lines.into_iter().find(|line| !line.is_empty()) {
-            Some("system") => {}
-            Some(line) => found.push((line.to_owned(), name.to_owned())),
-            None => warnings.push(format!("{name} is empty")),
-        }
-    }
-    if let [(first, place), (second, other)] = found.as_slice() {
-        if second.trim_start_matches("python-") != first.trim_start_matches("python-") {
-            warnings.push(format!("{place} says {first} and {other} says {second}: taking {place}"));
-        }
-    }
-    Ok(found.into_iter().next())
+/// The Python that tools run on which are no part of the app: the machine's own where it can, since tools leave old ones
+/// behind sooner than apps do.
+pub(super) fn for_tools(site: &Site) -> Option<Interpreter> {
+    candidates(site.build_env)
+        .iter()
+        .filter(|candidate| candidate.default)
+        .find_map(|candidate| ask(candidate).ok().filter(|interpreter| interpreter.has_ensurepip))
 }
 
-/// The machine's own `python3` first, then the newest.
-fn candidates() -> Vec<Candidate> {
+impl Candidate {
+    fn name(&self) -> String {
+        if self.exact { self.version.to_string() } else { self.version.minor() }
+    }
+}
+
+/// The machine's own `python3` first, then the system's newest, then those of pyenv and uv, the newest first.
+fn candidates(build_env: &BTreeMap<String, String>) -> Vec<Candidate> {
     let default = fs::canonicalize("/usr/bin/python3").ok();
     let mut found: Vec<Candidate> = Vec::new();
     for folder in FOLDERS {
         let Ok(entries) = fs::read_dir(folder) else { continue };
         for entry in entries.flatten() {
             let path = entry.path();
-            let Some(line) = line_of(&entry.file_name().to_string_lossy()) else { continue };
+            let Some(version) = line_of(&entry.file_name().to_string_lossy()) else { continue };
             // One that lives elsewhere is not to be seen from the jail.
             let Ok(real) = fs::canonicalize(&path) else { continue };
-            if !real.starts_with("/usr") || !runs(&real) || found.iter().any(|other| other.line == line) {
+            if !real.starts_with("/usr") || !runs(&real) || found.iter().any(|other| other.version == version)
+            {
                 continue;
             }
-            found.push(Candidate { default: default.as_ref() == Some(&real), path, line });
+            let default = default.as_ref() == Some(&real);
+            found.push(Candidate { path, version, exact: false, default, home: None });
         }
     }
-    found.sort_by_key(|candidate| (!candidate.default, std::cmp::Reverse(candidate.line)));
+    for home in pyenv::homes(build_env) {
+        let Some(version) = pyenv::version_of(&home).filter(|version| version.0[0] == 3) else { continue };
+        let path = home.join(format!("bin/python{}", version.minor()));
+        if runs(&path) {
+            let home = (!home.starts_with("/usr")).then_some(home);
+            found.push(Candidate { path, version, exact: true, default: false, home });
+        }
+    }
+    found
+        .sort_by_key(|candidate| (!candidate.default, candidate.exact, std::cmp::Reverse(candidate.version)));
     found
 }
 
@@ -165,7 +193,8 @@ fn ask(candidate: &Candidate) -> anyhow::Result<Interpreter> {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(bad(said.lines().last().unwrap_or("it says nothing")).into());
     };
-    Ok(Interpreter { path, version, libc: libc.to_owned(), has_ensurepip: ensurepip == "1" })
+    let (libc, home) = (libc.to_owned(), candidate.home.clone());
+    Ok(Interpreter { path, version, libc, has_ensurepip: ensurepip == "1", home })
 }
 
 #[cfg(test)]
@@ -181,8 +210,29 @@ mod tests {
         (dir, source)
     }
 
+    /// What the system alone has to offer, and what lies below `home`.
+    fn choice_with(home: &std::path::Path, files: &[(&str, &str)]) -> anyhow::Result<Choice> {
+        let build_env = BTreeMap::from([
+            ("PYENV_ROOT".to_owned(), home.display().to_string()),
+            ("UV_PYTHON_INSTALL_DIR".to_owned(), home.join("uv").display().to_string()),
+        ]);
+        let site = Site {
+            jailed: true,
+            store: None,
+            tools: None,
+            architecture: "x86_64",
+            build_env: &build_env,
+            commit: "",
+        };
+        choose(&source(files).1, &site)
+    }
+
     fn choice(files: &[(&str, &str)]) -> anyhow::Result<Choice> {
-        choose(&source(files).1)
+        choice_with("/nowhere".as_ref(), files)
+    }
+
+    fn error(files: &[(&str, &str)]) -> String {
+        choice(files).err().expect("no Python fits").to_string()
     }
 
     #[test]
@@ -202,7 +252,7 @@ mod tests {
         assert_eq!((exact.interpreter.version, exact.from.as_str()), (version, ".python-version"));
         let minor = version.minor();
         let near = choice(&[("runtime.txt", &format!("python-{minor}.99\n"))]).unwrap();
-        assert!(near.warnings[0].contains("99") && near.from == "runtime.txt", "{near:?}");
+        assert!(near.warnings[0].contains("99") && near.from == "runtime.txt", "{:?}", near.warnings);
         let env =
             choice(&[("ENV", &format!("PYTHON_VERSION={minor}\n")), (".python-version", "2.7")]).unwrap();
         assert_eq!(env.from, "PYTHON_VERSION in ENV");
@@ -210,14 +260,66 @@ mod tests {
             choice(&[("ENV", "PYTHON_VERSION=\n"), (".python-version", &format!("python{minor}"))]).unwrap();
         assert_eq!(empty.from, ".python-version");
         let both = choice(&[(".python-version", &minor), ("runtime.txt", "python-3.4.1")]).unwrap();
-        assert_eq!(both.warnings.len(), 1, "{both:?}");
+        assert_eq!(both.warnings.len(), 1, "{:?}", both.warnings);
+        let several = choice(&[(".python-version", &format!("3.99.1\npypy3.10\n{minor}\n"))]).unwrap();
+        assert_eq!((several.interpreter.version, several.warnings.len()), (version, 0));
+        let range = choice(&[("pyproject.toml", "[project]\nrequires-python = '>=3.8,<4'\n")]).unwrap();
+        assert_eq!(range.from, "pyproject.toml");
+        let older = choice(&[(".python-version", "3.4.1\n")]).unwrap();
+        assert!(
+            older.warnings[0].contains("asks for Python 3.4.1, this machine has"),
+            "{:?}",
+            older.warnings
+        );
     }
 
     #[test]
     fn what_is_not_there_is_refused_with_what_is() {
-        let err = choice(&[(".python-version", "3.99\n")]).unwrap_err().to_string();
+        let err = error(&[(".python-version", "3.99\n")]);
         assert!(err.contains(".python-version asks for Python 3.99; this machine has 3."), "{err}");
-        let err = choice(&[("runtime.txt", "pypy3.9\n")]).unwrap_err().to_string();
+        let err = error(&[("runtime.txt", "pypy3.9\n")]);
         assert!(err.contains("only CPython"), "{err}");
+        // A range is a promise, not a wish.
+        let err = error(&[("pyproject.toml", "[project]\nrequires-python = '>=3.4,<3.5'\n")]);
+        assert!(err.contains("pyproject.toml asks for Python >=3.4,<3.5"), "{err}");
+    }
+
+    #[test]
+    fn pyenv_and_uv_have_more() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let own = choice(&[]).unwrap().interpreter;
+        let line = Version([3, own.version.0[1], 0]);
+        // Their names say what they are not; enough to see which one is taken.
+        for (home, version) in [("versions/3.4.7", "3.4"), ("uv/cpython-3.4.9-linux-x86_64-gnu", "3.4")] {
+            let bin = dir.path().join(home).join("bin");
+            fs::create_dir_all(&bin).unwrap();
+            symlink(&own.path, bin.join(format!("python{version}"))).unwrap();
+        }
+        symlink("cpython-3.4.9-linux-x86_64-gnu", dir.path().join("uv/cpython-3.4-linux-x86_64-gnu"))
+            .unwrap();
+        let taken = choice_with(dir.path(), &[(".python-version", "3.4\n")]).unwrap().interpreter;
+        assert!(taken.path.ends_with("cpython-3.4.9-linux-x86_64-gnu/bin/python3.4"), "{taken:?}");
+        assert!(taken.home.unwrap().ends_with("cpython-3.4.9-linux-x86_64-gnu"));
+        assert_eq!(choice_with(dir.path(), &[]).unwrap().interpreter.home, None, "the machine's comes first");
+
+        let plugin = dir.path().join("plugins/python-build");
+        fs::create_dir_all(plugin.join("bin")).unwrap();
+        fs::create_dir_all(plugin.join("share/python-build")).unwrap();
+        symlink("/bin/sh", plugin.join("bin/python-build")).unwrap();
+        for name in ["3.99.1", "3.99.2", "3.99.3rc1", "3.99-dev", "pypy3.99-7.0", &line.to_string()] {
+            fs::write(plugin.join("share/python-build").join(name), "").unwrap();
+        }
+        let built = choice_with(dir.path(), &[(".python-version", "3.99\n")]).unwrap();
+        let layer = built.layer.unwrap();
+        assert_eq!(built.interpreter.path.to_str(), Some("/layers/python/bin/python3"));
+        assert!(layer.steps[0].run.ends_with(&["3.99.2".to_owned(), "/layers/python".to_owned()]));
+        assert_eq!(layer.host.len(), 1);
+        fs::create_dir(dir.path().join("cache")).unwrap();
+        fs::write(dir.path().join("cache/Python-3.99.2.tar.xz"), "").unwrap();
+        let layer = choice_with(dir.path(), &[(".python-version", "3.99\n")]).unwrap().layer.unwrap();
+        assert!(layer.host[1].ends_with("cache"));
+        let near = choice_with(dir.path(), &[(".python-version", &format!("{}.999", line.minor()))]).unwrap();
+        assert!(near.layer.is_none(), "another patch is good enough");
     }
 }

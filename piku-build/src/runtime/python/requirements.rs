@@ -1,7 +1,7 @@
 //! `requirements.txt` and what it includes, read for what determines the layer: the files, the folders of the app that are
 //! installed from, and whether a package is asked for by name. What the lines mean is pip's business.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -20,8 +20,8 @@ pub(super) struct Requirements {
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
     /// What of the app is installed from.
     pub(super) local: Vec<Local>,
-    /// The names of packages, as PEP 503 writes them.
-    pub(super) names: BTreeSet<String>,
+    /// The names of packages, as PEP 503 writes them, with what is said of their versions.
+    pub(super) packages: BTreeMap<String, String>,
     /// Whether hashes are asked for: then pip wants one of everything.
     pub(super) hashes: bool,
     /// Whether anything is to be installed at all.
@@ -112,7 +112,7 @@ impl Requirements {
         }
         match name_of(line) {
             Some(name) => {
-                self.names.insert(name);
+                self.packages.insert(name, specifier(line));
                 match line.split_once('@') {
                     Some((_, url)) if url.trim().starts_with("file:") => {
                         self.local(source, file, number, url.trim(), false)
@@ -198,17 +198,27 @@ fn first_word(value: &str) -> String {
     words.into_iter().next().unwrap_or_else(|| value.to_owned())
 }
 
+/// What a requirement says of versions: `>=3,<4` of `flask[async] >= 3, < 4 ; python_version > "3"`.
+pub(super) fn specifier(line: &str) -> String {
+    let line = line.split([';', '@']).next().unwrap_or_default().split(" --").next().unwrap_or_default();
+    let from = line.find(|c| "=<>~!".contains(c)).unwrap_or(line.len());
+    line[from..].chars().filter(|c| !c.is_whitespace() && *c != ')').collect()
+}
+
+/// A package's name as PEP 503 writes it.
+pub(super) fn normal(name: &str) -> String {
+    let words: Vec<_> = name.split(['.', '_', '-']).filter(|word| !word.is_empty()).collect();
+    words.join("-").to_ascii_lowercase()
+}
+
 /// The name of a package, normalised, when the line begins with one.
-fn name_of(line: &str) -> Option<String> {
+pub(super) fn name_of(line: &str) -> Option<String> {
     let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(line.len());
     let (name, rest) = line.split_at(end);
     let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && !rest.starts_with(['/', ':', '+'])
         && ![".whl", ".gz", ".zip"].iter().any(|suffix| name.ends_with(suffix));
-    good.then(|| {
-        let words: Vec<_> = name.split(['.', '_', '-']).filter(|word| !word.is_empty()).collect();
-        words.join("-").to_ascii_lowercase()
-    })
+    good.then(|| normal(name))
 }
 
 #[cfg(test)]
@@ -242,8 +252,10 @@ mod tests {
         .unwrap();
         let files: Vec<_> = all.files.iter().map(|(path, _)| path.to_str().unwrap()).collect();
         assert_eq!(files, ["requirements.txt", "req/base.txt", "req/more.txt", "=x", "con.txt"]);
-        let names: Vec<_> = all.names.iter().map(String::as_str).collect();
-        assert_eq!(names, ["flask", "gunicorn", "six", "zope-interface-x"]);
+        let packages: Vec<_> =
+            all.packages.iter().map(|(name, spec)| (name.as_str(), spec.as_str())).collect();
+        let known = [("flask", ">=2"), ("gunicorn", ""), ("six", "==1.0"), ("zope-interface-x", "==1")];
+        assert_eq!(packages, known);
         assert!(all.hashes && all.local.is_empty());
     }
 
@@ -274,7 +286,7 @@ mod tests {
             ("lib/setup.py", b""),
         ])
         .unwrap();
-        assert!(all.names.contains("six"));
+        assert!(all.packages.contains_key("six"));
         let local: Vec<_> = all.local.iter().map(|local| local.path.to_str().unwrap()).collect();
         assert_eq!(local, ["lib", ""]);
     }
@@ -293,7 +305,7 @@ mod tests {
     fn a_windows_shells_file_is_read() {
         let wide: Vec<u8> =
             [0xff, 0xfe].into_iter().chain("six==1\r\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
-        assert!(read(&[("requirements.txt", &wide)]).unwrap().names.contains("six"));
+        assert!(read(&[("requirements.txt", &wide)]).unwrap().packages.contains_key("six"));
         assert!(!read(&[("requirements.txt", b"# nothing\n--no-binary :all:\n")]).unwrap().any);
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn judge(ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<(
     }
     let broken = parse(&ended.lines);
     if broken.is_empty() {
-        return Err(super::pip::explain(NAME, ended, &view.tree).into());
+        return Err(super::reason::explain(NAME, ended, &view.tree, super::requirements::FILE).into());
     }
     for (process, start) in starts(plan, &view.tree) {
         for (file, from) in reached(&view.tree, &start) {
@@ -105,12 +105,31 @@ fn is_installed(view: &View, top: &str) -> bool {
     let libraries = view.mounts.iter().map(|(_, real)| real.join("lib"));
     libraries.chain([PathBuf::from("/usr/lib")]).any(|library| {
         fs::read_dir(library).into_iter().flatten().flatten().any(|python| {
-            python.file_name().to_string_lossy().starts_with("python3")
-                && ["", "site-packages"].iter().any(|folder| {
-                    let folder = python.path().join(folder);
-                    folder.join(top).is_dir() || folder.join(format!("{top}.py")).is_file()
-                })
+            let (python, name) = (python.path(), python.file_name());
+            name.to_string_lossy().starts_with("python3")
+                && (["", "site-packages"].iter().any(|folder| has_module(&python.join(folder), top))
+                    || is_in_place(view, &python.join("site-packages"), top))
         })
+    })
+}
+
+fn has_module(folder: &Path, top: &str) -> bool {
+    folder.join(top).is_dir() || folder.join(format!("{top}.py")).is_file()
+}
+
+/// Whether a package of the app that is installed in place has the module: by a folder that a `.pth` names, or through a
+/// finder, whose mappings only Python reads.
+fn is_in_place(view: &View, packages: &Path, top: &str) -> bool {
+    fs::read_dir(packages).into_iter().flatten().flatten().any(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_path = Path::new(&name).extension().is_some_and(|extension| extension == "pth");
+        if name.starts_with("__editable__") && !is_path {
+            return String::from_utf8_lossy(&beginning(&entry.path())).contains(top);
+        }
+        let text = if is_path { beginning(&entry.path()) } else { Vec::new() };
+        let text = String::from_utf8_lossy(&text);
+        let folders = text.lines().filter(|line| line.starts_with('/'));
+        folders.filter_map(|folder| view.find(Path::new(folder))).any(|found| has_module(&found.real, top))
     })
 }
 
@@ -183,7 +202,7 @@ fn starts(plan: &Plan, tree: &Path) -> Vec<(String, PathBuf)> {
                 modules.push(pair[1].split(':').next().unwrap_or_default());
             }
         }
-        if program == super::SERVER {
+        if program == super::serve::WSGI {
             modules.extend(words.last().filter(|word| is_callable(word)).map(String::as_str));
         }
         let files = files.chain(modules.into_iter().filter_map(|module| file_of(tree, module)));
@@ -198,8 +217,12 @@ fn file_of(tree: &Path, module: &str) -> Option<PathBuf> {
         return None;
     }
     let path = module.replace('.', "/");
-    [format!("{path}.py"), format!("{path}/__init__.py"), format!("{path}/__main__.py")]
+    ["", "src/"]
         .into_iter()
+        .flat_map(|root| {
+            ["{}.py", "{}/__init__.py", "{}/__main__.py"]
+                .map(|form| format!("{root}{}", form.replace("{}", &path)))
+        })
         .map(PathBuf::from)
         .find(|file| tree.join(file).is_file())
 }

@@ -93,6 +93,13 @@ impl Asked {
         }
     }
 
+    /// Whether it is one version, or the beginning of one, and this one is the same, or comes later and has the same first
+    /// part: what was written for an old Python mostly runs on a newer one.
+    pub(super) fn is_before(&self, version: Version) -> bool {
+        let [Clause { op: Op::Prefix, parts }] = self.0.as_slice() else { return false };
+        parts[0] == version.0[0] && parts.as_slice() <= &version.0[..parts.len()]
+    }
+
     /// Whether some version of the same X.Y fits.
     pub(super) fn fits_line(&self, version: Version) -> bool {
         self.0.iter().all(|clause| clause.holds_in_line(version))

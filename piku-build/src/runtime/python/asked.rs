@@ -1,0 +1,84 @@
+//! Which Python an app asks for, and where it says so: the most deliberate place first.
+
+use super::manifest::{self, Manager, Manifest};
+use super::pipenv;
+use super::pyproject::Pyproject;
+use super::version::Asked;
+use crate::explain;
+use crate::source::{Source, decode};
+
+/// What an app asks for.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// As it stands there.
+    pub(super) text: String,
+    /// Where it stands.
+    pub(super) from: String,
+    /// What it means, the best first: pyenv's file may name several versions.
+    pub(super) any_of: Vec<Asked>,
+}
+
+impl Wish {
+    /// One that its author has to mend where it is no version.
+    fn strict(text: &str, from: &str) -> anyhow::Result<Self> {
+        let lines: Vec<_> = text.lines().collect();
+        let parse = |line: &&str| {
+            Asked::parse(line).map_err(|err| explain::python::bad_version(line, from, &err.to_string()))
+        };
+        // Of several the first counts; the others may be another program's business: `pypy3.10`.
+        let first = lines.first().map(parse).transpose()?;
+        let others = lines.iter().skip(1).filter_map(|line| Asked::parse(line).ok());
+        Ok(Self {
+            text: lines.join(" or "),
+            from: from.to_owned(),
+            any_of: first.into_iter().chain(others).collect(),
+        })
+    }
+
+    /// One whose grammar is larger than ours: what is not understood is left to whoever reads that file later.
+    fn lenient(text: &str, from: &str) -> Option<Self> {
+        let asked = Asked::parse(text).ok()?;
+        Some(Self { text: text.trim().to_owned(), from: from.to_owned(), any_of: vec![asked] })
+    }
+}
+
+/// What the app asks for; nothing when any Python is good.
+///
+/// # Errors
+/// When what it says in a place of its own for that is no version.
+pub(super) fn asked(source: &Source, warnings: &mut Vec<String>) -> anyhow::Result<Option<Wish>> {
+    // An empty one is how a config takes back what ENV says.
+    let variable = source.variable("PYTHON_VERSION").filter(|(value, _)| !value.trim().is_empty());
+    if let Some((value, place)) = variable {
+        return Wish::strict(value.trim(), &format!("PYTHON_VERSION in {place}")).map(Some);
+    }
+    let mut found: Vec<(String, &str)> = Vec::new();
+    for name in [".python-version", "runtime.txt"] {
+        let Some(text) = source.text(name)? else { continue };
+        let text = decode(&text);
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+        match lines.first() {
+            Some(&"system") => {}
+            Some(_) => found.push((lines.join("\n"), name)),
+            None => warnings.push(format!("{name} is empty")),
+        }
+    }
+    if let [(first, place), (second, other)] = found.as_slice() {
+        if second.trim_start_matches("python-") != first.trim_start_matches("python-") {
+            let (first, second) = (first.replace('\n', " or "), second.replace('\n', " or "));
+            warnings.push(format!("{place} says {first} and {other} says {second}: taking {place}"));
+        }
+    }
+    if let Some((text, place)) = found.first() {
+        return Wish::strict(text, place).map(Some);
+    }
+    let Some(Manifest { manager, .. }) = manifest::find(source)? else { return Ok(None) };
+    if manager == Manager::Pipenv {
+        return Ok(pipenv::python(source)?.and_then(|text| Wish::lenient(&text, "Pipfile")));
+    }
+    // A file that does not parse is the business of whoever needs it.
+    let project = Pyproject::read(source).ok().flatten();
+    Ok(project
+        .and_then(|project| project.requires_python().and_then(|text| Wish::lenient(text, "pyproject.toml"))))
+}

@@ -1,0 +1,132 @@
+//! What an app depends on, whoever manages it: read for what determines its virtualenv. What is read means is the manager's
+//! business.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::manifest::{self, Manager, Manifest};
+use super::requirements::{self, Local, Requirements, normal};
+use super::{pipenv, poetry, project, uv};
+use crate::source::{Source, tidy};
+
+/// Everything that an app depends on.
+#[derive(Debug, Default)]
+pub(super) struct Dependencies {
+    /// Who installs them; nobody when there are none.
+    pub(super) manager: Option<Manager>,
+    /// The file that says them.
+    pub(super) file: &'static str,
+    /// What determines them, by names.
+    pub(super) facts: Vec<(String, Vec<u8>)>,
+    /// What of the app's own tree is installed, or installed from.
+    pub(super) local: Vec<Local>,
+    /// The packages that are named, with what is said of their versions.
+    pub(super) packages: BTreeMap<String, String>,
+    /// How pip is told of them.
+    pub(super) targets: Vec<String>,
+    /// Whether all have hashes: then pip wants one of everything.
+    pub(super) hashes: bool,
+    /// Whether there is a lock.
+    pub(super) locked: bool,
+    /// Whether the app itself is a package to be installed beside them.
+    pub(super) package: bool,
+    /// What its author should know.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Dependencies {
+    /// Reads the app's.
+    ///
+    /// # Errors
+    /// When a file is not what its name says, or something leads out of the app.
+    pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Self> {
+        let Some(Manifest { manager, file, others }) = manifest::find(source)? else {
+            return Ok(Self { file: requirements::FILE, ..Self::default() });
+        };
+        let mut all = match manager {
+            Manager::Uv => uv::read(source, jailed)?,
+            Manager::Poetry => poetry::read(source, jailed)?,
+            Manager::Pipenv => pipenv::read(source)?,
+            Manager::Project => project::read(source, file, jailed)?,
+            Manager::Pip => Requirements::read(source)?.into(),
+        };
+        all.manager = Some(manager);
+        all.file = file;
+        if !others.is_empty() {
+            all.warnings.push(format!("{file} says the dependencies; not looked at: {}", others.join(", ")));
+        }
+        Ok(all)
+    }
+
+    /// Whether anything is to be installed.
+    pub(super) fn any(&self) -> bool {
+        self.manager.is_some_and(|manager| manager != Manager::Pip || !self.targets.is_empty())
+    }
+
+    /// Adds a file of the app as a fact.
+    pub(super) fn fact(&mut self, source: &Source, file: &str) -> anyhow::Result<()> {
+        if let Some(content) = source.text(file)? {
+            self.facts.push((file.to_owned(), content));
+        }
+        Ok(())
+    }
+
+    /// Adds what of the app's tree a lock file says is installed.
+    pub(super) fn local(
+        &mut self,
+        source: &Source,
+        lock: &str,
+        path: &str,
+        editable: bool,
+    ) -> anyhow::Result<()> {
+        let path = tidy(Path::new(path));
+        if source.inside(&path)?.is_some() {
+            self.local.push(Local { path, editable, file: PathBuf::from(lock), line: 1 });
+        }
+        Ok(())
+    }
+
+    /// Adds the packages that a lock file in TOML has, `[[package]]`.
+    pub(super) fn locked_packages<'a>(&mut self, lock: &'a Table) -> Vec<&'a Value> {
+        let all = lock.get("package").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for package in all {
+            let text = |name| package.get(name).and_then(Value::as_str);
+            if let Some(name) = text("name") {
+                let version = text("version").map_or_else(String::new, |version| format!("=={version}"));
+                self.packages.insert(normal(name), version);
+            }
+        }
+        all.iter().collect()
+    }
+}
+
+impl From<Requirements> for Dependencies {
+    fn from(read: Requirements) -> Self {
+        let targets = ["--requirement", requirements::FILE].map(str::to_owned);
+        Self {
+            facts: read
+                .files
+                .into_iter()
+                .map(|(path, content)| (format!("requirements {}", path.display()), content))
+                .collect(),
+            local: read.local,
+            packages: read.packages,
+            targets: if read.any { targets.into() } else { Vec::new() },
+            hashes: read.hashes,
+            locked: read.hashes,
+            ..Self::default()
+        }
+    }
+}
+
+/// The settings in an app's environment that a manager obeys begin so.
+pub(super) fn prefixes(manager: Option<Manager>) -> BTreeSet<&'static str> {
+    match manager {
+        Some(Manager::Uv) => BTreeSet::from(["UV_"]),
+        Some(Manager::Poetry) => BTreeSet::from(["PIP_", "POETRY_"]),
+        Some(Manager::Pipenv) => BTreeSet::from(["PIP_", "PIPENV_"]),
+        _ => BTreeSet::from(["PIP_"]),
+    }
+}

@@ -1,0 +1,121 @@
+//! Django's static files: collected in the release's own tree, with the app's own settings, unless it says
+//! `DISABLE_COLLECTSTATIC`.
+
+use super::virtualenv::step;
+use crate::explain;
+use crate::source::Source;
+use crate::step::{Ended, Step};
+use crate::talk;
+
+/// The step's name.
+pub(super) const STEP: &str = "collectstatic";
+const MANAGE: &str = "manage.py";
+
+/// What collects them; nothing where it is no Django app or does not want it.
+pub(super) fn step_for(source: &Source, python: &str) -> anyhow::Result<Option<Step>> {
+    let off =
+        source.variable("DISABLE_COLLECTSTATIC").is_some_and(|(value, _)| !matches!(value.trim(), "" | "0"));
+    let Some(manage) = manage(source)?.filter(|_| !off) else { return Ok(None) };
+    Ok(Some(step(STEP, &[python, &manage, "collectstatic", "--noinput"], true)))
+}
+
+/// Django's manage.py: at the top or, where the project is a folder, in the one folder that has one.
+fn manage(source: &Source) -> anyhow::Result<Option<String>> {
+    let below = source.names.iter().filter(|name| name.ends_with('/')).map(|name| format!("{name}{MANAGE}"));
+    let mut found = Vec::new();
+    for path in std::iter::once(MANAGE.to_owned()).chain(below) {
+        let text = source.text(&path)?.unwrap_or_default();
+        if String::from_utf8_lossy(&text).contains("DJANGO_SETTINGS_MODULE") {
+            if path == MANAGE {
+                return Ok(Some(path));
+            }
+            found.push(path);
+        }
+    }
+    Ok(if found.len() == 1 { found.pop() } else { None })
+}
+
+/// Whether what it said is good enough.
+pub(super) fn judge(ended: &Ended) -> anyhow::Result<()> {
+    let lines = &ended.lines;
+    let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
+    if ended.succeeded() {
+        if let Some(line) = any("static file").or(lines.last()) {
+            talk::stage(&format!("Django: {}", line.trim()));
+        }
+        return Ok(());
+    }
+    if any("Unknown command: 'collectstatic'").is_some() {
+        talk::detail("Django: the settings do not use staticfiles: nothing is collected");
+        return Ok(());
+    }
+    if any("without having set the STATIC_ROOT setting").is_some() {
+        talk::warning(&explain::python::no_static_root());
+        return Ok(());
+    }
+    if ended.code > 128 {
+        return Err(explain::step_failed(STEP, ended, &[]).into());
+    }
+    let kept: Vec<String> = lines.iter().filter(|line| !line.trim().is_empty()).cloned().collect();
+    let last = kept.last().cloned().unwrap_or_default();
+    let variable =
+        last.strip_prefix("KeyError: ").map(|name| name.trim_matches(['\'', '"'])).filter(|name| {
+            name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        });
+    let shown = &kept[kept.len().saturating_sub(5)..];
+    Err(explain::python::collectstatic(shown, variable).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn found(files: &[(&str, &str)]) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let step = step_for(&Source::read(dir.path(), None).unwrap(), "python").unwrap();
+        step.map(|step| step.run[1].clone())
+    }
+
+    #[test]
+    fn finds_the_project_and_can_be_told_not_to() {
+        let django = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site.settings')\n";
+        assert_eq!(found(&[("manage.py", django)]).as_deref(), Some("manage.py"));
+        assert_eq!(found(&[("backend/manage.py", django)]).as_deref(), Some("backend/manage.py"));
+        assert_eq!(found(&[("a/manage.py", django), ("b/manage.py", django)]), None);
+        assert_eq!(found(&[("manage.py", "print('Flask-Script')\n")]), None);
+        assert_eq!(found(&[("manage.py", django), ("ENV", "DISABLE_COLLECTSTATIC=1\n")]), None);
+        assert!(found(&[("manage.py", django), ("ENV", "DISABLE_COLLECTSTATIC=0\n")]).is_some());
+    }
+
+    fn judged(text: &str) -> String {
+        let lines = text.lines().map(str::to_owned).collect();
+        let judged = judge(&Ended { code: 1, lines, out_of_memory: false, peak: 0 });
+        judged
+            .err()
+            .map_or_else(String::new, |err| format!("{err} {:?}", piku_procfile::failure::advice(&err).0))
+    }
+
+    #[test]
+    fn a_failure_is_explained() {
+        assert!(
+            judged("  File \"settings.py\", line 3\nKeyError: 'SECRET_KEY'\n")
+                .contains("settings read SECRET_KEY")
+        );
+        assert!(
+            judged("ModuleNotFoundError: No module named 'storages'\n").contains("DISABLE_COLLECTSTATIC=1")
+        );
+        assert_eq!(judged("Unknown command: 'collectstatic'\n"), "");
+        assert_eq!(
+            judged(
+                "ImproperlyConfigured: You're using the staticfiles app without having set the STATIC_ROOT setting to a path.\n"
+            ),
+            ""
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! `Pipfile.lock`: pipenv says what it locks, pip installs that with its hashes. A lock that the Pipfile has left behind is
+//! refused, as `pipenv install --deploy` does; `pipenv sync` would take it.
+
+use serde_json::{Map, Value};
+
+use super::dependencies::Dependencies;
+use super::pip;
+use super::pyproject;
+use super::requirements::normal;
+use super::virtualenv::{Target, step};
+use crate::explain;
+use crate::source::Source;
+use crate::step::{Ended, Step};
+use piku_procfile::failure::Failure;
+
+/// The files, and the steps' names.
+const FILE: &str = "Pipfile";
+const LOCK: &str = "Pipfile.lock";
+pub(super) const STEP: &str = "pipenv";
+
+/// The Python that the Pipfile asks for.
+pub(super) fn python(source: &Source) -> anyhow::Result<Option<String>> {
+    let table = pyproject::table(source, FILE)?.unwrap_or_default();
+    let requires = table.get("requires");
+    let text = |name| requires.and_then(|requires| requires.get(name)).and_then(toml::Value::as_str);
+    Ok(text("python_full_version").or_else(|| text("python_version")).map(str::to_owned))
+}
+
+/// Reads the lock, or else the Pipfile.
+pub(super) fn read(source: &Source) -> anyhow::Result<Dependencies> {
+    let mut all = Dependencies { hashes: true, locked: source.has(LOCK), ..Dependencies::default() };
+    all.fact(source, FILE)?;
+    all.fact(source, LOCK)?;
+    let table = pyproject::table(source, FILE)?.unwrap_or_default();
+    let Some(text) = source.text(LOCK)? else {
+        let packages = table.get("packages").and_then(toml::Value::as_table);
+        for (name, value) in packages.into_iter().flatten() {
+            let version = value.as_str().filter(|version| *version != "*").unwrap_or_default();
+            all.packages.insert(normal(name), version.to_owned());
+        }
+        all.warnings.push(explain::python::no_lock(LOCK, "pipenv lock"));
+        return Ok(all);
+    };
+    let lock: Map<String, Value> = serde_json::from_slice(&text)
+        .map_err(|err| explain::python::bad_lock(LOCK, err.line(), "pipenv lock"))?;
+    for (name, entry) in lock.get("default").and_then(Value::as_object).into_iter().flatten() {
+        let text = |name| entry.get(name).and_then(Value::as_str);
+        all.packages.insert(normal(name), text("version").unwrap_or_default().to_owned());
+        if let Some(path) = text("path").or_else(|| text("file").filter(|file| !file.contains("://"))) {
+            let editable = entry.get("editable").and_then(Value::as_bool) == Some(true);
+            all.local(source, LOCK, path, editable)?;
+        }
+        all.hashes &= entry.get("hashes").is_some();
+    }
+    Ok(all)
+}
+
+/// What makes the virtualenv.
+pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
+    let pipenv = target.program();
+    let lock = if all.locked { "verify" } else { "lock" };
+    let mut export = "exec \"$0\" requirements".to_owned();
+    if all.hashes {
+        export.push_str(" --hash");
+    }
+    if target.mirror {
+        export.push_str(" --exclude-index");
+    }
+    export.push_str(" > \"$TMPDIR/requirements.txt\"");
+    let mut steps = vec![
+        target.venv_step(true),
+        step(STEP, &[&pipenv, lock], true),
+        step(STEP, &["sh", "-c", &export, &pipenv], true),
+        pip::from_export(target),
+    ];
+    steps.extend(pip::apart(target, all));
+    steps
+}
+
+/// Why pipenv failed.
+pub(super) fn explain(ended: &Ended) -> Failure {
+    let lines = &ended.lines;
+    if lines.iter().any(|line| line.contains("out-of-date") || line.contains("out of date")) {
+        return explain::python::stale_lock(LOCK, FILE, "pipenv lock");
+    }
+    explain::step_failed(STEP, ended, lines)
+}

@@ -1,0 +1,98 @@
+//! `poetry.lock`: poetry says what it locks, pip installs that with its hashes. poetry's own installer asks the index for JSON,
+//! which mirrors often do not have.
+
+use toml::Value;
+
+use super::dependencies::Dependencies;
+use super::pip;
+use super::pyproject::{self, Pyproject};
+use super::virtualenv::{Target, step};
+use crate::explain;
+use crate::source::Source;
+use crate::step::{Ended, Step};
+use piku_procfile::failure::Failure;
+
+/// The lock file, and the steps' names.
+const LOCK: &str = "poetry.lock";
+pub(super) const STEP: &str = "poetry";
+pub(super) const ROOT: &str = "poetry-root";
+
+/// Reads the lock.
+pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies> {
+    let mut all = Dependencies { hashes: true, locked: source.has(LOCK), ..Dependencies::default() };
+    all.fact(source, LOCK)?;
+    let lock = pyproject::table(source, LOCK)?.unwrap_or_default();
+    if let Some(project) = Pyproject::read(source)? {
+        all.facts.push((pyproject::FILE.to_owned(), project.facts()));
+        all.package = project.is_poetry_package();
+    }
+    for package in all.locked_packages(&lock) {
+        let text = |name| package.get("source").and_then(|source| source.get(name)).and_then(Value::as_str);
+        match (text("type"), text("url")) {
+            (Some("directory"), Some(path)) => {
+                let develop = package.get("develop").and_then(Value::as_bool) == Some(true);
+                all.hashes = false;
+                all.local(source, LOCK, path, develop && jailed)?;
+            }
+            (Some("file"), Some(path)) => all.local(source, LOCK, path, false)?,
+            (Some("git"), _) => all.hashes = false,
+            _ => {}
+        }
+    }
+    if all.package {
+        all.local(source, pyproject::FILE, ".", jailed)?;
+    }
+    if !all.locked {
+        all.warnings.push(explain::python::no_lock(LOCK, "poetry lock"));
+    }
+    Ok(all)
+}
+
+/// What makes the virtualenv.
+pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
+    let poetry = target.program();
+    let mut steps = vec![target.venv_step(true)];
+    if !all.locked {
+        steps.push(step(STEP, &[&poetry, "lock"], false));
+    }
+    let hashes = if all.hashes { "" } else { " --without-hashes" };
+    let export = format!(
+        "exec \"$0\" export --only main --with-credentials{hashes} --format requirements.txt --output \"$TMPDIR/requirements.txt\""
+    );
+    steps.push(step(STEP, &["sh", "-c", &export, &poetry], true));
+    steps.push(pip::from_export(target));
+    if all.package {
+        let pip = target.pip();
+        let root: &[&str] = if target.jailed {
+            &[&poetry, "install", "--only-root", "--no-interaction"]
+        } else {
+            &[&pip, "install", "--no-deps", "."]
+        };
+        steps.push(step(ROOT, root, true));
+    }
+    steps.extend(pip::apart(target, all));
+    steps
+}
+
+/// Why poetry failed.
+pub(super) fn explain(ended: &Ended) -> Failure {
+    let lines = &ended.lines;
+    let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
+    if any("changed significantly since poetry.lock").or(any("poetry.lock is not up to date")).is_some() {
+        return explain::python::stale_lock(LOCK, pyproject::FILE, "poetry lock");
+    }
+    if let Some(line) = any("is not allowed by the project").or(any("is not supported by the project")) {
+        return explain::python::other_python(line.trim());
+    }
+    explain::step_failed(STEP, ended, lines)
+}
+
+/// What to say when the app itself could not be installed as a package: most such apps are none, and do not need it.
+pub(super) fn no_root(ended: &Ended) -> String {
+    let why = ended
+        .lines
+        .iter()
+        .find(|line| line.contains("Error") || line.contains("error"))
+        .or(ended.lines.last());
+    explain::python::no_root(why.map_or("", |line| line.trim()))
+}

@@ -1,0 +1,36 @@
+//! An app that says what it needs as a package does: `pyproject.toml` (PEP 621), `setup.py`, `setup.cfg`.
+
+use super::dependencies::Dependencies;
+use super::pyproject::{self, Pyproject};
+use super::requirements::{self, name_of};
+use crate::explain;
+use crate::source::Source;
+
+/// Reads what it says.
+pub(super) fn read(source: &Source, file: &str, jailed: bool) -> anyhow::Result<Dependencies> {
+    let mut all = Dependencies::default();
+    let project = Pyproject::read(source)?;
+    let named = project.as_ref().map(Pyproject::dependencies).unwrap_or_default();
+    for dependency in &named {
+        if let Some(name) = name_of(dependency) {
+            all.packages.insert(name, requirements::specifier(dependency));
+        }
+    }
+    if let Some(project) = &project {
+        all.facts.push((pyproject::FILE.to_owned(), project.facts()));
+    }
+    all.package = file != pyproject::FILE || project.is_some_and(|project| project.is_package());
+    if all.package {
+        all.local(source, file, ".", jailed)?;
+        // In place, where the path of the build is the path of the release: a change of the code installs nothing then.
+        let install: &[&str] = if jailed { &["--use-pep517", "--editable", "."] } else { &["."] };
+        all.targets = install.iter().map(|word| (*word).to_owned()).collect();
+    } else {
+        // Without a build system it is no package, and pip's guess at one goes wrong with any second folder.
+        all.targets = named;
+    }
+    if file == pyproject::FILE {
+        all.warnings.push(explain::python::no_lock("uv.lock", "uv lock"));
+    }
+    Ok(all)
+}

@@ -1,0 +1,169 @@
+//! Pythons beside the system's: those that pyenv has built and those that uv manages, and how pyenv builds one more.
+//!
+//! They live in folders of the user that runs piku, which no jail shows: a release that needs one names its folder. One that
+//! is built for an app is a layer, made by pyenv's python-build.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::Site;
+use super::version::{Asked, Fit, Version};
+use crate::disk::Need;
+use crate::explain;
+use crate::plan::LayerPlan;
+use crate::step::{Ended, Step};
+use crate::view::runs;
+use piku_procfile::failure::Failure;
+
+/// The name of the step that builds one, and of its layer.
+pub(super) const STEP: &str = "python-build";
+pub(super) const LAYER: &str = "python";
+/// Changed when they are built in another way.
+const FORMAT: u32 = 1;
+
+/// What an operator says in `build_env` of host.yaml, or else piku-build's own environment. An app has no say in which folders
+/// of the machine it sees.
+fn variable(build_env: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
+    let told = build_env.get(name).map(Into::into).or_else(|| std::env::var_os(name));
+    told.filter(|told| !told.is_empty()).map(PathBuf::from)
+}
+
+/// pyenv's folder.
+fn root(build_env: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let root =
+        variable(build_env, "PYENV_ROOT").or_else(|| Some(variable(build_env, "HOME")?.join(".pyenv")))?;
+    fs::canonicalize(root).ok()
+}
+
+/// The homes of the Pythons that are there.
+pub(super) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let uv = variable(build_env, "UV_PYTHON_INSTALL_DIR").or_else(|| {
+        let data = variable(build_env, "XDG_DATA_HOME");
+        Some(data.or_else(|| Some(variable(build_env, "HOME")?.join(".local/share")))?.join("uv/python"))
+    });
+    let mut homes: Vec<PathBuf> = [root(build_env).map(|root| root.join("versions")), uv]
+        .into_iter()
+        .flatten()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .flatten()
+        // An alias is a link to another one of them.
+        .filter_map(|entry| fs::canonicalize(entry.path()).ok())
+        .collect();
+    homes.sort();
+    homes.dedup();
+    homes
+}
+
+/// The exact version that a home's name says: `3.12.1`, `cpython-3.12.1-linux-x86_64-gnu`.
+pub(super) fn version_of(home: &Path) -> Option<Version> {
+    let name = home.file_name()?.to_str()?;
+    Version::parse(name.strip_prefix("cpython-").unwrap_or(name).split('-').next()?)
+}
+
+/// One that pyenv can build.
+pub(super) struct Recipe {
+    root: PathBuf,
+    pub(super) version: Version,
+}
+
+/// The newest that fits, where pyenv is there to build it.
+pub(super) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[Asked]) -> Option<Recipe> {
+    let root = root(build_env)?;
+    let plugin = plugin(&root);
+    if !runs(&plugin.join("bin/python-build")) {
+        return None;
+    }
+    let names = fs::read_dir(plugin.join("share/python-build")).ok()?.flatten();
+    let all: Vec<Version> = names
+        .filter_map(|entry| Version::parse(entry.file_name().to_str()?))
+        .filter(|version| version.0[0] == 3)
+        .collect();
+    let best = |asked: &Asked| all.iter().filter(|version| asked.fit(**version) == Fit::Exact).max().copied();
+    any_of.iter().find_map(best).map(|version| Recipe { root, version })
+}
+
+fn plugin(root: &Path) -> PathBuf {
+    root.join("plugins/python-build")
+}
+
+impl Recipe {
+    /// The layer that it is built as.
+    pub(super) fn layer(&self, site: &Site, libc: &str) -> LayerPlan {
+        let version = self.version.to_string();
+        let mut key = site.key(LAYER, FORMAT);
+        for (name, value) in [
+            ("version", version.as_str()),
+            ("libc", libc),
+            ("mount", &site.layers().to_string_lossy()),
+            ("options", site.build_env.get("PYTHON_CONFIGURE_OPTS").map_or("", String::as_str)),
+        ] {
+            key.fact(name, value.as_bytes());
+        }
+        let key = key.finish();
+        let mount = site.mount(LAYER, &key);
+        let plugin = plugin(&self.root);
+        let cache = self.root.join("cache");
+        let mut run = vec!["/usr/bin/env".to_owned()];
+        if !site.build_env.contains_key("PYTHON_CONFIGURE_OPTS") {
+            // Its own tests are half of its size.
+            run.push("PYTHON_CONFIGURE_OPTS=--disable-test-modules --without-static-libpython".to_owned());
+        }
+        let mut host = vec![plugin.clone()];
+        let source = format!("Python-{version}.");
+        let is_source = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&source);
+        if fs::read_dir(&cache).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_source))) {
+            run.push(format!("PYTHON_BUILD_CACHE_PATH={}", cache.display()));
+            host.push(cache);
+        }
+        run.push(plugin.join("bin/python-build").to_string_lossy().into_owned());
+        run.extend([version, mount.to_string_lossy().into_owned()]);
+        LayerPlan {
+            name: LAYER,
+            key,
+            mount,
+            steps: vec![Step { name: STEP, run, quiet: false }],
+            need: Need { bytes: 300_000_000, files: 10_000 },
+            writes_app: false,
+            tools: Vec::new(),
+            host,
+        }
+    }
+}
+
+/// Why python-build failed.
+pub(super) fn explain(ended: &Ended, version: &str, from: &str) -> Failure {
+    const NEEDED: &str = "build-essential libssl-dev zlib1g-dev libbz2-dev libreadline-dev libsqlite3-dev libffi-dev liblzma-dev";
+    if ended.code > 128 {
+        return explain::step_failed(STEP, ended, &[]);
+    }
+    let any =
+        |needles: &[&str]| ended.lines.iter().find(|line| needles.iter().any(|needle| line.contains(needle)));
+    if let Some(line) = any(&[
+        "no acceptable C compiler",
+        "was not compiled",
+        "can't decompress data",
+        "No module named '_ctypes'",
+    ]) {
+        return explain::python::no_such_build(version, from, line.trim(), Some(NEEDED));
+    }
+    let unreachable = any(&["failed to download", "curl: (", "Could not resolve host", "unable to resolve"]);
+    let why = unreachable.map_or("its build failed", |_| "its source cannot be fetched");
+    explain::python::no_such_build(version, from, why, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_homes() {
+        for name in ["/x/3.12.1", "/y/cpython-3.12.1-linux-x86_64-gnu"] {
+            assert_eq!(version_of(Path::new(name)), Some(Version([3, 12, 1])), "{name}");
+        }
+        for name in ["/x/pypy3.10-7.3.12", "/x/3.13-dev", "/x/my-virtualenv", "/y/cpython-3.12-linux"] {
+            assert_eq!(version_of(Path::new(name)), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `pyproject.toml`, as far as it says what an app needs (PEP 518, 621, 735; poetry's own tables).
+
+use toml::{Table, Value};
+
+use crate::explain;
+use crate::source::{Source, decode};
+
+/// The file's name.
+pub(super) const FILE: &str = "pyproject.toml";
+
+/// Tools whose settings change nothing in what is installed.
+const NO_MATTER: [&str; 20] = [
+    "bandit",
+    "basedpyright",
+    "black",
+    "codespell",
+    "commitizen",
+    "coverage",
+    "djlint",
+    "flake8",
+    "interrogate",
+    "isort",
+    "mypy",
+    "pydocstyle",
+    "pylint",
+    "pyrefly",
+    "pyright",
+    "pytest",
+    "ruff",
+    "semantic_release",
+    "towncrier",
+    "tox",
+];
+
+/// The file, read.
+#[derive(Debug)]
+pub(super) struct Pyproject(Table);
+
+/// The table of a TOML file of the app; `None` where there is no such file.
+///
+/// # Errors
+/// When it is not TOML, with the place.
+pub(super) fn table(source: &Source, file: &str) -> anyhow::Result<Option<Table>> {
+    let Some(bytes) = source.text(file)? else { return Ok(None) };
+    let text = decode(&bytes);
+    let table = text.parse::<Table>().map_err(|err| {
+        let before = err.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+        explain::python::bad_toml(file, before.matches('\n').count() + 1, err.message())
+    })?;
+    Ok(Some(table))
+}
+
+impl Pyproject {
+    /// Reads the app's.
+    pub(super) fn read(source: &Source) -> anyhow::Result<Option<Self>> {
+        Ok(table(source, FILE)?.map(Self))
+    }
+
+    fn at(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.0.get(*first)?, |value, name| value.get(name))
+    }
+
+    /// Whether it describes a project at all.
+    pub(super) fn is_project(&self) -> bool {
+        self.at(&["project"]).is_some() || self.is_poetry()
+    }
+
+    /// Whether only poetry can read what it needs.
+    pub(super) fn is_poetry(&self) -> bool {
+        self.at(&["project"]).is_none() && self.at(&["tool", "poetry"]).is_some()
+    }
+
+    /// Whether the project is a package of its own that can be built.
+    pub(super) fn is_package(&self) -> bool {
+        self.at(&["build-system"]).is_some()
+    }
+
+    /// Whether poetry is to install the project itself.
+    pub(super) fn is_poetry_package(&self) -> bool {
+        self.at(&["tool", "poetry", "package-mode"]).and_then(Value::as_bool) != Some(false)
+    }
+
+    /// What it needs, where that stands in the file itself.
+    pub(super) fn dependencies(&self) -> Vec<String> {
+        let all = self.at(&["project", "dependencies"]).and_then(Value::as_array);
+        all.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// The Pythons that are good for it.
+    pub(super) fn requires_python(&self) -> Option<&str> {
+        let places: [&[&str]; 2] =
+            [&["project", "requires-python"], &["tool", "poetry", "dependencies", "python"]];
+        places.iter().find_map(|path| self.at(path)).and_then(Value::as_str)
+    }
+
+    /// The uv that it wants: `>=0.5`.
+    pub(super) fn requires_uv(&self) -> Option<&str> {
+        self.at(&["tool", "uv", "required-version"]).and_then(Value::as_str)
+    }
+
+    /// What of it determines what is installed.
+    pub(super) fn facts(&self) -> Vec<u8> {
+        let mut table = self.0.clone();
+        if let Some(tools) = table.get_mut("tool").and_then(Value::as_table_mut) {
+            tools.retain(|name, _| !NO_MATTER.contains(&name));
+        }
+        // A table of names in order: the same facts are the same bytes.
+        serde_json::to_vec(&table).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn read(text: &str) -> anyhow::Result<Pyproject> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), text).unwrap();
+        Pyproject::read(&Source::read(dir.path(), None).unwrap()).map(Option::unwrap)
+    }
+
+    #[test]
+    fn what_a_linter_is_told_changes_nothing() {
+        let one = read("[project]\nname = 'x'\ndependencies = ['flask>=3']\n[tool.ruff]\nline-length = 1\n")
+            .unwrap();
+        let two = read("[tool.ruff]\nline-length = 2\n[project]\ndependencies = ['flask>=3']\nname = 'x'\n")
+            .unwrap();
+        assert_eq!(one.facts(), two.facts());
+        let other = read("[project]\nname = 'x'\ndependencies = ['flask>=2']\n").unwrap();
+        assert_ne!(one.facts(), other.facts());
+        assert_eq!(one.dependencies(), ["flask>=3"]);
+    }
+
+    #[test]
+    fn poetrys_own_and_the_standard() {
+        let poetry =
+            read("[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = '^3.11'\n")
+                .unwrap();
+        assert!(poetry.is_poetry() && !poetry.is_poetry_package());
+        assert_eq!(poetry.requires_python(), Some("^3.11"));
+        let both = read("[project]\nrequires-python = '>=3.9'\n[tool.poetry]\n[build-system]\n").unwrap();
+        assert!(!both.is_poetry() && both.is_poetry_package() && both.is_package());
+        assert_eq!(both.requires_python(), Some(">=3.9"));
+    }
+
+    #[test]
+    fn a_mistake_has_its_line() {
+        let err = read("[project]\nname = 'x'\nversion = \n").unwrap_err().to_string();
+        assert!(err.starts_with("pyproject.toml:3: "), "{err}");
+    }
+}

@@ -1,0 +1,117 @@
+//! How a Python app is served: by gunicorn where it is a WSGI callable, by uvicorn where it is an ASGI one; and, for an app
+//! without a Procfile, which callable that obviously is.
+
+use crate::source::Source;
+
+/// What serves WSGI.
+pub(super) const WSGI: &str = "gunicorn";
+/// What serves ASGI.
+pub(super) const ASGI: &str = "uvicorn";
+
+/// Where a callable lives whose module is run from the app's folder.
+const FILES: [&str; 4] = ["wsgi.py", "app.py", "main.py", "application.py"];
+/// Where `FastAPI`'s own command looks beyond that.
+const ASYNC_FILES: [&str; 6] = ["asgi.py", "api.py", "server.py", "app/main.py", "app/app.py", "app/api.py"];
+/// How a callable is made, at the beginning of a line.
+const NAMES: [&str; 2] = ["app", "application"];
+const MADE_BY: [(&str, &str); 12] = [
+    ("Flask(", WSGI),
+    ("flask.Flask(", WSGI),
+    ("Bottle(", WSGI),
+    ("bottle.Bottle(", WSGI),
+    ("falcon.App(", WSGI),
+    ("get_wsgi_application(", WSGI),
+    ("FastAPI(", ASGI),
+    ("fastapi.FastAPI(", ASGI),
+    ("Starlette(", ASGI),
+    ("Quart(", ASGI),
+    ("Litestar(", ASGI),
+    ("get_asgi_application(", ASGI),
+];
+
+/// A callable and its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Served {
+    /// `module:callable`.
+    pub(super) callable: String,
+    /// The program that serves it.
+    pub(super) server: &'static str,
+    /// The file that makes it.
+    pub(super) file: String,
+}
+
+impl Served {
+    /// The command that serves it.
+    pub(super) fn command(&self) -> String {
+        let Self { callable, server, .. } = self;
+        if *server == ASGI {
+            format!("{server} --host ${{BIND_ADDRESS:-127.0.0.1}} --port $PORT {callable}")
+        } else {
+            format!("{server} --bind ${{BIND_ADDRESS:-127.0.0.1}}:$PORT {callable}")
+        }
+    }
+}
+
+/// A `wsgi` entry of a Procfile.
+pub(super) fn wsgi(callable: &str) -> Served {
+    Served { callable: callable.to_owned(), server: WSGI, file: String::new() }
+}
+
+/// What an app is obviously about, when there is exactly one such callable.
+pub(super) fn find(source: &Source) -> anyhow::Result<Option<Served>> {
+    let django = source.names.iter().filter(|name| name.ends_with('/') && source.has("manage.py"));
+    let files = FILES.iter().chain(&ASYNC_FILES).map(|file| (*file).to_owned());
+    let mut found = Vec::new();
+    for file in files.chain(django.map(|folder| format!("{folder}wsgi.py"))) {
+        if let Some(text) = source.text(&file)? {
+            found.extend(callable(&file, &String::from_utf8_lossy(&text)));
+        }
+    }
+    Ok(if found.len() == 1 { found.pop() } else { None })
+}
+
+/// The callable that a file's text makes.
+fn callable(file: &str, text: &str) -> Option<Served> {
+    let module = file.trim_end_matches(".py").replace('/', ".");
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        // `app: FastAPI = FastAPI()`
+        let name = name.split(':').next()?.trim_end();
+        let known = NAMES.into_iter().find(|known| *known == name)?;
+        let value = value.trim_start();
+        let (_, server) = MADE_BY.iter().find(|(maker, _)| value.starts_with(maker))?;
+        Some(Served { callable: format!("{module}:{known}"), server, file: file.to_owned() })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn find_in(files: &[(&str, &str)]) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let found = find(&Source::read(dir.path(), None).unwrap()).unwrap();
+        found.map(|served| format!("{} {}", served.server, served.callable))
+    }
+
+    #[test]
+    fn only_the_obvious() {
+        let flask = "from flask import Flask\napp = Flask(__name__)\n";
+        assert_eq!(find_in(&[("app.py", flask)]).as_deref(), Some("gunicorn app:app"));
+        assert_eq!(find_in(&[("app.py", flask), ("main.py", flask)]), None, "two are not obvious");
+        assert_eq!(find_in(&[("app.py", "def main():\n    app = Flask(__name__)\n")]), None);
+        assert_eq!(find_in(&[("app.py", "print('hello')\n")]), None);
+        let django = "application = get_wsgi_application()\n";
+        let found = find_in(&[("manage.py", ""), ("site/wsgi.py", django), ("static/x", "")]);
+        assert_eq!(found.as_deref(), Some("gunicorn site.wsgi:application"));
+        let fast = "app: FastAPI = FastAPI()\n";
+        assert_eq!(find_in(&[("app/main.py", fast)]).as_deref(), Some("uvicorn app.main:app"));
+        assert_eq!(find_in(&[("main.py", fast)]).as_deref(), Some("uvicorn main:app"));
+    }
+}

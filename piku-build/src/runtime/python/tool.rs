@@ -1,0 +1,161 @@
+//! The programs that read lock files: uv, poetry, pipenv. The machine's own where it has one, else a pinned one from the package
+//! index, in a layer of tools; another version when the app asks for it (`UV_VERSION`, `POETRY_VERSION`, `PIPENV_VERSION`).
+
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use super::super::Site;
+use super::interpreter::{self, Interpreter};
+use super::manifest::Manager;
+use super::pyproject::Pyproject;
+use super::virtualenv::{make, step};
+use crate::disk::Need;
+use crate::explain;
+use crate::plan::LayerPlan;
+use crate::source::Source;
+use crate::view::runs;
+
+/// The step's name.
+pub(super) const STEP: &str = "tool";
+/// Changed when the layers are made in another way.
+const FORMAT: u32 = 1;
+/// Where the machine's own are; the jail shows /usr alone.
+const FOLDERS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
+
+/// One program.
+struct Tool {
+    name: &'static str,
+    /// The variable that asks for another version.
+    setting: &'static str,
+    /// The version that is known to work.
+    pinned: &'static str,
+    /// What belongs to it. Its presence on the machine then says little of whether it can do what is wanted.
+    plugins: &'static [&'static str],
+    /// About as much room.
+    megabytes: u64,
+}
+
+const UV: Tool = Tool { name: "uv", setting: "UV_VERSION", pinned: "0.13.9", plugins: &[], megabytes: 80 };
+const POETRY: Tool = Tool {
+    name: "poetry",
+    setting: "POETRY_VERSION",
+    pinned: "2.5.1",
+    plugins: &["poetry-plugin-export"],
+    megabytes: 90,
+};
+const PIPENV: Tool =
+    Tool { name: "pipenv", setting: "PIPENV_VERSION", pinned: "2026.10.3", plugins: &[], megabytes: 60 };
+
+/// Where a tool comes from.
+pub(super) struct Provided {
+    /// The program as steps find it.
+    pub(super) program: PathBuf,
+    /// What it is, as far as that may change what it does.
+    pub(super) fact: String,
+    /// What makes it, where the machine has none.
+    pub(super) layer: Option<LayerPlan>,
+    /// The home of the Python that it runs on, where no jail shows it.
+    pub(super) home: Option<PathBuf>,
+}
+
+/// Finds the program that reads the app's lock; nothing where pip is enough.
+///
+/// # Errors
+/// When the version asked for is none, or there is no Python to run it on.
+pub(super) fn provide(
+    manager: Option<Manager>,
+    source: &Source,
+    site: &Site,
+    own: &Interpreter,
+) -> anyhow::Result<Option<Provided>> {
+    let tool = match manager {
+        Some(Manager::Uv) => UV,
+        Some(Manager::Poetry) => POETRY,
+        Some(Manager::Pipenv) => PIPENV,
+        Some(Manager::Pip | Manager::Project) | None => return Ok(None),
+    };
+    let asked = asked(&tool, source, site)?;
+    let on_machine = FOLDERS.map(|folder| Path::new(folder).join(tool.name));
+    let there = on_machine
+        .iter()
+        .find(|path| path.canonicalize().is_ok_and(|real| real.starts_with("/usr") && runs(&real)));
+    if let (None, true, Some(program)) = (&asked, tool.plugins.is_empty(), there) {
+        let fact = format!("{} {}", program.display(), stamp(program));
+        return Ok(Some(Provided { program: program.clone(), fact, layer: None, home: None }));
+    }
+    let requirement = asked.unwrap_or_else(|| format!("=={}", tool.pinned));
+    let Some(python) = interpreter::for_tools(site).or_else(|| own.has_ensurepip.then(|| own.clone())) else {
+        return Err(explain::python::no_venv(&own.version.minor()).into());
+    };
+    Ok(Some(installed(&tool, &requirement, &python, site)))
+}
+
+/// The version that is asked for, as pip takes it.
+fn asked(tool: &Tool, source: &Source, site: &Site) -> anyhow::Result<Option<String>> {
+    let told = source
+        .variable(tool.setting)
+        .or(site.build_env.get(tool.setting).map(|value| (value.as_str(), "host.yaml")));
+    if let Some((version, place)) = told.filter(|(version, _)| !version.trim().is_empty()) {
+        let good = |c: char| c.is_ascii_alphanumeric() || ".+!-".contains(c);
+        if !version.trim().chars().all(good) {
+            return Err(explain::python::bad_tool_version(tool.setting, place, version).into());
+        }
+        return Ok(Some(format!("=={}", version.trim())));
+    }
+    if tool.name != UV.name {
+        return Ok(None);
+    }
+    let project = Pyproject::read(source)?;
+    let wanted = project.as_ref().and_then(Pyproject::requires_uv);
+    Ok(wanted.map(|wanted| {
+        if wanted.starts_with(|c: char| c.is_ascii_digit()) {
+            format!("=={wanted}")
+        } else {
+            wanted.to_owned()
+        }
+    }))
+}
+
+/// A program of the machine's is another one when its file is.
+fn stamp(program: &Path) -> String {
+    let meta = program.canonicalize().and_then(|real| real.metadata());
+    meta.map_or_else(
+        |_| String::new(),
+        |meta| {
+            let changed = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            format!("{} {}", meta.len(), changed.unwrap_or_default().as_secs())
+        },
+    )
+}
+
+fn installed(tool: &Tool, requirement: &str, python: &Interpreter, site: &Site) -> Provided {
+    let fact = format!("{}{requirement}", tool.name);
+    let mut key = site.key(tool.name, FORMAT);
+    for (name, value) in [
+        ("tool", fact.as_str()),
+        ("python", &python.path.to_string_lossy()),
+        ("version", &python.version.to_string()),
+        ("libc", &python.libc),
+        ("mount", &site.tool_mount("", "").to_string_lossy()),
+    ] {
+        key.fact(name, value.as_bytes());
+    }
+    let key = key.finish();
+    let mount = site.tool_mount(tool.name, &key);
+    let pip = mount.join("bin/pip").to_string_lossy().into_owned();
+    let mut install = vec![pip.as_str(), "install", "--quiet", &fact];
+    install.extend(tool.plugins);
+    let steps = vec![make(STEP, python, &mount, true), step(STEP, &install, true)];
+    let program = mount.join("bin").join(tool.name);
+    let layer = LayerPlan {
+        name: tool.name,
+        key,
+        mount,
+        steps,
+        need: Need { bytes: tool.megabytes * 1_000_000, files: 3000 },
+        writes_app: false,
+        tools: Vec::new(),
+        host: python.home.iter().cloned().collect(),
+    };
+    Provided { program, fact, layer: Some(layer), home: python.home.clone() }
+}

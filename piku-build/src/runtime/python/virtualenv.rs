@@ -1,0 +1,264 @@
+//! The layer with an app's virtualenv: what it is named by, and what makes it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::super::Site;
+use super::dependencies::{Dependencies, prefixes};
+use super::interpreter::Interpreter;
+use super::manifest::Manager;
+use super::requirements::Local;
+use super::tool::Provided;
+use super::{pip, pipenv, poetry, uv};
+use crate::disk::Need;
+use crate::environment::PATH;
+use crate::plan::LayerPlan;
+use crate::source::Source;
+use crate::step::Step;
+
+/// The layer's and the first step's name.
+pub(super) const NAME: &str = "venv";
+/// Changed when layers are made in another way: the old ones then do not count.
+const FORMAT: u32 = 2;
+
+/// Settings of the managers that change how packages are fetched, not which.
+const ONLY_FETCHING: [&str; 15] = [
+    "PIP_CACHE_DIR",
+    "PIP_CERT",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_NO_CACHE_DIR",
+    "PIP_PROXY",
+    "PIP_RETRIES",
+    "PIP_TIMEOUT",
+    "PIP_VERBOSE",
+    "POETRY_REQUESTS_TIMEOUT",
+    "POETRY_VERSION",
+    "UV_CONCURRENT_DOWNLOADS",
+    "UV_HTTP_TIMEOUT",
+    "UV_NATIVE_TLS",
+    "UV_SYSTEM_CERTS",
+    "UV_VERSION",
+];
+
+/// What a virtualenv is made for.
+pub(super) struct Target<'a> {
+    pub(super) interpreter: &'a Interpreter,
+    /// Its folder, as steps see it.
+    pub(super) venv: &'a Path,
+    /// What reads the lock.
+    pub(super) tool: Option<&'a Provided>,
+    /// Whether the path of the build is the path of the release.
+    pub(super) jailed: bool,
+    /// What is installed that the app does not name.
+    pub(super) added: &'a [&'a str],
+    /// Whether the operator names an index of the site's own.
+    pub(super) mirror: bool,
+}
+
+impl Target<'_> {
+    /// The tool's program.
+    pub(super) fn program(&self) -> String {
+        self.tool.map_or_else(String::new, |tool| tool.program.to_string_lossy().into_owned())
+    }
+
+    /// The virtualenv's own pip.
+    pub(super) fn pip(&self) -> String {
+        self.venv.join("bin/pip").to_string_lossy().into_owned()
+    }
+
+    /// The virtualenv's own Python.
+    pub(super) fn python(&self) -> String {
+        self.venv.join("bin/python").to_string_lossy().into_owned()
+    }
+
+    /// Makes it, empty.
+    pub(super) fn venv_step(&self, with_pip: bool) -> Step {
+        make(NAME, self.interpreter, self.venv, with_pip)
+    }
+
+    fn steps(&self, all: &Dependencies) -> Vec<Step> {
+        match all.manager {
+            Some(Manager::Uv) => uv::steps(self, all),
+            Some(Manager::Poetry) => poetry::steps(self, all),
+            Some(Manager::Pipenv) => pipenv::steps(self, all),
+            Some(Manager::Pip | Manager::Project) | None => pip::steps(self, all),
+        }
+    }
+}
+
+/// A step of these words.
+pub(super) fn step(name: &'static str, run: &[&str], quiet: bool) -> Step {
+    Step { name, run: run.iter().map(ToString::to_string).collect(), quiet }
+}
+
+/// Makes a virtualenv in this folder.
+pub(super) fn make(name: &'static str, interpreter: &Interpreter, venv: &Path, with_pip: bool) -> Step {
+    let (python, venv) = (interpreter.path.to_string_lossy(), venv.to_string_lossy());
+    // -I: the app's folder is the working directory, and its files are no modules of ours.
+    let mut run: Vec<&str> = vec![&python, "-I", "-m", "venv"];
+    if !with_pip {
+        run.push("--without-pip");
+    }
+    run.push(&venv);
+    step(name, &run, true)
+}
+
+/// The whole layer.
+pub(super) fn layer(
+    source: &Source,
+    site: &Site,
+    interpreter: &Interpreter,
+    all: &Dependencies,
+    tool: Option<Provided>,
+    added: &[&str],
+) -> anyhow::Result<LayerPlan> {
+    let key = key(source, site, interpreter, all, tool.as_ref(), added)?;
+    let mount = site.mount(NAME, &key);
+    let mirror = uv::INDEXES.iter().any(|name| site.build_env.contains_key(*name));
+    let target =
+        Target { interpreter, venv: &mount, tool: tool.as_ref(), jailed: site.jailed, added, mirror };
+    let steps = target.steps(all);
+    let with_pip = all.any() || !added.is_empty();
+    let (tools, host) = tool.map_or_else(Default::default, |tool| {
+        (
+            tool.layer.into_iter().collect(),
+            if site.jailed { tool.home.into_iter().collect() } else { Vec::new() },
+        )
+    });
+    // A manager that locks, and a build of the app as a package, write beside what they read.
+    let writes_app = !all.local.is_empty() || !all.locked && all.manager.is_some_and(|it| it != Manager::Pip);
+    Ok(LayerPlan { name: NAME, steps, key, need: need(all, with_pip), writes_app, mount, tools, host })
+}
+
+/// Everything that determines the virtualenv.
+fn key(
+    source: &Source,
+    site: &Site,
+    interpreter: &Interpreter,
+    all: &Dependencies,
+    tool: Option<&Provided>,
+    added: &[&str],
+) -> anyhow::Result<String> {
+    let mut key = site.key(NAME, FORMAT);
+    key.fact("python", interpreter.path.as_os_str().as_encoded_bytes());
+    key.fact("version", interpreter.version.to_string().as_bytes());
+    key.fact("libc", interpreter.libc.as_bytes());
+    key.fact("mount", site.layers().as_os_str().as_encoded_bytes());
+    key.fact("manager", format!("{:?} {}", all.manager, tool.map_or("", |tool| &tool.fact)).as_bytes());
+    for (name, content) in &all.facts {
+        key.fact(name, content);
+    }
+    for Local { path, editable, .. } in &all.local {
+        key.fact("local", path.as_os_str().as_encoded_bytes());
+        if let Some(real) = source.inside(path)? {
+            // Code that is installed in place is read from the release's own tree: only what describes it counts.
+            let takes = |below: &Path| !is_git(below) && (!editable || describes(below));
+            key.tree(&real, &takes)?;
+        }
+    }
+    for name in added {
+        key.fact("added", name.as_bytes());
+    }
+    // Another index or another policy brings other packages; how they are fetched does not.
+    let prefixes = prefixes(all.manager);
+    let counts = |name: &&String| {
+        prefixes.iter().any(|prefix| name.starts_with(prefix)) && !ONLY_FETCHING.contains(&name.as_str())
+    };
+    for name in source.env.keys().chain(source.config.keys()).filter(counts) {
+        key.fact(name, source.variable(name).map_or("", |(value, _)| value).as_bytes());
+    }
+    for (name, value) in site.build_env.iter().filter(|(name, _)| counts(name)) {
+        key.fact(&format!("host {name}"), value.as_bytes());
+    }
+    Ok(key.finish())
+}
+
+fn is_git(below: &Path) -> bool {
+    below.components().any(|part| part.as_os_str() == ".git")
+}
+
+/// Files that say what a package is and needs, beside the code in it.
+fn describes(below: &Path) -> bool {
+    let name = below.file_name().unwrap_or_default().to_string_lossy();
+    let extension = below.extension().unwrap_or_default();
+    let about_version =
+        ["__init__.py", "__about__.py", "setup.py"].contains(&name.as_ref()) || name.contains("version");
+    about_version
+        || ["toml", "cfg", "txt", "in", "lock"].iter().any(|text| extension == *text)
+        || below.components().count() == 1 && extension != "py"
+}
+
+/// The room that it may take: a rough guess, too low rather than too high.
+fn need(all: &Dependencies, with_pip: bool) -> Need {
+    let packages = all.packages.len() as u64;
+    if with_pip {
+        Need { bytes: 25_000_000 + 3_000_000 * packages, files: 1500 + 100 * packages }
+    } else {
+        Need { bytes: 1_000_000, files: 50 }
+    }
+}
+
+/// The environment of workers.
+pub(super) fn env(venv: &Path) -> BTreeMap<String, String> {
+    let bin = venv.join("bin");
+    [
+        ("PATH", format!("{}:{PATH}", bin.display())),
+        ("VIRTUAL_ENV", venv.display().to_string()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+        ("PYTHONUTF8", "1".to_owned()),
+        ("PYTHONIOENCODING", "UTF-8".to_owned()),
+        // A release is never written to; what it needs is compiled by now.
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// What the managers are to know in the build, whatever their versions.
+pub(super) fn build_env(venv: &Path, manager: Option<Manager>) -> BTreeMap<String, String> {
+    let place = venv.to_string_lossy();
+    let pip = [
+        ("PIP_NO_INPUT", "1"),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+        ("PIP_NO_PYTHON_VERSION_WARNING", "1"),
+        ("PIP_PROGRESS_BAR", "off"),
+        ("PIP_ROOT_USER_ACTION", "ignore"),
+    ];
+    let more: &[(&str, &str)] = match manager {
+        Some(Manager::Uv) => &[
+            ("UV_PROJECT_ENVIRONMENT", &place),
+            // The cache is another mount, and a layer shares no file with what a later step may write to.
+            ("UV_LINK_MODE", "copy"),
+            ("UV_NO_PROGRESS", "1"),
+            ("UV_PYTHON_DOWNLOADS", "never"),
+        ],
+        Some(Manager::Poetry) => &[("POETRY_VIRTUALENVS_CREATE", "false"), ("POETRY_NO_INTERACTION", "1")],
+        Some(Manager::Pipenv) => &[
+            ("PIPENV_VERBOSITY", "-1"),
+            ("PIPENV_NOSPIN", "1"),
+            ("PIPENV_YES", "1"),
+            ("PIPENV_DONT_LOAD_ENV", "1"),
+            ("PIPENV_MAX_DEPTH", "1"),
+        ],
+        Some(Manager::Pip | Manager::Project) | None => &[],
+    };
+    pip.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_describes_a_package() {
+        for name in
+            ["setup.py", "pyproject.toml", "README", "src/x/__init__.py", "req/base.txt", "x/_version.py"]
+        {
+            assert!(describes(Path::new(name)), "{name}");
+        }
+        for name in ["app.py", "src/x/views.py", "src/logo.png"] {
+            assert!(!describes(Path::new(name)), "{name}");
+        }
+    }
+}
