@@ -16,6 +16,9 @@ _piku__run() {
             ",$1")
                 cmd="piku__run"
                 ;;
+            piku__run,certs)
+                cmd="piku__run__subcmd__certs"
+                ;;
             piku__run,config)
                 cmd="piku__run__subcmd__config"
                 ;;
@@ -40,6 +43,12 @@ _piku__run() {
             piku__run,logs)
                 cmd="piku__run__subcmd__logs"
                 ;;
+            piku__run,maintenance)
+                cmd="piku__run__subcmd__maintenance"
+                ;;
+            piku__run,nginx)
+                cmd="piku__run__subcmd__nginx"
+                ;;
             piku__run,ps)
                 cmd="piku__run__subcmd__ps"
                 ;;
@@ -63,6 +72,18 @@ _piku__run() {
                 ;;
             piku__run,supervise)
                 cmd="piku__run__subcmd__supervise"
+                ;;
+            piku__run__subcmd__certs,help)
+                cmd="piku__run__subcmd__certs__subcmd__help"
+                ;;
+            piku__run__subcmd__certs,renew)
+                cmd="piku__run__subcmd__certs__subcmd__renew"
+                ;;
+            piku__run__subcmd__certs__subcmd__help,help)
+                cmd="piku__run__subcmd__certs__subcmd__help__subcmd__help"
+                ;;
+            piku__run__subcmd__certs__subcmd__help,renew)
+                cmd="piku__run__subcmd__certs__subcmd__help__subcmd__renew"
                 ;;
             piku__run__subcmd__config,get)
                 cmd="piku__run__subcmd__config__subcmd__get"
@@ -94,6 +115,9 @@ _piku__run() {
             piku__run__subcmd__config__subcmd__help,unset)
                 cmd="piku__run__subcmd__config__subcmd__help__subcmd__unset"
                 ;;
+            piku__run__subcmd__help,certs)
+                cmd="piku__run__subcmd__help__subcmd__certs"
+                ;;
             piku__run__subcmd__help,config)
                 cmd="piku__run__subcmd__help__subcmd__config"
                 ;;
@@ -117,6 +141,12 @@ _piku__run() {
                 ;;
             piku__run__subcmd__help,logs)
                 cmd="piku__run__subcmd__help__subcmd__logs"
+                ;;
+            piku__run__subcmd__help,maintenance)
+                cmd="piku__run__subcmd__help__subcmd__maintenance"
+                ;;
+            piku__run__subcmd__help,nginx)
+                cmd="piku__run__subcmd__help__subcmd__nginx"
                 ;;
             piku__run__subcmd__help,ps)
                 cmd="piku__run__subcmd__help__subcmd__ps"
@@ -142,6 +172,9 @@ _piku__run() {
             piku__run__subcmd__help,supervise)
                 cmd="piku__run__subcmd__help__subcmd__supervise"
                 ;;
+            piku__run__subcmd__help__subcmd__certs,renew)
+                cmd="piku__run__subcmd__help__subcmd__certs__subcmd__renew"
+                ;;
             piku__run__subcmd__help__subcmd__config,get)
                 cmd="piku__run__subcmd__help__subcmd__config__subcmd__get"
                 ;;
@@ -161,8 +194,86 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon supervise drain start deploy ps scale restart stop logs releases rollback config exec destroy help"
+            opts="-h -V --root --help --version daemon nginx certs maintenance supervise drain start deploy ps scale restart stop logs releases rollback config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__certs)
+            opts="-h --root --help renew help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__certs__subcmd__help)
+            opts="renew help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__certs__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__certs__subcmd__help__subcmd__renew)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__certs__subcmd__renew)
+            opts="-h --force --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -451,8 +562,36 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon supervise drain start deploy ps scale restart stop logs releases rollback config exec destroy help"
+            opts="daemon nginx certs maintenance supervise drain start deploy ps scale restart stop logs releases rollback config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__certs)
+            opts="renew"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__certs__subcmd__renew)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -632,6 +771,34 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__maintenance)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__nginx)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help__subcmd__ps)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -771,6 +938,42 @@ _piku__run() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__maintenance)
+            opts="-h --root --help on off"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__nginx)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use piku_procfile::layout::ROOT_VARIABLE;
 use piku_procfile::name::{AppName, ProcessName};
@@ -39,6 +39,22 @@ pub enum Command {
     /// Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay
     #[command(after_long_help = EXIT_STATUS)]
     Daemon,
+    /// Keep piku's nginx running, in the foreground; SIGTERM ends it when its requests have ended, SIGHUP has it read host.yaml
+    #[command(after_long_help = EXIT_STATUS)]
+    Nginx,
+    /// Certificates of the apps' host names
+    Certs {
+        /// What to do
+        #[command(subcommand)]
+        action: Certs,
+    },
+    /// Answer all requests to an app with 503 and a page that says why, or let them through again
+    Maintenance {
+        /// The app
+        app: AppName,
+        /// Whether it is down
+        state: Switch,
+    },
     /// Supervise one app
     #[command(hide = true)]
     Supervise {
@@ -239,6 +255,28 @@ fn since(word: &str) -> Result<Timestamp, String> {
     ago().ok_or_else(|| {
         "expected 10m, 2h, 1d, or a time with its zone, such as 2026-11-22T10:00:00Z".to_owned()
     })
+}
+
+/// `certs`.
+#[derive(Debug, Subcommand)]
+pub enum Certs {
+    /// Ask for those that are lacking or end within 30 days, through acme.sh or certbot; a timer does it daily
+    Renew {
+        /// One app [default: all that nginx serves]
+        app: Option<AppName>,
+        /// Also where it was tried in vain a short while ago
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is
+    On,
+    /// It is not
+    Off,
 }
 
 /// `TYPE=N`.

@@ -19,6 +19,7 @@ use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Options;
+use piku_procfile::render::values::Values;
 use piku_procfile::settings::AppUsers;
 
 use crate::config::{Config, store};
@@ -70,7 +71,7 @@ impl World {
     }
 
     /// The built tree.
-    fn tree(&self) -> PathBuf {
+    pub(crate) fn tree(&self) -> PathBuf {
         self.dir.release(self.release.number).join(TREE)
     }
 
@@ -79,13 +80,7 @@ impl World {
         let mut warnings = Vec::new();
         let mut vars = self.platform(role);
         vars.extend(self.release.env.clone());
-        let file = self.tree().join(env::FILE);
-        let shipped = Env::read(&file, &vars, Options::default())?;
-        let config = match store::of_release(&self.dir, self.release.number)? {
-            Some(config) => config,
-            // An older piku has made it.
-            None => Config::read(&self.dir.config())?,
-        };
+        let (shipped, config) = self.set(&vars)?;
         for (origin, layer) in [("ENV", &shipped.vars), ("the configuration", &config.0)] {
             for (name, value) in layer {
                 if name == "PORT" {
@@ -96,6 +91,29 @@ impl World {
             }
         }
         Ok((vars, warnings))
+    }
+
+    /// What the app's ENV and the operator have set, over what is known already.
+    fn set(&self, known: &Vars) -> anyhow::Result<(Env, Config)> {
+        let shipped = Env::read(&self.tree().join(env::FILE), known, Options::default())?;
+        let config = match store::of_release(&self.dir, self.release.number)? {
+            Some(config) => config,
+            // An older piku has made it.
+            None => Config::read(&self.dir.config())?,
+        };
+        Ok((shipped, config))
+    }
+
+    /// The same for other programs than its own, each value with the place where it stands.
+    pub(crate) fn values(&self) -> anyhow::Result<Values> {
+        let mut known = self.platform(Role { ps: "web.1", kind: "web", port: None });
+        known.extend(self.release.env.clone());
+        let (shipped, config) = self.set(&known)?;
+        let mut values = Values::of(&shipped, env::FILE);
+        for (name, value) in &config.0 {
+            values.set(name, value, "configuration");
+        }
+        Ok(values)
     }
 
     fn platform(&self, role: Role<'_>) -> Vars {

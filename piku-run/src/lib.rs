@@ -30,6 +30,7 @@ mod sweep;
 mod sys;
 mod tree;
 mod wait;
+mod web;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

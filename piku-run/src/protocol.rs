@@ -24,6 +24,8 @@ pub(crate) enum Request {
     Scale { counts: BTreeMap<ProcessName, u32> },
     /// Ends all. With `stay` they stay ended until somebody starts them.
     Stop { stay: bool },
+    /// Sends requests where they are to go, as what says so is now: a certificate, a setting of this machine.
+    Route,
     /// Tells what runs.
     Ps,
     /// Makes the supervisor end; what runs goes on.

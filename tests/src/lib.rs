@@ -6,6 +6,7 @@
 pub mod account;
 pub mod http;
 pub mod lan;
+pub mod nginx;
 pub mod processes;
 pub mod repo;
 pub mod sshd;

@@ -28,6 +28,7 @@ pub struct World {
     account: Account,
     bin: PathBuf,
     daemon: Option<Child>,
+    nginx: Option<Child>,
     sshd: Option<Sshd>,
     dir: TempDir,
 }
@@ -52,7 +53,7 @@ impl World {
         open_to_others(dir.path());
         let account = Account::of_tests();
         let bin = tools::reachable_by(&account, dir.path());
-        let mut world = Self { account, bin, daemon: None, sshd: None, dir };
+        let mut world = Self { account, bin, daemon: None, nginx: None, sshd: None, dir };
         for folder in ["home", "home/.ssh", "root", "log"] {
             fs::create_dir(world.path(folder)).expect(folder);
             world.account.owns(&world.path(folder));
@@ -186,6 +187,28 @@ impl World {
         wait_for("the daemon's socket", || UnixStream::connect(&socket).is_ok());
     }
 
+    /// Has piku keep an nginx running, and waits until it serves. The settings say where.
+    pub fn start_nginx(&mut self) {
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(self.path("nginx.log")).expect("nginx.log");
+        let mut nginx = self.tool("piku-run");
+        nginx.arg("nginx").stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);
+        let before = self.said_by_nginx().matches("nginx serves").count();
+        self.nginx = Some(nginx.spawn().expect("piku-run nginx"));
+        wait_for("nginx", || self.said_by_nginx().matches("nginx serves").count() > before);
+    }
+
+    /// Ends piku's nginx, or whoever keeps it, with this signal.
+    pub fn end_nginx(&mut self, signal: Signal) {
+        let mut nginx = self.nginx.take().expect("an nginx");
+        kill(pid(&nginx), signal).expect("kill nginx");
+        nginx.wait().expect("wait for nginx");
+    }
+
+    fn said_by_nginx(&self) -> String {
+        fs::read_to_string(self.path("nginx.log")).unwrap_or_default()
+    }
+
     /// Ends the daemon with this signal and waits until it is gone. Its workers stay.
     pub fn end_daemon(&mut self, signal: Signal) {
         let mut daemon = self.daemon.take().expect("a daemon");
@@ -287,7 +310,8 @@ impl World {
     #[must_use]
     pub fn story(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
-        format!("--- daemon.log\n{}--- sshd.log\n{}", read("daemon.log"), read("sshd/sshd.log"))
+        let names = ["daemon.log", "nginx.log", "root/nginx/error.log", "sshd/sshd.log"];
+        names.map(|name| format!("--- {name}\n{}", read(name))).concat()
     }
 
     /// The numbers of the releases on disk.
@@ -316,6 +340,12 @@ impl Drop for World {
             self.start_daemon();
         }
         let _ = self.tool("piku-run").args(["stop", "--all"]).output();
+        if let Some(mut nginx) = self.nginx.take() {
+            // Twice: it does not wait for requests.
+            let _ = kill(pid(&nginx), Signal::SIGTERM);
+            let _ = kill(pid(&nginx), Signal::SIGINT);
+            let _ = nginx.wait();
+        }
         if let Some(mut daemon) = self.daemon.take() {
             let _ = kill(pid(&daemon), Signal::SIGTERM);
             let _ = daemon.wait();

@@ -40,6 +40,12 @@ impl Values {
         self.0.insert(name.to_owned(), value);
     }
 
+    /// Whether it is set, to anything.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| !value.text.trim().is_empty())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }

@@ -12,6 +12,7 @@ use piku_procfile::name::AppName;
 
 use crate::lock::Lock;
 use crate::protocol::Request;
+use crate::web::Web;
 use crate::{client, place};
 
 /// How long a supervisor without work may take to leave.
@@ -28,6 +29,7 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
     client::ask(root, app, &Request::Stop { stay: true })?;
     client::ask(root, app, &Request::Leave)?;
     let _lock = when_alone(root, app)?;
+    Web::of(root)?.forget(app)?;
     // First what would make it run again, last the mark that it is stopped.
     place::remove_file(&dir.current())?;
     let kept = [dir.data(), place::stopped(&dir)];

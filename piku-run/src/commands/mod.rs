@@ -5,6 +5,7 @@ mod deploy;
 mod destroy;
 mod exec;
 mod logs;
+mod maintenance;
 mod ps;
 mod restart;
 mod rollback;
@@ -19,7 +20,7 @@ use piku_procfile::layout::{AppDir, ROOT_VARIABLE, Root};
 
 use crate::cli::{Cli, Command};
 use crate::protocol::Request;
-use crate::{client, daemon, drain, launch, releases, start, supervisor};
+use crate::{cli, client, daemon, drain, launch, releases, start, supervisor, web};
 
 /// The plain form of those that stay for long, or that are started for each worker: building the whole command line for them
 /// would double what a supervisor has in memory, for as long as it lives.
@@ -34,6 +35,7 @@ pub(crate) fn own(words: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
             let app = app.to_str()?.parse().ok()?;
             drain::run(&root_from_environment()?, &app)
         }
+        [name] if name == web::NAME => return Some(web::run(&root_from_environment()?)),
         [name] if name == daemon::NAME => daemon::run(&root_from_environment()?),
         _ => return None,
     };
@@ -56,6 +58,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     };
     match cli.command {
         Command::Daemon => daemon::run(&root()?)?,
+        Command::Nginx => return web::run(&root()?),
+        Command::Certs { action: cli::Certs::Renew { app, force } } => {
+            web::renew(&root()?, app.as_ref(), force)?;
+        }
+        Command::Maintenance { app, state } => maintenance::run(&root()?, &app, state)?,
         Command::Supervise { app } => supervisor::run(&root()?, &app)?,
         Command::Drain { app } => drain::run(&root()?, &app)?,
         Command::Deploy { app, release } => deploy::run(&root()?, &app, &release)?,

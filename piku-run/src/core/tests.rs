@@ -737,7 +737,7 @@ fn what_announces_its_readiness_is_ready_when_it_says_so_and_one_that_listens_is
     assert_eq!(world.probes, probes + 1);
     assert_eq!(world.states()[1..], ["web.1@2 starting", "notify.1@2 running"]);
     world.ready("web.1@2");
-    assert_eq!(world.did()[2..], ["switch", "term web.1@1", "done"]);
+    assert_eq!(world.did()[2..], ["switch", "done", "term web.1@1"]);
 
     world.exit("web.1@1", 0);
     types.release = 3;

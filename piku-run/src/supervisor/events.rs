@@ -27,6 +27,7 @@ enum Token {
     Ended(Id),
     Probe(Id),
     Notify(Id),
+    OldWorker(i32),
 }
 
 impl Supervisor {
@@ -91,6 +92,9 @@ impl Supervisor {
                 watched.push((fd, Interest { read, write }, Token::Probe(*id)));
             }
         }
+        for (pid, worker) in self.old.iter() {
+            watched.push((worker.as_fd(), READ, Token::OldWorker(pid)));
+        }
         for (number, client) in &self.clients {
             let interest = Interest { read: true, write: client.is_full() };
             watched.push((client.as_fd(), interest, Token::Client(*number)));
@@ -121,6 +125,7 @@ impl Supervisor {
             }
             Token::Ended(id) => self.ended(id, Exit::Unknown),
             Token::Probe(id) => self.look(id),
+            Token::OldWorker(pid) => self.old_worker_ended(pid),
             Token::Notify(id) => self.take_messages(id),
         }
     }

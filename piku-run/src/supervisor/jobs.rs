@@ -11,10 +11,11 @@ use piku_procfile::name::ProcessName;
 use piku_procfile::settings::Sandbox;
 
 use crate::config::{Change, store};
-use crate::core::{Event, Job, Line, Refusal, Replace};
+use crate::core::{Event, Job, Line, Refusal, Replace, Route};
 use crate::desired::{self, Formation};
 use crate::place;
 use crate::protocol::{Bad, Reply, Request};
+use crate::web::Reach;
 
 use super::Supervisor;
 
@@ -45,6 +46,7 @@ impl Supervisor {
                 return;
             }
             Ok(Request::Stop { stay }) => self.stop(client, stay),
+            Ok(Request::Route) => self.route(client),
             Ok(_) if self.core.is_changing() => {
                 let what = format!("another change of {} is under way", self.app);
                 Err(Failure::new(what).hint("try again when it has ended").code(BUSY).into())
@@ -61,7 +63,7 @@ impl Supervisor {
         }
     }
 
-    fn reply(&mut self, client: u64, reply: &Reply) {
+    pub(super) fn reply(&mut self, client: u64, reply: &Reply) {
         if let Some(connection) = self.clients.get_mut(&client) {
             connection.send(reply);
         }
@@ -94,6 +96,7 @@ impl Supervisor {
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, warnings) = self.plan_of(number, &formation)?;
         desired::check_limits(&self.worlds[&number].0)?;
+        self.check_requests(number)?;
         let task = task && self.worlds[&number].0.release.processes.contains_key("release");
         let job = self.begin(client, What::Deploy(number));
         for text in warnings {
@@ -214,15 +217,20 @@ impl Supervisor {
             .ok_or_else(|| Failure::new(format!("{} has no release yet", self.app)).hint("push it first"))?)
     }
 
-    /// Makes on disk so what the new instances have earned.
-    pub(super) fn switch(&mut self, job: Job) -> anyhow::Result<()> {
+    /// Makes so, on disk and for whoever sends requests, what the new instances have earned.
+    pub(super) fn switch(&mut self, job: Job, route: &Route) -> anyhow::Result<()> {
         match self.jobs.get(&job).map(|pending| &pending.what) {
             Some(What::Deploy(number)) => {
-                place::switch(&self.dir, *number)?;
+                let number = *number;
+                self.switch_release(number, route, job)?;
                 self.follow();
             }
-            Some(What::Scale(formation)) => desired::write_formation(&self.dir.formation(), formation)?,
-            Some(What::Restart | What::Stop) | None => {}
+            Some(What::Scale(formation)) => {
+                let formation = formation.clone();
+                self.switch_requests(route, job)?;
+                desired::write_formation(&self.dir.formation(), &formation)?;
+            }
+            Some(What::Restart | What::Stop) | None => self.switch_requests(route, job)?,
         }
         place::remove_file(&place::stopped(&self.dir))?;
         place::remove_file(&place::paused(&self.dir))
@@ -265,6 +273,9 @@ impl Supervisor {
         let Some(Pending { client, what }) = self.jobs.remove(&job) else { return };
         let error = match (result, &what) {
             (Ok(()), What::Deploy(number)) => {
+                if let Some(text) = self.why_not_served(*number) {
+                    self.reply(client, &Reply::Detail { text });
+                }
                 let text = self.where_it_is(*number);
                 self.reply(client, &Reply::Step { text });
                 None
@@ -294,9 +305,13 @@ impl Supervisor {
             .filter(|(_, one)| one.release == number && one.live)
             .filter_map(|(_, one)| Some(format!("http://127.0.0.1:{}", one.port?)))
             .collect();
-        match ports.as_slice() {
+        let addresses = match &self.reach {
+            Reach::Served(urls) if !urls.is_empty() => urls,
+            _ => &ports,
+        };
+        match addresses.as_slice() {
             [] => format!("{} is live, release {number}", self.app),
-            ports => format!("{} is live, release {number}: {}", self.app, ports.join(" ")),
+            all => format!("{} is live, release {number}: {}", self.app, all.join(" ")),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod drain;
 mod events;
 mod jobs;
+mod requests;
 mod rows;
 mod worker;
 
@@ -34,11 +35,13 @@ use crate::probe::{Probe, Progress};
 use crate::record::Records;
 use crate::socket::{Connection, Listener};
 use crate::wait;
+use crate::web::Reach;
 use crate::{place, sys};
 
 pub(crate) use rows::stopped;
 
 use jobs::Pending;
+use requests::OldWorkers;
 use worker::{TASK, Worker};
 
 /// The subcommand's name.
@@ -63,6 +66,10 @@ struct Supervisor {
     /// The last words of instances on trial.
     tails: BTreeMap<Id, Vec<String>>,
     jobs: BTreeMap<Job, Pending>,
+    /// How the app is reached.
+    reach: Reach,
+    /// Who may still send requests to instances that get no new ones.
+    old: OldWorkers,
     clients: BTreeMap<u64, Connection>,
     counter: u64,
     events: VecDeque<Event>,
@@ -108,6 +115,8 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         worlds: BTreeMap::new(),
         tails: BTreeMap::new(),
         jobs: BTreeMap::new(),
+        reach: Reach::Unnamed,
+        old: OldWorkers::default(),
         clients: BTreeMap::new(),
         counter: 0,
         events: VecDeque::new(),
@@ -235,18 +244,23 @@ impl Supervisor {
             Action::Forget { id } => {
                 self.probes.remove(&id);
                 self.ports.remove(&id);
+                self.old.forget(id);
                 self.records.remove(id);
                 if let Some(number) = self.workers.remove(&id).map(|worker| worker.record.release) {
                     self.forget_release(number);
                 }
             }
             Action::Record { id } => self.write_down(id),
-            Action::Switch { job, route: _ } => {
-                let result = self.switch(job).map_err(|err| format!("{err:#}"));
+            Action::Switch { job, route } => {
+                let result = self.switch(job, &route).map_err(|err| requests::words(&err));
                 self.events.push_back(Event::Switched(result));
             }
-            Action::Route(_) => {}
-            Action::Drain { id } => self.events.push_back(Event::Drained { id }),
+            Action::Route(route) => {
+                if let Err(err) = self.send_requests(route.as_ref()) {
+                    self.complain(&requests::words(&err));
+                }
+            }
+            Action::Drain { id } => self.drain(id),
             Action::Say { job, line } => self.say(job, line),
             Action::Remark { id, ps, text } => self.remark(id, &ps, &text),
             Action::Done { job, result } => self.done(job, result),

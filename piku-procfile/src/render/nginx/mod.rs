@@ -165,7 +165,7 @@ impl Site {
     /// Whether the app asks to be served under a name of its own.
     #[must_use]
     pub fn is_wanted(values: &Values) -> bool {
-        values.get(SERVER_NAME).is_some_and(|value| !value.text.trim().is_empty())
+        values.has(SERVER_NAME)
     }
 
     /// The names that the app asks for, those that are no good left out: what a certificate is to be for.

@@ -1,0 +1,269 @@
+//! `certs renew`: certificates that an authority vouches for, through acme.sh or certbot. Called by a timer or by hand, never
+//! by a deploy. A failure is not tried again at once: the authority counts.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use jiff::{SignedDuration, Timestamp};
+use piku_procfile::failure::Failure;
+use piku_procfile::layout::Root;
+use piku_procfile::name::AppName;
+use piku_procfile::settings::Acme;
+use serde::{Deserialize, Serialize};
+
+use super::certificate::{About, Certificates, Pair};
+use super::master::Master;
+use super::{Web, folder, program};
+use crate::protocol::Request;
+use crate::{client, place};
+
+/// How many days before its end a certificate is replaced.
+const DAYS_LEFT: u32 = 30;
+
+/// Names that no authority vouches for (RFC 2606, RFC 6762, RFC 8375, and what people call their home).
+const PRIVATE: [&str; 9] =
+    ["test", "example", "invalid", "localhost", "local", "lan", "home", "internal", "home.arpa"];
+
+/// What has been tried in vain.
+#[derive(Debug, Serialize, Deserialize)]
+struct Attempt {
+    names: BTreeSet<String>,
+    at: Timestamp,
+    failures: u32,
+}
+
+impl Attempt {
+    /// An hour after the first failure, then twice as long, a day at most: five failures in an hour are Let's Encrypt's limit.
+    fn next(&self) -> Timestamp {
+        let hours = 1_i64.checked_shl(self.failures.saturating_sub(1)).unwrap_or(24).clamp(1, 24);
+        self.at.saturating_add(SignedDuration::from_hours(hours)).unwrap_or(self.at)
+    }
+}
+
+/// Gets certificates for those apps that have none of an authority's, or one that ends soon. With `force` also where it was
+/// tried in vain a short while ago.
+pub(crate) fn renew(root: &Root, only: Option<&AppName>, force: bool) -> anyhow::Result<()> {
+    let web = Web::of(root)?;
+    let Some(client) = Client::of(&web)? else {
+        client::detail(
+            "neither acme.sh nor certbot is there, or 'acme: off' in host.yaml: certificates stay self-signed",
+        );
+        return Ok(());
+    };
+    let apps = match only {
+        Some(app) => vec![app.clone()],
+        None => web.folder.apps()?.into_iter().map(|(app, _)| app).collect(),
+    };
+    let mut failed = Vec::new();
+    for app in apps {
+        // One that fails keeps none of the others from theirs.
+        if let Err(err) = web.renew(&client, &app, force) {
+            failed.push(format!("{app}: {err:#}"));
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::new(failed.join("\n")).into()) }
+}
+
+impl Web {
+    fn renew(&self, client: &Client, app: &AppName, force: bool) -> anyhow::Result<()> {
+        let Some(site) = self.folder.about(app).filter(|_| self.folder.app(app).exists()) else {
+            return Err(Failure::new("it is not served by nginx")
+                .hint("set NGINX_SERVER_NAME and push it")
+                .into());
+        };
+        let names: BTreeSet<String> = site.names.into_iter().filter(|name| is_public(name)).collect();
+        if names.is_empty() || self.settings.https.is_empty() {
+            return Ok(());
+        }
+        let all = Certificates::of(&self.root, app);
+        let current = all.current();
+        let is_good = current.as_ref().is_some_and(|pair| {
+            !pair.about.self_signed && pair.about.names.is_superset(&names) && pair.lasts(DAYS_LEFT)
+        });
+        if is_good {
+            return Ok(());
+        }
+        let tried = all.path().join("attempt.json");
+        let last: Option<Attempt> = fs::read(&tried).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let last = last.filter(|last| last.names == names);
+        if let Some(last) = last.as_ref().filter(|last| !force && Timestamp::now() < last.next()) {
+            client::detail(&format!(
+                "{app}: tried in vain at {:.0}, again after {:.0}",
+                last.at,
+                last.next()
+            ));
+            return Ok(());
+        }
+        if Master::find(&self.folder).is_none() {
+            bail!("piku's nginx does not run, so no authority could ask it");
+        }
+        let failures = last.map_or(0, |last| last.failures) + 1;
+        // Before it is tried: killed meanwhile, it was tried all the same.
+        place::make(all.path())?;
+        let attempt = Attempt { names: names.clone(), at: Timestamp::now(), failures };
+        folder::write(&tried, &serde_json::to_vec(&attempt)?)?;
+        client::step(&format!("Asking for a certificate of {app} for {}", join(&names, ", ")));
+        let about = About { names, self_signed: false, at: Timestamp::now() };
+        let pair = all.add(&about, |pair| client.fetch(self, app, pair))?;
+        if !pair.lasts(0) {
+            place::remove(&pair.dir)?;
+            bail!("what {} has left is no certificate that is good today", client.name());
+        }
+        all.set_current(&pair)?;
+        if let Err(err) = client::ask(&self.root, app, &Request::Route) {
+            if let Some(before) = current {
+                all.set_current(&before)?;
+            }
+            return Err(err).context("the new certificate is not in use");
+        }
+        place::remove_file(&tried)
+    }
+}
+
+/// Who asks the authority.
+enum Client {
+    AcmeSh(PathBuf),
+    Certbot(PathBuf),
+}
+
+impl Client {
+    /// The one that the settings name, or that is installed.
+    fn of(web: &Web) -> anyhow::Result<Option<Self>> {
+        let acme_sh = || {
+            let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(".acme.sh/acme.sh"));
+            program::find("acme.sh").or_else(|| own.filter(|path| path.is_file())).map(Self::AcmeSh)
+        };
+        let certbot = || program::find("certbot").map(Self::Certbot);
+        let lacks = |name| Failure::new(format!("host.yaml says 'acme: {name}', and it is not installed"));
+        Ok(match web.settings.acme {
+            Acme::Off => None,
+            Acme::Auto => acme_sh().or_else(certbot),
+            Acme::AcmeSh => Some(acme_sh().ok_or_else(|| lacks("acme.sh"))?),
+            Acme::Certbot => Some(certbot().ok_or_else(|| lacks("certbot"))?),
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::AcmeSh(_) => "acme.sh",
+            Self::Certbot(_) => "certbot",
+        }
+    }
+
+    /// Gets a certificate and its key into a pair's folder.
+    fn fetch(&self, web: &Web, app: &AppName, pair: &Pair) -> anyhow::Result<()> {
+        let webroot = web.root.acme().join("webroot");
+        place::make(&webroot.join(".well-known/acme-challenge"))?;
+        let settings = &web.settings;
+        let names = || pair.about.names.iter().flat_map(|name| ["-d", name]);
+        match self {
+            Self::AcmeSh(program) => {
+                let main = pair.about.names.first().context("no name")?;
+                let mut issue = Command::new(program);
+                issue.args(["--issue", "--keylength", "ec-256"]).args(names()).arg("--webroot").arg(&webroot);
+                issue.args(["--server", settings.acme_server.as_deref().unwrap_or("letsencrypt")]);
+                if let Some(email) = &settings.acme_email {
+                    issue.args(["--accountemail", email]);
+                }
+                // 2: it has one that need not be renewed.
+                self.run(&mut issue, &[0, 2])?;
+                let mut install = Command::new(program);
+                install
+                    .args(["--install-cert", "--ecc", "-d", main, "--fullchain-file"])
+                    .arg(pair.certificate());
+                self.run(install.arg("--key-file").arg(pair.key()), &[0])
+            }
+            Self::Certbot(program) => {
+                let own = web.root.acme().join("certbot");
+                let mut certbot = Command::new(program);
+                certbot.args([
+                    "certonly",
+                    "--non-interactive",
+                    "--agree-tos",
+                    "--keep-until-expiring",
+                    "--expand",
+                ]);
+                certbot
+                    .args(["--cert-name", app.as_str(), "--webroot", "--webroot-path"])
+                    .arg(&webroot)
+                    .args(names());
+                for (option, folder) in
+                    [("--config-dir", "config"), ("--work-dir", "work"), ("--logs-dir", "log")]
+                {
+                    certbot.arg(option).arg(own.join(folder));
+                }
+                match &settings.acme_email {
+                    Some(email) => certbot.args(["--email", email]),
+                    None => certbot.arg("--register-unsafely-without-email"),
+                };
+                if let Some(server) = &settings.acme_server {
+                    certbot.args(["--server", server]);
+                }
+                self.run(&mut certbot, &[0])?;
+                let live = own.join("config/live").join(app.as_str());
+                for (from, to) in [("fullchain.pem", pair.certificate()), ("privkey.pem", pair.key())] {
+                    let from = live.join(from);
+                    fs::copy(&from, &to).with_context(|| format!("cannot copy '{}'", from.display()))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Its talk goes to stderr.
+    fn run(&self, command: &mut Command, good: &[i32]) -> anyhow::Result<()> {
+        let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status();
+        let status = status.with_context(|| format!("cannot run {}", self.name()))?;
+        if status.code().is_some_and(|code| good.contains(&code)) {
+            return Ok(());
+        }
+        let what = format!("{} got no certificate: {status}", self.name());
+        Err(Failure::new(what)
+            .hint("its reason stands above; it is tried again after an hour, or with --force")
+            .into())
+    }
+}
+
+/// Whether an authority could ask for it over HTTP.
+fn is_public(name: &str) -> bool {
+    let private =
+        |ending: &&str| name.strip_suffix(*ending).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    name.contains('.')
+        && !name.contains('*')
+        && name.parse::<IpAddr>().is_err()
+        && !PRIVATE.iter().any(private)
+}
+
+fn join(names: &BTreeSet<String>, between: &str) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_an_authority_can_reach() {
+        for name in ["example.org", "a.b.example.org", "xn--mnchen-3ya.de", "mytest.org"] {
+            assert!(is_public(name), "{name}");
+        }
+        for name in
+            ["raspberrypi", "10.0.0.1", "*.example.org", "a.test", "pi.local", "x.home.arpa", "nas.lan"]
+        {
+            assert!(!is_public(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn failures_are_tried_again_more_and_more_seldom() {
+        let hours = |failures| {
+            let at = Timestamp::UNIX_EPOCH;
+            Attempt { names: BTreeSet::new(), at, failures }.next().duration_since(at).as_hours()
+        };
+        assert_eq!([1, 2, 3, 5, 6, 40, 4000].map(hours), [1, 2, 4, 16, 24, 24, 24]);
+    }
+}

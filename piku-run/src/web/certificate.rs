@@ -1,0 +1,263 @@
+//! Certificates and their keys. A pair is a folder that is made once and never written again; a link says which one is in
+//! use. Whoever has none gets one that is self-signed, at once and without asking anybody.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use jiff::{Timestamp, ToSpan};
+use piku_procfile::durable;
+use piku_procfile::failure::Failure;
+use piku_procfile::layout::Root;
+use piku_procfile::name::AppName;
+use serde::{Deserialize, Serialize};
+
+use super::program;
+use crate::place;
+
+/// For how many days a self-signed one is good; it is replaced long before.
+const SELF_SIGNED_DAYS: i64 = 3650;
+
+/// The link to the pair in use.
+const CURRENT: &str = "current";
+
+/// An app's pairs.
+#[derive(Debug, Clone)]
+pub(super) struct Certificates(PathBuf);
+
+/// A certificate with its chain, and its key.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    pub(super) dir: PathBuf,
+    pub(super) about: About,
+}
+
+/// What is known of a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// The host names that it is for.
+    pub(super) names: BTreeSet<String>,
+    /// Whether nobody has vouched for it.
+    pub(super) self_signed: bool,
+    /// When it was made.
+    pub(super) at: Timestamp,
+}
+
+impl Pair {
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.dir.join("certificate.pem")
+    }
+
+    pub(super) fn key(&self) -> PathBuf {
+        self.dir.join("key.pem")
+    }
+
+    fn about(&self) -> PathBuf {
+        self.dir.join("about.json")
+    }
+
+    /// Whether it is still good in `days` days.
+    pub(super) fn lasts(&self, days: u32) -> bool {
+        let seconds = (u64::from(days) * 24 * 3600).to_string();
+        openssl().is_ok_and(|mut openssl| {
+            openssl.args(["x509", "-noout", "-checkend", &seconds, "-in"]).arg(self.certificate());
+            openssl.output().is_ok_and(|out| out.status.success())
+        })
+    }
+}
+
+impl Certificates {
+    pub(super) fn of(root: &Root, app: &AppName) -> Self {
+        Self(root.acme().join("certificates").join(app.as_str()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The pair in use.
+    pub(super) fn current(&self) -> Option<Pair> {
+        let dir = fs::canonicalize(self.0.join(CURRENT)).ok()?;
+        let about = serde_json::from_slice(&fs::read(dir.join("about.json")).ok()?).ok()?;
+        Some(Pair { dir, about })
+    }
+
+    /// The pair for an app with these names: the one in use, or a new self-signed one.
+    pub(super) fn for_names(&self, app: &AppName, names: &[String]) -> anyhow::Result<Pair> {
+        let names: BTreeSet<String> = names.iter().cloned().collect();
+        if let Some(pair) = self.current() {
+            let about = &pair.about;
+            let fits = if about.self_signed {
+                let old = about.at.checked_add((SELF_SIGNED_DAYS / 2 * 24).hours()).unwrap_or(about.at);
+                about.names == names && Timestamp::now() < old
+            } else {
+                // Others are left out until the next one comes: better for some of the names than for none.
+                !about.names.is_disjoint(&names)
+            };
+            if fits && pair.certificate().is_file() && pair.key().is_file() {
+                return Ok(pair);
+            }
+        }
+        let pair = self
+            .add(&About { names, self_signed: true, at: Timestamp::now() }, |pair| self_signed(app, pair))?;
+        self.set_current(&pair)?;
+        Ok(pair)
+    }
+
+    /// A new pair, whole or not there; `fill` writes both files.
+    pub(super) fn add(
+        &self,
+        about: &About,
+        fill: impl FnOnce(&Pair) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Pair> {
+        place::make(&self.0)?;
+        let work =
+            tempfile::Builder::new().prefix(".new.").tempdir_in(&self.0).context("cannot make a folder")?;
+        let new = Pair { dir: work.path().join("pair"), about: about.clone() };
+        place::make(&new.dir)?;
+        fill(&new)?;
+        for path in [new.certificate(), new.key()] {
+            let length =
+                fs::metadata(&path).with_context(|| format!("there is no '{}'", path.display()))?.len();
+            ensure!(length > 0, "'{}' is empty", path.display());
+            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            fs::File::open(&path)?.sync_all()?;
+        }
+        durable::write(&new.about(), &serde_json::to_vec(about)?, 0o600)?;
+        let number = 1 + self.numbers()?.last().copied().unwrap_or(0);
+        let dir = self.0.join(number.to_string());
+        fs::rename(&new.dir, &dir)
+            .and_then(|()| durable::sync_parent(&dir))
+            .with_context(|| format!("cannot make '{}'", dir.display()))?;
+        Ok(Pair { dir, about: about.clone() })
+    }
+
+    /// Makes a pair the one in use.
+    pub(super) fn set_current(&self, pair: &Pair) -> anyhow::Result<()> {
+        let name = pair.dir.file_name().context("a pair has a name")?;
+        let aside = self.0.join(".current");
+        place::remove_file(&aside)?;
+        let current = self.0.join(CURRENT);
+        symlink(name, &aside)
+            .and_then(|()| fs::rename(&aside, &current))
+            .and_then(|()| durable::sync_parent(&current))
+            .with_context(|| format!("cannot make '{}'", current.display()))
+    }
+
+    /// Removes all pairs but the one in use and this one.
+    pub(super) fn tidy(&self, keep: &Path) -> anyhow::Result<()> {
+        let current = fs::canonicalize(self.0.join(CURRENT)).ok();
+        for number in self.numbers()? {
+            let dir = self.0.join(number.to_string());
+            if Some(&dir) != current.as_ref() && dir != keep {
+                place::remove(&dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&self) -> anyhow::Result<()> {
+        place::remove(&self.0)
+    }
+
+    fn numbers(&self) -> anyhow::Result<Vec<u64>> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(err) => return Err(err).with_context(|| format!("cannot list '{}'", self.0.display())),
+        };
+        let mut numbers: Vec<u64> =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+}
+
+pub(super) fn openssl() -> anyhow::Result<Command> {
+    let program = program::find("openssl").ok_or_else(|| {
+        Failure::new("openssl is not installed; it makes the certificates")
+            .hint("sudo apt-get install openssl")
+    })?;
+    let mut openssl = Command::new(program);
+    openssl.env_clear().stdin(Stdio::null());
+    Ok(openssl)
+}
+
+/// Makes both files.
+fn self_signed(app: &AppName, pair: &Pair) -> anyhow::Result<()> {
+    let alternative = |name: &String| match name.parse::<IpAddr>() {
+        Ok(address) => format!("IP:{address}"),
+        Err(_) => format!("DNS:{name}"),
+    };
+    let names: Vec<String> = pair.about.names.iter().map(alternative).collect();
+    // Host names have none of the characters that mean something here.
+    let config = format!(
+        "[req]\nprompt = no\ndistinguished_name = dn\nx509_extensions = ext\n[dn]\nCN = {app}\n[ext]\n\
+         basicConstraints = critical,CA:FALSE\nextendedKeyUsage = serverAuth\nsubjectAltName = {}\n",
+        names.join(",")
+    );
+    let file = pair.dir.join("request");
+    fs::write(&file, config)?;
+    let mut command = openssl()?;
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-sha256",
+    ]);
+    command.args(["-days", &SELF_SIGNED_DAYS.to_string(), "-config"]).arg(&file);
+    command.arg("-keyout").arg(pair.key()).arg("-out").arg(pair.certificate());
+    let out = command.output().context("cannot run openssl")?;
+    if !out.status.success() {
+        let said = String::from_utf8_lossy(&out.stderr);
+        anyhow::bail!("openssl made no certificate: {}", said.trim());
+    }
+    place::remove_file(&file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_made_once_and_another_when_the_names_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        let app: AppName = "blog".parse().unwrap();
+        let all = Certificates::of(&root, &app);
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let one = all.for_names(&app, &names(&["a.test", "*.b.test", "10.0.0.1"])).unwrap();
+        assert!(one.lasts(1000) && !one.lasts(4000));
+        let again = all.for_names(&app, &names(&["10.0.0.1", "a.test", "*.b.test"])).unwrap();
+        assert_eq!(one.dir, again.dir);
+        let other = all.for_names(&app, &names(&["c.test"])).unwrap();
+        assert_ne!(one.dir, other.dir);
+        all.tidy(&other.dir).unwrap();
+        assert!(!one.dir.exists() && other.dir.exists());
+
+        // One that somebody has vouched for stays while it is good for any of the names.
+        let about = About { self_signed: false, ..other.about.clone() };
+        let empty = all.add(&about, |pair| {
+            fs::write(pair.certificate(), "")?;
+            Ok(fs::write(pair.key(), "x")?)
+        });
+        assert!(format!("{:#}", empty.unwrap_err()).contains("is empty"));
+        let vouched = all.add(&about, |pair| {
+            fs::copy(other.certificate(), pair.certificate())?;
+            Ok(fs::copy(other.key(), pair.key()).map(drop)?)
+        });
+        all.set_current(&vouched.unwrap()).unwrap();
+        let pair = all.for_names(&app, &names(&["c.test", "d.test"])).unwrap();
+        assert!(!pair.about.self_signed);
+        assert!(all.for_names(&app, &names(&["d.test"])).unwrap().about.self_signed);
+    }
+}

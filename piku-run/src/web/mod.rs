@@ -1,0 +1,303 @@
+//! piku's own nginx: each app's file is rendered here, tested on a copy of the whole, put in by rename, and nginx is told by
+//! a signal. One lock for all apps; the last good file stays.
+//!
+//! A file that is in is good, and a mark says when nginx may not have been told of one: killed at any instant, whoever comes
+//! next finishes it.
+
+mod acme;
+mod certificate;
+mod folder;
+mod keeper;
+mod master;
+mod program;
+mod site;
+mod trial;
+
+use std::path::PathBuf;
+
+use piku_procfile::failure::Failure;
+use piku_procfile::layout::Root;
+use piku_procfile::name::AppName;
+use piku_procfile::render::nginx::Site;
+use piku_procfile::settings::{Nginx as Settings, Settings as Host};
+
+pub(crate) use acme::renew;
+pub(crate) use keeper::{NAME, run};
+pub(crate) use master::OldWorker;
+
+use certificate::{Certificates, Pair};
+use folder::{About, Folder};
+use master::Master;
+use program::Nginx;
+
+use crate::environment::World;
+use crate::lock::Lock;
+use crate::process;
+
+/// The nginx of one root.
+#[derive(Debug, Clone)]
+pub(crate) struct Web {
+    root: Root,
+    folder: Folder,
+    settings: Settings,
+}
+
+/// How an app is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It asks for no host name.
+    Unnamed,
+    /// It does, and nobody serves it under one; why, and what to do.
+    Unserved(&'static str, &'static str),
+    /// At these addresses.
+    Served(Vec<String>),
+}
+
+/// What has been done.
+#[derive(Debug)]
+pub(crate) struct Put {
+    /// How the app is reached now.
+    pub(crate) reach: Reach,
+    /// What its author should know.
+    pub(crate) warnings: Vec<String>,
+    /// Workers of nginx that may still send requests to where they went before.
+    pub(crate) old: Vec<OldWorker>,
+}
+
+/// An app's file that has been found good, before it goes in. Nobody else changes any meanwhile.
+pub(crate) struct Ready<'a> {
+    web: &'a Web,
+    app: AppName,
+    change: Change,
+    reach: Reach,
+    warnings: Vec<String>,
+    /// Held until it is in.
+    lock: Option<Lock>,
+}
+
+enum Change {
+    /// There is no nginx to be told.
+    Nothing,
+    /// The app's file goes, if there is one.
+    Remove,
+    /// It is replaced.
+    Replace(Box<Files>),
+}
+
+/// An app's files.
+struct Files {
+    text: String,
+    about: About,
+    passwords: Option<(PathBuf, String)>,
+    certificate: Option<Pair>,
+}
+
+impl Web {
+    /// As `host.yaml` has it now.
+    pub(crate) fn of(root: &Root) -> anyhow::Result<Self> {
+        let settings = Host::read(&root.settings())?.nginx;
+        Ok(Self { root: root.clone(), folder: Folder::of(root), settings })
+    }
+
+    /// For how many seconds requests that are under way may go on.
+    pub(crate) fn drain(&self) -> u32 {
+        self.settings.drain
+    }
+
+    /// Whether the app's settings are good, with an instance that is yet to come; nothing is changed.
+    pub(crate) fn check(&self, world: &World) -> anyhow::Result<()> {
+        // It listens on no real port: whatever is sent there meets nobody.
+        self.ready(world, &[1]).map(drop)
+    }
+
+    /// Renders and tests the app's file with its instances at these ports.
+    pub(crate) fn ready(&self, world: &World, ports: &[u16]) -> anyhow::Result<Ready<'_>> {
+        let mut ready = Ready {
+            web: self,
+            app: world.app.clone(),
+            change: Change::Nothing,
+            reach: Reach::Unnamed,
+            warnings: Vec::new(),
+            lock: None,
+        };
+        let values = world.values()?;
+        let wanted = Site::is_wanted(&values);
+        if !self.settings.enabled || !wanted {
+            if wanted {
+                ready.reach = Reach::Unserved(
+                    "nginx is off on this machine",
+                    "set 'nginx: {enabled: true}' in host.yaml",
+                );
+            }
+            // What an earlier release has put in.
+            if self.folder.app(&world.app).exists() {
+                ready.lock = Some(self.folder.lock()?);
+                ready.change = Change::Remove;
+            }
+            return Ok(ready);
+        }
+        let Some(nginx) = Nginx::find() else {
+            ready.reach = Reach::Unserved("nginx is not installed", "sudo apt-get install nginx-light");
+            return Ok(ready);
+        };
+        self.folder.make()?;
+        ready.lock = Some(self.folder.lock()?);
+        let files = self.files(&nginx, world, &values, ports, &mut ready)?;
+        // What is in has been tested.
+        let is_in = std::fs::read_to_string(self.folder.app(&world.app)).is_ok_and(|text| text == files.text);
+        if !is_in {
+            if let Some((path, content)) = &files.passwords {
+                folder::write(path, content.as_bytes())?;
+            }
+            let tested = self.test(&nginx, &world.app, &files.text);
+            if tested.is_err() {
+                self.drop_passwords(&world.app);
+            }
+            tested?;
+        }
+        ready.change = Change::Replace(Box::new(files));
+        Ok(ready)
+    }
+
+    fn files(
+        &self,
+        nginx: &Nginx,
+        world: &World,
+        values: &piku_procfile::render::values::Values,
+        ports: &[u16],
+        ready: &mut Ready<'_>,
+    ) -> anyhow::Result<Files> {
+        let names: Vec<String> = Site::names_of(values).iter().map(|name| name.as_str().to_owned()).collect();
+        // Bad names are told by what reads them all.
+        let certificate = if self.settings.https.is_empty() || names.is_empty() {
+            None
+        } else {
+            Some(Certificates::of(&self.root, &world.app).for_names(&world.app, &names)?)
+        };
+        let site = self.site(nginx, world, values, ports, certificate.as_ref())?;
+        self.must_be_free(&world.app, &names)?;
+        ready.warnings = site.warnings.iter().map(ToString::to_string).collect();
+        if let Some(pair) = certificate.as_ref().filter(|pair| !pair.about.self_signed) {
+            let lacking = names.iter().filter(|name| !pair.about.names.contains(*name));
+            ready.warnings.extend(lacking.map(|name| {
+                format!(
+                    "the certificate is not for {name} yet: 'piku-run certs renew {}' gets one that is",
+                    world.app
+                )
+            }));
+        }
+        ready.reach = match Master::find(&self.folder) {
+            Some(_) => Reach::Served(self.urls(&site)),
+            None => Reach::Unserved(
+                "piku's nginx does not run",
+                "sudo systemctl start piku-nginx, or: piku-run nginx",
+            ),
+        };
+        let passwords =
+            site.password_file().map(|content| (self.folder.passwords(&world.app, &content), content));
+        let about = About {
+            names,
+            boot: (!ports.is_empty()).then(process::boot_id),
+            certificate: certificate.as_ref().map(|pair| pair.dir.clone()),
+        };
+        Ok(Files { text: site.server_file(), about, passwords, certificate })
+    }
+
+    /// No other app has one of these names.
+    fn must_be_free(&self, app: &AppName, names: &[String]) -> anyhow::Result<()> {
+        for (other, _) in self.folder.apps()? {
+            let Some(about) = self.folder.about(&other).filter(|_| other != *app) else { continue };
+            if let Some(name) = names.iter().find(|name| about.names.contains(name)) {
+                let what = format!("NGINX_SERVER_NAME: '{name}' is served for the app '{other}' already");
+                return Err(Failure::new(what)
+                    .hint(format!("take it from {other} first, or leave it out here"))
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the app out, if it is in.
+    pub(crate) fn take_out(&self, app: &AppName) -> anyhow::Result<Put> {
+        let change = if self.folder.app(app).exists() { Change::Remove } else { Change::Nothing };
+        let lock = if matches!(change, Change::Remove) { Some(self.folder.lock()?) } else { None };
+        let ready =
+            Ready { web: self, app: app.clone(), change, reach: Reach::Unnamed, warnings: Vec::new(), lock };
+        ready.put()
+    }
+
+    /// Removes all that is kept of an app that is no more.
+    pub(crate) fn forget(&self, app: &AppName) -> anyhow::Result<()> {
+        self.take_out(app)?;
+        crate::place::remove(&self.folder.cache().join(app.as_str()))?;
+        Certificates::of(&self.root, app).remove()
+    }
+
+    fn drop_passwords(&self, app: &AppName) {
+        let kept = self.folder.app(app);
+        let text = std::fs::read_to_string(kept).unwrap_or_default();
+        // Those that the file in use names stay.
+        let used = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("auth_basic_user_file ")?.strip_suffix(';'));
+        let used = used.map(|path| PathBuf::from(path.trim_matches('"')));
+        // What stays is removed the next time.
+        let _ = self.folder.tidy_passwords(app, used.as_deref());
+    }
+}
+
+impl Ready<'_> {
+    /// Puts it in and tells nginx. When nginx does not take it up, what was in before is in again.
+    pub(crate) fn put(self) -> anyhow::Result<Put> {
+        let (folder, app) = (&self.web.folder, &self.app);
+        if self.lock.is_none() {
+            return Ok(Put { reach: self.reach, warnings: self.warnings, old: Vec::new() });
+        }
+        let path = folder.app(app);
+        let before = std::fs::read_to_string(&path).ok();
+        let about = folder.about(app);
+        let changes = match &self.change {
+            Change::Nothing => false,
+            Change::Remove => before.is_some(),
+            Change::Replace(files) => before.as_ref() != Some(&files.text),
+        };
+        if changes {
+            folder.set_untold(true)?;
+        }
+        match &self.change {
+            Change::Nothing => {}
+            Change::Remove => folder.remove(app)?,
+            Change::Replace(files) => {
+                folder.write_about(app, &files.about)?;
+                if changes {
+                    folder::write(&path, files.text.as_bytes())?;
+                }
+            }
+        }
+        let master = Master::find(folder);
+        let old = match master {
+            Some(master) if folder.is_untold() => match master.reload(folder) {
+                Ok(old) => old,
+                Err(err) => {
+                    if let (Some(text), Some(about)) = (before, about) {
+                        folder.write_about(app, &about)?;
+                        folder::write(&path, text.as_bytes())?;
+                    } else {
+                        folder.remove(app)?;
+                    }
+                    return Err(err);
+                }
+            },
+            Some(master) => master.leaving(),
+            None => Vec::new(),
+        };
+        folder.set_untold(false)?;
+        if let Change::Replace(files) = &self.change {
+            folder.tidy_passwords(app, files.passwords.as_ref().map(|(path, _)| path.as_path()))?;
+            if let Some(pair) = &files.certificate {
+                Certificates::of(&self.web.root, app).tidy(&pair.dir)?;
+            }
+        }
+        Ok(Put { reach: self.reach, warnings: self.warnings, old })
+    }
+}

@@ -1,0 +1,89 @@
+//! The nginx of this machine.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+use nix::unistd::{User, geteuid};
+use piku_procfile::render::nginx::Http2;
+
+/// Where programs are that are not on everybody's PATH.
+const BEYOND_PATH: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
+
+/// A program on PATH, or where those of the system are.
+pub(super) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::env::split_paths(&path).chain(BEYOND_PATH.map(PathBuf::from));
+    all.map(|dir| dir.join(name))
+        .find(|program| nix::unistd::access(program, nix::unistd::AccessFlags::X_OK).is_ok())
+}
+
+/// nginx as it is installed.
+#[derive(Debug, Clone)]
+pub(super) struct Nginx(PathBuf);
+
+impl Nginx {
+    pub(super) fn find() -> Option<Self> {
+        find("nginx").map(Self)
+    }
+
+    /// `nginx -c FILE`, with nothing in its environment. The file comes first: of a long command line its title has the
+    /// beginning.
+    pub(super) fn command(&self, file: &Path) -> Command {
+        let mut nginx = Command::new(&self.0);
+        nginx.arg("-c").arg(file).args(["-e", "stderr"]);
+        nginx.env_clear().current_dir("/").stdin(Stdio::null());
+        nginx
+    }
+
+    /// What root's has to be told: its workers are root's too, who alone can read the apps' files.
+    pub(super) fn globals(rest: &str) -> String {
+        if !geteuid().is_root() {
+            return rest.to_owned();
+        }
+        let root =
+            User::from_uid(geteuid()).ok().flatten().map_or_else(|| "root".to_owned(), |user| user.name);
+        format!("user {root}; {rest}")
+    }
+
+    /// Tests a file and those it includes; what nginx says against them.
+    pub(super) fn test(&self, file: &Path) -> anyhow::Result<Result<(), String>> {
+        let mut nginx = self.command(file);
+        nginx.args(["-t", "-q", "-g", &Self::globals("")]);
+        let out = nginx.output().with_context(|| format!("cannot run '{}'", self.0.display()))?;
+        if out.status.success() {
+            return Ok(Ok(()));
+        }
+        Ok(Err(String::from_utf8_lossy(&out.stderr).trim().to_owned()))
+    }
+
+    /// How it is told to speak HTTP/2.
+    pub(super) fn http2(&self) -> Http2 {
+        let out = Command::new(&self.0).arg("-v").env_clear().stdin(Stdio::null()).output();
+        let said = out.map(|out| String::from_utf8_lossy(&out.stderr).into_owned()).unwrap_or_default();
+        match version(&said) {
+            Some(version) if version >= [1, 25, 1] => Http2::On,
+            _ => Http2::Listen,
+        }
+    }
+}
+
+/// Of `nginx version: nginx/1.22.1 (…)`.
+fn version(said: &str) -> Option<[u32; 3]> {
+    let number = said.split_once("nginx/")?.1.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?;
+    let mut parts = number.split('.').map(str::parse);
+    Some([parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert_eq!(version("nginx version: nginx/1.22.1"), Some([1, 22, 1]));
+        assert_eq!(version("nginx version: nginx/1.26.3 (Debian)\n"), Some([1, 26, 3]));
+        assert_eq!(version("openresty"), None);
+        assert!(find("sh").is_some() && find("no-such-program").is_none());
+    }
+}

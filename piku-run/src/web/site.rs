@@ -1,0 +1,98 @@
+//! An app's site: what its release, its settings and this machine's say, as `piku_procfile` renders it.
+
+use anyhow::Context;
+use piku_build::release::Release;
+use piku_procfile::failure::Failure;
+use piku_procfile::procfile::{Entry, Kind, Procfile};
+use piku_procfile::render::nginx::{HostName, Instance, Listen, Settings, Site, Upstream};
+use piku_procfile::render::values::Values;
+
+use super::Web;
+use super::certificate::Pair;
+use super::program::Nginx;
+use crate::environment::World;
+
+impl Web {
+    /// The instance that all sites share.
+    pub(super) fn instance(&self) -> Instance {
+        Instance {
+            dir: self.folder.path().to_owned(),
+            listen: self.settings.http.clone(),
+            listen_tls: self.settings.https.clone(),
+            ipv6: self.settings.ipv6,
+            shutdown_timeout: self.settings.drain.max(1),
+        }
+    }
+
+    /// What nginx is told of the app; a list of ports is where its instances listen.
+    pub(super) fn site(
+        &self,
+        nginx: &Nginx,
+        world: &World,
+        values: &Values,
+        ports: &[u16],
+        certificate: Option<&Pair>,
+    ) -> anyhow::Result<Site> {
+        let procfile = procfile(&world.release);
+        let listens = procfile.entries.iter().any(|entry| entry.kind.listens());
+        let files = procfile.entries.iter().any(|entry| entry.kind == Kind::Static);
+        if !listens && !files && !values.has("NGINX_STATIC_PATHS") {
+            let what = "NGINX_SERVER_NAME is set, and the app has neither a web process nor a folder of files to serve";
+            let hint =
+                "add a line 'web: …' or 'static: FOLDER' to the Procfile, or leave NGINX_SERVER_NAME out";
+            return Err(Failure::new(what).hint(hint).into());
+        }
+        let upstreams = ports
+            .iter()
+            .map(|port| Upstream::from(std::net::SocketAddr::from(([127, 0, 0, 1], *port))))
+            .collect();
+        let cloudflare = self.settings.cloudflare_ranges.as_ref().map(|path| {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))
+        });
+        let mut settings = Settings {
+            app: world.app.clone(),
+            upstreams,
+            root: Some(world.tree()),
+            data: Some(world.dir.data()),
+            listen: self.settings.http.clone(),
+            listen_tls: self.settings.https.clone(),
+            ipv6: self.settings.ipv6,
+            certificate: certificate.map(|pair| (pair.certificate(), pair.key())),
+            acme_root: Some(self.root.acme().join("webroot")),
+            cache: Some(self.folder.cache()),
+            // Where it is in the end is told by what is in it.
+            passwords: Some(self.folder.passwords(&world.app, "")),
+            cloudflare: cloudflare.transpose()?,
+            http2: nginx.http2(),
+            // Nothing answers before the first instance has been ready, or when there is to be none.
+            maintenance: world.dir.maintenance().exists() || listens && ports.is_empty(),
+        };
+        let site = Site::read(&settings, &procfile, values)?;
+        let Some(passwords) = site.password_file() else { return Ok(site) };
+        settings.passwords = Some(self.folder.passwords(&world.app, &passwords));
+        Site::read(&settings, &procfile, values)
+    }
+
+    /// The addresses that people type.
+    pub(super) fn urls(&self, site: &Site) -> Vec<String> {
+        let (https, _) = site.https();
+        let (scheme, listens, usual) =
+            if https { ("https", &self.settings.https, 443) } else { ("http", &self.settings.http, 80) };
+        let port = listens.first().map_or(usual, |listen: &Listen| listen.port);
+        let port = if port == usual { String::new() } else { format!(":{port}") };
+        let names = site.names().iter().map(HostName::as_str).filter(|name| !name.starts_with("*."));
+        names.map(|name| format!("{scheme}://{name}{port}")).collect()
+    }
+}
+
+/// The process types as the release has them.
+fn procfile(release: &Release) -> Procfile {
+    let entry = |(name, command): (&piku_procfile::name::ProcessName, &String)| Entry {
+        kind: Kind::of(name, command),
+        name: name.clone(),
+        command: command.clone(),
+        schedule: None,
+        line: 0,
+    };
+    Procfile { entries: release.processes.iter().map(entry).collect(), warnings: Vec::new() }
+}

@@ -1,0 +1,28 @@
+//! Apps under their host names: a push over ssh, a real nginx of piku's own, a browser's side of it.
+
+use piku_tests::nginx::Ports;
+use piku_tests::world::World;
+
+/// A world whose nginx runs.
+fn served(more: &str) -> (World, Ports) {
+    let ports = Ports::free();
+    let mut world = World::with_settings(&ports.settings(more));
+    world.start_nginx();
+    (world, ports)
+}
+
+#[test]
+fn a_push_is_served_under_its_names_and_nobody_elses() {
+    let (world, ports) = served("");
+    let repo = world.repo("blog");
+    repo.serves("one\n").file("ENV", "NGINX_SERVER_NAME=blog.test, www.blog.test\n").commit("One");
+    let said = repo.push().succeeds();
+    assert!(said.contains(&format!("release 1: https://blog.test:{}", ports.https)), "{said}");
+    assert_eq!(ports.get("www.blog.test", "/").body, "one\n");
+    assert_eq!(ports.get("blog.test", "/.git/config").status, 404);
+    assert_eq!(ports.get("other.test", "/").status, 404);
+    assert_eq!(ports.get_securely("blog.test", "/", None).body, "one\n");
+
+    repo.file("page", "two\n").commit("Two").push().succeeds();
+    assert_eq!(ports.get("blog.test", "/").body, "two\n", "the new one, at once");
+}
