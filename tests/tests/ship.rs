@@ -186,6 +186,8 @@ fn what_one_machine_builds_others_run() {
         assert!(names(&world.app("blog").join("incoming")).is_empty());
     }
 
+    assert_eq!(names(&scene.builder.app("blog").join("layers")).len(), 1);
+
     // A layer that is there is not sent.
     let said = scene.push(repo.file("page", "two").commit("Two")).succeeds();
     assert_eq!(scene.pages(), ["tiny two", "tiny two"]);
@@ -250,7 +252,7 @@ fn strangers(scene: &Scene) {
     };
     let sum = "0".repeat(64);
     let (code, said) = ask(&format!("release:take blog {sum} 5"), b"hello");
-    assert!(code == Some(75) && said.contains("damaged"), "{said}");
+    assert!(code == Some(1) && said.contains("damaged"), "{said}");
     let (code, said) = ask(&format!("release:take blog {sum} 5"), b"hel");
     assert!(code == Some(75) && said.contains("3 of 5 bytes are here"), "{said}");
     let (code, said) = ask(&format!("release:deploy blog {sum}"), b"");

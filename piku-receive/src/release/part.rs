@@ -64,7 +64,9 @@ pub(crate) fn run(app: &AppDir, part: &PartName) -> anyhow::Result<()> {
     file.rewind().with_context(cannot)?;
     if sha256::of(&mut *file).with_context(cannot)? != part.sha256.to_string() {
         fs::remove_file(&path).with_context(cannot)?;
-        return Err(Failure::new("what came in is damaged: its hash is another one").code(BUSY).into());
+        let failure =
+            Failure::new("what came in is damaged: its hash is another one, and it was thrown away");
+        return Err(failure.hint("is the disk sound? send it again").into());
     }
     fs::rename(&path, &whole).and_then(|()| durable::sync_parent(&whole)).with_context(cannot)
 }

@@ -62,10 +62,9 @@ impl<'a> Machine<'a> {
             let bytes = part.bytes.to_string();
             self.again(&mut |machine| {
                 let words = ["release:take", machine.app.as_str(), &part.sha256, &bytes];
-                let before = sent;
-                let input = Input::File { path: &part.path, sent: &mut sent };
-                let ended = session::run(&machine.name, machine.place, machine.to, &words, input)?;
-                let kept = part.bytes.saturating_sub(sent - before);
+                let ended = machine.session(&words, Input::File(&part.path))?;
+                sent += ended.sent;
+                let kept = part.bytes.saturating_sub(ended.sent);
                 if ended.code == 0 && kept > 0 {
                     say(&machine.name, &format!("       went on after {kept} of {bytes} bytes"));
                 }
@@ -116,14 +115,17 @@ impl<'a> Machine<'a> {
         session::run(&self.name, self.place, self.to, words, input)
     }
 
-    /// Tries again what a broken line or somebody busy has stopped, as long as patience lasts since there was a change.
+    /// Tries again what a broken line or somebody busy has stopped, as long as patience lasts since bytes went through.
     fn again(&self, attempt: &mut dyn FnMut(&Self) -> anyhow::Result<Ended>) -> anyhow::Result<Ended> {
-        let since = Instant::now();
+        let mut since = Instant::now();
         let patience = Duration::from_secs(self.to.patience);
         loop {
             let ended = attempt(self)?;
+            if ended.sent > 0 {
+                since = Instant::now();
+            }
             let passes =
-                ended.code == NO_CONNECTION && !is_refusal(&ended.last) || ended.code == i32::from(BUSY);
+                ended.code == NO_CONNECTION && mend(&ended.last).is_none() || ended.code == i32::from(BUSY);
             if !passes || since.elapsed() >= patience {
                 return well(ended);
             }
@@ -140,11 +142,21 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// What ssh says when the other side, or our key, is not the one that was expected: no patience mends that.
-fn is_refusal(last: &str) -> bool {
-    ["Permission denied", "Host key verification failed", "Identity file", "Could not resolve hostname"]
-        .iter()
-        .any(|text| last.contains(text))
+/// What mends a connection that no patience mends: ssh says that the other side, or our key, is not the one expected.
+fn mend(last: &str) -> Option<&'static str> {
+    const MENDS: [(&str, &str); 4] = [
+        ("Permission denied", "let the key in there: sudo piku keys:add NAME --app APP < KEY.pub"),
+        (
+            "Host key verification failed",
+            "see and accept its host key once, as the user that runs piku: ssh USER@HOST help",
+        ),
+        (
+            "no such identity",
+            "the key of 'identity' in host.yaml is not there: ssh-keygen -t ed25519 makes one",
+        ),
+        ("Could not resolve hostname", "is its name spelt right in host.yaml?"),
+    ];
+    MENDS.iter().find(|(text, _)| last.contains(text)).map(|(_, mend)| *mend)
 }
 
 /// The end of a session as an error, where it is one.
@@ -153,7 +165,10 @@ fn well(ended: Ended) -> anyhow::Result<Ended> {
         |text: &str| if ended.last.is_empty() { text.to_owned() } else { format!("{text}: {}", ended.last) };
     match ended.code {
         0 => Ok(ended),
-        NO_CONNECTION => Err(Failure::new(why("no connection")).into()),
+        NO_CONNECTION => {
+            let mend = mend(&ended.last).map(|mend| format!(" ({mend})")).unwrap_or_default();
+            Err(Failure::new(why("no connection") + &mend).into())
+        }
         code if code == i32::from(BUSY) => Err(Failure::new(why("busy")).code(BUSY).into()),
         _ => Err(Failure::new(why("failed")).into()),
     }

@@ -21,19 +21,19 @@ const LONGEST: u64 = 1 << 20;
 pub(super) struct Ended {
     pub(super) code: i32,
     pub(super) answer: String,
+    /// How many bytes of a file went in.
+    pub(super) sent: u64,
     /// The last thing that was said, for who sums up.
     pub(super) last: String,
 }
 
 /// What goes into a session.
+#[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
     Nothing,
     Text(&'a [u8]),
     /// A file, from where the other end's first line says.
-    File {
-        path: &'a Path,
-        sent: &'a mut u64,
-    },
+    File(&'a Path),
 }
 
 /// Runs `words` on the machine.
@@ -50,14 +50,15 @@ pub(super) fn run(
     let stderr = child.stderr.take().context("no stderr")?;
     let name = name.to_owned();
     let talker = thread::spawn(move || talk(&name, stderr));
-    let answer = feed(&mut child, input);
+    let mut sent = 0;
+    let answer = feed(&mut child, input, &mut sent);
     let status = child.wait().context("cannot wait for 'ssh'")?;
     let last = talker.join().unwrap_or_default();
     let code = status.code().unwrap_or(NO_CONNECTION);
     match answer {
-        Ok(answer) => Ok(Ended { code, answer, last }),
+        Ok(answer) => Ok(Ended { code, answer, sent, last }),
         // A session that broke explains itself by its end.
-        Err(_) if code != 0 => Ok(Ended { code, answer: String::new(), last }),
+        Err(_) if code != 0 => Ok(Ended { code, answer: String::new(), sent, last }),
         Err(err) => Err(err).context("cannot talk to it"),
     }
 }
@@ -95,7 +96,7 @@ fn from_home(path: &Path) -> PathBuf {
 }
 
 /// Gives the session what it is to have, and reads its answer.
-fn feed(child: &mut Child, input: Input<'_>) -> io::Result<String> {
+fn feed(child: &mut Child, input: Input<'_>, sent: &mut u64) -> io::Result<String> {
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("no pipes"));
     };
@@ -105,7 +106,7 @@ fn feed(child: &mut Child, input: Input<'_>) -> io::Result<String> {
         Input::Nothing => {}
         // One that refuses before it has read all says so by its end.
         Input::Text(text) => _ = stdin.write_all(text),
-        Input::File { path, sent } => {
+        Input::File(path) => {
             stdout.read_line(&mut answer)?;
             let from =
                 answer.trim().parse().map_err(|_| io::Error::other("it did not say how much it has"))?;
