@@ -171,6 +171,7 @@ fn what_one_machine_builds_others_run() {
 
     // Once it is back, a push goes on where the line broke.
     lan.mend(2);
+    scene.deploy_to("here: false, patience: 60");
     let said = scene.push(&repo).succeeds();
     assert_eq!(scene.pages(), ["tiny one", "tiny one"]);
     assert!(said.contains(&format!("{} |        went on after ", scene.name(1))), "{said}");
@@ -200,7 +201,7 @@ fn what_one_machine_builds_others_run() {
     assert_eq!(scene.pages(), ["tiny three", "tiny two"]);
 
     // All or nothing: the other one goes back.
-    scene.deploy_to("here: false, patience: 1, all_or_nothing: true");
+    scene.deploy_to("here: false, patience: 60, all_or_nothing: true");
     repo.file("page", "four").commit("Four");
     scene.push(&repo).fails_with(&["told to fail", "the others go back", "it has what it had"]);
     assert_eq!(scene.pages(), ["tiny three", "tiny two"]);
@@ -225,7 +226,7 @@ fn what_one_machine_builds_others_run() {
     // A key that is for one app brings no other.
     let shop = scene.builder.repo("shop");
     shop.serves("shop").commit("Shop");
-    scene.deploy_to("here: false, patience: 1");
+    scene.deploy_to("here: false, patience: 60");
     scene
         .push(&shop)
         .fails_with(&["key 'builder' does not reach 'shop', only blog", "2 of 2 machines failed"]);
