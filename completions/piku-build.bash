@@ -34,6 +34,9 @@ _piku__build() {
             piku__build,plan)
                 cmd="piku__build__subcmd__plan"
                 ;;
+            piku__build,rebuild)
+                cmd="piku__build__subcmd__rebuild"
+                ;;
             piku__build,unpack)
                 cmd="piku__build__subcmd__unpack"
                 ;;
@@ -55,6 +58,9 @@ _piku__build() {
             piku__build__subcmd__help,plan)
                 cmd="piku__build__subcmd__help__subcmd__plan"
                 ;;
+            piku__build__subcmd__help,rebuild)
+                cmd="piku__build__subcmd__help__subcmd__rebuild"
+                ;;
             piku__build__subcmd__help,unpack)
                 cmd="piku__build__subcmd__help__subcmd__unpack"
                 ;;
@@ -65,7 +71,7 @@ _piku__build() {
 
     case "${cmd}" in
         piku__build)
-            opts="-h -V --help --version detect plan build pack unpack fits help"
+            opts="-h -V --help --version detect plan build rebuild pack unpack fits help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -79,7 +85,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__build)
-            opts="-h --move --cache --before --no-cache --output --layers --settings --config --sandbox --app --number --commit --subject --by --help"
+            opts="-h --move --cache --before --no-cache --rebuild --output --layers --settings --config --sandbox --app --number --commit --subject --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -197,7 +203,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__help)
-            opts="detect plan build pack unpack fits help"
+            opts="detect plan build rebuild pack unpack fits help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -294,6 +300,20 @@ _piku__build() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__build__subcmd__help__subcmd__rebuild)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__build__subcmd__help__subcmd__unpack)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -355,6 +375,36 @@ _piku__build() {
                     ;;
                 --sandbox)
                     COMPREPLY=($(compgen -W "require prefer off" -- "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__build__subcmd__rebuild)
+            opts="-h --all --verify --jitter --wait --root --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --jitter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --format)

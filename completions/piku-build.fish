@@ -29,6 +29,7 @@ complete -c piku-build -n "__fish_piku_build_needs_command" -s V -l version -d '
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "rebuild" -d 'Build what apps have deployed again, and deploy it where something outside it has changed'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
@@ -64,7 +65,17 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l subject 
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l by -d 'Who pushed it' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l move -d 'Take the folder itself instead of a copy: it is used up, whether the build succeeds or not'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l no-cache -d 'Begin with empty caches and build every layer anew'
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l rebuild -d 'Build every layer anew; when all comes to what the release before is, there is no OUTPUT'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l jitter -d 'Wait up to so many seconds first, so that many machines do not all ask at once' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l wait -d 'How many seconds to wait for whoever is changing an app' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l format -d 'How to print it; as text only what has changed or failed' -r -f -a "text\t'For people'
+json\t'For programs'
+yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l all -d 'All apps that run'
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l verify -d 'Build each of them twice from nothing and compare what comes of it; deploy nothing'
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l layers -d 'Where its layers are kept' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l part -d 'How much of it: \'whole\'; \'head\', what it is and needs, as JSON; \'release\', without its layers; or one layer\'s key' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -90,10 +101,11 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l format -d
 json\t'For programs'
 yaml\t'For both'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build pack unpack fits help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "rebuild" -d 'Build what apps have deployed again, and deploy it where something outside it has changed'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

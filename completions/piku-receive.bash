@@ -190,12 +190,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__deploy)
-            opts="-h --dry-run --no-cache --root --scripts --by --help"
+            opts="-h --dry-run --no-cache --rebuild --wait --root --scripts --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --rebuild)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -61,6 +61,8 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fis
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "list" -d 'Print the keys that piku has let in'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Shut a key out'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l rebuild -d 'Build this commit, the live one, again; deploy it only when that comes to something else' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l wait -d 'Wait no longer than this for whoever is changing the app' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l by -d 'In whose name' -r

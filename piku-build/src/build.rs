@@ -25,8 +25,8 @@ use crate::step::Step;
 use crate::whole::Whole;
 use crate::work::Work;
 use crate::{
-    caches, disk, environment, explain, interrupt, leftover, machine, manners, sandbox, share, subfolder,
-    talk,
+    again, caches, disk, environment, explain, interrupt, leftover, machine, manners, sandbox, share,
+    subfolder, talk,
 };
 
 /// What belongs to the machine and not to the app.
@@ -61,10 +61,21 @@ pub(crate) struct Build {
     pub(crate) cache: PathBuf,
     /// The release before this one, to share files with.
     pub(crate) before: Option<PathBuf>,
-    /// Whether it begins with neither caches nor layers.
-    pub(crate) anew: bool,
+    /// What it takes from builds before it.
+    pub(crate) reuse: Reuse,
     pub(crate) output: PathBuf,
     pub(crate) facts: Facts,
+}
+
+/// What a build takes from the builds before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// Caches, and layers that are the same.
+    All,
+    /// Caches. When all has come to what the release before is, there is no release.
+    Caches,
+    /// Nothing.
+    Nothing,
 }
 
 impl Place {
@@ -100,14 +111,28 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
 
     let cache = make(&build.cache)?;
     let layers = make(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
+    let mut store = Store::new(&layers)?;
+    if build.reuse != Reuse::All {
+        store = store.anew();
+    }
     let work = Work::new(parent)?;
     let fresh = work.join("cache");
-    let used = if build.anew { make(&fresh)? } else { cache.clone() };
-    let bench = Bench { build, settings: &settings, jailed, cache: &used, layers: &layers, work: &work };
+    let used = if build.reuse == Reuse::Nothing { make(&fresh)? } else { cache.clone() };
+    let bench = Bench { build, settings: &settings, jailed, cache: &used, store: &store, work: &work };
     let release = bench.release(&source, app)?;
 
-    if build.anew {
+    if build.reuse == Reuse::Nothing {
         caches::replace(&cache, &fresh, &work.join("old-cache"))?;
+    }
+    if build.reuse == Reuse::Caches
+        && let Some(before) = &build.before
+        && again::is_same(before, &release, &work.join(RELEASE).join(TREE), &store)?
+    {
+        talk::stage("Nothing has changed");
+        return release.layers.iter().try_for_each(|layer| store.discard(&layer.key));
+    }
+    if build.reuse != Reuse::All {
+        store.keep_edition()?;
     }
     let aside = work.join(RELEASE);
     release.write(&aside)?;
@@ -132,7 +157,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) jailed: bool,
     pub(crate) cache: &'a Path,
-    layers: &'a Path,
+    store: &'a Store,
     pub(crate) work: &'a Work,
 }
 
@@ -150,22 +175,18 @@ impl Bench<'_> {
         found.notes.iter().for_each(|note| talk::warning(note));
         source.notes.iter().filter(|note| !found.notes.contains(note)).for_each(|note| talk::warning(note));
         let runtimes = runtime::choose(&source)?.runtimes;
-        let mut store = Store::new(self.layers)?;
-        if self.build.anew {
-            store = store.anew();
-        }
         let tools = Store::new(&self.cache.join(TOOLS))?;
         let architecture = machine::architecture()?;
         let site = Site {
             jailed: self.jailed,
-            store: Some(&store),
+            store: Some(self.store),
             tools: Some(&tools),
             architecture: &architecture,
             build_env: &self.settings.build_env,
             commit: &self.build.facts.commit,
         };
         let mut whole = Whole::plan(&runtimes, &source, &site)?;
-        let making = Making { at: self, store: &store, tools: &tools, source: &source, tree: &tree };
+        let making = Making { at: self, store: self.store, tools: &tools, source: &source, tree: &tree };
         making.all(&mut whole)?;
         let types: Vec<_> = whole.processes.keys().map(AsRef::as_ref).collect();
         let from = if source.procfile.is_some() {
@@ -176,9 +197,6 @@ impl Bench<'_> {
         talk::stage(&format!("Process types: {}{from}", types.join(", ")));
         if let Some(before) = self.build.before.as_deref().filter(|_| self.jailed) {
             share::with(before, &tree)?;
-        }
-        if self.build.anew {
-            store.keep_edition()?;
         }
         Ok(self.facts(whole, app, architecture))
     }
@@ -228,7 +246,7 @@ impl Bench<'_> {
     }
 
     pub(crate) fn copy(&self, from: &Path, to: &Path, what: &str) -> anyhow::Result<()> {
-        let leave = Leave::new([self.cache, self.layers, self.work.path()]);
+        let leave = Leave::new([self.cache, self.store.path(), self.work.path()]);
         disk::check(self.work.path(), copy::measure(from, &leave)?, what)?;
         for odd in copy::copy(from, to, &leave)? {
             talk::warning(&format!(

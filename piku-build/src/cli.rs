@@ -1,14 +1,16 @@
 //! What was typed becomes plain values, and only those travel.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::Sandbox;
 
-use crate::build::{self, Build, Facts, Place};
+use crate::build::{self, Build, Facts, Place, Reuse};
 use crate::pack::{self, Asked, Pack, Part, Unpack};
+use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use crate::show;
 use piku_procfile::output::Format;
 
@@ -60,6 +62,9 @@ enum Verb {
     /// Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app
     #[command(after_long_help = EXIT_STATUS)]
     Build(BuildArgs),
+    /// Build what apps have deployed again, and deploy it where something outside it has changed
+    #[command(after_long_help = rebuild::EXIT_STATUS)]
+    Rebuild(RebuildArgs),
     /// Write a release with its layers to stdout as one stream, for another machine
     ///
     /// The stream is a tar archive compressed by zstd, with the hash of its content at its end. The same release gives the
@@ -167,6 +172,9 @@ struct BuildArgs {
     /// Begin with empty caches and build every layer anew
     #[arg(long)]
     no_cache: bool,
+    /// Build every layer anew; when all comes to what the release before is, there is no OUTPUT
+    #[arg(long, requires = "before", conflicts_with = "no_cache")]
+    rebuild: bool,
     /// The release's folder, which must not be there yet
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
@@ -222,8 +230,9 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// Does what the command line says.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match Typed::parse().verb {
+        Verb::Rebuild(typed) => return typed.run(),
         Verb::Detect { dir, format } => show::detect(&dir, format),
         Verb::Plan { dir, cache, host, format } => show::plan(&dir, &host.place(cache.as_ref()), format),
         Verb::Build(typed) => build::run(&Build {
@@ -232,7 +241,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
             take: typed.take,
             cache: typed.cache,
             before: typed.before,
-            anew: typed.no_cache,
+            reuse: match (typed.no_cache, typed.rebuild) {
+                (true, _) => Reuse::Nothing,
+                (_, true) => Reuse::Caches,
+                _ => Reuse::All,
+            },
             output: typed.output,
             facts: Facts {
                 app: typed.app,
@@ -250,7 +263,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
             via: typed.via,
         }),
         Verb::Fits { app, host, format } => pack::fits(&Asked { place: host.place(None), app }, format),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const CONTENT: &str = "content";
 /// How often a lock that another build holds is asked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Says which edition of the layers is in use; not there in the first.
+/// Says, beside the folder, which edition of the layers is in use: `layers.edition`. Not there in the first.
 const EDITION: &str = "edition";
 
 /// The folder with the layers.
@@ -63,7 +63,7 @@ impl Store {
             }
             Err(err) => return Err(err).with_context(|| format!("cannot open '{}'", dir.display())),
         };
-        let file = dir.join(EDITION);
+        let file = dir.with_extension(EDITION);
         let edition = match fs::read_to_string(&file) {
             Ok(edition) => edition,
             Err(err) if err.kind() == io::ErrorKind::NotFound => String::new(),
@@ -80,7 +80,7 @@ impl Store {
 
     /// Makes this edition the one that later builds find.
     pub(crate) fn keep_edition(&self) -> anyhow::Result<()> {
-        let file = self.dir.join(EDITION);
+        let file = self.dir.with_extension(EDITION);
         durable::write(&file, self.edition.as_bytes(), 0o644)
             .with_context(|| format!("cannot write '{}'", file.display()))
     }
@@ -103,6 +103,12 @@ impl Store {
     /// Whether the layer is there, whole.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.dir.join(key).join(COMPLETE).is_file()
+    }
+
+    /// Removes a layer that nobody has been told of.
+    pub(crate) fn discard(&self, key: &str) -> anyhow::Result<()> {
+        let dir = self.dir.join(key);
+        copy::remove(&dir).with_context(|| format!("cannot remove '{}'", dir.display()))
     }
 
     /// Finds the layer, or the right to build it in an empty folder. Waits for another build of the same layer.
@@ -251,13 +257,14 @@ mod tests {
     #[test]
     fn another_edition_knows_no_layer_of_the_one_before() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path()).unwrap();
+        let layers = dir.path().join("layers");
+        let store = Store::new(&layers).unwrap();
         assert_eq!(store.edition(), None);
         let anew = store.anew();
         assert!(anew.edition().is_some());
-        assert_eq!(Store::new(dir.path()).unwrap().edition(), None, "it was not kept");
+        assert_eq!(Store::new(&layers).unwrap().edition(), None, "it was not kept");
         anew.keep_edition().unwrap();
-        assert_eq!(Store::new(dir.path()).unwrap().edition(), anew.edition());
+        assert_eq!(Store::new(&layers).unwrap().edition(), anew.edition());
     }
 
     #[test]

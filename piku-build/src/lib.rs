@@ -4,10 +4,12 @@
 pub mod machine;
 pub mod release;
 
+mod again;
 mod build;
 mod caches;
 mod cli;
 mod copy;
+mod difference;
 mod elf;
 mod environment;
 mod explain;
@@ -19,8 +21,10 @@ mod leftover;
 mod making;
 mod manners;
 mod pack;
+mod packages;
 mod plan;
 mod programs;
+mod rebuild;
 mod room;
 mod runtime;
 mod sandbox;
@@ -43,7 +47,7 @@ use piku_procfile::{disk, failure};
 #[must_use]
 pub fn main() -> ExitCode {
     match cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(err) => failure::report("piku-build", &err),
     }
 }

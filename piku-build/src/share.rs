@@ -1,8 +1,8 @@
 //! A release shares with the one before it each file that is the same in both, by a hard link: ten releases of an app need little
 //! more room than one. In a jail nobody can write to a release, so nobody notices; where there is no jail nothing is shared.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 
 use crate::copy::{self, Leave};
+use crate::difference;
 use crate::release::{Release, TREE};
 
 /// The name of a link until it takes the file's place.
@@ -67,21 +68,5 @@ pub(crate) fn same(old: &Path, new: &Path, about: &Metadata) -> io::Result<bool>
             && old.uid() == about.uid()
             && old.ino() != about.ino()
     });
-    if !alike {
-        return Ok(false);
-    }
-    let (mut old, mut new) = (File::open(old)?, File::open(new)?);
-    let (mut left, mut right) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    loop {
-        let count = old.read(&mut left)?;
-        if count == 0 {
-            return Ok(true);
-        }
-        match new.read_exact(&mut right[..count]) {
-            Ok(()) if left[..count] == right[..count] => {}
-            Ok(()) => return Ok(false),
-            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(err) => return Err(err),
-        }
-    }
+    Ok(alike && difference::same_content(old, new)?)
 }

@@ -199,6 +199,24 @@ impl AppDir {
         Ok(1 + releases.last().max(deploys.last()).copied().unwrap_or(0))
     }
 
+    /// There when the operator has stopped the app: it stays stopped over restarts and boots.
+    #[must_use]
+    pub fn stopped(&self) -> PathBuf {
+        self.dir.join("stopped")
+    }
+
+    /// There when all apps were stopped at once: until the daemon is started again.
+    #[must_use]
+    pub fn paused(&self) -> PathBuf {
+        self.run.join("paused")
+    }
+
+    /// Whether nothing of the app is to run.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped().exists() || self.paused().exists()
+    }
+
     /// Dependency layers, one folder a content hash.
     #[must_use]
     pub fn layers(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use crate::talk;
 /// Looks at each ref that is to change; one that is refused refuses the whole push.
 pub(crate) fn run(app: Option<&AppDir>) -> anyhow::Result<()> {
     let updates = updates()?;
-    let options = Options::of_this_push()?;
+    let options = Options::admitted()?;
     if let Some(app) = app {
         let mut notes = vec![Note::Received];
         // Said before anything is stored: whatever happens then, it is put back.

@@ -2,17 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use git2::Oid;
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 
+use crate::deploy::{self, What};
 use crate::door::Door;
 use crate::hook::{self, Place};
 use crate::key::{self, Added, Name};
 use crate::options::Options;
-use crate::{admit, cancel, deploy, export, select, ship, surroundings, verdict};
+use crate::{admit, cancel, export, select, ship, surroundings, verdict};
 use piku_procfile::output::Format;
 
 /// How it ends.
@@ -70,6 +73,12 @@ enum Action {
         /// Build everything anew.
         #[arg(long)]
         no_cache: bool,
+        /// Build this commit, the live one, again; deploy it only when that comes to something else.
+        #[arg(long, value_name = "COMMIT", conflicts_with_all = ["branch", "dry_run", "no_cache"])]
+        rebuild: Option<String>,
+        /// Wait no longer than this for whoever is changing the app.
+        #[arg(long, value_name = "SECONDS")]
+        wait: Option<u64>,
         #[command(flatten)]
         place: Where,
         /// In whose name.
@@ -221,12 +230,18 @@ impl Cli {
         };
         match action {
             Action::Key(action) => action.run()?,
-            Action::Deploy { app, branch, dry_run, no_cache, place, by } => {
+            Action::Deploy { app, branch, dry_run, no_cache, rebuild, wait, place, by } => {
                 surroundings::own_umask();
                 let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
                 let place = Place { root: &root, scripts: &scripts, app: &app, key: &by };
-                let options = Options { dry_run, no_cache };
-                return deploy::run(&place, branch.as_deref(), options)
+                let options = Options { dry_run, no_cache, rebuild: rebuild.is_some() };
+                let what = match rebuild {
+                    Some(commit) => What::Again(
+                        Oid::from_str(&commit).ok().with_context(|| format!("bad commit '{commit}'"))?,
+                    ),
+                    None => What::Tip(branch),
+                };
+                return deploy::run(&place, &what, options, wait.map(Duration::from_secs))
                     .map(|outcome| ExitCode::from(outcome.code()));
             }
             Action::Places { place, whose: Whose { app, by } } => {

@@ -1,8 +1,12 @@
-//! `deploy`: the hook again for a tip that is there, without a push: the deploy branch's, or another branch's once.
+//! `deploy`: the hook again for a tip that is there, without a push: the deploy branch's, or another branch's once; or for
+//! the commit that is live, to see whether it would be built otherwise by now.
 
+use std::time::Duration;
+
+use git2::Oid;
 use piku_procfile::failure::Failure;
 
-use crate::branch::{self, PREFIX};
+use crate::branch::{self, PREFIX, Tip};
 use crate::git;
 use crate::hook::Place;
 use crate::lock::Lock;
@@ -13,19 +17,44 @@ use crate::stale;
 use crate::talk;
 use crate::verdict;
 
-/// Deploys the tip of `branch`, or of the deploy branch.
-pub(crate) fn run(place: &Place<'_>, branch: Option<&str>, options: Options) -> anyhow::Result<Outcome> {
+/// What is to be deployed.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// The tip of this branch, or of the deploy branch.
+    Tip(Option<String>),
+    /// This commit again, once more.
+    Again(Oid),
+}
+
+/// Deploys it. Waits for who is changing the app, for ever when no time is said.
+pub(crate) fn run(
+    place: &Place<'_>,
+    what: &What,
+    options: Options,
+    patience: Option<Duration>,
+) -> anyhow::Result<Outcome> {
     let app = place.dir();
     if !app.repo().exists() {
         return Err(Failure::new(format!("there is no app '{}'", place.app))
             .hint("a first push makes it")
             .into());
     }
-    let lock = Lock::take(&app, place.key)?;
+    let lock = Lock::take_within(&app, place.key, patience)?;
     repo::ensure(&app, place.scripts)?;
     stale::sweep(&app.repo())?;
     verdict::close(&app)?;
     let repo = git::open(&app.repo())?;
+    let branch = match what {
+        What::Tip(branch) => branch.as_deref(),
+        What::Again(commit) => {
+            let tip = Tip { reference: "HEAD".to_owned(), commit: *commit };
+            if repo.find_commit(*commit).is_err() {
+                let what = format!("the repository of {} has no commit {commit} any more", place.app);
+                return Err(Failure::new(what).hint("push again").into());
+            }
+            return push::deploy(place, &lock, &tip, None, options);
+        }
+    };
     let reference = branch.map(|name| format!("{PREFIX}{}", name.strip_prefix(PREFIX).unwrap_or(name)));
     let tip = match &reference {
         Some(reference) => branch::tip(&repo, reference),

@@ -8,10 +8,13 @@ use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::layout::AppDir;
 
 use crate::now::now;
@@ -50,6 +53,9 @@ impl Note {
     }
 }
 
+/// How often a lock is asked for by who will not wait for ever.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The held lock. Free when this process and all that have inherited it are gone.
 #[derive(Debug)]
 pub(crate) struct Lock {
@@ -61,6 +67,14 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes the app's lock, making the app's folder when it is not there. Waits for who has it, and says so.
     pub(crate) fn take(app: &AppDir, key: &str) -> anyhow::Result<Self> {
+        Self::take_within(app, key, None)
+    }
+
+    /// The same, but gives up after some time.
+    ///
+    /// # Errors
+    /// When the time has passed, with exit code 75.
+    pub(crate) fn take_within(app: &AppDir, key: &str, patience: Option<Duration>) -> anyhow::Result<Self> {
         let path = app.lock();
         let file = loop {
             DirBuilder::new()
@@ -69,7 +83,12 @@ impl Lock {
                 .create(app.path())
                 .with_context(|| format!("cannot make '{}'", app.path().display()))?;
             let file = open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
-            let file = locked(file, &path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+            let file = locked(file, &path, patience)
+                .with_context(|| format!("cannot lock '{}'", path.display()))?
+                .ok_or_else(|| {
+                    let app = app.path().file_name().unwrap_or_default().to_string_lossy();
+                    Failure::new(format!("somebody else is changing {app}")).hint("try again").code(BUSY)
+                })?;
             // The app may have been destroyed while we waited: then this file is no longer the lock.
             if is_at(&file, &path) {
                 break file;
@@ -103,20 +122,30 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Locks the file; says whom it waits for when it has to.
-fn locked(file: File, path: &Path) -> io::Result<Flock<File>> {
+/// Locks the file; says whom it waits for when it has to. `None` when it was not to be had in time.
+fn locked(file: File, path: &Path, patience: Option<Duration>) -> io::Result<Option<Flock<File>>> {
     let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => return Ok(lock),
+        Ok(lock) => return Ok(Some(lock)),
         Err((file, Errno::EWOULDBLOCK)) => file,
         Err((_, errno)) => return Err(errno.into()),
     };
     let mut text = String::new();
     let _ = file.read_to_string(&mut text);
     talk::step(&waiting_for(&text, path));
+    let end = patience.map(|patience| Instant::now() + patience);
+    // The kernel wakes who waits, but not at a certain time.
+    let how = if end.is_some() { FlockArg::LockExclusiveNonblock } else { FlockArg::LockExclusive };
     loop {
-        match Flock::lock(file, FlockArg::LockExclusive) {
-            Ok(lock) => return Ok(lock),
+        match Flock::lock(file, how) {
+            Ok(lock) => return Ok(Some(lock)),
             Err((again, Errno::EINTR)) => file = again,
+            Err((again, Errno::EWOULDBLOCK)) => {
+                if end.is_some_and(|end| Instant::now() >= end) {
+                    return Ok(None);
+                }
+                thread::sleep(PAUSE);
+                file = again;
+            }
             Err((_, errno)) => return Err(errno.into()),
         }
     }

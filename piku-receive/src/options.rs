@@ -12,6 +12,7 @@ const COUNT: &str = "GIT_PUSH_OPTION_COUNT";
 const EACH: &str = "GIT_PUSH_OPTION_";
 const DRY_RUN: &str = "dry-run";
 const NO_CACHE: &str = "no-cache";
+const REBUILD: &str = "rebuild";
 
 /// How a deploy is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) dry_run: bool,
     /// Build everything anew.
     pub(crate) no_cache: bool,
+    /// Build what is live again, and deploy it when something has changed. No push asks for it.
+    pub(crate) rebuild: bool,
 }
 
 impl Options {
@@ -32,16 +35,23 @@ impl Options {
         Self::read((0_usize..count).map(|number| env::var(format!("{EACH}{number}")).unwrap_or_default()))
     }
 
+    /// Those of a push, before anything of it is stored.
+    ///
+    /// # Errors
+    /// When there is one that a push may not have.
+    pub(crate) fn admitted() -> anyhow::Result<Self> {
+        let options = Self::of_this_push()?;
+        if options.rebuild { Err(unknown(REBUILD)) } else { Ok(options) }
+    }
+
     fn read(words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let mut options = Self::default();
         for word in words {
             match word.as_str() {
                 DRY_RUN => options.dry_run = true,
                 NO_CACHE => options.no_cache = true,
-                _ => {
-                    let what = format!("unknown push option {}", quoted(&word));
-                    return Err(Failure::new(what).hint("piku knows -o dry-run and -o no-cache").into());
-                }
+                REBUILD => options.rebuild = true,
+                _ => return Err(unknown(&word)),
             }
         }
         Ok(options)
@@ -49,7 +59,7 @@ impl Options {
 
     /// The words that stand for them, in the order in which `select` prints them.
     pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
-        [(self.dry_run, DRY_RUN), (self.no_cache, NO_CACHE)]
+        [(self.dry_run, DRY_RUN), (self.no_cache, NO_CACHE), (self.rebuild, REBUILD)]
             .into_iter()
             .filter_map(|(is_set, word)| is_set.then_some(word))
     }
@@ -61,6 +71,11 @@ impl Options {
             hook.env(format!("{EACH}{number}"), word);
         }
     }
+}
+
+fn unknown(word: &str) -> anyhow::Error {
+    let what = format!("unknown push option {}", quoted(word));
+    Failure::new(what).hint("piku knows -o dry-run and -o no-cache").into()
 }
 
 #[cfg(test)]

@@ -158,8 +158,11 @@ pub(crate) fn deploy(
     options: Options,
 ) -> anyhow::Result<Outcome> {
     let commit = tip.commit.to_string();
-    place.run_hook(tip, branch, options)?;
+    let status = place.run_hook(tip, branch, options)?;
     say_who_cancelled(lock);
+    if options.rebuild {
+        return Ok(if status.success() { Outcome::Unchanged } else { Outcome::Failed { commit } });
+    }
     if options.dry_run {
         let planned = lock.notes().contains(&Note::Planned);
         return Ok(if planned { Outcome::Planned } else { Outcome::Failed { commit } });

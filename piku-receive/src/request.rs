@@ -99,7 +99,7 @@ enum Takes {
 }
 
 /// The verbs of `scripts/piku` that ssh reaches. Keys are not among them: who may come in is decided on the server.
-const VERBS: [(&str, Takes); 18] = [
+const VERBS: [(&str, Takes); 19] = [
     ("apps", Takes::Nothing),
     ("help", Takes::Nothing),
     ("ps", Takes::Perhaps),
@@ -118,6 +118,7 @@ const VERBS: [(&str, Takes); 18] = [
     ("destroy", Takes::App),
     ("deploy", Takes::App),
     ("cancel", Takes::App),
+    ("rebuild", Takes::App),
 ];
 
 /// Reads `SSH_ORIGINAL_COMMAND`; `None` when there is nothing in it.

@@ -53,14 +53,15 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     let repo = git::open(path)?;
     // Set by `piku-receive deploy` for a branch that is not the app's deploy branch.
     let asked = env::var(hook::BRANCH).ok().filter(|asked| !asked.is_empty());
+    let options = Options::of_this_push()?;
     let due = match &asked {
+        _ if options.rebuild => again(&repo, &updates),
         Some(reference) => branch::tip(&repo, reference),
         None => due(&repo, &updates)?,
     };
-    if asked.is_none() {
+    if asked.is_none() && !options.rebuild {
         say_what_is_stored(&repo, app, &updates, due.is_some());
     }
-    let options = Options::of_this_push()?;
     let Some(Tip { reference, commit }) = due else {
         if options.dry_run {
             lock::note(app, &Note::Planned).context("cannot leave word of the dry run")?;
@@ -69,13 +70,20 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     };
     let number = app.next_number().context("cannot count the releases")?;
     let commit = commit.to_string();
-    if !options.dry_run {
+    // A rebuild changes nothing about which commit is live.
+    if !options.dry_run && !options.rebuild {
         let state = State::Deploying;
         Verdict { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }
             .write(app)?;
     }
     let words: String = options.words().flat_map(|word| [" ", word]).collect();
     output::write(format!("{commit} {number}{words}\n").as_bytes())
+}
+
+/// The commit that is to be built again, which need not be a branch's tip any more.
+fn again(repo: &Repository, updates: &[Update]) -> Option<Tip> {
+    let update = updates.first().filter(|update| repo.find_commit(update.new).is_ok())?;
+    Some(Tip { reference: update.reference.clone(), commit: update.new })
 }
 
 /// The deploy branch's tip, when it is among what changed.

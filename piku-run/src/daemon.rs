@@ -121,13 +121,11 @@ impl Daemon {
     fn boot(&mut self) -> anyhow::Result<()> {
         for app in self.root.apps().context("cannot list the apps")? {
             let dir = self.root.app(&app);
-            if let Err(err) = place::remove_file(&place::paused(&dir)) {
+            if let Err(err) = place::remove_file(&dir.paused()) {
                 complain(&format!("{app}: {err:#}"));
             }
             // Also where nothing runs: a supervisor that was killed in a first deploy may have left something.
-            if dir.current_number().is_some() && !place::is_stopped(&dir)
-                || dir.run().join("workers").exists()
-            {
+            if dir.current_number().is_some() && !dir.is_stopped() || dir.run().join("workers").exists() {
                 self.start(&app);
             }
         }

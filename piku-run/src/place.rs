@@ -29,21 +29,6 @@ pub(crate) fn daemon_lock(root: &Root) -> PathBuf {
     root.run().join("daemon.lock")
 }
 
-/// There when the operator has stopped the app: it stays stopped over restarts and boots.
-pub(crate) fn stopped(app: &AppDir) -> PathBuf {
-    app.path().join("stopped")
-}
-
-/// There when `stop --all` has stopped the app: until the daemon is started again.
-pub(crate) fn paused(app: &AppDir) -> PathBuf {
-    app.run().join("paused")
-}
-
-/// Whether nothing of the app is to run.
-pub(crate) fn is_stopped(app: &AppDir) -> bool {
-    stopped(app).exists() || paused(app).exists()
-}
-
 /// The live release; nothing before the first deploy.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod http;
+pub mod index;
 pub mod lan;
 pub mod nginx;
 pub mod processes;

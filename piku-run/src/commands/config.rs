@@ -60,7 +60,7 @@ fn change(root: &Root, app: &AppName, edit: &Edit, no_restart: bool) -> anyhow::
     let change = Change::between(&stored, &config);
     // With a link that is lost, too, the operator may put right what stands in the store.
     let live = if no_restart { dir.current_number() } else { place::live(&dir)? };
-    let stopped = place::is_stopped(&dir);
+    let stopped = dir.is_stopped();
     let Some(live) = live.filter(|_| !no_restart && !stopped) else {
         if change.is_empty() {
             client::step("The configuration is as it was");

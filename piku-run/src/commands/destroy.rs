@@ -32,7 +32,7 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
     Web::of(root)?.forget(app)?;
     // First what would make it run again, last the mark that it is stopped.
     place::remove_file(&dir.current())?;
-    let kept = [dir.data(), place::stopped(&dir)];
+    let kept = [dir.data(), dir.stopped()];
     let entries = match fs::read_dir(dir.path()) {
         Ok(entries) => entries.collect(),
         // Somebody has removed it by hand.
@@ -47,7 +47,7 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
         if path.is_dir() && !path.is_symlink() { place::remove(&path)? } else { place::remove_file(&path)? }
     }
     place::remove(dir.run())?;
-    place::remove_file(&place::stopped(&dir))?;
+    place::remove_file(&dir.stopped())?;
     // Goes when it is empty.
     let _ = fs::remove_dir(dir.data());
     match fs::remove_dir(dir.path()) {

@@ -7,7 +7,7 @@ use piku_procfile::name::AppName;
 
 use crate::protocol::Request;
 use crate::sample::{self, Instance};
-use crate::{client, place, ps, supervisor};
+use crate::{client, ps, supervisor};
 use piku_procfile::output::Format;
 
 pub(super) fn run(root: &Root, app: Option<&AppName>, format: Format) -> anyhow::Result<()> {
@@ -40,7 +40,7 @@ pub(super) fn run(root: &Root, app: Option<&AppName>, format: Format) -> anyhow:
 
 fn of(root: &Root, app: &AppName) -> anyhow::Result<Vec<Instance>> {
     let dir = root.app(app);
-    let is_silent = place::is_stopped(&dir) || dir.current_number().is_none();
+    let is_silent = dir.is_stopped() || dir.current_number().is_none();
     if is_silent && !client::is_supervised(root, app) {
         // No need to start a supervisor that says that there is nothing.
         return supervisor::stopped(root, app);

@@ -184,7 +184,7 @@ impl Supervisor {
                 return Err(Failure::new(what).hint(format!("it has: {}", known.join(", "))).into());
             }
         }
-        if place::is_stopped(&self.dir) {
+        if self.dir.is_stopped() {
             // Nothing runs that could be scaled; the next start will know.
             desired::write_formation(&self.dir.formation(), &formation)?;
             self.reply(
@@ -201,7 +201,7 @@ impl Supervisor {
 
     fn stop(&mut self, client: u64, stay: bool) -> anyhow::Result<()> {
         // Said on disk first: killed now, the next supervisor goes on with it.
-        let mark = if stay { place::stopped(&self.dir) } else { place::paused(&self.dir) };
+        let mark = if stay { self.dir.stopped() } else { self.dir.paused() };
         if self.dir.path().is_dir() {
             durable::write(&mark, b"", 0o600)
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
@@ -232,8 +232,8 @@ impl Supervisor {
             }
             Some(What::Restart | What::Stop) | None => self.switch_requests(route, job)?,
         }
-        place::remove_file(&place::stopped(&self.dir))?;
-        place::remove_file(&place::paused(&self.dir))
+        place::remove_file(&self.dir.stopped())?;
+        place::remove_file(&self.dir.paused())
     }
 
     /// Lets the store take in what the live release has changed. Where it cannot now, it will: whoever reads it tries again.

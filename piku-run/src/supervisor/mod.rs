@@ -176,7 +176,7 @@ impl Supervisor {
 
     /// What the live release and the formation say; nothing when there is no release or the app was stopped.
     fn live_plan(&mut self) -> anyhow::Result<Option<crate::core::Plan>> {
-        if place::is_stopped(&self.dir) {
+        if self.dir.is_stopped() {
             return Ok(None);
         }
         let Some(number) = place::live(&self.dir)? else { return Ok(None) };

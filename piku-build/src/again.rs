@@ -1,0 +1,46 @@
+//! Whether a build of what was built before has come to the same: then nothing is to be deployed.
+
+use std::path::Path;
+
+use crate::difference::Trees;
+use crate::layer::Store;
+use crate::release::{Release, TREE};
+
+/// Whether `new`, with its tree in `tree` and its layers in `store`, is the release in the folder `before` again.
+pub(crate) fn is_same(before: &Path, new: &Release, tree: &Path, store: &Store) -> anyhow::Result<bool> {
+    let old = Release::read(before)?;
+    let names = |release: &Release| release.layers.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
+    let same_facts = old.runtime == new.runtime
+        && old.version == new.version
+        && old.architecture == new.architecture
+        && old.processes == new.processes
+        && old.jailed == new.jailed
+        && names(&old) == names(new)
+        && renamed(&old, new) == new.env;
+    if !same_facts {
+        return Ok(false);
+    }
+    for (was, is) in old.layers.iter().zip(&new.layers) {
+        if was.key == is.key {
+            continue;
+        }
+        let (old, new) = (store.content(&was.key), store.content(&is.key));
+        let names = (was.key.as_str(), is.key.as_str());
+        if !old.is_dir() || !(Trees { old: &old, new: &new, names }).differ_in()?.is_empty() {
+            return Ok(false);
+        }
+    }
+    let old = before.join(TREE);
+    Ok(Trees { old: &old, new: tree, names: ("", "") }.differ_in()?.is_empty())
+}
+
+/// The old release's environment as it would be with the new one's layers: without a jail their keys are in it.
+fn renamed(old: &Release, new: &Release) -> std::collections::BTreeMap<String, String> {
+    let mut env = old.env.clone();
+    for (was, is) in old.layers.iter().zip(&new.layers) {
+        for value in env.values_mut() {
+            *value = value.replace(&was.key, &is.key);
+        }
+    }
+    env
+}

@@ -1,0 +1,93 @@
+//! Which packages are in a layer, and in which versions, as their package managers have written it down there: what a
+//! person wants to read when a layer has changed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// How deep a virtualenv or a `node_modules` keeps them.
+const DEPTH: usize = 6;
+
+/// Names and versions; what keeps no such account has none.
+pub(crate) fn of(layer: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    collect(layer, DEPTH, &mut found);
+    found
+}
+
+fn collect(dir: &Path, depth: usize, found: &mut BTreeMap<String, String>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some((package, version)) = name.strip_suffix(".dist-info").and_then(|it| it.rsplit_once('-')) {
+            found.insert(package.to_owned(), version.to_owned());
+        } else if dir.ends_with("node_modules") || is_scope(dir) {
+            found.extend(node_package(&entry.path()));
+        }
+        let inside_a_package =
+            dir.ends_with("site-packages") || dir.ends_with("node_modules") && !name.starts_with('@');
+        if depth > 0 && !inside_a_package {
+            collect(&entry.path(), depth - 1, found);
+        }
+    }
+}
+
+/// Whether it is what holds the packages of one publisher in `node_modules`: `@types`.
+fn is_scope(dir: &Path) -> bool {
+    dir.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"))
+}
+
+fn node_package(dir: &Path) -> Option<(String, String)> {
+    let about: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("package.json")).ok()?).ok()?;
+    Some((about["name"].as_str()?.to_owned(), about["version"].as_str()?.to_owned()))
+}
+
+/// `requests 2.31.0 → 2.32.3`, `six 1.16.0 is new`, `idna 3.6 is gone`, in the order of the names.
+pub(crate) fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<String> {
+    let mut lines: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, before) in old {
+        match new.get(name) {
+            None => drop(lines.insert(name, format!("{name} {before} is gone"))),
+            Some(after) if after != before => drop(lines.insert(name, format!("{name} {before} → {after}"))),
+            Some(_) => {}
+        }
+    }
+    for (name, version) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+        lines.insert(name, format!("{name} {version} is new"));
+    }
+    lines.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtualenvs_and_node_modules_keep_accounts() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in [
+            "lib/python3.11/site-packages/six-1.16.0.dist-info",
+            "lib/python3.11/site-packages/a/b-1.dist-info",
+        ] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        for (folder, name) in [("express", "express"), ("@types/node", "@types/node")] {
+            let folder = dir.path().join("node_modules").join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("package.json"), format!(r#"{{"name": "{name}", "version": "4.1.0"}}"#))
+                .unwrap();
+        }
+        let found = of(dir.path());
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!((found["six"].as_str(), found["@types/node"].as_str()), ("1.16.0", "4.1.0"));
+    }
+
+    #[test]
+    fn changes_read_as_sentences() {
+        let map =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let (old, new) =
+            (map(&[("a", "1"), ("b", "1"), ("c", "1")]), map(&[("b", "2"), ("c", "1"), ("d", "5")]));
+        assert_eq!(changes(&old, &new), ["a 1 is gone", "b 1 → 2", "d 5 is new"]);
+    }
+}

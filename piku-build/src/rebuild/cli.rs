@@ -1,0 +1,63 @@
+//! The command line of `rebuild`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use piku_procfile::layout::{ROOT_VARIABLE, Root};
+use piku_procfile::name::AppName;
+use piku_procfile::output::Format;
+
+use super::Rebuild;
+
+/// What the end of `rebuild` means.
+pub(crate) const EXIT_STATUS: &str = "\
+Exit status:
+  0   each app is as it was, or runs what was built anew
+  1   some app could not be built or deployed, and runs on as it was; with --verify: two builds differ
+  2   the command line is wrong
+  75  some app was being changed by somebody else for too long: try again";
+
+/// `rebuild`.
+#[derive(Args)]
+pub(crate) struct RebuildArgs {
+    /// The apps
+    #[arg(required_unless_present = "all", value_name = "APP")]
+    apps: Vec<AppName>,
+    /// All apps that run
+    #[arg(long, conflicts_with = "apps")]
+    all: bool,
+    /// Build each of them twice from nothing and compare what comes of it; deploy nothing
+    #[arg(long)]
+    verify: bool,
+    /// Wait up to so many seconds first, so that many machines do not all ask at once
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    jitter: u64,
+    /// How many seconds to wait for whoever is changing an app
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    wait: u64,
+    /// The folder with everything that piku keeps [default: ~/.piku]
+    #[arg(long, env = ROOT_VARIABLE, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// How to print it; as text only what has changed or failed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+impl RebuildArgs {
+    /// Does what was typed.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let root = Root::new(self.root)?;
+        let path = std::path::absolute(root.path()).context("cannot tell where this is")?;
+        super::run(&Rebuild {
+            root: Root::new(Some(path))?,
+            apps: self.apps,
+            verify: self.verify,
+            jitter: Duration::from_secs(self.jitter),
+            wait: self.wait,
+            format: self.format,
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! `rebuild`, which is made for cron: each app's deployed commit is built again against what is new outside of it, and deployed
+//! through the usual path only where something has changed. When nothing has, not a word is said.
+
+pub(crate) mod cli;
+mod summary;
+mod verify;
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use piku_procfile::failure::{BUSY, FAILED, Failure};
+use piku_procfile::layout::Root;
+use piku_procfile::name::AppName;
+use piku_procfile::output::{self, Format};
+use serde::Serialize;
+
+use crate::release::Release;
+
+/// What was asked for.
+pub(crate) struct Rebuild {
+    pub(crate) root: Root,
+    /// Which apps; all that run when empty.
+    pub(crate) apps: Vec<AppName>,
+    pub(crate) verify: bool,
+    /// The longest time to wait first.
+    pub(crate) jitter: Duration,
+    /// How many seconds to wait for an app's lock.
+    pub(crate) wait: u64,
+    pub(crate) format: Format,
+}
+
+/// How it went with one app. These names are a contract with scripts.
+#[derive(Debug, Serialize)]
+struct Row {
+    app: AppName,
+    result: Outcome,
+    /// The live release, afterwards.
+    release: Option<u64>,
+    /// What is another than before, a line each; of a failure what was said.
+    details: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    /// All came to the same.
+    Unchanged,
+    /// What was built anew is live.
+    Updated,
+    /// With `--verify`: two builds are not the same.
+    Differs,
+    /// It was not built, or not deployed; what ran runs on.
+    Failed,
+    /// Somebody else was changing it all the time.
+    Busy,
+}
+
+impl Outcome {
+    fn code(self) -> u8 {
+        match self {
+            Self::Unchanged | Self::Updated => 0,
+            Self::Differs | Self::Failed => FAILED,
+            Self::Busy => BUSY,
+        }
+    }
+}
+
+/// How much of what a failed deploy has said is repeated.
+const LINES: usize = 40;
+
+/// Rebuilds.
+pub(crate) fn run(asked: &Rebuild) -> anyhow::Result<ExitCode> {
+    let apps = if asked.apps.is_empty() { running(&asked.root)? } else { asked.apps.clone() };
+    for app in &apps {
+        if asked.root.app(app).current_number().is_none() {
+            return Err(Failure::new(format!("{app} has no release that could be built again")).into());
+        }
+    }
+    if !apps.is_empty() {
+        thread::sleep(share_of(asked.jitter));
+    }
+    let mut rows = Vec::new();
+    for app in apps {
+        let row = if asked.verify { verify::verify(asked, &app) } else { rebuild(asked, &app) };
+        rows.push(row.unwrap_or_else(|err| Row {
+            release: asked.root.app(&app).current_number(),
+            app,
+            result: Outcome::Failed,
+            details: vec![format!("{err:#}")],
+        }));
+    }
+    output::print(asked.format, &rows, || rows.iter().map(summary::text).collect())?;
+    let worst = rows.iter().map(|row| row.result).min_by_key(|result| match result.code() {
+        FAILED => 0,
+        BUSY => 1,
+        _ => 2,
+    });
+    Ok(ExitCode::from(worst.map_or(0, Outcome::code)))
+}
+
+/// The apps that have a release and are not stopped: a rebuild is no reason to start one.
+fn running(root: &Root) -> anyhow::Result<Vec<AppName>> {
+    let mut apps = root.apps().context("cannot list the apps")?;
+    apps.retain(|app| {
+        let dir = root.app(app);
+        dir.current_number().is_some() && !dir.is_stopped()
+    });
+    Ok(apps)
+}
+
+/// Some time up to the longest.
+fn share_of(longest: Duration) -> Duration {
+    // Seeded anew in each process.
+    let chance = RandomState::new().hash_one(std::process::id());
+    longest.mul_f64(f64::from(u32::try_from(chance >> 32).unwrap_or(0)) / f64::from(u32::MAX))
+}
+
+fn rebuild(asked: &Rebuild, app: &AppName) -> anyhow::Result<Row> {
+    let dir = asked.root.app(app);
+    if dir.is_stopped() {
+        return Err(Failure::new(format!("{app} is stopped, and a rebuild does not start it")).into());
+    }
+    let before = live(asked, app)?;
+    if before.commit.is_empty() {
+        return Err(
+            Failure::new(format!("release {} of {app} was built from no commit", before.number)).into()
+        );
+    }
+    let deploy = tool("piku-receive")
+        .args(["deploy", app.as_str(), "--rebuild", &before.commit, "--wait", &asked.wait.to_string()])
+        .args(["--by", "rebuild", "--root"])
+        .arg(asked.root.path())
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run 'piku-receive deploy'")?;
+    let after = live(asked, app)?;
+    let row = |result, details| Row { app: app.clone(), result, release: Some(after.number), details };
+    match deploy.status.code() {
+        Some(0) if after.number == before.number => Ok(row(Outcome::Unchanged, Vec::new())),
+        Some(0) => Ok(row(Outcome::Updated, summary::changes(&dir, &before, &after))),
+        Some(code) if code == i32::from(BUSY) => Ok(row(Outcome::Busy, Vec::new())),
+        _ => {
+            let said = String::from_utf8_lossy(&deploy.stdout).into_owned()
+                + &String::from_utf8_lossy(&deploy.stderr);
+            let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+            Ok(row(Outcome::Failed, lines[lines.len().saturating_sub(LINES)..].to_vec()))
+        }
+    }
+}
+
+fn live(asked: &Rebuild, app: &AppName) -> anyhow::Result<Release> {
+    Release::read(&asked.root.app(app).current())
+}
+
+/// One of the five tools: the one beside this, wherever cron's PATH leads.
+fn tool(name: &str) -> Command {
+    let beside: Option<PathBuf> =
+        std::env::current_exe().ok().map(|own| own.with_file_name(name)).filter(|path| path.is_file());
+    Command::new(beside.unwrap_or_else(|| name.into()))
+}

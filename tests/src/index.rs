@@ -1,0 +1,79 @@
+//! A package index on loopback with packages that a test makes up, so that a test can publish a new version of one.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::world::wait_for;
+
+/// Makes a wheel with one module that has a `VERSION`.
+const WHEEL: &str = r#"
+import sys, zipfile
+folder, name, version = sys.argv[1:]
+info = f"{name}-{version}.dist-info"
+with zipfile.ZipFile(f"{folder}/{name}-{version}-py3-none-any.whl", "w") as wheel:
+    wheel.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+    wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+"#;
+
+/// A running index; ended when dropped.
+#[derive(Debug)]
+pub struct Index {
+    server: Child,
+    dir: PathBuf,
+    port: u16,
+}
+
+impl Index {
+    /// An empty one, with its files in the new folder `dir`.
+    ///
+    /// # Panics
+    /// When python3 cannot serve it.
+    #[must_use]
+    pub fn start(dir: &Path) -> Self {
+        fs::create_dir_all(dir.join("simple")).expect("folder of the index");
+        let port = {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            listener.local_addr().expect("its number").port()
+        };
+        let server = Command::new("python3")
+            .args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"])
+            .arg(dir)
+            .arg(port.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python3 runs");
+        let index = Self { server, dir: dir.to_owned(), port };
+        wait_for("the index", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        index
+    }
+
+    /// The value of `PIP_INDEX_URL`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/simple", self.port)
+    }
+
+    /// Publishes a version of a package whose module has a `VERSION`. The name is one word.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn publish(&self, name: &str, version: &str) {
+        let folder = self.dir.join("simple").join(name);
+        fs::create_dir_all(&folder).expect("folder of the package");
+        let made = Command::new("python3").args(["-c", WHEEL]).arg(&folder).args([name, version]).status();
+        assert!(made.expect("python3 runs").success());
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
