@@ -5,6 +5,7 @@ mod client;
 mod commands;
 pub mod config;
 pub mod core;
+mod cron;
 mod daemon;
 mod desired;
 mod drain;
