@@ -31,6 +31,7 @@ mod startable;
 mod step;
 mod subfolder;
 mod talk;
+mod tree_layer;
 mod view;
 mod whole;
 mod work;
