@@ -224,6 +224,7 @@ impl Bench<'_> {
             version_from: version_from.clone(),
             layers: whole.layers().map(layer).collect(),
             host: whole.host().cloned().collect(),
+            kept: whole.plans().flat_map(|plan| &plan.tree_layers).map(|layer| layer.key.clone()).collect(),
             processes: whole.processes,
             env: whole.env,
             jailed: self.jailed,

@@ -16,6 +16,9 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const CERTIFICATE_VARIABLES: [&str; 4] =
     ["PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
 
+/// What is for workers alone: builds compile, and install what compiles the rest.
+const OF_WORKERS: [&str; 2] = ["PYTHONDONTWRITEBYTECODE", "NODE_ENV"];
+
 /// Names and values.
 pub(crate) type Variables = BTreeMap<String, String>;
 
@@ -28,8 +31,8 @@ pub(crate) fn of_steps(
     source: &Source,
 ) -> Variables {
     let mut env = base();
-    let compiled = |(name, _): &(&String, &String)| *name != "PYTHONDONTWRITEBYTECODE";
-    env.extend(owned(workers.iter().filter(compiled).chain(&plan.build_env)));
+    let of_builds = |(name, _): &(&String, &String)| !OF_WORKERS.contains(&name.as_str());
+    env.extend(owned(workers.iter().filter(of_builds).chain(&plan.build_env)));
     declared(env, build_env, source)
 }
 

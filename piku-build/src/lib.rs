@@ -35,6 +35,7 @@ mod startable;
 mod step;
 mod subfolder;
 mod talk;
+mod tree_layer;
 mod view;
 mod whole;
 mod work;

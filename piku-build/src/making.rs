@@ -12,13 +12,13 @@ use crate::copy::Leave;
 use crate::environment;
 use crate::kept::Kept;
 use crate::layer::{Store, Taken, Unfinished};
-use crate::plan::{LayerPlan, Plan};
+use crate::plan::{LayerPlan, Plan, TreeLayer};
 use crate::room::{APP, Mount};
 use crate::runtime::Runtime;
 use crate::source::Source;
 use crate::view::View;
 use crate::whole::{Part, Whole};
-use crate::{copy, disk, startable, talk};
+use crate::{copy, disk, startable, talk, tree_layer};
 
 /// A release being made.
 pub(crate) struct Making<'a> {
@@ -55,6 +55,9 @@ impl Making<'_> {
             let bench = Bench { runtime: *runtime, plan, view: &view };
             for (place, layer) in plan.layers.iter().enumerate() {
                 self.layer(&bench, self.store, layer, &plan.layers[..place])?;
+            }
+            for layer in &plan.tree_layers {
+                self.tree_layer(*runtime, plan, layer, &view)?;
             }
             // Nobody else's until its fruits are taken out.
             let kept = self.kept(&whole.parts[at].plan)?;
@@ -116,7 +119,42 @@ impl Making<'_> {
             runtime.judge(step, &ended, plan, view)?;
         }
         copy::remove(&scratch).with_context(|| format!("cannot remove '{}'", scratch.display()))?;
-        finish(unfinished, layer, plan)
+        finish(unfinished, layer.name, plan)
+    }
+
+    /// The right to build a layer; nothing when it is there.
+    fn take(&self, name: &str, key: &str, need: disk::Need) -> anyhow::Result<Option<Unfinished>> {
+        let short = &key[..12];
+        let Taken::Build(unfinished) = self.store.take(key)? else {
+            talk::stage(&format!("Dependencies are unchanged: layer {name} {short}"));
+            return Ok(None);
+        };
+        talk::stage(&format!("Installing dependencies: layer {name} {short}"));
+        disk::check(self.store.path(), need, "the layer of dependencies")?;
+        Ok(Some(unfinished))
+    }
+
+    /// Finds a layer that goes into the tree, or builds it, and takes it in.
+    fn tree_layer(
+        &self,
+        runtime: &dyn Runtime,
+        plan: &Plan,
+        layer: &TreeLayer,
+        view: &View,
+    ) -> anyhow::Result<()> {
+        if let Some(unfinished) = self.take(layer.name, &layer.key, layer.need)? {
+            let content = unfinished.content();
+            tree_layer::seed(&content, &layer.files)?;
+            let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
+            let room = self.at.room(&content, true, finished(&plan.layers, self.store), &env);
+            for step in &layer.steps {
+                let ended = room.run(step)?;
+                runtime.judge(step, &ended, plan, view)?;
+            }
+            tree_layer::close(&content, layer)?;
+            finish(unfinished, layer.name, plan)?;
+        }
+        tree_layer::take_in(&self.store.content(&layer.key), self.tree, layer)
     }
 
     /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.
@@ -180,14 +218,14 @@ fn finished(layers: &[LayerPlan], store: &Store) -> Vec<Mount> {
 }
 
 /// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.
-fn finish(unfinished: Unfinished, layer: &LayerPlan, plan: &Plan) -> anyhow::Result<()> {
+fn finish(unfinished: Unfinished, name: &str, plan: &Plan) -> anyhow::Result<()> {
     let content = unfinished.content();
     let filled = fs::read_dir(&content).is_ok_and(|mut entries| entries.next().is_some());
     if !filled {
-        return Err(Failure::new(format!("the layer '{}' is empty after its steps", layer.name)).into());
+        return Err(Failure::new(format!("the layer '{name}' is empty after its steps")).into());
     }
     let version = plan.version.as_deref().unwrap_or_default();
-    unfinished.finish(&format!("{} {} {version}\n", layer.name, plan.runtime))
+    unfinished.finish(&format!("{name} {} {version}\n", plan.runtime))
 }
 
 /// A runtime's name at the beginning of a line.

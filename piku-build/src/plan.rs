@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) version_from: Option<String>,
     /// The dependency layers, in the order in which they are built; each sees those before it.
     pub(crate) layers: Vec<LayerPlan>,
+    /// Layers that become part of the app's tree before its steps run.
+    pub(crate) tree_layers: Vec<TreeLayer>,
     /// What of the host's else its steps see, at paths of their own.
     pub(crate) mounts: Vec<Mount>,
     /// Folders of this machine beyond those that the jail shows by itself, which layers, steps and processes need where they
@@ -69,6 +71,28 @@ pub(crate) struct LayerPlan {
     pub(crate) tools: Vec<LayerPlan>,
     /// Folders of this machine that only its own steps need.
     pub(crate) host: Vec<PathBuf>,
+}
+
+/// A layer whose content becomes part of the app's own tree: packages that look for each other, and for the app, by where they
+/// lie (`node_modules`). It is made from a few files of the app in a folder of its own at the app's place, so that every path is
+/// what it will be.
+pub(crate) struct TreeLayer {
+    /// What is in it: `node_modules`.
+    pub(crate) name: &'static str,
+    /// The hash of what determines it.
+    pub(crate) key: String,
+    /// What of the app its steps see, by its path in the app.
+    pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
+    /// What makes it.
+    pub(crate) steps: Vec<Step>,
+    /// The room it may take.
+    pub(crate) need: Need,
+    /// Folders of this name, wherever they lie, are what is taken into the tree.
+    pub(crate) folder: &'static str,
+    /// Of their entries that begin with a dot those that are shared as well; the others are the tree's own to write.
+    pub(crate) linked: &'static [&'static str],
+    /// Whether all files are the tree's own to write, not shared with the layer.
+    pub(crate) copied: bool,
 }
 
 /// The plan as `plan` prints it. These names are a contract with scripts.
@@ -115,23 +139,28 @@ pub(crate) fn show<'a>(
     tools: Option<&Store>,
     env: Vec<&'a str>,
 ) -> Shown<'a> {
-    let hit = |layer: &LayerPlan| store.is_some_and(|store| store.has(&layer.key));
+    let hit = |key: &str| store.is_some_and(|store| store.has(key));
     let mut steps = Vec::new();
     for plan in whole.plans() {
-        let missed = plan.layers.iter().filter(|layer| !hit(layer)).flat_map(|layer| {
+        let missed = plan.layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| {
             let at_hand = |tool: &&LayerPlan| tools.is_some_and(|tools| tools.has(&tool.key));
             let made = layer.tools.iter().filter(move |tool| !at_hand(tool)).chain([layer]);
             made.flat_map(|layer| &layer.steps)
         });
+        let trees = plan.tree_layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| &layer.steps);
         let run = |step: &Step| ShownStep { name: step.name, run: shell_words::join(&step.run) };
-        steps.extend(missed.chain(&plan.steps).map(run));
+        steps.extend(missed.chain(trees).chain(&plan.steps).map(run));
     }
     let runtime = |plan: &'a Plan| ShownRuntime {
         runtime: plan.runtime,
         version: plan.version.as_deref(),
         version_from: plan.version_from.as_deref(),
     };
-    let layer = |layer: &'a LayerPlan| ShownLayer { name: layer.name, key: &layer.key, hit: hit(layer) };
+    let layer = |name, key: &'a String| ShownLayer { name, key, hit: hit(key) };
+    let layers = whole.plans().flat_map(|plan| {
+        let mounted = plan.layers.iter().map(|of| layer(of.name, &of.key));
+        mounted.chain(plan.tree_layers.iter().map(|of| layer(of.name, &of.key)))
+    });
     let ShownRuntime { runtime: name, version, version_from } = runtime(whole.main());
     Shown {
         runtime: name,
@@ -139,7 +168,7 @@ pub(crate) fn show<'a>(
         version_from,
         because,
         runtimes: whole.plans().map(runtime).collect(),
-        layers: whole.layers().map(layer).collect(),
+        layers: layers.collect(),
         steps,
         processes: &whole.processes,
         processes_from: &whole.processes_from,

@@ -60,6 +60,9 @@ pub struct Release {
     /// an interpreter.
     #[serde(default)]
     pub host: Vec<PathBuf>,
+    /// Layers that the next build may use and no process needs: their keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
     /// What can be started, in the Procfile's order.
     pub processes: IndexMap<ProcessName, String>,
     /// The environment that the runtime asks for, below the app's own ENV: PATH, PYTHONUNBUFFERED and such.

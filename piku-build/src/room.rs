@@ -25,6 +25,9 @@ const CACHES: &[(&str, &[(&str, &str)])] = &[
     ("uv", &[("UV_CACHE_DIR", "")]),
     ("go", &[("GOMODCACHE", "mod"), ("GOCACHE", "build")]),
     ("cargo", &[("CARGO_HOME", "")]),
+    ("npm", &[("npm_config_cache", "")]),
+    ("yarn", &[("YARN_CACHE_FOLDER", "")]),
+    ("pnpm", &[("PNPM_HOME", "")]),
 ];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
 const HOME: &str = "/build";

@@ -3,6 +3,7 @@
 mod binary;
 mod choice;
 mod go;
+mod node;
 mod python;
 mod rust;
 
@@ -36,7 +37,7 @@ static ALL: &[&dyn Runtime] = &[
     &go::Go,
     &rust::Rust,
     // Front ends, and back ends in their language.
-
+    &node::Node,
     // Ready to run.
     &binary::Binary,
 ];

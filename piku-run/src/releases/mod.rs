@@ -173,7 +173,7 @@ fn needed_layers(app: &AppDir) -> anyhow::Result<Option<HashSet<String>>> {
     let mut needed = HashSet::new();
     for number in numbers(app)? {
         let Ok(release) = Release::read(&app.release(number)) else { return Ok(None) };
-        needed.extend(release.layers.into_iter().map(|layer| layer.key));
+        needed.extend(release.layers.into_iter().map(|layer| layer.key).chain(release.kept));
     }
     Ok(Some(needed))
 }

@@ -1,0 +1,242 @@
+//! Which package manager an app is written for, and how that one is asked: npm, yarn in its two kinds, pnpm. npm is the machine's; the
+//! others come from the package registry by npm, in the version that fits the lock file.
+
+use super::package::Package;
+use super::range::Version;
+use crate::explain::node as explain;
+use crate::source::{Source, decode};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Npm,
+    /// Yarn 1.
+    Classic,
+    /// Yarn 2 and later.
+    Berry,
+    Pnpm,
+}
+
+/// A package manager.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Manager {
+    pub(super) kind: Kind,
+    /// What npm installs for it: the package and its range.
+    pub(super) fetch: Option<String>,
+    /// What says that it is this one.
+    pub(super) from: String,
+    /// The lock file that it obeys.
+    pub(super) lock: Option<&'static str>,
+    /// What the app's author should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Lock files, those of the managers that one adds to an app first.
+const LOCKS: [(&str, Kind); 4] = [
+    ("pnpm-lock.yaml", Kind::Pnpm),
+    ("yarn.lock", Kind::Classic),
+    ("npm-shrinkwrap.json", Kind::Npm),
+    ("package-lock.json", Kind::Npm),
+];
+
+/// Lock files that nothing here reads.
+const UNREAD: [&str; 2] = ["bun.lock", "bun.lockb"];
+
+impl Manager {
+    /// Finds the app's.
+    ///
+    /// # Errors
+    /// When `packageManager` names one that is not known.
+    pub(super) fn choose(source: &Source, package: &Package) -> anyhow::Result<Self> {
+        let there: Vec<_> = LOCKS.iter().filter(|(name, _)| source.has(name)).collect();
+        let mut warnings = Vec::new();
+        let named = package.text("packageManager");
+        let (kind, from, version) = match named {
+            Some(text) => {
+                let (name, version) = text.split_once('@').unwrap_or((text, ""));
+                let version = version.split('+').next().unwrap_or_default();
+                let kind = match name {
+                    "npm" => Kind::Npm,
+                    "pnpm" => Kind::Pnpm,
+                    "yarn" if version.starts_with(['0', '1']) => Kind::Classic,
+                    "yarn" => Kind::Berry,
+                    _ => return Err(explain::unknown_manager(text).into()),
+                };
+                (kind, "packageManager".to_owned(), Some(version).filter(|version| !version.is_empty()))
+            }
+            None => match there.first() {
+                Some((name, Kind::Classic)) if is_berry(source)? => (Kind::Berry, (*name).to_owned(), None),
+                Some((name, kind)) => (*kind, (*name).to_owned(), None),
+                None => (Kind::Npm, "no lock file".to_owned(), None),
+            },
+        };
+        let wanted = if kind == Kind::Berry { Kind::Classic } else { kind };
+        let lock = there.iter().find(|(_, of)| *of == wanted).map(|(name, _)| *name);
+        if lock.is_none() {
+            let unread = UNREAD.into_iter().find(|name| source.has(name));
+            warnings.push(explain::no_lock(kind.program(), unread));
+        }
+        for (name, _) in there.iter().filter(|(_, of)| *of != wanted) {
+            warnings.push(explain::other_lock(name, kind.program(), &from));
+        }
+        let fetch = match kind {
+            Kind::Npm => None,
+            Kind::Classic => Some(format!("yarn@{}", version.unwrap_or("1"))),
+            Kind::Berry => Some(format!("@yarnpkg/cli-dist@{}", version.unwrap_or(berry(source)?))),
+            Kind::Pnpm => Some(format!("pnpm@{}", pnpm(source, package, version)?)),
+        };
+        Ok(Self { kind, fetch, from, lock, warnings })
+    }
+
+    /// The words that install what the lock file says, `dev` with what only the build needs.
+    pub(super) fn install(&self, dev: bool) -> Vec<&'static str> {
+        let locked = self.lock.is_some();
+        match (self.kind, locked) {
+            (Kind::Npm, _) => {
+                let verb = if locked { "ci" } else { "install" };
+                let which = if dev { "--include=dev" } else { "--omit=dev" };
+                vec!["npm", verb, which, "--no-audit", "--no-fund", "--no-progress"]
+            }
+            (Kind::Classic, _) => {
+                let which = if dev { "--production=false" } else { "--production=true" };
+                let mut words = vec!["yarn", "install", "--non-interactive", "--no-progress", which];
+                words.extend(locked.then_some("--frozen-lockfile"));
+                words
+            }
+            // Its `focus` looks at no lock file's age: what is not needed is taken away afterwards.
+            (Kind::Berry, true) => vec!["yarn", "install", "--immutable"],
+            (Kind::Berry, false) => vec!["yarn", "install", "--no-immutable"],
+            (Kind::Pnpm, _) => {
+                let which = if dev { "--prod=false" } else { "--prod" };
+                let frozen = if locked { "--frozen-lockfile" } else { "--no-frozen-lockfile" };
+                vec!["pnpm", "install", which, frozen, "--reporter=append-only"]
+            }
+        }
+    }
+
+    /// The words that take away what only the build needs.
+    pub(super) fn prune(&self) -> Vec<&'static str> {
+        match self.kind {
+            Kind::Npm => vec!["npm", "prune", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
+            Kind::Classic => {
+                vec![
+                    "yarn",
+                    "install",
+                    "--production",
+                    "--ignore-scripts",
+                    "--prefer-offline",
+                    "--non-interactive",
+                    "--no-progress",
+                ]
+            }
+            Kind::Berry => vec!["yarn", "workspaces", "focus", "--all", "--production"],
+            Kind::Pnpm => vec!["pnpm", "prune", "--prod", "--ignore-scripts"],
+        }
+    }
+}
+
+impl Kind {
+    /// How it is called.
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            Self::Npm => "npm",
+            Self::Classic | Self::Berry => "yarn",
+            Self::Pnpm => "pnpm",
+        }
+    }
+}
+
+/// Whether yarn.lock was written by yarn 2 or later.
+fn is_berry(source: &Source) -> anyhow::Result<bool> {
+    Ok(lines(source, "yarn.lock")?.iter().any(|line| line.starts_with("__metadata:")))
+}
+
+/// The yarn that writes this lock file's version.
+fn berry(source: &Source) -> anyhow::Result<&'static str> {
+    let lines = lines(source, "yarn.lock")?;
+    let version = lines.iter().find_map(|line| line.strip_prefix("  version: "));
+    Ok(match version.and_then(|version| version.trim().parse::<u32>().ok()) {
+        Some(..=6) => "3",
+        _ => "4",
+    })
+}
+
+/// The pnpm that reads this lock file's version: each has its own, and another one refuses it or makes it anew.
+fn pnpm(source: &Source, package: &Package, version: Option<&str>) -> anyhow::Result<String> {
+    if let Some(version) = version {
+        return Ok(version.to_owned());
+    }
+    let lines = lines(source, "pnpm-lock.yaml")?;
+    let format = lines.iter().find_map(|line| line.strip_prefix("lockfileVersion:"));
+    let format = format.unwrap_or_default().trim().trim_matches(['\'', '"']).to_owned();
+    let wanted = match format.as_str() {
+        "5.1" | "5.2" | "5.3" => "6",
+        text if text.starts_with("5.") => "7",
+        text if text.starts_with("6.") => "8",
+        "" | "9.0" => "9",
+        other => return Err(explain::unknown_lock_format("pnpm-lock.yaml", other).into()),
+    };
+    // The same format is written by 9 and by 10; who asks for one of them gets it.
+    let engines = package.text("engines.pnpm").filter(|_| wanted == "9");
+    Ok(match engines {
+        Some(text) if Version::parse(text).is_some() => text.to_owned(),
+        Some(text) if text.contains("10") => "10".to_owned(),
+        _ => wanted.to_owned(),
+    })
+}
+
+fn lines(source: &Source, name: &str) -> anyhow::Result<Vec<String>> {
+    let text = source.text(name)?.unwrap_or_default();
+    Ok(decode(&text).lines().take(40).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn choose(files: &[(&str, &str)]) -> Manager {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let source = Source::read(dir.path(), None).unwrap();
+        let package = Package::read(&source).unwrap().unwrap();
+        Manager::choose(&source, &package).unwrap()
+    }
+
+    #[test]
+    fn the_version_fits_the_lock_file() {
+        let plain = ("package.json", "{}");
+        for (name, text, kind, fetch) in [
+            ("package-lock.json", "{}", Kind::Npm, None),
+            ("yarn.lock", "# yarn lockfile v1\n", Kind::Classic, Some("yarn@1")),
+            ("yarn.lock", "__metadata:\n  version: 6\n", Kind::Berry, Some("@yarnpkg/cli-dist@3")),
+            (
+                "yarn.lock",
+                "# generated\n\n__metadata:\n  version: 8\n",
+                Kind::Berry,
+                Some("@yarnpkg/cli-dist@4"),
+            ),
+            ("pnpm-lock.yaml", "lockfileVersion: 5.3\n", Kind::Pnpm, Some("pnpm@6")),
+            ("pnpm-lock.yaml", "lockfileVersion: 5.4\n", Kind::Pnpm, Some("pnpm@7")),
+            ("pnpm-lock.yaml", "lockfileVersion: '6.0'\n", Kind::Pnpm, Some("pnpm@8")),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n", Kind::Pnpm, Some("pnpm@9")),
+        ] {
+            let chosen = choose(&[plain, (name, text)]);
+            assert_eq!((chosen.kind, chosen.fetch.as_deref()), (kind, fetch), "{text}");
+            assert_eq!((chosen.lock, chosen.from.as_str()), (Some(name), name));
+            assert!(chosen.warnings.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_app_may_say_which() {
+        let named = ("package.json", r#"{"packageManager": "pnpm@9.15.0+sha512.abc"}"#);
+        let chosen = choose(&[named, ("yarn.lock", ""), ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n")]);
+        assert_eq!(chosen.fetch.as_deref(), Some("pnpm@9.15.0"));
+        assert!(chosen.warnings[0].contains("yarn.lock"), "{:?}", chosen.warnings);
+        let chosen = choose(&[("package.json", r#"{"packageManager": "yarn@4.5.0"}"#)]);
+        assert_eq!((chosen.kind, chosen.lock), (Kind::Berry, None));
+        assert!(chosen.warnings[0].contains("no lock file"), "{:?}", chosen.warnings);
+    }
+}

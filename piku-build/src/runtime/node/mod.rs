@@ -1,0 +1,239 @@
+//! Node: the dependencies that the lock file says, by the package manager that wrote it; the build script; without what only the
+//! build needs. A front end that is built and has nothing to start is served as files.
+
+mod manager;
+mod modules;
+mod package;
+mod range;
+mod version;
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use piku_procfile::name::ProcessName;
+
+use super::{Detection, Runtime, Site};
+use crate::environment::PATH;
+use crate::explain::{self, node as told};
+use crate::plan::Plan;
+use crate::source::Source;
+use crate::step::{Ended, Step};
+use crate::view::View;
+use manager::{Kind, Manager};
+use modules::MODULES;
+use package::{FILE, LIFECYCLE, Package};
+
+/// Programs that `npm start` would start, or that a package.json of few words means.
+const SERVERS: [&str; 4] = ["server.js", "index.js", "app.js", "main.js"];
+/// Where front ends are built into, the commonest first.
+const BUILT: [&str; 6] = ["dist", "build", "out", "_site", ".output/public", "public"];
+/// How the step is called that takes away what only the build needs.
+const PRUNE: &str = "prune";
+
+/// The runtime.
+pub(super) struct Node;
+
+impl Runtime for Node {
+    fn name(&self) -> &'static str {
+        "node"
+    }
+
+    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+        let misspelt = ["packages.json", "package.jsn", "Package.json", "pakage.json"];
+        if let Some(name) = misspelt.iter().find(|name| source.has(name) && !source.has(FILE)) {
+            return Ok(Detection::Refused(told::misspelt(name)));
+        }
+        if !source.has(FILE) {
+            return Ok(Detection::Not(format!("{FILE}, which is not there")));
+        }
+        let package = match Package::read(source) {
+            Ok(Some(package)) => package,
+            Ok(None) => return Ok(Detection::Not(format!("{FILE}, which is not there"))),
+            Err(err) => return err.downcast().map(Detection::Refused),
+        };
+        let about = source.procfile.is_some() || package.start().is_some() || package.build().is_some();
+        Ok(if about || program(source, &package).is_some() {
+            Detection::Fits(format!("there is a {FILE}"))
+        } else {
+            Detection::Perhaps(format!("there is a {FILE}, which neither builds nor starts anything"))
+        })
+    }
+
+    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+        let package = Package::read(source)?.ok_or_else(told::no_package)?;
+        let node = version::choose(source, &package, site)?;
+        let manager = Manager::choose(source, &package)?;
+        let npm = site.tool("a Node app", "npm")?.inside.to_string_lossy().into_owned();
+        let own: Vec<_> = LIFECYCLE.into_iter().filter(|name| package.script(name).is_some()).collect();
+        // yarn's way to leave something out looks at no lock file's age.
+        let dev = package.build().is_some() || !own.is_empty() || manager.kind == Kind::Berry;
+        // What the app's own scripts write into packages stays in the release that they ran for.
+        let copied = !own.is_empty() || !site.jailed;
+        let modules = modules::layer(source, site, &package, &node, &manager, dev, copied)?;
+
+        let mut layers = Vec::new();
+        let mut bins = Vec::new();
+        if let Some(fetch) = &node.fetch {
+            let layer = modules::tool(site, "node", fetch, &npm);
+            bins.push(layer.mount.join(node.bin.as_deref().unwrap_or(layer.mount.as_path())));
+            layers.push(layer);
+        } else {
+            bins.extend(node.bin.clone());
+        }
+        if let Some(fetch) = &manager.fetch {
+            let layer = modules::tool(site, manager.kind.program(), fetch, &npm);
+            bins.push(layer.mount.join(MODULES).join(".bin"));
+            layers.push(layer);
+        }
+        let has_dev = !package.dependencies(&["devDependencies"]).is_empty() || package.has_workspaces();
+        let mut warnings = node.warnings;
+        warnings.extend(manager.warnings.iter().cloned());
+        if source.has("node_modules/") {
+            warnings.push(told::committed_modules());
+        }
+        let (processes, processes_from) = processes(source, &package)?;
+        Ok(Plan {
+            runtime: self.name(),
+            version: Some(node.version),
+            version_from: Some(node.from),
+            layers,
+            tree_layers: modules::needed(&package).then_some(modules).into_iter().collect(),
+            steps: steps(&package, &manager, &own, dev && has_dev),
+            processes,
+            processes_from,
+            env: env(&bins, site),
+            build_env: build_env(),
+            warnings,
+            ..Plan::default()
+        })
+    }
+
+    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+        if ended.succeeded() {
+            return Ok(());
+        }
+        Err(told::failed(step.name, ended)
+            .unwrap_or_else(|| explain::step_failed(step.name, ended, &[]))
+            .into())
+    }
+
+    /// A front end is what its build has made, wherever that is.
+    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+        let is_guess = plan.processes_from.as_deref() == Some(told::BY_BUILD);
+        if !is_guess {
+            return Ok(());
+        }
+        let guess = plan.processes.get("static").map(String::as_str);
+        let folders = guess.into_iter().chain(BUILT);
+        let has_page = |folder: &&str| view.tree.join(folder).join("index.html").is_file();
+        let below = || {
+            // Angular: dist/NAME/browser.
+            let names = std::fs::read_dir(view.tree.join("dist")).into_iter().flatten().flatten();
+            names
+                .flat_map(|name| {
+                    let name = name.file_name().to_string_lossy().into_owned();
+                    [format!("dist/{name}/browser"), format!("dist/{name}")]
+                })
+                .find(|folder| has_page(&folder.as_str()))
+        };
+        let folder = folders.into_iter().find(has_page).map(str::to_owned).or_else(below);
+        let folder = folder.ok_or_else(|| told::built_nothing(&BUILT))?;
+        plan.processes = IndexMap::from([("static".parse()?, folder)]);
+        // Nothing of it runs any more.
+        crate::copy::remove(&view.tree.join(MODULES))?;
+        Ok(())
+    }
+}
+
+/// What is done in the tree once the packages are there.
+fn steps(package: &Package, manager: &Manager, own: &[&'static str], prune: bool) -> Vec<Step> {
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+    let program = manager.kind.program();
+    let mut steps: Vec<Step> =
+        own.iter().map(|name| Step { name, run: words(&["npm", "run", name]), quiet: false }).collect();
+    let build = package.build();
+    for name in ["heroku-prebuild"].into_iter().filter(|name| package.script(name).is_some()) {
+        steps.insert(0, Step { name, run: words(&[program, "run", name]), quiet: false });
+    }
+    steps.extend(build.map(|name| Step { name: "build", run: words(&[program, "run", name]), quiet: false }));
+    if prune {
+        steps.push(Step { name: PRUNE, run: words(&manager.prune()), quiet: true });
+    }
+    steps
+}
+
+/// The process types, and what says them where it is not the Procfile.
+fn processes(
+    source: &Source,
+    package: &Package,
+) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
+    if let Some(processes) = super::procfile(source) {
+        return Ok((processes, None));
+    }
+    let web = |command: String, from: String| Ok((IndexMap::from([("web".parse()?, command)]), Some(from)));
+    if let Some(start) = package.start() {
+        // npm in front would be one more process to keep in memory; it is needed where it does more than start this one.
+        let more = ["prestart", "poststart"].iter().any(|name| package.script(name).is_some());
+        let direct = !more && !start.contains("npm_") && crate::startable::simple_words(start).is_some();
+        let command = if direct { start.to_owned() } else { "npm start".to_owned() };
+        return web(command, format!("the start script in {FILE}"));
+    }
+    if let Some(name) = program(source, package) {
+        return web(format!("node {name}"), format!("'{name}', as there is no start script in {FILE}"));
+    }
+    if package.build().is_some() {
+        let create_react =
+            package.dependencies(&["dependencies", "devDependencies"]).contains_key("react-scripts");
+        let folder = if create_react { "build" } else { "dist" };
+        return Ok((
+            IndexMap::from([("static".parse()?, folder.to_owned())]),
+            Some(told::BY_BUILD.to_owned()),
+        ));
+    }
+    Err(told::no_process_types().into())
+}
+
+/// The program of an app without a start script.
+fn program<'a>(source: &Source, package: &'a Package) -> Option<&'a str> {
+    if source.has("server.js") {
+        return Some("server.js");
+    }
+    // What is built has its program made by the build, and says so in a start script.
+    if package.build().is_some() {
+        return None;
+    }
+    let main = package.text("main").map(|main| main.trim_start_matches("./"));
+    let named = main.filter(|main| {
+        source.inside(std::path::Path::new(main)).is_ok_and(|path| path.is_some_and(|path| path.is_file()))
+    });
+    named.or_else(|| SERVERS.into_iter().find(|name| source.has(name)))
+}
+
+/// The environment of workers.
+fn env(bins: &[std::path::PathBuf], site: &Site) -> BTreeMap<String, String> {
+    let mut path: Vec<String> = bins.iter().map(|bin| bin.to_string_lossy().into_owned()).collect();
+    let own = if site.jailed { "/app/node_modules/.bin" } else { "node_modules/.bin" };
+    path.extend([own.to_owned(), PATH.to_owned()]);
+    BTreeMap::from([
+        ("PATH".to_owned(), path.join(":")),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ("NODE_ENV".to_owned(), "production".to_owned()),
+    ])
+}
+
+/// What the package managers are to know in the build.
+fn build_env() -> BTreeMap<String, String> {
+    [
+        ("CI", "true"),
+        ("NO_UPDATE_NOTIFIER", "1"),
+        ("npm_config_update_notifier", "false"),
+        ("npm_config_yes", "true"),
+        ("YARN_NODE_LINKER", "node-modules"),
+        ("YARN_ENABLE_TELEMETRY", "0"),
+        ("YARN_ENABLE_GLOBAL_CACHE", "false"),
+        ("YARN_ENABLE_PROGRESS_BARS", "false"),
+        ("NEXT_TELEMETRY_DISABLED", "1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}

@@ -1,0 +1,198 @@
+//! The layer of `node_modules`: what of an app determines it, and how it is made. It is made from those files alone, without the
+//! app's code: what is equal gives the same layer whatever else has changed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::manager::{Kind, Manager};
+use super::package::{FILE, Package};
+use super::version::Node;
+use crate::disk::Need;
+use crate::plan::{LayerPlan, TreeLayer};
+use crate::runtime::Site;
+use crate::source::Source;
+use crate::step::Step;
+
+/// Changed when layers are made in another way: the old ones then do not count.
+const FORMAT: u32 = 1;
+/// The folder that it is all about.
+pub(super) const MODULES: &str = "node_modules";
+/// Its entries that begin with a dot and are as good as packages: the rest is made anew by what runs in the tree.
+const LINKED: [&str; 2] = [".bin", ".pnpm"];
+/// More packages than this are in no repository that anybody builds here.
+const MOST_PACKAGES: usize = 5000;
+
+/// What package managers read beside package.json and the lock file.
+const SETTINGS: [&str; 7] =
+    [".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs", ".yarn/plugins", "patches"];
+/// The same, but a program: it says nothing about what is installed.
+const PROGRAMS: [&str; 2] = [".yarn/releases", ".yarn/patches"];
+
+/// Settings of npm that change how packages are fetched, not which.
+const ONLY_FETCHING: [&str; 8] =
+    ["cache", "cafile", "fetch_retries", "fetch_timeout", "https_proxy", "loglevel", "progress", "proxy"];
+
+/// A layer of one tool that npm installs: a package manager, another Node.
+pub(super) fn tool(site: &Site, name: &'static str, package: &str, npm: &str) -> LayerPlan {
+    let mut key = site.key(name, FORMAT);
+    key.fact("package", package.as_bytes());
+    key.fact("mount", site.layers().as_os_str().as_encoded_bytes());
+    let key = key.finish();
+    let mount = site.mount(name, &key);
+    let prefix = mount.to_string_lossy().into_owned();
+    let words = [
+        "/usr/bin/env",
+        "-u",
+        "NODE_ENV",
+        npm,
+        "install",
+        "--prefix",
+        &prefix,
+        "--no-audit",
+        "--no-fund",
+        "--no-progress",
+        package,
+    ];
+    let run = words.iter().map(ToString::to_string).collect();
+    LayerPlan {
+        name,
+        key,
+        mount,
+        steps: vec![Step { name: "npm", run, quiet: false }],
+        need: Need { bytes: 20_000_000, files: 1000 },
+        ..LayerPlan::default()
+    }
+}
+
+/// Whether there is anything to install.
+pub(super) fn needed(package: &Package) -> bool {
+    !package.dependencies(&["dependencies", "devDependencies", "optionalDependencies"]).is_empty()
+        || package.has_workspaces()
+}
+
+/// The layer itself. `dev` is whether what only the build needs is in it.
+pub(super) fn layer(
+    source: &Source,
+    site: &Site,
+    package: &Package,
+    node: &Node,
+    manager: &Manager,
+    dev: bool,
+    copied: bool,
+) -> anyhow::Result<TreeLayer> {
+    let files = files(source, package, manager)?;
+    let mut key = site.key(MODULES, FORMAT);
+    key.fact("node", node.version.as_bytes());
+    key.fact("manager", manager.fetch.as_deref().unwrap_or("npm").as_bytes());
+    key.fact("dev", &[u8::from(dev)]);
+    for (path, content) in &files {
+        if !PROGRAMS.iter().any(|program| path.starts_with(program)) {
+            key.fact(&format!("file {}", path.display()), content);
+        }
+    }
+    // Another registry or another policy brings other packages; how they are fetched does not.
+    let counts = |name: &&String| {
+        let lower = name.to_ascii_lowercase();
+        ["npm_config_", "yarn_"]
+            .iter()
+            .any(|front| lower.strip_prefix(front).is_some_and(|rest| !ONLY_FETCHING.contains(&rest)))
+    };
+    for name in source.env.keys().chain(source.config.keys()).filter(counts) {
+        key.fact(name, source.variable(name).map_or("", |(value, _)| value).as_bytes());
+    }
+    for (name, value) in site.build_env.iter().filter(|(name, _)| counts(name)) {
+        key.fact(&format!("host {name}"), value.as_bytes());
+    }
+    let packages =
+        package.dependencies(&["dependencies", "devDependencies", "optionalDependencies"]).len() as u64;
+    let need = Need { bytes: 5_000_000 + 2_000_000 * packages, files: 200 + 200 * packages };
+    let mut run = without_node_env();
+    run.extend(manager.install(dev).into_iter().map(str::to_owned));
+    Ok(TreeLayer {
+        name: MODULES,
+        key: key.finish(),
+        files,
+        steps: vec![Step { name: manager.kind.program(), run, quiet: false }],
+        need,
+        folder: MODULES,
+        linked: &LINKED,
+        copied,
+    })
+}
+
+/// `NODE_ENV=production` during an installation leaves out what compiles the rest.
+fn without_node_env() -> Vec<String> {
+    ["/usr/bin/env", "-u", "NODE_ENV"].map(str::to_owned).into()
+}
+
+/// The files that an installation reads, by their paths in the app.
+fn files(
+    source: &Source,
+    package: &Package,
+    manager: &Manager,
+) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut below = Vec::new();
+    if package.has_workspaces() || source.has("pnpm-workspace.yaml") {
+        packages(&source.dir, Path::new(""), &mut below)?;
+    }
+    below.push(FILE.into());
+    let names = below.into_iter().chain(manager.lock.map(PathBuf::from));
+    for path in names.chain(SETTINGS.iter().chain(&PROGRAMS).map(PathBuf::from)) {
+        add(source, &path, &mut files)?;
+    }
+    // Packages that lie in the app itself. npm makes links to them; the others copy them.
+    let kinds = ["dependencies", "devDependencies", "optionalDependencies"];
+    for range in package.dependencies(&kinds).values() {
+        let local = ["file:", "portal:", "link:"].iter().find_map(|front| range.strip_prefix(front));
+        let local = local.or(Some(*range).filter(|range| range.starts_with("./")));
+        let Some(local) = local.map(Path::new) else { continue };
+        let folder = source.inside(local)?.is_some_and(|path| path.is_dir());
+        let path = if folder && manager.kind == Kind::Npm { local.join(FILE) } else { local.to_owned() };
+        add(source, &path, &mut files)?;
+    }
+    Ok(files)
+}
+
+/// Adds a file, or a folder with all that is in it.
+fn add(source: &Source, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
+    let path = crate::source::tidy(path);
+    let Some(real) = source.inside(&path)? else { return Ok(()) };
+    if real.is_dir() {
+        for entry in fs::read_dir(&real).with_context(|| format!("cannot read '{}'", path.display()))? {
+            let name = entry.with_context(|| format!("cannot read '{}'", path.display()))?.file_name();
+            if name != MODULES && name != ".git" {
+                add(source, &path.join(name), files)?;
+            }
+        }
+    } else if let Some(mut text) = source.text(&path)? {
+        if path.ends_with(FILE) {
+            if let Some(package) = Package::parse(&text) {
+                text = package.reduced()?;
+            }
+        }
+        files.insert(path, text);
+    }
+    Ok(())
+}
+
+/// Every package.json below the top.
+fn packages(dir: &Path, below: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let cannot = || format!("cannot read '{}'", below.display());
+    for entry in fs::read_dir(dir.join(below)).with_context(cannot)? {
+        let entry = entry.with_context(cannot)?;
+        let name = entry.file_name();
+        if found.len() >= MOST_PACKAGES || name == MODULES || name == ".git" {
+            continue;
+        }
+        if entry.file_type().with_context(cannot)?.is_dir() {
+            packages(dir, &below.join(name), found)?;
+        } else if name == FILE {
+            found.push(below.join(name));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! What a package.json says.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+
+use crate::explain::node as explain;
+use crate::source::{Source, decode};
+
+/// The file.
+pub(super) const FILE: &str = "package.json";
+
+/// What says nothing about dependencies, and changes often.
+const NO_DEPENDENCIES: [&str; 20] = [
+    "scripts",
+    "description",
+    "keywords",
+    "author",
+    "contributors",
+    "maintainers",
+    "license",
+    "repository",
+    "bugs",
+    "homepage",
+    "main",
+    "module",
+    "types",
+    "eslintConfig",
+    "prettier",
+    "jest",
+    "browserslist",
+    "babel",
+    "lint-staged",
+    "husky",
+];
+
+/// Scripts of the app itself that npm runs after an installation.
+pub(super) const LIFECYCLE: [&str; 4] = ["preinstall", "install", "postinstall", "prepare"];
+
+/// Start scripts that serve somebody who writes the app, not its users.
+const DEVELOPMENT: [&str; 12] = [
+    "react-scripts start",
+    "vite",
+    "vite dev",
+    "vite serve",
+    "vite preview",
+    "ng serve",
+    "vue-cli-service serve",
+    "webpack serve",
+    "webpack-dev-server",
+    "parcel",
+    "craco start",
+    "astro dev",
+];
+
+/// The app's package.json.
+pub(super) struct Package(Map<String, Value>);
+
+impl Package {
+    /// Reads it; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it is no JSON object.
+    pub(super) fn read(source: &Source) -> anyhow::Result<Option<Self>> {
+        let Some(text) = source.text(FILE)? else { return Ok(None) };
+        match serde_json::from_str(&decode(&text)) {
+            Ok(Value::Object(map)) => Ok(Some(Self(map))),
+            Ok(_) => Err(explain::bad_package(1, 1, "it is no object").into()),
+            Err(err) => {
+                let why = err.to_string();
+                let why = why.split(" at line ").next().unwrap_or_default();
+                Err(explain::bad_package(err.line(), err.column(), why).into())
+            }
+        }
+    }
+
+    fn object(&self, name: &str) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.get(name).and_then(Value::as_object).into_iter().flatten()
+    }
+
+    /// A field that is text; one within another is named `engines.node`.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        let mut names = name.split('.');
+        let mut value = self.0.get(names.next()?)?;
+        for name in names {
+            value = value.get(name)?;
+        }
+        value.as_str().map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// A script that is not empty.
+    pub(super) fn script(&self, name: &str) -> Option<&str> {
+        self.0.get("scripts")?.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// The script that builds.
+    pub(super) fn build(&self) -> Option<&'static str> {
+        ["heroku-postbuild", "build"].into_iter().find(|name| self.script(name).is_some())
+    }
+
+    /// The script that starts the app for its users.
+    pub(super) fn start(&self) -> Option<&str> {
+        self.script("start").filter(|text| {
+            !DEVELOPMENT.iter().any(|server| {
+                text.strip_prefix(server).is_some_and(|rest| rest.is_empty() || rest.starts_with(" -"))
+            })
+        })
+    }
+
+    /// Names and ranges of the dependencies of these kinds.
+    pub(super) fn dependencies(&self, kinds: &[&str]) -> BTreeMap<&str, &str> {
+        let all = kinds.iter().flat_map(|kind| self.object(kind));
+        all.map(|(name, range)| (name.as_str(), range.as_str().unwrap_or_default())).collect()
+    }
+
+    /// Whether it is the top of several packages.
+    pub(super) fn has_workspaces(&self) -> bool {
+        self.0.contains_key("workspaces")
+    }
+
+    /// It without what says nothing about dependencies.
+    pub(super) fn reduced(mut self) -> anyhow::Result<Vec<u8>> {
+        self.0.retain(|name, _| !NO_DEPENDENCIES.contains(&name.as_str()));
+        serde_json::to_vec_pretty(&self.0).context("cannot write JSON")
+    }
+
+    /// The same of another's bytes; `None` when they are no JSON object.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        match serde_json::from_str(&decode(bytes)) {
+            Ok(Value::Object(map)) => Some(Self(map)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(text: &str) -> Package {
+        Package::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_starts_it_for_its_users() {
+        for (start, counts) in [
+            ("node server.js", true),
+            ("vite", false),
+            ("vite --host", false),
+            ("vite-node x", true),
+            ("react-scripts start", false),
+            ("next start", true),
+            ("vite build && node x.js", true),
+        ] {
+            let package = package(&format!(r#"{{"scripts": {{"start": "{start}"}}}}"#));
+            assert_eq!(package.start().is_some(), counts, "{start}");
+        }
+        assert!(package("{}").start().is_none());
+    }
+
+    #[test]
+    fn a_changed_script_changes_no_dependency() {
+        let reduced = |text| package(text).reduced().unwrap();
+        let plain = reduced(r#"{"name": "a", "dependencies": {"b": "1"}}"#);
+        assert_eq!(plain, reduced(r#"{"name": "a", "scripts": {"x": "y"}, "dependencies": {"b": "1"}}"#));
+        assert_ne!(plain, reduced(r#"{"name": "a", "dependencies": {"b": "2"}}"#));
+    }
+}

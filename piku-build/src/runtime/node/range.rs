@@ -1,0 +1,235 @@
+//! Which versions a package.json or an `.nvmrc` asks for: npm's ranges (`^20.1 || >=22`, `20.x`, `18 - 20`), and nvm's names.
+
+use std::fmt;
+
+use anyhow::bail;
+
+/// An exact version; what stands behind a `-` is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(pub(super) [u64; 3]);
+
+impl Version {
+    /// Reads `20.11.1` or `v20.11.1`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().trim_start_matches('v');
+        let text = text.split(['-', '+']).next()?;
+        let mut parts = text.split('.').map(|part| part.parse().ok());
+        let version = Self([parts.next()??, parts.next()??, parts.next()??]);
+        parts.next().is_none().then_some(version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0[0], self.0[1], self.0[2])
+    }
+}
+
+/// How well a version answers what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// As asked.
+    Exact,
+    /// Another version of a major release that was asked for.
+    Near,
+    /// Something else.
+    No,
+}
+
+/// From the first version to before the second.
+type Interval = ([u64; 3], [u64; 3]);
+
+const ANY: Interval = ([0; 3], [u64::MAX; 3]);
+
+/// What is asked for: one of the intervals, or any even major release (what Node calls LTS).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Range {
+    intervals: Vec<Interval>,
+    even: bool,
+}
+
+/// The names of Node's long-term releases, the first of major 4, the next of 6, and so on.
+const LONG_TERM: [&str; 11] = [
+    "argon", "boron", "carbon", "dubnium", "erbium", "fermium", "gallium", "hydrogen", "iron", "jod",
+    "krypton",
+];
+
+impl Range {
+    /// Reads a range.
+    ///
+    /// # Errors
+    /// With the reason, when it is none.
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        let text = text.trim();
+        let of = |intervals, even| Ok(Self { intervals, even });
+        match text.to_ascii_lowercase().as_str() {
+            "lts/*" | "lts" | "stable" => return of(vec![ANY], true),
+            "node" | "latest" | "current" | "*" | "x" => return of(vec![ANY], false),
+            name => {
+                if let Some(name) = name.strip_prefix("lts/") {
+                    let Some(at) = LONG_TERM.iter().position(|known| *known == name) else {
+                        bail!("'{text}' is no long-term release that is known here");
+                    };
+                    let major = 4 + 2 * at as u64;
+                    return of(vec![([major, 0, 0], [major + 1, 0, 0])], false);
+                }
+            }
+        }
+        if text.is_empty() {
+            bail!("it is empty");
+        }
+        let intervals = text.split("||").map(alternative).collect::<anyhow::Result<_>>()?;
+        of(intervals, false)
+    }
+
+    /// How well this version fits.
+    pub(super) fn fit(&self, version: Version) -> Fit {
+        let major = version.0[0];
+        if self.even && major % 2 == 1 {
+            return Fit::No;
+        }
+        if self.intervals.iter().any(|(from, to)| *from <= version.0 && version.0 < *to) {
+            Fit::Exact
+        } else if self.intervals.iter().any(|(from, to)| from[0] <= major && [major, 0, 0] < *to && from < to)
+        {
+            Fit::Near
+        } else {
+            Fit::No
+        }
+    }
+}
+
+/// What all the comparators of one alternative allow.
+fn alternative(text: &str) -> anyhow::Result<Interval> {
+    let mut text = text.trim().replace(',', " ");
+    if let Some((from, to)) = text.split_once(" - ") {
+        let (from, to) =
+            (comparator(&format!(">={}", from.trim()))?, comparator(&format!("<={}", to.trim()))?);
+        return Ok((from.0, to.1));
+    }
+    // An operator may stand apart from its version.
+    for operator in [">=", "<=", ">", "<", "=", "^", "~"] {
+        while text.contains(&format!("{operator} ")) {
+            text = text.replace(&format!("{operator} "), operator);
+        }
+    }
+    let mut all = ANY;
+    for word in text.split_whitespace() {
+        let (from, to) = comparator(word)?;
+        all = (all.0.max(from), all.1.min(to));
+    }
+    Ok(all)
+}
+
+fn comparator(word: &str) -> anyhow::Result<Interval> {
+    let digits = word.trim_start_matches(['>', '<', '=', '^', '~']);
+    let operator = &word[..word.len() - digits.len()];
+    let mut parts = Vec::new();
+    for part in digits.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default().split('.') {
+        match part.parse::<u64>() {
+            Ok(number) if number < u64::from(u32::MAX) => parts.push(number),
+            _ if matches!(part, "x" | "X" | "*") => break,
+            _ => bail!("'{word}' is no version"),
+        }
+    }
+    if parts.len() > 3 {
+        bail!("'{word}' has more than three parts");
+    }
+    let at = |place: usize| parts.get(place).copied().unwrap_or(0);
+    let low = [at(0), at(1), at(2)];
+    // Behind everything that has these first parts.
+    let behind = |count: usize| match count {
+        0 => [u64::MAX; 3],
+        1 => [at(0) + 1, 0, 0],
+        2 => [at(0), at(1) + 1, 0],
+        _ => [at(0), at(1), at(2) + 1],
+    };
+    let count = parts.len();
+    Ok(match operator {
+        "" | "=" | "==" => (low, behind(count)),
+        ">=" => (low, ANY.1),
+        ">" => (behind(count), ANY.1),
+        "<" => (ANY.0, low),
+        "<=" => (ANY.0, behind(count)),
+        "~" | "~>" => (low, behind(count.min(2))),
+        // The first part that is not 0 stays as it is.
+        "^" => (low, behind(parts.iter().position(|part| *part > 0).map_or(count, |place| place + 1))),
+        _ => bail!("'{word}' is no version"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(asked: &str, version: &str) -> Fit {
+        Range::parse(asked).expect(asked).fit(Version::parse(version).unwrap())
+    }
+
+    #[test]
+    fn ranges_as_npm_has_them() {
+        for asked in [
+            "20",
+            "v20",
+            "20.x",
+            "20.20",
+            "20.20.2",
+            "v20.20.2",
+            "=20.20.2",
+            "^20.1",
+            "^20.20.2",
+            "~20.20",
+            "~20",
+            ">=18",
+            ">= 18",
+            ">18",
+            ">=18 <21",
+            ">=18,<21",
+            "<=20",
+            "18 - 20",
+            "18.1.0 - 20.20.2",
+            "16 || 18 || 20",
+            "^18 || ^20.9.0 || >=22",
+            "*",
+            "lts/*",
+            "lts/iron",
+            "LTS/Iron",
+            "node",
+            "20.*",
+            "~>20.20",
+            ">=0.12",
+            "<=20.20.2",
+            ">=20.0.0-rc.1",
+            "<=20.x",
+        ] {
+            assert_eq!(fit(asked, "20.20.2"), Fit::Exact, "{asked}");
+        }
+        for asked in ["20.11.0", "v20.11.0", "^20.21", "~20.11", ">=20.21", "<20.1", "18 || 20.1.x"] {
+            assert_eq!(fit(asked, "20.20.2"), Fit::Near, "{asked}");
+        }
+        for asked in ["18", "^18 || ^22", ">20", "<20", ">=21", "lts/jod", "18 - 19", "0.12", "<20.0.0"] {
+            assert_eq!(fit(asked, "20.20.2"), Fit::No, "{asked}");
+        }
+        assert_eq!(fit("lts/*", "21.1.0"), Fit::No);
+        assert_eq!(fit("^0.10.3", "0.10.40"), Fit::Exact);
+        assert_eq!(fit("^0.10.3", "0.12.0"), Fit::Near);
+    }
+
+    #[test]
+    fn what_is_no_range_is_refused() {
+        for bad in [
+            "",
+            "twenty",
+            "20.a",
+            "1.2.3.4",
+            ">=",
+            "lts/zinc",
+            "20 || x.y",
+            "system",
+            "><20",
+            "20.99999999999999",
+        ] {
+            assert!(Range::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

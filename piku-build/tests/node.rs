@@ -1,0 +1,193 @@
+//! Node apps with real dependencies from the real registry, built, and run as their workers are.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use support::World;
+
+/// A lock file as npm writes it, for one dependency without dependencies of its own.
+const LOCK: &str = r#"{"name":"a","version":"1.0.0","lockfileVersion":3,"requires":true,"packages":{
+"":{"name":"a","version":"1.0.0","dependencies":{"ms":"2.1.3"},"devDependencies":{"is-number":"7.0.0"}},
+"node_modules/ms":{"version":"2.1.3"},"node_modules/is-number":{"version":"7.0.0","dev":true}}}"#;
+
+fn package(more: &str) -> String {
+    format!(
+        r#"{{"name":"a","version":"1.0.0","dependencies":{{"ms":"2.1.3"}},"devDependencies":{{"is-number":"7.0.0"}}{more}}}"#
+    )
+}
+
+#[test]
+fn what_the_lock_says_is_installed_once_and_the_rest_stays_out() {
+    let world = World::new(&[
+        ("package-lock.json", LOCK),
+        ("server.js", "console.log(require('ms')('2 days'), process.env.NODE_ENV)\n"),
+    ]);
+    world.write("package.json", package(""));
+    let plan = world.run(&["plan", "app", "--format", "json"]);
+    plan.good(&[]);
+    let json: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!((&json["runtime"], &json["version_from"]), (&"node".into(), &"the machine's own".into()));
+    assert_eq!(
+        (&json["layers"][0]["name"], &json["layers"][0]["hit"]),
+        (&"node_modules".into(), &false.into())
+    );
+    assert!(json["steps"][0]["run"].as_str().unwrap().contains("npm ci '--omit=dev'"), "{json}");
+    assert_eq!(json["processes"]["web"], "node server.js");
+    assert!(json["processes_from"].as_str().unwrap().contains("server.js"), "{json}");
+
+    world
+        .build("1")
+        .good(&["-----> Installing dependencies: layer node_modules ", "Process types: web (by default"]);
+    assert_eq!(world.work("1", &["node", "server.js"]).good(&[]).stdout, "172800000 production\n");
+    let module = |release: &str, name: &str| world.path(&format!("out/{release}/app/node_modules/{name}"));
+    assert!(!module("1", "is-number").exists(), "only the build would need it");
+
+    // Another script, another page: no other dependency.
+    world.write("package.json", package(r#","scripts":{"start":"node main.mjs"}"#));
+    world.write("main.mjs", "import ms from 'ms'; console.log('esm', ms(1000))\n");
+    world.build("2").good(&["-----> Dependencies are unchanged: layer node_modules "]).not_said("Installing");
+    assert_eq!(world.release("2").processes["web"], "node main.mjs");
+    assert_eq!(world.work("2", &["node", "main.mjs"]).good(&[]).stdout, "esm 1s\n");
+    let inode = |release: &str| fs::metadata(module(release, "ms/index.js")).unwrap().ino();
+    assert_eq!(inode("1") == inode("2"), support::has_jail(), "one file where nobody can write to it");
+    assert_eq!((world.layers().len(), world.release("2").layers.len()), (1, 0));
+    assert_eq!(world.release("2").kept, world.layers());
+
+    world.write("package.json", package("").replace("2.1.3", "2.1.2"));
+    world.build("3").bad(&[
+        "package-lock.json is out of step with package.json\n  Invalid: ",
+        "hint: run 'npm install' and commit package-lock.json\n",
+    ]);
+    assert_eq!((world.outputs(), world.layers().len()), (vec!["1".to_owned(), "2".to_owned()], 1));
+}
+
+#[test]
+fn the_build_has_what_it_needs_and_the_release_does_not() {
+    // NODE_ENV=production would leave out what the build needs.
+    let world = World::new(&[
+        ("package-lock.json", LOCK),
+        ("ENV", "NODE_ENV=production\n"),
+        (
+            "make.js",
+            "require('fs').writeFileSync('made.js', `console.log('made', ${require('is-number')(5)}, require('ms')('1s'))`)\n",
+        ),
+        (
+            "post.js",
+            "require('fs').appendFileSync('node_modules/ms/index.js', '\\nconsole.log(\"patched\")\\n')\n",
+        ),
+    ]);
+    let scripts = r#","scripts":{"build":"node make.js","prestart":"true","start":"node made.js"}"#;
+    world.write("package.json", package(scripts));
+    world.build("1").good(&["added 2 packages", "> node make.js"]);
+    assert_eq!(world.release("1").processes["web"], "npm start");
+    assert_eq!(world.work("1", &["node", "made.js"]).good(&[]).stdout, "made true 1000\n");
+    assert!(!world.path("out/1/app/node_modules/is-number").exists());
+
+    // What the app's own scripts write into a package stays in the release they ran for.
+    world.write(
+        "package.json",
+        package(&scripts.replace(r#""build""#, r#""postinstall":"node post.js","build""#)),
+    );
+    for release in ["2", "3"] {
+        world.build(release).good(&["-----> Dependencies are unchanged"]);
+        assert_eq!(world.work(release, &["node", "made.js"]).good(&[]).stdout, "patched\nmade true 1000\n");
+    }
+    assert_eq!(world.work("1", &["node", "made.js"]).good(&[]).stdout, "made true 1000\n");
+    world.write(
+        "package.json",
+        package(r#","scripts":{"build":"echo the reason; exit 3","start":"node made.js"}"#),
+    );
+    world.build("4").bad(&["       the reason\n", "step 'build' failed with exit code 3"]);
+}
+
+#[test]
+fn packages_in_the_app_itself_and_a_front_end_that_is_only_built() {
+    let world = World::new(&[
+        (
+            "package.json",
+            r#"{"name":"top","private":true,"workspaces":["packages/*"],"scripts":{"build":"node packages/site/build.js"}}"#,
+        ),
+        (
+            "packages/words/package.json",
+            r#"{"name":"words","version":"1.0.0","main":"index.js","dependencies":{"ms":"2.1.3"}}"#,
+        ),
+        ("packages/words/index.js", "module.exports = () => 'for ' + require('ms')(60000)\n"),
+        (
+            "packages/site/package.json",
+            r#"{"name":"site","version":"1.0.0","dependencies":{"words":"1.0.0"}}"#,
+        ),
+        (
+            "packages/site/build.js",
+            "const fs = require('fs'); fs.mkdirSync('dist/site/browser', {recursive: true}); fs.writeFileSync('dist/site/browser/index.html', require('words')())\n",
+        ),
+        ("index.html", "the source\n"),
+    ]);
+    world.build("1").good(&[
+        "there is no lock file: npm installs what package.json allows",
+        "Process types: static (by default, from what the build makes)",
+    ]);
+    assert_eq!(world.release("1").processes["static"], "dist/site/browser");
+    assert_eq!(fs::read_to_string(world.path("out/1/app/dist/site/browser/index.html")).unwrap(), "for 1m");
+    assert!(!world.path("out/1/app/node_modules").exists(), "nothing of it runs");
+    world.write("packages/site/build.js", "console.log('nothing')\n");
+    world.build("2").bad(&[
+        "the build script has ended well, and made no page to serve",
+        "hint: a Procfile says where it is",
+    ]);
+}
+
+#[test]
+fn which_node() {
+    let world = World::new(&[("package.json", "{}"), ("server.js", "console.log(process.version)\n")]);
+    let version = std::process::Command::new("node").arg("--version").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap().trim().trim_start_matches('v').to_owned();
+    let major = version.split('.').next().unwrap();
+    world.write(".nvmrc", format!("{major}\n"));
+    world.run(&["plan", "app"]).good(&[]);
+    assert!(world.run(&["plan", "app"]).stdout.starts_with(&format!("runtime  node {version} (.nvmrc)\n")));
+    world.write(".nvmrc", format!("v{major}.0.0\n"));
+    world.write("package.json", r#"{"engines":{"node":">=99"}}"#);
+    world.run(&["plan", "app"]).good(&[
+        &format!("warning: .nvmrc asks for Node v{major}.0.0; this machine's nearest is {version}, which is taken\n"),
+        &format!("warning: engines.node in package.json wants >=99; Node {version} is taken, as .nvmrc says\n"),
+    ]);
+    world.write(".nvmrc", "twenty\n");
+    world
+        .build("1")
+        .bad(&[".nvmrc asks for Node 'twenty': 'twenty' is no version", "hint: good are 22, 22.x"]);
+    // One that the machine has not comes from the registry; one that nobody has is said.
+    world.write(".nvmrc", "99\n");
+    world.build("1").bad(&["No matching version found for node-linux-"]);
+    world.write(".nvmrc", "18.20.4\n");
+    world.build("1").good(&["-----> Node 18.20.4 (.nvmrc; fetched from the package registry)\n"]);
+    assert_eq!(world.work("1", &["node", "server.js"]).good(&[]).stdout, "v18.20.4\n");
+    world.write("package.json", "{\n  \"name\": \"a\",\n}\n");
+    world.build("2").bad(&["package.json:3:1: trailing comma\n"]);
+}
+
+/// The managers that are not npm come from the registry by npm, each in the version that reads the lock file.
+#[test]
+fn yarn_and_pnpm() {
+    let server = "console.log(require('ms')('1s'))\n";
+    for (lock, text, said) in [
+        ("yarn.lock", "# yarn lockfile v1\n\n\nms@2.1.3:\n  version \"2.1.3\"\n", "layer yarn "),
+        (
+            "pnpm-lock.yaml",
+            "lockfileVersion: '9.0'\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\nimporters:\n  .:\n    dependencies:\n      ms:\n        specifier: 2.1.3\n        version: 2.1.3\npackages:\n  ms@2.1.3:\n    resolution: {integrity: sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==}\nsnapshots:\n  ms@2.1.3: {}\n",
+            "layer pnpm ",
+        ),
+    ] {
+        let world = World::new(&[
+            (lock, text),
+            ("server.js", server),
+            ("package.json", r#"{"dependencies":{"ms":"2.1.3"}}"#),
+        ]);
+        world.build("1").good(&[said, "layer node_modules "]);
+        assert_eq!(world.work("1", &["node", "server.js"]).good(&[]).stdout, "1000\n");
+        world.build("2").good(&["Dependencies are unchanged: layer node_modules "]).not_said("Installing");
+        world.write("package.json", r#"{"dependencies":{"ms":"2.1.2"}}"#);
+        world.build("3").bad(&[&format!("{lock} is out of step with package.json\n")]);
+    }
+}
