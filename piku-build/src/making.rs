@@ -116,7 +116,9 @@ impl Making<'_> {
             runtime.judge(step, &ended, plan, view)?;
         }
         copy::remove(&scratch).with_context(|| format!("cannot remove '{}'", scratch.display()))?;
-        finish(unfinished, layer, plan)
+        finish(unfinished, layer, plan)?;
+        self.store.hold(&layer.key).with_context(|| format!("cannot lock the layer '{}'", layer.name))?;
+        Ok(())
     }
 
     /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.

@@ -85,7 +85,7 @@ impl Trial {
         let victim = self.kill_one();
         let out = self.ended(&mut child);
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(1200);
-        self.story += &format!(", {victim} after {took} ms; it ended with {}", out.status);
+        self.story = format!("{}, {victim} after {took} ms; it ended with {}", self.story, out.status);
 
         if victim.starts_with("daemon") {
             self.world.end_daemon(Signal::SIGKILL);
