@@ -256,22 +256,11 @@ impl World {
         self.ssh_with("-tt", key, words)
     }
 
-    /// `ssh piku@host WORDS`, under way.
-    pub fn start_ssh(&self, key: &str, words: &str) -> Child {
-        let mut command = self.ssh_command("", key, words);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ssh runs")
-    }
-
     fn ssh_with(&self, option: &str, key: &str, words: &str) -> Output {
-        self.ssh_command(option, key, words).output().expect("ssh runs")
-    }
-
-    fn ssh_command(&self, option: &str, key: &str, words: &str) -> Command {
         let line = self.git_ssh(key);
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("exec {line} {option} {}@127.0.0.1 \"$1\"", self.account.name));
-        command.args(["sh", words]).stdin(Stdio::null());
-        command
+        command.args(["sh", words]).stdin(Stdio::null()).output().expect("ssh runs")
     }
 
     /// `ssh piku@host WORDS`, under way, with pipes.

@@ -121,7 +121,9 @@ impl Trial {
             "scale" => format!("ps:scale blog web={}", 1 + round % 2),
             verb => format!("{verb} blog"),
         };
-        self.world.start_ssh("laptop", &words)
+        let mut child = self.world.start_ssh("laptop", &words);
+        drop(child.stdin.take());
+        child
     }
 
     /// Waits for its end; a laptop does not wait for ever either.
