@@ -44,6 +44,7 @@ impl App {
             version: None,
             version_from: None,
             layers: vec![layer],
+            host: Vec::new(),
             processes: indexmap::IndexMap::new(),
             env: std::collections::BTreeMap::new(),
             jailed: true,
