@@ -57,8 +57,7 @@ impl World {
         let account = Account::of_tests();
         let bin = tools::reachable_by(&account, dir.path());
         let (ports, guard) = next_ports();
-        let mut world =
-            Self { account, bin, daemon: None, nginx: None, sshd: None, _guard: guard, dir };
+        let mut world = Self { account, bin, daemon: None, nginx: None, sshd: None, _guard: guard, dir };
         for folder in ["home", "home/.ssh", "root", "log"] {
             fs::create_dir(world.path(folder)).expect(folder);
             world.account.owns(&world.path(folder));
