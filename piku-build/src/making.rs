@@ -119,7 +119,8 @@ impl Making<'_> {
             runtime.judge(step, &ended, plan, view)?;
         }
         copy::remove(&scratch).with_context(|| format!("cannot remove '{}'", scratch.display()))?;
-        finish(unfinished, layer.name, plan)
+        finish(unfinished, layer.name, plan)?;
+        hold(store, layer.name, &layer.key)
     }
 
     /// The right to build a layer; nothing when it is there.
@@ -154,6 +155,7 @@ impl Making<'_> {
             tree_layer::close(&content, layer)?;
             finish(unfinished, layer.name, plan)?;
         }
+        hold(self.store, layer.name, &layer.key)?;
         tree_layer::take_in(&self.store.content(&layer.key), self.tree, layer)
     }
 
@@ -226,6 +228,11 @@ fn finish(unfinished: Unfinished, name: &str, plan: &Plan) -> anyhow::Result<()>
     }
     let version = plan.version.as_deref().unwrap_or_default();
     unfinished.finish(&format!("{name} {} {version}\n", plan.runtime))
+}
+
+/// Keeps a layer from being collected until the release has its place.
+fn hold(store: &Store, name: &str, key: &str) -> anyhow::Result<()> {
+    store.hold(key).map(drop).with_context(|| format!("cannot lock the layer '{name}'"))
 }
 
 /// A runtime's name at the beginning of a line.

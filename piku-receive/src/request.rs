@@ -103,6 +103,7 @@ const VERBS: [(&str, Takes); 19] = [
     ("apps", Takes::Nothing),
     ("help", Takes::Nothing),
     ("ps", Takes::Perhaps),
+    ("gc", Takes::Perhaps),
     ("ps:scale", Takes::App),
     ("config", Takes::App),
     ("config:get", Takes::App),
