@@ -25,6 +25,8 @@ const CACHES: &[(&str, &[(&str, &str)])] = &[
     ("uv", &[("UV_CACHE_DIR", "")]),
     ("go", &[("GOMODCACHE", "mod"), ("GOCACHE", "build")]),
     ("cargo", &[("CARGO_HOME", "")]),
+    ("m2", &[("MAVEN_USER_HOME", "")]),
+    ("gradle", &[("GRADLE_USER_HOME", "")]),
 ];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
 const HOME: &str = "/build";
