@@ -45,6 +45,7 @@ impl App {
             version_from: None,
             layers: vec![layer],
             host: Vec::new(),
+            kept: Vec::new(),
             processes: indexmap::IndexMap::new(),
             env: std::collections::BTreeMap::new(),
             jailed: true,
