@@ -99,11 +99,14 @@ enum Takes {
 }
 
 /// The verbs of `scripts/piku` that ssh reaches. Keys are not among them: who may come in is decided on the server.
-const VERBS: [(&str, Takes); 18] = [
+const VERBS: [(&str, Takes); 21] = [
     ("apps", Takes::Nothing),
     ("help", Takes::Nothing),
     ("ps", Takes::Perhaps),
     ("ps:scale", Takes::App),
+    ("maintenance:on", Takes::App),
+    ("maintenance:off", Takes::App),
+    ("certs:renew", Takes::App),
     ("config", Takes::App),
     ("config:get", Takes::App),
     ("config:set", Takes::App),
