@@ -42,6 +42,8 @@ impl Web {
                 "add a line 'web: …' or 'static: FOLDER' to the Procfile, or leave NGINX_SERVER_NAME out";
             return Err(Failure::new(what).hint(hint).into());
         }
+        // Those of whoever only looks whether the settings are good are made up.
+        let ports = if listens { ports } else { &[] };
         let upstreams = ports
             .iter()
             .map(|port| Upstream::from(std::net::SocketAddr::from(([127, 0, 0, 1], *port))))
