@@ -37,6 +37,9 @@ _piku__run() {
             piku__run,exec)
                 cmd="piku__run__subcmd__exec"
                 ;;
+            piku__run,gc)
+                cmd="piku__run__subcmd__gc"
+                ;;
             piku__run,help)
                 cmd="piku__run__subcmd__help"
                 ;;
@@ -136,6 +139,9 @@ _piku__run() {
             piku__run__subcmd__help,exec)
                 cmd="piku__run__subcmd__help__subcmd__exec"
                 ;;
+            piku__run__subcmd__help,gc)
+                cmd="piku__run__subcmd__help__subcmd__gc"
+                ;;
             piku__run__subcmd__help,help)
                 cmd="piku__run__subcmd__help__subcmd__help"
                 ;;
@@ -194,7 +200,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx certs maintenance supervise drain start deploy ps scale restart stop logs releases rollback config exec destroy help"
+            opts="-h -V --root --help --version daemon nginx certs maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -561,8 +567,30 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__gc)
+            opts="-h --dry-run --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx certs maintenance supervise drain start deploy ps scale restart stop logs releases rollback config exec destroy help"
+            opts="daemon nginx certs maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -730,6 +758,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__exec)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__gc)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

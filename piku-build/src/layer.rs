@@ -4,6 +4,8 @@
 //! disk. A folder without the marker was left by a build that was killed: its content is thrown away and built again. Who
 //! builds holds the kernel's lock on the folder `KEY` itself.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -23,6 +25,8 @@ use crate::{copy, interrupt, talk};
 const COMPLETE: &str = "complete";
 /// The layer itself.
 const CONTENT: &str = "content";
+/// What the name of a folder ends with that is about to be removed; it begins with a dot.
+const GONE: &str = ".gone";
 /// How often a lock that another build holds is asked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -36,6 +40,8 @@ const EDITION: &str = "edition";
 pub(crate) struct Store {
     dir: PathBuf,
     edition: String,
+    /// The locks on the layers that were found: nobody removes them while the build goes on.
+    held: RefCell<Vec<Flock<File>>>,
 }
 
 /// A layer that is being built; removed again unless it is finished.
@@ -69,7 +75,7 @@ impl Store {
             Err(err) if err.kind() == io::ErrorKind::NotFound => String::new(),
             Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", file.display())),
         };
-        Ok(Self { dir, edition })
+        Ok(Self { dir, edition, held: RefCell::default() })
     }
 
     /// The same folder in an edition that nobody has seen: no layer is there. It lasts when it is kept.
@@ -105,6 +111,21 @@ impl Store {
         self.dir.join(key).join(COMPLETE).is_file()
     }
 
+    /// Keeps a layer that is there, whole, from being removed for as long as this store is used. Whether it is there.
+    pub(crate) fn hold(&self, key: &str) -> io::Result<bool> {
+        if !self.has(key) {
+            return Ok(false);
+        }
+        let dir = self.dir.join(key);
+        match lock(&dir, FlockArg::LockSharedNonblock)? {
+            Some(lock) if same(&lock, &dir) && self.has(key) => {
+                self.held.borrow_mut().push(lock);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Finds the layer, or the right to build it in an empty folder. Waits for another build of the same layer.
     ///
     /// # Errors
@@ -114,7 +135,7 @@ impl Store {
         let cannot = || format!("cannot prepare the layer '{}'", dir.display());
         let mut said = false;
         loop {
-            if self.has(key) {
+            if self.hold(key).with_context(cannot)? {
                 return Ok(Taken::There);
             }
             interrupt::check()?;
@@ -128,10 +149,7 @@ impl Store {
                 continue;
             };
             // Its last holder may have finished it, or failed and removed the folder that is locked now.
-            if self.has(key) {
-                return Ok(Taken::There);
-            }
-            if !same(&lock, &dir) {
+            if self.has(key) || !same(&lock, &dir) {
                 continue;
             }
             let unfinished = Unfinished { dir: dir.clone(), lock: Some(lock) };
@@ -188,23 +206,68 @@ impl Drop for Unfinished {
     }
 }
 
-/// The lock on a folder, `None` while somebody else holds it. The steps of the build inherit it: should the build be
-/// killed, the layer is locked until the last of them has ended.
+/// The lock on a folder that is built in, as [`lock`]. The steps of the build inherit it: should the build be killed, the
+/// layer is locked until the last of them has ended.
 pub(crate) fn try_lock(dir: &Path) -> io::Result<Option<Flock<File>>> {
+    let lock = lock(dir, FlockArg::LockExclusiveNonblock)?;
+    if let Some(lock) = &lock {
+        fcntl(&**lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    }
+    Ok(lock)
+}
+
+/// The lock on a folder, `None` while somebody else holds it.
+fn lock(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
     let file = match File::open(dir) {
         Ok(file) => file,
-        // Its holder failed, and removed it between our making and our opening it.
+        // Its holder failed, or nobody needed it any more, and it was removed just now.
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(err) => return Err(err),
     };
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => {
-            fcntl(&*lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
-            Ok(Some(lock))
-        }
+    match Flock::lock(file, how) {
+        Ok(lock) => Ok(Some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(errno.into()),
     }
+}
+
+/// The layers in a folder that are none of `needed`, those that were never finished among them, sorted. No folder, no layers.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn unused(dir: &Path, needed: &BTreeSet<String>) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(err),
+    };
+    let mut unused = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() && !name.starts_with('.') && !needed.contains(&name) {
+            unused.push(entry.path());
+        }
+    }
+    unused.sort();
+    Ok(unused)
+}
+
+/// Takes a layer's name away, so that no build finds it, and says where what is left of it lies, to be removed; nothing when
+/// a build uses it, or it is gone.
+///
+/// # Errors
+/// When it cannot be locked or renamed.
+pub fn withdraw(layer: &Path) -> io::Result<Option<PathBuf>> {
+    let Some(lock) = lock(layer, FlockArg::LockExclusiveNonblock)? else { return Ok(None) };
+    if !same(&lock, layer) {
+        return Ok(None);
+    }
+    let name = layer.file_name().unwrap_or_default().to_string_lossy();
+    let gone = layer.with_file_name(format!(".{name}{GONE}"));
+    copy::remove(&gone)?;
+    fs::rename(layer, &gone)?;
+    Ok(Some(gone))
 }
 
 /// Whether the locked folder is still the one of this name.
@@ -258,6 +321,28 @@ mod tests {
         assert_eq!(Store::new(dir.path()).unwrap().edition(), None, "it was not kept");
         anew.keep_edition().unwrap();
         assert_eq!(Store::new(dir.path()).unwrap().edition(), anew.edition());
+    }
+
+    #[test]
+    fn what_nobody_uses_is_withdrawn() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(&dir.path().join("layers")).unwrap();
+        let needed = BTreeSet::from(["needed".to_owned()]);
+        assert!(unused(store.path(), &needed).unwrap().is_empty());
+        for key in ["needed", "used", "old"] {
+            build(&store, key).finish("test").unwrap();
+        }
+        assert!(matches!(store.take("used").unwrap(), Taken::There));
+        let building = build(&store, "building");
+        fs::write(store.path().join("edition"), "2").unwrap();
+        let paths = ["building", "old", "used"].map(|key| store.path().join(key));
+        assert_eq!(unused(store.path(), &needed).unwrap(), paths);
+        assert!(withdraw(&paths[0]).unwrap().is_none() && withdraw(&paths[2]).unwrap().is_none());
+        let gone = withdraw(&paths[1]).unwrap().unwrap();
+        assert!(gone.join(CONTENT).exists() && !store.has("old"));
+        assert!(withdraw(&paths[1]).unwrap().is_none());
+        drop((store, building));
+        assert!(withdraw(&paths[2]).unwrap().is_some());
     }
 
     #[test]

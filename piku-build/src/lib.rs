@@ -1,6 +1,7 @@
 //! From a work tree to a release: which runtime an app is of (`detect`), what would be done (`plan`), and doing it
 //! (`build`); and from one machine to another: a release as one stream (`pack`, `unpack`). Everything an app's author got wrong is explained by `explain`; each runtime is one file in `runtime/`.
 
+pub mod layer;
 pub mod machine;
 pub mod release;
 
@@ -14,7 +15,6 @@ mod explain;
 mod hash;
 mod interrupt;
 mod kept;
-mod layer;
 mod leftover;
 mod making;
 mod manners;

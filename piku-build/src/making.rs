@@ -119,7 +119,14 @@ impl Making<'_> {
             runtime.judge(step, &ended, plan, view)?;
         }
         copy::remove(&scratch).with_context(|| format!("cannot remove '{}'", scratch.display()))?;
-        finish(unfinished, layer.name, plan)
+        self.finish(unfinished, layer.name, &layer.key, plan)
+    }
+
+    /// Marks a layer as whole; from here on nobody removes it while this build goes on.
+    fn finish(&self, unfinished: Unfinished, name: &str, key: &str, plan: &Plan) -> anyhow::Result<()> {
+        finish(unfinished, name, plan)?;
+        self.store.hold(key).with_context(|| format!("cannot lock the layer '{name}'"))?;
+        Ok(())
     }
 
     /// The right to build a layer; nothing when it is there.
@@ -152,7 +159,7 @@ impl Making<'_> {
                 runtime.judge(step, &ended, plan, view)?;
             }
             tree_layer::close(&content, layer)?;
-            finish(unfinished, layer.name, plan)?;
+            self.finish(unfinished, layer.name, &layer.key, plan)?;
         }
         tree_layer::take_in(&self.store.content(&layer.key), self.tree, layer)
     }

@@ -38,7 +38,7 @@ pub struct Release {
     /// What it was made by.
     #[serde(default)]
     pub origin: Origin,
-    /// The release whose tree this one shares; none where it has been built for this one.
+    /// The release that its tree was built for; none where that is this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree_of: Option<u64>,
     /// When it was made, RFC 3339 in UTC: when the build ended, or when its configuration was changed.

@@ -92,6 +92,10 @@ pub struct Settings {
     pub build_env: BTreeMap<String, String>,
     /// How long a build may take, in seconds.
     pub build_timeout: u64,
+    /// How many releases of an app stay on the disk to go back to, the live one among them; two at least.
+    pub keep_releases: usize,
+    /// How much an app's build caches may take, in MiB, before some of them go.
+    pub cache_limit: u64,
     /// How much memory a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; 90% when not set.
     pub build_memory: Option<String>,
     /// By how much builds stand back behind what runs, 0 to 19 as nice(1) has it.
@@ -110,6 +114,8 @@ impl Default for Settings {
             build_env: BTreeMap::new(),
             // An hour: the smallest Pi compiles a wheel or two in it.
             build_timeout: 3600,
+            keep_releases: 5,
+            cache_limit: 2048,
             build_memory: None,
             build_nice: 10,
         }

@@ -99,10 +99,11 @@ enum Takes {
 }
 
 /// The verbs of `scripts/piku` that ssh reaches. Keys are not among them: who may come in is decided on the server.
-const VERBS: [(&str, Takes); 21] = [
+const VERBS: [(&str, Takes); 22] = [
     ("apps", Takes::Nothing),
     ("help", Takes::Nothing),
     ("ps", Takes::Perhaps),
+    ("gc", Takes::Perhaps),
     ("ps:scale", Takes::App),
     ("maintenance:on", Takes::App),
     ("maintenance:off", Takes::App),

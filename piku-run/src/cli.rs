@@ -132,6 +132,21 @@ pub enum Command {
         /// Which release [default: the one before the live one]
         number: Option<u64>,
     },
+    /// Remove what nothing needs: old releases, layers of none, caches over their bound, old logs of deploys
+    ///
+    /// Much of it is done after each deploy. What is in use is left alone. How many releases stay, and how much the caches may
+    /// take, is said in host.yaml: `keep_releases`, `cache_limit`.
+    #[command(after_long_help = EXIT_STATUS)]
+    Gc {
+        /// One app [default: all]
+        app: Option<AppName>,
+        /// Remove nothing, say what would be
+        #[arg(long)]
+        dry_run: bool,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// The configuration of an app, over what its ENV says; a change is a release of its own
     Config {
         /// The app

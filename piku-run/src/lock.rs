@@ -25,8 +25,13 @@ impl Lock {
 
     /// Writes this process's pid into it, for whoever finds it taken.
     pub(crate) fn sign(&mut self) -> io::Result<()> {
+        self.sign_as(&std::process::id().to_string())
+    }
+
+    /// Writes this into it.
+    pub(crate) fn sign_as(&mut self, text: &str) -> io::Result<()> {
         self.0.set_len(0)?;
-        self.0.write_all(std::process::id().to_string().as_bytes())
+        self.0.write_all(text.as_bytes())
     }
 }
 

@@ -289,4 +289,34 @@ fn old_releases_go_and_the_last_five_stay() {
         server.deploy(&format!("{round}"), &[("worker", "exec sleep 1000")]);
     }
     assert_eq!(server.releases(), ["3", "4", "5", "6", "7"]);
+
+    // The rest on request, and not while somebody pushes.
+    let settings = fs::read_to_string(server.root().join("host.yaml")).unwrap();
+    fs::write(server.root().join("host.yaml"), settings + "keep_releases: 3\n").unwrap();
+    fs::create_dir_all(server.app("deploy.killed/source")).unwrap();
+    fs::create_dir_all(server.app("layers/unused/content")).unwrap();
+    let json = server.good(&["gc", "--dry-run", "--format", "json"]).0;
+    let found: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let told: Vec<String> = found
+        .iter()
+        .map(|one| format!("{} {}", one["kind"].as_str().unwrap(), one["name"].as_str().unwrap()))
+        .collect();
+    let expected =
+        ["release releases/3", "release releases/4", "layer layers/unused", "leftover deploy.killed"];
+    assert_eq!(told, expected);
+    assert!(found.iter().all(|one| one["app"] == "blog" && one["bytes"].as_u64().unwrap() > 0), "{found:#?}");
+    assert_eq!(server.releases().len(), 5, "it was a dry run");
+    let lock = fs::File::create(server.app("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let said = server.bad(75, &["gc", "blog"]);
+    assert!(said.contains("somebody is pushing to blog"), "{said}");
+    let (_, said) = server.good(&["gc"]);
+    assert!(said.contains("blog is left alone"), "{said}");
+    drop(lock);
+    let (text, _) = server.good(&["gc", "blog"]);
+    assert!(text.starts_with("KIND ") && text.ends_with(" removed\n"), "{text}");
+    assert_eq!(server.releases(), ["5", "6", "7"]);
+    assert!(!server.app("deploy.killed").exists() && !server.app("layers/unused").exists());
+    assert_eq!(server.good(&["gc"]).0, "nothing to be removed\n");
+    assert_eq!(server.states(), ["worker.1 running"]);
 }

@@ -28,6 +28,16 @@ pub fn of(place: &Path, text: &str) -> Vec<i32> {
     found
 }
 
+/// The children of a process, of all its threads; none where it has just ended.
+#[must_use]
+pub fn children(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
 /// SIGKILL to each of them; whether there was one.
 pub fn kill_all(pids: &[i32]) -> bool {
     for pid in pids {

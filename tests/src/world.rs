@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub struct World {
     daemon: Option<Child>,
     nginx: Option<Child>,
     sshd: Option<Sshd>,
+    /// As long as it listens, no other world takes these ports.
+    _guard: TcpListener,
     dir: TempDir,
 }
 
@@ -53,7 +56,8 @@ impl World {
         open_to_others(dir.path());
         let account = Account::of_tests();
         let bin = tools::reachable_by(&account, dir.path());
-        let mut world = Self { account, bin, daemon: None, nginx: None, sshd: None, dir };
+        let (ports, guard) = next_ports();
+        let mut world = Self { account, bin, daemon: None, nginx: None, sshd: None, _guard: guard, dir };
         for folder in ["home", "home/.ssh", "root", "log"] {
             fs::create_dir(world.path(folder)).expect(folder);
             world.account.owns(&world.path(folder));
@@ -67,8 +71,7 @@ impl World {
                 fs::copy(&from, world.path("lib").join(script)).expect(script);
             }
         }
-        let ports = next_ports();
-        let settings = format!("{settings}\nports: {{first: {ports}, last: {}}}\n", ports + 99);
+        let settings = format!("{settings}\nports: {{first: {ports}, last: {}}}\n", ports + 98);
         fs::write(world.root().join("host.yaml"), settings).expect("host.yaml");
         world.account.owns(&world.root().join("host.yaml"));
         world.add_key("laptop", &[]);
@@ -375,11 +378,16 @@ fn open_to_others(dir: &Path) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("mode of the world's folder");
 }
 
-/// A hundred ports for one world, not those of the other worlds of this process nor, most likely, of another process.
-fn next_ports() -> u16 {
+/// A hundred ports for one world, and what keeps all others from them, those of other processes too: a listener on the last.
+fn next_ports() -> (u16, TcpListener) {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let world = NEXT.fetch_add(1, Ordering::Relaxed);
-    let process = u16::try_from(std::process::id() % 4).expect("below four");
-    let slot = (process * 25 + world % 25) % 100;
-    20000 + slot * 100
+    let process = u16::try_from(std::process::id() % 100).expect("below a hundred");
+    for _ in 0..100 {
+        let slot = (process + NEXT.fetch_add(1, Ordering::Relaxed)) % 100;
+        let first = 20000 + slot * 100;
+        if let Ok(guard) = TcpListener::bind(("127.0.0.1", first + 99)) {
+            return (first, guard);
+        }
+    }
+    panic!("a hundred worlds at once");
 }

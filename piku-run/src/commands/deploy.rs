@@ -10,11 +10,9 @@ use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 
+use crate::collect::{self, Reach};
 use crate::protocol::Request;
-use crate::{client, place, releases};
-
-/// How many releases stay on the disk to go back to.
-const KEPT: usize = 5;
+use crate::{client, place};
 
 pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> {
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
@@ -23,16 +21,8 @@ pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> 
     place::make(root.app(app).path())?;
     settle(&dir)?;
     client::ask(root, app, &Request::Deploy { dir, task: true, after: None })?;
-    tidy(root, app);
+    collect::after(root, app, Reach::Deploy);
     Ok(())
-}
-
-/// Removes old releases. The deploy is done; what cannot be removed now will be the next time.
-fn tidy(root: &Root, app: &AppName) {
-    match releases::prune(&root.app(app), KEPT) {
-        Ok(pruned) => pruned.left.iter().for_each(|why| client::detail(why)),
-        Err(err) => client::detail(&format!("cannot remove old releases: {err:#}")),
-    }
 }
 
 /// What can be said without asking anybody.

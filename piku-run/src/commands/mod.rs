@@ -4,6 +4,7 @@ mod config;
 mod deploy;
 mod destroy;
 mod exec;
+mod gc;
 mod logs;
 mod maintenance;
 mod ps;
@@ -83,6 +84,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             must_be_there(&root, &app)?;
             releases::print(&releases::list(&root.app(&app))?, format)?;
         }
+        Command::Gc { app, dry_run, format } => gc::run(&root()?, app.as_ref(), dry_run, format)?,
         Command::Rollback { app, number } => rollback::run(&root()?, &app, number)?,
         Command::Config { app, format, action } => config::run(&root()?, &app, format, action)?,
     }

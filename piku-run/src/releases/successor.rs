@@ -13,12 +13,13 @@ use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::collect::{self, Reach};
 use crate::config::{Change, Config, store};
 use crate::protocol::Request;
 use crate::{client, place};
 
 /// What the folder of a release in the making is called, with something random behind.
-pub(super) const ASIDE: &str = ".release.";
+pub(crate) const ASIDE: &str = ".release.";
 /// More folders than this are synced by one call for the whole disk, which waits for what others write.
 const FEW_FOLDERS: usize = 100;
 
@@ -46,15 +47,21 @@ impl Successor {
     /// now, or another release has gone live since `after` was looked up.
     pub(crate) fn go(&self, root: &Root, app: &AppName) -> anyhow::Result<()> {
         let dir = root.app(app);
+        self.make(root, app, &dir)?;
+        collect::after(root, app, Reach::Releases);
+        Ok(())
+    }
+
+    fn make(&self, root: &Root, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
         // Whoever collects what nothing needs leaves this one alone, and the layers it will need.
-        let _making = making(&dir)?;
+        let _making = making(dir)?;
         let old = dir.release(self.tree_of);
         let mut release = Release::read(&old)?;
         release.number = dir.next_number().context("cannot number the release")?;
         release.at = jiff::Timestamp::now();
         release.by = who();
         release.origin = self.origin;
-        release.tree_of = Some(self.tree_of);
+        release.tree_of = Some(release.tree_of.unwrap_or(self.tree_of));
         release.subject.clone_from(&self.subject);
         // In a jail nobody can write to a release, so the old and the new one can share their files.
         let link = release.jailed;
@@ -80,7 +87,7 @@ impl Successor {
 }
 
 /// Who asks: a key's name, or a user of this machine.
-fn who() -> String {
+pub(crate) fn who() -> String {
     let given = ["PIKU_KEY", "SUDO_USER"].into_iter().find_map(|name| std::env::var(name).ok());
     let me = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
     given.filter(|name| !name.is_empty()).or_else(me).unwrap_or_default()

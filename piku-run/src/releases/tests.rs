@@ -1,4 +1,5 @@
 use super::*;
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
@@ -73,75 +74,4 @@ RELEASE  STATE     AT                    COMMIT    BY   SUBJECT
 1        broken    -
 ";
     assert_eq!(text(&rows[2..]), expected);
-}
-
-#[test]
-fn the_newest_and_what_they_need_are_kept() {
-    let (_dir, app) = app();
-    for number in 1..=6 {
-        release(&app, number, &format!("layer{}", number / 2));
-    }
-    // Nothing is live: nothing goes.
-    assert_eq!(prune(&app, 1).unwrap(), Pruned::default());
-    // Somebody went back to 5; 6 is not counted.
-    live(&app, 5);
-    let pruned = prune(&app, 3).unwrap();
-    let expected = Pruned { releases: vec![1, 2], layers: vec!["layer0".to_owned()], left: vec![] };
-    assert_eq!(pruned, expected);
-    // Even when asked for less, the one before the live one stays.
-    assert_eq!(prune(&app, 0).unwrap().releases, [3]);
-    assert_eq!(app.release_numbers().unwrap(), [4, 5, 6]);
-    assert_eq!(names(&app.layers()).unwrap(), ["layer2", "layer3"]);
-    assert_eq!(names(&app.releases()).unwrap(), ["4", "5", "6"]);
-    // A live release that is older than all others stays too.
-    live(&app, 4);
-    assert_eq!(prune(&app, 1).unwrap(), Pruned::default());
-}
-
-#[test]
-fn layers_stay_while_a_release_does_not_say_what_it_needs() {
-    let (_dir, app) = app();
-    release(&app, 1, "a");
-    release(&app, 2, "b");
-    release(&app, 3, "b");
-    live(&app, 3);
-    fs::write(app.release(2).join("release.yaml"), "").unwrap();
-    let pruned = prune(&app, 2).unwrap();
-    assert_eq!((pruned.releases, pruned.layers), (vec![1], vec![]));
-    assert_eq!(names(&app.layers()).unwrap(), ["a", "b"]);
-}
-
-#[test]
-fn what_a_killed_removal_left_goes_the_next_time() {
-    let (_dir, app) = app();
-    release(&app, 7, "a");
-    live(&app, 7);
-    let half = app.releases().join(".3.gone/app/sub");
-    fs::create_dir_all(&half).unwrap();
-    fs::set_permissions(&half, fs::Permissions::from_mode(0o555)).unwrap();
-    fs::create_dir_all(app.layers().join(".x.gone")).unwrap();
-    assert_eq!(prune(&app, 5).unwrap(), Pruned::default());
-    assert_eq!(names(&app.releases()).unwrap(), ["7"]);
-    assert_eq!(names(&app.layers()).unwrap(), ["a"]);
-}
-
-#[test]
-fn folders_that_are_not_writable_go_too_and_links_are_not_followed() {
-    let (dir, app) = app();
-    let outside = dir.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("file"), "x").unwrap();
-    for number in 1..=3 {
-        release(&app, number, "a");
-    }
-    live(&app, 3);
-    let deep = app.release(1).join("app/deep");
-    symlink(&outside, deep.join("link")).unwrap();
-    for folder in [deep.join("er"), deep.clone()] {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
-    }
-    let pruned = prune(&app, 2).unwrap();
-    assert_eq!((pruned.releases, pruned.left), (vec![1], vec![]));
-    assert_eq!(names(&app.releases()).unwrap(), ["2", "3"]);
-    assert!(outside.join("file").exists());
 }

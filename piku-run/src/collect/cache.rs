@@ -1,0 +1,41 @@
+//! Build caches over their bound. A package manager's cache goes as a whole: half of one may be worse than none. What is
+//! gone is downloaded again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{entries, measure};
+
+/// When the caches were last measured.
+const MEASURED: &str = "measured";
+/// A walk through some hundred thousand files is not for every push.
+const EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// The caches that go so that the others take no more than `limit` bytes: the largest first.
+pub(super) fn over(cache: &Path, limit: u64) -> Vec<PathBuf> {
+    let folders = entries(cache).into_iter().filter(|(name, path)| !name.starts_with('.') && path.is_dir());
+    let mut sizes: Vec<(u64, PathBuf)> = folders.map(|(_, path)| (measure::size(&path), path)).collect();
+    sizes.sort();
+    let mut sum: u64 = sizes.iter().map(|(size, _)| size).sum();
+    let mut over = Vec::new();
+    while sum > limit
+        && let Some((size, path)) = sizes.pop()
+    {
+        sum -= size;
+        over.push(path);
+    }
+    over
+}
+
+/// The same, when the last time was long ago.
+pub(super) fn over_now_and_then(cache: &Path, limit: u64) -> Vec<PathBuf> {
+    let mark = cache.join(MEASURED);
+    let age = fs::metadata(&mark).and_then(|mark| mark.modified()).ok().and_then(|at| at.elapsed().ok());
+    if age.is_some_and(|age| age < EVERY) {
+        return Vec::new();
+    }
+    // One that cannot be written is measured again.
+    let _ = fs::write(&mark, "");
+    over(cache, limit)
+}

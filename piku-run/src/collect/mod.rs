@@ -1,0 +1,216 @@
+//! What nothing needs any more, found and removed: old releases, layers of none of them, caches over their bound, old logs of
+//! deploys, and what the killed have left.
+//!
+//! A name goes in one step before what it names: what is half removed is never taken for whole, and goes the next time. What
+//! is in use is held by a lock of the kernel's: the app's by a push, `releases/` by whoever makes a release of another's tree,
+//! a layer by the build that has found it.
+
+mod cache;
+mod leftover;
+mod logs;
+mod measure;
+mod old;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use piku_build::layer;
+use piku_build::release::Release;
+use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::name::AppName;
+use piku_procfile::settings::Settings;
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+
+use crate::{client, place};
+
+/// Something that nothing needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Garbage {
+    /// Whose.
+    pub(crate) app: AppName,
+    pub(crate) kind: Kind,
+    /// Its name, below the app's folder.
+    pub(crate) name: PathBuf,
+    /// What its removal frees: a file that something else shares is not counted.
+    pub(crate) bytes: u64,
+}
+
+/// What it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// An old release.
+    Release,
+    /// A layer of dependencies that no release needs, or that was never finished.
+    Layer,
+    /// A package manager's cache.
+    Cache,
+    /// What a deploy said.
+    Log,
+    /// What somebody who was killed has left.
+    Leftover,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Layer => "layer",
+            Self::Cache => "cache",
+            Self::Log => "log",
+            Self::Leftover => "leftover",
+        }
+    }
+}
+
+/// How far a look goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// After a configuration or a rollback: a push may be under way, and its build counts on layers and caches.
+    Releases,
+    /// After a deploy, whose hook keeps other pushes out; what takes long to measure is not measured each time.
+    Deploy,
+    /// Everything; for the holder of the app's lock.
+    All,
+}
+
+/// One app's.
+#[derive(Debug)]
+pub(crate) struct Collector<'a> {
+    pub(crate) app: &'a AppName,
+    pub(crate) dir: &'a AppDir,
+    pub(crate) settings: &'a Settings,
+}
+
+impl Collector<'_> {
+    /// Looks, and removes what it finds. Without a word: it is done beside something else, and again the next time.
+    pub(crate) fn tidy(&self, reach: Reach) -> anyhow::Result<Vec<String>> {
+        let Some(_alone) = alone(self.dir)? else { return Ok(Vec::new()) };
+        let garbage = self.find(reach)?;
+        Ok(garbage.iter().filter_map(|one| self.remove(one).err()).map(|err| format!("{err:#}")).collect())
+    }
+
+    /// What there is, its bytes not counted yet.
+    pub(crate) fn find(&self, reach: Reach) -> anyhow::Result<Vec<Garbage>> {
+        let mut found = Vec::new();
+        let mut add = |kind: Kind, paths: Vec<PathBuf>| {
+            found.extend(paths.into_iter().map(|path| {
+                let name = path.strip_prefix(self.dir.path()).unwrap_or(&path).to_owned();
+                Garbage { app: self.app.clone(), kind, name, bytes: 0 }
+            }));
+        };
+        // Without a live release there is nothing to tell the needed from the others.
+        if let Some(live) = self.dir.current_number() {
+            let (old, kept) = old::releases(self.dir, live, self.settings.keep_releases)?;
+            add(Kind::Release, old.iter().map(|number| self.dir.release(*number)).collect());
+            if reach != Reach::Releases
+                && let Some(needed) = needed_layers(self.dir, &kept)
+            {
+                add(
+                    Kind::Layer,
+                    layer::unused(&self.dir.layers(), &needed).context("cannot list the layers")?,
+                );
+            }
+            add(Kind::Log, logs::old(self.dir, &kept));
+        }
+        let limit = self.settings.cache_limit.saturating_mul(1 << 20);
+        match reach {
+            Reach::Releases => {}
+            Reach::Deploy => add(Kind::Cache, cache::over_now_and_then(&self.dir.cache(), limit)),
+            Reach::All => add(Kind::Cache, cache::over(&self.dir.cache(), limit)),
+        }
+        add(Kind::Leftover, leftover::find(self.dir, reach == Reach::All));
+        Ok(found)
+    }
+
+    /// Counts what the removal of all of it frees.
+    pub(crate) fn measure(&self, found: &mut [Garbage]) {
+        let mut measure = measure::Measure::default();
+        for one in found {
+            one.bytes = measure.frees(&self.dir.path().join(&one.name));
+        }
+    }
+
+    /// Removes it; says whether it is gone, which it is not when it has come into use.
+    pub(crate) fn remove(&self, one: &Garbage) -> anyhow::Result<bool> {
+        let path = self.dir.path().join(&one.name);
+        let cannot = || format!("cannot remove '{}'", path.display());
+        let gone = match one.kind {
+            Kind::Layer => match layer::withdraw(&path).with_context(cannot)? {
+                Some(gone) => gone,
+                None => return Ok(false),
+            },
+            Kind::Release | Kind::Cache => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let gone = path.with_file_name(format!(".{name}{}", leftover::GONE));
+                place::remove(&gone)?;
+                fs::rename(&path, &gone).with_context(cannot)?;
+                gone
+            }
+            Kind::Log | Kind::Leftover => path,
+        };
+        let is_folder = gone.is_dir() && !gone.is_symlink();
+        let removed = if is_folder { place::remove(&gone) } else { place::remove_file(&gone) };
+        removed.map(|()| true)
+    }
+}
+
+/// Tidies up after something that has succeeded. What cannot be removed now is tried again the next time.
+pub(crate) fn after(root: &Root, app: &AppName, reach: Reach) {
+    let tidied = Settings::read(&root.settings())
+        .and_then(|settings| Collector { app, dir: &root.app(app), settings: &settings }.tidy(reach));
+    match tidied {
+        Ok(left) => left.iter().for_each(|why| client::detail(why)),
+        Err(err) => client::detail(&format!("cannot remove what nothing needs: {err:#}")),
+    }
+}
+
+/// As long as it is there, nobody makes a release of another's tree.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    /// Where there are no releases nobody can make one of another.
+    _folder: Option<File>,
+}
+
+/// Keeps everybody out who makes a release of another's tree; nothing when somebody does just now.
+pub(crate) fn alone(dir: &AppDir) -> anyhow::Result<Option<Alone>> {
+    let path = dir.releases();
+    let folder = match File::open(&path) {
+        Ok(folder) => folder,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Some(Alone { _folder: None })),
+        Err(err) => return Err(err).with_context(|| format!("cannot open '{}'", path.display())),
+    };
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Alone { _folder: Some(folder) })),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(err) => Err(err).with_context(|| format!("cannot lock '{}'", path.display())),
+    }
+}
+
+/// The layers that these releases need; nothing when one of them does not say.
+fn needed_layers(dir: &AppDir, kept: &[u64]) -> Option<BTreeSet<String>> {
+    let mut needed = BTreeSet::new();
+    for number in kept {
+        let release = Release::read(&dir.release(*number)).ok()?;
+        needed.extend(release.layers.into_iter().map(|layer| layer.key).chain(release.kept));
+    }
+    Some(needed)
+}
+
+/// The names in a folder with their paths, sorted; none when it cannot be read.
+fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+    let mut entries: Vec<(String, PathBuf)> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .collect();
+    entries.sort();
+    entries
+}

@@ -1,0 +1,250 @@
+use super::*;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use piku_build::release::{Layer, Origin};
+use piku_procfile::layout::Root;
+
+struct App {
+    dir: tempfile::TempDir,
+    name: AppName,
+    at: AppDir,
+    settings: Settings,
+}
+
+impl App {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let name: AppName = "blog".parse().unwrap();
+        let at = Root::new(Some(dir.path().to_owned())).unwrap().app(&name);
+        for folder in [at.releases(), at.layers(), at.cache(), at.log()] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        Self { dir, name, at, settings: Settings::default() }
+    }
+
+    /// A release on the disk that needs one layer.
+    fn release(&self, number: u64, layer: &str) -> Release {
+        let folder = self.at.release(number);
+        fs::create_dir_all(folder.join("app/deep/er")).unwrap();
+        fs::write(folder.join("app/deep/er/file"), "x".repeat(10_000)).unwrap();
+        fs::create_dir_all(self.at.layers().join(layer).join("content")).unwrap();
+        let layer =
+            Layer { name: "venv".to_owned(), key: layer.to_owned(), mount: PathBuf::from("/layers/venv") };
+        let release = Release {
+            app: self.name.clone(),
+            number,
+            commit: format!("{number:040}"),
+            subject: format!("Change {number}"),
+            by: "ann".to_owned(),
+            origin: Origin::Deploy,
+            tree_of: None,
+            at: "2026-11-22T10:00:00Z".parse().unwrap(),
+            architecture: "x86_64".to_owned(),
+            runtime: "python".to_owned(),
+            version: None,
+            version_from: None,
+            layers: vec![layer],
+            host: Vec::new(),
+            kept: Vec::new(),
+            processes: indexmap::IndexMap::new(),
+            env: std::collections::BTreeMap::new(),
+            jailed: true,
+        };
+        release.write(&folder).unwrap();
+        release
+    }
+
+    fn live(&self, number: u64) {
+        let _ = fs::remove_file(self.at.current());
+        symlink(format!("releases/{number}"), self.at.current()).unwrap();
+    }
+
+    fn collector(&self) -> Collector<'_> {
+        Collector { app: &self.name, dir: &self.at, settings: &self.settings }
+    }
+
+    /// What is found, as `KIND NAME`.
+    fn found(&self, reach: Reach) -> Vec<String> {
+        let found = self.collector().find(reach).unwrap();
+        found.iter().map(|one| format!("{} {}", one.kind.as_str(), one.name.display())).collect()
+    }
+
+    fn tidy(&self, reach: Reach) {
+        assert_eq!(self.collector().tidy(reach).unwrap(), [""; 0]);
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        entries(&self.at.path().join(folder)).into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+#[test]
+fn the_newest_and_what_they_need_are_kept() {
+    let mut app = App::new();
+    for number in 1..=6 {
+        app.release(number, &format!("layer{}", number / 2));
+    }
+    // Nothing is live: nothing goes.
+    app.settings.keep_releases = 1;
+    assert!(app.found(Reach::All).is_empty());
+    // 6 is being started.
+    app.live(5);
+    app.settings.keep_releases = 3;
+    assert_eq!(app.found(Reach::Releases), ["release releases/1", "release releases/2"]);
+    assert_eq!(app.found(Reach::Deploy), ["release releases/1", "release releases/2", "layer layers/layer0"]);
+    app.tidy(Reach::Deploy);
+    // Even when asked for less, the one before the live one stays.
+    app.settings.keep_releases = 0;
+    app.tidy(Reach::Deploy);
+    assert_eq!(app.names("releases"), ["4", "5", "6"]);
+    assert_eq!(app.names("layers"), ["layer2", "layer3"]);
+    // A live release that is older than all others stays too.
+    app.live(4);
+    assert!(app.found(Reach::All).is_empty());
+}
+
+#[test]
+fn changes_of_the_configuration_do_not_push_out_the_code_before() {
+    let mut app = App::new();
+    app.settings.keep_releases = 3;
+    for number in 1..=3 {
+        app.release(number, "a");
+    }
+    for number in 4..=9 {
+        let release = Release { tree_of: Some(3), origin: Origin::Config, ..app.release(number, "a") };
+        release.write(&app.at.release(number)).unwrap();
+    }
+    app.live(9);
+    app.tidy(Reach::Releases);
+    assert_eq!(app.names("releases"), ["2", "7", "8", "9"]);
+    app.tidy(Reach::All);
+    assert_eq!(app.names("releases"), ["2", "7", "8", "9"]);
+}
+
+#[test]
+fn layers_stay_while_a_release_does_not_say_what_it_needs() {
+    let mut app = App::new();
+    app.settings.keep_releases = 2;
+    for (number, layer) in [(1, "a"), (2, "b"), (3, "b")] {
+        app.release(number, layer);
+    }
+    fs::create_dir_all(app.at.layers().join("of-the-second")).unwrap();
+    app.live(3);
+    fs::write(app.at.release(2).join("release.yaml"), "").unwrap();
+    app.tidy(Reach::All);
+    assert_eq!(app.names("releases"), ["1", "2", "3"], "the second is no way back");
+    assert_eq!(app.names("layers"), ["a", "b", "of-the-second"]);
+}
+
+#[test]
+fn what_the_killed_have_left_goes() {
+    let app = App::new();
+    app.release(7, "a");
+    app.live(7);
+    let half = app.at.releases().join(".3.gone/app/sub");
+    fs::create_dir_all(&half).unwrap();
+    fs::set_permissions(&half, fs::Permissions::from_mode(0o555)).unwrap();
+    for folder in ["layers/.x.gone", "cache/.pip.gone", ".release.abc/release", "deploy.xyz/source"] {
+        fs::create_dir_all(app.at.path().join(folder)).unwrap();
+    }
+    // No process has this number.
+    fs::write(app.at.path().join(".config.json.4194305"), "{").unwrap();
+    let mine = format!(".verdict.json.{}", std::process::id());
+    fs::write(app.at.path().join(&mine), "{").unwrap();
+    app.tidy(Reach::Releases);
+    let left = [mine.as_str(), "cache", "current", "deploy.xyz", "layers", "log", "releases"];
+    assert_eq!(app.names(""), left);
+    app.tidy(Reach::All);
+    assert!(!app.names("").contains(&"deploy.xyz".to_owned()));
+    assert_eq!((app.names("releases"), app.names("layers")), (vec!["7".to_owned()], vec!["a".to_owned()]));
+    assert!(app.names("cache").is_empty());
+}
+
+#[test]
+fn while_a_release_is_being_made_nothing_goes() {
+    let mut app = App::new();
+    app.settings.keep_releases = 2;
+    for number in 1..=3 {
+        app.release(number, "a");
+    }
+    app.live(3);
+    let making = File::open(app.at.releases()).unwrap();
+    flock(&making, FlockOperation::LockShared).unwrap();
+    app.tidy(Reach::Releases);
+    assert_eq!(app.names("releases"), ["1", "2", "3"]);
+    drop(making);
+    app.tidy(Reach::Releases);
+    assert_eq!(app.names("releases"), ["2", "3"]);
+}
+
+#[test]
+fn folders_that_are_not_writable_go_too_and_links_are_not_followed() {
+    let mut app = App::new();
+    app.settings.keep_releases = 2;
+    let outside = app.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "x").unwrap();
+    for number in 1..=3 {
+        app.release(number, "a");
+    }
+    app.live(3);
+    let deep = app.at.release(1).join("app/deep");
+    symlink(&outside, deep.join("link")).unwrap();
+    for folder in [deep.join("er"), deep.clone()] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    app.tidy(Reach::Releases);
+    assert_eq!(app.names("releases"), ["2", "3"]);
+    assert!(outside.join("file").exists());
+}
+
+#[test]
+fn logs_of_old_deploys_go_and_caches_over_their_bound() {
+    let mut app = App::new();
+    app.release(2, "a");
+    app.live(2);
+    for number in 1..=25 {
+        fs::write(app.at.deploy_log(number), "x").unwrap();
+        fs::write(app.at.log().join(format!("deploy-{number}.json")), "{}").unwrap();
+    }
+    fs::write(app.at.log().join("web.1.log"), "x").unwrap();
+    for (name, mib) in [("pip", 3), ("npm", 1), ("go", 2)] {
+        fs::create_dir(app.at.cache().join(name)).unwrap();
+        fs::write(app.at.cache().join(name).join("file"), vec![1; mib << 20]).unwrap();
+    }
+    let logs = |found: Vec<String>| found.into_iter().filter(|one| one.starts_with("log ")).count();
+    // 1, 3, 4, 5, each with its record.
+    assert_eq!(logs(app.found(Reach::Releases)), 8);
+    app.settings.cache_limit = 4;
+    assert_eq!(app.found(Reach::All).last().unwrap(), "cache cache/pip");
+    app.tidy(Reach::Deploy);
+    assert_eq!(app.names("cache"), ["go", "measured", "npm"]);
+    assert!(app.names("log").contains(&"deploy-2.log".to_owned()) && app.names("log").len() == 43);
+    // Not measured again on the same day.
+    app.settings.cache_limit = 0;
+    app.tidy(Reach::Deploy);
+    assert_eq!(app.names("cache"), ["go", "measured", "npm"]);
+    app.tidy(Reach::All);
+    assert_eq!(app.names("cache"), ["measured"]);
+}
+
+#[test]
+fn a_shared_file_is_freed_with_its_last_name() {
+    let mut app = App::new();
+    app.settings.keep_releases = 2;
+    for number in 1..=4 {
+        app.release(number, "a");
+    }
+    let shared = |number: u64| app.at.release(number).join("app/shared");
+    fs::write(shared(1), vec![1; 1 << 20]).unwrap();
+    fs::hard_link(shared(1), shared(2)).unwrap();
+    app.live(4);
+    let measured = || {
+        let mut found = app.collector().find(Reach::Releases).unwrap();
+        app.collector().measure(&mut found);
+        found.iter().map(|one| one.bytes >= 1 << 20).collect::<Vec<bool>>()
+    };
+    assert_eq!(measured(), [false, true]);
+    fs::hard_link(shared(1), shared(4)).unwrap();
+    assert_eq!(measured(), [false, false], "the live release has it too");
+}

@@ -1,0 +1,78 @@
+//! `gc [APP]`: removes what nothing needs any more, or says what that is and how much.
+
+use anyhow::Context;
+use piku_procfile::disk::size;
+use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::layout::Root;
+use piku_procfile::name::AppName;
+use piku_procfile::output::{self, Format};
+use piku_procfile::settings::Settings;
+
+use crate::client;
+use crate::collect::{self, Collector, Garbage, Reach};
+use crate::lock::Lock;
+
+pub(super) fn run(root: &Root, app: Option<&AppName>, dry_run: bool, format: Format) -> anyhow::Result<()> {
+    let settings = Settings::read(&root.settings())?;
+    let apps = match app {
+        Some(app) => {
+            super::must_be_there(root, app)?;
+            vec![app.clone()]
+        }
+        None => root.apps().context("cannot list the apps")?,
+    };
+    let mut all = Vec::new();
+    for one in &apps {
+        match of_app(root, one, &settings, dry_run) {
+            Ok(garbage) => all.extend(garbage),
+            // Of many, those that can be are done.
+            Err(err) if app.is_none() => client::detail(&format!("{one} is left alone: {err:#}")),
+            Err(err) => return Err(err),
+        }
+    }
+    output::print(format, &all, || text(&all, apps.len() > 1, dry_run))
+}
+
+fn of_app(root: &Root, app: &AppName, settings: &Settings, dry_run: bool) -> anyhow::Result<Vec<Garbage>> {
+    let dir = root.app(app);
+    let collector = Collector { app, dir: &dir, settings };
+    let busy = |what: String| Failure::new(what).hint("try again when that has ended").code(BUSY);
+    let path = dir.lock();
+    let lock = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let mut lock = lock.ok_or_else(|| busy(format!("somebody is pushing to {app}")))?;
+    // As a push signs: whoever waits is told for whom.
+    let name = crate::releases::who();
+    lock.sign_as(&format!("{name} {} {:.0}\n", std::process::id(), jiff::Timestamp::now()))
+        .with_context(|| format!("cannot write '{}'", path.display()))?;
+    let _alone =
+        collect::alone(&dir)?.ok_or_else(|| busy(format!("a new release of {app} is being made")))?;
+    let mut found = collector.find(Reach::All)?;
+    collector.measure(&mut found);
+    if dry_run {
+        return Ok(found);
+    }
+    let mut removed = Vec::new();
+    for one in found {
+        match collector.remove(&one) {
+            Ok(true) => removed.push(one),
+            Ok(false) => client::detail(&format!("{} of {app} is in use", one.name.display())),
+            Err(err) => client::detail(&format!("{err:#}")),
+        }
+    }
+    Ok(removed)
+}
+
+fn text(all: &[Garbage], several: bool, dry_run: bool) -> String {
+    let word = if dry_run { "would be removed" } else { "removed" };
+    if all.is_empty() {
+        return format!("nothing {}\n", if dry_run { "to remove" } else { "to be removed" });
+    }
+    let row = |one: &Garbage| {
+        let cells = [one.kind.as_str().to_owned(), one.name.display().to_string(), size(one.bytes)];
+        several.then(|| one.app.to_string()).into_iter().chain(cells).collect()
+    };
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    let headings = ["APP", "KIND", "NAME", "FREES"];
+    let sum = all.iter().map(|one| one.bytes).sum();
+    format!("{}{} {word}\n", output::table(&headings[usize::from(!several)..], &rows), size(sum))
+}
