@@ -28,6 +28,7 @@ const CACHES: &[(&str, &[(&str, &str)])] = &[
     ("npm", &[("npm_config_cache", "")]),
     ("yarn", &[("YARN_CACHE_FOLDER", "")]),
     ("pnpm", &[("PNPM_HOME", "")]),
+    ("buildpack", &[("PIKU_BUILDPACK_CACHE", "")]),
 ];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
 const HOME: &str = "/build";
