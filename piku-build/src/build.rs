@@ -19,7 +19,7 @@ use crate::making::{Making, capital};
 use crate::plan::{LayerPlan, Plan};
 use crate::release::{Layer, Origin, Release, TREE};
 use crate::room::{Mount, Room};
-use crate::runtime::{self, Detected, Site};
+use crate::runtime::{self, Detected, Site, buildpack};
 use crate::source::Source;
 use crate::step::Step;
 use crate::whole::Whole;
@@ -39,6 +39,8 @@ pub(crate) struct Place {
     pub(crate) settings: Option<PathBuf>,
     /// `config.json`.
     pub(crate) config: Option<PathBuf>,
+    /// The operator's buildpacks.
+    pub(crate) buildpacks: Option<PathBuf>,
     /// Overrides the settings.
     pub(crate) sandbox: Option<Sandbox>,
 }
@@ -79,6 +81,21 @@ pub(crate) enum Reuse {
 }
 
 impl Place {
+    /// The app in this folder, or in the one below it that `APP_DIR` names.
+    pub(crate) fn find(&self, dir: &Path) -> anyhow::Result<Source> {
+        Ok(self.with_packs(Source::find(dir, self.config.as_deref())?))
+    }
+
+    /// The app in this folder itself.
+    fn read(&self, dir: &Path) -> anyhow::Result<Source> {
+        Ok(self.with_packs(Source::read(dir, self.config.as_deref())?))
+    }
+
+    fn with_packs(&self, mut source: Source) -> Source {
+        source.packs = self.buildpacks.as_deref().map(buildpack::of_host).unwrap_or_default();
+        source
+    }
+
     /// The machine's settings, all defaults where there is no file.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         self.settings.as_deref().map(Settings::read).transpose().map(Option::unwrap_or_default)
@@ -97,7 +114,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let parent = output.parent().unwrap_or(Path::new("/"));
 
     // Looked at where it lies, so that an app that fits nothing costs no copy.
-    let source = Source::find(&build.dir, build.place.config.as_deref())?;
+    let source = build.place.find(&build.dir)?;
     let Detected { runtimes, because, .. } = runtime::choose(&source)?.detected;
     let names: Vec<_> = runtimes.into_iter().map(capital).collect();
     let place =
@@ -166,10 +183,9 @@ impl Bench<'_> {
     fn release(&self, found: &Source, app: AppName) -> anyhow::Result<Release> {
         let tree = self.work.join(RELEASE).join(TREE);
         self.place_tree(found, &tree)?;
-        let config = self.build.place.config.as_deref();
-        let mut source = Source::read(&tree, config)?;
+        let mut source = self.build.place.read(&tree)?;
         if self.preflight(&source)? {
-            source = Source::read(&tree, config)?;
+            source = self.build.place.read(&tree)?;
         }
         source.warnings.iter().for_each(|warning| talk::marked(&warning.to_string()));
         found.notes.iter().for_each(|note| talk::warning(note));
@@ -224,6 +240,7 @@ impl Bench<'_> {
             version_from: version_from.clone(),
             layers: whole.layers().map(layer).collect(),
             host: whole.host().cloned().collect(),
+            profile: has_profile(&self.work.join(RELEASE).join(TREE)),
             kept: whole.plans().flat_map(|plan| &plan.tree_layers).map(|layer| layer.key.clone()).collect(),
             processes: whole.processes,
             env: whole.env,
@@ -293,6 +310,12 @@ impl Bench<'_> {
             env,
         }
     }
+}
+
+/// Whether a shell is to read files of the tree before each command.
+pub(crate) fn has_profile(tree: &Path) -> bool {
+    let entries = fs::read_dir(tree.join(".profile.d")).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.path().extension().is_some_and(|extension| extension == "sh"))
 }
 
 /// A release is never written over.

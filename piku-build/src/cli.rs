@@ -140,6 +140,9 @@ struct HostArgs {
     /// What `config set` stored for the app
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The operator's buildpacks, a folder each [default: the folder buildpacks beside the settings]
+    #[arg(long, value_name = "DIR")]
+    buildpacks: Option<PathBuf>,
     /// Whether steps run in the jail [default: as the settings say]
     #[arg(long, value_enum, value_name = "WHEN")]
     sandbox: Option<When>,
@@ -212,6 +215,9 @@ impl HostArgs {
         Place {
             layers: self.layers.or_else(|| cache.map(|cache| cache.join("layers"))),
             tools: cache.map(|cache| cache.join(build::TOOLS)),
+            buildpacks: self
+                .buildpacks
+                .or_else(|| self.settings.as_ref().map(|settings| settings.with_file_name("buildpacks"))),
             settings: self.settings,
             config: self.config,
             sandbox: self.sandbox.map(Sandbox::from),

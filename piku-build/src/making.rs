@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use piku_procfile::failure::Failure;
 
-use crate::build;
+use crate::build::{self, has_profile};
 use crate::copy::Leave;
 use crate::environment;
 use crate::kept::Kept;
@@ -70,8 +70,11 @@ impl Making<'_> {
             whole.join(self.source);
         }
         let view = self.view(whole);
-        for warning in startable::check(&whole.processes, &view)? {
-            talk::warning(&warning);
+        // Where programs are is then for a shell to find out.
+        if !has_profile(self.tree) {
+            for warning in startable::check(&whole.processes, &view)? {
+                talk::warning(&warning);
+            }
         }
         whole.parts.iter().try_for_each(|Part { runtime, plan }| runtime.check(plan, &view))
     }

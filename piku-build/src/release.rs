@@ -60,6 +60,9 @@ pub struct Release {
     /// an interpreter.
     #[serde(default)]
     pub host: Vec<PathBuf>,
+    /// Whether the tree has files in `.profile.d` that are read by a shell before each command.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
     /// Layers that the next build may use and no process needs: their keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,

@@ -23,7 +23,7 @@ pub(crate) fn detect(dir: &Path, format: Format) -> anyhow::Result<()> {
 /// `plan DIR`.
 pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<()> {
     let settings = place.settings()?;
-    let source = Source::find(dir, place.config.as_deref())?;
+    let source = place.find(dir)?;
     let Choice { runtimes, detected } = runtime::choose(&source)?;
     let jailed = sandbox::decide(place.sandbox.unwrap_or(settings.sandbox), true)?;
     let store = place.layers.as_deref().map(Store::new).transpose()?;

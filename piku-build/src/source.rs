@@ -36,6 +36,8 @@ pub(crate) struct Source {
     pub(crate) env: IndexMap<String, String>,
     /// What `config set` stored.
     pub(crate) config: BTreeMap<String, String>,
+    /// The host's buildpacks: names and folders.
+    pub(crate) packs: Vec<(String, PathBuf)>,
     /// What its author should look at.
     pub(crate) warnings: Vec<Diagnostic>,
     /// The same about files that are not read.
@@ -91,6 +93,7 @@ impl Source {
             procfile: None,
             env: IndexMap::new(),
             config: config.map(stored).transpose()?.unwrap_or_default(),
+            packs: Vec::new(),
             warnings: Vec::new(),
             notes: Vec::new(),
         };

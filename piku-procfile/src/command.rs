@@ -12,6 +12,14 @@ pub fn argv(command: &str) -> [String; 3] {
     [shell.to_owned(), "-c".to_owned(), text(command)]
 }
 
+/// The arguments of a shell that reads `.profile.d/*.sh` of its folder, as Heroku's dynos do, and becomes `argv`.
+#[must_use]
+pub fn after_profile(argv: &[String]) -> Vec<String> {
+    const TEXT: &str = r#"for piku_file in ./.profile.d/*.sh; do [ ! -f "$piku_file" ] || . "$piku_file"; done; unset piku_file; exec "$@""#;
+    let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
+    [shell, "-c", TEXT, "profile"].map(str::to_owned).into_iter().chain(argv.iter().cloned()).collect()
+}
+
 /// The text after `-c`.
 fn text(command: &str) -> String {
     if is_simple(command) {
@@ -146,6 +154,17 @@ mod tests {
         ] {
             assert_eq!(outputs(command), [output, output], "{command}");
         }
+    }
+
+    #[test]
+    fn a_profile_is_read_before_the_command() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".profile.d")).unwrap();
+        std::fs::write(dir.path().join(".profile.d/a.sh"), "export A='one two'\n").unwrap();
+        std::fs::write(dir.path().join(".profile.d/b.txt"), "export A=three\n").unwrap();
+        let words = after_profile(&argv("printf '[%s]' \"$A\" 'x  y' $piku_file"));
+        let out = Command::new(&words[0]).args(&words[1..]).current_dir(dir.path()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "[one two][x  y]");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use nix::unistd::{getegid, geteuid};
 use piku_build::release::{Release, TREE};
 use piku_chroot::jail::Jail;
 use piku_chroot::profile::Ready;
+use piku_procfile::command::after_profile;
 use piku_procfile::env::{self, Env};
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
@@ -173,6 +174,8 @@ impl World {
         around: Around<'_>,
     ) -> anyhow::Result<Command> {
         let tree = self.tree();
+        let with_profile = self.release.profile.then(|| after_profile(argv));
+        let argv = with_profile.as_deref().unwrap_or(argv);
         if self.release.jailed {
             let mut jail = Jail::profile(Ready::Run).app(&tree).data(&self.dir.data()).report(report);
             for layer in &self.release.layers {

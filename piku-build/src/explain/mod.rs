@@ -1,6 +1,8 @@
 //! What the app's author is told, all of it in this one room: what was found, what was expected, what to do. A runtime with
 //! texts of its own has a file of them here.
 
+pub(crate) mod buildpack;
+pub(crate) mod files;
 pub(crate) mod go;
 pub(crate) mod java;
 pub(crate) mod node;

@@ -126,7 +126,14 @@ mod tests {
             bytes: 0,
             files: 0,
         };
-        let place = Place { layers: None, tools: None, settings: None, config: None, sandbox: None };
+        let place = Place {
+            layers: None,
+            tools: None,
+            settings: None,
+            buildpacks: None,
+            config: None,
+            sandbox: None,
+        };
         Asked { place, app: None }.check(&head).map_or_else(|err| err.to_string(), |()| String::new())
     }
 

@@ -1,7 +1,9 @@
 //! The runtimes, one file each behind one trait, tried in the order of the table.
 
 mod binary;
+pub(crate) mod buildpack;
 mod choice;
+mod files;
 mod go;
 mod java;
 mod node;
@@ -31,7 +33,7 @@ pub(crate) use choice::{Choice, Detected, choose};
 /// the one that needs least is last.
 static ALL: &[&dyn Runtime] = &[
     // What says in its own file which runtime it is comes before what is recognised by other files.
-
+    &buildpack::Buildpack,
     // Back ends that often have a package.json beside them.
     &python::Python,
     // What is built by its own compiler.
@@ -40,6 +42,7 @@ static ALL: &[&dyn Runtime] = &[
     &java::Java,
     // Front ends, and back ends in their language.
     &node::Node,
+    &files::Files,
     // Ready to run.
     &binary::Binary,
 ];

@@ -31,6 +31,7 @@ fn release(app: &AppDir, number: u64, layer: &str) {
         runtime: "python".to_owned(),
         version: None,
         version_from: None,
+        profile: false,
         kept: Vec::new(),
         layers: vec![Layer {
             name: "venv".to_owned(),

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
+use piku_procfile::procfile;
 
 use super::{Detection, Runtime, Site};
 use crate::environment::PATH;
@@ -51,7 +52,12 @@ impl Runtime for Node {
             Ok(None) => return Ok(Detection::Not(format!("{FILE}, which is not there"))),
             Err(err) => return err.downcast().map(Detection::Refused),
         };
-        let about = source.procfile.is_some() || package.start().is_some() || package.build().is_some();
+        let runs = source
+            .procfile
+            .iter()
+            .flat_map(|procfile| &procfile.entries)
+            .any(|entry| entry.kind != procfile::Kind::Static);
+        let about = runs || package.start().is_some() || package.build().is_some();
         Ok(if about || program(source, &package).is_some() {
             Detection::Fits(format!("there is a {FILE}"))
         } else {

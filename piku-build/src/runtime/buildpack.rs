@@ -1,0 +1,234 @@
+//! Buildpacks by Heroku's classic interface: `bin/detect`, `bin/compile`, `bin/release`, `export`, `.profile.d`. An app names its own in
+//! `BUILDPACK_URL` or `.buildpacks`; those that the operator keeps on the host are asked whether an app is theirs, which is how a
+//! runtime of one's own is added.
+//!
+//! Source of the rules: Heroku's "Buildpack API".
+
+mod reference;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use piku_chroot::jail::{self, Jail};
+use piku_chroot::profile::Ready;
+use piku_procfile::env::is_name;
+use piku_procfile::name::ProcessName;
+use piku_procfile::procfile::{Options, Procfile};
+use serde::Deserialize;
+
+use super::{Detection, Runtime, Site};
+use crate::environment::PATH;
+use crate::explain::{self, buildpack as told};
+use crate::plan::Plan;
+use crate::room::{APP, Mount};
+use crate::source::Source;
+use crate::step::{Ended, Step};
+use crate::view::View;
+use reference::{Origin, Reference};
+
+/// Where a step sees the host's.
+const PACKS: &str = "/buildpacks";
+/// What `bin/release` said, in the tree until it is read.
+const RELEASE: &str = ".piku-release";
+/// The stack that buildpacks are told: the Debian of these machines is of its age.
+const STACK: &str = "heroku-24";
+/// How the steps are called.
+const DETECT: &str = "detect";
+const COMPILE: &str = "compile";
+
+/// What `bin/release` prints.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Said {
+    default_process_types: IndexMap<ProcessName, String>,
+}
+
+/// The runtime.
+pub(super) struct Buildpack;
+
+impl Runtime for Buildpack {
+    fn name(&self) -> &'static str {
+        "buildpack"
+    }
+
+    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+        let named = match reference::named(source) {
+            Ok(named) => named,
+            Err(err) => return err.downcast().map(Detection::Refused),
+        };
+        if let Some((packs, from)) = named {
+            let names: Vec<_> = packs.iter().map(|pack| pack.name.as_str()).collect();
+            return Ok(Detection::Fits(format!("{from} names {}", names.join(", "))));
+        }
+        if let Some((pack, answer)) = ask(source) {
+            return Ok(Detection::Fits(format!("the host's buildpack '{pack}' says: {answer}")));
+        }
+        Ok(Detection::Not("BUILDPACK_URL, or a file .buildpacks, which are not there; no buildpack of the host says that it is its own".to_owned()))
+    }
+
+    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+        let (packs, _) = match reference::named(source)? {
+            Some(named) => named,
+            None => {
+                let (name, _) = ask(source).ok_or_else(told::none)?;
+                (vec![Reference::of_host(&name, source)?], String::new())
+            }
+        };
+        let mut steps = Vec::new();
+        let mut mounts = Vec::new();
+        for (at, pack) in packs.iter().enumerate() {
+            if let Origin::Host(real) = &pack.origin {
+                let inside = if site.jailed { Path::new(PACKS).join(&pack.name) } else { real.clone() };
+                mounts.push(Mount { real: real.clone(), inside, writable: false });
+            }
+            if matches!(pack.origin, Origin::Git { .. }) {
+                site.tool("an app with a buildpack in git", "git")?;
+            }
+            steps.extend(pack_steps(at, pack, source, site));
+        }
+        let processes = super::procfile(source);
+        Ok(Plan {
+            runtime: self.name(),
+            steps,
+            mounts,
+            processes_from: processes.is_none().then(|| "bin/release".to_owned()),
+            processes: processes.unwrap_or_default(),
+            env: BTreeMap::from([
+                ("PATH".to_owned(), PATH.to_owned()),
+                ("LANG".to_owned(), "C.UTF-8".to_owned()),
+            ]),
+            build_env: BTreeMap::from([("STACK".to_owned(), STACK.to_owned())]),
+            ..Plan::default()
+        })
+    }
+
+    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+        if ended.succeeded() {
+            return Ok(());
+        }
+        if step.name == DETECT && ended.code == 1 {
+            let pack = step.run.last().map_or("", String::as_str);
+            return Err(told::not_its_own(pack).into());
+        }
+        let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
+        Err(explain::step_failed(step.name, ended, lines).into())
+    }
+
+    /// What the packs say is started; a Procfile that one of them has written counts before that.
+    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+        let mut said = Vec::new();
+        for at in 0.. {
+            let path = view.tree.join(format!("{RELEASE}-{at}"));
+            let Ok(text) = fs::read_to_string(&path) else { break };
+            fs::remove_file(&path).with_context(|| format!("cannot remove '{}'", path.display()))?;
+            let one: Option<Said> =
+                serde_yaml::from_str(&text).map_err(|err| told::bad_release(&err.to_string()))?;
+            said.push(one.unwrap_or_default());
+        }
+        if plan.processes_from.is_none() {
+            return Ok(());
+        }
+        if let Ok(text) = fs::read(view.tree.join("Procfile")) {
+            let procfile = Procfile::parse(&text, Options::default())?;
+            plan.processes = procfile.entries.iter().map(super::process).collect();
+            plan.processes_from = Some("the Procfile that a buildpack has written".to_owned());
+            return Ok(());
+        }
+        // The last pack is the app's own; those before it bring what it needs.
+        let types = said.into_iter().map(|one| one.default_process_types).rfind(|types| !types.is_empty());
+        plan.processes = types.ok_or_else(told::nothing_started)?;
+        Ok(())
+    }
+}
+
+/// The steps of one pack. It is copied first: a pack writes `export` into its own folder.
+fn pack_steps(at: usize, pack: &Reference, source: &Source, site: &Site) -> Vec<Step> {
+    let here = format!("\"$HOME/packs/{at}\"");
+    let fetch = match &pack.origin {
+        Origin::Host(real) => {
+            let from = if site.jailed { Path::new(PACKS).join(&pack.name) } else { real.clone() };
+            format!("mkdir -p \"$HOME/packs\" && cp -R {} {here}", quoted(&from.to_string_lossy()))
+        }
+        Origin::App(path) => {
+            format!("mkdir -p \"$HOME/packs\" && cp -R {} {here}", quoted(&format!("./{path}")))
+        }
+        Origin::Git { url, branch } => {
+            let branch =
+                branch.as_ref().map_or_else(String::new, |name| format!("--branch {} ", quoted(name)));
+            format!(
+                "mkdir -p \"$HOME/packs\" && git clone --quiet --depth 1 --recurse-submodules {branch}-- {} {here}",
+                quoted(url)
+            )
+        }
+    };
+    let names = source.env.keys().chain(source.config.keys()).filter(|name| is_name(name));
+    let write = |name: &String| format!("printf %s \"${name}\" >\"$HOME/env/{name}\"\n");
+    let variables = names.map(write).collect::<Vec<_>>().concat();
+    let compile = format!(
+        "set -e\nmkdir -p \"$HOME/env\" \"$HOME/exports\" \"$PIKU_BUILDPACK_CACHE/{name}\"\n{variables}\
+         for file in \"$HOME\"/exports/*; do [ ! -f \"$file\" ] || . \"$file\"; done\n\
+         {here}/bin/compile \"$PWD\" \"$PIKU_BUILDPACK_CACHE/{name}\" \"$HOME/env\"\n\
+         [ ! -f {here}/export ] || cp {here}/export \"$HOME/exports/{at}\"",
+        name = pack.name
+    );
+    let release =
+        format!("if [ -x {here}/bin/release ]; then {here}/bin/release \"$PWD\"; fi >{RELEASE}-{at}");
+    let step = |name, text: String, quiet| Step {
+        name,
+        // The last word is for whoever reads the plan.
+        run: vec!["/bin/bash".to_owned(), "-c".to_owned(), text, pack.name.clone()],
+        quiet,
+    };
+    vec![
+        step("fetch", fetch, true),
+        step(DETECT, format!("{here}/bin/detect \"$PWD\""), false),
+        step(COMPILE, compile, false),
+        step("release", release, true),
+    ]
+}
+
+fn quoted(text: &str) -> String {
+    shell_words::quote(text).into_owned()
+}
+
+/// The first of the host's packs that says that the app is its own, by what it calls it. Each is asked in the jail where there is
+/// one, with the app's folder read-only.
+fn ask(source: &Source) -> Option<(String, String)> {
+    source.packs.iter().find_map(|(name, dir)| Some((name.clone(), answer(source, name, dir)?)))
+}
+
+fn answer(source: &Source, name: &str, dir: &Path) -> Option<String> {
+    let mut command = if jail::available().is_ok() {
+        let inside = Path::new(PACKS).join(name);
+        let program = inside.join("bin/detect").to_string_lossy().into_owned();
+        let env =
+            BTreeMap::from([("PATH".to_owned(), PATH.to_owned()), ("STACK".to_owned(), STACK.to_owned())]);
+        let jail = Jail::profile(Ready::Build).die_with_caller();
+        let jail = jail.ro(&source.dir, Path::new(APP)).ro(dir, &inside);
+        jail.command(&env, &[program, APP.to_owned()])
+    } else {
+        let mut command = Command::new(dir.join("bin/detect"));
+        command.arg(&source.dir).env_clear().env("PATH", PATH).env("STACK", STACK).current_dir(&source.dir);
+        command
+    };
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned();
+    output.status.success().then_some(text)
+}
+
+/// The operator's packs: folders with a `bin/detect`, by name.
+pub(crate) fn of_host(dir: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut packs: Vec<_> = entries
+        .filter_map(|entry| {
+            Some((entry.file_name().into_string().ok()?, fs::canonicalize(entry.path()).ok()?))
+        })
+        .filter(|(name, path)| reference::is_good(name) && path.join("bin/detect").is_file())
+        .collect();
+    packs.sort();
+    packs
+}

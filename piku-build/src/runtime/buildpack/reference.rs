@@ -1,0 +1,153 @@
+//! How an app names its buildpacks: by the name of one on the host, by a folder of its own, or by an address of git.
+
+use std::path::{Path, PathBuf};
+
+use crate::explain::buildpack as told;
+use crate::source::{Source, decode, tidy};
+
+/// The variable with one, and the file with a line each.
+const VARIABLE: &str = "BUILDPACK_URL";
+const FILE: &str = ".buildpacks";
+/// What git understands as an address.
+const SCHEMES: [&str; 6] = ["https://", "http://", "git://", "ssh://", "git@", "file://"];
+
+/// Where a pack comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The host's, at this path.
+    Host(PathBuf),
+    /// A folder of the app.
+    App(String),
+    /// A repository.
+    Git {
+        /// Its address.
+        url: String,
+        /// A branch or a tag.
+        branch: Option<String>,
+    },
+}
+
+/// One buildpack.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reference {
+    /// What it is called: good for a folder's name.
+    pub(super) name: String,
+    pub(super) origin: Origin,
+}
+
+impl Reference {
+    /// Reads one: `NAME`, `./FOLDER`, or `https://host/repo.git#branch`.
+    ///
+    /// # Errors
+    /// When it is none of them, or the host has no such pack, or the app no such folder.
+    fn parse(text: &str, from: &str, source: &Source) -> anyhow::Result<Self> {
+        if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+            let (url, branch) =
+                text.split_once('#').map_or((text, None), |(url, branch)| (url, Some(branch)));
+            let last = url.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+            let name: String = last
+                .trim_end_matches(".git")
+                .chars()
+                .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
+                .collect();
+            let name = if is_good(&name) { name } else { "git".to_owned() };
+            return Ok(Self {
+                name,
+                origin: Origin::Git { url: url.to_owned(), branch: branch.map(str::to_owned) },
+            });
+        }
+        if text.contains('/') || text.starts_with('.') {
+            // Another folder of the host is not the app's to name.
+            let path = tidy(Path::new(text));
+            let folder = if path.is_absolute() { None } else { source.inside(&path)? };
+            let folder = folder.filter(|folder| folder.join("bin/compile").is_file());
+            if folder.is_none() {
+                return Err(told::no_folder(text, from).into());
+            }
+            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_good(name));
+            let name = name.unwrap_or("own").to_owned();
+            return Ok(Self { name, origin: Origin::App(path.to_string_lossy().into_owned()) });
+        }
+        let host = source.packs.iter().find(|(name, _)| name == text);
+        match host {
+            Some((name, path)) => Ok(Self { name: name.clone(), origin: Origin::Host(path.clone()) }),
+            None => Err(told::unknown(
+                text,
+                from,
+                &source.packs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(),
+            )
+            .into()),
+        }
+    }
+
+    /// One of the host's by its name.
+    pub(super) fn of_host(name: &str, source: &Source) -> anyhow::Result<Self> {
+        Self::parse(name, "the host", source)
+    }
+}
+
+/// Whether a name may be a folder's.
+pub(super) fn is_good(name: &str) -> bool {
+    let inner = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 100 && !name.starts_with(['.', '-']) && name.chars().all(inner)
+}
+
+/// The packs that the app names, in the order in which they work, and what names them.
+pub(super) fn named(source: &Source) -> anyhow::Result<Option<(Vec<Reference>, String)>> {
+    if let Some((value, from)) = source.variable(VARIABLE) {
+        let from = format!("{VARIABLE} in {from}");
+        if !value.trim().is_empty() {
+            return Ok(Some((vec![Reference::parse(value.trim(), &from, source)?], from)));
+        }
+    }
+    let Some(text) = source.text(FILE)? else { return Ok(None) };
+    let text = decode(&text);
+    let mut packs = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with('#') {
+            packs.push(Reference::parse(line, &format!("{FILE}:{}", at + 1), source)?);
+        }
+    }
+    if packs.is_empty() {
+        return Err(told::empty_file(FILE).into());
+    }
+    Ok(Some((packs, FILE.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn names_folders_and_addresses() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("pack/bin")).unwrap();
+        fs::write(dir.path().join("pack/bin/compile"), "").unwrap();
+        let mut source = Source::read(dir.path(), None).unwrap();
+        source.packs = vec![("php".to_owned(), "/srv/php".into())];
+        let parse = |text| Reference::parse(text, "x", &source);
+        assert_eq!(parse("php").unwrap().origin, Origin::Host("/srv/php".into()));
+        assert_eq!(
+            parse("./pack/").unwrap(),
+            Reference { name: "pack".to_owned(), origin: Origin::App("pack".to_owned()) }
+        );
+        let git = |url: &str, branch: Option<&str>| Origin::Git {
+            url: url.to_owned(),
+            branch: branch.map(str::to_owned),
+        };
+        let found = parse("https://host/heroku-buildpack-php.git#v1").unwrap();
+        assert_eq!(
+            found,
+            Reference {
+                name: "heroku-buildpack-php".to_owned(),
+                origin: git("https://host/heroku-buildpack-php.git", Some("v1"))
+            }
+        );
+        assert_eq!(parse("git@host:me/pack").unwrap().origin, git("git@host:me/pack", None));
+        for bad in ["ruby", "/srv/php", "../pack", "./nothing", "pack/bin"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

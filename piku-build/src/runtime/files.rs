@@ -1,0 +1,147 @@
+//! Files for the web server and nothing that runs: a `static:` line in the Procfile, or a page at the top, in `public/` or in what a
+//! front end was built into elsewhere.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use piku_procfile::procfile::Kind;
+
+use super::{Detection, Runtime, Site};
+use crate::environment::PATH;
+use crate::explain::files as told;
+use crate::plan::Plan;
+use crate::source::{Source, decode};
+use crate::view::View;
+
+/// The page that a folder is served for.
+const PAGE: &str = "index.html";
+/// Folders that hold pages, the commonest first.
+const FOLDERS: [&str; 6] = ["public", "dist", "build", "_site", "out", "www"];
+/// Where a page at the top goes, with all that belongs to it: beside it lie files that are nobody's to read.
+const SITE: &str = "site";
+/// What of a name that begins with a dot is served.
+const SERVED: &str = ".well-known";
+
+/// The runtime.
+pub(super) struct Files;
+
+impl Runtime for Files {
+    fn name(&self) -> &'static str {
+        "static"
+    }
+
+    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+        if let Some(procfile) = &source.procfile {
+            let only = |kind| matches!(kind, Kind::Static | Kind::Release | Kind::Preflight);
+            let is_static =
+                procfile.get("static").is_some() && procfile.entries.iter().all(|entry| only(entry.kind));
+            return Ok(if is_static {
+                Detection::Fits("the Procfile has a line 'static' and nothing that runs".to_owned())
+            } else {
+                Detection::Not(format!("a Procfile with a line 'static' alone, or {PAGE} without a Procfile"))
+            });
+        }
+        if let Some(name) =
+            ["index.htm", "Index.html", "INDEX.HTML", "index.HTML"].iter().find(|name| source.has(name))
+        {
+            return Ok(Detection::Refused(told::misspelt(name)));
+        }
+        let folder = folder(source)?;
+        Ok(match (folder, part_of_source(source)?) {
+            (Some(folder), None) => Detection::Fits(format!("there is {}", page_in(folder))),
+            (Some(folder), Some(_)) if folder != SITE => {
+                Detection::Fits(format!("there is {}", page_in(folder)))
+            }
+            (_, Some(part)) => Detection::Refused(told::is_source(&part)),
+            (None, None) => {
+                Detection::Not(format!("{PAGE} at the top or in {}, which is not there", FOLDERS.join(", ")))
+            }
+        })
+    }
+
+    fn plan(&self, source: &Source, _site: &Site) -> anyhow::Result<Plan> {
+        let (processes, from) = match super::procfile(source) {
+            Some(processes) => (processes, None),
+            None => {
+                let folder = folder(source)?.ok_or_else(told::no_page)?;
+                (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(page_in(folder)))
+            }
+        };
+        Ok(Plan {
+            runtime: self.name(),
+            processes,
+            processes_from: from,
+            env: BTreeMap::from([
+                ("PATH".to_owned(), PATH.to_owned()),
+                ("LANG".to_owned(), "C.UTF-8".to_owned()),
+            ]),
+            ..Plan::default()
+        })
+    }
+
+    /// Moves what is served out of the top, where the settings of the app lie.
+    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+        let site = view.tree.join(SITE);
+        let at_top = plan.processes_from.as_deref() == Some(PAGE) && view.tree.join(PAGE).is_file();
+        if !at_top {
+            return Ok(());
+        }
+        let cannot = || format!("cannot make '{}'", site.display());
+        let aside = view.tree.join(format!(".{SITE}"));
+        crate::copy::remove(&aside).with_context(cannot)?;
+        let entries = fs::read_dir(&view.tree)
+            .with_context(cannot)?
+            .collect::<Result<Vec<_>, _>>()
+            .with_context(cannot)?;
+        fs::create_dir(&aside).with_context(cannot)?;
+        for entry in entries {
+            let name = entry.file_name();
+            let text = name.to_string_lossy();
+            if (!text.starts_with('.') || text == SERVED) && text != "ENV" {
+                fs::rename(entry.path(), aside.join(&name)).with_context(cannot)?;
+            }
+        }
+        fs::rename(&aside, &site).with_context(cannot)
+    }
+}
+
+/// The folder that is served.
+fn folder(source: &Source) -> anyhow::Result<Option<&'static str>> {
+    let is_there = |folder: &str| -> anyhow::Result<bool> {
+        Ok(source.inside(&Path::new(folder).join(PAGE))?.is_some_and(|page| page.is_file()))
+    };
+    if source.has(PAGE)
+        && (part_of_source(source)?.is_none()
+            || !FOLDERS.iter().any(|folder| source.has(&format!("{folder}/"))))
+    {
+        return Ok(Some(SITE));
+    }
+    for folder in FOLDERS {
+        if source.has(&format!("{folder}/")) && is_there(folder)? {
+            return Ok(Some(folder));
+        }
+    }
+    Ok(source.has(PAGE).then_some(SITE))
+}
+
+fn page_in(folder: &str) -> String {
+    if folder == SITE { PAGE.to_owned() } else { format!("{folder}/{PAGE}") }
+}
+
+/// What the page at the top loads that no browser reads: it is the source of a front end.
+fn part_of_source(source: &Source) -> anyhow::Result<Option<String>> {
+    if !source.has(PAGE) {
+        return Ok(None);
+    }
+    let text = decode(&source.text(PAGE)?.unwrap_or_default());
+    let parts = text.split("src=").skip(1).filter_map(|rest| {
+        let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+        rest[1..].split(quote).next()
+    });
+    let compiled = [".ts", ".tsx", ".jsx", ".vue", ".svelte"];
+    let is_source = |part: &&str| compiled.iter().any(|end| part.ends_with(end));
+    Ok(parts.into_iter().find(is_source).map(str::to_owned))
+}

@@ -1,0 +1,119 @@
+//! Buildpacks: Heroku's classic interface, several of them, from the app, from the host and by git.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use support::World;
+
+fn script(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, format!("#!/bin/sh\nset -eu\n{text}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A pack that takes an app with the file `marker`.
+fn pack(dir: &Path, marker: &str, compile: &str, release: &str) {
+    script(&dir.join("bin/detect"), &format!("[ -f \"$1/{marker}\" ] || exit 1\necho A {marker} app"));
+    script(&dir.join("bin/compile"), compile);
+    script(&dir.join("bin/release"), &format!("printf '{release}'"));
+}
+
+const TOOL: &str = "mkdir -p \"$1/bin\" \"$1/.profile.d\"
+printf '#!/bin/sh\\necho the tool, with $SETTING\\n' > \"$1/bin/tool\"; chmod +x \"$1/bin/tool\"
+echo 'export PATH=/app/bin:$PATH SETTING=\"${SETTING:-profile}\"' > \"$1/.profile.d/tool.sh\"
+echo 'export TOOL=/app/bin/tool' > \"$(dirname \"$0\")/../export\"
+n=$(cat \"$2/count\" 2>/dev/null || echo 0); echo $((n + 1)) > \"$2/count\"; echo \"compiled $((n + 1)) times\"";
+
+#[test]
+fn several_packs_work_one_after_the_other() {
+    // Packs write paths below /app into what they make.
+    if !support::has_jail() {
+        return;
+    }
+    let world = World::new(&[
+        ("marker", ""),
+        (".buildpacks", "# two\ntool\n./second\n"),
+        ("ENV", "SECRET=s3 c'ret\n"),
+    ]);
+    pack(&world.path("buildpacks/tool"), "marker", TOOL, "default_process_types:\\n  web: first\\n");
+    let second = "\"$TOOL\"; printf 'exported %s, env %s\\n' \"$TOOL\" \"$(cat \"$3/SECRET\" | wc -c)\"; pwd; echo built > \"$1/made\"";
+    pack(
+        &world.app().join("second"),
+        "marker",
+        second,
+        "default_process_types:\\n  web: tool --serve\\n  worker: cat made\\n",
+    );
+    let ran = world.build_with("1", &["--buildpacks", "buildpacks"]);
+    ran.good(&[
+        "-----> Buildpack app detected: .buildpacks names tool, second\n",
+        "       A marker app\n",
+        "       compiled 1 times\n",
+        "       exported /app/bin/tool, env 8\n",
+        "-----> Process types: web, worker (by default, from bin/release)\n",
+    ]);
+    ran.not_said("s3 c'ret");
+    let release = world.release("1");
+    assert_eq!((release.processes["web"].as_str(), release.profile), ("tool --serve", true));
+    assert!(!support::names(&world.path("out/1/app")).iter().any(|name| name.starts_with(".piku")));
+    // A Procfile wins; the cache is kept.
+    world.write("Procfile", "web: tool\n");
+    world
+        .build_with("2", &["--buildpacks", "buildpacks"])
+        .good(&["compiled 2 times\n", "Process types: web\n"]);
+    fs::remove_file(world.app().join("marker")).unwrap();
+    world
+        .build_with("3", &["--buildpacks", "buildpacks"])
+        .bad(&["the buildpack 'tool' does not take this app"]);
+}
+
+#[test]
+fn packs_are_named_by_the_app_or_find_it() {
+    let world = World::new(&[("marker", ""), ("Procfile", "web: cat made\n")]);
+    pack(&world.path("buildpacks/zebra"), "nothing", "false", "");
+    pack(&world.path("buildpacks/mark"), "marker", "echo by $(basename $0) > $1/made", "");
+    let with = ["--buildpacks", "buildpacks"];
+    world
+        .build_with("1", &with)
+        .good(&["Buildpack app detected: the host's buildpack 'mark' says: A marker app\n"]);
+    assert_eq!(world.work("1", &["cat", "made"]).stdout, "by compile\n");
+    world.write("ENV", "BUILDPACK_URL=zebras\n");
+    world
+        .build_with("2", &with)
+        .bad(&["BUILDPACK_URL in ENV names the buildpack 'zebras'; the host has mark, zebra\n"]);
+    world.write("ENV", format!("BUILDPACK_URL={}\n", world.path("buildpacks/mark").display()));
+    world.build_with("2", &with).bad(&["and there is no bin/compile in that folder of the app"]);
+    // By git: a repository that lies in the app itself is one that the jail shows.
+    let git = |args: &[&str], dir: &Path| {
+        let done = std::process::Command::new("git").args(args).current_dir(dir).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let pack_dir = world.path("buildpacks/mark");
+    git(&["init", "-q", "-b", "v1"], &pack_dir);
+    git(&["add", "-A"], &pack_dir);
+    git(&["-c", "user.name=a", "-c", "user.email=a@example.invalid", "commit", "-q", "-m", "x"], &pack_dir);
+    git(
+        &[
+            "clone",
+            "-q",
+            "--bare",
+            &pack_dir.to_string_lossy(),
+            &world.app().join("pack.git").to_string_lossy(),
+        ],
+        &pack_dir,
+    );
+    let url = if support::has_jail() {
+        "/app/pack.git".to_owned()
+    } else {
+        world.app().join("pack.git").display().to_string()
+    };
+    world.write("ENV", format!("BUILDPACK_URL=file://{url}#v1\n"));
+    world.build("2").good(&["BUILDPACK_URL in ENV names pack\n", "       A marker app\n"]);
+    world.write("ENV", format!("BUILDPACK_URL=file://{url}#v2\n"));
+    world.build("3").bad(&["step 'fetch' failed with exit code 128"]);
+    fs::remove_file(world.app().join("ENV")).unwrap();
+    pack(&world.path("buildpacks/mark"), "marker", "echo the reason; exit 9", "");
+    world.build_with("3", &with).bad(&["       the reason\n", "step 'compile' failed with exit code 9"]);
+}

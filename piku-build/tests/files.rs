@@ -1,0 +1,51 @@
+//! Files for the web server: what is served, and what must not be.
+
+mod support;
+
+use support::World;
+
+#[test]
+fn a_page_at_the_top_is_served_without_the_settings_beside_it() {
+    let world = World::new(&[
+        ("index.html", "<script src='app.js'></script>\n"),
+        ("app.js", ""),
+        ("ENV", "SECRET=1\n"),
+        (".env", ""),
+        ("img/a.png", ""),
+        (".well-known/x", ""),
+    ]);
+    let plan = world.run(&["plan", "app"]);
+    assert!(plan.good(&[]).stdout.contains("process  static: site (index.html)\n"), "{plan}");
+    world.build("1").good(&["Process types: static (by default, from index.html)"]);
+    assert_eq!(world.release("1").processes["static"], "site");
+    let served = support::names(&world.path("out/1/app/site"));
+    assert_eq!(served, [".well-known", "app.js", "img", "index.html"]);
+    assert_eq!(support::names(&world.path("out/1/app")), [".env", "ENV", "site"]);
+}
+
+#[test]
+fn the_source_of_a_front_end_is_not_served() {
+    let source = "<div id=app></div><script type=module src=\"/src/main.ts\"></script>\n";
+    let world = World::new(&[("index.html", source), ("src/main.ts", "")]);
+    world.build("1").bad(&[
+        "index.html is the source of a front end: it loads '/src/main.ts'",
+        "hint: commit the package.json",
+    ]);
+    world.write("dist/index.html", "built");
+    world.build("1").good(&["there is dist/index.html"]);
+    assert_eq!(world.release("1").processes["static"], "dist");
+    world.write("Procfile", "static: pages\n");
+    world.build("2").bad(&["there is no folder 'pages' in the app"]);
+    world.write("pages/x.txt", "");
+    world.build("2").good(&["Static app detected: the Procfile has a line 'static' and nothing that runs"]);
+    // A package.json that builds and starts nothing makes no Node app of pages.
+    world.write("package.json", r#"{"devDependencies": {"prettier": "3"}}"#);
+    world.build("3").good(&["Static app detected"]);
+}
+
+#[test]
+fn a_misspelt_page() {
+    World::new(&[("index.htm", "")])
+        .build("1")
+        .bad(&["expected 'index.html'", "hint: git mv index.htm index.html"]);
+}
