@@ -3,10 +3,14 @@
 //! what the compiler itself has made stays too, in folders that the runtime names.
 //!
 //! `tree/` is the work tree. `busy` says that steps are under way: a build that finds it came after one that was killed, and
-//! what that one half wrote is thrown away with all else. `made-by` says which compiler made what is there.
+//! what that one half wrote is thrown away with all else. `made-by` says which compiler made what is there,
+//! `sources` which files were the commit's.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -17,6 +21,7 @@ use nix::fcntl::Flock;
 use nix::unistd::syncfs;
 use piku_procfile::durable;
 
+use crate::copy::Leave;
 use crate::layer::try_lock;
 use crate::{copy, interrupt, share, talk};
 
@@ -25,6 +30,7 @@ const FOLDER: &str = "work";
 const TREE: &str = "tree";
 const BUSY: &str = "busy";
 const MADE_BY: &str = "made-by";
+const SOURCES: &str = "sources";
 /// How often a lock that another build holds is asked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -65,12 +71,16 @@ impl Kept {
             kept.clear().with_context(cannot)?;
         }
         durable::write(&dir.join(BUSY), b"", 0o600).with_context(cannot)?;
-        let mut sync = Sync { keep, less: false };
+        let before = fs::read(dir.join(SOURCES)).unwrap_or_default();
+        let before =
+            before.split(|byte| *byte == 0).map(|path| kept.tree().join(OsStr::from_bytes(path))).collect();
+        let mut sync = Sync { keep, before, less: false };
         sync.folder(source, &kept.tree(), false).with_context(cannot)?;
         if sync.less && keep.forgets {
             kept.clear().with_context(cannot)?;
             sync.folder(source, &kept.tree(), false).with_context(cannot)?;
         }
+        durable::write(&dir.join(SOURCES), &sources(source)?, 0o600).with_context(cannot)?;
         durable::write(&dir.join(MADE_BY), made_by.as_bytes(), 0o600).with_context(cannot)?;
         Ok(kept)
     }
@@ -113,6 +123,8 @@ fn wait(dir: &Path) -> anyhow::Result<Flock<File>> {
 /// its name says: no link in it is followed.
 struct Sync {
     keep: Keep,
+    /// What was a source before.
+    before: HashSet<PathBuf>,
     /// Whether a source was there before and is not any more.
     less: bool,
 }
@@ -153,7 +165,7 @@ impl Sync {
         Ok(())
     }
 
-    fn is_kept(&self, name: &std::ffi::OsStr) -> bool {
+    fn is_kept(&self, name: &OsStr) -> bool {
         self.keep.folders.iter().any(|kept| name == *kept)
     }
 
@@ -167,11 +179,25 @@ impl Sync {
             {
                 continue;
             }
+            // What a compiler has written beside its folders is no source that is gone.
+            self.less |= is_dir || self.before.contains(&entry.path());
             remove(&entry.path())?;
-            self.less = true;
         }
         Ok(())
     }
+}
+
+/// The paths of a tree's files, a NUL between them.
+fn sources(tree: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut paths = Vec::new();
+    copy::walk(tree, &Leave::new([]), &mut |path, meta| {
+        if !meta.is_dir() {
+            paths.extend_from_slice(path.strip_prefix(tree).unwrap_or(path).as_os_str().as_bytes());
+            paths.push(0);
+        }
+        Ok(())
+    })?;
+    Ok(paths)
 }
 
 /// Removes a file, a link or a folder; nothing there is no error.
@@ -283,6 +309,12 @@ mod tests {
         let kept = trees.take("2", true);
         assert!(!made.exists());
         compile();
+        kept.settle().unwrap();
+        drop(kept);
+        // What the compiler has written beside its folders goes, and nothing else.
+        trees.write("cache/work/x/tree/beside", "made");
+        let kept = trees.take("2", true);
+        assert!(made.exists() && !kept.tree().join("beside").exists());
         kept.settle().unwrap();
         drop(kept);
         // A source less, and a compiler that does not see it.

@@ -28,6 +28,8 @@ const CACHES: &[(&str, &[(&str, &str)])] = &[
     ("npm", &[("npm_config_cache", "")]),
     ("yarn", &[("YARN_CACHE_FOLDER", "")]),
     ("pnpm", &[("PNPM_HOME", "")]),
+    ("m2", &[("MAVEN_USER_HOME", "")]),
+    ("gradle", &[("GRADLE_USER_HOME", "")]),
 ];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
 const HOME: &str = "/build";

@@ -2,6 +2,7 @@
 //! texts of its own has a file of them here.
 
 pub(crate) mod go;
+pub(crate) mod java;
 pub(crate) mod node;
 pub(crate) mod pack;
 pub(crate) mod python;

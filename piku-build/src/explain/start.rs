@@ -25,6 +25,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("perl", "perl"),
     ("go", "golang"),
     ("cargo", "cargo"),
+    ("mvn", "maven"),
+    ("gradle", "gradle"),
     ("caddy", "caddy"),
     ("redis-server", "redis-server"),
     ("git", "git"),

@@ -3,6 +3,7 @@
 mod binary;
 mod choice;
 mod go;
+mod java;
 mod node;
 mod python;
 mod rust;
@@ -36,6 +37,7 @@ static ALL: &[&dyn Runtime] = &[
     // What is built by its own compiler.
     &go::Go,
     &rust::Rust,
+    &java::Java,
     // Front ends, and back ends in their language.
     &node::Node,
     // Ready to run.

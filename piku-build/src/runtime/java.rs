@@ -1,0 +1,308 @@
+//! Java: Maven or Gradle, by the app's own wrapper where it has one, in a work tree that is kept; a jar that lies in the
+//! repository; a lone Main.java. What is started without a Procfile is the jar that says itself that it is a program.
+
+mod harvest;
+mod jar;
+mod jdk;
+mod reason;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use piku_procfile::name::ProcessName;
+
+use super::{Detection, Runtime, Site};
+use crate::environment::PATH;
+use crate::explain;
+use crate::kept::Keep;
+use crate::plan::Plan;
+use crate::source::{Source, decode};
+use crate::step::{Ended, Step};
+use crate::view::View;
+use jar::{Kind, Runnable};
+use jdk::{Choice, Installed};
+
+const POM: &str = "pom.xml";
+const GRADLE: [&str; 4] = ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"];
+const MAIN: &str = "Main.java";
+
+/// What makes the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    Maven,
+    Gradle,
+    /// Nothing: a jar is there.
+    Jar,
+    Javac,
+}
+
+/// The runtime.
+pub(super) struct Java;
+
+impl Runtime for Java {
+    fn name(&self) -> &'static str {
+        "java"
+    }
+
+    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+        let gradle = GRADLE.iter().find(|name| source.has(name));
+        let jar = source.names.iter().find(|name| is_jar(name));
+        Ok(match tool(source) {
+            Some(Tool::Maven) => Detection::Fits(match gradle {
+                Some(other) => format!("there is a {POM}; it counts before {other}"),
+                None => format!("there is a {POM}"),
+            }),
+            Some(Tool::Gradle) if source.has(POM) => {
+                Detection::Fits(format!("there is a gradlew; {POM} has no mvnw and counts after it"))
+            }
+            Some(Tool::Gradle) => Detection::Fits(format!("there is a {}", gradle.map_or("", |name| name))),
+            Some(Tool::Jar) => Detection::Perhaps(format!("there is {}", jar.map_or("", String::as_str))),
+            Some(Tool::Javac) => Detection::Perhaps(format!("there is a {MAIN}")),
+            None => Detection::Not(format!(
+                "{POM}, build.gradle, build.gradle.kts, a jar or {MAIN}, which are not there"
+            )),
+        })
+    }
+
+    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+        let tool = tool(source).unwrap_or(Tool::Maven);
+        let Choice { installed, from, warnings } = jdk::choose(source, tool != Tool::Jar)?;
+        let steps = match tool {
+            Tool::Maven => vec![maven(source, site)?],
+            Tool::Gradle => vec![gradle(source, site)?],
+            Tool::Javac => {
+                vec![Step {
+                    name: "javac",
+                    run: [jdk::program(&installed.home, "javac"), MAIN.to_owned()].into(),
+                    quiet: false,
+                }]
+            }
+            Tool::Jar => Vec::new(),
+        };
+        let keep = match tool {
+            // Maven leaves in the jar what a source that is gone had brought.
+            Tool::Maven => Some(Keep { folders: &["target"], forgets: true }),
+            Tool::Gradle => Some(Keep { folders: &["build", ".gradle"], forgets: false }),
+            Tool::Jar | Tool::Javac => None,
+        };
+        Ok(Plan {
+            runtime: self.name(),
+            version: Some(installed.version.clone()),
+            version_from: Some(from),
+            steps,
+            keep,
+            processes: processes(source, tool)?,
+            processes_from: Some("the jar".to_owned()),
+            // What holds for the program does not for what builds it.
+            build_env: BTreeMap::from([("JAVA_TOOL_OPTIONS".to_owned(), String::new())]),
+            env: env(source, &installed),
+            warnings,
+            ..Plan::default()
+        })
+    }
+
+    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+        if ended.succeeded() {
+            return Ok(());
+        }
+        Err(reason::explain(step.name, ended).into())
+    }
+
+    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+        let folders = match plan.keep {
+            Some(keep) => {
+                let made = harvest::folders(&view.work, keep.folders[0])?;
+                if !harvest::programs(&view.work, &made) {
+                    let name = plan.steps.first().map_or("", |step| step.name);
+                    return Err(explain::java::nothing_built(name, &keep.folders[..1]).into());
+                }
+                harvest::take(&view.work, &view.tree, &made)?;
+                made
+            }
+            None => vec![PathBuf::new()],
+        };
+        // Without a Procfile: what was planned becomes the program that was made.
+        let planned = plan.processes.values().next().is_some_and(|command| command == PLANNED);
+        if planned {
+            let command = match harvest::installed(&view.tree, &folders) {
+                Some(script) => script.display().to_string(),
+                None => started(
+                    &jar::find(&view.tree, &folders).map_err(|found| explain::java::no_runnable(&found))?,
+                ),
+            };
+            plan.processes = IndexMap::from([("web".parse()?, command)]);
+        }
+        Ok(())
+    }
+}
+
+/// What the plan says before there is a jar.
+const PLANNED: &str = "java -jar *.jar";
+
+/// Maven before Gradle, unless Gradle alone has its wrapper.
+fn tool(source: &Source) -> Option<Tool> {
+    let gradle = GRADLE.iter().any(|name| source.has(name));
+    if source.has(POM) && !(gradle && source.has("gradlew") && !source.has("mvnw")) {
+        Some(Tool::Maven)
+    } else if gradle {
+        Some(Tool::Gradle)
+    } else if source.names.iter().any(|name| is_jar(name)) {
+        Some(Tool::Jar)
+    } else if source.has(MAIN) {
+        Some(Tool::Javac)
+    } else {
+        None
+    }
+}
+
+fn is_jar(name: &str) -> bool {
+    let path = Path::new(name);
+    path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_beside(path)
+}
+
+/// `package` without the tests, or what Heroku's variables say.
+fn maven(source: &Source, site: &Site) -> anyhow::Result<Step> {
+    let program = if source.has("mvnw") {
+        vec!["sh".to_owned(), "./mvnw".to_owned()]
+    } else {
+        vec![site.tool("a Java app", "mvn")?.inside.to_string_lossy().into_owned()]
+    };
+    let words = |name: &str, default: &str| {
+        let text = source.variable(name).map_or(default, |(value, _)| value);
+        shell_words::split(text).unwrap_or_default()
+    };
+    // Its packages are in the app's cache, whose place a shell knows.
+    let mut run: Vec<String> =
+        ["sh", "-c", r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#, "sh"]
+            .map(str::to_owned)
+            .into();
+    run.extend(program);
+    run.extend(["--batch-mode", "--no-transfer-progress"].map(str::to_owned));
+    run.extend(words("MAVEN_CUSTOM_OPTS", "-DskipTests"));
+    run.extend(words("MAVEN_CUSTOM_GOALS", "package"));
+    Ok(Step { name: "mvn", run, quiet: false })
+}
+
+/// The task that makes the program, as Heroku's buildpack finds it, without the tests.
+fn gradle(source: &Source, site: &Site) -> anyhow::Result<Step> {
+    let mut run = if source.has("gradlew") {
+        vec!["sh".to_owned(), "./gradlew".to_owned()]
+    } else {
+        vec![site.tool("a Java app", "gradle")?.inside.to_string_lossy().into_owned()]
+    };
+    let mut text = String::new();
+    for name in &GRADLE[..2] {
+        text += &source.text(name)?.map(|text| decode(&text)).unwrap_or_default();
+    }
+    let task = match source.variable("GRADLE_TASK") {
+        Some((task, _)) => task,
+        None if text.contains("task stage") || text.contains("\"stage\"") || text.contains("'stage'") => {
+            "stage"
+        }
+        None if text.contains("org.springframework.boot") || text.contains("io.quarkus") => "build -x test",
+        None if text.contains("com.github.johnrengelman.shadow") || text.contains("com.gradleup.shadow") => {
+            "shadowJar"
+        }
+        None if text.contains("'application'")
+            || text.contains("\"application\"")
+            || text.contains("\n    application\n") =>
+        {
+            "installDist"
+        }
+        None => "build -x test",
+    };
+    run.extend(shell_words::split(task).unwrap_or_default());
+    // A daemon would be ended with the step, and its locks stay.
+    run.extend(["--no-daemon", "--console=plain"].map(str::to_owned));
+    Ok(Step { name: "gradle", run, quiet: false })
+}
+
+fn processes(source: &Source, tool: Tool) -> anyhow::Result<IndexMap<ProcessName, String>> {
+    if let Some(processes) = super::procfile(source) {
+        return Ok(processes);
+    }
+    let command = if tool == Tool::Javac { "java Main" } else { PLANNED };
+    Ok(IndexMap::from([("web".parse()?, command.to_owned())]))
+}
+
+/// How a jar is started on the port that it is given.
+fn started(jar: &Runnable) -> String {
+    let port = match jar.kind {
+        Kind::Spring => " -Dserver.port=$PORT",
+        Kind::Quarkus => " -Dquarkus.http.port=$PORT",
+        Kind::Plain => "",
+    };
+    let path = jar.path.to_string_lossy();
+    format!("java{port} $JAVA_OPTS -jar {}", shell_words::quote(&path))
+}
+
+fn env(source: &Source, jdk: &Installed) -> BTreeMap<String, String> {
+    let home = jdk.home.display();
+    let mut env = BTreeMap::from([
+        ("PATH".to_owned(), format!("{home}/bin:{PATH}")),
+        ("JAVA_HOME".to_owned(), home.to_string()),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+    ]);
+    // The jail does not tell the JVM its limit: it would size its heap by the whole machine.
+    let limit = source.variable("MEMORY_LIMIT").and_then(|(value, _)| memory(value));
+    if let Some(limit) = limit {
+        env.insert("JAVA_TOOL_OPTIONS".to_owned(), format!("-XX:MaxRAM={limit} -XX:MaxRAMPercentage=60"));
+    }
+    env
+}
+
+/// A limit as the JVM takes it: `512m`; `None` for what it cannot be told.
+fn memory(text: &str) -> Option<String> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let digits = text.trim_end_matches(['k', 'm', 'g']);
+    let plain = !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && text.len() - digits.len() <= 1;
+    plain.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tool_of(names: &[&str]) -> Option<Tool> {
+        let dir = tempfile::tempdir().unwrap();
+        for name in names {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        tool(&Source::read(dir.path(), None).unwrap())
+    }
+
+    #[test]
+    fn one_tool_of_several() {
+        for (names, expected) in [
+            (&["pom.xml"][..], Some(Tool::Maven)),
+            (&["pom.xml", "build.gradle"], Some(Tool::Maven)),
+            (&["pom.xml", "build.gradle", "gradlew"], Some(Tool::Gradle)),
+            (&["pom.xml", "build.gradle", "gradlew", "mvnw"], Some(Tool::Maven)),
+            (&["settings.gradle.kts", "app.jar"], Some(Tool::Gradle)),
+            (&["app.jar", "Main.java"], Some(Tool::Jar)),
+            (&["app-sources.jar"], None),
+            (&["Main.java"], Some(Tool::Javac)),
+        ] {
+            assert_eq!(tool_of(names), expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn limits_that_the_jvm_takes() {
+        for (text, expected) in [
+            ("512m", Some("512m")),
+            ("1G", Some("1g")),
+            ("512MB", Some("512m")),
+            ("1000000", Some("1000000")),
+        ] {
+            assert_eq!(memory(text).as_deref(), expected, "{text}");
+        }
+        for text in ["50%", "lots", "", "1.5g"] {
+            assert_eq!(memory(text), None, "{text}");
+        }
+    }
+}

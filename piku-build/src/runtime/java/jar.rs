@@ -1,0 +1,136 @@
+//! The jar that is the program, among those that a build has made.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The longest manifest that is read.
+const LONGEST: u64 = 1024 * 1024;
+/// What jars beside the program are called.
+const BESIDE: [&str; 6] = ["-sources", "-javadoc", "-plain", "-tests", "-test", "-test-fixtures"];
+/// What a jar with all its dependencies is called.
+const WHOLE: [&str; 7] = ["-jar-with-dependencies", "-all", "-shaded", "-runner", "-fat", "-uber", "-exec"];
+
+/// How the program is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Quarkus,
+    Spring,
+    Plain,
+}
+
+/// A jar that `java -jar` starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Runnable {
+    /// Its path in the tree.
+    pub(super) path: PathBuf,
+    pub(super) kind: Kind,
+}
+
+/// The one that is the program: one of a framework, one with its dependencies inside, the only one.
+///
+/// # Errors
+/// With all that may be meant, when that is not obvious; with none, when there is none.
+pub(super) fn find(tree: &Path, folders: &[PathBuf]) -> Result<Runnable, Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in folders {
+        found.extend(in_folder(tree, folder));
+    }
+    for is_better in [
+        |one: &Runnable| one.kind == Kind::Quarkus,
+        |one: &Runnable| one.kind == Kind::Spring,
+        |one: &Runnable| WHOLE.iter().any(|end| stem(&one.path).ends_with(end)),
+    ] {
+        if found.iter().filter(|one| is_better(one)).count() == 1 {
+            found.retain(is_better);
+        }
+    }
+    if found.len() == 1 { Ok(found.remove(0)) } else { Err(found.into_iter().map(|one| one.path).collect()) }
+}
+
+/// Whether a jar is one beside the program.
+pub(super) fn is_beside(path: &Path) -> bool {
+    let stem = stem(path);
+    stem.starts_with("original-") || BESIDE.iter().any(|end| stem.ends_with(end))
+}
+
+fn in_folder(tree: &Path, folder: &Path) -> Vec<Runnable> {
+    let quarkus = folder.join("quarkus-app/quarkus-run.jar");
+    if tree.join(&quarkus).is_file() {
+        return vec![Runnable { path: quarkus, kind: Kind::Quarkus }];
+    }
+    let mut found = Vec::new();
+    for below in [folder.to_owned(), folder.join("libs")] {
+        let entries = fs::read_dir(tree.join(&below)).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())) {
+            let path = below.join(entry.file_name());
+            let is_jar = path.extension().is_some_and(|end| end == "jar" || end == "war");
+            if is_jar && !is_beside(&path) {
+                found.extend(look(tree, path));
+            }
+        }
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
+}
+
+/// A jar whose manifest names a main class.
+pub(super) fn look(tree: &Path, path: PathBuf) -> Option<Runnable> {
+    let manifest = manifest(&tree.join(&path))?;
+    let value = |name: &str| manifest.lines().find_map(|line| line.strip_prefix(name));
+    let main = value("Main-Class:")?;
+    let spring = main.contains("springframework.boot.loader") || value("Spring-Boot-Version:").is_some();
+    Some(Runnable { path, kind: if spring { Kind::Spring } else { Kind::Plain } })
+}
+
+fn manifest(jar: &Path) -> Option<String> {
+    let mut archive = zip::ZipArchive::new(File::open(jar).ok()?).ok()?;
+    let file = archive.by_name("META-INF/MANIFEST.MF").ok()?;
+    let mut text = Vec::new();
+    file.take(LONGEST).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn jar(tree: &Path, name: &str, manifest: &str) {
+        let path = tree.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut archive = zip::ZipWriter::new(File::create(path).unwrap());
+        archive.start_file("META-INF/MANIFEST.MF", zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(format!("Manifest-Version: 1.0\r\n{manifest}").as_bytes()).unwrap();
+        archive.finish().unwrap();
+    }
+
+    #[test]
+    fn the_program_among_jars() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = [PathBuf::from("target")];
+        jar(dir.path(), "target/x-1.jar", "Created-By: x\r\n");
+        assert_eq!(find(dir.path(), &target), Err(Vec::new()), "a library");
+        jar(dir.path(), "target/app-1.jar", "Main-Class: app.Main\r\n");
+        jar(dir.path(), "target/original-app-1.jar", "Main-Class: app.Main\r\n");
+        jar(dir.path(), "target/app-1-sources.jar", "Main-Class: app.Main\r\n");
+        assert_eq!(find(dir.path(), &target).unwrap().path, Path::new("target/app-1.jar"));
+        jar(dir.path(), "target/app-1-jar-with-dependencies.jar", "Main-Class: app.Main\r\n");
+        assert!(find(dir.path(), &target).unwrap().path.ends_with("app-1-jar-with-dependencies.jar"));
+        jar(
+            dir.path(),
+            "build/libs/boot.jar",
+            "Main-Class: org.springframework.boot.loader.launch.JarLauncher\r\n",
+        );
+        jar(dir.path(), "build/libs/boot-plain.jar", "Created-By: x\r\n");
+        let boot = find(dir.path(), &[PathBuf::from("build")]).unwrap();
+        assert_eq!((boot.path.as_path(), boot.kind), (Path::new("build/libs/boot.jar"), Kind::Spring));
+        jar(dir.path(), "target/two.jar", "Main-Class: app.Two\r\n");
+        jar(dir.path(), "target/three-all.jar", "Main-Class: app.Three\r\n");
+        assert_eq!(find(dir.path(), &target).unwrap_err().len(), 4);
+    }
+}

@@ -1,0 +1,229 @@
+//! The machine's JDKs, and which of them an app gets: the one that it pins, else the nearest newer one, which runs what older
+//! ones compiled.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::explain;
+use crate::source::{Source, decode};
+use crate::view::runs;
+
+/// Where Debian and others put them, and the one that Debian calls the default.
+const FOLDER: &str = "/usr/lib/jvm";
+const DEFAULT: &str = "/usr/bin/java";
+
+/// One JDK of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Installed {
+    /// `JAVA_HOME`.
+    pub(super) home: PathBuf,
+    /// `17.0.15`.
+    pub(super) version: String,
+    /// `17`; 8 for `1.8.0`.
+    pub(super) feature: u32,
+    /// Whether it has a compiler.
+    pub(super) compiles: bool,
+}
+
+/// What an app gets.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) installed: Installed,
+    pub(super) from: String,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What an app asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    feature: u32,
+    from: String,
+    /// Whether a newer one is worth a warning.
+    pinned: bool,
+}
+
+/// Finds the JDK that the app asks for; `compiles` when it is to be compiled.
+///
+/// # Errors
+/// When there is none, or none that is new enough.
+pub(super) fn choose(source: &Source, compiles: bool) -> anyhow::Result<Choice> {
+    let there: Vec<_> = installed().into_iter().filter(|one| one.compiles || !compiles).collect();
+    pick(&there, asked(source)?)
+}
+
+fn asked(source: &Source) -> anyhow::Result<Option<Asked>> {
+    let text =
+        |name: &str| -> anyhow::Result<Option<String>> { Ok(source.text(name)?.map(|text| decode(&text))) };
+    if let Some(properties) = text("system.properties")? {
+        let value = properties.lines().find_map(|line| {
+            let (name, value) = line.split_once(['=', ':'])?;
+            (name.trim() == "java.runtime.version").then(|| value.trim().to_owned())
+        });
+        if let Some(value) = value {
+            let feature =
+                feature(&value).ok_or_else(|| explain::java::bad_version(&value, "system.properties"))?;
+            return Ok(Some(Asked {
+                feature,
+                from: "java.runtime.version in system.properties".to_owned(),
+                pinned: true,
+            }));
+        }
+    }
+    if let Some(version) = text(".java-version")? {
+        if let Some(feature) = feature(version.trim()) {
+            return Ok(Some(Asked { feature, from: ".java-version".to_owned(), pinned: true }));
+        }
+    }
+    for (file, marks) in FILES {
+        let Some(text) = text(file)? else { continue };
+        if let Some((mark, feature)) = marks.iter().find_map(|mark| Some((mark, after(&text, mark)?))) {
+            let name = mark.trim_matches(['<', '>', '(']);
+            return Ok(Some(Asked { feature, from: format!("{name} in {file}"), pinned: false }));
+        }
+    }
+    Ok(None)
+}
+
+/// What stands in front of the release that build files ask for, the more exact first.
+const FILES: [(&str, &[&str]); 3] = [
+    (
+        "pom.xml",
+        &[
+            "<maven.compiler.release>",
+            "<java.version>",
+            "<release>",
+            "<maven.compiler.target>",
+            "<maven.compiler.source>",
+            "<target>",
+        ],
+    ),
+    ("build.gradle", GRADLE),
+    ("build.gradle.kts", GRADLE),
+];
+const GRADLE: &[&str] =
+    &["JavaLanguageVersion.of(", "jvmToolchain(", "targetCompatibility", "sourceCompatibility"];
+
+/// The release behind a mark: `17`, `= '17'`, `= JavaVersion.VERSION_17`.
+fn after(text: &str, mark: &str) -> Option<u32> {
+    text.match_indices(mark).find_map(|(at, _)| {
+        let rest = text[at + mark.len()..].lines().next()?;
+        let rest = rest.trim_start_matches([' ', '=', '\'', '"', '(']);
+        let rest = rest.strip_prefix("JavaVersion.VERSION_").unwrap_or(rest);
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(rest.len());
+        feature(&rest[..end].replace('_', "."))
+    })
+}
+
+/// `17`, `17.0.15`, `1.8`, `openjdk-17`, `zulu-17.0.1`.
+fn feature(text: &str) -> Option<u32> {
+    let text = text.rsplit('-').find(|part| part.starts_with(|c: char| c.is_ascii_digit()))?;
+    let mut parts = text.split(['.', '_', '+']);
+    let first: u32 = parts.next()?.parse().ok()?;
+    if first == 1 { parts.next()?.parse().ok() } else { Some(first) }
+}
+
+/// `there`: the default first, then the older before the newer.
+fn pick(there: &[Installed], asked: Option<Asked>) -> anyhow::Result<Choice> {
+    let first = there.first().ok_or_else(explain::java::no_jdk)?;
+    let Some(Asked { feature, from, pinned }) = asked else {
+        let from = "the machine's java".to_owned();
+        return Ok(Choice { installed: first.clone(), from, warnings: Vec::new() });
+    };
+    if let Some(exact) = there.iter().find(|one| one.feature == feature) {
+        return Ok(Choice { installed: exact.clone(), from, warnings: Vec::new() });
+    }
+    let newer = there.iter().filter(|one| one.feature > feature).min_by_key(|one| one.feature);
+    let Some(newer) = newer else {
+        let versions: Vec<_> = there.iter().map(|one| one.version.clone()).collect();
+        return Err(explain::java::too_old(feature, &from, &versions).into());
+    };
+    let warning = || {
+        format!(
+            "{from} asks for Java {feature}, which is not on this machine: {} is used instead",
+            newer.version
+        )
+    };
+    let warnings = if pinned { vec![warning()] } else { Vec::new() };
+    Ok(Choice { installed: newer.clone(), from, warnings })
+}
+
+/// All of them, the default first.
+fn installed() -> Vec<Installed> {
+    let entries = fs::read_dir(FOLDER).into_iter().flatten().flatten();
+    let mut homes: Vec<PathBuf> = entries.filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect();
+    homes.sort();
+    homes.dedup();
+    let mut found: Vec<Installed> = homes.into_iter().filter_map(look).collect();
+    let default = fs::canonicalize(DEFAULT).unwrap_or_default();
+    found.sort_by_key(|one| (!default.starts_with(&one.home), one.feature, one.home.clone()));
+    found
+}
+
+fn look(home: PathBuf) -> Option<Installed> {
+    let text = fs::read_to_string(home.join("release")).ok()?;
+    let version =
+        text.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?.trim_matches('"').to_owned();
+    let compiles = runs(&home.join("bin/javac"));
+    let feature = feature(&version)?;
+    runs(&home.join("bin/java")).then_some(Installed { home, version, feature, compiles })
+}
+
+/// The program of a JDK.
+pub(super) fn program(home: &Path, name: &str) -> String {
+    home.join("bin").join(name).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for (text, expected) in [
+            ("17", 17),
+            ("17.0.15", 17),
+            ("1.8", 8),
+            ("1.8.0_292", 8),
+            ("openjdk-21", 21),
+            ("zulu-17.0.1", 17),
+            ("21.0.1+12", 21),
+        ] {
+            assert_eq!(feature(text), Some(expected), "{text}");
+        }
+        assert_eq!(feature("latest"), None);
+    }
+
+    #[test]
+    fn what_build_files_ask_for() {
+        for (text, mark, expected) in [
+            ("<java.version>21</java.version>", "<java.version>", Some(21)),
+            ("<release>${java.version}</release>", "<release>", None),
+            ("languageVersion = JavaLanguageVersion.of(17)", "JavaLanguageVersion.of(", Some(17)),
+            ("sourceCompatibility = '1.8'", "sourceCompatibility", Some(8)),
+            ("sourceCompatibility = JavaVersion.VERSION_11", "sourceCompatibility", Some(11)),
+            ("sourceCompatibility JavaVersion.VERSION_1_8", "sourceCompatibility", Some(8)),
+        ] {
+            assert_eq!(after(text, mark), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_newer_one_will_do() {
+        let one = |feature| Installed {
+            home: "/j".into(),
+            version: format!("{feature}.0.1"),
+            feature,
+            compiles: true,
+        };
+        let there = [one(17), one(11), one(25)];
+        let picked = |feature, pinned| pick(&there, Some(Asked { feature, from: "x".to_owned(), pinned }));
+        for (asked, expected, warnings) in [(17, 17, 0), (11, 11, 0), (8, 11, 1), (21, 25, 1)] {
+            let choice = picked(asked, true).unwrap();
+            assert_eq!((choice.installed.feature, choice.warnings.len()), (expected, warnings), "{asked}");
+        }
+        assert_eq!(picked(21, false).unwrap().warnings.len(), 0);
+        assert!(picked(26, false).unwrap_err().to_string().contains("25.0.1"));
+        assert_eq!(pick(&there, None).unwrap().installed.feature, 17);
+        assert!(pick(&[], None).is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! Java apps with the real JDK and Maven: pushed, built with their dependency, served without a Procfile, and built again in
+//! the tree that is kept.
+
+use piku_tests::world::World;
+
+const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>org.example</groupId>
+  <artifactId>shop</artifactId>
+  <version>1.0</version>
+  <properties>
+    <maven.compiler.release>11</maven.compiler.release>
+    <project.build.sourceEncoding>UTF-8</project.build.sourceEncoding>
+  </properties>
+  <dependencies>
+    <dependency><groupId>com.google.code.gson</groupId><artifactId>gson</artifactId><version>2.10.1</version></dependency>
+  </dependencies>
+  <build>
+    <pluginManagement>
+      <plugins>
+        <plugin><artifactId>maven-resources-plugin</artifactId><version>3.3.1</version></plugin>
+        <plugin><artifactId>maven-compiler-plugin</artifactId><version>3.13.0</version></plugin>
+        <plugin><artifactId>maven-surefire-plugin</artifactId><version>3.5.2</version></plugin>
+        <plugin><artifactId>maven-jar-plugin</artifactId><version>3.4.2</version></plugin>
+      </plugins>
+    </pluginManagement>
+    <plugins>
+      <plugin>
+        <artifactId>maven-shade-plugin</artifactId>
+        <version>3.6.0</version>
+        <executions>
+          <execution>
+            <phase>package</phase>
+            <goals><goal>shade</goal></goals>
+            <configuration>
+              <transformers>
+                <transformer implementation="org.apache.maven.plugins.shade.resource.ManifestResourceTransformer">
+                  <mainClass>shop.Main</mainClass>
+                </transformer>
+              </transformers>
+            </configuration>
+          </execution>
+        </executions>
+      </plugin>
+    </plugins>
+  </build>
+</project>
+"#;
+const MAIN: &str = r#"package shop;
+
+import com.google.gson.Gson;
+import com.sun.net.httpserver.HttpServer;
+import java.net.InetSocketAddress;
+
+public class Main {
+    public static void main(String[] args) throws Exception {
+        String address = System.getenv("BIND_ADDRESS");
+        int port = Integer.parseInt(System.getenv("PORT"));
+        HttpServer server = HttpServer.create(new InetSocketAddress(address, port), 0);
+        server.createContext("/", exchange -> {
+            boolean resource = Main.class.getResource("/note.txt") != null;
+            long megabytes = Runtime.getRuntime().maxMemory() >> 20;
+            String body = new Gson().toJson(new String[] {"hello", "note " + resource, "small " + (megabytes < 200)}) + "\n";
+            exchange.sendResponseHeaders(200, body.length());
+            exchange.getResponseBody().write(body.getBytes());
+            exchange.close();
+        });
+        server.start();
+    }
+}
+"#;
+
+#[test]
+fn a_maven_app_is_served_from_its_jar_and_built_again_where_it_was_built() {
+    let world = World::new();
+    let repo = world.repo("shop");
+    repo.file("pom.xml", POM)
+        .file("build.gradle", "// an older way\n")
+        .file("src/main/java/shop/Main.java", MAIN)
+        .file("src/main/resources/note.txt", "a note\n")
+        // Tests are not run: this one would fail.
+        .file("src/test/java/shop/MainTest.java", "package shop;\n\nclass MainTest { }\n")
+        .file("ENV", "MEMORY_LIMIT=256m\n")
+        .commit("One");
+    let said = repo.push().succeeds();
+    for text in [
+        "-----> Java app detected: there is a pom.xml; it counts before build.gradle",
+        "(maven.compiler.release in pom.xml)",
+    ] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    assert_eq!(world.page("shop"), "[\"hello\",\"note true\",\"small true\"]\n");
+
+    // A source that is gone is gone from the jar.
+    repo.without("src/main/resources/note.txt");
+    repo.file("src/main/java/shop/Main.java", MAIN.replace("hello", "goodbye"))
+        .commit("Two")
+        .push()
+        .succeeds();
+    assert_eq!(world.page("shop"), "[\"goodbye\",\"note false\",\"small true\"]\n");
+
+    repo.file("system.properties", "java.runtime.version=99\n").commit("Three");
+    repo.push().fails_with(&["java.runtime.version in system.properties asks for Java 99; this machine has"]);
+    repo.file("system.properties", "").file(
+        "pom.xml",
+        POM.replace(
+            "<artifactId>shop</artifactId>",
+            "<artifactId>shop</artifactId>\n  <packaging>pom</packaging>",
+        ),
+    );
+    repo.commit("Four").push().fails_with(&["mvn ended well but has made no jar"]);
+    assert_eq!(world.page("shop"), "[\"goodbye\",\"note false\",\"small true\"]\n");
+}
+
+#[test]
+fn a_lone_class_and_what_a_wrapper_cannot_fetch() {
+    let world = World::new();
+    let lone = world.repo("lone");
+    let main = MAIN.replace("package shop;\n\nimport com.google.gson.Gson;\n", "").replace(
+        "new Gson().toJson(new String[] {\"hello\", \"note \" + resource, \"small \" + (megabytes < 200)})",
+        "\"lone\"",
+    );
+    lone.file("Main.java", main).commit("One").push().succeeds();
+    assert_eq!(world.page("lone"), "lone\n");
+
+    // The wrapper's own script would fetch a Gradle; here nobody answers.
+    let repo = world.repo("wrapped");
+    repo.file("build.gradle", "plugins { id 'application' }\n")
+        .program("gradlew", "#!/bin/sh\necho 'Exception in thread \"main\" java.net.UnknownHostException: wrapper.invalid'\necho ' at org.gradle.wrapper.Download' \"$@\"\nexit 1\n")
+        .commit("One");
+    repo.push().fails_with(&[
+        "installDist --no-daemon",
+        "the wrapper cannot fetch the version of the tool that it pins",
+    ]);
+    // An old Gradle says that all is well when it was asked for nothing.
+    repo.program("gradlew", "#!/bin/sh\necho 'BUILD SUCCESSFUL in 1s'\n").commit("Two");
+    repo.push().fails_with(&["gradle ended well but has made no jar"]);
+}
