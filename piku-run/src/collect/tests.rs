@@ -46,6 +46,7 @@ impl App {
             layers: vec![layer],
             host: Vec::new(),
             kept: Vec::new(),
+            profile: Default::default(),
             processes: indexmap::IndexMap::new(),
             env: std::collections::BTreeMap::new(),
             jailed: true,
