@@ -144,6 +144,12 @@ impl AppDir {
         self.dir.join("config.json")
     }
 
+    /// When each cron last ran, and how that ended.
+    #[must_use]
+    pub fn crons(&self) -> PathBuf {
+        self.dir.join("crons.json")
+    }
+
     /// How many of each process type the operator wants.
     #[must_use]
     pub fn formation(&self) -> PathBuf {

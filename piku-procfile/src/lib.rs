@@ -12,7 +12,7 @@ pub mod name;
 pub mod output;
 pub mod procfile;
 pub mod render;
-mod schedule;
+pub mod schedule;
 pub mod settings;
 mod source;
 mod tool;

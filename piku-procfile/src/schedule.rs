@@ -18,10 +18,11 @@ const FIELDS: [Field; 5] = [
 
 /// What is wrong with a schedule.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BadSchedule {
+pub struct BadSchedule {
     /// The byte in the text.
-    pub(crate) at: usize,
-    pub(crate) message: String,
+    pub at: usize,
+    /// In words.
+    pub message: String,
 }
 
 /// Whether a process type of this name has a schedule: `cron`, or `cron` and then a digit, `-` or `_`.
@@ -37,7 +38,10 @@ pub(crate) fn looks_like_one(command: &str) -> bool {
 }
 
 /// The schedule, its fields one blank apart, and the command after it, which may be empty.
-pub(crate) fn split(text: &str) -> Result<(String, &str), BadSchedule> {
+///
+/// # Errors
+/// With the first field that is no good.
+pub fn split(text: &str) -> Result<(String, &str), BadSchedule> {
     let (first, after) = next_word(text);
     if first.starts_with('@') {
         return if WORDS.contains(&first) {

@@ -9,9 +9,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::tz::TimeZone;
 use piku_procfile::durable;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Kind;
+use piku_procfile::schedule;
 
 use crate::core::{Found, Pace, Plan, Type};
 use crate::drain;
@@ -32,6 +34,8 @@ const GRACE: u64 = 10;
 pub(crate) struct Check {
     pub(crate) host: String,
     pub(crate) path: Option<String>,
+    /// The time zone that the app has set for itself.
+    pub(crate) zone: Option<TimeZone>,
 }
 
 /// Reads `formation.json`; a file that is not there says nothing.
@@ -60,8 +64,12 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<St
     let overlap: Vec<&str> = words(vars.get("OVERLAP"));
     let notify: Vec<&str> = words(vars.get("NOTIFY"));
     let mut types = Vec::new();
+    let mut crons = Vec::new();
     for (name, command) in &world.release.processes {
         let kind = Kind::of(name, command);
+        if kind == Kind::Cron && formation.get(name) != Some(&0) {
+            crons.extend(schedule::split(command).map(|(schedule, _)| (name.clone(), schedule)));
+        }
         if !kind.runs() {
             continue;
         }
@@ -97,8 +105,22 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<St
     if let Some(Err(err)) = vars.get(drain::VARIABLE).map(|value| value.parse::<drain::Address>()) {
         warnings.push(format!("{} is ignored: {err}", drain::VARIABLE));
     }
-    let plan = Plan { release: world.release.number, types, ready_within, pace, grace };
-    (plan, Check { host, path }, warnings)
+    let plan = Plan { release: world.release.number, types, crons, ready_within, pace, grace };
+    let zone = vars.get("TZ").filter(|name| !name.is_empty()).and_then(|name| {
+        let known = TimeZone::get(name.trim_start_matches(':'));
+        if known.is_err() && !plan.crons.is_empty() {
+            warnings.push(format!("TZ={name} is no time zone of this machine: crons run by its own time"));
+        }
+        known.ok()
+    });
+    (plan, Check { host, path, zone }, warnings)
+}
+
+/// The cron types of a release; with a count of 0 one does not run.
+pub(crate) fn crons(world: &World) -> Vec<ProcessName> {
+    let processes = world.release.processes.iter();
+    let crons = processes.filter(|(name, command)| Kind::of(name, command) == Kind::Cron);
+    crons.map(|(name, _)| name.clone()).collect()
 }
 
 /// Whether all that the release's processes are limited to can be understood.
@@ -129,7 +151,14 @@ pub(crate) fn as_found(found: &[Found]) -> Option<Plan> {
         }
     }
     let ready_within = Duration::from_secs(READY_WITHIN);
-    Some(Plan { release, types, ready_within, pace: Pace::default(), grace: Duration::from_secs(GRACE) })
+    Some(Plan {
+        release,
+        types,
+        crons: Vec::new(),
+        ready_within,
+        pace: Pace::default(),
+        grace: Duration::from_secs(GRACE),
+    })
 }
 
 fn words(value: Option<&String>) -> Vec<&str> {

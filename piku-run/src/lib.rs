@@ -6,6 +6,7 @@ mod collect;
 mod commands;
 pub mod config;
 pub mod core;
+mod cron;
 mod daemon;
 mod desired;
 mod drain;

@@ -1,6 +1,8 @@
 //! The table of `ps`.
 
 use crate::sample::{Instance, Limit};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use piku_chroot::report::By;
 use piku_procfile::output::{self, Format};
 
@@ -15,10 +17,24 @@ pub fn print(instances: &[Instance], format: Format) -> anyhow::Result<()> {
 /// The table for people; a column that would be empty, or the same in each row for an app, is not there.
 fn text(instances: &[Instance]) -> String {
     let several = instances.windows(2).any(|pair| pair[0].app != pair[1].app);
+    let crons = instances.iter().any(|one| one.next_run.is_some());
     let exits = instances.iter().any(|one| one.last_exit.is_some());
-    let headings =
-        ["APP", "PS", "STATE", "PID", "PORT", "RELEASE", "UPTIME", "RESTARTS", "CPU", "MEMORY", "LAST EXIT"];
-    let shown = |column: usize| (column != 0 || several) && (column != 10 || exits);
+    let headings = [
+        "APP",
+        "PS",
+        "STATE",
+        "PID",
+        "PORT",
+        "RELEASE",
+        "UPTIME",
+        "RESTARTS",
+        "CPU",
+        "MEMORY",
+        "LAST EXIT",
+        "NEXT RUN",
+    ];
+    let shown =
+        |column: usize| (column != 0 || several) && (column != 10 || exits) && (column != 11 || crons);
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rows: Vec<Vec<String>> = instances
         .iter()
@@ -35,6 +51,7 @@ fn text(instances: &[Instance]) -> String {
                 or_none(one.cpu_percent.map(|percent| format!("{percent:.1}%"))),
                 or_none(one.memory_bytes.map(size)),
                 or_none(one.last_exit.clone()),
+                or_none(one.next_run.map(local)),
             ];
             row.into_iter().enumerate().filter(|(column, _)| shown(*column)).map(|(_, cell)| cell).collect()
         })
@@ -91,6 +108,11 @@ fn limits(instances: &[Instance], several: bool) -> String {
     lines
 }
 
+/// A time for people here.
+fn local(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
 /// Seconds for people: `12s`, `3m 5s`, `2h 10m`, `4d 1h`.
 fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
@@ -134,6 +156,8 @@ mod tests {
             last_exit: None,
             sandbox: None,
             limits: Vec::new(),
+            next_run: None,
+            last_run: None,
         }
     }
 
@@ -179,7 +203,7 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let json = output::render(Format::Json, &[instance("blog", "web.1")], String::new).unwrap();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         let fields: Vec<&str> = read[0].as_object().unwrap().keys().map(String::as_str).collect();
-        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit sandbox limits";
+        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit sandbox limits next_run last_run";
         assert_eq!(fields.join(" "), promised);
         let back: Vec<Instance> = serde_json::from_str(&json).unwrap();
         assert_eq!(back, [instance("blog", "web.1")]);

@@ -42,8 +42,22 @@ pub(crate) struct Record {
     /// What it is limited to, as `piku-chroot --limit` takes it.
     #[serde(default)]
     pub(crate) limits: String,
+    /// Whether it is kept running.
+    #[serde(default)]
+    pub(crate) runs: Runs,
     /// A release task: never taken up.
     pub(crate) task: bool,
+}
+
+/// How often a process of this instance is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Runs {
+    /// Each time that the one before has ended.
+    #[default]
+    Always,
+    /// Once: a cron.
+    Once,
 }
 
 impl Record {
@@ -170,6 +184,7 @@ mod tests {
             ready: true,
             restarts: 0,
             limits: String::new(),
+            runs: Runs::default(),
             task: false,
         };
         assert!(record.is_alive());

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::thread;
 
+use jiff::Timestamp;
 use piku_chroot::report::By;
 use piku_procfile::name::{AppName, ProcessName};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,12 @@ pub struct Instance {
     /// What the app has limited it to, and what holds it to that.
     #[serde(default)]
     pub limits: Vec<Limit>,
+    /// When a cron type runs next.
+    #[serde(default)]
+    pub next_run: Option<Timestamp>,
+    /// When it was last started.
+    #[serde(default)]
+    pub last_run: Option<Timestamp>,
 }
 
 /// A limit of one instance.
@@ -74,6 +81,8 @@ pub enum State {
     Backoff,
     /// It ends again and again.
     CrashLooping,
+    /// A cron type between its runs.
+    Waiting,
     /// Nobody wants it to run.
     Stopped,
 }
@@ -89,6 +98,7 @@ impl State {
             Self::Draining => "draining",
             Self::Backoff => "backoff",
             Self::CrashLooping => "crash-looping",
+            Self::Waiting => "waiting",
             Self::Stopped => "stopped",
         }
     }
@@ -200,8 +210,8 @@ mod tests {
 
     #[test]
     fn names_are_the_same_in_both_outputs() {
-        use State::{Backoff, CrashLooping, Draining, Healthy, Running, Starting, Stopped};
-        for state in [Starting, Healthy, Running, Draining, Backoff, CrashLooping, Stopped] {
+        use State::{Backoff, CrashLooping, Draining, Healthy, Running, Starting, Stopped, Waiting};
+        for state in [Starting, Healthy, Running, Draining, Backoff, CrashLooping, Waiting, Stopped] {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
     }

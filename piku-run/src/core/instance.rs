@@ -120,6 +120,11 @@ pub enum State {
         /// Since when its process runs.
         since: Duration,
     },
+    /// A cron's run is under way. When its process ends it is over.
+    Once {
+        /// Since when.
+        since: Duration,
+    },
     /// Crashed, and waiting to be started again.
     Waiting {
         /// Until when.
@@ -186,7 +191,7 @@ impl Instance {
     #[must_use]
     pub fn since(&self) -> Option<Duration> {
         match self.state {
-            State::Starting { since, .. } | State::Up { since } => Some(since),
+            State::Starting { since, .. } | State::Up { since } | State::Once { since } => Some(since),
             _ => None,
         }
     }
@@ -211,7 +216,7 @@ impl Instance {
             }
             State::Waiting { until } | State::Draining { until, .. } => Some(until),
             State::Stopping { kill } => Some(kill),
-            State::Up { .. } | State::Killing => None,
+            State::Up { .. } | State::Once { .. } | State::Killing => None,
         }
     }
 }

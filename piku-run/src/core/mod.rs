@@ -7,6 +7,7 @@
 
 mod backoff;
 mod change;
+mod cron;
 mod instance;
 mod plan;
 mod route;
@@ -15,6 +16,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use piku_procfile::name::ProcessName;
 
 pub use backoff::Backoff;
 pub use change::Replace;
@@ -103,6 +106,11 @@ pub enum Event {
         /// Which.
         id: Id,
     },
+    /// The time of a cron type has come.
+    Due {
+        /// Which.
+        kind: ProcessName,
+    },
     /// Nothing but that time has passed.
     Tick,
 }
@@ -126,6 +134,8 @@ pub struct Found {
     pub restarts: u32,
     /// For how long it has run.
     pub uptime: Duration,
+    /// Whether it is a cron's run.
+    pub once: bool,
 }
 
 /// What to do.
@@ -302,6 +312,7 @@ impl Core {
             Event::TaskEnded(ended) => self.task_ended(ended),
             Event::Switched(result) => self.switched(result),
             Event::Drained { id } => self.drained(id),
+            Event::Due { kind } => self.due(&kind),
             Event::Tick => {}
         }
         self.pass_time();
@@ -379,6 +390,12 @@ impl Core {
                 backoff: Backoff::default(),
             };
             self.instances.insert(one.id, instance);
+            if one.once && self.plan.is_some() {
+                if let Some(one) = self.instances.get_mut(&one.id) {
+                    one.state = State::Once { since };
+                }
+                continue;
+            }
             if keep.is_none() {
                 // Also where it was on trial: requests may have been sent there just before the end of who knew.
                 self.retire(one.id);
@@ -415,10 +432,14 @@ impl Core {
         }
     }
 
+    fn next_id(&mut self) -> Id {
+        self.next += 1;
+        Id(self.next - 1)
+    }
+
     /// A new instance, its process on its way.
     fn create(&mut self, ps: Ps, kind: &Type, plan: &Plan, live: bool) -> Id {
-        let id = Id(self.next);
-        self.next += 1;
+        let id = self.next_id();
         let instance = Instance {
             ps,
             release: plan.release,
@@ -497,7 +518,8 @@ impl Core {
         let text = format!("cannot start {}: {reason}", one.ps);
         self.out.push(Action::Remark { id, ps: one.ps.clone(), text: text.clone() });
         let on_trial = self.change.as_ref().is_some_and(|change| change.fresh.contains(&id));
-        if one.is_leaving() || on_trial || self.on_exit == OnExit::StopAll {
+        let is_once = matches!(one.state, State::Once { .. });
+        if one.is_leaving() || is_once || on_trial || self.on_exit == OnExit::StopAll {
             self.forget(id);
             if on_trial {
                 self.fail(Refusal { reason: text, blame: None, busy: false });
@@ -517,7 +539,7 @@ impl Core {
         one.last_exit = Some(exit);
         let text = format!("{} {exit}", one.ps);
         self.out.push(Action::Remark { id, ps: one.ps.clone(), text: text.clone() });
-        if one.is_leaving() {
+        if one.is_leaving() || matches!(one.state, State::Once { .. }) {
             self.forget(id);
         } else if self.change.as_ref().is_some_and(|change| change.fresh.contains(&id)) {
             let when = if was_ready { "before the others were" } else { "before it was" };
@@ -592,7 +614,7 @@ impl Core {
         match one.state {
             State::Waiting { .. } => self.forget(id),
             State::Stopping { .. } | State::Killing => {}
-            State::Starting { .. } | State::Up { .. } | State::Draining { .. } => {
+            State::Starting { .. } | State::Up { .. } | State::Once { .. } | State::Draining { .. } => {
                 one.state = State::Stopping { kill: now + one.grace };
                 self.out.push(Action::Terminate { id });
             }

@@ -45,6 +45,8 @@ pub struct Plan {
     pub release: u64,
     /// Its types, in the Procfile's order.
     pub types: Vec<Type>,
+    /// Its cron types, with their schedules.
+    pub crons: Vec<(ProcessName, String)>,
     /// How long a new instance may take until it is ready.
     pub ready_within: Duration,
     /// How it is asked meanwhile.

@@ -17,7 +17,14 @@ fn plan(release: u64, types: &[(&str, u32)]) -> Plan {
             notifies: name.starts_with("notify"),
         })
         .collect();
-    Plan { release, types, ready_within: secs(60), pace: Pace::default(), grace: secs(10) }
+    Plan {
+        release,
+        types,
+        ready_within: secs(60),
+        crons: vec![("cron".parse().unwrap(), String::new())],
+        pace: Pace::default(),
+        grace: secs(10),
+    }
 }
 
 /// A core whose spawns succeed, with a clock, and a log of what it asked for.
@@ -186,6 +193,7 @@ impl World {
 fn word(one: &Instance) -> &'static str {
     match one.state {
         State::Starting { .. } => "starting",
+        State::Once { .. } => "once",
         State::Up { .. } => one.ready_word(),
         State::Waiting { .. } if one.is_crash_looping() => "crash-looping",
         State::Waiting { .. } => "backoff",
@@ -587,6 +595,7 @@ fn found(id: u64, ps: &str, release: u64, live: bool) -> Found {
         ready: true,
         restarts: 4,
         uptime: secs(100),
+        once: false,
     }
 }
 
@@ -767,4 +776,31 @@ fn a_question_has_an_interval_and_an_end() {
     assert_eq!(world.probes, 2);
     world.pass(1);
     assert_eq!(world.probes, 3);
+}
+
+#[test]
+fn a_cron_runs_once_at_a_time_beside_all_else_and_ends_with_a_stop() {
+    let mut world = World::boot(plan(1, &[("worker", 1)]));
+    let due = || Event::Due { kind: "cron".parse().unwrap() };
+    world.send(due());
+    world.send(due());
+    assert_eq!(world.did(), ["spawn cron.1@1"], "not while it runs");
+    world.send(Event::Due { kind: "other".parse().unwrap() });
+    // A deploy goes on beside it.
+    world.deploy(plan(2, &[("worker", 1)]));
+    world.exit("worker.1@1", 143);
+    world.pass(1);
+    assert_eq!(world.states(), ["cron.1@1 once", "worker.1@2 running"]);
+    world.exit("cron.1@1", 1);
+    assert_eq!(world.states(), ["worker.1@2 running"], "nobody starts it again");
+    world.log.clear();
+    world.send(due());
+    assert_eq!(world.did(), ["spawn cron.1@2"]);
+    world.send(Event::Stop { job: Job(2) });
+    assert_eq!(world.did(), ["term worker.1@2", "term cron.1@2"]);
+    world.exit("worker.1@2", 143);
+    world.exit("cron.1@2", 143);
+    assert_eq!(world.did(), ["done"]);
+    world.send(due());
+    assert_eq!(world.did(), [""; 0], "nothing of a stopped app is due");
 }

@@ -131,8 +131,14 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
     // A bad ENV is told once, before anything runs.
     foreman.vars(&Ps { kind: wanted[0].name.clone(), index: 1 })?;
     let grace = Duration::from_secs(typed.timeout);
-    let plan =
-        Plan { release: 0, types: wanted, ready_within: Duration::MAX / 4, pace: Pace::default(), grace };
+    let plan = Plan {
+        release: 0,
+        types: wanted,
+        ready_within: Duration::MAX / 4,
+        crons: Vec::new(),
+        pace: Pace::default(),
+        grace,
+    };
     foreman.tell(Event::Boot { plan: Some(plan), found: Vec::new() });
     foreman.work()
 }

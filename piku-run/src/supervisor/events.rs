@@ -28,6 +28,7 @@ enum Token {
     Probe(Id),
     Notify(Id),
     OldWorker(i32),
+    Crons,
 }
 
 impl Supervisor {
@@ -77,6 +78,7 @@ impl Supervisor {
             (self.signals.as_fd(), READ, Token::Signals),
             (self.listener.as_fd(), READ, Token::Listener),
         ];
+        watched.extend(self.timer.as_ref().map(|timer| (timer.as_fd(), READ, Token::Crons)));
         for (id, worker) in &self.workers {
             watched.push((worker.output.as_fd(), READ, Token::Output(*id)));
             if let Some(notify) = &worker.notify {
@@ -126,6 +128,7 @@ impl Supervisor {
             Token::Ended(id) => self.ended(id, Exit::Unknown),
             Token::Probe(id) => self.look(id),
             Token::OldWorker(pid) => self.old_worker_ended(pid),
+            Token::Crons => self.look_at_crons(),
             Token::Notify(id) => self.take_messages(id),
         }
     }

@@ -177,8 +177,10 @@ impl Supervisor {
         formation.extend(counts.clone());
         let (plan, _) = self.plan_of(number, &formation)?;
         desired::check_limits(&self.worlds[&number].0)?;
+        let crons = desired::crons(&self.worlds[&number].0);
         for name in counts.keys() {
-            if !plan.types.iter().any(|kind| kind.name == *name) {
+            let is_cron = crons.iter().any(|cron| cron == name);
+            if !is_cron && !plan.types.iter().any(|kind| kind.name == *name) {
                 let known: Vec<&str> = plan.types.iter().map(|kind| kind.name.as_str()).collect();
                 let what = format!("{} has no process type '{name}'", self.app);
                 return Err(Failure::new(what).hint(format!("it has: {}", known.join(", "))).into());
@@ -271,9 +273,12 @@ impl Supervisor {
 
     pub(super) fn done(&mut self, job: Job, result: Result<(), Refusal>) {
         let Some(Pending { client, what }) = self.jobs.remove(&job) else { return };
+        if result.is_ok() {
+            self.load_crons(false);
+        }
         let error = match (result, &what) {
             (Ok(()), What::Deploy(number)) => {
-                if let Some(text) = self.why_not_served(*number) {
+                for text in self.crontab.upcoming().into_iter().chain(self.why_not_served(*number)) {
                     self.reply(client, &Reply::Detail { text });
                 }
                 let text = self.where_it_is(*number);

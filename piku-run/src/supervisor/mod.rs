@@ -2,6 +2,7 @@
 //! happened and does what the core says. It may be killed at any moment: what it must not forget is on disk or in the
 //! kernel's hands, and its successor takes the workers up where they are.
 
+mod crons;
 mod drain;
 mod events;
 mod jobs;
@@ -25,6 +26,7 @@ use piku_procfile::name::AppName;
 use piku_procfile::settings::Settings;
 
 use crate::core::{Action, Core, Event, Exit, Found, Id, Job, OnExit, Outcome, Ps};
+use crate::cron::{Crontab, Timer};
 use crate::desired::{self, Check};
 use crate::environment::World;
 use crate::listening::{self, Belongs};
@@ -32,7 +34,7 @@ use crate::lock::Lock;
 use crate::log::LogWriter;
 use crate::port::{self, Claim};
 use crate::probe::{Probe, Progress};
-use crate::record::Records;
+use crate::record::{Records, Runs};
 use crate::socket::{Connection, Listener};
 use crate::wait;
 use crate::web::Reach;
@@ -65,6 +67,9 @@ struct Supervisor {
     worlds: BTreeMap<u64, (Rc<World>, Check)>,
     /// The last words of instances on trial.
     tails: BTreeMap<Id, Vec<String>>,
+    crontab: Crontab,
+    /// Of the wall clock; there once a cron was.
+    timer: Option<Timer>,
     jobs: BTreeMap<Job, Pending>,
     /// How the app is reached.
     reach: Reach,
@@ -114,6 +119,8 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         probes: BTreeMap::new(),
         worlds: BTreeMap::new(),
         tails: BTreeMap::new(),
+        crontab: Crontab::none(),
+        timer: None,
         jobs: BTreeMap::new(),
         reach: Reach::Unnamed,
         old: OldWorkers::default(),
@@ -158,6 +165,8 @@ impl Supervisor {
             desired::as_found(&found)
         });
         self.tell(Event::Boot { plan, found });
+        self.load_crons(true);
+        self.tell(Event::Tick);
         self.lead_drain();
         Ok(())
     }
@@ -219,6 +228,10 @@ impl Supervisor {
                     Ok(port) => Event::Spawned { id, port },
                     Err(err) => Event::SpawnFailed { id, reason: format!("{err:#}") },
                 };
+                if let (Event::SpawnFailed { .. }, Some(one)) = (&event, self.core.instance(id)) {
+                    let kind = one.ps.kind.clone();
+                    self.cron_ended(&kind, "not started");
+                }
                 self.events.push_back(event);
             }
             Action::Task { release, job } => {
@@ -285,7 +298,7 @@ impl Supervisor {
         let Some(one) = self.core.instance(id) else { return };
         let Some(port) = one.port else { return };
         let check = self.worlds.get(&one.release).map(|(_, check)| check.clone());
-        let check = check.unwrap_or(Check { host: "localhost".to_owned(), path: None });
+        let check = check.unwrap_or(Check { host: "localhost".to_owned(), path: None, zone: None });
         self.probes.insert(id, Probe::start(port, &check.host, check.path.as_deref()));
         self.look(id);
     }
@@ -321,6 +334,12 @@ impl Supervisor {
         if let Some(worker) = self.workers.get_mut(&id) {
             return worker.log.line(text, now);
         }
+        self.note(ps, text);
+    }
+
+    /// A remark where no process of the instance runs.
+    fn note(&self, ps: &Ps, text: &str) {
+        let now = jiff::Timestamp::now();
         match self.open_log(&ps.to_string()) {
             Ok(mut log) => log.line(text, now),
             Err(err) => self.complain(&format!("{text} (cannot log it: {err})")),
@@ -352,7 +371,12 @@ impl Supervisor {
         while self.take_output(id) {}
         let Some(mut worker) = self.workers.remove(&id) else { return };
         let (_, ended) = report::read(&self.records.report(id));
-        let exit = if ended.is_some_and(|ended| ended.oom_kills > 0) { Exit::OutOfMemory } else { exit };
+        let exit = match (ended, exit) {
+            (Some(ended), _) if ended.oom_kills > 0 => Exit::OutOfMemory,
+            // Of one that was taken up only its jail knows how it ended.
+            (Some(ended), Exit::Unknown) => Exit::Code(ended.exit_code.into()),
+            (_, exit) => exit,
+        };
         worker.log.flush();
         self.probes.remove(&id);
         if id == TASK {
@@ -363,7 +387,9 @@ impl Supervisor {
             self.events.push_back(Event::TaskEnded(Ok(exit)));
             return;
         }
-        if !worker.record.live {
+        if worker.record.runs == Runs::Once {
+            self.cron_ended(&worker.record.ps.kind, &rows::exit(exit));
+        } else if !worker.record.live {
             self.tails.insert(id, worker.log.tail(20));
         }
         self.events.push_back(Event::Exited { id, exit });
@@ -387,6 +413,7 @@ impl Supervisor {
             ready: record.ready,
             restarts: record.restarts,
             uptime: Duration::try_from(uptime).unwrap_or_default(),
+            once: record.runs == Runs::Once,
         };
         if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| port::take_up(&self.root, port)) {
             self.ports.insert(id, claim);

@@ -4,7 +4,7 @@ use piku_chroot::{limits, report};
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 
-use crate::core::{Exit, Instance, State};
+use crate::core::{Exit, Instance, Ps, State};
 use crate::desired;
 use crate::environment::World;
 use crate::place;
@@ -38,6 +38,8 @@ impl Supervisor {
                 last_exit: one.last_exit.map(exit),
                 sandbox: worker.and_then(|worker| self.sandbox(worker)),
                 limits: worker.map(|worker| self.limits(worker)).unwrap_or_default(),
+                next_run: None,
+                last_run: None,
             };
             rows.push((one, row));
         }
@@ -48,7 +50,25 @@ impl Supervisor {
             (at, one.ps.clone(), !one.live, one.is_leaving())
         };
         rows.sort_by_key(|(one, _)| order(one));
-        Ok(rows.into_iter().map(|(_, row)| row).collect())
+        let mut rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+        self.add_crons(&mut rows);
+        Ok(rows)
+    }
+
+    /// A row for each cron type, whether it runs now or not.
+    fn add_crons(&self, rows: &mut Vec<Row>) {
+        for entry in self.crontab.entries() {
+            let at = rows.iter().position(|row| row.kind == entry.name).unwrap_or(rows.len());
+            if at == rows.len() {
+                let mut row = idle(&self.app, &Ps { kind: entry.name.clone(), index: 1 });
+                row.state = sample::State::Waiting;
+                row.release = self.core.plan().map(|plan| plan.release);
+                rows.push(row);
+            }
+            rows[at].next_run = entry.next;
+            rows[at].last_run = entry.memory.last_run;
+            rows[at].last_exit.clone_from(&entry.memory.last_exit);
+        }
     }
 }
 
@@ -88,14 +108,21 @@ pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let Some(number) = place::live(&dir)? else { return Ok(Vec::new()) };
     let formation = desired::read_formation(&dir.formation())?;
     let (plan, ..) = desired::plan(&World::read(root, app, number)?, &formation);
-    let row = |(ps, _): (crate::core::Ps, &crate::core::Type)| Row {
+    let row = |ps: Ps| Row { release: Some(number), ..idle(app, &ps) };
+    let crons = plan.crons.iter().map(|(name, _)| Ps { kind: name.clone(), index: 1 });
+    Ok(plan.places().map(|(ps, _)| ps).chain(crons).map(row).collect())
+}
+
+/// A place where nothing runs.
+fn idle(app: &AppName, ps: &Ps) -> Row {
+    Row {
         app: app.clone(),
         instance: ps.to_string(),
-        kind: ps.kind,
+        kind: ps.kind.clone(),
         state: sample::State::Stopped,
         pid: None,
         port: None,
-        release: Some(number),
+        release: None,
         uptime_s: None,
         restarts: 0,
         cpu_percent: None,
@@ -103,22 +130,23 @@ pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
         last_exit: None,
         sandbox: None,
         limits: Vec::new(),
-    };
-    Ok(plan.places().map(row).collect())
+        next_run: None,
+        last_run: None,
+    }
 }
 
 fn state(one: &Instance) -> sample::State {
     match one.state {
         State::Starting { .. } => sample::State::Starting,
         State::Up { .. } if one.listens => sample::State::Healthy,
-        State::Up { .. } => sample::State::Running,
+        State::Up { .. } | State::Once { .. } => sample::State::Running,
         State::Waiting { .. } if one.is_crash_looping() => sample::State::CrashLooping,
         State::Waiting { .. } => sample::State::Backoff,
         State::Draining { .. } | State::Stopping { .. } | State::Killing => sample::State::Draining,
     }
 }
 
-fn exit(exit: Exit) -> String {
+pub(super) fn exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit {code}"),
         Exit::Signal(signal) => format!("signal {signal}"),

@@ -10,17 +10,18 @@ use jiff::Timestamp;
 use nix::unistd::Pid;
 use piku_chroot::limits as jail_limits;
 use piku_procfile::command::argv;
+use piku_procfile::schedule;
 use piku_procfile::settings::{AppUsers, Settings};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::core::{Id, Job, Ps};
+use crate::core::{Id, Job, Ps, State};
 use crate::desired::limits;
 use crate::environment::{Around, Role, World};
 use crate::lock::Lock;
 use crate::log::{Intake, LogWriter, open_fifo, open_fifo_for_worker, recover};
 use crate::notify::{self, Notify};
 use crate::process::{self, Stat};
-use crate::record::{Record, Records};
+use crate::record::{Record, Records, Runs};
 use crate::sweep::{Family, MARK};
 use crate::{launch, place, port};
 
@@ -122,13 +123,14 @@ impl Supervisor {
     pub(super) fn spawn(&mut self, id: Id) -> anyhow::Result<Option<u16>> {
         let one = self.core.instance(id).context("no such instance")?;
         let (ps, release, restarts, live) = (one.ps.clone(), one.release, one.restarts, one.live);
-        let (listens, kept) = (one.listens, one.port);
+        let (listens, kept, is_cron) = (one.listens, one.port, matches!(one.state, State::Once { .. }));
         if listens && !self.ports.contains_key(&id) {
             let claim = port::claim(&self.root, self.settings.ports, kept)?;
             self.ports.insert(id, claim);
         }
         let port = self.ports.get(&id).map(crate::port::Claim::port);
-        let record = self.record(id, ps, release, port, live, restarts);
+        let mut record = self.record(id, ps, release, port, live, restarts);
+        record.runs = if is_cron { Runs::Once } else { Runs::Always };
         let worker = self.start(record)?;
         self.workers.insert(id, worker);
         Ok(port)
@@ -178,6 +180,7 @@ impl Supervisor {
             ready: false,
             restarts,
             limits: String::new(),
+            runs: Runs::default(),
             task: false,
         }
     }
@@ -190,6 +193,12 @@ impl Supervisor {
         let kind = record.ps.kind.as_str();
         let line =
             world.release.processes.get(kind).with_context(|| format!("the release has no '{kind}'"))?;
+        // The schedule in front of a cron's command is not part of it.
+        let line = if record.runs == Runs::Once {
+            schedule::split(line).map_or(line.as_str(), |(_, line)| line)
+        } else {
+            line
+        };
         let name = record.ps.to_string();
         let role = Role { ps: &name, kind, port: record.port };
         let (mut vars, warnings) = world.vars(role)?;

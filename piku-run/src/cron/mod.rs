@@ -1,0 +1,182 @@
+//! When the cron types of an app run: values and a wall clock in, what is due out. No process, no file, no clock of its own.
+//!
+//! A run that comes to be known too late, because the machine was off or its clock was wrong, was missed. It is made up for,
+//! once, where the schedule runs no more than once a day; what runs more often waits for its next time. While the hour that
+//! summer time repeats is repeated, what runs at a fixed hour runs once; in the hour that it leaves out, what would have
+//! run runs right after it.
+
+mod schedule;
+mod timer;
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use piku_procfile::name::ProcessName;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use schedule::Schedule;
+pub(crate) use timer::Timer;
+
+/// Later than this a run was missed.
+const LATE: SignedDuration = SignedDuration::from_mins(10);
+/// A clock that is set back by less than this runs nothing a second time.
+const SET_BACK: SignedDuration = SignedDuration::from_hours(3);
+/// How many of the next times are shown.
+const SHOWN: usize = 3;
+
+/// What is kept of a cron type from one supervisor to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// With another one nothing was missed.
+    pub(crate) schedule: String,
+    /// Until when all that was due has been seen to.
+    pub(crate) seen: Timestamp,
+    /// When it was last started.
+    pub(crate) last_run: Option<Timestamp>,
+    /// How that ended: `exit 0`; nothing while it runs.
+    pub(crate) last_exit: Option<String>,
+}
+
+/// Of all cron types of an app.
+pub(crate) type Memories = BTreeMap<ProcessName, Memory>;
+
+/// The cron types of an app.
+#[derive(Debug)]
+pub(crate) struct Crontab {
+    zone: TimeZone,
+    entries: Vec<Entry>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: ProcessName,
+    pub(crate) memory: Memory,
+    pub(crate) next: Option<Timestamp>,
+    schedule: Schedule,
+}
+
+/// What comes of a time that has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) name: ProcessName,
+    /// Whether to run it.
+    pub(crate) run: bool,
+    /// What its log should say.
+    pub(crate) remark: Option<String>,
+}
+
+impl Crontab {
+    /// Of nothing.
+    pub(crate) fn none() -> Self {
+        Self { zone: TimeZone::UTC, entries: Vec::new() }
+    }
+
+    /// What is planned at `now`. Where the supervisor is `resumed`, what was due since its `memories` were written was missed;
+    /// otherwise somebody has just started the app, and all begins now.
+    pub(crate) fn new(
+        crons: &[(ProcessName, String)],
+        zone: TimeZone,
+        memories: &Memories,
+        now: Timestamp,
+        resumed: bool,
+    ) -> Self {
+        let entry = |(name, text): &(ProcessName, String)| {
+            // The Procfile was checked; what no version of the parser takes never runs.
+            let schedule = Schedule::parse(text)?;
+            let known = memories.get(name);
+            let same = known.filter(|memory| memory.schedule == *text);
+            let seen = same.filter(|_| resumed).map_or(now, |memory| memory.seen);
+            let memory = Memory {
+                schedule: text.clone(),
+                seen,
+                last_run: known.and_then(|memory| memory.last_run),
+                last_exit: known.and_then(|memory| memory.last_exit.clone()),
+            };
+            let next = schedule.after(from(seen, now), &zone);
+            Some(Entry { name: name.clone(), memory, next, schedule })
+        };
+        let entries = crons.iter().filter_map(entry).collect();
+        Self { zone, entries }
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// When something is due.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.entries.iter().filter_map(|entry| entry.next).min()
+    }
+
+    /// What is due by now.
+    pub(crate) fn due(&mut self, now: Timestamp) -> Vec<Due> {
+        let mut due = Vec::new();
+        for entry in &mut self.entries {
+            let Some(next) = entry.schedule.after(from(entry.memory.seen, now), &self.zone) else {
+                entry.next = None;
+                continue;
+            };
+            if next > now {
+                entry.next = Some(next);
+                continue;
+            }
+            let missed = now.duration_since(next) > LATE;
+            let run = !missed || entry.schedule.is_seldom(next, &self.zone);
+            let when = next.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+            let remark = match (missed, run) {
+                (false, _) => None,
+                (true, true) => Some(format!("the run of {when} was missed, it is made up for now")),
+                (true, false) => Some(format!("the run of {when} was missed, the next one is on time")),
+            };
+            if run {
+                entry.memory.last_run = Some(now);
+                entry.memory.last_exit = None;
+            }
+            entry.memory.seen = now;
+            entry.next = entry.schedule.after(now, &self.zone);
+            due.push(Due { name: entry.name.clone(), run, remark });
+        }
+        due
+    }
+
+    /// How a run has ended.
+    pub(crate) fn ended(&mut self, name: &ProcessName, how: &str) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == *name) {
+            entry.memory.last_exit = Some(how.to_owned());
+        }
+    }
+
+    /// To be kept.
+    pub(crate) fn memories(&self) -> Memories {
+        self.entries.iter().map(|entry| (entry.name.clone(), entry.memory.clone())).collect()
+    }
+
+    /// A line for each: the next times.
+    pub(crate) fn upcoming(&self) -> Vec<String> {
+        let zone = self.zone.iana_name().unwrap_or("local time").to_owned();
+        let line = |entry: &Entry| {
+            let mut times = Vec::new();
+            let mut at = entry.next;
+            while let Some(time) = at.filter(|_| times.len() < SHOWN) {
+                times.push(time.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M").to_string());
+                at = entry.schedule.after(time, &self.zone);
+            }
+            if times.is_empty() {
+                return format!("{} never runs: there is no such day", entry.name);
+            }
+            format!("{} runs next at {} ({zone})", entry.name, times.join(", "))
+        };
+        self.entries.iter().map(line).collect()
+    }
+}
+
+/// From when on something may be due. A clock that was set back a little has seen that already; one that says a time long
+/// before has yet to be set, or was wrong before.
+fn from(seen: Timestamp, now: Timestamp) -> Timestamp {
+    if seen.duration_since(now) <= SET_BACK { seen } else { now }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! What is due when, without a clock.
+
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    format!("{text}Z").parse().unwrap()
+}
+
+fn name() -> ProcessName {
+    "cron".parse().unwrap()
+}
+
+/// Europe's summer time without a database: from the last Sunday of March, 01:00 UTC, to the last one of October.
+fn berlin() -> TimeZone {
+    TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
+}
+
+fn table(schedule: &str, zone: TimeZone, now: &str) -> Crontab {
+    Crontab::new(&[(name(), schedule.to_owned())], zone, &Memories::new(), at(now), false)
+}
+
+/// The times at which it runs, looked at when it is due, until `end`.
+fn runs(table: &mut Crontab, end: &str) -> Vec<String> {
+    let mut times = Vec::new();
+    while let Some(next) = table.next().filter(|next| *next <= at(end)) {
+        assert_eq!(table.due(next), [Due { name: name(), run: true, remark: None }]);
+        times.push(next.strftime("%d %H:%M").to_string());
+    }
+    times
+}
+
+#[test]
+fn a_schedule_runs_when_it_says() {
+    let run = |schedule, end| runs(&mut table(schedule, TimeZone::UTC, "2026-01-01T00:00:00"), end);
+    assert_eq!(run("*/20 1 * * *", "2026-01-02T01:00:00"), ["01 01:00", "01 01:20", "01 01:40", "02 01:00"]);
+    assert_eq!(run("@daily", "2026-01-03T00:00:00"), ["02 00:00", "03 00:00"]);
+    assert_eq!(run("30 6 13 * fri", "2026-01-14T00:00:00"), ["02 06:30", "09 06:30", "13 06:30"]);
+    assert_eq!(run("@weekly", "2026-01-12T00:00:00"), ["04 00:00", "11 00:00"]);
+    assert_eq!(table("0 0 30 2 *", TimeZone::UTC, "2026-01-01T00:00:00").next(), None);
+}
+
+#[test]
+fn summer_time_leaves_nothing_out_and_runs_nothing_twice() {
+    let run = |schedule, now, end| runs(&mut table(schedule, berlin(), now), end);
+    // 02:30 is not there on 29 March: 03:00 CEST is 01:00 UTC.
+    let spring = run("30 2 * * *", "2026-03-28T12:00:00", "2026-03-30T12:00:00");
+    assert_eq!(spring.len(), 2, "{spring:?}");
+    assert!(spring[0].starts_with("29 01:") && spring[1] == "30 00:30", "{spring:?}");
+    // 02:30 is there twice on 25 October.
+    let autumn = run("30 2 * * *", "2026-10-24T12:00:00", "2026-10-26T12:00:00");
+    assert_eq!(autumn.len(), 2, "{autumn:?}");
+    // What runs each hour runs in each of the 25.
+    assert_eq!(run("0 * * * *", "2026-10-24T22:00:00", "2026-10-25T23:00:00").len(), 25);
+}
+
+#[test]
+fn what_was_missed_is_made_up_for_once_a_day_at_most() {
+    let resume = |schedule: &str, now: &str| {
+        let before = table(schedule, TimeZone::UTC, "2026-01-01T12:00:00").memories();
+        Crontab::new(&[(name(), schedule.to_owned())], TimeZone::UTC, &before, at(now), true)
+    };
+    let mut nightly = resume("0 3 * * *", "2026-01-05T09:00:00");
+    let due = nightly.due(at("2026-01-05T09:00:00"));
+    assert!(due[0].run && due[0].remark.as_ref().unwrap().contains("2026-01-02 03:00 was missed"), "{due:?}");
+    assert_eq!(nightly.next(), Some(at("2026-01-06T03:00:00")), "once, and then on time");
+    let mut hourly = resume("0 * * * *", "2026-01-05T09:30:00");
+    let due = hourly.due(at("2026-01-05T09:30:00"));
+    assert!(!due[0].run && due[0].remark.as_ref().unwrap().contains("the next one is on time"), "{due:?}");
+    assert_eq!(hourly.next(), Some(at("2026-01-05T10:00:00")));
+    // A start that takes a moment misses nothing, another schedule has not been missed, and neither has a new start.
+    assert!(resume("0 * * * *", "2026-01-01T13:05:00").due(at("2026-01-01T13:05:00"))[0].run);
+    let before = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00").memories();
+    for (schedule, resumed) in [("0 4 * * *", true), ("0 3 * * *", false)] {
+        let crons = [(name(), schedule.to_owned())];
+        let mut new = Crontab::new(&crons, TimeZone::UTC, &before, at("2026-01-05T09:00:00"), resumed);
+        assert_eq!(new.due(at("2026-01-05T09:00:00")), []);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_neither_repeats_nor_forgets() {
+    let mut hourly = table("0 * * * *", TimeZone::UTC, "2026-01-01T12:00:00");
+    assert!(hourly.due(at("2026-01-01T13:00:00"))[0].run);
+    // Back by half an hour: 13:00 was.
+    assert_eq!(hourly.due(at("2026-01-01T12:30:00")), []);
+    assert_eq!(hourly.next(), Some(at("2026-01-01T14:00:00")));
+    // Back by years: it was wrong before.
+    assert_eq!(hourly.due(at("2020-05-05T05:05:00")), []);
+    assert_eq!(hourly.next(), Some(at("2020-05-05T06:00:00")));
+    // A Pi without a clock, from 1970 to today.
+    let mut nightly = table("0 3 * * *", TimeZone::UTC, "1970-01-01T00:00:10");
+    assert!(nightly.due(at("2026-01-01T13:00:00"))[0].run);
+    assert_eq!(nightly.due(at("2026-01-01T13:00:01")), []);
+}
+
+#[test]
+fn the_next_times_are_told() {
+    let told = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00").upcoming();
+    assert_eq!(
+        told,
+        ["cron runs next at Fri 2026-01-02 03:00, Sat 2026-01-03 03:00, Sun 2026-01-04 03:00 (UTC)"]
+    );
+    let told = table("0 0 30 2 *", TimeZone::UTC, "2026-01-01T12:00:00").upcoming();
+    assert_eq!(told, ["cron never runs: there is no such day"]);
+}

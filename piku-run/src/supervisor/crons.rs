@@ -1,0 +1,89 @@
+//! The supervisor's part in cron types: a timer, what is due, what is remembered.
+
+use std::fs;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use piku_procfile::durable;
+use piku_procfile::name::ProcessName;
+
+use super::Supervisor;
+use crate::core::{Event, Ps};
+use crate::cron::{Crontab, Memories, Timer};
+
+impl Supervisor {
+    /// Plans the crons of what is live. `resumed` when the app was to run all the time, and only nobody was there.
+    pub(super) fn load_crons(&mut self, resumed: bool) {
+        let plan = self.core.plan();
+        let release = plan.map(|plan| plan.release);
+        let crons = plan.map(|plan| plan.crons.clone()).unwrap_or_default();
+        if crons.is_empty() && self.crontab.entries().is_empty() {
+            return;
+        }
+        let zone =
+            release.and_then(|number| self.worlds.get(&number)).and_then(|(_, check)| check.zone.clone());
+        let memories = self.read_memories().unwrap_or_else(|err| {
+            self.complain(&format!("{err:#}"));
+            Memories::new()
+        });
+        let zone = zone.unwrap_or_else(TimeZone::system);
+        self.crontab = Crontab::new(&crons, zone, &memories, Timestamp::now(), resumed);
+        self.look_at_crons();
+    }
+
+    /// The timer has ended, or the clock was set.
+    pub(super) fn look_at_crons(&mut self) {
+        if let Some(timer) = &self.timer {
+            timer.heard();
+        }
+        for due in self.crontab.due(Timestamp::now()) {
+            if let Some(text) = due.remark {
+                self.note(&Ps { kind: due.name.clone(), index: 1 }, &text);
+            }
+            if due.run {
+                self.events.push_back(Event::Due { kind: due.name });
+            }
+        }
+        self.remember();
+        let next = self.crontab.next();
+        let set = match (&self.timer, next) {
+            (None, None) => return,
+            (Some(timer), next) => timer.set(next),
+            (None, next) => Timer::new().and_then(|timer| self.timer.insert(timer).set(next)),
+        };
+        if let Err(err) = set {
+            self.complain(&format!("cannot set the timer of the crons: {err}"));
+        }
+    }
+
+    pub(super) fn cron_ended(&mut self, kind: &ProcessName, how: &str) {
+        self.crontab.ended(kind, how);
+        self.remember();
+    }
+
+    fn read_memories(&self) -> anyhow::Result<Memories> {
+        let path = self.dir.crons();
+        match fs::read(&path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).with_context(|| format!("bad memory in '{}'", path.display()))
+            }
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Memories::new()),
+            Err(err) => Err(err).with_context(|| format!("cannot read '{}'", path.display())),
+        }
+    }
+
+    fn remember(&self) {
+        // Without entries nothing new is known, and the folder may be about to go.
+        if self.crontab.entries().is_empty() || !self.dir.path().is_dir() {
+            return;
+        }
+        let path = self.dir.crons();
+        let written = serde_json::to_vec(&self.crontab.memories())
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Ok(durable::write(&path, &text, 0o600)?));
+        if let Err(err) = written {
+            self.complain(&format!("cannot write '{}': {err:#}", path.display()));
+        }
+    }
+}
