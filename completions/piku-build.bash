@@ -85,7 +85,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__build)
-            opts="-h --move --cache --before --no-cache --rebuild --output --layers --settings --config --sandbox --app --number --commit --subject --by --help"
+            opts="-h --move --cache --before --no-cache --rebuild --output --layers --settings --config --buildpacks --sandbox --app --number --commit --subject --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -112,6 +112,10 @@ _piku__build() {
                     return 0
                     ;;
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --buildpacks)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -165,7 +169,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__fits)
-            opts="-h --app --layers --settings --config --sandbox --format --help"
+            opts="-h --app --layers --settings --config --buildpacks --sandbox --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -184,6 +188,10 @@ _piku__build() {
                     return 0
                     ;;
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --buildpacks)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -351,7 +359,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__plan)
-            opts="-h --cache --layers --settings --config --sandbox --format --help"
+            opts="-h --cache --layers --settings --config --buildpacks --sandbox --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -370,6 +378,10 @@ _piku__build() {
                     return 0
                     ;;
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --buildpacks)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -419,7 +431,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__unpack)
-            opts="-h --output --layers --settings --config --sandbox --app --number --via --help"
+            opts="-h --output --layers --settings --config --buildpacks --sandbox --app --number --via --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -438,6 +450,10 @@ _piku__build() {
                     return 0
                     ;;
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --buildpacks)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

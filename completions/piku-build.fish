@@ -42,6 +42,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l cache -d 
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
@@ -55,6 +56,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l output -
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
@@ -83,6 +85,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l output 
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
@@ -94,6 +97,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l app -d 'T
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
