@@ -201,8 +201,9 @@ impl AppDir {
     /// When one of the folders is there and cannot be read.
     pub fn next_number(&self) -> io::Result<u64> {
         let releases = self.release_numbers()?;
-        let deploys = numbers_in(&self.log(), "deploy-", ".log")?;
-        Ok(1 + releases.last().max(deploys.last()).copied().unwrap_or(0))
+        let logs = numbers_in(&self.log(), "deploy-", ".log")?;
+        let attempts = numbers_in(&self.log(), "deploy-", ".json")?;
+        Ok(1 + releases.last().max(logs.last()).max(attempts.last()).copied().unwrap_or(0))
     }
 
     /// There when the operator has stopped the app: it stays stopped over restarts and boots.
@@ -263,6 +264,23 @@ impl AppDir {
     #[must_use]
     pub fn deploy_log(&self, number: u64) -> PathBuf {
         self.log().join(format!("deploy-{number}.log"))
+    }
+
+    /// What that deploy was of; gone when there is a release of it.
+    #[must_use]
+    pub fn attempt(&self, number: u64) -> PathBuf {
+        self.log().join(format!("deploy-{number}.json"))
+    }
+
+    /// The numbers of the deploys that no release has come of, ascending, one under way among them.
+    ///
+    /// # Errors
+    /// When the folder is there and cannot be read.
+    pub fn attempts(&self) -> io::Result<Vec<u64>> {
+        let releases = self.release_numbers()?;
+        let mut numbers = numbers_in(&self.log(), "deploy-", ".json")?;
+        numbers.retain(|number| !releases.contains(number));
+        Ok(numbers)
     }
 
     /// This app's sockets, fifos and records.

@@ -1,5 +1,6 @@
 //! What an app says about itself, and the names and places the tools agree on.
 
+pub mod attempt;
 mod cli;
 pub mod command;
 pub mod diagnostic;

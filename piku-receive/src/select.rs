@@ -2,11 +2,13 @@
 //! is stored, and the push says so.
 
 use std::env;
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context;
 use git2::{Oid, Repository};
+use piku_procfile::attempt::Attempt;
 use piku_procfile::layout::AppDir;
 use piku_procfile::output;
 
@@ -18,6 +20,9 @@ use crate::now::now;
 use crate::options::Options;
 use crate::talk;
 use crate::verdict::{State, Verdict};
+
+/// As much of a commit's first line as is shown.
+const LONGEST_SUBJECT: usize = 300;
 
 /// One line of what git tells a hook: a ref has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +80,7 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
         let state = State::Deploying;
         Verdict { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }
             .write(app)?;
+        note(&repo, app, number, &commit, by)?;
     }
     let words: String = options.words().flat_map(|word| [" ", word]).collect();
     output::write(format!("{commit} {number}{words}\n").as_bytes())
@@ -84,6 +90,17 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
 fn again(repo: &Repository, updates: &[Update]) -> Option<Tip> {
     let update = updates.first().filter(|update| repo.find_commit(update.new).is_ok())?;
     Some(Tip { reference: update.reference.clone(), commit: update.new })
+}
+
+/// Writes down what this deploy is of: should it fail, `releases` tells.
+fn note(repo: &Repository, app: &AppDir, number: u64, commit: &str, by: &str) -> anyhow::Result<()> {
+    let found = Oid::from_str(commit).and_then(|oid| repo.find_commit(oid)).map_err(git::plain)?;
+    let subject = String::from_utf8_lossy(found.summary_bytes().unwrap_or_default());
+    let subject = subject.chars().take(LONGEST_SUBJECT).collect();
+    let log = app.log();
+    fs::create_dir_all(&log).with_context(|| format!("cannot make '{}'", log.display()))?;
+    let attempt = Attempt { commit: commit.to_owned(), subject, by: by.to_owned(), at: now().to_string() };
+    attempt.write(&app.attempt(number))
 }
 
 /// The deploy branch's tip, when it is among what changed.

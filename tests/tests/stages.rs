@@ -28,6 +28,12 @@ fn fails_and_changes_nothing(world: &World, push: Push, texts: &[&str]) {
     assert!(said.lines().any(|line| line.starts_with(" !     ")), "no line of the error form:\n{said}");
     assert_eq!(world.page("blog"), "good\n", "the old release serves on");
     assert_eq!(world.releases("blog"), ["1"], "no half release");
+    let rows = world.ssh("laptop", "releases blog --format json");
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&rows.stdout).expect("an array");
+    assert_eq!(rows[rows.len() - 1]["state"], "live", "{rows:#?}");
+    for failed in &rows[..rows.len() - 1] {
+        assert_eq!((&failed["state"], &failed["subject"]), (&"failed".into(), &"Bad".into()), "{rows:#?}");
+    }
     let left: Vec<_> = fs::read_dir(world.app("blog"))
         .expect("the app's folder")
         .flatten()

@@ -33,8 +33,8 @@ pub(crate) fn run(repo: &Path, commit: &str, dir: &Path) -> anyhow::Result<()> {
         return Err(failure.hint("add the app's files: git add -A, git commit, git push").into());
     }
     let aside = aside(&dir).with_context(|| format!("cannot make a folder beside '{}'", dir.display()))?;
-    let mut walk = Walk::new(repo);
-    walk.root(&opened, &tree, aside.path())?;
+    let mut walk = Walk::new(repo, aside.path());
+    walk.root(&opened, &tree)?;
     if let Some(line) = walk.pointers() {
         talk::bad(&line);
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use git2::{Oid, Repository, Tree, TreeEntry};
@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::symlinkat;
+use piku_procfile::disk::{self, Need};
 use piku_procfile::failure::Failure;
 
 use super::link::{self, Refusal};
@@ -23,7 +24,7 @@ use crate::talk::quoted;
 /// Folders in folders; every one keeps a descriptor open.
 const DEEPEST: usize = 200;
 /// A small commit can name the same tree again and again until the disk is full.
-const MOST_ENTRIES: usize = 1_000_000;
+const MOST_ENTRIES: u64 = 1_000_000;
 /// How a Git LFS pointer begins; none is longer than a kilobyte.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 const LONGEST_POINTER: usize = 1024;
@@ -31,7 +32,10 @@ const LONGEST_POINTER: usize = 1024;
 /// An export under way.
 pub(super) struct Walk {
     modules: Modules,
-    entries: usize,
+    /// Where to.
+    dir: PathBuf,
+    /// What all the trees take that were counted.
+    need: Need,
     pointers: usize,
     first_pointer: String,
 }
@@ -47,22 +51,30 @@ struct At<'r> {
 
 impl Walk {
     /// An export from the bare repository at `repo`, which also keeps what is fetched for submodules.
-    pub(super) fn new(repo: &Path) -> Self {
-        Self { modules: Modules::beside(repo), entries: 0, pointers: 0, first_pointer: String::new() }
+    pub(super) fn new(repo: &Path, dir: &Path) -> Self {
+        Self {
+            modules: Modules::beside(repo),
+            dir: dir.to_owned(),
+            need: Need::default(),
+            pointers: 0,
+            first_pointer: String::new(),
+        }
     }
 
-    /// Counts a repository's tree before it is written, each of its trees once however often it is named.
+    /// Counts a repository's tree before it is written, each of its trees once however often it is named. Refuses what
+    /// the disk has no room for.
     fn count(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<()> {
-        self.entries = self.entries.saturating_add(entries(repo, tree, 0, &mut HashMap::new())?);
-        if self.entries > MOST_ENTRIES {
+        let need = need(repo, tree, 0, &mut HashMap::new())?;
+        self.need += need;
+        if self.need.files > MOST_ENTRIES {
             return Err(Failure::new(format!("the commit holds more than {MOST_ENTRIES} files")).into());
         }
-        Ok(())
+        disk::check(&self.dir, need, "what was pushed")
     }
 
-    /// Writes the whole tree into the empty folder `dir`.
-    pub(super) fn root(&mut self, repo: &Repository, tree: &Tree<'_>, dir: &Path) -> anyhow::Result<()> {
-        let dir = File::open(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
+    /// Writes the whole tree into the empty folder.
+    pub(super) fn root(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<()> {
+        let dir = File::open(&self.dir).with_context(|| format!("cannot open '{}'", self.dir.display()))?;
         self.count(repo, tree)?;
         self.folder(&At { repo, top: tree, prefix: "" }, tree, dir.as_fd(), "", 0)
     }
@@ -170,27 +182,38 @@ impl Walk {
     }
 }
 
-/// The number of files and folders in a tree and all below it.
-fn entries(
+/// What the files and folders in a tree and all below it take.
+fn need(
     repo: &Repository,
     tree: &Tree<'_>,
     depth: usize,
-    known: &mut HashMap<Oid, usize>,
-) -> anyhow::Result<usize> {
+    known: &mut HashMap<Oid, Need>,
+) -> anyhow::Result<Need> {
     if depth > DEEPEST {
         return Err(too_deep().into());
     }
-    let mut sum = tree.len();
-    for entry in tree.iter().filter(|entry| entry.filemode_raw() & 0o170_000 == 0o040_000) {
-        let below = if let Some(below) = known.get(&entry.id()) {
-            *below
-        } else {
-            let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
-            let tree = repo.find_tree(entry.id()).map_err(git::plain).with_context(|| missing(&name))?;
-            entries(repo, &tree, depth + 1, known)?
+    let objects = repo.odb().map_err(git::plain).context("cannot read the repository")?;
+    let mut sum = Need::default();
+    for entry in tree {
+        let unreadable = || missing(&String::from_utf8_lossy(entry.name_bytes()));
+        let one = match (known.get(&entry.id()), entry.filemode_raw() & 0o170_000) {
+            (Some(known), _) => *known,
+            (None, 0o040_000) => {
+                let tree = repo.find_tree(entry.id()).map_err(git::plain).with_context(unreadable)?;
+                let mut folder = Need::of(0);
+                folder += need(repo, &tree, depth + 1, known)?;
+                folder
+            }
+            // Another repository's: counted when it is there.
+            (None, 0o160_000) => Need::of(0),
+            (None, _) => {
+                let (size, _) =
+                    objects.read_header(entry.id()).map_err(git::plain).with_context(unreadable)?;
+                Need::of(u64::try_from(size).unwrap_or(u64::MAX))
+            }
         };
-        known.insert(entry.id(), below);
-        sum = sum.saturating_add(below);
+        known.insert(entry.id(), one);
+        sum += one;
     }
     Ok(sum)
 }

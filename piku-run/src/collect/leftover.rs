@@ -24,8 +24,9 @@ pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
             entries(&folder).into_iter().filter(|(name, _)| name.starts_with('.') && name.ends_with(GONE));
         left.extend(half.map(|(_, path)| path));
     }
-    for number in dir.release_numbers().unwrap_or_default() {
-        let files = entries(&dir.release(number)).into_iter().filter(|(name, _)| is_of_the_dead(name));
+    let numbers = dir.release_numbers().unwrap_or_default();
+    for folder in numbers.into_iter().map(|number| dir.release(number)).chain([dir.log()]) {
+        let files = entries(&folder).into_iter().filter(|(name, _)| is_of_the_dead(name));
         left.extend(files.map(|(_, path)| path));
     }
     left

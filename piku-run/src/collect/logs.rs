@@ -19,7 +19,11 @@ pub(super) fn old(dir: &AppDir, releases: &[u64]) -> Vec<PathBuf> {
     numbers.dedup();
     let excess = numbers.len().saturating_sub(KEPT);
     let old = &numbers[..excess];
-    logs.retain(|(number, _)| old.contains(number) && !releases.contains(number));
+    logs.retain(|(number, path)| {
+        // Somebody was killed before he could take back that no release had come of it.
+        let is_void = path.extension().is_some_and(|extension| extension == "json");
+        if releases.contains(number) { is_void } else { old.contains(number) }
+    });
     logs.into_iter().map(|(_, path)| path).collect()
 }
 

@@ -21,6 +21,8 @@ pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> 
     place::make(root.app(app).path())?;
     settle(&dir)?;
     client::ask(root, app, &Request::Deploy { dir, task: true, after: None })?;
+    // The release says itself what it is of.
+    place::remove_file(&root.app(app).attempt(release.number))?;
     collect::after(root, app, Reach::Deploy);
     Ok(())
 }

@@ -41,8 +41,9 @@ pub(super) fn run(root: &Root, app: &AppName, number: Option<u64>) -> anyhow::Re
 
 /// The subject of a release that was a rollback itself, as it was before.
 fn without_rollback(subject: &str) -> &str {
-    let rest = subject.strip_prefix("rollback to ").and_then(|rest| rest.split_once(": "));
-    rest.filter(|(number, _)| number.bytes().all(|b| b.is_ascii_digit())).map_or(subject, |(_, old)| old)
+    let Some(rest) = subject.strip_prefix("rollback to ") else { return subject };
+    let (number, old) = rest.split_once(": ").unwrap_or((rest, ""));
+    if number.parse::<u64>().is_ok() { old } else { subject }
 }
 
 /// The release to go back to, and the live one.
@@ -72,7 +73,8 @@ mod tests {
     #[test]
     fn a_rollback_of_a_rollback_is_told_once() {
         assert_eq!(without_rollback("rollback to 12: rollback to 3: One"), "rollback to 3: One");
-        for plain in ["One", "rollback to the old: way", "rollback to 12"] {
+        assert_eq!(without_rollback("rollback to 12"), "");
+        for plain in ["One", "rollback to the old: way", "rollback to"] {
             assert_eq!(without_rollback(plain), plain);
         }
     }

@@ -3,11 +3,14 @@
 mod successor;
 
 use anyhow::Context;
-use piku_build::release::Release;
+use piku_build::release::{Origin, Release};
+use piku_procfile::attempt::Attempt;
 use piku_procfile::layout::AppDir;
 use serde::{Deserialize, Serialize};
 
 use piku_procfile::output::{self, Format};
+
+use crate::lock::Lock;
 
 pub(crate) use successor::{ASIDE, Successor, who};
 
@@ -26,6 +29,10 @@ pub struct Row {
     pub at: Option<jiff::Timestamp>,
     /// What it is.
     pub state: State,
+    /// What it was made by.
+    pub origin: Origin,
+    /// The release that its tree was built for, where that is another one.
+    pub tree_of: Option<u64>,
 }
 
 /// What a release is.
@@ -36,8 +43,10 @@ pub enum State {
     Live,
     /// Older than the live one; there to go back to.
     Previous,
-    /// Newer than the live one: somebody went back, or it is being deployed.
-    Newer,
+    /// Newer than the live one: its deploy is under way.
+    Deploying,
+    /// Its deploy failed, and only the log of that stays: `logs APP --deploy N`.
+    Failed,
     /// Its release.yaml cannot be read; it cannot be started.
     Broken,
 }
@@ -49,43 +58,62 @@ impl State {
         match self {
             Self::Live => "live",
             Self::Previous => "previous",
-            Self::Newer => "newer",
+            Self::Deploying => "deploying",
+            Self::Failed => "failed",
             Self::Broken => "broken",
         }
     }
 }
 
-/// The releases, newest first.
+/// The releases, and the deploys that none has come of, newest first.
 ///
 /// # Errors
 /// When the folder cannot be read. One broken release does not hide the others.
 pub fn list(app: &AppDir) -> anyhow::Result<Vec<Row>> {
     let live = app.current_number();
-    let mut numbers = numbers(app)?;
-    numbers.reverse();
-    let row = |number: u64| {
-        let read = Release::read(&app.release(number));
-        let state = match (&read, live) {
-            (Err(_), _) => State::Broken,
-            (Ok(_), Some(live)) if number == live => State::Live,
-            (Ok(_), Some(live)) if number < live => State::Previous,
-            (Ok(_), _) => State::Newer,
-        };
-        match read {
-            Ok(Release { commit, subject, by, at, .. }) => {
-                Row { release: number, commit, subject, by, at: Some(at), state }
-            }
-            Err(_) => Row {
-                release: number,
-                commit: String::new(),
-                subject: String::new(),
-                by: String::new(),
-                at: None,
-                state,
-            },
-        }
+    let mut rows: Vec<Row> = numbers(app)?.into_iter().map(|number| of_release(app, number, live)).collect();
+    let attempts = app.attempts().with_context(|| format!("cannot read '{}'", app.log().display()))?;
+    let newest = app.next_number().context("cannot number the releases")? - 1;
+    for number in attempts {
+        // One that cannot be read tells nothing, and its log is still there.
+        let Ok(Attempt { commit, subject, by, at }) = Attempt::read(&app.attempt(number)) else { continue };
+        let state = if number == newest && is_pushing(app) { State::Deploying } else { State::Failed };
+        let (origin, at) = (Origin::Deploy, at.parse().ok());
+        rows.push(Row { release: number, commit, subject, by, at, state, origin, tree_of: None });
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.release));
+    Ok(rows)
+}
+
+/// Whether somebody holds the app's lock.
+fn is_pushing(app: &AppDir) -> bool {
+    let lock = app.lock();
+    lock.exists() && Lock::take(&lock).is_ok_and(|lock| lock.is_none())
+}
+
+fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> Row {
+    let read = Release::read(&app.release(number));
+    let state = match (&read, live) {
+        (Err(_), _) => State::Broken,
+        (Ok(_), Some(live)) if number == live => State::Live,
+        (Ok(_), Some(live)) if number < live => State::Previous,
+        (Ok(_), _) => State::Deploying,
     };
-    Ok(numbers.into_iter().map(row).collect())
+    match read {
+        Ok(Release { commit, subject, by, at, origin, tree_of, .. }) => {
+            Row { release: number, commit, subject, by, at: Some(at), state, origin, tree_of }
+        }
+        Err(_) => Row {
+            release: number,
+            commit: String::new(),
+            subject: String::new(),
+            by: String::new(),
+            at: None,
+            state,
+            origin: Origin::Deploy,
+            tree_of: None,
+        },
+    }
 }
 
 /// Prints them on stdout.

@@ -3,7 +3,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use piku_build::release::{Layer, Origin};
+use piku_build::release::Layer;
 use piku_procfile::layout::Root;
 
 fn app() -> (tempfile::TempDir, AppDir) {
@@ -60,13 +60,24 @@ fn newest_first_with_what_each_is() {
     }
     live(&app, 3);
     fs::write(app.release(1).join("release.yaml"), "app: [").unwrap();
+    fs::create_dir_all(app.log()).unwrap();
+    let attempt = Attempt {
+        commit: "f".repeat(40),
+        subject: "No good".to_owned(),
+        by: "bob".to_owned(),
+        at: "2026-11-22T10:00:00Z".to_owned(),
+    };
+    // Of the tenth there is a release.
+    for number in [5, 10] {
+        attempt.write(&app.attempt(number)).unwrap();
+    }
     let rows = list(&app).unwrap();
     let told: Vec<(u64, &str)> = rows.iter().map(|row| (row.release, row.state.as_str())).collect();
-    assert_eq!(told, [(10, "newer"), (3, "live"), (2, "previous"), (1, "broken")]);
-    let json = output::render(Format::Json, &rows[1], String::new).unwrap();
+    assert_eq!(told, [(10, "deploying"), (5, "failed"), (3, "live"), (2, "previous"), (1, "broken")]);
+    let json = output::render(Format::Json, &rows[2], String::new).unwrap();
     let expected = serde_json::json!({
         "release": 3, "commit": format!("{:040}", 3), "subject": "Change 3", "by": "ann",
-        "at": "2026-11-22T10:00:00Z", "state": "live",
+        "at": "2026-11-22T10:00:00Z", "state": "live", "origin": "deploy", "tree_of": null,
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), expected);
     let expected = "\
@@ -74,5 +85,5 @@ RELEASE  STATE     AT                    COMMIT    BY   SUBJECT
 2        previous  2026-11-22T10:00:00Z  00000000  ann  Change 2
 1        broken    -
 ";
-    assert_eq!(text(&rows[2..]), expected);
+    assert_eq!(text(&rows[3..]), expected);
 }

@@ -1,0 +1,43 @@
+//! What a deploy was of, written down when it begins. A release says so itself once there is one; of a deploy that fails this
+//! and its log are what stays.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+
+/// One deploy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The commit, 40 hex digits.
+    pub commit: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// The name of the key that asked for it.
+    pub by: String,
+    /// When it began, RFC 3339 in UTC.
+    pub at: String,
+}
+
+impl Attempt {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is none.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("bad record in '{}'", path.display()))
+    }
+
+    /// Writes it, synced.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(self).context("cannot make JSON of it")?;
+        durable::write(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
+    }
+}
