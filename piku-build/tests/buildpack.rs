@@ -1,5 +1,7 @@
 //! Buildpacks: Heroku's classic interface, several of them, from the app, from the host and by git.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
 mod support;
 
 use std::fs;

@@ -33,7 +33,7 @@ fn nothing_of_the_apps_reaches_a_terminal_as_more_than_text() {
     let world = World::new(&[
         ("Procfile", "web: python app.py\n"),
         ("app.py", ""),
-        ("ENV", "PYTHON_VERSION=\"3\\n\\r\u{202e}\"\n"),
+        ("ENV", "PYTHON_VERSION=\"3\u{202e}\\r\"\n"),
     ]);
     let ran = world.build("1");
     ran.bad(&["PYTHON_VERSION in ENV asks for Python"]);

@@ -61,8 +61,8 @@ impl Runtime for Buildpack {
             Err(err) => return err.downcast().map(Detection::Refused),
         };
         if let Some((packs, from)) = named {
-            let names: Vec<_> = packs.iter().map(|pack| pack.name.as_str()).collect();
-            return Ok(Detection::Fits(format!("{from} names {}", names.join(", "))));
+            let all: Vec<_> = packs.iter().map(|pack| pack.name.as_str()).collect();
+            return Ok(Detection::Fits(format!("{from} names {}", all.join(", "))));
         }
         if let Some((pack, answer)) = ask(source) {
             return Ok(Detection::Fits(format!("the host's buildpack '{pack}' says: {answer}")));
@@ -71,12 +71,11 @@ impl Runtime for Buildpack {
     }
 
     fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
-        let (packs, _) = match reference::named(source)? {
-            Some(named) => named,
-            None => {
-                let (name, _) = ask(source).ok_or_else(told::none)?;
-                (vec![Reference::of_host(&name, source)?], String::new())
-            }
+        let packs = if let Some((packs, _)) = reference::named(source)? {
+            packs
+        } else {
+            let (name, _) = ask(source).ok_or_else(told::none)?;
+            vec![Reference::of_host(&name, source)?]
         };
         let mut steps = Vec::new();
         let mut mounts = Vec::new();
@@ -169,9 +168,9 @@ fn pack_steps(at: usize, pack: &Reference, source: &Source, site: &Site) -> Vec<
     let write = |name: &String| format!("printf %s \"${name}\" >\"$HOME/env/{name}\"\n");
     let variables = names.map(write).collect::<Vec<_>>().concat();
     let compile = format!(
-        "set -e\nmkdir -p \"$HOME/env\" \"$HOME/exports\" \"$PIKU_BUILDPACK_CACHE/{name}\"\n{variables}\
+        "set -e\nmkdir -p \"$HOME/env\" \"$HOME/exports\" \"$BUILDPACK_CACHE/{name}\"\n{variables}\
          for file in \"$HOME\"/exports/*; do [ ! -f \"$file\" ] || . \"$file\"; done\n\
-         {here}/bin/compile \"$PWD\" \"$PIKU_BUILDPACK_CACHE/{name}\" \"$HOME/env\"\n\
+         {here}/bin/compile \"$PWD\" \"$BUILDPACK_CACHE/{name}\" \"$HOME/env\"\n\
          [ ! -f {here}/export ] || cp {here}/export \"$HOME/exports/{at}\"",
         name = pack.name
     );

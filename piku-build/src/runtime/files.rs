@@ -63,12 +63,11 @@ impl Runtime for Files {
     }
 
     fn plan(&self, source: &Source, _site: &Site) -> anyhow::Result<Plan> {
-        let (processes, from) = match super::procfile(source) {
-            Some(processes) => (processes, None),
-            None => {
-                let folder = folder(source)?.ok_or_else(told::no_page)?;
-                (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(page_in(folder)))
-            }
+        let (processes, from) = if let Some(processes) = super::procfile(source) {
+            (processes, None)
+        } else {
+            let folder = folder(source)?.ok_or_else(told::no_page)?;
+            (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(page_in(folder)))
         };
         Ok(Plan {
             runtime: self.name(),

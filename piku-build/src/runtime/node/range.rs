@@ -125,10 +125,12 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
     let digits = word.trim_start_matches(['>', '<', '=', '^', '~']);
     let operator = &word[..word.len() - digits.len()];
     let mut parts = Vec::new();
+    let mut any = false;
     for part in digits.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default().split('.') {
         match part.parse::<u64>() {
-            Ok(number) if number < u64::from(u32::MAX) => parts.push(number),
-            _ if matches!(part, "x" | "X" | "*") => break,
+            // Behind an `x` any number is as good as another.
+            Ok(number) if number < u64::from(u32::MAX) => parts.extend((!any).then_some(number)),
+            _ if matches!(part, "x" | "X" | "*") => any = true,
             _ => bail!("'{word}' is no version"),
         }
     }
