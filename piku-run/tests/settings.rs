@@ -92,7 +92,6 @@ fn limits_of_a_type_hold_and_are_shown_and_bad_ones_are_told() {
         for refused in [
             server.deploy_fails("two", &[("web", SERVE), ("worker", tell)]),
             server.bad(1, &["restart", "blog"]),
-            server.bad(1, &["scale", "blog", "web=2"]),
         ] {
             assert!(refused.contains("WORKER_PIDS_LIMIT: 'many' is not a number from 1 on"), "{refused}");
         }

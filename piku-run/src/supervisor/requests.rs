@@ -121,7 +121,8 @@ impl Supervisor {
     pub(super) fn switch_release(&mut self, number: u64, route: &Route, job: Job) -> anyhow::Result<()> {
         let web = self.web()?;
         let ready = web.ready(&*self.world(route.release)?, &route.ports)?;
-        let before = place::live(&self.dir)?;
+        // A link that was lost or led nowhere is mended by this, and nothing to go back to.
+        let before = place::live(&self.dir).unwrap_or(None);
         place::switch(&self.dir, number)?;
         match ready.put() {
             Ok(put) => {
