@@ -83,7 +83,7 @@ fn one_app_cannot_touch_another() {
 }
 
 /// What piku gives to a build step or to a worker, and what a shell adds.
-const DECLARED: [&str; 23] = [
+const DECLARED: [&str; 32] = [
     "LANG",
     "USER",
     "TMPDIR",
@@ -100,6 +100,15 @@ const DECLARED: [&str; 23] = [
     "NODE_OPTIONS",
     "npm_config_cache",
     "PIP_CACHE_DIR",
+    "UV_CACHE_DIR",
+    "MAVEN_USER_HOME",
+    "GRADLE_USER_HOME",
+    "YARN_CACHE_FOLDER",
+    "PNPM_HOME",
+    "BUILDPACK_CACHE",
+    "CARGO_HOME",
+    "GOMODCACHE",
+    "GOCACHE",
     "PIP_CERT",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",

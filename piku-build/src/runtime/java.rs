@@ -161,6 +161,10 @@ fn is_jar(name: &str) -> bool {
     path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_beside(path)
 }
 
+/// A jar of the build before would pass for this one's. Maven's packages are in the app's cache, whose place a shell knows.
+const MAVEN: &str = r#"find . -type d -name target -prune -exec sh -c 'rm -f -- "$1"/*.jar "$1"/*.war' sh {} \;
+exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#;
+
 /// `package` without the tests, or what Heroku's variables say.
 fn maven(source: &Source, site: &Site) -> anyhow::Result<Step> {
     let program = if source.has("mvnw") {
@@ -172,11 +176,7 @@ fn maven(source: &Source, site: &Site) -> anyhow::Result<Step> {
         let text = source.variable(name).map_or(default, |(value, _)| value);
         shell_words::split(text).unwrap_or_default()
     };
-    // Its packages are in the app's cache, whose place a shell knows.
-    let mut run: Vec<String> =
-        ["sh", "-c", r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#, "sh"]
-            .map(str::to_owned)
-            .into();
+    let mut run: Vec<String> = ["sh", "-c", MAVEN, "sh"].map(str::to_owned).into();
     run.extend(program);
     run.extend(["--batch-mode", "--no-transfer-progress"].map(str::to_owned));
     run.extend(words("MAVEN_CUSTOM_OPTS", "-DskipTests"));
