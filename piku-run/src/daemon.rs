@@ -3,7 +3,7 @@
 //!
 //! Supervisors outlive a daemon that is killed; the next one finds them by their locks and waits for them by pidfd.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -11,11 +11,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::fcntl::OFlag;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
 use piku_chroot::limits;
 use piku_procfile::failure::{self, BUSY, Failure};
 use piku_procfile::layout::{ROOT_VARIABLE, Root};
@@ -32,6 +33,9 @@ use crate::{place, supervisor, sys};
 /// The subcommand's name.
 pub(crate) const NAME: &str = "daemon";
 
+/// Apps that start at once at boot, where the machine does not say how many processors it has.
+const AT_ONCE: usize = 1;
+
 /// An app that has, had or is to have a supervisor.
 #[derive(Debug, Default)]
 struct Watch {
@@ -47,6 +51,8 @@ struct Supervisor {
     pid: Pid,
     /// For one that another daemon has started.
     pidfd: Option<OwnedFd>,
+    /// At boot: at its end when the app's instances are up, or have had their time.
+    booting: Option<OwnedFd>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +61,7 @@ enum Token {
     Listener,
     Client(usize),
     Ended(usize),
+    Booted(usize),
 }
 
 #[derive(Debug)]
@@ -62,6 +69,8 @@ struct Daemon {
     root: Root,
     program: PathBuf,
     apps: BTreeMap<AppName, Watch>,
+    /// What waits at boot: no more apps start at once than there are processors.
+    waiting: VecDeque<AppName>,
     clients: Vec<Connection>,
     listener: Listener,
     signals: SignalFd,
@@ -99,6 +108,7 @@ pub(crate) fn run(root: &Root) -> anyhow::Result<()> {
         root: root.clone(),
         program,
         apps: BTreeMap::new(),
+        waiting: VecDeque::new(),
         clients: Vec::new(),
         listener,
         signals,
@@ -126,10 +136,24 @@ impl Daemon {
             }
             // Also where nothing runs: a supervisor that was killed in a first deploy may have left something.
             if dir.current_number().is_some() && !dir.is_stopped() || dir.run().join("workers").exists() {
-                self.start(&app);
+                self.waiting.push_back(app);
             }
         }
+        self.start_waiting();
         Ok(())
+    }
+
+    /// Starts as many of those that wait as may start at once. One that was asked for meanwhile has its supervisor.
+    fn start_waiting(&mut self) {
+        let at_once = std::thread::available_parallelism().map_or(AT_ONCE, std::num::NonZero::get);
+        let boots = |watch: &Watch| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
+        while self.apps.values().filter(|watch| boots(watch)).count() < at_once
+            && let Some(app) = self.waiting.pop_front()
+        {
+            if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
+                self.start(&app, true);
+            }
+        }
     }
 
     fn work(&mut self) -> anyhow::Result<()> {
@@ -149,12 +173,14 @@ impl Daemon {
                     watched.push((client.as_fd(), READ, Token::Client(at)));
                 }
                 for (at, watch) in names.iter().enumerate() {
-                    let pidfd = watch.supervisor.as_ref().and_then(|one| one.pidfd.as_ref());
-                    watched.extend(pidfd.map(|pidfd| (pidfd.as_fd(), READ, Token::Ended(at))));
+                    let Some(one) = &watch.supervisor else { continue };
+                    watched.extend(one.pidfd.as_ref().map(|pidfd| (pidfd.as_fd(), READ, Token::Ended(at))));
+                    watched.extend(one.booting.as_ref().map(|end| (end.as_fd(), READ, Token::Booted(at))));
                 }
                 wait::wait(&watched, next.map(|next| next.saturating_duration_since(now)))?
             };
             let mut ended = Vec::new();
+            let mut booted = Vec::new();
             for token in ready {
                 match token {
                     Token::Signals => self.signalled(),
@@ -166,6 +192,12 @@ impl Daemon {
                     }
                     Token::Client(at) => self.serve(at),
                     Token::Ended(at) => ended.extend(self.apps.keys().nth(at).cloned()),
+                    Token::Booted(at) => booted.extend(self.apps.keys().nth(at).cloned()),
+                }
+            }
+            for app in booted {
+                if let Some(one) = self.apps.get_mut(&app).and_then(|watch| watch.supervisor.as_mut()) {
+                    one.booting = None;
                 }
             }
             // Nobody knows how it ended; a new one finds out whether there is work.
@@ -174,6 +206,7 @@ impl Daemon {
             }
             self.clients.retain(|client| !client.is_gone());
             self.start_due();
+            self.start_waiting();
         }
         self.listener.hide();
         for one in self.apps.values().filter_map(|watch| watch.supervisor.as_ref()) {
@@ -235,7 +268,7 @@ impl Daemon {
         let due: Vec<AppName> =
             self.apps.iter().filter(|(_, watch)| is_due(watch)).map(|(app, _)| app.clone()).collect();
         for app in due {
-            self.start(&app);
+            self.start(&app, false);
         }
     }
 
@@ -246,18 +279,18 @@ impl Daemon {
             None => return,
         };
         if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
-            self.start(&app);
+            self.start(&app, false);
         }
         self.clients[at].send(&None::<String>);
     }
 
     /// Starts a supervisor, or takes up the one there is.
-    fn start(&mut self, app: &AppName) {
+    fn start(&mut self, app: &AppName, boot: bool) {
         let lock = place::supervisor_lock(&self.root.app(app));
         let watch = self.apps.entry(app.clone()).or_default();
         watch.again = None;
         watch.since = Some(Instant::now());
-        match find(&lock).map_or_else(|| spawn(&self.program, &self.root, app), Ok) {
+        match find(&lock).map_or_else(|| spawn(&self.program, &self.root, app, boot), Ok) {
             Ok(supervisor) => watch.supervisor = Some(supervisor),
             Err(err) => {
                 complain(&format!("{app}: {err:#}"));
@@ -276,15 +309,22 @@ fn find(lock: &std::path::Path) -> Option<Supervisor> {
     let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     // Still locked: the pid is the holder's, and from here on nobody else's.
     let still = Lock::take(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
-    still.then_some(Supervisor { pid: Pid::from_raw(pid), pidfd: Some(pidfd) })
+    still.then_some(Supervisor { pid: Pid::from_raw(pid), pidfd: Some(pidfd), booting: None })
 }
 
-fn spawn(program: &std::path::Path, root: &Root, app: &AppName) -> anyhow::Result<Supervisor> {
+/// Starts one. At boot its stdin is a pipe's end to write to, which it keeps until its instances are up.
+fn spawn(program: &std::path::Path, root: &Root, app: &AppName, boot: bool) -> anyhow::Result<Supervisor> {
     let mut command = Command::new(program);
     command.args([supervisor::NAME, app.as_str()]).env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
+    let mut booting = None;
+    if boot {
+        let (end, held) = pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
+        command.stdin(held);
+        booting = Some(end);
+    }
     let child = command.spawn().with_context(|| format!("cannot run '{}'", program.display()))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("no pid")?);
-    Ok(Supervisor { pid, pidfd: None })
+    Ok(Supervisor { pid, pidfd: None, booting })
 }
 
 /// To the daemon's log.

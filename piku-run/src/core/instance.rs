@@ -187,6 +187,12 @@ impl Instance {
         matches!(self.state, State::Up { .. })
     }
 
+    /// Whether it has yet to show that it is ready.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting { .. })
+    }
+
     /// Since when its process runs, where it does.
     #[must_use]
     pub fn since(&self) -> Option<Duration> {

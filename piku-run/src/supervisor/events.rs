@@ -46,7 +46,10 @@ impl Supervisor {
             }
             let leave = (!has_work).then_some(busy + LINGER);
             self.tend_drain();
-            let next = self.core.deadline().into_iter().chain(leave).chain(self.drain.deadline()).min();
+            let starts = self.core.instances().any(|(_, one)| one.is_starting());
+            let turn = self.turn.tend(starts, self.born.elapsed()).map(|left| self.now() + left);
+            let next =
+                self.core.deadline().into_iter().chain(leave).chain(self.drain.deadline()).chain(turn).min();
             let ready = wait::wait(&self.watched(), next.map(|next| next.saturating_sub(self.now())))?;
             for token in ready {
                 self.happened(token);

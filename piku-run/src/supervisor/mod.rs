@@ -8,6 +8,7 @@ mod events;
 mod jobs;
 mod requests;
 mod rows;
+mod turn;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -44,6 +45,7 @@ pub(crate) use rows::stopped;
 
 use jobs::Pending;
 use requests::OldWorkers;
+use turn::Turn;
 use worker::{TASK, Worker};
 
 /// The subcommand's name.
@@ -79,6 +81,8 @@ struct Supervisor {
     counter: u64,
     events: VecDeque<Event>,
     drain: drain::Drain,
+    /// At boot: others wait for it to end.
+    turn: Turn,
     /// Asked to leave: nothing new is begun.
     leaving: bool,
     listener: Listener,
@@ -129,6 +133,7 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         events: VecDeque::new(),
         drain: drain::Drain::default(),
         leaving: false,
+        turn: Turn::take()?,
         listener,
         signals,
         _lock: lock,

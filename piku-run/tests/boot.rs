@@ -1,0 +1,50 @@
+//! The machine boots: apps come back by themselves, one bad one stops none, and no more start at once than there are processors.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
+mod support;
+
+use std::fs;
+use std::thread;
+
+use nix::sys::signal::Signal;
+use support::{Server, until};
+
+#[test]
+fn apps_come_back_a_few_at_a_time() {
+    let at_once = thread::available_parallelism().unwrap().get();
+    let mut server = Server::new();
+    let apps: Vec<String> = (0..3 * at_once.min(4)).map(|number| format!("app-{number}")).collect();
+    thread::scope(|scope| {
+        for app in &apps {
+            let server = &server;
+            scope.spawn(move || {
+                let dir = server.release_of(app, "", &[("worker", "exec sleep 1000")]);
+                server.good(&["deploy", app, dir.to_str().unwrap()]);
+            });
+        }
+    });
+    server.good(&["stop", "--all"]);
+    server.end_daemon(Signal::SIGTERM);
+    // One that cannot be started.
+    fs::write(server.root().join("apps/app-0/current/release.yaml"), "[").unwrap();
+    server.start_daemon();
+
+    let (mut most, mut seen) = (0, 0);
+    until("all others run", || {
+        let records: Vec<_> = apps[1..].iter().filter_map(|app| record(&server, app)).collect();
+        let starting = records.iter().filter(|record| record["ready"] == false).count();
+        seen += usize::from(starting > 0);
+        most = most.max(starting);
+        records.len() == apps.len() - 1 && starting == 0
+    });
+    assert!(seen > 0 && most <= at_once, "{most} started at once, seen {seen} times");
+}
+
+/// What the app's supervisor has written down of its only worker. `ps` would wake an app that waits for its turn.
+fn record(server: &Server, app: &str) -> Option<serde_json::Value> {
+    let files = fs::read_dir(server.root().join("run").join(app).join("workers")).ok()?.flatten();
+    let record =
+        files.map(|file| file.path()).find(|path| path.extension().is_some_and(|end| end == "json"))?;
+    serde_json::from_slice(&fs::read(record).ok()?).ok()
+}
