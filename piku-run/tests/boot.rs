@@ -1,7 +1,5 @@
 //! The machine boots: apps come back by themselves, one bad one stops none, and no more start at once than there are processors.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
-
 mod support;
 
 use std::fs;
