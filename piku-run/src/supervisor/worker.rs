@@ -257,7 +257,8 @@ impl Supervisor {
     pub(super) fn write_down(&mut self, id: Id) {
         let (Some(one), Some(worker)) = (self.core.instance(id), self.workers.get_mut(&id)) else { return };
         worker.record.live = one.live;
-        worker.record.ready = one.is_up();
+        // Also of one that is on its way out: the next supervisor lets it finish its requests.
+        worker.record.ready = one.is_up() || one.served;
         if let Err(err) = self.records.write(&worker.record) {
             self.complain(&format!("cannot write the record of {}: {err}", one.ps));
         }
