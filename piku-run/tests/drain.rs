@@ -46,9 +46,9 @@ impl Connection {
     }
 }
 
-/// Counts on from what it has counted, as far as `$DATA_DIR/to` says.
+/// Counts on from what it has counted, as far as `$DATA_DIR/to` says (empty for the moment in which it is written).
 const COUNT: &str = "i=1; while :; do to=$(cat $DATA_DIR/to 2>/dev/null || echo 0); \
-                     if [ $i -le $to ]; then seq $i $to; i=$((to+1)); else sleep 0.02; fi; done";
+                     if [ $i -le ${to:-0} ]; then seq $i $to; i=$((to+1)); else sleep 0.02; fi; done";
 
 #[test]
 fn a_receiver_may_stall_or_die_and_no_worker_feels_it() {
