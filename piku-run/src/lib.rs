@@ -22,6 +22,7 @@ pub mod probe;
 pub mod process;
 mod protocol;
 pub mod ps;
+mod reap;
 mod record;
 pub mod releases;
 pub mod sample;

@@ -6,6 +6,20 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::world::World;
+
+/// A world whose nginx runs, with these settings of nginx as well.
+///
+/// # Panics
+/// When it does not come up.
+#[must_use]
+pub fn served(more: &str) -> (World, Ports) {
+    let ports = Ports::free();
+    let mut world = World::with_settings(&ports.settings(more));
+    world.start_nginx();
+    (world, ports)
+}
+
 /// Where it listens, for `host.yaml`.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {

@@ -1,15 +1,6 @@
 //! Apps under their host names: a push over ssh, a real nginx of piku's own, a browser's side of it.
 
-use piku_tests::nginx::Ports;
-use piku_tests::world::World;
-
-/// A world whose nginx runs.
-fn served(more: &str) -> (World, Ports) {
-    let ports = Ports::free();
-    let mut world = World::with_settings(&ports.settings(more));
-    world.start_nginx();
-    (world, ports)
-}
+use piku_tests::nginx::served;
 
 #[test]
 fn a_push_is_served_under_its_names_and_nobody_elses() {

@@ -4,16 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
-use piku_tests::nginx::Ports;
+use piku_tests::nginx::served;
 use piku_tests::world::World;
-
-/// A world whose nginx runs.
-fn served(more: &str) -> (World, Ports) {
-    let ports = Ports::free();
-    let mut world = World::with_settings(&ports.settings(more));
-    world.start_nginx();
-    (world, ports)
-}
 
 #[test]
 fn a_bad_setting_fails_its_own_deploy_and_changes_nothing() {

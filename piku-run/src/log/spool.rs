@@ -15,7 +15,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use rustix::pipe::{SpliceFlags, splice};
 
-use super::writer::{At, LogWriter};
+use super::layout::At;
+use super::writer::LogWriter;
 
 /// How much is taken at a time: what one worker says loudest must not silence the others.
 const BLOCK: usize = 64 * 1024;

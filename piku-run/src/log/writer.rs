@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::layout::{At, fitting, render};
 use super::line;
 use super::rotate::{Limits, numbered, rotate};
 use super::spool::Mark;
@@ -40,17 +41,6 @@ pub struct LogWriter {
     /// Whether the file that `begin` is about has become `path.1`.
     rotated: bool,
     lost: Option<Lost>,
-}
-
-/// Where in a line the file ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
-    /// At a line's start.
-    Start,
-    /// Inside a line of the worker, after this many bytes of its text.
-    Text(usize),
-    /// Inside a line of somebody else, to be ended before anything else is said.
-    Foreign,
 }
 
 /// What could not be written.
@@ -413,49 +403,6 @@ fn end_of(file: &mut File) -> At {
     // empty line less.
     let read = file.seek(SeekFrom::End(-1)).and_then(|_| file.read(&mut last));
     if read.is_ok() && last != [b'\n'] { At::Foreign } else { At::Start }
-}
-
-/// Adds the text to `out`, `prefix` before each line's first byte; returns where in a line it ends.
-fn render(bytes: &[u8], mut at: At, prefix: &str, out: &mut Vec<u8>) -> At {
-    for piece in bytes.split_inclusive(|b| *b == b'\n') {
-        let (mut text, ended) = match piece.strip_suffix(b"\n") {
-            Some(text) => (text, true),
-            None => (piece, false),
-        };
-        loop {
-            let length = match at {
-                At::Text(length) => length,
-                At::Start | At::Foreign => {
-                    out.extend_from_slice(prefix.as_bytes());
-                    0
-                }
-            };
-            let (fits, over) = text.split_at(fitting(text, length));
-            out.extend_from_slice(fits);
-            at = At::Text(length + fits.len());
-            if over.is_empty() {
-                break;
-            }
-            out.push(b'\n');
-            at = At::Start;
-            text = over;
-        }
-        if ended {
-            out.push(b'\n');
-            at = At::Start;
-        }
-    }
-    at
-}
-
-/// How many bytes of `text` a line of `length` bytes still takes. A character is not cut in two: up to three bytes that
-/// continue one are taken beyond the limit.
-fn fitting(text: &[u8], length: usize) -> usize {
-    let continues = |b: &u8| (0x80..0xc0).contains(b);
-    let limit = line::MAX_TEXT.saturating_sub(length);
-    let Some(over) = text.get(limit..) else { return text.len() };
-    let allowed = (line::MAX_TEXT + 3).saturating_sub(length.max(line::MAX_TEXT));
-    limit + over.iter().take(allowed).take_while(|b| continues(b)).count()
 }
 
 /// A line as text, not longer than a person reads.

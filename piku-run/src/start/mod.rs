@@ -1,6 +1,7 @@
 //! `piku-run start [DIR]`: a foreman for any folder with a Procfile. The core is the supervisor's; what is around it is a
 //! terminal instead of logs, records and sockets. It needs no piku, no root folder and no jail.
 
+mod formation;
 mod printer;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,17 +13,13 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 use piku_procfile::command::argv;
 use piku_procfile::env::{self, Env};
-use piku_procfile::failure::{Failure, USAGE};
-use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::{self, Entry, Kind, Options, Procfile};
 
 use crate::cli;
@@ -30,12 +27,10 @@ use crate::core::{Action, Core, Event, Exit, Id, Job, OnExit, Pace, Plan, Ps, Ty
 use crate::environment::Vars;
 use crate::sweep::{Family, MARK};
 use crate::wait::{self, READ};
-use crate::{launch, port, sys};
+use crate::{launch, port, reap, sys};
 
 use printer::Printer;
 
-/// The name that stands for all types in `-m all=1,web=2`.
-const ALL: &str = "all";
 /// How far the ports of two types lie apart.
 const STRIDE: u16 = 100;
 
@@ -92,8 +87,8 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
         .partition(|entry| entry.kind.runs());
     // After the others: their ports are the same with and without these.
     entries.extend(once);
-    let wanted = types(&entries, &typed.formation)?;
-    check_ports(typed.port, &wanted)?;
+    let wanted = formation::types(&entries, &typed.formation)?;
+    formation::check_ports(typed.port, &wanted)?;
     let width = |kind: &Type| kind.name.as_str().len() + 1 + kind.count.to_string().len();
     let width = wanted.iter().filter(|kind| kind.count > 0).map(width).max();
     let mut printer = Printer::new(width.unwrap_or(0));
@@ -101,7 +96,9 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
         printer.remark(&warning.to_string());
     }
     for (entry, kind) in entries.iter().zip(&wanted) {
-        if let Some(when) = when(entry.kind).filter(|_| kind.count == 0 && typed.formation.is_empty()) {
+        if let Some(when) =
+            formation::when(entry.kind).filter(|_| kind.count == 0 && typed.formation.is_empty())
+        {
             let name = &entry.name;
             printer.remark(&format!("{name} is not started: it runs {when}; once and now: -m {name}=1"));
         }
@@ -141,58 +138,6 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
     };
     foreman.tell(Event::Boot { plan: Some(plan), found: Vec::new() });
     foreman.work()
-}
-
-/// When piku runs what is no worker.
-fn when(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Release => Some("before each release goes live"),
-        Kind::Preflight => Some("before each build"),
-        Kind::Cron => Some("at its times"),
-        _ => None,
-    }
-}
-
-/// How many of each; an error when a name is nobody's or nothing is left to run.
-fn types(entries: &[Entry], formation: &[(ProcessName, u32)]) -> anyhow::Result<Vec<Type>> {
-    let known = || entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", ");
-    let named = |name: &str| formation.iter().rfind(|(one, _)| one.as_str() == name).map(|(_, count)| *count);
-    for (name, _) in formation {
-        if name.as_str() != ALL && !entries.iter().any(|entry| entry.name == *name) {
-            let failure = Failure::new(format!("the Procfile has no process type '{name}'")).code(USAGE);
-            return Err(failure.hint(format!("it has: {}", known())).into());
-        }
-    }
-    let rest = named(ALL).unwrap_or_else(|| u32::from(formation.is_empty()));
-    let types: Vec<Type> = entries
-        .iter()
-        .map(|entry| Type {
-            name: entry.name.clone(),
-            count: named(entry.name.as_str()).unwrap_or(if entry.kind.runs() { rest } else { 0 }),
-            // Not asked whether it answers: its user sees that.
-            listens: false,
-            overlap: false,
-            notifies: false,
-        })
-        .collect();
-    if types.iter().all(|kind| kind.count == 0) {
-        return Err(Failure::new("there is nothing to run").hint(format!("it has: {}", known())).into());
-    }
-    Ok(types)
-}
-
-/// That each instance has a port of its own.
-fn check_ports(first: u16, types: &[Type]) -> anyhow::Result<()> {
-    let last = |(at, kind): (usize, &Type)| match kind.count {
-        0 => 0,
-        count => usize::from(first) + at * usize::from(STRIDE) + count as usize - 1,
-    };
-    let last = types.iter().enumerate().map(last).max().unwrap_or(0);
-    if last > usize::from(u16::MAX) {
-        let failure = Failure::new(format!("the last instance's PORT would be {last}")).code(USAGE);
-        return Err(failure.hint("ports end at 65535: choose a lower --port").into());
-    }
-    Ok(())
 }
 
 impl Foreman {
@@ -235,14 +180,7 @@ impl Foreman {
     }
 
     fn reap(&mut self) {
-        loop {
-            let (pid, exit) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
-                Err(Errno::EINTR) => continue,
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => continue,
-            };
+        while let Some((pid, exit)) = reap::next() {
             let id = self.children.iter().find(|(_, child)| child.pid == pid).map(|(id, _)| *id);
             if let Some(id) = id {
                 self.ended(id, exit);
@@ -378,46 +316,5 @@ impl Foreman {
         let at = self.entries.iter().position(|entry| entry.name == ps.kind).unwrap_or(0);
         let offset = u16::try_from(at).unwrap_or(0).saturating_mul(STRIDE);
         self.first_port.saturating_add(offset).saturating_add(u16::try_from(ps.index - 1).unwrap_or(0))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counts(formation: &[(&str, u32)]) -> anyhow::Result<Vec<u32>> {
-        let file = Procfile::parse(b"web: a\nworker: b\nrelease: c\n", Options::default()).unwrap();
-        let entries = file.entries;
-        let formation: Vec<_> =
-            formation.iter().map(|(name, count)| (name.parse().unwrap(), *count)).collect();
-        types(&entries, &formation).map(|types| types.iter().map(|kind| kind.count).collect())
-    }
-
-    #[test]
-    fn ports_end_somewhere() {
-        let types = |counts: &[u32]| -> Vec<Type> {
-            let kind = |count: &u32| Type {
-                name: "web".parse().unwrap(),
-                count: *count,
-                listens: false,
-                overlap: false,
-                notifies: false,
-            };
-            counts.iter().map(kind).collect()
-        };
-        check_ports(65_435, &types(&[1, 1])).unwrap();
-        check_ports(65_535, &types(&[1, 0])).unwrap();
-        assert!(check_ports(65_436, &types(&[1, 1])).is_err());
-        assert!(check_ports(65_535, &types(&[2])).is_err());
-    }
-
-    #[test]
-    fn a_formation_says_how_many_of_each() {
-        assert_eq!(counts(&[]).unwrap(), [1, 1, 0]);
-        assert_eq!(counts(&[("web", 2)]).unwrap(), [2, 0, 0]);
-        assert_eq!(counts(&[("all", 1), ("web", 3)]).unwrap(), [3, 1, 0]);
-        assert_eq!(counts(&[("release", 1)]).unwrap(), [0, 0, 1]);
-        assert!(counts(&[("web", 0)]).is_err());
-        assert!(counts(&[("wep", 1)]).is_err());
     }
 }

@@ -3,14 +3,12 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
 use super::Supervisor;
 use crate::core::{Event, Exit, Id};
 use crate::protocol::Request;
+use crate::reap;
 use crate::socket::{Connection, Listener};
 use crate::wait::{self, Interest, READ};
 
@@ -165,14 +163,7 @@ impl Supervisor {
 
     /// Children that have ended: workers, and what workers have left behind.
     fn reap(&mut self) {
-        loop {
-            let (pid, exit) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
-                Err(Errno::EINTR) => continue,
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => continue,
-            };
+        while let Some((pid, exit)) = reap::next() {
             if self.drain.ended(pid, self.now()) {
                 continue;
             }

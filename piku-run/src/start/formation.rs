@@ -1,0 +1,105 @@
+//! Which process types run, and how many of each.
+
+use piku_procfile::failure::{Failure, USAGE};
+use piku_procfile::name::ProcessName;
+use piku_procfile::procfile::{Entry, Kind};
+
+use super::STRIDE;
+use crate::core::Type;
+
+/// The name that stands for all types in `-m all=1,web=2`.
+const ALL: &str = "all";
+
+/// When piku runs what is no worker.
+pub(super) fn when(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Release => Some("before each release goes live"),
+        Kind::Preflight => Some("before each build"),
+        Kind::Cron => Some("at its times"),
+        _ => None,
+    }
+}
+
+/// How many of each; an error when a name is nobody's or nothing is left to run.
+pub(super) fn types(entries: &[Entry], formation: &[(ProcessName, u32)]) -> anyhow::Result<Vec<Type>> {
+    let known = || entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", ");
+    let named = |name: &str| formation.iter().rfind(|(one, _)| one.as_str() == name).map(|(_, count)| *count);
+    for (name, _) in formation {
+        if name.as_str() != ALL && !entries.iter().any(|entry| entry.name == *name) {
+            let failure = Failure::new(format!("the Procfile has no process type '{name}'")).code(USAGE);
+            return Err(failure.hint(format!("it has: {}", known())).into());
+        }
+    }
+    let rest = named(ALL).unwrap_or_else(|| u32::from(formation.is_empty()));
+    let types: Vec<Type> = entries
+        .iter()
+        .map(|entry| Type {
+            name: entry.name.clone(),
+            count: named(entry.name.as_str()).unwrap_or(if entry.kind.runs() { rest } else { 0 }),
+            // Not asked whether it answers: its user sees that.
+            listens: false,
+            overlap: false,
+            notifies: false,
+        })
+        .collect();
+    if types.iter().all(|kind| kind.count == 0) {
+        return Err(Failure::new("there is nothing to run").hint(format!("it has: {}", known())).into());
+    }
+    Ok(types)
+}
+
+/// That each instance has a port of its own.
+pub(super) fn check_ports(first: u16, types: &[Type]) -> anyhow::Result<()> {
+    let last = |(at, kind): (usize, &Type)| match kind.count {
+        0 => 0,
+        count => usize::from(first) + at * usize::from(STRIDE) + count as usize - 1,
+    };
+    let last = types.iter().enumerate().map(last).max().unwrap_or(0);
+    if last > usize::from(u16::MAX) {
+        let failure = Failure::new(format!("the last instance's PORT would be {last}")).code(USAGE);
+        return Err(failure.hint("ports end at 65535: choose a lower --port").into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use piku_procfile::procfile::{Options, Procfile};
+
+    fn counts(formation: &[(&str, u32)]) -> anyhow::Result<Vec<u32>> {
+        let file = Procfile::parse(b"web: a\nworker: b\nrelease: c\n", Options::default()).unwrap();
+        let entries = file.entries;
+        let formation: Vec<_> =
+            formation.iter().map(|(name, count)| (name.parse().unwrap(), *count)).collect();
+        types(&entries, &formation).map(|types| types.iter().map(|kind| kind.count).collect())
+    }
+
+    #[test]
+    fn ports_end_somewhere() {
+        let types = |counts: &[u32]| -> Vec<Type> {
+            let kind = |count: &u32| Type {
+                name: "web".parse().unwrap(),
+                count: *count,
+                listens: false,
+                overlap: false,
+                notifies: false,
+            };
+            counts.iter().map(kind).collect()
+        };
+        check_ports(65_435, &types(&[1, 1])).unwrap();
+        check_ports(65_535, &types(&[1, 0])).unwrap();
+        assert!(check_ports(65_436, &types(&[1, 1])).is_err());
+        assert!(check_ports(65_535, &types(&[2])).is_err());
+    }
+
+    #[test]
+    fn a_formation_says_how_many_of_each() {
+        assert_eq!(counts(&[]).unwrap(), [1, 1, 0]);
+        assert_eq!(counts(&[("web", 2)]).unwrap(), [2, 0, 0]);
+        assert_eq!(counts(&[("all", 1), ("web", 3)]).unwrap(), [3, 1, 0]);
+        assert_eq!(counts(&[("release", 1)]).unwrap(), [0, 0, 1]);
+        assert!(counts(&[("web", 0)]).is_err());
+        assert!(counts(&[("wep", 1)]).is_err());
+    }
+}
