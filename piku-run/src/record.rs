@@ -74,9 +74,13 @@ pub(crate) struct Records(PathBuf);
 
 impl Records {
     pub(crate) fn open(app: &AppDir) -> io::Result<Self> {
-        let dir = app.run().join("workers");
-        fs::create_dir_all(&dir)?;
-        Ok(Self(dir))
+        let records = Self::of(app);
+        fs::create_dir_all(&records.0)?;
+        Ok(records)
+    }
+
+    fn of(app: &AppDir) -> Self {
+        Self(app.run().join("workers"))
     }
 
     pub(crate) fn fifo(&self, id: Id) -> PathBuf {
@@ -158,18 +162,27 @@ impl Records {
     }
 }
 
+/// The releases of an app of which a process lives; with or without a supervisor.
+pub(crate) fn running_releases(app: &AppDir) -> io::Result<Vec<u64>> {
+    let records = match Records::of(app).all() {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    Ok(records.iter().filter(|record| record.is_alive()).map(|record| record.release).collect())
+}
+
 fn read(path: &Path) -> Option<Record> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    #[test]
-    fn a_record_knows_its_process_and_no_other_with_the_same_pid() {
+    /// A record of this very process.
+    pub(crate) fn own() -> Record {
         let pid = i32::try_from(std::process::id()).unwrap();
-        let mut record = Record {
+        Record {
             id: Id(3),
             ps: Ps { kind: "web".parse().unwrap(), index: 1 },
             release: 1,
@@ -186,7 +199,12 @@ mod tests {
             limits: String::new(),
             runs: Runs::default(),
             task: false,
-        };
+        }
+    }
+
+    #[test]
+    fn a_record_knows_its_process_and_no_other_with_the_same_pid() {
+        let mut record = own();
         assert!(record.is_alive());
         record.start += 1;
         assert!(!record.is_alive());

@@ -4,6 +4,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use piku_build::release::{Layer, Origin};
 use piku_procfile::layout::Root;
 
+use crate::record::{self, Record, Records};
+
 struct App {
     dir: tempfile::TempDir,
     name: AppName,
@@ -102,6 +104,22 @@ fn the_newest_and_what_they_need_are_kept() {
     // A live release that is older than all others stays too.
     app.live(4);
     assert!(app.found(Reach::All).is_empty());
+}
+
+#[test]
+fn what_an_instance_still_runs_stays() {
+    let mut app = App::new();
+    for number in 1..=4 {
+        app.release(number, "layer");
+    }
+    app.live(4);
+    app.settings.keep_releases = 2;
+    let records = Records::open(&app.at).unwrap();
+    records.write(&Record { release: 1, ..record::tests::own() }).unwrap();
+    assert_eq!(app.found(Reach::Releases), ["release releases/2"]);
+    // One whose process is gone keeps nothing.
+    records.write(&Record { release: 1, boot: String::new(), ..record::tests::own() }).unwrap();
+    assert_eq!(app.found(Reach::Releases), ["release releases/1", "release releases/2"]);
 }
 
 #[test]
