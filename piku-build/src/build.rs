@@ -312,9 +312,12 @@ impl Bench<'_> {
     }
 }
 
+/// The folder of what a shell reads before each command.
+pub(crate) const PROFILE: &str = ".profile.d";
+
 /// Whether a shell is to read files of the tree before each command.
 pub(crate) fn has_profile(tree: &Path) -> bool {
-    let entries = fs::read_dir(tree.join(".profile.d")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(tree.join(PROFILE)).into_iter().flatten().flatten();
     entries.into_iter().any(|entry| entry.path().extension().is_some_and(|extension| extension == "sh"))
 }
 

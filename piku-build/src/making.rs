@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
+use piku_procfile::durable;
 use piku_procfile::failure::Failure;
 
-use crate::build::{self, has_profile};
+use crate::build::{self, PROFILE, has_profile};
 use crate::copy::Leave;
 use crate::environment;
 use crate::kept::Kept;
@@ -18,7 +19,7 @@ use crate::runtime::Runtime;
 use crate::source::Source;
 use crate::view::View;
 use crate::whole::{Part, Whole};
-use crate::{copy, disk, startable, talk, tree_layer};
+use crate::{copy, disk, explain, startable, talk, tree_layer};
 
 /// A release being made.
 pub(crate) struct Making<'a> {
@@ -76,7 +77,20 @@ impl Making<'_> {
                 talk::warning(&warning);
             }
         }
-        whole.parts.iter().try_for_each(|Part { runtime, plan }| runtime.check(plan, &view))
+        whole.parts.iter().try_for_each(|Part { runtime, plan }| runtime.check(plan, &view))?;
+        whole.plans().filter_map(|plan| plan.profile).try_for_each(|(name, text)| self.profile(name, text))
+    }
+
+    /// Puts a file into `.profile.d`, before all of the app's own, which may add to what it says.
+    fn profile(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let folder = self.tree.join(PROFILE);
+        if folder.is_symlink() {
+            return Err(explain::profile_is_link(PROFILE).into());
+        }
+        let file = folder.join(format!("00-{name}"));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make '{}'", folder.display()))?;
+        durable::write(&file, text.as_bytes(), 0o644)
+            .with_context(|| format!("cannot write '{}'", file.display()))
     }
 
     /// Finds a layer in this store, or builds it there beside those before it.

@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) env: BTreeMap<String, String>,
     /// What the runtime wants in the environment of build steps beyond that.
     pub(crate) build_env: BTreeMap<String, String>,
+    /// What a shell is to read before each command: a file in `.profile.d`, and its text.
+    pub(crate) profile: Option<(&'static str, &'static str)>,
     /// What the app's author should know.
     pub(crate) warnings: Vec<String>,
 }

@@ -181,11 +181,15 @@ fn foreign(program: &str, head: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// The script that a well-known interpreter is told to run: `python app.py`, `sh run.sh`.
+/// The file that a well-known interpreter is told to run: `python app.py`, `sh run.sh`, `java -jar app.jar`.
 pub(crate) fn script(words: &[String]) -> Option<&str> {
     let name = Path::new(words.first()?).file_name()?.to_str()?;
     // Their options that take a word of their own, and those after which no script follows.
     let (with_value, none): (&[&str], &[char]) = match name {
+        "java" => {
+            let jar = words.iter().skip_while(|word| *word != "-jar").nth(1);
+            return jar.map(String::as_str).filter(|jar| !jar.contains(EXPANDED));
+        }
         "sh" | "bash" | "dash" => (&["-o", "+o", "--rcfile"], &['c', 's']),
         name if is_python(name) => (&["-X", "-W", "--check-hash-based-pycs"], &['c', 'm']),
         _ => return None,
@@ -238,6 +242,9 @@ mod tests {
         assert_eq!(script(&words("sh -eu run.sh")), Some("run.sh"));
         assert_eq!(script(&words("bash -o pipefail run.sh")), Some("run.sh"));
         assert_eq!(script(&words("sh -ec 'echo a'")), None);
+        assert_eq!(script(&words("java -Dx=$PORT -jar target/app.jar --x")), Some("target/app.jar"));
+        assert_eq!(script(&words("java -jar target/*.jar")), None);
+        assert_eq!(script(&words("java -cp x Main")), None);
         assert_eq!(script(&words("python $MAIN")), None);
         assert_eq!(script(&words("pythonic app.py")), None);
         assert_eq!(script(&words("python")), None);

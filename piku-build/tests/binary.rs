@@ -43,7 +43,7 @@ fn what_cannot_be_started_is_refused_with_the_mend() {
         ("tool", "x"),
         (
             "Procfile",
-            "l: ./away\nweb: ./gone\na: ./plain.sh\nb: no-such-program --x\nc: ./folder\nd: tool\ne: sh gone.sh\nstatic: public\n",
+            "l: ./away\nweb: ./gone\na: ./plain.sh\nb: no-such-program --x\nc: ./folder\nd: tool\ne: sh gone.sh\nf: java -jar target/app-1.jar\nstatic: public\n",
         ),
     ]);
     symlink("/nowhere/at/all", world.app().join("away")).unwrap();
@@ -56,6 +56,8 @@ fn what_cannot_be_started_is_refused_with_the_mend() {
         "Procfile: c: './folder' is a folder\n",
         "hint: the app has a file of that name: write './tool'\n",
         "Procfile: e: 'gone.sh' is not there\n",
+        "Procfile: f: 'target/app-1.jar' is not there\n",
+        "hint: the name of a jar ends with its version, which changes: 'target/*.jar' fits any",
         "Procfile: static: there is no folder 'public' in the app\n",
     ]);
     assert!(world.outputs().is_empty());

@@ -80,7 +80,7 @@ fn a_maven_app_is_served_from_its_jar_and_built_again_where_it_was_built() {
         .file("src/main/resources/note.txt", "a note\n")
         // Tests are not run: this one would fail.
         .file("src/test/java/shop/MainTest.java", "package shop;\n\nclass MainTest { }\n")
-        .file("ENV", "MEMORY_LIMIT=256m\n")
+        .file("ENV", "MEMORY_LIMIT=1g\nWEB_MEMORY_LIMIT=256m\n")
         .commit("One");
     let said = repo.push().succeeds();
     for text in [
@@ -110,6 +110,97 @@ fn a_maven_app_is_served_from_its_jar_and_built_again_where_it_was_built() {
     );
     repo.commit("Four").push().fails_with(&["mvn ended well but has made no jar"]);
     assert_eq!(world.page("shop"), "[\"goodbye\",\"note false\",\"small true\"]\n");
+}
+
+const BOOT: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <parent>
+    <groupId>org.springframework.boot</groupId>
+    <artifactId>spring-boot-starter-parent</artifactId>
+    <version>3.4.5</version>
+    <relativePath/>
+  </parent>
+  <groupId>org.example</groupId>
+  <artifactId>boot</artifactId>
+  <version>0.0.1-SNAPSHOT</version>
+  <properties><!-- <java.version>99</java.version> --><java.version>17</java.version></properties>
+  <dependencies>
+    <dependency><groupId>org.springframework.boot</groupId><artifactId>spring-boot-starter-web</artifactId></dependency>
+  </dependencies>
+  <build>
+    <plugins>
+      <plugin><groupId>org.springframework.boot</groupId><artifactId>spring-boot-maven-plugin</artifactId></plugin>
+    </plugins>
+  </build>
+</project>
+"#;
+const BOOT_MAIN: &str = r#"package boot;
+
+import jakarta.servlet.http.HttpServletRequest;
+import org.springframework.boot.SpringApplication;
+import org.springframework.boot.autoconfigure.SpringBootApplication;
+import org.springframework.web.bind.annotation.GetMapping;
+import org.springframework.web.bind.annotation.RestController;
+
+@SpringBootApplication
+@RestController
+public class Main {
+    public static void main(String[] args) throws Exception {
+        var context = SpringApplication.run(Main.class, args);
+        address = context.getEnvironment().getProperty("server.address");
+    }
+
+    static String address;
+
+    @GetMapping("/")
+    String page() {
+        return "spring on " + address + ", small " + ((Runtime.getRuntime().maxMemory() >> 20) < 400);
+    }
+}
+"#;
+
+#[test]
+fn a_spring_boot_app_is_known_by_its_jar() {
+    let world = World::new();
+    let repo = world.repo("boot");
+    repo.file("pom.xml", BOOT)
+        .file("src/main/java/boot/Main.java", BOOT_MAIN)
+        .file("ENV", "MEMORY_LIMIT=512m\n")
+        .commit("One");
+    let plan = repo.push_with(&["-o", "dry-run", "piku", "main"]).succeeds();
+    let process = "-Dserver.port=$PORT $JAVA_OPTS -jar target/*.jar (the jar that is built)";
+    assert!(plan.contains(process), "{plan}");
+    repo.push().succeeds();
+    assert_eq!(world.page("boot"), "spring on 127.0.0.1, small true");
+}
+
+#[test]
+fn gradle_builds_where_it_built_and_leaves_no_jar_of_another_version() {
+    let world = World::new();
+    let repo = world.repo("shop");
+    let build = "apply plugin: 'java'\nversion = '1.0'\nsourceCompatibility = '11'\njar { manifest { attributes 'Main-Class': 'shop.Main' } }\n";
+    let main = MAIN.replace("import com.google.gson.Gson;\n", "").replace(
+        "new Gson().toJson(new String[] {\"hello\", \"note \" + resource, \"small \" + (megabytes < 200)})",
+        "\"gradle\"",
+    );
+    repo.file("settings.gradle", "rootProject.name = 'shop'\n")
+        .file("build.gradle", build)
+        .file("src/main/java/shop/Main.java", &main)
+        .commit("One");
+    let said = repo.push().succeeds();
+    assert!(said.contains("(sourceCompatibility in build.gradle)"), "{said}");
+    assert_eq!(world.page("shop"), "gradle\n");
+
+    repo.file("build.gradle", build.replace("1.0", "1.1"))
+        .file("src/main/java/shop/Main.java", main.replace("gradle", "again"))
+        .file("Procfile", "web: java -jar build/libs/*.jar\n")
+        .commit("Two");
+    repo.push().succeeds();
+    assert_eq!(world.page("shop"), "again\n");
+    let libs = world.app("shop").join("current/app/build/libs");
+    let names: Vec<_> =
+        libs.read_dir().expect("libs").map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(names, ["shop-1.1.jar"]);
 }
 
 #[test]

@@ -62,6 +62,11 @@ pub(crate) fn missing_artifact(line: &str) -> Failure {
         .hint("is the version right? one from a repository of your own needs that in the build file")
 }
 
+pub(crate) fn no_task(line: &str) -> Failure {
+    Failure::new(format!("gradle: {}", line.trim_end_matches('.')))
+        .hint("does the build file apply a plugin, such as 'java' or 'application'? GRADLE_TASK in ENV names the task to be run")
+}
+
 pub(crate) fn other_java(lines: &[String]) -> Failure {
     let mut text = "the app or its build tool does not fit this Java".to_owned();
     for line in lines {

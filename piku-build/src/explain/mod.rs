@@ -141,6 +141,14 @@ pub(crate) fn step_failed(name: &str, ended: &Ended, lines: &[String]) -> Failur
     Failure::new(text)
 }
 
+/// What is written there would lie somewhere else.
+pub(crate) fn profile_is_link(name: &str) -> Failure {
+    Failure::new(format!(
+        "'{name}' is a link; expected a folder of the app, with files that a shell reads before each command"
+    ))
+    .hint(format!("commit the folder itself: git rm {name}"))
+}
+
 /// A step that wanted more memory than the operator lets builds have.
 pub(crate) fn beyond_memory(name: &str, peak: u64, memory: &str) -> Failure {
     Failure::new(format!("step '{name}' ran out of memory at {}; it may have {memory}", size(peak)))

@@ -49,7 +49,13 @@ impl Problem {
     }
 
     pub(crate) fn missing_file(path: &str) -> Self {
-        Self::new(format!("'{path}' is not there"))
+        let problem = Self::new(format!("'{path}' is not there"));
+        if let Some((folder, _)) = path.rsplit_once('/').filter(|_| path.ends_with(".jar")) {
+            return problem.hint(format!(
+                "the name of a jar ends with its version, which changes: '{folder}/*.jar' fits any, where there is one; without a Procfile the jar that is a program is found"
+            ));
+        }
+        problem
             .hint(format!("is it committed? 'git status --ignored' shows whether .gitignore names it; 'git add -f {path}' adds it"))
     }
 

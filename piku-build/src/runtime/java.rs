@@ -68,6 +68,7 @@ impl Runtime for Java {
     fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
         let tool = tool(source).unwrap_or(Tool::Maven);
         let Choice { installed, from, warnings } = jdk::choose(source, tool != Tool::Jar)?;
+        let (processes, processes_from) = processes(source, tool)?;
         let steps = match tool {
             Tool::Maven => vec![maven(source, site)?],
             Tool::Gradle => vec![gradle(source, site)?],
@@ -92,11 +93,10 @@ impl Runtime for Java {
             version_from: Some(from),
             steps,
             keep,
-            processes: processes(source, tool)?,
-            processes_from: Some("the jar".to_owned()),
-            // What holds for the program does not for what builds it.
-            build_env: BTreeMap::from([("JAVA_TOOL_OPTIONS".to_owned(), String::new())]),
-            env: env(source, &installed),
+            processes,
+            processes_from: processes_from.map(str::to_owned),
+            env: env(&installed),
+            profile: Some(("java-memory.sh", MEMORY)),
             warnings,
             ..Plan::default()
         })
@@ -122,9 +122,7 @@ impl Runtime for Java {
             }
             None => vec![PathBuf::new()],
         };
-        // Without a Procfile: what was planned becomes the program that was made.
-        let planned = plan.processes.values().next().is_some_and(|command| command == PLANNED);
-        if planned {
+        if plan.processes_from.as_deref() == Some(BY_BUILD) {
             let command = match harvest::installed(&view.tree, &folders) {
                 Some(script) => script.display().to_string(),
                 None => started(
@@ -132,13 +130,17 @@ impl Runtime for Java {
                 ),
             };
             plan.processes = IndexMap::from([("web".parse()?, command)]);
+            plan.processes_from = Some(JAR.to_owned());
         }
         Ok(())
     }
 }
 
-/// What the plan says before there is a jar.
-const PLANNED: &str = "java -jar *.jar";
+/// Where a process type comes from that only the build will know, and one that is known.
+const BY_BUILD: &str = "the jar that is built";
+const JAR: &str = "the jar";
+/// Sizes the heap by the limit of the process type: the jail does not tell the JVM, which would take the whole machine's.
+const MEMORY: &str = include_str!("java/memory.sh");
 
 /// Maven before Gradle, unless Gradle alone has its wrapper.
 fn tool(source: &Source) -> Option<Tool> {
@@ -161,9 +163,16 @@ fn is_jar(name: &str) -> bool {
     path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_beside(path)
 }
 
-/// A jar of the build before would pass for this one's. Maven's packages are in the app's cache, whose place a shell knows.
-const MAVEN: &str = r#"find . -type d -name target -prune -exec sh -c 'rm -f -- "$1"/*.jar "$1"/*.war' sh {} \;
-exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#;
+/// Runs the words behind the name of the folder in which the tool leaves what it makes, without what the build before has made
+/// there: a jar of another version would pass for this one's.
+const AFRESH: &str = r#"find . \( -name src -o -name node_modules -o -name .gradle \) -prune -o -type d -name "$0" -prune -exec sh -c 'cd -- "$1" && rm -rf -- *.jar *.war libs/*.jar libs/*.war install quarkus-app' sh {} \;
+exec "$@""#;
+/// Maven's packages are in the app's cache, whose place a shell knows.
+const REPOSITORY: &str = r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#;
+
+fn afresh(folder: &str) -> Vec<String> {
+    ["sh", "-c", AFRESH, folder].map(str::to_owned).into()
+}
 
 /// `package` without the tests, or what Heroku's variables say.
 fn maven(source: &Source, site: &Site) -> anyhow::Result<Step> {
@@ -176,7 +185,8 @@ fn maven(source: &Source, site: &Site) -> anyhow::Result<Step> {
         let text = source.variable(name).map_or(default, |(value, _)| value);
         shell_words::split(text).unwrap_or_default()
     };
-    let mut run: Vec<String> = ["sh", "-c", MAVEN, "sh"].map(str::to_owned).into();
+    let mut run = afresh("target");
+    run.extend(["sh", "-c", REPOSITORY, "sh"].map(str::to_owned));
     run.extend(program);
     run.extend(["--batch-mode", "--no-transfer-progress"].map(str::to_owned));
     run.extend(words("MAVEN_CUSTOM_OPTS", "-DskipTests"));
@@ -186,15 +196,13 @@ fn maven(source: &Source, site: &Site) -> anyhow::Result<Step> {
 
 /// The task that makes the program, as Heroku's buildpack finds it, without the tests.
 fn gradle(source: &Source, site: &Site) -> anyhow::Result<Step> {
-    let mut run = if source.has("gradlew") {
-        vec!["sh".to_owned(), "./gradlew".to_owned()]
+    let mut run = afresh("build");
+    if source.has("gradlew") {
+        run.extend(["sh", "./gradlew"].map(str::to_owned));
     } else {
-        vec![site.tool("a Java app", "gradle")?.inside.to_string_lossy().into_owned()]
-    };
-    let mut text = String::new();
-    for name in &GRADLE[..2] {
-        text += &source.text(name)?.map(|text| decode(&text)).unwrap_or_default();
+        run.push(site.tool("a Java app", "gradle")?.inside.to_string_lossy().into_owned());
     }
+    let text = text(source, GRADLE[0])? + &text(source, GRADLE[1])?;
     let task = match source.variable("GRADLE_TASK") {
         Some((task, _)) => task,
         None if text.contains("task stage") || text.contains("\"stage\"") || text.contains("'stage'") => {
@@ -218,49 +226,66 @@ fn gradle(source: &Source, site: &Site) -> anyhow::Result<Step> {
     Ok(Step { name: "gradle", run, quiet: false })
 }
 
-fn processes(source: &Source, tool: Tool) -> anyhow::Result<IndexMap<ProcessName, String>> {
+/// The process types, and what says them where it is not the Procfile.
+fn processes(
+    source: &Source,
+    tool: Tool,
+) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<&'static str>)> {
     if let Some(processes) = super::procfile(source) {
-        return Ok(processes);
+        return Ok((processes, None));
     }
-    let command = if tool == Tool::Javac { "java Main" } else { PLANNED };
-    Ok(IndexMap::from([("web".parse()?, command.to_owned())]))
+    let (command, from) = match tool {
+        Tool::Javac => ("java Main".to_owned(), MAIN),
+        Tool::Jar => {
+            let jar = jar::find(&source.dir, &[PathBuf::new()]);
+            (started(&jar.map_err(|found| explain::java::no_runnable(&found))?), JAR)
+        }
+        Tool::Maven => (planned(&text(source, POM)?, "target", ""), BY_BUILD),
+        Tool::Gradle => {
+            let text = text(source, GRADLE[0])? + &text(source, GRADLE[1])?;
+            (planned(&text, "build", "libs/"), BY_BUILD)
+        }
+    };
+    Ok((IndexMap::from([("web".parse()?, command)]), Some(from)))
 }
 
-/// How a jar is started on the port that it is given.
+/// What will be started, as far as a build file tells: in `folder`, by most in its folder `below`.
+fn planned(build_file: &str, folder: &str, below: &str) -> String {
+    let (kind, below) = if build_file.contains("org.springframework.boot") {
+        (Kind::Spring, below)
+    } else if build_file.contains("io.quarkus") {
+        (Kind::Quarkus, "quarkus-app/")
+    } else {
+        (Kind::Plain, below)
+    };
+    format!("{} -jar {folder}/{below}*.jar", java(kind))
+}
+
+fn text(source: &Source, name: &str) -> anyhow::Result<String> {
+    Ok(source.text(name)?.map(|text| decode(&text)).unwrap_or_default())
+}
+
+/// How a jar is started where it is told to listen.
 fn started(jar: &Runnable) -> String {
-    let port = match jar.kind {
-        Kind::Spring => " -Dserver.port=$PORT",
-        Kind::Quarkus => " -Dquarkus.http.port=$PORT",
+    format!("{} -jar {}", java(jar.kind), shell_words::quote(&jar.path.to_string_lossy()))
+}
+
+fn java(kind: Kind) -> String {
+    let listens = match kind {
+        Kind::Spring => " -Dserver.address=${BIND_ADDRESS:-127.0.0.1} -Dserver.port=$PORT",
+        Kind::Quarkus => " -Dquarkus.http.host=${BIND_ADDRESS:-127.0.0.1} -Dquarkus.http.port=$PORT",
         Kind::Plain => "",
     };
-    let path = jar.path.to_string_lossy();
-    format!("java{port} $JAVA_OPTS -jar {}", shell_words::quote(&path))
+    format!("java{listens} $JAVA_OPTS")
 }
 
-fn env(source: &Source, jdk: &Installed) -> BTreeMap<String, String> {
+fn env(jdk: &Installed) -> BTreeMap<String, String> {
     let home = jdk.home.display();
-    let mut env = BTreeMap::from([
+    BTreeMap::from([
         ("PATH".to_owned(), format!("{home}/bin:{PATH}")),
         ("JAVA_HOME".to_owned(), home.to_string()),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
-    ]);
-    // The jail does not tell the JVM its limit: it would size its heap by the whole machine.
-    let limit = source.variable("MEMORY_LIMIT").and_then(|(value, _)| memory(value));
-    if let Some(limit) = limit {
-        env.insert("JAVA_TOOL_OPTIONS".to_owned(), format!("-XX:MaxRAM={limit} -XX:MaxRAMPercentage=60"));
-    }
-    env
-}
-
-/// A limit as the JVM takes it: `512m`; `None` for what it cannot be told.
-fn memory(text: &str) -> Option<String> {
-    let text = text.trim().to_ascii_lowercase();
-    let text = text.strip_suffix('b').unwrap_or(&text);
-    let digits = text.trim_end_matches(['k', 'm', 'g']);
-    let plain = !digits.is_empty()
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && text.len() - digits.len() <= 1;
-    plain.then(|| text.to_owned())
+    ])
 }
 
 #[cfg(test)]
@@ -288,21 +313,6 @@ mod tests {
             (&["Main.java"], Some(Tool::Javac)),
         ] {
             assert_eq!(tool_of(names), expected, "{names:?}");
-        }
-    }
-
-    #[test]
-    fn limits_that_the_jvm_takes() {
-        for (text, expected) in [
-            ("512m", Some("512m")),
-            ("1G", Some("1g")),
-            ("512MB", Some("512m")),
-            ("1000000", Some("1000000")),
-        ] {
-            assert_eq!(memory(text).as_deref(), expected, "{text}");
-        }
-        for text in ["50%", "lots", "", "1.5g"] {
-            assert_eq!(memory(text), None, "{text}");
         }
     }
 }

@@ -76,6 +76,7 @@ fn asked(source: &Source) -> anyhow::Result<Option<Asked>> {
     }
     for (file, marks) in FILES {
         let Some(text) = text(file)? else { continue };
+        let text = without_comments(&text);
         if let Some((mark, feature)) = marks.iter().find_map(|mark| Some((mark, after(&text, mark)?))) {
             let name = mark.trim_matches(['<', '>', '(']);
             return Ok(Some(Asked { feature, from: format!("{name} in {file}"), pinned: false }));
@@ -102,6 +103,13 @@ const FILES: [(&str, &[&str]); 3] = [
 ];
 const GRADLE: &[&str] =
     &["JavaLanguageVersion.of(", "jvmToolchain(", "targetCompatibility", "sourceCompatibility"];
+
+/// A build file without what stands between the marks of an XML comment, which other build files have not.
+fn without_comments(text: &str) -> String {
+    let mut parts = text.split("<!--");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |kept, part| kept + part.split_once("-->").map_or("", |(_, rest)| rest))
+}
 
 /// The release behind a mark: `17`, `= '17'`, `= JavaVersion.VERSION_17`.
 fn after(text: &str, mark: &str) -> Option<u32> {
@@ -205,6 +213,12 @@ mod tests {
         ] {
             assert_eq!(after(text, mark), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn comments_ask_for_nothing() {
+        assert_eq!(without_comments("a<!-- <release>8</release> -->b<!---->c"), "abc");
+        assert_eq!(without_comments("a<!-- b"), "a");
     }
 
     #[test]

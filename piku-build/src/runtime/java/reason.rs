@@ -67,6 +67,12 @@ pub(super) fn explain(step: &str, ended: &Ended) -> Failure {
     {
         return explain::java::missing_artifact(line);
     }
+    if let Some(line) = any(&["not found in root project", "not found in project"])
+        .first()
+        .filter(|line| line.starts_with("Task '"))
+    {
+        return explain::java::no_task(line);
+    }
     explain::step_failed(step, ended, &[])
 }
 
@@ -90,6 +96,7 @@ mod tests {
                 "Exception in thread \"main\" java.net.UnknownHostException: x.example\n at org.gradle.wrapper.Download",
                 "wrapper",
             ),
+            ("* What went wrong:\nTask 'test' not found in root project 'x'.", "Task 'test' not found"),
             ("[ERROR] /app/src/main/java/A.java:[3,5] cannot find symbol", "exit code 1"),
         ] {
             let lines = text.lines().map(str::to_owned).collect();
