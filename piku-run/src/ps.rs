@@ -4,6 +4,7 @@ use crate::sample::{Instance, Limit};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use piku_chroot::report::By;
+use piku_procfile::disk::size;
 use piku_procfile::output::{self, Format};
 
 /// Prints the instances on stdout.
@@ -50,7 +51,7 @@ fn text(instances: &[Instance]) -> String {
                 one.restarts.to_string(),
                 or_none(one.cpu_percent.map(|percent| format!("{percent:.1}%"))),
                 or_none(one.memory_bytes.map(size)),
-                or_none(one.last_exit.clone()),
+                or_none(last_exit(one)),
                 or_none(one.next_run.map(local)),
             ];
             row.into_iter().enumerate().filter(|(column, _)| shown(*column)).map(|(_, cell)| cell).collect()
@@ -108,6 +109,12 @@ fn limits(instances: &[Instance], several: bool) -> String {
     lines
 }
 
+/// How its last process ended, and where it had too little memory, with how much.
+fn last_exit(one: &Instance) -> Option<String> {
+    let exit = one.last_exit.clone()?;
+    Some(one.last_memory_peak_bytes.map_or(exit.clone(), |peak| format!("{exit} ({})", size(peak))))
+}
+
 /// A time for people here.
 fn local(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
@@ -121,17 +128,6 @@ fn duration(seconds: u64) -> String {
         (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
         (0, _, _) => format!("{hours}h {}m", minutes % 60),
         _ => format!("{days}d {}h", hours % 24),
-    }
-}
-
-/// Bytes for people, by 1024: `512 KiB`, `38.2 MiB`.
-fn size(bytes: u64) -> String {
-    const MIB: u64 = 1 << 20;
-    let tenths = |unit: u64| (bytes.saturating_mul(10) + unit / 2) / unit;
-    match bytes {
-        0..MIB => format!("{} KiB", bytes.div_ceil(1024)),
-        MIB..0x4000_0000 => format!("{}.{} MiB", tenths(MIB) / 10, tenths(MIB) % 10),
-        _ => format!("{}.{} GiB", tenths(1 << 30) / 10, tenths(1 << 30) % 10),
     }
 }
 
@@ -154,6 +150,7 @@ mod tests {
             cpu_percent: Some(1.25),
             memory_bytes: Some(40_055_603),
             last_exit: None,
+            last_memory_peak_bytes: None,
             sandbox: None,
             limits: Vec::new(),
             next_run: None,
@@ -171,13 +168,14 @@ mod tests {
             restarts: 7,
             cpu_percent: None,
             memory_bytes: None,
-            last_exit: Some("exit 1".to_owned()),
+            last_exit: Some("out of memory".to_owned()),
+            last_memory_peak_bytes: Some(64 << 20),
             ..instance("blog", "worker.1")
         };
         let expected = "\
 PS        STATE          PID   PORT   RELEASE  UPTIME  RESTARTS  CPU   MEMORY    LAST EXIT
 web.1     healthy        4711  20000  3        1h 5m   0         1.2%  38.2 MiB  -
-worker.1  crash-looping  -     -      3        -       7         -     -         exit 1
+worker.1  crash-looping  -     -      3        -       7         -     -         out of memory (64.0 MiB)
 ";
         assert_eq!(text(&[instance("blog", "web.1"), stopped]), expected);
         let holds = |one: Instance, sandbox: &str| Instance { sandbox: Some(sandbox.to_owned()), ..one };
@@ -203,7 +201,7 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let json = output::render(Format::Json, &[instance("blog", "web.1")], String::new).unwrap();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         let fields: Vec<&str> = read[0].as_object().unwrap().keys().map(String::as_str).collect();
-        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit sandbox limits next_run last_run";
+        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit last_memory_peak_bytes sandbox limits next_run last_run";
         assert_eq!(fields.join(" "), promised);
         let back: Vec<Instance> = serde_json::from_str(&json).unwrap();
         assert_eq!(back, [instance("blog", "web.1")]);
@@ -213,11 +211,7 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
     }
 
     #[test]
-    fn sizes_and_durations() {
-        assert_eq!(
-            [0, 1, 1024, 1 << 20, 1 << 30].map(size),
-            ["0 KiB", "1 KiB", "1 KiB", "1.0 MiB", "1.0 GiB"]
-        );
+    fn durations() {
         assert_eq!([0, 59, 60, 3600, 90_000].map(duration), ["0s", "59s", "1m 0s", "1h 0m", "1d 1h"]);
     }
 }

@@ -40,6 +40,9 @@ pub struct Instance {
     pub memory_bytes: Option<u64>,
     /// How its last process ended: `exit 1`, `signal 9`, `out of memory`.
     pub last_exit: Option<String>,
+    /// How much memory that process and all that it had started had at most, in bytes, where it ran out of it.
+    #[serde(default)]
+    pub last_memory_peak_bytes: Option<u64>,
     /// What holds around it: `level 1, namespaces, …`, or `none`.
     #[serde(default)]
     pub sandbox: Option<String>,

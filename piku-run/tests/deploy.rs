@@ -141,6 +141,40 @@ fn a_plain_worker_is_stopped_before_its_successor_starts() {
     assert!(!server.app("data/twice").exists(), "two ran at once");
 }
 
+/// Writes down when it begins and when it is told to end.
+const LIFE: &str = "echo begin $PIKU_RELEASE >>$DATA_DIR/$PROC_TYPE; \
+                    trap 'echo end $PIKU_RELEASE >>$DATA_DIR/$PROC_TYPE; exit 0' TERM; while :; do sleep 0.05; done";
+
+#[test]
+fn only_workers_that_may_overlap_run_beside_their_successors() {
+    let server = Server::new();
+    server.config(&[("OVERLAP", "worker")]);
+    let both: Processes<'_> = &[("worker", LIFE), ("single", LIFE)];
+    let life = |kind: &str| fs::read_to_string(server.app("data").join(kind)).unwrap();
+    server.deploy("one", both);
+    let said = server.deploy("two", both);
+    assert!(said.contains("Stopping the old single.1") && !said.contains("the old worker.1"), "{said}");
+    until("the old worker has ended", || life("worker").contains("end 1"));
+    assert_eq!(life("worker"), "begin 1\nbegin 2\nend 1\n");
+    assert_eq!(life("single"), "begin 1\nend 1\nbegin 2\n");
+
+    // Where the new one fails beside it, the old one was never told, and neither was whoever waits for its turn.
+    let before = (server.pid("worker.1"), server.pid("single.1"));
+    let said = server.deploy_fails("three", &[("worker", "exit 4"), ("single", LIFE)]);
+    assert!(said.contains("worker.1 exited with code 4"), "{said}");
+    assert_eq!((server.pid("worker.1"), server.pid("single.1")), before);
+    assert_eq!(life("worker"), "begin 1\nbegin 2\nend 1\n");
+    assert_eq!(life("single"), "begin 1\nend 1\nbegin 2\n");
+
+    server.config(&[]);
+    server.deploy("four", both);
+    assert!(
+        life("worker").ends_with("end 1\nend 2\nbegin 3\n"),
+        "nobody says any more that it may: {}",
+        life("worker")
+    );
+}
+
 #[test]
 fn types_that_are_no_longer_in_the_procfile_stop() {
     let server = Server::new();

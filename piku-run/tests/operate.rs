@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{SERVE, Server, get, names, until};
+use support::{SERVE, Server, get, is_alive, names, until};
 
 #[test]
 fn scaling_up_and_down() {
@@ -51,6 +51,44 @@ fn a_scaling_that_fails_changes_nothing() {
     assert!(said.contains("worker.2 exited with code 5 before it was ready"), "{said}");
     assert_eq!(server.states(), ["worker.1 running"]);
     assert!(!server.app("formation.json").exists());
+}
+
+#[test]
+fn what_runs_is_brought_in_line_with_what_is_asked_for() {
+    let mut server = Server::new();
+    server.deploy("one", &[("worker", "exec sleep 1000")]);
+    server.good(&["scale", "blog", "worker=4"]);
+    let pids = |server: &Server| -> Vec<Pid> {
+        let instances = server.states().into_iter().map(|state| state.split(' ').next().unwrap().to_owned());
+        instances.map(|instance| server.pid(&instance)).collect()
+    };
+    let before = pids(&server);
+    // Nobody is there while one of them ends, and another number has been written down and not been made so.
+    server.end_daemon(Signal::SIGKILL);
+    let supervisor = server.supervisor("blog");
+    kill(supervisor, Signal::SIGKILL).unwrap();
+    until("no supervisor", || !is_alive(supervisor));
+    kill(before[1], Signal::SIGKILL).unwrap();
+    fs::write(server.app("formation.json"), r#"{"worker": 3}"#).unwrap();
+    assert!(is_alive(before[3]));
+    server.start_daemon();
+    let three = ["worker.1 running", "worker.2 running", "worker.3 running"];
+    until("three of them", || server.states() == three);
+    let after = pids(&server);
+    assert_eq!((after[0], after[2]), (before[0], before[2]), "what fits is left alone");
+    assert_ne!(after[1], before[1]);
+    until("the fourth has ended", || !is_alive(before[3]));
+
+    // One that crashed meanwhile is none that runs, and counts as one that is to run.
+    kill(after[2], Signal::SIGKILL).unwrap();
+    server.good(&["scale", "blog", "worker=4"]);
+    until("four of them", || server.states() == [&three[..], &["worker.4 running"]].concat());
+    let grown = pids(&server);
+    assert_eq!(grown[..2], after[..2]);
+    server.good(&["scale", "blog", "worker=1"]);
+    until("one is left", || server.states() == ["worker.1 running"]);
+    assert_eq!(pids(&server), after[..1]);
+    assert!(grown[1..].iter().all(|pid| !is_alive(*pid)));
 }
 
 #[test]

@@ -96,6 +96,26 @@ fn build() {
 }
 
 #[test]
+fn preflight() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    let order = "preflight: echo looking > looked\nrelease: echo released by $(cat looked) >> /data/ran\nweb: ./serve\n";
+    let said = repo.serves("good\n").file("Procfile", order).commit("Good").push().succeeds();
+    let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("no '{text}' in {said}"));
+    let steps = ["Running preflight", "Running the release task", "Starting web.1"].map(at);
+    assert!(steps.is_sorted(), "{said}");
+    let ran = || fs::read_to_string(world.app("blog").join("data/ran")).expect("what the task wrote");
+    assert_eq!(ran(), "released by looking\n");
+
+    let pid = world.ps("blog")[0]["pid"].clone();
+    repo.file("page", "bad\n").file("Procfile", order.replace("> looked", "&& exit 5")).commit("Bad");
+    let texts = ["looking", "step 'preflight' failed with exit code 5", "nothing was changed"];
+    fails_and_changes_nothing(&world, repo.push(), &texts);
+    assert_eq!(ran(), "released by looking\n", "the release task was not reached");
+    assert_eq!(world.ps("blog")[0]["pid"], pid, "the old one was never touched");
+}
+
+#[test]
 fn release_task() {
     fails(
         |repo| _ = repo.file("Procfile", "web: ./serve\nrelease: echo migrating; exit 4\n"),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use piku_procfile::disk::size;
 use piku_procfile::name::ProcessName;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,10 @@ pub enum Exit {
     /// By this signal.
     Signal(i32),
     /// All of its jail at once, by the kernel: it had used up its memory.
-    OutOfMemory,
+    OutOfMemory {
+        /// The most that it had, as a whole, in bytes, where that was counted.
+        peak: Option<u64>,
+    },
     /// Nobody was there to be told: it was taken over from a supervisor that died.
     Unknown,
 }
@@ -54,7 +58,7 @@ impl Exit {
         match self {
             Self::Code(code) => code,
             Self::Signal(signal) => 128 + signal,
-            Self::OutOfMemory => 137,
+            Self::OutOfMemory { .. } => 137,
             Self::Unknown => 1,
         }
     }
@@ -70,7 +74,8 @@ impl fmt::Display for Exit {
                 Err(_) => write!(f, "exited with code {code}"),
             },
             Self::Signal(signal) => write!(f, "was ended by {}", name(signal).unwrap_or("an unknown signal")),
-            Self::OutOfMemory => f.write_str("ran out of memory"),
+            Self::OutOfMemory { peak: Some(peak) } => write!(f, "ran out of memory at {}", size(peak)),
+            Self::OutOfMemory { peak: None } => f.write_str("ran out of memory"),
             Self::Unknown => f.write_str("ended"),
         }
     }
@@ -236,7 +241,9 @@ mod tests {
         assert_eq!(Exit::Code(1).to_string(), "exited with code 1");
         assert_eq!(Exit::Code(137).to_string(), "exited with code 137 (SIGKILL)");
         assert_eq!(Exit::Signal(11).to_string(), "was ended by SIGSEGV");
-        assert_eq!(Exit::OutOfMemory.to_string(), "ran out of memory");
+        let told = |peak| Exit::OutOfMemory { peak }.to_string();
+        assert_eq!(told(None), "ran out of memory");
+        assert_eq!(told(Some(64 << 20)), "ran out of memory at 64.0 MiB");
         assert_eq!(Exit::Unknown.to_string(), "ended");
         assert_eq!(Exit::Signal(9).code(), 137);
     }

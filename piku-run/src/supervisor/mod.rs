@@ -377,7 +377,7 @@ impl Supervisor {
         let Some(mut worker) = self.workers.remove(&id) else { return };
         let (_, ended) = report::read(&self.records.report(id));
         let exit = match (ended, exit) {
-            (Some(ended), _) if ended.oom_kills > 0 => Exit::OutOfMemory,
+            (Some(ended), _) if ended.oom_kills > 0 => Exit::OutOfMemory { peak: ended.memory_peak_bytes },
             // Of one that was taken up only its jail knows how it ended.
             (Some(ended), Exit::Unknown) => Exit::Code(ended.exit_code.into()),
             (_, exit) => exit,

@@ -36,6 +36,7 @@ impl Supervisor {
                 cpu_percent: None,
                 memory_bytes: None,
                 last_exit: one.last_exit.map(exit),
+                last_memory_peak_bytes: one.last_exit.and_then(peak),
                 sandbox: worker.and_then(|worker| self.sandbox(worker)),
                 limits: worker.map(|worker| self.limits(worker)).unwrap_or_default(),
                 next_run: None,
@@ -128,6 +129,7 @@ fn idle(app: &AppName, ps: &Ps) -> Row {
         cpu_percent: None,
         memory_bytes: None,
         last_exit: None,
+        last_memory_peak_bytes: None,
         sandbox: None,
         limits: Vec::new(),
         next_run: None,
@@ -146,11 +148,15 @@ fn state(one: &Instance) -> sample::State {
     }
 }
 
+fn peak(exit: Exit) -> Option<u64> {
+    if let Exit::OutOfMemory { peak } = exit { peak } else { None }
+}
+
 pub(super) fn exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit {code}"),
         Exit::Signal(signal) => format!("signal {signal}"),
-        Exit::OutOfMemory => "out of memory".to_owned(),
+        Exit::OutOfMemory { .. } => "out of memory".to_owned(),
         Exit::Unknown => "unknown".to_owned(),
     }
 }
