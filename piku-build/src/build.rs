@@ -1,13 +1,12 @@
 //! `build`: the plan carried out. The release is made in a folder beside OUTPUT and put there whole by a rename at the end;
 //! until then nothing is there, and what fails leaves nothing.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use nix::unistd::syncfs;
 use piku_procfile::durable;
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Kind;
@@ -25,7 +24,7 @@ use crate::step::Step;
 use crate::whole::Whole;
 use crate::work::Work;
 use crate::{
-    again, caches, disk, environment, explain, interrupt, leftover, machine, manners, sandbox, share,
+    again, caches, disk, environment, explain, interrupt, leftover, machine, manners, ondisk, sandbox, share,
     subfolder, talk,
 };
 
@@ -113,6 +112,9 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     refuse_existing(&output)?;
     let parent = output.parent().unwrap_or(Path::new("/"));
 
+    // Whether there are jails is found out meanwhile.
+    let sandbox = build.place.sandbox.unwrap_or(settings.sandbox);
+    sandbox::begin(sandbox);
     // Looked at where it lies, so that an app that fits nothing costs no copy.
     let source = build.place.find(&build.dir)?;
     let Detected { runtimes, because, .. } = runtime::choose(&source)?.detected;
@@ -120,7 +122,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let place =
         source.below.as_deref().map_or_else(String::new, |below| format!(" in '{}'", below.display()));
     talk::stage(&format!("{} app detected{place}: {because}", names.join(" and ")));
-    let jailed = sandbox::decide(build.place.sandbox.unwrap_or(settings.sandbox), true)?;
+    let jailed = sandbox::decide(sandbox, true)?;
     if !jailed {
         leftover::adopt()?;
     }
@@ -135,7 +137,9 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let work = Work::new(parent)?;
     let fresh = work.join("cache");
     let used = if build.reuse == Reuse::Nothing { make(&fresh)? } else { cache.clone() };
-    let bench = Bench { build, settings: &settings, jailed, cache: &used, store: &store, work: &work };
+    let before = build.before.as_deref().filter(|_| jailed).and_then(share::tree_of);
+    let bench =
+        Bench { build, settings: &settings, jailed, cache: &used, store: &store, work: &work, before };
     let release = bench.release(&source, app)?;
 
     if build.reuse == Reuse::Nothing {
@@ -152,11 +156,8 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
         store.keep_edition()?;
     }
     let aside = work.join(RELEASE);
-    release.write(&aside)?;
-    // One call for the whole tree; a sync for each of 100,000 files would take minutes.
-    File::open(work.path())
-        .and_then(|dir| Ok(syncfs(dir)?))
-        .with_context(|| format!("cannot sync '{}'", work.path().display()))?;
+    release.write_unsynced(&aside)?;
+    ondisk::put(&aside, bench.before.as_ref().and_then(|tree| tree.parent()))?;
     interrupt::check()?;
     refuse_existing(&output)?;
     fs::rename(&aside, &output).with_context(|| format!("cannot make '{}'", output.display()))?;
@@ -176,6 +177,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) cache: &'a Path,
     store: &'a Store,
     pub(crate) work: &'a Work,
+    /// The tree of the release before, which nobody can write to.
+    before: Option<PathBuf>,
 }
 
 impl Bench<'_> {
@@ -211,8 +214,8 @@ impl Bench<'_> {
             format!(" (by default, from {})", whole.processes_from)
         };
         talk::stage(&format!("Process types: {}{from}", types.join(", ")));
-        if let Some(before) = self.build.before.as_deref().filter(|_| self.jailed) {
-            share::with(before, &tree)?;
+        if let Some(old) = &self.before {
+            share::with(old, &tree)?;
         }
         Ok(self.facts(whole, app, architecture))
     }
@@ -273,6 +276,11 @@ impl Bench<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// The tree of the release before, where what it has made may be taken from: not when all is to be made anew.
+    pub(crate) fn made_before(&self) -> Option<&Path> {
+        self.before.as_deref().filter(|_| self.build.reuse == Reuse::All)
     }
 
     /// Runs what the app wants done before its build. Returns whether there was anything.

@@ -20,6 +20,7 @@ mod kept;
 mod leftover;
 mod making;
 mod manners;
+mod ondisk;
 mod pack;
 mod packages;
 mod plan;

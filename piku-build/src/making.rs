@@ -60,6 +60,9 @@ impl Making<'_> {
             for layer in &plan.tree_layers {
                 self.tree_layer(*runtime, plan, layer, &view)?;
             }
+            if let Some(before) = self.at.made_before() {
+                runtime.carry(plan, before, self.tree)?;
+            }
             // Nobody else's until its fruits are taken out.
             let kept = self.kept(&whole.parts[at].plan)?;
             if let Some(kept) = &kept {

@@ -116,8 +116,17 @@ impl Release {
     /// When the file cannot be written.
     pub fn write(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
-        let text = serde_yaml::to_string(self).context("cannot write the release as YAML")?;
-        durable::write(&path, text.as_bytes(), 0o644)
+        durable::write(&path, self.text()?.as_bytes(), 0o644)
             .with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    /// The same into a folder that is in the making, and is synced as a whole.
+    pub(crate) fn write_unsynced(&self, dir: &Path) -> anyhow::Result<()> {
+        let path = dir.join(FILE);
+        fs::write(&path, self.text()?).with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    fn text(&self) -> anyhow::Result<String> {
+        serde_yaml::to_string(self).context("cannot write the release as YAML")
     }
 }

@@ -1,10 +1,19 @@
 //! Whether the steps run in the jail: what the operator chose, and what this machine can do.
 
+use std::thread;
+
 use piku_chroot::jail;
 use piku_procfile::failure::advice;
 use piku_procfile::settings::Sandbox;
 
 use crate::{explain, talk};
+
+/// Begins to find out what this machine can do, beside what the caller does until it has to know.
+pub(crate) fn begin(sandbox: Sandbox) {
+    if sandbox != Sandbox::Off {
+        thread::spawn(jail::available);
+    }
+}
 
 /// Whether to use the jail. `loud` says so where it is not used.
 ///

@@ -4,7 +4,7 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -16,15 +16,14 @@ use crate::release::{Release, TREE};
 /// The name of a link until it takes the file's place.
 const ASIDE: &str = ".piku-share";
 
-/// Shares what is the same in `tree` and the release in the folder `before`. One that is not there, or that is not closed to
-/// its workers, shares nothing.
-pub(crate) fn with(before: &Path, tree: &Path) -> anyhow::Result<()> {
+/// The tree of the release in the folder `before`; nothing when it is not there, or not closed to its workers.
+pub(crate) fn tree_of(before: &Path) -> Option<PathBuf> {
     // The operator's own link; what lies behind it may be gone by now.
-    let Ok(release) = Release::read(before) else { return Ok(()) };
-    if !release.jailed {
-        return Ok(());
-    }
-    let old = before.join(TREE);
+    Release::read(before).ok().filter(|release| release.jailed).map(|_| before.join(TREE))
+}
+
+/// Shares what is the same in `tree` and in the tree `old` of a release.
+pub(crate) fn with(old: &Path, tree: &Path) -> anyhow::Result<()> {
     let mut refused = false;
     copy::walk(tree, &Leave::new([]), &mut |path, meta| {
         if refused || !meta.is_file() || meta.len() == 0 {

@@ -137,6 +137,11 @@ pub(crate) trait Runtime: Sync {
     /// What is to be done. Runs nothing of the app's.
     fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan>;
 
+    /// Takes from the tree of the release before, a copy each, what the steps would make again in this one.
+    fn carry(&self, _plan: &Plan, _before: &Path, _tree: &Path) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Whether a step's end is good enough to go on; the error explains.
     fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
         if ended.succeeded() {

@@ -2,6 +2,7 @@
 //! its tree. An app with a Procfile and Python files and no dependencies is one too, with an empty virtualenv.
 
 mod asked;
+mod bytecode;
 mod dependencies;
 mod django;
 mod interpreter;
@@ -95,7 +96,9 @@ impl Runtime for Python {
             version: Some(interpreter.version.to_string()),
             version_from: Some(from),
             host: interpreter.home.into_iter().filter(|_| site.jailed).collect(),
-            steps: std::iter::once(syntax::step(&python)).chain(django::step_for(source, &python)?).collect(),
+            steps: std::iter::once(bytecode::step(&python))
+                .chain(django::step_for(source, &python)?)
+                .collect(),
             processes,
             processes_from,
             env: virtualenv::env(&venv.mount),
@@ -106,9 +109,13 @@ impl Runtime for Python {
         })
     }
 
+    fn carry(&self, plan: &Plan, before: &Path, tree: &Path) -> anyhow::Result<()> {
+        bytecode::carry(plan.version.as_deref().unwrap_or_default(), before, tree)
+    }
+
     fn judge(&self, step: &Step, ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<()> {
         match step.name {
-            syntax::NAME => return syntax::judge(ended, plan, view),
+            bytecode::NAME => return syntax::judge(ended, plan, view),
             django::STEP => return django::judge(ended),
             _ if ended.succeeded() => return Ok(()),
             poetry::ROOT => {

@@ -23,10 +23,11 @@ const ASK: [&str; 4] = [
     "-I",
     "-S",
     "-c",
-    "import sys, os, importlib.util as u\n\
+    "import sys, os\n\
+     from importlib.machinery import PathFinder\n\
      try: libc = os.confstr('CS_GNU_LIBC_VERSION')\n\
      except (ValueError, OSError): libc = 'other'\n\
-     spec = u.find_spec('ensurepip')\n\
+     spec = PathFinder.find_spec('ensurepip')\n\
      print('%d.%d.%d' % sys.version_info[:3], libc, int(bool(spec and spec.origin)), sep='\\n')",
 ];
 

@@ -1,6 +1,5 @@
-//! The app's own Python files: byte-compiled in the tree, so that a release that nobody may write to starts as fast as
-//! another, and looked at for syntax errors. A broken file that the app starts with, or that such a file imports, stops the
-//! build; any other is a warning, for templates, examples and tests of parsers are broken on purpose.
+//! The app's own Python files, looked at for syntax errors. A broken file that the app starts with, or that such a file imports,
+//! stops the build; any other is a warning, for templates, examples and tests of parsers are broken on purpose.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -9,43 +8,27 @@ use std::path::{Path, PathBuf};
 
 use piku_procfile::procfile::Kind;
 
+use super::bytecode;
 use crate::explain;
 use crate::plan::Plan;
 use crate::startable::{entries, is_python, script};
-use crate::step::{Ended, Step};
+use crate::step::Ended;
 use crate::talk;
 use crate::view::View;
 
-/// The step's name.
-pub(super) const NAME: &str = "compile";
-/// Folders that are none of the app's own code.
-const SKIPPED: &str = r"(^|/)(node_modules|\.git|\.?venv|__pycache__)/";
 /// How many broken files are told one by one.
 const SHOWN: usize = 5;
-
-/// A file that does not compile.
-#[derive(Debug, PartialEq, Eq)]
-struct Broken {
-    /// Its path in the app.
-    file: PathBuf,
-    line: Option<u32>,
-    message: String,
-}
-
-/// Compiles all files of the tree with this Python.
-pub(super) fn step(python: &str) -> Step {
-    let run = [python, "-I", "-S", "-W", "ignore", "-m", "compileall", "-q", "-x", SKIPPED, "."];
-    Step { name: NAME, run: run.map(str::to_owned).into(), quiet: true }
-}
 
 /// Refuses, or warns of, what did not compile.
 pub(super) fn judge(ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<()> {
     if ended.succeeded() {
         return Ok(());
     }
-    let broken = parse(&ended.lines);
+    let broken = bytecode::parse(&ended.lines);
     if broken.is_empty() {
-        return Err(super::reason::explain(NAME, ended, &view.tree, super::requirements::FILE).into());
+        return Err(
+            super::reason::explain(bytecode::NAME, ended, &view.tree, super::requirements::FILE).into()
+        );
     }
     for (process, start) in starts(plan, &view.tree) {
         for (file, from) in reached(&view.tree, &start) {
@@ -143,41 +126,6 @@ pub(super) fn is_callable(text: &str) -> bool {
 fn is_identifier(word: &str) -> bool {
     let inner = |c: char| c == '_' || c.is_alphanumeric();
     word.chars().all(inner) && word.starts_with(|c: char| c == '_' || c.is_alphabetic())
-}
-
-/// What compileall says: a line that names the file, then Python's own account of the error.
-fn parse(lines: &[String]) -> Vec<Broken> {
-    let mut found: Vec<Broken> = Vec::new();
-    for line in lines {
-        if let Some(rest) = line.strip_prefix("*** Error compiling ") {
-            let name = rest.trim_end_matches('.').trim_matches(['\'', '"']);
-            let file = Path::new(name.strip_prefix("./").unwrap_or(name)).to_owned();
-            found.push(Broken { file, line: None, message: String::new() });
-            continue;
-        }
-        let Some(last) = found.last_mut() else { continue };
-        let text = line.trim();
-        if let Some((_, number)) = text.strip_prefix("File ").and_then(|rest| rest.rsplit_once(", line ")) {
-            last.line = number.parse().ok();
-        } else if text.contains("Error: ") {
-            // `Sorry: IndentationError: expected an indented block (app.py, line 3)`
-            let text = text.strip_prefix("Sorry: ").unwrap_or(text);
-            let place = text.strip_suffix(')').and_then(|rest| rest.rsplit_once(" ("));
-            match place
-                .and_then(|(front, place)| Some((front, place.rsplit_once(", line ")?.1.parse().ok()?)))
-            {
-                Some((front, number)) => {
-                    last.line = Some(number);
-                    front.clone_into(&mut last.message);
-                }
-                None => text.clone_into(&mut last.message),
-            }
-        }
-    }
-    for broken in found.iter_mut().filter(|broken| broken.message.is_empty()) {
-        "does not compile".clone_into(&mut broken.message);
-    }
-    found
 }
 
 /// The files that the process types start with, each with its process type.
@@ -295,30 +243,6 @@ fn imports(line: &str, file: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_what_compileall_says() {
-        let text = "*** Error compiling './bad.py'...\n  File \"./bad.py\", line 2\n    def f(:\n          ^\n\
-                    SyntaxError: invalid syntax\n\n*** Error compiling './a b/x.py'...\n\
-                    Sorry: IndentationError: expected an indented block after 'if' statement on line 1 (x.py, line 3)\n\
-                    *** Error compiling './nul.py'...\nValueError: source code string cannot contain null bytes\n";
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let found = parse(&lines);
-        let told: Vec<_> =
-            found.iter().map(|b| (b.file.to_str().unwrap(), b.line, b.message.as_str())).collect();
-        assert_eq!(
-            told,
-            [
-                ("bad.py", Some(2), "SyntaxError: invalid syntax"),
-                (
-                    "a b/x.py",
-                    Some(3),
-                    "IndentationError: expected an indented block after 'if' statement on line 1"
-                ),
-                ("nul.py", None, "ValueError: source code string cannot contain null bytes"),
-            ]
-        );
-    }
 
     #[test]
     fn follows_imports_through_the_app() {

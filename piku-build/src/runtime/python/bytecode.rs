@@ -1,0 +1,209 @@
+//! The app's own Python files, byte-compiled in the tree, so that a release that nobody may write to starts as fast as another.
+//! What the release before has compiled of the same files is taken from there.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Context;
+
+use crate::difference;
+use crate::step::Step;
+
+/// The step's name.
+pub(super) const NAME: &str = "compile";
+/// Folders that are none of the app's own code.
+const SKIPPED: [&str; 4] = ["node_modules", ".git", ".venv", "venv"];
+/// Where Python puts what it has compiled.
+const CACHE: &str = "__pycache__";
+
+/// Compiles what is not compiled yet and tells what cannot be, a line each: the line where it is known, the error, the file.
+/// Python's own `compileall` takes longer to start than most apps take to be compiled.
+const COMPILE: &str = "\
+import os, sys
+from importlib.machinery import SourceFileLoader
+broken = False
+for top, folders, names in os.walk('.'):
+    folders[:] = sorted(set(folders) - set(sys.argv[1:]))
+    for name in sorted(names):
+        path = top + '/' + name
+        if not name.endswith('.py') or not os.path.isfile(path):
+            continue
+        try:
+            SourceFileLoader('app', path).get_code('app')
+        except Exception as why:
+            broken = True
+            line, text = getattr(why, 'lineno', None), str(getattr(why, 'msg', None) or why)
+            told = (str(line or ''), type(why).__name__ + ': ' + ' '.join(text.split()), path)
+            sys.stdout.buffer.write(os.fsencode('\\t'.join(told)) + b'\\n')
+sys.exit(broken)
+";
+
+/// A file that does not compile.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// Its path in the app.
+    pub(super) file: PathBuf,
+    pub(super) line: Option<u32>,
+    pub(super) message: String,
+}
+
+/// Compiles all files of the tree with this Python.
+pub(super) fn step(python: &str) -> Step {
+    let mut run: Vec<String> = [python, "-I", "-S", "-W", "ignore", "-c", COMPILE].map(str::to_owned).into();
+    run.extend(SKIPPED.iter().chain(&[CACHE]).map(ToString::to_string));
+    Step { name: NAME, run, quiet: true }
+}
+
+/// What the step has told.
+pub(super) fn parse(lines: &[String]) -> Vec<Broken> {
+    let broken = |line: &String| {
+        let mut parts = line.splitn(3, '\t');
+        let (line, message, file) = (parts.next()?, parts.next()?, parts.next()?);
+        let file = Path::new(file.strip_prefix("./").unwrap_or(file)).to_owned();
+        Some(Broken { file, line: line.parse().ok(), message: message.to_owned() })
+    };
+    lines.iter().filter_map(broken).collect()
+}
+
+/// Gives what is the same in `tree` and in the tree `before` its date there, by which Python knows it again, and what this
+/// version of Python has compiled of it.
+pub(super) fn carry(version: &str, before: &Path, tree: &Path) -> anyhow::Result<()> {
+    let cannot = || format!("cannot take what is compiled from '{}'", before.display());
+    let before = fs::canonicalize(before).with_context(cannot)?;
+    // `part.cpython-311.pyc`
+    let line: String = version.splitn(3, '.').take(2).collect();
+    folder(&format!(".cpython-{line}.pyc"), &before, tree).with_context(cannot)
+}
+
+fn folder(end: &str, before: &Path, tree: &Path) -> io::Result<()> {
+    // What was a link then may lead anywhere.
+    let real = |path: &Path| fs::canonicalize(path).is_ok_and(|real| real == path);
+    if !real(before) {
+        return Ok(());
+    }
+    let (compiled, cache) = (before.join(CACHE), tree.join(CACHE));
+    let is_known = real(&compiled);
+    for entry in fs::read_dir(tree)? {
+        let (entry, kind) = entry.and_then(|entry| entry.file_type().map(|kind| (entry, kind)))?;
+        let (name, path) = (entry.file_name(), entry.path());
+        if kind.is_dir() && name != CACHE && SKIPPED.iter().all(|skipped| name != *skipped) {
+            folder(end, &before.join(&name), &path)?;
+        }
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".py")).filter(|_| kind.is_file());
+        let (Some(stem), Some(date)) = (stem, date_of_same(&before.join(&name), &path)) else { continue };
+        File::open(&path)?.set_modified(date)?;
+        let file = format!("{stem}{end}");
+        let (from, to) = (compiled.join(&file), cache.join(&file));
+        if !is_known || !is_plain(&from) {
+            continue;
+        }
+        let made = match fs::create_dir(&cache) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => fs::symlink_metadata(&cache)?.is_dir(),
+            made => made.map(|()| true)?,
+        };
+        // What is in the repository itself stays.
+        if made && fs::symlink_metadata(&to).is_err() {
+            fs::copy(from, to)?;
+        }
+    }
+    Ok(())
+}
+
+/// The date of the file `old`, where `new` holds the same.
+fn date_of_same(old: &Path, new: &Path) -> Option<SystemTime> {
+    let (meta, about) = (fs::symlink_metadata(old).ok()?, fs::symlink_metadata(new).ok()?);
+    let same = meta.is_file() && meta.len() == about.len() && difference::same_content(old, new).ok()?;
+    same.then(|| meta.modified().ok())?
+}
+
+fn is_plain(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    fn compile(tree: &Path) -> (bool, Vec<String>) {
+        let step = step("/usr/bin/python3");
+        let out = Command::new(&step.run[0]).args(&step.run[1..]).current_dir(tree).output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        (out.status.success(), text.lines().map(str::to_owned).collect())
+    }
+
+    fn write(top: &Path, files: &[(&str, &str)]) {
+        for (name, text) in files {
+            let path = top.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_does_not_compile_is_told_and_the_rest_is_compiled() {
+        let dir = tempfile::tempdir().unwrap();
+        write(
+            dir.path(),
+            &[
+                ("good.py", "x = 1\n"),
+                ("bad.py", "x = 1\ndef f(:\n"),
+                ("a b/tab.py", "if x:\n\n\n"),
+                ("nul.py", "x = '\0'\n"),
+                ("bytes.py", "x = 1\n"),
+                ("venv/bad.py", "def\n"),
+                ("x/node_modules/bad.py", "def\n"),
+            ],
+        );
+        fs::write(dir.path().join("bytes.py"), b"x = '\xff'\n").unwrap();
+        symlink("nowhere.py", dir.path().join("gone.py")).unwrap();
+        let (good, lines) = compile(dir.path());
+        let broken = parse(&lines);
+        let told: Vec<_> = broken.iter().map(|one| (one.file.to_str().unwrap(), one.line)).collect();
+        assert!(!good && dir.path().join("__pycache__").is_dir());
+        assert_eq!(
+            told.iter().map(|one| one.0).collect::<Vec<_>>(),
+            ["bad.py", "bytes.py", "nul.py", "a b/tab.py"]
+        );
+        assert_eq!((told[0].1, broken[0].message.as_str()), (Some(2), "SyntaxError: invalid syntax"));
+        assert!(broken[2].message.contains("null bytes"), "{broken:?}");
+        assert!(broken[3].message.starts_with("IndentationError: "), "{broken:?}");
+    }
+
+    #[test]
+    fn what_is_the_same_is_not_compiled_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        let files =
+            [("same.py", "x = 1\n"), ("pkg/same.py", "x = 2\n"), ("other.py", "x = 3\n"), ("gone.py", "")];
+        write(&old, &files);
+        write(&old, &[("real/linked.py", "x = 4\n")]);
+        symlink("real", old.join("link")).unwrap();
+        // As long ago as a release before.
+        for (name, _) in files {
+            File::open(old.join(name)).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        assert_eq!(compile(&old), (true, Vec::new()));
+
+        write(&new, &[("same.py", "x = 1\n"), ("pkg/same.py", "x = 2\n"), ("other.py", "x = 9\n")]);
+        write(&new, &[("link/linked.py", "x = 4\n")]);
+        let python = Command::new("/usr/bin/python3").arg("--version").output().unwrap().stdout;
+        let version = String::from_utf8(python).unwrap().trim().trim_start_matches("Python ").to_owned();
+        carry(&version, &old, &new).unwrap();
+        let names = |folder: &str| fs::read_dir(new.join(folder).join(CACHE)).map_or(0, Iterator::count);
+        assert_eq!(["", "pkg", "link"].map(names), [1, 1, 0]);
+        assert_eq!(compile(&new), (true, Vec::new()));
+        assert_eq!(["", "pkg", "link"].map(names), [2, 1, 1]);
+        // Python has taken it as it was, and so can the release before and this one share it.
+        for folder in ["", "pkg"] {
+            let line: String = version.splitn(3, '.').take(2).collect();
+            let file = Path::new(folder).join(CACHE).join(format!("same.cpython-{line}.pyc"));
+            assert_eq!(fs::read(old.join(&file)).unwrap(), fs::read(new.join(&file)).unwrap());
+        }
+        carry("3.1.1", &old, &new).unwrap();
+        assert_eq!(names(""), 2);
+    }
+}
