@@ -4,6 +4,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a test says no")]
 
 pub mod account;
+pub mod acme;
 pub mod http;
 pub mod index;
 pub mod lan;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::{self, Failure};
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 use piku_procfile::settings::Acme;
@@ -20,9 +20,6 @@ use super::master::Master;
 use super::{Web, folder, program};
 use crate::protocol::Request;
 use crate::{client, place};
-
-/// How many days before its end a certificate is replaced.
-const DAYS_LEFT: u32 = 30;
 
 /// Names that no authority vouches for (RFC 2606, RFC 6762, RFC 8375, and what people call their home).
 const PRIVATE: [&str; 9] =
@@ -59,13 +56,21 @@ pub(crate) fn renew(root: &Root, only: Option<&AppName>, force: bool) -> anyhow:
         None => web.folder.apps()?.into_iter().map(|(app, _)| app).collect(),
     };
     let mut failed = Vec::new();
+    let mut hints: Vec<String> = Vec::new();
     for app in apps {
         // One that fails keeps none of the others from theirs.
         if let Err(err) = web.renew(&client, &app, force) {
             failed.push(format!("{app}: {err:#}"));
+            hints.extend(failure::advice(&err).0);
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::new(failed.join("\n")).into()) }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    // Once what is the same for all of them.
+    let mut seen = BTreeSet::new();
+    hints.retain(|hint| seen.insert(hint.clone()));
+    Err(hints.into_iter().fold(Failure::new(failed.join("\n")), Failure::hint).into())
 }
 
 impl Web {
@@ -82,7 +87,7 @@ impl Web {
         let all = Certificates::of(&self.root, app);
         let current = all.current();
         let is_good = current.as_ref().is_some_and(|pair| {
-            !pair.about.self_signed && pair.about.names.is_superset(&names) && pair.lasts(DAYS_LEFT)
+            !pair.about.self_signed && pair.about.names.is_superset(&names) && !pair.is_due(Timestamp::now())
         });
         if is_good {
             return Ok(());
@@ -109,9 +114,15 @@ impl Web {
         client::step(&format!("Asking for a certificate of {app} for {}", join(&names, ", ")));
         let about = About { names, self_signed: false, at: Timestamp::now() };
         let pair = all.add(&about, |pair| client.fetch(self, app, pair))?;
-        if !pair.lasts(0) {
+        if !pair.is_good(Timestamp::now()) {
             place::remove(&pair.dir)?;
             bail!("what {} has left is no certificate that is good today", client.name());
+        }
+        // Each of them judges for itself when it is time for another.
+        if current.as_ref().is_some_and(|current| current.holds_the_same(&pair)) {
+            place::remove(&pair.dir)?;
+            client::detail(&format!("{}: {} keeps the one that is there", app, client.name()));
+            return place::remove_file(&tried);
         }
         all.set_current(&pair)?;
         if let Err(err) = client::ask(&self.root, app, &Request::Route) {
@@ -185,7 +196,7 @@ impl Client {
                     "--non-interactive",
                     "--agree-tos",
                     "--keep-until-expiring",
-                    "--expand",
+                    "--renew-with-new-domains",
                 ]);
                 certbot
                     .args(["--cert-name", app.as_str(), "--webroot", "--webroot-path"])

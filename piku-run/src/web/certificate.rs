@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use piku_procfile::durable;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
@@ -22,6 +22,9 @@ use crate::place;
 
 /// For how many days a self-signed one is good; it is replaced long before.
 const SELF_SIGNED_DAYS: i64 = 3650;
+
+/// How many days before its end a certificate of an authority's is replaced, at the earliest.
+const DAYS_LEFT: i64 = 30;
 
 /// The link to the pair in use.
 const CURRENT: &str = "current";
@@ -61,13 +64,32 @@ impl Pair {
         self.dir.join("about.json")
     }
 
-    /// Whether it is still good in `days` days.
-    pub(super) fn lasts(&self, days: u32) -> bool {
-        let seconds = (u64::from(days) * 24 * 3600).to_string();
-        openssl().is_ok_and(|mut openssl| {
-            openssl.args(["x509", "-noout", "-checkend", &seconds, "-in"]).arg(self.certificate());
-            openssl.output().is_ok_and(|out| out.status.success())
-        })
+    /// Whether it is good at `now`.
+    pub(super) fn is_good(&self, now: Timestamp) -> bool {
+        self.life().is_some_and(|(_, end)| now < end)
+    }
+
+    /// Whether another is to be got: the last third of its life has begun, and its last 30 days.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        let Some((begin, end)) = self.life() else { return true };
+        let third = end.duration_since(begin) / 3;
+        end.duration_since(now) < third.min(SignedDuration::from_hours(DAYS_LEFT * 24))
+    }
+
+    /// Whether both are byte for byte the same, and for the same names.
+    pub(super) fn holds_the_same(&self, other: &Self) -> bool {
+        let read = |pair: &Self| Some((fs::read(pair.certificate()).ok()?, fs::read(pair.key()).ok()?));
+        let own = read(self);
+        self.about.names == other.about.names && own.is_some() && own == read(other)
+    }
+
+    /// From when to when it is good.
+    fn life(&self) -> Option<(Timestamp, Timestamp)> {
+        let mut openssl = openssl().ok()?;
+        openssl.args(["x509", "-noout", "-startdate", "-enddate", "-dateopt", "iso_8601", "-in"]);
+        let said = String::from_utf8(openssl.arg(self.certificate()).output().ok()?.stdout).ok()?;
+        let time = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+        Some((time("notBefore=")?, time("notAfter=")?))
     }
 }
 
@@ -236,7 +258,9 @@ mod tests {
         let all = Certificates::of(&root, &app);
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let one = all.for_names(&app, &names(&["a.test", "*.b.test", "10.0.0.1"])).unwrap();
-        assert!(one.lasts(1000) && !one.lasts(4000));
+        let days = |days: i64| Timestamp::now() + SignedDuration::from_hours(days * 24);
+        assert!(one.is_good(days(3649)) && !one.is_good(days(3651)));
+        assert!(!one.is_due(days(3619)) && one.is_due(days(3621)));
         let again = all.for_names(&app, &names(&["10.0.0.1", "a.test", "*.b.test"])).unwrap();
         assert_eq!(one.dir, again.dir);
         let other = all.for_names(&app, &names(&["c.test"])).unwrap();
@@ -258,6 +282,33 @@ mod tests {
         all.set_current(&vouched.unwrap()).unwrap();
         let pair = all.for_names(&app, &names(&["c.test", "d.test"])).unwrap();
         assert!(!pair.about.self_signed);
+        // One of six days is replaced when a third of them is left.
+        let brief = all.add(&about, |pair| {
+            let mut make = openssl()?;
+            make.args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "6",
+            ]);
+            make.args(["-subj", "/CN=x", "-keyout"]).arg(pair.key()).arg("-out").arg(pair.certificate());
+            assert!(make.output()?.status.success());
+            Ok(())
+        });
+        let brief = brief.unwrap();
+        assert!(
+            !brief.is_due(days(3))
+                && brief.is_due(days(5))
+                && brief.is_good(days(5))
+                && !brief.is_good(days(7))
+        );
+        fs::write(brief.certificate(), "no certificate").unwrap();
+        assert!(brief.is_due(days(0)) && !brief.is_good(days(0)));
         assert!(all.for_names(&app, &names(&["d.test"])).unwrap().about.self_signed);
     }
 }
