@@ -24,8 +24,8 @@ use crate::step::Step;
 use crate::whole::Whole;
 use crate::work::Work;
 use crate::{
-    again, caches, disk, environment, explain, interrupt, leftover, machine, manners, ondisk, sandbox, share,
-    subfolder, talk,
+    again, caches, disk, environment, explain, interrupt, leftover, machine, manners, ondisk, sandbox,
+    secret, share, subfolder, talk,
 };
 
 /// What belongs to the machine and not to the app.
@@ -207,6 +207,7 @@ impl Bench<'_> {
         let mut whole = Whole::plan(&runtimes, &source, &site)?;
         let making = Making { at: self, store: self.store, tools: &tools, source: &source, tree: &tree };
         making.all(&mut whole)?;
+        secret::supply(&mut whole, self.build.before.as_deref())?;
         let types: Vec<_> = whole.processes.keys().map(AsRef::as_ref).collect();
         let from = if source.procfile.is_some() {
             String::new()

@@ -29,6 +29,7 @@ mod rebuild;
 mod room;
 mod runtime;
 mod sandbox;
+mod secret;
 mod share;
 mod show;
 mod source;

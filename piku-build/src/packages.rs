@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// How deep a virtualenv or a `node_modules` keeps them.
+/// How deep a virtualenv, a `node_modules` or Bundler's folder keeps them.
 const DEPTH: usize = 6;
 
 /// Names and versions; what keeps no such account has none.
@@ -17,6 +17,10 @@ pub(crate) fn of(layer: &Path) -> BTreeMap<String, String> {
 
 fn collect(dir: &Path, depth: usize, found: &mut BTreeMap<String, String>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
+    if dir.ends_with("specifications") {
+        found.extend(entries.flatten().filter_map(|entry| gem(&entry.file_name().to_string_lossy())));
+        return;
+    }
     for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if let Some((package, version)) = name.strip_suffix(".dist-info").and_then(|it| it.rsplit_once('-')) {
@@ -42,6 +46,14 @@ fn node_package(dir: &Path) -> Option<(String, String)> {
     Some((about["name"].as_str()?.to_owned(), about["version"].as_str()?.to_owned()))
 }
 
+/// `rack-2.2.8.gemspec`, `nokogiri-1.16.0-x86_64-linux.gemspec`.
+fn gem(file: &str) -> Option<(String, String)> {
+    let full = file.strip_suffix(".gemspec")?;
+    let begins = |(at, _): &(usize, &str)| full[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+    let (at, _) = full.match_indices('-').find(begins)?;
+    Some((full[..at].to_owned(), full[at + 1..].to_owned()))
+}
+
 /// `requests 2.31.0 → 2.32.3`, `six 1.16.0 is new`, `idna 3.6 is gone`, in the order of the names.
 pub(crate) fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<String> {
     let mut lines: BTreeMap<&str, String> = BTreeMap::new();
@@ -63,13 +75,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn virtualenvs_and_node_modules_keep_accounts() {
+    fn virtualenvs_node_modules_and_gems_keep_accounts() {
         let dir = tempfile::tempdir().unwrap();
         for folder in [
             "lib/python3.11/site-packages/six-1.16.0.dist-info",
             "lib/python3.11/site-packages/a/b-1.dist-info",
         ] {
             fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let gems = dir.path().join("ruby/3.1.0/specifications");
+        fs::create_dir_all(&gems).unwrap();
+        for name in ["rack-protection-3.0.5.gemspec", "nokogiri-1.16.0-x86_64-linux.gemspec", "x.txt"] {
+            fs::write(gems.join(name), "").unwrap();
         }
         for (folder, name) in [("express", "express"), ("@types/node", "@types/node")] {
             let folder = dir.path().join("node_modules").join(folder);
@@ -78,8 +95,10 @@ mod tests {
                 .unwrap();
         }
         let found = of(dir.path());
-        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found.len(), 5, "{found:?}");
         assert_eq!((found["six"].as_str(), found["@types/node"].as_str()), ("1.16.0", "4.1.0"));
+        assert_eq!(found["rack-protection"], "3.0.5");
+        assert_eq!(found["nokogiri"], "1.16.0-x86_64-linux");
     }
 
     #[test]

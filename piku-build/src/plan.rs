@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) processes_from: Option<String>,
     /// What the runtime wants in the environment of workers.
     pub(crate) env: BTreeMap<String, String>,
+    /// Of these variables each release has a secret value, the one that the release before has, where the app says none.
+    pub(crate) secrets: Vec<&'static str>,
     /// What the runtime wants in the environment of build steps beyond that.
     pub(crate) build_env: BTreeMap<String, String>,
     /// What a shell is to read before each command: a file in `.profile.d`, and its text.

@@ -40,8 +40,14 @@ pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<
     let steps: Vec<_> = (0..whole.parts.len())
         .map(|at| environment::of_steps(&whole.env_until(at), &whole.parts[at].plan, build_env, &source))
         .collect();
-    let names: BTreeSet<&str> =
-        steps.iter().flat_map(|env| env.keys()).chain(whole.env.keys()).map(String::as_str).collect();
+    let secrets = whole.plans().flat_map(|plan| plan.secrets.iter().copied());
+    let names: BTreeSet<&str> = steps
+        .iter()
+        .flat_map(|env| env.keys())
+        .chain(whole.env.keys())
+        .map(String::as_str)
+        .chain(secrets)
+        .collect();
     let shown = plan::show(&whole, &detected.because, store.as_ref(), tools, names.into_iter().collect());
     output::print(format, &shown, || shown.to_string())
 }

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::gems;
 use crate::world::wait_for;
 
 /// Makes a wheel with one module that has a `VERSION`.
@@ -57,6 +58,24 @@ impl Index {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/simple", self.port)
+    }
+
+    /// The source of a Gemfile.
+    #[must_use]
+    pub fn gems_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Publishes these gems of the machine's.
+    pub fn publish_gems(&self, names: &[&str]) {
+        gems::pack(&self.dir.join("gems"), names);
+        gems::list(&self.dir);
+    }
+
+    /// Publishes a version of a gem whose module has a native `version`.
+    pub fn publish_gem(&self, name: &str, version: &str) {
+        gems::make(&self.dir.join("gems"), name, version);
+        gems::list(&self.dir);
     }
 
     /// Publishes a version of a package whose module has a `VERSION`. The name is one word.

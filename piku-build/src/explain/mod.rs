@@ -8,6 +8,7 @@ pub(crate) mod java;
 pub(crate) mod node;
 pub(crate) mod pack;
 pub(crate) mod python;
+pub(crate) mod ruby;
 pub(crate) mod rust;
 pub(crate) mod start;
 

@@ -20,7 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("npx", "npm"),
     ("java", "default-jre-headless"),
     ("ruby", "ruby"),
-    ("bundle", "bundler"),
+    ("bundle", "ruby-bundler"),
     ("php", "php-cli"),
     ("perl", "perl"),
     ("go", "golang"),

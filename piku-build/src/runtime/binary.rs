@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::source::Source;
 
 /// What other kinds of apps have at their top. It is not built; the programs may still be there.
-const NOT_BUILT: &[&str] = &["Gemfile", "composer.json", "mix.exs"];
+const NOT_BUILT: &[&str] = &["composer.json", "mix.exs"];
 
 /// The runtime.
 pub(super) struct Binary;

@@ -6,8 +6,10 @@ mod choice;
 mod files;
 mod go;
 mod java;
+mod misspelt;
 mod node;
 mod python;
+mod ruby;
 mod rust;
 
 use std::collections::BTreeMap;
@@ -40,6 +42,8 @@ static ALL: &[&dyn Runtime] = &[
     &go::Go,
     &rust::Rust,
     &java::Java,
+    // Back ends that nearly always have a package.json beside them; a Gemfile may be there for a tool alone.
+    &ruby::Ruby,
     // Front ends, and back ends in their language.
     &node::Node,
     &files::Files,
@@ -162,6 +166,13 @@ pub(crate) trait Runtime: Sync {
     fn check(&self, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
         Ok(())
     }
+}
+
+/// What an operator says in `build_env` of host.yaml, or else piku-build's own environment. An app has no say in which folders
+/// of the machine it sees.
+fn told(build_env: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
+    let told = build_env.get(name).map(Into::into).or_else(|| std::env::var_os(name));
+    told.filter(|told| !told.is_empty()).map(PathBuf::from)
 }
 
 /// The process types that the Procfile says; `None` without one. A Procfile always wins: what a runtime would start by

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::Site;
+use super::super::{Site, told};
 use super::version::{Asked, Fit, Version};
 use crate::disk::Need;
 use crate::explain;
@@ -22,25 +22,17 @@ pub(super) const LAYER: &str = "python";
 /// Changed when they are built in another way.
 const FORMAT: u32 = 1;
 
-/// What an operator says in `build_env` of host.yaml, or else piku-build's own environment. An app has no say in which folders
-/// of the machine it sees.
-fn variable(build_env: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
-    let told = build_env.get(name).map(Into::into).or_else(|| std::env::var_os(name));
-    told.filter(|told| !told.is_empty()).map(PathBuf::from)
-}
-
 /// pyenv's folder.
 fn root(build_env: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let root =
-        variable(build_env, "PYENV_ROOT").or_else(|| Some(variable(build_env, "HOME")?.join(".pyenv")))?;
+    let root = told(build_env, "PYENV_ROOT").or_else(|| Some(told(build_env, "HOME")?.join(".pyenv")))?;
     fs::canonicalize(root).ok()
 }
 
 /// The homes of the Pythons that are there.
 pub(super) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    let uv = variable(build_env, "UV_PYTHON_INSTALL_DIR").or_else(|| {
-        let data = variable(build_env, "XDG_DATA_HOME");
-        Some(data.or_else(|| Some(variable(build_env, "HOME")?.join(".local/share")))?.join("uv/python"))
+    let uv = told(build_env, "UV_PYTHON_INSTALL_DIR").or_else(|| {
+        let data = told(build_env, "XDG_DATA_HOME");
+        Some(data.or_else(|| Some(told(build_env, "HOME")?.join(".local/share")))?.join("uv/python"))
     });
     let mut homes: Vec<PathBuf> = [root(build_env).map(|root| root.join("versions")), uv]
         .into_iter()

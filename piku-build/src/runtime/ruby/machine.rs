@@ -1,0 +1,104 @@
+//! The machine's Rubies: the system's, and those that rbenv, ruby-install and their like have put side by side.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::super::{Site, told};
+use super::requirement::Version;
+use crate::view::runs;
+
+/// What PATH has in front for the caller does not count: the jail shows /usr alone.
+const FOLDERS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
+/// Where versions lie side by side, each with a `bin`.
+const SIDE_BY_SIDE: [&str; 3] = ["/usr/local/rbenv/versions", "/opt/rbenv/versions", "/opt/rubies"];
+/// What a Ruby says about itself. Bundler comes with it, or in a package of its own.
+const ASK: &str = "begin; require 'bundler/version'; bundler = Bundler::VERSION; rescue LoadError; bundler = ''; end\n\
+                   puts RUBY_ENGINE, RUBY_VERSION, RbConfig::CONFIG['ruby_version'], RbConfig::CONFIG['arch'], bundler";
+
+/// One Ruby of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ruby {
+    /// The folder with `ruby` and `bundle`.
+    pub(super) bin: PathBuf,
+    pub(super) version: Version,
+    /// What its folders of gems are called: `3.1.0`.
+    pub(super) api: String,
+    /// What its compiled gems fit: `x86_64-linux-gnu`.
+    pub(super) arch: String,
+    /// Bundler's version; empty where there is none.
+    pub(super) bundler: String,
+    /// Its home, where that is a folder that no jail shows by itself.
+    pub(super) home: Option<PathBuf>,
+}
+
+/// All of them, the system's own first.
+pub(super) fn all(site: &Site) -> Vec<Ruby> {
+    let system = FOLDERS.iter().filter_map(|folder| {
+        let bin = PathBuf::from(folder);
+        site.find_tool(bin.join("ruby").to_str()?)?;
+        ask(&bin, None)
+    });
+    let own = homes(site.build_env).into_iter().filter_map(|home| {
+        let hidden = (!home.starts_with("/usr")).then(|| home.clone());
+        ask(&home.join("bin"), hidden)
+    });
+    system.chain(own).collect()
+}
+
+/// The folders of those beside the system's; one that a link leads to counts once.
+fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let home = told(build_env, "HOME");
+    let root = told(build_env, "RBENV_ROOT").or_else(|| Some(home.as_ref()?.join(".rbenv")));
+    let folders = root.map(|root| root.join("versions")).into_iter();
+    let folders = folders.chain(home.map(|home| home.join(".rubies")));
+    let mut homes: Vec<PathBuf> = folders
+        .chain(SIDE_BY_SIDE.map(PathBuf::from))
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .flatten()
+        .filter_map(|entry| fs::canonicalize(entry.path()).ok())
+        .collect();
+    homes.sort();
+    homes.dedup();
+    homes
+}
+
+fn ask(bin: &Path, home: Option<PathBuf>) -> Option<Ruby> {
+    let program = bin.join("ruby");
+    if !runs(&program) {
+        return None;
+    }
+    let output = Command::new(&program)
+        .args(["-e", ASK])
+        .env_clear()
+        .env("LANG", "C.UTF-8")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    read(&String::from_utf8_lossy(&output.stdout), bin, home)
+}
+
+fn read(said: &str, bin: &Path, home: Option<PathBuf>) -> Option<Ruby> {
+    let mut lines = said.lines();
+    let (engine, version) = (lines.next()?, Version::parse(lines.next()?)?);
+    let (api, arch, bundler) = (lines.next()?.to_owned(), lines.next()?.to_owned(), lines.next()?.to_owned());
+    (engine == "ruby").then_some(Ruby { bin: bin.to_owned(), version, api, arch, bundler, home })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_ruby_says() {
+        let read = |said| read(said, Path::new("/usr/bin"), None);
+        let ruby = read("ruby\n3.1.2\n3.1.0\nx86_64-linux-gnu\n2.3.15\n").unwrap();
+        assert_eq!((ruby.version, ruby.api.as_str()), (Version([3, 1, 2]), "3.1.0"));
+        assert_eq!(read("ruby\n3.1.2\n3.1.0\nx\n\n").unwrap().bundler, "");
+        assert_eq!(read("jruby\n2.6.8\n2.6.0\nx\n\n"), None);
+        assert_eq!(read(""), None);
+    }
+}

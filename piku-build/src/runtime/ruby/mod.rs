@@ -1,0 +1,147 @@
+//! Ruby: the gems that the lock file says, by Bundler in a layer; Rails' assets in the app's tree.
+
+mod bundle;
+mod gemfile;
+mod lock;
+mod machine;
+mod rails;
+mod requirement;
+mod serve;
+mod settings;
+mod version;
+
+use indexmap::IndexMap;
+use piku_procfile::name::ProcessName;
+use piku_procfile::procfile::Kind;
+
+use super::{Detection, Runtime, Site, misspelt};
+use crate::explain::{self, ruby as told};
+use crate::plan::Plan;
+use crate::source::Source;
+use crate::step::{Ended, Step};
+use crate::view::View;
+use bundle::Gems;
+use gemfile::Gemfile;
+use version::Choice;
+
+/// The runtime.
+pub(super) struct Ruby;
+
+impl Runtime for Ruby {
+    fn name(&self) -> &'static str {
+        "ruby"
+    }
+
+    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+        let gemfile = match Gemfile::read(source) {
+            Ok(gemfile) => gemfile,
+            Err(err) => return err.downcast().map(Detection::Refused),
+        };
+        let Some(gemfile) = gemfile else { return Ok(without_gemfile(source)) };
+        let runs = source
+            .procfile
+            .iter()
+            .flat_map(|procfile| &procfile.entries)
+            .any(|entry| entry.kind != Kind::Static);
+        let name = &gemfile.name;
+        Ok(if runs || serve::find(source, &gemfile)?.is_some() {
+            Detection::Fits(format!("there is a {name}"))
+        } else {
+            Detection::Perhaps(format!("there is a {name}, and nothing that says what is to be started"))
+        })
+    }
+
+    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+        let gemfile = Gemfile::read(source)?.ok_or_else(told::no_gemfile)?;
+        let Choice { ruby, from, mut warnings } = version::choose(source, &gemfile, site)?;
+        if ruby.bundler.is_empty() || !crate::view::runs(&ruby.bin.join("bundle")) {
+            return Err(explain::missing_tool(told::KIND, "bundle").into());
+        }
+        let gems = Gems::plan(source, site, &gemfile, &ruby)?;
+        let (processes, processes_from) = processes(source, &gemfile)?;
+        let mut env = gems.env(site, &gemfile, &ruby);
+        let mut secrets = Vec::new();
+        if rails::is_one(source, &gemfile)? {
+            for (name, value) in [
+                ("RAILS_ENV", "production"),
+                ("RAILS_LOG_TO_STDOUT", "enabled"),
+                ("RAILS_SERVE_STATIC_FILES", "enabled"),
+            ] {
+                env.insert(name.to_owned(), value.to_owned());
+            }
+            secrets.extend(rails::wants_secret(source, &gemfile)?.then_some(rails::SECRET));
+        }
+        warnings.extend(gems.warnings.iter().cloned());
+        warnings.extend(rails::warnings(source, &gemfile)?);
+        let bundle = ruby.bin.join("bundle").to_string_lossy().into_owned();
+        let build_env = bundle::build_env(&gemfile, &ruby);
+        let Gems { layer, lock, .. } = gems;
+        Ok(Plan {
+            runtime: self.name(),
+            version: Some(ruby.version.to_string()),
+            version_from: Some(from),
+            layers: vec![layer],
+            host: ruby.home.into_iter().filter(|_| site.jailed).collect(),
+            steps: lock.into_iter().chain(rails::assets(source, &gemfile, &bundle)?).collect(),
+            processes,
+            processes_from,
+            env,
+            secrets,
+            build_env,
+            warnings,
+            ..Plan::default()
+        })
+    }
+
+    fn judge(&self, step: &Step, ended: &Ended, plan: &Plan, _view: &View) -> anyhow::Result<()> {
+        if ended.succeeded() {
+            return Ok(());
+        }
+        let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
+        let unexplained = || explain::step_failed(step.name, ended, lines);
+        Err(match step.name {
+            bundle::STEP => {
+                let version = plan.version.as_deref().unwrap_or_default();
+                told::failed(ended, version).unwrap_or_else(unexplained).into()
+            }
+            rails::ASSETS => rails::assets_failed(ended),
+            _ => unexplained().into(),
+        })
+    }
+
+    fn check(&self, plan: &Plan, view: &View) -> anyhow::Result<()> {
+        Ok(serve::check(&plan.processes, view)?)
+    }
+}
+
+/// The process types, and what says them where it is not the Procfile.
+fn processes(
+    source: &Source,
+    gemfile: &Gemfile,
+) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
+    if let Some(processes) = super::procfile(source) {
+        return Ok((processes, None));
+    }
+    let served = serve::find(source, gemfile)?.ok_or_else(told::no_process_types)?;
+    Ok((IndexMap::from([("web".parse()?, served.command.to_owned())]), Some(served.file.to_owned())))
+}
+
+/// Whether an app without a Gemfile looks as if it should have one.
+fn without_gemfile(source: &Source) -> Detection {
+    let lock = ["Gemfile.lock", "gems.locked"].into_iter().find(|name| source.has(name));
+    if let Some(lock) = lock {
+        return Detection::Refused(told::lock_alone(lock));
+    }
+    let close = |name: &&String| {
+        misspelt::is_close(name, "Gemfile", 1)
+            || misspelt::is_close(name, "Gemfile.lock", 2)
+            || *name == "Gemfile.rb"
+    };
+    if let Some(name) = source.names.iter().find(close) {
+        return Detection::Refused(told::misspelt(name));
+    }
+    if source.has(serve::RACK) && source.procfile.is_none() {
+        return Detection::Refused(told::rack_alone());
+    }
+    Detection::Not("Gemfile or gems.rb, which are not there".to_owned())
+}

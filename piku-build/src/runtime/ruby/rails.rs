@@ -1,0 +1,104 @@
+//! Rails: its assets, which are made in the release's own tree, and what it wants to know at run time.
+
+use std::path::Path;
+
+use super::gemfile::Gemfile;
+use crate::explain::{self, ruby as told};
+use crate::source::{Source, decode};
+use crate::step::{Ended, Step};
+
+/// What every Rails app has.
+pub(super) const APPLICATION: &str = "config/application.rb";
+/// The step that makes the assets.
+pub(super) const ASSETS: &str = "assets";
+/// Gems that bring the task `assets:precompile`.
+const PIPELINES: [&str; 10] = [
+    "cssbundling-rails",
+    "jsbundling-rails",
+    "propshaft",
+    "shakapacker",
+    "sprockets",
+    "sprockets-rails",
+    "tailwindcss-rails",
+    "vite_rails",
+    "vite_ruby",
+    "webpacker",
+];
+/// Those of them that call a package manager of Node.
+const BY_NODE: [&str; 6] =
+    ["cssbundling-rails", "jsbundling-rails", "shakapacker", "vite_rails", "vite_ruby", "webpacker"];
+/// By these an app says that its assets are its own business.
+const OFF: [&str; 2] = ["DISABLE_ASSETS_PRECOMPILE", "DISABLE_ASSET_PRECOMPILE"];
+/// With this Rails signs cookies.
+pub(super) const SECRET: &str = "SECRET_KEY_BASE";
+/// With this it decrypts the file in which the other one may be.
+const MASTER: &str = "RAILS_MASTER_KEY";
+
+/// Whether it is a Rails app: not every app that has a part of Rails among its gems is one.
+pub(super) fn is_one(source: &Source, gemfile: &Gemfile) -> anyhow::Result<bool> {
+    Ok((gemfile.has("rails") || gemfile.has("railties"))
+        && source.has("config/")
+        && source.inside(Path::new(APPLICATION))?.is_some())
+}
+
+/// What makes the assets; nothing where there is no pipeline, or the app does not want it.
+pub(super) fn assets(source: &Source, gemfile: &Gemfile, bundle: &str) -> anyhow::Result<Option<Step>> {
+    let off = OFF.iter().any(|name| {
+        source.variable(name).is_some_and(|(value, _)| !matches!(value.trim(), "" | "0" | "false"))
+    });
+    if off || !is_one(source, gemfile)? || !PIPELINES.iter().any(|gem| gemfile.has(gem)) {
+        return Ok(None);
+    }
+    // Compiled and committed by the author: to be served as they are.
+    for manifest in ["public/assets/.manifest.json", "public/assets/manifest.json"] {
+        if source.inside(Path::new(manifest))?.is_some() {
+            return Ok(None);
+        }
+    }
+    let mut run = vec!["/usr/bin/env".to_owned()];
+    if source.variable(SECRET).is_none() {
+        // Rails does not start without one; nothing is signed here.
+        run.extend(["SECRET_KEY_BASE_DUMMY=1".to_owned(), format!("{SECRET}=not-used-in-builds")]);
+    }
+    run.extend([bundle, "exec", "rake", "assets:precompile"].map(str::to_owned));
+    Ok(Some(Step { name: ASSETS, run, quiet: false }))
+}
+
+/// Why that failed.
+pub(super) fn assets_failed(ended: &Ended) -> anyhow::Error {
+    told::assets(ended).unwrap_or_else(|| explain::step_failed(ASSETS, ended, &[])).into()
+}
+
+/// Whether it has no secret of its own to sign with.
+pub(super) fn wants_secret(source: &Source, gemfile: &Gemfile) -> anyhow::Result<bool> {
+    let has = |name| source.variable(name).is_some_and(|(value, _)| !value.trim().is_empty());
+    Ok(is_one(source, gemfile)?
+        && !has(SECRET)
+        && !has(MASTER)
+        && source.inside(Path::new("config/master.key"))?.is_none())
+}
+
+/// What its author should know.
+pub(super) fn warnings(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    if !is_one(source, gemfile)? {
+        return Ok(warnings);
+    }
+    let encrypted = source.inside(Path::new("config/credentials.yml.enc"))?.is_some();
+    if encrypted && wants_secret(source, gemfile)? {
+        warnings.push(told::no_master_key());
+    }
+    let builds_node = BY_NODE.iter().find(|gem| gemfile.has(gem));
+    let named = crate::runtime::choice::VARIABLES.iter().any(|name| source.variable(name).is_some());
+    if let Some(gem) = builds_node.filter(|_| source.has("package.json") && !named) {
+        warnings.push(told::wants_node(gem));
+    }
+    let database = source.text("config/database.yml")?.map(|text| decode(&text)).unwrap_or_default();
+    if database.contains("sqlite3")
+        && source.variable("DATABASE_URL").is_none()
+        && !database.contains("DATA_DIR")
+    {
+        warnings.push(told::sqlite());
+    }
+    Ok(warnings)
+}

@@ -1,0 +1,181 @@
+//! Versions of Ruby, and the requirements that a Gemfile sets on them: `3.1.2`, `~> 3.1`, `>= 3.0`.
+
+use std::fmt;
+
+/// `3.1.2`; what stands behind its numbers (`p20`, `-preview1`) is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(pub(super) [u32; 3]);
+
+impl Version {
+    /// Reads `3.1`, `3.1.2`, `ruby-3.1.2`, `3.1.2p20`; missing parts are 0.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        parts(text).map(|(version, _)| version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0[0], self.0[1], self.0[2])
+    }
+}
+
+/// A version and how many of its parts were said.
+fn parts(text: &str) -> Option<(Version, usize)> {
+    let text = text.trim();
+    let text = text.strip_prefix("ruby-").or_else(|| text.strip_prefix("ruby ")).unwrap_or(text).trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    // A patch level or a preview; anything else is another Ruby.
+    if !text[end..].is_empty() && !text[end..].starts_with(['p', '-']) {
+        return None;
+    }
+    let mut version = [0; 3];
+    let mut count = 0;
+    for part in text[..end].split('.').take(3) {
+        version[count] = part.parse().ok()?;
+        count += 1;
+    }
+    Some((Version(version), count))
+}
+
+/// How well a version answers what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fit {
+    /// As asked.
+    Exact,
+    /// Another patch of it: what runs on the one runs on the other.
+    Patch,
+    /// A newer one of the same major version.
+    Newer,
+    /// An older one of the same major version.
+    Older,
+    /// Something else.
+    No,
+}
+
+/// What a file asks for by one version: `3.1.2` or `3.1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wish {
+    version: Version,
+    parts: usize,
+}
+
+impl Wish {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        parts(text).map(|(version, parts)| Self { version, parts })
+    }
+
+    pub(super) fn fit(self, version: Version) -> Fit {
+        let (asked, there) = (self.version.0, version.0);
+        if asked[..self.parts] == there[..self.parts] {
+            Fit::Exact
+        } else if asked[..2] == there[..2] {
+            Fit::Patch
+        } else if asked[0] != there[0] {
+            Fit::No
+        } else if version > self.version {
+            Fit::Newer
+        } else {
+            Fit::Older
+        }
+    }
+}
+
+/// One condition of a Gemfile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Condition {
+    operator: &'static str,
+    version: Version,
+    parts: usize,
+}
+
+/// The longer ones first: one may begin with another.
+const OPERATORS: [&str; 7] = ["~>", ">=", "<=", "!=", ">", "<", "="];
+
+/// All conditions of a Gemfile's `ruby` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Requirement(Vec<Condition>);
+
+impl Requirement {
+    /// Reads the conditions, each as it is written there; `None` when one is none.
+    pub(super) fn parse(texts: &[String]) -> Option<Self> {
+        let condition = |text: &str| {
+            let text = text.trim();
+            let operator = OPERATORS.into_iter().find(|operator| text.starts_with(operator));
+            let (version, parts) = parts(text.strip_prefix(operator.unwrap_or_default())?)?;
+            Some(Condition { operator: operator.unwrap_or("="), version, parts })
+        };
+        let all = texts.iter().flat_map(|text| text.split(',')).map(condition);
+        all.collect::<Option<Vec<_>>>().filter(|all| !all.is_empty()).map(Self)
+    }
+
+    /// Whether Bundler goes on with this version.
+    pub(super) fn allows(&self, there: Version) -> bool {
+        self.0.iter().all(|condition| {
+            let asked = condition.version;
+            match condition.operator {
+                ">=" => there >= asked,
+                "<=" => there <= asked,
+                ">" => there > asked,
+                "<" => there < asked,
+                "!=" => there != asked,
+                "~>" => {
+                    let same = condition.parts.saturating_sub(1).max(1);
+                    there >= asked && there.0[..same] == asked.0[..same]
+                }
+                _ => there == asked,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_rubies_and_files_write_them() {
+        for text in ["3.1.2", "ruby-3.1.2", "ruby 3.1.2p20", " 3.1.2-rc1\n", "3.1.2.1"] {
+            assert_eq!(Version::parse(text), Some(Version([3, 1, 2])), "{text}");
+        }
+        for text in ["jruby-9.3.0", "", "system", "3.x", "truffleruby-22"] {
+            assert_eq!(Version::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_gemfile_allows() {
+        let allows = |texts: &[&str], version: &str| {
+            let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
+            Requirement::parse(&texts).unwrap().allows(Version::parse(version).unwrap())
+        };
+        for (texts, good, bad) in [
+            (&["3.1.2"][..], "3.1.2", "3.1.4"),
+            (&["~> 3.1"], "3.4.0", "4.0.0"),
+            (&["~> 3.1.2"], "3.1.9", "3.2.0"),
+            (&["~> 3"], "3.4.0", "4.0.0"),
+            (&[">= 3.0", "< 3.3"], "3.2.9", "3.3.0"),
+            (&[">=3.0, <3.3"], "3.0.0", "2.7.8"),
+            // As Bundler takes it: 3.1 is 3.1.0.
+            (&["3.1"], "3.1.0", "3.1.2"),
+        ] {
+            assert!(allows(texts, good) && !allows(texts, bad), "{texts:?}");
+        }
+        assert_eq!(Requirement::parse(&["#{version}".to_owned()]), None);
+    }
+
+    #[test]
+    fn how_well_a_version_fits_a_wish() {
+        let fit = |asked, there| Wish::parse(asked).unwrap().fit(Version::parse(there).unwrap());
+        for (asked, there, good) in [
+            ("3.1.2", "3.1.2", Fit::Exact),
+            ("3.1", "3.1.2", Fit::Exact),
+            ("3", "3.4.1", Fit::Exact),
+            ("3.1.4", "3.1.2", Fit::Patch),
+            ("3.0.1", "3.1.2", Fit::Newer),
+            ("3.3.0", "3.1.2", Fit::Older),
+            ("2.7.8", "3.1.2", Fit::No),
+        ] {
+            assert_eq!(fit(asked, there), good, "{asked} {there}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What an app without a Procfile starts, as Heroku would; and whether what `bundle exec` is to start is there.
+
+use indexmap::IndexMap;
+use piku_procfile::failure::Failure;
+use piku_procfile::name::ProcessName;
+
+use super::gemfile::Gemfile;
+use super::rails;
+use crate::explain::ruby as told;
+use crate::source::Source;
+use crate::startable;
+use crate::view::View;
+
+/// What Rack starts.
+pub(super) const RACK: &str = "config.ru";
+
+/// A default, and the file that makes it obvious.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Served {
+    pub(super) command: &'static str,
+    pub(super) file: &'static str,
+}
+
+/// What is obvious.
+pub(super) fn find(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Option<Served>> {
+    if rails::is_one(source, gemfile)? {
+        let own = source.inside(std::path::Path::new("bin/rails"))?.is_some();
+        return Ok(Some(if own {
+            Served { command: "bin/rails server -b $BIND_ADDRESS -p $PORT -e $RAILS_ENV", file: "bin/rails" }
+        } else {
+            Served {
+                command: "bundle exec rails server -b $BIND_ADDRESS -p $PORT -e $RAILS_ENV",
+                file: rails::APPLICATION,
+            }
+        }));
+    }
+    if !source.has(RACK) {
+        return Ok(None);
+    }
+    // Since Rack 3 this is a gem of its own, and not every app has it.
+    let old_rack = gemfile.lock.gems.get("rack").is_some_and(|version| version.starts_with(['1', '2']));
+    let command = if !gemfile.has("rackup") && !old_rack && gemfile.has("puma") {
+        "bundle exec puma -b tcp://$BIND_ADDRESS:$PORT config.ru"
+    } else {
+        "bundle exec rackup config.ru -o $BIND_ADDRESS -p $PORT"
+    };
+    Ok(Some(Served { command, file: RACK }))
+}
+
+/// Looks for what `bundle exec` starts.
+///
+/// # Errors
+/// When a process type names a program that no gem has.
+pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &View) -> Result<(), Failure> {
+    for entry in startable::entries(processes) {
+        let Some(words) = startable::simple_words(&entry.command) else { continue };
+        let [first, second, program, ..] = words.as_slice() else { continue };
+        let bundled = first.ends_with("bundle") && second == "exec" && !program.starts_with('-');
+        if bundled && !program.contains(['/', '$']) && view.program(program).is_none() {
+            let own = view.find(std::path::Path::new(program)).is_some();
+            if !own {
+                return Err(told::no_program(entry.name.as_ref(), program));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_obvious() {
+        let found = |files: &[(&str, &str)]| {
+            let dir = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                let path = dir.path().join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            let source = Source::read(dir.path(), None).unwrap();
+            let gemfile = Gemfile::read(&source).unwrap().unwrap();
+            find(&source, &gemfile).unwrap().map(|served| served.command.split(" -").next().unwrap())
+        };
+        let (ru, rack) = (("config.ru", ""), "GEM\n  specs:\n    puma (6.4.2)\n    rack (2.2.8)\n");
+        assert_eq!(found(&[("Gemfile", "gem 'rack'")]), None);
+        assert_eq!(found(&[("Gemfile", "gem 'rack'"), ru]), Some("bundle exec rackup config.ru"));
+        assert_eq!(found(&[("Gemfile", "gem 'puma'"), ru]), Some("bundle exec puma"));
+        assert_eq!(
+            found(&[("Gemfile", "gem 'puma'"), ("Gemfile.lock", rack), ru]),
+            Some("bundle exec rackup config.ru")
+        );
+        let rails = [("Gemfile", "gem 'rails'\ngem 'puma'"), ("config/application.rb", ""), ru];
+        assert_eq!(found(&rails), Some("bundle exec rails server"));
+        let rails = [rails[0], rails[1], rails[2], ("bin/rails", "#!/usr/bin/env ruby\n")];
+        assert_eq!(found(&rails), Some("bin/rails server"));
+    }
+}
