@@ -14,8 +14,8 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::SETUP;
 use crate::account::Account;
-use crate::cli::shown;
 use crate::plan::{Plan, What};
+use crate::shown::shown;
 
 /// Who runs the command, outside as inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

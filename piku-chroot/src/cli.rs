@@ -1,7 +1,7 @@
 //! What was typed. It becomes [`Options`] once, and nothing else looks at it but `--check`.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
@@ -211,12 +211,6 @@ fn variable(word: &OsStr) -> Result<(OsString, OsString), String> {
         }
         _ => Err("expected NAME=VALUE".to_owned()),
     }
-}
-
-/// How a path is shown in a message.
-#[must_use]
-pub fn shown(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().escape_debug())
 }
 
 #[cfg(test)]

@@ -25,10 +25,12 @@ mod namespaces;
 mod payload;
 mod rights;
 mod root;
+mod shown;
 mod stub;
 mod sys;
 mod teller;
 mod terminal;
+mod waiting;
 mod yaml;
 
 use std::process::ExitCode;

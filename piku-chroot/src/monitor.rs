@@ -6,11 +6,9 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
@@ -23,7 +21,7 @@ use crate::plan::Plan;
 use crate::stub::Inside;
 use crate::teller::Teller;
 use crate::terminal::relay;
-use crate::{SETUP, SIGNALLED, caller, ids, limits, namespaces, stub, sys, terminal};
+use crate::{SETUP, caller, ids, limits, namespaces, stub, sys, terminal, waiting};
 
 /// Passed on to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
@@ -36,9 +34,6 @@ pub(crate) const FORWARDED: [Signal; 8] = [
     Signal::SIGQUIT,
     Signal::SIGCONT,
 ];
-
-/// A command that runs so long is one that stays.
-pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 
 /// Makes the jail and waits for its end; returns the command's exit code.
 pub(crate) fn run(plan: Plan) -> Result<u8> {
@@ -73,7 +68,14 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
         }
         match terminal {
             Some(terminal) => relay::run(jail.pid, &signals, terminal),
-            None => wait(jail.pid, &signals),
+            // It may have ended already; then its SIGCHLD is next.
+            None => waiting::until_ended(
+                &signals,
+                |signal| {
+                    let _ = kill(jail.pid, signal);
+                },
+                || waiting::ended(jail.pid),
+            ),
         }
     });
     let end = hold.end();
@@ -145,40 +147,4 @@ fn own_signals() -> Result<SigSet> {
     blocked.add(Signal::SIGXFSZ);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None).context("cannot block signals")?;
     Ok(signals)
-}
-
-/// Passes signals on until the jail has ended.
-fn wait(jail: Pid, signals: &SigSet) -> Result<u8> {
-    let mut patience = Some(SETTLED);
-    loop {
-        let signal = sys::wait_for(signals, patience).context("cannot wait for signals")?;
-        let Some(signal) = signal else {
-            sys::release_memory();
-            patience = None;
-            continue;
-        };
-        if signal != Signal::SIGCHLD {
-            // It may have ended already; then its SIGCHLD is next.
-            let _ = kill(jail, signal);
-            continue;
-        }
-        if let Some(code) = ended(jail)? {
-            return Ok(code);
-        }
-    }
-}
-
-/// The exit code of the jail, when it has ended.
-pub(crate) fn ended(jail: Pid) -> Result<Option<u8>> {
-    let status = waitpid(jail, Some(WaitPidFlag::WNOHANG)).context("cannot wait for the jail")?;
-    Ok(match status {
-        WaitStatus::Exited(_, code) => Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        WaitStatus::Signaled(_, signal, _) => Some(signalled(signal)),
-        _ => None,
-    })
-}
-
-/// The exit code that tells of a death by signal.
-pub(crate) fn signalled(signal: Signal) -> u8 {
-    u8::try_from(signal as i32).map_or(u8::MAX, |number| SIGNALLED + number)
 }

@@ -13,11 +13,11 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, execve, setsid};
 
-use crate::cli::shown;
 use crate::layers::Layers;
 use crate::limits::rlimits::Rlimits;
 use crate::plan::Plan;
 use crate::rights::{keyring, landlock, seccomp};
+use crate::shown::shown;
 use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys, terminal};
 
 /// Becomes the command; returns only when that failed.

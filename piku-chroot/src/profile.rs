@@ -13,9 +13,9 @@ use nix::libc::O_NONBLOCK;
 use piku_procfile::failure::Failure;
 
 use crate::SETUP;
-use crate::cli::shown;
 use crate::options::{Options, Pair};
 use crate::plan::Plan;
+use crate::shown::shown;
 
 /// The largest file that is read. What aliases make of one cannot grow large from that.
 const LARGEST: u64 = 32 * 1024;

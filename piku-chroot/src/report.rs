@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::shown;
+use crate::shown::shown;
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{SigSet, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,10 +15,9 @@ use rustix::process::set_parent_process_death_signal;
 use crate::ids::Ids;
 use crate::layers::Layers;
 use crate::limits::rlimits::Rlimits;
-use crate::monitor::{SETTLED, signalled};
 use crate::plan::Plan;
 use crate::rights::capabilities;
-use crate::{namespaces, payload, report, root, sys, terminal};
+use crate::{namespaces, payload, report, root, sys, terminal, waiting};
 
 /// What is known, and heard, of the monitor, and what it hears.
 pub(crate) struct Inside {
@@ -91,33 +90,20 @@ fn die_with(monitor: &OwnedFd) -> Result<()> {
 
 /// Reaps and passes on until the command has ended; returns its exit code.
 fn wait(command: Pid, signals: &SigSet) -> Result<u8> {
-    let mut patience = Some(SETTLED);
-    loop {
-        let signal = sys::wait_for(signals, patience).context("cannot wait for signals")?;
-        let Some(signal) = signal else {
-            sys::release_memory();
-            patience = None;
-            continue;
-        };
-        if signal == Signal::SIGCHLD {
-            if let Some(code) = reap(command)? {
-                return Ok(code);
-            }
-        } else if killpg(command, signal).is_err() {
+    let pass = |signal| {
+        if killpg(command, signal).is_err() {
             // Not yet the leader of its group.
             let _ = kill(command, signal);
         }
-    }
+    };
+    waiting::until_ended(signals, pass, || reap(command))
 }
 
 /// Takes up everything that has ended; the exit code when the command is among it.
 fn reap(command: Pid) -> Result<Option<u8>> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == command => {
-                return Ok(Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
-            }
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => return Ok(Some(signalled(signal))),
+            Ok(status) if status.pid() == Some(command) => return Ok(waiting::code_of(status)),
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(err) => return Err(err).context("cannot wait for processes"),

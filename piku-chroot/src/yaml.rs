@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::cli::shown;
+use crate::shown::shown;
 
 /// A value that is one scalar in YAML.
 pub(crate) trait Scalar: Sized {

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod durable;
 pub mod env;
 pub mod failure;
+mod input;
 pub mod layout;
 pub mod name;
 pub mod output;

@@ -25,8 +25,8 @@ use rustix::io::Errno;
 
 use crate::SETUP;
 use crate::caller::Identity;
-use crate::cli::shown;
 use crate::root::tree;
+use crate::shown::shown;
 
 /// A path of that many bytes is long: the kernel takes 4095, and a name has at most 255.
 const LONG: usize = 3500;

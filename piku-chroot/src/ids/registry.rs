@@ -18,8 +18,8 @@ use rustix::fs::{FlockOperation, flock};
 use crate::SETUP;
 use crate::account::{Account, is_taken};
 use crate::caller::Identity;
-use crate::cli::shown;
 use crate::ids::ranges::{Both, Ranges};
+use crate::shown::shown;
 
 /// The first line. Without it the file is something else, or has lost what it held.
 const HEAD: &str =

@@ -13,9 +13,9 @@ use nix::unistd::Pid;
 
 pub use self::mounts::{BASE, Mount, What};
 use self::mounts::{mounts, plain};
-use crate::cli::shown;
 use crate::limits::Limits;
 use crate::options::{Net, Options};
+use crate::shown::shown;
 
 /// Where the app's tree stands.
 pub const APP: &str = "/app";

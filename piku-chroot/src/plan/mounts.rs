@@ -5,8 +5,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{APP, DATA};
-use crate::cli::shown;
 use crate::options::{Options, Size};
+use crate::shown::shown;
 
 /// The size of a tmpfs for which none was said: a quarter of the memory.
 const QUARTER: &str = "25%";

@@ -13,10 +13,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, fstat, openat2, readlinkat};
 use rustix::io::Errno;
 
-use crate::cli::shown;
 use crate::plan::{BASE, Plan};
 use crate::root::folder::Folder;
 use crate::root::tree::{self, READ_ONLY, Tree};
+use crate::shown::shown;
 
 /// Bytes of names: an `/etc` is listed in one call.
 const LISTED_AT_ONCE: usize = 16 * 1024;

@@ -12,11 +12,11 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use crate::caller::Identity;
-use crate::cli::shown;
 use crate::plan::Plan;
 use crate::root::base::{self, Base};
 use crate::root::folder::Folder;
 use crate::root::tree::{READ_ONLY, Tree};
+use crate::shown::shown;
 
 /// Taken from the base.
 const FILES: [&str; 19] = [

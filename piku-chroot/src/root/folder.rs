@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, openat,
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use crate::cli::shown;
+use crate::shown::shown;
 
 /// An opened one.
 pub(crate) struct Folder(OwnedFd);

@@ -22,11 +22,11 @@ use rustix::mount::{
 use rustix::process::pivot_root;
 
 use crate::caller::Identity;
-use crate::cli::shown;
 use crate::plan::{Mount, Plan, What};
 use crate::root::base::Base;
 use crate::root::folder::Folder;
 use crate::root::tree::{READ_ONLY, Tree, WRITABLE};
+use crate::shown::shown;
 use crate::sys;
 
 /// Folders that are there, and empty unless something is put in.

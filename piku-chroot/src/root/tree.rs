@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use crate::cli::shown;
+use crate::shown::shown;
 use crate::sys;
 
 /// A tree that nothing may be written to, and whose set-uid programs and devices are plain files.

@@ -13,8 +13,8 @@ use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{Errno, read, write};
 use rustix::termios::{SpecialCodeIndex, isatty, tcgetattr, tcsetwinsize};
 
-use crate::monitor::ended;
 use crate::terminal::outer::{self, Raw};
+use crate::waiting::ended;
 
 /// As much as is carried at once.
 const LOAD: usize = 16 * 1024;

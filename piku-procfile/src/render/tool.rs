@@ -12,8 +12,8 @@ use super::values::Values;
 use super::{crontab, systemd};
 use crate::cli::Input;
 use crate::env::{self, Env};
+use crate::input::{platform, procfile, tell};
 use crate::procfile::{Options, Procfile};
-use crate::tool::{platform, procfile, tell};
 use crate::{durable, output, source};
 
 /// Does it.

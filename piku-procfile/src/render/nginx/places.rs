@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
+use anyhow::anyhow;
+
 use crate::diagnostic::word;
 
 /// The longest of them; nginx refuses a word of 4 kB.
@@ -114,6 +116,11 @@ fn in_path(c: char) -> bool {
 
 fn character(c: char) -> String {
     if c.is_control() { format!("a control character (U+{:04X})", u32::from(c)) } else { format!("'{c}'") }
+}
+
+/// A path that the caller may have given, as text for nginx.
+pub(super) fn path(path: Option<&Path>, option: &str) -> anyhow::Result<Option<String>> {
+    path.map(|path| text_of(path, option).map_err(|message| anyhow!(message))).transpose()
 }
 
 /// A path of the caller's as nginx can have it.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use super::include::Include;
-use super::places::{AppPath, Prefix, text_of};
+use super::places::{AppPath, Prefix, path, text_of};
 use super::{Caching, Folder, HostName, SERVER_NAME, Settings, Site, Tls, cloudflare, host, users};
 use crate::diagnostic::{Diagnostic, word};
 use crate::failure::Failure;
@@ -79,10 +79,6 @@ impl Site {
         }
         Ok(Self { warnings, ..site })
     }
-}
-
-pub(super) fn path(path: Option<&Path>, option: &str) -> anyhow::Result<Option<String>> {
-    path.map(|path| text_of(path, option).map_err(|message| anyhow!(message))).transpose()
 }
 
 /// Where it listens for HTTP and for HTTPS, and the ports of the latter.

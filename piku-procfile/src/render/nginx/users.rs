@@ -1,7 +1,7 @@
 //! Who may see a site that asks for a name and a password.
 
 use super::Settings;
-use super::read::path;
+use super::places::path;
 use crate::render::values::Reader;
 
 const BASIC_AUTH: &str = "NGINX_BASIC_AUTH";

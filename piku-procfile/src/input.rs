@@ -1,0 +1,69 @@
+//! What the tool reads: a file that was named or stdin, its warnings told.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::Context;
+use indexmap::IndexMap;
+
+use crate::cli::Input;
+use crate::diagnostic::Diagnostic;
+use crate::env::{self, Env};
+use crate::failure::{self, Failure};
+use crate::procfile::{Options, Procfile};
+use crate::source;
+
+pub(crate) fn procfile(input: &Input, options: Options) -> anyhow::Result<Procfile> {
+    let procfile = match input {
+        Input::Stdin => Procfile::parse(&stdin()?, options)?,
+        Input::File(path) => Procfile::read(path, options)?,
+    };
+    tell(&procfile.warnings);
+    Ok(procfile)
+}
+
+pub(crate) fn environment(
+    input: &Input,
+    platform: &IndexMap<String, String>,
+    options: Options,
+) -> anyhow::Result<Env> {
+    let env = match input {
+        Input::Stdin => Env::parse(&stdin()?, platform, options)?,
+        Input::File(path) => {
+            // Fine for an app, but who names a file wants that one.
+            if is_missing(path) {
+                return Err(Failure::new(format!("there is no file '{}'", path.display()))
+                    .hint("an ENV file has NAME=value lines; an app needs none")
+                    .into());
+            }
+            Env::read(path, platform, options)?
+        }
+    };
+    tell(&env.warnings);
+    Ok(env)
+}
+
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|err| err.kind() == io::ErrorKind::NotFound)
+}
+
+fn stdin() -> anyhow::Result<Vec<u8>> {
+    source::read_from(io::stdin().lock()).context("cannot read stdin")
+}
+
+/// What the platform sets, as far as this program's own environment knows it.
+pub(crate) fn platform(otherwise: Option<&str>) -> IndexMap<String, String> {
+    env::PLATFORM
+        .iter()
+        .filter_map(|name| {
+            let value = std::env::var(name).ok().or_else(|| otherwise.map(str::to_owned))?;
+            Some(((*name).to_owned(), value))
+        })
+        .collect()
+}
+
+pub(crate) fn tell(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        failure::tell(&warning.to_string());
+    }
+}
