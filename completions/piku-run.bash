@@ -1010,7 +1010,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__nginx)
-            opts="-h --root --help"
+            opts="-h --check --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

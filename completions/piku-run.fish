@@ -50,6 +50,7 @@ complete -c piku-run -n "__fish_piku_run_needs_command" -f -a "help" -d 'Print t
 complete -c piku-run -n "__fish_piku_run_using_subcommand daemon" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand daemon" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand nginx" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand nginx" -l check -d 'Only see whether nginx takes the files of all apps as they are now, and host.yaml\'s ports and addresses'
 complete -c piku-run -n "__fish_piku_run_using_subcommand nginx" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and not __fish_seen_subcommand_from renew help" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and not __fish_seen_subcommand_from renew help" -s h -l help -d 'Print help'

@@ -41,7 +41,11 @@ pub enum Command {
     Daemon,
     /// Keep piku's nginx running, in the foreground; SIGTERM ends it when its requests have ended, SIGHUP has it read host.yaml
     #[command(after_long_help = EXIT_STATUS)]
-    Nginx,
+    Nginx {
+        /// Only see whether nginx takes the files of all apps as they are now, and host.yaml's ports and addresses
+        #[arg(long)]
+        check: bool,
+    },
     /// Certificates of the apps' host names
     Certs {
         /// What to do

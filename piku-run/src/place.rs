@@ -19,6 +19,18 @@ pub(crate) fn make(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make '{}'", path.display()))
 }
 
+/// Makes the folder of an app's data. All above it are closed to everybody else; this one lets pass, since the web server runs
+/// as who piku is and serves what lies in it, also of an app that is a user of its own.
+pub(crate) fn make_data(app: &AppDir) -> anyhow::Result<()> {
+    make(app.path())?;
+    match DirBuilder::new().mode(0o711).create(app.data()) {
+        Err(err) if err.kind() != ErrorKind::AlreadyExists => {
+            Err(err).with_context(|| format!("cannot make '{}'", app.data().display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Held by an app's supervisor.
 pub(crate) fn supervisor_lock(app: &AppDir) -> PathBuf {
     app.run().join("supervisor.lock")

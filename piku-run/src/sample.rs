@@ -38,7 +38,7 @@ pub struct Instance {
     pub cpu_percent: Option<f64>,
     /// Of the whole process tree, in bytes: its share of the pages in memory (PSS).
     pub memory_bytes: Option<u64>,
-    /// How its last process ended: `exit 1`, `signal 9`, `out of memory`.
+    /// How its last process ended: `exit 1`, `signal 9`, `out of memory`. Of the drain of the logs, why it cannot send them.
     pub last_exit: Option<String>,
     /// How much memory that process and all that it had started had at most, in bytes, where it ran out of it.
     #[serde(default)]

@@ -84,7 +84,10 @@ fn a_receiver_may_stall_or_die_and_no_worker_feels_it() {
     until("it says so", || {
         server.log("log-drain.1").contains(" log-drain.1 piku: cannot send to syslog+tcp://")
     });
-    assert_eq!(server.states(), ["web.1 healthy", "worker.1 running"]);
+    assert_eq!(server.states(), ["web.1 healthy", "worker.1 running", "log-drain.1 backoff"]);
+    let row = server.row("log-drain.1");
+    let why = row["last_exit"].as_str().unwrap_or_default();
+    assert!(row["pid"].is_u64() && why.starts_with("cannot send to syslog+tcp://localhost:"), "{row}");
     to(150_300);
     counted(150_300);
     let listener = TcpListener::bind(address).unwrap();
@@ -98,9 +101,12 @@ fn a_receiver_may_stall_or_die_and_no_worker_feels_it() {
     while !said.contains(" log-drain.1 piku - sends to syslog+tcp://") {
         said = connection.next();
     }
+    until("ps knows", || server.states() == ["web.1 healthy", "worker.1 running", "log-drain.1 running"]);
+    assert!(server.row("log-drain.1")["last_exit"].is_null());
     // Without the setting it ends.
     server.good(&["config", "blog", "unset", "LOG_DRAIN"]);
     while connection.0.read_until(b'\n', &mut Vec::new()).unwrap() > 0 {}
+    assert_eq!(server.states(), ["web.1 healthy", "worker.1 running"]);
 }
 
 #[test]

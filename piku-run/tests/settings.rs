@@ -65,6 +65,54 @@ fn a_type_in_a_jail_announces_its_readiness_too() {
     readiness_is_said(&server);
 }
 
+/// Takes 200 MB whenever it is told to.
+const EATS: &str = r#"python3 -c '
+import os, time
+go = os.environ["DATA_DIR"] + "/go"
+while True:
+    if os.path.exists(go):
+        os.remove(go)
+        kept = b"x" * (200 << 20)
+        print("it has", len(kept), flush=True)
+    time.sleep(0.01)
+'"#;
+
+#[test]
+fn a_worker_that_takes_too_much_memory_ends_alone_and_says_why() {
+    let Some(server) = Server::in_jail() else { return };
+    server.config(&[("WORKER_MEMORY_LIMIT", "64m")]);
+    server.deploy("one", &[("web", SERVE), ("worker", EATS)]);
+    let web = server.pid("web.1");
+    fs::write(server.app("data/go"), "").unwrap();
+    until("it has ended and is back", || {
+        let row = server.row("worker.1");
+        row["restarts"] == 1 && !row["limits"].as_array().unwrap().is_empty()
+    });
+    let row = server.row("worker.1");
+    let limit = &row["limits"][0];
+    assert_eq!((&limit["limit"], &limit["value"]), (&json!("memory"), &json!("64m")), "{row}");
+    let (log, table) = (server.log("worker.1"), server.good(&["ps", "blog"]).0);
+    if limit["by"] == "cgroup" {
+        assert_eq!(row["last_exit"], "out of memory", "{row}");
+        let peak = row["last_memory_peak_bytes"].as_u64().unwrap();
+        assert!((50 << 20..=64 << 20).contains(&peak), "{row}");
+        assert!(log.contains(" worker.1 piku: worker.1 ran out of memory at 6"), "{log}");
+        assert!(table.contains(" out of memory (6") && table.contains("memory 64m (by cgroup)"), "{table}");
+    } else {
+        // It is given no more and ends by itself.
+        assert_eq!((&row["last_exit"], &row["last_memory_peak_bytes"]), (&json!("exit 1"), &json!(null)));
+        assert!(log.contains(" worker.1: MemoryError\n"), "{log}");
+        assert!(table.contains("memory 64m (by rlimit, each process)"), "{table}");
+    }
+    assert_eq!(server.pid("web.1"), web);
+
+    server.good(&["config", "blog", "set", "WORKER_MEMORY_LIMIT=600m"]);
+    fs::write(server.app("data/go"), "").unwrap();
+    until("it has what it wanted", || server.log("worker.1").contains(" worker.1: it has 209715200\n"));
+    let row = server.row("worker.1");
+    assert_eq!((&row["limits"][0]["value"], &row["restarts"]), (&json!("600m"), &json!(0)), "{row}");
+}
+
 #[test]
 fn limits_of_a_type_hold_and_are_shown_and_bad_ones_are_told() {
     let limits = [("NOFILE_LIMIT", "512"), ("WORKER_NOFILE_LIMIT", "64"), ("MEMORY_LIMIT", "900m")];

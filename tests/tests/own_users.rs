@@ -4,12 +4,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use piku_tests::nginx::Ports;
 use piku_tests::repo::{Repo, SERVE};
 use piku_tests::world::{World, wait_for};
 
 /// A world with the setting; none, said aloud, where its account has no subordinate ids.
 fn world() -> Option<World> {
-    let world = World::with_settings("app_users: own");
+    world_with("")
+}
+
+/// The same, with more settings.
+fn world_with(settings: &str) -> Option<World> {
+    let world = World::with_settings(&format!("{settings}app_users: own"));
     let mut check = world.tool("piku-chroot");
     check.args(["--check", "--uid-range", "probe", "--uid-registry"]).arg(world.path("home/probe"));
     let out = check.output().expect("piku-chroot runs");
@@ -153,6 +159,34 @@ fn a_release_task_is_the_apps_user_too_and_a_new_daemon_takes_the_worker_up() {
     assert_eq!(world.ps("blog").len(), 2);
     run(&world, &["stop", "blog"]);
     wait_for("the end of its processes", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn the_web_server_serves_what_such_an_app_ships_and_what_it_keeps() {
+    let ports = Ports::free();
+    let Some(mut world) = world_with(&ports.settings("")) else { return };
+    world.start_nginx();
+    let repo = world.repo("blog");
+    // Under a usual umask, and where others are kept out.
+    let keep = "web: mkdir -p /data/up && echo kept > /data/up/photo && ./serve\n";
+    let env = "NGINX_SERVER_NAME=blog.test\nNGINX_STATIC_PATHS=/static:public,/up:/data/up\n";
+    repo.serves("page\n").file("Procfile", keep).file("ENV", env).file("public/style.css", "shipped\n");
+    repo.commit("One").push().succeeds();
+    assert_ne!(data_owner(&world, "blog"), piku_uid(&world));
+    let body = |path: &str| ports.get("blog.test", path).body;
+    assert_eq!((body("/static/style.css"), body("/up/photo")), ("shipped\n".into(), "kept\n".into()));
+    assert_eq!(body("/"), "page\n");
+
+    repo.file("Procfile", keep.replace("mkdir", "umask 077; rm -r /data/up; mkdir")).commit("Private");
+    repo.push().succeeds();
+    assert_eq!(
+        ports.get("blog.test", "/up/photo").status,
+        403,
+        "what the app keeps from others it keeps from nginx"
+    );
+    assert_eq!(body("/"), "page\n");
+    repo.file("Procfile", "static: public\n").commit("Files alone").push().succeeds();
+    assert_eq!(body("/style.css"), "shipped\n");
 }
 
 /// Who runs piku.

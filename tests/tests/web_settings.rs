@@ -31,6 +31,17 @@ fn a_bad_setting_fails_its_own_deploy_and_changes_nothing() {
 
     assert_eq!(file(), before);
     assert_eq!(ports.get("blog.test", "/").body, "good\n");
+    let check = || {
+        let out = world.tool("piku-run").args(["nginx", "--check"]).output().expect("piku-run");
+        (out.status.success(), text(&out))
+    };
+    assert_eq!(check(), (true, String::new()));
+    let path = world.root().join("nginx/apps/blog.conf");
+    fs::write(&path, before.replacen("server {", "server { listen", 1)).expect("a bad file");
+    let (good, said) = check();
+    assert!(!good && said.contains("nginx does not take its configuration: "), "{said}");
+    assert!(said.contains("apps/blog.conf:") && said.contains("hint: push or restart"), "{said}");
+    fs::write(&path, &before).expect("the file");
     other.file("ENV", "NGINX_SERVER_NAME=shop.test\n").commit("Free").push().succeeds();
     assert_eq!(ports.get("shop.test", "/").body, "shop\n");
 

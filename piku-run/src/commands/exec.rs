@@ -41,7 +41,7 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
     if let Some(term) = std::env::var_os("TERM").and_then(|term| term.into_string().ok()) {
         vars.insert("TERM".to_owned(), term);
     }
-    place::make(&world.dir.data())?;
+    place::make_data(&world.dir)?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
     let limits = limits::of("run", &vars)?;
     let around = Around { terminal, limits: &limits, notify: None };

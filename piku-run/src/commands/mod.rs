@@ -59,7 +59,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     };
     match cli.command {
         Command::Daemon => daemon::run(&root()?)?,
-        Command::Nginx => return web::run(&root()?),
+        Command::Nginx { check: true } => web::check(&root()?)?,
+        Command::Nginx { check: false } => return web::run(&root()?),
         Command::Certs { action: cli::Certs::Renew { app, force } } => {
             web::renew(&root()?, app.as_ref(), force)?;
         }

@@ -38,7 +38,7 @@ pub(crate) const NAME: &str = "drain";
 /// The variable that names the receiver.
 pub(crate) const VARIABLE: &str = "LOG_DRAIN";
 /// The log in which a drain says how it fares, an instance like others.
-const OWN: &str = "log-drain.1";
+pub(crate) const OWN: &str = "log-drain.1";
 
 /// How many lines are read ahead.
 const LINES: usize = 256;
@@ -46,6 +46,11 @@ const LINES: usize = 256;
 const REST: Duration = Duration::from_millis(50);
 /// How often it is written down how far it has come.
 const SAVE: Duration = Duration::from_secs(1);
+
+/// The file that says why nothing can be sent, as long as that is so.
+pub(crate) fn away_file(dir: &AppDir) -> PathBuf {
+    dir.run().join("drain.away")
+}
 
 /// Sends until its supervisor ends.
 pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
@@ -74,6 +79,7 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
     let mut drain =
         Drain { dir, address, speaker, limits, tail, save, saved: Instant::now(), dropped: 0, _lock: lock };
     drain.save();
+    drain.tell_ps(None);
     drain.work().context("cannot read the logs")
 }
 
@@ -118,7 +124,9 @@ impl Drain {
             };
             if away.is_none() {
                 away = Some(Instant::now());
-                self.remark(&format!("cannot send to {}: {ended}; it is tried again", self.address));
+                let why = format!("cannot send to {}: {ended}", self.address);
+                self.tell_ps(Some(&why));
+                self.remark(&format!("{why}; it is tried again"));
             }
             let pause = backoff.crashed(begun.elapsed(), u64::from(std::process::id()));
             let until = Instant::now() + pause;
@@ -186,12 +194,23 @@ impl Drain {
         };
         match away.take() {
             Some(since) => {
+                self.tell_ps(None);
                 let seconds = since.elapsed().as_secs();
                 self.remark(&format!("sends to {} again after {seconds} s{lost}", self.address));
             }
             None if !lost.is_empty() => self.remark(&format!("{} is too slow{lost}", self.address)),
             None => {}
         }
+    }
+
+    /// Why nothing can be sent, or that it can.
+    fn tell_ps(&self, why: Option<&str>) {
+        let path = away_file(&self.dir);
+        // What cannot be written stands in the log.
+        let _ = match why {
+            Some(why) => fs::write(&path, why),
+            None => fs::remove_file(&path),
+        };
     }
 
     fn remark(&self, text: &str) {

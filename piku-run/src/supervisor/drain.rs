@@ -1,6 +1,7 @@
 //! The drain beside the supervisor: one process, where `LOG_DRAIN` asks for it, started again when it ends, replaced when it is to
 //! lead elsewhere. It ends with the supervisor; the next one's goes on where it was.
 
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,10 +9,11 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use piku_procfile::layout::ROOT_VARIABLE;
 
-use super::Supervisor;
-use crate::core::Backoff;
-use crate::drain::{Address, NAME, VARIABLE};
+use super::{Supervisor, rows};
+use crate::core::{Backoff, Ps};
+use crate::drain::{Address, NAME, OWN, VARIABLE, away_file};
 use crate::environment::Role;
+use crate::sample::{Instance as Row, State};
 
 /// What is known of it.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub(super) struct Drain {
     wanted: Option<String>,
     process: Option<Child>,
     began: Duration,
+    /// How often it was started again after it had ended by itself.
+    restarts: u32,
     backoff: Backoff,
     /// When it is started again.
     again: Option<Duration>,
@@ -38,6 +42,7 @@ impl Drain {
             return false;
         }
         self.process = None;
+        self.restarts += 1;
         if self.wanted.is_some() {
             let pause =
                 self.backoff.crashed(now.saturating_sub(self.began), pid.as_raw().unsigned_abs().into());
@@ -60,12 +65,31 @@ impl Supervisor {
         }
         self.drain.wanted = wanted;
         self.drain.backoff = Backoff::default();
+        self.drain.restarts = 0;
         self.drain.again = self.drain.wanted.is_some().then_some(self.now());
         if let Some(mut process) = self.drain.process.take() {
             // It writes down where it is, and loses nothing by that.
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// Its row in `ps`, where there is to be one: in back-off as long as nothing can be sent.
+    pub(super) fn drain_row(&self) -> Option<Row> {
+        self.drain.wanted.as_ref()?;
+        let (name, _) = OWN.split_once('.')?;
+        let ps = Ps { kind: name.parse().ok()?, index: 1 };
+        let why = fs::read_to_string(away_file(&self.dir)).ok();
+        let process = self.drain.process.as_ref();
+        let runs = process.is_some() && why.is_none();
+        Some(Row {
+            state: if runs { State::Running } else { State::Backoff },
+            pid: process.map(Child::id),
+            uptime_s: process.map(|_| self.now().saturating_sub(self.drain.began).as_secs()),
+            restarts: self.drain.restarts,
+            last_exit: why,
+            ..rows::idle(&self.app, &ps)
+        })
     }
 
     /// Starts it when it is due.

@@ -53,6 +53,7 @@ impl Supervisor {
         rows.sort_by_key(|(one, _)| order(one));
         let mut rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
         self.add_crons(&mut rows);
+        rows.extend(self.drain_row());
         Ok(rows)
     }
 
@@ -115,7 +116,7 @@ pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
 }
 
 /// A place where nothing runs.
-fn idle(app: &AppName, ps: &Ps) -> Row {
+pub(super) fn idle(app: &AppName, ps: &Ps) -> Row {
     Row {
         app: app.clone(),
         instance: ps.to_string(),

@@ -207,7 +207,7 @@ impl Supervisor {
             vars.insert(MARK.to_owned(), mark.clone());
             record.mark = Some(mark);
         }
-        place::make(&self.dir.data())?;
+        place::make_data(&self.dir)?;
         let report = self.records.report(record.id);
         // That of the process before this one is read and over.
         place::remove_file(&report)?;

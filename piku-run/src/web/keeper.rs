@@ -61,8 +61,7 @@ pub(crate) fn run(root: &Root) -> anyhow::Result<ExitCode> {
         let hint = format!("set 'nginx: {{enabled: true}}' in '{}'", root.settings().display());
         return Err(Failure::new("nginx is off on this machine").hint(hint).into());
     }
-    let nginx = Nginx::find()
-        .ok_or_else(|| Failure::new("nginx is not installed").hint("sudo apt-get install nginx-light"))?;
+    let nginx = Nginx::needed()?;
     web.folder.make()?;
     place::make(&root.acme().join("webroot/.well-known/acme-challenge"))?;
     let path = web.folder.keeper_lock();

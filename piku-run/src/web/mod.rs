@@ -24,6 +24,7 @@ use piku_procfile::settings::{Nginx as Settings, Settings as Host};
 pub(crate) use acme::renew;
 pub(crate) use keeper::{NAME, run};
 pub(crate) use master::OldWorker;
+pub(crate) use trial::check;
 
 use certificate::{Certificates, Pair};
 use folder::{About, Folder};

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use nix::unistd::{User, geteuid};
+use piku_procfile::failure::Failure;
 use piku_procfile::render::nginx::Http2;
 
 /// Where programs are that are not on everybody's PATH.
@@ -25,6 +26,12 @@ pub(super) struct Nginx(PathBuf);
 impl Nginx {
     pub(super) fn find() -> Option<Self> {
         find("nginx").map(Self)
+    }
+
+    /// The same, where nothing can be done without.
+    pub(super) fn needed() -> anyhow::Result<Self> {
+        let hint = "sudo apt-get install nginx-light";
+        Ok(Self::find().ok_or_else(|| Failure::new("nginx is not installed").hint(hint))?)
     }
 
     /// `nginx -c FILE`, with nothing in its environment. The file comes first: of a long command line its title has the

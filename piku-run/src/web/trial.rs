@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use piku_procfile::failure::Failure;
+use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 use piku_procfile::render::nginx::Listen;
 
@@ -13,6 +14,19 @@ use super::program::Nginx;
 
 /// What is added to a port below 1024.
 const ABOVE: u16 = 10_000;
+
+/// Whether nginx takes what is in now, with what `host.yaml` says.
+pub(crate) fn check(root: &Root) -> anyhow::Result<()> {
+    let web = Web::of(root)?;
+    let nginx = Nginx::needed()?;
+    web.folder.make()?;
+    // Nobody puts anything in meanwhile.
+    let _lock = web.folder.lock()?;
+    let Err(said) = web.test_files(&nginx, &web.folder.apps()?)? else { return Ok(()) };
+    Err(Failure::new(format!("nginx does not take its configuration: {said}"))
+        .hint("push or restart the app that it names; until then piku-run nginx leaves it out when it starts")
+        .into())
+}
 
 impl Web {
     /// Tests this file of an app's among those of all the others.
