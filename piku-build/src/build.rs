@@ -13,12 +13,14 @@ use piku_procfile::procfile::Kind;
 use piku_procfile::settings::{Sandbox, Settings};
 
 use crate::copy::{self, Leave};
+use crate::inside::Mount;
 use crate::layer::Store;
 use crate::making::{Making, capital};
 use crate::plan::{LayerPlan, Plan};
 use crate::release::{Layer, Origin, Release, TREE};
-use crate::room::{Mount, Room};
-use crate::runtime::{self, Detected, Site, buildpack};
+use crate::room::Room;
+use crate::runtime::{self, Detected, buildpack};
+use crate::site::Site;
 use crate::source::Source;
 use crate::step::Step;
 use crate::whole::Whole;
@@ -82,7 +84,7 @@ pub(crate) enum Reuse {
 impl Place {
     /// The app in this folder, or in the one below it that `APP_DIR` names.
     pub(crate) fn find(&self, dir: &Path) -> anyhow::Result<Source> {
-        Ok(self.with_packs(Source::find(dir, self.config.as_deref())?))
+        Ok(self.with_packs(subfolder::find(dir, self.config.as_deref())?))
     }
 
     /// The app in this folder itself.
@@ -145,10 +147,9 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     if build.reuse == Reuse::Nothing {
         caches::replace(&cache, &fresh, &work.join("old-cache"))?;
     }
-    if build.reuse == Reuse::Caches
-        && let Some(before) = &build.before
-        && again::is_same(before, &release, &work.join(RELEASE).join(TREE), &store)?
-    {
+    let compared = build.before.as_ref().filter(|_| build.reuse == Reuse::Caches);
+    let is_same = |before: &PathBuf| again::is_same(before, &release, &work.join(RELEASE).join(TREE), &store);
+    if compared.map_or(Ok(false), is_same)? {
         talk::stage("Nothing has changed");
         return release.layers.iter().try_for_each(|layer| store.discard(&layer.key));
     }

@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::inside::PATH;
 use crate::plan::Plan;
 use crate::source::Source;
-
-/// Where programs are, inside the jail and in every step.
-pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The host's certificates: a site's own authority counts for the build as well.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";

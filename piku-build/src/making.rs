@@ -11,10 +11,10 @@ use piku_procfile::failure::Failure;
 use crate::build::{self, PROFILE, has_profile};
 use crate::copy::Leave;
 use crate::environment;
+use crate::inside::{APP, Mount, PATH};
 use crate::kept::Kept;
 use crate::layer::{Store, Taken, Unfinished};
 use crate::plan::{LayerPlan, Plan, TreeLayer};
-use crate::room::{APP, Mount};
 use crate::runtime::Runtime;
 use crate::source::Source;
 use crate::view::View;
@@ -224,7 +224,7 @@ impl Making<'_> {
             tree: self.tree.to_owned(),
             work: self.tree.to_owned(),
             mounts: whole.layers().map(layer).chain(host).collect(),
-            path: std::env::split_paths(path.unwrap_or(environment::PATH)).collect(),
+            path: std::env::split_paths(path.unwrap_or(PATH)).collect(),
         }
     }
 }

@@ -13,9 +13,9 @@ use piku_procfile::name::ProcessName;
 
 use crate::copy;
 use crate::elf::Elf;
-use crate::environment::PATH;
-use crate::room::APP;
-use crate::runtime::Site;
+use crate::inside::APP;
+use crate::inside::PATH;
+use crate::site::Site;
 use crate::source::tidy;
 use crate::startable::{entries, simple_words};
 use crate::view::runs;

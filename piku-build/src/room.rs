@@ -12,10 +12,9 @@ use piku_chroot::report;
 
 use crate::environment::Variables;
 use crate::explain;
+use crate::inside::{APP, Mount};
 use crate::step::{self, Ended, Step};
 
-/// The app inside the jail.
-pub(crate) const APP: &str = "/app";
 /// The build caches inside the jail.
 const CACHE: &str = "/cache";
 /// What of them a step sees: each package manager's own, and not the layers that may lie beside them; and the variables that
@@ -35,24 +34,6 @@ const CACHES: &[(&str, &[(&str, &str)])] = &[
 ];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
 const HOME: &str = "/build";
-
-/// A folder that a step sees.
-#[derive(Debug, Clone)]
-pub(crate) struct Mount {
-    /// Where it is.
-    pub(crate) real: PathBuf,
-    /// Where the step sees it; the same where there is no jail.
-    pub(crate) inside: PathBuf,
-    /// Whether the step may write to it.
-    pub(crate) writable: bool,
-}
-
-impl Mount {
-    /// A folder of the machine, read-only where it is.
-    pub(crate) fn same(folder: &Path) -> Self {
-        Self { real: folder.to_owned(), inside: folder.to_owned(), writable: false }
-    }
-}
 
 /// A place for steps.
 pub(crate) struct Room<'a> {
@@ -101,9 +82,7 @@ impl Room<'_> {
         let command =
             if self.jailed { self.jail().command(&env, &step.run) } else { self.plain(&env, &step.run) };
         let mut ended = step::run(command, step.quiet).with_context(|| format!("step '{}'", step.name))?;
-        if self.jailed
-            && let (_, Some(jail)) = report::read(&self.report())
-        {
+        if let Some(jail) = self.jailed.then(|| report::read(&self.report())).and_then(|(_, end)| end) {
             ended.out_of_memory |= jail.oom_kills > 0;
             ended.peak = jail.memory_peak_bytes.unwrap_or(ended.peak);
         }

@@ -8,14 +8,14 @@ use piku_procfile::settings::Settings;
 
 use crate::build::Place;
 use crate::layer::Store;
-use crate::runtime::{self, Choice, Site};
-use crate::source::Source;
+use crate::runtime::{self, Choice};
+use crate::site::Site;
 use crate::whole::Whole;
-use crate::{environment, machine, plan, sandbox, talk};
+use crate::{environment, machine, sandbox, shown, subfolder, talk};
 
 /// `detect DIR`.
 pub(crate) fn detect(dir: &Path, format: Format) -> anyhow::Result<()> {
-    let source = Source::find(dir, None)?;
+    let source = subfolder::find(dir, None)?;
     let detected = runtime::choose(&source)?.detected;
     output::print(format, &detected, || detected.to_string())
 }
@@ -48,6 +48,6 @@ pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<
         .map(String::as_str)
         .chain(secrets)
         .collect();
-    let shown = plan::show(&whole, &detected.because, store.as_ref(), tools, names.into_iter().collect());
+    let shown = shown::show(&whole, &detected.because, store.as_ref(), tools, names.into_iter().collect());
     output::print(format, &shown, || shown.to_string())
 }

@@ -15,7 +15,6 @@ use piku_procfile::failure::Failure;
 use piku_procfile::procfile::{Options, Procfile};
 
 use crate::explain;
-use crate::subfolder::{self, SHARED};
 
 /// The longest file of an app that is read into memory.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
@@ -45,33 +44,6 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Reads the folder, or the one in it that `APP_DIR` names.
-    ///
-    /// # Errors
-    /// When it is not a folder, its Procfile, its ENV or the config is no good, or `APP_DIR` leads nowhere.
-    pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
-        let top = Self::open(dir, config)?;
-        let Some(below) = subfolder::named(&top)? else { return Self::read(dir, config) };
-        let mut source = Self::open(&top.dir.join(&below), config)?;
-        for name in SHARED {
-            if source.has(name) {
-                continue;
-            }
-            if let Some(text) = top.text(name)? {
-                source.shared.push((name, text));
-            }
-        }
-        source.below = Some(below);
-        source.parse()?;
-        if source.has("ENV") && top.env.len() > usize::from(top.env.contains_key(subfolder::VARIABLE)) {
-            source.notes.push(
-                "the folder of the app has an ENV of its own; the one at the top says APP_DIR alone"
-                    .to_owned(),
-            );
-        }
-        Ok(source)
-    }
-
     /// Reads the folder itself.
     ///
     /// # Errors
@@ -83,7 +55,10 @@ impl Source {
     }
 
     /// The folder with its ENV; its Procfile is not looked at yet.
-    fn open(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When it is not a folder, or its ENV or the config is no good.
+    pub(crate) fn open(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
         let dir = fs::canonicalize(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
         let mut source = Self {
             names: names(&dir).with_context(|| format!("cannot read '{}'", dir.display()))?,
@@ -112,7 +87,11 @@ impl Source {
         Ok(())
     }
 
-    fn parse(&mut self) -> anyhow::Result<()> {
+    /// Reads its Procfile, and the ENV anew where that is the top's.
+    ///
+    /// # Errors
+    /// When one of them is no good.
+    pub(crate) fn parse(&mut self) -> anyhow::Result<()> {
         if !self.shared.is_empty() {
             self.notes.clear();
             self.parse_env()?;

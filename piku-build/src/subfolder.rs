@@ -10,16 +10,42 @@ use crate::explain;
 use crate::source::{Source, tidy};
 
 /// The variable, in the ENV at the top or in the config.
-pub(crate) const VARIABLE: &str = "APP_DIR";
+const VARIABLE: &str = "APP_DIR";
 
 /// What a sub-folder has from the top where it has none itself.
-pub(crate) const SHARED: [&str; 2] = ["Procfile", "ENV"];
+const SHARED: [&str; 2] = ["Procfile", "ENV"];
+
+/// Reads an app's folder, or the one in it that `APP_DIR` names.
+///
+/// # Errors
+/// When it is not a folder, its Procfile, its ENV or the config is no good, or `APP_DIR` leads nowhere.
+pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<Source> {
+    let top = Source::open(dir, config)?;
+    let Some(below) = named(&top)? else { return Source::read(dir, config) };
+    let mut source = Source::open(&top.dir.join(&below), config)?;
+    for name in SHARED {
+        if source.has(name) {
+            continue;
+        }
+        if let Some(text) = top.text(name)? {
+            source.shared.push((name, text));
+        }
+    }
+    source.below = Some(below);
+    source.parse()?;
+    if source.has("ENV") && top.env.len() > usize::from(top.env.contains_key(VARIABLE)) {
+        source.notes.push(
+            "the folder of the app has an ENV of its own; the one at the top says APP_DIR alone".to_owned(),
+        );
+    }
+    Ok(source)
+}
 
 /// The folder that `APP_DIR` names, below the top; `None` where it names none.
 ///
 /// # Errors
 /// When it is not there, is no folder, or leads out of the tree.
-pub(crate) fn named(top: &Source) -> anyhow::Result<Option<PathBuf>> {
+fn named(top: &Source) -> anyhow::Result<Option<PathBuf>> {
     let Some((value, from)) = top.variable(VARIABLE) else { return Ok(None) };
     let bad = |why: &str| explain::bad_app_dir(value, from, why);
     let below = tidy(Path::new(value.trim().trim_matches('/')));

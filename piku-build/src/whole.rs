@@ -7,9 +7,10 @@ use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile;
 
-use crate::environment::PATH;
+use crate::inside::PATH;
 use crate::plan::{LayerPlan, Plan};
-use crate::runtime::{self, Runtime, Site};
+use crate::runtime::{self, Runtime};
+use crate::site::Site;
 use crate::source::Source;
 
 /// One runtime's part.

@@ -56,8 +56,8 @@ fn programs(lock: &Path) -> anyhow::Result<Vec<(Pid, String)>> {
         let has = descriptors.flatten().any(|fd| {
             fs::metadata(fd.path()).is_ok_and(|open| (open.dev(), open.ino()) == (meta.dev(), meta.ino()))
         });
-        if has && let Some(program) = program(&entry.path()) {
-            found.push((Pid::from_raw(pid), program));
+        if has {
+            found.extend(program(&entry.path()).map(|program| (Pid::from_raw(pid), program)));
         }
     }
     Ok(found)

@@ -147,9 +147,8 @@ impl Daemon {
     fn start_waiting(&mut self) {
         let at_once = std::thread::available_parallelism().map_or(AT_ONCE, std::num::NonZero::get);
         let boots = |watch: &Watch| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
-        while self.apps.values().filter(|watch| boots(watch)).count() < at_once
-            && let Some(app) = self.waiting.pop_front()
-        {
+        while self.apps.values().filter(|watch| boots(watch)).count() < at_once {
+            let Some(app) = self.waiting.pop_front() else { break };
             if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
                 self.start(&app, true);
             }

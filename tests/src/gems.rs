@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Packs a gem of this machine's.
-const PACK: &str = r##"
+const PACK: &str = r#"
 require "rubygems/package"
 folder, *names = ARGV
 names.each do |name|
@@ -17,7 +17,7 @@ names.each do |name|
     Gem::Package.build(spec, true, false, target)
   end
 end
-"##;
+"#;
 
 /// Makes a gem whose module has a `VERSION` that C code returns.
 const MAKE: &str = r##"

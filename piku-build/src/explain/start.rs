@@ -50,7 +50,8 @@ impl Problem {
 
     pub(crate) fn missing_file(path: &str) -> Self {
         let problem = Self::new(format!("'{path}' is not there"));
-        if let Some((folder, _)) = path.rsplit_once('/').filter(|_| path.ends_with(".jar")) {
+        let is_jar = Path::new(path).extension().is_some_and(|extension| extension == "jar");
+        if let Some((folder, _)) = path.rsplit_once('/').filter(|_| is_jar) {
             return problem.hint(format!(
                 "the name of a jar ends with its version, which changes: '{folder}/*.jar' fits any, where there is one; without a Procfile the jar that is a program is found"
             ));

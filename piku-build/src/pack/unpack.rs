@@ -18,13 +18,13 @@ use super::read::{self, Item, Taker};
 use super::{LAYERS, LONGEST_TEXT};
 use crate::disk::{self, Need};
 use crate::explain::pack as explain;
+use crate::inside::{APP, PATH};
 use crate::layer::{Store, Taken, Unfinished};
 use crate::release::{self, Origin, Release, TREE};
-use crate::room::APP;
 use crate::source::Source;
 use crate::view::View;
 use crate::work::Work;
-use crate::{build, environment, interrupt, startable, talk};
+use crate::{build, interrupt, startable, talk};
 
 /// What `unpack` was told.
 pub(crate) struct Unpack {
@@ -209,7 +209,7 @@ impl Taking<'_> {
             tree: tree.to_owned(),
             work: tree.to_owned(),
             mounts: release.layers.iter().map(content).collect::<anyhow::Result<_>>()?,
-            path: std::env::split_paths(path.unwrap_or(environment::PATH)).collect(),
+            path: std::env::split_paths(path.unwrap_or(PATH)).collect(),
         })
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Detection, Runtime, Site};
-use crate::environment::PATH;
 use crate::explain;
+use crate::inside::PATH;
 use crate::plan::Plan;
 use crate::source::Source;
 

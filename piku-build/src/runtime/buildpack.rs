@@ -21,10 +21,10 @@ use piku_procfile::procfile::{Options, Procfile};
 use serde::Deserialize;
 
 use super::{Detection, Runtime, Site};
-use crate::environment::PATH;
 use crate::explain::{self, buildpack as told};
+use crate::inside::PATH;
+use crate::inside::{APP, Mount};
 use crate::plan::Plan;
-use crate::room::{APP, Mount};
 use crate::source::Source;
 use crate::step::{Ended, Step};
 use crate::view::View;

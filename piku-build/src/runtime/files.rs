@@ -10,8 +10,8 @@ use indexmap::IndexMap;
 use piku_procfile::procfile::Kind;
 
 use super::{Detection, Runtime, Site};
-use crate::environment::PATH;
 use crate::explain::files as told;
+use crate::inside::PATH;
 use crate::plan::Plan;
 use crate::source::{Source, decode};
 use crate::view::View;

@@ -15,8 +15,8 @@ use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
 use super::{Detection, Runtime, Site};
-use crate::environment::PATH;
 use crate::explain;
+use crate::inside::PATH;
 use crate::plan::Plan;
 use crate::programs::{self, FOLDER, Program};
 use crate::source::{Source, decode, tidy};

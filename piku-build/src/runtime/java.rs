@@ -13,8 +13,8 @@ use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
 use super::{Detection, Runtime, Site};
-use crate::environment::PATH;
 use crate::explain;
+use crate::inside::PATH;
 use crate::kept::Keep;
 use crate::plan::Plan;
 use crate::source::{Source, decode};

@@ -20,14 +20,12 @@ use piku_procfile::failure::Failure;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Entry;
 
-use crate::environment::PATH;
 use crate::explain;
-use crate::hash::Key;
-use crate::layer::Store;
 use crate::plan::Plan;
+use crate::site::Site;
 use crate::source::Source;
 use crate::step::{Ended, Step};
-use crate::view::{Found, View};
+use crate::view::View;
 
 pub(crate) use choice::{Choice, Detected, choose};
 
@@ -61,73 +59,6 @@ pub(crate) enum Detection {
     Not(String),
     /// It is one of mine, and cannot be built as it is; it is another's where that fits.
     Refused(Failure),
-}
-
-/// Where a plan is for.
-pub(crate) struct Site<'a> {
-    /// Whether steps and processes run in the jail.
-    pub(crate) jailed: bool,
-    /// Where layers are kept; unknown when a plan is made without one.
-    pub(crate) store: Option<&'a Store>,
-    /// Where the tools that make layers are kept.
-    pub(crate) tools: Option<&'a Store>,
-    /// As `uname -m` says.
-    pub(crate) architecture: &'a str,
-    /// What the operator puts into the environment of build steps.
-    pub(crate) build_env: &'a BTreeMap<String, String>,
-    /// The commit that is built, 40 hex digits; empty when that is not known.
-    pub(crate) commit: &'a str,
-}
-
-impl Site<'_> {
-    /// Where layers are mounted: their own path where there is no jail.
-    pub(crate) fn layers(&self) -> &Path {
-        match self.store {
-            Some(store) if !self.jailed => store.path(),
-            _ => Path::new("/layers"),
-        }
-    }
-
-    /// The beginning of a layer's key: what all layers of this kind here have in common. A change of what they look like
-    /// changes `format`.
-    pub(crate) fn key(&self, kind: &str, format: u32) -> Key {
-        let mut key = Key::new(kind, format);
-        key.fact("architecture", self.architecture.as_bytes());
-        if let Some(edition) = self.store.and_then(Store::edition) {
-            key.fact("edition", edition.as_bytes());
-        }
-        key
-    }
-
-    /// Where processes find the layer `name` of this key.
-    pub(crate) fn mount(&self, name: &str, key: &str) -> PathBuf {
-        match self.store {
-            Some(store) if !self.jailed => store.content(key),
-            _ => self.layers().join(name),
-        }
-    }
-
-    /// Where the steps of a layer find the tool `name` of this key; without a key, what all such places have in common.
-    pub(crate) fn tool_mount(&self, name: &str, key: &str) -> PathBuf {
-        match self.tools {
-            Some(store) if !self.jailed => store.content(key),
-            _ => Path::new("/tools").join(name),
-        }
-    }
-
-    /// A program of this machine, as steps and processes find it: in the jail only where the jail shows it.
-    pub(crate) fn find_tool(&self, name: &str) -> Option<Found> {
-        View::of_host(self.jailed, PATH).program(name)
-    }
-
-    /// The same for a program that an app of the kind `what` ("a Java app") cannot be built without.
-    ///
-    /// # Errors
-    /// When it is not there, with the Debian package that has it.
-    #[allow(dead_code, reason = "the runtimes that need it come one by one")]
-    pub(crate) fn tool(&self, what: &str, name: &str) -> anyhow::Result<Found> {
-        Ok(self.find_tool(name).ok_or_else(|| explain::missing_tool(what, name))?)
-    }
 }
 
 /// One kind of app: how it is recognised, what is done to build it, and what a failure means.

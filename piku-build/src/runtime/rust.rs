@@ -12,12 +12,12 @@ use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
 use super::{Detection, Runtime, Site};
-use crate::environment::PATH;
 use crate::explain;
+use crate::inside::Mount;
+use crate::inside::PATH;
 use crate::kept::Keep;
 use crate::plan::Plan;
 use crate::programs::{self, Program};
-use crate::room::Mount;
 use crate::source::Source;
 use crate::startable::simple_words;
 use crate::step::{Ended, Step};

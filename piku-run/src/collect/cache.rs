@@ -19,9 +19,8 @@ pub(super) fn over(cache: &Path, limit: u64) -> Vec<PathBuf> {
     sizes.sort();
     let mut sum: u64 = sizes.iter().map(|(size, _)| size).sum();
     let mut over = Vec::new();
-    while sum > limit
-        && let Some((size, path)) = sizes.pop()
-    {
+    while sum > limit {
+        let Some((size, path)) = sizes.pop() else { break };
         sum -= size;
         over.push(path);
     }

@@ -109,13 +109,10 @@ impl Collector<'_> {
         if let Some(live) = self.dir.current_number() {
             let (old, kept) = old::releases(self.dir, live, self.settings.keep_releases)?;
             add(Kind::Release, old.iter().map(|number| self.dir.release(*number)).collect());
-            if reach != Reach::Releases
-                && let Some(needed) = needed_layers(self.dir, &kept)
-            {
-                add(
-                    Kind::Layer,
-                    layer::unused(&self.dir.layers(), &needed).context("cannot list the layers")?,
-                );
+            let looks = reach != Reach::Releases;
+            if let Some(needed) = looks.then(|| needed_layers(self.dir, &kept)).flatten() {
+                let unused = layer::unused(&self.dir.layers(), &needed);
+                add(Kind::Layer, unused.context("cannot list the layers")?);
             }
             add(Kind::Log, logs::old(self.dir, &kept));
         }

@@ -4,30 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use piku_procfile::disk::size;
-use piku_procfile::name::ProcessName;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
 use super::plan::Pace;
+use super::ps::Ps;
 
 /// Tells instances apart, also the old and the new `web.1` of a deploy. Not used again while anything of it is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Id(pub u64);
-
-/// The name of a place that an instance fills: `web.1`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Ps {
-    /// The process type.
-    pub kind: ProcessName,
-    /// Counted from 1.
-    pub index: u32,
-}
-
-impl fmt::Display for Ps {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}.{}", self.kind, self.index))
-    }
-}
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod change;
 mod cron;
 mod instance;
 mod plan;
+mod ps;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -21,8 +22,9 @@ use piku_procfile::name::ProcessName;
 
 pub use backoff::Backoff;
 pub use change::Replace;
-pub use instance::{Exit, Id, Instance, Outcome, Ps, State};
+pub use instance::{Exit, Id, Instance, Outcome, State};
 pub use plan::{Pace, Plan, SETTLE, Type};
+pub use ps::Ps;
 pub use route::Route;
 
 use change::Change;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use piku_procfile::name::ProcessName;
 
-use super::instance::Ps;
+use super::ps::Ps;
 
 /// One process type.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use piku_procfile::name::ProcessName;
 use piku_procfile::procfile;
 
 use super::{Detection, Runtime, Site};
-use crate::environment::PATH;
 use crate::explain::{self, node as told};
+use crate::inside::PATH;
 use crate::plan::Plan;
 use crate::source::Source;
 use crate::step::{Ended, Step};

@@ -12,7 +12,7 @@ use super::package::{FILE, Package};
 use super::version::Node;
 use crate::disk::Need;
 use crate::plan::{LayerPlan, TreeLayer};
-use crate::runtime::Site;
+use crate::site::Site;
 use crate::source::Source;
 use crate::step::Step;
 

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use super::package::Package;
 use super::range::{Fit, Range, Version};
-use crate::environment::PATH;
 use crate::explain::node as explain;
-use crate::runtime::Site;
+use crate::inside::PATH;
+use crate::site::Site;
 use crate::source::{Source, decode};
 
 /// Files with one version in their first line.

@@ -11,7 +11,7 @@ use super::requirements::Local;
 use super::tool::Provided;
 use super::{pip, pipenv, poetry, uv};
 use crate::disk::Need;
-use crate::environment::PATH;
+use crate::inside::PATH;
 use crate::plan::LayerPlan;
 use crate::source::Source;
 use crate::step::Step;
