@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) version: Option<String>,
     /// What the version comes from.
     pub(crate) version_from: Option<String>,
+    /// What was asked for there, where the version is not that but the nearest to be had.
+    pub(crate) version_asked: Option<String>,
     /// The dependency layers, in the order in which they are built; each sees those before it.
     pub(crate) layers: Vec<LayerPlan>,
     /// Layers that become part of the app's tree before its steps run.

@@ -3,8 +3,10 @@
 mod support;
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use support::World;
 
@@ -93,7 +95,7 @@ fn a_python_that_pyenv_builds_is_a_layer() {
     fs::write(source.join("configure"), configure).unwrap();
     fs::set_permissions(source.join("configure"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(source.join("Makefile.in"), makefile).unwrap();
-    let packed = std::process::Command::new("tar")
+    let packed = Command::new("tar")
         .args(["-czf", "pyenv/cache/Python-3.99.1.tar.gz", "Python-3.99.1"])
         .current_dir(world.path(""))
         .status();
@@ -105,4 +107,29 @@ fn a_python_that_pyenv_builds_is_a_layer() {
     let ran = world.work("1", &["python", "main.py"]);
     assert_eq!(ran.good(&[]).stdout.trim(), release.layers[0].mount.to_str().unwrap());
     world.build("2").good(&["unchanged: layer python", "unchanged: layer venv"]);
+
+    // From a mirror that the operator names, which has sources by their checksums.
+    let tarball = root.join("cache/Python-3.99.1.tar.gz");
+    let sum = Command::new("sha256sum").arg(&tarball).output().expect("sha256sum runs").stdout;
+    let sum = String::from_utf8(sum).unwrap().split(' ').next().unwrap().to_owned();
+    fs::create_dir(world.path("mirror")).unwrap();
+    fs::rename(&tarball, world.path("mirror").join(&sum)).unwrap();
+    fs::write(
+        plugin.join("share/python-build/3.99.2"),
+        format!("install_package 'Python-3.99.1' 'http://127.0.0.1:9/Python-3.99.1.tar.gz#{sum}' standard\n"),
+    )
+    .unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut mirror = Command::new("python3");
+    mirror.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(world.path("mirror"));
+    mirror.arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _mirror = support::Running::start(mirror);
+    support::until("the mirror", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    world.settings(&format!(
+        "build_env: {{PYENV_ROOT: '{}', PYTHON_BUILD_MIRROR_URL: 'http://127.0.0.1:{port}'}}\n",
+        root.display()
+    ));
+    world
+        .build("3")
+        .good(&["-----> Python 3.99.2 (.python-version)", &format!("http://127.0.0.1:{port}/{sum}")]);
 }

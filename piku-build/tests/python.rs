@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
@@ -250,6 +251,48 @@ fn the_version_that_is_asked_for() {
     assert!(near.stdout.contains(&format!("version: {version}\nversion_from: runtime.txt\n")), "{near}");
     world.write("ENV", format!("PYTHON_VERSION=>={minor},<4\n"));
     assert_eq!(json(&world)["version_from"], "PYTHON_VERSION in ENV");
+}
+
+/// A wheel of one package that says which Pythons it is for.
+fn wheel(requires: &str) -> Vec<u8> {
+    let mut wheel = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in [
+        ("METADATA", format!("Metadata-Version: 2.1\nName: old\nVersion: 1\nRequires-Python: {requires}\n")),
+        ("WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned()),
+        ("RECORD", String::new()),
+    ] {
+        let options = zip::write::SimpleFileOptions::default();
+        wheel.start_file(format!("old-1.dist-info/{name}"), options).expect("a file");
+        wheel.write_all(text.as_bytes()).expect("its text");
+    }
+    wheel.finish().expect("a wheel").into_inner()
+}
+
+#[test]
+fn a_nearest_python_that_the_dependencies_refuse_is_named() {
+    let world = World::new(&[
+        ("requirements.txt", "./old-1-py3-none-any.whl\n"),
+        (".python-version", "3.4.1\n"),
+        ("Procfile", "web: python main.py\n"),
+        ("main.py", ""),
+    ]);
+    world.write("old-1-py3-none-any.whl", wheel("<3.5"));
+    world.build("1").bad(&[
+        " !     warning: .python-version asks for Python 3.4.1, this machine has 3.",
+        "piku-build: .python-version asks for Python 3.4.1, which is not to be had here, and the app's dependencies refuse the nearest, 3.",
+        ": Package 'old' requires a different Python",
+        "hint: or have the machine's operator install it: with apt, or as the user that runs piku: pyenv install 3.4.1",
+    ]);
+    // Where they only fail to build it may be the reason all the same.
+    world.write("requirements.txt", "./lib\n");
+    world.write(
+        "lib/pyproject.toml",
+        "[build-system]\nrequires = []\nbuild-backend = 'no'\nbackend-path = ['.']\n",
+    );
+    world.write("lib/no.py", "import sys\nsys.exit('no')\n");
+    world
+        .build("1")
+        .bad(&["could not be built", ".python-version asks for Python 3.4.1 and gets the nearest"]);
 }
 
 #[test]

@@ -127,11 +127,37 @@ pub(crate) fn bad_version(text: &str, from: &str, why: &str) -> Failure {
 }
 
 pub(crate) fn no_such_version(text: &str, from: &str, there: &[String]) -> Failure {
-    Failure::new(format!("{from} asks for Python {text}; this machine has {}", list(there))).hint(format!(
-        "ask for one that is there ({from} may say {}), or have the machine's operator install it: with apt, or with pyenv as the user that runs piku: pyenv install {}",
-        there.first().map_or("3", String::as_str),
-        text.trim_start_matches(|c: char| !c.is_ascii_digit()).split([',', ' ']).next().unwrap_or("3"),
+    let first = there.first().map_or("3", String::as_str);
+    Failure::new(format!("{from} asks for Python {text}; this machine has {}", list(there)))
+        .hint(format!("ask for one that is there: {from} may say {first}"))
+        .hint(installed(text))
+}
+
+/// The Python that is asked for is not to be had, and the nearest that is does not do.
+pub(crate) fn refused_python(asked: &str, from: &str, version: &str, why: &str) -> Failure {
+    Failure::new(format!(
+        "{from} asks for Python {asked}, which is not to be had here, and the app's dependencies refuse the nearest, {version}: {why}"
     ))
+    .hint(format!("ask for versions of them that go with Python {version}"))
+    .hint(installed(asked))
+}
+
+/// The same where the dependencies do not say why they fail.
+pub(crate) fn perhaps_the_python(failure: Failure, asked: &str, from: &str, version: &str) -> Failure {
+    failure
+        .hint(format!(
+            "{from} asks for Python {asked} and gets the nearest that is to be had, {version}: old versions of a package may fail to build with it"
+        ))
+        .hint(installed(asked))
+}
+
+/// How a Python comes to be there.
+fn installed(asked: &str) -> String {
+    let version = asked.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let version = version.split([',', ' ']).next().unwrap_or("3");
+    format!(
+        "or have the machine's operator install it: with apt, or as the user that runs piku: pyenv install {version} (or: uv python install {version})"
+    )
 }
 
 pub(crate) fn requirement_place(file: &Path, line: usize, why: &str) -> Failure {

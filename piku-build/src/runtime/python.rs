@@ -75,7 +75,7 @@ impl Runtime for Python {
     }
 
     fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
-        let Choice { interpreter, from, layer, mut warnings } = interpreter::choose(source, site)?;
+        let Choice { interpreter, from, unmet, layer, mut warnings } = interpreter::choose(source, site)?;
         let mut all = Dependencies::read(source, site.jailed)?;
         let (processes, processes_from) = processes(source)?;
         let added = added(source, &processes, &all);
@@ -95,6 +95,7 @@ impl Runtime for Python {
             runtime: self.name(),
             version: Some(interpreter.version.to_string()),
             version_from: Some(from),
+            version_asked: unmet,
             host: interpreter.home.into_iter().filter(|_| site.jailed).collect(),
             steps: std::iter::once(bytecode::step(&python))
                 .chain(django::step_for(source, &python)?)
@@ -126,22 +127,26 @@ impl Runtime for Python {
         }
         let source = Source::read(&view.tree, None)?;
         let file = manifest::find(&source)?.map_or(FILE, |manifest| manifest.file);
-        let from_version = || {
-            (plan.version.as_deref().unwrap_or_default(), plan.version_from.as_deref().unwrap_or_default())
-        };
-        Err(match step.name {
+        let version = plan.version.as_deref().unwrap_or_default();
+        let from = plan.version_from.as_deref().unwrap_or_default();
+        let asked = plan.version_asked.as_deref().filter(|_| step.name != tool::STEP);
+        if let Some((asked, why)) = asked.zip(reason::refuses_python(&ended.lines)) {
+            return Err(explain::python::refused_python(asked, from, version, &why).into());
+        }
+        let failure = match step.name {
             uv::STEP => uv::explain(ended),
             poetry::STEP => poetry::explain(ended),
             pipenv::STEP => pipenv::explain(ended),
-            pyenv::STEP => {
-                let (version, from) = from_version();
-                pyenv::explain(ended, version, from)
-            }
+            pyenv::STEP => pyenv::explain(ended, version, from),
             tool::STEP => {
                 let why = reason::explain(step.name, ended, &view.tree, file);
                 explain::python::no_tool(step.run.last().map_or("", String::as_str), why)
             }
             _ => reason::explain(step.name, ended, &view.tree, file),
+        };
+        Err(match asked.filter(|_| reason::is_build(&ended.lines)) {
+            Some(asked) => explain::python::perhaps_the_python(failure, asked, from, version),
+            None => failure,
         }
         .into())
     }

@@ -51,6 +51,8 @@ pub(super) struct Choice {
     pub(super) interpreter: Interpreter,
     /// Where the version was asked for.
     pub(super) from: String,
+    /// What was asked for, where it is not that.
+    pub(super) unmet: Option<String>,
     /// The layer with it, where it is to be built first.
     pub(super) layer: Option<LayerPlan>,
     /// What its author should know.
@@ -81,7 +83,7 @@ pub(super) fn choose(source: &Source, site: &Site) -> anyhow::Result<Choice> {
     let Some(Wish { text, from, any_of }) = asked::asked(source, &mut warnings)? else {
         let interpreter = ask(&candidates[0])?;
         let from = "the machine's python3".to_owned();
-        return Ok(Choice { interpreter, from, layer: None, warnings });
+        return Ok(Choice { interpreter, from, unmet: None, layer: None, warnings });
     };
     let mut near = None;
     for asked in &any_of {
@@ -89,9 +91,16 @@ pub(super) fn choose(source: &Source, site: &Site) -> anyhow::Result<Choice> {
             if near.is_some() && candidate.exact && asked.fit(candidate.version) != Fit::Exact {
                 continue;
             }
-            let interpreter = ask(candidate)?;
+            let interpreter = match ask(candidate) {
+                // Half an installation of somebody's own is no reason not to take another one.
+                Err(err) if candidate.exact => {
+                    warnings.push(format!("{err:#}"));
+                    continue;
+                }
+                asked => asked?,
+            };
             if asked.fit(interpreter.version) == Fit::Exact {
-                return Ok(Choice { interpreter, from, layer: None, warnings });
+                return Ok(Choice { interpreter, from, unmet: None, layer: None, warnings });
             }
             near = near.or(Some(interpreter));
         }
@@ -103,11 +112,12 @@ pub(super) fn choose(source: &Source, site: &Site) -> anyhow::Result<Choice> {
             let path = layer.mount.join("bin/python3");
             let interpreter =
                 Interpreter { path, version: recipe.version, libc, has_ensurepip: true, home: None };
-            return Ok(Choice { interpreter, from, layer: Some(layer), warnings });
+            return Ok(Choice { interpreter, from, unmet: None, layer: Some(layer), warnings });
         }
         let newer = |candidate: &&Candidate| any_of.iter().any(|asked| asked.is_before(candidate.version));
-        near =
-            candidates.iter().filter(newer).min_by_key(|candidate| candidate.version).map(ask).transpose()?;
+        let mut all: Vec<_> = candidates.iter().filter(newer).collect();
+        all.sort_by_key(|candidate| candidate.version);
+        near = all.into_iter().find_map(|candidate| ask(candidate).ok());
     }
     let Some(interpreter) = near else {
         let mut there: Vec<_> = candidates.iter().map(Candidate::name).collect();
@@ -116,7 +126,7 @@ pub(super) fn choose(source: &Source, site: &Site) -> anyhow::Result<Choice> {
     };
     warnings
         .push(format!("{from} asks for Python {text}, this machine has {}: using that", interpreter.version));
-    Ok(Choice { interpreter, from, layer: None, warnings })
+    Ok(Choice { interpreter, from, unmet: Some(text), layer: None, warnings })
 }
 
 /// The Python that tools run on which are no part of the app: the machine's own where it can, since tools leave old ones
@@ -304,6 +314,14 @@ mod tests {
         assert!(taken.home.unwrap().ends_with("cpython-3.4.9-linux-x86_64-gnu"));
         assert_eq!(choice_with(dir.path(), &[]).unwrap().interpreter.home, None, "the machine's comes first");
 
+        // One that does not run is passed over, and said.
+        let broken = dir.path().join("versions/3.4.99/bin");
+        fs::create_dir_all(&broken).unwrap();
+        symlink("/bin/false", broken.join("python3.4")).unwrap();
+        let other = choice_with(dir.path(), &[(".python-version", "3.4\n")]).unwrap();
+        assert_eq!(other.interpreter.version, own.version);
+        assert!(other.warnings.iter().any(|said| said.contains("3.4.99/bin/python3.4' does not run")));
+
         let plugin = dir.path().join("plugins/python-build");
         fs::create_dir_all(plugin.join("bin")).unwrap();
         fs::create_dir_all(plugin.join("share/python-build")).unwrap();
@@ -317,9 +335,10 @@ mod tests {
         assert!(layer.steps[0].run.ends_with(&["3.99.2".to_owned(), "/layers/python".to_owned()]));
         assert_eq!(layer.host.len(), 1);
         fs::create_dir(dir.path().join("cache")).unwrap();
-        fs::write(dir.path().join("cache/Python-3.99.2.tar.xz"), "").unwrap();
+        fs::write(dir.path().join("cache/Python-3.99.1.tar.xz"), "").unwrap();
         let layer = choice_with(dir.path(), &[(".python-version", "3.99\n")]).unwrap().layer.unwrap();
         assert!(layer.host[1].ends_with("cache"));
+        assert!(layer.steps[0].run.contains(&"3.99.1".to_owned()), "whose source is there");
         let near = choice_with(dir.path(), &[(".python-version", &format!("{}.999", line.minor()))]).unwrap();
         assert!(near.layer.is_none(), "another patch is good enough");
     }

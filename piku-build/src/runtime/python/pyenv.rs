@@ -60,7 +60,7 @@ pub(super) struct Recipe {
     pub(super) version: Version,
 }
 
-/// The newest that fits, where pyenv is there to build it.
+/// The newest that fits, where pyenv is there to build it; of those whose source it has, if it has any.
 pub(super) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[Asked]) -> Option<Recipe> {
     let root = root(build_env)?;
     let plugin = plugin(&root);
@@ -72,8 +72,24 @@ pub(super) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[Asked]) -> 
         .filter_map(|entry| Version::parse(entry.file_name().to_str()?))
         .filter(|version| version.0[0] == 3)
         .collect();
-    let best = |asked: &Asked| all.iter().filter(|version| asked.fit(**version) == Fit::Exact).max().copied();
+    let cache = cached(&root.join("cache"));
+    let has_source = |version: &Version| cache.iter().any(|name| name.starts_with(&source_of(*version)));
+    let best = |asked: &Asked| {
+        let fitting = all.iter().filter(|version| asked.fit(**version) == Fit::Exact);
+        fitting.copied().max_by_key(|version| (has_source(version), *version))
+    };
     any_of.iter().find_map(best).map(|version| Recipe { root, version })
+}
+
+/// The names of the sources that pyenv has already.
+fn cached(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// How the name of one's source begins.
+fn source_of(version: Version) -> String {
+    format!("Python-{version}.")
 }
 
 fn plugin(root: &Path) -> PathBuf {
@@ -103,9 +119,8 @@ impl Recipe {
             run.push("PYTHON_CONFIGURE_OPTS=--disable-test-modules --without-static-libpython".to_owned());
         }
         let mut host = vec![plugin.clone()];
-        let source = format!("Python-{version}.");
-        let is_source = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&source);
-        if fs::read_dir(&cache).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_source))) {
+        let source = source_of(self.version);
+        if cached(&cache).iter().any(|name| name.starts_with(&source)) {
             run.push(format!("PYTHON_BUILD_CACHE_PATH={}", cache.display()));
             host.push(cache);
         }

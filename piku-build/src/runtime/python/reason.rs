@@ -11,6 +11,11 @@ use crate::step::Ended;
 /// How many of pip's own lines are repeated when nothing better is known.
 const REPEATED: usize = 6;
 
+/// What pip says in front of a requirement that nothing answers.
+const UNSATISFIED: &str = "Could not find a version that satisfies the requirement ";
+/// How many versions are listed.
+const LISTED: usize = 5;
+
 /// What a process prints that the kernel took the memory from, or one whose child it was.
 const KILLED: [&str; 4] =
     ["exit code: -9", "Killed signal terminated program", "died with <Signals.SIGKILL", "MemoryError"];
@@ -56,7 +61,7 @@ pub(super) fn explain(step: &str, ended: &Ended, tree: &Path, file: &str) -> Fai
     if let Some(line) = any(&["CERTIFICATE_VERIFY_FAILED", "certificate verify failed"]) {
         return explain::python::bad_certificate(line.contains("not yet valid"));
     }
-    let unsatisfied = between(lines, "Could not find a version that satisfies the requirement ", "(from ");
+    let unsatisfied = between(lines, UNSATISFIED, "(from ");
     if let Some(reason) = NETWORK.iter().find(|needle| any(&[needle]).is_some()) {
         // A retry that helped is no reason; pip found versions then.
         if unsatisfied.is_none() || any(&["(from versions: none)"]).is_some() {
@@ -73,8 +78,7 @@ pub(super) fn explain(step: &str, ended: &Ended, tree: &Path, file: &str) -> Fai
         if let Some((version, why)) = invalid(lines) {
             return explain::python::invalid_metadata(file, &requirement, &version, &why);
         }
-        let python =
-            between(lines, "Ignored the following versions that require a different python version: ", "");
+        let python = other_python(lines, &requirement);
         return explain::python::unsatisfiable(
             file,
             &requirement,
@@ -96,6 +100,35 @@ pub(super) fn explain(step: &str, ended: &Ended, tree: &Path, file: &str) -> Fai
         return explain::python::build_failed(&package, missing(lines), &errors(lines));
     }
     explain::step_failed(step, ended, &errors(lines))
+}
+
+/// What of the dependencies does not go with this Python, in words of whoever says so.
+pub(super) fn refuses_python(lines: &[String]) -> Option<String> {
+    const REFUSALS: [&str; 4] = [
+        "requires a different Python",
+        "is incompatible with the project's Python requirement",
+        "is not allowed by the project",
+        "is not supported by the project",
+    ];
+    let said = lines.iter().find(|line| REFUSALS.iter().any(|needle| line.contains(needle)));
+    if let Some(line) = said {
+        return Some(error(line).trim_start_matches("error: ").to_owned());
+    }
+    let requirement = between(lines, UNSATISFIED, "(from ")?;
+    Some(format!("{requirement}: {}", other_python(lines, &requirement)?))
+}
+
+/// The versions that answer this requirement and need another Python, as pip lists them beside all others that do. Of a range
+/// any may be meant.
+fn other_python(lines: &[String], requirement: &str) -> Option<String> {
+    let all = between(lines, "Ignored the following versions that require a different python version: ", "")?;
+    let Some((_, exact)) = requirement.split_once("==") else {
+        let newest: Vec<_> = all.rsplit("; ").take(LISTED).collect();
+        return Some(newest.into_iter().rev().collect::<Vec<_>>().join("; "));
+    };
+    let exact = exact.trim_start_matches('=').trim();
+    let own = |one: &&str| one.split_once(' ').is_some_and(|(version, _)| version == exact);
+    all.split("; ").find(own).map(str::to_owned)
 }
 
 /// It was, or a compiler that it had started.
@@ -194,7 +227,7 @@ fn versions(lines: &[String]) -> Vec<String> {
         .filter(|version| !version.is_empty() && *version != "none")
         .map(str::to_owned)
         .collect();
-    all[all.len().saturating_sub(5)..].to_vec()
+    all[all.len().saturating_sub(LISTED)..].to_vec()
 }
 
 /// The line of the file that asks for it, from 1.
@@ -208,6 +241,11 @@ fn place(tree: &Path, file: &str, requirement: &str) -> Option<usize> {
             .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || "._-".contains(c)))
     };
     text.lines().position(asks).map(|at| at + 1)
+}
+
+/// Whether it was the build of a package that failed.
+pub(super) fn is_build(lines: &[String]) -> bool {
+    unbuilt(lines).is_some() || lines.iter().any(|line| line.contains("Failed to build `"))
 }
 
 /// The package that did not build.
@@ -238,6 +276,24 @@ mod tests {
         let lines = text.lines().map(str::to_owned).collect();
         let ended = Ended { code, lines, out_of_memory: false, peak: 400_000_000 };
         explain("pip", &ended, Path::new("/nowhere"), "requirements.txt").to_string()
+    }
+
+    #[test]
+    fn only_the_version_that_was_asked_for_needs_another_python() {
+        let told = |requirement: &str| {
+            let text = format!(
+                "ERROR: Ignored the following versions that require a different python version: 1.21.2 Requires-Python \
+                 >=3.7,<3.11; 2.5.0 Requires-Python >=3.12\nERROR: Could not find a version that satisfies the requirement \
+                 {requirement} (from versions: 1.19.5, 1.26.4)\n"
+            );
+            refuses_python(&text.lines().map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            told("numpy==1.21.2").as_deref(),
+            Some("numpy==1.21.2: 1.21.2 Requires-Python >=3.7,<3.11")
+        );
+        assert_eq!(told("numpy==99"), None);
+        assert!(told("numpy>=2.5").is_some_and(|told| told.contains("2.5.0 Requires-Python >=3.12")));
     }
 
     #[test]
