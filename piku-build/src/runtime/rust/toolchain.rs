@@ -51,6 +51,19 @@ pub(super) struct Installed {
     pub(super) shown: bool,
 }
 
+impl Installed {
+    /// Whether it is rustup's toolchain of this name: `beta`, `nightly-2026-01-01`, one that its owner has named.
+    fn is_called(&self, name: &str) -> bool {
+        let own = self.root.file_name().unwrap_or_default().to_string_lossy();
+        !self.shown && own.strip_prefix(name).is_some_and(|rest| rest.is_empty() || is_target(rest))
+    }
+}
+
+/// `-x86_64-unknown-linux-gnu`, and not `-2026-01-01-x86_64-unknown-linux-gnu`.
+fn is_target(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// What an app gets.
 #[derive(Debug)]
 pub(super) struct Choice {
@@ -101,19 +114,25 @@ fn pick(
         Some((text, from)) => {
             let exact = match Version::parse(&text) {
                 Some(asked) => there.iter().find(|one| !one.nightly && fits(one.version, asked, &text)),
-                None if text.starts_with("nightly") => there.iter().find(|one| one.nightly),
-                None => Some(newest),
+                None if text == "stable" => Some(newest),
+                None => there
+                    .iter()
+                    .find(|one| one.is_called(&text))
+                    .or_else(|| there.iter().find(|one| one.nightly && text == "nightly")),
             };
             let too_old = Version::parse(&text).is_some_and(|asked| newest.version < asked);
             match exact {
                 Some(exact) => (exact, from),
                 None if too_old => return Err(explain::rust::too_old(&text, &from, &versions(there)).into()),
                 None => {
+                    // A nightly of another day has what a stable one refuses.
+                    let nightly = there.iter().find(|one| one.nightly && text.starts_with("nightly-"));
+                    let nearest = nightly.unwrap_or(newest);
                     warnings.push(format!(
                         "{from} asks for Rust {text}, which is not on this machine: {} builds it instead",
-                        newest.version
+                        nearest.version
                     ));
-                    (newest, from)
+                    (nearest, from)
                 }
             }
         }
@@ -170,10 +189,14 @@ mod tests {
 
     fn there(versions: &[&str]) -> Vec<Installed> {
         let one = |text: &&str| Installed {
-            root: "/usr".into(),
-            version: Version::parse(text).unwrap(),
+            root: format!(
+                "/home/.rustup/toolchains/{}-x86_64-unknown-linux-gnu",
+                text.split(' ').next().unwrap()
+            )
+            .into(),
+            version: Version::parse(text.split(' ').next_back().unwrap()).unwrap(),
             nightly: text.contains("nightly"),
-            shown: true,
+            shown: !text.contains(' '),
         };
         versions.iter().map(one).collect()
     }
@@ -181,7 +204,11 @@ mod tests {
     fn picked(channel: &str, least: Option<&str>) -> anyhow::Result<(String, usize)> {
         let channel = (!channel.is_empty()).then(|| (channel.to_owned(), "rust-toolchain.toml".to_owned()));
         let least = least.map(|text| (text, Version::parse(text).unwrap()));
-        let choice = pick(&there(&["1.96.0-nightly", "1.95.0", "1.85.1"]), channel, least)?;
+        let choice = pick(
+            &there(&["nightly 1.96.0", "nightly-2025-12-01 1.93.0", "1.95.0", "fork 1.90.0", "1.85.1"]),
+            channel,
+            least,
+        )?;
         Ok((choice.installed.version.to_string(), choice.warnings.len()))
     }
 
@@ -194,7 +221,11 @@ mod tests {
             ("1.85.1", "1.85.1", 0),
             ("1.85.0", "1.95.0", 1),
             ("1.70", "1.95.0", 1),
-            ("nightly-2026-01-01", "1.96.0", 0),
+            ("nightly", "1.96.0", 0),
+            ("nightly-2025-12-01", "1.93.0", 0),
+            ("nightly-2026-01-01", "1.96.0", 1),
+            ("fork", "1.90.0", 0),
+            ("beta", "1.95.0", 1),
         ] {
             assert_eq!(picked(channel, None).unwrap(), (version.to_owned(), warnings), "{channel}");
         }
