@@ -16,8 +16,8 @@ use crate::copy::{self, Leave};
 use crate::inside::Mount;
 use crate::layer::Store;
 use crate::making::{Making, capital};
-use crate::plan::{LayerPlan, Plan};
-use crate::release::{Layer, Origin, Release, TREE};
+use crate::plan::Plan;
+use crate::release::{Origin, Release, TREE};
 use crate::room::Room;
 use crate::runtime::{self, Detected, buildpack};
 use crate::site::Site;
@@ -224,12 +224,9 @@ impl Bench<'_> {
 
     fn facts(&self, whole: Whole, app: AppName, architecture: String) -> Release {
         let Facts { number, commit, subject, by, .. } = &self.build.facts;
-        let layer = |layer: &LayerPlan| Layer {
-            name: layer.name.to_owned(),
-            key: layer.key.clone(),
-            mount: layer.mount.clone(),
-        };
         let Plan { runtime, version, version_from, .. } = whole.main();
+        let trees = whole.plans().flat_map(|plan| &plan.tree_layers);
+        let taken_in = trees.filter(|layer| layer.mount.is_none());
         Release {
             app,
             number: *number,
@@ -243,10 +240,10 @@ impl Bench<'_> {
             runtime: (*runtime).to_owned(),
             version: version.clone(),
             version_from: version_from.clone(),
-            layers: whole.layers().map(layer).collect(),
+            layers: whole.shown().collect(),
             host: whole.host().cloned().collect(),
             profile: has_profile(&self.work.join(RELEASE).join(TREE)),
-            kept: whole.plans().flat_map(|plan| &plan.tree_layers).map(|layer| layer.key.clone()).collect(),
+            kept: taken_in.map(|layer| layer.key.clone()).collect(),
             processes: whole.processes,
             env: whole.env,
             jailed: self.jailed,

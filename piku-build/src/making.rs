@@ -15,6 +15,7 @@ use crate::inside::{APP, Mount, PATH};
 use crate::kept::Kept;
 use crate::layer::{Store, Taken, Unfinished};
 use crate::plan::{LayerPlan, Plan, TreeLayer};
+use crate::release::Layer;
 use crate::runtime::Runtime;
 use crate::source::Source;
 use crate::view::View;
@@ -184,7 +185,12 @@ impl Making<'_> {
         let Part { runtime, plan } = &whole.parts[at];
         let build_env = &self.at.settings.build_env;
         let env = environment::of_steps(&whole.env_until(at), plan, build_env, self.source);
-        let layers = whole.parts[..=at].iter().flat_map(|part| finished(&part.plan.layers, self.store));
+        let content = |layer: Layer| Mount {
+            real: self.store.content(&layer.key),
+            inside: layer.mount,
+            writable: false,
+        };
+        let layers = whole.parts[..=at].iter().flat_map(|part| part.plan.shown()).map(content);
         let host = whole.host().map(|folder| Mount::same(folder));
         let mounts = layers.chain(plan.mounts.iter().cloned()).chain(host).collect();
         let room = self.at.room(&view.work, true, mounts, &env);
@@ -216,14 +222,14 @@ impl Making<'_> {
     fn view(&self, whole: &Whole) -> View {
         let own = self.source.variable("PATH").map(|(path, _)| path);
         let path = own.or(whole.env.get("PATH").map(String::as_str));
-        let layer = |layer: &LayerPlan| (layer.mount.clone(), self.store.content(&layer.key));
+        let layer = |layer: Layer| (layer.mount, self.store.content(&layer.key));
         let host = whole.host().map(|folder| (folder.clone(), folder.clone()));
         View {
             jailed: self.at.jailed,
             app: if self.at.jailed { APP.into() } else { self.tree.to_owned() },
             tree: self.tree.to_owned(),
             work: self.tree.to_owned(),
-            mounts: whole.layers().map(layer).chain(host).collect(),
+            mounts: whole.shown().map(layer).chain(host).collect(),
             path: std::env::split_paths(path.unwrap_or(PATH)).collect(),
         }
     }

@@ -7,15 +7,18 @@ use std::path::Path;
 
 /// How deep a virtualenv, a `node_modules` or Bundler's folder keeps them.
 const DEPTH: usize = 6;
+/// What Node's packages lie in, and the layer of them.
+const MODULES: &str = "node_modules";
 
-/// Names and versions; what keeps no such account has none.
-pub(crate) fn of(layer: &Path) -> BTreeMap<String, String> {
+/// Names and versions in the layer of this name; what keeps no such account has none.
+pub(crate) fn of(name: &str, layer: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    collect(layer, DEPTH, &mut found);
+    collect(layer, name == MODULES, DEPTH, &mut found);
     found
 }
 
-fn collect(dir: &Path, depth: usize, found: &mut BTreeMap<String, String>) {
+/// `of_node`: whether the folder is, or stands for, a `node_modules`.
+fn collect(dir: &Path, of_node: bool, depth: usize, found: &mut BTreeMap<String, String>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     if dir.ends_with("specifications") {
         found.extend(entries.flatten().filter_map(|entry| gem(&entry.file_name().to_string_lossy())));
@@ -25,13 +28,12 @@ fn collect(dir: &Path, depth: usize, found: &mut BTreeMap<String, String>) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if let Some((package, version)) = name.strip_suffix(".dist-info").and_then(|it| it.rsplit_once('-')) {
             found.insert(package.to_owned(), version.to_owned());
-        } else if dir.ends_with("node_modules") || is_scope(dir) {
+        } else if of_node || is_scope(dir) {
             found.extend(node_package(&entry.path()));
         }
-        let inside_a_package =
-            dir.ends_with("site-packages") || dir.ends_with("node_modules") && !name.starts_with('@');
+        let inside_a_package = dir.ends_with("site-packages") || of_node && !name.starts_with('@');
         if depth > 0 && !inside_a_package {
-            collect(&entry.path(), depth - 1, found);
+            collect(&entry.path(), name == MODULES, depth - 1, found);
         }
     }
 }
@@ -94,11 +96,12 @@ mod tests {
             fs::write(folder.join("package.json"), format!(r#"{{"name": "{name}", "version": "4.1.0"}}"#))
                 .unwrap();
         }
-        let found = of(dir.path());
+        let found = of("venv", dir.path());
         assert_eq!(found.len(), 5, "{found:?}");
         assert_eq!((found["six"].as_str(), found["@types/node"].as_str()), ("1.16.0", "4.1.0"));
         assert_eq!(found["rack-protection"], "3.0.5");
         assert_eq!(found["nokogiri"], "1.16.0-x86_64-linux");
+        assert_eq!(of(MODULES, &dir.path().join(MODULES)).len(), 2);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::disk::Need;
 use crate::inside::Mount;
 use crate::kept::Keep;
 use crate::programs::Program;
+use crate::release::Layer;
 use crate::step::Step;
 
 /// A runtime's whole answer to an app.
@@ -96,4 +97,20 @@ pub(crate) struct TreeLayer {
     pub(crate) linked: &'static [&'static str],
     /// Whether all files are the tree's own to write, not shared with the layer.
     pub(crate) copied: bool,
+    /// Where processes find it, where nobody writes to it: it is then shown there, and the tree has an empty folder in its place.
+    pub(crate) mount: Option<PathBuf>,
+}
+
+impl Plan {
+    /// The layers that processes see, and where.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = Layer> {
+        let layer = |name: &str, key: &String, mount: &PathBuf| Layer {
+            name: name.to_owned(),
+            key: key.clone(),
+            mount: mount.clone(),
+        };
+        let trees =
+            self.tree_layers.iter().filter_map(move |of| Some(layer(of.name, &of.key, of.mount.as_ref()?)));
+        self.layers.iter().map(move |of| layer(of.name, &of.key, &of.mount)).chain(trees)
+    }
 }

@@ -26,8 +26,12 @@ pub(crate) fn seed(content: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> anyhow
     Ok(())
 }
 
-/// Takes the right to write away from all files that are shared.
+/// Takes the right to write away from all files that are shared. Of a layer that is shown, not taken in, only that folder stays.
 pub(crate) fn close(content: &Path, layer: &TreeLayer) -> anyhow::Result<()> {
+    if layer.mount.is_some() {
+        return keep_only(content, layer.folder)
+            .with_context(|| format!("cannot put '{}' into its place", content.display()));
+    }
     for folder in folders(content, layer.folder)? {
         copy::walk(&content.join(&folder), &Leave::new([]), &mut |path, meta| {
             let mode = meta.permissions().mode() & 0o777;
@@ -41,8 +45,29 @@ pub(crate) fn close(content: &Path, layer: &TreeLayer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes a finished layer into the tree, in the place of what the tree has there.
+/// The folder `name` in `content` becomes `content`.
+fn keep_only(content: &Path, name: &str) -> io::Result<()> {
+    let made = content.with_file_name("made");
+    fs::rename(content, &made)?;
+    match fs::rename(made.join(name), content) {
+        // What the app names is not for this machine; a layer is never empty.
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir(content)?;
+            fs::write(content.join(".none"), "")?;
+        }
+        done => done?,
+    }
+    copy::remove(&made)
+}
+
+/// Takes a finished layer into the tree, in the place of what the tree has there, or makes the place where it is shown.
 pub(crate) fn take_in(content: &Path, tree: &Path, layer: &TreeLayer) -> anyhow::Result<()> {
+    if layer.mount.is_some() {
+        let place = tree.join(layer.folder);
+        return remove(&place)
+            .and_then(|()| fs::create_dir(&place))
+            .with_context(|| format!("cannot make '{}'", place.display()));
+    }
     for folder in folders(content, layer.folder)? {
         let (from, to) = (content.join(&folder), tree.join(&folder));
         // A folder of the app that was not in the repository, or is a link in it, is no place for packages.
@@ -146,6 +171,7 @@ mod tests {
             folder: "node_modules",
             linked: &[".bin"],
             copied: false,
+            mount: None,
         };
         close(&content, &layer).unwrap();
         take_in(&content, &tree, &layer).unwrap();
@@ -156,7 +182,14 @@ mod tests {
         assert_eq!(meta("node_modules/a/node_modules/b/x.js").mode() & 0o222, 0);
         assert!(!tree.join("node_modules/committed").exists());
         assert!(!tree.join("sub").exists(), "the app has no such folder");
-        let own = TreeLayer { copied: true, ..layer };
+        let shown = TreeLayer { mount: Some("/app/node_modules".into()), ..layer };
+        let other = top.join("other");
+        copy::copy(&content, &other, &Leave::new([])).unwrap();
+        close(&other, &shown).unwrap();
+        assert!(other.join("a/node_modules/b/x.js").exists() && !other.join("sub").exists());
+        take_in(&other, &tree, &shown).unwrap();
+        assert_eq!(fs::read_dir(tree.join("node_modules")).unwrap().count(), 0);
+        let own = TreeLayer { copied: true, mount: None, ..shown };
         take_in(&content, &tree, &own).unwrap();
         assert!(!one_of(&content, &tree, "node_modules/a/node_modules/b/x.js"));
     }

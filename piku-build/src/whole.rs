@@ -8,7 +8,8 @@ use piku_procfile::name::ProcessName;
 use piku_procfile::procfile;
 
 use crate::inside::PATH;
-use crate::plan::{LayerPlan, Plan};
+use crate::plan::Plan;
+use crate::release::Layer;
 use crate::runtime::{self, Runtime};
 use crate::site::Site;
 use crate::source::Source;
@@ -69,9 +70,9 @@ impl Whole {
         &self.parts[self.parts.len() - 1].plan
     }
 
-    /// All layers, in order.
-    pub(crate) fn layers(&self) -> impl Iterator<Item = &LayerPlan> {
-        self.plans().flat_map(|plan| &plan.layers)
+    /// All layers that processes see, in order.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = Layer> {
+        self.plans().flat_map(Plan::shown)
     }
 
     /// What of this machine the release needs to see where it is.

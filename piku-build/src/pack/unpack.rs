@@ -184,9 +184,11 @@ impl Taking<'_> {
             );
             let here = self.store.as_ref().map(|store| store.content(&layer.key));
             if release.jailed {
-                let mut below = layer.mount.strip_prefix("/layers").context("bad release.yaml")?.components();
+                // Node finds the app's packages in the app.
+                let top = if layer.mount.starts_with(APP) { APP } else { "/layers" };
+                let mut below = layer.mount.strip_prefix(top).context("bad release.yaml")?.components();
                 let one = matches!((below.next(), below.next()), (Some(Component::Normal(_)), None));
-                ensure!(one, "its layer '{}' has no place below /layers", layer.name);
+                ensure!(one, "its layer '{}' has no place below {top}", layer.name);
             } else if here.as_ref() != Some(&layer.mount) {
                 return Err(explain::bound_to_its_place(&layer.name, &layer.mount).into());
             }

@@ -31,10 +31,12 @@ pub(super) fn changes(app: &AppDir, before: &Release, after: &Release) -> Vec<St
     }
     let Ok(store) = Store::new(&app.layers()) else { return lines };
     for new in &after.layers {
-        let now = packages::of(&store.content(&new.key));
+        let now = packages::of(&new.name, &store.content(&new.key));
         match before.layers.iter().find(|old| old.name == new.name) {
             Some(old) if old.key == new.key => {}
-            Some(old) => lines.extend(packages::changes(&packages::of(&store.content(&old.key)), &now)),
+            Some(old) => {
+                lines.extend(packages::changes(&packages::of(&old.name, &store.content(&old.key)), &now));
+            }
             None => lines.push(format!("layer {} is new", new.name)),
         }
     }

@@ -21,7 +21,7 @@ use crate::source::Source;
 use crate::step::{Ended, Step};
 use crate::view::View;
 use manager::{Kind, Manager};
-use modules::MODULES;
+use modules::{MODULES, Usage};
 use package::{FILE, LIFECYCLE, Package};
 
 /// Programs that `npm start` would start, or that a package.json of few words means.
@@ -73,9 +73,18 @@ impl Runtime for Node {
         let own: Vec<_> = LIFECYCLE.into_iter().filter(|name| package.script(name).is_some()).collect();
         // yarn's way to leave something out looks at no lock file's age.
         let dev = package.build().is_some() || !own.is_empty() || manager.kind == Kind::Berry;
+        let has_dev = !package.dependencies(&["devDependencies"]).is_empty() || package.has_workspaces();
+        let (processes, processes_from) = processes(source, &package)?;
+        // Of a front end that is only built nothing stays.
+        let runs = processes_from.as_deref() != Some(told::BY_BUILD);
+        let steps = steps(&package, &manager, &own, dev && has_dev && runs);
         // What the app's own scripts write into packages stays in the release that they ran for.
-        let copied = !own.is_empty() || !site.jailed;
-        let modules = modules::layer(source, site, &package, &node, &manager, dev, copied)?;
+        let usage = match (site.jailed, steps.is_empty()) {
+            (true, true) => Usage::Read,
+            (true, false) if own.is_empty() => Usage::Replaced,
+            _ => Usage::Written,
+        };
+        let modules = modules::layer(source, site, &package, &node, &manager, dev, usage)?;
 
         let mut layers = Vec::new();
         let mut bins = Vec::new();
@@ -91,22 +100,18 @@ impl Runtime for Node {
             bins.push(layer.mount.join(MODULES).join(".bin"));
             layers.push(layer);
         }
-        let has_dev = !package.dependencies(&["devDependencies"]).is_empty() || package.has_workspaces();
         let mut warnings = node.warnings;
         warnings.extend(manager.warnings.iter().cloned());
         if source.has("node_modules/") {
             warnings.push(told::committed_modules());
         }
-        let (processes, processes_from) = processes(source, &package)?;
-        // Of a front end that is only built nothing stays.
-        let runs = processes_from.as_deref() != Some(told::BY_BUILD);
         Ok(Plan {
             runtime: self.name(),
             version: Some(node.version),
             version_from: Some(node.from),
             layers,
             tree_layers: modules::needed(&package).then_some(modules).into_iter().collect(),
-            steps: steps(&package, &manager, &own, dev && has_dev && runs),
+            steps,
             processes,
             processes_from,
             env: env(&bins, site),

@@ -11,6 +11,7 @@ use super::manager::{Kind, Manager};
 use super::package::{FILE, Package};
 use super::version::Node;
 use crate::disk::Need;
+use crate::inside::APP;
 use crate::plan::{LayerPlan, TreeLayer};
 use crate::site::Site;
 use crate::source::Source;
@@ -67,6 +68,17 @@ pub(super) fn tool(site: &Site, name: &'static str, package: &str, npm: &str) ->
     }
 }
 
+/// What is done with the packages once they are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// Nobody writes to them: releases show the layer itself, and share its folders too.
+    Read,
+    /// Steps take some of them away or put others in their place: a release shares the files that it keeps.
+    Replaced,
+    /// Steps write into their files.
+    Written,
+}
+
 /// Whether there is anything to install.
 pub(super) fn needed(package: &Package) -> bool {
     !package.dependencies(&["dependencies", "devDependencies", "optionalDependencies"]).is_empty()
@@ -81,13 +93,17 @@ pub(super) fn layer(
     node: &Node,
     manager: &Manager,
     dev: bool,
-    copied: bool,
+    usage: Usage,
 ) -> anyhow::Result<TreeLayer> {
     let files = files(source, package, manager)?;
+    // Packages that lie in the app have their own beside them.
+    let alone = files.keys().filter(|path| path.ends_with(FILE)).count() == 1;
+    let mount = (usage == Usage::Read && alone).then(|| Path::new(APP).join(MODULES));
     let mut key = site.key(MODULES, FORMAT);
     key.fact("node", node.version.as_bytes());
     key.fact("manager", manager.fetch.as_deref().unwrap_or("npm").as_bytes());
     key.fact("dev", &[u8::from(dev)]);
+    key.fact("shown", &[u8::from(mount.is_some())]);
     for (path, content) in &files {
         if !PROGRAMS.iter().any(|program| path.starts_with(program)) {
             key.fact(&format!("file {}", path.display()), content);
@@ -119,7 +135,8 @@ pub(super) fn layer(
         need,
         folder: MODULES,
         linked: &LINKED,
-        copied,
+        copied: usage == Usage::Written,
+        mount,
     })
 }
 
