@@ -1,4 +1,5 @@
-//! What two trees of files differ in. Times do not count, nor does bytecode, in which Python keeps the times of its sources.
+//! What two trees of files differ in. Times do not count, nor does bytecode, in which Python keeps the times of its sources,
+//! nor the list in which Rails' Sprockets keeps those of assets, each of which has its content's hash in its name.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -103,12 +104,17 @@ fn join(dir: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() { dir.to_owned() } else { dir.join(below) }
 }
 
+/// Whether what has this name holds the times of other files.
+fn keeps_times(name: &[u8]) -> bool {
+    name == b"__pycache__" || name.ends_with(b".pyc") || name.starts_with(b".sprockets-manifest-")
+}
+
 fn names(dir: &Path) -> anyhow::Result<BTreeSet<OsString>> {
     let cannot = || format!("cannot read '{}'", dir.display());
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(dir).with_context(cannot)? {
         let name = entry.with_context(cannot)?.file_name();
-        if name != "__pycache__" && !name.as_encoded_bytes().ends_with(b".pyc") {
+        if !keeps_times(name.as_encoded_bytes()) {
             names.insert(name);
         }
     }
@@ -131,13 +137,23 @@ mod tests {
     #[test]
     fn what_counts_and_what_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        let files =
-            [("a/x", "1"), ("a/__pycache__/x.pyc", "2"), ("bin/pip", "#!/layers/k1/python\n"), ("z", "")];
+        let files = [
+            ("a/x", "1"),
+            ("a/__pycache__/x.pyc", "2"),
+            ("bin/pip", "#!/layers/k1/python\n"),
+            (".sprockets-manifest-2.json", "5"),
+            ("z", ""),
+        ];
         let old = tree(&dir.path().join("old"), &files);
         let differ = |new: &Path, names| Trees { old: &old, new, names }.differ_in().unwrap();
 
-        let same =
-            [("a/x", "1"), ("a/__pycache__/x.pyc", "3"), ("bin/pip", "#!/layers/key2/python\n"), ("z", "")];
+        let same = [
+            ("a/x", "1"),
+            ("a/__pycache__/x.pyc", "3"),
+            ("bin/pip", "#!/layers/key2/python\n"),
+            (".sprockets-manifest-1.json", "4"),
+            ("z", ""),
+        ];
         let new = tree(&dir.path().join("same"), &same);
         assert_eq!(differ(&new, ("k1", "key2")), Vec::<PathBuf>::new());
         assert_eq!(differ(&new, ("", "")), [PathBuf::from("bin/pip")]);

@@ -63,7 +63,7 @@ impl Runtime for Ruby {
         let mut secrets = Vec::new();
         if rails::is_one(source, &gemfile)? {
             for (name, value) in [
-                ("RAILS_ENV", "production"),
+                (rails::ENVIRONMENT, "production"),
                 ("RAILS_LOG_TO_STDOUT", "enabled"),
                 ("RAILS_SERVE_STATIC_FILES", "enabled"),
             ] {
@@ -107,6 +107,16 @@ impl Runtime for Ruby {
             rails::ASSETS => rails::assets_failed(ended),
             _ => unexplained().into(),
         })
+    }
+
+    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+        if plan.steps.iter().any(|step| step.name == rails::ASSETS) {
+            rails::settle_assets(&view.tree)?;
+        }
+        if view.jailed && plan.env.contains_key(rails::ENVIRONMENT) {
+            rails::give_tmp(&view.tree)?;
+        }
+        Ok(())
     }
 
     fn check(&self, plan: &Plan, view: &View) -> anyhow::Result<()> {

@@ -1,8 +1,14 @@
 //! Rails: its assets, which are made in the release's own tree, and what it wants to know at run time.
 
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
+use anyhow::Context;
+
 use super::gemfile::Gemfile;
+use crate::copy::{self, Leave};
 use crate::explain::{self, ruby as told};
 use crate::source::{Source, decode};
 use crate::step::{Ended, Step};
@@ -29,7 +35,11 @@ const BY_NODE: [&str; 6] =
     ["cssbundling-rails", "jsbundling-rails", "shakapacker", "vite_rails", "vite_ruby", "webpacker"];
 /// By these an app says that its assets are its own business.
 const OFF: [&str; 2] = ["DISABLE_ASSETS_PRECOMPILE", "DISABLE_ASSET_PRECOMPILE"];
-/// With this Rails signs cookies.
+/// By this it knows where it runs.
+pub(super) const ENVIRONMENT: &str = "RAILS_ENV";
+/// Where it keeps what it can do without.
+const TMP: &str = "tmp";
+/// With this it signs cookies.
 pub(super) const SECRET: &str = "SECRET_KEY_BASE";
 /// With this it decrypts the file in which the other one may be.
 const MASTER: &str = "RAILS_MASTER_KEY";
@@ -76,6 +86,37 @@ pub(super) fn wants_secret(source: &Source, gemfile: &Gemfile) -> anyhow::Result
         && !has(SECRET)
         && !has(MASTER)
         && source.inside(Path::new("config/master.key"))?.is_none())
+}
+
+/// Takes the times out of compressed assets: they are those of this build's copies of the sources, and the same files would never
+/// be the same twice. RFC 1952: the four bytes behind the first four of a gzip file.
+pub(super) fn settle_assets(tree: &Path) -> anyhow::Result<()> {
+    let folder = tree.join("public/assets");
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    copy::walk(&folder, &Leave::new([]), &mut |path, meta| {
+        if !meta.is_file() || path.extension() != Some(OsStr::new("gz")) {
+            return Ok(());
+        }
+        let cannot = || format!("cannot settle '{}'", path.display());
+        let file = File::options().read(true).write(true).open(path).with_context(cannot)?;
+        let mut head = [0; 4];
+        let is_gzip = file.read_exact_at(&mut head, 0).is_ok() && head.starts_with(b"\x1f\x8b");
+        if is_gzip { file.write_all_at(&[0; 4], 4).with_context(cannot) } else { Ok(()) }
+    })
+}
+
+/// Makes the app's folder for passing things, in which Rails wants to write before it serves, each worker's own.
+pub(super) fn give_tmp(tree: &Path) -> anyhow::Result<()> {
+    let tmp = tree.join(TMP);
+    let cannot = || format!("cannot make '{}' a link to '/tmp'", tmp.display());
+    match fs::symlink_metadata(&tmp) {
+        Ok(meta) if meta.is_dir() => copy::remove(&tmp).with_context(cannot)?,
+        Ok(_) => fs::remove_file(&tmp).with_context(cannot)?,
+        Err(_) => {}
+    }
+    symlink("/tmp", &tmp).with_context(cannot)
 }
 
 /// What its author should know.

@@ -1,5 +1,9 @@
 //! What an app without a Procfile starts, as Heroku would; and whether what `bundle exec` is to start is there.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
 use indexmap::IndexMap;
 use piku_procfile::failure::Failure;
 use piku_procfile::name::ProcessName;
@@ -14,6 +18,11 @@ use crate::view::View;
 /// What Rack starts.
 pub(super) const RACK: &str = "config.ru";
 
+/// Programs that come with Ruby itself.
+const WITH_RUBY: [&str; 8] = ["bundle", "bundler", "erb", "gem", "irb", "racc", "rdoc", "ri"];
+/// Enough of a file to see its first line.
+const HEAD: usize = 128;
+
 /// A default, and the file that makes it obvious.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Served {
@@ -24,7 +33,7 @@ pub(super) struct Served {
 /// What is obvious.
 pub(super) fn find(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Option<Served>> {
     if rails::is_one(source, gemfile)? {
-        let own = source.inside(std::path::Path::new("bin/rails"))?.is_some();
+        let own = source.inside(Path::new("bin/rails"))?.is_some();
         return Ok(Some(if own {
             Served { command: "bin/rails server -b $BIND_ADDRESS -p $PORT -e $RAILS_ENV", file: "bin/rails" }
         } else {
@@ -50,20 +59,31 @@ pub(super) fn find(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Option<
 /// Looks for what `bundle exec` starts.
 ///
 /// # Errors
-/// When a process type names a program that no gem has.
+/// When a process type names a program that no gem of the app has.
 pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &View) -> Result<(), Failure> {
     for entry in startable::entries(processes) {
         let Some(words) = startable::simple_words(&entry.command) else { continue };
         let [first, second, program, ..] = words.as_slice() else { continue };
         let bundled = first.ends_with("bundle") && second == "exec" && !program.starts_with('-');
-        if bundled && !program.contains(['/', '$']) && view.program(program).is_none() {
-            let own = view.find(std::path::Path::new(program)).is_some();
-            if !own {
-                return Err(told::no_program(entry.name.as_ref(), program));
-            }
+        if bundled && !program.contains(['/', '$']) && !is_there(program, view) {
+            return Err(told::no_program(entry.name.as_ref(), program));
         }
     }
     Ok(())
+}
+
+/// Whether Bundler will find a program: one of the app's gems, or one of the machine's that is none of another gem. Debian has
+/// those of its own packages on PATH, and Bundler does not let them start.
+fn is_there(program: &str, view: &View) -> bool {
+    let Some(found) = view.program(program) else { return view.find(Path::new(program)).is_some() };
+    let mounted = |(mount, _): &(PathBuf, PathBuf)| found.inside.starts_with(mount);
+    if view.own(&found) || view.mounts.iter().any(mounted) || WITH_RUBY.contains(&program) {
+        return true;
+    }
+    let mut head = [0; HEAD];
+    let read = File::open(&found.real).and_then(|mut file| file.read(&mut head)).unwrap_or(0);
+    let line = head[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    !(line.starts_with(b"#!") && String::from_utf8_lossy(line).contains("ruby"))
 }
 
 #[cfg(test)]

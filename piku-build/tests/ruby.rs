@@ -1,0 +1,108 @@
+//! Ruby apps whose gems lie in the app itself, built by the real Bundler: no server of gems is asked.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use support::World;
+
+/// As much of a Rails app as a build sees; its `rake` says what it was told, and leaves a compressed asset with a time in it.
+const SHOP: &[(&str, &str)] = &[
+    ("Gemfile", "gem 'railties', path: 'gems/railties'\ngem 'propshaft', path: 'gems/propshaft'\n"),
+    (
+        "gems/railties/railties.gemspec",
+        "Gem::Specification.new { |s| s.name, s.version, s.summary, s.authors = 'railties', '7.0.0', 'x', ['x']\n\
+         s.files, s.bindir, s.executables = Dir['**/*'], 'exe', ['rake'] }\n",
+    ),
+    (
+        "gems/railties/exe/rake",
+        "puts \"rake #{ARGV.join(' ')} #{ENV['RAILS_ENV']} #{ENV['SECRET_KEY_BASE']}\"\n\
+         require 'fileutils'; FileUtils.mkdir_p(['public/assets', 'tmp/cache'])\n\
+         File.binwrite('public/assets/a.css.gz', [31, 139, 8, 0].pack('C*') + [Time.now.to_i].pack('V') + 'rest')\n",
+    ),
+    (
+        "gems/propshaft/propshaft.gemspec",
+        "Gem::Specification.new { |s| s.name, s.version, s.summary, s.authors = 'propshaft', '1.0.0', 'x', ['x'] }\n",
+    ),
+    ("config/application.rb", ""),
+    ("config/credentials.yml.enc", "x"),
+    ("bin/rails", "#!/usr/bin/env ruby\n"),
+];
+
+/// A world with this app; its programs may be run.
+fn world(files: &[(&str, &str)]) -> World {
+    let world = World::new(files);
+    for (name, text) in files.iter().filter(|(_, text)| text.starts_with("#!")) {
+        world.executable(name, text);
+    }
+    world
+}
+
+#[test]
+fn assets_are_made_and_the_secret_stays_the_same_and_unseen() {
+    let world = world(SHOP);
+    let plan = world.run(&["plan", "app", "--format", "json"]);
+    plan.good(&["warning: config/credentials.yml.enc cannot be read without its key"]);
+    let json: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!((&json["runtime"], &json["layers"][0]["name"]), (&"ruby".into(), &"gems".into()));
+    assert_eq!(
+        (&json["processes"]["web"], &json["processes_from"]),
+        (&"bin/rails server -b $BIND_ADDRESS -p $PORT -e $RAILS_ENV".into(), &"bin/rails".into())
+    );
+    assert!(json["env"].as_array().unwrap().contains(&"SECRET_KEY_BASE".into()), "{json}");
+
+    let built = world.build("1");
+    built.good(&["       rake assets:precompile production not-used-in-builds\n"]);
+    let secret = |name: &str| world.release(name).env.get("SECRET_KEY_BASE").cloned();
+    let first = secret("1").unwrap();
+    assert_eq!(first.len(), 128);
+    built.not_said(&first);
+    let asset = fs::read(world.path("out/1/app/public/assets/a.css.gz")).unwrap();
+    assert_eq!(asset, b"\x1f\x8b\x08\x00\0\0\0\0rest", "the same whenever it is built");
+    if support::has_jail() {
+        assert_eq!(fs::read_link(world.path("out/1/app/tmp")).unwrap(), Path::new("/tmp"));
+    }
+
+    world.build_with("2", &["--before", "out/1"]).good(&["Dependencies are unchanged"]);
+    assert_eq!(secret("2").unwrap(), first);
+    world.write("ENV", "SECRET_KEY_BASE=own\nDISABLE_ASSETS_PRECOMPILE=1\n");
+    world.build_with("3", &["--before", "out/2"]).good(&[]).not_said("rake assets");
+    assert_eq!(secret("3"), None, "the app's own is in its ENV");
+
+    // A gem that lies in the app is another one with another version.
+    let gemspec = SHOP[1].1.replace("7.0.0", "7.0.1");
+    world.write("gems/railties/railties.gemspec", gemspec);
+    world.build("4").good(&["Installing dependencies", "railties 7.0.1"]);
+}
+
+#[test]
+fn what_would_not_start_or_is_none_of_it_is_explained() {
+    let app = |files: &[(&str, &str)]| world(files);
+    app(&[("Gemfile", "")])
+        .build("1")
+        .bad(&["what is to be started is not obvious", "hint: add a file 'Procfile'"]);
+    app(&[("Gemfile", ""), ("Procfile", "web: bundle exec rackup\n")]).build("1").bad(&[
+        "web: 'bundle exec rackup' starts nothing: no gem of the Gemfile brings 'rackup'",
+        "hint: since Rack 3 it is a gem of its own: bundle add rackup",
+    ]);
+    app(&[("gemfile", ""), ("config.ru", "")]).build("1").bad(&["hint: git mv gemfile Gemfile"]);
+    app(&[("Gemfile.lock", "")]).build("1").bad(&["there is a Gemfile.lock and no Gemfile"]);
+    app(&[("config.ru", "")]).build("1").bad(&["it has a config.ru and no Gemfile"]);
+    let broken = app(&[("Gemfile", "gem 'a\n"), ("config.ru", "")]);
+    broken.build("1").bad(&["Gemfile:1: "]);
+    assert_eq!(broken.outputs(), Vec::<String>::new());
+
+    // One that lies there for a tool alone.
+    let node =
+        app(&[("Gemfile", "gem 'fastlane'\n"), ("package.json", r#"{"scripts": {"start": "node x.js"}}"#)]);
+    assert!(node.run(&["detect", "app"]).good(&[]).stdout.starts_with("node: "));
+    let files = [
+        ("gems.rb", ""),
+        ("Procfile", "web: ruby app.rb\n"),
+        ("app.rb", "puts RUBY_ENGINE, ENV['RACK_ENV']\n"),
+    ];
+    let plain = app(&files);
+    plain.build("1").good(&["Ruby app detected: there is a gems.rb"]);
+    assert_eq!(plain.work("1", &["bundle", "exec", "ruby", "app.rb"]).good(&[]).stdout, "ruby\nproduction\n");
+}
