@@ -165,8 +165,7 @@ fn is_jar(name: &str) -> bool {
 
 /// Runs the words behind the name of the folder in which the tool leaves what it makes, without what the build before has made
 /// there: a jar of another version would pass for this one's.
-const AFRESH: &str = r#"find . \( -name src -o -name node_modules -o -name .gradle \) -prune -o -type d -name "$0" -prune -exec sh -c 'cd -- "$1" && rm -rf -- *.jar *.war libs/*.jar libs/*.war install quarkus-app' sh {} \;
-exec "$@""#;
+const AFRESH: &str = r#"find . \( -name src -o -name node_modules -o -name .gradle \) -prune -o -type d -name "$0" -prune -exec sh -c 'cd -- "$1" && rm -rf -- *.jar *.war libs/*.jar libs/*.war install quarkus-app' sh {} \; && exec "$@""#;
 /// Maven's packages are in the app's cache, whose place a shell knows.
 const REPOSITORY: &str = r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#;
 

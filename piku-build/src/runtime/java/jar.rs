@@ -80,7 +80,14 @@ pub(super) fn look(tree: &Path, path: PathBuf) -> Option<Runnable> {
     let value = |name: &str| manifest.lines().find_map(|line| line.strip_prefix(name));
     let main = value("Main-Class:")?;
     let spring = main.contains("springframework.boot.loader") || value("Spring-Boot-Version:").is_some();
-    Some(Runnable { path, kind: if spring { Kind::Spring } else { Kind::Plain } })
+    let kind = if spring {
+        Kind::Spring
+    } else if main.trim_start().starts_with("io.quarkus.") {
+        Kind::Quarkus
+    } else {
+        Kind::Plain
+    };
+    Some(Runnable { path, kind })
 }
 
 fn manifest(jar: &Path) -> Option<String> {
@@ -129,6 +136,8 @@ mod tests {
         jar(dir.path(), "build/libs/boot-plain.jar", "Created-By: x\r\n");
         let boot = find(dir.path(), &[PathBuf::from("build")]).unwrap();
         assert_eq!((boot.path.as_path(), boot.kind), (Path::new("build/libs/boot.jar"), Kind::Spring));
+        jar(dir.path(), "one/app-runner.jar", "Main-Class: io.quarkus.runner.GeneratedMain\r\n");
+        assert_eq!(find(dir.path(), &[PathBuf::from("one")]).unwrap().kind, Kind::Quarkus);
         jar(dir.path(), "target/two.jar", "Main-Class: app.Two\r\n");
         jar(dir.path(), "target/three-all.jar", "Main-Class: app.Three\r\n");
         assert_eq!(find(dir.path(), &target).unwrap_err().len(), 4);

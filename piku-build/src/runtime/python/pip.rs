@@ -41,6 +41,12 @@ pub(super) fn from_export(target: &Target<'_>) -> Step {
     step(STEP, &["sh", "-c", install, &target.pip()], false)
 }
 
+/// Installs what is listed without a lock, and what that needs.
+pub(super) fn from_file(target: &Target<'_>) -> Step {
+    let install = "exec \"$0\" install --requirement \"$TMPDIR/requirements.txt\"";
+    step(STEP, &["sh", "-c", install, &target.pip()], false)
+}
+
 /// Installs what is added, beside what is locked.
 pub(super) fn apart(target: &Target<'_>, all: &Dependencies) -> Option<Step> {
     let added = added(target, all);

@@ -1,6 +1,8 @@
 //! `poetry.lock`: poetry says what it locks, pip installs that with its hashes. poetry's own installer asks the index for JSON,
 //! which mirrors often do not have.
 
+use std::path::Path;
+
 use toml::Value;
 
 use super::dependencies::Dependencies;
@@ -25,6 +27,7 @@ pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies
     if let Some(project) = Pyproject::read(source)? {
         all.facts.push((pyproject::FILE.to_owned(), project.facts()));
         all.package = project.is_poetry_package();
+        all.sources = project.has_poetry_sources();
     }
     for package in all.locked_packages(&lock) {
         let text = |name| package.get("source").and_then(|source| source.get(name)).and_then(Value::as_str);
@@ -48,22 +51,31 @@ pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies
     Ok(all)
 }
 
+/// Prints what pyproject.toml asks for in pip's grammar, by poetry's own reading of it. Extras are nobody's wish.
+const REQUIREMENTS: &str = r"from pathlib import Path; from poetry.core.factory import Factory; print(*(it.to_pep_508() for it in Factory().create_poetry(Path.cwd()).package.requires if not it.is_optional()), sep='\n')";
+
 /// What makes the virtualenv.
 pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
     let poetry = target.program();
     let mut steps = vec![target.venv_step(true)];
-    if !all.locked {
-        steps.push(step(STEP, &[&poetry, "lock"], false));
+    if all.locked || all.sources {
+        if !all.locked {
+            steps.push(step(STEP, &[&poetry, "lock"], false));
+        }
+        steps.extend(exported(target, all));
+    } else {
+        // Poetry's resolver asks the index for JSON, too.
+        let python = Path::new(&poetry).with_file_name("python");
+        let read = "exec \"$0\" -c \"$1\" > \"$TMPDIR/requirements.txt\"";
+        steps.push(step(STEP, &["sh", "-c", read, &python.to_string_lossy(), REQUIREMENTS], true));
+        steps.push(pip::from_file(target));
     }
-    let hashes = if all.hashes { "" } else { " --without-hashes" };
-    let export = format!(
-        "exec \"$0\" export --only main --with-credentials{hashes} --format requirements.txt --output \"$TMPDIR/requirements.txt\""
-    );
-    steps.push(step(STEP, &["sh", "-c", &export, &poetry], true));
-    steps.push(pip::from_export(target));
     if all.package {
         let pip = target.pip();
-        let root: &[&str] = if target.jailed {
+        let root: &[&str] = if !all.locked && target.jailed {
+            // Without a lock poetry would make one first.
+            &[&pip, "install", "--no-deps", "--editable", "."]
+        } else if target.jailed {
             &[&poetry, "install", "--only-root", "--no-interaction"]
         } else {
             &[&pip, "install", "--no-deps", "."]
@@ -74,12 +86,25 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
     steps
 }
 
+/// Installs what the lock says.
+fn exported(target: &Target<'_>, all: &Dependencies) -> [Step; 2] {
+    let poetry = target.program();
+    let hashes = if all.hashes { "" } else { " --without-hashes" };
+    let export = format!(
+        "exec \"$0\" export --only main --with-credentials{hashes} --format requirements.txt --output \"$TMPDIR/requirements.txt\""
+    );
+    [step(STEP, &["sh", "-c", &export, &poetry], true), pip::from_export(target)]
+}
+
 /// Why poetry failed.
 pub(super) fn explain(ended: &Ended) -> Failure {
     let lines = &ended.lines;
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
     if any("changed significantly since poetry.lock").or(any("poetry.lock is not up to date")).is_some() {
         return explain::python::stale_lock(LOCK, pyproject::FILE, "poetry lock");
+    }
+    if let Some(line) = any("All attempts to connect to") {
+        return explain::python::no_network(line.trim());
     }
     if let Some(line) = any("is not allowed by the project").or(any("is not supported by the project")) {
         return explain::python::other_python(line.trim());
