@@ -82,12 +82,14 @@ impl Room<'_> {
         let command =
             if self.jailed { self.jail().command(&env, &step.run) } else { self.plain(&env, &step.run) };
         let mut ended = step::run(command, step.quiet).with_context(|| format!("step '{}'", step.name))?;
+        let mut whole = None;
         if let Some(jail) = self.jailed.then(|| report::read(&self.report())).and_then(|(_, end)| end) {
             ended.out_of_memory |= jail.oom_kills > 0;
-            ended.peak = jail.memory_peak_bytes.unwrap_or(ended.peak);
+            whole = jail.memory_peak_bytes;
+            ended.peak = whole.unwrap_or(ended.peak);
         }
         match self.memory.filter(|_| ended.wanted_memory()) {
-            Some(memory) => Err(explain::beyond_memory(step.name, ended.peak, memory).into()),
+            Some(memory) => Err(explain::beyond_memory(step.name, whole, memory).into()),
             None => Ok(ended),
         }
     }
@@ -100,7 +102,7 @@ impl Room<'_> {
     fn jail(&self) -> Jail {
         let app = Path::new(APP);
         // A build that is killed leaves no step that runs on, with the app's lock in its hands.
-        let mut jail = Jail::profile(Ready::Build).die_with_caller().report(&self.report());
+        let mut jail = Jail::profile(Ready::Build).die_with_caller().report(&self.report()).scoped();
         if let Some(memory) = self.memory {
             jail = jail.limit(&format!("memory={memory}"));
         }

@@ -85,7 +85,7 @@ fn a_build_that_wants_more_memory_than_it_may_have_is_told_so() {
     world.settings("build_memory: 128m\n");
     let ran = world.build("1");
     if support::has_jail() {
-        ran.bad(&["step 'preflight' ran out of memory at ", "it may have 128m"]);
+        ran.bad(&["step 'preflight' ran out of memory", "may have 128m", "hint: build_memory in host.yaml"]);
     }
     world.settings("build_memory: lots\n");
     world.build("2").bad(&["build_memory in host.yaml"]);

@@ -14,7 +14,7 @@ use anyhow::Result;
 use piku_procfile::failure::Failure;
 
 use crate::profile::Ready;
-use crate::{pair, report};
+use crate::{pair, report, scope};
 
 /// Before the name of each variable that is meant for the command inside.
 pub const PREFIX: &str = "PIKU_JAILED_";
@@ -31,13 +31,15 @@ const ALLOCATOR: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"
 #[derive(Clone, Debug, Default)]
 pub struct Jail {
     options: Vec<OsString>,
+    /// Whether it gets a scope of its own.
+    scoped: bool,
 }
 
 impl Jail {
     /// The host's programs and libraries, read-only; nothing else.
     #[must_use]
     pub fn new() -> Self {
-        Self { options: vec!["--root-from-host".into()] }
+        Self { options: vec!["--root-from-host".into()], scoped: false }
     }
 
     /// What this profile lets in.
@@ -115,6 +117,14 @@ impl Jail {
         self
     }
 
+    /// In a cgroup of its own, which can hold limits, where [`available`] has found that the manager of the user's units gives one;
+    /// for callers in an ssh session, whose cgroup is not theirs.
+    #[must_use]
+    pub fn scoped(mut self) -> Self {
+        self.scoped = answer().as_ref().is_ok_and(|answer| answer.scoped);
+        self
+    }
+
     /// The command inside ends with the process that calls this, even when that is killed with SIGKILL. The thread that
     /// starts the command has to live as long as the process.
     #[must_use]
@@ -137,7 +147,7 @@ impl Jail {
             command.env(prefixed, value);
         }
         command.args(&self.options).arg("--env-prefix").arg(PREFIX).arg("--").args(argv);
-        command
+        if self.scoped { scope::around(&command).unwrap_or(command) } else { command }
     }
 
     /// One word, `--name=value`: a value that begins with a dash is still a value.
@@ -167,14 +177,13 @@ pub fn program() -> PathBuf {
         .unwrap_or_else(|| PROGRAM.into())
 }
 
-/// Whether a jail can be made on this machine by this user, and what holds in it, on one line. It is tried for real, once
-/// in the life of the caller.
+/// Whether a jail can be made on this machine by this user, and what holds in it, on one line; where that can be, in a scope of its
+/// own, see [`Jail::scoped`]. It is tried for real, once in the life of the caller.
 ///
 /// The error says what the kernel refuses, with the lines that mend it as its hints.
 pub fn available() -> Result<&'static str> {
-    static ANSWER: OnceLock<Result<String, (String, Vec<String>)>> = OnceLock::new();
-    match ANSWER.get_or_init(attempt) {
-        Ok(line) => Ok(line),
+    match answer() {
+        Ok(answer) => Ok(&answer.line),
         Err((message, hints)) => {
             let failure = hints.iter().fold(Failure::new(message), Failure::hint);
             Err(failure.into())
@@ -182,10 +191,31 @@ pub fn available() -> Result<&'static str> {
     }
 }
 
+/// What a trial has told.
+#[derive(Debug)]
+struct Answer {
+    line: String,
+    /// Whether it was tried in a scope, whose cgroup holds some of the limits.
+    scoped: bool,
+}
+
+/// What stood in the way, and its hints.
+type Obstacle = (String, Vec<String>);
+
+fn answer() -> &'static Result<Answer, Obstacle> {
+    static ANSWER: OnceLock<Result<Answer, Obstacle>> = OnceLock::new();
+    ANSWER.get_or_init(|| {
+        // Whatever is wrong with a scope, without one there may be a jail.
+        let scoped = scope::manager().and_then(|_| attempt(true).ok()).filter(|answer| answer.scoped);
+        scoped.map_or_else(|| attempt(false), Ok)
+    })
+}
+
 /// Runs `true` in a jail, which tells what holds; on failure what piku-chroot said about it, and its hints.
-fn attempt() -> Result<String, (String, Vec<String>)> {
+fn attempt(scoped: bool) -> Result<Answer, Obstacle> {
     let none: [(&str, &str); 0] = [];
-    let jail = Jail::profile(Ready::Run).report(Path::new("/dev/stdout"));
+    let mut jail = Jail::profile(Ready::Run).report(Path::new("/dev/stdout"));
+    jail.scoped = scoped;
     let output = jail.command(none, &["true".to_owned()]).stdin(Stdio::null()).output().map_err(|err| {
         let hint = format!("install {PROGRAM} beside this program, or name it in {PROGRAM_VARIABLE}");
         (format!("cannot run '{}': {err}", program().display()), vec![hint])
@@ -194,7 +224,11 @@ fn attempt() -> Result<String, (String, Vec<String>)> {
         let (started, _) = report::parse(&String::from_utf8_lossy(&output.stdout));
         let hint = format!("install the {PROGRAM} that came with this program");
         let silent = || (format!("'{}' does not say what holds", program().display()), vec![hint]);
-        return started.map(|started| started.line()).ok_or_else(silent);
+        let answer = |started: report::Started| Answer {
+            line: started.line(),
+            scoped: scoped && started.limits.iter().any(|held| held.by == report::By::Cgroup),
+        };
+        return started.map(answer).ok_or_else(silent);
     }
     let said = String::from_utf8(output.stderr)
         .unwrap_or_else(|err| OsString::from_vec(err.into_bytes()).to_string_lossy().into_owned());

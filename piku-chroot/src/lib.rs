@@ -25,6 +25,7 @@ mod namespaces;
 mod payload;
 mod rights;
 mod root;
+mod scope;
 mod shown;
 mod stub;
 mod sys;

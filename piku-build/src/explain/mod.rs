@@ -15,6 +15,7 @@ pub(crate) mod start;
 use std::fmt::Write;
 use std::path::Path;
 
+use piku_procfile::disk;
 use piku_procfile::failure::{Failure, advice};
 
 use crate::step::Ended;
@@ -150,18 +151,22 @@ pub(crate) fn profile_is_link(name: &str) -> Failure {
     .hint(format!("commit the folder itself: git rm {name}"))
 }
 
-/// A step that wanted more memory than the operator lets builds have.
-pub(crate) fn beyond_memory(name: &str, peak: u64, memory: &str) -> Failure {
-    Failure::new(format!("step '{name}' ran out of memory at {}; it may have {memory}", size(peak)))
-        .hint("build_memory in host.yaml says how much a build may take")
+/// A step that wanted more memory than the operator lets builds have: as a whole where a cgroup has counted its `peak`, else in one
+/// of its processes.
+pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> Failure {
+    let what = match peak {
+        // In the units of the limit.
+        Some(peak) => {
+            format!("step '{name}' ran out of memory at {}; it may have {memory}", disk::size(peak))
+        }
+        None => format!("step '{name}' ran out of memory; each of its processes may have {memory}"),
+    };
+    Failure::new(what).hint("build_memory in host.yaml says how much a build may take")
 }
 
 pub(crate) fn out_of_memory(name: &str, peak: u64) -> Failure {
-    Failure::new(format!(
-        "out of memory: the kernel killed step '{name}'; its largest process had {}",
-        size(peak)
-    ))
-    .hint("give the machine swap or more memory, or use packages that need no compiling")
+    Failure::new(format!("out of memory: the kernel killed step '{name}', which had {}", size(peak)))
+        .hint("give the machine swap or more memory, or use packages that need no compiling")
 }
 
 pub(crate) fn killed(name: &str, peak: u64) -> Failure {

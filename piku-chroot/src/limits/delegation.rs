@@ -13,14 +13,14 @@ use nix::unistd::geteuid;
 use piku_procfile::failure::Failure;
 use rustix::fs::{Access, AtFlags, CWD, accessat, getxattr};
 
-use crate::limits::Controller;
+use crate::limits::{Controller, manager};
 
 /// Where monitors go that would stand in the way themselves.
 pub(crate) const MONITORS: &str = "monitors";
 /// What a parent hands to its children.
 const HANDED_DOWN: &str = "cgroup.subtree_control";
 /// What systemd marks a cgroup with that it has given away; the second one since version 251, and everybody can read it.
-const MARKS: [&str; 2] = ["trusted.delegate", "user.delegate"];
+pub(super) const MARKS: [&str; 2] = ["trusted.delegate", "user.delegate"];
 
 /// Why a controller holds nothing here, and what mends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,9 +193,12 @@ fn place(cgroups: &str, mounts: &str) -> Option<(PathBuf, PathBuf)> {
 fn delegated(top: &Path, own: &Path) -> Option<PathBuf> {
     let all: Vec<&Path> = own.ancestors().take_while(|dir| dir.starts_with(top)).collect();
     if let Some(marked) = all.iter().find(|dir| is_marked(dir)) {
-        // The manager of a user's own units has a part of the tree too, and shares it with nobody.
-        let free = is_ours(marked) && !is_managed(marked);
-        return free.then(|| marked.to_path_buf());
+        // The manager of a user's own units has a part of the tree too, and shares of it what it was asked to.
+        return if is_managed(marked) {
+            manager::given_away(marked, own)
+        } else {
+            is_ours(marked).then(|| marked.to_path_buf())
+        };
     }
     // Root may write everywhere; what no systemd has given away is free only where there is none.
     if geteuid().is_root() && Path::new("/run/systemd/system").exists() {
@@ -217,7 +220,7 @@ fn is_managed(dir: &Path) -> bool {
 }
 
 /// Whether we may make cgroups there, hand down controllers and move processes.
-fn is_ours(dir: &Path) -> bool {
+pub(super) fn is_ours(dir: &Path) -> bool {
     let may = |path: PathBuf| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
     may(dir.to_path_buf()) && may(dir.join("cgroup.procs")) && may(dir.join(HANDED_DOWN))
 }

@@ -5,6 +5,7 @@
 pub(crate) mod amount;
 pub(crate) mod cgroup;
 pub(crate) mod delegation;
+mod manager;
 pub(crate) mod rlimits;
 
 use std::io;
@@ -15,6 +16,7 @@ use piku_procfile::failure::Failure;
 
 pub use amount::{Amount, Count, Limits, Processors};
 pub use delegation::take_up;
+pub(crate) use manager::runtime_dir;
 
 use crate::report::{By, Held};
 use crate::sys;
