@@ -32,8 +32,8 @@ pub(super) struct Dependencies {
     pub(super) locked: bool,
     /// Whether the app itself is a package to be installed beside them.
     pub(super) package: bool,
-    /// Whether some come from indexes that the app names in its manager's own way.
-    pub(super) sources: bool,
+    /// The indexes that the app names in its manager's own way.
+    pub(super) sources: Vec<String>,
     /// What its author should know.
     pub(super) warnings: Vec<String>,
 }

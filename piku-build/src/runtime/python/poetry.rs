@@ -27,7 +27,7 @@ pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies
     if let Some(project) = Pyproject::read(source)? {
         all.facts.push((pyproject::FILE.to_owned(), project.facts()));
         all.package = project.is_poetry_package();
-        all.sources = project.has_poetry_sources();
+        all.sources = project.poetry_sources();
     }
     for package in all.locked_packages(&lock) {
         let text = |name| package.get("source").and_then(|source| source.get(name)).and_then(Value::as_str);
@@ -58,7 +58,7 @@ const REQUIREMENTS: &str = r"from pathlib import Path; from poetry.core.factory 
 pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
     let poetry = target.program();
     let mut steps = vec![target.venv_step(true)];
-    if all.locked || all.sources {
+    if all.locked || !all.sources.is_empty() {
         if !all.locked {
             steps.push(step(STEP, &[&poetry, "lock"], false));
         }

@@ -81,9 +81,11 @@ impl Pyproject {
         self.at(&["tool", "poetry", "package-mode"]).and_then(Value::as_bool) != Some(false)
     }
 
-    /// Whether poetry is told of other indexes.
-    pub(super) fn has_poetry_sources(&self) -> bool {
-        self.at(&["tool", "poetry", "source"]).is_some()
+    /// The names of other indexes that poetry is told of.
+    pub(super) fn poetry_sources(&self) -> Vec<String> {
+        let all = self.at(&["tool", "poetry", "source"]).and_then(Value::as_array);
+        let name = |source: &Value| source.get("name").and_then(Value::as_str).map(str::to_owned);
+        all.into_iter().flatten().filter_map(name).collect()
     }
 
     /// What it needs, where that stands in the file itself.
@@ -143,10 +145,10 @@ mod tests {
         let poetry =
             read("[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = '^3.11'\n")
                 .unwrap();
-        assert!(poetry.is_poetry() && !poetry.is_poetry_package() && !poetry.has_poetry_sources());
+        assert!(poetry.is_poetry() && !poetry.is_poetry_package() && poetry.poetry_sources().is_empty());
         let source =
             read("[tool.poetry]\n[[tool.poetry.source]]\nname = 'own'\nurl = 'https://own.example'\n");
-        assert!(source.unwrap().has_poetry_sources());
+        assert_eq!(source.unwrap().poetry_sources(), ["own"]);
         assert_eq!(poetry.requires_python(), Some("^3.11"));
         let both = read("[project]\nrequires-python = '>=3.9'\n[tool.poetry]\n[build-system]\n").unwrap();
         assert!(!both.is_poetry() && both.is_poetry_package() && both.is_package());
