@@ -71,6 +71,11 @@ impl World {
         Ok(Self { app: app.clone(), dir, release, uids: root.uid_ranges() })
     }
 
+    /// Whether its processes run in the jail.
+    pub(crate) fn is_jailed(&self) -> bool {
+        self.release.jailed
+    }
+
     /// The built tree.
     pub(crate) fn tree(&self) -> PathBuf {
         self.dir.release(self.release.number).join(TREE)

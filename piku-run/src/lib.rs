@@ -8,6 +8,7 @@ pub mod config;
 pub mod core;
 mod cron;
 mod daemon;
+mod delta;
 mod desired;
 mod drain;
 mod environment;

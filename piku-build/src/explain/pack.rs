@@ -10,6 +10,12 @@ pub(crate) fn link_out(path: &Path, target: &Path) -> Failure {
         .hint("a release that is packed has links within it and to the system's own programs only: put a copy there")
 }
 
+/// Of a release that nothing runs only what differs is kept.
+pub(crate) fn folded(number: u64, app: &AppName) -> Failure {
+    Failure::new(format!("of release {number} only what differs from a newer one is kept"))
+        .hint(format!("piku-run rollback {app} {number} makes a whole one of it"))
+}
+
 pub(crate) fn other_app(its: &AppName, ours: &AppName) -> Failure {
     Failure::new(format!("this is a release of {its}, not of {ours}"))
 }

@@ -16,7 +16,7 @@ use super::sum::{Kind, Sum};
 use super::{HEAD, LAYERS, SUM, links};
 use crate::explain::pack as explain;
 use crate::layer::Store;
-use crate::release::{self, Release, TREE};
+use crate::release::{self, Release, TREE, is_folded};
 use crate::{interrupt, machine, talk};
 
 /// The best that a Pi compresses as fast as its disk reads.
@@ -118,6 +118,7 @@ fn choose(pack: &Pack, release: &Release) -> anyhow::Result<(Vec<Layer>, Vec<Tre
         }
     }
     if !matches!(pack.part, Part::Layer(_)) {
+        ensure!(!is_folded(&pack.release), explain::folded(release.number, &release.app));
         trees.push(Tree { dir: pack.release.join(TREE), name: TREE.into(), layer: false });
     }
     Ok((layers, trees))

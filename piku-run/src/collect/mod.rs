@@ -27,7 +27,8 @@ use piku_procfile::settings::Settings;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
-use crate::{client, place};
+use crate::record::running_releases;
+use crate::{client, delta, place};
 
 /// Something that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,6 +70,14 @@ impl Kind {
     }
 }
 
+impl Garbage {
+    /// Which release it is.
+    fn number(&self) -> Option<u64> {
+        let number = || self.name.file_name()?.to_str()?.parse().ok();
+        (self.kind == Kind::Release).then(number).flatten()
+    }
+}
+
 /// How far a look goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -93,7 +102,19 @@ impl Collector<'_> {
     pub(crate) fn tidy(&self, reach: Reach) -> anyhow::Result<Vec<String>> {
         let Some(_alone) = alone(self.dir)? else { return Ok(Vec::new()) };
         let garbage = self.find(reach)?;
-        Ok(garbage.iter().filter_map(|one| self.remove(one).err()).map(|err| format!("{err:#}")).collect())
+        let removed = garbage.iter().map(|one| self.remove(one).map(drop));
+        let folded = || self.fold().map(drop);
+        let failed = removed.chain(std::iter::once_with(folded)).filter_map(Result::err);
+        Ok(failed.map(|err| format!("{err:#}")).collect())
+    }
+
+    /// Keeps of releases that nothing runs what differs. How many bytes less they take.
+    pub(crate) fn fold(&self) -> anyhow::Result<u64> {
+        let Some(live) = self.dir.current_number() else { return Ok(0) };
+        let running = running_releases(self.dir)?;
+        let numbers = self.dir.release_numbers().context("cannot list the releases")?;
+        let old = numbers.into_iter().filter(|number| *number < live && !running.contains(number));
+        old.map(|number| delta::fold(self.dir, number, live)).sum()
     }
 
     /// What there is, its bytes not counted yet.
@@ -144,6 +165,9 @@ impl Collector<'_> {
                 None => return Ok(false),
             },
             Kind::Release | Kind::Cache => {
+                if let Some(number) = one.number() {
+                    delta::release(self.dir, number)?;
+                }
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let gone = path.with_file_name(format!(".{name}{}", leftover::GONE));
                 place::remove(&gone)?;

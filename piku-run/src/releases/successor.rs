@@ -16,7 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::collect::{self, Reach};
 use crate::config::{Change, Config, store};
 use crate::protocol::Request;
-use crate::{client, place};
+use crate::{client, delta, place};
 
 /// What the folder of a release in the making is called, with something random behind.
 pub(crate) const ASIDE: &str = ".release.";
@@ -65,6 +65,7 @@ impl Successor {
         release.subject.clone_from(&self.subject);
         // In a jail nobody can write to a release, so the old and the new one can share their files.
         let link = release.jailed;
+        delta::unfold(dir, self.tree_of)?;
         let tree = old.join(TREE);
         disk::check(dir.path(), need(&tree, link)?, "a release with the same tree")?;
 
