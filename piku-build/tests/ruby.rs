@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use support::World;
@@ -74,6 +75,39 @@ fn assets_are_made_and_the_secret_stays_the_same_and_unseen() {
     let gemspec = SHOP[1].1.replace("7.0.0", "7.0.1");
     world.write("gems/railties/railties.gemspec", gemspec);
     world.build("4").good(&["Installing dependencies", "railties 7.0.1"]);
+}
+
+#[test]
+fn a_ruby_beside_the_systems_is_taken_where_it_fits_better() {
+    let files = [
+        ("Gemfile", ""),
+        (".ruby-version", "3.98.1\n"),
+        ("Procfile", "web: ruby app.rb\n"),
+        ("app.rb", "puts 1"),
+    ];
+    let mut world = world(&files);
+    let versions = world.path("rbenv/versions/3.98.1/bin");
+    fs::create_dir_all(&versions).unwrap();
+    // The system's, which says another number.
+    let own = "#!/bin/sh\n[ \"$1\" != -e ] || exec /usr/bin/ruby \"$@\" | sed 's/^3[.][0-9]*[.][0-9]*$/3.98.1/;3s/.*/3.98.0/'\nexec /usr/bin/ruby \"$@\"\n";
+    for (name, text) in [("ruby", own), ("bundle", "#!/bin/sh\nexec /usr/bin/bundle \"$@\"\n")] {
+        fs::write(versions.join(name), text).unwrap();
+        fs::set_permissions(versions.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    world.env("RBENV_ROOT", world.path("rbenv").to_str().unwrap());
+    world.build("1").good(&["Ruby 3.98.1 (.ruby-version)"]).not_said("nearest");
+    let release = world.release("1");
+    let home = fs::canonicalize(world.path("rbenv/versions/3.98.1")).unwrap();
+    assert_eq!(release.host, if support::has_jail() { vec![home.clone()] } else { Vec::new() });
+    let which = world.work("1", &["/bin/sh", "-c", "command -v ruby"]);
+    assert_eq!(which.good(&[]).stdout.trim(), home.join("bin/ruby").to_str().unwrap());
+
+    world.write("Gemfile", "ruby '~> 3.98.2'\n");
+    world.build("2").bad(&[
+        "Gemfile allows only Ruby ~> 3.98.2; this machine has ",
+        "3.98.1",
+        "rbenv install 3.98.2",
+    ]);
 }
 
 #[test]

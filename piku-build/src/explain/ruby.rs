@@ -225,7 +225,8 @@ fn lock(lines: &[String], all: &str, version: &str) -> Option<Failure> {
         || all.contains("your bundle only supports platforms")
     {
         let word = |at: usize| all[at..].split(['`', ' ', '.', ',']).find(|word| word.contains("linux"));
-        let platform = all.find("local platform").and_then(word).unwrap_or("x86_64-linux").to_owned();
+        let platform = all.find("local platform").and_then(word).unwrap_or("x86_64-linux");
+        let platform = platform.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
         return Some(
             Failure::new(format!("Gemfile.lock was made for other kinds of machines than this one, {platform}"))
                 .hint(format!("run 'bundle lock --add-platform {platform}' and commit Gemfile.lock; with gems in vendor/cache also 'bundle cache --all-platforms'")),
@@ -425,6 +426,10 @@ mod tests {
             (
                 "Your bundle only supports platforms [\"arm64-darwin-22\"] but your local platform\nis aarch64-linux. Add the current platform to the lockfile with\n`bundle lock --add-platform aarch64-linux` and try again.\n",
                 "Gemfile.lock was made for other kinds of machines than this one, aarch64-linux",
+            ),
+            (
+                "Your bundle only supports platforms [\"arm64-darwin-22\"] but your local platforms are [\"ruby\", \"x86_64-linux\"], and there's no compatible match between those two lists.\n",
+                "Gemfile.lock was made for other kinds of machines than this one, x86_64-linux",
             ),
             (
                 "You are trying to install in deployment mode after changing\nyour Gemfile. Run `bundle install` elsewhere and add the\nupdated Gemfile.lock to version control.\n\nThe dependencies in your gemfile changed\n\nYou have added to the Gemfile:\n* sinatra\n",

@@ -12,7 +12,10 @@ use crate::view::runs;
 /// What PATH has in front for the caller does not count: the jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
 /// Where versions lie side by side, each with a `bin`.
-const SIDE_BY_SIDE: [&str; 3] = ["/usr/local/rbenv/versions", "/opt/rbenv/versions", "/opt/rubies"];
+const SIDE_BY_SIDE: [&str; 3] = ["/usr/local/rbenv/versions", "/usr/local/rvm/rubies", "/opt/rubies"];
+/// The same below the home of the user who builds: ruby-install, asdf, mise, RVM. rbenv's may be elsewhere.
+const AT_HOME: [&str; 4] =
+    [".rubies", ".asdf/installs/ruby", ".local/share/mise/installs/ruby", ".rvm/rubies"];
 /// What a Ruby says about itself. Bundler comes with it, or in a package of its own.
 const ASK: &str = "begin; require 'bundler/version'; bundler = Bundler::VERSION; rescue LoadError; bundler = ''; end\n\
                    puts RUBY_ENGINE, RUBY_VERSION, RbConfig::CONFIG['ruby_version'], RbConfig::CONFIG['arch'], bundler";
@@ -52,7 +55,7 @@ fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let home = told(build_env, "HOME");
     let root = told(build_env, "RBENV_ROOT").or_else(|| Some(home.as_ref()?.join(".rbenv")));
     let folders = root.map(|root| root.join("versions")).into_iter();
-    let folders = folders.chain(home.map(|home| home.join(".rubies")));
+    let folders = folders.chain(home.iter().flat_map(|home| AT_HOME.map(|below| home.join(below))));
     let mut homes: Vec<PathBuf> = folders
         .chain(SIDE_BY_SIDE.map(PathBuf::from))
         .filter_map(|folder| fs::read_dir(folder).ok())
