@@ -15,7 +15,7 @@ const CERTIFICATE_VARIABLES: [&str; 4] =
     ["PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
 
 /// What is for workers alone: builds compile, and install what compiles the rest.
-const OF_WORKERS: [&str; 2] = ["PYTHONDONTWRITEBYTECODE", "NODE_ENV"];
+const OF_WORKERS: [&str; 3] = ["PYTHONDONTWRITEBYTECODE", "NODE_ENV", "RUBYOPT"];
 
 /// Names and values.
 pub(crate) type Variables = BTreeMap<String, String>;

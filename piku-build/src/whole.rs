@@ -43,6 +43,14 @@ impl Whole {
         for runtime in runtimes {
             parts.push(Part { runtime: *runtime, plan: runtime.plan(source, site)? });
         }
+        if source.procfile.is_none() {
+            // What the last one starts counts; of the others nothing has to be there that could be started.
+            let last = parts.len().saturating_sub(1);
+            for part in &mut parts[..last] {
+                part.plan.processes.clear();
+                part.plan.processes_from = None;
+            }
+        }
         let mut whole =
             Self { parts, processes: IndexMap::new(), processes_from: String::new(), env: BTreeMap::new() };
         whole.join(source);

@@ -71,6 +71,12 @@ fn assets_are_made_and_the_secret_stays_the_same_and_unseen() {
     world.build_with("3", &["--before", "out/2"]).good(&[]).not_said("rake assets");
     assert_eq!(secret("3"), None, "the app's own is in its ENV");
 
+    // The assets of many are built by Node first; what that would start by itself does not count.
+    world.write("ENV", "PIKU_RUNTIMES=node,ruby\n");
+    world.write("package.json", r#"{"scripts": {"build": "echo made > built.txt"}}"#);
+    world.build("node").good(&["rake assets:precompile", "Process types: web (by default, from bin/rails)"]);
+    assert!(world.path("out/node/app/built.txt").is_file());
+
     // A gem that lies in the app is another one with another version.
     let gemspec = SHOP[1].1.replace("7.0.0", "7.0.1");
     world.write("gems/railties/railties.gemspec", gemspec);
@@ -134,9 +140,12 @@ fn what_would_not_start_or_is_none_of_it_is_explained() {
     let files = [
         ("gems.rb", ""),
         ("Procfile", "web: ruby app.rb\n"),
-        ("app.rb", "puts RUBY_ENGINE, ENV['RACK_ENV']\n"),
+        ("app.rb", "puts RUBY_ENGINE, ENV['RACK_ENV'], $stdout.sync\n"),
     ];
     let plain = app(&files);
     plain.build("1").good(&["Ruby app detected: there is a gems.rb"]);
-    assert_eq!(plain.work("1", &["bundle", "exec", "ruby", "app.rb"]).good(&[]).stdout, "ruby\nproduction\n");
+    assert_eq!(
+        plain.work("1", &["bundle", "exec", "ruby", "app.rb"]).good(&[]).stdout,
+        "ruby\nproduction\ntrue\n"
+    );
 }

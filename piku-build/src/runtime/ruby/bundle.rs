@@ -23,7 +23,7 @@ const NAME: &str = "gems";
 /// The step that installs.
 pub(super) const STEP: &str = "bundle";
 /// Changed when layers are made in another way: the old ones then do not count.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Where `bundle cache` puts gems.
 const CACHE: &str = "vendor/cache";
 /// What an app does not want on a server unless it says otherwise.
@@ -45,11 +45,15 @@ const ONLY_FETCHING: [&str; 7] = [
 
 /// Takes out of a finished layer what nobody needs who runs it: downloads, and what compilers leave behind, in which there
 /// are names made up for one build.
-const TIDY: &str = r#"mkdir -p "$1/gems" && rm -rf "$1/cache" "$1/doc" "$1"/bundler/gems/*/.git && find "$1" \( -name gem_make.out -o -name mkmf.log -o -path "*/ext/*.o" -o -path "*/ext/*Makefile" \) -type f -delete"#;
+const TIDY: &str = r#"mkdir -p "$1/gems" && rm -rf "$1/cache" "$1/doc" "$1"/bundler/gems/*/.git && find "$1" \( -name gem_make.out -o -name mkmf.log -o -path "*/ext/*.o" -o -path "*/ext/*Makefile" \) -type f -delete && echo "$2" >"$3""#;
 
 /// Takes compiled code out of the cache of downloads: from there it comes without its copies beside the Ruby code, where some gems
 /// look for it.
 const CLEAN: &str = r#"rm -rf "$BUNDLE_USER_CACHE/extensions""#;
+
+/// What each Ruby of a worker reads first: what it prints is in the log at once, and not when there are some kilobytes of it.
+const SYNC: &str = "$stdout.sync = true";
+const SYNC_FILE: &str = "sync.rb";
 
 /// The gems of an app.
 pub(super) struct Gems {
@@ -79,11 +83,15 @@ impl Gems {
         let mut run = vec![bundle, "install".to_owned()];
         run.extend(local.then(|| "--local".to_owned()));
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let place = home.to_string_lossy();
+        let (place, sync) = (home.to_string_lossy(), mount.join(SYNC_FILE));
         let mut steps = vec![
             Step { name: "clean", run: words(&["/bin/sh", "-c", CLEAN]), quiet: true },
             Step { name: STEP, run, quiet: false },
-            Step { name: "tidy", run: words(&["/bin/sh", "-c", TIDY, "sh", &place]), quiet: true },
+            Step {
+                name: "tidy",
+                run: words(&["/bin/sh", "-c", TIDY, "sh", &place, SYNC, &sync.to_string_lossy()]),
+                quiet: true,
+            },
         ];
         let kept = mount.join("Gemfile.lock").to_string_lossy().into_owned();
         let copy = |from: &str, to: &str| Step { name: "lock", run: words(&["cp", from, to]), quiet: true };
@@ -139,6 +147,10 @@ impl Gems {
             // The Bundler that is there, not the one that has written the lock file.
             ("BUNDLE_VERSION".to_owned(), "system".to_owned()),
         ]);
+        let sync = text(&self.layer.mount.join(SYNC_FILE));
+        if !sync.contains(' ') {
+            env.insert("RUBYOPT".to_owned(), format!("-r{sync}"));
+        }
         if site.jailed {
             env.insert("BUNDLE_GEMFILE".to_owned(), format!("/app/{}", gemfile.name));
         }
