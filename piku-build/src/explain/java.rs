@@ -67,6 +67,11 @@ pub(crate) fn no_task(line: &str) -> Failure {
         .hint("does the build file apply a plugin, such as 'java' or 'application'? GRADLE_TASK in ENV names the task to be run")
 }
 
+/// Debian's Gradle is of 2017.
+pub(crate) fn perhaps_the_gradle(failure: Failure) -> Failure {
+    failure.hint("the app has no gradlew, and the machine's own Gradle may be too old for its build file: 'gradle wrapper' on your machine makes one; commit it with gradle/wrapper")
+}
+
 pub(crate) fn other_java(lines: &[String]) -> Failure {
     let mut text = "the app or its build tool does not fit this Java".to_owned();
     for line in lines {

@@ -102,11 +102,13 @@ impl Runtime for Java {
         })
     }
 
-    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, view: &View) -> anyhow::Result<()> {
         if ended.succeeded() {
             return Ok(());
         }
-        Err(reason::explain(step.name, ended).into())
+        let failure = reason::explain(step.name, ended);
+        let is_machines = step.name == "gradle" && !view.work.join("gradlew").exists();
+        Err(if is_machines { explain::java::perhaps_the_gradle(failure) } else { failure }.into())
     }
 
     fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
