@@ -28,11 +28,13 @@ fn a_crash_loop_is_a_state_and_disturbs_nobody() {
     let server = Server::new();
     // Good for as long as the deploy looks, and bad from then on.
     let worker = "test -e $DATA_DIR/bad && exit 3; touch $DATA_DIR/bad; exec sleep 1000";
+    server.config(&[("WORKER_NOFILE_LIMIT", "64")]);
     server.deploy("one", &[("web", SERVE), ("worker", worker)]);
     kill(server.pid("worker.1"), Signal::SIGTERM).unwrap();
     until("it backs off", || server.states() == ["web.1 healthy", "worker.1 backoff"]);
     until("it is called a loop", || server.states() == ["web.1 healthy", "worker.1 crash-looping"]);
-    assert_eq!(server.row("worker.1")["last_exit"], "exit 3");
+    let row = server.row("worker.1");
+    assert_eq!((&row["last_exit"], &row["limits"][0]["value"]), (&"exit 3".into(), &"64".into()), "{row}");
     assert_eq!(server.page(), "one");
 }
 

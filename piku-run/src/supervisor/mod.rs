@@ -36,6 +36,7 @@ use crate::log::LogWriter;
 use crate::port::{self, Claim};
 use crate::probe::{Probe, Progress};
 use crate::record::{Records, Runs};
+use crate::sample::Limit;
 use crate::socket::{Connection, Listener};
 use crate::wait;
 use crate::web::Reach;
@@ -69,6 +70,8 @@ struct Supervisor {
     worlds: BTreeMap<u64, (Rc<World>, Check)>,
     /// The last words of instances on trial.
     tails: BTreeMap<Id, Vec<String>>,
+    /// What the last processes were limited to, of instances that wait for their next one.
+    limits: BTreeMap<Id, Vec<Limit>>,
     crontab: Crontab,
     /// Of the wall clock; there once a cron was.
     timer: Option<Timer>,
@@ -123,6 +126,7 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         probes: BTreeMap::new(),
         worlds: BTreeMap::new(),
         tails: BTreeMap::new(),
+        limits: BTreeMap::new(),
         crontab: Crontab::none(),
         timer: None,
         jobs: BTreeMap::new(),
@@ -262,6 +266,7 @@ impl Supervisor {
             Action::Forget { id } => {
                 self.probes.remove(&id);
                 self.ports.remove(&id);
+                self.limits.remove(&id);
                 self.old.forget(id);
                 self.records.remove(id);
                 if let Some(number) = self.workers.remove(&id).map(|worker| worker.record.release) {
@@ -397,6 +402,7 @@ impl Supervisor {
         } else if !worker.record.live {
             self.tails.insert(id, worker.log.tail(20));
         }
+        self.limits.insert(id, self.limits_of(&worker));
         self.events.push_back(Event::Exited { id, exit });
     }
 

@@ -38,7 +38,10 @@ impl Supervisor {
                 last_exit: one.last_exit.map(exit),
                 last_memory_peak_bytes: one.last_exit.and_then(peak),
                 sandbox: worker.and_then(|worker| self.sandbox(worker)),
-                limits: worker.map(|worker| self.limits(worker)).unwrap_or_default(),
+                limits: match worker {
+                    Some(worker) => self.limits_of(worker),
+                    None => self.limits.get(&id).cloned().unwrap_or_default(),
+                },
                 next_run: None,
                 last_run: None,
             };
@@ -86,7 +89,7 @@ impl Supervisor {
     }
 
     /// What a worker is limited to; nothing while it is still being set up.
-    fn limits(&self, worker: &Worker) -> Vec<Limit> {
+    pub(super) fn limits_of(&self, worker: &Worker) -> Vec<Limit> {
         let record = &worker.record;
         let held = if record.mark.is_some() {
             limits::held_alone(&record.limits)
