@@ -30,6 +30,7 @@ const CACHES: &[(&str, &[(&str, &str)])] = &[
     ("m2", &[("MAVEN_USER_HOME", "")]),
     ("gradle", &[("GRADLE_USER_HOME", "")]),
     ("bundle", &[("BUNDLE_USER_CACHE", "")]),
+    ("rails", &[("RAILS_BUILD_CACHE", "")]),
     ("buildpack", &[("BUILDPACK_CACHE", "")]),
 ];
 /// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.

@@ -19,7 +19,8 @@ const SHOP: &[(&str, &str)] = &[
     (
         "gems/railties/exe/rake",
         "puts \"rake #{ARGV.join(' ')} #{ENV['RAILS_ENV']} #{ENV['SECRET_KEY_BASE']}\"\n\
-         require 'fileutils'; FileUtils.mkdir_p(['public/assets', 'tmp/cache'])\n\
+         require 'fileutils'; FileUtils.mkdir_p('public/assets')\n\
+         puts \"compiled before: #{File.exist?('tmp/cache/assets/x')}\"; File.write('tmp/cache/assets/x', '')\n\
          File.binwrite('public/assets/a.css.gz', [31, 139, 8, 0].pack('C*') + [Time.now.to_i].pack('V') + 'rest')\n",
     ),
     (
@@ -54,18 +55,21 @@ fn assets_are_made_and_the_secret_stays_the_same_and_unseen() {
     assert!(json["env"].as_array().unwrap().contains(&"SECRET_KEY_BASE".into()), "{json}");
 
     let built = world.build("1");
-    built.good(&["       rake assets:precompile production not-used-in-builds\n"]);
+    built.good(&["       rake assets:precompile production not-used-in-builds\n", "compiled before: false"]);
     let secret = |name: &str| world.release(name).env.get("SECRET_KEY_BASE").cloned();
     let first = secret("1").unwrap();
     assert_eq!(first.len(), 128);
     built.not_said(&first);
     let asset = fs::read(world.path("out/1/app/public/assets/a.css.gz")).unwrap();
     assert_eq!(asset, b"\x1f\x8b\x08\x00\0\0\0\0rest", "the same whenever it is built");
+    assert!(!world.path("out/1/app/tmp/cache/assets").exists());
     if support::has_jail() {
         assert_eq!(fs::read_link(world.path("out/1/app/tmp")).unwrap(), Path::new("/tmp"));
     }
 
-    world.build_with("2", &["--before", "out/1"]).good(&["Dependencies are unchanged"]);
+    world
+        .build_with("2", &["--before", "out/1"])
+        .good(&["Dependencies are unchanged", "compiled before: true"]);
     assert_eq!(secret("2").unwrap(), first);
     world.write("ENV", "SECRET_KEY_BASE=own\nDISABLE_ASSETS_PRECOMPILE=1\n");
     world.build_with("3", &["--before", "out/2"]).good(&[]).not_said("rake assets");

@@ -69,6 +69,9 @@ impl Runtime for Ruby {
             ] {
                 env.insert(name.to_owned(), value.to_owned());
             }
+            if site.jailed {
+                env.insert("PIDFILE".to_owned(), rails::PID_FILE.to_owned());
+            }
             secrets.extend(rails::wants_secret(source, &gemfile)?.then_some(rails::SECRET));
         }
         warnings.extend(gems.warnings.iter().cloned());

@@ -39,6 +39,12 @@ const OFF: [&str; 2] = ["DISABLE_ASSETS_PRECOMPILE", "DISABLE_ASSET_PRECOMPILE"]
 pub(super) const ENVIRONMENT: &str = "RAILS_ENV";
 /// Where it keeps what it can do without.
 const TMP: &str = "tmp";
+/// By PIDFILE servers know where they say which process they are: not in a folder of `tmp` that nobody has made.
+pub(super) const PID_FILE: &str = "/tmp/server.pid";
+/// What Sprockets has compiled, by the hashes of the sources, stays from build to build.
+const COMPILED: &str = "tmp/cache/assets";
+const CACHE: &str =
+    r#"mkdir -p tmp/cache && rm -rf tmp/cache/assets && ln -s "$RAILS_BUILD_CACHE" tmp/cache/assets"#;
 /// With this it signs cookies.
 pub(super) const SECRET: &str = "SECRET_KEY_BASE";
 /// With this it decrypts the file in which the other one may be.
@@ -52,17 +58,17 @@ pub(super) fn is_one(source: &Source, gemfile: &Gemfile) -> anyhow::Result<bool>
 }
 
 /// What makes the assets; nothing where there is no pipeline, or the app does not want it.
-pub(super) fn assets(source: &Source, gemfile: &Gemfile, bundle: &str) -> anyhow::Result<Option<Step>> {
+pub(super) fn assets(source: &Source, gemfile: &Gemfile, bundle: &str) -> anyhow::Result<Vec<Step>> {
     let off = OFF.iter().any(|name| {
         source.variable(name).is_some_and(|(value, _)| !matches!(value.trim(), "" | "0" | "false"))
     });
     if off || !is_one(source, gemfile)? || !PIPELINES.iter().any(|gem| gemfile.has(gem)) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     // Compiled and committed by the author: to be served as they are.
     for manifest in ["public/assets/.manifest.json", "public/assets/manifest.json"] {
         if source.inside(Path::new(manifest))?.is_some() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
     }
     let mut run = vec!["/usr/bin/env".to_owned()];
@@ -71,7 +77,8 @@ pub(super) fn assets(source: &Source, gemfile: &Gemfile, bundle: &str) -> anyhow
         run.extend(["SECRET_KEY_BASE_DUMMY=1".to_owned(), format!("{SECRET}=not-used-in-builds")]);
     }
     run.extend([bundle, "exec", "rake", "assets:precompile"].map(str::to_owned));
-    Ok(Some(Step { name: ASSETS, run, quiet: false }))
+    let cache = ["/bin/sh", "-c", CACHE].map(str::to_owned).into();
+    Ok(vec![Step { name: "assets-cache", run: cache, quiet: true }, Step { name: ASSETS, run, quiet: false }])
 }
 
 /// Why that failed.
@@ -88,9 +95,13 @@ pub(super) fn wants_secret(source: &Source, gemfile: &Gemfile) -> anyhow::Result
         && source.inside(Path::new("config/master.key"))?.is_none())
 }
 
-/// Takes the times out of compressed assets: they are those of this build's copies of the sources, and the same files would never
-/// be the same twice. RFC 1952: the four bytes behind the first four of a gzip file.
+/// Leaves the cache behind, and takes the times out of compressed assets: they are those of this build's copies of the sources,
+/// and the same files would never be the same twice. RFC 1952: the four bytes behind the first four of a gzip file.
 pub(super) fn settle_assets(tree: &Path) -> anyhow::Result<()> {
+    let compiled = tree.join(COMPILED);
+    if compiled.is_symlink() {
+        fs::remove_file(&compiled).with_context(|| format!("cannot remove '{}'", compiled.display()))?;
+    }
     let folder = tree.join("public/assets");
     if !folder.is_dir() {
         return Ok(());
