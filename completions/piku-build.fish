@@ -67,7 +67,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l subject 
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l by -d 'Who pushed it' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l move -d 'Take the folder itself instead of a copy: it is used up, whether the build succeeds or not'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l no-cache -d 'Begin with empty caches and build every layer anew'
-complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l rebuild -d 'Build every layer anew; when all comes to what the release before is, there is no OUTPUT'
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l rebuild -d 'Build every layer anew that no lock determines; when all comes to what the release before is, there is no OUTPUT'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l jitter -d 'Wait up to so many seconds first, so that many machines do not all ask at once' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l wait -d 'How many seconds to wait for whoever is changing an app' -r

@@ -17,7 +17,7 @@ use crate::inside::Mount;
 use crate::layer::Store;
 use crate::making::{Making, capital};
 use crate::plan::Plan;
-use crate::release::{Origin, Release, TREE};
+use crate::release::{Layer, Origin, Release, TREE};
 use crate::room::Room;
 use crate::runtime::{self, Detected, buildpack};
 use crate::site::Site;
@@ -75,7 +75,7 @@ pub(crate) struct Build {
 pub(crate) enum Reuse {
     /// Caches, and layers that are the same.
     All,
-    /// Caches. When all has come to what the release before is, there is no release.
+    /// Caches, and layers that a lock determines. When all has come to what the release before is, there is no release.
     Caches,
     /// Nothing.
     Nothing,
@@ -134,7 +134,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let layers = make(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
     let mut store = Store::new(&layers)?;
     if build.reuse != Reuse::All {
-        store = store.anew();
+        store = store.anew(build.reuse == Reuse::Nothing);
     }
     let work = Work::new(parent)?;
     let fresh = work.join("cache");
@@ -151,7 +151,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let is_same = |before: &PathBuf| again::is_same(before, &release, &work.join(RELEASE).join(TREE), &store);
     if compared.map_or(Ok(false), is_same)? {
         talk::stage("Nothing has changed");
-        return release.layers.iter().try_for_each(|layer| store.discard(&layer.key));
+        return discard(&store, &release, compared);
     }
     if build.reuse != Reuse::All {
         store.keep_edition()?;
@@ -163,6 +163,14 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     refuse_existing(&output)?;
     fs::rename(&aside, &output).with_context(|| format!("cannot make '{}'", output.display()))?;
     durable::sync_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))
+}
+
+/// Removes the layers that were built for nothing: those that the release before has not.
+fn discard(store: &Store, release: &Release, before: Option<&PathBuf>) -> anyhow::Result<()> {
+    let old = before.map(|before| Release::read(before)).transpose()?;
+    let is_old = |layer: &&Layer| old.iter().flat_map(|old| &old.layers).any(|old| old.key == layer.key);
+    let mut new = release.layers.iter().filter(|layer| !is_old(layer));
+    new.try_for_each(|layer| store.discard(&layer.key))
 }
 
 /// The folder of the cache with the tools that make layers.

@@ -175,7 +175,7 @@ struct BuildArgs {
     /// Begin with empty caches and build every layer anew
     #[arg(long)]
     no_cache: bool,
-    /// Build every layer anew; when all comes to what the release before is, there is no OUTPUT
+    /// Build every layer anew that no lock determines; when all comes to what the release before is, there is no OUTPUT
     #[arg(long, requires = "before", conflicts_with = "no_cache")]
     rebuild: bool,
     /// The release's folder, which must not be there yet

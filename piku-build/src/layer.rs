@@ -32,14 +32,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Says, beside the folder, which edition of the layers is in use: `layers.edition`. Not there in the first.
 const EDITION: &str = "edition";
+/// The same of the layers that a lock determines: `layers.locked-edition`.
+const LOCKED_EDITION: &str = "locked-edition";
 
 /// The folder with the layers.
 ///
 /// A layer that is in use is never written again. To have all of them built anew, the folder gets a new *edition*: a word that
-/// goes into every key.
+/// goes into every key. Layers that a lock determines have an edition of their own: what comes out is no other than before.
 pub(crate) struct Store {
     dir: PathBuf,
     edition: String,
+    locked_edition: String,
     /// The locks on the layers that were found: nobody removes them while the build goes on.
     held: RefCell<Vec<Flock<File>>>,
 }
@@ -69,31 +72,40 @@ impl Store {
             }
             Err(err) => return Err(err).with_context(|| format!("cannot open '{}'", dir.display())),
         };
-        let file = dir.with_extension(EDITION);
-        let edition = match fs::read_to_string(&file) {
-            Ok(edition) => edition,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", file.display())),
+        let edition = |name: &str| {
+            let file = dir.with_extension(name);
+            match fs::read_to_string(&file) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+                read => read.with_context(|| format!("cannot read '{}'", file.display())),
+            }
         };
-        Ok(Self { dir, edition, held: RefCell::default() })
+        let (edition, locked_edition) = (edition(EDITION)?, edition(LOCKED_EDITION)?);
+        Ok(Self { dir, edition, locked_edition, held: RefCell::default() })
     }
 
-    /// The same folder in an edition that nobody has seen: no layer is there. It lasts when it is kept.
+    /// The same folder in an edition that nobody has seen: no layer is there, but for those that a lock determines unless
+    /// `locked` says that they go too. It lasts when it is kept.
     #[must_use]
-    pub(crate) fn anew(self) -> Self {
-        Self { edition: jiff::Timestamp::now().to_string(), ..self }
+    pub(crate) fn anew(self, locked: bool) -> Self {
+        let edition = jiff::Timestamp::now().to_string();
+        let locked_edition = if locked { edition.clone() } else { self.locked_edition };
+        Self { edition, locked_edition, ..self }
     }
 
     /// Makes this edition the one that later builds find.
     pub(crate) fn keep_edition(&self) -> anyhow::Result<()> {
-        let file = self.dir.with_extension(EDITION);
-        durable::write(&file, self.edition.as_bytes(), 0o644)
-            .with_context(|| format!("cannot write '{}'", file.display()))
+        for (name, edition) in [(EDITION, &self.edition), (LOCKED_EDITION, &self.locked_edition)] {
+            let file = self.dir.with_extension(name);
+            durable::write(&file, edition.as_bytes(), 0o644)
+                .with_context(|| format!("cannot write '{}'", file.display()))?;
+        }
+        Ok(())
     }
 
-    /// What goes into every key; nothing in the first edition.
-    pub(crate) fn edition(&self) -> Option<&str> {
-        (!self.edition.is_empty()).then_some(self.edition.as_str())
+    /// What goes into every key, of layers that a lock determines or of the others; nothing in the first edition.
+    pub(crate) fn edition(&self, locked: bool) -> Option<&str> {
+        let edition = if locked { &self.locked_edition } else { &self.edition };
+        (!edition.is_empty()).then_some(edition.as_str())
     }
 
     /// The folder.
@@ -322,12 +334,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layers = dir.path().join("layers");
         let store = Store::new(&layers).unwrap();
-        assert_eq!(store.edition(), None);
-        let anew = store.anew();
-        assert!(anew.edition().is_some());
-        assert_eq!(Store::new(&layers).unwrap().edition(), None, "it was not kept");
+        let editions = |store: &Store| [false, true].map(|locked| store.edition(locked).map(str::to_owned));
+        assert_eq!(editions(&store), [None, None]);
+        let anew = store.anew(false);
+        assert!(anew.edition(false).is_some() && anew.edition(true).is_none());
+        assert_eq!(editions(&Store::new(&layers).unwrap()), [None, None], "it was not kept");
         anew.keep_edition().unwrap();
-        assert_eq!(Store::new(&layers).unwrap().edition(), anew.edition());
+        assert_eq!(editions(&Store::new(&layers).unwrap()), editions(&anew));
+        let all = anew.anew(true);
+        assert!(all.edition(true).is_some() && all.edition(true) == all.edition(false));
+        all.keep_edition().unwrap();
+        assert_eq!(editions(&Store::new(&layers).unwrap()), editions(&all));
     }
 
     #[test]

@@ -35,11 +35,11 @@ impl Site<'_> {
     }
 
     /// The beginning of a layer's key: what all layers of this kind here have in common. A change of what they look like
-    /// changes `format`.
-    pub(crate) fn key(&self, kind: &str, format: u32) -> Key {
+    /// changes `format`. `locked` says that the facts that follow leave nothing open: to build it once more comes to the same.
+    pub(crate) fn key(&self, kind: &str, format: u32, locked: bool) -> Key {
         let mut key = Key::new(kind, format);
         key.fact("architecture", self.architecture.as_bytes());
-        if let Some(edition) = self.store.and_then(Store::edition) {
+        if let Some(edition) = self.store.and_then(|store| store.edition(locked)) {
             key.fact("edition", edition.as_bytes());
         }
         key

@@ -69,6 +69,14 @@ fn what_the_lock_says_is_installed_once_and_the_rest_stays_out() {
         world.run(&["pack", "out/2", "--layers", "cache/layers", "--part", "head"]).good(&[]);
     }
 
+    // What the lock leaves open is nothing: a rebuild takes what is there, and leaves it there.
+    let before = world.layers();
+    world
+        .build_with("3", &["--rebuild", "--before", "out/2"])
+        .good(&["-----> Dependencies are unchanged: layer node_modules ", "Nothing has changed"])
+        .not_said("Installing");
+    assert_eq!((world.outputs().len(), world.layers()), (2, before));
+
     world.write("package.json", package("").replace("2.1.3", "2.1.2"));
     world.build("3").bad(&[
         "package-lock.json is out of step with package.json\n  Invalid: ",

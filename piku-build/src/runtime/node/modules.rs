@@ -38,7 +38,7 @@ const ONLY_FETCHING: [&str; 8] =
 
 /// A layer of one tool that npm installs: a package manager, another Node.
 pub(super) fn tool(site: &Site, name: &'static str, package: &str, npm: &str) -> LayerPlan {
-    let mut key = site.key(name, FORMAT);
+    let mut key = site.key(name, FORMAT, false);
     key.fact("package", package.as_bytes());
     key.fact("mount", site.layers().as_os_str().as_encoded_bytes());
     let key = key.finish();
@@ -99,7 +99,7 @@ pub(super) fn layer(
     // Packages that lie in the app have their own beside them.
     let alone = files.keys().filter(|path| path.ends_with(FILE)).count() == 1;
     let mount = (usage == Usage::Read && alone).then(|| Path::new(APP).join(MODULES));
-    let mut key = site.key(MODULES, FORMAT);
+    let mut key = site.key(MODULES, FORMAT, manager.lock.is_some());
     key.fact("node", node.version.as_bytes());
     key.fact("manager", manager.fetch.as_deref().unwrap_or("npm").as_bytes());
     key.fact("dev", &[u8::from(dev)]);

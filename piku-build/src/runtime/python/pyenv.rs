@@ -100,7 +100,7 @@ impl Recipe {
     /// The layer that it is built as.
     pub(super) fn layer(&self, site: &Site, libc: &str) -> LayerPlan {
         let version = self.version.to_string();
-        let mut key = site.key(LAYER, FORMAT);
+        let mut key = site.key(LAYER, FORMAT, true);
         for (name, value) in [
             ("version", version.as_str()),
             ("libc", libc),

@@ -130,7 +130,7 @@ fn stamp(program: &Path) -> String {
 
 fn installed(tool: &Tool, requirement: &str, python: &Interpreter, site: &Site) -> Provided {
     let fact = format!("{}{requirement}", tool.name);
-    let mut key = site.key(tool.name, FORMAT);
+    let mut key = site.key(tool.name, FORMAT, false);
     for (name, value) in [
         ("tool", fact.as_str()),
         ("python", &python.path.to_string_lossy()),

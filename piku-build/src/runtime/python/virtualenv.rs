@@ -139,7 +139,7 @@ fn key(
     tool: Option<&Provided>,
     added: &[&str],
 ) -> anyhow::Result<String> {
-    let mut key = site.key(NAME, FORMAT);
+    let mut key = site.key(NAME, FORMAT, all.locked && added.is_empty());
     key.fact("python", interpreter.path.as_os_str().as_encoded_bytes());
     key.fact("version", interpreter.version.to_string().as_bytes());
     key.fact("libc", interpreter.libc.as_bytes());

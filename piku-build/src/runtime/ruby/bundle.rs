@@ -184,7 +184,7 @@ fn key(
     ruby: &Ruby,
     settings: &BTreeMap<String, String>,
 ) -> anyhow::Result<String> {
-    let mut key = site.key(NAME, FORMAT);
+    let mut key = site.key(NAME, FORMAT, gemfile.lock_text.is_some());
     for (name, value) in [
         ("ruby", ruby.version.to_string().as_bytes()),
         ("bin", ruby.bin.as_os_str().as_encoded_bytes()),
