@@ -152,4 +152,6 @@ fn what_would_not_start_or_is_none_of_it_is_explained() {
         plain.work("1", &["bundle", "exec", "ruby", "app.rb"]).good(&[]).stdout,
         "ruby\nproduction\ntrue\n"
     );
+    let head = plain.run(&["pack", "out/1", "--layers", "cache/layers", "--part", "head"]);
+    assert!(head.good(&[]).stdout.contains("/usr/bin/ruby"), "another machine is asked for it: {head}");
 }

@@ -23,7 +23,7 @@ const NAME: &str = "gems";
 /// The step that installs.
 pub(super) const STEP: &str = "bundle";
 /// Changed when layers are made in another way: the old ones then do not count.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Where `bundle cache` puts gems.
 const CACHE: &str = "vendor/cache";
 /// What an app does not want on a server unless it says otherwise.
@@ -43,9 +43,11 @@ const ONLY_FETCHING: [&str; 7] = [
     "BUNDLE_VERBOSE",
 ];
 
+/// Links to the programs that gems are installed for: another machine is asked for them before it takes the layer.
+const MACHINE: &str = "machine";
 /// Takes out of a finished layer what nobody needs who runs it: downloads, and what compilers leave behind, in which there
 /// are names made up for one build.
-const TIDY: &str = r#"mkdir -p "$1/gems" && rm -rf "$1/cache" "$1/doc" "$1"/bundler/gems/*/.git && find "$1" \( -name gem_make.out -o -name mkmf.log -o -path "*/ext/*.o" -o -path "*/ext/*Makefile" \) -type f -delete && echo "$2" >"$3""#;
+const TIDY: &str = r#"mkdir -p "$1/gems" && rm -rf "$1/cache" "$1/doc" "$1"/bundler/gems/*/.git && find "$1" \( -name gem_make.out -o -name mkmf.log -o -path "*/ext/*.o" -o -path "*/ext/*Makefile" \) -type f -delete && echo "$2" >"$3" && mkdir -p "$4" && ln -sf "$5/ruby" "$5/bundle" "$4""#;
 
 /// Takes compiled code out of the cache of downloads: from there it comes without its copies beside the Ruby code, where some gems
 /// look for it.
@@ -83,15 +85,22 @@ impl Gems {
         let mut run = vec![bundle, "install".to_owned()];
         run.extend(local.then(|| "--local".to_owned()));
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (place, sync) = (home.to_string_lossy(), mount.join(SYNC_FILE));
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let tidy = [
+            "/bin/sh",
+            "-c",
+            TIDY,
+            "sh",
+            &text(&home),
+            SYNC,
+            &text(&mount.join(SYNC_FILE)),
+            &text(&mount.join(MACHINE)),
+            &text(&ruby.bin),
+        ];
         let mut steps = vec![
             Step { name: "clean", run: words(&["/bin/sh", "-c", CLEAN]), quiet: true },
             Step { name: STEP, run, quiet: false },
-            Step {
-                name: "tidy",
-                run: words(&["/bin/sh", "-c", TIDY, "sh", &place, SYNC, &sync.to_string_lossy()]),
-                quiet: true,
-            },
+            Step { name: "tidy", run: words(&tidy), quiet: true },
         ];
         let kept = mount.join("Gemfile.lock").to_string_lossy().into_owned();
         let copy = |from: &str, to: &str| Step { name: "lock", run: words(&["cp", from, to]), quiet: true };
