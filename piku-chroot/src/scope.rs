@@ -35,7 +35,9 @@ pub(crate) fn around(command: &Command) -> Option<Command> {
 /// Whether a process with this /proc/self/cgroup belongs to a session of this user.
 fn is_session(cgroups: &str, user: u32) -> bool {
     let slice = format!("0::/user.slice/user-{user}.slice/session-");
-    cgroups.lines().any(|line| line.strip_prefix(&slice).is_some_and(|rest| rest.ends_with(".scope")))
+    cgroups
+        .lines()
+        .any(|line| line.strip_prefix(&slice).is_some_and(|rest| rest.strip_suffix(".scope").is_some()))
 }
 
 #[cfg(test)]

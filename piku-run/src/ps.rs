@@ -89,14 +89,15 @@ fn sandboxes(instances: &[Instance], several: bool) -> String {
     lines
 }
 
-/// What the apps have limited their instances to: a line for each that has limits.
+/// What the apps have limited their instances to: a line for each that has limits. The old one of a deploy, which may have the
+/// same name, is told only where it has others.
 fn limits(instances: &[Instance], several: bool) -> String {
     let by = |limit: &Limit| match limit.by {
         Some(By::Cgroup) => "by cgroup",
         Some(By::Rlimit) => "by rlimit, each process",
         None => "held by nothing here",
     };
-    let mut lines = String::new();
+    let mut lines: Vec<String> = Vec::new();
     for one in instances.iter().filter(|one| !one.limits.is_empty()) {
         let app = if several { format!(" {}", one.app) } else { String::new() };
         let words: Vec<String> = one
@@ -104,9 +105,12 @@ fn limits(instances: &[Instance], several: bool) -> String {
             .iter()
             .map(|limit| format!("{} {} ({})", limit.limit, limit.value, by(limit)))
             .collect();
-        lines.extend(["Limits", &app, " ", &one.instance, ": ", &words.join(", "), "\n"]);
+        let line = format!("Limits{app} {}: {}\n", one.instance, words.join(", "));
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
     }
-    lines
+    lines.concat()
 }
 
 /// How its last process ended, and where it had too little memory, with how much.
@@ -184,9 +188,10 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         assert!(text(&[web.clone(), worker.clone()]).ends_with("\nSandbox: level 1\n"));
         let limit = |limit: &str, value: &str, by| Limit { limit: limit.into(), value: value.into(), by };
         let limits = vec![limit("memory", "64m", Some(By::Cgroup)), limit("pids", "9", None)];
-        let limited = text(&[Instance { limits, ..worker.clone() }]);
+        let limited = Instance { limits, ..worker.clone() };
+        let limited = text(&[limited.clone(), limited]);
         let expected = "\nLimits worker.1: memory 64m (by cgroup), pids 9 (held by nothing here)\n";
-        assert!(limited.ends_with(expected), "{limited}");
+        assert!(limited.ends_with(expected) && limited.matches("Limits").count() == 1, "{limited}");
         let unlike = text(&[web.clone(), holds(worker, "none")]);
         assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none\n"), "{unlike}");
         let apps = text(&[web, holds(instance("shop", "web.1"), "level 1")]);
