@@ -14,7 +14,7 @@ use piku_procfile::settings::{Sandbox, Settings};
 
 use crate::copy::{self, Leave};
 use crate::inside::Mount;
-use crate::layer::Store;
+use crate::layer::{Store, TOOLS};
 use crate::making::{Making, capital};
 use crate::plan::Plan;
 use crate::release::{Layer, Origin, Release, TREE};
@@ -173,8 +173,6 @@ fn discard(store: &Store, release: &Release, before: Option<&PathBuf>) -> anyhow
     new.try_for_each(|layer| store.discard(&layer.key))
 }
 
-/// The folder of the cache with the tools that make layers.
-pub(crate) const TOOLS: &str = "tools";
 /// The release's folder in the work folder.
 const RELEASE: &str = "release";
 

@@ -9,6 +9,7 @@ use piku_procfile::name::AppName;
 use piku_procfile::settings::Sandbox;
 
 use crate::build::{self, Build, Facts, Place, Reuse};
+use crate::layer::TOOLS;
 use crate::pack::{self, Asked, Pack, Part, Unpack};
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use crate::show;
@@ -214,7 +215,7 @@ impl HostArgs {
     fn place(self, cache: Option<&PathBuf>) -> Place {
         Place {
             layers: self.layers.or_else(|| cache.map(|cache| cache.join("layers"))),
-            tools: cache.map(|cache| cache.join(build::TOOLS)),
+            tools: cache.map(|cache| cache.join(TOOLS)),
             buildpacks: self
                 .buildpacks
                 .or_else(|| self.settings.as_ref().map(|settings| settings.with_file_name("buildpacks"))),

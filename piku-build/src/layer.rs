@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -34,6 +34,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const EDITION: &str = "edition";
 /// The same of the layers that a lock determines: `layers.locked-edition`.
 const LOCKED_EDITION: &str = "locked-edition";
+
+/// The folder of the cache with the layers of tools that make layers.
+pub const TOOLS: &str = "tools";
 
 /// The folder with the layers.
 ///
@@ -121,6 +124,14 @@ impl Store {
     /// Whether the layer is there, whole.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.dir.join(key).join(COMPLETE).is_file()
+    }
+
+    /// Notes that the layer is used now, for [`unused_for`].
+    pub(crate) fn touch(&self, key: &str) -> anyhow::Result<()> {
+        let marker = self.dir.join(key).join(COMPLETE);
+        File::open(&marker)
+            .and_then(|file| file.set_modified(SystemTime::now()))
+            .with_context(|| format!("cannot set the date of '{}'", marker.display()))
     }
 
     /// Removes a layer that nobody has been told of.
@@ -269,6 +280,20 @@ pub fn unused(dir: &Path, needed: &BTreeSet<String>) -> io::Result<Vec<PathBuf>>
     }
     unused.sort();
     Ok(unused)
+}
+
+/// The layers in a folder that nobody has used for so long, those that were never finished among them, sorted.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
+    let mut layers = unused(dir, &BTreeSet::new())?;
+    layers.retain(|layer| {
+        // A date in the future is that of a machine whose clock was wrong.
+        let used = fs::metadata(layer.join(COMPLETE)).and_then(|marker| marker.modified());
+        used.map_or(true, |used| used.elapsed().is_ok_and(|age| age > time))
+    });
+    Ok(layers)
 }
 
 /// Takes a layer's name away, so that no build finds it, and says where what is left of it lies, to be removed; nothing when

@@ -109,7 +109,7 @@ impl Making<'_> {
         let is_tool = std::ptr::eq(store, self.tools);
         let short = &layer.key[..12];
         let unfinished = match store.take(&layer.key)? {
-            Taken::There if is_tool => return Ok(()),
+            Taken::There if is_tool => return store.touch(&layer.key),
             Taken::There => {
                 talk::stage(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
                 return Ok(());

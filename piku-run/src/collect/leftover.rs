@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use piku_build::layer::TOOLS;
 use piku_procfile::layout::AppDir;
 
 use super::entries;
@@ -19,7 +20,7 @@ pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
             left.push(path);
         }
     }
-    for folder in [dir.releases(), dir.layers(), dir.cache()] {
+    for folder in [dir.releases(), dir.layers(), dir.cache(), dir.cache().join(TOOLS)] {
         let half =
             entries(&folder).into_iter().filter(|(name, _)| name.starts_with('.') && name.ends_with(GONE));
         left.extend(half.map(|(_, path)| path));

@@ -17,9 +17,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
-use piku_build::layer;
+use piku_build::layer::{self, TOOLS};
 use piku_build::release::Release;
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
@@ -29,6 +30,9 @@ use serde::Serialize;
 
 use crate::record::running_releases;
 use crate::{client, delta, place};
+
+/// A tool that makes layers, such as a poetry, is fetched again when it is wanted after so long.
+const TOOLS_STAY: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// Something that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -136,6 +140,10 @@ impl Collector<'_> {
                 add(Kind::Layer, unused.context("cannot list the layers")?);
             }
             add(Kind::Log, logs::old(self.dir, &kept));
+        }
+        if reach != Reach::Releases {
+            let tools = layer::unused_for(&self.dir.cache().join(TOOLS), TOOLS_STAY);
+            add(Kind::Layer, tools.context("cannot list the tools")?);
         }
         let limit = self.settings.cache_limit.saturating_mul(1 << 20);
         match reach {
