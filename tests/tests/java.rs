@@ -216,7 +216,8 @@ fn a_lone_class_and_what_a_wrapper_cannot_fetch() {
 
     // The wrapper's own script would fetch a Gradle; here nobody answers.
     let repo = world.repo("wrapped");
-    repo.file("build.gradle", "plugins { id 'application' }\n")
+    repo.file("settings.gradle", "include 'web'\n")
+        .file("web/build.gradle", "plugins { id 'application' }\n")
         .program("gradlew", "#!/bin/sh\necho 'Exception in thread \"main\" java.net.UnknownHostException: wrapper.invalid'\necho ' at org.gradle.wrapper.Download' \"$@\"\nexit 1\n")
         .commit("One");
     repo.push().fails_with(&[

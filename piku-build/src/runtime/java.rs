@@ -203,7 +203,7 @@ fn gradle(source: &Source, site: &Site) -> anyhow::Result<Step> {
     } else {
         run.push(site.tool("a Java app", "gradle")?.inside.to_string_lossy().into_owned());
     }
-    let text = text(source, GRADLE[0])? + &text(source, GRADLE[1])?;
+    let text = gradle_text(source)?;
     let task = match source.variable("GRADLE_TASK") {
         Some((task, _)) => task,
         None if text.contains("task stage") || text.contains("\"stage\"") || text.contains("'stage'") => {
@@ -242,10 +242,7 @@ fn processes(
             (started(&jar.map_err(|found| explain::java::no_runnable(&found))?), JAR)
         }
         Tool::Maven => (planned(&text(source, POM)?, "target", ""), BY_BUILD),
-        Tool::Gradle => {
-            let text = text(source, GRADLE[0])? + &text(source, GRADLE[1])?;
-            (planned(&text, "build", "libs/"), BY_BUILD)
-        }
+        Tool::Gradle => (planned(&gradle_text(source)?, "build", "libs/"), BY_BUILD),
     };
     Ok((IndexMap::from([("web".parse()?, command)]), Some(from)))
 }
@@ -260,6 +257,18 @@ fn planned(build_file: &str, folder: &str, below: &str) -> String {
         (Kind::Plain, below)
     };
     format!("{} -jar {folder}/{below}*.jar", java(kind))
+}
+
+/// The build files of the project and of those in its folders.
+fn gradle_text(source: &Source) -> anyhow::Result<String> {
+    let folders = source.names.iter().map(String::as_str).filter(|name| name.ends_with('/'));
+    let mut all = String::new();
+    for folder in std::iter::once("").chain(folders) {
+        for name in &GRADLE[..2] {
+            all += &text(source, &format!("{folder}{name}"))?;
+        }
+    }
+    Ok(all)
 }
 
 fn text(source: &Source, name: &str) -> anyhow::Result<String> {
