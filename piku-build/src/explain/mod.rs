@@ -2,6 +2,7 @@
 //! texts of its own has a file of them here.
 
 pub(crate) mod buildpack;
+pub(crate) mod bundler;
 pub(crate) mod files;
 pub(crate) mod go;
 pub(crate) mod java;

@@ -15,7 +15,7 @@ use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Kind;
 
 use super::{Detection, Runtime, Site, misspelt};
-use crate::explain::{self, ruby as told};
+use crate::explain::{self, bundler, ruby as told};
 use crate::plan::Plan;
 use crate::source::Source;
 use crate::step::{Ended, Step};
@@ -105,7 +105,7 @@ impl Runtime for Ruby {
         Err(match step.name {
             bundle::STEP => {
                 let version = plan.version.as_deref().unwrap_or_default();
-                told::failed(ended, version).unwrap_or_else(unexplained).into()
+                bundler::failed(ended, version).unwrap_or_else(unexplained).into()
             }
             rails::ASSETS => rails::assets_failed(ended),
             _ => unexplained().into(),
