@@ -2,9 +2,11 @@
 //! happened and does what the core says. It may be killed at any moment: what it must not forget is on disk or in the
 //! kernel's hands, and its successor takes the workers up where they are.
 
+mod actions;
 mod crons;
 mod drain;
 mod events;
+mod health;
 mod jobs;
 mod requests;
 mod rows;
@@ -26,15 +28,14 @@ use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::Settings;
 
-use crate::core::{Action, Core, Event, Exit, Found, Id, Job, OnExit, Outcome, Ps};
+use crate::core::{Core, Event, Exit, Found, Id, Job, OnExit};
 use crate::cron::{Crontab, Timer};
 use crate::desired::{self, Check};
 use crate::environment::World;
-use crate::listening::{self, Belongs};
 use crate::lock::Lock;
 use crate::log::LogWriter;
 use crate::port::{self, Claim};
-use crate::probe::{Probe, Progress};
+use crate::probe::Probe;
 use crate::record::{Records, Runs};
 use crate::sample::Limit;
 use crate::socket::{Connection, Listener};
@@ -227,132 +228,6 @@ impl Supervisor {
             for action in self.core.handle(self.now(), event) {
                 self.perform(action);
             }
-        }
-    }
-
-    fn perform(&mut self, action: Action) {
-        match action {
-            Action::Spawn { id } => {
-                let event = match self.spawn(id) {
-                    Ok(port) => Event::Spawned { id, port },
-                    Err(err) => Event::SpawnFailed { id, reason: format!("{err:#}") },
-                };
-                if let (Event::SpawnFailed { .. }, Some(one)) = (&event, self.core.instance(id)) {
-                    let kind = one.ps.kind.clone();
-                    self.cron_ended(&kind, "not started");
-                }
-                self.events.push_back(event);
-            }
-            Action::Task { release, job } => {
-                if let Err(err) = self.start_task(release, job) {
-                    self.events.push_back(Event::TaskEnded(Err(format!("{err:#}"))));
-                }
-            }
-            Action::KillTask => self.kill(TASK),
-            Action::Probe { id } => self.probe(id),
-            Action::Diagnose { id } => {
-                let ports = self
-                    .workers
-                    .get(&id)
-                    .map(|worker| listening::ports_of(worker.pid.as_raw().unsigned_abs()));
-                self.events.push_back(Event::Listens { id, ports: ports.unwrap_or_default() });
-            }
-            Action::Terminate { id } => {
-                if let Some(worker) = self.workers.get(&id) {
-                    worker.family().terminate();
-                }
-            }
-            Action::Kill { id } => self.kill(id),
-            Action::Forget { id } => {
-                self.probes.remove(&id);
-                self.ports.remove(&id);
-                self.limits.remove(&id);
-                self.old.forget(id);
-                self.records.remove(id);
-                if let Some(number) = self.workers.remove(&id).map(|worker| worker.record.release) {
-                    self.forget_release(number);
-                }
-            }
-            Action::Record { id } => self.write_down(id),
-            Action::Switch { job, route } => {
-                let result = self.switch(job, &route).map_err(|err| requests::words(&err));
-                self.events.push_back(Event::Switched(result));
-            }
-            Action::Route(route) => {
-                if let Err(err) = self.send_requests(route.as_ref()) {
-                    self.complain(&requests::words(&err));
-                }
-            }
-            Action::Drain { id } => self.drain(id),
-            Action::Say { job, line } => self.say(job, line),
-            Action::Remark { id, ps, text } => self.remark(id, &ps, &text),
-            Action::Done { job, result } => self.done(job, result),
-        }
-    }
-
-    fn kill(&self, id: Id) {
-        if let Some(worker) = self.workers.get(&id) {
-            worker.family().kill();
-        }
-    }
-
-    fn forget_release(&mut self, number: u64) {
-        let is_used = self.core.instances().any(|(_, one)| one.release == number)
-            || self.core.plan().is_some_and(|plan| plan.release == number);
-        if !is_used && !self.core.is_changing() {
-            self.worlds.remove(&number);
-        }
-    }
-
-    fn probe(&mut self, id: Id) {
-        let Some(one) = self.core.instance(id) else { return };
-        let Some(port) = one.port else { return };
-        let check = self.worlds.get(&one.release).map(|(_, check)| check.clone());
-        let check = check.unwrap_or(Check { host: "localhost".to_owned(), path: None, zone: None });
-        self.probes.insert(id, Probe::start(port, &check.host, check.path.as_deref()));
-        self.look(id);
-    }
-
-    /// Takes a health check as far as it goes.
-    fn look(&mut self, id: Id) {
-        let Some(probe) = self.probes.get_mut(&id) else { return };
-        let outcome = match probe.ready() {
-            Progress::Waiting => return,
-            Progress::Alive if self.is_foreign(id) => Outcome::Foreign,
-            Progress::Alive => Outcome::Alive,
-            Progress::Http(status) => Outcome::Http(status),
-            Progress::NotHttp => Outcome::NotHttp,
-            Progress::Refused => Outcome::Refused,
-            Progress::Failed(reason) => Outcome::Failed(reason),
-        };
-        self.probes.remove(&id);
-        self.events.push_back(Event::Probed { id, outcome });
-    }
-
-    /// Ready means that the socket that answers belongs to this instance.
-    fn is_foreign(&self, id: Id) -> bool {
-        let worker = self.workers.get(&id);
-        worker.is_some_and(|worker| {
-            worker.record.port.is_some_and(|port| {
-                listening::belongs(worker.pid.as_raw().unsigned_abs(), port) == Belongs::No
-            })
-        })
-    }
-
-    fn remark(&mut self, id: Id, ps: &Ps, text: &str) {
-        let now = jiff::Timestamp::now();
-        if let Some(worker) = self.workers.get_mut(&id) {
-            return worker.log.line(text, now);
-        }
-        self.note(ps, text);
-    }
-
-    /// A remark where no process of the instance runs.
-    fn note(&self, ps: &Ps, text: &str) {
-        let now = jiff::Timestamp::now();
-        match self.open_log(&ps.to_string()) {
-            Ok(mut log) => log.line(text, now),
-            Err(err) => self.complain(&format!("{text} (cannot log it: {err})")),
         }
     }
 

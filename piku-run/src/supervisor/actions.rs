@@ -1,0 +1,99 @@
+//! What the core asks for, done.
+
+use super::worker::TASK;
+use super::{Supervisor, requests};
+use crate::core::{Action, Event, Id, Ps};
+use crate::listening;
+
+impl Supervisor {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { id } => {
+                let event = match self.spawn(id) {
+                    Ok(port) => Event::Spawned { id, port },
+                    Err(err) => Event::SpawnFailed { id, reason: format!("{err:#}") },
+                };
+                if let (Event::SpawnFailed { .. }, Some(one)) = (&event, self.core.instance(id)) {
+                    let kind = one.ps.kind.clone();
+                    self.cron_ended(&kind, "not started");
+                }
+                self.events.push_back(event);
+            }
+            Action::Task { release, job } => {
+                if let Err(err) = self.start_task(release, job) {
+                    self.events.push_back(Event::TaskEnded(Err(format!("{err:#}"))));
+                }
+            }
+            Action::KillTask => self.kill(TASK),
+            Action::Probe { id } => self.probe(id),
+            Action::Diagnose { id } => {
+                let ports = self
+                    .workers
+                    .get(&id)
+                    .map(|worker| listening::ports_of(worker.pid.as_raw().unsigned_abs()));
+                self.events.push_back(Event::Listens { id, ports: ports.unwrap_or_default() });
+            }
+            Action::Terminate { id } => {
+                if let Some(worker) = self.workers.get(&id) {
+                    worker.family().terminate();
+                }
+            }
+            Action::Kill { id } => self.kill(id),
+            Action::Forget { id } => {
+                self.probes.remove(&id);
+                self.ports.remove(&id);
+                self.limits.remove(&id);
+                self.old.forget(id);
+                self.records.remove(id);
+                if let Some(number) = self.workers.remove(&id).map(|worker| worker.record.release) {
+                    self.forget_release(number);
+                }
+            }
+            Action::Record { id } => self.write_down(id),
+            Action::Switch { job, route } => {
+                let result = self.switch(job, &route).map_err(|err| requests::words(&err));
+                self.events.push_back(Event::Switched(result));
+            }
+            Action::Route(route) => {
+                if let Err(err) = self.send_requests(route.as_ref()) {
+                    self.complain(&requests::words(&err));
+                }
+            }
+            Action::Drain { id } => self.drain(id),
+            Action::Say { job, line } => self.say(job, line),
+            Action::Remark { id, ps, text } => self.remark(id, &ps, &text),
+            Action::Done { job, result } => self.done(job, result),
+        }
+    }
+
+    fn kill(&self, id: Id) {
+        if let Some(worker) = self.workers.get(&id) {
+            worker.family().kill();
+        }
+    }
+
+    fn forget_release(&mut self, number: u64) {
+        let is_used = self.core.instances().any(|(_, one)| one.release == number)
+            || self.core.plan().is_some_and(|plan| plan.release == number);
+        if !is_used && !self.core.is_changing() {
+            self.worlds.remove(&number);
+        }
+    }
+
+    pub(super) fn remark(&mut self, id: Id, ps: &Ps, text: &str) {
+        let now = jiff::Timestamp::now();
+        if let Some(worker) = self.workers.get_mut(&id) {
+            return worker.log.line(text, now);
+        }
+        self.note(ps, text);
+    }
+
+    /// A remark where no process of the instance runs.
+    pub(super) fn note(&self, ps: &Ps, text: &str) {
+        let now = jiff::Timestamp::now();
+        match self.open_log(&ps.to_string()) {
+            Ok(mut log) => log.line(text, now),
+            Err(err) => self.complain(&format!("{text} (cannot log it: {err})")),
+        }
+    }
+}
