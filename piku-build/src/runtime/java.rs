@@ -325,4 +325,24 @@ mod tests {
             assert_eq!(tool_of(names), expected, "{names:?}");
         }
     }
+
+    #[test]
+    fn the_heap_follows_the_limit_of_the_type() {
+        let options = |env: &[(&str, &str)]| {
+            let text = format!("set -eu\n{MEMORY}\nprintf %s \"${{JAVA_TOOL_OPTIONS-}}\"");
+            let mut shell = std::process::Command::new("/bin/sh");
+            shell.args(["-c", &text]).env_clear().env("PATH", PATH).envs(env.iter().copied());
+            let out = shell.output().unwrap();
+            assert!(out.status.success(), "{out:?}");
+            String::from_utf8(out.stdout).unwrap()
+        };
+        let (all, own) = (("MEMORY_LIMIT", "1g"), ("MY_WORKER_MEMORY_LIMIT", "50%"));
+        assert_eq!(options(&[("PROC_TYPE", "web")]), "");
+        assert_eq!(options(&[("PROC_TYPE", "web"), all, own]), "-XX:MaxRAM=1g -XX:MaxRAMPercentage=60");
+        assert_eq!(options(&[("PROC_TYPE", "my-worker"), all, own]), "-XX:MaxRAMPercentage=30");
+        assert_eq!(
+            options(&[("PROC_TYPE", "1st"), all, ("JAVA_TOOL_OPTIONS", "-Da=b")]),
+            "-XX:MaxRAM=1g -XX:MaxRAMPercentage=60 -Da=b"
+        );
+    }
 }
