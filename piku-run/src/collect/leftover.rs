@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use piku_build::layer::TOOLS;
+use piku_build::release::DELTA;
 use piku_procfile::layout::AppDir;
 
 use super::entries;
@@ -26,7 +27,8 @@ pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
         left.extend(half.map(|(_, path)| path));
     }
     let numbers = dir.release_numbers().unwrap_or_default();
-    for folder in numbers.into_iter().map(|number| dir.release(number)).chain([dir.log()]) {
+    let releases = numbers.into_iter().map(|number| dir.release(number));
+    for folder in releases.flat_map(|release| [release.join(DELTA), release]).chain([dir.log()]) {
         let files = entries(&folder).into_iter().filter(|(name, _)| is_of_the_dead(name));
         left.extend(files.map(|(_, path)| path));
     }
