@@ -19,6 +19,7 @@ use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::unistd::syncfs;
 use piku_procfile::durable;
 
+use crate::edition::Editions;
 use crate::{copy, interrupt, talk};
 
 /// The marker.
@@ -30,22 +31,15 @@ const GONE: &str = ".gone";
 /// How often a lock that another build holds is asked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Says, beside the folder, which edition of the layers is in use: `layers.edition`. Not there in the first.
-const EDITION: &str = "edition";
-/// The same of the layers that a lock determines: `layers.locked-edition`.
-const LOCKED_EDITION: &str = "locked-edition";
-
 /// The folder of the cache with the layers of tools that make layers.
 pub const TOOLS: &str = "tools";
 
 /// The folder with the layers.
 ///
-/// A layer that is in use is never written again. To have all of them built anew, the folder gets a new *edition*: a word that
-/// goes into every key. Layers that a lock determines have an edition of their own: what comes out is no other than before.
+/// A layer that is in use is never written again. To have all of them built anew, the folder gets a new edition.
 pub(crate) struct Store {
     dir: PathBuf,
-    edition: String,
-    locked_edition: String,
+    editions: Editions,
     /// The locks on the layers that were found: nobody removes them while the build goes on.
     held: RefCell<Vec<Flock<File>>>,
 }
@@ -75,40 +69,25 @@ impl Store {
             }
             Err(err) => return Err(err).with_context(|| format!("cannot open '{}'", dir.display())),
         };
-        let edition = |name: &str| {
-            let file = dir.with_extension(name);
-            match fs::read_to_string(&file) {
-                Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-                read => read.with_context(|| format!("cannot read '{}'", file.display())),
-            }
-        };
-        let (edition, locked_edition) = (edition(EDITION)?, edition(LOCKED_EDITION)?);
-        Ok(Self { dir, edition, locked_edition, held: RefCell::default() })
+        let editions = Editions::read(&dir)?;
+        Ok(Self { dir, editions, held: RefCell::default() })
     }
 
     /// The same folder in an edition that nobody has seen: no layer is there, but for those that a lock determines unless
     /// `locked` says that they go too. It lasts when it is kept.
     #[must_use]
     pub(crate) fn anew(self, locked: bool) -> Self {
-        let edition = jiff::Timestamp::now().to_string();
-        let locked_edition = if locked { edition.clone() } else { self.locked_edition };
-        Self { edition, locked_edition, ..self }
+        Self { editions: self.editions.anew(locked), ..self }
     }
 
     /// Makes this edition the one that later builds find.
     pub(crate) fn keep_edition(&self) -> anyhow::Result<()> {
-        for (name, edition) in [(EDITION, &self.edition), (LOCKED_EDITION, &self.locked_edition)] {
-            let file = self.dir.with_extension(name);
-            durable::write(&file, edition.as_bytes(), 0o644)
-                .with_context(|| format!("cannot write '{}'", file.display()))?;
-        }
-        Ok(())
+        self.editions.keep(&self.dir)
     }
 
     /// What goes into every key, of layers that a lock determines or of the others; nothing in the first edition.
     pub(crate) fn edition(&self, locked: bool) -> Option<&str> {
-        let edition = if locked { &self.locked_edition } else { &self.edition };
-        (!edition.is_empty()).then_some(edition.as_str())
+        self.editions.of(locked)
     }
 
     /// The folder.
@@ -352,24 +331,6 @@ mod tests {
         assert!(store.has("k") && matches!(store.take("k").unwrap(), Taken::There));
         assert!(store.content("k").join("whole").exists());
         assert_eq!(fs::read_dir(store.path().join("k")).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn another_edition_knows_no_layer_of_the_one_before() {
-        let dir = tempfile::tempdir().unwrap();
-        let layers = dir.path().join("layers");
-        let store = Store::new(&layers).unwrap();
-        let editions = |store: &Store| [false, true].map(|locked| store.edition(locked).map(str::to_owned));
-        assert_eq!(editions(&store), [None, None]);
-        let anew = store.anew(false);
-        assert!(anew.edition(false).is_some() && anew.edition(true).is_none());
-        assert_eq!(editions(&Store::new(&layers).unwrap()), [None, None], "it was not kept");
-        anew.keep_edition().unwrap();
-        assert_eq!(editions(&Store::new(&layers).unwrap()), editions(&anew));
-        let all = anew.anew(true);
-        assert!(all.edition(true).is_some() && all.edition(true) == all.edition(false));
-        all.keep_edition().unwrap();
-        assert_eq!(editions(&Store::new(&layers).unwrap()), editions(&all));
     }
 
     #[test]

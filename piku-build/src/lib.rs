@@ -11,6 +11,7 @@ mod caches;
 mod cli;
 mod copy;
 mod difference;
+mod edition;
 mod elf;
 mod environment;
 mod explain;
