@@ -83,7 +83,7 @@ fn one_app_cannot_touch_another() {
 }
 
 /// What piku gives to a build step or to a worker, and what a shell adds.
-const DECLARED: [&str; 32] = [
+const DECLARED: [&str; 34] = [
     "LANG",
     "USER",
     "TMPDIR",
@@ -106,6 +106,8 @@ const DECLARED: [&str; 32] = [
     "YARN_CACHE_FOLDER",
     "PNPM_HOME",
     "BUILDPACK_CACHE",
+    "BUNDLE_USER_CACHE",
+    "RAILS_BUILD_CACHE",
     "CARGO_HOME",
     "GOMODCACHE",
     "GOCACHE",

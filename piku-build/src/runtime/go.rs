@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
+use super::version::Version;
 use super::{Detection, Runtime, Site};
 use crate::explain;
 use crate::inside::PATH;
@@ -26,7 +27,7 @@ use crate::view::{View, runs};
 use constraint::Tags;
 use module::Module;
 use packages::Package;
-use toolchain::{Choice, Version};
+use toolchain::Choice;
 
 const MODULE: &str = "go.mod";
 const WORKSPACE: &str = "go.work";

@@ -11,6 +11,7 @@ mod node;
 mod python;
 mod ruby;
 mod rust;
+mod version;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@
 mod manifest;
 mod reason;
 mod toolchain;
+mod version;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

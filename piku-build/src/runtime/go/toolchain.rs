@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::module::Module;
 use crate::explain;
+use crate::runtime::version::Version;
 use crate::source::Source;
 use crate::view::runs;
 
@@ -15,34 +16,16 @@ const ROOTS: [&str; 2] = ["/usr/lib", "/usr/local"];
 /// Since this one Go fetches a newer one itself.
 const FETCHES: Version = Version([1, 21, 0]);
 
-/// 1.22 is [1, 22, 0].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version(pub(super) [u32; 3]);
-
-impl Version {
-    /// `1.22`, `1.22.3`; a pre-release `1.22rc1` counts as 1.22.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let text = text.split_whitespace().next()?;
-        let text = text.strip_prefix("go").unwrap_or(text);
-        let text = text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?;
-        let mut parts = [0; 3];
-        for (count, part) in text.split('.').enumerate() {
-            *parts.get_mut(count)? = part.parse().ok()?;
-        }
-        Some(Self(parts))
-    }
-
-    /// Whether the text names a patch too: `1.22.3`.
-    fn is_exact(text: &str) -> bool {
-        text.matches('.').count() == 2
-    }
+/// Reads `1.22`, `1.22.3`; a pre-release `1.22rc1` counts as 1.22.
+fn parse(text: &str) -> Option<Version> {
+    let text = text.split_whitespace().next()?;
+    let text = text.strip_prefix("go").unwrap_or(text);
+    Version::padded(text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?)
 }
 
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [major, minor, patch] = self.0;
-        write!(f, "{major}.{minor}.{patch}")
-    }
+/// Whether the text names a patch too: `1.22.3`.
+fn is_exact(text: &str) -> bool {
+    text.matches('.').count() == 2
 }
 
 /// One Go of the machine.
@@ -109,7 +92,7 @@ fn asked(source: &Source, module: &Module) -> anyhow::Result<Option<Asked>> {
         return Ok(None);
     };
     let text = text.trim().trim_start_matches("go").to_owned();
-    let version = Version::parse(&text).ok_or_else(|| explain::go::bad_version(&text, &from))?;
+    let version = parse(&text).ok_or_else(|| explain::go::bad_version(&text, &from))?;
     Ok(Some(Asked { text, version, from, pinned }))
 }
 
@@ -120,7 +103,7 @@ fn pick(there: &[Installed], asked: Option<Asked>) -> anyhow::Result<Choice> {
         let from = "the machine's go".to_owned();
         return Ok(Choice { installed: newest.clone(), fetched: None, from, warnings: Vec::new() });
     };
-    let exact = Version::is_exact(&asked.text);
+    let exact = is_exact(&asked.text);
     let fits = |one: &&Installed| {
         if exact { one.version == asked.version } else { one.version.0[..2] == asked.version.0[..2] }
     };
@@ -164,7 +147,7 @@ fn installed() -> Vec<Installed> {
 
 fn look(root: &Path) -> Option<Installed> {
     let text = fs::read_to_string(root.join("VERSION")).ok()?;
-    let version = Version::parse(text.lines().next()?)?;
+    let version = parse(text.lines().next()?)?;
     runs(&root.join("bin/go")).then(|| Installed { root: root.to_owned(), version })
 }
 
@@ -173,7 +156,7 @@ mod tests {
     use super::*;
 
     fn there(versions: &[&str]) -> Vec<Installed> {
-        let one = |text: &&str| Installed { root: text.into(), version: Version::parse(text).unwrap() };
+        let one = |text: &&str| Installed { root: text.into(), version: parse(text).unwrap() };
         versions.iter().map(one).collect()
     }
 
@@ -182,7 +165,7 @@ mod tests {
         text: &str,
         pinned: bool,
     ) -> anyhow::Result<(String, Option<String>, usize)> {
-        let version = Version::parse(text).unwrap();
+        let version = parse(text).unwrap();
         let asked = Asked { text: text.to_owned(), version, from: "go in go.mod".to_owned(), pinned };
         let choice = pick(&there(versions), Some(asked))?;
         Ok((choice.installed.version.to_string(), choice.fetched, choice.warnings.len()))
@@ -190,11 +173,11 @@ mod tests {
 
     #[test]
     fn versions() {
-        assert_eq!(Version::parse("go1.26.8"), Some(Version([1, 26, 8])));
-        assert_eq!(Version::parse("1.22rc1"), Some(Version([1, 22, 0])));
-        assert_eq!(Version::parse("1.19.8 X:boringcrypto"), Some(Version([1, 19, 8])));
-        assert_eq!(Version::parse("latest"), None);
-        assert_eq!(Version::parse("1.2.3.4"), None);
+        assert_eq!(parse("go1.26.8"), Some(Version([1, 26, 8])));
+        assert_eq!(parse("1.22rc1"), Some(Version([1, 22, 0])));
+        assert_eq!(parse("1.19.8 X:boringcrypto"), Some(Version([1, 19, 8])));
+        assert_eq!(parse("latest"), None);
+        assert_eq!(parse("1.2.3.4"), None);
     }
 
     #[test]

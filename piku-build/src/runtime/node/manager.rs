@@ -2,7 +2,7 @@
 //! others come from the package registry by npm, in the version that fits the lock file.
 
 use super::package::Package;
-use super::range::Version;
+use super::range::exact;
 use crate::explain::node as explain;
 use crate::source::{Source, decode};
 
@@ -178,7 +178,7 @@ fn pnpm(source: &Source, package: &Package, version: Option<&str>) -> anyhow::Re
     // The same format is written by 9 and by 10; who asks for one of them gets it.
     let engines = package.text("engines.pnpm").filter(|_| wanted == "9");
     Ok(match engines {
-        Some(text) if Version::parse(text).is_some() => text.to_owned(),
+        Some(text) if exact(text).is_some() => text.to_owned(),
         Some(text) if text.contains("10") => "10".to_owned(),
         _ => wanted.to_owned(),
     })

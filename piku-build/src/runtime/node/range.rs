@@ -1,28 +1,12 @@
 //! Which versions a package.json or an `.nvmrc` asks for: npm's ranges (`^20.1 || >=22`, `20.x`, `18 - 20`), and nvm's names.
 
-use std::fmt;
-
 use anyhow::bail;
 
-/// An exact version; what stands behind a `-` is not looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version(pub(super) [u64; 3]);
+use crate::runtime::version::Version;
 
-impl Version {
-    /// Reads `20.11.1` or `v20.11.1`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let text = text.trim().trim_start_matches('v');
-        let text = text.split(['-', '+']).next()?;
-        let mut parts = text.split('.').map(|part| part.parse().ok());
-        let version = Self([parts.next()??, parts.next()??, parts.next()??]);
-        parts.next().is_none().then_some(version)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0[0], self.0[1], self.0[2])
-    }
+/// Reads `20.11.1` or `v20.11.1`, all three numbers; what stands behind a `-` or `+` is not looked at.
+pub(super) fn exact(text: &str) -> Option<Version> {
+    Version::exact(text.trim().trim_start_matches('v').split(['-', '+']).next()?)
 }
 
 /// How well a version answers what was asked.
@@ -37,9 +21,9 @@ pub(super) enum Fit {
 }
 
 /// From the first version to before the second.
-type Interval = ([u64; 3], [u64; 3]);
+type Interval = ([u32; 3], [u32; 3]);
 
-const ANY: Interval = ([0; 3], [u64::MAX; 3]);
+const ANY: Interval = ([0; 3], [u32::MAX; 3]);
 
 /// What is asked for: one of the intervals, or any even major release (what Node calls LTS).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +54,7 @@ impl Range {
                     let Some(at) = LONG_TERM.iter().position(|known| *known == name) else {
                         bail!("'{text}' is no long-term release that is known here");
                     };
-                    let major = 4 + 2 * at as u64;
+                    let major = 4 + 2 * u32::try_from(at)?;
                     return of(vec![([major, 0, 0], [major + 1, 0, 0])], false);
                 }
             }
@@ -127,9 +111,9 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
     let mut parts = Vec::new();
     let mut any = false;
     for part in digits.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default().split('.') {
-        match part.parse::<u64>() {
+        match part.parse::<u32>() {
             // Behind an `x` any number is as good as another.
-            Ok(number) if number < u64::from(u32::MAX) => parts.extend((!any).then_some(number)),
+            Ok(number) if number < u32::MAX => parts.extend((!any).then_some(number)),
             _ if matches!(part, "x" | "X" | "*") => any = true,
             _ => bail!("'{word}' is no version"),
         }
@@ -141,7 +125,7 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
     let low = [at(0), at(1), at(2)];
     // Behind everything that has these first parts.
     let behind = |count: usize| match count {
-        0 => [u64::MAX; 3],
+        0 => [u32::MAX; 3],
         1 => [at(0) + 1, 0, 0],
         2 => [at(0), at(1) + 1, 0],
         _ => [at(0), at(1), at(2) + 1],
@@ -165,7 +149,7 @@ mod tests {
     use super::*;
 
     fn fit(asked: &str, version: &str) -> Fit {
-        Range::parse(asked).expect(asked).fit(Version::parse(version).unwrap())
+        Range::parse(asked).expect(asked).fit(exact(version).unwrap())
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::package::Package;
-use super::range::{Fit, Range, Version};
+use super::range::{Fit, Range, exact};
 use crate::explain::node as explain;
 use crate::inside::PATH;
+use crate::runtime::version::Version;
 use crate::site::Site;
 use crate::source::{Source, decode};
 
@@ -63,7 +64,7 @@ pub(super) fn choose(source: &Source, package: &Package, site: &Site) -> anyhow:
     // One who asks in a file of its own may have forgotten the other.
     if let Some(engines) = package.text("engines.node").filter(|text| *text != asked) {
         let refuses = |version| Range::parse(engines).is_ok_and(|range| range.fit(version) != Fit::Exact);
-        if Version::parse(&node.version).is_some_and(refuses) {
+        if exact(&node.version).is_some_and(refuses) {
             node.warnings.push(explain::engines_refuse(engines, &node.version, &from));
         }
     }
@@ -153,5 +154,5 @@ fn at(bin: PathBuf, site: &Site) -> Option<There> {
         .stdin(Stdio::null())
         .output()
         .ok()?;
-    Version::parse(&String::from_utf8_lossy(&output.stdout)).map(|version| There { version, bin })
+    exact(&String::from_utf8_lossy(&output.stdout)).map(|version| There { version, bin })
 }

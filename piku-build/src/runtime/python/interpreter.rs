@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 use super::super::Site;
 use super::asked::{self, Wish};
 use super::pyenv;
-use super::version::{Fit, Version};
+use super::version::Fit;
 use crate::explain;
 use crate::plan::LayerPlan;
+use crate::runtime::version::Version;
 use crate::source::Source;
 use crate::view::runs;
 
@@ -199,7 +200,7 @@ fn ask(candidate: &Candidate) -> anyhow::Result<Interpreter> {
         .map_err(|err| bad(&err.to_string()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();
-    let parts = (lines.next().and_then(Version::parse), lines.next(), lines.next());
+    let parts = (lines.next().and_then(Version::exact), lines.next(), lines.next());
     let (Some(version), Some(libc), Some(ensurepip)) = parts else {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(bad(said.lines().last().unwrap_or("it says nothing")).into());

@@ -1,8 +1,8 @@
 //! pip, the last step of most: into a virtualenv of its own, what is named, and what is added to make it run.
 
 use super::dependencies::Dependencies;
-use super::version::Version;
 use super::virtualenv::{Target, step};
+use crate::runtime::version::Version;
 use crate::step::Step;
 
 /// The step's name.

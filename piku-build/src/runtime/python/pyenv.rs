@@ -8,10 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::{Site, told};
-use super::version::{Asked, Fit, Version};
+use super::version::{Asked, Fit};
 use crate::disk::Need;
 use crate::explain;
 use crate::plan::LayerPlan;
+use crate::runtime::version::Version;
 use crate::step::{Ended, Step};
 use crate::view::runs;
 use piku_procfile::failure::Failure;
@@ -51,7 +52,7 @@ pub(super) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 /// The exact version that a home's name says: `3.12.1`, `cpython-3.12.1-linux-x86_64-gnu`.
 pub(super) fn version_of(home: &Path) -> Option<Version> {
     let name = home.file_name()?.to_str()?;
-    Version::parse(name.strip_prefix("cpython-").unwrap_or(name).split('-').next()?)
+    Version::exact(name.strip_prefix("cpython-").unwrap_or(name).split('-').next()?)
 }
 
 /// One that pyenv can build.
@@ -69,7 +70,7 @@ pub(super) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[Asked]) -> 
     }
     let names = fs::read_dir(plugin.join("share/python-build")).ok()?.flatten();
     let all: Vec<Version> = names
-        .filter_map(|entry| Version::parse(entry.file_name().to_str()?))
+        .filter_map(|entry| Version::exact(entry.file_name().to_str()?))
         .filter(|version| version.0[0] == 3)
         .collect();
     let cache = cached(&root.join("cache"));

@@ -1,32 +1,8 @@
 //! Which Python an app asks for: `3.12`, `3.12.1`, `python-3.12.1`, `>=3.11,<3.14`, `~=3.11`, `3.12.*`.
 
-use std::fmt;
-
 use anyhow::bail;
 
-/// An exact version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version(pub(super) [u32; 3]);
-
-impl Version {
-    /// `3.12`, what the name of its program has.
-    pub(super) fn minor(self) -> String {
-        format!("{}.{}", self.0[0], self.0[1])
-    }
-
-    /// Reads `3.12.1`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('.').map(|part| part.parse().ok());
-        let version = Self([parts.next()??, parts.next()??, parts.next()??]);
-        parts.next().is_none().then_some(version)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0[0], self.0[1], self.0[2])
-    }
-}
+use crate::runtime::version::Version;
 
 /// How well a version answers what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +160,7 @@ mod tests {
     use super::*;
 
     fn fit(asked: &str, version: &str) -> Fit {
-        Asked::parse(asked).expect(asked).fit(Version::parse(version).unwrap())
+        Asked::parse(asked).expect(asked).fit(Version::exact(version).unwrap())
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::super::{Site, told};
-use super::requirement::Version;
+use super::requirement::version;
+use crate::runtime::version::Version;
 use crate::view::runs;
 
 /// What PATH has in front for the caller does not count: the jail shows /usr alone.
@@ -86,7 +87,7 @@ fn ask(bin: &Path, home: Option<PathBuf>) -> Option<Ruby> {
 
 fn read(said: &str, bin: &Path, home: Option<PathBuf>) -> Option<Ruby> {
     let mut lines = said.lines();
-    let (engine, version) = (lines.next()?, Version::parse(lines.next()?)?);
+    let (engine, version) = (lines.next()?, version(lines.next()?)?);
     let (api, arch, bundler) = (lines.next()?.to_owned(), lines.next()?.to_owned(), lines.next()?.to_owned());
     (engine == "ruby").then_some(Ruby { bin: bin.to_owned(), version, api, arch, bundler, home })
 }

@@ -1,22 +1,10 @@
 //! Versions of Ruby, and the requirements that a Gemfile sets on them: `3.1.2`, `~> 3.1`, `>= 3.0`.
 
-use std::fmt;
+use crate::runtime::version::Version;
 
-/// `3.1.2`; what stands behind its numbers (`p20`, `-preview1`) is not looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version(pub(super) [u32; 3]);
-
-impl Version {
-    /// Reads `3.1`, `3.1.2`, `ruby-3.1.2`, `3.1.2p20`; missing parts are 0.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        parts(text).map(|(version, _)| version)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0[0], self.0[1], self.0[2])
-    }
+/// Reads `3.1`, `3.1.2`, `ruby-3.1.2`, `3.1.2p20`; missing parts are 0, and what stands behind the numbers is not looked at.
+pub(super) fn version(text: &str) -> Option<Version> {
+    parts(text).map(|(version, _)| version)
 }
 
 /// A version and how many of its parts were said.
@@ -135,18 +123,18 @@ mod tests {
     #[test]
     fn versions_as_rubies_and_files_write_them() {
         for text in ["3.1.2", "ruby-3.1.2", "ruby 3.1.2p20", " 3.1.2-rc1\n", "3.1.2.1"] {
-            assert_eq!(Version::parse(text), Some(Version([3, 1, 2])), "{text}");
+            assert_eq!(version(text), Some(Version([3, 1, 2])), "{text}");
         }
         for text in ["jruby-9.3.0", "", "system", "3.x", "truffleruby-22"] {
-            assert_eq!(Version::parse(text), None, "{text}");
+            assert_eq!(version(text), None, "{text}");
         }
     }
 
     #[test]
     fn what_a_gemfile_allows() {
-        let allows = |texts: &[&str], version: &str| {
+        let allows = |texts: &[&str], ruby: &str| {
             let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
-            Requirement::parse(&texts).unwrap().allows(Version::parse(version).unwrap())
+            Requirement::parse(&texts).unwrap().allows(version(ruby).unwrap())
         };
         for (texts, good, bad) in [
             (&["3.1.2"][..], "3.1.2", "3.1.4"),
@@ -165,7 +153,7 @@ mod tests {
 
     #[test]
     fn how_well_a_version_fits_a_wish() {
-        let fit = |asked, there| Wish::parse(asked).unwrap().fit(Version::parse(there).unwrap());
+        let fit = |asked, there| Wish::parse(asked).unwrap().fit(version(there).unwrap());
         for (asked, there, good) in [
             ("3.1.2", "3.1.2", Fit::Exact),
             ("3.1", "3.1.2", Fit::Exact),

@@ -3,8 +3,9 @@
 use super::super::Site;
 use super::gemfile::{Gemfile, in_file};
 use super::machine::{self, Ruby};
-use super::requirement::{Fit, Requirement, Version, Wish};
+use super::requirement::{Fit, Requirement, Wish};
 use crate::explain::ruby as told;
+use crate::runtime::version::Version;
 use crate::source::{Source, decode};
 
 /// By this an app or its operator asks.
@@ -98,6 +99,7 @@ fn pick(there: &[Ruby], asked: Option<(String, String)>, gemfile: &Gemfile) -> a
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::ruby::requirement;
 
     fn picked(there: &[&str], files: &[(&str, &str)]) -> anyhow::Result<(String, String, usize)> {
         let dir = tempfile::tempdir().unwrap();
@@ -108,7 +110,7 @@ mod tests {
         let gemfile = Gemfile::read(&source)?.expect("a Gemfile");
         let ruby = |text: &&str| Ruby {
             bin: "/usr/bin".into(),
-            version: Version::parse(text).unwrap(),
+            version: requirement::version(text).unwrap(),
             api: String::new(),
             arch: String::new(),
             bundler: String::new(),

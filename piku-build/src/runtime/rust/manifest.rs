@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use super::version;
 use crate::explain;
 use crate::source::{Source, decode, tidy};
 
@@ -111,7 +112,7 @@ trait MaxByVersion {
 impl MaxByVersion for Option<String> {
     /// The newer of two.
     fn max_by_version(self, other: Self) -> Self {
-        let key = |text: &String| super::toolchain::Version::parse(text);
+        let key = |text: &String| version::parse(text);
         [self, other].into_iter().flatten().max_by_key(key)
     }
 }

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use toml::{Table, Value};
 
 use super::manifest::Manifest;
+use super::version;
 use crate::explain;
+use crate::runtime::version::Version;
 use crate::source::{Source, decode};
 use crate::view::runs;
 
@@ -16,28 +18,6 @@ use crate::view::runs;
 const SYSTEM: [&str; 2] = ["/usr/local", "/usr"];
 /// The files that pin one, in rustup's order.
 const FILES: [&str; 2] = ["rust-toolchain", "rust-toolchain.toml"];
-
-/// 1.85 is [1, 85, 0].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version([u32; 3]);
-
-impl Version {
-    /// `1.85`, `1.85.1`, `1.95.0-nightly`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut parts = [0; 3];
-        for (at, part) in text.trim().split('-').next()?.split('.').enumerate() {
-            *parts.get_mut(at)? = part.parse().ok()?;
-        }
-        Some(Self(parts))
-    }
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [major, minor, patch] = self.0;
-        write!(f, "{major}.{minor}.{patch}")
-    }
-}
 
 /// One Rust of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +59,7 @@ pub(super) struct Choice {
 pub(super) fn choose(source: &Source, manifest: &Manifest) -> anyhow::Result<Choice> {
     let there = installed();
     let least = manifest.rust_version.as_deref();
-    pick(&there, channel(source)?, least.and_then(|text| Some((text, Version::parse(text)?))))
+    pick(&there, channel(source)?, least.and_then(|text| Some((text, version::parse(text)?))))
 }
 
 /// What is pinned, and where.
@@ -112,7 +92,7 @@ fn pick(
     let (installed, from) = match channel {
         None => (newest, "the machine's rustc".to_owned()),
         Some((text, from)) => {
-            let exact = match Version::parse(&text) {
+            let exact = match version::parse(&text) {
                 Some(asked) => there.iter().find(|one| !one.nightly && fits(one.version, asked, &text)),
                 None if text == "stable" => Some(newest),
                 None => there
@@ -120,7 +100,7 @@ fn pick(
                     .find(|one| one.is_called(&text))
                     .or_else(|| there.iter().find(|one| one.nightly && text == "nightly")),
             };
-            let too_old = Version::parse(&text).is_some_and(|asked| newest.version < asked);
+            let too_old = version::parse(&text).is_some_and(|asked| newest.version < asked);
             match exact {
                 Some(exact) => (exact, from),
                 None if too_old => return Err(explain::rust::too_old(&text, &from, &versions(there)).into()),
@@ -180,7 +160,7 @@ fn look(root: PathBuf, shown: bool) -> Option<Installed> {
     let out = Command::new(&rustc).arg("--version").env_clear().stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8(out.stdout).ok()?;
     let text = text.split_whitespace().nth(1)?;
-    Some(Installed { root, version: Version::parse(text)?, nightly: text.contains("nightly"), shown })
+    Some(Installed { root, version: version::parse(text)?, nightly: text.contains("nightly"), shown })
 }
 
 #[cfg(test)]
@@ -194,7 +174,7 @@ mod tests {
                 text.split(' ').next().unwrap()
             )
             .into(),
-            version: Version::parse(text.split(' ').next_back().unwrap()).unwrap(),
+            version: version::parse(text.split(' ').next_back().unwrap()).unwrap(),
             nightly: text.contains("nightly"),
             shown: !text.contains(' '),
         };
@@ -203,7 +183,7 @@ mod tests {
 
     fn picked(channel: &str, least: Option<&str>) -> anyhow::Result<(String, usize)> {
         let channel = (!channel.is_empty()).then(|| (channel.to_owned(), "rust-toolchain.toml".to_owned()));
-        let least = least.map(|text| (text, Version::parse(text).unwrap()));
+        let least = least.map(|text| (text, version::parse(text).unwrap()));
         let choice = pick(
             &there(&["nightly 1.96.0", "nightly-2025-12-01 1.93.0", "1.95.0", "fork 1.90.0", "1.85.1"]),
             channel,
