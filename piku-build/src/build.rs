@@ -10,6 +10,7 @@ use anyhow::Context;
 use piku_procfile::durable;
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Kind;
+use piku_procfile::remove;
 use piku_procfile::settings::{Sandbox, Settings};
 
 use crate::copy::{self, Leave};
@@ -266,7 +267,7 @@ impl Bench<'_> {
         // What lies beside a sub-folder that is the app goes too.
         if self.build.take {
             let pushed = &self.build.dir;
-            copy::remove(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
+            remove::all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
         }
         subfolder::settle(tree, &source.shared)
     }
@@ -363,22 +364,13 @@ fn app_name(build: &Build, dir: &Path) -> anyhow::Result<AppName> {
 fn move_tree(dir: &Path, tree: &Path) -> anyhow::Result<bool> {
     match fs::rename(dir, tree) {
         Ok(()) => {
-            remove_git(tree).with_context(|| format!("cannot clean '{}'", tree.display()))?;
+            // git's own at the top: a folder, or a submodule's file.
+            remove::all(&tree.join(".git")).with_context(|| format!("cannot clean '{}'", tree.display()))?;
             Ok(true)
         }
         Err(err) if err.kind() == io::ErrorKind::CrossesDevices => Ok(false),
         Err(err) => {
             Err(err).with_context(|| format!("cannot move '{}' to '{}'", dir.display(), tree.display()))
         }
-    }
-}
-
-/// git's own at the top of a tree that was moved here: a folder, or a submodule's file.
-fn remove_git(tree: &Path) -> io::Result<()> {
-    let git = tree.join(".git");
-    match fs::symlink_metadata(&git) {
-        Ok(meta) if meta.is_dir() => copy::remove(&git),
-        Ok(_) => fs::remove_file(&git),
-        Err(_) => Ok(()),
     }
 }

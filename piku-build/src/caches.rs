@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::copy;
+use piku_procfile::remove;
 
 /// Moves each cache in `fresh` to its name in `caches`; what was there goes to `away`, which its owner removes.
 pub(crate) fn replace(caches: &Path, fresh: &Path, away: &Path) -> anyhow::Result<()> {
@@ -29,7 +29,7 @@ pub(crate) fn replace(caches: &Path, fresh: &Path, away: &Path) -> anyhow::Resul
 fn clear(old: &Path, away: &Path) -> io::Result<()> {
     match fs::rename(old, away) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(err) if err.kind() == io::ErrorKind::CrossesDevices => copy::remove(old),
+        Err(err) if err.kind() == io::ErrorKind::CrossesDevices => remove::all(old),
         done => done,
     }
 }

@@ -20,6 +20,7 @@ use anyhow::Context;
 use nix::fcntl::Flock;
 use nix::unistd::syncfs;
 use piku_procfile::durable;
+use piku_procfile::remove;
 
 use crate::copy::Leave;
 use crate::layer::try_lock;
@@ -100,7 +101,7 @@ impl Kept {
     }
 
     fn clear(&self) -> io::Result<()> {
-        copy::remove(&self.tree())
+        remove::all(&self.tree())
     }
 }
 
@@ -136,7 +137,7 @@ impl Sync {
         let cannot = || format!("cannot copy '{}' to '{}'", from.display(), to.display());
         let meta = fs::symlink_metadata(from).with_context(cannot)?;
         if !fs::symlink_metadata(to).is_ok_and(|meta| meta.is_dir()) {
-            remove(to)
+            remove::all(to)
                 .and_then(|()| fs::create_dir(to))
                 .or_else(|err| match err.kind() {
                     io::ErrorKind::NotFound => fs::create_dir_all(to),
@@ -181,7 +182,7 @@ impl Sync {
             }
             // What a compiler has written beside its folders is no source that is gone.
             self.less |= is_dir || self.before.contains(&entry.path());
-            remove(&entry.path())?;
+            remove::all(&entry.path())?;
         }
         Ok(())
     }
@@ -200,22 +201,12 @@ fn sources(tree: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(paths)
 }
 
-/// Removes a file, a link or a folder; nothing there is no error.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => copy::remove(path),
-        Ok(_) => fs::remove_file(path),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(err) => Err(err),
-    }
-}
-
 fn link(from: &Path, to: &Path) -> io::Result<()> {
     let target = fs::read_link(from)?;
     if fs::read_link(to).is_ok_and(|there| there == target) {
         return Ok(());
     }
-    remove(to)?;
+    remove::all(to)?;
     symlink(target, to)
 }
 
@@ -225,7 +216,7 @@ fn file(from: &Path, to: &Path) -> io::Result<()> {
     if share::same(to, from, &fs::symlink_metadata(from)?)? {
         return Ok(());
     }
-    remove(to)?;
+    remove::all(to)?;
     fs::copy(from, to).map(drop)
 }
 

@@ -18,9 +18,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::unistd::syncfs;
 use piku_procfile::durable;
+use piku_procfile::remove;
 
 use crate::edition::Editions;
-use crate::{copy, interrupt, talk};
+use crate::{interrupt, talk};
 
 /// The marker.
 const COMPLETE: &str = "complete";
@@ -116,7 +117,7 @@ impl Store {
     /// Removes a layer that nobody has been told of.
     pub(crate) fn discard(&self, key: &str) -> anyhow::Result<()> {
         let dir = self.dir.join(key);
-        copy::remove(&dir).with_context(|| format!("cannot remove '{}'", dir.display()))
+        remove::all(&dir).with_context(|| format!("cannot remove '{}'", dir.display()))
     }
 
     /// Keeps a layer that is there, whole, from being removed for as long as this store is used. Whether it is there.
@@ -195,7 +196,7 @@ impl Unfinished {
                     away = self.dir.join(format!("old.{}", std::process::id()));
                     fs::rename(entry.path(), &away)?;
                 }
-                copy::remove(&away)?;
+                remove::all(&away)?;
             } else {
                 fs::remove_file(entry.path())?;
             }
@@ -287,7 +288,7 @@ pub fn withdraw(layer: &Path) -> io::Result<Option<PathBuf>> {
     }
     let name = layer.file_name().unwrap_or_default().to_string_lossy();
     let gone = layer.with_file_name(format!(".{name}{GONE}"));
-    copy::remove(&gone)?;
+    remove::all(&gone)?;
     fs::rename(layer, &gone)?;
     Ok(Some(gone))
 }

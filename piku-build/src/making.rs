@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use piku_procfile::durable;
 use piku_procfile::failure::Failure;
+use piku_procfile::remove;
 
 use crate::build::{self, PROFILE, has_profile};
 use crate::copy::Leave;
@@ -139,7 +140,7 @@ impl Making<'_> {
             let ended = room.run(step)?;
             runtime.judge(step, &ended, plan, view)?;
         }
-        copy::remove(&scratch).with_context(|| format!("cannot remove '{}'", scratch.display()))?;
+        remove::all(&scratch).with_context(|| format!("cannot remove '{}'", scratch.display()))?;
         finish(unfinished, layer.name, plan)?;
         hold(store, layer.name, &layer.key)
     }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
+use piku_procfile::remove;
 
-use crate::copy;
 use crate::elf::Elf;
 use crate::inside::APP;
 use crate::inside::PATH;
@@ -123,11 +123,7 @@ fn empty(tree: &Path, dir: &Path, only_builds: &dyn Fn(&Path) -> bool) -> io::Re
         let (below, path) = (dir.join(entry.file_name()), entry.path());
         let is_dir = entry.file_type()?.is_dir();
         let goes = if only_builds(&below) {
-            if is_dir {
-                copy::remove(&path)?;
-            } else {
-                fs::remove_file(&path)?;
-            }
+            remove::all(&path)?;
             true
         } else if is_dir && empty(tree, &below, only_builds)? {
             fs::remove_dir(&path)?;

@@ -13,6 +13,7 @@ use anyhow::Context;
 use crate::copy::{self, Leave};
 use crate::plan::TreeLayer;
 use crate::source::tidy;
+use piku_procfile::remove;
 
 /// Puts what its steps read into a layer that is to be made.
 pub(crate) fn seed(content: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
@@ -57,14 +58,14 @@ fn keep_only(content: &Path, name: &str) -> io::Result<()> {
         }
         done => done?,
     }
-    copy::remove(&made)
+    remove::all(&made)
 }
 
 /// Takes a finished layer into the tree, in the place of what the tree has there, or makes the place where it is shown.
 pub(crate) fn take_in(content: &Path, tree: &Path, layer: &TreeLayer) -> anyhow::Result<()> {
     if layer.mount.is_some() {
         let place = tree.join(layer.folder);
-        return remove(&place)
+        return remove::all(&place)
             .and_then(|()| fs::create_dir(&place))
             .with_context(|| format!("cannot make '{}'", place.display()));
     }
@@ -76,7 +77,7 @@ pub(crate) fn take_in(content: &Path, tree: &Path, layer: &TreeLayer) -> anyhow:
         if place(tree, parent) != place(tree, Path::new("")).map(|top| tidy(&top.join(parent))) {
             continue;
         }
-        remove(&to).with_context(|| format!("cannot remove '{}'", to.display()))?;
+        remove::all(&to).with_context(|| format!("cannot remove '{}'", to.display()))?;
         copy::walk(&from, &Leave::new([]), &mut |path, meta| {
             let below = path.strip_prefix(&from).unwrap_or(path);
             let target = if below.as_os_str().is_empty() { to.clone() } else { to.join(below) };
@@ -130,15 +131,6 @@ fn folders(content: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     collect(content, Path::new(""), name, &mut found)
         .with_context(|| format!("cannot read '{}'", content.display()))?;
     Ok(found)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => copy::remove(path),
-        Ok(_) => fs::remove_file(path),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(err) => Err(err),
-    }
 }
 
 #[cfg(test)]

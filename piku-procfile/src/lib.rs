@@ -13,6 +13,7 @@ pub mod layout;
 pub mod name;
 pub mod output;
 pub mod procfile;
+pub mod remove;
 pub mod render;
 pub mod schedule;
 pub mod settings;

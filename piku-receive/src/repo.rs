@@ -11,6 +11,7 @@ use git2::{Config, Repository, RepositoryInitOptions};
 use piku_procfile::durable;
 use piku_procfile::failure::{Failure, Hint};
 use piku_procfile::layout::AppDir;
+use piku_procfile::remove;
 
 use crate::git;
 
@@ -59,7 +60,7 @@ pub(crate) fn ensure(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
 fn make(app: &AppDir, repo: &Path, hook: &Path) -> anyhow::Result<()> {
     let aside = app.path().join("repo.git.new");
     // One that was killed in the middle has left it.
-    remove_tree(&aside)?;
+    remove::all(&aside)?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).no_reinit(true).external_template(false).initial_head("main");
     let made = Repository::init_opts(&aside, &options).map_err(git::plain)?;
@@ -120,13 +121,6 @@ fn sync(dir: &Path) -> io::Result<()> {
         }
     }
     File::open(dir)?.sync_all()
-}
-
-fn remove_tree(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context;
+use piku_procfile::remove;
 
 /// Removes them all from the bare repository `repo`. Call with the app's lock held.
 pub(crate) fn sweep(repo: &Path) -> anyhow::Result<()> {
@@ -37,7 +38,7 @@ fn remove(dir: &Path, deep: bool, stale: &dyn Fn(&str) -> bool) -> io::Result<()
         let entry = entry?;
         let is_dir = entry.file_type()?.is_dir();
         if entry.file_name().to_str().is_some_and(stale) {
-            if is_dir { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+            remove::all(&entry.path())?;
         } else if deep && is_dir {
             remove(&entry.path(), true, stale)?;
         }

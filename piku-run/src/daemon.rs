@@ -131,7 +131,7 @@ impl Daemon {
     fn boot(&mut self) -> anyhow::Result<()> {
         for app in self.root.apps().context("cannot list the apps")? {
             let dir = self.root.app(&app);
-            if let Err(err) = place::remove_file(&dir.paused()) {
+            if let Err(err) = place::remove(&dir.paused()) {
                 complain(&format!("{app}: {err:#}"));
             }
             // Also where nothing runs: a supervisor that was killed in a first deploy may have left something.

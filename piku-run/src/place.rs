@@ -2,13 +2,14 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use piku_procfile::durable;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::remove;
 
 /// Makes a folder for nobody else's eyes, and those above it.
 pub(crate) fn make(path: &Path) -> anyhow::Result<()> {
@@ -63,7 +64,7 @@ pub(crate) fn live(app: &AppDir) -> anyhow::Result<Option<u64>> {
 /// Makes a release the live one: the link is made aside, renamed in, and synced.
 pub(crate) fn switch(app: &AppDir, number: u64) -> anyhow::Result<()> {
     let aside = app.path().join(".current");
-    gone(fs::remove_file(&aside)).with_context(|| format!("cannot remove '{}'", aside.display()))?;
+    remove(&aside)?;
     let current = app.current();
     std::os::unix::fs::symlink(format!("releases/{number}"), &aside)
         .and_then(|()| fs::rename(&aside, &current))
@@ -71,38 +72,9 @@ pub(crate) fn switch(app: &AppDir, number: u64) -> anyhow::Result<()> {
         .with_context(|| format!("cannot switch '{}' to release {number}", current.display()))
 }
 
-/// Removes a folder with all that is in it; one that is not there is as good as removed.
+/// Removes a file, a link or a folder with all that is in it; one that is not there is as good as removed.
 pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
-    if gone(fs::remove_dir_all(path)).is_err() {
-        // Go's module cache and its like are made of folders without write permission.
-        make_writable(path);
-        gone(fs::remove_dir_all(path)).with_context(|| format!("cannot remove '{}'", path.display()))?;
-    }
-    Ok(())
-}
-
-/// Removes a file; one that is not there is as good as removed.
-pub(crate) fn remove_file(path: &Path) -> anyhow::Result<()> {
-    gone(fs::remove_file(path)).with_context(|| format!("cannot remove '{}'", path.display()))
-}
-
-fn gone(result: std::io::Result<()>) -> std::io::Result<()> {
-    match result {
-        Err(err) if err.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-fn make_writable(path: &Path) {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return };
-    if !metadata.is_dir() {
-        return;
-    }
-    // What cannot be changed cannot be removed either, and removing will say so.
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        make_writable(&entry.path());
-    }
+    remove::all(path).with_context(|| format!("cannot remove '{}'", path.display()))
 }
 
 #[cfg(test)]
@@ -110,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn switching_replaces_the_link_and_removing_takes_what_is_read_only() {
+    fn switching_replaces_the_link() {
         let dir = tempfile::tempdir().unwrap();
         let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
         make(&app.release(1)).unwrap();
@@ -118,13 +90,6 @@ mod tests {
         switch(&app, 2).unwrap();
         assert_eq!(app.current_number(), Some(2));
         assert_eq!(live(&app).unwrap(), Some(2));
-        let locked = app.release(1).join("a");
-        fs::create_dir(&locked).unwrap();
-        fs::write(locked.join("b"), "").unwrap();
-        fs::set_permissions(&locked, fs::Permissions::from_mode(0o500)).unwrap();
-        remove(&app.release(1)).unwrap();
-        remove(&app.release(1)).unwrap();
-        assert!(!app.release(1).exists());
     }
 
     #[test]

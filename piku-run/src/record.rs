@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use piku_procfile::layout::AppDir;
+use piku_procfile::remove;
 use piku_procfile::settings::AppUsers;
 use serde::{Deserialize, Serialize};
 
@@ -155,7 +156,7 @@ impl Records {
             let path = entry?.path();
             let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(Id);
             if !id.is_some_and(|id| known.contains(&id)) {
-                if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+                remove::all(&path)?;
             }
         }
         Ok(())

@@ -90,7 +90,7 @@ impl Runtime for Files {
         }
         let cannot = || format!("cannot make '{}'", site.display());
         let aside = view.tree.join(format!(".{SITE}"));
-        crate::copy::remove(&aside).with_context(cannot)?;
+        piku_procfile::remove::all(&aside).with_context(cannot)?;
         let entries = fs::read_dir(&view.tree)
             .with_context(cannot)?
             .collect::<Result<Vec<_>, _>>()

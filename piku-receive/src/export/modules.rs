@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
 use piku_procfile::failure::{Failure, Hint};
+use piku_procfile::remove;
 use sha2::{Digest, Sha256};
 
 use crate::git;
@@ -203,11 +203,7 @@ fn fetch(home: &Path, url: &str, commit: Oid) -> anyhow::Result<Repository> {
 
 /// An empty bare repository in the place of whatever was there.
 fn make(home: &Path) -> anyhow::Result<()> {
-    let made = fs::remove_dir_all(home).or_else(|err| match err.kind() {
-        std::io::ErrorKind::NotFound => Ok(()),
-        _ => Err(err),
-    });
-    made.with_context(|| format!("cannot remove '{}'", home.display()))?;
+    remove::all(home).with_context(|| format!("cannot remove '{}'", home.display()))?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).mkpath(true).external_template(false);
     let made = Repository::init_opts(home, &options);

@@ -1,10 +1,10 @@
 //! A machine that builds and does not run keeps no releases, so nothing there needs the layers of older ones: those of the last
 //! that was sent stay, for the next build.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::Path;
+
+use piku_procfile::remove;
 
 use crate::talk;
 
@@ -22,35 +22,18 @@ pub(super) fn layers(folder: &Path, keep: &[String]) {
         }
         let gone = if left_over { path.clone() } else { path.with_file_name(format!(".{name}{GONE}")) };
         let removed = if left_over { Ok(()) } else { fs::rename(&path, &gone) };
-        if let Err(err) = removed.and_then(|()| remove(&gone)) {
+        if let Err(err) = removed.and_then(|()| remove::all(&gone)) {
             // The next deploy tries again.
             talk::detail(&format!("cannot remove '{}': {err}", path.display()));
         }
     }
 }
 
-/// Removes a tree, also where a package manager has left folders that cannot be written.
-fn remove(folder: &Path) -> io::Result<()> {
-    fs::remove_dir_all(folder).or_else(|_| {
-        open(folder)?;
-        fs::remove_dir_all(folder)
-    })
-}
-
-fn open(folder: &Path) -> io::Result<()> {
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_last_layers_stay() {

@@ -184,9 +184,7 @@ impl Collector<'_> {
             }
             Kind::Log | Kind::Leftover => path,
         };
-        let is_folder = gone.is_dir() && !gone.is_symlink();
-        let removed = if is_folder { place::remove(&gone) } else { place::remove_file(&gone) };
-        removed.map(|()| true)
+        place::remove(&gone).map(|()| true)
     }
 }
 

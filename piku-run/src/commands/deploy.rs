@@ -22,7 +22,7 @@ pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> 
     settle(&dir)?;
     client::ask(root, app, &Request::Deploy { dir, task: true, after: None })?;
     // The release says itself what it is of.
-    place::remove_file(&root.app(app).attempt(release.number))?;
+    place::remove(&root.app(app).attempt(release.number))?;
     collect::after(root, app, Reach::Deploy);
     Ok(())
 }

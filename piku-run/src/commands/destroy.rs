@@ -31,7 +31,7 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
     let _lock = when_alone(root, app)?;
     Web::of(root)?.forget(app)?;
     // First what would make it run again, last the mark that it is stopped.
-    place::remove_file(&dir.current())?;
+    place::remove(&dir.current())?;
     let kept = [dir.data(), dir.stopped()];
     let entries = match fs::read_dir(dir.path()) {
         Ok(entries) => entries.collect(),
@@ -44,10 +44,10 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
         if kept.contains(&path) {
             continue;
         }
-        if path.is_dir() && !path.is_symlink() { place::remove(&path)? } else { place::remove_file(&path)? }
+        place::remove(&path)?;
     }
     place::remove(dir.run())?;
-    place::remove_file(&dir.stopped())?;
+    place::remove(&dir.stopped())?;
     // Goes when it is empty.
     let _ = fs::remove_dir(dir.data());
     match fs::remove_dir(dir.path()) {

@@ -18,7 +18,7 @@ pub(super) fn run(root: &Root, app: &AppName, state: Switch) -> anyhow::Result<(
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
 
-        Switch::Off => place::remove_file(&mark)?,
+        Switch::Off => place::remove(&mark)?,
     }
     client::ask(root, app, &Request::Route).context("it is stored, but nginx does not know it")?;
     client::step(&match state {

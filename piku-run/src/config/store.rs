@@ -68,7 +68,7 @@ pub(crate) fn follow(app: &AppDir) -> anyhow::Result<()> {
     let change: Change =
         serde_json::from_slice(&text).with_context(|| format!("bad change in '{}'", note.display()))?;
     take_in(app, &change)?;
-    place::remove_file(&note)?;
+    place::remove(&note)?;
     durable::sync_parent(&note).with_context(|| format!("cannot sync the folder of '{}'", note.display()))
 }
 

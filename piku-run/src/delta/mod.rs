@@ -203,7 +203,7 @@ impl Pair<'_> {
             let most = usize::try_from(*SIZES.end())?;
             self.write(&file, &codec::decode(&content, &fs::read(reference)?, most)?, &meta)?;
         }
-        place::remove_file(&delta)
+        place::remove(&delta)
     }
 
     /// Writes a file that is whole or not there, with the mode and the date of another.

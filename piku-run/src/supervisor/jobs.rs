@@ -234,8 +234,8 @@ impl Supervisor {
             }
             Some(What::Restart | What::Stop) | None => self.switch_requests(route, job)?,
         }
-        place::remove_file(&self.dir.stopped())?;
-        place::remove_file(&self.dir.paused())
+        place::remove(&self.dir.stopped())?;
+        place::remove(&self.dir.paused())
     }
 
     /// Lets the store take in what the live release has changed. Where it cannot now, it will: whoever reads it tries again.

@@ -134,7 +134,7 @@ impl Supervisor {
             Err(err) => {
                 match before {
                     Some(before) => place::switch(&self.dir, before)?,
-                    None => place::remove_file(&self.dir.current())?,
+                    None => place::remove(&self.dir.current())?,
                 }
                 Err(err)
             }

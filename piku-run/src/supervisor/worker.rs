@@ -210,7 +210,7 @@ impl Supervisor {
         place::make_data(&self.dir)?;
         let report = self.records.report(record.id);
         // That of the process before this one is read and over.
-        place::remove_file(&report)?;
+        place::remove(&report)?;
         record.limits = limits::of(kind, &vars)?;
         let folder = self.records.notify(record.id);
         let notifies = self.core.instance(record.id).is_some_and(|one| one.pace.announced);

@@ -122,7 +122,7 @@ impl Web {
         if current.as_ref().is_some_and(|current| current.holds_the_same(&pair)) {
             place::remove(&pair.dir)?;
             client::detail(&format!("{}: {} keeps the one that is there", app, client.name()));
-            return place::remove_file(&tried);
+            return place::remove(&tried);
         }
         all.set_current(&pair)?;
         if let Err(err) = client::ask(&self.root, app, &Request::Route) {
@@ -131,7 +131,7 @@ impl Web {
             }
             return Err(err).context("the new certificate is not in use");
         }
-        place::remove_file(&tried)
+        place::remove(&tried)
     }
 }
 

@@ -163,7 +163,7 @@ impl Certificates {
     pub(super) fn set_current(&self, pair: &Pair) -> anyhow::Result<()> {
         let name = pair.dir.file_name().context("a pair has a name")?;
         let aside = self.0.join(".current");
-        place::remove_file(&aside)?;
+        place::remove(&aside)?;
         let current = self.0.join(CURRENT);
         symlink(name, &aside)
             .and_then(|()| fs::rename(&aside, &current))
@@ -243,7 +243,7 @@ fn self_signed(app: &AppName, pair: &Pair) -> anyhow::Result<()> {
         let said = String::from_utf8_lossy(&out.stderr);
         anyhow::bail!("openssl made no certificate: {}", said.trim());
     }
-    place::remove_file(&file)
+    place::remove(&file)
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ impl Folder {
             let path = entry?.path();
             let is_its = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin));
             if is_its && Some(&*path) != keep {
-                place::remove_file(&path)?;
+                place::remove(&path)?;
             }
         }
         Ok(())
@@ -145,8 +145,8 @@ impl Folder {
 
     /// Removes the app's file and what is known of it.
     pub(super) fn remove(&self, app: &AppName) -> anyhow::Result<()> {
-        place::remove_file(&self.app(app))?;
-        place::remove_file(&self.about_path(app))?;
+        place::remove(&self.app(app))?;
+        place::remove(&self.about_path(app))?;
         self.tidy_passwords(app, None)
     }
 
@@ -160,7 +160,7 @@ impl Folder {
     }
 
     pub(super) fn set_untold(&self, untold: bool) -> anyhow::Result<()> {
-        if untold { write(&self.untold(), b"") } else { place::remove_file(&self.untold()) }
+        if untold { write(&self.untold(), b"") } else { place::remove(&self.untold()) }
     }
 
     /// Keeps everybody else from the files. Waits for who has them.

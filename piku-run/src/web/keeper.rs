@@ -134,7 +134,7 @@ impl Web {
 
     fn start(&self, nginx: &Nginx) -> anyhow::Result<(Master, Child)> {
         // One that a dead nginx has left.
-        place::remove_file(&self.folder.pid())?;
+        place::remove(&self.folder.pid())?;
         self.rotate()?;
         let mut command = nginx.command(&self.folder.main());
         command.args(["-g", &Nginx::globals("daemon off;")]).stdout(Stdio::null());

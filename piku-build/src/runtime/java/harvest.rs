@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::jar;
 use crate::copy::{self, Leave};
+use piku_procfile::remove;
 
 /// Deeper modules are nobody's.
 const DEEPEST: usize = 8;
@@ -73,7 +74,7 @@ pub(super) fn take(work: &Path, tree: &Path, folders: &[PathBuf]) -> anyhow::Res
     for folder in folders {
         let (from, to) = (work.join(folder), tree.join(folder));
         let cannot = || format!("cannot copy '{}'", folder.display());
-        copy::remove(&to).with_context(cannot)?;
+        remove::all(&to).with_context(cannot)?;
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).with_context(cannot)?;
         }

@@ -11,9 +11,9 @@ const REPEATED: usize = 3;
 
 /// The reason of a failed step, as its author is told.
 pub(super) fn explain(step: &str, ended: &Ended) -> Failure {
-    let any = |needles: &[&str]| -> Vec<String> {
-        let told = ended.lines.iter().filter(|line| needles.iter().any(|needle| line.contains(needle)));
-        told.map(|line| line.trim().trim_start_matches("[ERROR] ").to_owned()).take(REPEATED).collect()
+    let any = |texts: &[&str]| -> Vec<String> {
+        let told = ended.saying(texts, REPEATED).into_iter();
+        told.map(|line| line.trim_start_matches("[ERROR] ").to_owned()).collect()
     };
     if ended.code == 137 {
         return explain::step_failed(step, ended, &[]);

@@ -153,7 +153,7 @@ impl Runtime for Node {
         let folder = folder.ok_or_else(|| told::built_nothing(&BUILT))?;
         plan.processes = IndexMap::from([("static".parse()?, folder)]);
         // Nothing of it runs any more.
-        crate::copy::remove(&view.tree.join(MODULES))?;
+        piku_procfile::remove::all(&view.tree.join(MODULES))?;
         Ok(())
     }
 }

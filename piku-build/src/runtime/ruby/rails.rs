@@ -12,6 +12,7 @@ use crate::copy::{self, Leave};
 use crate::explain::{self, ruby as told};
 use crate::source::{Source, decode};
 use crate::step::{Ended, Step};
+use piku_procfile::remove;
 
 /// What every Rails app has.
 pub(super) const APPLICATION: &str = "config/application.rb";
@@ -122,12 +123,7 @@ pub(super) fn settle_assets(tree: &Path) -> anyhow::Result<()> {
 pub(super) fn give_tmp(tree: &Path) -> anyhow::Result<()> {
     let tmp = tree.join(TMP);
     let cannot = || format!("cannot make '{}' a link to '/tmp'", tmp.display());
-    match fs::symlink_metadata(&tmp) {
-        Ok(meta) if meta.is_dir() => copy::remove(&tmp).with_context(cannot)?,
-        Ok(_) => fs::remove_file(&tmp).with_context(cannot)?,
-        Err(_) => {}
-    }
-    symlink("/tmp", &tmp).with_context(cannot)
+    remove::all(&tmp).and_then(|()| symlink("/tmp", &tmp)).with_context(cannot)
 }
 
 /// What its author should know.

@@ -10,10 +10,7 @@ const REPEATED: usize = 4;
 
 /// The reason of a failed step, as its author is told.
 pub(super) fn explain(step: &str, ended: &Ended) -> Failure {
-    let any = |needles: &[&str]| -> Vec<String> {
-        let told = ended.lines.iter().filter(|line| needles.iter().any(|needle| line.contains(needle)));
-        told.map(|line| line.trim().to_owned()).take(REPEATED).collect()
-    };
+    let any = |texts: &[&str]| ended.saying(texts, REPEATED);
     if ended.code == 137 || !any(&["signal: 9, SIGKILL"]).is_empty() {
         return explain::step_failed(step, &Ended { code: 137, lines: Vec::new(), ..*ended }, &[]);
     }
