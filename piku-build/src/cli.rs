@@ -8,9 +8,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::Sandbox;
 
-use crate::build::{self, Build, Facts, Place, Reuse};
+use crate::build::{self, Build, Facts, Reuse};
 use crate::layer::TOOLS;
 use crate::pack::{self, Asked, Pack, Part, Unpack};
+use crate::place::Place;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use crate::show;
 use piku_procfile::output::Format;

@@ -6,6 +6,7 @@ pub mod machine;
 pub mod release;
 
 mod again;
+mod bench;
 mod build;
 mod caches;
 mod cli;
@@ -25,7 +26,9 @@ mod manners;
 mod ondisk;
 mod pack;
 mod packages;
+mod place;
 mod plan;
+mod profile;
 mod programs;
 mod rebuild;
 mod room;

@@ -5,11 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::durable;
 use piku_procfile::failure::Failure;
 use piku_procfile::remove;
 
-use crate::build::{self, PROFILE, has_profile};
+use crate::bench::Bench;
 use crate::copy::Leave;
 use crate::environment;
 use crate::inside::{APP, Mount, PATH};
@@ -21,12 +20,12 @@ use crate::runtime::Runtime;
 use crate::source::Source;
 use crate::view::View;
 use crate::whole::{Part, Whole};
-use crate::{copy, disk, explain, startable, talk, tree_layer};
+use crate::{copy, disk, profile, startable, talk, tree_layer};
 
 /// A release being made.
 pub(crate) struct Making<'a> {
     /// Where.
-    pub(crate) at: &'a build::Bench<'a>,
+    pub(crate) at: &'a Bench<'a>,
     pub(crate) store: &'a Store,
     /// Where the tools that make layers are kept.
     pub(crate) tools: &'a Store,
@@ -37,7 +36,7 @@ pub(crate) struct Making<'a> {
 }
 
 /// Whose layers are made.
-struct Bench<'a> {
+struct Owner<'a> {
     runtime: &'a dyn Runtime,
     plan: &'a Plan,
     view: &'a View,
@@ -55,9 +54,9 @@ impl Making<'_> {
         for at in 0..whole.parts.len() {
             let Part { runtime, plan } = &whole.parts[at];
             let mut view = self.view(whole);
-            let bench = Bench { runtime: *runtime, plan, view: &view };
+            let owner = Owner { runtime: *runtime, plan, view: &view };
             for (place, layer) in plan.layers.iter().enumerate() {
-                self.layer(&bench, self.store, layer, &plan.layers[..place])?;
+                self.layer(&owner, self.store, layer, &plan.layers[..place])?;
             }
             for layer in &plan.tree_layers {
                 self.tree_layer(*runtime, plan, layer, &view)?;
@@ -77,36 +76,27 @@ impl Making<'_> {
         }
         let view = self.view(whole);
         // Where programs are is then for a shell to find out.
-        if !has_profile(self.tree) {
+        if !profile::is_in(self.tree) {
             for warning in startable::check(&whole.processes, &view)? {
                 talk::warning(&warning);
             }
         }
         whole.parts.iter().try_for_each(|Part { runtime, plan }| runtime.check(plan, &view))?;
-        whole.plans().filter_map(|plan| plan.profile).try_for_each(|(name, text)| self.profile(name, text))
-    }
-
-    /// Puts a file into `.profile.d`, before all of the app's own, which may add to what it says.
-    fn profile(&self, name: &str, text: &str) -> anyhow::Result<()> {
-        let folder = self.tree.join(PROFILE);
-        if folder.is_symlink() {
-            return Err(explain::profile_is_link(PROFILE).into());
-        }
-        let file = folder.join(format!("00-{name}"));
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make '{}'", folder.display()))?;
-        durable::write(&file, text.as_bytes(), 0o644)
-            .with_context(|| format!("cannot write '{}'", file.display()))
+        whole
+            .plans()
+            .filter_map(|plan| plan.profile)
+            .try_for_each(|(name, text)| profile::put(self.tree, name, text))
     }
 
     /// Finds a layer in this store, or builds it there beside those before it.
     fn layer(
         &self,
-        bench: &Bench<'_>,
+        owner: &Owner<'_>,
         store: &Store,
         layer: &LayerPlan,
         before: &[LayerPlan],
     ) -> anyhow::Result<()> {
-        let Bench { runtime, plan, view } = *bench;
+        let Owner { runtime, plan, view } = *owner;
         let is_tool = std::ptr::eq(store, self.tools);
         let short = &layer.key[..12];
         let unfinished = match store.take(&layer.key)? {
@@ -118,7 +108,7 @@ impl Making<'_> {
             Taken::Build(unfinished) => unfinished,
         };
         for tool in &layer.tools {
-            self.layer(bench, self.tools, tool, before)?;
+            self.layer(owner, self.tools, tool, before)?;
         }
         let what = if is_tool { "what reads the lock file" } else { "dependencies" };
         talk::stage(&format!("Installing {what}: layer {} {short}", layer.name));

@@ -6,8 +6,8 @@ use std::path::Path;
 use piku_procfile::output::{self, Format};
 use piku_procfile::settings::Settings;
 
-use crate::build::Place;
 use crate::layer::Store;
+use crate::place::Place;
 use crate::runtime::{self, Choice};
 use crate::site::Site;
 use crate::whole::Whole;

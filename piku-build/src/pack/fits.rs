@@ -13,10 +13,10 @@ use serde::Serialize;
 use super::LONGEST_TEXT;
 use super::clib;
 use super::head::Head;
-use crate::build::Place;
 use crate::elf;
 use crate::explain::pack as explain;
 use crate::layer::Store;
+use crate::place::Place;
 use crate::{machine, sandbox};
 
 /// Where it is asked.

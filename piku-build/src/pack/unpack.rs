@@ -24,7 +24,7 @@ use crate::release::{self, Origin, Release, TREE};
 use crate::source::Source;
 use crate::view::View;
 use crate::work::Work;
-use crate::{build, interrupt, startable, talk};
+use crate::{interrupt, place, startable, talk};
 
 /// What `unpack` was told.
 pub(crate) struct Unpack {
@@ -44,9 +44,9 @@ pub(crate) fn run(unpack: &Unpack) -> anyhow::Result<()> {
     let output =
         unpack.output.as_deref().map(std::path::absolute).transpose().context("cannot find the output")?;
     if let Some(output) = &output {
-        build::refuse_existing(output)?;
+        place::refuse_existing(output)?;
     }
-    let store = unpack.asked.place.layers.as_deref().map(build::make).transpose()?;
+    let store = unpack.asked.place.layers.as_deref().map(place::make).transpose()?;
     let store = store.as_deref().map(Store::new).transpose()?;
     let mut taking = Taking { unpack, output, store, layers: BTreeMap::new(), place: None, yaml: Vec::new() };
     let head = read::all(io::stdin().lock(), &mut taking)?;
@@ -162,7 +162,7 @@ impl Taking<'_> {
             .and_then(|dir| Ok(syncfs(dir)?))
             .with_context(|| format!("cannot sync '{}'", work.path().display()))?;
         interrupt::check()?;
-        build::refuse_existing(output)?;
+        place::refuse_existing(output)?;
         fs::rename(&aside, output).with_context(|| format!("cannot make '{}'", output.display()))?;
         durable::sync_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
     }
