@@ -108,6 +108,37 @@ pub(crate) fn walk(
     Ok(())
 }
 
+/// Gives the owner of the tree `dir` back what a step has taken from him, and all else the modes that a copy of it would have.
+pub(crate) fn settle_modes(dir: &Path) -> anyhow::Result<()> {
+    let settle = |path: &Path| -> io::Result<bool> {
+        let meta = fs::symlink_metadata(path)?;
+        let owner = if meta.is_dir() { 0o700 } else { 0o400 };
+        let mode = plain(&meta.permissions(), owner);
+        if !meta.is_symlink() && mode.mode() != meta.mode() & 0o7777 {
+            fs::set_permissions(path, mode)?;
+        }
+        Ok(meta.is_dir())
+    };
+    let cannot = || format!("cannot read '{}'", brief(dir));
+    if settle(dir).with_context(cannot)? {
+        interrupt::check()?;
+        for entry in fs::read_dir(dir).with_context(cannot)? {
+            settle_modes(&entry.with_context(cannot)?.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A path that people read: of one as long as the kernel lets it be, the beginning.
+fn brief(path: &Path) -> String {
+    const MOST: usize = 300;
+    let text = path.to_string_lossy();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +156,21 @@ mod tests {
         symlink("/etc", app.join("closed/etc")).unwrap();
         fs::set_permissions(app.join("closed"), Permissions::from_mode(0o555)).unwrap();
         dir
+    }
+
+    #[test]
+    fn what_a_step_has_closed_is_opened() {
+        let dir = tree();
+        let app = dir.path().join("app");
+        let mode = |path: &str| fs::symlink_metadata(app.join(path)).unwrap().mode() & 0o7777;
+        for (path, closed) in [("closed/deep/x", 0o000), ("closed/deep", 0o000), ("cache", 0o2775)] {
+            fs::set_permissions(app.join(path), Permissions::from_mode(closed)).unwrap();
+        }
+        settle_modes(&app).unwrap();
+        assert_eq!([mode("closed/deep/x"), mode("closed/deep"), mode("closed")], [0o400, 0o700, 0o755]);
+        assert_eq!([mode("cache"), mode("run.sh")], [0o775, 0o755]);
+        assert!(app.join("out").is_symlink());
+        assert_eq!(brief(Path::new(&"é".repeat(4000))), format!("{}…", "é".repeat(300)));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Store {
 
     /// Whether the layer is there, whole.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.dir.join(key).join(COMPLETE).is_file()
+        self.dir.join(key).join(COMPLETE).is_file() && self.content(key).is_dir()
     }
 
     /// Notes that the layer is used now, for [`unused_for`].

@@ -74,6 +74,8 @@ impl Making<'_> {
             runtime.finish(plan, &view)?;
             whole.join(self.source);
         }
+        // What nobody can read can neither be compared with the next release nor be sent to another machine.
+        copy::settle_modes(self.tree)?;
         let view = self.view(whole);
         // Where programs are is then for a shell to find out.
         if !profile::is_in(self.tree) {

@@ -112,3 +112,24 @@ fn nice_of_this_test() -> i32 {
     let out = std::process::Command::new("nice").output().unwrap();
     String::from_utf8(out.stdout).unwrap().trim().parse().unwrap()
 }
+
+#[test]
+fn what_a_step_has_closed_to_its_owner_is_in_the_release_and_in_the_next() {
+    let world = World::new(&[
+        ("app.js", ""),
+        ("Procfile", "web: node app.js\n"),
+        (
+            "package.json",
+            r#"{"scripts":{"build":"mkdir -p closed/in && echo x >closed/in/x && chmod 0 closed/in/x && chmod 0 closed/in closed"}}"#,
+        ),
+    ]);
+    world.build("1").good(&[]);
+    world.build_with("2", &["--before", "out/1"]).good(&[]);
+    assert_eq!(fs::read_to_string(world.path("out/2/app/closed/in/x")).unwrap(), "x\n");
+    let mode = |path: &str| fs::metadata(world.path("out/1/app").join(path)).unwrap().mode() & 0o777;
+    assert_eq!([mode("closed/in/x"), mode("closed/in"), mode("closed")], [0o400, 0o700, 0o700]);
+    if support::has_jail() {
+        let [one, two] = ["1", "2"].map(|name| world.path(&format!("out/{name}/app/closed/in/x")));
+        assert_eq!(inode(&one), inode(&two));
+    }
+}
