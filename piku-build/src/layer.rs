@@ -114,10 +114,14 @@ impl Store {
             .with_context(|| format!("cannot set the date of '{}'", marker.display()))
     }
 
-    /// Removes a layer that nobody has been told of.
+    /// Removes a layer that is not what it was made to be, or that nobody has been told of; the marker first.
     pub(crate) fn discard(&self, key: &str) -> anyhow::Result<()> {
         let dir = self.dir.join(key);
-        remove::all(&dir).with_context(|| format!("cannot remove '{}'", dir.display()))
+        let removed = match fs::remove_file(dir.join(COMPLETE)) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+            _ => remove::all(&dir),
+        };
+        removed.with_context(|| format!("cannot remove '{}'", dir.display()))
     }
 
     /// Keeps a layer that is there, whole, from being removed for as long as this store is used. Whether it is there.
@@ -332,6 +336,13 @@ mod tests {
         assert!(store.has("k") && matches!(store.take("k").unwrap(), Taken::There));
         assert!(store.content("k").join("whole").exists());
         assert_eq!(fs::read_dir(store.path().join("k")).unwrap().count(), 2);
+
+        // An operator has made room by hand.
+        fs::remove_dir_all(store.content("k")).unwrap();
+        drop(store);
+        let store = Store::new(&dir.path().join("layers")).unwrap();
+        build(&store, "k").finish("test").unwrap();
+        assert!(store.has("k"));
     }
 
     #[test]
