@@ -37,6 +37,13 @@ pub(crate) struct Step {
     pub(crate) quiet: bool,
 }
 
+impl Step {
+    /// A step of these words.
+    pub(crate) fn new(name: &'static str, run: &[&str], quiet: bool) -> Self {
+        Self { name, run: run.iter().map(ToString::to_string).collect(), quiet }
+    }
+}
+
 /// How a step ended.
 #[derive(Debug)]
 pub(crate) struct Ended {

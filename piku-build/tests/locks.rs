@@ -57,7 +57,6 @@ fn uv_installs_what_its_lock_says() {
     ]);
     world.build("1").bad(&[
         "warning: uv.lock says the dependencies; not looked at: requirements.txt",
-        "-----> Installing what reads the lock file: layer uv",
         "uv.lock is out of step with pyproject.toml",
         "hint: make it again and commit it: uv lock",
     ]);

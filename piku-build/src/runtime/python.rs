@@ -6,6 +6,7 @@ mod bytecode;
 mod dependencies;
 mod django;
 mod interpreter;
+mod managed;
 mod manifest;
 mod misspelt;
 mod pip;
@@ -18,6 +19,7 @@ mod reason;
 mod requirements;
 mod serve;
 mod syntax;
+mod target;
 mod tool;
 mod uv;
 mod version;
@@ -76,7 +78,7 @@ impl Runtime for Python {
 
     fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
         let Choice { interpreter, from, unmet, layer, mut warnings } = interpreter::choose(source, site)?;
-        let mut all = Dependencies::read(source, site.jailed)?;
+        let mut all = managed::read(source, site.jailed)?;
         let (processes, processes_from) = processes(source)?;
         let added = added(source, &processes, &all);
         if (all.any() || !added.is_empty()) && !interpreter.has_ensurepip {
@@ -103,7 +105,7 @@ impl Runtime for Python {
             processes,
             processes_from,
             env: virtualenv::env(&venv.mount),
-            build_env: virtualenv::build_env(&venv.mount, all.manager),
+            build_env: managed::build_env(&venv.mount, all.manager),
             layers: layer.into_iter().chain([venv]).collect(),
             warnings,
             ..Plan::default()

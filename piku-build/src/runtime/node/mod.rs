@@ -160,17 +160,15 @@ impl Runtime for Node {
 
 /// What is done in the tree once the packages are there.
 fn steps(package: &Package, manager: &Manager, own: &[&'static str], prune: bool) -> Vec<Step> {
-    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
     let program = manager.kind.program();
-    let mut steps: Vec<Step> =
-        own.iter().map(|name| Step { name, run: words(&["npm", "run", name]), quiet: false }).collect();
+    let mut steps: Vec<Step> = own.iter().map(|name| Step::new(name, &["npm", "run", name], false)).collect();
     let build = package.build();
     for name in ["heroku-prebuild"].into_iter().filter(|name| package.script(name).is_some()) {
-        steps.insert(0, Step { name, run: words(&[program, "run", name]), quiet: false });
+        steps.insert(0, Step::new(name, &[program, "run", name], false));
     }
-    steps.extend(build.map(|name| Step { name: "build", run: words(&[program, "run", name]), quiet: false }));
+    steps.extend(build.map(|name| Step::new("build", &[program, "run", name], false)));
     if prune {
-        steps.push(Step { name: PRUNE, run: words(&manager.prune()), quiet: true });
+        steps.push(Step::new(PRUNE, &manager.prune(), true));
     }
     steps
 }

@@ -1,14 +1,12 @@
-//! What an app depends on, whoever manages it: read for what determines its virtualenv. What is read means is the manager's
-//! business.
+//! What an app depends on, whoever manages it: what determines its virtualenv.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::manifest::{self, Manager, Manifest};
+use super::manifest::Manager;
 use super::requirements::{self, Local, Requirements, normal};
-use super::{pipenv, poetry, project, uv};
 use crate::source::{Source, tidy};
 
 /// Everything that an app depends on.
@@ -39,29 +37,6 @@ pub(super) struct Dependencies {
 }
 
 impl Dependencies {
-    /// Reads the app's.
-    ///
-    /// # Errors
-    /// When a file is not what its name says, or something leads out of the app.
-    pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Self> {
-        let Some(Manifest { manager, file, others }) = manifest::find(source)? else {
-            return Ok(Self { file: requirements::FILE, ..Self::default() });
-        };
-        let mut all = match manager {
-            Manager::Uv => uv::read(source, jailed)?,
-            Manager::Poetry => poetry::read(source, jailed)?,
-            Manager::Pipenv => pipenv::read(source)?,
-            Manager::Project => project::read(source, file, jailed)?,
-            Manager::Pip => Requirements::read(source)?.into(),
-        };
-        all.manager = Some(manager);
-        all.file = file;
-        if !others.is_empty() {
-            all.warnings.push(format!("{file} says the dependencies; not looked at: {}", others.join(", ")));
-        }
-        Ok(all)
-    }
-
     /// Whether anything is to be installed.
     pub(super) fn any(&self) -> bool {
         self.manager.is_some_and(|manager| manager != Manager::Pip || !self.targets.is_empty())
@@ -120,15 +95,5 @@ impl From<Requirements> for Dependencies {
             locked: read.hashes,
             ..Self::default()
         }
-    }
-}
-
-/// The settings in an app's environment that a manager obeys begin so.
-pub(super) fn prefixes(manager: Option<Manager>) -> BTreeSet<&'static str> {
-    match manager {
-        Some(Manager::Uv) => BTreeSet::from(["UV_"]),
-        Some(Manager::Poetry) => BTreeSet::from(["PIP_", "POETRY_"]),
-        Some(Manager::Pipenv) => BTreeSet::from(["PIP_", "PIPENV_"]),
-        _ => BTreeSet::from(["PIP_"]),
     }
 }

@@ -1,7 +1,6 @@
 //! Django's static files: collected in the release's own tree, with the app's own settings, unless it says
 //! `DISABLE_COLLECTSTATIC`.
 
-use super::virtualenv::step;
 use crate::explain;
 use crate::source::Source;
 use crate::step::{Ended, Step};
@@ -16,7 +15,7 @@ pub(super) fn step_for(source: &Source, python: &str) -> anyhow::Result<Option<S
     let off =
         source.variable("DISABLE_COLLECTSTATIC").is_some_and(|(value, _)| !matches!(value.trim(), "" | "0"));
     let Some(manage) = manage(source)?.filter(|_| !off) else { return Ok(None) };
-    Ok(Some(step(STEP, &[python, &manage, "collectstatic", "--noinput"], true)))
+    Ok(Some(Step::new(STEP, &[python, &manage, "collectstatic", "--noinput"], true)))
 }
 
 /// Django's manage.py: at the top or, where the project is a folder, in the one folder that has one.

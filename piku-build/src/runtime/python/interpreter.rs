@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::super::Site;
@@ -13,6 +13,7 @@ use crate::explain;
 use crate::plan::LayerPlan;
 use crate::runtime::version::Version;
 use crate::source::Source;
+use crate::step::Step;
 use crate::view::runs;
 
 /// Where the system's are, and those that its owner has built. What PATH has in front for the caller does not count: the
@@ -45,6 +46,20 @@ pub(super) struct Interpreter {
     pub(super) has_ensurepip: bool,
     /// Its home, where that is a folder that no jail shows by itself.
     pub(super) home: Option<PathBuf>,
+}
+
+impl Interpreter {
+    /// The step of this name that makes a virtualenv in this folder.
+    pub(super) fn make_venv(&self, name: &'static str, venv: &Path, with_pip: bool) -> Step {
+        let (python, venv) = (self.path.to_string_lossy(), venv.to_string_lossy());
+        // -I: the app's folder is the working directory, and its files are no modules of ours.
+        let mut run: Vec<&str> = vec![&python, "-I", "-m", "venv"];
+        if !with_pip {
+            run.push("--without-pip");
+        }
+        run.push(&venv);
+        Step::new(name, &run, true)
+    }
 }
 
 /// What an app gets.

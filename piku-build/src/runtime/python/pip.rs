@@ -1,7 +1,7 @@
 //! pip, the last step of most: into a virtualenv of its own, what is named, and what is added to make it run.
 
 use super::dependencies::Dependencies;
-use super::virtualenv::{Target, step};
+use super::target::Target;
 use crate::runtime::version::Version;
 use crate::step::Step;
 
@@ -27,7 +27,7 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
         install.extend(added(target, all));
     }
     if install.len() > 2 {
-        steps.push(step(STEP, &install, false));
+        steps.push(Step::new(STEP, &install, false));
     }
     if all.hashes {
         steps.extend(apart(target, all));
@@ -38,13 +38,13 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
 /// Installs what a lock's manager has exported. It is complete: nothing is to be resolved.
 pub(super) fn from_export(target: &Target<'_>) -> Step {
     let install = "exec \"$0\" install --no-deps --requirement \"$TMPDIR/requirements.txt\"";
-    step(STEP, &["sh", "-c", install, &target.pip()], false)
+    Step::new(STEP, &["sh", "-c", install, &target.pip()], false)
 }
 
 /// Installs what is listed without a lock, and what that needs.
 pub(super) fn from_file(target: &Target<'_>) -> Step {
     let install = "exec \"$0\" install --requirement \"$TMPDIR/requirements.txt\"";
-    step(STEP, &["sh", "-c", install, &target.pip()], false)
+    Step::new(STEP, &["sh", "-c", install, &target.pip()], false)
 }
 
 /// Installs what is added, beside what is locked.
@@ -53,7 +53,7 @@ pub(super) fn apart(target: &Target<'_>, all: &Dependencies) -> Option<Step> {
     let pip = target.pip();
     let mut install = vec![pip.as_str(), "install"];
     install.extend(&added);
-    (!added.is_empty()).then(|| step(STEP, &install, false))
+    (!added.is_empty()).then(|| Step::new(STEP, &install, false))
 }
 
 /// The server that the app is started with and does not name, and what an old one needs.

@@ -7,7 +7,7 @@ use super::dependencies::Dependencies;
 use super::pip;
 use super::pyproject;
 use super::requirements::normal;
-use super::virtualenv::{Target, step};
+use super::target::Target;
 use crate::explain;
 use crate::source::Source;
 use crate::step::{Ended, Step};
@@ -69,8 +69,8 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
     export.push_str(" > \"$TMPDIR/requirements.txt\"");
     let mut steps = vec![
         target.venv_step(true),
-        step(STEP, &[&pipenv, lock], true),
-        step(STEP, &["sh", "-c", &export, &pipenv], true),
+        Step::new(STEP, &[&pipenv, lock], true),
+        Step::new(STEP, &["sh", "-c", &export, &pipenv], true),
         pip::from_export(target),
     ];
     steps.extend(pip::apart(target, all));

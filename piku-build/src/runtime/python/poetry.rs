@@ -8,7 +8,7 @@ use toml::Value;
 use super::dependencies::Dependencies;
 use super::pip;
 use super::pyproject::{self, Pyproject};
-use super::virtualenv::{Target, step};
+use super::target::Target;
 use crate::explain;
 use crate::source::Source;
 use crate::step::{Ended, Step};
@@ -60,14 +60,14 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
     let mut steps = vec![target.venv_step(true)];
     if all.locked || !all.sources.is_empty() {
         if !all.locked {
-            steps.push(step(STEP, &[&poetry, "lock"], false));
+            steps.push(Step::new(STEP, &[&poetry, "lock"], false));
         }
         steps.extend(exported(target, all));
     } else {
         // Poetry's resolver asks the index for JSON, too.
         let python = Path::new(&poetry).with_file_name("python");
         let read = "exec \"$0\" -c \"$1\" > \"$TMPDIR/requirements.txt\"";
-        steps.push(step(STEP, &["sh", "-c", read, &python.to_string_lossy(), REQUIREMENTS], true));
+        steps.push(Step::new(STEP, &["sh", "-c", read, &python.to_string_lossy(), REQUIREMENTS], true));
         steps.push(pip::from_file(target));
     }
     if all.package {
@@ -80,7 +80,7 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
         } else {
             &[&pip, "install", "--no-deps", "."]
         };
-        steps.push(step(ROOT, root, true));
+        steps.push(Step::new(ROOT, root, true));
     }
     steps.extend(pip::apart(target, all));
     steps
@@ -93,7 +93,7 @@ fn exported(target: &Target<'_>, all: &Dependencies) -> [Step; 2] {
     let export = format!(
         "exec \"$0\" export --only main --with-credentials{hashes} --format requirements.txt --output \"$TMPDIR/requirements.txt\""
     );
-    [step(STEP, &["sh", "-c", &export, &poetry], true), pip::from_export(target)]
+    [Step::new(STEP, &["sh", "-c", &export, &poetry], true), pip::from_export(target)]
 }
 
 /// Why poetry failed.

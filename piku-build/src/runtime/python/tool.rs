@@ -8,11 +8,11 @@ use super::super::Site;
 use super::interpreter::{self, Interpreter};
 use super::manifest::Manager;
 use super::pyproject::Pyproject;
-use super::virtualenv::{make, step};
 use crate::disk::Need;
 use crate::explain;
 use crate::plan::LayerPlan;
 use crate::source::Source;
+use crate::step::Step;
 use crate::view::runs;
 
 /// The step's name.
@@ -145,7 +145,7 @@ fn installed(tool: &Tool, requirement: &str, python: &Interpreter, site: &Site) 
     let pip = mount.join("bin/pip").to_string_lossy().into_owned();
     let mut install = vec![pip.as_str(), "install", "--quiet", &fact];
     install.extend(tool.plugins);
-    let steps = vec![make(STEP, python, &mount, true), step(STEP, &install, true)];
+    let steps = vec![python.make_venv(STEP, &mount, true), Step::new(STEP, &install, true)];
     let program = mount.join("bin").join(tool.name);
     let layer = LayerPlan {
         name: tool.name,

@@ -6,7 +6,7 @@ use super::dependencies::Dependencies;
 use super::pip;
 use super::pyproject::{self, Pyproject};
 use super::reason;
-use super::virtualenv::{Target, step};
+use super::target::Target;
 use crate::explain;
 use crate::source::Source;
 use crate::step::{Ended, Step};
@@ -46,21 +46,21 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
     let mut steps = Vec::new();
     if target.mirror {
         // The lock names the index that it was made with; another one has the same files under its own addresses.
-        steps.push(step(
+        steps.push(Step::new(
             STEP,
             &[&uv, "venv", "--allow-existing", "--python", &python, &target.venv.to_string_lossy()],
             false,
         ));
         let export = "exec \"$0\" export --quiet --frozen --no-default-groups --no-emit-workspace --format requirements-txt --output-file \"$TMPDIR/requirements.txt\"";
-        steps.push(step(STEP, &["sh", "-c", export, &uv], true));
+        steps.push(Step::new(STEP, &["sh", "-c", export, &uv], true));
         let install = "exec \"$0\" pip install --python \"$1\" --no-deps --compile-bytecode --requirement \"$TMPDIR/requirements.txt\"";
-        steps.push(step(STEP, &["sh", "-c", install, &uv, &venv], false));
+        steps.push(Step::new(STEP, &["sh", "-c", install, &uv, &venv], false));
         for local in &all.local {
             let path = format!("./{}", local.path.display());
             let mut run = vec![uv.as_str(), "pip", "install", "--python", &venv, "--no-deps"];
             run.extend(local.editable.then_some("--editable"));
             run.push(&path);
-            steps.push(step(STEP, &run, false));
+            steps.push(Step::new(STEP, &run, false));
         }
     } else {
         let mut sync = vec![
@@ -75,13 +75,13 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
         if !target.jailed {
             sync.push("--no-editable");
         }
-        steps.push(step(STEP, &sync, false));
+        steps.push(Step::new(STEP, &sync, false));
     }
     let added = pip::added(target, all);
     if !added.is_empty() {
         let mut install = vec![uv.as_str(), "pip", "install", "--python", &venv, "--compile-bytecode"];
         install.extend(added);
-        steps.push(step(STEP, &install, false));
+        steps.push(Step::new(STEP, &install, false));
     }
     steps
 }

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::Site;
-use super::dependencies::{Dependencies, prefixes};
+use super::dependencies::Dependencies;
 use super::interpreter::Interpreter;
 use super::manifest::Manager;
 use super::requirements::Local;
+use super::target::Target;
 use super::tool::Provided;
-use super::{pip, pipenv, poetry, uv};
+use super::{managed, uv};
 use crate::disk::Need;
 use crate::inside::PATH;
 use crate::plan::LayerPlan;
 use crate::source::Source;
-use crate::step::Step;
 
-/// The layer's and the first step's name.
+/// The layer's name.
 pub(super) const NAME: &str = "venv";
 /// Changed when layers are made in another way: the old ones then do not count.
 const FORMAT: u32 = 2;
@@ -40,69 +40,6 @@ const ONLY_FETCHING: [&str; 15] = [
     "UV_VERSION",
 ];
 
-/// What a virtualenv is made for.
-pub(super) struct Target<'a> {
-    pub(super) interpreter: &'a Interpreter,
-    /// Its folder, as steps see it.
-    pub(super) venv: &'a Path,
-    /// What reads the lock.
-    pub(super) tool: Option<&'a Provided>,
-    /// Whether the path of the build is the path of the release.
-    pub(super) jailed: bool,
-    /// What is installed that the app does not name.
-    pub(super) added: &'a [&'a str],
-    /// Whether the operator names an index of the site's own.
-    pub(super) mirror: bool,
-}
-
-impl Target<'_> {
-    /// The tool's program.
-    pub(super) fn program(&self) -> String {
-        self.tool.map_or_else(String::new, |tool| tool.program.to_string_lossy().into_owned())
-    }
-
-    /// The virtualenv's own pip.
-    pub(super) fn pip(&self) -> String {
-        self.venv.join("bin/pip").to_string_lossy().into_owned()
-    }
-
-    /// The virtualenv's own Python.
-    pub(super) fn python(&self) -> String {
-        self.venv.join("bin/python").to_string_lossy().into_owned()
-    }
-
-    /// Makes it, empty.
-    pub(super) fn venv_step(&self, with_pip: bool) -> Step {
-        make(NAME, self.interpreter, self.venv, with_pip)
-    }
-
-    fn steps(&self, all: &Dependencies) -> Vec<Step> {
-        match all.manager {
-            Some(Manager::Uv) => uv::steps(self, all),
-            Some(Manager::Poetry) => poetry::steps(self, all),
-            Some(Manager::Pipenv) => pipenv::steps(self, all),
-            Some(Manager::Pip | Manager::Project) | None => pip::steps(self, all),
-        }
-    }
-}
-
-/// A step of these words.
-pub(super) fn step(name: &'static str, run: &[&str], quiet: bool) -> Step {
-    Step { name, run: run.iter().map(ToString::to_string).collect(), quiet }
-}
-
-/// Makes a virtualenv in this folder.
-pub(super) fn make(name: &'static str, interpreter: &Interpreter, venv: &Path, with_pip: bool) -> Step {
-    let (python, venv) = (interpreter.path.to_string_lossy(), venv.to_string_lossy());
-    // -I: the app's folder is the working directory, and its files are no modules of ours.
-    let mut run: Vec<&str> = vec![&python, "-I", "-m", "venv"];
-    if !with_pip {
-        run.push("--without-pip");
-    }
-    run.push(&venv);
-    step(name, &run, true)
-}
-
 /// The whole layer.
 pub(super) fn layer(
     source: &Source,
@@ -117,7 +54,7 @@ pub(super) fn layer(
     let mirror = uv::INDEXES.iter().any(|name| site.build_env.contains_key(*name));
     let target =
         Target { interpreter, venv: &mount, tool: tool.as_ref(), jailed: site.jailed, added, mirror };
-    let steps = target.steps(all);
+    let steps = managed::steps(&target, all);
     let with_pip = all.any() || !added.is_empty();
     let (tools, host) = tool.map_or_else(Default::default, |tool| {
         (
@@ -160,7 +97,7 @@ fn key(
         key.fact("added", name.as_bytes());
     }
     // Another index or another policy brings other packages; how they are fetched does not.
-    let prefixes = prefixes(all.manager);
+    let prefixes = managed::prefixes(all.manager);
     let counts = |name: &&String| {
         prefixes.iter().any(|prefix| name.starts_with(prefix)) && !ONLY_FETCHING.contains(&name.as_str())
     };
@@ -213,37 +150,6 @@ pub(super) fn env(venv: &Path) -> BTreeMap<String, String> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
-}
-
-/// What the managers are to know in the build, whatever their versions.
-pub(super) fn build_env(venv: &Path, manager: Option<Manager>) -> BTreeMap<String, String> {
-    let place = venv.to_string_lossy();
-    let pip = [
-        ("PIP_NO_INPUT", "1"),
-        ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
-        ("PIP_NO_PYTHON_VERSION_WARNING", "1"),
-        ("PIP_PROGRESS_BAR", "off"),
-        ("PIP_ROOT_USER_ACTION", "ignore"),
-    ];
-    let more: &[(&str, &str)] = match manager {
-        Some(Manager::Uv) => &[
-            ("UV_PROJECT_ENVIRONMENT", &place),
-            // The cache is another mount, and a layer shares no file with what a later step may write to.
-            ("UV_LINK_MODE", "copy"),
-            ("UV_NO_PROGRESS", "1"),
-            ("UV_PYTHON_DOWNLOADS", "never"),
-        ],
-        Some(Manager::Poetry) => &[("POETRY_VIRTUALENVS_CREATE", "false"), ("POETRY_NO_INTERACTION", "1")],
-        Some(Manager::Pipenv) => &[
-            ("PIPENV_VERBOSITY", "-1"),
-            ("PIPENV_NOSPIN", "1"),
-            ("PIPENV_YES", "1"),
-            ("PIPENV_DONT_LOAD_ENV", "1"),
-            ("PIPENV_MAX_DEPTH", "1"),
-        ],
-        Some(Manager::Pip | Manager::Project) | None => &[],
-    };
-    pip.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 #[cfg(test)]

@@ -84,7 +84,6 @@ impl Gems {
         let bundle = ruby.bin.join("bundle").to_string_lossy().into_owned();
         let mut run = vec![bundle, "install".to_owned()];
         run.extend(local.then(|| "--local".to_owned()));
-        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let tidy = [
             "/bin/sh",
@@ -98,12 +97,12 @@ impl Gems {
             &text(&ruby.bin),
         ];
         let mut steps = vec![
-            Step { name: "clean", run: words(&["/bin/sh", "-c", CLEAN]), quiet: true },
+            Step::new("clean", &["/bin/sh", "-c", CLEAN], true),
             Step { name: STEP, run, quiet: false },
-            Step { name: "tidy", run: words(&tidy), quiet: true },
+            Step::new("tidy", &tidy, true),
         ];
         let kept = mount.join("Gemfile.lock").to_string_lossy().into_owned();
-        let copy = |from: &str, to: &str| Step { name: "lock", run: words(&["cp", from, to]), quiet: true };
+        let copy = |from: &str, to: &str| Step::new("lock", &["cp", from, to], true);
         if !locked {
             steps.push(copy(&gemfile.lock_name, &kept));
         }

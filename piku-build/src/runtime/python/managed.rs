@@ -1,0 +1,86 @@
+//! Whose business an app's dependencies are: what each manager reads, runs and is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::dependencies::Dependencies;
+use super::manifest::{self, Manager, Manifest};
+use super::requirements::{self, Requirements};
+use super::target::Target;
+use super::{pip, pipenv, poetry, project, uv};
+use crate::source::Source;
+use crate::step::Step;
+
+/// Reads what the app depends on.
+///
+/// # Errors
+/// When a file is not what its name says, or something leads out of the app.
+pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies> {
+    let Some(Manifest { manager, file, others }) = manifest::find(source)? else {
+        return Ok(Dependencies { file: requirements::FILE, ..Dependencies::default() });
+    };
+    let mut all = match manager {
+        Manager::Uv => uv::read(source, jailed)?,
+        Manager::Poetry => poetry::read(source, jailed)?,
+        Manager::Pipenv => pipenv::read(source)?,
+        Manager::Project => project::read(source, file, jailed)?,
+        Manager::Pip => Requirements::read(source)?.into(),
+    };
+    all.manager = Some(manager);
+    all.file = file;
+    if !others.is_empty() {
+        all.warnings.push(format!("{file} says the dependencies; not looked at: {}", others.join(", ")));
+    }
+    Ok(all)
+}
+
+/// What installs them.
+pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
+    match all.manager {
+        Some(Manager::Uv) => uv::steps(target, all),
+        Some(Manager::Poetry) => poetry::steps(target, all),
+        Some(Manager::Pipenv) => pipenv::steps(target, all),
+        Some(Manager::Pip | Manager::Project) | None => pip::steps(target, all),
+    }
+}
+
+/// The settings in an app's environment that a manager obeys begin so.
+pub(super) fn prefixes(manager: Option<Manager>) -> BTreeSet<&'static str> {
+    match manager {
+        Some(Manager::Uv) => BTreeSet::from(["UV_"]),
+        Some(Manager::Poetry) => BTreeSet::from(["PIP_", "POETRY_"]),
+        Some(Manager::Pipenv) => BTreeSet::from(["PIP_", "PIPENV_"]),
+        _ => BTreeSet::from(["PIP_"]),
+    }
+}
+
+/// What the managers are to know in the build, whatever their versions.
+pub(super) fn build_env(venv: &Path, manager: Option<Manager>) -> BTreeMap<String, String> {
+    let place = venv.to_string_lossy();
+    let pip = [
+        ("PIP_NO_INPUT", "1"),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+        ("PIP_NO_PYTHON_VERSION_WARNING", "1"),
+        ("PIP_PROGRESS_BAR", "off"),
+        ("PIP_ROOT_USER_ACTION", "ignore"),
+    ];
+    let more: &[(&str, &str)] = match manager {
+        Some(Manager::Uv) => &[
+            ("UV_PROJECT_ENVIRONMENT", &place),
+            // The cache is another mount, and a layer shares no file with what a later step may write to.
+            ("UV_LINK_MODE", "copy"),
+            ("UV_NO_PROGRESS", "1"),
+            ("UV_PYTHON_DOWNLOADS", "never"),
+        ],
+        Some(Manager::Poetry) => &[("POETRY_VIRTUALENVS_CREATE", "false"), ("POETRY_NO_INTERACTION", "1")],
+        Some(Manager::Pipenv) => &[
+            ("PIPENV_VERBOSITY", "-1"),
+            ("PIPENV_NOSPIN", "1"),
+            ("PIPENV_YES", "1"),
+            ("PIPENV_DONT_LOAD_ENV", "1"),
+            ("PIPENV_MAX_DEPTH", "1"),
+        ],
+        Some(Manager::Pip | Manager::Project) | None => &[],
+    };
+    pip.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
