@@ -24,7 +24,7 @@ use crate::edition::Editions;
 use crate::{interrupt, talk};
 
 /// The marker.
-const COMPLETE: &str = "complete";
+pub(crate) const COMPLETE: &str = "complete";
 /// The layer itself.
 const CONTENT: &str = "content";
 /// What the name of a folder ends with that is about to be removed; it begins with a dot.

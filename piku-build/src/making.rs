@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 use crate::source::Source;
 use crate::view::View;
 use crate::whole::{Part, Whole};
-use crate::{copy, disk, profile, startable, talk, tree_layer};
+use crate::{copy, disk, own_packages, profile, startable, talk, tree_layer};
 
 /// A release being made.
 pub(crate) struct Making<'a> {
@@ -42,6 +42,14 @@ struct Owner<'a> {
     view: &'a View,
 }
 
+/// How the steps of a part have ended.
+enum Steps {
+    /// Well.
+    Done,
+    /// One has failed, for want of the right to write into shared packages or not.
+    Failed { reason: anyhow::Error, refused: bool },
+}
+
 impl Making<'_> {
     /// Does everything that is planned, and checks what came of it.
     pub(crate) fn all(&self, whole: &mut Whole) -> anyhow::Result<()> {
@@ -52,6 +60,9 @@ impl Making<'_> {
             plan.warnings.iter().for_each(|warning| talk::warning(warning));
         }
         for at in 0..whole.parts.len() {
+            if own_packages::is_wanted(self.at.cache) {
+                own_packages::give(&mut whole.parts[at].plan);
+            }
             let Part { runtime, plan } = &whole.parts[at];
             let mut view = self.view(whole);
             let owner = Owner { runtime: *runtime, plan, view: &view };
@@ -69,7 +80,14 @@ impl Making<'_> {
             if let Some(kept) = &kept {
                 view.work = kept.tree();
             }
-            self.steps(whole, at, &view, kept.as_ref())?;
+            let ended = match self.steps(whole, at, &view, kept.as_ref()) {
+                Ok(ended) if !self.wants_own_packages(&whole.parts[at].plan, &ended)? => ended,
+                Ok(_) => self.with_own_packages(whole, at, &view)?,
+                Err(err) => return Err(err),
+            };
+            if let Steps::Failed { reason, .. } = ended {
+                return Err(reason);
+            }
             let Part { runtime, plan } = &mut whole.parts[at];
             runtime.finish(plan, &view)?;
             whole.join(self.source);
@@ -173,8 +191,32 @@ impl Making<'_> {
         tree_layer::take_in(&self.store.content(&layer.key), self.tree, layer)
     }
 
+    /// Whether steps have written, or would have, into packages that releases share. A layer that they have changed is gone then.
+    fn wants_own_packages(&self, plan: &Plan, ended: &Steps) -> anyhow::Result<bool> {
+        let mut wants = matches!(ended, Steps::Failed { refused: true, .. });
+        for layer in plan.tree_layers.iter().filter(|layer| layer.is_linked()) {
+            if own_packages::have_changed(&self.store.content(&layer.key), layer.folder)? {
+                self.store.discard(&layer.key)?;
+                wants = true;
+            }
+        }
+        Ok(wants)
+    }
+
+    /// Runs the steps again, now and from now on with packages that are the tree's own.
+    fn with_own_packages(&self, whole: &mut Whole, at: usize, view: &View) -> anyhow::Result<Steps> {
+        talk::detail("the build writes into its packages: it gets copies of its own, and runs again");
+        own_packages::want(self.at.cache)?;
+        own_packages::give(&mut whole.parts[at].plan);
+        let Part { runtime, plan } = &whole.parts[at];
+        for layer in &plan.tree_layers {
+            self.tree_layer(*runtime, plan, layer, view)?;
+        }
+        self.steps(whole, at, view, None)
+    }
+
     /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.
-    fn steps(&self, whole: &Whole, at: usize, view: &View, kept: Option<&Kept>) -> anyhow::Result<()> {
+    fn steps(&self, whole: &Whole, at: usize, view: &View, kept: Option<&Kept>) -> anyhow::Result<Steps> {
         let Part { runtime, plan } = &whole.parts[at];
         let build_env = &self.at.settings.build_env;
         let env = environment::of_steps(&whole.env_until(at), plan, build_env, self.source);
@@ -196,9 +238,13 @@ impl Making<'_> {
                     kept.settle()?;
                 }
             }
-            judged?;
+            if let Err(reason) = judged {
+                let mut linked = plan.tree_layers.iter().filter(|layer| layer.is_linked());
+                let refused = linked.any(|layer| own_packages::were_refused(layer.folder, &ended.lines));
+                return Ok(Steps::Failed { reason, refused });
+            }
         }
-        kept.map_or(Ok(()), Kept::settle)
+        kept.map_or(Ok(()), Kept::settle).map(|()| Steps::Done)
     }
 
     /// The work tree in which a plan's steps run, where they do not run in the release's.

@@ -101,6 +101,13 @@ pub(crate) struct TreeLayer {
     pub(crate) mount: Option<PathBuf>,
 }
 
+impl TreeLayer {
+    /// Whether its files are in the tree as they are in the layer: one file with all releases that have it.
+    pub(crate) fn is_linked(&self) -> bool {
+        !self.copied && self.mount.is_none()
+    }
+}
+
 impl Plan {
     /// The layers that processes see, and where.
     pub(crate) fn shown(&self) -> impl Iterator<Item = Layer> {

@@ -111,7 +111,7 @@ fn is_shared(below: &Path, layer: &TreeLayer) -> bool {
 }
 
 /// The folders of this name that lie in no other one of it.
-fn folders(content: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn folders(content: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     fn collect(top: &Path, below: &Path, name: &str, found: &mut Vec<PathBuf>) -> io::Result<()> {
         for entry in fs::read_dir(top.join(below))? {
             let entry = entry?;

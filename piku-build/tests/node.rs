@@ -125,6 +125,43 @@ fn the_build_has_what_it_needs_and_the_release_does_not() {
 }
 
 #[test]
+fn a_build_that_writes_into_its_packages_changes_no_other_release() {
+    if !support::has_jail() {
+        return;
+    }
+    let add = |more: &str| {
+        format!(
+            "const fs = require('fs'), f = 'node_modules/ms/index.js'; {more}fs.appendFileSync(f, '\\nconsole.log(\"patched\")\\n')\n"
+        )
+    };
+    let scripts = r#","scripts":{"build":"node make.js","start":"node run.js"}"#;
+    let run = ("run.js", "console.log(require('ms')('1s'))\n");
+    // It may not; it makes sure that it may.
+    for take in ["", "fs.chmodSync(f, 0o644); "] {
+        let world = World::new(&[("package-lock.json", LOCK), ("make.js", "0\n"), run]);
+        world.write("package.json", package(scripts));
+        world.build("1").good(&[]);
+        let says = |release: &str| world.work(release, &["node", "run.js"]).good(&[]).stdout.clone();
+        world.write("make.js", add(take));
+        let again = "the build writes into its packages: it gets copies of its own, and runs again\n";
+        world.build("2").good(&[again]);
+        assert_eq!(says("2"), "patched\n1000\n");
+        let third = world.build("3");
+        third.good(&["Dependencies are unchanged"]);
+        assert!(!third.stderr.contains(again), "{third:?}");
+        assert_eq!(says("3"), "patched\n1000\n", "once");
+        if take.is_empty() {
+            assert_eq!(says("1"), "1000\n");
+        }
+        world.write("make.js", "0\n");
+        world.build("4").good(&[]);
+        assert_eq!(says("4"), "1000\n");
+        world.write("make.js", "process.exit(3)\n");
+        world.build("5").bad(&["step 'build' failed with exit code 3"]);
+    }
+}
+
+#[test]
 fn packages_in_the_app_itself_and_a_front_end_that_is_only_built() {
     let world = World::new(&[
         (
