@@ -60,6 +60,13 @@ pub(crate) fn no_module(line: &str) -> Failure {
         .hint("is it private? 'go mod vendor' puts a copy into the repository; commit vendor/")
 }
 
+/// go.mod or go.work.
+pub(crate) fn bad_module(file: &str, lines: &[String]) -> Failure {
+    told(&format!("{file} is not understood by go"), lines).hint(
+        "'go mod edit -fmt' says the same on your machine; it is a text in UTF-8 without a byte order mark",
+    )
+}
+
 /// `go build` ended well, and the program is not there.
 pub(crate) fn nothing_built(missing: &[String]) -> Failure {
     Failure::new(format!("go ended well but did not build {}", list(missing)))

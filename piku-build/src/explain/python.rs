@@ -271,6 +271,12 @@ pub(crate) fn no_git(file: &str) -> Failure {
         .hint("apt install git")
 }
 
+pub(crate) fn no_repository(file: &str, reason: &str) -> Failure {
+    Failure::new(format!("{file} asks for a git repository that cannot be fetched: {reason}")).hint(
+        "are its address and the branch, tag or commit behind '@' right? a build has no key to a private one",
+    )
+}
+
 pub(crate) fn build_failed(package: &str, mend: Option<&str>, lines: &[String]) -> Failure {
     let mut text = format!("'{package}' could not be built");
     for line in lines {

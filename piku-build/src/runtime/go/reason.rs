@@ -41,6 +41,12 @@ pub(super) fn explain(step: &str, ended: &Ended, version: &str) -> Failure {
     if !any(&NO_SPACE).is_empty() {
         return explain::no_space(step);
     }
+    if let Some(at) = ended.lines.iter().position(|line| line.contains("errors parsing ")) {
+        let wrong: Vec<_> =
+            ended.lines[at + 1..].iter().map(|line| line.trim().to_owned()).take(REPEATED).collect();
+        let file = ended.lines[at].rsplit("errors parsing ").next().unwrap_or_default();
+        return explain::go::bad_module(file.trim_end_matches(':'), &wrong);
+    }
     if let Some(line) =
         any(&["toolchain not available", "download go1", "cannot find module providing toolchain"]).first()
     {
@@ -84,6 +90,10 @@ mod tests {
                 "1.99.0 is not on this machine",
             ),
             ("go: rsc.io/quote@v1.5.2: dial tcp: lookup proxy.example: no such host", "no such host"),
+            (
+                "go: errors parsing go.mod:\ngo.mod:1: unexpected input character '\\ufeff'",
+                "go.mod is not understood by go\n  go.mod:1: unexpected input character '\\ufeff'",
+            ),
             ("# hello\n./main.go:5:2: undefined: x", "exit code 1"),
             (
                 "cgo: C compiler \"gcc\" not found: exec: \"gcc\": executable file not found in $PATH",

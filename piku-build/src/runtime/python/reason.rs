@@ -96,6 +96,11 @@ pub(super) fn explain(step: &str, ended: &Ended, tree: &Path, file: &str) -> Fai
     if any(&["Cannot find command 'git'", "Cannot find command \"git\""]).is_some() {
         return explain::python::no_git(file);
     }
+    let failed = |line: &&String| line.contains("× git ") && line.contains("did not run successfully");
+    if let Some(line) = lines.iter().find(failed) {
+        let said = any(&["fatal: ", "error: pathspec"]).unwrap_or(line);
+        return explain::python::no_repository(file, said.trim());
+    }
     if let Some(package) = unbuilt(lines) {
         return explain::python::build_failed(&package, missing(lines), &errors(lines));
     }
@@ -347,6 +352,13 @@ mod tests {
                  \x20       Expected sha256 00\n             Got        47\n",
                 1,
                 "Expected sha256 00\nGot        47",
+            ),
+            (
+                "Collecting git+https://h/x.git (from -r requirements.txt (line 1))\n  Running command git clone -q https://h/x.git\n\
+                 \x20 fatal: unable to access 'https://h/x.git/': Failed to connect\n  error: subprocess-exited-with-error\n\
+                 \x20 × git clone --filter=blob:none --quiet https://h/x.git /build/tmp/x did not run successfully.\n",
+                1,
+                "a git repository that cannot be fetched: fatal: unable to access 'https://h/x.git/'",
             ),
             ("something\nelse\n", 3, "exit code 3"),
         ] {
