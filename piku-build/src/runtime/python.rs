@@ -11,6 +11,7 @@ mod manifest;
 mod misspelt;
 mod pip;
 mod pipenv;
+mod pipfile;
 mod poetry;
 mod project;
 mod pyenv;

@@ -11,16 +11,14 @@ use anyhow::{Result, anyhow};
 use nix::libc::EBUSY;
 use nix::unistd::geteuid;
 use piku_procfile::failure::Failure;
-use rustix::fs::{Access, AtFlags, CWD, accessat, getxattr};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use crate::limits::{Controller, manager};
+use crate::limits::{Controller, manager, mark};
 
 /// Where monitors go that would stand in the way themselves.
 pub(crate) const MONITORS: &str = "monitors";
 /// What a parent hands to its children.
 const HANDED_DOWN: &str = "cgroup.subtree_control";
-/// What systemd marks a cgroup with that it has given away; the second one since version 251, and everybody can read it.
-pub(super) const MARKS: [&str; 2] = ["trusted.delegate", "user.delegate"];
 
 /// Why a controller holds nothing here, and what mends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,10 +190,12 @@ fn place(cgroups: &str, mounts: &str) -> Option<(PathBuf, PathBuf)> {
 /// The cgroup that was given away, this process's own or one above it.
 fn delegated(top: &Path, own: &Path) -> Option<PathBuf> {
     let all: Vec<&Path> = own.ancestors().take_while(|dir| dir.starts_with(top)).collect();
-    if let Some(marked) = all.iter().find(|dir| is_marked(dir)) {
+    if let Some(marked) = all.iter().find(|dir| mark::is_on(dir)) {
         // The manager of a user's own units has a part of the tree too, and shares of it what it was asked to.
         return if is_managed(marked) {
-            manager::given_away(marked, own)
+            manager::unit(marked, own)
+                .filter(|unit| is_ours(unit) && manager::has_given_away(unit))
+                .map(Path::to_path_buf)
         } else {
             is_ours(marked).then(|| marked.to_path_buf())
         };
@@ -207,20 +207,13 @@ fn delegated(top: &Path, own: &Path) -> Option<PathBuf> {
     all.into_iter().take_while(|dir| is_ours(dir) && !is_managed(dir)).last().map(Path::to_path_buf)
 }
 
-fn is_marked(dir: &Path) -> bool {
-    MARKS.iter().any(|mark| {
-        let mut value = [0_u8; 1];
-        getxattr(dir, *mark, &mut value[..]).is_ok_and(|length| value[..length] == *b"1")
-    })
-}
-
 /// Whether a systemd keeps its own processes there.
 fn is_managed(dir: &Path) -> bool {
     dir.join("init.scope").exists()
 }
 
 /// Whether we may make cgroups there, hand down controllers and move processes.
-pub(super) fn is_ours(dir: &Path) -> bool {
+fn is_ours(dir: &Path) -> bool {
     let may = |path: PathBuf| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
     may(dir.to_path_buf()) && may(dir.join("cgroup.procs")) && may(dir.join(HANDED_DOWN))
 }

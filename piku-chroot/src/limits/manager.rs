@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
-use rustix::fs::{XattrFlags, setxattr};
 
-use super::delegation::{MARKS, is_ours};
+use super::mark;
 
 /// Where the manager of this user's units is reached, when one runs.
 pub(crate) fn runtime_dir() -> Option<PathBuf> {
@@ -15,22 +14,22 @@ pub(crate) fn runtime_dir() -> Option<PathBuf> {
     dir.join("systemd/private").exists().then_some(dir)
 }
 
-/// The unit that this process is in, below what the manager has, where its cgroup was given away.
-pub(super) fn given_away(managed: &Path, own: &Path) -> Option<PathBuf> {
-    let unit = unit(managed, own).filter(|unit| is_ours(unit))?;
+/// Whether it has given this unit of its own away.
+pub(super) fn has_given_away(unit: &Path) -> bool {
+    let (Some(name), Some(dir)) = (unit.file_name(), runtime_dir()) else { return false };
     let mut ask = Command::new("/usr/bin/systemctl");
-    ask.args(["--user", "show", "--property=Delegate", "--value", "--"]).arg(unit.file_name()?);
-    ask.env_clear().env("XDG_RUNTIME_DIR", runtime_dir()?).stdin(Stdio::null()).stderr(Stdio::null());
-    if ask.output().ok()?.stdout.trim_ascii() != b"yes" {
-        return None;
+    ask.args(["--user", "show", "--property=Delegate", "--value", "--"]).arg(name);
+    ask.env_clear().env("XDG_RUNTIME_DIR", dir).stdin(Stdio::null()).stderr(Stdio::null());
+    let given = ask.output().is_ok_and(|out| out.stdout.trim_ascii() == b"yes");
+    if given {
+        // Without the mark the next one asks again.
+        let _ = mark::put(unit);
     }
-    // Without the mark the next one asks again.
-    let _ = setxattr(unit, MARKS[1], b"1", XattrFlags::empty());
-    Some(unit.to_owned())
+    given
 }
 
-/// The innermost unit that a process is in.
-fn unit<'a>(managed: &Path, own: &'a Path) -> Option<&'a Path> {
+/// The innermost unit, below what it has, that a process is in.
+pub(super) fn unit<'a>(managed: &Path, own: &'a Path) -> Option<&'a Path> {
     let is_unit =
         |dir: &&Path| dir.extension().is_some_and(|extension| extension == "scope" || extension == "service");
     own.ancestors().take_while(|dir| *dir != managed).find(is_unit)

@@ -6,6 +6,7 @@ pub(crate) mod amount;
 pub(crate) mod cgroup;
 pub(crate) mod delegation;
 mod manager;
+mod mark;
 pub(crate) mod rlimits;
 
 use std::io;

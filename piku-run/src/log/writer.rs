@@ -11,8 +11,8 @@ use jiff::Timestamp;
 
 use super::layout::{At, fitting, render};
 use super::line;
+use super::mark::Mark;
 use super::rotate::{Limits, numbered, rotate};
-use super::spool::Mark;
 
 /// How much of a log's end is looked through for the last lines.
 const TAIL_BYTES: u64 = 256 * 1024;

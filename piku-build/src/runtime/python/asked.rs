@@ -1,7 +1,7 @@
 //! Which Python an app asks for, and where it says so: the most deliberate place first.
 
 use super::manifest::{self, Manager, Manifest};
-use super::pipenv;
+use super::pipfile;
 use super::pyproject::Pyproject;
 use super::version::Asked;
 use crate::explain;
@@ -75,7 +75,7 @@ pub(super) fn asked(source: &Source, warnings: &mut Vec<String>) -> anyhow::Resu
     }
     let Some(Manifest { manager, .. }) = manifest::find(source)? else { return Ok(None) };
     if manager == Manager::Pipenv {
-        return Ok(pipenv::python(source)?.and_then(|text| Wish::lenient(&text, "Pipfile")));
+        return Ok(pipfile::python(source)?.and_then(|text| Wish::lenient(&text, pipfile::FILE)));
     }
     // A file that does not parse is the business of whoever needs it.
     let project = Pyproject::read(source).ok().flatten();

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::dependencies::Dependencies;
 use super::pip;
+use super::pipfile::FILE;
 use super::pyproject;
 use super::requirements::normal;
 use super::target::Target;
@@ -13,18 +14,9 @@ use crate::source::Source;
 use crate::step::{Ended, Step};
 use piku_procfile::failure::Failure;
 
-/// The files, and the steps' names.
-const FILE: &str = "Pipfile";
+/// The lock, and the steps' name.
 const LOCK: &str = "Pipfile.lock";
 pub(super) const STEP: &str = "pipenv";
-
-/// The Python that the Pipfile asks for.
-pub(super) fn python(source: &Source) -> anyhow::Result<Option<String>> {
-    let table = pyproject::table(source, FILE)?.unwrap_or_default();
-    let requires = table.get("requires");
-    let text = |name| requires.and_then(|requires| requires.get(name)).and_then(toml::Value::as_str);
-    Ok(text("python_full_version").or_else(|| text("python_version")).map(str::to_owned))
-}
 
 /// Reads the lock, or else the Pipfile.
 pub(super) fn read(source: &Source) -> anyhow::Result<Dependencies> {

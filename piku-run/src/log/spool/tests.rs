@@ -1,3 +1,4 @@
+use super::super::layout::At;
 use super::*;
 use crate::log::{Limits, open_fifo};
 use std::fs;
