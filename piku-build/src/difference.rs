@@ -64,6 +64,10 @@ impl Trees<'_> {
             let target = |path| fs::read_link(path).map(|to| to.to_string_lossy().into_owned());
             return Ok(target(old)?.replace(self.names.0, self.names.1) == target(new)?);
         }
+        // A pipe, a socket or a device has no content, and whoever opens a pipe waits for somebody at its other end.
+        if !left.is_file() {
+            return Ok(true);
+        }
         let runs = |about: &Metadata| about.permissions().mode() & 0o111;
         if runs(left) != runs(right) {
             return Ok(false);
@@ -165,5 +169,20 @@ mod tests {
         assert_eq!(differ(&new, ("", "")), ["a/x", "z", "zz"].map(PathBuf::from));
         fs::set_permissions(dir.path().join("new/bin/pip"), fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(differ(&new, ("", "")).len(), 4);
+    }
+
+    #[test]
+    fn pipes_are_not_opened() {
+        use nix::sys::stat::Mode;
+        let dir = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|name| tree(&dir.path().join(name), &[("x", "1")]));
+        for top in [&old, &new] {
+            nix::unistd::mkfifo(&top.join("pipe"), Mode::S_IRWXU).unwrap();
+        }
+        let trees = Trees { old: &old, new: &new, names: ("", "") };
+        assert!(trees.differ_in().unwrap().is_empty());
+        fs::remove_file(new.join("pipe")).unwrap();
+        fs::write(new.join("pipe"), "").unwrap();
+        assert_eq!(trees.differ_in().unwrap(), [PathBuf::from("pipe")]);
     }
 }
