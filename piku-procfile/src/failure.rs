@@ -1,6 +1,7 @@
 //! How an error reads. One place prints it, once: the tool's name, what failed and its causes after colons, and on a line
 //! of its own what to do about it. During a deploy the same text has the form that `git push` shows for an error.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
@@ -116,17 +117,39 @@ pub fn tell(text: &str) {
     let mut lines = String::with_capacity(text.len() + 1);
     for line in text.lines() {
         lines.push_str(margin);
-        lines.push_str(&readable(line));
+        lines.push_str(&readable(&brief(line)));
         lines.push('\n');
     }
     // Nobody is left to be told that stderr is gone.
     let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
+/// A line that people read: of one that quotes a whole file in a line, such as a minified one, the beginning and the end.
+fn brief(line: &str) -> Cow<'_, str> {
+    const BEGINNING: usize = 1500;
+    const END: usize = 300;
+    let Some((cut, _)) = line.char_indices().nth(BEGINNING) else { return line.into() };
+    match line[cut..].char_indices().rev().nth(END - 1) {
+        Some((rest, _)) if rest > 0 => format!("{} … {}", &line[..cut], &line[cut + rest..]).into(),
+        _ => line.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use anyhow::Context;
+
+    #[test]
+    fn a_line_that_is_none_for_reading_is_cut() {
+        let long = format!("it begins{}: this is the reason", "é".repeat(90_000));
+        let shown = brief(&long);
+        assert!(shown.starts_with("it beginsé") && shown.ends_with("é: this is the reason"), "{shown}");
+        assert_eq!(shown.chars().count(), 1500 + 3 + 300);
+        for whole in [String::new(), "é".repeat(1500), "é".repeat(1800)] {
+            assert_eq!(brief(&whole), whole);
+        }
+    }
 
     #[test]
     fn hint_and_code_survive_context() {
