@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use piku_build::release::{Origin, Release, TREE};
 use piku_procfile::disk::{self, Need};
 use piku_procfile::failure::{BUSY, Failure};
@@ -136,9 +136,12 @@ fn copy(from: &Path, to: &Path, link: bool, folders: &mut Vec<std::path::PathBuf
         return std::os::unix::fs::symlink(target, to).with_context(cannot);
     }
     if !metadata.is_dir() {
-        ensure!(metadata.is_file(), "'{}' is neither a file nor a folder nor a link", from.display());
         // A file has so many names at most, and there are file systems where it has one.
         if link && fs::hard_link(from, to).is_ok() {
+            return Ok(());
+        }
+        // A pipe or a socket that a tool of the build has left: whom it led to is gone.
+        if !metadata.is_file() {
             return Ok(());
         }
         fs::copy(from, to).with_context(cannot)?;
@@ -194,6 +197,8 @@ mod tests {
         let overhead = 8;
         assert_eq!(need(&from, true).unwrap().files, overhead + 3, "two folders and the link");
         assert_eq!(need(&from, false).unwrap().files, overhead + 4);
+        let _socket = std::os::unix::net::UnixListener::bind(from.join("socket")).unwrap();
+        nix::unistd::mkfifo(&from.join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         for (link, same) in [(true, true), (false, false)] {
             let to = dir.path().join(format!("b{link}"));
             let mut folders = Vec::new();
@@ -206,6 +211,9 @@ mod tests {
             assert_eq!(new.mode() & 0o777, 0o751);
             assert_eq!(fs::metadata(to.join("locked")).unwrap().mode() & 0o777, 0o555);
             assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("/nowhere"));
+            for special in ["socket", "pipe"] {
+                assert_eq!(to.join(special).symlink_metadata().is_ok(), link, "{special}");
+            }
             place::remove(&to).unwrap();
         }
         place::remove(&from).unwrap();
