@@ -303,8 +303,11 @@ impl Core {
             return;
         };
         let Some(one) = self.instances.get(&id) else { return };
-        let State::Starting { last, diagnosed: true, unannounced, .. } = &one.state else { return };
-        let reason = why_not_ready(&one.ps, one.port, last.as_ref(), ports, limit, *unannounced);
+        let State::Starting { last, patience, diagnosed: true, unannounced, .. } = &one.state else { return };
+        // Refused before it listened; the question that is under way was not.
+        let silent = patience.is_some() && one.port.is_some_and(|port| ports.contains(&port));
+        let last = last.as_ref().filter(|last| !(silent && **last == Outcome::Refused));
+        let reason = why_not_ready(&one.ps, one.port, last, ports, limit, *unannounced);
         self.fail(Refusal { reason, blame: Some(id), busy: false });
     }
 }

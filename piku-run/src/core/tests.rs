@@ -347,6 +347,22 @@ fn a_failed_first_deploy_leaves_nothing() {
 }
 
 #[test]
+fn a_new_instance_that_keeps_a_question_waiting_is_not_told_to_listen_elsewhere() {
+    let mut world = World::boot(plan(1, &[("web", 1)]));
+    world.deploy(plan(2, &[("web", 1)]));
+    let id = world.id("web.1@2");
+    world.pass(57);
+    world.send(Event::Probed { id, outcome: Outcome::Refused });
+    // It is asked again, and accepts, before its time is up.
+    world.pass(3);
+    world.log.clear();
+    world.send(Event::Listens { id, ports: vec![20001] });
+    world.exit("web.1@2", 143);
+    let why = "it accepts connections on port 20001 and does not answer";
+    assert_eq!(world.did(), ["term web.1@2", &format!("failed web.1 was not healthy within 60 s: {why}")]);
+}
+
+#[test]
 fn a_new_instance_on_a_wrong_port_is_told_where_it_listens() {
     let mut world = World::boot(plan(1, &[("web", 1)]));
     world.deploy(plan(2, &[("web", 1)]));
