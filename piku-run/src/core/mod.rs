@@ -5,9 +5,12 @@
 //! out. A change is all or nothing: when its instances are ready the executor switches, and only then the old ones
 //! are stopped; when one of them is not, all of them go and the old ones never noticed.
 
+mod action;
 mod backoff;
+mod boot;
 mod change;
 mod cron;
+mod event;
 mod instance;
 mod plan;
 mod ps;
@@ -18,10 +21,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use piku_procfile::name::ProcessName;
-
+pub use action::{Action, Line, Refusal};
 pub use backoff::Backoff;
 pub use change::Replace;
+pub use event::{Event, Found};
 pub use instance::{Exit, Id, Instance, Outcome, State};
 pub use plan::{Pace, Plan, SETTLE, Type};
 pub use ps::Ps;
@@ -32,219 +35,6 @@ use change::Change;
 /// Whom to tell how a command went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job(pub u64);
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The beginning, once: what should run, and what was found running.
-    Boot {
-        /// What should run; nothing when there is no release yet or the app was stopped.
-        plan: Option<Plan>,
-        /// The living workers of the supervisor before this one.
-        found: Vec<Found>,
-    },
-    /// A deploy, restart or scaling is asked for.
-    Change {
-        /// Who asks.
-        job: Job,
-        /// What should run afterwards.
-        plan: Plan,
-        /// Which of the running instances give way.
-        replace: Replace,
-        /// Whether the release has a task to run first.
-        task: bool,
-    },
-    /// Everything is to end and stay ended.
-    Stop {
-        /// Who asks.
-        job: Job,
-    },
-    /// The process of an instance was started.
-    Spawned {
-        /// Which.
-        id: Id,
-        /// Its port, where it has one.
-        port: Option<u16>,
-    },
-    /// It could not be started.
-    SpawnFailed {
-        /// Which.
-        id: Id,
-        /// Why, in words.
-        reason: String,
-    },
-    /// The process of an instance, and everything it had started, has ended.
-    Exited {
-        /// Which.
-        id: Id,
-        /// How.
-        exit: Exit,
-    },
-    /// The answer to [`Action::Probe`].
-    Probed {
-        /// Which.
-        id: Id,
-        /// What it told.
-        outcome: Outcome,
-    },
-    /// An instance has said that it is ready.
-    Notified {
-        /// Which.
-        id: Id,
-    },
-    /// The answer to [`Action::Diagnose`].
-    Listens {
-        /// Which.
-        id: Id,
-        /// The ports that its processes listen on.
-        ports: Vec<u16>,
-    },
-    /// The answer to [`Action::Task`]; an error when it could not be started.
-    TaskEnded(Result<Exit, String>),
-    /// The answer to [`Action::Switch`].
-    Switched(Result<(), String>),
-    /// The answer to [`Action::Drain`].
-    Drained {
-        /// Which.
-        id: Id,
-    },
-    /// The time of a cron type has come.
-    Due {
-        /// Which.
-        kind: ProcessName,
-    },
-    /// Nothing but that time has passed.
-    Tick,
-}
-
-/// A living worker that was found.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// Its id.
-    pub id: Id,
-    /// The place it fills.
-    pub ps: Ps,
-    /// Its release.
-    pub release: u64,
-    /// Its port.
-    pub port: Option<u16>,
-    /// Whether it was part of what the app is.
-    pub live: bool,
-    /// Whether it was ready.
-    pub ready: bool,
-    /// How often it was started again.
-    pub restarts: u32,
-    /// For how long it has run.
-    pub uptime: Duration,
-    /// Whether it is a cron's run.
-    pub once: bool,
-}
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Start the process of an instance; answered at once by `Spawned` or `SpawnFailed`.
-    Spawn {
-        /// Which.
-        id: Id,
-    },
-    /// Run the release task; answered by `TaskEnded`.
-    Task {
-        /// Of which release.
-        release: u64,
-        /// For whom.
-        job: Job,
-    },
-    /// End the release task.
-    KillTask,
-    /// Ask an instance whether it is alive; answered by `Probed`. A question that is under way is over.
-    Probe {
-        /// Which.
-        id: Id,
-    },
-    /// Find out where an instance listens; answered by `Listens`.
-    Diagnose {
-        /// Which.
-        id: Id,
-    },
-    /// SIGTERM to the worker's group.
-    Terminate {
-        /// Which.
-        id: Id,
-    },
-    /// SIGKILL to everything it ever started.
-    Kill {
-        /// Which.
-        id: Id,
-    },
-    /// It is gone for good: its port is free, its record is void.
-    Forget {
-        /// Which.
-        id: Id,
-    },
-    /// An instance has become part of what the app is, or ready: worth writing down.
-    Record {
-        /// Which.
-        id: Id,
-    },
-    /// Send requests to what will be live, and make it so on disk (`current`, formation); answered by `Switched`.
-    Switch {
-        /// For whom.
-        job: Job,
-        /// Where requests go from now on.
-        route: Route,
-    },
-    /// Send requests there, or nowhere; no answer. Comes before what they must no longer reach is told to end.
-    Route(Option<Route>),
-    /// Find out when no request is under way to an instance that gets no new ones; answered by `Drained`.
-    Drain {
-        /// Which.
-        id: Id,
-    },
-    /// A line of progress.
-    Say {
-        /// To whom.
-        job: Job,
-        /// The line.
-        line: Line,
-    },
-    /// A remark in an instance's own log.
-    Remark {
-        /// Which; it may be forgotten by now.
-        id: Id,
-        /// Its place, after which the log is named.
-        ps: Ps,
-        /// The text.
-        text: String,
-    },
-    /// The command has ended.
-    Done {
-        /// Whose.
-        job: Job,
-        /// How.
-        result: Result<(), Refusal>,
-    },
-}
-
-/// A line of talk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
-    /// A step: `-----> …`.
-    Step(String),
-    /// A detail of the step before.
-    Detail(String),
-}
-
-/// Why a command failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// In words.
-    pub reason: String,
-    /// The instance whose last log lines tell more.
-    pub blame: Option<Id>,
-    /// Whether the same command may succeed a little later.
-    pub busy: bool,
-}
 
 /// What happens when a worker ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -359,79 +149,6 @@ impl Core {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.instances.is_empty() && self.change.is_none() && self.stops.is_empty()
-    }
-
-    fn boot(&mut self, plan: Option<Plan>, found: Vec<Found>) {
-        self.next = self.next.max(1 + found.iter().map(|found| found.id.0).max().unwrap_or(0));
-        let grace = plan.as_ref().map_or(Duration::from_secs(10), |plan| plan.grace);
-        let asked = plan.as_ref().map_or_else(Pace::default, |plan| plan.pace);
-        self.plan = plan;
-        // What was live is kept before what was on trial, and of two the older one.
-        let mut found = found;
-        found.sort_by_key(|found| (!found.live, found.id));
-        for one in found {
-            let place = self.plan.as_ref().filter(|plan| plan.release == one.release);
-            let listens = place.and_then(|plan| plan.place(&one.ps)).map(|kind| kind.listens);
-            let taken =
-                self.instances.values().any(|other| other.ps == one.ps && other.live && !other.is_leaving());
-            let since = self.now.saturating_sub(one.uptime);
-            let keep = listens.filter(|_| !taken);
-            let instance = Instance {
-                ps: one.ps,
-                release: one.release,
-                listens: listens.unwrap_or(one.port.is_some()),
-                // What it said to the supervisor before this one is not known.
-                pace: asked,
-                port: one.port,
-                live: keep.is_some(),
-                state: State::Up { since },
-                served: one.ready,
-                restarts: one.restarts,
-                last_exit: None,
-                grace,
-                backoff: Backoff::default(),
-            };
-            self.instances.insert(one.id, instance);
-            if one.once && self.plan.is_some() {
-                if let Some(one) = self.instances.get_mut(&one.id) {
-                    one.state = State::Once { since };
-                }
-                continue;
-            }
-            if keep.is_none() {
-                // Also where it was on trial: requests may have been sent there just before the end of who knew.
-                self.retire(one.id);
-                continue;
-            }
-            if !one.ready {
-                self.mark_started(one.id);
-                self.ask_soon(one.id);
-            }
-            if !one.live {
-                self.out.push(Action::Record { id: one.id });
-            }
-        }
-        self.reconcile();
-    }
-
-    /// Starts what the live plan has and nobody fills; stops what it has not. Not during a change.
-    fn reconcile(&mut self) {
-        let Some(plan) = self.plan.clone() else { return };
-        let surplus: Vec<Id> = self
-            .instances()
-            .filter(|(_, one)| one.live && !one.is_leaving())
-            .filter(|(_, one)| one.release != plan.release || plan.place(&one.ps).is_none())
-            .map(|(id, _)| id)
-            .collect();
-        for id in surplus {
-            self.retire(id);
-        }
-        for (ps, kind) in plan.places() {
-            let filled = self.instances.values().any(|one| one.live && !one.is_leaving() && one.ps == ps);
-            if !filled {
-                self.create(ps, kind, &plan, true);
-            }
-        }
     }
 
     fn next_id(&mut self) -> Id {

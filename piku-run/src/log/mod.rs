@@ -7,6 +7,7 @@
 mod fifo;
 mod layout;
 mod line;
+mod lost;
 mod mark;
 mod reader;
 mod rotate;

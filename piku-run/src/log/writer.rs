@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::layout::{At, fitting, render};
 use super::line;
+use super::lost::Lost;
 use super::mark::Mark;
 use super::rotate::{Limits, numbered, rotate};
 
@@ -18,9 +19,6 @@ use super::rotate::{Limits, numbered, rotate};
 const TAIL_BYTES: u64 = 256 * 1024;
 /// The longest line that [`LogWriter::tail`] hands out, in characters.
 const TAIL_LINE: usize = 1000;
-/// How much of what could not be written is kept for [`LogWriter::tail`].
-const LOST_BYTES: usize = 4096;
-
 /// Writes one instance's log. It never fails and never waits: what does not fit on the disk is dropped and counted, and
 /// the log says so when there is room again.
 ///
@@ -41,17 +39,6 @@ pub struct LogWriter {
     /// Whether the file that `begin` is about has become `path.1`.
     rotated: bool,
     lost: Option<Lost>,
-}
-
-/// What could not be written.
-#[derive(Debug)]
-struct Lost {
-    since: Timestamp,
-    reason: String,
-    lines: u64,
-    bytes: u64,
-    /// The end of it.
-    last: Vec<u8>,
 }
 
 impl LogWriter {
@@ -204,14 +191,14 @@ impl LogWriter {
         }
         let mut out = Vec::new();
         self.end_line(&mut out);
-        self.account_for_lost(&mut out, now);
+        self.tell_lost(&mut out, now);
         out.extend_from_slice(line::remark(now, &self.instance, text).as_bytes());
         match self.write(&out) {
             Ok(()) => {
                 self.at = At::Start;
                 self.lost = None;
             }
-            Err(err) => self.lose(format!("{text}\n").as_bytes(), &err, now),
+            Err(err) => Lost::add(&mut self.lost, format!("{text}\n").as_bytes(), &err, now),
         }
     }
 
@@ -236,7 +223,7 @@ impl LogWriter {
             lines.extend(self.texts(&self.path, self.begin));
         }
         if let Some(lost) = &self.lost {
-            lines.extend(lost.last.split(|b| *b == b'\n').filter(|text| !text.is_empty()).map(cut));
+            lines.extend(lost.lines().map(cut));
         }
         lines.split_off(lines.len().saturating_sub(n))
     }
@@ -269,7 +256,7 @@ impl LogWriter {
         if self.at == At::Foreign || self.lost.is_some() {
             self.end_line(&mut out);
         }
-        self.account_for_lost(&mut out, now);
+        self.tell_lost(&mut out, now);
         let lead = out.len() as u64;
         let at = if out.is_empty() { self.at } else { At::Start };
         let at = render(text, at, &line::prefix(now, &self.instance), &mut out);
@@ -290,7 +277,7 @@ impl LogWriter {
                 self.at = at;
                 self.lost = None;
             }
-            Err(err) => self.lose(text, &err, now),
+            Err(err) => Lost::add(&mut self.lost, text, &err, now),
         }
     }
 
@@ -300,10 +287,9 @@ impl LogWriter {
         }
     }
 
-    fn account_for_lost(&self, out: &mut Vec<u8>, now: Timestamp) {
-        if let Some(Lost { since, reason, lines, bytes, .. }) = &self.lost {
-            let text = format!("{lines} lines ({bytes} bytes) lost since {since:.3}: {reason}");
-            out.extend_from_slice(line::remark(now, &self.instance, &text).as_bytes());
+    fn tell_lost(&self, out: &mut Vec<u8>, now: Timestamp) {
+        if let Some(lost) = &self.lost {
+            out.extend_from_slice(line::remark(now, &self.instance, &lost.to_string()).as_bytes());
         }
     }
 
@@ -321,20 +307,6 @@ impl LogWriter {
         }
         self.end += out.len() as u64;
         Ok(())
-    }
-
-    fn lose(&mut self, bytes: &[u8], err: &io::Error, now: Timestamp) {
-        let lost = self.lost.get_or_insert_with(|| Lost {
-            since: now,
-            reason: err.to_string(),
-            lines: 0,
-            bytes: 0,
-            last: Vec::new(),
-        });
-        lost.lines += bytes.split(|b| *b == b'\n').count() as u64 - 1;
-        lost.bytes += bytes.len() as u64;
-        lost.last.extend_from_slice(&bytes[bytes.len().saturating_sub(LOST_BYTES)..]);
-        lost.last.drain(..lost.last.len().saturating_sub(LOST_BYTES));
     }
 
     fn is_full(&self) -> bool {

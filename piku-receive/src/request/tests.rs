@@ -1,0 +1,180 @@
+use super::*;
+use proptest::prelude::*;
+use std::os::unix::ffi::OsStrExt;
+
+fn ok(command: &str) -> Request {
+    parse(OsStr::new(command)).expect(command).expect(command)
+}
+
+fn refused(command: &str) -> String {
+    let message = parse(OsStr::new(command)).expect_err(command).to_string();
+    assert!(!message.contains('\n'), "{message:?}");
+    message
+}
+
+#[test]
+fn git_asks_for_an_app_in_several_spellings() {
+    for path in
+        ["blog", "'blog'", "/blog", "'/blog.git'", "blog.git", "~/blog", "'~/blog.git'", "blog/", "\"blog\""]
+    {
+        let app = "blog".parse().unwrap();
+        let request = ok(&format!("git-receive-pack {path}"));
+        assert_eq!(request, Request::Git { service: Service::ReceivePack, app }, "{path}");
+    }
+    assert!(matches!(ok("git receive-pack '/a'"), Request::Git { service: Service::ReceivePack, .. }));
+    assert!(matches!(ok("git-upload-pack 'a'"), Request::Git { service: Service::UploadPack, .. }));
+    assert!(matches!(ok("git upload-archive a"), Request::Git { service: Service::UploadArchive, .. }));
+}
+
+#[test]
+fn paths_are_not_apps() {
+    for path in [
+        "..",
+        "/..",
+        "../blog",
+        "a/b",
+        "/home/piku/blog",
+        "//blog",
+        "~piku/blog",
+        "Blog",
+        "blog.git.git",
+        "''",
+        "/",
+        ".git",
+        "-x",
+        "'blog*'",
+        "blog//",
+        "$HOME",
+        "a_b",
+        "'blog\n'",
+    ] {
+        assert!(refused(&format!("git-receive-pack {path}")).starts_with("bad app name"), "{path}");
+    }
+}
+
+#[test]
+fn nothing_else_gets_through() {
+    for command in [
+        "sh",
+        "bash -c id",
+        "git",
+        "git-shell",
+        "git-receive-pack",
+        "git-receive-pack a; id",
+        "git-receive-pack a b",
+        "git-receive-pack --strict a",
+        "git upload-pack --timeout=1 a",
+        "git -c x=y receive-pack a",
+        "scp -t .",
+        "rsync --server",
+        "internal-sftp",
+        "piku ps",
+        "piku-run ps",
+        "/bin/sh",
+        "keys",
+        "key add x",
+        "apps;id",
+        "$(id)",
+        "PS",
+        "config:",
+        "ps:scal x",
+        "git-lfs-authenticate blog upload",
+        "logs",
+        "run",
+        "logs -f blog",
+        "destroy ..",
+        "destroy 'blog*'",
+        "stop --all",
+        "'",
+        "\"",
+        "run blog 'a",
+    ] {
+        refused(command);
+    }
+    let strange = parse(OsStr::from_bytes(b"git-receive-pack \xff")).unwrap_err();
+    assert_eq!(strange.to_string(), "the command is not UTF-8");
+}
+
+#[test]
+fn nothing_asked_is_no_request() {
+    for nothing in ["", " ", "\n\t", "# a comment"] {
+        assert_eq!(parse(OsStr::new(nothing)), Ok(None), "{nothing:?}");
+    }
+}
+
+#[test]
+fn verbs_keep_their_arguments_as_they_are() {
+    let app: AppName = "blog".parse().unwrap();
+    assert_eq!(
+        ok("config:set blog 'A=a  b' B='$x; `y`' \"C=it's\" D=\\*"),
+        Request::Verb {
+            verb: "config:set",
+            app: Some(app.clone()),
+            args: ["blog", "A=a  b", "B=$x; `y`", "C=it's", "D=*"].map(str::to_owned).to_vec(),
+        }
+    );
+    assert_eq!(ok("ps"), Request::Verb { verb: "ps", app: None, args: vec![] });
+    assert!(matches!(ok("ps --format json"), Request::Verb { verb: "ps", app: None, .. }));
+    assert!(matches!(ok("ps blog"), Request::Verb { verb: "ps", app: Some(name), .. } if name == app));
+    assert!(matches!(ok("apps"), Request::Verb { verb: "apps", app: None, .. }));
+    assert!(matches!(ok("--help"), Request::Verb { verb: "help", .. }));
+}
+
+#[test]
+fn a_refusal_is_short_and_shows_no_control_characters() {
+    let message = refused(&format!("'\x1b[2J{}'", "x".repeat(10_000)));
+    assert!(message.len() < 300 && !message.contains('\x1b'), "{message}");
+    for long in ["git-upload-pack", "ps"] {
+        assert!(refused(&format!("{long} {}", "x".repeat(10_000))).len() < 300);
+    }
+}
+
+/// The grammar of DESIGN, spelt out once more.
+fn in_grammar(name: &str) -> bool {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=63).contains(&name.len())
+        && name.chars().all(|c| edge(c) || c == '-')
+        && name.starts_with(edge)
+        && name.ends_with(edge)
+}
+
+fn check(command: &[u8]) {
+    match parse(OsStr::from_bytes(command)) {
+        Ok(None) => {}
+        Ok(Some(Request::Git { app, .. } | Request::Release { app, .. })) => {
+            assert!(in_grammar(app.as_str()), "{app}");
+        }
+        Ok(Some(Request::Verb { verb, app, args })) => {
+            assert!(VERBS.iter().any(|(known, _)| *known == verb));
+            assert_eq!(
+                app.as_ref().map(AppName::as_str),
+                args.first().map(String::as_str).filter(|_| app.is_some())
+            );
+            assert!(app.is_none_or(|app| in_grammar(app.as_str())));
+        }
+        Err(refusal) => {
+            let line = refusal.to_string();
+            assert!(!line.is_empty() && !line.chars().any(char::is_control), "{line:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_a_request_or_a_refusal(command in proptest::collection::vec(any::<u8>(), 0..200)) {
+        check(&command);
+    }
+
+    #[test]
+    fn any_text_behind_a_known_word_too(
+        word in proptest::sample::select(vec![
+            "git-receive-pack", "git upload-pack", "git-upload-archive", "ps", "run", "config:set", "destroy", "apps",
+            "release:offer", "release:take", "release:deploy", "release:undo",
+        ]),
+        rest in "[a-z0-9A-Z./~'\"\\\\ \t\n*?$;&|<>()`#éß-]{0,80}",
+    ) {
+        check(format!("{word} {rest}").as_bytes());
+    }
+}

@@ -1,0 +1,80 @@
+//! The beginning: which of the workers that a supervisor before this one has left are kept, and what is missing.
+
+use std::time::Duration;
+
+use super::{Action, Backoff, Core, Found, Id, Instance, Pace, Plan, State};
+
+impl Core {
+    pub(super) fn boot(&mut self, plan: Option<Plan>, found: Vec<Found>) {
+        self.next = self.next.max(1 + found.iter().map(|found| found.id.0).max().unwrap_or(0));
+        let grace = plan.as_ref().map_or(Duration::from_secs(10), |plan| plan.grace);
+        let asked = plan.as_ref().map_or_else(Pace::default, |plan| plan.pace);
+        self.plan = plan;
+        // What was live is kept before what was on trial, and of two the older one.
+        let mut found = found;
+        found.sort_by_key(|found| (!found.live, found.id));
+        for one in found {
+            let place = self.plan.as_ref().filter(|plan| plan.release == one.release);
+            let listens = place.and_then(|plan| plan.place(&one.ps)).map(|kind| kind.listens);
+            let taken =
+                self.instances.values().any(|other| other.ps == one.ps && other.live && !other.is_leaving());
+            let since = self.now.saturating_sub(one.uptime);
+            let keep = listens.filter(|_| !taken);
+            let instance = Instance {
+                ps: one.ps,
+                release: one.release,
+                listens: listens.unwrap_or(one.port.is_some()),
+                // What it said to the supervisor before this one is not known.
+                pace: asked,
+                port: one.port,
+                live: keep.is_some(),
+                state: State::Up { since },
+                served: one.ready,
+                restarts: one.restarts,
+                last_exit: None,
+                grace,
+                backoff: Backoff::default(),
+            };
+            self.instances.insert(one.id, instance);
+            if one.once && self.plan.is_some() {
+                if let Some(one) = self.instances.get_mut(&one.id) {
+                    one.state = State::Once { since };
+                }
+                continue;
+            }
+            if keep.is_none() {
+                // Also where it was on trial: requests may have been sent there just before the end of who knew.
+                self.retire(one.id);
+                continue;
+            }
+            if !one.ready {
+                self.mark_started(one.id);
+                self.ask_soon(one.id);
+            }
+            if !one.live {
+                self.out.push(Action::Record { id: one.id });
+            }
+        }
+        self.reconcile();
+    }
+
+    /// Starts what the live plan has and nobody fills; stops what it has not. Not during a change.
+    pub(super) fn reconcile(&mut self) {
+        let Some(plan) = self.plan.clone() else { return };
+        let surplus: Vec<Id> = self
+            .instances()
+            .filter(|(_, one)| one.live && !one.is_leaving())
+            .filter(|(_, one)| one.release != plan.release || plan.place(&one.ps).is_none())
+            .map(|(id, _)| id)
+            .collect();
+        for id in surplus {
+            self.retire(id);
+        }
+        for (ps, kind) in plan.places() {
+            let filled = self.instances.values().any(|one| one.live && !one.is_leaving() && one.ps == ps);
+            if !filled {
+                self.create(ps, kind, &plan, true);
+            }
+        }
+    }
+}

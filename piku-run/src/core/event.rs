@@ -1,0 +1,114 @@
+//! What happens to the machine.
+
+use std::time::Duration;
+
+use piku_procfile::name::ProcessName;
+
+use super::{Exit, Id, Job, Outcome, Plan, Ps, Replace};
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The beginning, once: what should run, and what was found running.
+    Boot {
+        /// What should run; nothing when there is no release yet or the app was stopped.
+        plan: Option<Plan>,
+        /// The living workers of the supervisor before this one.
+        found: Vec<Found>,
+    },
+    /// A deploy, restart or scaling is asked for.
+    Change {
+        /// Who asks.
+        job: Job,
+        /// What should run afterwards.
+        plan: Plan,
+        /// Which of the running instances give way.
+        replace: Replace,
+        /// Whether the release has a task to run first.
+        task: bool,
+    },
+    /// Everything is to end and stay ended.
+    Stop {
+        /// Who asks.
+        job: Job,
+    },
+    /// The process of an instance was started.
+    Spawned {
+        /// Which.
+        id: Id,
+        /// Its port, where it has one.
+        port: Option<u16>,
+    },
+    /// It could not be started.
+    SpawnFailed {
+        /// Which.
+        id: Id,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The process of an instance, and everything it had started, has ended.
+    Exited {
+        /// Which.
+        id: Id,
+        /// How.
+        exit: Exit,
+    },
+    /// The answer to [`super::Action::Probe`].
+    Probed {
+        /// Which.
+        id: Id,
+        /// What it told.
+        outcome: Outcome,
+    },
+    /// An instance has said that it is ready.
+    Notified {
+        /// Which.
+        id: Id,
+    },
+    /// The answer to [`super::Action::Diagnose`].
+    Listens {
+        /// Which.
+        id: Id,
+        /// The ports that its processes listen on.
+        ports: Vec<u16>,
+    },
+    /// The answer to [`super::Action::Task`]; an error when it could not be started.
+    TaskEnded(Result<Exit, String>),
+    /// The answer to [`super::Action::Switch`].
+    Switched(Result<(), String>),
+    /// The answer to [`super::Action::Drain`].
+    Drained {
+        /// Which.
+        id: Id,
+    },
+    /// The time of a cron type has come.
+    Due {
+        /// Which.
+        kind: ProcessName,
+    },
+    /// Nothing but that time has passed.
+    Tick,
+}
+
+/// A living worker that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its id.
+    pub id: Id,
+    /// The place it fills.
+    pub ps: Ps,
+    /// Its release.
+    pub release: u64,
+    /// Its port.
+    pub port: Option<u16>,
+    /// Whether it was part of what the app is.
+    pub live: bool,
+    /// Whether it was ready.
+    pub ready: bool,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// For how long it has run.
+    pub uptime: Duration,
+    /// Whether it is a cron's run.
+    pub once: bool,
+}

@@ -1,0 +1,226 @@
+//! A core in a world of values: what it asks for, in words.
+
+mod crash;
+mod cron;
+mod deploy;
+mod ready;
+mod requests;
+mod scale;
+mod stop;
+mod takeover;
+
+use super::*;
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn plan(release: u64, types: &[(&str, u32)]) -> Plan {
+    let types = types
+        .iter()
+        .map(|(name, count)| Type {
+            name: name.parse().unwrap(),
+            count: *count,
+            listens: *name == "web",
+            overlap: name.starts_with("overlap"),
+            notifies: name.starts_with("notify"),
+        })
+        .collect();
+    Plan {
+        release,
+        types,
+        ready_within: secs(60),
+        crons: vec![("cron".parse().unwrap(), String::new())],
+        pace: Pace::default(),
+        grace: secs(10),
+    }
+}
+
+/// A core whose spawns succeed, with a clock, and a log of what it asked for.
+struct World {
+    core: Core,
+    now: Duration,
+    next_port: u16,
+    log: Vec<String>,
+    fail_spawns: bool,
+    probes: u32,
+    /// Where requests were sent, in turn.
+    routes: Vec<Option<Route>>,
+    /// Whether old instances have requests that do not end by themselves here.
+    requests_under_way: bool,
+    /// How a switch ends.
+    switch: Result<(), String>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            core: Core::new(OnExit::Restart, Id(0)),
+            now: secs(1000),
+            next_port: 20000,
+            log: vec![],
+            fail_spawns: false,
+            probes: 0,
+            routes: vec![],
+            requests_under_way: false,
+            switch: Ok(()),
+        }
+    }
+
+    fn boot(plan: Plan) -> Self {
+        let mut world = Self::new();
+        world.send(Event::Boot { plan: Some(plan), found: vec![] });
+        world.all_ready();
+        world.log.clear();
+        world
+    }
+
+    fn send(&mut self, event: Event) {
+        let mut events = std::collections::VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in self.core.handle(self.now, event) {
+                match action {
+                    Action::Spawn { id } => {
+                        let ps = self.name(id);
+                        let listens = self.core.instance(id).unwrap().listens;
+                        self.log.push(format!("spawn {ps}"));
+                        if self.fail_spawns {
+                            events.push_back(Event::SpawnFailed { id, reason: "no such file".into() });
+                            continue;
+                        }
+                        let kept = self.core.instance(id).unwrap().port;
+                        let port = listens.then(|| {
+                            kept.unwrap_or_else(|| {
+                                self.next_port += 1;
+                                self.next_port - 1
+                            })
+                        });
+                        events.push_back(Event::Spawned { id, port });
+                    }
+                    Action::Task { release, .. } => self.log.push(format!("task {release}")),
+                    Action::KillTask => self.log.push("kill task".into()),
+                    Action::Record { .. } | Action::Remark { .. } | Action::Forget { .. } => {}
+                    Action::Probe { id } => {
+                        assert!(self.core.instance(id).unwrap().port.is_some());
+                        self.probes += 1;
+                    }
+                    Action::Diagnose { id } => {
+                        let ps = self.name(id);
+                        self.log.push(format!("diagnose {ps}"));
+                    }
+                    Action::Terminate { id } => {
+                        let ps = self.name(id);
+                        self.log.push(format!("term {ps}"));
+                    }
+                    Action::Kill { id } => {
+                        let ps = self.name(id);
+                        self.log.push(format!("kill {ps}"));
+                    }
+                    Action::Switch { route, .. } => {
+                        self.routes.push(Some(route));
+                        self.log.push("switch".into());
+                        events.push_back(Event::Switched(self.switch.clone()));
+                    }
+                    Action::Route(route) => self.routes.push(route),
+                    Action::Drain { id } if self.requests_under_way => {
+                        let ps = self.name(id);
+                        self.log.push(format!("drain {ps}"));
+                    }
+                    Action::Drain { id } => events.push_back(Event::Drained { id }),
+                    Action::Say { line: Line::Step(text) | Line::Detail(text), .. } => {
+                        self.log.push(format!("say {text}"));
+                    }
+                    Action::Done { result: Ok(()), .. } => self.log.push("done".into()),
+                    Action::Done { result: Err(refusal), .. } => {
+                        self.log.push(format!("failed {}", refusal.reason));
+                    }
+                }
+            }
+        }
+    }
+
+    fn name(&self, id: Id) -> String {
+        let one = self.core.instance(id).unwrap();
+        format!("{}@{}", one.ps, one.release)
+    }
+
+    /// What happened since the last look, without the talk.
+    fn did(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log).into_iter().filter(|line| !line.starts_with("say ")).collect()
+    }
+
+    fn id(&self, name: &str) -> Id {
+        self.core.instances().map(|(id, _)| id).rfind(|id| self.name(*id) == name).expect(name)
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        let end = self.now + secs(seconds);
+        while let Some(deadline) = self.core.deadline().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            self.send(Event::Tick);
+        }
+        self.now = end;
+        self.send(Event::Tick);
+    }
+
+    fn ready(&mut self, name: &str) {
+        let id = self.id(name);
+        self.send(Event::Probed { id, outcome: Outcome::Alive });
+    }
+
+    fn all_ready(&mut self) {
+        let starting: Vec<Id> = self
+            .core
+            .instances()
+            .filter(|(_, one)| one.listens && matches!(one.state, State::Starting { .. }))
+            .map(|(id, _)| id)
+            .collect();
+        for id in starting {
+            self.send(Event::Probed { id, outcome: Outcome::Alive });
+        }
+        self.pass(1);
+    }
+
+    fn exit(&mut self, name: &str, code: i32) {
+        let id = self.id(name);
+        self.send(Event::Exited { id, exit: Exit::Code(code) });
+    }
+
+    fn deploy(&mut self, plan: Plan) {
+        self.send(Event::Change { job: Job(1), plan, replace: Replace::All, task: false });
+    }
+
+    fn change(&mut self, plan: Plan, replace: Replace) {
+        self.send(Event::Change { job: Job(1), plan, replace, task: false });
+    }
+
+    fn states(&self) -> Vec<String> {
+        self.core.instances().map(|(id, one)| format!("{} {}", self.name(id), word(one))).collect()
+    }
+}
+
+fn word(one: &Instance) -> &'static str {
+    match one.state {
+        State::Starting { .. } => "starting",
+        State::Once { .. } => "once",
+        State::Up { .. } => one.ready_word(),
+        State::Waiting { .. } if one.is_crash_looping() => "crash-looping",
+        State::Waiting { .. } => "backoff",
+        State::Draining { .. } | State::Stopping { .. } | State::Killing => "draining",
+    }
+}
+
+fn found(id: u64, ps: &str, release: u64, live: bool) -> Found {
+    let (kind, index) = ps.split_once('.').unwrap();
+    Found {
+        id: Id(id),
+        ps: Ps { kind: kind.parse().unwrap(), index: index.parse().unwrap() },
+        release,
+        port: Some(20000),
+        live,
+        ready: true,
+        restarts: 4,
+        uptime: secs(100),
+        once: false,
+    }
+}
