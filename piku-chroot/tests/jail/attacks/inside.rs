@@ -10,8 +10,8 @@ use rustix::fs::{XattrFlags, setxattr};
 use tempfile::TempDir;
 
 use super::program;
-use crate::ids::{ENTER, SECRET};
 use crate::scene::{NOBODY, Scene, User, copy_program, run};
+use crate::two::{ENTER, SECRET};
 
 /// How many users there are in the jail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,74 @@
+//! An app as nginx sees it.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// An app's process: it answers with what it was asked, and counts. `/fail` is read and never answered; `/upgrade` becomes
+/// an echo.
+pub(crate) struct App {
+    pub(crate) port: u16,
+    pub(crate) requests: Arc<AtomicUsize>,
+}
+
+impl App {
+    pub(crate) fn start() -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = socket.local_addr().expect("an address").port();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in socket.incoming().flatten() {
+                let count = Arc::clone(&count);
+                std::thread::spawn(move || while answer(&stream, &count).is_some() {});
+            }
+        });
+        Self { port, requests }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) fn answer(mut stream: &TcpStream, count: &AtomicUsize) -> Option<()> {
+    let head = head(stream)?;
+    let length = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+    let path = head.split(' ').nth(1)?;
+    if path.starts_with("/fail") {
+        return None;
+    }
+    if path.starts_with("/upgrade") && header(&head, "upgrade").as_deref() == Some("websocket") {
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        stream.write_all(switch.as_bytes()).ok()?;
+        let mut message = [0; 4];
+        stream.read_exact(&mut message).ok()?;
+        stream.write_all(&message).ok()?;
+        return None;
+    }
+    let body = format!("answer {number}\n{head}");
+    let cookie = if path.starts_with("/thumb/cookie") { "Set-Cookie: a=b\r\n" } else { "" };
+    write!(stream, "HTTP/1.1 200 OK\r\n{cookie}Content-Length: {}\r\n\r\n{body}", body.len()).ok()
+}
+
+/// Up to the empty line, byte by byte: nothing of what follows is taken.
+pub(crate) fn head(mut stream: &TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).ok()
+}
+
+pub(crate) fn header(head: &str, name: &str) -> Option<String> {
+    head.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+    })
+}
