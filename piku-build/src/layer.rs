@@ -24,7 +24,7 @@ use crate::edition::Editions;
 use crate::{interrupt, talk};
 
 /// The marker.
-pub(crate) const COMPLETE: &str = "complete";
+const COMPLETE: &str = "complete";
 /// The layer itself.
 const CONTENT: &str = "content";
 /// What the name of a folder ends with that is about to be removed; it begins with a dot.
@@ -114,7 +114,7 @@ impl Store {
             .with_context(|| format!("cannot set the date of '{}'", marker.display()))
     }
 
-    /// Removes a layer that is not what it was made to be, or that nobody has been told of; the marker first.
+    /// Removes a layer that nobody has been told of; the marker first.
     pub(crate) fn discard(&self, key: &str) -> anyhow::Result<()> {
         let dir = self.dir.join(key);
         let removed = match fs::remove_file(dir.join(COMPLETE)) {

@@ -24,7 +24,6 @@ mod leftover;
 mod making;
 mod manners;
 mod ondisk;
-mod own_packages;
 mod pack;
 mod packages;
 mod place;

@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 use crate::source::Source;
 use crate::view::View;
 use crate::whole::{Part, Whole};
-use crate::{copy, disk, own_packages, profile, startable, talk, tree_layer};
+use crate::{copy, disk, profile, startable, talk, tree_layer};
 
 /// A release being made.
 pub(crate) struct Making<'a> {
@@ -42,14 +42,6 @@ struct Owner<'a> {
     view: &'a View,
 }
 
-/// How the steps of a part have ended.
-enum Steps {
-    /// Well.
-    Done,
-    /// One has failed, for want of the right to write into shared packages or not.
-    Failed { reason: anyhow::Error, refused: bool },
-}
-
 impl Making<'_> {
     /// Does everything that is planned, and checks what came of it.
     pub(crate) fn all(&self, whole: &mut Whole) -> anyhow::Result<()> {
@@ -60,9 +52,6 @@ impl Making<'_> {
             plan.warnings.iter().for_each(|warning| talk::warning(warning));
         }
         for at in 0..whole.parts.len() {
-            if own_packages::is_wanted(self.at.cache) {
-                own_packages::give(&mut whole.parts[at].plan);
-            }
             let Part { runtime, plan } = &whole.parts[at];
             let mut view = self.view(whole);
             let owner = Owner { runtime: *runtime, plan, view: &view };
@@ -80,20 +69,18 @@ impl Making<'_> {
             if let Some(kept) = &kept {
                 view.work = kept.tree();
             }
-            let ended = match self.steps(whole, at, &view, kept.as_ref()) {
-                Ok(ended) if !self.wants_own_packages(&whole.parts[at].plan, &ended)? => ended,
-                Ok(_) => self.with_own_packages(whole, at, &view)?,
-                Err(err) => return Err(err),
-            };
-            if let Steps::Failed { reason, .. } = ended {
-                return Err(reason);
-            }
+            self.steps(whole, at, &view, kept.as_ref())?;
             let Part { runtime, plan } = &mut whole.parts[at];
             runtime.finish(plan, &view)?;
             whole.join(self.source);
         }
         // What nobody can read can neither be compared with the next release nor be sent to another machine.
         copy::settle_modes(self.tree)?;
+        if self.at.jailed {
+            for layer in whole.plans().flat_map(|plan| &plan.tree_layers) {
+                tree_layer::share(&self.store.content(&layer.key), self.tree, layer)?;
+            }
+        }
         let view = self.view(whole);
         // Where programs are is then for a shell to find out.
         if !profile::is_in(self.tree) {
@@ -184,39 +171,15 @@ impl Making<'_> {
                 let ended = room.run(step)?;
                 runtime.judge(step, &ended, plan, view)?;
             }
-            tree_layer::close(&content, layer)?;
+            tree_layer::settle(&content, layer)?;
             finish(unfinished, layer.name, plan)?;
         }
         hold(self.store, layer.name, &layer.key)?;
         tree_layer::take_in(&self.store.content(&layer.key), self.tree, layer)
     }
 
-    /// Whether steps have written, or would have, into packages that releases share. A layer that they have changed is gone then.
-    fn wants_own_packages(&self, plan: &Plan, ended: &Steps) -> anyhow::Result<bool> {
-        let mut wants = matches!(ended, Steps::Failed { refused: true, .. });
-        for layer in plan.tree_layers.iter().filter(|layer| layer.is_linked()) {
-            if own_packages::have_changed(&self.store.content(&layer.key), layer.folder)? {
-                self.store.discard(&layer.key)?;
-                wants = true;
-            }
-        }
-        Ok(wants)
-    }
-
-    /// Runs the steps again, now and from now on with packages that are the tree's own.
-    fn with_own_packages(&self, whole: &mut Whole, at: usize, view: &View) -> anyhow::Result<Steps> {
-        talk::detail("the build writes into its packages: it gets copies of its own, and runs again");
-        own_packages::want(self.at.cache)?;
-        own_packages::give(&mut whole.parts[at].plan);
-        let Part { runtime, plan } = &whole.parts[at];
-        for layer in &plan.tree_layers {
-            self.tree_layer(*runtime, plan, layer, view)?;
-        }
-        self.steps(whole, at, view, None)
-    }
-
     /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.
-    fn steps(&self, whole: &Whole, at: usize, view: &View, kept: Option<&Kept>) -> anyhow::Result<Steps> {
+    fn steps(&self, whole: &Whole, at: usize, view: &View, kept: Option<&Kept>) -> anyhow::Result<()> {
         let Part { runtime, plan } = &whole.parts[at];
         let build_env = &self.at.settings.build_env;
         let env = environment::of_steps(&whole.env_until(at), plan, build_env, self.source);
@@ -238,13 +201,9 @@ impl Making<'_> {
                     kept.settle()?;
                 }
             }
-            if let Err(reason) = judged {
-                let mut linked = plan.tree_layers.iter().filter(|layer| layer.is_linked());
-                let refused = linked.any(|layer| own_packages::were_refused(layer.folder, &ended.lines));
-                return Ok(Steps::Failed { reason, refused });
-            }
+            judged?;
         }
-        kept.map_or(Ok(()), Kept::settle).map(|()| Steps::Done)
+        kept.map_or(Ok(()), Kept::settle)
     }
 
     /// The work tree in which a plan's steps run, where they do not run in the release's.

@@ -93,19 +93,8 @@ pub(crate) struct TreeLayer {
     pub(crate) need: Need,
     /// Folders of this name, wherever they lie, are what is taken into the tree.
     pub(crate) folder: &'static str,
-    /// Of their entries that begin with a dot those that are shared as well; the others are the tree's own to write.
-    pub(crate) linked: &'static [&'static str],
-    /// Whether all files are the tree's own to write, not shared with the layer.
-    pub(crate) copied: bool,
     /// Where processes find it, where nobody writes to it: it is then shown there, and the tree has an empty folder in its place.
     pub(crate) mount: Option<PathBuf>,
-}
-
-impl TreeLayer {
-    /// Whether its files are in the tree as they are in the layer: one file with all releases that have it.
-    pub(crate) fn is_linked(&self) -> bool {
-        !self.copied && self.mount.is_none()
-    }
 }
 
 impl Plan {

@@ -1,19 +1,19 @@
-//! Layers that become part of the app's tree. Where there is a jail a file of such a layer is one file with all releases that have
-//! it: nobody may write to it, and who replaces it has a file of his own.
+//! Layers that become part of the app's tree. A build may write to all of it, and works on a copy; a file that it has left as it
+//! was becomes one with the layer's when nobody can write to it any more.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use piku_procfile::remove;
 
 use crate::copy::{self, Leave};
 use crate::plan::TreeLayer;
+use crate::share;
 use crate::source::tidy;
-use piku_procfile::remove;
 
 /// Puts what its steps read into a layer that is to be made.
 pub(crate) fn seed(content: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
@@ -27,23 +27,13 @@ pub(crate) fn seed(content: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> anyhow
     Ok(())
 }
 
-/// Takes the right to write away from all files that are shared. Of a layer that is shown, not taken in, only that folder stays.
-pub(crate) fn close(content: &Path, layer: &TreeLayer) -> anyhow::Result<()> {
-    if layer.mount.is_some() {
-        return keep_only(content, layer.folder)
-            .with_context(|| format!("cannot put '{}' into its place", content.display()));
+/// Of a layer that is shown, not taken in, only that folder stays.
+pub(crate) fn settle(content: &Path, layer: &TreeLayer) -> anyhow::Result<()> {
+    if layer.mount.is_none() {
+        return Ok(());
     }
-    for folder in folders(content, layer.folder)? {
-        copy::walk(&content.join(&folder), &Leave::new([]), &mut |path, meta| {
-            let mode = meta.permissions().mode() & 0o777;
-            if meta.is_file() && mode & 0o222 != 0 {
-                fs::set_permissions(path, Permissions::from_mode(mode & !0o222))
-                    .with_context(|| format!("cannot close '{}'", path.display()))?;
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
+    keep_only(content, layer.folder)
+        .with_context(|| format!("cannot put '{}' into its place", content.display()))
 }
 
 /// The folder `name` in `content` becomes `content`.
@@ -72,9 +62,7 @@ pub(crate) fn take_in(content: &Path, tree: &Path, layer: &TreeLayer) -> anyhow:
     for folder in folders(content, layer.folder)? {
         let (from, to) = (content.join(&folder), tree.join(&folder));
         // A folder of the app that was not in the repository, or is a link in it, is no place for packages.
-        let parent = folder.parent().unwrap_or(Path::new(""));
-        let place = |top: &Path, below: &Path| fs::canonicalize(top.join(below)).ok();
-        if place(tree, parent) != place(tree, Path::new("")).map(|top| tidy(&top.join(parent))) {
+        if !is_itself(tree, folder.parent().unwrap_or(Path::new(""))) {
             continue;
         }
         remove::all(&to).with_context(|| format!("cannot remove '{}'", to.display()))?;
@@ -87,15 +75,7 @@ pub(crate) fn take_in(content: &Path, tree: &Path, layer: &TreeLayer) -> anyhow:
             } else if meta.is_symlink() {
                 fs::read_link(path).and_then(|link| symlink(link, &target)).with_context(cannot)
             } else if meta.is_file() {
-                let shared = !layer.copied && is_shared(below, layer);
-                if shared && fs::hard_link(path, &target).is_ok() {
-                    return Ok(());
-                }
-                // Another file system, or one without links.
-                let mode = meta.permissions().mode() & 0o777 | 0o200;
-                fs::copy(path, &target)
-                    .and_then(|_| fs::set_permissions(&target, Permissions::from_mode(mode)))
-                    .with_context(cannot)
+                fs::copy(path, &target).map(drop).with_context(cannot)
             } else {
                 Ok(())
             }
@@ -104,14 +84,28 @@ pub(crate) fn take_in(content: &Path, tree: &Path, layer: &TreeLayer) -> anyhow:
     Ok(())
 }
 
-/// Whether a path in one of the folders is a package's: what begins with a dot is what tools keep for themselves.
-fn is_shared(below: &Path, layer: &TreeLayer) -> bool {
-    let first = below.components().next().map(|part| part.as_os_str().to_owned()).unwrap_or_default();
-    !first.as_bytes().starts_with(b".") || layer.linked.iter().any(|name| first == *name)
+/// Makes the files that are the same in the layer and in a tree that nobody writes to any more one.
+pub(crate) fn share(content: &Path, tree: &Path, layer: &TreeLayer) -> anyhow::Result<()> {
+    if layer.mount.is_some() {
+        return Ok(());
+    }
+    for folder in folders(content, layer.folder)? {
+        // The build may have put anything in its place.
+        if is_itself(tree, &folder) && tree.join(&folder).is_dir() {
+            share::with(&content.join(&folder), &tree.join(&folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a path below the tree is there, and leads over no link.
+fn is_itself(tree: &Path, below: &Path) -> bool {
+    let place = |path: &Path| fs::canonicalize(path).ok();
+    place(&tree.join(below)).is_some_and(|real| place(tree).map(|top| tidy(&top.join(below))) == Some(real))
 }
 
 /// The folders of this name that lie in no other one of it.
-pub(crate) fn folders(content: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+fn folders(content: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     fn collect(top: &Path, below: &Path, name: &str, found: &mut Vec<PathBuf>) -> io::Result<()> {
         for entry in fs::read_dir(top.join(below))? {
             let entry = entry?;
@@ -139,16 +133,11 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     #[test]
-    fn packages_are_shared_and_what_tools_keep_is_not() {
+    fn packages_are_copied_and_what_stays_as_it_was_is_shared() {
         let dir = tempfile::tempdir().unwrap();
         let top = fs::canonicalize(dir.path()).unwrap();
         let (content, tree) = (top.join("content"), top.join("tree"));
-        for path in [
-            "node_modules/a/node_modules/b/x.js",
-            "node_modules/.tool/x",
-            "node_modules/.bin/y",
-            "sub/node_modules/c/x.js",
-        ] {
+        for path in ["node_modules/a/node_modules/b/x.js", "node_modules/.bin/y", "sub/node_modules/c/x.js"] {
             fs::create_dir_all(content.join(path).parent().unwrap()).unwrap();
             fs::write(content.join(path), path).unwrap();
         }
@@ -161,32 +150,37 @@ mod tests {
             steps: Vec::new(),
             need: crate::disk::Need::default(),
             folder: "node_modules",
-            linked: &[".bin"],
-            copied: false,
             mount: None,
         };
-        close(&content, &layer).unwrap();
+        settle(&content, &layer).unwrap();
         take_in(&content, &tree, &layer).unwrap();
-        let meta = |path: &str| fs::metadata(tree.join(path)).unwrap();
-        let one = |path: &str| fs::metadata(content.join(path)).unwrap().ino() == meta(path).ino();
-        assert!(one("node_modules/a/node_modules/b/x.js") && one("node_modules/.bin/y"));
-        assert!(!one("node_modules/.tool/x") && meta("node_modules/.tool/x").mode() & 0o200 != 0);
-        assert_eq!(meta("node_modules/a/node_modules/b/x.js").mode() & 0o222, 0);
+        let one = |path: &str| {
+            let number = |top: &Path| fs::metadata(top.join(path)).unwrap().ino();
+            number(&content) == number(&tree)
+        };
+        let [package, program] = ["node_modules/a/node_modules/b/x.js", "node_modules/.bin/y"];
+        assert!(!one(package) && !one(program));
         assert!(!tree.join("node_modules/committed").exists());
         assert!(!tree.join("sub").exists(), "the app has no such folder");
-        let shown = TreeLayer { mount: Some("/app/node_modules".into()), ..layer };
-        let other = top.join("other");
-        copy::copy(&content, &other, &Leave::new([])).unwrap();
-        close(&other, &shown).unwrap();
-        assert!(other.join("a/node_modules/b/x.js").exists() && !other.join("sub").exists());
-        take_in(&other, &tree, &shown).unwrap();
-        assert_eq!(fs::read_dir(tree.join("node_modules")).unwrap().count(), 0);
-        let own = TreeLayer { copied: true, mount: None, ..shown };
-        take_in(&content, &tree, &own).unwrap();
-        assert!(!one_of(&content, &tree, "node_modules/a/node_modules/b/x.js"));
-    }
+        fs::write(tree.join(program), "patched").unwrap();
+        share(&content, &tree, &layer).unwrap();
+        assert!(one(package) && !one(program));
+        assert_eq!(fs::read_to_string(content.join(program)).unwrap(), program);
 
-    fn one_of(content: &Path, tree: &Path, path: &str) -> bool {
-        fs::metadata(content.join(path)).unwrap().ino() == fs::metadata(tree.join(path)).unwrap().ino()
+        // What a build has put in its place is not followed.
+        let elsewhere = top.join("elsewhere");
+        take_in(&content, &tree, &layer).unwrap();
+        fs::rename(tree.join("node_modules"), &elsewhere).unwrap();
+        symlink(&elsewhere, tree.join("node_modules")).unwrap();
+        share(&content, &tree, &layer).unwrap();
+        assert!(!one(package));
+        fs::remove_file(tree.join("node_modules")).unwrap();
+        share(&content, &tree, &layer).unwrap();
+
+        let shown = TreeLayer { mount: Some("/app/node_modules".into()), ..layer };
+        settle(&content, &shown).unwrap();
+        assert!(content.join("a/node_modules/b/x.js").exists() && !content.join("sub").exists());
+        take_in(&content, &tree, &shown).unwrap();
+        assert_eq!(fs::read_dir(tree.join("node_modules")).unwrap().count(), 0);
     }
 }

@@ -21,7 +21,7 @@ use crate::source::Source;
 use crate::step::{Ended, Step};
 use crate::view::View;
 use manager::{Kind, Manager};
-use modules::{MODULES, Usage};
+use modules::MODULES;
 use package::{FILE, LIFECYCLE, Package};
 
 /// Programs that `npm start` would start, or that a package.json of few words means.
@@ -78,13 +78,8 @@ impl Runtime for Node {
         // Of a front end that is only built nothing stays.
         let runs = processes_from.as_deref() != Some(told::BY_BUILD);
         let steps = steps(&package, &manager, &own, dev && has_dev && runs);
-        // What the app's own scripts write into packages stays in the release that they ran for.
-        let usage = match (site.jailed, steps.is_empty()) {
-            (true, true) => Usage::Read,
-            (true, false) if own.is_empty() => Usage::Replaced,
-            _ => Usage::Written,
-        };
-        let modules = modules::layer(source, site, &package, &node, &manager, dev, usage)?;
+        let modules =
+            modules::layer(source, site, &package, &node, &manager, dev, site.jailed && steps.is_empty())?;
 
         let mut layers = Vec::new();
         let mut bins = Vec::new();

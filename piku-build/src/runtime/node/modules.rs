@@ -18,11 +18,9 @@ use crate::source::Source;
 use crate::step::Step;
 
 /// Changed when layers are made in another way: the old ones then do not count.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The folder that it is all about.
 pub(super) const MODULES: &str = "node_modules";
-/// Its entries that begin with a dot and are as good as packages: the rest is made anew by what runs in the tree.
-const LINKED: [&str; 2] = [".bin", ".pnpm"];
 /// More packages than this are in no repository that anybody builds here.
 const MOST_PACKAGES: usize = 5000;
 
@@ -68,24 +66,13 @@ pub(super) fn tool(site: &Site, name: &'static str, package: &str, npm: &str) ->
     }
 }
 
-/// What is done with the packages once they are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Usage {
-    /// Nobody writes to them: releases show the layer itself, and share its folders too.
-    Read,
-    /// Steps take some of them away or put others in their place: a release shares the files that it keeps.
-    Replaced,
-    /// Steps write into their files.
-    Written,
-}
-
 /// Whether there is anything to install.
 pub(super) fn needed(package: &Package) -> bool {
     !package.dependencies(&["dependencies", "devDependencies", "optionalDependencies"]).is_empty()
         || package.has_workspaces()
 }
 
-/// The layer itself. `dev` is whether what only the build needs is in it.
+/// The layer itself. `dev` is whether what only the build needs is in it, `read` whether nobody will write to it.
 pub(super) fn layer(
     source: &Source,
     site: &Site,
@@ -93,12 +80,12 @@ pub(super) fn layer(
     node: &Node,
     manager: &Manager,
     dev: bool,
-    usage: Usage,
+    read: bool,
 ) -> anyhow::Result<TreeLayer> {
     let files = files(source, package, manager)?;
     // Packages that lie in the app have their own beside them.
     let alone = files.keys().filter(|path| path.ends_with(FILE)).count() == 1;
-    let mount = (usage == Usage::Read && alone).then(|| Path::new(APP).join(MODULES));
+    let mount = (read && alone).then(|| Path::new(APP).join(MODULES));
     let mut key = site.key(MODULES, FORMAT, manager.lock.is_some());
     key.fact("node", node.version.as_bytes());
     key.fact("manager", manager.fetch.as_deref().unwrap_or("npm").as_bytes());
@@ -134,8 +121,6 @@ pub(super) fn layer(
         steps: vec![Step { name: manager.kind.program(), run, quiet: false }],
         need,
         folder: MODULES,
-        linked: &LINKED,
-        copied: usage == Usage::Written,
         mount,
     })
 }
