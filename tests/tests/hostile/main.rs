@@ -1,0 +1,5 @@
+//! Apps, builds and commits that are hostile to the other apps of the same account, to piku and to the host: one file for each
+//! subject.
+
+mod isolation;
+mod next_push;
