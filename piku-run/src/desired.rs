@@ -1,5 +1,6 @@
 //! What an app should be, read from its release, its ENV and the operator's formation.
 
+pub(crate) mod health;
 pub(crate) mod limits;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use crate::core::{Found, Pace, Plan, Type};
 use crate::drain;
 use crate::environment::{Role, Vars, World};
 
+pub(crate) use health::HealthCheck;
+
 /// How many of each type the operator wants; a type that is not named has one.
 pub(crate) type Formation = BTreeMap<ProcessName, u32>;
 
@@ -28,15 +31,6 @@ const MAX_COUNT: u32 = 1000;
 /// Seconds, where the app says nothing else.
 const READY_WITHIN: u64 = 60;
 const GRACE: u64 = 10;
-
-/// How the instances of a release are asked whether they are alive.
-#[derive(Debug, Clone)]
-pub(crate) struct Check {
-    pub(crate) host: String,
-    pub(crate) path: Option<String>,
-    /// The time zone that the app has set for itself.
-    pub(crate) zone: Option<TimeZone>,
-}
 
 /// Reads `formation.json`; a file that is not there says nothing.
 pub(crate) fn read_formation(path: &Path) -> anyhow::Result<Formation> {
@@ -56,7 +50,7 @@ pub(crate) fn write_formation(path: &Path, formation: &Formation) -> anyhow::Res
 }
 
 /// What should run of this release, how it is checked, and what its author should know.
-pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<String>) {
+pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, HealthCheck, Vec<String>) {
     let role = Role { ps: "web.1", kind: "web", port: Some(0) };
     // With a bad configuration no worker can be started, and says why. Those that run must not be stopped for it.
     let (vars, mut warnings) =
@@ -102,18 +96,24 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, Check, Vec<St
         is_good
     });
     let path = path.cloned();
+    let protocol = health::protocol_of(&vars).unwrap_or_else(|err| {
+        warnings.push(format!("{err}: HTTP is asked for"));
+        health::HealthProtocol::default()
+    });
     if let Some(Err(err)) = vars.get(drain::VARIABLE).map(|value| value.parse::<drain::Address>()) {
         warnings.push(format!("{} is ignored: {err}", drain::VARIABLE));
     }
-    let plan = Plan { release: world.release.number, types, crons, ready_within, pace, grace };
-    let zone = vars.get("TZ").filter(|name| !name.is_empty()).and_then(|name| {
+    let mut check = HealthCheck { protocol, host, path, zone: None };
+    let asked = check.question();
+    let plan = Plan { release: world.release.number, types, crons, ready_within, pace, grace, asked };
+    check.zone = vars.get("TZ").filter(|name| !name.is_empty()).and_then(|name| {
         let known = TimeZone::get(name.trim_start_matches(':'));
         if known.is_err() && !plan.crons.is_empty() {
             warnings.push(format!("TZ={name} is no time zone of this machine: crons run by its own time"));
         }
         known.ok()
     });
-    (plan, Check { host, path, zone }, warnings)
+    (plan, check, warnings)
 }
 
 /// The cron types of a release; with a count of 0 one does not run.
@@ -131,6 +131,12 @@ pub(crate) fn check_limits(world: &World) -> anyhow::Result<()> {
         limits::of(kind, &vars)?;
     }
     Ok(())
+}
+
+/// Whether the release says in a way that is understood how its instances are asked.
+pub(crate) fn check_health(world: &World) -> anyhow::Result<()> {
+    let Ok((vars, _)) = world.vars(Role { ps: "web.1", kind: "web", port: Some(0) }) else { return Ok(()) };
+    health::protocol_of(&vars).map(drop)
 }
 
 /// Where it cannot be read what should run: that what was found goes on as it is.
@@ -158,6 +164,7 @@ pub(crate) fn as_found(found: &[Found]) -> Option<Plan> {
         ready_within,
         pace: Pace::default(),
         grace: Duration::from_secs(GRACE),
+        asked: HealthCheck::default().question(),
     })
 }
 

@@ -25,7 +25,11 @@ pub enum Progress {
     Alive,
     /// It answered with this status, which is not what a healthy app says.
     Http(u16),
-    /// It accepted the connection, then closed it or said something that is no HTTP.
+    /// It accepted the connection and is not asked for more.
+    Open,
+    /// It accepted the connection, then closed it without a whole answer.
+    Closed,
+    /// It accepted the connection and said something that is not HTTP.
     NotHttp,
     /// Nobody listens.
     Refused,
@@ -60,13 +64,22 @@ impl Probe {
     /// The connection may be made or refused at once: call [`Probe::ready`] before waiting for the descriptor.
     #[must_use]
     pub fn start(port: u16, host: &str, path: Option<&str>) -> Self {
+        Self {
+            any_status: path.is_none(),
+            request: request(host, path.unwrap_or("/")),
+            ..Self::connect(port)
+        }
+    }
+
+    /// Begins a check that is over once somebody has accepted the connection, with [`Progress::Open`].
+    #[must_use]
+    pub fn connect(port: u16) -> Self {
         let (stream, state) = match dial(port) {
             Ok(stream) => (Some(stream), State::Connecting),
             Err(Errno::ECONNREFUSED) => (None, State::Done(Progress::Refused)),
             Err(err) => (None, State::Done(Progress::Failed(err.desc().to_owned()))),
         };
-        let request = request(host, path.unwrap_or("/"));
-        Self { stream, state, any_status: path.is_none(), request, answer: Vec::new() }
+        Self { stream, state, any_status: true, request: Vec::new(), answer: Vec::new() }
     }
 
     /// What to wait for; `None` when the check is done.
@@ -92,9 +105,7 @@ impl Probe {
         match &self.state {
             State::Connecting => false,
             State::Sending(_) | State::Reading => true,
-            State::Done(progress) => {
-                matches!(progress, Progress::Alive | Progress::Http(_) | Progress::NotHttp)
-            }
+            State::Done(progress) => !matches!(progress, Progress::Refused | Progress::Failed(_)),
         }
     }
 
@@ -131,7 +142,7 @@ impl Probe {
             (
                 State::Sending(_) | State::Reading,
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted,
-            ) => self.verdict().unwrap_or(Progress::NotHttp),
+            ) => self.verdict().unwrap_or(Progress::Closed),
             _ => Progress::Failed(err.to_string()),
         }
     }
@@ -147,6 +158,7 @@ impl Probe {
                 match stream.peer_addr() {
                     // A port of the ephemeral range that nobody listens on can get connected to itself.
                     Ok(peer) if stream.local_addr()? == peer => self.finish(Progress::Refused),
+                    Ok(_) if self.request.is_empty() => self.finish(Progress::Open),
                     Ok(_) => self.state = State::Sending(0),
                     Err(err) if err.kind() == io::ErrorKind::NotConnected => {
                         return Err(io::ErrorKind::WouldBlock.into());
@@ -168,7 +180,7 @@ impl Probe {
                     Look::More if count > 0 => {}
                     // Whether the page was whole is no question of the app being alive.
                     Look::More => {
-                        let progress = self.verdict().unwrap_or(Progress::NotHttp);
+                        let progress = self.verdict().unwrap_or(Progress::Closed);
                         self.finish(progress);
                     }
                     Look::Enough(progress) => self.finish(progress),
@@ -204,7 +216,8 @@ impl Probe {
     }
 
     fn judge(&self, status: u16) -> Progress {
-        let alive = if self.any_status { status < 500 } else { (200..400).contains(&status) };
+        let good = if self.any_status { 200..500 } else { 200..400 };
+        let alive = good.contains(&status);
         if alive { Progress::Alive } else { Progress::Http(status) }
     }
 }

@@ -65,7 +65,7 @@ fn what_fails_says_why_leaves_nothing_and_the_old_serves_on() {
             &["web.1 listens on port ", ", but not on 127.0.0.1"],
         ),
         (&[("web", "exec sleep 100")], &["nothing listens on PORT", "must listen on the port in $PORT"]),
-        (&[("web", "STATUS=500 exec python3 serve.py")], &["it answered 500"]),
+        (&[("web", "STATUS=500 exec python3 serve.py")], &["it answered 500 to GET / on port "]),
         (&[("web", "trap '' TERM; while :; do sleep 1; done")], &["nothing listens on PORT"]),
         (
             &[("web", SERVE), ("release", "echo migrating; exit 9")],
@@ -185,12 +185,59 @@ fn types_that_are_no_longer_in_the_procfile_stop() {
     until("nothing is left of it", || server.states() == ["web.1 healthy"]);
 }
 
+/// A server that does this with each connection, in Python.
+fn answering(statement: &str) -> String {
+    format!(
+        "exec python3 -c \"import socket, os, time\ns = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\n\
+         while True:\n c, _ = s.accept(); {statement}; c.close()\""
+    )
+}
+
 #[test]
-fn what_does_not_speak_http_must_accept_and_stay_up() {
+fn a_web_that_accepts_and_does_not_answer_is_never_ready() {
     let server = Server::new();
-    let echo = "exec python3 -c 'import socket, os\ns = socket.create_server((\"127.0.0.1\", int(os.environ[\"PORT\"])))\nwhile True:\n c, _ = s.accept(); c.sendall(b\"220 hello\\n\"); c.close()'";
-    server.deploy("x", &[("web", echo)]);
+    server.config(&[("HEALTHCHECK_START_PERIOD", "1.5"), ("STOP_TIMEOUT", "1")]);
+    server.deploy("old", &[("web", SERVE)]);
+    // As a pre-forking server does whose workers die of each request.
+    let dies = answering("os.fork() or (c.recv(1), os._exit(1)); os.wait()");
+    for (web, words) in [
+        (answering("time.sleep(1000)"), ["it accepted GET / on port ", " and did not answer\n"]),
+        (
+            answering("c.close()"),
+            ["it accepted GET / on port ", " and closed the connection without an answer\n"],
+        ),
+        (dies, ["it accepted GET / on port ", " and closed the connection without an answer\n"]),
+        (answering("c.sendall(b'220 hello\\\\n')"), ["its answer to GET / on port ", " is not HTTP/1"]),
+        (
+            answering("c.sendall(b'HTTP/1.1 103 Early Hints\\\\r\\\\n\\\\r\\\\n')"),
+            ["it accepted GET / on port ", " and closed the connection without an answer\n"],
+        ),
+        (
+            answering(
+                "c.sendall(b'HTTP/1.1 200'); [(c.sendall(b' '), time.sleep(0.1)) for _ in range(1000)]",
+            ),
+            ["it accepted GET / on port ", " and did not answer\n"],
+        ),
+    ] {
+        let said = server.deploy_fails("new", &[("web", &web)]);
+        assert!(words.iter().all(|word| said.contains(word)), "{web}: {said}");
+        assert_eq!(server.page(), "old", "{web}");
+    }
+}
+
+#[test]
+fn what_does_not_speak_http_says_so_and_must_accept() {
+    let server = Server::new();
+    server.config(&[("HEALTHCHECK", "tcp"), ("HEALTHCHECK_START_PERIOD", "2")]);
+    server.deploy("x", &[("web", &answering("time.sleep(1000)"))]);
     assert_eq!(server.states(), ["web.1 healthy"]);
+    let said = server.deploy_fails("y", &[("web", "exec sleep 1000")]);
+    assert!(said.contains("nothing listens on PORT"), "{said}");
+    server.config(&[("HEALTHCHECK", "udp")]);
+    let said = server.deploy_fails("z", &[("web", SERVE)]);
+    assert!(said.contains("HEALTHCHECK: 'udp' is not a protocol of health checks\n"), "{said}");
+    assert!(said.contains("hint: HEALTHCHECK=tcp is for apps that speak no HTTP"), "{said}");
+    assert_eq!(server.states(), ["web.1 healthy"], "the old one is left");
 }
 
 #[test]

@@ -297,31 +297,37 @@ impl Core {
 
     /// The time of an instance on trial is up; now it is known where it listens.
     pub(super) fn listens(&mut self, id: Id, ports: &[u16]) {
-        let Some(limit) =
-            self.change.as_ref().filter(|change| change.fresh.contains(&id)).map(|c| c.plan.ready_within)
-        else {
-            return;
-        };
+        let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) else { return };
         let Some(one) = self.instances.get(&id) else { return };
         let State::Starting { last, patience, diagnosed: true, unannounced, .. } = &one.state else { return };
         // Refused before it listened; the question that is under way was not.
         let silent = patience.is_some() && one.port.is_some_and(|port| ports.contains(&port));
         let last = last.as_ref().filter(|last| !(silent && **last == Outcome::Refused));
-        let reason = why_not_ready(&one.ps, one.port, last, ports, limit, *unannounced);
+        let reason = why_not_ready(&change.plan, one, last, ports, *unannounced);
         self.fail(Refusal { reason, blame: Some(id), busy: false });
     }
 }
 
+/// Returns how long an answer may take, where that is less than the time until an instance must be ready.
+fn in_time(timeout: Duration, limit: Duration) -> String {
+    if timeout < limit {
+        format!(" within {} s (HEALTHCHECK_TIMEOUT)", timeout.as_secs_f64())
+    } else {
+        String::new()
+    }
+}
+
+/// Says what was asked, and what happened instead of an answer that is good enough.
 fn why_not_ready(
-    ps: &Ps,
-    port: Option<u16>,
+    plan: &Plan,
+    one: &super::Instance,
     last: Option<&Outcome>,
     ports: &[u16],
-    limit: Duration,
     unannounced: bool,
 ) -> String {
+    let (ps, limit, asked) = (&one.ps, plan.ready_within, &plan.asked);
     let within = format!("within {} s", limit.as_secs_f64());
-    let Some(port) = port.filter(|_| !unannounced) else {
+    let Some(port) = one.port.filter(|_| !unannounced) else {
         let why = if unannounced { ": it did not say READY=1 to $NOTIFY_SOCKET" } else { "" };
         return format!("{ps} was not ready {within}{why}");
     };
@@ -329,18 +335,27 @@ fn why_not_ready(
         ports.iter().filter(|other| **other != port).map(|port| format!(":{port}")).collect();
     match last {
         Some(Outcome::Http(status)) => {
-            format!("{ps} was not healthy {within}: it answered {status} on port {port}")
+            format!("{ps} was not healthy {within}: it answered {status} to {asked} on port {port}")
         }
         Some(Outcome::Foreign) => {
             format!("{ps} was not healthy {within}: another process answers on port {port}")
         }
         Some(Outcome::Failed(reason)) => format!("{ps} was not healthy {within}: {reason}"),
-        Some(Outcome::NotHttp | Outcome::Alive) => format!("{ps} was not healthy {within}"),
+        Some(Outcome::Alive) => format!("{ps} was not healthy {within}"),
+        Some(Outcome::Closed) => format!(
+            "{ps} was not healthy {within}: it accepted {asked} on port {port} and closed the connection without \
+             an answer"
+        ),
+        Some(Outcome::NotHttp) => format!(
+            "{ps} was not healthy {within}: its answer to {asked} on port {port} is not HTTP/1 (an app that speaks \
+             no HTTP says HEALTHCHECK=tcp)"
+        ),
         Some(Outcome::Refused) if ports.contains(&port) => format!(
             "{ps} listens on port {port}, but not on 127.0.0.1: it must listen there ($BIND_ADDRESS) or on all addresses"
         ),
         Some(Outcome::Silent) | None => format!(
-            "{ps} was not healthy {within}: it accepts connections on port {port} and does not answer"
+            "{ps} was not healthy {within}: it accepted {asked} on port {port} and did not answer{}",
+            in_time(one.pace.timeout, limit)
         ),
         Some(Outcome::Refused) if others.is_empty() => {
             format!(

@@ -73,7 +73,9 @@ pub enum Outcome {
     Alive,
     /// It answered, with a status that is not good enough.
     Http(u16),
-    /// It accepts connections and does not speak HTTP.
+    /// It accepted the connection and closed it without a whole answer.
+    Closed,
+    /// It accepted the connection and said something that is not HTTP.
     NotHttp,
     /// Nothing listens there.
     Refused,
@@ -94,11 +96,11 @@ pub enum State {
         since: Duration,
         /// When to ask next; nothing while a question is under way or where none is asked.
         ask: Option<Duration>,
-        /// Until when the answer to the question under way is waited for.
+        /// Until when the answer to the question under way is in time. The question itself stays open until the next one.
         patience: Option<Duration>,
         /// Whether it has yet to say that it is ready.
         unannounced: bool,
-        /// When it counts as ready because it stayed up: plain workers, and what does not speak HTTP.
+        /// When it counts as ready because it stayed up: plain workers.
         settled: Option<Duration>,
         /// What the last question told.
         last: Option<Outcome>,

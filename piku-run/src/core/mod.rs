@@ -36,6 +36,9 @@ use change::Change;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job(pub u64);
 
+/// How long an answer that is late is waited for before the question is given up and asked anew.
+const LATE: Duration = Duration::from_secs(10);
+
 /// What happens when a worker ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnExit {
@@ -286,21 +289,23 @@ impl Core {
     fn probed(&mut self, id: Id, outcome: Outcome) {
         let now = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
-        let State::Starting { since, ask, patience, settled, last, .. } = &mut one.state else { return };
+        let State::Starting { since, ask, patience, last, .. } = &mut one.state else { return };
         // Asked more and more seldom: a tenth of what it has taken so far is lost at most.
         let pause = one.pace.interval.unwrap_or_else(|| {
             (now.saturating_sub(*since) / 10).clamp(Duration::from_millis(10), Duration::from_secs(2))
         });
-        *patience = None;
+        let is_late = patience.take().is_none();
         match outcome {
-            Outcome::Alive => return self.ready(id),
-            Outcome::NotHttp => {
-                settled.get_or_insert(now + SETTLE);
+            // Asked again: the first answer of a program that loads as it is asked says little of the second.
+            Outcome::Alive if is_late => {
+                *ask = Some(now);
+                return;
             }
-            _ => *settled = None,
-        }
-        if settled.is_none() {
-            *ask = Some(now + pause);
+            Outcome::Alive => return self.ready(id),
+            // The connection stays open for a while: a program with one thread is not to find a queue of questions that nobody
+            // waits for any more.
+            Outcome::Silent => *ask = Some(now + pause.max(LATE)),
+            _ => *ask = Some(now + pause),
         }
         // Of all answers the one that tells most is remembered.
         if outcome != Outcome::Silent || matches!(last, None | Some(Outcome::Refused)) {

@@ -53,6 +53,8 @@ pub struct Plan {
     pub pace: Pace,
     /// How long an instance has from SIGTERM to SIGKILL.
     pub grace: Duration,
+    /// The question of the health check, in words: `GET /health`.
+    pub asked: String,
 }
 
 /// How long what is not asked over HTTP must stay up to count as ready.

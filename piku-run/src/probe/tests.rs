@@ -68,6 +68,8 @@ fn any_complete_status_below_500_is_alive() {
             "{asked}"
         );
     }
+    let switched = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+    assert_eq!(ask(None, &[switched]).0, Progress::Http(101), "nobody has asked for that");
     let (progress, _) = ask(None, &["HTTP/1.0 502 Bad Gateway\r\nA: b\r\n\r\nbody"]);
     assert_eq!(progress, Progress::Http(502));
 }
@@ -93,10 +95,12 @@ fn an_answer_in_pieces_is_put_together() {
 }
 
 #[test]
-fn half_an_answer_and_other_protocols_are_no_http() {
-    for said in
-        ["", "HTTP/1.1 20", "HTTP/1.1 200 OK\r\nA: b", "220 mail ready\r\n", "<html>", "\x00\x00\x12\x04"]
-    {
+fn half_an_answer_is_closed_and_other_protocols_are_no_http() {
+    for said in ["", "HTTP/1.1 20", "HTTP/1.1 200 OK\r\nA: b", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        assert_eq!(ask(None, &[said]).0, Progress::Closed, "{said:?}");
+    }
+    // A mail server, half a page, the settings of HTTP/2, an alert of TLS.
+    for said in ["220 mail ready\r\n", "<html>", "\x00\x00\x12\x04", "\x15\x03\x01\x00\x02\x02\x16"] {
         assert_eq!(ask(None, &[said]).0, Progress::NotHttp, "{said:?}");
     }
     // A body that breaks off does not take the status back.
@@ -126,7 +130,20 @@ fn one_that_accepts_and_is_silent_keeps_it_waiting() {
     assert_eq!(probe.ready(), Progress::Waiting);
     // It dies with the connection in its queue, as gunicorn does when the app cannot be imported.
     drop(listener);
-    assert_eq!(run(&mut probe), Progress::NotHttp);
+    assert_eq!(run(&mut probe), Progress::Closed);
+}
+
+#[test]
+fn a_connection_is_all_that_a_check_without_a_request_wants() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut probe = Probe::connect(port);
+    assert_eq!(run(&mut probe), Progress::Open);
+    assert!(probe.is_connected());
+    // Not a byte was said to it.
+    assert_eq!(listener.accept().unwrap().0.read(&mut [0]).unwrap(), 0);
+    drop(listener);
+    assert_eq!(run(&mut Probe::connect(port)), Progress::Refused);
 }
 
 #[test]

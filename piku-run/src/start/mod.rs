@@ -135,6 +135,7 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
         crons: Vec::new(),
         pace: Pace::default(),
         grace,
+        asked: String::new(),
     };
     foreman.tell(Event::Boot { plan: Some(plan), found: Vec::new() });
     foreman.work()

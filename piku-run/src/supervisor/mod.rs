@@ -30,7 +30,7 @@ use piku_procfile::settings::Settings;
 
 use crate::core::{Core, Event, Exit, Found, Id, Job, OnExit};
 use crate::cron::{Crontab, Timer};
-use crate::desired::{self, Check};
+use crate::desired::{self, HealthCheck};
 use crate::environment::World;
 use crate::lock::Lock;
 use crate::log::LogWriter;
@@ -68,7 +68,7 @@ struct Supervisor {
     ports: BTreeMap<Id, Claim>,
     probes: BTreeMap<Id, Probe>,
     /// Releases that have been read.
-    worlds: BTreeMap<u64, (Rc<World>, Check)>,
+    worlds: BTreeMap<u64, (Rc<World>, HealthCheck)>,
     /// The last words of instances on trial.
     tails: BTreeMap<Id, Vec<String>>,
     /// What the last processes were limited to, of instances that wait for their next one.

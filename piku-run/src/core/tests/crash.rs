@@ -15,17 +15,6 @@ fn boot_starts_every_place_and_waits_for_its_answer() {
 }
 
 #[test]
-fn what_does_not_speak_http_must_stay_up_for_a_second() {
-    let mut world = World::new();
-    world.send(Event::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
-    assert_eq!(world.probes, 1, "asked once it has a port");
-    world.send(Event::Probed { id: Id(1), outcome: Outcome::NotHttp });
-    assert_eq!(world.states(), ["web.1@1 starting"]);
-    world.pass(1);
-    assert_eq!(world.states(), ["web.1@1 healthy"]);
-}
-
-#[test]
 fn an_instance_at_boot_that_is_slow_is_not_killed() {
     let mut world = World::new();
     world.send(Event::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
@@ -34,6 +23,7 @@ fn an_instance_at_boot_that_is_slow_is_not_killed() {
         world.send(Event::Probed { id: Id(1), outcome: Outcome::Refused });
     }
     assert_eq!(world.states(), ["web.1@1 starting"]);
+    world.pass(2);
     world.ready("web.1@1");
     assert_eq!(world.states(), ["web.1@1 healthy"]);
 }

@@ -71,7 +71,7 @@ fn a_new_instance_that_keeps_a_question_waiting_is_not_told_to_listen_elsewhere(
     world.log.clear();
     world.send(Event::Listens { id, ports: vec![20001] });
     world.exit("web.1@2", 143);
-    let why = "it accepts connections on port 20001 and does not answer";
+    let why = "it accepted GET / on port 20001 and did not answer within 30 s (HEALTHCHECK_TIMEOUT)";
     assert_eq!(world.did(), ["term web.1@2", &format!("failed web.1 was not healthy within 60 s: {why}")]);
 }
 
@@ -106,7 +106,7 @@ fn an_unhealthy_answer_is_named() {
     world.exit("web.1@1", 0);
     assert_eq!(
         world.did().last().unwrap(),
-        "failed web.1 was not healthy within 60 s: it answered 500 on port 20000"
+        "failed web.1 was not healthy within 60 s: it answered 500 to GET / on port 20000"
     );
 }
 

@@ -33,6 +33,7 @@ fn plan(release: u64, types: &[(&str, u32)]) -> Plan {
         crons: vec![("cron".parse().unwrap(), String::new())],
         pace: Pace::default(),
         grace: secs(10),
+        asked: "GET /".to_owned(),
     }
 }
 

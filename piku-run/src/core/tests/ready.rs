@@ -39,8 +39,8 @@ fn a_question_has_an_interval_and_an_end() {
     let mut world = World::new();
     world.send(Event::Boot { plan: Some(paced), found: vec![] });
     assert_eq!(world.probes, 1);
-    // Unanswered for two seconds, and five later asked again.
-    world.pass(6);
+    // Unanswered for two seconds, late for ten, and then asked again.
+    world.pass(11);
     assert_eq!(world.probes, 1);
     world.pass(1);
     assert_eq!(world.probes, 2);
@@ -49,4 +49,77 @@ fn a_question_has_an_interval_and_an_end() {
     assert_eq!(world.probes, 2);
     world.pass(1);
     assert_eq!(world.probes, 3);
+}
+
+/// Answers each question in this way until the deploy's time is up; returns what the deploy ended with.
+fn deploy_answered(outcome: &Outcome) -> String {
+    let mut world = World::boot(plan(1, &[("web", 1)]));
+    world.deploy(plan(2, &[("web", 1)]));
+    let id = world.id("web.1@2");
+    let probes = world.probes;
+    for _ in 0..60 {
+        world.send(Event::Probed { id, outcome: outcome.clone() });
+        assert_eq!(world.states()[1], "web.1@2 starting", "{outcome:?}");
+        world.pass(1);
+    }
+    assert!(world.probes > probes + 10, "it is asked again: {outcome:?}");
+    assert_eq!(world.did().last().unwrap(), "diagnose web.1@2");
+    world.send(Event::Listens { id, ports: vec![20001] });
+    world.exit("web.1@2", 143);
+    assert_eq!(world.states(), ["web.1@1 healthy"], "the old one serves on");
+    assert_eq!(world.core.plan().unwrap().release, 1);
+    world.did().pop().unwrap()
+}
+
+#[test]
+fn no_answer_that_is_not_good_makes_an_instance_ready_however_long_it_stays_up() {
+    for (outcome, word) in [
+        (Outcome::Closed, "it accepted GET / on port 20001 and closed the connection without an answer"),
+        (Outcome::NotHttp, "its answer to GET / on port 20001 is not HTTP/1"),
+        (Outcome::Http(503), "it answered 503 to GET / on port 20001"),
+        (Outcome::Http(101), "it answered 101 to GET / on port 20001"),
+    ] {
+        let told = deploy_answered(&outcome);
+        assert!(
+            told.starts_with("failed web.1 was not healthy within 60 s") && told.contains(word),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn an_instance_that_never_answers_is_not_ready_after_a_restart_a_scaling_or_a_boot() {
+    let mut world = World::boot(plan(1, &[("web", 1)]));
+    for (counts, replace, refused) in [(1, Replace::All, "web.1@1"), (2, Replace::Missing, "web.2@1")] {
+        world.change(plan(1, &[("web", counts)]), replace);
+        let id = world.id(refused);
+        world.pass(60);
+        assert!(world.did().contains(&format!("diagnose {refused}")));
+        world.send(Event::Listens { id, ports: vec![] });
+        world.send(Event::Exited { id, exit: Exit::Code(0) });
+        let told = world.did().pop().unwrap();
+        assert!(told.contains("and did not answer within 30 s"), "{told}");
+        assert_eq!(world.states(), ["web.1@1 healthy"]);
+    }
+
+    let mut world = World::new();
+    world.send(Event::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
+    world.pass(600);
+    assert_eq!(world.states(), ["web.1@1 starting"]);
+    assert_eq!(world.routes, [Some(Route { release: 1, ports: vec![] })], "and gets no request");
+    world.ready("web.1@1");
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_waited_for_and_then_asked_for_again() {
+    let mut paced = plan(1, &[("web", 1)]);
+    paced.pace = Pace { timeout: secs(1), ..Pace::default() };
+    let mut world = World::new();
+    world.send(Event::Boot { plan: Some(paced), found: vec![] });
+    world.pass(5);
+    assert_eq!(world.probes, 1, "no second connection beside the first");
+    world.send(Event::Probed { id: Id(1), outcome: Outcome::Alive });
+    assert_eq!((world.probes, world.states()[0].as_str()), (2, "web.1@1 starting"));
+    world.send(Event::Probed { id: Id(1), outcome: Outcome::Alive });
+    assert_eq!(world.states(), ["web.1@1 healthy"]);
 }

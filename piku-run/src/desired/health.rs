@@ -1,0 +1,81 @@
+//! How the instances of a release are asked whether they are ready, from ENV and the configuration.
+
+use jiff::tz::TimeZone;
+use piku_procfile::failure::Failure;
+
+use crate::environment::Vars;
+
+/// Says which protocol a `web` is asked in.
+const VARIABLE: &str = "HEALTHCHECK";
+
+/// The protocol that an instance must answer in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum HealthProtocol {
+    /// One request, answered with a good status.
+    #[default]
+    Http,
+    /// An accepted connection, for apps that speak no HTTP.
+    Tcp,
+}
+
+/// How the instances of a release are asked whether they are ready.
+#[derive(Debug, Clone)]
+pub(crate) struct HealthCheck {
+    pub(crate) protocol: HealthProtocol,
+    pub(crate) host: String,
+    pub(crate) path: Option<String>,
+    /// The time zone that the app has set for itself.
+    pub(crate) zone: Option<TimeZone>,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self { protocol: HealthProtocol::Http, host: "localhost".to_owned(), path: None, zone: None }
+    }
+}
+
+impl HealthCheck {
+    /// Returns the question in words, for messages: `GET /health`.
+    pub(crate) fn question(&self) -> String {
+        match self.protocol {
+            HealthProtocol::Http => format!("GET {}", self.path.as_deref().unwrap_or("/")),
+            HealthProtocol::Tcp => "a connection".to_owned(),
+        }
+    }
+}
+
+/// Reads `HEALTHCHECK`.
+///
+/// # Errors
+/// When its value is neither `http` nor `tcp`.
+pub(crate) fn protocol_of(vars: &Vars) -> anyhow::Result<HealthProtocol> {
+    match vars.get(VARIABLE).map(|value| value.trim()) {
+        None | Some("" | "http") => Ok(HealthProtocol::Http),
+        Some("tcp") => Ok(HealthProtocol::Tcp),
+        Some(other) => {
+            let shown: String = other.chars().take(40).collect();
+            Err(Failure::new(format!("{VARIABLE}: '{shown}' is not a protocol of health checks"))
+                .hint(format!(
+                    "{VARIABLE}=tcp is for apps that speak no HTTP; without it an app must answer HTTP"
+                ))
+                .into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_is_http_unless_the_app_says_tcp() {
+        let read = |value: &str| protocol_of(&Vars::from([(VARIABLE.to_owned(), value.to_owned())]));
+        assert_eq!(protocol_of(&Vars::new()).unwrap(), HealthProtocol::Http);
+        assert_eq!(read("http").unwrap(), HealthProtocol::Http);
+        assert_eq!(read(" tcp ").unwrap(), HealthProtocol::Tcp);
+        for bad in ["TCP", "none", "off", "/health", "tcp,http"] {
+            let told = read(bad).unwrap_err().to_string();
+            assert!(told.contains(&format!("HEALTHCHECK: '{bad}' is not a protocol")), "{told}");
+        }
+    }
+}
