@@ -1,0 +1,122 @@
+//! Removing whatever there is, with whatever modes, however deep.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use crate::error::TreeError;
+use crate::folder::{self, Entries};
+use crate::handle::{TreeHandle, is_top};
+use crate::kind::FileKind;
+use crate::walk::{DEEPEST, is_swapped};
+
+/// How often a folder is emptied that somebody fills again meanwhile, or that gets what was nested too deep in it.
+const ROUNDS: usize = 4096;
+
+impl TreeHandle {
+    /// Removes the entry `path` itself, a folder with all that is in it; of the tree itself all that is in it. Nothing there is no
+    /// error. Folders that their steps have closed are opened first.
+    ///
+    /// # Errors
+    /// When something stays that this process may not remove, or somebody goes on filling the folder.
+    pub fn remove_all(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
+        let path = path.as_ref();
+        let remove = || {
+            if !is_top(path) {
+                return self.at(path, |parent, name| entry(parent, name, None, None));
+            }
+            let opened = match self.read_folder(path) {
+                Err(err) if is_denied(&err) => {
+                    folder::set_mode_of(self.as_fd(), 0o700)?;
+                    self.read_folder(path)
+                }
+                opened => opened,
+            };
+            empty(&mut Entries::new(opened?)?, None, 0)
+        };
+        match remove() {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.map_err(|err| self.error("remove", path, err)),
+        }
+    }
+}
+
+/// The folder that is removed as a whole, and how deep below it something is.
+type Top<'a> = Option<(BorrowedFd<'a>, usize)>;
+
+/// Removes one entry of a folder, of which this is known.
+fn entry(parent: BorrowedFd<'_>, name: &OsStr, kind: Option<FileKind>, top: Top<'_>) -> io::Result<()> {
+    if kind != Some(FileKind::Folder) {
+        match folder::unlink(parent, name) {
+            // It is a folder; POSIX says the second, Linux the first.
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            done => return Ok(done?),
+        }
+    }
+    let depth = match top {
+        // Each level costs a descriptor: what is nested too deep is moved up, and met again there.
+        Some((top, depth)) if depth >= DEEPEST => {
+            folder::set_mode(parent, name, 0o700)?;
+            return folder::rename(parent, name, top, &folder::aside());
+        }
+        Some((_, depth)) => depth,
+        None => 0,
+    };
+    let opened = match folder::open_folder(parent, name) {
+        Err(err) if is_denied(&err) => {
+            folder::set_mode(parent, name, 0o700)?;
+            folder::open_folder(parent, name)
+        }
+        opened => opened,
+    };
+    let mut entries = match opened {
+        Ok(fd) => Entries::new(fd)?,
+        // It was swapped just now for what is no folder.
+        Err(err) if is_swapped(&err) => return Ok(folder::unlink(parent, name)?),
+        Err(err) => return Err(err),
+    };
+    for _ in 0..ROUNDS {
+        empty(&mut entries, top, depth)?;
+        match folder::remove_folder(parent, name) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => entries.rewind(),
+            done => return Ok(done?),
+        }
+    }
+    Err(Errno::NOTEMPTY.into())
+}
+
+/// Removes what is in a folder, until nothing is found in it.
+fn empty(entries: &mut Entries, top: Top<'_>, depth: usize) -> io::Result<()> {
+    let mut is_opened = false;
+    for _ in 0..ROUNDS {
+        let mut found = false;
+        while let Some((name, kind)) = entries.next()? {
+            found = true;
+            let here = entries.fd()?;
+            let top = Some((top.map_or(here, |(top, _)| top), depth + 1));
+            let mut removed = entry(here, &name, kind, top);
+            if !is_opened && removed.as_ref().is_err_and(is_denied) {
+                is_opened = true;
+                folder::set_mode_of(here, 0o700)?;
+                removed = entry(here, &name, kind, top);
+            }
+            match removed {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                done => done?,
+            }
+        }
+        if !found {
+            return Ok(());
+        }
+        entries.rewind();
+    }
+    Err(Errno::NOTEMPTY.into())
+}
+
+/// Whether a mode stands in the way.
+fn is_denied(err: &io::Error) -> bool {
+    err.raw_os_error() == Some(Errno::ACCESS.raw_os_error())
+}
