@@ -15,22 +15,24 @@ use crate::talk;
 
 /// Looks at each ref that is to change; one that is refused refuses the whole push.
 pub(crate) fn run(app: Option<&AppDir>) -> anyhow::Result<()> {
+    leave_word(app, &Note::Received)?;
     let updates = updates()?;
     let options = Options::admitted()?;
-    if let Some(app) = app {
-        let mut notes = vec![Note::Received];
+    if options.dry_run {
         // Said before anything is stored: whatever happens then, it is put back.
-        notes.extend(options.dry_run.then_some(Note::DryRun));
-        for note in &notes {
-            lock::note(app, note).with_context(|| format!("cannot write '{}'", app.lock().display()))?;
-        }
+        leave_word(app, &Note::DryRun)?;
     }
     // The new objects are still in git's quarantine, which only its environment knows.
     let repo = Repository::open_from_env().map_err(git::plain).context("cannot open the repository")?;
     for update in &updates {
         check(&repo, update)?;
     }
-    Ok(())
+    leave_word(app, &Note::Admitted)
+}
+
+fn leave_word(app: Option<&AppDir>, note: &Note) -> anyhow::Result<()> {
+    let Some(app) = app else { return Ok(()) };
+    lock::note(app, note).with_context(|| format!("cannot write '{}'", app.lock().display()))
 }
 
 fn check(repo: &Repository, update: &Update) -> anyhow::Result<()> {

@@ -25,6 +25,8 @@ use crate::talk;
 pub(crate) enum Note {
     /// git has been sent something to store.
     Received,
+    /// What was sent may be stored.
+    Admitted,
     /// The push is a dry run.
     DryRun,
     /// The dry run has shown its plan.
@@ -37,6 +39,7 @@ impl Note {
     fn line(&self) -> String {
         match self {
             Self::Received => "received\n".to_owned(),
+            Self::Admitted => "admitted\n".to_owned(),
             Self::DryRun => "dry-run\n".to_owned(),
             Self::Planned => "planned\n".to_owned(),
             Self::Cancelled(by) => format!("cancelled {by}\n"),
@@ -46,6 +49,7 @@ impl Note {
     fn read(line: &str) -> Option<Self> {
         match line {
             "received" => Some(Self::Received),
+            "admitted" => Some(Self::Admitted),
             "dry-run" => Some(Self::DryRun),
             "planned" => Some(Self::Planned),
             _ => Some(Self::Cancelled(line.strip_prefix("cancelled ")?.to_owned())),
@@ -188,7 +192,8 @@ mod tests {
         let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
         let lock = Lock::take(&app, "alice").unwrap();
         assert_eq!(lock.notes(), []);
-        let notes = [Note::Received, Note::DryRun, Note::Planned, Note::Cancelled("bob".to_owned())];
+        let notes =
+            [Note::Received, Note::Admitted, Note::DryRun, Note::Planned, Note::Cancelled("bob".to_owned())];
         for left in &notes {
             note(&app, left).unwrap();
         }

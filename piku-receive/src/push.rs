@@ -3,81 +3,33 @@
 //! git itself lets `git push` succeed when the hook after it fails; and runs no hook when nothing has changed. But it is
 //! the forced command whose exit code `git push` ends with, so both are decided here.
 
-use std::fmt;
-use std::os::unix::process::ExitStatusExt;
+mod decision;
+mod outcome;
+
+use std::fs;
+use std::path::Path;
 use std::process::ExitStatus;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::wait;
+use piku_procfile::name::AppName;
 
 use crate::branch::{self, Tip};
 use crate::git;
 use crate::hook::Place;
+use crate::live::LiveRelease;
 use crate::lock::{Lock, Note};
 use crate::options::Options;
 use crate::refs::Refs;
 use crate::repo;
 use crate::stale;
 use crate::talk;
-use crate::verdict::{self, Verdict};
-
-/// How a push ended, for the exit code and the audit log.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The deploy branch's tip is live.
-    Deployed {
-        /// Its commit.
-        commit: String,
-        /// Its release.
-        number: u64,
-    },
-    /// It was live before, and nothing changed.
-    Unchanged,
-    /// Stored; nothing was to be deployed.
-    Stored,
-    /// A dry run: the plan was shown, nothing was stored.
-    Planned,
-    /// There is no branch, and none came.
-    Empty,
-    /// The deploy failed.
-    Failed {
-        /// The commit.
-        commit: String,
-    },
-    /// git's own program failed or was killed before anything was to be deployed.
-    Broken {
-        /// How, as [`ExitStatus`] says it.
-        how: String,
-    },
-}
-
-impl Outcome {
-    /// What the session ends with.
-    pub(crate) fn code(&self) -> u8 {
-        match self {
-            Self::Deployed { .. } | Self::Unchanged | Self::Stored | Self::Planned | Self::Empty => 0,
-            Self::Failed { .. } | Self::Broken { .. } => 1,
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Deployed { commit, number } => {
-                write!(f, "deployed {} as release {number}", git::short(commit))
-            }
-            Self::Unchanged => f.write_str("unchanged"),
-            Self::Stored => f.write_str("stored"),
-            Self::Planned => f.write_str("planned"),
-            Self::Empty => f.write_str("empty"),
-            Self::Failed { commit } => write!(f, "failed {}", git::short(commit)),
-            Self::Broken { how } => write!(f, "broken: {how}"),
-        }
-    }
-}
+use crate::verdict;
+use decision::{Next, PushState};
+pub(crate) use outcome::Outcome;
 
 /// Takes a push for an app.
 pub(crate) fn receive(place: &Place<'_>) -> anyhow::Result<Outcome> {
@@ -86,49 +38,91 @@ pub(crate) fn receive(place: &Place<'_>) -> anyhow::Result<Outcome> {
     repo::ensure(&app, place.scripts)?;
     stale::sweep(&app.repo())?;
     // What had begun when its machine or its process went down has failed: nobody but us holds the lock.
-    verdict::close(&app)?;
+    let known = verdict::close(&app)?;
     let repo = git::open(&app.repo())?;
     let before = branch::deployed(&repo);
     let refs = Refs::of(&repo)?;
     drop(repo);
 
+    let objects = Objects::of(&app.repo());
     let status = receive_pack(place)?;
     let notes = lock.notes();
     if notes.contains(&Note::DryRun) {
         return dry_run(place, &refs, &notes);
     }
-    let verdict = verdict::close(&app)?;
+    let last = verdict::close(&app)?;
     // Opened anew: git has written packs and refs behind the first one's back.
     let repo = git::open(&app.repo())?;
     let tip = branch::deployed_or_first(&repo, &[])?;
-    let received = notes.contains(&Note::Received);
-    let next = judge(status, received, before.as_ref(), tip.as_ref(), verdict.as_ref());
+    let live = LiveRelease::find(place, last.as_ref())?;
+    // A pack that git refuses itself never reaches the hook that leaves word.
+    let received = notes.contains(&Note::Received) || objects != Objects::of(&app.repo());
+    let state = PushState {
+        received,
+        refused: received && !notes.contains(&Note::Admitted),
+        before: before.as_ref(),
+        tip: tip.as_ref(),
+        begun: last.as_ref().filter(|last| known.as_ref() != Some(last)),
+        last: last.as_ref(),
+        live: live.as_ref(),
+    };
+    let next = decision::decide(status, &state);
     say_who_cancelled(&lock);
     match next {
         Next::Done(outcome) => {
-            let app = place.app;
-            match (&outcome, &verdict) {
+            match (&outcome, &live) {
                 (Outcome::Empty, _) => talk::step(&format!(
-                    "Nothing was pushed, and {app} has no branch yet; commit, then push a branch"
+                    "Nothing was pushed, and {} has no branch yet; commit, then push a branch",
+                    place.app
                 )),
-                (Outcome::Unchanged, Some(live)) => talk::step(&format!(
-                    "Nothing has changed: {} of {app} was deployed as release {}",
-                    git::short(&live.commit),
-                    live.number
-                )),
+                (Outcome::Unchanged, Some(live)) => say_unchanged(place, live),
                 _ => {}
             }
             Ok(outcome)
         }
-        Next::Retry(tip) => {
-            let commit = tip.commit.to_string();
-            talk::step(&format!(
-                "Nothing new was pushed; {} of {} is not deployed yet, so that is tried again",
-                git::short(&commit),
-                place.app
-            ));
+        Next::Deploy(tip) => {
+            talk::step(&why_again(place.app, &tip.commit.to_string(), live.as_ref()));
             deploy(place, &lock, &tip, None, Options::default())
         }
+    }
+}
+
+/// Says that the pushed commit is live already, and how it is built anew all the same: git sends no option with a push of
+/// nothing.
+fn say_unchanged(place: &Place<'_>, live: &LiveRelease) {
+    let app = place.app;
+    talk::step(&format!(
+        "Nothing has changed: {} of {app} is live as release {}",
+        git::short(&live.commit),
+        live.number
+    ));
+    if place.dir().is_stopped() {
+        talk::detail(&format!("{app} is stopped; to start it: {} restart {app}", talk::door()));
+    }
+    talk::detail(&format!("to build it anew: {} deploy {app} --no-cache", talk::door()));
+}
+
+/// Returns the line that says why a push that brought nothing new deploys.
+fn why_again(app: &AppName, commit: &str, live: Option<&LiveRelease>) -> String {
+    let short = git::short(commit);
+    match live.filter(|live| live.commit != commit) {
+        Some(live) => format!(
+            "Nothing new was pushed, but release {} is live and not {short} of {app}, so {short} is deployed",
+            live.number
+        ),
+        None => {
+            format!("Nothing new was pushed; {short} of {app} is not deployed yet, so that is tried again")
+        }
+    }
+}
+
+/// When anything was last added to a repository's folder of objects. git makes a folder in it for each pack that comes in.
+#[derive(PartialEq, Eq)]
+struct Objects(Option<SystemTime>);
+
+impl Objects {
+    fn of(repo: &Path) -> Self {
+        Self(fs::metadata(repo.join("objects")).and_then(|meta| meta.modified()).ok())
     }
 }
 
@@ -187,113 +181,4 @@ fn receive_pack(place: &Place<'_>) -> anyhow::Result<ExitStatus> {
         while !matches!(wait(), Err(Errno::ECHILD)) {}
     }
     Ok(status)
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Done(Outcome),
-    Retry(Tip),
-}
-
-/// What a push comes to. `received`: git was sent something to store. `before` and `tip`: the deploy branch before and
-/// after. `verdict`: never "deploying", since nobody is.
-fn judge(
-    status: ExitStatus,
-    received: bool,
-    before: Option<&Tip>,
-    tip: Option<&Tip>,
-    verdict: Option<&Verdict>,
-) -> Next {
-    let broken = || Next::Done(Outcome::Broken { how: how(status) });
-    let Some(tip) = tip else {
-        return match (status.success(), received) {
-            (true, true) => Next::Done(Outcome::Stored),
-            (true, false) => Next::Done(Outcome::Empty),
-            (false, _) => broken(),
-        };
-    };
-    let commit = tip.commit.to_string();
-    let changed = before != Some(tip);
-    if let Some(verdict) = verdict.filter(|verdict| verdict.is_deployed(&commit)) {
-        let number = verdict.number;
-        return match (changed, status.success()) {
-            // Also when git was killed because the laptop had gone: the hook has done its work.
-            (true, _) => Next::Done(Outcome::Deployed { commit, number }),
-            (false, false) => broken(),
-            (false, true) if received => Next::Done(Outcome::Stored),
-            (false, true) => Next::Done(Outcome::Unchanged),
-        };
-    }
-    match (changed, status.success()) {
-        (true, _) => Next::Done(Outcome::Failed { commit }),
-        (false, false) => broken(),
-        (false, true) if received => Next::Done(Outcome::Stored),
-        (false, true) => Next::Retry(tip.clone()),
-    }
-}
-
-fn how(status: ExitStatus) -> String {
-    status.signal().map_or_else(
-        || format!("git ended with code {}", status.code().unwrap_or(1)),
-        |signal| format!("git was ended by signal {signal}"),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::verdict::State;
-    use git2::Oid;
-
-    fn tip(digit: &str) -> Tip {
-        Tip { reference: "refs/heads/main".to_owned(), commit: Oid::from_str(&digit.repeat(40)).unwrap() }
-    }
-
-    fn verdict(digit: &str, state: State) -> Verdict {
-        let at = "2026-01-02T03:04:05Z".parse().unwrap();
-        let reference = "refs/heads/main".to_owned();
-        Verdict { commit: digit.repeat(40), reference, number: 4, by: "alice".to_owned(), at, state }
-    }
-
-    fn judged(code: i32, received: bool, before: &str, after: &str, verdict: Option<&Verdict>) -> Next {
-        let tips = [before, after].map(|digit| (!digit.is_empty()).then(|| tip(digit)));
-        let status = ExitStatus::from_raw(code << 8);
-        judge(status, received, tips[0].as_ref(), tips[1].as_ref(), verdict)
-    }
-
-    #[test]
-    fn the_verdict_decides() {
-        let deployed = |digit| verdict(digit, State::Deployed);
-        let failed = |digit| verdict(digit, State::Failed);
-        let commit = "b".repeat(40);
-        let live = Next::Done(Outcome::Deployed { commit: commit.clone(), number: 4 });
-        assert_eq!(judged(0, true, "", "b", Some(&deployed("b"))), live);
-        assert_eq!(judged(141, true, "a", "b", Some(&deployed("b"))), live, "the laptop went away");
-        let not = Next::Done(Outcome::Failed { commit });
-        assert_eq!(judged(0, true, "a", "b", Some(&failed("b"))), not);
-        assert_eq!(judged(0, true, "a", "b", Some(&deployed("a"))), not, "the hook failed before it began");
-        assert_eq!(judged(0, true, "a", "b", None), not);
-    }
-
-    #[test]
-    fn only_an_unchanged_push_tries_again() {
-        let deployed = |digit| verdict(digit, State::Deployed);
-        let failed = |digit| verdict(digit, State::Failed);
-        assert_eq!(judged(0, false, "a", "a", Some(&failed("a"))), Next::Retry(tip("a")));
-        assert_eq!(judged(0, false, "a", "a", None), Next::Retry(tip("a")));
-        assert_eq!(judged(0, false, "a", "a", Some(&deployed("b"))), Next::Retry(tip("a")));
-        assert_eq!(judged(0, false, "a", "a", Some(&deployed("a"))), Next::Done(Outcome::Unchanged));
-        assert_eq!(
-            judged(0, true, "a", "a", Some(&failed("a"))),
-            Next::Done(Outcome::Stored),
-            "another branch"
-        );
-        assert!(matches!(
-            judged(128, false, "a", "a", Some(&failed("a"))),
-            Next::Done(Outcome::Broken { .. })
-        ));
-        assert_eq!(judged(0, false, "", "", None), Next::Done(Outcome::Empty));
-        assert_eq!(judged(0, true, "", "", None), Next::Done(Outcome::Stored), "a tag alone");
-        assert!(matches!(judged(1, false, "", "", None), Next::Done(Outcome::Broken { .. })));
-    }
 }

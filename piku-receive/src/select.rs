@@ -133,26 +133,12 @@ fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[Update], deplo
                 talk::step(&format!("{name} is stored, not deployed: {app} deploys {main}"));
                 talk::detail(&format!(
                     "to deploy it: {} deploy {app} {} (or: git push REMOTE {})",
-                    door(),
+                    talk::door(),
                     talk::word(name),
                     talk::word(&spec)
                 ));
             }
         }
-    }
-}
-
-/// How the pusher reaches this machine, as the connection itself tells it.
-fn door() -> String {
-    let connection = env::var("SSH_CONNECTION").unwrap_or_default();
-    let mut words = connection.split(' ').skip(2);
-    let user = env::var("USER").unwrap_or_default();
-    match (words.next(), words.next()) {
-        (Some(host), Some(port)) if !user.is_empty() => {
-            let port = if port == "22" { String::new() } else { format!("-p {port} ") };
-            format!("ssh {port}{user}@{host}")
-        }
-        _ => "piku".to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the pusher reads while things go on, in the form that Heroku made known. A laptop that has gone away is no reason
 //! to stop, so nothing here can fail.
 
+use std::env;
 use std::io::Write;
 
 use piku_procfile::diagnostic::readable;
@@ -49,6 +50,20 @@ pub(crate) fn word(text: &str) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// How the pusher reaches this machine, as the connection itself tells it.
+pub(crate) fn door() -> String {
+    let connection = env::var("SSH_CONNECTION").unwrap_or_default();
+    let mut words = connection.split(' ').skip(2);
+    let user = env::var("USER").unwrap_or_default();
+    match (words.next(), words.next()) {
+        (Some(host), Some(port)) if !user.is_empty() => {
+            let port = if port == "22" { String::new() } else { format!("-p {port} ") };
+            format!("ssh {port}{user}@{host}")
+        }
+        _ => "piku".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,9 @@ fn the_first_push_makes_the_repository_and_deploys() {
     let names: Vec<String> = fs::read_dir(server.app("blog"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !["repo.git", "lock", "verdict.json", "log"].contains(&name.as_str()))
+        .filter(|name| {
+            !["repo.git", "lock", "verdict.json", "log", "releases", "current"].contains(&name.as_str())
+        })
         .collect();
     assert!(names.is_empty(), "nothing else is left: {names:?}");
 }
@@ -60,12 +62,14 @@ fn a_dry_run_stores_nothing_and_can_be_repeated() {
 
     let out = server.ssh("alice", "deploy blog --dry-run");
     assert!(out.status.success() && support::stderr(&out).contains("-----> fake plan 3"), "{out:?}");
-    laptop
+    let said = laptop
         .push_with(&["-o", "dry run", "piku", "HEAD~1:refs/heads/x"])
         .fails_with(&["unknown push option 'dry run'"]);
+    assert!(!said.contains("Nothing has changed"), "{said}");
+    server.audited("alice push blog refused");
     let said = laptop.push().succeeds();
     assert!(
-        said.contains("-----> Nothing has changed: ") && said.contains("was deployed as release 2"),
+        said.contains("-----> Nothing has changed: ") && said.contains(" of blog is live as release 2"),
         "{said}"
     );
 }

@@ -19,6 +19,24 @@ fn a_first_push_serves_and_a_second_one_replaces_it() {
 }
 
 #[test]
+fn a_push_after_a_rollback_brings_the_newer_commit_back() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("one\n").commit("One").push().succeeds();
+    repo.file("page", "two\n").commit("Two").push().succeeds();
+    assert!(world.ssh("laptop", "rollback blog").status.success());
+    assert_eq!(world.page("blog"), "one\n");
+
+    let said = repo.push().succeeds();
+    assert!(!said.contains("Nothing has changed"), "{said}");
+    assert_eq!(world.page("blog"), "two\n");
+    // Other settings make a release of the same commit.
+    assert!(world.ssh("laptop", "config:set blog A=1").status.success());
+    let said = repo.push().succeeds();
+    assert!(said.contains("-----> Nothing has changed: "), "{said}");
+}
+
+#[test]
 fn a_python_app_with_a_dependency_is_built_once_and_served() {
     let world = World::new();
     let repo = world.repo("site");

@@ -46,7 +46,12 @@ echo $$ >CONTROL/waiting
 while [ -e CONTROL/wait ]; do sleep 0.02; done
 [ ! -e CONTROL/fail ] || { say ' !     the fake stage failed'; exit 3; }
 rm -rf CONTROL/tree
-piku-receive export "$PIKU_ROOT/apps/$PIKU_APP/repo.git" "$commit" CONTROL/tree
+app=$PIKU_ROOT/apps/$PIKU_APP
+piku-receive export "$app/repo.git" "$commit" CONTROL/tree
+mkdir -p "$app/releases/$number"
+printf 'commit: %s\n' "$commit" >"$app/releases/$number/release.yaml"
+ln -sfn "releases/$number" "$app/current"
+[ ! -e CONTROL/fail-late ] || { say ' !     the fake stage failed late'; exit 3; }
 piku-receive settle --app "$PIKU_APP" "$commit"
 "#;
 
@@ -132,7 +137,21 @@ impl Server {
         self.sshd.ssh(&self.path("keys").join(key))
     }
 
-    /// Tells the hook something: `fail`, `wait`, `fail-early`.
+    /// Makes the tree of release `old` live under a new number, as a rollback or changed settings do; returns the number.
+    pub(crate) fn succeed_release(&self, app: &str, old: u64) -> u64 {
+        let releases = self.app(app).join("releases");
+        let numbers = fs::read_dir(&releases).unwrap().map(|entry| entry.unwrap().file_name());
+        let new = 1 + numbers.map(|name| name.to_str().unwrap().parse::<u64>().unwrap()).max().unwrap();
+        fs::create_dir(releases.join(new.to_string())).unwrap();
+        let file = |number: u64| releases.join(number.to_string()).join("release.yaml");
+        fs::copy(file(old), file(new)).unwrap();
+        let current = self.app(app).join("current");
+        fs::remove_file(&current).unwrap();
+        std::os::unix::fs::symlink(format!("releases/{new}"), current).unwrap();
+        new
+    }
+
+    /// Tells the hook something: `fail`, `wait`, `fail-early`, `fail-late`.
     pub(crate) fn tell(&self, what: &str) {
         fs::write(self.path("control").join(what), "").unwrap();
     }

@@ -1,0 +1,49 @@
+//! The commit that is live: what decides whether a push has anything to deploy. `current` is the only record of it, since
+//! rollbacks, changed settings and releases of other machines go past the pushes.
+
+use std::fs;
+use std::path::Path;
+
+use piku_procfile::settings::Settings;
+use serde::Deserialize;
+
+use crate::hook::Place;
+use crate::verdict::{State, Verdict};
+
+/// The release that serves an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LiveRelease {
+    /// Its commit; empty where it was built from a plain folder.
+    pub(crate) commit: String,
+    /// Its number.
+    pub(crate) number: u64,
+}
+
+/// The one field of a `release.yaml` that is needed here.
+#[derive(Deserialize)]
+struct ReleaseCommit {
+    #[serde(default)]
+    commit: String,
+}
+
+impl LiveRelease {
+    /// Returns the live release of an app; that of the last push, where the app's releases run on other machines only.
+    pub(crate) fn find(place: &Place<'_>, last: Option<&Verdict>) -> anyhow::Result<Option<Self>> {
+        let mut settings = Settings::read(&place.root.settings())?;
+        let is_here = settings.deploy_to.remove(place.app).is_none_or(|to| to.here);
+        if !is_here {
+            let sent = last.filter(|last| last.state == State::Deployed);
+            return Ok(sent.map(|last| Self { commit: last.commit.clone(), number: last.number }));
+        }
+        let app = place.dir();
+        let number = app.current_number();
+        Ok(number.and_then(|number| Self::read(&app.release(number), number)))
+    }
+
+    /// A release that cannot be read is not known to be any commit's: the next push deploys.
+    fn read(dir: &Path, number: u64) -> Option<Self> {
+        let text = fs::read(dir.join("release.yaml")).ok()?;
+        let ReleaseCommit { commit } = serde_yaml::from_slice(&text).ok()?;
+        Some(Self { commit, number })
+    }
+}

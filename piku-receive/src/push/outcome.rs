@@ -1,0 +1,64 @@
+//! How a push ends: the exit code of the session, and the words for the audit log.
+
+use std::fmt;
+
+use crate::git;
+
+/// How a push ended, for the exit code and the audit log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The deploy branch's tip is live.
+    Deployed {
+        /// Its commit.
+        commit: String,
+        /// Its release.
+        number: u64,
+    },
+    /// It was live before, and nothing changed.
+    Unchanged,
+    /// Stored; nothing was to be deployed.
+    Stored,
+    /// A dry run: the plan was shown, nothing was stored.
+    Planned,
+    /// git or piku refused what was pushed, and has said why.
+    Refused,
+    /// There is no branch, and none came.
+    Empty,
+    /// The deploy failed.
+    Failed {
+        /// The commit.
+        commit: String,
+    },
+    /// git's own program failed or was killed before anything was to be deployed.
+    Broken {
+        /// How, as [`ExitStatus`] says it.
+        how: String,
+    },
+}
+
+impl Outcome {
+    /// What the session ends with.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Deployed { .. } | Self::Unchanged | Self::Stored | Self::Planned | Self::Empty => 0,
+            Self::Refused | Self::Failed { .. } | Self::Broken { .. } => 1,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deployed { commit, number } => {
+                write!(f, "deployed {} as release {number}", git::short(commit))
+            }
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::Stored => f.write_str("stored"),
+            Self::Planned => f.write_str("planned"),
+            Self::Refused => f.write_str("refused"),
+            Self::Empty => f.write_str("empty"),
+            Self::Failed { commit } => write!(f, "failed {}", git::short(commit)),
+            Self::Broken { how } => write!(f, "broken: {how}"),
+        }
+    }
+}
