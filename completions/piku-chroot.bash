@@ -23,7 +23,7 @@ _piku__chroot() {
 
     case "${cmd}" in
         piku__chroot)
-            opts="-h -V --root-from-host --root --bind --ro --tmpfs --app --data --net --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --die-with --tty --profile --print-profile --limit --report --strict --check --format --quiet --help --version"
+            opts="-h -V --root-from-host --root --bind --ro --tmpfs --app --data --net --listen --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --die-with --tty --profile --print-profile --limit --report --strict --check --format --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -55,6 +55,10 @@ _piku__chroot() {
                     ;;
                 --net)
                     COMPREPLY=($(compgen -W "shared loopback none" -- "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --env)

@@ -7,6 +7,7 @@ complete -c piku-chroot -l data -d 'Show DIR writable at /data' -r -F
 complete -c piku-chroot -l net -d 'The host\'s network, one of its own that leads nowhere but to itself, or none [default: shared]' -r -f -a "shared\t'The host\'s'
 loopback\t'The jail\'s own, which leads nowhere'
 none\t'None at all'"
+complete -c piku-chroot -l listen -d 'Let COMMAND bind TCP sockets to PORT, and to no port that is not named so; a port that the kernel picks is always allowed' -r
 complete -c piku-chroot -l env -d 'A variable for COMMAND' -r
 complete -c piku-chroot -l keep-env -d 'A variable of the caller for COMMAND, when it is set' -r
 complete -c piku-chroot -l env-prefix -d 'All variables of the caller that begin with PREFIX, without it' -r

@@ -97,11 +97,11 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         own_user("newgidmap (--uid-range)", plan, newidmap::usable(newidmap::GIDS)),
         own_user("users of their own (--uid-range)", plan, ids::attempt(plan.uid_range.as_ref(), identity)),
     ];
-    for layers::Layer { name: layer, missing } in layers.all(plan.net) {
-        rows.push(match (missing, layer) {
+    for layers::Layer { name: layer, wanted, missing } in layers.all(plan.net, !plan.listen.is_empty()) {
+        let tried = match (missing, layer) {
             (Some(layers::Missing { why, mend }), _) => {
                 let (why, mend) = (Some(why.to_owned()), Some(mend.to_owned()));
-                Row { layer, required: false, wanted: true, holds: false, why, mend }
+                Row { layer, required: false, wanted, holds: false, why, mend }
             }
             (None, layers::CGROUP) => {
                 row(identity, layer, false, USER | CloneFlags::CLONE_NEWCGROUP, nothing)
@@ -115,7 +115,8 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
                 seccomp::install()
             }),
             (None, _) => row(identity, layer, false, PROCESS, restrict),
-        });
+        };
+        rows.push(Row { wanted, ..tried });
     }
     rows.extend(limits::check().into_iter().map(|(controller, held)| limit(plan, controller, held)));
     rows

@@ -7,7 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 
 use crate::limits::Limits;
-use crate::options::{Memory, Net, Options, Pair};
+use crate::options::{ListenPort, Memory, Net, Options, Pair};
 
 /// How it ends, as chroot(1) and env(1) do, and what a profile may hold.
 pub(crate) const MANUAL: &str = "\
@@ -32,6 +32,7 @@ Profiles:
     app: /srv/app
     data: /srv/data
     net: shared                                           # as for --net
+    listen: [8080]                                        # a list of ports
     env: {LANG: C.UTF-8, PORT: \"8080\"}                    # names and texts
     keep_env: [TERM]                                      # a list of names
     env_prefix: INSIDE_                                   # text
@@ -75,6 +76,12 @@ pub struct Cli {
     /// The host's network, one of its own that leads nowhere but to itself, or none [default: shared]
     #[arg(long, value_enum)]
     pub net: Option<Net>,
+    /// Let COMMAND bind TCP sockets to PORT, and to no port that is not named so; a port that the kernel picks is always allowed
+    ///
+    /// Without this option every port is allowed. Needs Landlock of Linux 6.7; where that is missing, --check and --report
+    /// say so, and --strict refuses to start.
+    #[arg(long, value_name = "PORT")]
+    pub listen: Vec<ListenPort>,
     /// A variable for COMMAND
     #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|word| variable(&word)))]
     pub env: Vec<(OsString, OsString)>,
@@ -170,6 +177,7 @@ impl From<Cli> for Options {
             app: cli.app,
             data: cli.data,
             net: cli.net,
+            listen: cli.listen,
             env: cli.env,
             keep_env: cli.keep_env,
             env_prefix: cli.env_prefix,
@@ -252,6 +260,8 @@ mod tests {
             ["--env", "NAME"],
             ["--env", "=x"],
             ["--net", "bridge"],
+            ["--listen", "0"],
+            ["--listen", "65536"],
         ] {
             assert!(parse(&[&bad[..], &["--", "true"]].concat()).is_err(), "{bad:?}");
         }

@@ -110,6 +110,12 @@ impl Jail {
         self.option("--report", file)
     }
 
+    /// The command may bind TCP sockets to `port`, and to no port that is not named so but those that the kernel picks.
+    #[must_use]
+    pub fn listen(self, port: u16) -> Self {
+        self.option("--listen", port.to_string())
+    }
+
     /// A terminal of its own for the command, and nothing of the caller's.
     #[must_use]
     pub fn tty(mut self) -> Self {

@@ -27,6 +27,8 @@ pub(crate) struct Layers {
 pub(crate) struct Layer {
     /// As it is called in `--check` and in reports.
     pub(crate) name: &'static str,
+    /// Whether a jail with these options makes use of it.
+    pub(crate) wanted: bool,
     /// Why it does not hold, and what mends it.
     pub(crate) missing: Option<Missing>,
 }
@@ -46,6 +48,8 @@ pub(crate) const SECCOMP: &str = "seccomp";
 pub(crate) const FILES: &str = "Landlock";
 /// Sockets that have no file.
 pub(crate) const SOCKETS: &str = "guard on abstract sockets";
+/// TCP ports that are not the command's own.
+pub(crate) const PORTS: &str = "guard on TCP ports";
 /// A session keyring of the command's own.
 pub(crate) const KEYRING: &str = "own session keyring";
 /// The names of the host's cgroups are hidden.
@@ -62,10 +66,19 @@ impl Layers {
         }
     }
 
-    /// All of them, for a jail with this network.
-    pub(crate) fn all(self, net: Net) -> [Layer; 5] {
-        let layer =
-            |name, holds: bool, why, mend| Layer { name, missing: (!holds).then_some(Missing { why, mend }) };
+    /// Returns all of them, for a jail with this network whose TCP ports are restricted (`--listen`) or not.
+    pub(crate) fn all(self, net: Net, restricts_ports: bool) -> [Layer; 6] {
+        let layer = |name, holds: bool, why, mend| Layer {
+            name,
+            wanted: true,
+            missing: (!holds).then_some(Missing { why, mend }),
+        };
+        let ports = layer(
+            PORTS,
+            landlock::guards_ports(self.landlock),
+            "the command can bind every port; this kernel has no Landlock, or an older one than 6.7",
+            "use a kernel from 6.7 on, with CONFIG_SECURITY_LANDLOCK=y, and landlock in its lsm= list",
+        );
         [
             layer(
                 SECCOMP,
@@ -85,6 +98,7 @@ impl Layers {
                 "those of the host can be reached through the shared network; this kernel has no Landlock, or an older one than 6.12",
                 "--net loopback or --net none, or a kernel from 6.12 on with Landlock",
             ),
+            Layer { wanted: restricts_ports, ..ports },
             layer(
                 KEYRING,
                 self.keyring,
@@ -101,9 +115,9 @@ impl Layers {
     }
 
     /// `--strict`: refuses when one is missing.
-    pub(crate) fn require_all(self, net: Net) -> Result<()> {
-        for Layer { name, missing } in self.all(net) {
-            if let Some(Missing { why, mend }) = missing {
+    pub(crate) fn require_all(self, net: Net, restricts_ports: bool) -> Result<()> {
+        for Layer { name, wanted, missing } in self.all(net, restricts_ports) {
+            if let Some(Missing { why, mend }) = missing.filter(|_| wanted) {
                 return Err(Failure::new(format!("--strict: {name}: {why}")).hint(mend).code(SETUP).into());
             }
         }
@@ -116,7 +130,9 @@ mod tests {
     use super::*;
 
     fn missing(layers: Layers, net: Net) -> Vec<&'static str> {
-        layers.all(net).iter().filter(|layer| layer.missing.is_some()).map(|layer| layer.name).collect()
+        let missing =
+            layers.all(net, false).into_iter().filter(|layer| layer.wanted && layer.missing.is_some());
+        missing.map(|layer| layer.name).collect()
     }
 
     #[test]
@@ -128,8 +144,17 @@ mod tests {
         assert_eq!(missing(debian, Net::Shared), [SOCKETS]);
         let newest = Layers { landlock: 7, ..raspberry };
         assert!(missing(newest, Net::Shared).is_empty());
-        assert!(newest.require_all(Net::Shared).is_ok());
-        let err = format!("{:#}", raspberry.require_all(Net::None).unwrap_err());
+        assert!(newest.require_all(Net::Shared, true).is_ok());
+        let err = format!("{:#}", raspberry.require_all(Net::None, false).unwrap_err());
         assert!(err.starts_with("--strict: Landlock: this kernel has none"), "{err}");
+    }
+
+    #[test]
+    fn ports_are_missed_only_where_they_are_restricted() {
+        let layers = Layers { seccomp: true, landlock: 3, keyring: true, cgroup: true };
+        assert!(layers.require_all(Net::None, false).is_ok());
+        let err = format!("{:#}", layers.require_all(Net::None, true).unwrap_err());
+        assert!(err.starts_with("--strict: guard on TCP ports: the command can bind every port"), "{err}");
+        assert!(Layers { landlock: 4, ..layers }.require_all(Net::None, true).is_ok());
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
     let ids = Ids::settle(&plan, caller::settle(&plan)?)?;
     let layers = Layers::probe();
     if plan.strict {
-        layers.require_all(plan.net)?;
+        layers.require_all(plan.net, !plan.listen.is_empty())?;
     }
     if ids.own.is_none() {
         if plan.strict {

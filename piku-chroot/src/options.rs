@@ -36,6 +36,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub net: Option<Net>,
+    #[serde(with = "yaml::list", skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<ListenPort>,
     #[serde(with = "yaml::variables", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(OsString, OsString)>,
     #[serde(with = "yaml::list", skip_serializing_if = "Vec::is_empty")]
@@ -87,6 +89,7 @@ impl Options {
             app: self.app.or(lower.app),
             data: self.data.or(lower.data),
             net: self.net.or(lower.net),
+            listen: joined(lower.listen, self.listen),
             env: joined(lower.env, self.env),
             keep_env: joined(lower.keep_env, self.keep_env),
             env_prefix: self.env_prefix.or(lower.env_prefix),
@@ -151,6 +154,43 @@ impl Net {
             Self::Loopback => "loopback",
             Self::None => "none",
         }
+    }
+}
+
+/// A TCP port that the command may listen on, 1 to 65535.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenPort(u16);
+
+impl ListenPort {
+    /// Returns its number.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl FromStr for ListenPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(port @ 1..) if digits => Ok(Self(port)),
+            _ => Err(format!("'{}' is not a port: expected a number from 1 to 65535", text.escape_debug())),
+        }
+    }
+}
+
+impl Scalar for ListenPort {
+    const WHAT: &'static str = "a port";
+    const NUMBER: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+
+    fn text(&self) -> Cow<'_, OsStr> {
+        OsString::from(self.0.to_string()).into()
     }
 }
 
@@ -251,6 +291,14 @@ impl Scalar for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports() {
+        assert_eq!("8080".parse::<ListenPort>().unwrap().number(), 8080);
+        for bad in ["", "0", "65536", "+80", "-1", "http", "80 ", "0x50"] {
+            assert!(bad.parse::<ListenPort>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes() {

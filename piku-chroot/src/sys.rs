@@ -182,6 +182,13 @@ struct RulesetAttributes {
     scopes: u64,
 }
 
+/// `struct landlock_net_port_attr`.
+#[repr(C)]
+struct NetPort {
+    allowed: u64,
+    port: u64,
+}
+
 /// `struct landlock_path_beneath_attr`.
 #[repr(C, packed)]
 struct PathBeneath {
@@ -190,9 +197,9 @@ struct PathBeneath {
 }
 
 impl Ruleset {
-    /// One that denies these rights on files, but for what is allowed then, and guards these scopes.
-    pub(crate) fn new(files: u64, scopes: u64) -> io::Result<Self> {
-        let attributes = RulesetAttributes { files, network: 0, scopes };
+    /// One that denies these rights on files and on TCP ports, but for what is allowed then, and guards these scopes.
+    pub(crate) fn new(files: u64, network: u64, scopes: u64) -> io::Result<Self> {
+        let attributes = RulesetAttributes { files, network, scopes };
         // SAFETY: the structure outlives the call, and its size is the one that is told. An older kernel takes a longer one
         // when the rest of it is zero.
         let fd = unsafe {
@@ -220,6 +227,18 @@ impl Ruleset {
                 &raw const rule,
                 0,
             )
+        };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Allows these rights on this TCP port.
+    pub(crate) fn allow_port(&self, port: u16, allowed: u64) -> io::Result<()> {
+        const LANDLOCK_RULE_NET_PORT: libc::c_int = 2;
+        let rule = NetPort { allowed, port: port.into() };
+        let ruleset = self.0.as_raw_fd();
+        // SAFETY: the descriptor is open, and the structure, laid out as the kernel has it, outlives the call.
+        let result = unsafe {
+            libc::syscall(libc::SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_NET_PORT, &raw const rule, 0)
         };
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }

@@ -19,14 +19,14 @@ pub(crate) struct Teller {
     memory: Option<u64>,
     tell_memory: bool,
     level: u8,
-    layers: [Layer; 5],
+    layers: [Layer; 6],
 }
 
 impl Teller {
     pub(crate) fn open(plan: &Plan, ids: Ids, layers: Layers) -> Result<Self> {
         let report = plan.report.as_deref().map(Report::begin).transpose()?;
         let memory = plan.limits.memory.map(Amount::bytes);
-        let layers = layers.all(plan.net);
+        let layers = layers.all(plan.net, !plan.listen.is_empty());
         Ok(Self { report, memory, tell_memory: plan.tell_memory, level: ids.level(), layers })
     }
 
@@ -67,7 +67,7 @@ impl Teller {
 fn sorted(optional: &[Layer]) -> (Vec<String>, Vec<MissingLayer>) {
     let mut layers = vec!["namespaces".to_owned(), "no capabilities".to_owned()];
     let mut missing = Vec::new();
-    for layer in optional {
+    for layer in optional.iter().filter(|layer| layer.wanted) {
         match layer.missing {
             None => layers.push(layer.name.to_owned()),
             Some(why) => missing.push(MissingLayer { layer: layer.name.to_owned(), why: why.why.to_owned() }),

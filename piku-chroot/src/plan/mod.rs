@@ -36,6 +36,8 @@ pub struct Plan {
     pub mounts: Vec<Mount>,
     /// The network inside.
     pub net: Net,
+    /// TCP ports that the command may bind; empty for all.
+    pub listen: Vec<u16>,
     /// The name of the machine inside.
     pub hostname: OsString,
     /// The working directory inside, and whether it was asked for.
@@ -109,6 +111,7 @@ impl Plan {
             base: options.root_from_host.then(|| "/".into()).or_else(|| options.root.clone()),
             mounts: mounts(options)?,
             net: options.net.unwrap_or(Net::Shared),
+            listen: options.listen.iter().map(|port| port.number()).collect(),
             hostname,
             chdir,
             home,

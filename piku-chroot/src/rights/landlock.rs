@@ -1,5 +1,5 @@
-//! Landlock: a second guard beside the mounts, and the only one for abstract sockets, which have no file and so belong to
-//! the network that is shared.
+//! Landlock: a second guard beside the mounts, and the only one for what belongs to the network that is shared: abstract
+//! sockets, which have no file, and TCP ports, of which a command may be allowed its own alone.
 //!
 //! Its three calls stand in `sys`: the crate for it is made to take whatever the kernel has, while here each version of
 //! the kernel's interface means a layer that holds or is told of as missing.
@@ -20,6 +20,8 @@ use crate::sys::{self, Ruleset};
 const MOVES: u32 = 2;
 /// Since this version it knows of shortening a file (Linux 6.2).
 const TRUNCATES: u32 = 3;
+/// Since this version it knows of TCP ports (Linux 6.7).
+const PORTS: u32 = 4;
 /// Since this version it knows of abstract sockets (Linux 6.12).
 const SCOPES: u32 = 6;
 
@@ -29,6 +31,8 @@ const WRITE_FILE: u64 = 1 << 1;
 const CHANGE_FOLDER: u64 = 0x3ff0;
 /// `LANDLOCK_ACCESS_FS_TRUNCATE`.
 const TRUNCATE: u64 = 1 << 14;
+/// `LANDLOCK_ACCESS_NET_BIND_TCP`.
+const BIND_TCP: u64 = 1 << 0;
 /// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET`. Its sister for signals would guard nothing that the process namespace leaves
 /// open, and takes `kill(getppid(), 0)` from a program that asks whether its parent lives.
 const ABSTRACT_SOCKETS: u64 = 1 << 0;
@@ -46,6 +50,11 @@ pub(crate) fn guards_files(version: u32) -> bool {
     version >= MOVES
 }
 
+/// Returns whether that version can restrict which TCP ports are bound.
+pub(crate) fn guards_ports(version: u32) -> bool {
+    version >= PORTS
+}
+
 /// Whether that version can keep the host's abstract sockets away.
 pub(crate) fn guards_sockets(version: u32) -> bool {
     version >= SCOPES
@@ -59,7 +68,9 @@ pub(crate) fn restrict(plan: &Plan, version: u32) -> Result<()> {
     }
     let rights = Rights::of(version);
     let scope = if guards_sockets(version) { ABSTRACT_SOCKETS } else { 0 };
-    let ruleset = Ruleset::new(rights.folder, scope).context("cannot make a Landlock ruleset")?;
+    let restrict_ports = guards_ports(version) && !plan.listen.is_empty();
+    let network = if restrict_ports { BIND_TCP } else { 0 };
+    let ruleset = Ruleset::new(rights.folder, network, scope).context("cannot make a Landlock ruleset")?;
     let places = WRITABLE.map(Path::new).into_iter().chain(plan.mounts.iter().filter_map(writable));
     for place in places {
         // What cannot be opened, and be it because somebody moves it about right now, needs no leave to be written to.
@@ -70,6 +81,12 @@ pub(crate) fn restrict(plan: &Plan, version: u32) -> Result<()> {
     for fd in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
         if fcntl_getfl(fd).is_ok_and(|flags| flags.intersects(OFlags::WRONLY | OFlags::RDWR)) {
             allow_file(&ruleset, fd, &rights).context("Landlock: an inherited descriptor")?;
+        }
+    }
+    if restrict_ports {
+        // Port 0 asks for any free one of the kernel's ephemeral range.
+        for port in plan.listen.iter().copied().chain([0]) {
+            ruleset.allow_port(port, BIND_TCP).with_context(|| format!("Landlock: port {port}"))?;
         }
     }
     ruleset.restrict_self().context("cannot restrict the command by Landlock")
@@ -123,6 +140,7 @@ mod tests {
         assert_eq!(Rights::of(2), Rights { folder: 0x3ff2, file: 0x2 });
         assert_eq!(Rights::of(3), Rights { folder: 0x7ff2, file: 0x4002 });
         assert_eq!(Rights::of(7), Rights::of(3));
+        assert!(!guards_ports(3) && guards_ports(4));
         assert!(!guards_files(1) && guards_files(2) && !guards_sockets(5) && guards_sockets(6));
     }
 }

@@ -34,8 +34,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 numbers = {NUMBERS}
 # The same everywhere.
 numbers.update(io_uring_setup=425, io_uring_enter=426, io_uring_register=427, open_tree=428, move_mount=429, fsopen=430,
-    fsconfig=431, fsmount=432, fspick=433, pidfd_getfd=438, mount_setattr=442, quotactl_fd=443, open_tree_attr=467)
-gone = dict(clone3=435, newest=470, newer=999, far=0x7ffffff0)
+    fsconfig=431, fsmount=432, fspick=433, pidfd_getfd=438, mount_setattr=442, quotactl_fd=443)
+gone = dict(clone3=435, statmount=457, lsm_get_self_attr=459, lsm_set_self_attr=460, mseal=462, setxattrat=463,
+    open_tree_attr=467, file_setattr=469, newest=470, newer=999, far=0x7ffffff0)
 if {x86}: gone.update(x32=0x40000027, x32_write=0x40000001)
 for expected, group in ((errno.EPERM, numbers), (errno.ENOSYS, gone)):
     for name, number in group.items():
@@ -183,6 +184,40 @@ fn strict_starts_where_nothing_is_missing() {
         assert_eq!((outcome.code, outcome.out.as_str()), (Some(0), "in\n"), "{outcome:?}");
     } else {
         assert!(outcome.code == Some(125) && outcome.err.contains("--strict"), "{outcome:?} {}", table.out);
+    }
+}
+
+#[test]
+fn only_the_ports_that_were_named_can_be_bound() {
+    let program = "
+import socket
+def tries(family, port, protocol=0):
+    try: socket.socket(family, socket.SOCK_STREAM, protocol).bind(('', port)); return 'bound'
+    except OSError as err: return err.strerror
+for family in (socket.AF_INET, socket.AF_INET6):
+    # A port in use would be another test's; the kernel asks Landlock first.
+    print(*(tries(family, port) for port in (18081, 18082, 18083, 80, 0)))
+    print(tries(family, 18083, 262), tries(family, 18083, 256))
+";
+    for user in users() {
+        let scene = Scene::new(user);
+        let table = crate::scene::run(scene.jail(&["--check"])).out;
+        if !table.contains("guard on TCP ports                    yes") {
+            eprintln!("skipped: this kernel has no Landlock of 6.7; --check says so");
+            assert!(table.contains("the command can bind every port"), "{table}");
+            continue;
+        }
+        let said = python(&scene, &["--listen", "18081", "--listen=18082"], program);
+        let line = "bound bound Permission denied Permission denied bound\nProtocol not supported Protocol not supported\n";
+        assert_eq!(said, line.repeat(2), "{user:?}");
+        // A child has no more rights, nor has who forbids itself more.
+        let said = scene.ok(
+            &["--net=loopback", "--listen=18081"],
+            "python3 -c 'import socket; socket.create_server((\"\", 18083))' 2>&1 | tail -n 1",
+        );
+        assert!(said.contains("Permission denied"), "{said}");
+        let said = python(&scene, &["--net=loopback"], program);
+        assert!(said.starts_with("bound bound bound "), "{said}");
     }
 }
 

@@ -17,6 +17,7 @@
 //! | `groupfile` | a file that was let in and that only a supplementary group of the caller may read |
 //! | `tmp`, `devshm` | how many bytes fit into /tmp and /dev/shm |
 //! | `pids`, `bytes` | limits that were set on processes and memory |
+//! | `listen` | the only TCP port that the jail may bind |
 //! | `own` | `ro` when /app is read-only, as it is for a worker; a build step may write to it |
 //! | `net` | `shared` when the jail has the host's network |
 

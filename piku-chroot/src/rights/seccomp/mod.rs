@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use nix::libc::{ENOSYS, EPERM, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, c_int, seccomp_data};
 
 use crate::rights::seccomp::assembler::{Block, Part, Question, answer, choose, load, search};
-use crate::rights::seccomp::policy::Check;
+use crate::rights::seccomp::policy::{Answer, Check};
 use crate::sys;
 
 /// Whether this kernel has filters, and we have one for this machine.
@@ -85,9 +85,13 @@ fn unlisted(number: u32) -> Verdict {
 
 /// Looks at an argument.
 fn ask(check: &Check) -> Block {
-    let action = |errno: Option<c_int>| answer(errno.map_or(SECCOMP_RET_ALLOW, refuse));
-    let lower = check.cases.iter().rev().fold(action(check.otherwise), |otherwise, (question, errno)| {
-        choose(*question, action(*errno), otherwise)
+    let action = |outcome| match outcome {
+        Answer::Allow => answer(SECCOMP_RET_ALLOW),
+        Answer::Refuse(errno) => answer(refuse(errno)),
+        Answer::Ask(check) => ask(check),
+    };
+    let lower = check.cases.iter().rev().fold(action(check.otherwise), |otherwise, (question, outcome)| {
+        choose(*question, action(*outcome), otherwise)
     });
     // Eight bytes each, in the order of this machine.
     let argument = offset(offset_of!(seccomp_data, args)) + 8 * check.argument;

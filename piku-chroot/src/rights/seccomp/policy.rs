@@ -4,8 +4,9 @@
 //! Docker's and systemd's lists were read for it. What real programs need is not in it: `mbind` of the JVM, `memfd_create`,
 //! threads, shared memory, `seccomp` and Landlock for sandboxes of their own.
 
-use nix::libc::{self, EAFNOSUPPORT, EPERM, c_int, c_long};
+use nix::libc::{self, EAFNOSUPPORT, EPERM, EPROTONOSUPPORT, c_int, c_long};
 
+use self::Answer::{Allow, Ask, Refuse};
 use super::assembler::Question::{self, Equals, HasAny};
 
 /// The filter's own architecture, `AUDIT_ARCH_…` of linux/audit.h; `None` where nobody made this list fit.
@@ -20,8 +21,9 @@ pub(super) const ARCHITECTURE: Option<u32> = if cfg!(all(target_arch = "x86_64",
     None
 };
 
-/// The last number that was looked at: `file_setattr` of Linux 6.17. On x86-64 the numbers with the x32 bit lie above too.
-pub(super) const LAST: u32 = 469;
+/// The last number that programs need: `futex_requeue` of Linux 6.7. What is newer has nothing to ask that a library cannot
+/// do without, and is not there until somebody has looked at it. On x86-64 the numbers with the x32 bit lie above too.
+pub(super) const LAST: u32 = 456;
 
 /// Numbers above the last one that stay.
 pub(super) const ABOVE: &[u32] = if cfg!(target_arch = "arm") {
@@ -55,7 +57,6 @@ pub(super) const REFUSED: &[c_long] = &[
     FSMOUNT,
     FSPICK,
     MOUNT_SETATTR,
-    OPEN_TREE_ATTR,
     // Other namespaces, and files without the way to them.
     libc::SYS_setns,
     libc::SYS_open_by_handle_at,
@@ -129,9 +130,6 @@ pub(super) const REFUSED_HERE: &[c_long] = &[];
 pub(super) const NOT_THERE: &[c_long] = &[
     // Its flags lie in memory, where no filter can read them; C libraries go back to clone.
     CLONE3,
-    // The mounts of a namespace.
-    STATMOUNT,
-    LISTMOUNT,
     // Of other processes; the one for itself is madvise.
     PROCESS_MADVISE,
 ];
@@ -139,23 +137,23 @@ pub(super) const NOT_THERE: &[c_long] = &[
 /// It depends on an argument.
 pub(super) const CHECKED: &[(c_long, Check)] = &[
     // The kernel looks at the lower half of the flags only.
-    (libc::SYS_clone, Check { cases: &[(HasAny(NAMESPACES), Some(EPERM))], ..Check::ARGUMENT_0 }),
+    (libc::SYS_clone, Check { cases: &[(HasAny(NAMESPACES), Refuse(EPERM))], ..Check::ARGUMENT_0 }),
     (
         libc::SYS_unshare,
-        Check { upper: Some(EPERM), cases: &[(HasAny(!OWN_COPIES), Some(EPERM))], ..Check::ARGUMENT_0 },
+        Check { upper: Some(EPERM), cases: &[(HasAny(!OWN_COPIES), Refuse(EPERM))], ..Check::ARGUMENT_0 },
     ),
     // Linux itself, 32 bits, old version numbers and both, and the question which it is. The others switch protections off.
     (
         libc::SYS_personality,
         Check {
             cases: &[
-                (Equals(0), None),
-                (Equals(0x8), None),
-                (Equals(0x2_0000), None),
-                (Equals(0x2_0008), None),
-                (Equals(u32::MAX), None),
+                (Equals(0), Allow),
+                (Equals(0x8), Allow),
+                (Equals(0x2_0000), Allow),
+                (Equals(0x2_0008), Allow),
+                (Equals(u32::MAX), Allow),
             ],
-            otherwise: Some(EPERM),
+            otherwise: Refuse(EPERM),
             ..Check::ARGUMENT_0
         },
     ),
@@ -167,9 +165,9 @@ pub(super) const CHECKED: &[(c_long, Check)] = &[
         Check {
             argument: 1,
             cases: &[
-                (Equals(TIOCSTI), Some(EPERM)),
-                (Equals(TIOCLINUX), Some(EPERM)),
-                (Equals(TIOCSETD), Some(EPERM)),
+                (Equals(TIOCSTI), Refuse(EPERM)),
+                (Equals(TIOCLINUX), Refuse(EPERM)),
+                (Equals(TIOCSETD), Refuse(EPERM)),
             ],
             ..Check::ARGUMENT_0
         },
@@ -179,33 +177,64 @@ pub(super) const CHECKED: &[(c_long, Check)] = &[
 /// The kinds of sockets.
 const FAMILIES: Check = Check {
     cases: &[
-        (Equals(1), None),         // AF_UNIX
-        (Equals(2), None),         // AF_INET
-        (Equals(10), None),        // AF_INET6
-        (Equals(16), None),        // AF_NETLINK: the C library lists addresses with it
-        (Equals(38), Some(EPERM)), // AF_ALG
-        (Equals(40), Some(EPERM)), // AF_VSOCK
-        (Equals(17), Some(EPERM)), // AF_PACKET
+        (Equals(1), Allow),            // AF_UNIX
+        (Equals(2), Ask(&PROTOCOLS)),  // AF_INET
+        (Equals(10), Ask(&PROTOCOLS)), // AF_INET6
+        (Equals(16), Ask(&NETLINK)),   // AF_NETLINK
+        (Equals(38), Refuse(EPERM)),   // AF_ALG
+        (Equals(40), Refuse(EPERM)),   // AF_VSOCK
+        (Equals(17), Refuse(EPERM)),   // AF_PACKET
     ],
-    otherwise: Some(EAFNOSUPPORT),
+    otherwise: Refuse(EAFNOSUPPORT),
     ..Check::ARGUMENT_0
 };
 
-/// A question about an argument's lower 32 bits. The answers are error numbers, or nothing where it may go on.
+/// The protocols of the internet that programs use. The others are large and rarely tried parts of the kernel, and two of
+/// them, MPTCP (262) and SMC (256), speak TCP past Landlock's rules about ports.
+const PROTOCOLS: Check = Check {
+    argument: 2,
+    cases: &[
+        (Equals(0), Allow),   // the type's own: TCP or UDP
+        (Equals(1), Allow),   // ICMP, for ping
+        (Equals(6), Allow),   // TCP
+        (Equals(17), Allow),  // UDP
+        (Equals(58), Allow),  // ICMPv6
+        (Equals(136), Allow), // UDP-Lite
+    ],
+    otherwise: Refuse(EPROTONOSUPPORT),
+    ..Check::ARGUMENT_0
+};
+
+/// `NETLINK_ROUTE`, with which the C library lists addresses, and no other family: the rest sets the kernel up.
+const NETLINK: Check =
+    Check { argument: 2, cases: &[(Equals(0), Allow)], otherwise: Refuse(EPERM), ..Check::ARGUMENT_0 };
+
+/// The answer to a call.
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
+    /// The kernel may see it.
+    Allow,
+    /// It fails with this error number.
+    Refuse(c_int),
+    /// Another argument decides.
+    Ask(&'static Check),
+}
+
+/// A question about an argument's lower 32 bits.
 pub(super) struct Check {
     /// Which.
     pub(super) argument: u32,
     /// The answer when one of its upper 32 bits is set, where the kernel looks at them.
     pub(super) upper: Option<c_int>,
     /// The first that is true decides.
-    pub(super) cases: &'static [(Question, Option<c_int>)],
+    pub(super) cases: &'static [(Question, Answer)],
     /// When none is.
-    pub(super) otherwise: Option<c_int>,
+    pub(super) otherwise: Answer,
 }
 
 impl Check {
     /// The first argument, whatever it is.
-    const ARGUMENT_0: Self = Self { argument: 0, upper: None, cases: &[], otherwise: None };
+    const ARGUMENT_0: Self = Self { argument: 0, upper: None, cases: &[], otherwise: Allow };
 }
 
 /// `CLONE_NEW…`: mount, cgroup, uts, ipc, user, pid, net.
@@ -234,9 +263,6 @@ const PIDFD_GETFD: c_long = 438;
 const PROCESS_MADVISE: c_long = 440;
 const MOUNT_SETATTR: c_long = 442;
 const QUOTACTL_FD: c_long = 443;
-const STATMOUNT: c_long = 457;
-const LISTMOUNT: c_long = 458;
-const OPEN_TREE_ATTR: c_long = 467;
 /// The libc crate has it for some C libraries only.
 const KEXEC_FILE_LOAD: c_long = if cfg!(target_arch = "x86_64") {
     320

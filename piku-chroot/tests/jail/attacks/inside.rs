@@ -28,6 +28,8 @@ pub(super) struct Jailed<'a> {
     /// piku-chroot, owned by who runs it.
     launcher: PathBuf,
     before: Vec<u8>,
+    /// The only port that may be bound, where the kernel can hold that.
+    listen: Option<u16>,
     /// Not below /tmp, which is often mounted nosuid itself.
     privileged: Option<TempDir>,
 }
@@ -66,13 +68,16 @@ impl<'a> Jailed<'a> {
         }
         let before = fs::read(&launcher).unwrap();
         let privileged = nix::unistd::geteuid().is_root().then(|| privileged(scene));
-        Self { scene, level, launcher, before, privileged }
+        let table = run(scene.jail(&["--check"])).out;
+        let listen = table.contains("guard on TCP ports                    yes").then_some(18080);
+        Self { scene, level, launcher, before, listen, privileged }
     }
 
     /// These attacks, each in a jail with these options beside the usual ones.
     pub(super) fn attack(&self, options: &[&str], names: &[&str]) -> Vec<Row> {
         let mut outside = self.enter(&self.scene.path("app/attack"));
         outside.arg("outside").args(names).args(["own=ro", "tmp=1048576", "devshm=67108864"]);
+        outside.args(self.listen.map(|port| format!("listen={port}")));
         let mut mounts = Vec::new();
         if let Some(folder) = &self.privileged {
             outside.args(["suid=/privileged/suid", "filecap=/privileged/filecap"]);
@@ -82,6 +87,7 @@ impl<'a> Jailed<'a> {
             }
         }
         outside.arg("--").arg(&self.launcher).args(["--root-from-host", "--app=app"]).args(self.options());
+        outside.args(self.listen.map(|port| format!("--listen={port}")));
         outside.arg("--tmpfs=/tmp:1m").args(mounts).args(options).args(["--", "/app/attack"]);
         let outcome = run(outside);
         let rows: Vec<Row> = outcome

@@ -6,11 +6,11 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 
 use crate::facts::Facts;
-use crate::row::Row;
+use crate::row::{Row, not_told};
 use crate::sys::{self, call};
 use crate::verdict::{Verdict, Ways};
 
-pub(crate) const ROWS: [Row; 3] = [
+pub(crate) const ROWS: [Row; 6] = [
     Row {
         name: "host-sockets",
         attempt: "connect to docker, D-Bus, systemd, syslog, ssh-agent and piku",
@@ -28,6 +28,24 @@ pub(crate) const ROWS: [Row; 3] = [
         attempt: "sockets of AF_ALG, AF_VSOCK and AF_PACKET",
         expected: "EPERM",
         run: families,
+    },
+    Row {
+        name: "netlink-families",
+        attempt: "netlink sockets of each family but the one that lists addresses",
+        expected: "EPERM",
+        run: netlink,
+    },
+    Row {
+        name: "internet-protocols",
+        attempt: "sockets of MPTCP, SMC, SCTP and DCCP",
+        expected: "EPROTONOSUPPORT",
+        run: protocols,
+    },
+    Row {
+        name: "foreign-ports",
+        attempt: "bind TCP ports that belong to others, plainly and through MPTCP and SMC",
+        expected: "refused with Landlock of Linux 6.7",
+        run: ports,
     },
 ];
 
@@ -92,4 +110,75 @@ fn families(_: &Facts) -> Verdict {
         ways.must_fail(&format!("a pair of {name}"), answer);
     }
     ways.verdict()
+}
+
+fn netlink(_: &Facts) -> Verdict {
+    const HIGHEST: i32 = 31;
+    let mut ways = Ways::default();
+    for family in 1..=HIGHEST {
+        let answer = call!(libc::SYS_socket, libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, family);
+        ways.must_fail_with(&format!("netlink {family}"), answer.map(sys::own), &[libc::EPERM]);
+    }
+    ways.verdict()
+}
+
+/// Newer than some C libraries know.
+const IPPROTO_SMC: i32 = 256;
+const IPPROTO_MPTCP: i32 = 262;
+
+fn protocols(_: &Facts) -> Verdict {
+    let mut ways = Ways::default();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for (name, kind, protocol) in [
+            ("MPTCP", libc::SOCK_STREAM, IPPROTO_MPTCP),
+            ("SMC", libc::SOCK_STREAM, IPPROTO_SMC),
+            ("SCTP", libc::SOCK_SEQPACKET, libc::IPPROTO_SCTP),
+            ("DCCP", libc::SOCK_DCCP, libc::IPPROTO_DCCP),
+        ] {
+            let answer = call!(libc::SYS_socket, family, kind | libc::SOCK_CLOEXEC, protocol);
+            ways.must_fail_with(name, answer.map(sys::own), &[libc::EPROTONOSUPPORT]);
+        }
+    }
+    ways.verdict()
+}
+
+/// Around the port that is the jail's own, in the range that piku takes ports from, and those that root alone may have.
+fn ports(facts: &Facts) -> Verdict {
+    let Some(own) = facts.number("listen").and_then(|port| u16::try_from(port).ok()) else {
+        return not_told("listen");
+    };
+    let mut ways = Ways::default();
+    for port in [80, 443, 5432, 8080, own ^ 1, own ^ 256, 20_000, 20_001, 29_999, u16::MAX] {
+        for protocol in [0, libc::IPPROTO_TCP, IPPROTO_MPTCP, IPPROTO_SMC] {
+            ways.must_fail(&format!("port {port}, protocol {protocol}"), bind(libc::AF_INET, protocol, port));
+            ways.must_fail(
+                &format!("port {port}, IPv6, protocol {protocol}"),
+                bind(libc::AF_INET6, protocol, port),
+            );
+        }
+    }
+    // What is allowed must work, or the refusals say nothing.
+    for port in [own, 0] {
+        match bind(libc::AF_INET, 0, port) {
+            // Another attack that is run at the same time may have it.
+            Ok(_) | Err(libc::EADDRINUSE) => {}
+            Err(errno) => {
+                return Verdict::Untried(format!("cannot bind its own port {port}: {}", sys::name(errno)));
+            }
+        }
+    }
+    ways.verdict()
+}
+
+/// Binds any address of a family; the socket is closed again.
+fn bind(family: i32, protocol: i32, port: u16) -> Result<usize, sys::Errno> {
+    let socket = call!(libc::SYS_socket, family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, protocol)?;
+    // struct sockaddr_in, or sockaddr_in6: the family, the port, zeros.
+    let mut address = [0_u8; 28];
+    address[..2].copy_from_slice(&u16::try_from(family).unwrap_or(0).to_ne_bytes());
+    address[2..4].copy_from_slice(&port.to_be_bytes());
+    let length = if family == libc::AF_INET { 16 } else { 28 };
+    let answer = call!(libc::SYS_bind, socket, &address[..length], length);
+    drop(sys::own(socket));
+    answer
 }
