@@ -5,7 +5,7 @@ use std::ops::{AddAssign, Mul};
 use std::path::Path;
 
 use anyhow::Context;
-use nix::sys::statvfs::statvfs;
+use rustix::fs::statvfs;
 
 use crate::failure::Failure;
 
@@ -50,12 +50,9 @@ impl Need {
 /// With the numbers, and a way out. When the file system cannot be asked, too.
 pub fn check(dir: &Path, need: Need, what: &str) -> anyhow::Result<()> {
     let stat = statvfs(dir).with_context(|| format!("cannot look at the disk of '{}'", dir.display()))?;
-    #[expect(clippy::useless_conversion, reason = "these are 32 bits wide on 32-bit machines")]
-    let (free, files) = (
-        u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())),
-        // btrfs and others count none.
-        (stat.files() != 0).then(|| u64::from(stat.files_available())),
-    );
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    // btrfs and others count none.
+    let files = (stat.f_files != 0).then_some(stat.f_favail);
     judge(dir, need, what, free, files).map_err(Into::into)
 }
 

@@ -13,10 +13,10 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::statvfs::statvfs;
 use piku_procfile::durable;
 use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::layout::AppDir;
+use rustix::fs::statvfs;
 
 use super::PartName;
 use crate::sha256;
@@ -103,8 +103,7 @@ fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
 fn room(folder: &Path, bytes: u64) -> anyhow::Result<()> {
     let stat =
         statvfs(folder).with_context(|| format!("cannot look at the disk of '{}'", folder.display()))?;
-    #[expect(clippy::useless_conversion, reason = "these are 32 bits wide on 32-bit machines")]
-    let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free < bytes {
         let what = format!("not enough room on the disk: {bytes} bytes are to come, {free} are free");
         return Err(Failure::new(what).hint("remove old releases or apps, or make the disk larger").into());

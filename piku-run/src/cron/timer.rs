@@ -1,33 +1,41 @@
 //! A timer of the wall clock. It ends early when somebody sets the clock: on a Pi that is once after each boot.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use jiff::Timestamp;
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 
 /// Disarmed, or to end at a time.
 #[derive(Debug)]
-pub(crate) struct Timer(TimerFd);
+pub(crate) struct Timer(OwnedFd);
+
+/// No time: it disarms a timer, and as an interval it makes one end once.
+const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 impl Timer {
-    pub(crate) fn new() -> nix::Result<Self> {
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        TimerFd::new(ClockId::CLOCK_REALTIME, flags).map(Self)
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(timerfd_create(TimerfdClockId::Realtime, flags).map(Self)?)
     }
 
     /// From now on it ends then; at once for a time that has passed.
-    pub(crate) fn set(&self, at: Option<Timestamp>) -> nix::Result<()> {
-        let Some(at) = at else { return self.0.unset() };
+    pub(crate) fn set(&self, at: Option<Timestamp>) -> io::Result<()> {
         // Not at zero: that would disarm it.
-        let at = TimeSpec::new(at.as_second().max(1), at.subsec_nanosecond().into());
-        let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
-        self.0.set(Expiration::OneShot(at), flags)
+        let value = at.map_or(NEVER, |at| Timespec {
+            tv_sec: at.as_second().max(1),
+            tv_nsec: at.subsec_nanosecond().max(0).into(),
+        });
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        timerfd_settime(&self.0, flags, &Itimerspec { it_interval: NEVER, it_value: value })?;
+        Ok(())
     }
 
     /// Takes notice of its end, or of the clock that was set.
     pub(crate) fn heard(&self) {
-        let _ = self.0.wait();
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 }
 
@@ -54,6 +62,10 @@ mod tests {
         assert!(!ended(Duration::ZERO));
         timer.set(Some(Timestamp::UNIX_EPOCH)).unwrap();
         assert!(ended(Duration::from_secs(60)), "what has passed is due");
+        // Beyond what 32 bits of seconds can say.
+        timer.set(Some("2500-01-01T00:00:00Z".parse().unwrap())).unwrap();
+        timer.heard();
+        assert!(!ended(Duration::ZERO));
         timer.set(None).unwrap();
         assert!(!ended(Duration::ZERO));
     }
