@@ -1,21 +1,59 @@
 //! The asking side: finds an app's supervisor, or has the daemon start one, and passes on what it says.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 use piku_procfile::settings::Settings;
 
 use crate::protocol::{Bad, Reply, Request, Wake};
 use crate::socket::Asker;
+use crate::{lock, place};
 
-/// How long a supervisor may take until it can be asked.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a supervisor may take. One that says nothing for longer is told of, and not waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskPatience {
+    /// Until it is there and has heard the request.
+    heard: Duration,
+    /// Between two answers: it says every few seconds that it is still at work.
+    silence: Duration,
+}
+
+impl AskPatience {
+    /// For whoever changes something.
+    const CHANGE: Self = Self { heard: Duration::from_secs(30), silence: Duration::from_secs(120) };
+    /// For whoever asks several supervisors, of which none is to keep the others from being heard.
+    pub(crate) const LOOK: Self = Self { heard: Duration::from_secs(5), silence: Duration::from_secs(5) };
+    /// For whoever has several supervisors do something.
+    pub(crate) const EACH: Self = Self { heard: Duration::from_secs(5), silence: Duration::from_secs(60) };
+}
+
+/// The error of a supervisor that does not answer in time.
+#[derive(Debug)]
+pub(crate) struct SilentSupervisor(AppName);
+
+impl fmt::Display for SilentSupervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the supervisor of {} does not answer", self.0)
+    }
+}
+
+fn silent(root: &Root, app: &AppName, patience: Duration) -> anyhow::Error {
+    let what = format!("it has said nothing for {} s", patience.as_secs());
+    let hint = match lock::holder(&place::supervisor_lock(&root.app(app))) {
+        Some(pid) => {
+            format!("have it replaced: kill -KILL {pid}; the instances go on, and another one takes them up")
+        }
+        None => "see the daemon's log".to_owned(),
+    };
+    anyhow::Error::from(Failure::new(what).hint(hint).code(BUSY)).context(SilentSupervisor(app.clone()))
+}
 
 /// Asks an app's supervisor and shows what it says on stderr. Returns the data that it answered with, if any.
 pub(crate) fn ask(
@@ -23,14 +61,35 @@ pub(crate) fn ask(
     app: &AppName,
     request: &Request,
 ) -> anyhow::Result<Option<serde_json::Value>> {
+    ask_within(root, app, request, AskPatience::CHANGE)
+}
+
+/// The same with another patience.
+///
+/// # Errors
+/// [`SilentSupervisor`] when that is at its end.
+pub(crate) fn ask_within(
+    root: &Root,
+    app: &AppName,
+    request: &Request,
+    patience: AskPatience,
+) -> anyhow::Result<Option<serde_json::Value>> {
     // A supervisor that ends before it has heard the request is asked for again; one that has is not.
     for _ in 0..5 {
-        let mut asker = reach(root, app)?;
+        let mut asker = reach(root, app, patience.heard)?;
         let heard = asker.ask(request).and_then(|()| asker.answer::<Reply>());
         match heard {
-            Ok(Some(_)) => return listen(&mut asker, app),
+            Ok(Some(_)) => {
+                asker.set_patience(patience.silence).context("cannot set a timeout")?;
+                return match listen(&mut asker, app) {
+                    Ok(data) => data,
+                    Err(err) if is_timeout(&err) => Err(silent(root, app, patience.silence)),
+                    Err(err) => Err(err).with_context(|| format!("cannot hear the supervisor of {app}")),
+                };
+            }
             Ok(None) => {}
             Err(err) if is_hangup(&err) => {}
+            Err(err) if is_timeout(&err) => return Err(silent(root, app, patience.heard)),
             Err(err) => return Err(err).with_context(|| format!("cannot ask the supervisor of {app}")),
         }
     }
@@ -41,26 +100,31 @@ fn is_hangup(err: &io::Error) -> bool {
     matches!(err.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected)
 }
 
-fn listen(asker: &mut Asker, app: &AppName) -> anyhow::Result<Option<serde_json::Value>> {
+fn is_timeout(err: &io::Error) -> bool {
+    matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// The outer error is one of the connection, the inner one what the supervisor has answered.
+fn listen(asker: &mut Asker, app: &AppName) -> io::Result<anyhow::Result<Option<serde_json::Value>>> {
     let mut data = None;
     loop {
         let reply = match asker.answer::<Reply>() {
             Ok(Some(reply)) => reply,
             Ok(None) => break,
             Err(err) if is_hangup(&err) => break,
-            Err(err) => return Err(err).with_context(|| format!("cannot hear the supervisor of {app}")),
+            Err(err) => return Err(err),
         };
         match reply {
             Reply::Heard => {}
             Reply::Step { text } => step(&text),
             Reply::Detail { text } => detail(&text),
             Reply::Data { value } => data = Some(value),
-            Reply::Done { error: None } => return Ok(data),
-            Reply::Done { error: Some(bad) } => return Err(failure(bad).into()),
+            Reply::Done { error: None } => return Ok(Ok(data)),
+            Reply::Done { error: Some(bad) } => return Ok(Err(failure(bad).into())),
         }
     }
     let what = format!("the supervisor of {app} has ended before it was done");
-    Err(Failure::new(what).hint("nothing half done stays; try again").into())
+    Ok(Err(Failure::new(what).hint("nothing half done stays; try again").into()))
 }
 
 fn failure(bad: Bad) -> Failure {
@@ -92,13 +156,21 @@ fn talk(text: &str) {
 
 /// Whether the app has a supervisor just now.
 pub(crate) fn is_supervised(root: &Root, app: &AppName) -> bool {
-    connect(&root.app(app).socket()).is_ok_and(|asker| asker.is_some())
+    match connect(&root.app(app).socket(), AskPatience::LOOK.heard) {
+        Ok(asker) => asker.is_some(),
+        // One that is there and does not accept.
+        Err(err) => is_timeout(&err),
+    }
 }
 
 /// A connection to the app's supervisor, started by the daemon where there is none.
-fn reach(root: &Root, app: &AppName) -> anyhow::Result<Asker> {
+fn reach(root: &Root, app: &AppName, patience: Duration) -> anyhow::Result<Asker> {
     let socket = root.app(app).socket();
-    if let Some(asker) = connect(&socket)? {
+    let connected = || match connect(&socket, patience) {
+        Err(err) if is_timeout(&err) => Err(silent(root, app, patience)),
+        other => other.with_context(|| format!("cannot connect to '{}'", socket.display())),
+    };
+    if let Some(asker) = connected()? {
         return Ok(asker);
     }
     // A supervisor that cannot read them would not come up, and nobody would hear why.
@@ -108,13 +180,13 @@ fn reach(root: &Root, app: &AppName) -> anyhow::Result<Asker> {
     loop {
         // Again from time to time: the one that was there may just have been leaving.
         if awake.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(1)) {
-            wake(root, app)?;
+            wake(root, app, patience)?;
             awake = Some(Instant::now());
         }
-        if let Some(asker) = connect(&socket)? {
+        if let Some(asker) = connected()? {
             return Ok(asker);
         }
-        if since.elapsed() > PATIENCE {
+        if since.elapsed() > patience {
             let what = format!("the supervisor of {app} does not come up");
             return Err(Failure::new(what).hint("see the daemon's log").into());
         }
@@ -123,27 +195,31 @@ fn reach(root: &Root, app: &AppName) -> anyhow::Result<Asker> {
 }
 
 /// Nothing when nobody listens there.
-fn connect(socket: &Path) -> anyhow::Result<Option<Asker>> {
-    match Asker::connect(socket) {
+fn connect(socket: &Path, patience: Duration) -> io::Result<Option<Asker>> {
+    match Asker::connect(socket, patience) {
         Ok(asker) => Ok(Some(asker)),
         Err(err) if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
-        Err(err) => Err(err).with_context(|| format!("cannot connect to '{}'", socket.display())),
+        Err(err) => Err(err),
     }
 }
 
-fn wake(root: &Root, app: &AppName) -> anyhow::Result<()> {
+fn wake(root: &Root, app: &AppName, patience: Duration) -> anyhow::Result<()> {
     let socket = root.daemon_socket();
-    let Some(mut asker) = connect(&socket)? else {
-        let what = format!("the daemon is not running: nobody listens at '{}'", socket.display());
-        return Err(Failure::new(what).hint("systemctl start piku, or: piku-run daemon").into());
+    let silent = || Failure::new("the daemon does not answer").hint("systemctl restart piku").code(BUSY);
+    let mut asker = match connect(&socket, patience) {
+        Ok(Some(asker)) => asker,
+        Ok(None) => {
+            let what = format!("the daemon is not running: nobody listens at '{}'", socket.display());
+            return Err(Failure::new(what).hint("systemctl start piku, or: piku-run daemon").into());
+        }
+        Err(err) if is_timeout(&err) => return Err(silent().into()),
+        Err(err) => return Err(err).with_context(|| format!("cannot connect to '{}'", socket.display())),
     };
-    let answer = asker
-        .ask(&Wake { app: app.clone() })
-        .and_then(|()| asker.answer::<Option<String>>())
-        .context("cannot ask the daemon")?;
-    match answer {
-        Some(None) => Ok(()),
-        Some(Some(error)) => Err(Failure::new(error).into()),
-        None => Err(Failure::new("the daemon does not answer").hint("see its log").into()),
+    match asker.ask(&Wake { app: app.clone() }).and_then(|()| asker.answer::<Option<String>>()) {
+        Ok(Some(None)) => Ok(()),
+        Ok(Some(Some(error))) => Err(Failure::new(error).into()),
+        Ok(None) => Err(Failure::new("the daemon does not answer").hint("see its log").into()),
+        Err(err) if is_timeout(&err) => Err(silent().into()),
+        Err(err) => Err(err).context("cannot ask the daemon"),
     }
 }

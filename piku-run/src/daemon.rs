@@ -23,11 +23,12 @@ use piku_procfile::layout::{ROOT_VARIABLE, Root};
 use piku_procfile::name::AppName;
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use crate::clients::ClientTable;
 use crate::core::Backoff;
 use crate::lock::{self, Lock};
 use crate::protocol::Wake;
-use crate::socket::{Connection, Listener};
-use crate::wait::{self, READ};
+use crate::socket::Listener;
+use crate::wait::{self, Interest, READ};
 use crate::{place, supervisor, sys};
 
 /// The subcommand's name.
@@ -35,6 +36,9 @@ pub(crate) const NAME: &str = "daemon";
 
 /// Apps that start at once at boot, where the machine does not say how many processors it has.
 const AT_ONCE: usize = 1;
+
+/// How long a supervisor may keep the others waiting at boot. It ends its turn itself before that, unless it is stuck.
+const LONGEST_TURN: Duration = Duration::from_secs(40);
 
 /// An app that has, had or is to have a supervisor.
 #[derive(Debug, Default)]
@@ -59,7 +63,7 @@ struct Supervisor {
 enum Token {
     Signals,
     Listener,
-    Client(usize),
+    Client(u64),
     Ended(usize),
     Booted(usize),
 }
@@ -71,7 +75,7 @@ struct Daemon {
     apps: BTreeMap<AppName, Watch>,
     /// What waits at boot: no more apps start at once than there are processors.
     waiting: VecDeque<AppName>,
-    clients: Vec<Connection>,
+    clients: ClientTable,
     listener: Listener,
     signals: SignalFd,
     leaving: bool,
@@ -109,7 +113,7 @@ pub(crate) fn run(root: &Root) -> anyhow::Result<()> {
         program,
         apps: BTreeMap::new(),
         waiting: VecDeque::new(),
-        clients: Vec::new(),
+        clients: ClientTable::default(),
         listener,
         signals,
         leaving: false,
@@ -161,22 +165,25 @@ impl Daemon {
                 break;
             }
             let now = Instant::now();
-            let next = self.apps.values().filter_map(|watch| watch.again).min();
+            let due = self.apps.values().filter_map(|watch| watch.again).chain(self.turns_end()).min();
+            let next = due.map(|due| due.saturating_duration_since(now));
+            let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused()).min();
             let ready = {
                 let names: Vec<&Watch> = self.apps.values().collect();
-                let mut watched = vec![
-                    (self.signals.as_fd(), READ, Token::Signals),
-                    (self.listener.as_fd(), READ, Token::Listener),
-                ];
-                for (at, client) in self.clients.iter().enumerate() {
-                    watched.push((client.as_fd(), READ, Token::Client(at)));
+                let mut watched = vec![(self.signals.as_fd(), READ, Token::Signals)];
+                if self.listener.paused().is_none() {
+                    watched.push((self.listener.as_fd(), READ, Token::Listener));
+                }
+                for (number, client) in self.clients.iter() {
+                    let interest = Interest { read: true, write: client.is_full() };
+                    watched.push((client.as_fd(), interest, Token::Client(number)));
                 }
                 for (at, watch) in names.iter().enumerate() {
                     let Some(one) = &watch.supervisor else { continue };
                     watched.extend(one.pidfd.as_ref().map(|pidfd| (pidfd.as_fd(), READ, Token::Ended(at))));
                     watched.extend(one.booting.as_ref().map(|end| (end.as_fd(), READ, Token::Booted(at))));
                 }
-                wait::wait(&watched, next.map(|next| next.saturating_duration_since(now)))?
+                wait::wait(&watched, next)?
             };
             let mut ended = Vec::new();
             let mut booted = Vec::new();
@@ -185,11 +192,11 @@ impl Daemon {
                     Token::Signals => self.signalled(),
                     Token::Listener => {
                         while let Some(connection) = self.listener.accept() {
-                            self.clients.push(connection);
-                            self.serve(self.clients.len() - 1);
+                            let number = self.clients.add(connection);
+                            self.serve(number);
                         }
                     }
-                    Token::Client(at) => self.serve(at),
+                    Token::Client(number) => self.serve(number),
                     Token::Ended(at) => ended.extend(self.apps.keys().nth(at).cloned()),
                     Token::Booted(at) => booted.extend(self.apps.keys().nth(at).cloned()),
                 }
@@ -203,7 +210,8 @@ impl Daemon {
             for app in ended {
                 self.ended(&app, false);
             }
-            self.clients.retain(|client| !client.is_gone());
+            self.clients.remove_gone();
+            self.end_turns();
             self.start_due();
             self.start_waiting();
         }
@@ -271,16 +279,36 @@ impl Daemon {
         }
     }
 
-    fn serve(&mut self, at: usize) {
-        let app = match self.clients[at].receive::<Wake>() {
+    fn serve(&mut self, number: u64) {
+        let Some(client) = self.clients.get_mut(number) else { return };
+        client.flush();
+        let app = match client.receive::<Wake>() {
             Some(Ok(Wake { app })) => app,
-            Some(Err(bad)) => return self.clients[at].send(&Some(bad)),
+            Some(Err(bad)) => return client.send_last(&Some(bad)),
             None => return,
         };
         if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
             self.start(&app, false);
         }
-        self.clients[at].send(&None::<String>);
+        if let Some(client) = self.clients.get_mut(number) {
+            client.send_last(&None::<String>);
+        }
+    }
+
+    /// When supervisors that have not said so are no longer waited for at boot.
+    fn turns_end(&self) -> Option<Instant> {
+        let booting = |watch: &&Watch| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
+        self.apps.values().filter(booting).filter_map(|watch| Some(watch.since? + LONGEST_TURN)).min()
+    }
+
+    fn end_turns(&mut self) {
+        let now = Instant::now();
+        for watch in self.apps.values_mut() {
+            let is_over = watch.since.is_some_and(|since| now >= since + LONGEST_TURN);
+            if let Some(one) = watch.supervisor.as_mut().filter(|_| is_over) {
+                one.booting = None;
+            }
+        }
     }
 
     /// Starts a supervisor, or takes up the one there is.

@@ -2,6 +2,7 @@
 
 pub mod cli;
 mod client;
+mod clients;
 mod collect;
 mod commands;
 pub mod config;

@@ -3,14 +3,19 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::PassCred};
+use nix::sys::socket::{setsockopt, sockopt::PassCred};
+use rustix::cmsg_space;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
 use crate::socket::through_folder;
+use crate::wait::WaitPause;
 
 /// The variable that names it.
 pub(crate) const VARIABLE: &str = "NOTIFY_SOCKET";
@@ -18,12 +23,19 @@ pub(crate) const VARIABLE: &str = "NOTIFY_SOCKET";
 pub(crate) const FOLDER_INSIDE: &str = "/run/notify";
 /// The socket in the folder.
 pub(crate) const NAME: &str = "socket";
-/// A message is a few lines; what is longer is cut off.
+/// A message is a few lines; one that is longer is none.
 const MAX_MESSAGE: usize = 4096;
+/// Messages that are read before the next pause.
+const MAX_AT_ONCE: usize = 32;
+/// Who says more than that waits meanwhile, as the kernel's queue of ten messages is full.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One instance's.
 #[derive(Debug)]
-pub(crate) struct Notify(UnixDatagram);
+pub(crate) struct Notify {
+    socket: UnixDatagram,
+    pause: WaitPause,
+}
 
 /// A message, and who sent it.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +61,7 @@ impl Notify {
         fs::set_permissions(&path, Permissions::from_mode(0o666))?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, PassCred, &true)?;
-        Ok(Self(socket))
+        Ok(Self { socket, pause: WaitPause::default() })
     }
 
     /// Where a program finds it: in its jail, or on the host.
@@ -57,35 +69,56 @@ impl Notify {
         if jailed { Path::new(FOLDER_INSIDE).join(NAME) } else { folder.join(NAME) }
     }
 
-    /// The next message; nothing when all are read. One without a sender is none.
-    pub(crate) fn receive(&self) -> Option<Message> {
-        let mut buffer = [0; MAX_MESSAGE];
-        let mut space = nix::cmsg_space!(nix::sys::socket::UnixCredentials, [std::os::fd::RawFd; 8]);
-        let mut parts = [IoSliceMut::new(&mut buffer)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let got = recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
-        let mut pid = 0;
-        for message in got.cmsgs().into_iter().flatten() {
-            match message {
-                ControlMessageOwned::ScmCredentials(sender) => pid = sender.pid(),
-                // Descriptors that come along (FDSTORE=1) are not for us to keep.
-                ControlMessageOwned::ScmRights(fds) => {
-                    for fd in fds {
-                        let _ = nix::unistd::close(fd);
-                    }
-                }
-                _ => {}
+    /// Returns the messages that have come, but never more than the next pause allows: a flood costs its sender time, and
+    /// nobody else.
+    pub(crate) fn receive(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        for _ in 0..MAX_AT_ONCE {
+            match self.receive_one() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => return messages,
+                // Out of memory, say. The socket stays readable: asked at once, it would say the same.
+                Err(_) => break,
             }
         }
-        let length = got.bytes;
-        let ready = buffer[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
-        Some(Message { pid, ready })
+        self.pause.begin(PAUSE);
+        messages
+    }
+
+    /// Returns how long the socket is not to be read; nothing when it may be.
+    pub(crate) fn paused(&self) -> Option<Duration> {
+        self.pause.left()
+    }
+
+    /// Returns the next message; nothing when all are read. One without a sender is none of ours, and has pid 0.
+    fn receive_one(&self) -> io::Result<Option<Message>> {
+        let mut buffer = [0; MAX_MESSAGE];
+        // Room for credentials alone. Descriptors (FDSTORE=1) do not fit: the kernel then makes none here and closes them with the
+        // message. Those that came all the same would be closed with the buffer.
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmCredentials(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let received = match recvmsg(&self.socket, &mut [IoSliceMut::new(&mut buffer)], &mut control, flags) {
+            Ok(received) => received,
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(err) => return Err(err.into()),
+        };
+        let mut pid = 0;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmCredentials(sender) = message {
+                pid = sender.pid.as_raw_nonzero().get();
+            }
+        }
+        let is_whole = !received.flags.contains(ReturnFlags::TRUNC);
+        let text = &buffer[..received.bytes.min(MAX_MESSAGE)];
+        let ready = is_whole && text.split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
+        Ok(Some(Message { pid, ready }))
     }
 }
 
 impl AsFd for Notify {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -99,20 +132,72 @@ mod tests {
         let folder = dir.path().join("a".repeat(120)).join("1.notify");
         let notify = Notify::bind(&folder).unwrap();
         // A second bind takes the place of the first.
-        let again = Notify::bind(&folder).unwrap();
+        let mut again = Notify::bind(&folder).unwrap();
         drop(notify);
-        assert_eq!(again.receive(), None);
+        assert_eq!(again.receive(), []);
         let sender = UnixDatagram::unbound().unwrap();
-        let say = |text: &str| {
-            through_folder(&folder.join(NAME), |short| sender.send_to(text.as_bytes(), short)).unwrap();
+        let say = |text: &[u8]| {
+            through_folder(&folder.join(NAME), |short| sender.send_to(text, short)).unwrap();
         };
-        say("STATUS=loading");
-        say("STATUS=done\nREADY=1\n");
-        say("XREADY=1");
+        say(b"STATUS=loading");
+        say(b"STATUS=done\nREADY=1\n");
+        say(b"XREADY=1");
         let pid = i32::try_from(std::process::id()).unwrap();
-        for ready in [false, true, false] {
-            assert_eq!(again.receive(), Some(Message { pid, ready }));
+        let message = |ready| Message { pid, ready };
+        assert_eq!(again.receive(), [false, true, false].map(message));
+        // One that is too long, or no text, is none.
+        say(&[b"READY=1\n".as_slice(), &vec![b'x'; 64 * 1024]].concat());
+        say(&vec![0xff; 64 * 1024]);
+        say(b"");
+        assert_eq!(again.receive(), [false; 3].map(message));
+        assert_eq!(again.paused(), None);
+    }
+
+    #[test]
+    fn descriptors_that_come_along_are_not_taken() {
+        use rustix::net::{
+            SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let mut notify = Notify::bind(dir.path()).unwrap();
+        let address = SocketAddrUnix::new(dir.path().join(NAME)).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        // A file of this test's own: other tests open and close theirs at the same time.
+        let marker = dir.path().join("marker");
+        let file = fs::File::create(&marker).unwrap();
+        let is_marker = |entry: &fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|to| to == marker);
+        let held = || fs::read_dir("/proc/self/fd").unwrap().flatten().filter(is_marker).count();
+        let before = held();
+        for count in [1, 8, 9, 200] {
+            let fds = vec![file.as_fd(); count];
+            let mut space = vec![MaybeUninit::uninit(); cmsg_space!(ScmRights(200))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+            let text = [io::IoSlice::new(b"READY=1")];
+            sendmsg_addr(&sender, &address, &text, &mut control, SendFlags::empty()).unwrap();
+            let pid = i32::try_from(std::process::id()).unwrap();
+            assert_eq!(notify.receive(), [Message { pid, ready: true }], "{count}");
         }
-        assert_eq!(again.receive(), None);
+        assert_eq!(held(), before);
+    }
+
+    #[test]
+    fn a_flood_is_read_in_portions() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut notify = Notify::bind(dir.path()).unwrap();
+        let path = dir.path().join(NAME);
+        let flood = std::thread::spawn(move || {
+            let sender = UnixDatagram::unbound().unwrap();
+            // Until the other end is closed.
+            while sender.send_to(b"STATUS=busy", &path).is_ok() {}
+        });
+        for _ in 0..3 {
+            while notify.paused().is_none() {
+                assert!(notify.receive().len() <= MAX_AT_ONCE);
+            }
+            std::thread::sleep(notify.paused().unwrap_or_default());
+        }
+        drop(notify);
+        flood.join().unwrap();
     }
 }

@@ -36,7 +36,7 @@ pub(crate) enum Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub(crate) enum Reply {
-    /// The request was understood; from here on it is not asked again.
+    /// The request was understood; from here on it is not asked again. Said anew every few seconds as long as it is worked on.
     Heard,
     /// A step of the work.
     Step { text: String },

@@ -88,6 +88,8 @@ pub enum State {
     Waiting,
     /// Nobody wants it to run.
     Stopped,
+    /// Its supervisor does not answer.
+    Unknown,
 }
 
 impl State {
@@ -103,6 +105,7 @@ impl State {
             Self::CrashLooping => "crash-looping",
             Self::Waiting => "waiting",
             Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -213,8 +216,9 @@ mod tests {
 
     #[test]
     fn names_are_the_same_in_both_outputs() {
-        use State::{Backoff, CrashLooping, Draining, Healthy, Running, Starting, Stopped, Waiting};
-        for state in [Starting, Healthy, Running, Draining, Backoff, CrashLooping, Waiting, Stopped] {
+        use State::{Backoff, CrashLooping, Draining, Healthy, Running, Starting, Stopped, Unknown, Waiting};
+        for state in [Starting, Healthy, Running, Draining, Backoff, CrashLooping, Waiting, Stopped, Unknown]
+        {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
     }

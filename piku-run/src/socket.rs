@@ -6,20 +6,34 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{PeerCredentials, ReceiveTimeout, SendTimeout};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+};
+use nix::sys::time::TimeVal;
 use nix::unistd::geteuid;
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::wait::WaitPause;
 
 /// A request's length, and what a client may leave unread of the answers.
 const MAX_LINE: usize = 64 * 1024;
 const MAX_UNREAD: usize = 4 * 1024 * 1024;
+/// How long a client may take to send its whole request, and to take anything of what waits for it.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// How long nobody is accepted after the process has run out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where others may ask.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    listener: UnixListener,
+    socket: UnixListener,
     path: PathBuf,
+    pause: WaitPause,
 }
 
 impl Listener {
@@ -29,22 +43,38 @@ impl Listener {
             Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),
             _ => {}
         }
-        let listener = through_folder(path, |short| UnixListener::bind(short))?;
+        let socket = through_folder(path, |short| UnixListener::bind(short))?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { listener, path: path.to_owned() })
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, path: path.to_owned(), pause: WaitPause::default() })
     }
 
     /// The next one who asks; nothing when nobody is left. Other users' processes are hung up on.
-    pub(crate) fn accept(&self) -> Option<Connection> {
+    pub(crate) fn accept(&mut self) -> Option<Connection> {
         loop {
-            let (stream, _) = self.listener.accept().ok()?;
+            let stream = match self.socket.accept() {
+                Ok((stream, _)) => stream,
+                Err(err) if err.kind() == ErrorKind::WouldBlock => return None,
+                Err(err) if matches!(err.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
+                    continue;
+                }
+                // No descriptor is free, or no memory. Whoever waits there goes on waiting.
+                Err(_) => {
+                    self.pause.begin(ACCEPT_PAUSE);
+                    return None;
+                }
+            };
             let same = getsockopt(&stream, PeerCredentials)
                 .is_ok_and(|peer| peer.uid() == geteuid().as_raw() || peer.uid() == 0);
             if same && stream.set_nonblocking(true).is_ok() {
-                return Some(Connection { stream, input: Vec::new(), output: Vec::new(), gone: false });
+                return Some(Connection::new(stream));
             }
         }
+    }
+
+    /// Returns how long nobody is to be accepted; nothing when somebody may be.
+    pub(crate) fn paused(&self) -> Option<Duration> {
+        self.pause.left()
     }
 
     /// From now on nobody new finds it; those who already did can still be accepted.
@@ -55,7 +85,7 @@ impl Listener {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -66,39 +96,63 @@ pub(crate) fn through_folder<T>(path: &Path, open: impl Fn(&Path) -> io::Result<
     open(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
 }
 
-/// One who asks, seen from the server: never blocks.
+/// One who asks, seen from the server: never blocks. One request, then answers until the last.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
     input: Vec<u8>,
     output: Vec<u8>,
-    gone: bool,
+    progress: Progress,
+    /// When the client has to have done something, or is hung up on.
+    deadline: Option<Instant>,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Progress {
+    /// The request is not whole yet.
+    Asking,
+    /// Answers are to come.
+    Answering,
+    /// All answers are queued.
+    Answered,
+    Gone,
 }
 
 impl Connection {
+    fn new(stream: UnixStream) -> Self {
+        let deadline = Some(Instant::now() + REQUEST_TIME);
+        Self { stream, input: Vec::new(), output: Vec::new(), progress: Progress::Asking, deadline }
+    }
+
     /// What came: a whole request, or nothing yet. After an error or the end the connection [is gone](Self::is_gone).
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Option<Result<T, String>> {
         let mut buffer = [0; 4096];
         loop {
             match self.stream.read(&mut buffer) {
-                Ok(0) => break self.gone = true,
+                Ok(0) => break self.progress = Progress::Gone,
                 Ok(count) => self.input.extend_from_slice(&buffer[..count]),
                 Err(err) if err.kind() == ErrorKind::WouldBlock => break,
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break self.gone = true,
+                Err(_) => break self.progress = Progress::Gone,
             }
             if self.input.len() > MAX_LINE {
-                break self.gone = true;
+                break self.progress = Progress::Gone;
             }
+        }
+        if self.progress != Progress::Asking {
+            return None;
         }
         let end = self.input.iter().position(|b| *b == b'\n')?;
         let line: Vec<u8> = self.input.drain(..=end).collect();
+        self.progress = Progress::Answering;
+        self.deadline = None;
         Some(serde_json::from_slice(&line).map_err(|err| format!("bad request: {err}")))
     }
 
     /// Queues a line and writes what goes.
     pub(crate) fn send(&mut self, reply: &impl Serialize) {
-        if self.gone {
+        if self.progress >= Progress::Answered {
             return;
         }
         // Into memory, and these types have string keys: cannot fail.
@@ -107,16 +161,41 @@ impl Connection {
         self.flush();
     }
 
+    /// Queues the last line. The connection is gone when the client has it, or does not take it in time.
+    pub(crate) fn send_last(&mut self, reply: &impl Serialize) {
+        self.send(reply);
+        self.progress = self.progress.max(Progress::Answered);
+        self.flush();
+    }
+
     pub(crate) fn flush(&mut self) {
-        while !self.output.is_empty() && !self.gone {
+        while !self.output.is_empty() && !self.is_gone() {
             match self.stream.write(&self.output) {
-                Ok(count) => drop(self.output.drain(..count)),
+                Ok(count) => {
+                    self.output.drain(..count);
+                    self.deadline = None;
+                }
                 Err(err) if err.kind() == ErrorKind::WouldBlock => break,
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
-                Err(_) => self.gone = true,
+                Err(_) => self.progress = Progress::Gone,
             }
         }
-        self.gone |= self.output.len() > MAX_UNREAD;
+        if self.output.len() > MAX_UNREAD || (self.output.is_empty() && self.progress == Progress::Answered) {
+            self.progress = Progress::Gone;
+        }
+        if !self.output.is_empty() && self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + ANSWER_TIME);
+        }
+    }
+
+    /// Until when the client has time for what it has to do; nothing while it only waits.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether the client has not even asked yet.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.progress == Progress::Asking
     }
 
     /// Whether something waits to be written.
@@ -125,7 +204,7 @@ impl Connection {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone
+        self.progress == Progress::Gone || self.deadline.is_some_and(|at| at <= Instant::now())
     }
 }
 
@@ -135,16 +214,35 @@ impl AsFd for Connection {
     }
 }
 
-/// The asking side: blocks.
+/// The asking side: blocks, but never for longer than it was told.
 #[derive(Debug)]
 pub(crate) struct Asker {
     stream: BufReader<UnixStream>,
 }
 
 impl Asker {
-    pub(crate) fn connect(path: &Path) -> io::Result<Self> {
-        let stream = through_folder(path, |short| UnixStream::connect(short))?;
-        Ok(Self { stream: BufReader::new(stream) })
+    /// Connects, and has each later step end with [`ErrorKind::WouldBlock`] after this time.
+    pub(crate) fn connect(path: &Path, patience: Duration) -> io::Result<Self> {
+        let stream = through_folder(path, |short| {
+            let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+            // A server that accepts nobody has a queue, and who comes when that is full would wait for ever.
+            setsockopt(&socket, SendTimeout, &timeout(patience))?;
+            let address = UnixAddr::new(short)?;
+            while let Err(err) = connect(socket.as_raw_fd(), &address) {
+                if err != Errno::EINTR {
+                    return Err(err.into());
+                }
+            }
+            Ok(UnixStream::from(socket))
+        })?;
+        let asker = Self { stream: BufReader::new(stream) };
+        asker.set_patience(patience)?;
+        Ok(asker)
+    }
+
+    /// How long the next answer may take.
+    pub(crate) fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        Ok(setsockopt(self.stream.get_ref(), ReceiveTimeout, &timeout(patience))?)
     }
 
     pub(crate) fn ask(&mut self, request: &impl Serialize) -> io::Result<()> {
@@ -163,9 +261,16 @@ impl Asker {
     }
 }
 
+/// Never zero, which would mean for ever.
+fn timeout(time: Duration) -> TimeVal {
+    let time = time.max(Duration::from_millis(1));
+    TimeVal::new(time.as_secs().try_into().unwrap_or(1_000_000), time.subsec_micros().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::{Backlog, listen};
 
     #[test]
     fn a_request_and_its_answers_over_a_long_path() {
@@ -173,9 +278,9 @@ mod tests {
         let folder = dir.path().join("x".repeat(150));
         fs::create_dir(&folder).unwrap();
         let path = folder.join("a.sock");
-        let listener = Listener::bind(&path).unwrap();
+        let mut listener = Listener::bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let mut asker = Asker::connect(&path).unwrap();
+        let mut asker = Asker::connect(&path, Duration::from_secs(10)).unwrap();
         asker.ask(&"hello\n").unwrap();
         let mut connection = listener.accept().unwrap();
         assert_eq!(connection.receive::<String>(), Some(Ok("hello\n".to_owned())));
@@ -186,5 +291,26 @@ mod tests {
         assert_eq!(asker.answer::<u8>().unwrap(), Some(2));
         assert_eq!(asker.answer::<u8>().unwrap(), None);
         drop(Listener::bind(&path).unwrap());
+    }
+
+    #[test]
+    fn who_is_never_accepted_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let listener = Listener::bind(&path).unwrap();
+        let patience = Duration::from_millis(1);
+        let mut asker = Asker::connect(&path, patience).unwrap();
+        asker.ask(&1).unwrap();
+        assert_eq!(asker.answer::<u8>().unwrap_err().kind(), ErrorKind::WouldBlock);
+        // Until its queue is full, and then too.
+        listen(&listener, Backlog::new(8).unwrap()).unwrap();
+        let mut askers = vec![asker];
+        let err = loop {
+            match Asker::connect(&path, patience) {
+                Ok(asker) => askers.push(asker),
+                Err(err) => break err,
+            }
+        };
+        assert_eq!(err.kind(), ErrorKind::WouldBlock, "after {}", askers.len());
     }
 }

@@ -1,7 +1,7 @@
 //! Blocking until something happens: descriptors, signals as one of them, and a deadline. Nothing here ever polls.
 
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,6 +16,23 @@ pub(crate) struct Interest {
 }
 
 pub(crate) const READ: Interest = Interest { read: true, write: false };
+
+/// A time during which a descriptor is left out of the wait. What is behind it cannot be served now, and poll would return at
+/// once, again and again.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct WaitPause(Option<Instant>);
+
+impl WaitPause {
+    pub(crate) fn begin(&mut self, time: Duration) {
+        self.0 = Some(Instant::now() + time);
+    }
+
+    /// Returns the time left; nothing when the descriptor is to be waited for again.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let left = self.0?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+}
 
 /// Waits until one of the descriptors is ready (or broken: reading will tell) or the time is over; returns the tokens of
 /// those that are.
@@ -67,6 +84,16 @@ pub(crate) fn received(from: &SignalFd) -> Vec<Signal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_ends() {
+        let mut pause = WaitPause::default();
+        assert_eq!(pause.left(), None);
+        pause.begin(Duration::from_secs(1000));
+        assert!(pause.left().is_some());
+        pause.begin(Duration::ZERO);
+        assert_eq!(pause.left(), None);
+    }
 
     #[test]
     fn a_timeout_is_never_rounded_down() {

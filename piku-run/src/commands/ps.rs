@@ -1,10 +1,13 @@
 //! `ps [APP]`: what runs, as the supervisors know it.
 
-use anyhow::Context;
+use std::thread;
+
+use anyhow::{Context, anyhow};
 use piku_procfile::failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 
+use crate::client::{AskPatience, SilentSupervisor};
 use crate::protocol::Request;
 use crate::sample::{self, Instance};
 use crate::{client, ps, supervisor};
@@ -20,12 +23,23 @@ pub(super) fn run(root: &Root, app: Option<&AppName>, format: Format) -> anyhow:
     };
     let mut rows = Vec::new();
     let mut failures: Vec<(AppName, anyhow::Error)> = Vec::new();
-    for app in apps {
-        match of(root, &app) {
+    // All at once: one that does not answer is not waited for before the others are asked.
+    let asked = thread::scope(|scope| {
+        let asked: Vec<_> = apps.iter().map(|app| scope.spawn(|| of(root, app))).collect();
+        asked.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    for (app, answer) in apps.into_iter().zip(asked) {
+        let answer = answer.unwrap_or_else(|_| Err(anyhow!("the question was not put to its end")));
+        match answer {
             Ok(found) => rows.extend(found),
             // Said once, where it is the same for all: that there is no daemon.
             Err(err) if failures.iter().any(|(_, other)| other.to_string() == err.to_string()) => {}
-            Err(err) => failures.push((app, err)),
+            Err(err) => {
+                if err.is::<SilentSupervisor>() {
+                    rows.extend(supervisor::unknown(root, &app).unwrap_or_default());
+                }
+                failures.push((app, err));
+            }
         }
     }
     // One bad app does not hide the others.
@@ -45,6 +59,7 @@ fn of(root: &Root, app: &AppName) -> anyhow::Result<Vec<Instance>> {
         // No need to start a supervisor that says that there is nothing.
         return supervisor::stopped(root, app);
     }
-    let value = client::ask(root, app, &Request::Ps)?.context("the supervisor has no answer")?;
+    let value = client::ask_within(root, app, &Request::Ps, AskPatience::LOOK)?
+        .context("the supervisor has no answer")?;
     serde_json::from_value(value).context("cannot understand the supervisor")
 }

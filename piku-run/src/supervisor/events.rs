@@ -6,14 +6,17 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::Supervisor;
-use crate::core::{Event, Exit, Id};
-use crate::protocol::Request;
+use crate::core::{Event, Exit, Id, Instance};
+use crate::protocol::{Reply, Request};
 use crate::reap;
 use crate::socket::{Connection, Listener};
 use crate::wait::{self, Interest, READ};
 
 /// How long a supervisor without work stays: whoever had it started has yet to ask.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// How often a client that waits hears that it does not wait in vain.
+const BEAT: Duration = Duration::from_secs(10);
 
 /// What a descriptor belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -46,13 +49,17 @@ impl Supervisor {
             self.tend_drain();
             let starts = self.core.instances().any(|(_, one)| one.is_starting());
             let turn = self.turn.tend(starts, self.born.elapsed()).map(|left| self.now() + left);
+            let beat = self.tell_waiting();
             let next =
                 self.core.deadline().into_iter().chain(leave).chain(self.drain.deadline()).chain(turn).min();
-            let ready = wait::wait(&self.watched(), next.map(|next| next.saturating_sub(self.now())))?;
+            let next = next.map(|next| next.saturating_sub(self.now()));
+            let next =
+                next.into_iter().chain(beat).chain(self.clients.time_left()).chain(self.pauses()).min();
+            let ready = wait::wait(&self.watched(), next)?;
             for token in ready {
                 self.happened(token);
             }
-            self.clients.retain(|_, client| !client.is_gone());
+            self.clients.remove_gone();
             self.tell(Event::Tick);
         }
         for worker in self.workers.values_mut() {
@@ -74,15 +81,21 @@ impl Supervisor {
         true
     }
 
+    /// The times after which descriptors that are left out now are looked at again.
+    fn pauses(&self) -> impl Iterator<Item = Duration> + '_ {
+        let notify = self.workers.values().filter_map(|worker| worker.notify.as_ref()?.paused());
+        notify.chain(self.listener.paused())
+    }
+
     fn watched(&self) -> Vec<(std::os::fd::BorrowedFd<'_>, Interest, Token)> {
-        let mut watched = vec![
-            (self.signals.as_fd(), READ, Token::Signals),
-            (self.listener.as_fd(), READ, Token::Listener),
-        ];
+        let mut watched = vec![(self.signals.as_fd(), READ, Token::Signals)];
+        if self.listener.paused().is_none() {
+            watched.push((self.listener.as_fd(), READ, Token::Listener));
+        }
         watched.extend(self.timer.as_ref().map(|timer| (timer.as_fd(), READ, Token::Crons)));
         for (id, worker) in &self.workers {
             watched.push((worker.output.as_fd(), READ, Token::Output(*id)));
-            if let Some(notify) = &worker.notify {
+            if let Some(notify) = worker.notify.as_ref().filter(|notify| notify.paused().is_none()) {
                 watched.push((notify.as_fd(), READ, Token::Notify(*id)));
             }
             if let Some(pidfd) = &worker.pidfd {
@@ -98,9 +111,9 @@ impl Supervisor {
         for (pid, worker) in self.old.iter() {
             watched.push((worker.as_fd(), READ, Token::OldWorker(pid)));
         }
-        for (number, client) in &self.clients {
+        for (number, client) in self.clients.iter() {
             let interest = Interest { read: true, write: client.is_full() };
-            watched.push((client.as_fd(), interest, Token::Client(*number)));
+            watched.push((client.as_fd(), interest, Token::Client(number)));
         }
         watched
     }
@@ -136,25 +149,42 @@ impl Supervisor {
 
     /// What an instance, or a stranger in its name, says of its readiness.
     fn take_messages(&mut self, id: Id) {
-        let Some(worker) = self.workers.get(&id) else { return };
-        let Some(notify) = &worker.notify else { return };
-        let mut is_ready = false;
-        while let Some(message) = notify.receive() {
-            is_ready |= message.ready && worker.family().may_speak(message.pid);
-        }
-        if is_ready {
+        let waits = self.core.instance(id).is_some_and(Instance::is_starting);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(notify) = &mut worker.notify else { return };
+        let mut senders: Vec<i32> =
+            notify.receive().iter().filter(|message| message.ready).map(|message| message.pid).collect();
+        // Finding out whose they are takes a look at many processes, so not once a message, and not when nobody asks.
+        senders.dedup();
+        let family = worker.family();
+        if waits && senders.into_iter().any(|sender| family.may_speak(sender)) {
             self.events.push_back(Event::Notified { id });
         }
     }
 
+    /// Tells those whose change is under way that it still is, every few seconds; returns when to do so again.
+    fn tell_waiting(&mut self) -> Option<Duration> {
+        let waiting = self.waiting_clients();
+        if waiting.is_empty() {
+            return None;
+        }
+        let now = self.now();
+        if now >= self.beat + BEAT {
+            self.beat = now;
+            for client in waiting {
+                self.reply(client, &Reply::Heard);
+            }
+        }
+        Some((self.beat + BEAT).saturating_sub(now))
+    }
+
     fn add_client(&mut self, connection: Connection) {
-        self.counter += 1;
-        self.clients.insert(self.counter, connection);
-        self.serve(self.counter);
+        let number = self.clients.add(connection);
+        self.serve(number);
     }
 
     fn serve(&mut self, number: u64) {
-        let Some(client) = self.clients.get_mut(&number) else { return };
+        let Some(client) = self.clients.get_mut(number) else { return };
         client.flush();
         if let Some(request) = client.receive::<Request>() {
             self.request(number, request);

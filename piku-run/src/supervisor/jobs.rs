@@ -64,9 +64,16 @@ impl Supervisor {
     }
 
     pub(super) fn reply(&mut self, client: u64, reply: &Reply) {
-        if let Some(connection) = self.clients.get_mut(&client) {
-            connection.send(reply);
+        let Some(connection) = self.clients.get_mut(client) else { return };
+        match reply {
+            Reply::Done { .. } => connection.send_last(reply),
+            _ => connection.send(reply),
         }
+    }
+
+    /// Those whose change is under way.
+    pub(super) fn waiting_clients(&self) -> Vec<u64> {
+        self.jobs.values().map(|pending| pending.client).collect()
     }
 
     fn ps(&mut self, client: u64) -> anyhow::Result<()> {

@@ -28,6 +28,7 @@ use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::Settings;
 
+use crate::clients::ClientTable;
 use crate::core::{Core, Event, Exit, Found, Id, Job, OnExit};
 use crate::cron::{Crontab, Timer};
 use crate::desired::{self, HealthCheck};
@@ -38,12 +39,12 @@ use crate::port::{self, Claim};
 use crate::probe::Probe;
 use crate::record::{Records, Runs};
 use crate::sample::Limit;
-use crate::socket::{Connection, Listener};
+use crate::socket::Listener;
 use crate::wait;
 use crate::web::Reach;
 use crate::{place, sys};
 
-pub(crate) use rows::stopped;
+pub(crate) use rows::{stopped, unknown};
 
 use jobs::Pending;
 use requests::OldWorkers;
@@ -81,7 +82,9 @@ struct Supervisor {
     reach: Reach,
     /// Who may still send requests to instances that get no new ones.
     old: OldWorkers,
-    clients: BTreeMap<u64, Connection>,
+    clients: ClientTable,
+    /// When those who wait were last told that their request is worked on.
+    beat: Duration,
     counter: u64,
     events: VecDeque<Event>,
     drain: drain::Drain,
@@ -133,7 +136,8 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         jobs: BTreeMap::new(),
         reach: Reach::Unnamed,
         old: OldWorkers::default(),
-        clients: BTreeMap::new(),
+        clients: ClientTable::default(),
+        beat: Duration::ZERO,
         counter: 0,
         events: VecDeque::new(),
         drain: drain::Drain::default(),

@@ -1,5 +1,6 @@
 //! What `ps` is told: one row an instance, from what the core knows and what runs.
 
+use anyhow::Context;
 use piku_chroot::{limits, report};
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
@@ -8,6 +9,7 @@ use crate::core::{Exit, Instance, Ps, State};
 use crate::desired;
 use crate::environment::World;
 use crate::place;
+use crate::record::{Record, Records};
 use crate::sample::{self, Instance as Row, Limit};
 
 use super::Supervisor;
@@ -116,6 +118,28 @@ pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let row = |ps: Ps| Row { release: Some(number), ..idle(app, &ps) };
     let crons = plan.crons.iter().map(|(name, _)| Ps { kind: name.clone(), index: 1 });
     Ok(plan.places().map(|(ps, _)| ps).chain(crons).map(row).collect())
+}
+
+/// The instances of an app whose supervisor does not answer, from what it has written down.
+pub(crate) fn unknown(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
+    let dir = root.app(app);
+    let records = Records::open(&dir).and_then(|records| records.all()).context("cannot read the records")?;
+    let now = jiff::Timestamp::now();
+    let row = |record: Record| Row {
+        state: sample::State::Unknown,
+        pid: record.is_alive().then(|| record.pid.unsigned_abs()),
+        port: record.port,
+        release: Some(record.release),
+        uptime_s: record.is_alive().then(|| now.duration_since(record.since).as_secs().unsigned_abs()),
+        restarts: record.restarts,
+        ..idle(app, &record.ps)
+    };
+    let mut rows: Vec<Row> = records.into_iter().filter(|record| !record.task).map(row).collect();
+    if rows.is_empty() {
+        let unknown = |row| Row { state: sample::State::Unknown, ..row };
+        rows = stopped(root, app)?.into_iter().map(unknown).collect();
+    }
+    Ok(rows)
 }
 
 /// A place where nothing runs.

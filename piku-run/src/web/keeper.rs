@@ -23,6 +23,7 @@ use super::Web;
 use super::folder;
 use super::master::Master;
 use super::program::Nginx;
+use crate::client::AskPatience;
 use crate::lock::Lock;
 use crate::protocol::Request;
 use crate::wait::{self, READ};
@@ -232,7 +233,9 @@ impl Kept {
         folder::write(&self.web.folder.main(), self.web.instance().file()?.as_bytes())?;
         self.master.reload(&self.web.folder)?;
         drop(files);
-        have_all_put_in(&self.web);
+        let web = self.web.clone();
+        // Not here: nginx is looked after meanwhile.
+        std::thread::spawn(move || have_all_put_in(&web));
         Ok(())
     }
 
@@ -256,15 +259,21 @@ impl Kept {
     }
 }
 
-/// Has each supervisor that runs put its app in as it is now.
+/// Has each supervisor that runs put its app in as it is now. One that does not answer keeps none of the others waiting.
 fn have_all_put_in(web: &Web) {
-    for app in web.root.apps().unwrap_or_default() {
-        if client::is_supervised(&web.root, &app) {
-            if let Err(err) = client::ask(&web.root, &app, &Request::Route) {
+    let put_in = |app: &AppName| {
+        if client::is_supervised(&web.root, app) {
+            if let Err(err) = client::ask_within(&web.root, app, &Request::Route, AskPatience::EACH) {
                 say(&format!("{app}: {err:#}"));
             }
         }
-    }
+    };
+    let apps = web.root.apps().unwrap_or_default();
+    std::thread::scope(|scope| {
+        for app in &apps {
+            scope.spawn(|| put_in(app));
+        }
+    });
 }
 
 /// To whoever reads this process's log.

@@ -234,6 +234,20 @@ impl Server {
         Pid::from_raw(row["pid"].as_i64().unwrap_or_else(|| panic!("{row}")).try_into().unwrap())
     }
 
+    /// The pid of another app's instance.
+    #[track_caller]
+    pub(crate) fn pid_of(&self, app: &str, instance: &str) -> Pid {
+        let ps: Vec<serde_json::Value> =
+            serde_json::from_str(&self.good(&["ps", app, "--format", "json"]).0).unwrap();
+        let row = ps.iter().find(|row| row["instance"] == instance).unwrap_or_else(|| panic!("{ps:#?}"));
+        Pid::from_raw(row["pid"].as_i64().unwrap_or_else(|| panic!("{row}")).try_into().unwrap())
+    }
+
+    /// The daemon's pid.
+    pub(crate) fn daemon(&self) -> Pid {
+        Pid::from_raw(self.daemon.as_ref().expect("a daemon").id().try_into().unwrap())
+    }
+
     #[track_caller]
     pub(crate) fn port(&self) -> u16 {
         self.row("web.1")["port"].as_u64().unwrap().try_into().unwrap()

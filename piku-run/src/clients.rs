@@ -1,0 +1,112 @@
+//! Who is connected to a socket of piku-run's: so many at most, each with a time for what it has to do, so that one who says
+//! nothing, or hears nothing, holds up nobody else.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::socket::Connection;
+
+/// How many there may be at once.
+const MAX_CLIENTS: usize = 128;
+
+/// The connections, by numbers that are not used again.
+#[derive(Debug, Default)]
+pub(crate) struct ClientTable {
+    connections: BTreeMap<u64, Connection>,
+    counter: u64,
+}
+
+impl ClientTable {
+    /// Adds one and returns its number. Where there are too many, the one that has been asking for longest has to go.
+    pub(crate) fn add(&mut self, connection: Connection) -> u64 {
+        if self.connections.len() >= MAX_CLIENTS {
+            let oldest = self.connections.iter().find(|(_, one)| one.is_asking()).map(|(number, _)| *number);
+            let oldest = oldest.or_else(|| self.connections.keys().next().copied());
+            if let Some(number) = oldest {
+                self.connections.remove(&number);
+            }
+        }
+        self.counter += 1;
+        self.connections.insert(self.counter, connection);
+        self.counter
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Connection> {
+        self.connections.get_mut(&number)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Connection)> {
+        self.connections.iter().map(|(number, connection)| (*number, connection))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Removes those that have gone, or have used up their time.
+    pub(crate) fn remove_gone(&mut self) {
+        self.connections.retain(|_, connection| !connection.is_gone());
+    }
+
+    /// Returns the time after which [`Self::remove_gone`] may have something to do; nothing when no client has to do anything.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let first = self.connections.values().filter_map(Connection::deadline).min()?;
+        Some(first.saturating_duration_since(Instant::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::{Asker, Listener};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn silent_clients_make_room_for_those_that_ask() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let mut listener = Listener::bind(&path).unwrap();
+        let mut clients = ClientTable::default();
+        let mut asker = Asker::connect(&path, PATIENCE).unwrap();
+        asker.ask(&1).unwrap();
+        let first = clients.add(listener.accept().unwrap());
+        assert_eq!(clients.get_mut(first).unwrap().receive::<u8>(), Some(Ok(1)));
+        let silent: Vec<Asker> = (0..MAX_CLIENTS * 2)
+            .map(|_| {
+                let asker = Asker::connect(&path, PATIENCE).unwrap();
+                clients.add(listener.accept().unwrap());
+                asker
+            })
+            .collect();
+        assert_eq!(clients.iter().count(), MAX_CLIENTS);
+        // A silent one has a time, one that waits for an answer has none.
+        assert!(clients.time_left().is_some());
+        assert!(clients.get_mut(first).unwrap().deadline().is_none());
+        clients.get_mut(first).unwrap().send_last(&2);
+        assert_eq!(asker.answer::<u8>().unwrap(), Some(2));
+        clients.remove_gone();
+        assert!(clients.get_mut(first).is_none());
+        drop(silent);
+    }
+
+    #[test]
+    fn a_client_that_never_reads_has_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let mut listener = Listener::bind(&path).unwrap();
+        let mut asker = Asker::connect(&path, PATIENCE).unwrap();
+        asker.ask(&0).unwrap();
+        let mut connection = listener.accept().unwrap();
+        assert_eq!(connection.receive::<u8>(), Some(Ok(0)));
+        connection.send_last(&"x".repeat(2 * 1024 * 1024));
+        assert!(!connection.is_gone() && connection.deadline().is_some());
+        // What does not even fit into memory is not waited for.
+        let mut asker = Asker::connect(&path, PATIENCE).unwrap();
+        asker.ask(&0).unwrap();
+        let mut connection = listener.accept().unwrap();
+        assert_eq!(connection.receive::<u8>(), Some(Ok(0)));
+        connection.send(&"x".repeat(8 * 1024 * 1024));
+        assert!(connection.is_gone());
+    }
+}
