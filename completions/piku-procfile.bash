@@ -410,7 +410,7 @@ _piku__procfile() {
             return 0
             ;;
         piku__subcmd__procfile__subcmd__render__subcmd__nginx)
-            opts="-h --app --procfile --env --upstream --root --data --listen --listen-tls --no-ipv6 --certificate --key --acme-root --cache --passwords --cloudflare-ranges --http2 --maintenance --print --main --shutdown-timeout --help"
+            opts="-h --app --procfile --env --upstream --root --data --listen --listen-tls --no-ipv6 --certificate --key --acme-root --cache --passwords --cloudflare-ranges --http2 --maintenance --connections --print --main --shutdown-timeout --worker-connections --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -476,6 +476,10 @@ _piku__procfile() {
                     COMPREPLY=($(compgen -W "listen on off" -- "${cur}"))
                     return 0
                     ;;
+                --connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --print)
                     COMPREPLY=($(compgen -W "server passwords" -- "${cur}"))
                     return 0
@@ -485,6 +489,10 @@ _piku__procfile() {
                     return 0
                     ;;
                 --shutdown-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --worker-connections)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

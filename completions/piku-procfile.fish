@@ -72,10 +72,12 @@ complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and 
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l http2 -d 'How to speak HTTP/2 with those who come by HTTPS' -r -f -a "listen\t'As a word of `listen`: every nginx takes it; 1.25.1 and newer say that it is old'
 on\t'As a directive of its own: nginx 1.25.1 and newer'
 off\t'Not at all'"
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l connections -d 'How many requests to the app may be under way at once; others are answered with 503' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l print -d 'What to print' -r -f -a "server\t'The file for nginx'
 passwords\t'The file that --passwords names'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l main -d 'Print the nginx.conf of an instance that keeps to DIR and includes DIR/apps/*.conf instead' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l shutdown-timeout -d 'After a reload, how long the old processes may finish what they have begun' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l worker-connections -d 'How many connections each worker process may have' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l no-ipv6 -d 'Listen on IPv4 only'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l maintenance -d 'Answer everything with 503 and a page that says why'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -126,6 +126,9 @@ pub(crate) struct NginxArgs {
     /// Answer everything with 503 and a page that says why
     #[arg(long)]
     maintenance: bool,
+    /// How many requests to the app may be under way at once; others are answered with 503
+    #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
     /// What to print
     #[arg(long, value_enum, default_value_t)]
     print: Print,
@@ -135,13 +138,22 @@ pub(crate) struct NginxArgs {
         value_name = "DIR",
         conflicts_with_all = [
             "app", "procfile", "env", "upstreams", "root", "data", "certificate", "acme_root", "cache", "passwords",
-            "cloudflare_ranges", "http2", "maintenance", "print",
+            "cloudflare_ranges", "http2", "maintenance", "connections", "print",
         ]
     )]
     main: Option<PathBuf>,
     /// After a reload, how long the old processes may finish what they have begun
     #[arg(long, default_value_t = 60, value_name = "SECONDS", requires = "main")]
     shutdown_timeout: u32,
+    /// How many connections each worker process may have
+    #[arg(
+        long,
+        default_value_t = 4096,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(16..=1_000_000),
+        requires = "main"
+    )]
+    worker_connections: u32,
 }
 
 /// Which of an app's files.
@@ -259,6 +271,7 @@ impl From<NginxArgs> for Rendering {
                 listen: args.listen,
                 listen_tls: args.listen_tls,
                 ipv6: !args.no_ipv6,
+                connections: args.worker_connections,
                 shutdown_timeout: args.shutdown_timeout,
             });
         }
@@ -278,6 +291,7 @@ impl From<NginxArgs> for Rendering {
             cloudflare: None,
             http2: args.http2,
             maintenance: args.maintenance,
+            connections: Some(args.connections),
         };
         Self::Nginx {
             files: args.files.files(),

@@ -38,6 +38,8 @@ pub struct Nginx {
     pub https: Vec<Listen>,
     /// Whether it listens on IPv6 too.
     pub ipv6: bool,
+    /// How many connections each of its worker processes may have; by the machine's memory, where nothing is said.
+    pub connections: Option<u32>,
     /// For how many seconds requests that are under way may go on when a new release is live.
     pub drain: u32,
     /// Who gets certificates.
@@ -58,6 +60,7 @@ impl Default for Nginx {
             http: at(80),
             https: at(443),
             ipv6: true,
+            connections: None,
             drain: 60,
             acme: Acme::default(),
             acme_email: None,

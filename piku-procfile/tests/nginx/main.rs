@@ -1,6 +1,7 @@
 //! What `render nginx` prints, under a real nginx that serves it: rootless, on loopback, in a folder of its own.
 
 mod app;
+mod bounds;
 mod files;
 mod requests;
 mod server;

@@ -5,6 +5,7 @@
 //! next finishes it.
 
 mod acme;
+mod capacity;
 mod certificate;
 mod folder;
 mod keeper;

@@ -64,14 +64,30 @@ impl Nginx {
         Ok(Err(String::from_utf8_lossy(&out.stderr).trim().to_owned()))
     }
 
+    /// Asks it how it was built.
+    pub(super) fn build(&self) -> NginxBuild {
+        let out = Command::new(&self.0).arg("-V").env_clear().stdin(Stdio::null()).output();
+        NginxBuild::of(&out.map(|out| String::from_utf8_lossy(&out.stderr).into_owned()).unwrap_or_default())
+    }
+}
+
+/// How an nginx was built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NginxBuild {
     /// How it is told to speak HTTP/2.
-    pub(super) fn http2(&self) -> Http2 {
-        let out = Command::new(&self.0).arg("-v").env_clear().stdin(Stdio::null()).output();
-        let said = out.map(|out| String::from_utf8_lossy(&out.stderr).into_owned()).unwrap_or_default();
-        match version(&said) {
+    pub(super) http2: Http2,
+    /// Whether it has `limit_conn`, which older nginx-light packages leave out.
+    pub(super) counts_connections: bool,
+}
+
+impl NginxBuild {
+    /// Of what `nginx -V` says.
+    fn of(said: &str) -> Self {
+        let http2 = match version(said) {
             Some(version) if version >= [1, 25, 1] => Http2::On,
             _ => Http2::Listen,
-        }
+        };
+        Self { http2, counts_connections: !said.contains("--without-http_limit_conn_module") }
     }
 }
 
@@ -91,6 +107,12 @@ mod tests {
         assert_eq!(version("nginx version: nginx/1.22.1"), Some([1, 22, 1]));
         assert_eq!(version("nginx version: nginx/1.26.3 (Debian)\n"), Some([1, 26, 3]));
         assert_eq!(version("openresty"), None);
+        let light =
+            "nginx version: nginx/1.18.0 (Ubuntu)\nconfigure arguments: --without-http_limit_conn_module";
+        let old = NginxBuild { http2: Http2::Listen, counts_connections: false };
+        assert_eq!(NginxBuild::of(light), old);
+        let new = NginxBuild { http2: Http2::On, counts_connections: true };
+        assert_eq!(NginxBuild::of("nginx version: nginx/1.26.3\n"), new);
         assert!(find("sh").is_some() && find("no-such-program").is_none());
     }
 }

@@ -8,6 +8,7 @@ use piku_procfile::render::nginx::{HostName, Instance, Listen, Settings, Site, U
 use piku_procfile::render::values::Values;
 
 use super::Web;
+use super::capacity;
 use super::certificate::Pair;
 use super::program::Nginx;
 use crate::environment::World;
@@ -20,6 +21,7 @@ impl Web {
             listen: self.settings.http.clone(),
             listen_tls: self.settings.https.clone(),
             ipv6: self.settings.ipv6,
+            connections: self.settings.connections.unwrap_or_else(capacity::worker_connections),
             shutdown_timeout: self.settings.drain.max(1),
         }
     }
@@ -51,6 +53,7 @@ impl Web {
         let cloudflare = self.settings.cloudflare_ranges.as_ref().map(|path| {
             std::fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))
         });
+        let build = nginx.build();
         let mut settings = Settings {
             app: world.app.clone(),
             upstreams,
@@ -65,14 +68,21 @@ impl Web {
             // Where it is in the end is told by what is in it.
             passwords: Some(self.folder.passwords(&world.app, "")),
             cloudflare: cloudflare.transpose()?,
-            http2: nginx.http2(),
+            http2: build.http2,
             // Nothing answers before the first instance has been ready, or when there is to be none.
             maintenance: world.dir.maintenance().exists() || listens && ports.is_empty(),
+            connections: build.counts_connections.then(|| self.app_connections()),
         };
         let site = Site::read(&settings, &procfile, values)?;
         let Some(passwords) = site.password_file() else { return Ok(site) };
         settings.passwords = Some(self.folder.passwords(&world.app, &passwords));
         Site::read(&settings, &procfile, values)
+    }
+
+    /// Returns how many requests to one app may be under way, of those that nginx as it runs has room for.
+    fn app_connections(&self) -> u32 {
+        let main = std::fs::read_to_string(self.folder.main()).unwrap_or_default();
+        capacity::share(capacity::in_file(&main).unwrap_or_else(|| self.instance().connections))
     }
 
     /// The addresses that people type.

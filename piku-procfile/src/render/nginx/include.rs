@@ -3,6 +3,7 @@
 //! others share is refused by name, and what is taken is written anew from its words.
 
 use super::config::Config;
+use super::pattern;
 use super::syntax::{self, Directive};
 use crate::diagnostic::{Diagnostic, word};
 
@@ -66,9 +67,12 @@ const APP: &str = "http://app";
 /// Names that the rendered file itself has, all beginning so: an app's own lines would change where its requests go.
 const OWN: &str = "piku_";
 
-/// The most buffers that one connection may have, and their size in kilobytes.
+/// The most buffers that one connection may have, and what they may take together, in kilobytes.
 const MAX_BUFFERS: u32 = 32;
-const MAX_BUFFER: u32 = 1024;
+const MAX_BUFFERED: u32 = 1024;
+
+/// The most regular expressions: nginx may try all of them on one request.
+const MAX_PATTERNS: usize = 32;
 
 /// A good file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,6 +95,11 @@ impl Include {
             syntax::parse(text).map_err(|bad| vec![Diagnostic::error(file, bad.line, bad.message)])?;
         let mut errors = Vec::new();
         check(&directives, file, &mut errors);
+        if let Some(line) = patterns(&directives).nth(MAX_PATTERNS) {
+            let message = format!("more than {MAX_PATTERNS} regular expressions");
+            let hint = "'location /x' and 'location = /x' need none";
+            errors.push(Diagnostic::error(file, line, message).hint(hint));
+        }
         if errors.is_empty() { Ok(Self(directives)) } else { Err(errors) }
     }
 
@@ -104,6 +113,19 @@ impl Include {
         any(&self.0)
     }
 
+    /// Returns how many kilobytes of answers nginx may hold for one connection, where the file says so.
+    pub(super) fn buffered(&self) -> Option<u32> {
+        fn most(directives: &[Directive], name: &str) -> Option<u32> {
+            let below = |directive: &Directive| directive.block.as_ref().and_then(|block| most(block, name));
+            let own = |directive: &Directive| {
+                (directive.name() == name).then(|| kilobytes(&directive.words[1..])).flatten()
+            };
+            directives.iter().filter_map(|directive| own(directive).max(below(directive))).max()
+        }
+        let (many, first) = (most(&self.0, "proxy_buffers"), most(&self.0, "proxy_buffer_size"));
+        Some(many.unwrap_or(0) + first.unwrap_or(0)).filter(|sum| *sum > 0)
+    }
+
     /// Writes it; `app` is what `http://app` stands for.
     pub(super) fn write(&self, to: &mut Config, app: &str) {
         write(&self.0, to, app);
@@ -115,6 +137,11 @@ fn write(directives: &[Directive], to: &mut Config, app: &str) {
         let mut words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
         if directive.name() == "proxy_pass" {
             words[1] = app;
+        }
+        // The file has been found good.
+        let limited = pattern_in(directive).and_then(|found| Some((found.at, found.limited().ok()?)));
+        if let Some((at, text)) = &limited {
+            words[*at] = text;
         }
         match &directive.block {
             Some(block) => to.block(&words, |to| write(block, to, app)),
@@ -180,31 +207,93 @@ fn check_one(directive: &Directive) -> Result<(), String> {
         Rule::ToApp if args != [APP] => {
             return Err(format!("{shown} takes '{APP}' alone, which is the app itself"));
         }
-        Rule::Buffers if !few_buffers(args) => {
-            return Err(format!("{shown}: at most {MAX_BUFFERS} buffers of at most {MAX_BUFFER}k"));
+        Rule::Buffers if kilobytes(args).is_none() => {
+            return Err(format!(
+                "{shown}: at most {MAX_BUFFERS} buffers of {MAX_BUFFERED}k together, such as '16 32k'"
+            ));
         }
         _ => {}
     }
-    Ok(())
+    match pattern_in(directive) {
+        Some(found) => found.limited().map(drop).map_err(|message| format!("{shown}: {message}")),
+        None => Ok(()),
+    }
 }
 
-/// `SIZE`, or `NUMBER SIZE`.
-fn few_buffers(args: &[String]) -> bool {
-    let few = |text: &String| text.parse().is_ok_and(|number: u32| number <= MAX_BUFFERS);
-    let small = |text: &String| {
-        let text = text.to_ascii_lowercase();
-        let kilobytes = match (text.strip_suffix('k'), text.strip_suffix('m')) {
-            (Some(number), _) => number.parse().ok(),
-            (_, Some(number)) => number.parse().ok().and_then(|number: u32| number.checked_mul(1024)),
-            _ => text.parse().ok().map(|bytes: u32| bytes.div_ceil(1024)),
-        };
-        kilobytes.is_some_and(|kilobytes| kilobytes <= MAX_BUFFER)
-    };
-    match args {
-        [size] => small(size),
-        [number, size] => few(number) && small(size),
-        _ => false,
+/// A regular expression among the words of a directive.
+struct FoundPattern<'a> {
+    /// The word's index.
+    at: usize,
+    /// What stands before and behind it in that word.
+    around: (&'a str, &'a str),
+    pattern: &'a str,
+}
+
+impl FoundPattern<'_> {
+    /// Returns the word with the pattern's cost bounded.
+    fn limited(&self) -> Result<String, String> {
+        let (before, behind) = self.around;
+        Ok(format!("{before}{}{behind}", pattern::bounded(self.pattern)?))
     }
+}
+
+/// Returns the regular expression that nginx will read in a directive.
+fn pattern_in(directive: &Directive) -> Option<FoundPattern<'_>> {
+    let words = &directive.words;
+    let whole = |at: usize| Some(FoundPattern { at, around: ("", ""), pattern: words.get(at)? });
+    // `~x` and `~*x` in one word.
+    let marked = |at: usize| {
+        let word = words.get(at)?;
+        let length = if word.starts_with("~*") { 2 } else { usize::from(word.starts_with('~')) };
+        let (mark, pattern) = word.split_at(length);
+        (length > 0).then_some(FoundPattern { at, around: (mark, ""), pattern })
+    };
+    match directive.name() {
+        "location" if matches!(words.get(1).map(String::as_str), Some("~" | "~*")) => whole(2),
+        "location"
+        | "proxy_redirect"
+        | "proxy_cookie_domain"
+        | "proxy_cookie_path"
+        | "proxy_cookie_flags" => marked(1),
+        "rewrite" => whole(1),
+        "if" => {
+            let is_operator = |word: &String| matches!(word.as_str(), "~" | "~*" | "!~" | "!~*");
+            let at = 2 + words.get(1..)?.iter().position(is_operator)?;
+            let word = words.get(at)?;
+            // The condition's own bracket stands at its end, or is a word of its own.
+            let end = if at + 1 == words.len() { ")" } else { "" };
+            Some(FoundPattern { at, around: ("", end), pattern: word.strip_suffix(end)? })
+        }
+        _ => None,
+    }
+}
+
+/// The lines that have a regular expression.
+fn patterns(directives: &[Directive]) -> Box<dyn Iterator<Item = usize> + '_> {
+    Box::new(directives.iter().flat_map(|directive| {
+        let own = pattern_in(directive).map(|_| directive.line);
+        own.into_iter().chain(directive.block.as_deref().map(patterns).into_iter().flatten())
+    }))
+}
+
+/// Returns what `SIZE`, or `NUMBER SIZE`, takes in all, in kilobytes; `None` when it is no such thing or too much.
+fn kilobytes(args: &[String]) -> Option<u32> {
+    let size = |text: &String| {
+        let text = text.to_ascii_lowercase();
+        match (text.strip_suffix('k'), text.strip_suffix('m')) {
+            (Some(number), _) => number.parse().ok(),
+            (_, Some(number)) => number.parse::<u32>().ok()?.checked_mul(1024),
+            _ => text.parse::<u32>().ok().map(|bytes| bytes.div_ceil(1024)),
+        }
+    };
+    let all = match args {
+        [one] => size(one)?,
+        [number, one] => {
+            number.parse().ok().filter(|number: &u32| *number <= MAX_BUFFERS)?.checked_mul(size(one)?)?
+        }
+        _ => return None,
+    };
+    (all <= MAX_BUFFERED).then_some(all)
 }
 
 #[cfg(test)]
@@ -226,7 +315,7 @@ mod tests {
                  location /api { proxy_read_timeout 1h; proxy_pass http://app; }\n\
                  if ($http_user_agent ~ \"bad (bot)\") { return 403; } proxy_buffers 8 16k;"
             ),
-            "location ~* \"\\\\.(js|css)$\" {
+            "location ~* \"(*LIMIT_MATCH=200)\\\\.(js|css)$\" {
     expires 1y;
     add_header Cache-Control \"public; x\";
 }
@@ -234,7 +323,7 @@ location /api {
     proxy_read_timeout 1h;
     proxy_pass http://piku;
 }
-if \"($http_user_agent\" ~ \"bad (bot)\" \")\" {
+if \"($http_user_agent\" ~ \"(*LIMIT_MATCH=200)bad (bot)\" \")\" {
     return 403;
 }
 proxy_buffers 8 16k;
@@ -272,6 +361,18 @@ proxy_buffers 8 16k;
             ("add_header X \"a\\nb\";", "'add_header'"),
             ("proxy_buffers 99999 8m;", "'proxy_buffers'"),
             ("proxy_buffer_size 1g;", "'proxy_buffer_size'"),
+            ("proxy_buffers 32 1024k;", "'proxy_buffers'"),
+            ("proxy_buffers 2 4294967295m;", "'proxy_buffers'"),
+            ("location / { proxy_buffer_size 2m; }", "'proxy_buffer_size'"),
+            ("location ~ (a+)+$ { return 200; }", "'location'"),
+            ("location ~*(a+)+$ { return 200; }", "'location'"),
+            ("if ($uri ~ (a+)+$) { return 200; }", "'if'"),
+            ("if ( $uri !~* (a+)+$ ) { return 200; }", "'if'"),
+            ("rewrite (a+)+$ /;", "'rewrite'"),
+            ("proxy_redirect ~(a+)+$ /;", "'proxy_redirect'"),
+            ("proxy_cookie_domain ~*(a+)+$ /;", "'proxy_cookie_domain'"),
+            ("proxy_cookie_path ~(a+)+$ /;", "'proxy_cookie_path'"),
+            ("proxy_cookie_flags ~(a+)+$ secure;", "'proxy_cookie_flags'"),
             ("server { listen 80; }", "'server'"),
             ("lOcation / { }", "'lOcation'"),
             ("'' x;", "''"),
@@ -287,6 +388,44 @@ proxy_buffers 8 16k;
         }
         let errors = Include::read(b"gzip on;\n\xff;", "nginx.conf").unwrap_err();
         assert_eq!(errors[0].to_string(), "nginx.conf:2: this is not UTF-8");
+    }
+
+    #[test]
+    fn regular_expressions_are_limited_wherever_they_stand() {
+        assert_eq!(
+            written(
+                "rewrite ^/a/(.*)$ /$1 last; proxy_redirect ~^/x(.*) /$1; proxy_redirect off; proxy_cookie_path ~*^/y /;\n\
+                 if ($uri ~ ^/(a|b)) { break; } if ($uri = /x) { break; } location ~*\\.php$ { return 404; } location ^~ /~x { }"
+            )
+            .lines()
+            .filter(|line| !line.starts_with([' ', '}']))
+            .collect::<Vec<_>>(),
+            [
+                "rewrite \"(*LIMIT_MATCH=10000)^/a/(.*)$\" /$1 last;",
+                "proxy_redirect \"~(*LIMIT_MATCH=10000)^/x(.*)\" /$1;",
+                "proxy_redirect off;",
+                "proxy_cookie_path \"~*(*LIMIT_MATCH=10000)^/y\" /;",
+                "if \"($uri\" ~ \"(*LIMIT_MATCH=10000)^/(a|b))\" {",
+                "if \"($uri\" = \"/x)\" {",
+                "location \"~*(*LIMIT_MATCH=200)\\\\.php$\" {",
+                "location ^~ /~x {",
+            ]
+        );
+        let many = "location ~ x { }\n".repeat(33);
+        let errors = Include::read(many.as_bytes(), "nginx.conf").unwrap_err();
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].to_string().starts_with("nginx.conf:33: more than 32 regular expressions\nhint: "));
+    }
+
+    #[test]
+    fn buffers_are_summed_up() {
+        let buffered = |text: &str| Include::read(text.as_bytes(), "nginx.conf").unwrap().buffered();
+        assert_eq!(buffered("gzip on;"), None);
+        assert_eq!(buffered("proxy_buffer_size 16k;"), Some(16));
+        assert_eq!(
+            buffered("proxy_buffers 8 16k; location /x { proxy_buffers 32 32k; proxy_buffer_size 1000; }"),
+            Some(1025)
+        );
     }
 
     #[test]

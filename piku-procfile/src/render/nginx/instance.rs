@@ -19,6 +19,8 @@ pub struct Instance {
     pub listen_tls: Vec<Listen>,
     /// Whether IPv6 is to be had.
     pub ipv6: bool,
+    /// How many connections each worker process may have, those to the apps among them.
+    pub connections: u32,
     /// For how many seconds the old processes finish their requests after a reload.
     pub shutdown_timeout: u32,
 }
@@ -81,8 +83,11 @@ impl Instance {
         to.put(&["error_log", &at("error.log"), "warn"]);
         to.put(&["worker_processes", "auto"]);
         to.put(&["worker_shutdown_timeout", &format!("{}s", self.shutdown_timeout)]);
-        to.put(&["pcre_jit", "on"]);
-        to.block(&["events"], |to| to.put(&["worker_connections", "1024"]));
+        // The steps of a pattern are counted exactly only without it.
+        to.put(&["pcre_jit", "off"]);
+        // Files that are sent, too.
+        to.put(&["worker_rlimit_nofile", &self.connections.saturating_mul(2).to_string()]);
+        to.block(&["events"], |to| to.put(&["worker_connections", &self.connections.to_string()]));
         to.block(&["http"], |to| {
             to.put(&["access_log", &at("access.log"), "combined"]);
             for (directive, name) in [

@@ -10,6 +10,7 @@ mod config;
 mod host;
 pub(crate) mod include;
 mod instance;
+mod pattern;
 mod places;
 mod read;
 mod server;
@@ -74,6 +75,9 @@ pub struct Settings {
     pub http2: Http2,
     /// Whether all requests are answered with 503.
     pub maintenance: bool,
+    /// How many requests to the app may be under way at once, websockets among them; further ones are answered with 503, so
+    /// that no app uses up the connections of all. Nothing for an nginx that cannot count them.
+    pub connections: Option<u32>,
 }
 
 /// An app as nginx serves it: everything checked.
@@ -95,6 +99,7 @@ pub struct Site {
     include: Include,
     git_reaches_app: bool,
     maintenance: bool,
+    connections: Option<u32>,
     /// What the app's author should look at.
     pub warnings: Vec<Diagnostic>,
 }

@@ -49,6 +49,8 @@ impl Site {
         let folders = folders(settings, procfile, &mut read)?;
         let serves_root = folders.iter().any(|folder| folder.prefix.is_root());
         let listens = procfile.entries.iter().any(|entry| entry.kind.listens());
+        let include = included(settings, &mut read);
+        let connections = settings.connections.map(|connections| share(connections, include.buffered()));
         let site = Self {
             app: settings.app.clone(),
             names,
@@ -61,7 +63,8 @@ impl Site {
             caching: caching(settings, &mut read, &folders)?,
             cloudflare: ranges(settings, &mut read)?,
             users: users::read(settings, &mut read)?,
-            include: included(settings, &mut read),
+            include,
+            connections,
             git_reaches_app: git(&mut read, &folders),
             upstreams: settings.upstreams.clone(),
             folders,
@@ -79,6 +82,16 @@ impl Site {
         }
         Ok(Self { warnings, ..site })
     }
+}
+
+/// Returns the number of requests that may be under way. What their answers take of nginx's memory is bounded: whoever wants
+/// larger buffers gets fewer of them.
+fn share(connections: u32, buffered: Option<u32>) -> u32 {
+    /// Kilobytes for one request, nginx's own default with room to spare.
+    const EACH: u64 = 64;
+    let buffered = u64::from(buffered.unwrap_or(0)).max(EACH);
+    let few = u64::from(connections) * EACH / buffered;
+    u32::try_from(few).unwrap_or(connections).max(1)
 }
 
 /// Where it listens for HTTP and for HTTPS, and the ports of the latter.

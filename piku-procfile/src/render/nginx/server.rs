@@ -46,6 +46,11 @@ impl Writer<'_> {
     fn run(mut self) -> String {
         let site = self.site;
         self.to.comment(&format!("{}: made by piku-procfile render nginx; a change here is lost", site.app));
+        // A zone of the app's own: two of them never count each other's requests.
+        if site.connections.is_some() {
+            let zone = format!("zone={}:512k", site.group(".requests"));
+            self.to.put(&["limit_conn_zone", "$server_name", &zone]);
+        }
         if site.proxies() {
             self.groups();
         }
@@ -153,6 +158,11 @@ impl Writer<'_> {
             // Nothing is served from where nginx was built to.
             to.put(&["root", "/nonexistent"]);
             to.put(&["absolute_redirect", "off"]);
+            if let Some(connections) = site.connections {
+                to.put(&["limit_conn", &site.group(".requests"), &connections.to_string()]);
+                // What is refused is in the access log.
+                to.put(&["limit_conn_log_level", "info"]);
+            }
             if site.cloudflare.is_some() {
                 let condition = format!("({}", site.variable("cloudflare"));
                 to.block(&["if", &condition, "=", "0)"], |to| to.put(&["return", "403"]));

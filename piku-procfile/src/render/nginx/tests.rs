@@ -26,6 +26,7 @@ fn settings() -> Settings {
         cloudflare: None,
         http2: super::Http2::Listen,
         maintenance: false,
+        connections: Some(100),
     }
 }
 
