@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::{self, Failure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -24,6 +24,8 @@ static GROUP: Mutex<Option<Pid>> = Mutex::new(None);
 
 /// How long a step may take to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long what was half made may take to be removed after that. A build that hangs beside its steps gives up its lock then, too.
+const LAST_GRACE: Duration = Duration::from_secs(60);
 
 /// Takes the signals from now on.
 pub(crate) fn watch() -> anyhow::Result<()> {
@@ -55,6 +57,11 @@ fn end(why: i32) {
     thread::spawn(|| {
         thread::sleep(GRACE);
         end_group(Signal::SIGKILL);
+        thread::sleep(LAST_GRACE);
+        let err = check().err().unwrap_or_else(|| anyhow::anyhow!("ended"));
+        let _ = failure::report("piku-build", &err);
+        let code = failure::advice(&err).1;
+        std::process::exit(code.into());
     });
 }
 

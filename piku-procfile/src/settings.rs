@@ -92,6 +92,8 @@ pub struct Settings {
     pub build_env: BTreeMap<String, String>,
     /// How long a build may take, in seconds.
     pub build_timeout: u64,
+    /// How long a push, or another change, waits for the one that is under way, in seconds.
+    pub lock_timeout: u64,
     /// How many releases of an app stay on the disk to go back to, the live one among them; two at least.
     pub keep_releases: usize,
     /// How much an app's build caches may take, in MiB, before some of them go.
@@ -114,6 +116,8 @@ impl Default for Settings {
             build_env: BTreeMap::new(),
             // An hour: the smallest Pi compiles a wheel or two in it.
             build_timeout: 3600,
+            // The longest build, and one more that waits already.
+            lock_timeout: 7200,
             keep_releases: 5,
             cache_limit: 2048,
             build_memory: None,

@@ -1,16 +1,20 @@
 //! `cancel APP`: ends the build that is under way. Who belongs to it is asked of the kernel: the app's lock is inherited by
 //! all that a push has started, and by nobody else.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use piku_procfile::failure::Failure;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::layout::AppDir;
 use piku_procfile::name::AppName;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::lock::{self, Note};
 use crate::talk;
@@ -20,29 +24,130 @@ const ENDED: [&str; 2] = ["piku-build", "piku-receive export"];
 /// What has the new release in its hands.
 const TOO_LATE: &str = "piku-run";
 
-/// Ends it; what it had made is removed by the push itself, which fails.
+/// How long a build may take to end when it is told to: it gives its step five seconds.
+const GRACE: Duration = Duration::from_secs(8);
+/// How long the kernel may take to end what was killed.
+const AFTER_KILL: Duration = Duration::from_secs(10);
+
+/// Ends it, and waits until it is gone; what it had made is removed by the push itself, which fails.
+///
+/// # Errors
+/// When there is no build, or not even SIGKILL ends it.
 pub(crate) fn run(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
     let under_way = programs(&dir.lock())?;
-    let mut ended = 0;
+    let mut build = Vec::new();
     for (pid, program) in &under_way {
         if ENDED.contains(&program.as_str()) {
-            if ended == 0 {
-                lock::note(dir, &Note::Cancelled(by.to_owned())).context("cannot leave word of it")?;
-            }
-            // One that has ended by itself meanwhile needs no end.
-            let _ = kill(*pid, Signal::SIGTERM);
-            ended += 1;
+            build.extend(BuildProcess::open(*pid, program));
         }
     }
-    if ended > 0 {
+    if build.is_empty() {
+        if under_way.iter().any(|(_, program)| program == TOO_LATE) {
+            let what = format!("{app} is built, its new release is being started");
+            return Err(Failure::new(what)
+                .hint(format!("to go back afterwards: piku rollback {app}"))
+                .into());
+        }
+        return Err(Failure::new(format!("nothing of {app} is being built")).into());
+    }
+    lock::note(dir, &Note::Cancelled(by.to_owned())).context("cannot leave word of it")?;
+    for one in &build {
+        one.send(Signal::TERM);
+    }
+    if wait_until_gone(&mut build, GRACE)? {
         talk::step(&format!("The build of {app} is cancelled"));
         return Ok(());
     }
-    if under_way.iter().any(|(_, program)| program == TOO_LATE) {
-        let what = format!("{app} is built, its new release is being started");
-        return Err(Failure::new(what).hint(format!("to go back afterwards: piku rollback {app}")).into());
+    // Looked up before: what it has started is a child of somebody else once it has ended.
+    let mut all = descendants(&build);
+    all.append(&mut build);
+    for one in &all {
+        one.send(Signal::KILL);
     }
-    Err(Failure::new(format!("nothing of {app} is being built")).into())
+    if wait_until_gone(&mut all, AFTER_KILL)? {
+        talk::step(&format!("The build of {app} did not end when it was told to: it was killed"));
+        return Ok(());
+    }
+    let left: Vec<String> = all.iter().map(|one| one.pid.as_raw_nonzero().to_string()).collect();
+    let what = format!("the build of {app} does not end, not even by SIGKILL: process {}", left.join(", "));
+    Err(Failure::new(what)
+        .hint("the kernel holds it, as it does where a disk does not answer")
+        .code(BUSY)
+        .into())
+}
+
+/// A process that belongs to a build, and nobody else, whatever becomes of its pid.
+#[derive(Debug)]
+struct BuildProcess {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl BuildProcess {
+    /// Opens a process; nothing when it has ended, and its pid may be another one's.
+    fn open(pid: Pid, program: &str) -> Option<Self> {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let is_same = program_of(&Path::new("/proc").join(pid.as_raw_nonzero().to_string()))? == program;
+        is_same.then_some(Self { pid, pidfd })
+    }
+
+    fn send(&self, signal: Signal) {
+        // One that has ended by itself meanwhile needs no end.
+        let _ = pidfd_send_signal(&self.pidfd, signal);
+    }
+}
+
+/// Waits until all have ended and returns whether they have; those that have not stay in the list.
+fn wait_until_gone(build: &mut Vec<BuildProcess>, time: Duration) -> anyhow::Result<bool> {
+    let end = Instant::now() + time;
+    while !build.is_empty() {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut watched: Vec<PollFd<'_>> =
+            build.iter().map(|one| PollFd::new(one.pidfd.as_fd(), PollFlags::POLLIN)).collect();
+        match poll(&mut watched, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) if end <= Instant::now() => return Ok(false),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(anyhow::Error::from(errno).context("cannot wait for the build")),
+        }
+        let gone: Vec<bool> = watched.iter().map(|one| one.any().unwrap_or(true)).collect();
+        let mut gone = gone.into_iter();
+        build.retain(|_| !gone.next().unwrap_or(false));
+    }
+    Ok(true)
+}
+
+/// What these processes have started, and those in turn.
+fn descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if let Some(parent) = parent(&entry.path()) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut parents: Vec<i32> = of.iter().map(|one| one.pid.as_raw_nonzero().get()).collect();
+    while let Some(parent) = parents.pop() {
+        for child in children.remove(&parent).unwrap_or_default() {
+            parents.push(child);
+            let Some(pid) = Pid::from_raw(child) else { continue };
+            let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+            // Still the child of the same: its pid has not become another's.
+            if self::parent(&Path::new("/proc").join(child.to_string())) == Some(parent) {
+                found.push(BuildProcess { pid, pidfd });
+            }
+        }
+    }
+    found
+}
+
+/// The parent's pid, from `stat`: the name before it may hold anything.
+fn parent(process: &Path) -> Option<i32> {
+    let stat = fs::read(process.join("stat")).ok()?;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    String::from_utf8_lossy(&stat[end + 1..]).split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The processes that have this file open, each with its program, and its subcommand where that tells it from others.
@@ -51,19 +156,20 @@ fn programs(lock: &Path) -> anyhow::Result<Vec<(Pid, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("cannot list '/proc'")? {
         let entry = entry.context("cannot list '/proc'")?;
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let Some(pid) = pid else { continue };
         let Ok(descriptors) = fs::read_dir(entry.path().join("fd")) else { continue };
         let has = descriptors.flatten().any(|fd| {
             fs::metadata(fd.path()).is_ok_and(|open| (open.dev(), open.ino()) == (meta.dev(), meta.ino()))
         });
         if has {
-            found.extend(program(&entry.path()).map(|program| (Pid::from_raw(pid), program)));
+            found.extend(program_of(&entry.path()).map(|program| (pid, program)));
         }
     }
     Ok(found)
 }
 
-fn program(process: &Path) -> Option<String> {
+fn program_of(process: &Path) -> Option<String> {
     let line = fs::read(process.join("cmdline")).ok()?;
     let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     let first = words.next()?;

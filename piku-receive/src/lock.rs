@@ -8,14 +8,16 @@ use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::layout::AppDir;
+use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::settings::Settings;
 
 use crate::now::now;
 use crate::talk;
@@ -57,8 +59,8 @@ impl Note {
     }
 }
 
-/// How often a lock is asked for by who will not wait for ever.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The first line of the file is much shorter.
+const MAX_LINE: u64 = 4096;
 
 /// The held lock. Free when this process and all that have inherited it are gone.
 #[derive(Debug)]
@@ -70,14 +72,14 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// Takes the app's lock, making the app's folder when it is not there. Waits for who has it, and says so.
+    ///
+    /// # Errors
+    /// When it was not to be had in the time that `lock_timeout` of `host.yaml` says, with exit code 75.
     pub(crate) fn take(app: &AppDir, key: &str) -> anyhow::Result<Self> {
         Self::take_within(app, key, None)
     }
 
-    /// The same, but gives up after some time.
-    ///
-    /// # Errors
-    /// When the time has passed, with exit code 75.
+    /// The same, but gives up after this time where it is said.
     pub(crate) fn take_within(app: &AppDir, key: &str, patience: Option<Duration>) -> anyhow::Result<Self> {
         let path = app.lock();
         let file = loop {
@@ -87,12 +89,7 @@ impl Lock {
                 .create(app.path())
                 .with_context(|| format!("cannot make '{}'", app.path().display()))?;
             let file = open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
-            let file = locked(file, &path, patience)
-                .with_context(|| format!("cannot lock '{}'", path.display()))?
-                .ok_or_else(|| {
-                    let app = app.path().file_name().unwrap_or_default().to_string_lossy();
-                    Failure::new(format!("somebody else is changing {app}")).hint("try again").code(BUSY)
-                })?;
+            let file = locked(file, &path, || patience.unwrap_or_else(|| longest_wait(app)))?;
             // The app may have been destroyed while we waited: then this file is no longer the lock.
             if is_at(&file, &path) {
                 break file;
@@ -126,43 +123,76 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Locks the file; says whom it waits for when it has to. `None` when it was not to be had in time.
-fn locked(file: File, path: &Path, patience: Option<Duration>) -> io::Result<Option<Flock<File>>> {
+/// How long anybody waits for a lock of this app's.
+fn longest_wait(app: &AppDir) -> Duration {
+    let root = app.path().ancestors().nth(2).map(Path::to_owned);
+    let settings = Root::new(root).ok().and_then(|root| Settings::read(&root.settings()).ok());
+    // Settings that cannot be read are told of by whoever needs them for more than this.
+    Duration::from_secs(settings.unwrap_or_default().lock_timeout)
+}
+
+/// Locks the file; says whom it waits for when it has to, and when it has waited in vain.
+fn locked(file: File, path: &Path, patience: impl Fn() -> Duration) -> anyhow::Result<Flock<File>> {
+    let cannot =
+        |errno: Errno| anyhow::Error::from(errno).context(format!("cannot lock '{}'", path.display()));
     let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => return Ok(Some(lock)),
+        Ok(lock) => return Ok(lock),
         Err((file, Errno::EWOULDBLOCK)) => file,
-        Err((_, errno)) => return Err(errno.into()),
+        Err((_, errno)) => return Err(cannot(errno)),
     };
-    let mut text = String::new();
-    let _ = file.read_to_string(&mut text);
-    talk::step(&waiting_for(&text, path));
-    let end = patience.map(|patience| Instant::now() + patience);
-    // The kernel wakes who waits, but not at a certain time.
-    let how = if end.is_some() { FlockArg::LockExclusiveNonblock } else { FlockArg::LockExclusive };
-    loop {
-        match Flock::lock(file, how) {
-            Ok(lock) => return Ok(Some(lock)),
-            Err((again, Errno::EINTR)) => file = again,
-            Err((again, Errno::EWOULDBLOCK)) => {
-                if end.is_some_and(|end| Instant::now() >= end) {
-                    return Ok(None);
-                }
-                thread::sleep(PAUSE);
-                file = again;
-            }
-            Err((_, errno)) => return Err(errno.into()),
+    talk::step(&format!("Waiting for {}", holder(&mut file, path)));
+    let again = open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
+    let (sender, receiver) = mpsc::channel();
+    // The kernel wakes who waits, but not at a certain time. A lock that comes too late is given back by the thread.
+    thread::Builder::new()
+        .name("lock".to_owned())
+        .spawn(move || sender.send(wait_for_lock(file)))
+        .context("cannot start a thread")?;
+    match receiver.recv_timeout(patience()) {
+        Ok(lock) => lock.map_err(cannot),
+        Err(RecvTimeoutError::Disconnected) => Err(anyhow!("cannot wait for '{}'", path.display())),
+        Err(RecvTimeoutError::Timeout) => {
+            let mut again = again;
+            let app = app_of(path);
+            let what = format!("gave up waiting for {}", holder(&mut again, path));
+            Err(Failure::new(what)
+                .hint(format!("try again, or end a build that hangs: piku cancel {app}"))
+                .hint("lock_timeout in host.yaml says how many seconds to wait")
+                .code(BUSY)
+                .into())
         }
     }
 }
 
-fn waiting_for(text: &str, path: &Path) -> String {
-    let app = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-    let mut words = text.split_whitespace();
+fn wait_for_lock(mut file: File) -> Result<Flock<File>, Errno> {
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusive) {
+            Ok(lock) => return Ok(lock),
+            Err((again, Errno::EINTR)) => file = again,
+            Err((_, errno)) => return Err(errno),
+        }
+    }
+}
+
+/// Who has the lock, since when, as far as the file tells.
+fn holder(file: &mut File, path: &Path) -> String {
+    let mut text = String::new();
+    // One that cannot be read says nothing of it.
+    let _ = file.take(MAX_LINE).read_to_string(&mut text);
+    holder_in(&text, app_of(path).as_ref())
+}
+
+fn app_of(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy()
+}
+
+fn holder_in(text: &str, app: &str) -> String {
+    let mut words = text.lines().next().unwrap_or_default().split_whitespace();
     match (words.next(), words.next(), words.next()) {
         (Some(key), Some(pid), Some(since)) => {
-            format!("Waiting for {key}, who has been changing {app} since {since} (process {pid})")
+            format!("{key}, who has been changing {app} since {since} (process {pid})")
         }
-        _ => format!("Waiting for somebody else who is changing {app}"),
+        _ => format!("somebody else who is changing {app}"),
     }
 }
 
@@ -178,12 +208,32 @@ mod tests {
 
     #[test]
     fn says_whom_it_waits_for() {
-        let path = Path::new("/r/apps/blog/lock");
         assert_eq!(
-            waiting_for("alice 12 2026-01-02T03:04:05Z\nreceived\n", path),
-            "Waiting for alice, who has been changing blog since 2026-01-02T03:04:05Z (process 12)"
+            holder_in("alice 12 2026-01-02T03:04:05Z\nreceived\n", "blog"),
+            "alice, who has been changing blog since 2026-01-02T03:04:05Z (process 12)"
         );
-        assert_eq!(waiting_for("", path), "Waiting for somebody else who is changing blog");
+        assert_eq!(holder_in("", "blog"), "somebody else who is changing blog");
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_bound_and_says_whom_it_was_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        fs::write(root.settings(), "lock_timeout: 0\n").unwrap();
+        let app = root.app(&"blog".parse().unwrap());
+        let held = Lock::take(&app, "alice").unwrap();
+        for patience in [None, Some(Duration::from_millis(1))] {
+            let err = Lock::take_within(&app, "bob", patience).unwrap_err();
+            assert!(err.to_string().starts_with("gave up waiting for alice, who has been"), "{err:#}");
+            let (hints, code) = piku_procfile::failure::advice(&err);
+            assert_eq!(
+                (code, hints[0].as_str()),
+                (BUSY, "try again, or end a build that hangs: piku cancel blog")
+            );
+        }
+        // What has waited too long keeps nothing.
+        drop(ManuallyDrop::into_inner(held.file));
+        drop(Lock::take_within(&app, "bob", Some(Duration::from_secs(60))).unwrap());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use piku_tests::processes;
 use piku_tests::world::{World, wait_for};
 
@@ -54,4 +56,48 @@ fn a_build_that_is_cancelled_fails_its_push_and_leaves_nothing() {
     let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name != "log").collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("deploy.")), "{left:?}");
     repo.file("Procfile", "web: ./serve\n").commit("Quick").push().succeeds();
+}
+
+#[test]
+fn a_build_that_does_not_end_when_it_is_told_to_is_killed() {
+    let world = World::with_settings("lock_timeout: 0\n");
+    let repo = world.repo("blog");
+    repo.serves("good\n").commit("Good").push().succeeds();
+    let sleeper = format!("sleep {}", 200_000 + std::process::id());
+    repo.file("Procfile", format!("preflight: {sleeper}\nweb: ./serve\n")).commit("Hangs");
+    let push = repo.start_push();
+    wait_for("the build", || !processes::of(Path::new(&sleeper), &sleeper).is_empty());
+    // Stopped, it hears as little as one that reads what nobody writes.
+    let builds = processes::of(&world.root(), "piku-build build");
+    assert!(!builds.is_empty());
+    for pid in &builds {
+        kill(Pid::from_raw(*pid), Signal::SIGSTOP).expect("SIGSTOP");
+    }
+
+    // Whoever comes meanwhile waits for a time, and knows for whom.
+    let other = world.repo("blog-again");
+    let out = other.serves("other\n").commit("Other").push_with(&["-f", &world.url("blog"), "main"]);
+    let said = out.fails_with(&["Waiting for laptop, who has been changing blog since 20"]);
+    assert!(said.contains("gave up waiting for laptop, who has been changing blog since 20"), "{said}");
+    assert!(said.contains("hint: lock_timeout in host.yaml"), "{said}");
+
+    let out = world.ssh("laptop", "cancel blog");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(
+        out.status.success() && said.contains("did not end when it was told to: it was killed"),
+        "{said}"
+    );
+    for pid in builds {
+        assert!(!Path::new("/proc").join(pid.to_string()).exists() || is_dead(pid), "{pid} is still there");
+    }
+    wait_for("its step to end", || processes::of(Path::new(&sleeper), &sleeper).is_empty());
+    let out = push.wait_with_output().expect("git push");
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains(" !     cancelled by laptop"), "{out:?}");
+    repo.file("Procfile", "web: ./serve\n").commit("Quick").push().succeeds();
+    assert_eq!(world.page("blog"), "good\n");
+}
+
+fn is_dead(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
 }
