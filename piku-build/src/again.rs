@@ -2,12 +2,19 @@
 
 use std::path::Path;
 
+use piku_files::TreeHandle;
+
 use crate::difference::Trees;
 use crate::layer::Store;
 use crate::release::{Release, TREE};
 
 /// Whether `new`, with its tree in `tree` and its layers in `store`, is the release in the folder `before` again.
-pub(crate) fn is_same(before: &Path, new: &Release, tree: &Path, store: &Store) -> anyhow::Result<bool> {
+pub(crate) fn is_same(
+    before: &Path,
+    new: &Release,
+    tree: &TreeHandle,
+    store: &Store,
+) -> anyhow::Result<bool> {
     let old = Release::read(before)?;
     let names = |release: &Release| release.layers.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
     let same_facts = old.runtime == new.runtime
@@ -24,13 +31,14 @@ pub(crate) fn is_same(before: &Path, new: &Release, tree: &Path, store: &Store) 
         if was.key == is.key {
             continue;
         }
-        let (old, new) = (store.content(&was.key), store.content(&is.key));
+        // It may be gone by now.
+        let Ok(old) = store.tree(&was.key) else { return Ok(false) };
         let names = (was.key.as_str(), is.key.as_str());
-        if !old.is_dir() || !(Trees { old: &old, new: &new, names }).differ_in()?.is_empty() {
+        if !(Trees { old: &old, new: &store.tree(&is.key)?, names }).differ_in()?.is_empty() {
             return Ok(false);
         }
     }
-    let old = before.join(TREE);
+    let old = TreeHandle::open(&before.join(TREE))?;
     Ok(Trees { old: &old, new: tree, names: ("", "") }.differ_in()?.is_empty())
 }
 

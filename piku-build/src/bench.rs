@@ -1,7 +1,8 @@
 //! A build under way: where it works, and with what.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use piku_files::TreeHandle;
 use piku_procfile::settings::Settings;
 
 use crate::copy::{self, Leave};
@@ -19,17 +20,25 @@ pub(crate) struct Bench<'a> {
     pub(crate) store: &'a Store,
     pub(crate) work: &'a Work,
     /// The tree of the release before, which nobody can write to.
-    pub(crate) before: Option<PathBuf>,
+    pub(crate) before: Option<TreeHandle>,
     /// Whether what is made there may be taken from it: not when all is to be made anew.
     pub(crate) takes_made: bool,
 }
 
 impl Bench<'_> {
-    /// Copies a tree without what is this build's own, when there is room for it. `what` it is called.
-    pub(crate) fn copy(&self, from: &Path, to: &Path, what: &str) -> anyhow::Result<()> {
+    /// Copies a tree, without what is this build's own, to the folder `name` of `to`, when there is room for it. `what` it is
+    /// called.
+    pub(crate) fn copy(
+        &self,
+        from: &TreeHandle,
+        to: &TreeHandle,
+        name: &str,
+        what: &str,
+    ) -> anyhow::Result<()> {
         let leave = Leave::new([self.cache, self.store.path(), self.work.path()]);
-        disk::check(self.work.path(), copy::measure(from, &leave)?, what)?;
-        for odd in copy::copy(from, to, &leave)? {
+        let need = copy::measure(from, &leave)?;
+        disk::check(self.work.path(), need, what)?;
+        for odd in copy::copy_tree(from, to, name, &leave, need)? {
             talk::warning(&format!(
                 "'{}' is left out: it is neither a file nor a folder nor a link",
                 odd.display()
@@ -39,8 +48,8 @@ impl Bench<'_> {
     }
 
     /// The tree of the release before, where what it has made may be taken from it.
-    pub(crate) fn made_before(&self) -> Option<&Path> {
-        self.before.as_deref().filter(|_| self.takes_made)
+    pub(crate) fn made_before(&self) -> Option<&TreeHandle> {
+        self.before.as_ref().filter(|_| self.takes_made)
     }
 
     /// Where steps are run.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use piku_files::TreeHandle;
 use piku_procfile::durable;
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Kind;
@@ -116,7 +117,8 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
         caches::replace(&cache, &fresh, &work.join("old-cache"))?;
     }
     let compared = build.before.as_ref().filter(|_| build.reuse == Reuse::Caches);
-    let is_same = |before: &PathBuf| again::is_same(before, &release, &work.join(RELEASE).join(TREE), &store);
+    let made = work.tree().subtree(RELEASE)?;
+    let is_same = |before: &PathBuf| again::is_same(before, &release, &made.subtree(TREE)?, &store);
     if compared.map_or(Ok(false), is_same)? {
         talk::stage("Nothing has changed");
         return discard(&store, &release, compared);
@@ -126,7 +128,8 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     }
     let aside = work.join(RELEASE);
     release.write_unsynced(&aside)?;
-    ondisk::put(&aside, bench.before.as_ref().and_then(|tree| tree.parent()))?;
+    let old = build.before.as_deref().filter(|_| bench.before.is_some());
+    ondisk::put(&made, old.map(TreeHandle::open_following).transpose()?.as_ref())?;
     interrupt::check()?;
     place::refuse_existing(&output)?;
     fs::rename(&aside, &output).with_context(|| format!("cannot make '{}'", output.display()))?;
@@ -147,11 +150,10 @@ const RELEASE: &str = "release";
 impl Build {
     /// Everything but the last rename.
     fn release(&self, bench: &Bench<'_>, found: &Source, app: AppName) -> anyhow::Result<Release> {
-        let tree = bench.work.join(RELEASE).join(TREE);
-        self.place_tree(bench, found, &tree)?;
-        let mut source = self.place.read(&tree)?;
+        let tree = self.place_tree(bench, found)?;
+        let mut source = self.place.read(tree.path())?;
         if preflight(bench, &source)? {
-            source = self.place.read(&tree)?;
+            source = self.place.read(tree.path())?;
         }
         source.warnings.iter().for_each(|warning| talk::marked(&warning.to_string()));
         found.notes.iter().for_each(|note| talk::warning(note));
@@ -213,18 +215,21 @@ impl Build {
     }
 
     /// Moves or copies the app's folder to where it becomes the release's.
-    fn place_tree(&self, bench: &Bench<'_>, source: &Source, tree: &Path) -> anyhow::Result<()> {
-        let parent = bench.work.join(RELEASE);
-        fs::create_dir(&parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
-        if !self.take || !move_tree(&source.dir, tree)? {
-            bench.copy(&source.dir, tree, "the app")?;
+    fn place_tree(&self, bench: &Bench<'_>, source: &Source) -> anyhow::Result<TreeHandle> {
+        let work = bench.work.tree();
+        work.create_dir(RELEASE)?;
+        let release = work.subtree(RELEASE)?;
+        if !self.take || !move_tree(&source.dir, &release)? {
+            bench.copy(&TreeHandle::open(&source.dir)?, &release, TREE, "the app")?;
         }
         // What lies beside a sub-folder that is the app goes too.
         if self.take {
             let pushed = &self.dir;
             remove::all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
         }
-        subfolder::settle(tree, &source.shared)
+        let tree = release.subtree(TREE)?;
+        subfolder::settle(tree.path(), &source.shared)?;
+        Ok(tree)
     }
 }
 
@@ -255,16 +260,15 @@ fn app_name(build: &Build, dir: &Path) -> anyhow::Result<AppName> {
 }
 
 /// Moves a tree where a rename can; else it is to be copied.
-fn move_tree(dir: &Path, tree: &Path) -> anyhow::Result<bool> {
-    match fs::rename(dir, tree) {
+fn move_tree(dir: &Path, release: &TreeHandle) -> anyhow::Result<bool> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(false) };
+    match TreeHandle::open(parent)?.rename(name, release, TREE) {
         Ok(()) => {
             // git's own at the top: a folder, or a submodule's file.
-            remove::all(&tree.join(".git")).with_context(|| format!("cannot clean '{}'", tree.display()))?;
+            release.subtree(TREE)?.remove_all(".git")?;
             Ok(true)
         }
         Err(err) if err.kind() == io::ErrorKind::CrossesDevices => Ok(false),
-        Err(err) => {
-            Err(err).with_context(|| format!("cannot move '{}' to '{}'", dir.display(), tree.display()))
-        }
+        Err(err) => Err(err.into()),
     }
 }

@@ -1,35 +1,31 @@
 //! The build caches of a build that begins with none: it fills its own, and those take the place of the old ones when it has
 //! succeeded. A cache may always be thrown away; what another build has in use meanwhile it will fetch again.
 
-use std::fs;
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use anyhow::Context;
+use piku_files::{TreeError, TreeHandle};
 
-use piku_procfile::remove;
-
-/// Moves each cache in `fresh` to its name in `caches`; what was there goes to `away`, which its owner removes.
-pub(crate) fn replace(caches: &Path, fresh: &Path, away: &Path) -> anyhow::Result<()> {
-    let cannot = || format!("cannot replace the caches in '{}'", caches.display());
-    fs::create_dir_all(away).with_context(cannot)?;
-    for entry in fs::read_dir(fresh).with_context(cannot)? {
-        let name = entry.with_context(cannot)?.file_name();
-        let (old, new) = (caches.join(&name), fresh.join(&name));
-        clear(&old, &away.join(&name)).with_context(cannot)?;
-        match fs::rename(&new, &old) {
+/// Moves each cache in `fresh` to its name in `caches`; what was there goes to the new folder `away`, which its owner removes.
+pub(crate) fn replace(caches: &Path, fresh: &Path, away: &Path) -> Result<(), TreeError> {
+    let (caches, fresh, away) =
+        (TreeHandle::open(caches)?, TreeHandle::open(fresh)?, TreeHandle::create(away)?);
+    for entry in fresh.read_dir("")? {
+        clear(&caches, &entry.name, &away)?;
+        match fresh.rename(&entry.name, &caches, &entry.name) {
             // On another file system: the next build fetches again what it needs.
             Err(err) if err.kind() == io::ErrorKind::CrossesDevices => {}
-            done => done.with_context(cannot)?,
+            done => done?,
         }
     }
     Ok(())
 }
 
-fn clear(old: &Path, away: &Path) -> io::Result<()> {
-    match fs::rename(old, away) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(err) if err.kind() == io::ErrorKind::CrossesDevices => remove::all(old),
+fn clear(caches: &TreeHandle, name: &OsStr, away: &TreeHandle) -> Result<(), TreeError> {
+    match caches.rename(name, away, name) {
+        Err(err) if err.is_missing() => Ok(()),
+        Err(err) if err.kind() == io::ErrorKind::CrossesDevices => caches.remove_all(name),
         done => done,
     }
 }
@@ -37,6 +33,7 @@ fn clear(old: &Path, away: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn new_caches_take_the_place_of_old_ones_and_others_stay() {

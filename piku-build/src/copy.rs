@@ -1,15 +1,21 @@
 //! Trees of files: a copy that follows no link, keeps modes and links, and shares no file with the original; and the
 //! removal of a tree whatever modes a build has left in it.
 
-use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+mod by_path;
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use nix::sys::statvfs::fstatvfs;
+use piku_files::{CopyLimit, TreeEntry, TreeHandle, WalkStep};
 
 use crate::disk::Need;
 use crate::{interrupt, work};
+
+pub(crate) use by_path::{copy, walk};
 
 /// What is left out of a copy of an app's folder: git's own, builds under way, and the given folders (a cache or an
 /// output that its user keeps inside).
@@ -24,124 +30,81 @@ impl Leave {
         Self { places: paths.into_iter().filter_map(place).collect() }
     }
 
-    fn out(&self, path: &Path, meta: &fs::Metadata) -> bool {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name == ".git"
-            || name.starts_with(work::PREFIX)
-            || meta.is_dir() && self.places.contains(&(meta.dev(), meta.ino()))
+    fn out(&self, entry: &TreeEntry<'_>) -> bool {
+        let name = entry.name().as_encoded_bytes();
+        let stat = entry.stat();
+        name == b".git"
+            || name.starts_with(work::PREFIX.as_bytes())
+            || stat.is_dir() && self.places.contains(&(stat.dev, stat.ino))
     }
 }
 
 /// What a copy will take.
-pub(crate) fn measure(dir: &Path, leave: &Leave) -> anyhow::Result<Need> {
-    let mut need = Need::default();
-    walk(dir, leave, &mut |_, meta| {
-        need += Need { bytes: meta.len().next_multiple_of(4096), files: 1 };
-        Ok(())
+pub(crate) fn measure(tree: &TreeHandle, leave: &Leave) -> anyhow::Result<Need> {
+    let mut need = Need::of(0);
+    tree.walk(|entry| {
+        if leave.out(entry) {
+            return Ok(WalkStep::Over);
+        }
+        let stat = entry.stat();
+        if stat.is_dir() {
+            interrupt::check()?;
+        }
+        need += Need { bytes: stat.len.checked_next_multiple_of(4096).unwrap_or(u64::MAX), files: 1 };
+        Ok::<_, anyhow::Error>(WalkStep::Into)
     })?;
     Ok(need)
 }
 
-/// Copies the tree `from` to the new folder `to`. Returns what was left out since it is no file, folder or link.
-pub(crate) fn copy(from: &Path, to: &Path, leave: &Leave) -> anyhow::Result<Vec<PathBuf>> {
-    let mut odd = Vec::new();
-    let mut folders = Vec::new();
-    walk(from, leave, &mut |path, meta| {
-        let below = path.strip_prefix(from).unwrap_or(path);
-        let target = if below.as_os_str().is_empty() { to.to_owned() } else { to.join(below) };
-        let cannot = || format!("cannot copy '{}' to '{}'", path.display(), target.display());
-        if meta.is_dir() {
-            fs::create_dir(&target).with_context(cannot)?;
-            folders.push((target, meta.permissions()));
-        } else if meta.is_symlink() {
-            fs::read_link(path).and_then(|link| symlink(link, &target)).with_context(cannot)?;
-        } else if meta.is_file() {
-            copy_file(path, meta, &target).with_context(cannot)?;
-        } else {
-            odd.push(below.to_owned());
-        }
-        Ok(())
-    })?;
-    // A folder without the right to write is filled first.
-    for (folder, permissions) in folders.into_iter().rev() {
-        fs::set_permissions(&folder, plain(&permissions, 0o700))
-            .with_context(|| format!("cannot set the mode of '{}'", folder.display()))?;
-    }
-    Ok(odd)
-}
-
-/// The content (shared by reflink where the file system can), the mode and the time.
-fn copy_file(from: &Path, meta: &fs::Metadata, to: &Path) -> io::Result<()> {
-    fs::copy(from, to)?;
-    fs::set_permissions(to, plain(&meta.permissions(), 0o400))?;
-    // A file's owner may set its times through a descriptor that only reads.
-    File::open(to)?.set_modified(meta.modified()?)
-}
-
-/// The mode without set-uid, set-gid and sticky, and with what its owner needs.
-fn plain(permissions: &Permissions, owner: u32) -> Permissions {
-    Permissions::from_mode(permissions.mode() & 0o777 | owner)
-}
-
-/// Calls `visit` for `dir` and all below it, a folder before what is in it; follows no link.
-pub(crate) fn walk(
-    dir: &Path,
+/// Copies the tree `from`, which was measured, to the new folder `name` of `to`. Returns what was left out since it is no file,
+/// folder or link.
+pub(crate) fn copy_tree(
+    from: &TreeHandle,
+    to: &TreeHandle,
+    name: impl AsRef<Path>,
     leave: &Leave,
-    visit: &mut dyn FnMut(&Path, &fs::Metadata) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    interrupt::check()?;
-    let cannot = |path: &Path| format!("cannot read '{}'", path.display());
-    visit(dir, &fs::symlink_metadata(dir).with_context(|| cannot(dir))?)?;
-    for entry in fs::read_dir(dir).with_context(|| cannot(dir))? {
-        let entry = entry.with_context(|| cannot(dir))?;
-        let path = entry.path();
-        let meta = entry.metadata().with_context(|| cannot(&path))?;
-        if leave.out(&path, &meta) {
-            continue;
+    measured: Need,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let limit = CopyLimit { bytes: measured.bytes, entries: measured.files };
+    from.copy_tree(to, name, limit, |entry| {
+        if entry.stat().is_dir() {
+            interrupt::check()?;
         }
-        if meta.is_dir() {
-            walk(&path, leave, visit)?;
-        } else {
-            visit(&path, &meta)?;
-        }
-    }
-    Ok(())
+        Ok(!leave.out(entry))
+    })
 }
 
-/// Gives the owner of the tree `dir` back what a step has taken from him, and all else the modes that a copy of it would have.
-pub(crate) fn settle_modes(dir: &Path) -> anyhow::Result<()> {
-    let settle = |path: &Path| -> io::Result<bool> {
-        let meta = fs::symlink_metadata(path)?;
-        let owner = if meta.is_dir() { 0o700 } else { 0o400 };
-        let mode = plain(&meta.permissions(), owner);
-        if !meta.is_symlink() && mode.mode() != meta.mode() & 0o7777 {
-            fs::set_permissions(path, mode)?;
-        }
-        Ok(meta.is_dir())
-    };
-    let cannot = || format!("cannot read '{}'", brief(dir));
-    if settle(dir).with_context(cannot)? {
-        interrupt::check()?;
-        for entry in fs::read_dir(dir).with_context(cannot)? {
-            settle_modes(&entry.with_context(cannot)?.path())?;
-        }
-    }
-    Ok(())
+/// The most that a copy may take where nothing was measured: what is free on the disk of `tree`.
+pub(crate) fn limit_of_disk(tree: &TreeHandle) -> anyhow::Result<CopyLimit> {
+    let stat = fstatvfs(tree.as_fd())
+        .with_context(|| format!("cannot look at the disk of '{}'", tree.path().display()))?;
+    #[expect(clippy::useless_conversion, reason = "these are 32 bits wide on 32-bit machines")]
+    let bytes = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+    Ok(CopyLimit { bytes, entries: u64::MAX })
 }
 
-/// A path that people read: of one as long as the kernel lets it be, the beginning.
-fn brief(path: &Path) -> String {
-    const MOST: usize = 300;
-    let text = path.to_string_lossy();
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.into_owned(),
-    }
+/// Gives the owner of the tree back what a step has taken from him, and all else the modes that a copy of it would have.
+pub(crate) fn settle_modes(tree: &TreeHandle) -> anyhow::Result<()> {
+    tree.set_mode("", tree.metadata("")?.mode & 0o777 | 0o700)?;
+    tree.walk(|entry| {
+        let stat = entry.stat();
+        let owner = if stat.is_dir() { 0o700 } else { 0o400 };
+        let mode = stat.mode & 0o777 | owner;
+        if !stat.is_symlink() && mode != stat.mode {
+            entry.set_mode(mode)?;
+        }
+        if stat.is_dir() {
+            interrupt::check()?;
+        }
+        Ok(WalkStep::Into)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -166,11 +129,10 @@ mod tests {
         for (path, closed) in [("closed/deep/x", 0o000), ("closed/deep", 0o000), ("cache", 0o2775)] {
             fs::set_permissions(app.join(path), Permissions::from_mode(closed)).unwrap();
         }
-        settle_modes(&app).unwrap();
+        settle_modes(&TreeHandle::open(&app).unwrap()).unwrap();
         assert_eq!([mode("closed/deep/x"), mode("closed/deep"), mode("closed")], [0o400, 0o700, 0o755]);
         assert_eq!([mode("cache"), mode("run.sh")], [0o775, 0o755]);
         assert!(app.join("out").is_symlink());
-        assert_eq!(brief(Path::new(&"é".repeat(4000))), format!("{}…", "é".repeat(300)));
     }
 
     #[test]
@@ -178,8 +140,10 @@ mod tests {
         let dir = tree();
         let (app, to) = (dir.path().join("app"), dir.path().join("to"));
         let leave = Leave::new([app.join("cache").as_path()]);
-        assert!(measure(&app, &leave).unwrap().files >= 6);
-        assert!(copy(&app, &to, &leave).unwrap().is_empty());
+        let (tree, top) = (TreeHandle::open(&app).unwrap(), TreeHandle::open(dir.path()).unwrap());
+        let need = measure(&tree, &leave).unwrap();
+        assert!(need.files >= 6);
+        assert!(copy_tree(&tree, &top, "to", &leave, need).unwrap().is_empty());
         assert!(!to.join(".git").exists() && !to.join("cache").exists());
         assert_eq!(fs::read_link(to.join("out")).unwrap(), Path::new("/etc/passwd"));
         assert!(fs::symlink_metadata(to.join("closed/etc")).unwrap().is_symlink());

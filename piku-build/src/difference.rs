@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use piku_files::{FileStat, FolderCursor, TreeError, TreeHandle};
 
 /// A file above this size is no text with a path in it.
 const TEXT: u64 = 1 << 20;
@@ -16,78 +15,86 @@ const TEXT: u64 = 1 << 20;
 /// Two trees; where one says `names.0` the other may say `names.1`: without a jail a layer knows its own place by its key.
 pub(crate) struct Trees<'a> {
     /// The one.
-    pub(crate) old: &'a Path,
+    pub(crate) old: &'a TreeHandle,
     /// The other.
-    pub(crate) new: &'a Path,
+    pub(crate) new: &'a TreeHandle,
     /// A word of the one, and what stands for it in the other.
     pub(crate) names: (&'a str, &'a str),
+}
+
+/// A comparison that is under way, at the same place in both trees.
+struct Comparison<'a> {
+    trees: &'a Trees<'a>,
+    old: FolderCursor<'a>,
+    new: FolderCursor<'a>,
+    found: Vec<PathBuf>,
 }
 
 impl Trees<'_> {
     /// The paths that are in one of them only, or not the same in both; in order.
     pub(crate) fn differ_in(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
-        self.compare(Path::new(""), &mut found)?;
-        Ok(found)
+        let (old, new) = (FolderCursor::new(self.old), FolderCursor::new(self.new));
+        let mut comparison = Comparison { trees: self, old, new, found: Vec::new() };
+        comparison.folder(Path::new(""))?;
+        Ok(comparison.found)
     }
+}
 
-    fn compare(&self, below: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-        let (old, new) = (join(self.old, below), join(self.new, below));
-        let about = |path: &Path| {
-            fs::symlink_metadata(path).with_context(|| format!("cannot look at '{}'", path.display()))
-        };
-        let (left, right) = (about(&old)?, about(&new)?);
-        if left.is_dir() && right.is_dir() {
-            let (left, right) = (names(&old)?, names(&new)?);
-            for name in left.union(&right) {
-                let below = below.join(name);
-                if left.contains(name) && right.contains(name) {
-                    self.compare(&below, found)?;
-                } else {
-                    found.push(below);
-                }
+impl Comparison<'_> {
+    fn folder(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let (left, right) = (names(self.trees.old, folder)?, names(self.trees.new, folder)?);
+        for name in left.union(&right) {
+            let path = folder.join(name);
+            let (old, new) = (self.old.symlink_metadata(&path)?, self.new.symlink_metadata(&path)?);
+            match (old, new) {
+                (Some(old), Some(new)) if old.is_dir() && new.is_dir() => self.folder(&path)?,
+                (Some(old), Some(new)) if self.alike(&path, &old, &new)? => {}
+                _ => self.found.push(path),
             }
-            return Ok(());
-        }
-        let cannot = || format!("cannot compare '{}' with '{}'", old.display(), new.display());
-        if !self.alike((&old, &left), (&new, &right)).with_context(cannot)? {
-            found.push(below.to_owned());
         }
         Ok(())
     }
 
-    fn alike(&self, (old, left): (&Path, &Metadata), (new, right): (&Path, &Metadata)) -> io::Result<bool> {
-        if left.file_type() != right.file_type() {
+    fn alike(&mut self, path: &Path, old: &FileStat, new: &FileStat) -> anyhow::Result<bool> {
+        if old.kind != new.kind {
             return Ok(false);
         }
-        if left.is_symlink() {
-            let target = |path| fs::read_link(path).map(|to| to.to_string_lossy().into_owned());
-            return Ok(target(old)?.replace(self.names.0, self.names.1) == target(new)?);
+        let Trees { old: left, new: right, names } = *self.trees;
+        if old.is_symlink() {
+            let target = |tree: &TreeHandle| tree.read_link(path).map(|to| to.to_string_lossy().into_owned());
+            return Ok(target(left)?.replace(names.0, names.1) == target(right)?);
         }
         // A pipe, a socket or a device has no content, and whoever opens a pipe waits for somebody at its other end.
-        if !left.is_file() {
+        if !old.is_file() {
             return Ok(true);
         }
-        let runs = |about: &Metadata| about.permissions().mode() & 0o111;
-        if runs(left) != runs(right) {
+        if old.mode & 0o111 != new.mode & 0o111 {
             return Ok(false);
         }
-        if left.len() == right.len() && same_content(old, new)? {
+        let (Some(mut old), Some(mut new)) = (self.old.open_file(path)?, self.new.open_file(path)?) else {
+            return Ok(false);
+        };
+        if old.stat.len == new.stat.len && same_bytes(&old.file, &new.file)? {
             return Ok(true);
         }
-        if left.len().max(right.len()) > TEXT || self.names.0 == self.names.1 {
+        if old.stat.len.max(new.stat.len) > TEXT || names.0 == names.1 {
             return Ok(false);
         }
-        let (left, right) = (fs::read(old)?, fs::read(new)?);
-        Ok(String::from_utf8_lossy(&left).replace(self.names.0, self.names.1)
-            == String::from_utf8_lossy(&right))
+        io::Seek::rewind(&mut old.file)?;
+        io::Seek::rewind(&mut new.file)?;
+        let (old, new) = (old.read_bounded(TEXT)?, new.read_bounded(TEXT)?);
+        Ok(String::from_utf8_lossy(&old).replace(names.0, names.1) == String::from_utf8_lossy(&new))
     }
 }
 
 /// Whether two files of the same length hold the same.
 pub(crate) fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
+    same_bytes(&File::open(left)?, &File::open(right)?)
+}
+
+/// Whether two open files of the same length hold the same, from where they are.
+pub(crate) fn same_bytes(mut left: &File, mut right: &File) -> io::Result<bool> {
     use std::io::Read;
-    let (mut left, mut right) = (fs::File::open(left)?, fs::File::open(right)?);
     let (mut one, mut other) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     loop {
         let count = left.read(&mut one)?;
@@ -103,39 +110,29 @@ pub(crate) fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
     }
 }
 
-/// Joins without a slash at the end, which would ask for a folder.
-fn join(dir: &Path, below: &Path) -> PathBuf {
-    if below.as_os_str().is_empty() { dir.to_owned() } else { dir.join(below) }
-}
-
 /// Whether what has this name holds the times of other files.
 fn keeps_times(name: &[u8]) -> bool {
     name == b"__pycache__" || name.ends_with(b".pyc") || name.starts_with(b".sprockets-manifest-")
 }
 
-fn names(dir: &Path) -> anyhow::Result<BTreeSet<OsString>> {
-    let cannot = || format!("cannot read '{}'", dir.display());
-    let mut names = BTreeSet::new();
-    for entry in fs::read_dir(dir).with_context(cannot)? {
-        let name = entry.with_context(cannot)?.file_name();
-        if !keeps_times(name.as_encoded_bytes()) {
-            names.insert(name);
-        }
-    }
-    Ok(names)
+fn names(tree: &TreeHandle, folder: &Path) -> Result<BTreeSet<OsString>, TreeError> {
+    let names = tree.read_dir(folder)?.into_iter().map(|entry| entry.name);
+    Ok(names.filter(|name| !keeps_times(name.as_encoded_bytes())).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
-    fn tree(top: &Path, files: &[(&str, &str)]) -> PathBuf {
+    fn tree(top: &Path, files: &[(&str, &str)]) -> TreeHandle {
         for (name, text) in files {
             let path = top.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        top.to_owned()
+        TreeHandle::open(top).unwrap()
     }
 
     #[test]
@@ -149,7 +146,7 @@ mod tests {
             ("z", ""),
         ];
         let old = tree(&dir.path().join("old"), &files);
-        let differ = |new: &Path, names| Trees { old: &old, new, names }.differ_in().unwrap();
+        let differ = |new: &TreeHandle, names| Trees { old: &old, new, names }.differ_in().unwrap();
 
         let same = [
             ("a/x", "1"),
@@ -177,12 +174,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [old, new] = ["old", "new"].map(|name| tree(&dir.path().join(name), &[("x", "1")]));
         for top in [&old, &new] {
-            nix::unistd::mkfifo(&top.join("pipe"), Mode::S_IRWXU).unwrap();
+            nix::unistd::mkfifo(&top.path().join("pipe"), Mode::S_IRWXU).unwrap();
         }
         let trees = Trees { old: &old, new: &new, names: ("", "") };
         assert!(trees.differ_in().unwrap().is_empty());
-        fs::remove_file(new.join("pipe")).unwrap();
-        fs::write(new.join("pipe"), "").unwrap();
+        new.write("pipe", "", 0o644).unwrap();
         assert_eq!(trees.differ_in().unwrap(), [PathBuf::from("pipe")]);
     }
 }

@@ -8,10 +8,8 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
-use std::io;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -19,12 +17,11 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::fcntl::Flock;
 use nix::unistd::syncfs;
+use piku_files::{CopyLimit, FileKind, TreeError, TreeHandle, WalkStep};
 use piku_procfile::durable;
-use piku_procfile::remove;
 
-use crate::copy::Leave;
 use crate::layer::try_lock;
-use crate::{copy, interrupt, share, talk};
+use crate::{interrupt, share, talk};
 
 /// Their folder in the cache.
 const FOLDER: &str = "work";
@@ -46,7 +43,9 @@ pub(crate) struct Keep {
 
 /// A kept work tree, nobody else's meanwhile.
 pub(crate) struct Kept {
+    /// piku's own folder around it.
     dir: PathBuf,
+    tree: TreeHandle,
     /// The steps inherit it: should the build be killed, the tree is locked until the last of them has ended.
     _lock: Flock<File>,
 }
@@ -59,36 +58,36 @@ impl Kept {
         name: &str,
         made_by: &str,
         keep: Keep,
-        source: &Path,
+        source: &TreeHandle,
     ) -> anyhow::Result<Self> {
         let dir = cache.join(FOLDER).join(name);
         let cannot = || format!("cannot prepare the work tree '{}'", dir.display());
         fs::create_dir_all(&dir).with_context(cannot)?;
         let lock = wait(&dir).with_context(cannot)?;
-        let kept = Self { dir: dir.clone(), _lock: lock };
+        let around = TreeHandle::open(&dir)?;
         let whole = !dir.join(BUSY).exists()
             && fs::read(dir.join(MADE_BY)).is_ok_and(|before| before == made_by.as_bytes());
-        if !whole {
-            kept.clear().with_context(cannot)?;
+        // A step has no way to swap the folder that it is shown.
+        if !whole || around.find(TREE)?.is_none_or(|stat| !stat.is_dir()) {
+            clear(&around)?;
         }
         durable::write(&dir.join(BUSY), b"", 0o600).with_context(cannot)?;
         let before = fs::read(dir.join(SOURCES)).unwrap_or_default();
-        let before =
-            before.split(|byte| *byte == 0).map(|path| kept.tree().join(OsStr::from_bytes(path))).collect();
+        let before = before.split(|byte| *byte == 0).map(|path| OsStr::from_bytes(path).into()).collect();
         let mut sync = Sync { keep, before, less: false };
-        sync.folder(source, &kept.tree(), false).with_context(cannot)?;
+        sync.folder(source, &around.subtree(TREE)?, Path::new(""), false).with_context(cannot)?;
         if sync.less && keep.forgets {
-            kept.clear().with_context(cannot)?;
-            sync.folder(source, &kept.tree(), false).with_context(cannot)?;
+            clear(&around)?;
+            sync.folder(source, &around.subtree(TREE)?, Path::new(""), false).with_context(cannot)?;
         }
         durable::write(&dir.join(SOURCES), &sources(source)?, 0o600).with_context(cannot)?;
         durable::write(&dir.join(MADE_BY), made_by.as_bytes(), 0o600).with_context(cannot)?;
-        Ok(kept)
+        Ok(Self { dir, tree: around.subtree(TREE)?, _lock: lock })
     }
 
     /// Where the steps run.
-    pub(crate) fn tree(&self) -> PathBuf {
-        self.dir.join(TREE)
+    pub(crate) fn tree(&self) -> &TreeHandle {
+        &self.tree
     }
 
     /// The steps have ended by themselves: what they have made is whole.
@@ -99,10 +98,12 @@ impl Kept {
             .and_then(|()| fs::remove_file(&busy))
             .with_context(|| format!("cannot remove '{}'", busy.display()))
     }
+}
 
-    fn clear(&self) -> io::Result<()> {
-        remove::all(&self.tree())
-    }
+/// Throws the tree away and begins an empty one.
+fn clear(around: &TreeHandle) -> Result<(), TreeError> {
+    around.remove_all(TREE)?;
+    around.create_dir(TREE)
 }
 
 fn wait(dir: &Path) -> anyhow::Result<Flock<File>> {
@@ -121,46 +122,40 @@ fn wait(dir: &Path) -> anyhow::Result<Flock<File>> {
 }
 
 /// Makes one tree of another. The steps of an app have written into the older one, so nothing in it is believed to be what
-/// its name says: no link in it is followed.
+/// its name says.
 struct Sync {
     keep: Keep,
-    /// What was a source before.
+    /// What was a source before, by its path in the tree.
     before: HashSet<PathBuf>,
     /// Whether a source was there before and is not any more.
     less: bool,
 }
 
 impl Sync {
-    /// `made` is below a folder of the compiler's: what is more there stays.
-    fn folder(&mut self, from: &Path, to: &Path, made: bool) -> anyhow::Result<()> {
+    /// `below` is where both folders lie in their trees; `made` says that it is in a folder of the compiler's: what is more there
+    /// stays.
+    fn folder(&mut self, from: &TreeHandle, to: &TreeHandle, below: &Path, made: bool) -> anyhow::Result<()> {
         interrupt::check()?;
-        let cannot = || format!("cannot copy '{}' to '{}'", from.display(), to.display());
-        let meta = fs::symlink_metadata(from).with_context(cannot)?;
-        if !fs::symlink_metadata(to).is_ok_and(|meta| meta.is_dir()) {
-            remove::all(to)
-                .and_then(|()| fs::create_dir(to))
-                .or_else(|err| match err.kind() {
-                    io::ErrorKind::NotFound => fs::create_dir_all(to),
-                    _ => Err(err),
-                })
-                .with_context(cannot)?;
-        }
-        fs::set_permissions(to, Permissions::from_mode(meta.permissions().mode() & 0o777 | 0o700))
-            .with_context(cannot)?;
+        to.set_mode("", from.metadata("")?.mode | 0o700)?;
         if !made {
-            self.tidy(from, to).with_context(cannot)?;
+            self.tidy(from, to, below)?;
         }
-        for entry in fs::read_dir(from).with_context(cannot)? {
-            let entry = entry.with_context(cannot)?;
-            let (from, to) = (entry.path(), to.join(entry.file_name()));
-            let kind = entry.file_type().with_context(cannot)?;
-            if kind.is_dir() {
-                let made = made || self.is_kept(&entry.file_name());
-                self.folder(&from, &to, made)?;
-            } else if kind.is_symlink() {
-                link(&from, &to).with_context(|| format!("cannot copy '{}'", from.display()))?;
-            } else if kind.is_file() {
-                file(&from, &to).with_context(|| format!("cannot copy '{}'", from.display()))?;
+        for entry in from.read_dir("")? {
+            let name = &entry.name;
+            match entry.kind {
+                FileKind::Folder => {
+                    if to.find(name)?.is_none_or(|there| !there.is_dir()) {
+                        to.remove_all(name)?;
+                        to.create_dir(name)?;
+                    }
+                    // A step may have closed it.
+                    to.set_mode(name, 0o700)?;
+                    let made = made || self.is_kept(name);
+                    self.folder(&from.subtree(name)?, &to.subtree(name)?, &below.join(name), made)?;
+                }
+                FileKind::Link => link(from, to, name)?,
+                FileKind::Regular => file(from, to, name)?,
+                FileKind::Pipe | FileKind::Socket | FileKind::Device => {}
             }
         }
         Ok(())
@@ -171,58 +166,58 @@ impl Sync {
     }
 
     /// Removes from `to` what is not in `from`, but for the compiler's folders.
-    fn tidy(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        for entry in fs::read_dir(to)? {
-            let entry = entry?;
-            let is_dir = entry.file_type()?.is_dir();
-            if fs::symlink_metadata(from.join(entry.file_name())).is_ok()
-                || is_dir && self.is_kept(&entry.file_name())
-            {
+    fn tidy(&mut self, from: &TreeHandle, to: &TreeHandle, below: &Path) -> Result<(), TreeError> {
+        for entry in to.read_dir("")? {
+            let is_dir = entry.kind == FileKind::Folder;
+            if from.find(&entry.name)?.is_some() || is_dir && self.is_kept(&entry.name) {
                 continue;
             }
             // What a compiler has written beside its folders is no source that is gone.
-            self.less |= is_dir || self.before.contains(&entry.path());
-            remove::all(&entry.path())?;
+            self.less |= is_dir || self.before.contains(&below.join(&entry.name));
+            to.remove_all(&entry.name)?;
         }
         Ok(())
     }
 }
 
 /// The paths of a tree's files, a NUL between them.
-fn sources(tree: &Path) -> anyhow::Result<Vec<u8>> {
+fn sources(tree: &TreeHandle) -> Result<Vec<u8>, TreeError> {
     let mut paths = Vec::new();
-    copy::walk(tree, &Leave::new([]), &mut |path, meta| {
-        if !meta.is_dir() {
-            paths.extend_from_slice(path.strip_prefix(tree).unwrap_or(path).as_os_str().as_bytes());
+    tree.walk(|entry| {
+        if !entry.stat().is_dir() {
+            paths.extend_from_slice(entry.path().as_os_str().as_bytes());
             paths.push(0);
         }
-        Ok(())
+        Ok::<_, TreeError>(WalkStep::Into)
     })?;
     Ok(paths)
 }
 
-fn link(from: &Path, to: &Path) -> io::Result<()> {
-    let target = fs::read_link(from)?;
-    if fs::read_link(to).is_ok_and(|there| there == target) {
+fn link(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> Result<(), TreeError> {
+    let target = from.read_link(name)?;
+    if to.read_link(name).is_ok_and(|there| there == target) {
         return Ok(());
     }
-    remove::all(to)?;
-    symlink(target, to)
+    to.remove_all(name)?;
+    to.symlink(target, name)
 }
 
 /// A file that is the same stays; another one is new, and has the date of now: a commit that is older than the last one is
 /// a change too.
-fn file(from: &Path, to: &Path) -> io::Result<()> {
-    if share::same(to, from, &fs::symlink_metadata(from)?)? {
-        return Ok(());
+fn file(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> anyhow::Result<()> {
+    if let Ok(there) = to.open_file_nofollow(name) {
+        if share::same(&there, &from.open_file_nofollow(name)?)? {
+            return Ok(());
+        }
     }
-    remove::all(to)?;
-    fs::copy(from, to).map(drop)
+    to.remove_all(name)?;
+    Ok(from.copy_file(name, to, name, CopyLimit::NONE.bytes)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     struct Trees(tempfile::TempDir);
 
@@ -235,7 +230,8 @@ mod tests {
 
         fn take(&self, made_by: &str, forgets: bool) -> Kept {
             let keep = Keep { folders: &["target"], forgets };
-            Kept::take(&self.0.path().join("cache"), "x", made_by, keep, &self.0.path().join("new")).unwrap()
+            let new = TreeHandle::open(&self.0.path().join("new")).unwrap();
+            Kept::take(&self.0.path().join("cache"), "x", made_by, keep, &new).unwrap()
         }
     }
 
@@ -250,7 +246,7 @@ mod tests {
             trees.write(name, "1");
         }
         let kept = trees.take("1", false);
-        let tree = kept.tree();
+        let tree = kept.tree().path().to_owned();
         let date = age(&tree.join("a"));
         for made in ["target/x", "sub/target/y", "other/z"] {
             trees.write(&format!("cache/work/x/tree/{made}"), "made");
@@ -305,12 +301,12 @@ mod tests {
         // What the compiler has written beside its folders goes, and nothing else.
         trees.write("cache/work/x/tree/beside", "made");
         let kept = trees.take("2", true);
-        assert!(made.exists() && !kept.tree().join("beside").exists());
+        assert!(made.exists() && !kept.tree().path().join("beside").exists());
         kept.settle().unwrap();
         drop(kept);
         // A source less, and a compiler that does not see it.
         fs::remove_file(trees.0.path().join("new/b")).unwrap();
         let kept = trees.take("2", true);
-        assert!(!made.exists() && kept.tree().join("a").exists());
+        assert!(!made.exists() && kept.tree().path().join("a").exists());
     }
 }

@@ -16,12 +16,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
-use nix::unistd::syncfs;
+use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_procfile::durable;
 use piku_procfile::remove;
 
 use crate::edition::Editions;
-use crate::{interrupt, talk};
+use crate::plan::TreeLayer;
+use crate::{interrupt, talk, tree_layer};
 
 /// The marker.
 const COMPLETE: &str = "complete";
@@ -48,6 +49,8 @@ pub(crate) struct Store {
 /// A layer that is being built; removed again unless it is finished.
 pub(crate) struct Unfinished {
     dir: PathBuf,
+    /// The same folder: what is in it the steps of the layer have written.
+    around: TreeHandle,
     lock: Option<Flock<File>>,
 }
 
@@ -99,6 +102,14 @@ impl Store {
     /// Where the content of a layer lies.
     pub(crate) fn content(&self, key: &str) -> PathBuf {
         self.dir.join(key).join(CONTENT)
+    }
+
+    /// The content of a layer that is there.
+    ///
+    /// # Errors
+    /// When it is not there, or what lies there is no folder.
+    pub(crate) fn tree(&self, key: &str) -> Result<TreeHandle, TreeError> {
+        TreeHandle::open(&self.content(key))
     }
 
     /// Whether the layer is there, whole.
@@ -165,24 +176,38 @@ impl Store {
             if self.has(key) || !same(&lock, &dir) {
                 continue;
             }
-            let unfinished = Unfinished { dir: dir.clone(), lock: Some(lock) };
-            unfinished.empty().with_context(cannot)?;
-            fs::create_dir(self.content(key)).with_context(cannot)?;
+            let around = TreeHandle::open(&dir)?;
+            let unfinished = Unfinished { dir: dir.clone(), around, lock: Some(lock) };
+            unfinished.empty()?;
+            unfinished.around.create_dir(CONTENT)?;
             return Ok(Taken::Build(unfinished));
         }
     }
 }
 
 impl Unfinished {
-    /// The folder to build in.
+    /// Where the folder to build in lies, for a mount.
     pub(crate) fn content(&self) -> PathBuf {
         self.dir.join(CONTENT)
+    }
+
+    /// The folder to build in.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn tree(&self) -> Result<TreeHandle, TreeError> {
+        self.around.subtree(CONTENT)
+    }
+
+    /// Refuses or rearranges what the steps of a layer that goes into the tree have left.
+    pub(crate) fn settle(&self, layer: &TreeLayer) -> anyhow::Result<()> {
+        tree_layer::settle(&self.around, CONTENT, layer)
     }
 
     /// Marks the layer as whole. `about` is for whoever looks into the folder.
     pub(crate) fn finish(mut self, about: &str) -> anyhow::Result<()> {
         let cannot = || format!("cannot finish the layer '{}'", self.dir.display());
-        File::open(self.content()).and_then(|dir| Ok(syncfs(dir)?)).with_context(cannot)?;
+        self.tree()?.sync_file_system()?;
         durable::write(&self.dir.join(COMPLETE), about.as_bytes(), 0o644).with_context(cannot)?;
         durable::sync_parent(&self.dir).with_context(cannot)?;
         self.lock = None;
@@ -191,19 +216,15 @@ impl Unfinished {
 
     /// Throws away what is in the folder. It is moved first: a process of a killed build that is still alive goes on
     /// writing into what is thrown away, and not into the new layer.
-    fn empty(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                let mut away = entry.path();
-                if entry.file_name() == CONTENT {
-                    away = self.dir.join(format!("old.{}", std::process::id()));
-                    fs::rename(entry.path(), &away)?;
-                }
-                remove::all(&away)?;
-            } else {
-                fs::remove_file(entry.path())?;
+    fn empty(&self) -> Result<(), TreeError> {
+        for entry in self.around.read_dir("")? {
+            let mut away = entry.name;
+            if entry.kind == FileKind::Folder && away == CONTENT {
+                let old = format!("old.{}", std::process::id()).into();
+                self.around.rename(&away, &self.around, &old)?;
+                away = old;
             }
+            self.around.remove_all(&away)?;
         }
         Ok(())
     }

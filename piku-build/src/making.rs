@@ -1,12 +1,9 @@
 //! The plan carried out in the release's tree: each runtime's layers, then its steps, one runtime after the other; then the
 //! look at what came of it.
 
-use std::fs;
-use std::path::Path;
-
 use anyhow::Context;
+use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
-use piku_procfile::remove;
 
 use crate::bench::Bench;
 use crate::copy::Leave;
@@ -22,6 +19,9 @@ use crate::view::View;
 use crate::whole::{Part, Whole};
 use crate::{copy, disk, profile, startable, talk, tree_layer};
 
+/// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
+const SCRATCH: &str = "scratch";
+
 /// A release being made.
 pub(crate) struct Making<'a> {
     /// Where.
@@ -32,7 +32,7 @@ pub(crate) struct Making<'a> {
     /// What the plan was made from, in its place.
     pub(crate) source: &'a Source,
     /// The release's tree.
-    pub(crate) tree: &'a Path,
+    pub(crate) tree: &'a TreeHandle,
 }
 
 /// Whose layers are made.
@@ -62,12 +62,12 @@ impl Making<'_> {
                 self.tree_layer(*runtime, plan, layer, &view)?;
             }
             if let Some(before) = self.at.made_before() {
-                runtime.carry(plan, before, self.tree)?;
+                runtime.carry(plan, before.path(), self.tree.path())?;
             }
             // Nobody else's until its fruits are taken out.
             let kept = self.kept(&whole.parts[at].plan)?;
             if let Some(kept) = &kept {
-                view.work = kept.tree();
+                kept.tree().path().clone_into(&mut view.work);
             }
             self.steps(whole, at, &view, kept.as_ref())?;
             let Part { runtime, plan } = &mut whole.parts[at];
@@ -78,12 +78,12 @@ impl Making<'_> {
         copy::settle_modes(self.tree)?;
         if self.at.jailed {
             for layer in whole.plans().flat_map(|plan| &plan.tree_layers) {
-                tree_layer::share(&self.store.content(&layer.key), self.tree, layer)?;
+                tree_layer::share(&self.store.tree(&layer.key)?, self.tree, layer)?;
             }
         }
         let view = self.view(whole);
         // Where programs are is then for a shell to find out.
-        if !profile::is_in(self.tree) {
+        if !profile::is_in(self.tree.path()) {
             for warning in startable::check(&whole.processes, &view)? {
                 talk::warning(&warning);
             }
@@ -92,7 +92,7 @@ impl Making<'_> {
         whole
             .plans()
             .filter_map(|plan| plan.profile)
-            .try_for_each(|(name, text)| profile::put(self.tree, name, text))
+            .try_for_each(|(name, text)| profile::put(self.tree.path(), name, text))
     }
 
     /// Finds a layer in this store, or builds it there beside those before it.
@@ -120,9 +120,9 @@ impl Making<'_> {
         let what = if is_tool { "what reads the lock file" } else { "dependencies" };
         talk::stage(&format!("Installing {what}: layer {} {short}", layer.name));
         disk::check(store.path(), layer.need, "the layer of dependencies")?;
-        let scratch = self.at.work.join("scratch");
+        let scratch = self.at.work.join(SCRATCH);
         let app = if layer.writes_app {
-            self.at.copy(&view.tree, &scratch, "a copy of the app to install from")?;
+            self.at.copy(self.tree, self.at.work.tree(), SCRATCH, "a copy of the app to install from")?;
             scratch.as_path()
         } else {
             view.tree.as_path()
@@ -137,7 +137,7 @@ impl Making<'_> {
             let ended = room.run(step)?;
             runtime.judge(step, &ended, plan, view)?;
         }
-        remove::all(&scratch).with_context(|| format!("cannot remove '{}'", scratch.display()))?;
+        self.at.work.tree().remove_all(SCRATCH)?;
         finish(unfinished, layer.name, plan)?;
         hold(store, layer.name, &layer.key)
     }
@@ -164,18 +164,18 @@ impl Making<'_> {
     ) -> anyhow::Result<()> {
         if let Some(unfinished) = self.take(layer.name, &layer.key, layer.need)? {
             let content = unfinished.content();
-            tree_layer::seed(&content, &layer.files)?;
+            tree_layer::seed(&unfinished.tree()?, &layer.files)?;
             let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
             let room = self.at.room(&content, true, finished(&plan.layers, self.store), &env);
             for step in &layer.steps {
                 let ended = room.run(step)?;
                 runtime.judge(step, &ended, plan, view)?;
             }
-            tree_layer::settle(&content, layer)?;
+            unfinished.settle(layer)?;
             finish(unfinished, layer.name, plan)?;
         }
         hold(self.store, layer.name, &layer.key)?;
-        tree_layer::take_in(&self.store.content(&layer.key), self.tree, layer)
+        tree_layer::take_in(&self.store.tree(&layer.key)?, self.tree, layer)
     }
 
     /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.
@@ -224,9 +224,9 @@ impl Making<'_> {
         let host = whole.host().map(|folder| (folder.clone(), folder.clone()));
         View {
             jailed: self.at.jailed,
-            app: if self.at.jailed { APP.into() } else { self.tree.to_owned() },
-            tree: self.tree.to_owned(),
-            work: self.tree.to_owned(),
+            app: if self.at.jailed { APP.into() } else { self.tree.path().to_owned() },
+            tree: self.tree.path().to_owned(),
+            work: self.tree.path().to_owned(),
             mounts: whole.shown().map(layer).chain(host).collect(),
             path: std::env::split_paths(path.unwrap_or(PATH)).collect(),
         }
@@ -245,9 +245,7 @@ fn finished(layers: &[LayerPlan], store: &Store) -> Vec<Mount> {
 
 /// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.
 fn finish(unfinished: Unfinished, name: &str, plan: &Plan) -> anyhow::Result<()> {
-    let content = unfinished.content();
-    let filled = fs::read_dir(&content).is_ok_and(|mut entries| entries.next().is_some());
-    if !filled {
+    if unfinished.tree()?.is_empty()? {
         return Err(Failure::new(format!("the layer '{name}' is empty after its steps")).into());
     }
     let version = plan.version.as_deref().unwrap_or_default();

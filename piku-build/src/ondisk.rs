@@ -1,72 +1,63 @@
 //! A finished release is on the disk before it has its name. Of a redeploy only what is new is synced: a sync of the whole file
 //! system waits for all that the apps, and other builds, are writing meanwhile.
 
-use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
 use anyhow::Context;
-use nix::unistd::syncfs;
+use piku_files::{FolderCursor, TreeError, TreeHandle, WalkStep};
 
 /// From so many files and folders on one sync of the whole file system is quicker; for 100,000 files it is seconds to minutes.
 const MANY: usize = 32;
 
-/// Puts all below the folder `new` on the disk. What it shares with `old`, by hard links in the same places, is there already.
-pub(crate) fn put(new: &Path, old: Option<&Path>) -> anyhow::Result<()> {
-    let cannot = || format!("cannot sync '{}'", new.display());
-    let mut found = Vec::new();
-    find(new, old, &mut found).with_context(cannot)?;
-    let all = || File::open(new).and_then(|dir| Ok(syncfs(dir)?));
+/// Puts all in the tree `new` on the disk. What it shares with `old`, by hard links in the same places, is there already.
+pub(crate) fn put(new: &TreeHandle, old: Option<&TreeHandle>) -> anyhow::Result<()> {
+    let found = find(new, old)?;
     if found.len() >= MANY {
-        return all().with_context(cannot);
+        return Ok(new.sync_file_system()?);
     }
-    match at_once(&found) {
+    match at_once(new, &found) {
         // A step has left a file that its owner may not read.
-        Err(err) if err.kind() == io::ErrorKind::PermissionDenied => all(),
-        done => done,
+        Err(err) if err.kind() == io::ErrorKind::PermissionDenied => Ok(new.sync_file_system()?),
+        done => done.with_context(|| format!("cannot sync '{}'", new.path().display())),
     }
-    .with_context(cannot)
 }
 
 /// One after the other each sync would wait for a commit of its own.
-fn at_once(paths: &[PathBuf]) -> io::Result<()> {
-    let sync = |path: &PathBuf| File::open(path)?.sync_all();
+fn at_once(tree: &TreeHandle, paths: &[PathBuf]) -> io::Result<()> {
     thread::scope(|scope| {
-        let begun: Vec<_> = paths.iter().map(|path| scope.spawn(move || sync(path))).collect();
+        let begun: Vec<_> = paths.iter().map(|path| scope.spawn(move || Ok(tree.sync(path)?))).collect();
         begun
             .into_iter()
             .try_for_each(|one| one.join().unwrap_or_else(|_| Err(io::Error::other("it panicked"))))
     })
 }
 
-/// The files that are new, and all folders, each behind what is in it; not all of them once they are many.
-fn find(new: &Path, old: Option<&Path>, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(new)? {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        let old = old.map(|old| old.join(entry.file_name()));
+/// The files that are new, and all folders; not all of them once they are many.
+fn find(new: &TreeHandle, old: Option<&TreeHandle>) -> Result<Vec<PathBuf>, TreeError> {
+    let mut found = vec![PathBuf::new()];
+    let mut old = old.map(FolderCursor::new);
+    new.walk(|entry| {
         if found.len() >= MANY {
-            return Ok(());
+            return Ok::<_, TreeError>(WalkStep::Stop);
         }
-        if meta.is_dir() {
-            find(&entry.path(), old.as_deref(), found)?;
-        } else if meta.is_file() && !old.is_some_and(|old| is_one(&old, &meta)) {
-            found.push(entry.path());
+        let mut is_shared = || {
+            let there = old.as_mut()?.symlink_metadata(entry.path()).ok()??;
+            Some(there.is_same(entry.stat()))
+        };
+        if entry.stat().is_dir() || entry.stat().is_file() && is_shared() != Some(true) {
+            found.push(entry.path().to_owned());
         }
-    }
-    found.push(new.to_owned());
-    Ok(())
-}
-
-fn is_one(old: &Path, new: &Metadata) -> bool {
-    fs::symlink_metadata(old).is_ok_and(|old| (old.dev(), old.ino()) == (new.dev(), new.ino()))
+        Ok(WalkStep::Into)
+    })?;
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_is_shared_is_not_new() {
@@ -81,13 +72,10 @@ mod tests {
         for (from, to) in [("old/a", "new/a"), ("old/sub/b", "new/sub/b"), ("new/c", "new/sub/e")] {
             fs::hard_link(dir.path().join(from), dir.path().join(to)).unwrap();
         }
-        let mut found = Vec::new();
-        find(&new, Some(&old), &mut found).unwrap();
-        let mut names: Vec<_> =
-            found.iter().map(|path| path.strip_prefix(&new).unwrap().to_owned()).collect();
-        assert_eq!(names.pop(), Some(PathBuf::new()));
+        let [old, new] = [old, new].map(|path| TreeHandle::open(&path).unwrap());
+        let mut names = find(&new, Some(&old)).unwrap();
         names.sort();
-        assert_eq!(names, ["c", "sub", "sub/d", "sub/e"].map(PathBuf::from));
+        assert_eq!(names, ["", "c", "sub", "sub/d", "sub/e"].map(PathBuf::from));
         put(&new, Some(&old)).unwrap();
         put(&new, None).unwrap();
     }

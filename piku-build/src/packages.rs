@@ -2,49 +2,55 @@
 //! person wants to read when a layer has changed.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+use std::ffi::OsStr;
+
+use piku_files::{FileKind, TreeHandle};
 
 /// How deep a virtualenv, a `node_modules` or Bundler's folder keeps them.
 const DEPTH: usize = 6;
 /// What Node's packages lie in, and the layer of them.
 const MODULES: &str = "node_modules";
 
+/// The longest account of one package that is read.
+const LONGEST: u64 = 1 << 20;
+
 /// Names and versions in the layer of this name; what keeps no such account has none.
-pub(crate) fn of(name: &str, layer: &Path) -> BTreeMap<String, String> {
+pub(crate) fn of(name: &str, layer: &TreeHandle) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    collect(layer, name == MODULES, DEPTH, &mut found);
+    collect(layer, OsStr::new(""), name == MODULES, DEPTH, &mut found);
     found
 }
 
-/// `of_node`: whether the folder is, or stands for, a `node_modules`.
-fn collect(dir: &Path, of_node: bool, depth: usize, found: &mut BTreeMap<String, String>) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    if dir.ends_with("specifications") {
-        found.extend(entries.flatten().filter_map(|entry| gem(&entry.file_name().to_string_lossy())));
+/// `own` is the folder's name, `of_node` whether it is, or stands for, a `node_modules`.
+fn collect(dir: &TreeHandle, own: &OsStr, of_node: bool, depth: usize, found: &mut BTreeMap<String, String>) {
+    let Ok(entries) = dir.read_dir("") else { return };
+    if own == "specifications" {
+        found.extend(entries.iter().filter_map(|entry| gem(&entry.name.to_string_lossy())));
         return;
     }
-    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for entry in entries.iter().filter(|entry| entry.kind == FileKind::Folder) {
+        let Ok(below) = dir.subtree(&entry.name) else { continue };
+        let name = entry.name.to_string_lossy();
         if let Some((package, version)) = name.strip_suffix(".dist-info").and_then(|it| it.rsplit_once('-')) {
             found.insert(package.to_owned(), version.to_owned());
-        } else if of_node || is_scope(dir) {
-            found.extend(node_package(&entry.path()));
+        } else if of_node || is_scope(own) {
+            found.extend(node_package(&below));
         }
-        let inside_a_package = dir.ends_with("site-packages") || of_node && !name.starts_with('@');
+        let inside_a_package = own == "site-packages" || of_node && !name.starts_with('@');
         if depth > 0 && !inside_a_package {
-            collect(&entry.path(), name == MODULES, depth - 1, found);
+            collect(&below, &entry.name, name == MODULES, depth - 1, found);
         }
     }
 }
 
 /// Whether it is what holds the packages of one publisher in `node_modules`: `@types`.
-fn is_scope(dir: &Path) -> bool {
-    dir.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"))
+fn is_scope(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"@")
 }
 
-fn node_package(dir: &Path) -> Option<(String, String)> {
-    let about: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("package.json")).ok()?).ok()?;
+fn node_package(dir: &TreeHandle) -> Option<(String, String)> {
+    let text = dir.read_bounded("package.json", LONGEST).ok()?;
+    let about: serde_json::Value = serde_json::from_slice(&text).ok()?;
     Some((about["name"].as_str()?.to_owned(), about["version"].as_str()?.to_owned()))
 }
 
@@ -75,6 +81,7 @@ pub(crate) fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn virtualenvs_node_modules_and_gems_keep_accounts() {
@@ -96,12 +103,13 @@ mod tests {
             fs::write(folder.join("package.json"), format!(r#"{{"name": "{name}", "version": "4.1.0"}}"#))
                 .unwrap();
         }
-        let found = of("venv", dir.path());
+        let tree = TreeHandle::open(dir.path()).unwrap();
+        let found = of("venv", &tree);
         assert_eq!(found.len(), 5, "{found:?}");
         assert_eq!((found["six"].as_str(), found["@types/node"].as_str()), ("1.16.0", "4.1.0"));
         assert_eq!(found["rack-protection"], "3.0.5");
         assert_eq!(found["nokogiri"], "1.16.0-x86_64-linux");
-        assert_eq!(of(MODULES, &dir.path().join(MODULES)).len(), 2);
+        assert_eq!(of(MODULES, &tree.subtree(MODULES).unwrap()).len(), 2);
     }
 
     #[test]

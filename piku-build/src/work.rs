@@ -11,7 +11,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
-
+use piku_files::TreeHandle;
 use piku_procfile::remove;
 
 /// How these folders' names begin.
@@ -20,6 +20,7 @@ pub(crate) const PREFIX: &str = ".piku-build-";
 /// A work folder; gone when this is.
 pub(crate) struct Work {
     path: PathBuf,
+    tree: TreeHandle,
     /// Held as long as the folder is somebody's.
     _lock: Flock<File>,
 }
@@ -39,7 +40,8 @@ impl Work {
         let lock = lock(made.path(), FlockArg::LockExclusiveNonblock)
             .with_context(|| format!("cannot lock '{}'", made.path().display()))?;
         drop(door);
-        Ok(Self { path: made.keep(), _lock: lock })
+        let tree = TreeHandle::open(made.path())?;
+        Ok(Self { path: made.keep(), tree, _lock: lock })
     }
 
     /// A path in it.
@@ -47,7 +49,12 @@ impl Work {
         self.path.join(name)
     }
 
-    /// The folder.
+    /// The folder, with the trees that steps write in it.
+    pub(crate) fn tree(&self) -> &TreeHandle {
+        &self.tree
+    }
+
+    /// Where the folder lies.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

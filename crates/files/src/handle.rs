@@ -167,12 +167,13 @@ impl TreeHandle {
 
     /// Opens the folder `path` for reading its entries; links that stay in the tree are followed.
     pub(crate) fn read_folder(&self, path: &Path) -> io::Result<OwnedFd> {
+        // A descriptor of its own: the place in the list of entries belongs to the descriptor. A folder below the top is opened
+        // as a mere place (`O_PATH`) first, whose entries cannot be read.
+        let flags = OFlags::CLOEXEC | OFlags::RDONLY | OFlags::DIRECTORY;
         if is_top(path) {
-            // A descriptor of its own: the place in the list of entries belongs to the descriptor.
-            let flags = OFlags::CLOEXEC | OFlags::RDONLY | OFlags::DIRECTORY;
             return Ok(fs::openat(&self.dir, c".", flags, Mode::empty())?);
         }
-        Ok(self.open_dir(path)?.into_std_file().into())
+        Ok(fs::openat(self.open_dir(path)?, c".", flags, Mode::empty())?)
     }
 
     pub(crate) fn error(&self, what: &'static str, path: &Path, cause: io::Error) -> TreeError {

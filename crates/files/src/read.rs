@@ -207,6 +207,15 @@ impl TreeHandle {
         list().map_err(|err: io::Error| self.error("read", path, err))
     }
 
+    /// Returns whether nothing is in the tree.
+    ///
+    /// # Errors
+    /// When its top cannot be read.
+    pub fn is_empty(&self) -> Result<bool, TreeError> {
+        let first = || Entries::new(self.read_folder(Path::new(""))?)?.next();
+        first().map(|entry| entry.is_none()).map_err(|err| self.error("read", Path::new(""), err))
+    }
+
     /// Puts the regular file or the folder `path` itself on the disk; of anything else there is nothing to put.
     ///
     /// # Errors

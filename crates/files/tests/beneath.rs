@@ -61,6 +61,10 @@ fn links_are_followed_as_long_as_they_stay() {
     }
     assert!(tree.read_bounded("loop-a", 100).is_err());
     assert!(tree.read_dir("out").is_err());
+    let names =
+        |path: &str| -> Vec<_> { tree.read_dir(path).unwrap().into_iter().map(|entry| entry.name).collect() };
+    assert_eq!(names("sub"), ["deep", "file", "up"]);
+    assert_eq!(names("sub/deep/.."), ["deep", "file", "up"]);
     assert!(tree.subtree("out").is_err() && tree.subtree("..").is_err());
     assert!(tree.subtree("sub").unwrap().read_bounded("up", 100).unwrap_err().leads_out());
     assert_eq!(tree.symlink_metadata("leak").unwrap().kind, FileKind::Link);

@@ -6,6 +6,7 @@ pub(crate) mod bundler;
 pub(crate) mod files;
 pub(crate) mod go;
 pub(crate) mod java;
+pub(crate) mod layer;
 pub(crate) mod node;
 pub(crate) mod pack;
 pub(crate) mod python;

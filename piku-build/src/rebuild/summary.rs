@@ -1,11 +1,13 @@
 //! What a person reads of a rebuild, such as in cron's mail: nothing, or what is another than before.
 
+use std::collections::BTreeMap;
+
 use piku_procfile::layout::AppDir;
 
 use super::{Outcome, Row};
 use crate::layer::Store;
 use crate::packages;
-use crate::release::Release;
+use crate::release::{Layer, Release};
 
 /// A paragraph on one app.
 pub(super) fn text(row: &Row) -> String {
@@ -31,11 +33,14 @@ pub(super) fn changes(app: &AppDir, before: &Release, after: &Release) -> Vec<St
     }
     let Ok(store) = Store::new(&app.layers()) else { return lines };
     for new in &after.layers {
-        let now = packages::of(&new.name, &store.content(&new.key));
+        let packages = |layer: &Layer| {
+            store.tree(&layer.key).map_or_else(|_| BTreeMap::new(), |tree| packages::of(&layer.name, &tree))
+        };
+        let now = packages(new);
         match before.layers.iter().find(|old| old.name == new.name) {
             Some(old) if old.key == new.key => {}
             Some(old) => {
-                lines.extend(packages::changes(&packages::of(&old.name, &store.content(&old.key)), &now));
+                lines.extend(packages::changes(&packages(old), &now));
             }
             None => lines.push(format!("layer {} is new", new.name)),
         }

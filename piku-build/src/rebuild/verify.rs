@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::Context;
+use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
 use piku_procfile::name::AppName;
 
@@ -48,12 +49,13 @@ pub(super) fn verify(asked: &Rebuild, app: &AppName) -> anyhow::Result<Row> {
 fn differences(one: &Path, other: &Path) -> anyhow::Result<Vec<String>> {
     let [left, right] = [one, other].map(|place| place.join("release"));
     let mut found = Vec::new();
-    let trees = Trees { old: &left.join(TREE), new: &right.join(TREE), names: ("", "") };
+    let [old, new] = [&left, &right].map(|place| TreeHandle::open(&place.join(TREE)));
+    let trees = Trees { old: &old?, new: &new?, names: ("", "") };
     found.extend(trees.differ_in()?.iter().map(|path| Path::new("/app").join(path).display().to_string()));
     let layers = Release::read(&left)?.layers.into_iter().zip(Release::read(&right)?.layers);
     for (old, new) in layers {
         let content =
-            |place: &Path, key: &str| Store::new(&place.join("cache/layers")).map(|store| store.content(key));
+            |place: &Path, key: &str| anyhow::Ok(Store::new(&place.join("cache/layers"))?.tree(key)?);
         let (left, right) = (content(one, &old.key)?, content(other, &new.key)?);
         let trees =
             Trees { old: &left, new: &right, names: (&one.to_string_lossy(), &other.to_string_lossy()) };
