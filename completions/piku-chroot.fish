@@ -2,6 +2,7 @@ complete -c piku-chroot -l root -d 'The same from the tree in DIR instead of the
 complete -c piku-chroot -l bind -d 'Show SRC at DST, writable; a colon in a path is written `\\:`, a backslash `\\\\`' -r
 complete -c piku-chroot -l ro -d 'Show SRC at DST, read-only' -r
 complete -c piku-chroot -l tmpfs -d 'An empty writable folder in memory, of at most 65536 files; SIZE in bytes, with k, m or g, or in percent of the memory' -r
+complete -c piku-chroot -l tmp-size -d 'The size of /tmp, where no other option puts anything there [default: 64m]' -r
 complete -c piku-chroot -l app -d 'Show DIR read-only at /app, which becomes HOME and the working directory' -r -F
 complete -c piku-chroot -l data -d 'Show DIR writable at /data' -r -F
 complete -c piku-chroot -l net -d 'The host\'s network, one of its own that leads nowhere but to itself, or none [default: shared]' -r -f -a "shared\t'The host\'s'
@@ -19,6 +20,7 @@ complete -c piku-chroot -l uid-registry -d 'Where it stands which name has which
 complete -c piku-chroot -l die-with -d 'End the command with SIGKILL when this process, the caller, ends; without it the command stays' -r
 complete -c piku-chroot -l profile -d 'Take options from a profile: build, run, or a file in YAML' -r
 complete -c piku-chroot -l limit -d 'At most so much for the whole jail: memory=SIZE (with k, m or g, or in percent of the machine\'s), pids=N, cpu=N.N (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits' -r
+complete -c piku-chroot -l oom-score-adj -d 'When the machine runs out of memory, the kernel ends COMMAND before others of its size: from 0, no sooner, to 1000' -r
 complete -c piku-chroot -l report -d 'Write to FILE what holds when COMMAND runs, and how it ended, as one JSON object each on a line' -r -F
 complete -c piku-chroot -l format -d 'How --check prints' -r -f -a "text\t'For people'
 json\t'One JSON array'

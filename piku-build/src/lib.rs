@@ -24,6 +24,7 @@ mod leftover;
 mod making;
 mod manners;
 mod ondisk;
+mod oom_score;
 mod pack;
 mod packages;
 mod place;

@@ -11,9 +11,9 @@ use piku_chroot::profile::Ready;
 use piku_chroot::report;
 
 use crate::environment::Variables;
-use crate::explain;
 use crate::inside::{APP, Mount};
 use crate::step::{self, Ended, Step};
+use crate::{explain, oom_score};
 
 /// The build caches inside the jail.
 const CACHE: &str = "/cache";
@@ -123,6 +123,7 @@ impl Room<'_> {
     }
 
     fn plain(&self, env: &Variables, argv: &[String]) -> Command {
+        oom_score::raise();
         let mut command = Command::new(argv.first().map_or("", String::as_str));
         command.args(argv.get(1..).unwrap_or_default()).env_clear().envs(env).current_dir(self.app);
         command

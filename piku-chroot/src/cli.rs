@@ -7,7 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 
 use crate::limits::Limits;
-use crate::options::{ListenPort, Memory, Net, Options, Pair};
+use crate::options::{ListenPort, Memory, Net, OomScore, Options, Pair, Size};
 
 /// How it ends, as chroot(1) and env(1) do, and what a profile may hold.
 pub(crate) const MANUAL: &str = "\
@@ -29,6 +29,7 @@ Profiles:
     bind: [{src: /srv/cache, dst: /cache}]                # a list
     ro: [{src: /usr/share/games, dst: /games}]            # a list
     tmpfs: [{dst: /scratch, size: 64m}, {dst: /empty}]    # a list; a size is a number or text
+    tmp_size: 64m                                         # a size
     app: /srv/app
     data: /srv/data
     net: shared                                           # as for --net
@@ -42,6 +43,7 @@ Profiles:
     uid_range: blog                                       # text
     uid_registry: /srv/uid-ranges                         # an absolute path
     limit: {memory: 90%, pids: 4096, cpu: 1.5}            # as for --limit
+    oom_score_adj: 500                                    # a number
     tty: true                                             # true or false
     strict: true                                          # true or false";
 
@@ -67,6 +69,11 @@ pub struct Cli {
     /// An empty writable folder in memory, of at most 65536 files; SIZE in bytes, with k, m or g, or in percent of the memory
     #[arg(long, value_name = "DST[:SIZE]", value_parser = OsStringValueParser::new().try_map(|word| Memory::parse(&word)))]
     pub tmpfs: Vec<Memory>,
+    /// The size of /tmp, where no other option puts anything there [default: 64m]
+    ///
+    /// With a limit on memory, /tmp, /dev/shm and each --tmpfs are at most as large as that.
+    #[arg(long, value_name = "SIZE")]
+    pub tmp_size: Option<Size>,
     /// Show DIR read-only at /app, which becomes HOME and the working directory
     #[arg(long, value_name = "DIR")]
     pub app: Option<PathBuf>,
@@ -145,6 +152,11 @@ pub struct Cli {
     /// (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits
     #[arg(long, value_name = "NAME=VALUE,…")]
     pub limit: Vec<Limits>,
+    /// When the machine runs out of memory, the kernel ends COMMAND before others of its size: from 0, no sooner, to 1000
+    ///
+    /// The caller's own score holds where it is higher.
+    #[arg(long, value_name = "N")]
+    pub oom_score_adj: Option<OomScore>,
     /// Write to FILE what holds when COMMAND runs, and how it ended, as one JSON object each on a line
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -174,6 +186,7 @@ impl From<Cli> for Options {
             bind: cli.bind,
             ro: cli.ro,
             tmpfs: cli.tmpfs,
+            tmp_size: cli.tmp_size,
             app: cli.app,
             data: cli.data,
             net: cli.net,
@@ -191,6 +204,7 @@ impl From<Cli> for Options {
             die_with: cli.die_with,
             tell_memory: cli.report.is_none() && cli.limit.iter().any(|limits| limits.memory.is_some()),
             limit: cli.limit.into_iter().fold(Limits::default(), |before, limits| limits.over(before)),
+            oom_score_adj: cli.oom_score_adj,
             report: cli.report,
             strict: cli.strict,
             command: cli.command,
@@ -262,6 +276,10 @@ mod tests {
             ["--net", "bridge"],
             ["--listen", "0"],
             ["--listen", "65536"],
+            ["--tmp-size", "0"],
+            ["--tmp-size", "many"],
+            ["--oom-score-adj", "1001"],
+            ["--oom-score-adj", "+5"],
         ] {
             assert!(parse(&[&bad[..], &["--", "true"]].concat()).is_err(), "{bad:?}");
         }

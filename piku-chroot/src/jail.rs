@@ -104,6 +104,12 @@ impl Jail {
         self.option("--limit", limits)
     }
 
+    /// The size of `/tmp`, as `64m`; it never exceeds the limit on memory.
+    #[must_use]
+    pub fn tmp_size(self, size: &str) -> Self {
+        self.option("--tmp-size", size)
+    }
+
     /// Says in this file what holds and how it ended; see [`crate::report`].
     #[must_use]
     pub fn report(self, file: &Path) -> Self {

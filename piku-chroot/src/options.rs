@@ -9,7 +9,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::Limits;
+use crate::limits::{Amount, Limits};
 use crate::pair;
 use crate::yaml::{self, Scalar};
 
@@ -30,6 +30,8 @@ pub struct Options {
     pub ro: Vec<Pair>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tmpfs: Vec<Memory>,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
+    pub tmp_size: Option<Size>,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub app: Option<PathBuf>,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
@@ -63,6 +65,8 @@ pub struct Options {
     pub die_with: Option<i32>,
     #[serde(skip_serializing_if = "Limits::are_none")]
     pub limit: Limits,
+    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<OomScore>,
     #[serde(skip)]
     pub report: Option<PathBuf>,
     // Somebody who limits the memory by hand wants to know how much it was.
@@ -86,6 +90,7 @@ impl Options {
             bind: joined(lower.bind, self.bind),
             ro: joined(lower.ro, self.ro),
             tmpfs: joined(lower.tmpfs, self.tmpfs),
+            tmp_size: self.tmp_size.or(lower.tmp_size),
             app: self.app.or(lower.app),
             data: self.data.or(lower.data),
             net: self.net.or(lower.net),
@@ -102,6 +107,7 @@ impl Options {
             tty: self.tty || lower.tty,
             die_with: self.die_with.or(lower.die_with),
             limit: self.limit.over(lower.limit),
+            oom_score_adj: self.oom_score_adj.or(lower.oom_score_adj),
             report: self.report.or(lower.report),
             tell_memory: self.tell_memory || lower.tell_memory,
             strict: self.strict || lower.strict,
@@ -252,6 +258,19 @@ impl Size {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns it in bytes, on this machine.
+    pub(crate) fn bytes(&self) -> u64 {
+        let digits = self.0.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+        let count: u64 = digits.parse().unwrap_or(u64::MAX);
+        match &self.0[digits.len()..] {
+            "%" => Amount::Percent(count).bytes(),
+            "" => count,
+            "k" | "K" => count << 10,
+            "m" | "M" => count << 20,
+            _ => count << 30,
+        }
+    }
 }
 
 impl FromStr for Size {
@@ -272,6 +291,43 @@ impl FromStr for Size {
             }
             _ => Err(format!("bad size '{text}': expected a number, with k, m, g after it, or 1% to 100%")),
         }
+    }
+}
+
+/// How soon the kernel ends a process when the machine is out of memory, before others of its size: 0 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OomScore(u16);
+
+impl OomScore {
+    /// Returns its number.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl FromStr for OomScore {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(score @ 0..=1000) if digits => Ok(Self(score)),
+            _ => Err(format!("'{}' is not a score: expected a number from 0 to 1000", text.escape_debug())),
+        }
+    }
+}
+
+impl Scalar for OomScore {
+    const WHAT: &'static str = "a score";
+    const NUMBER: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+
+    fn text(&self) -> Cow<'_, OsStr> {
+        OsString::from(self.0.to_string()).into()
     }
 }
 
@@ -307,6 +363,11 @@ mod tests {
         for bad in ["0%", "101%", "17179869184g", "18446744073709551615"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
+        for (text, bytes) in [("4096", 4096), ("64m", 64 << 20), ("1K", 1024), ("2g", 2 << 30)] {
+            assert_eq!(text.parse::<Size>().unwrap().bytes(), bytes, "{text}");
+        }
+        let (quarter, half) = ("25%".parse::<Size>().unwrap(), "50%".parse::<Size>().unwrap());
+        assert!(quarter.bytes() > 1 << 20 && quarter.bytes() < half.bytes());
         assert!("".parse::<Size>().is_err());
         assert!("m".parse::<Size>().is_err());
     }

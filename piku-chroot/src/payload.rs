@@ -1,17 +1,18 @@
 //! The last steps before the command: everything that it must not inherit, and then exec.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::{fs, io};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, execve, setsid};
+use nix::unistd::{execve, fchdir, getcwd, setsid};
+use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
 
 use crate::layers::Layers;
 use crate::limits::rlimits::Rlimits;
@@ -35,17 +36,38 @@ fn prepare(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Option<&Own
     setsid().context("cannot begin a session")?;
     terminal.map(terminal::take).transpose()?;
     keyring::begin(plan.strict)?;
-    // A crash of the command is not the business of the host's crash handler.
-    let (_, hard) = getrlimit(Resource::RLIMIT_CORE).context("cannot read the limits")?;
-    setrlimit(Resource::RLIMIT_CORE, 0, hard).context("cannot set the limits")?;
+    let core = core_limit(&fs::read(CORE_PATTERN).unwrap_or_default());
+    setrlimit(Resource::RLIMIT_CORE, core, core).context("cannot set the limits")?;
     rlimits.set()?;
     umask(Mode::from_bits_truncate(0o022));
-    chdir(&plan.chdir).with_context(|| format!("--chdir: cannot go to {}", shown(&plan.chdir)))?;
+    // First: a folder of the host's that the caller left open must not be there when the way is looked up.
     sys::close_from(3).context("cannot close the inherited descriptors")?;
+    go_to(&plan.chdir).with_context(|| format!("--chdir: cannot go to {}", shown(&plan.chdir)))?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")?;
     landlock::restrict(plan, layers.landlock)?;
     // Last: it refuses what the lines before it need.
     if layers.seccomp { seccomp::install() } else { Ok(()) }
+}
+
+/// Names the file or the program that gets the memory of a program that has crashed.
+const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
+
+/// Returns the size in bytes that a core dump may have: none. A program that gets it through a pipe or a socket runs as root
+/// outside of the jail, and is started whatever the limit is; but for 1, which means to the kernel that nothing is dumped.
+fn core_limit(pattern: &[u8]) -> u64 {
+    u64::from(matches!(pattern.first(), Some(b'|' | b'@') | None))
+}
+
+/// Goes to a folder of the jail. A link of the kernel's (`/proc/self/fd/9`, `/proc/1/root`) would lead anywhere.
+fn go_to(dir: &Path) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_MAGICLINKS;
+    let folder = openat2(CWD, dir, flags, rustix::fs::Mode::empty(), resolve).map_err(io::Error::from)?;
+    fchdir(&folder)?;
+    // The kernel answers "(unreachable)" for what is not below the root.
+    let here = getcwd().context("it has no path")?;
+    ensure!(here.is_absolute(), "it is outside of the jail");
+    Ok(())
 }
 
 /// Looks the command up as execvp does, in the PATH that it will have itself.
@@ -99,6 +121,16 @@ fn failed(name: &OsStr, err: Errno) -> (u8, Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_handler_of_crashes_is_started() {
+        assert_eq!(core_limit(b"core\n"), 0);
+        assert_eq!(core_limit(b"/var/cores/%p\n"), 0);
+        assert_eq!(core_limit(b"|/usr/lib/systemd/systemd-coredump %P\n"), 1);
+        assert_eq!(core_limit(b"@@/run/coredump.socket\n"), 1);
+        // Unknown; 1 byte is too little for a file as well.
+        assert_eq!(core_limit(b""), 1);
+    }
 
     #[test]
     fn a_slash_means_this_file() {

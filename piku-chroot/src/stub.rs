@@ -1,8 +1,8 @@
 //! Process 1 inside. It makes the new root, starts the command as its child, reaps whatever is left orphaned, passes
 //! signals on, and ends with the command: the kernel then ends everything else in here.
 
-use std::io;
 use std::os::fd::OwnedFd;
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
@@ -41,6 +41,7 @@ pub(crate) fn run(plan: Plan, ids: Ids, signals: &SigSet, rlimits: &Rlimits, ins
 /// Makes the jail and starts the command in it.
 fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid> {
     ids.enter(&inside.monitor)?;
+    plan.oom_score_adj.map(raise_oom_score).transpose()?;
     die_with(&inside.monitor)?;
     if inside.layers.cgroup {
         namespaces::hide_cgroup()?;
@@ -72,6 +73,17 @@ fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid
         let _ = rustix::io::write(&started, b"\n");
     }
     Ok(command)
+}
+
+/// Lets the kernel end this process, and all that it starts, before others when the machine is out of memory. To be called
+/// while the host's /proc is there and this process may be looked at.
+fn raise_oom_score(score: u16) -> Result<()> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let raise = || -> io::Result<()> {
+        let own = fs::read_to_string(FILE)?.trim().parse::<i32>().unwrap_or_default();
+        if own < score.into() { fs::write(FILE, score.to_string()) } else { Ok(()) }
+    };
+    raise().context("--oom-score-adj: cannot raise it")
 }
 
 /// Ends this process, and so the whole jail, when the monitor ends.

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 pub use self::mounts::{BASE, Mount, What};
 use self::mounts::{mounts, plain};
 use crate::limits::Limits;
-use crate::options::{Net, Options};
+use crate::options::{Net, OomScore, Options};
 use crate::shown::shown;
 
 /// Where the app's tree stands.
@@ -62,6 +62,8 @@ pub struct Plan {
     pub die_with: Option<Pid>,
     /// How much it may take of the machine.
     pub limits: Limits,
+    /// How soon the kernel ends the command when the machine is out of memory.
+    pub oom_score_adj: Option<u16>,
     /// Where to write what holds and how it ended.
     pub report: Option<PathBuf>,
     /// Whether to say on stderr how much memory it was.
@@ -124,6 +126,7 @@ impl Plan {
             strict: options.strict,
             die_with: options.die_with.map(Pid::from_raw),
             limits: options.limit,
+            oom_score_adj: options.oom_score_adj.map(OomScore::number),
             report: options.report.clone(),
             tell_memory: options.tell_memory,
         })

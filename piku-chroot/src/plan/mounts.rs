@@ -10,6 +10,8 @@ use crate::shown::shown;
 
 /// The size of a tmpfs for which none was said: a quarter of the memory.
 const QUARTER: &str = "25%";
+/// The size of `/tmp` for which none was said.
+const TEMPORARY: &str = "64m";
 /// The size of `/dev/shm`.
 const SHARED_MEMORY: &str = "64m";
 /// Places of the new root that are always ours: nothing of the caller's goes there.
@@ -42,7 +44,7 @@ pub enum What {
     },
     /// Empty memory.
     Memory {
-        /// At most that much.
+        /// At most that much, and no more than the limit on the jail's memory.
         size: String,
         /// Who may write: `1777` or `755`.
         mode: &'static str,
@@ -78,7 +80,8 @@ pub(super) fn mounts(options: &Options) -> Result<Vec<Mount>> {
         // As world-writable as the folder usually is; elsewhere it is the only user's anyway.
         add("--tmpfs", &memory.dst, What::Memory { size, mode: "1777" })?;
     }
-    for (dst, size) in [("/tmp", QUARTER), ("/dev/shm", SHARED_MEMORY)] {
+    let temporary = options.tmp_size.as_ref().map_or(TEMPORARY, Size::as_str);
+    for (dst, size) in [("/tmp", temporary), ("/dev/shm", SHARED_MEMORY)] {
         if !mounts.iter().any(|mount| mount.dst == Path::new(dst)) {
             let what = What::Memory { size: size.to_owned(), mode: "1777" };
             mounts.push(Mount { option: "", dst: dst.into(), what, inside: None });

@@ -10,6 +10,7 @@ pub(crate) mod proc;
 pub(crate) mod tree;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -22,6 +23,8 @@ use rustix::mount::{
 use rustix::process::pivot_root;
 
 use crate::caller::Identity;
+use crate::limits::Amount;
+use crate::options::Size;
 use crate::plan::{Mount, Plan, What};
 use crate::root::base::Base;
 use crate::root::folder::Folder;
@@ -40,6 +43,8 @@ pub(crate) fn enter(plan: &Plan, identity: Identity) -> Result<()> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(io::Error::from)
         .context("cannot detach from the host's mounts")?;
+    // Asked while the host's /proc can be seen.
+    let largest = plan.limits.memory.map(Amount::bytes);
     let asked = plan.mounts.iter().map(open).collect::<Result<Vec<_>>>()?;
     let base = plan.base.as_deref().map(Base::open).transpose().context("--root")?;
 
@@ -54,10 +59,10 @@ pub(crate) fn enter(plan: &Plan, identity: Identity) -> Result<()> {
     // All that lies in the new root by now is ours or cannot be written to, and the places are made before anything
     // else is put in.
     for (mount, tree) in plan.mounts.iter().zip(&asked).filter(|(mount, _)| mount.inside.is_none()) {
-        make_place(&root, mount, tree.as_ref()).with_context(|| describe(mount))?;
+        make_place(&root, mount, tree.as_ref(), largest).with_context(|| describe(mount))?;
     }
     for (mount, tree) in plan.mounts.iter().zip(&asked) {
-        put(&root, mount, tree.as_ref()).with_context(|| describe(mount))?;
+        put(&root, mount, tree.as_ref(), largest).with_context(|| describe(mount))?;
     }
     sys::set_mount(&root, READ_ONLY, false).context("cannot make the new root read-only")?;
     become_root(&root)
@@ -98,28 +103,35 @@ fn open(mount: &Mount) -> Result<Option<Tree>> {
 }
 
 /// Makes the place of a mount in our own tmpfs; memory is mounted at once, since other places may lie in it.
-fn make_place(root: &Folder, mount: &Mount, tree: Option<&Tree>) -> Result<()> {
+fn make_place(root: &Folder, mount: &Mount, tree: Option<&Tree>, largest: Option<u64>) -> Result<()> {
     let (Some(parent), Some(name)) = (mount.dst.parent(), mount.dst.file_name()) else { return Ok(()) };
     let (parent, name) = (root.folders(parent)?, Path::new(name));
     match (tree, &mount.what) {
         (Some(tree), _) if !tree.folder => parent.make_file(name),
         (None, What::Memory { size, mode }) => {
             parent.make_folder(name)?;
-            parent.mount(name, filesystem::memory(size, mode, WRITABLE)?)
+            parent.mount(name, memory(size, mode, largest)?)
         }
         _ => parent.make_folder(name),
     }
 }
 
 /// Puts a tree in its place, and memory that lies in another tree.
-fn put(root: &Folder, mount: &Mount, tree: Option<&Tree>) -> Result<()> {
+fn put(root: &Folder, mount: &Mount, tree: Option<&Tree>, largest: Option<u64>) -> Result<()> {
     match (tree, &mount.what) {
         (Some(tree), _) => tree::attach(tree, root.find(&mount.dst)?),
         (None, What::Memory { size, mode }) if mount.inside.is_some() => {
-            tree::attach(filesystem::memory(size, mode, WRITABLE)?, root.find(&mount.dst)?)
+            tree::attach(memory(size, mode, largest)?, root.find(&mount.dst)?)
         }
         _ => Ok(()),
     }
+}
+
+/// Makes a writable folder in memory. Files in it count for no limit but a cgroup's, so that none may grow beyond `largest`.
+fn memory(size: &str, mode: &str, largest: Option<u64>) -> Result<OwnedFd> {
+    let bytes = size.parse().map_or(u64::MAX, |size: Size| size.bytes());
+    let capped = largest.filter(|largest| *largest < bytes).map(|largest| largest.to_string());
+    filesystem::memory(capped.as_deref().unwrap_or(size), mode, WRITABLE)
 }
 
 /// The new root becomes `/`, and the old one is gone.

@@ -149,3 +149,64 @@ fn what_is_mounted_later_on_the_host_stays_out() {
     let outcome = run(scene.command("unshare").args(["-Urm", "sh", "-c", script, "sh"]).arg(scene.program()));
     assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (Some(0), "ready\n", ""));
 }
+
+#[test]
+fn a_working_directory_that_leads_out() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let app = scene.folder("app");
+        for (name, target) in
+            [("fd", "/proc/self/fd/9"), ("root", "/proc/1/root"), ("stub", "/proc/1/cwd"), ("deep", "fd/etc")]
+        {
+            std::os::unix::fs::symlink(target, app.join(name)).unwrap();
+        }
+        let jail = |dir: &str| {
+            let line = r#"exec 9</ 8</etc "$@""#;
+            let mut command = scene.command("bash");
+            command.args(["-c", line, "bash"]).arg(scene.program());
+            run(command.args(["--root-from-host", "--app=app", "--chdir", dir, "--", "pwd", "-P"]))
+        };
+        for dir in [
+            "/proc/self/fd/9",
+            "/proc/self/fd/8",
+            "/proc/self/fd/9/etc",
+            "/proc/self/cwd",
+            "/proc/self/root",
+            "/proc/1/root",
+            "/proc/1/cwd",
+            "/proc/thread-self/fd/9",
+            "/proc/thread-self/cwd",
+            "/dev/fd/9",
+            "/app/fd",
+            "/app/root",
+            "/app/stub",
+            "/app/deep",
+            "/proc/self/task/1/root",
+        ] {
+            let outcome = jail(dir);
+            assert_eq!((outcome.code, outcome.out.as_str()), (Some(125), ""), "{dir}: {outcome:?}");
+            assert!(outcome.err.contains("--chdir: cannot go to '"), "{outcome:?}");
+        }
+        for dir in ["/app/..", "/app/../../..", "../..", "app"] {
+            let outcome = jail(dir);
+            assert_eq!((outcome.code, outcome.out.as_str()), (Some(125), ""), "{dir}: {outcome:?}");
+        }
+        // Links within the jail are none of this.
+        std::os::unix::fs::symlink("/usr/lib", app.join("lib")).unwrap();
+        assert_eq!(jail("/app/lib").out, "/usr/lib\n");
+        assert_eq!(jail("/proc/self").code, Some(0));
+    }
+}
+
+#[test]
+fn a_crash_feeds_no_handler_of_the_host() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+        let expected = if pattern.starts_with(['|', '@']) { "1" } else { "0" };
+        let said = scene.ok(&[], "ulimit -Sc; ulimit -Hc; grep core /proc/self/limits | tr -s ' '");
+        let line = format!("Max core file size {expected} {expected} bytes");
+        assert_eq!(said.lines().last().map(str::trim), Some(line.as_str()), "{said}");
+        assert_ne!(scene.sh(&[], "ulimit -c unlimited").code, Some(0));
+    }
+}

@@ -275,3 +275,57 @@ fn the_next_start_removes_what_a_killed_monitor_left() {
         assert!(kept.exists(), "one that is in use was removed");
     }
 }
+
+#[test]
+fn temporary_files_are_bounded_by_their_size_and_by_the_limit_on_memory() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let sizes = |options: &[&str]| {
+            let script = "stat -f -c '%b %S' /tmp /dev/shm | while read blocks size; do echo $((blocks * size / 1048576)); done";
+            scene.ok(options, script)
+        };
+        // `tell_memory` says the peak on stderr where nobody reads it in a report.
+        let with =
+            |limit: &str, more: &[&str]| sizes(&[&["--report=/dev/null", "--limit", limit], more].concat());
+        assert_eq!(sizes(&[]), "64\n64\n");
+        assert_eq!(sizes(&["--tmp-size=200m"]), "200\n64\n");
+        assert_eq!(with("memory=48m", &[]), "48\n48\n");
+        assert_eq!(with("memory=48m", &["--tmp-size", "1g"]), "48\n48\n");
+        assert_eq!(with("memory=48m", &["--tmp-size", "25%"]), "48\n48\n");
+        assert_eq!(with("memory=48m", &["--tmpfs=/tmp:1g", "--tmpfs=/dev/shm"]), "48\n48\n");
+        assert_eq!(with("memory=100m", &["--tmp-size=80m", "--tmpfs=/dev/shm:8m"]), "80\n8\n");
+        let full = scene.sh(&["--tmp-size=1m"], "head -c 2m /dev/zero > /tmp/f");
+        assert!(full.code != Some(0) && full.err.contains("No space left"), "{full:?}");
+        // An own one is its owner's business.
+        let own = format!("--bind={}:/tmp", scene.folder("own").display());
+        scene.ok(&["--tmp-size=1m", &own], "head -c 2m /dev/zero > /tmp/f");
+        let build = scene.ok(
+            &[
+                "--profile",
+                "build",
+                "--report=/dev/null",
+                "--bind",
+                &own.replace("--bind=", "").replace(":/tmp", ":/app"),
+            ],
+            "stat -f -c %b /tmp",
+        );
+        assert!(build.trim().parse::<u64>().unwrap() > (64 << 20) / 4096, "a compiler has room: {build}");
+    }
+}
+
+#[test]
+fn what_goes_first_when_the_machine_is_out_of_memory() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let own: u32 = run(scene.command("cat").arg("/proc/self/oom_score_adj")).out.trim().parse().unwrap();
+        let score = |options: &[&str]| {
+            scene.ok(options, "cat /proc/self/oom_score_adj; sh -c 'cat /proc/$$/oom_score_adj'")
+        };
+        let twice = |score: u32| format!("{score}\n{score}\n");
+        assert_eq!(score(&[]), twice(own));
+        assert_eq!(score(&["--oom-score-adj=700"]), twice(own.max(700)));
+        assert_eq!(score(&["--oom-score-adj", "0"]), twice(own), "it is never lowered");
+        let app = format!("--ro={}:/app", scene.folder("app").display());
+        assert_eq!(score(&["--profile=build", "--report=/dev/null", &app]), twice(own.max(500)));
+    }
+}
