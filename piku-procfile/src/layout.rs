@@ -156,6 +156,12 @@ impl AppDir {
         self.dir.join("formation.json")
     }
 
+    /// There from the first step of the app's removal to its last.
+    #[must_use]
+    pub fn destroying(&self) -> PathBuf {
+        self.dir.join("destroying")
+    }
+
     /// There while all requests are answered with 503.
     #[must_use]
     pub fn maintenance(&self) -> PathBuf {

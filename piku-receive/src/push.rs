@@ -161,8 +161,11 @@ pub(crate) fn deploy(
         let planned = lock.notes().contains(&Note::Planned);
         return Ok(if planned { Outcome::Planned } else { Outcome::Failed { commit } });
     }
+    // A hook that could not even begin, as on a full disk, leaves the verdict of an earlier deploy of this commit.
     Ok(match verdict::close(&place.dir())? {
-        Some(verdict) if verdict.is_deployed(&commit) => Outcome::Deployed { commit, number: verdict.number },
+        Some(verdict) if status.success() && verdict.is_deployed(&commit) => {
+            Outcome::Deployed { commit, number: verdict.number }
+        }
         _ => Outcome::Failed { commit },
     })
 }

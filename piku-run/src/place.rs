@@ -42,11 +42,26 @@ pub(crate) fn daemon_lock(root: &Root) -> PathBuf {
     root.run().join("daemon.lock")
 }
 
+/// That nobody has begun to destroy the app.
+///
+/// # Errors
+/// When a destroy has begun and was cut off: what is left of it is no app.
+pub(crate) fn check_not_destroyed(app: &AppDir) -> anyhow::Result<()> {
+    if !app.destroying().exists() {
+        return Ok(());
+    }
+    let name = app.path().file_name().unwrap_or_default().to_string_lossy();
+    let what = format!("{name} was being destroyed, and that has not come to its end");
+    Err(Failure::new(what).hint(format!("destroy it again: piku destroy {name} --confirm {name}")).into())
+}
+
 /// The live release; nothing before the first deploy.
 ///
 /// # Errors
-/// When the link to it is lost. The releases are then what the app was, and not what a deploy has left half done.
+/// When the link to it is lost. The releases are then what the app was, and not what a deploy has left half done. Or when a destroy
+/// of the app was cut off.
 pub(crate) fn live(app: &AppDir) -> anyhow::Result<Option<u64>> {
+    check_not_destroyed(app)?;
     let number = app.current_number();
     if number.is_none() {
         let current = app.current();

@@ -305,3 +305,48 @@ fn ps_and_logs() {
     follow.wait().unwrap();
     assert_eq!(count(" worker.1: hello\n"), 2);
 }
+
+#[test]
+fn a_destroy_that_was_killed_is_to_be_done_again() {
+    let server = Server::new();
+    for page in ["one", "two"] {
+        server.deploy(page, &[("web", SERVE)]);
+    }
+    server.good(&["stop", "blog"]);
+    let apps = server.root().join("apps");
+    // As far as each step has come when it is killed after it.
+    let steps = ["destroying", "current", "releases", "config.json", "log", "lock", "stopped"];
+    for (at, last) in steps.iter().enumerate() {
+        let name = format!("gone{at}");
+        let app = apps.join(&name);
+        let copied = std::process::Command::new("cp").arg("-a").arg(apps.join("blog")).arg(&app).status();
+        assert!(copied.unwrap().success());
+        fs::write(app.join("destroying"), "").unwrap();
+        for step in &steps[1..=at] {
+            let path = app.join(step);
+            let _ = if path.is_dir() && !path.is_symlink() {
+                fs::remove_dir_all(path)
+            } else {
+                fs::remove_file(path)
+            };
+        }
+        let said = server.bad(1, &["ps", &name]);
+        let hint = format!("hint: destroy it again: piku destroy {name} --confirm {name}");
+        assert!(said.contains(&hint) && !said.contains("ln -s"), "after {last}: {said}");
+        let dir = server.release_of(&name, "new", &[("web", SERVE)]);
+        let said = server.bad(1, &["deploy", &name, dir.to_str().unwrap()]);
+        assert!(said.contains(&hint), "after {last}: {said}");
+        server.good(&["destroy", &name, "--confirm", &name]);
+        assert!(!app.join("destroying").exists() && !app.join("releases").exists(), "after {last}");
+    }
+    // One that is really killed, as soon as there is no way back.
+    let mut destroy = server.tool(&["destroy", "blog", "--confirm", "blog"]).spawn().unwrap();
+    until("the link is gone", || !server.app("current").is_symlink());
+    let _ = destroy.kill();
+    destroy.wait().unwrap();
+    if server.app("destroying").exists() {
+        let said = server.bad(1, &["ps"]);
+        assert!(said.contains("hint: destroy it again: piku destroy blog --confirm blog"), "{said}");
+    }
+    server.good(&["destroy", "blog", "--confirm", "blog"]);
+}

@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use piku_procfile::durable;
 use piku_procfile::failure::{BUSY, Failure, USAGE};
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
@@ -29,10 +30,15 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
     client::ask(root, app, &Request::Stop { stay: true })?;
     client::ask(root, app, &Request::Leave)?;
     let _lock = when_alone(root, app)?;
+    if dir.path().is_dir() {
+        // From here on what is there is no app any more, and whoever finds it knows.
+        durable::write(&dir.destroying(), b"", 0o600)
+            .with_context(|| format!("cannot write '{}'", dir.destroying().display()))?;
+    }
     Web::of(root)?.forget(app)?;
-    // First what would make it run again, last the mark that it is stopped.
+    // First what would make it run again, last the marks that it is stopped, and why.
     place::remove(&dir.current())?;
-    let kept = [dir.data(), dir.stopped()];
+    let kept = [dir.data(), dir.stopped(), dir.destroying()];
     let entries = match fs::read_dir(dir.path()) {
         Ok(entries) => entries.collect(),
         // Somebody has removed it by hand.
@@ -48,6 +54,7 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
     }
     place::remove(dir.run())?;
     place::remove(&dir.stopped())?;
+    place::remove(&dir.destroying())?;
     // Goes when it is empty.
     let _ = fs::remove_dir(dir.data());
     match fs::remove_dir(dir.path()) {

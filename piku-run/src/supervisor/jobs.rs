@@ -116,6 +116,7 @@ impl Supervisor {
 
     /// Moves a release to its place, with the configuration it will run with; returns its number.
     fn take_in(&mut self, dir: &Path, after: Option<u64>) -> anyhow::Result<u64> {
+        place::check_not_destroyed(&self.dir)?;
         let mut release = Release::read(dir)?;
         self.judge(&release)?;
         ensure!(dir.join(TREE).is_dir(), "'{}' has no folder '{TREE}'", dir.display());
