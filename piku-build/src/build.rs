@@ -90,7 +90,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     if !jailed {
         leftover::adopt()?;
     }
-    let app = app_name(build, &source.dir)?;
+    let app = app_name(build, source.tree.path())?;
 
     let cache = place::make(&build.cache)?;
     let layers = place::make(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
@@ -151,9 +151,9 @@ impl Build {
     /// Everything but the last rename.
     fn release(&self, bench: &Bench<'_>, found: &Source, app: AppName) -> anyhow::Result<Release> {
         let tree = self.place_tree(bench, found)?;
-        let mut source = self.place.read(tree.path())?;
+        let mut source = self.place.of_tree(&tree)?;
         if preflight(bench, &source)? {
-            source = self.place.read(tree.path())?;
+            source = self.place.of_tree(&tree)?;
         }
         source.warnings.iter().for_each(|warning| talk::marked(&warning.to_string()));
         found.notes.iter().for_each(|note| talk::warning(note));
@@ -183,10 +183,17 @@ impl Build {
         if let Some(old) = &bench.before {
             share::with(old, &tree)?;
         }
-        Ok(self.facts(bench, whole, app, architecture))
+        Ok(self.facts(bench, whole, app, architecture, &tree))
     }
 
-    fn facts(&self, bench: &Bench<'_>, whole: Whole, app: AppName, architecture: String) -> Release {
+    fn facts(
+        &self,
+        bench: &Bench<'_>,
+        whole: Whole,
+        app: AppName,
+        architecture: String,
+        tree: &TreeHandle,
+    ) -> Release {
         let Facts { number, commit, subject, by, .. } = &self.facts;
         let Plan { runtime, version, version_from, .. } = whole.main();
         let trees = whole.plans().flat_map(|plan| &plan.tree_layers);
@@ -206,7 +213,7 @@ impl Build {
             version_from: version_from.clone(),
             layers: whole.shown().collect(),
             host: whole.host().cloned().collect(),
-            profile: profile::is_in(&bench.work.join(RELEASE).join(TREE)),
+            profile: profile::is_in(tree),
             kept: taken_in.map(|layer| layer.key.clone()).collect(),
             processes: whole.processes,
             env: whole.env,
@@ -219,8 +226,8 @@ impl Build {
         let work = bench.work.tree();
         work.create_dir(RELEASE)?;
         let release = work.subtree(RELEASE)?;
-        if !self.take || !move_tree(&source.dir, &release)? {
-            bench.copy(&TreeHandle::open(&source.dir)?, &release, TREE, "the app")?;
+        if !self.take || !move_tree(source.tree.path(), &release)? {
+            bench.copy(&source.tree, &release, TREE, "the app")?;
         }
         // What lies beside a sub-folder that is the app goes too.
         if self.take {
@@ -228,7 +235,7 @@ impl Build {
             remove::all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
         }
         let tree = release.subtree(TREE)?;
-        subfolder::settle(tree.path(), &source.shared)?;
+        subfolder::settle(&tree, &source.shared)?;
         Ok(tree)
     }
 }
@@ -243,7 +250,7 @@ fn preflight(bench: &Bench<'_>, source: &Source) -> anyhow::Result<bool> {
     let run = piku_procfile::command::argv(&entry.command).into();
     let step = Step { name: "preflight", run, quiet: false };
     let env = environment::of_preflight(&bench.settings.build_env, source);
-    let ended = bench.room(&source.dir, true, Vec::new(), &env).run(&step)?;
+    let ended = bench.room(source.tree.path(), true, Vec::new(), &env).run(&step)?;
     if ended.succeeded() {
         return Ok(true);
     }

@@ -1,8 +1,6 @@
 //! Trees of files: a copy that follows no link, keeps modes and links, and shares no file with the original; and the
 //! removal of a tree whatever modes a build has left in it.
 
-mod by_path;
-
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -14,8 +12,6 @@ use piku_files::{CopyLimit, TreeEntry, TreeHandle, WalkStep};
 
 use crate::disk::Need;
 use crate::{interrupt, work};
-
-pub(crate) use by_path::{copy, walk};
 
 /// What is left out of a copy of an app's folder: git's own, builds under way, and the given folders (a cache or an
 /// output that its user keeps inside).

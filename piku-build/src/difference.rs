@@ -87,11 +87,6 @@ impl Comparison<'_> {
     }
 }
 
-/// Whether two files of the same length hold the same.
-pub(crate) fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
-    same_bytes(&File::open(left)?, &File::open(right)?)
-}
-
 /// Whether two open files of the same length hold the same, from where they are.
 pub(crate) fn same_bytes(mut left: &File, mut right: &File) -> io::Result<bool> {
     use std::io::Read;

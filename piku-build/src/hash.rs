@@ -1,13 +1,12 @@
 //! Content hashes: a layer's name is the hash of everything that determines it.
 
 use std::fmt::Write;
-use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context;
+use piku_files::{FileStat, TreeFile, TreeHandle};
 use sha2::{Digest, Sha256};
 
 /// Collects named facts; the same facts in the same order give the same key.
@@ -29,34 +28,42 @@ impl Key {
         }
     }
 
-    /// Adds a file, or a folder with all below it that `takes` wants: names, kinds, execute bits, contents.
-    pub(crate) fn tree(&mut self, path: &Path, takes: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
-        self.entry(path, path, takes)
+    /// Adds a file of a tree, or a folder in it with all below it that `takes` wants: names, kinds, execute bits, contents.
+    pub(crate) fn tree(
+        &mut self,
+        tree: &TreeHandle,
+        path: &Path,
+        takes: &dyn Fn(&Path) -> bool,
+    ) -> anyhow::Result<()> {
+        // What the path itself leads to counts, not that it may be a link.
+        let stat = tree.metadata(path)?;
+        self.entry(tree, path, Path::new(""), &stat, takes)
     }
 
-    fn entry(&mut self, top: &Path, path: &Path, takes: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
-        let below = path.strip_prefix(top).unwrap_or(path);
+    /// `below` is the path from where the folder begins.
+    fn entry(
+        &mut self,
+        tree: &TreeHandle,
+        path: &Path,
+        below: &Path,
+        stat: &FileStat,
+        takes: &dyn Fn(&Path) -> bool,
+    ) -> anyhow::Result<()> {
         let name = below.to_string_lossy();
-        let meta = fs::symlink_metadata(path).with_context(|| format!("cannot read '{}'", path.display()))?;
-        if meta.is_dir() {
+        if stat.is_dir() {
             self.fact("folder", name.as_bytes());
-            let mut names = fs::read_dir(path)
-                .and_then(|entries| {
-                    entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()
-                })
-                .with_context(|| format!("cannot read '{}'", path.display()))?;
-            names.sort();
-            for name in names {
-                self.entry(top, &path.join(name), takes)?;
+            for entry in tree.read_dir(path)? {
+                let (path, below) = (path.join(&entry.name), below.join(&entry.name));
+                self.entry(tree, &path, &below, &tree.symlink_metadata(&path)?, takes)?;
             }
-        } else if !takes(below) && path != top {
+        } else if !takes(below) && !below.as_os_str().is_empty() {
             // Not part of what determines the layer.
-        } else if meta.is_symlink() {
-            let target = fs::read_link(path).with_context(|| format!("cannot read '{}'", path.display()))?;
-            self.fact(&format!("link {name}"), target.as_os_str().as_bytes());
-        } else if meta.is_file() {
-            let runs = meta.permissions().mode() & 0o100 != 0;
-            let content = hash_file(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+        } else if stat.is_symlink() {
+            self.fact(&format!("link {name}"), tree.read_link(path)?.as_os_str().as_bytes());
+        } else if stat.is_file() {
+            let runs = stat.mode & 0o100 != 0;
+            let content = hash_file(tree.open_file(path)?)
+                .with_context(|| format!("cannot read '{}'", path.display()))?;
             self.fact(&format!("file {name} {runs}"), &content);
         }
         Ok(())
@@ -77,8 +84,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// The hash of a file's content.
-fn hash_file(path: &Path) -> io::Result<[u8; 32]> {
-    let mut file = File::open(path)?;
+fn hash_file(file: TreeFile) -> io::Result<[u8; 32]> {
+    // As much as it held when it was opened: what somebody goes on writing to it has no end.
+    let mut file = file.file.take(file.stat.len);
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -92,6 +100,8 @@ fn hash_file(path: &Path) -> io::Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     fn key(facts: &[(&str, &str)]) -> String {
         let mut key = Key::new("test", 1);
@@ -114,14 +124,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let of = |takes: &dyn Fn(&Path) -> bool| {
             let mut key = Key::new("test", 1);
-            key.tree(dir.path(), takes).unwrap();
+            key.tree(&TreeHandle::open(dir.path()).unwrap(), Path::new(""), takes).unwrap();
             key.finish()
         };
         let all = |_: &Path| true;
         fs::write(dir.path().join("a"), "1").unwrap();
         let first = of(&all);
         assert_eq!(first, of(&all));
-        fs::set_permissions(dir.path().join("a"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(dir.path().join("a"), Permissions::from_mode(0o755)).unwrap();
         let second = of(&all);
         assert_ne!(first, second);
         fs::write(dir.path().join("b.py"), "1").unwrap();

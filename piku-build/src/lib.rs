@@ -6,6 +6,7 @@ pub mod machine;
 pub mod release;
 
 mod again;
+mod app_file;
 mod bench;
 mod build;
 mod caches;
@@ -16,6 +17,7 @@ mod edition;
 mod elf;
 mod environment;
 mod explain;
+mod found;
 mod hash;
 mod inside;
 mod interrupt;

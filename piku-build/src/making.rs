@@ -8,14 +8,14 @@ use piku_procfile::failure::Failure;
 use crate::bench::Bench;
 use crate::copy::Leave;
 use crate::environment;
-use crate::inside::{APP, Mount, PATH};
+use crate::inside::{Mount, PATH};
 use crate::kept::Kept;
 use crate::layer::{Store, Taken, Unfinished};
 use crate::plan::{LayerPlan, Plan, TreeLayer};
 use crate::release::Layer;
 use crate::runtime::Runtime;
 use crate::source::Source;
-use crate::view::View;
+use crate::view::{MountedFolder, View};
 use crate::whole::{Part, Whole};
 use crate::{copy, disk, profile, startable, talk, tree_layer};
 
@@ -62,12 +62,12 @@ impl Making<'_> {
                 self.tree_layer(*runtime, plan, layer, &view)?;
             }
             if let Some(before) = self.at.made_before() {
-                runtime.carry(plan, before.path(), self.tree.path())?;
+                runtime.carry(plan, before, self.tree)?;
             }
             // Nobody else's until its fruits are taken out.
             let kept = self.kept(&whole.parts[at].plan)?;
             if let Some(kept) = &kept {
-                kept.tree().path().clone_into(&mut view.work);
+                view.work = kept.tree().clone();
             }
             self.steps(whole, at, &view, kept.as_ref())?;
             let Part { runtime, plan } = &mut whole.parts[at];
@@ -83,7 +83,7 @@ impl Making<'_> {
         }
         let view = self.view(whole);
         // Where programs are is then for a shell to find out.
-        if !profile::is_in(self.tree.path()) {
+        if !profile::is_in(self.tree) {
             for warning in startable::check(&whole.processes, &view)? {
                 talk::warning(&warning);
             }
@@ -92,7 +92,7 @@ impl Making<'_> {
         whole
             .plans()
             .filter_map(|plan| plan.profile)
-            .try_for_each(|(name, text)| profile::put(self.tree.path(), name, text))
+            .try_for_each(|(name, text)| profile::put(self.tree, name, text))
     }
 
     /// Finds a layer in this store, or builds it there beside those before it.
@@ -125,7 +125,7 @@ impl Making<'_> {
             self.at.copy(self.tree, self.at.work.tree(), SCRATCH, "a copy of the app to install from")?;
             scratch.as_path()
         } else {
-            view.tree.as_path()
+            view.tree.path()
         };
         let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
         let mut mounts = finished(before, self.store);
@@ -191,7 +191,7 @@ impl Making<'_> {
         let layers = whole.parts[..=at].iter().flat_map(|part| part.plan.shown()).map(content);
         let host = whole.host().map(|folder| Mount::same(folder));
         let mounts = layers.chain(plan.mounts.iter().cloned()).chain(host).collect();
-        let room = self.at.room(&view.work, true, mounts, &env);
+        let room = self.at.room(view.work.path(), true, mounts, &env);
         for step in &plan.steps {
             let ended = room.run(step)?;
             let judged = runtime.judge(step, &ended, plan, view);
@@ -220,16 +220,10 @@ impl Making<'_> {
     fn view(&self, whole: &Whole) -> View {
         let own = self.source.variable("PATH").map(|(path, _)| path);
         let path = own.or(whole.env.get("PATH").map(String::as_str));
-        let layer = |layer: Layer| (layer.mount, self.store.content(&layer.key));
-        let host = whole.host().map(|folder| (folder.clone(), folder.clone()));
-        View {
-            jailed: self.at.jailed,
-            app: if self.at.jailed { APP.into() } else { self.tree.path().to_owned() },
-            tree: self.tree.path().to_owned(),
-            work: self.tree.path().to_owned(),
-            mounts: whole.shown().map(layer).chain(host).collect(),
-            path: std::env::split_paths(path.unwrap_or(PATH)).collect(),
-        }
+        let layer = |layer: Layer| (layer.mount, MountedFolder::Layer(self.store.content(&layer.key)));
+        let host = whole.host().map(|folder| (folder.clone(), MountedFolder::Host(folder.clone())));
+        let mounts = whole.shown().map(layer).chain(host).collect();
+        View::new(self.tree.clone(), self.at.jailed, mounts, path.unwrap_or(PATH))
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use piku_files::TreeHandle;
 use piku_procfile::settings::{Sandbox, Settings};
 
 use crate::runtime::buildpack;
@@ -33,9 +34,9 @@ impl Place {
         Ok(self.with_packs(subfolder::find(dir, self.config.as_deref())?))
     }
 
-    /// The app in this folder itself.
-    pub(crate) fn read(&self, dir: &Path) -> anyhow::Result<Source> {
-        Ok(self.with_packs(Source::read(dir, self.config.as_deref())?))
+    /// The app in this tree itself.
+    pub(crate) fn of_tree(&self, tree: &TreeHandle) -> anyhow::Result<Source> {
+        Ok(self.with_packs(Source::of_tree(tree, self.config.as_deref())?))
     }
 
     fn with_packs(&self, mut source: Source) -> Source {

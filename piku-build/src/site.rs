@@ -7,7 +7,7 @@ use crate::explain;
 use crate::hash::Key;
 use crate::inside::PATH;
 use crate::layer::Store;
-use crate::view::{Found, View};
+use crate::view::{FileView, Found};
 
 /// Where a plan is for.
 pub(crate) struct Site<'a> {
@@ -63,7 +63,7 @@ impl Site<'_> {
 
     /// A program of this machine, as steps and processes find it: in the jail only where the jail shows it.
     pub(crate) fn find_tool(&self, name: &str) -> Option<Found> {
-        View::of_host(self.jailed, PATH).program(name)
+        FileView::of_host(self.jailed, PATH).program(name)
     }
 
     /// The same for a program that an app of the kind `what` ("a Java app") cannot be built without.

@@ -1,6 +1,6 @@
 //! An app's folder as a build sees it: what lies at its top, its Procfile, its ENV, and the operator's config. Everything
-//! is read through [`Source::text`], which never follows a link out of the folder: a repository may hold
-//! `requirements.txt -> /home/somebody/.netrc`.
+//! is read through its [`TreeHandle`], which never follows a link out of the folder, opens regular files only and bounds what it
+//! reads: a repository may hold `requirements.txt -> /home/somebody/.netrc`, a preflight leave a named pipe there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,20 +9,17 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
 use indexmap::IndexMap;
+use piku_files::{FileKind, FileStat, FolderEntry, TreeHandle};
 use piku_procfile::diagnostic::Diagnostic;
 use piku_procfile::env::Env;
-use piku_procfile::failure::Failure;
 use piku_procfile::procfile::{Options, Procfile};
 
-use crate::explain;
-
-/// The longest file of an app that is read into memory.
-const MAX_FILE: u64 = 8 * 1024 * 1024;
+use crate::app_file;
 
 /// An app's folder.
 pub(crate) struct Source {
-    /// The folder, without links in its path.
-    pub(crate) dir: PathBuf,
+    /// The folder.
+    pub(crate) tree: TreeHandle,
     /// What lies at its top, sorted; folders end with `/`.
     pub(crate) names: Vec<String>,
     /// Where below the pushed folder it lies, by `APP_DIR`.
@@ -59,10 +56,19 @@ impl Source {
     /// # Errors
     /// When it is not a folder, or its ENV or the config is no good.
     pub(crate) fn open(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
+        // Who builds names it, links and all; steps are shown where it really lies.
         let dir = fs::canonicalize(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
+        Self::open_tree(TreeHandle::open(&dir)?, config)
+    }
+
+    /// The same of a tree that is open.
+    ///
+    /// # Errors
+    /// When its ENV or the config is no good.
+    pub(crate) fn open_tree(tree: TreeHandle, config: Option<&Path>) -> anyhow::Result<Self> {
         let mut source = Self {
-            names: names(&dir).with_context(|| format!("cannot read '{}'", dir.display()))?,
-            dir,
+            names: names(&tree)?,
+            tree,
             below: None,
             shared: Vec::new(),
             procfile: None,
@@ -73,6 +79,26 @@ impl Source {
             notes: Vec::new(),
         };
         source.parse_env()?;
+        Ok(source)
+    }
+
+    /// The folder of this name as an app of its own.
+    ///
+    /// # Errors
+    /// When it is no folder, or its Procfile or its ENV is no good.
+    pub(crate) fn folder(&self, name: &str) -> anyhow::Result<Self> {
+        let mut source = Self::open_tree(self.tree.subtree(name)?, None)?;
+        source.parse()?;
+        Ok(source)
+    }
+
+    /// The release's tree as its build left it: what a step has put there may be anything.
+    ///
+    /// # Errors
+    /// When its Procfile or its ENV is no good.
+    pub(crate) fn of_tree(tree: &TreeHandle, config: Option<&Path>) -> anyhow::Result<Self> {
+        let mut source = Self::open_tree(tree.clone(), config)?;
+        source.parse()?;
         Ok(source)
     }
 
@@ -110,49 +136,27 @@ impl Source {
         shared.map_or_else(|| self.text(name), |(_, text)| Ok(Some(text.clone())))
     }
 
-    /// The content of a file, named by its path in the folder; `None` when there is none.
-    ///
-    /// # Errors
-    /// When it is no file, is a link that leads out of the folder, is huge, or cannot be read.
+    /// As [`app_file::text`].
     pub(crate) fn text(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<Vec<u8>>> {
-        let name = name.as_ref();
-        let Some(path) = self.inside(name)? else { return Ok(None) };
-        let cannot = || format!("cannot read '{}'", name.display());
-        let meta = fs::metadata(&path).with_context(cannot)?;
-        if !meta.is_file() {
-            return Err(explain::not_a_file(name).into());
-        }
-        if meta.len() > MAX_FILE {
-            return Err(explain::huge_file(name, meta.len(), MAX_FILE).into());
-        }
-        Ok(Some(fs::read(&path).with_context(cannot)?))
+        app_file::text(&self.tree, name.as_ref())
     }
 
-    /// Where a path in the folder leads to once its links are followed; `None` when nothing is there.
+    /// As [`app_file::find`].
+    pub(crate) fn find(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<FileStat>> {
+        app_file::find(&self.tree, name.as_ref())
+    }
+
+    /// Returns whether a path in the folder leads to anything.
     ///
     /// # Errors
-    /// When it leads out of the folder.
-    pub(crate) fn inside(&self, name: &Path) -> anyhow::Result<Option<PathBuf>> {
-        let joined = tidy(&self.dir.join(name));
-        if !joined.starts_with(&self.dir) {
-            return Err(explain::leads_out(name).into());
-        }
-        match fs::canonicalize(&joined) {
-            Ok(path) if path.starts_with(&self.dir) => Ok(Some(path)),
-            Ok(_) => Err(explain::leads_out(name).into()),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => match fs::read_link(&joined) {
-                Ok(target) => Err(self.broken(name, &joined, &target).into()),
-                Err(_) => Ok(None),
-            },
-            Err(err) if err.kind() == io::ErrorKind::NotADirectory => Ok(None),
-            Err(err) => Err(err).with_context(|| format!("cannot read '{}'", name.display())),
-        }
+    /// As [`app_file::find`].
+    pub(crate) fn has_path(&self, name: impl AsRef<Path>) -> anyhow::Result<bool> {
+        Ok(self.find(name)?.is_some())
     }
 
-    /// Why a link leads to no file: it leaves the folder, or there is nothing.
-    fn broken(&self, name: &Path, link: &Path, target: &Path) -> Failure {
-        let target = tidy(&link.parent().unwrap_or(&self.dir).join(target));
-        if target.starts_with(&self.dir) { explain::dangling(name) } else { explain::leads_out(name) }
+    /// As [`app_file::list`].
+    pub(crate) fn list(&self, name: impl AsRef<Path>) -> anyhow::Result<Vec<FolderEntry>> {
+        app_file::list(&self.tree, name.as_ref())
     }
 
     /// Whether a file or a folder (`name/`) of this name lies at the top.
@@ -199,20 +203,17 @@ pub(crate) fn tidy(path: &Path) -> PathBuf {
     tidied
 }
 
-/// The names at the top of a folder; git's own is none of the app's.
-fn names(dir: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let mut name = entry.file_name().to_string_lossy().into_owned();
-        if name == ".git" {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            name.push('/');
-        }
-        names.push(name);
-    }
+/// The names at the top of a tree; git's own is none of the app's.
+fn names(tree: &TreeHandle) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<String> = tree
+        .read_dir("")?
+        .into_iter()
+        .filter(|entry| entry.name != ".git")
+        .map(|entry| {
+            let end = if entry.kind == FileKind::Folder { "/" } else { "" };
+            entry.name.to_string_lossy().into_owned() + end
+        })
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -262,23 +263,15 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn links_are_followed_inside_only() {
+    fn names_at_the_top_say_what_is_a_folder() {
         let dir = tempfile::tempdir().unwrap();
-        let app = dir.path().join("app");
-        fs::create_dir_all(app.join("sub")).unwrap();
-        fs::write(dir.path().join("secret"), "x").unwrap();
-        fs::write(app.join("real.txt"), "six\n").unwrap();
-        symlink("real.txt", app.join("good.txt")).unwrap();
-        symlink("../secret", app.join("bad.txt")).unwrap();
-        symlink("nowhere", app.join("gone.txt")).unwrap();
-        let source = Source::read(&app, None).unwrap();
-        assert_eq!(source.text("good.txt").unwrap().unwrap(), b"six\n");
-        assert_eq!(source.text("none.txt").unwrap(), None);
-        assert_eq!(source.text("real.txt/x").unwrap(), None);
-        assert!(source.text("bad.txt").unwrap_err().to_string().contains("out of the app"));
-        assert!(source.text("../secret").unwrap_err().to_string().contains("out of the app"));
-        assert!(source.text("gone.txt").unwrap_err().to_string().contains("nothing"));
-        assert!(source.text("sub").is_err());
+        for folder in ["sub", ".git"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        fs::write(dir.path().join("real.txt"), "").unwrap();
+        symlink("/dev/zero", dir.path().join("link")).unwrap();
+        let source = Source::read(dir.path(), None).unwrap();
+        assert_eq!(source.names, ["link", "real.txt", "sub/"]);
         assert!(source.has("sub/") && source.has("real.txt") && !source.has("sub"));
     }
 

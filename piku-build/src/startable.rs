@@ -13,7 +13,7 @@ use piku_procfile::procfile::{Entry, Kind, Options, Procfile};
 
 use crate::elf::Elf;
 use crate::explain::start::{self, Problem};
-use crate::view::{Found, View, runs};
+use crate::view::{Found, View};
 
 /// Characters that a shell replaces by something else.
 const EXPANDED: [char; 8] = ['$', '`', '*', '?', '[', '~', '{', '\\'];
@@ -64,7 +64,7 @@ fn judge(entry: &Entry, view: &View) -> Result<Option<String>, Problem> {
         view.find(Path::new(program)).ok_or_else(|| absent(program, view))?
     } else {
         view.program(program).ok_or_else(|| {
-            let beside = view.find(Path::new(program)).is_some_and(|found| found.real.is_file());
+            let beside = view.find(Path::new(program)).is_some_and(|found| found.place.is_file());
             Problem::missing_program(program, beside)
         })?
     };
@@ -72,7 +72,7 @@ fn judge(entry: &Entry, view: &View) -> Result<Option<String>, Problem> {
         if view.own(&found) { executable(program, &found, view)? } else { present(program, &found)? };
     if let Some(script) = script(&words) {
         let found = view.find(Path::new(script));
-        if !found.is_some_and(|found| found.real.is_file()) {
+        if !found.is_some_and(|found| found.place.is_file()) {
             return Err(absent(script, view));
         }
     }
@@ -81,7 +81,9 @@ fn judge(entry: &Entry, view: &View) -> Result<Option<String>, Problem> {
 
 /// Why a path leads to nothing: git's advice helps where the file is missing, not where a link goes astray.
 fn absent(path: &str, view: &View) -> Problem {
-    if view.tree.join(path).is_symlink() { Problem::dead_link(path) } else { Problem::missing_file(path) }
+    let below = Path::new(path).strip_prefix(&view.app).unwrap_or(Path::new(path));
+    let is_link = view.tree.symlink_metadata(below).is_ok_and(|stat| stat.is_symlink());
+    if is_link { Problem::dead_link(path) } else { Problem::missing_file(path) }
 }
 
 /// A folder for the web server. What is no plain path is for the web server to say.
@@ -90,26 +92,26 @@ fn folder(path: &str, view: &View) -> Result<(), Problem> {
         return Ok(());
     }
     match view.find(Path::new(path.trim_start_matches('/'))) {
-        Some(found) if found.real.is_dir() => Ok(()),
+        Some(found) if found.place.is_dir() => Ok(()),
         _ => Err(Problem::missing_folder(path)),
     }
 }
 
 /// A program of the host or of a layer: it is there, and it runs.
 fn present(program: &str, found: &Found) -> Result<Option<String>, Problem> {
-    if runs(&found.real) { Ok(None) } else { Err(Problem::not_executable(program, false)) }
+    if found.place.runs() { Ok(None) } else { Err(Problem::not_executable(program, false)) }
 }
 
 /// A file of the app that is to be executed: whether the kernel of this machine can.
 fn executable(program: &str, found: &Found, view: &View) -> Result<Option<String>, Problem> {
-    if found.real.is_dir() {
+    if found.place.is_dir() {
         return Err(Problem::is_folder(program));
     }
-    if !runs(&found.real) {
+    if !found.place.runs() {
         return Err(Problem::not_executable(program, true));
     }
     let mut head = Vec::new();
-    let file = File::open(&found.real).map_err(|err| Problem::unreadable(program, &err))?;
+    let file = found.place.open().map_err(|err| Problem::unreadable(program, &err))?;
     (&file).take(HEAD).read_to_end(&mut head).map_err(|err| Problem::unreadable(program, &err))?;
     if head.is_empty() {
         return Err(Problem::empty(program));
@@ -148,7 +150,7 @@ fn interpreter(program: &str, head: &[u8], view: &View) -> Result<(), Problem> {
     }
     let mut words = line.split_whitespace();
     let interpreter = words.next().unwrap_or_default();
-    let there = view.find(Path::new(interpreter)).is_some_and(|found| runs(&found.real));
+    let there = view.find(Path::new(interpreter)).is_some_and(|found| found.place.runs());
     if !there || !interpreter.starts_with('/') {
         return Err(Problem::missing_interpreter(program, interpreter));
     }

@@ -1,10 +1,9 @@
 //! An app in a sub-folder of its repository, by `APP_DIR`. That folder is then the app: it alone becomes the release, at
 //! `/app`. A Procfile and an ENV that it has not itself are taken from the top.
 
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::Context;
+use piku_files::{FileKind, TreeHandle};
 
 use crate::explain;
 use crate::source::{Source, tidy};
@@ -22,7 +21,7 @@ const SHARED: [&str; 2] = ["Procfile", "ENV"];
 pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<Source> {
     let top = Source::open(dir, config)?;
     let Some(below) = named(&top)? else { return Source::read(dir, config) };
-    let mut source = Source::open(&top.dir.join(&below), config)?;
+    let mut source = Source::open_tree(top.tree.subtree(&below)?, config)?;
     for name in SHARED {
         if source.has(name) {
             continue;
@@ -55,24 +54,23 @@ fn named(top: &Source) -> anyhow::Result<Option<PathBuf>> {
     if !below.components().all(|part| matches!(part, Component::Normal(name) if name != ".git")) {
         return Err(bad("it leads out of the repository").into());
     }
-    let mut path = top.dir.clone();
+    let mut path = PathBuf::new();
     for part in below.components() {
         path.push(part);
-        match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(meta) if meta.is_symlink() => return Err(bad("there is a link on the way").into()),
-            Ok(_) => return Err(bad("it is no folder").into()),
-            Err(_) => return Err(bad("there is no such folder").into()),
+        match top.tree.find(&path)?.map(|stat| stat.kind) {
+            Some(FileKind::Folder) => {}
+            Some(FileKind::Link) => return Err(bad("there is a link on the way").into()),
+            Some(_) => return Err(bad("it is no folder").into()),
+            None => return Err(bad("there is no such folder").into()),
         }
     }
     Ok(Some(below))
 }
 
 /// Gives the app's folder, once it lies alone, what it has from the top.
-pub(crate) fn settle(tree: &Path, shared: &[(&'static str, Vec<u8>)]) -> anyhow::Result<()> {
+pub(crate) fn settle(tree: &TreeHandle, shared: &[(&'static str, Vec<u8>)]) -> anyhow::Result<()> {
     for (name, text) in shared {
-        let path = tree.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write '{}'", path.display()))?;
+        tree.write(name, text, 0o644)?;
     }
     Ok(())
 }

@@ -1,10 +1,16 @@
 //! The file system as a process of the app will see it, looked at from outside: `/app` is the release's tree, a layer lies
 //! at its mount, the rest is the host's. Links are followed as that process would follow them, never by the kernel, for
-//! which `/app` is something else.
+//! which `/app` is something else. Trees that steps have written are looked at through their handles, and only what is the
+//! host's own by its path.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+use piku_files::TreeHandle;
+
+use crate::found::FilePlace;
+pub(crate) use crate::found::runs;
+use crate::inside::APP;
 
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;
@@ -12,51 +18,99 @@ const MAX_LINKS: usize = 40;
 /// What of the host the jail shows.
 const SHOWN: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc"];
 
-/// An app's folder where there is none.
-const NOWHERE: &str = "/nonexistent";
-
 /// Where the app will find what.
 pub(crate) struct View {
-    /// Whether the host is hidden but for its programs.
-    pub(crate) jailed: bool,
+    /// The release's tree.
+    pub(crate) tree: TreeHandle,
+    /// Where the steps ran: the same tree, or a work tree that is kept.
+    pub(crate) work: TreeHandle,
     /// The app's folder as the process names it.
     pub(crate) app: PathBuf,
-    /// The app's folder as it lies now.
-    pub(crate) tree: PathBuf,
-    /// Where the steps ran: the same folder, or a work tree that is kept.
-    pub(crate) work: PathBuf,
-    /// Layers: where the process finds them, where they lie.
-    pub(crate) mounts: Vec<(PathBuf, PathBuf)>,
+    /// All that the process sees.
+    files: FileView,
+}
+
+/// The folders that a process sees.
+pub(crate) struct FileView {
+    /// Whether the host is hidden but for its programs.
+    jailed: bool,
+    /// What is mounted: where the process finds it, and where it lies now. The first one that holds a path has it.
+    mounts: Vec<(PathBuf, MountedFolder)>,
     /// Where programs are looked for, as the process names it.
-    pub(crate) path: Vec<PathBuf>,
+    path: Vec<PathBuf>,
+}
+
+/// A folder that is mounted.
+#[derive(Debug, Clone)]
+pub(crate) enum MountedFolder {
+    /// The host's own, which no app has written.
+    Host(PathBuf),
+    /// The app's tree.
+    Tree(TreeHandle),
+    /// A layer, by the folder of its content; it may not be made yet.
+    Layer(PathBuf),
 }
 
 /// A file that the process would find.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Found {
     /// As the process names it, links followed.
     pub(crate) inside: PathBuf,
-    /// As it lies now.
-    pub(crate) real: PathBuf,
+    /// Where it lies now.
+    pub(crate) place: FilePlace,
 }
 
 impl View {
-    /// The machine alone, before there is an app.
-    pub(crate) fn of_host(jailed: bool, path: &str) -> Self {
-        Self {
-            jailed,
-            app: NOWHERE.into(),
-            tree: NOWHERE.into(),
-            work: NOWHERE.into(),
-            mounts: Vec::new(),
-            path: std::env::split_paths(path).collect(),
-        }
+    /// A release's tree with its layers and folders of the host, for processes with this PATH.
+    pub(crate) fn new(
+        tree: TreeHandle,
+        jailed: bool,
+        mut mounts: Vec<(PathBuf, MountedFolder)>,
+        path: &str,
+    ) -> Self {
+        let app = if jailed { APP.into() } else { tree.path().to_owned() };
+        mounts.push((app.clone(), MountedFolder::Tree(tree.clone())));
+        let path = std::env::split_paths(path).collect();
+        Self { work: tree.clone(), tree, app, files: FileView { jailed, mounts, path } }
     }
 
     /// The file at `path`, which may be relative to the app; `None` when the process will not find it.
     pub(crate) fn find(&self, path: &Path) -> Option<Found> {
+        self.files.find(&self.app.join(path))
+    }
+
+    /// The program that a bare name stands for.
+    pub(crate) fn program(&self, name: &str) -> Option<Found> {
+        self.files.program(name)
+    }
+
+    /// Whether the host is hidden but for its programs.
+    pub(crate) fn is_jailed(&self) -> bool {
+        self.files.jailed
+    }
+
+    /// Whether it is a file of the app's own tree.
+    pub(crate) fn own(&self, found: &Found) -> bool {
+        found.inside.starts_with(&self.app)
+    }
+
+    /// The layers and folders of the host: where the process finds them, and where they lie now.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = (&Path, FilePlace)> {
+        let others = self.files.mounts.iter().filter(|(mount, _)| *mount != self.app);
+        others.filter_map(|(mount, folder)| Some((mount.as_path(), folder.place()?)))
+    }
+}
+
+impl FileView {
+    /// The machine alone, before there is an app.
+    pub(crate) fn of_host(jailed: bool, path: &str) -> Self {
+        Self { jailed, mounts: Vec::new(), path: std::env::split_paths(path).collect() }
+    }
+
+    /// The file at an absolute path; `None` when the process will not find it.
+    pub(crate) fn find(&self, path: &Path) -> Option<Found> {
         let mut ahead: Vec<OsString> = Vec::new();
-        push(&mut ahead, &self.app.join(path));
+        push(&mut ahead, path);
         let mut inside = PathBuf::from("/");
         let mut links = 0;
         while let Some(part) = ahead.pop() {
@@ -65,8 +119,7 @@ impl View {
                 continue;
             }
             let next = inside.join(&part);
-            let link = self.real(&next).and_then(|real| fs::read_link(real).ok());
-            match link {
+            match self.place(&next).and_then(|place| place.read_link()) {
                 Some(target) => {
                     links += 1;
                     if links > MAX_LINKS {
@@ -80,42 +133,39 @@ impl View {
                 None => inside = next,
             }
         }
-        let real = self.real(&inside)?;
-        fs::symlink_metadata(&real).is_ok().then_some(Found { inside, real })
+        let place = self.place(&inside)?;
+        place.exists().then_some(Found { inside, place })
     }
 
     /// The program that a bare name stands for.
     pub(crate) fn program(&self, name: &str) -> Option<Found> {
-        self.path.iter().find_map(|folder| self.find(&folder.join(name)).filter(|found| runs(&found.real)))
-    }
-
-    /// Whether it is a file of the app's own tree.
-    pub(crate) fn own(&self, found: &Found) -> bool {
-        found.inside.starts_with(&self.app)
+        self.path.iter().find_map(|folder| self.find(&folder.join(name)).filter(|found| found.place.runs()))
     }
 
     /// Where a path without links lies; `None` when the jail hides it.
-    fn real(&self, inside: &Path) -> Option<PathBuf> {
-        for (mount, real) in &self.mounts {
+    fn place(&self, inside: &Path) -> Option<FilePlace> {
+        for (mount, folder) in &self.mounts {
             if let Ok(below) = inside.strip_prefix(mount) {
-                return Some(join(real, below));
+                return Some(folder.place()?.join(below));
             }
         }
-        if let Ok(below) = inside.strip_prefix(&self.app) {
-            return Some(join(&self.tree, below));
-        }
-        let first = inside.components().nth(1);
-        let hidden = match first {
+        let hidden = match inside.components().nth(1) {
             Some(Component::Normal(name)) => !SHOWN.iter().any(|shown| name == OsStr::new(shown)),
             _ => false,
         };
-        (!self.jailed || !hidden).then(|| inside.to_owned())
+        (!self.jailed || !hidden).then(|| FilePlace::Host(inside.to_owned()))
     }
 }
 
-/// Joins without a slash at the end, which would ask for a folder.
-fn join(dir: &Path, below: &Path) -> PathBuf {
-    if below.as_os_str().is_empty() { dir.to_owned() } else { dir.join(below) }
+impl MountedFolder {
+    /// Where it lies; `None` while it is not there.
+    fn place(&self) -> Option<FilePlace> {
+        Some(match self {
+            Self::Host(path) => FilePlace::Host(path.clone()),
+            Self::Tree(tree) => FilePlace::Tree(tree.clone(), PathBuf::new()),
+            Self::Layer(content) => FilePlace::Tree(TreeHandle::open(content).ok()?, PathBuf::new()),
+        })
+    }
 }
 
 /// Puts the parts of a path on a stack, the first on top.
@@ -129,15 +179,10 @@ fn push(ahead: &mut Vec<OsString>, path: &Path) {
     }
 }
 
-/// Whether it is a file with an execute bit.
-pub(crate) fn runs(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -162,15 +207,15 @@ mod tests {
         let layer = dir.path().join("layer");
         fs::create_dir_all(layer.join("bin")).unwrap();
         fs::write(layer.join("bin/python"), "").unwrap();
-        let view = View {
-            jailed: true,
-            app: "/app".into(),
-            tree: tree.clone(),
-            work: tree.clone(),
-            mounts: vec![("/layers/venv".into(), layer.clone())],
-            path: vec!["/layers/venv/bin".into(), "/usr/bin".into(), "/bin".into()],
+        let mounts = vec![("/layers/venv".into(), MountedFolder::Layer(layer.clone()))];
+        let path = "/layers/venv/bin:/usr/bin:/bin";
+        let view = View::new(TreeHandle::open(&tree).unwrap(), true, mounts, path);
+        let real = |path: &str| {
+            view.find(Path::new(path)).map(|found| match found.place {
+                FilePlace::Host(path) => path,
+                FilePlace::Tree(tree, below) => tree.path().join(below),
+            })
         };
-        let real = |path: &str| view.find(Path::new(path)).map(|found| found.real);
         for path in ["bin/x", "./bin/x", "/app/bin/x", "relative", "absolute", "around", "bin/../relative"] {
             assert_eq!(real(path), Some(tree.join("bin/x")), "{path}");
         }
@@ -180,7 +225,7 @@ mod tests {
         assert_eq!(real("layer"), Some(layer.join("bin/python")));
         assert!(real("host").is_some());
         assert!(view.program("sh").is_some());
-        assert_eq!(view.program("python-that-is-not-there"), None);
-        assert_eq!(view.program("python"), None, "it has no execute bit");
+        assert!(view.program("python-that-is-not-there").is_none());
+        assert!(view.program("python").is_none(), "it has no execute bit");
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod start;
 use std::fmt::Write;
 use std::path::Path;
 
+use piku_files::{FileKind, TreeError};
 use piku_procfile::disk;
 use piku_procfile::failure::{Failure, advice};
 
@@ -110,12 +111,34 @@ pub(crate) fn dangling(name: &Path) -> Failure {
         .hint("commit the file that it points at, or the file itself")
 }
 
-pub(crate) fn not_a_file(name: &Path) -> Failure {
-    Failure::new(format!("'{}' is not a file", name.display()))
+pub(crate) fn link_in_circle(name: &Path, why: &TreeError) -> Failure {
+    let why = std::error::Error::source(why).map_or_else(String::new, ToString::to_string);
+    Failure::new(format!("'{}' is a link that cannot be followed: {why}", name.display()))
+        .hint("commit the file itself")
+}
+
+pub(crate) fn not_a_file(name: &Path, kind: FileKind) -> Failure {
+    Failure::new(format!("'{}' is not a file: it is {}", name.display(), kind.name()))
+        .hint("put a regular file there, or nothing")
+}
+
+pub(crate) fn not_a_folder(name: &Path, kind: FileKind) -> Failure {
+    Failure::new(format!("'{}' is not a folder: it is {}", name.display(), kind.name()))
+        .hint("the build puts files there: let its steps leave a folder, or nothing")
 }
 
 pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> Failure {
     Failure::new(format!("'{}' has {}, more than {}", name.display(), size(bytes), size(most)))
+        .hint("what piku reads itself is a small text: is it the right file?")
+}
+
+/// What a build step has put where piku writes would lie somewhere else.
+pub(crate) fn placed_outside(name: &Path) -> Failure {
+    Failure::new(format!(
+        "'{}' leads out of the app's folder: nothing is written through a link that a build step has left",
+        name.display()
+    ))
+    .hint("let the step make a folder there, or a link to one inside the app that is relative")
 }
 
 // The machine.
@@ -146,9 +169,10 @@ pub(crate) fn step_failed(name: &str, ended: &Ended, lines: &[String]) -> Failur
 }
 
 /// What is written there would lie somewhere else.
-pub(crate) fn profile_is_link(name: &str) -> Failure {
+pub(crate) fn profile_is_no_folder(name: &str, kind: FileKind) -> Failure {
     Failure::new(format!(
-        "'{name}' is a link; expected a folder of the app, with files that a shell reads before each command"
+        "'{name}' is {}; expected a folder of the app, with files that a shell reads before each command",
+        kind.name()
     ))
     .hint(format!("commit the folder itself: git rm {name}"))
 }

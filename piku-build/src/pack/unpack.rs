@@ -22,7 +22,7 @@ use crate::inside::{APP, PATH};
 use crate::layer::{Store, Taken, Unfinished};
 use crate::release::{self, Origin, Release, TREE};
 use crate::source::Source;
-use crate::view::View;
+use crate::view::{MountedFolder, View};
 use crate::work::Work;
 use crate::{interrupt, place, startable, talk};
 
@@ -203,15 +203,9 @@ impl Taking<'_> {
             source.variable("PATH").map(|(path, _)| path).or(release.env.get("PATH").map(String::as_str));
         let content = |layer: &release::Layer| {
             let store = self.store.as_ref().context("no layers")?;
-            Ok((layer.mount.clone(), store.content(&layer.key)))
+            Ok((layer.mount.clone(), MountedFolder::Layer(store.content(&layer.key))))
         };
-        Ok(View {
-            jailed: release.jailed,
-            app: if release.jailed { APP.into() } else { tree.to_owned() },
-            tree: tree.to_owned(),
-            work: tree.to_owned(),
-            mounts: release.layers.iter().map(content).collect::<anyhow::Result<_>>()?,
-            path: std::env::split_paths(path.unwrap_or(PATH)).collect(),
-        })
+        let mounts = release.layers.iter().map(content).collect::<anyhow::Result<_>>()?;
+        Ok(View::new(source.tree.clone(), release.jailed, mounts, path.unwrap_or(PATH)))
     }
 }

@@ -11,7 +11,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::Context;
 use indexmap::IndexMap;
 use piku_chroot::jail::{self, Jail};
 use piku_chroot::profile::Ready;
@@ -21,6 +20,7 @@ use piku_procfile::procfile::{Options, Procfile};
 use serde::Deserialize;
 
 use super::{Detection, Runtime, Site};
+use crate::app_file;
 use crate::explain::{self, buildpack as told};
 use crate::inside::PATH;
 use crate::inside::{APP, Mount};
@@ -119,19 +119,20 @@ impl Runtime for Buildpack {
 
     /// What the packs say is started; a Procfile that one of them has written counts before that.
     fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+        let read = |name: &str| app_file::text(&view.tree, Path::new(name));
         let mut said = Vec::new();
         for at in 0.. {
-            let path = view.tree.join(format!("{RELEASE}-{at}"));
-            let Ok(text) = fs::read_to_string(&path) else { break };
-            fs::remove_file(&path).with_context(|| format!("cannot remove '{}'", path.display()))?;
+            let name = format!("{RELEASE}-{at}");
+            let Some(text) = read(&name)? else { break };
+            view.tree.remove_file(&name)?;
             let one: Option<Said> =
-                serde_yaml::from_str(&text).map_err(|err| told::bad_release(&err.to_string()))?;
+                serde_yaml::from_slice(&text).map_err(|err| told::bad_release(&err.to_string()))?;
             said.push(one.unwrap_or_default());
         }
         if plan.processes_from.is_none() {
             return Ok(());
         }
-        if let Ok(text) = fs::read(view.tree.join("Procfile")) {
+        if let Some(text) = read("Procfile")? {
             let procfile = Procfile::parse(&text, Options::default())?;
             plan.processes = procfile.entries.iter().map(super::process).collect();
             plan.processes_from = Some("the Procfile that a buildpack has written".to_owned());
@@ -207,11 +208,12 @@ fn answer(source: &Source, name: &str, dir: &Path) -> Option<String> {
         let env =
             BTreeMap::from([("PATH".to_owned(), PATH.to_owned()), ("STACK".to_owned(), STACK.to_owned())]);
         let jail = Jail::profile(Ready::Build).die_with_caller();
-        let jail = jail.ro(&source.dir, Path::new(APP)).ro(dir, &inside);
+        let jail = jail.ro(source.tree.path(), Path::new(APP)).ro(dir, &inside);
         jail.command(&env, &[program, APP.to_owned()])
     } else {
         let mut command = Command::new(dir.join("bin/detect"));
-        command.arg(&source.dir).env_clear().env("PATH", PATH).env("STACK", STACK).current_dir(&source.dir);
+        let app = source.tree.path();
+        command.arg(app).env_clear().env("PATH", PATH).env("STACK", STACK).current_dir(app);
         command
     };
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

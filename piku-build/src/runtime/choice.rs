@@ -137,7 +137,7 @@ fn below(source: &Source) -> Vec<(String, &'static str)> {
     let folders = source.names.iter().filter_map(|name| name.strip_suffix('/')).take(FOLDERS);
     let fits = folders.filter_map(|folder| {
         // What is bad in there is said once somebody says that it is the app.
-        let inside = Source::read(&source.dir.join(folder), None).ok()?;
+        let inside = source.folder(folder).ok()?;
         let fits = |runtime: &&&dyn Runtime| matches!(runtime.detect(&inside), Ok(Detection::Fits(_)));
         Some((folder.to_owned(), ALL.iter().find(fits)?.name()))
     });

@@ -2,11 +2,10 @@
 //! front end was built into elsewhere.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
 use indexmap::IndexMap;
+use piku_files::FolderEntry;
 use piku_procfile::procfile::Kind;
 
 use super::{Detection, Runtime, Site};
@@ -83,34 +82,30 @@ impl Runtime for Files {
 
     /// Moves what is served out of the top, where the settings of the app lie.
     fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
-        let site = view.tree.join(SITE);
-        let at_top = plan.processes_from.as_deref() == Some(PAGE) && view.tree.join(PAGE).is_file();
+        let tree = &view.tree;
+        let at_top = plan.processes_from.as_deref() == Some(PAGE) && tree.is_file(PAGE);
         if !at_top {
             return Ok(());
         }
-        let cannot = || format!("cannot make '{}'", site.display());
-        let aside = view.tree.join(format!(".{SITE}"));
-        piku_procfile::remove::all(&aside).with_context(cannot)?;
-        let entries = fs::read_dir(&view.tree)
-            .with_context(cannot)?
-            .collect::<Result<Vec<_>, _>>()
-            .with_context(cannot)?;
-        fs::create_dir(&aside).with_context(cannot)?;
-        for entry in entries {
-            let name = entry.file_name();
+        let aside = format!(".{SITE}");
+        tree.remove_all(&aside)?;
+        let entries = tree.read_dir("")?;
+        tree.create_dir(&aside)?;
+        let folder = tree.subtree(&aside)?;
+        for FolderEntry { name, .. } in entries {
             let text = name.to_string_lossy();
             if (!text.starts_with('.') || text == SERVED) && text != "ENV" {
-                fs::rename(entry.path(), aside.join(&name)).with_context(cannot)?;
+                tree.rename(&name, &folder, &name)?;
             }
         }
-        fs::rename(&aside, &site).with_context(cannot)
+        Ok(tree.rename(&aside, tree, SITE)?)
     }
 }
 
 /// The folder that is served.
 fn folder(source: &Source) -> anyhow::Result<Option<&'static str>> {
     let is_there = |folder: &str| -> anyhow::Result<bool> {
-        Ok(source.inside(&Path::new(folder).join(PAGE))?.is_some_and(|page| page.is_file()))
+        Ok(source.find(Path::new(folder).join(PAGE))?.is_some_and(|page| page.is_file()))
     };
     if source.has(PAGE)
         && (part_of_source(source)?.is_none()

@@ -103,12 +103,12 @@ impl Runtime for Go {
     }
 
     fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
-        let missing = programs::missing(&plan.programs, &view.tree);
+        let missing = programs::missing(&plan.programs, view.tree.path());
         if !missing.is_empty() {
             return Err(explain::go::nothing_built(&missing).into());
         }
-        programs::prune(&view.tree, &only_builds)?;
-        programs::link(&plan.processes, &plan.programs, &view.tree)
+        programs::prune(view.tree.path(), &only_builds)?;
+        programs::link(&plan.processes, &plan.programs, view.tree.path())
     }
 }
 
@@ -180,7 +180,9 @@ fn started(source: &Source) -> Option<String> {
     entries.into_iter().find_map(|entry| {
         let words = simple_words(&entry.command)?;
         let path = Path::new(&words[0]);
-        let plain = path.extension().is_none() && words[0].contains('/') && !source.dir.join(path).exists();
+        let plain = path.extension().is_none()
+            && words[0].contains('/')
+            && !source.has_path(path).is_ok_and(|found| found);
         plain.then(|| path.file_name().map(|name| name.to_string_lossy().into_owned())).flatten()
     })
 }

@@ -107,7 +107,7 @@ impl Runtime for Java {
             return Ok(());
         }
         let failure = reason::explain(step.name, ended);
-        let is_machines = step.name == "gradle" && !view.work.join("gradlew").exists();
+        let is_machines = step.name == "gradle" && !view.work.is_file("gradlew");
         Err(if is_machines { explain::java::perhaps_the_gradle(failure) } else { failure }.into())
     }
 
@@ -238,7 +238,7 @@ fn processes(
     let (command, from) = match tool {
         Tool::Javac => ("java Main".to_owned(), MAIN),
         Tool::Jar => {
-            let jar = jar::find(&source.dir, &[PathBuf::new()]);
+            let jar = jar::find(&source.tree, &[PathBuf::new()]);
             (started(&jar.map_err(|found| explain::java::no_runnable(&found))?), JAR)
         }
         Tool::Maven => (planned(&text(source, POM)?, "target", ""), BY_BUILD),

@@ -14,9 +14,10 @@ mod rust;
 mod version;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
+use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Entry;
@@ -74,7 +75,7 @@ pub(crate) trait Runtime: Sync {
     fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan>;
 
     /// Takes from the tree of the release before, a copy each, what the steps would make again in this one.
-    fn carry(&self, _plan: &Plan, _before: &Path, _tree: &Path) -> anyhow::Result<()> {
+    fn carry(&self, _plan: &Plan, _before: &TreeHandle, _tree: &TreeHandle) -> anyhow::Result<()> {
         Ok(())
     }
 

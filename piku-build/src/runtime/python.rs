@@ -29,6 +29,7 @@ mod virtualenv;
 use std::path::Path;
 
 use indexmap::IndexMap;
+use piku_files::TreeHandle;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Kind;
 
@@ -113,7 +114,7 @@ impl Runtime for Python {
         })
     }
 
-    fn carry(&self, plan: &Plan, before: &Path, tree: &Path) -> anyhow::Result<()> {
+    fn carry(&self, plan: &Plan, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
         bytecode::carry(plan.version.as_deref().unwrap_or_default(), before, tree)
     }
 
@@ -128,7 +129,7 @@ impl Runtime for Python {
             }
             _ => {}
         }
-        let source = Source::read(&view.tree, None)?;
+        let source = Source::of_tree(&view.tree, None)?;
         let file = manifest::find(&source)?.map_or(FILE, |manifest| manifest.file);
         let version = plan.version.as_deref().unwrap_or_default();
         let from = plan.version_from.as_deref().unwrap_or_default();

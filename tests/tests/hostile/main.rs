@@ -1,5 +1,8 @@
 //! Apps, builds and commits that are hostile to the other apps of the same account, to piku and to the host: one file for each
 //! subject.
 
+mod artifacts;
+mod buildpack;
 mod isolation;
 mod next_push;
+mod victim;

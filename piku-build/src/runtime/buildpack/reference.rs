@@ -59,9 +59,9 @@ impl Reference {
         if text.contains('/') || text.starts_with('.') {
             // Another folder of the host is not the app's to name.
             let path = tidy(Path::new(text));
-            let folder = if path.is_absolute() { None } else { source.inside(&path)? };
-            let folder = folder.filter(|folder| folder.join("bin/compile").is_file());
-            if folder.is_none() {
+            let compile = path.join("bin/compile");
+            let is_pack = !path.is_absolute() && source.find(&compile)?.is_some_and(|stat| stat.is_file());
+            if !is_pack {
                 return Err(told::no_folder(text, from).into());
             }
             let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_good(name));

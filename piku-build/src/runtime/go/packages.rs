@@ -1,9 +1,8 @@
 //! The programs of Go modules: folders with a `package main` that counts on this machine.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use piku_files::FileKind;
 
 use super::constraint::Tags;
 use super::module::Module;
@@ -65,11 +64,11 @@ fn walk(
 ) -> anyhow::Result<()> {
     visit(dir)?;
     let Some(depth) = deeper.checked_sub(1) else { return Ok(()) };
-    for name in names(source, dir, fs::FileType::is_dir)? {
+    for name in names(source, dir, |kind| kind == FileKind::Folder)? {
         let below = dir.join(&name);
         let skipped =
             name.starts_with(['.', '_']) || ["vendor", "testdata", "node_modules"].contains(&name.as_str());
-        if !skipped && !source.dir.join(&below).join("go.mod").exists() {
+        if !skipped && !source.tree.is_file(below.join("go.mod")) {
             walk(source, &below, depth, visit)?;
         }
     }
@@ -80,7 +79,7 @@ fn walk(
 pub(super) fn look(source: &Source, dir: &Path, tags: &Tags) -> anyhow::Result<Option<Package>> {
     let mut package =
         Package { dir: dir.to_owned(), name: String::new(), files: Vec::new(), stamps: Vec::new() };
-    for name in names(source, dir, |kind| !kind.is_dir())? {
+    for name in names(source, dir, |kind| kind != FileKind::Folder)? {
         if !super::is_go(Path::new(&name)) || name.ends_with("_test.go") || name.starts_with(['.', '_']) {
             continue;
         }
@@ -96,18 +95,10 @@ pub(super) fn look(source: &Source, dir: &Path, tags: &Tags) -> anyhow::Result<O
     Ok((!package.files.is_empty()).then_some(package))
 }
 
-fn names(source: &Source, dir: &Path, kind: impl Fn(&fs::FileType) -> bool) -> anyhow::Result<Vec<String>> {
-    let path = source.dir.join(dir);
-    let cannot = || format!("cannot read '{}'", dir.display());
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&path).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        if kind(&entry.file_type().with_context(cannot)?) {
-            names.extend(entry.file_name().into_string());
-        }
-    }
-    names.sort();
-    Ok(names)
+/// The names that are text of what a folder holds of such kinds, sorted.
+fn names(source: &Source, dir: &Path, takes: impl Fn(FileKind) -> bool) -> anyhow::Result<Vec<String>> {
+    let entries = source.list(dir)?.into_iter().filter(|entry| takes(entry.kind));
+    Ok(entries.filter_map(|entry| entry.name.into_string().ok()).collect())
 }
 
 /// The name in the package clause.
@@ -144,6 +135,7 @@ fn stamps(text: &str) -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn tags() -> Tags {
         Tags { architecture: "amd64".to_owned(), asked: Vec::new() }

@@ -1,13 +1,12 @@
 //! What of a build's folders a release takes: jars, classes and programs, and not what the tools keep there for themselves.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use piku_files::{CopyLimit, TreeEntry, TreeError, TreeHandle, WalkStep};
 
 use super::jar;
-use crate::copy::{self, Leave};
-use piku_procfile::remove;
+use crate::disk::{self, Need};
+use crate::{app_file, interrupt};
 
 /// Deeper modules are nobody's.
 const DEEPEST: usize = 8;
@@ -28,71 +27,84 @@ const TOOLS_OWN: [&str; 12] = [
 ];
 
 /// The folders of this name in the work tree: the app's and its modules'. A step may have left links: none is followed.
-pub(super) fn folders(work: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn folders(work: &TreeHandle, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    walk(work, Path::new(""), name, DEEPEST, &mut found)
-        .with_context(|| format!("cannot read '{}'", work.display()))?;
+    work.walk(|entry| {
+        let own = entry.name();
+        let is_skipped = own == "src" || own == "node_modules" || own == ".gradle";
+        if !entry.stat().is_dir() || is_skipped {
+            return Ok(WalkStep::Over);
+        }
+        if own == name {
+            found.push(entry.path().to_owned());
+            return Ok(WalkStep::Over);
+        }
+        let is_deepest = entry.path().components().count() > DEEPEST;
+        Ok::<_, TreeError>(if is_deepest { WalkStep::Over } else { WalkStep::Into })
+    })?;
     found.sort();
     Ok(found)
 }
 
-fn walk(work: &Path, dir: &Path, name: &str, deeper: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    for entry in fs::read_dir(work.join(dir))? {
-        let entry = entry?;
-        let own = entry.file_name();
-        if !entry.file_type()?.is_dir() || own == "src" || own == "node_modules" || own == ".gradle" {
-            continue;
-        }
-        let below = dir.join(&own);
-        if own == name {
-            found.push(below);
-        } else if deeper > 0 {
-            walk(work, &below, name, deeper - 1, found)?;
-        }
-    }
-    Ok(())
-}
-
 /// Whether there is anything to be started: a tool's exit code 0 alone is not enough.
-pub(super) fn programs(work: &Path, folders: &[PathBuf]) -> bool {
+pub(super) fn programs(work: &TreeHandle, folders: &[PathBuf]) -> bool {
     let has_jar = |dir: &Path| {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).any(|path| {
-            path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_beside(&path)
+        work.read_dir(dir).unwrap_or_default().iter().any(|entry| {
+            let path = Path::new(&entry.name);
+            path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_beside(path)
         })
     };
-    folders.iter().map(|folder| work.join(folder)).any(|dir| {
-        has_jar(&dir)
+    folders.iter().any(|dir| {
+        has_jar(dir)
             || has_jar(&dir.join("libs"))
-            || dir.join("quarkus-app/quarkus-run.jar").is_file()
-            || dir.join("install").is_dir()
+            || work.is_file(dir.join("quarkus-app/quarkus-run.jar"))
+            || work.is_dir(dir.join("install"))
     })
 }
 
-/// Puts the folders into the release's tree.
-pub(super) fn take(work: &Path, tree: &Path, folders: &[PathBuf]) -> anyhow::Result<()> {
+/// Puts the folders into the release's tree, in which a step may have put a link where the work tree has a folder.
+pub(super) fn take(work: &TreeHandle, tree: &TreeHandle, folders: &[PathBuf]) -> anyhow::Result<()> {
     for folder in folders {
-        let (from, to) = (work.join(folder), tree.join(folder));
-        let cannot = || format!("cannot copy '{}'", folder.display());
-        remove::all(&to).with_context(cannot)?;
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent).with_context(cannot)?;
-        }
-        let own: Vec<PathBuf> =
-            TOOLS_OWN.iter().map(|name| from.join(name)).filter(|path| path.is_dir()).collect();
-        copy::copy(&from, &to, &Leave::new(own.iter().map(PathBuf::as_path)))?;
+        app_file::make_folder(tree, folder.parent().unwrap_or(Path::new("")))?;
+        tree.remove_all(folder)?;
+        let from = work.subtree(folder)?;
+        let limit = measure(&from)?;
+        let need = Need { bytes: limit.bytes, files: limit.entries };
+        disk::check(tree.path(), need, "what the build has made")?;
+        from.copy_tree(tree, folder, limit, takes)?;
     }
     Ok(())
 }
 
+/// Whether an entry of a folder that a build has filled goes into a release.
+fn takes(entry: &TreeEntry<'_>) -> anyhow::Result<bool> {
+    interrupt::check()?;
+    let is_at_top = entry.path().components().count() == 1;
+    Ok(!(is_at_top && entry.stat().is_dir() && TOOLS_OWN.iter().any(|name| entry.name() == *name)))
+}
+
+/// All that is to be copied.
+fn measure(from: &TreeHandle) -> anyhow::Result<CopyLimit> {
+    let mut all = CopyLimit { bytes: 0, entries: 0 };
+    from.walk(|entry| {
+        let takes = takes(entry)?;
+        if takes {
+            let len = if entry.stat().is_file() { entry.stat().len } else { 0 };
+            all = CopyLimit { bytes: all.bytes.saturating_add(len), entries: all.entries + 1 };
+        }
+        Ok::<_, anyhow::Error>(if takes { WalkStep::Into } else { WalkStep::Over })
+    })?;
+    Ok(all)
+}
+
 /// The script of Gradle's installDist, where it has made exactly one.
-pub(super) fn installed(tree: &Path, folders: &[PathBuf]) -> Option<PathBuf> {
+pub(super) fn installed(tree: &TreeHandle, folders: &[PathBuf]) -> Option<PathBuf> {
     let mut found = Vec::new();
     for folder in folders {
         let install = folder.join("install");
-        for entry in fs::read_dir(tree.join(&install)).into_iter().flatten().flatten() {
-            let script = install.join(entry.file_name()).join("bin").join(entry.file_name());
-            if tree.join(&script).is_file() {
+        for entry in tree.read_dir(&install).unwrap_or_default() {
+            let script = install.join(&entry.name).join("bin").join(&entry.name);
+            if tree.is_file(&script) {
                 found.push(script);
             }
         }

@@ -1,8 +1,9 @@
 //! The jar that is the program, among those that a build has made.
 
-use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use piku_files::{FileKind, TreeHandle};
 
 /// The longest manifest that is read.
 const LONGEST: u64 = 1024 * 1024;
@@ -31,7 +32,7 @@ pub(super) struct Runnable {
 ///
 /// # Errors
 /// With all that may be meant, when that is not obvious; with none, when there is none.
-pub(super) fn find(tree: &Path, folders: &[PathBuf]) -> Result<Runnable, Vec<PathBuf>> {
+pub(super) fn find(tree: &TreeHandle, folders: &[PathBuf]) -> Result<Runnable, Vec<PathBuf>> {
     let mut found = Vec::new();
     for folder in folders {
         found.extend(in_folder(tree, folder));
@@ -54,16 +55,16 @@ pub(super) fn is_beside(path: &Path) -> bool {
     stem.starts_with("original-") || BESIDE.iter().any(|end| stem.ends_with(end))
 }
 
-fn in_folder(tree: &Path, folder: &Path) -> Vec<Runnable> {
+fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<Runnable> {
     let quarkus = folder.join("quarkus-app/quarkus-run.jar");
-    if tree.join(&quarkus).is_file() {
+    if tree.is_file(&quarkus) {
         return vec![Runnable { path: quarkus, kind: Kind::Quarkus }];
     }
     let mut found = Vec::new();
     for below in [folder.to_owned(), folder.join("libs")] {
-        let entries = fs::read_dir(tree.join(&below)).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())) {
-            let path = below.join(entry.file_name());
+        let entries = tree.read_dir(&below).unwrap_or_default();
+        for entry in entries.into_iter().filter(|entry| entry.kind == FileKind::Regular) {
+            let path = below.join(entry.name);
             let is_jar = path.extension().is_some_and(|end| end == "jar" || end == "war");
             if is_jar && !is_beside(&path) {
                 found.extend(look(tree, path));
@@ -75,8 +76,8 @@ fn in_folder(tree: &Path, folder: &Path) -> Vec<Runnable> {
 }
 
 /// A jar whose manifest names a main class.
-pub(super) fn look(tree: &Path, path: PathBuf) -> Option<Runnable> {
-    let manifest = manifest(&tree.join(&path))?;
+pub(super) fn look(tree: &TreeHandle, path: PathBuf) -> Option<Runnable> {
+    let manifest = manifest(tree, &path)?;
     let value = |name: &str| manifest.lines().find_map(|line| line.strip_prefix(name));
     let main = value("Main-Class:")?;
     let spring = main.contains("springframework.boot.loader") || value("Spring-Boot-Version:").is_some();
@@ -90,8 +91,8 @@ pub(super) fn look(tree: &Path, path: PathBuf) -> Option<Runnable> {
     Some(Runnable { path, kind })
 }
 
-fn manifest(jar: &Path) -> Option<String> {
-    let mut archive = zip::ZipArchive::new(File::open(jar).ok()?).ok()?;
+fn manifest(tree: &TreeHandle, jar: &Path) -> Option<String> {
+    let mut archive = zip::ZipArchive::new(tree.open_file(jar).ok()?.file).ok()?;
     let file = archive.by_name("META-INF/MANIFEST.MF").ok()?;
     let mut text = Vec::new();
     file.take(LONGEST).read_to_end(&mut text).ok()?;
@@ -105,6 +106,7 @@ fn stem(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, File};
     use std::io::Write;
 
     fn jar(tree: &Path, name: &str, manifest: &str) {
@@ -120,26 +122,27 @@ mod tests {
     fn the_program_among_jars() {
         let dir = tempfile::tempdir().unwrap();
         let target = [PathBuf::from("target")];
+        let find = |folders: &[PathBuf]| find(&TreeHandle::open(dir.path()).unwrap(), folders);
         jar(dir.path(), "target/x-1.jar", "Created-By: x\r\n");
-        assert_eq!(find(dir.path(), &target), Err(Vec::new()), "a library");
+        assert_eq!(find(&target), Err(Vec::new()), "a library");
         jar(dir.path(), "target/app-1.jar", "Main-Class: app.Main\r\n");
         jar(dir.path(), "target/original-app-1.jar", "Main-Class: app.Main\r\n");
         jar(dir.path(), "target/app-1-sources.jar", "Main-Class: app.Main\r\n");
-        assert_eq!(find(dir.path(), &target).unwrap().path, Path::new("target/app-1.jar"));
+        assert_eq!(find(&target).unwrap().path, Path::new("target/app-1.jar"));
         jar(dir.path(), "target/app-1-jar-with-dependencies.jar", "Main-Class: app.Main\r\n");
-        assert!(find(dir.path(), &target).unwrap().path.ends_with("app-1-jar-with-dependencies.jar"));
+        assert!(find(&target).unwrap().path.ends_with("app-1-jar-with-dependencies.jar"));
         jar(
             dir.path(),
             "build/libs/boot.jar",
             "Main-Class: org.springframework.boot.loader.launch.JarLauncher\r\n",
         );
         jar(dir.path(), "build/libs/boot-plain.jar", "Created-By: x\r\n");
-        let boot = find(dir.path(), &[PathBuf::from("build")]).unwrap();
+        let boot = find(&[PathBuf::from("build")]).unwrap();
         assert_eq!((boot.path.as_path(), boot.kind), (Path::new("build/libs/boot.jar"), Kind::Spring));
         jar(dir.path(), "one/app-runner.jar", "Main-Class: io.quarkus.runner.GeneratedMain\r\n");
-        assert_eq!(find(dir.path(), &[PathBuf::from("one")]).unwrap().kind, Kind::Quarkus);
+        assert_eq!(find(&[PathBuf::from("one")]).unwrap().kind, Kind::Quarkus);
         jar(dir.path(), "target/two.jar", "Main-Class: app.Two\r\n");
         jar(dir.path(), "target/three-all.jar", "Main-Class: app.Three\r\n");
-        assert_eq!(find(dir.path(), &target).unwrap_err().len(), 4);
+        assert_eq!(find(&target).unwrap_err().len(), 4);
     }
 }

@@ -133,23 +133,21 @@ impl Runtime for Node {
         }
         let guess = plan.processes.get("static").map(String::as_str);
         let folders = guess.into_iter().chain(BUILT);
-        let has_page = |folder: &&str| view.tree.join(folder).join("index.html").is_file();
+        let has_page = |folder: &&str| view.tree.is_file(format!("{folder}/index.html"));
         let below = || {
             // Angular: dist/NAME/browser.
-            let names = std::fs::read_dir(view.tree.join("dist")).into_iter().flatten().flatten();
+            let names = view.tree.read_dir("dist").unwrap_or_default();
             names
-                .flat_map(|name| {
-                    let name = name.file_name().to_string_lossy().into_owned();
-                    [format!("dist/{name}/browser"), format!("dist/{name}")]
-                })
+                .into_iter()
+                .filter_map(|entry| entry.name.into_string().ok())
+                .flat_map(|name| [format!("dist/{name}/browser"), format!("dist/{name}")])
                 .find(|folder| has_page(&folder.as_str()))
         };
         let folder = folders.into_iter().find(has_page).map(str::to_owned).or_else(below);
         let folder = folder.ok_or_else(|| told::built_nothing(&BUILT))?;
         plan.processes = IndexMap::from([("static".parse()?, folder)]);
         // Nothing of it runs any more.
-        piku_procfile::remove::all(&view.tree.join(MODULES))?;
-        Ok(())
+        Ok(view.tree.remove_all(MODULES)?)
     }
 }
 
@@ -209,9 +207,8 @@ fn program<'a>(source: &Source, package: &'a Package) -> Option<&'a str> {
         return None;
     }
     let main = package.text("main").map(|main| main.trim_start_matches("./"));
-    let named = main.filter(|main| {
-        source.inside(std::path::Path::new(main)).is_ok_and(|path| path.is_some_and(|path| path.is_file()))
-    });
+    let named =
+        main.filter(|main| source.find(main).is_ok_and(|found| found.is_some_and(|stat| stat.is_file())));
     named.or_else(|| SERVERS.into_iter().find(|name| source.has(name)))
 }
 

@@ -2,10 +2,9 @@
 //! app's code: what is equal gives the same layer whatever else has changed.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use piku_files::{FileKind, FolderEntry};
 
 use super::manager::{Kind, Manager};
 use super::package::{FILE, Package};
@@ -139,7 +138,7 @@ fn files(
     let mut files = BTreeMap::new();
     let mut below = Vec::new();
     if package.has_workspaces() || source.has("pnpm-workspace.yaml") {
-        packages(&source.dir, Path::new(""), &mut below)?;
+        packages(source, Path::new(""), &mut below)?;
     }
     below.push(FILE.into());
     let names = below.into_iter().chain(manager.lock.map(PathBuf::from));
@@ -152,7 +151,7 @@ fn files(
         let local = ["file:", "portal:", "link:"].iter().find_map(|front| range.strip_prefix(front));
         let local = local.or(Some(*range).filter(|range| range.starts_with("./")));
         let Some(local) = local.map(Path::new) else { continue };
-        let folder = source.inside(local)?.is_some_and(|path| path.is_dir());
+        let folder = source.find(local)?.is_some_and(|stat| stat.is_dir());
         let path = if folder && manager.kind == Kind::Npm { local.join(FILE) } else { local.to_owned() };
         add(source, &path, &mut files)?;
     }
@@ -162,10 +161,9 @@ fn files(
 /// Adds a file, or a folder with all that is in it.
 fn add(source: &Source, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
     let path = crate::source::tidy(path);
-    let Some(real) = source.inside(&path)? else { return Ok(()) };
-    if real.is_dir() {
-        for entry in fs::read_dir(&real).with_context(|| format!("cannot read '{}'", path.display()))? {
-            let name = entry.with_context(|| format!("cannot read '{}'", path.display()))?.file_name();
+    let Some(stat) = source.find(&path)? else { return Ok(()) };
+    if stat.is_dir() {
+        for FolderEntry { name, .. } in source.list(&path)? {
             if name != MODULES && name != ".git" {
                 add(source, &path.join(name), files)?;
             }
@@ -182,16 +180,13 @@ fn add(source: &Source, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> 
 }
 
 /// Every package.json below the top.
-fn packages(dir: &Path, below: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let cannot = || format!("cannot read '{}'", below.display());
-    for entry in fs::read_dir(dir.join(below)).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        let name = entry.file_name();
+fn packages(source: &Source, below: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for FolderEntry { name, kind } in source.list(below)? {
         if found.len() >= MOST_PACKAGES || name == MODULES || name == ".git" {
             continue;
         }
-        if entry.file_type().with_context(cannot)?.is_dir() {
-            packages(dir, &below.join(name), found)?;
+        if kind == FileKind::Folder {
+            packages(source, &below.join(name), found)?;
         } else if name == FILE {
             found.push(below.join(name));
         }

@@ -1,14 +1,13 @@
 //! The app's own Python files, byte-compiled in the tree, so that a release that nobody may write to starts as fast as another.
 //! What the release before has compiled of the same files is taken from there.
 
-use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::Context;
+use piku_files::{FileKind, FolderEntry, TreeHandle};
 
 use crate::difference;
+use crate::interrupt;
 use crate::step::Step;
 
 /// The step's name.
@@ -17,6 +16,8 @@ pub(super) const NAME: &str = "compile";
 const SKIPPED: [&str; 4] = ["node_modules", ".git", ".venv", "venv"];
 /// Where Python puts what it has compiled.
 const CACHE: &str = "__pycache__";
+/// A file of code is never larger.
+const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Compiles what is not compiled yet and tells what cannot be, a line each: the line where it is known, the error, the file.
 /// Python's own `compileall` takes longer to start than most apps take to be compiled.
@@ -69,62 +70,60 @@ pub(super) fn parse(lines: &[String]) -> Vec<Broken> {
 
 /// Gives what is the same in `tree` and in the tree `before` its date there, by which Python knows it again, and what this
 /// version of Python has compiled of it.
-pub(super) fn carry(version: &str, before: &Path, tree: &Path) -> anyhow::Result<()> {
-    let cannot = || format!("cannot take what is compiled from '{}'", before.display());
-    let before = fs::canonicalize(before).with_context(cannot)?;
+pub(super) fn carry(version: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     // `part.cpython-311.pyc`
     let line: String = version.splitn(3, '.').take(2).collect();
-    folder(&format!(".cpython-{line}.pyc"), &before, tree).with_context(cannot)
+    folder(&format!(".cpython-{line}.pyc"), before, tree)
 }
 
-fn folder(end: &str, before: &Path, tree: &Path) -> io::Result<()> {
-    // What was a link then may lead anywhere.
-    let real = |path: &Path| fs::canonicalize(path).is_ok_and(|real| real == path);
-    if !real(before) {
-        return Ok(());
-    }
-    let (compiled, cache) = (before.join(CACHE), tree.join(CACHE));
-    let is_known = real(&compiled);
-    for entry in fs::read_dir(tree)? {
-        let (entry, kind) = entry.and_then(|entry| entry.file_type().map(|kind| (entry, kind)))?;
-        let (name, path) = (entry.file_name(), entry.path());
-        if kind.is_dir() && name != CACHE && SKIPPED.iter().all(|skipped| name != *skipped) {
-            folder(end, &before.join(&name), &path)?;
+/// No link is followed: what was a folder then may be one now, and lead anywhere.
+fn folder(end: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+    interrupt::check()?;
+    let compiled = before.subtree(CACHE).ok();
+    for FolderEntry { name, kind } in tree.read_dir("")? {
+        if kind == FileKind::Folder && name != CACHE && SKIPPED.iter().all(|skipped| name != *skipped) {
+            if let (Ok(before), Ok(tree)) = (before.subtree(&name), tree.subtree(&name)) {
+                folder(end, &before, &tree)?;
+            }
         }
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".py")).filter(|_| kind.is_file());
-        let (Some(stem), Some(date)) = (stem, date_of_same(&before.join(&name), &path)) else { continue };
-        File::open(&path)?.set_modified(date)?;
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".py"));
+        let Some(stem) = stem.filter(|_| kind == FileKind::Regular) else { continue };
+        let Some(date) = date_of_same(before, tree, Path::new(&name)) else { continue };
+        tree.set_modified(&name, date)?;
         let file = format!("{stem}{end}");
-        let (from, to) = (compiled.join(&file), cache.join(&file));
-        if !is_known || !is_plain(&from) {
-            continue;
+        let Some(compiled) = compiled.as_ref().filter(|compiled| is_plain(compiled, &file)) else { continue };
+        if tree.find(CACHE)?.is_none() {
+            tree.create_dir(CACHE)?;
         }
-        let made = match fs::create_dir(&cache) {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => fs::symlink_metadata(&cache)?.is_dir(),
-            made => made.map(|()| true)?,
-        };
         // What is in the repository itself stays.
-        if made && fs::symlink_metadata(&to).is_err() {
-            fs::copy(from, to)?;
+        if let Ok(cache) = tree.subtree(CACHE) {
+            if cache.find(&file)?.is_none() {
+                compiled.copy_file(&file, &cache, &file, LARGEST)?;
+            }
         }
     }
     Ok(())
 }
 
-/// The date of the file `old`, where `new` holds the same.
-fn date_of_same(old: &Path, new: &Path) -> Option<SystemTime> {
-    let (meta, about) = (fs::symlink_metadata(old).ok()?, fs::symlink_metadata(new).ok()?);
-    let same = meta.is_file() && meta.len() == about.len() && difference::same_content(old, new).ok()?;
-    same.then(|| meta.modified().ok())?
+/// The date of the file of this name in `before`, where `tree` holds the same.
+fn date_of_same(before: &TreeHandle, tree: &TreeHandle, name: &Path) -> Option<SystemTime> {
+    let (old, new) = (before.open_file_nofollow(name).ok()?, tree.open_file_nofollow(name).ok()?);
+    if old.stat.len != new.stat.len || old.stat.len > LARGEST {
+        return None;
+    }
+    let same = difference::same_bytes(&old.file, &new.file).ok()?;
+    same.then_some(old.stat.modified)
 }
 
-fn is_plain(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+/// Whether it is compiled code of a size to be carried.
+fn is_plain(folder: &TreeHandle, file: &str) -> bool {
+    folder.symlink_metadata(file).is_ok_and(|stat| stat.is_file() && stat.len <= LARGEST)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, File};
     use std::os::unix::fs::symlink;
     use std::process::Command;
 
@@ -192,7 +191,8 @@ mod tests {
         write(&new, &[("link/linked.py", "x = 4\n")]);
         let python = Command::new("/usr/bin/python3").arg("--version").output().unwrap().stdout;
         let version = String::from_utf8(python).unwrap().trim().trim_start_matches("Python ").to_owned();
-        carry(&version, &old, &new).unwrap();
+        let tree = |path: &Path| TreeHandle::open(path).unwrap();
+        carry(&version, &tree(&old), &tree(&new)).unwrap();
         let names = |folder: &str| fs::read_dir(new.join(folder).join(CACHE)).map_or(0, Iterator::count);
         assert_eq!(["", "pkg", "link"].map(names), [1, 1, 0]);
         assert_eq!(compile(&new), (true, Vec::new()));
@@ -203,7 +203,7 @@ mod tests {
             let file = Path::new(folder).join(CACHE).join(format!("same.cpython-{line}.pyc"));
             assert_eq!(fs::read(old.join(&file)).unwrap(), fs::read(new.join(&file)).unwrap());
         }
-        carry("3.1.1", &old, &new).unwrap();
+        carry("3.1.1", &tree(&old), &tree(&new)).unwrap();
         assert_eq!(names(""), 2);
     }
 }

@@ -59,7 +59,7 @@ impl Dependencies {
         editable: bool,
     ) -> anyhow::Result<()> {
         let path = tidy(Path::new(path));
-        if source.inside(&path)?.is_some() {
+        if source.has_path(&path)? {
             self.local.push(Local { path, editable, file: PathBuf::from(lock), line: 1 });
         }
         Ok(())

@@ -1,8 +1,6 @@
 //! Why pip failed. Its output says so somewhere in the middle, behind retries, notices and tracebacks; this finds the reason.
 
-use std::fs;
-use std::path::Path;
-
+use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
 
 use crate::explain;
@@ -13,6 +11,8 @@ const REPEATED: usize = 6;
 
 /// What pip says in front of a requirement that nothing answers.
 const UNSATISFIED: &str = "Could not find a version that satisfies the requirement ";
+/// A file of requirements is never longer.
+const LONGEST_FILE: u64 = 8 * 1024 * 1024;
 /// How many versions are listed.
 const LISTED: usize = 5;
 
@@ -47,7 +47,7 @@ const MISSING: [(&str, &str); 11] = [
 ];
 
 /// The reason of a failed step, as its author is told. `tree` is the app's folder, `file` what in it says the dependencies.
-pub(super) fn explain(step: &str, ended: &Ended, tree: &Path, file: &str) -> Failure {
+pub(super) fn explain(step: &str, ended: &Ended, tree: &TreeHandle, file: &str) -> Failure {
     let lines = &ended.lines;
     let any =
         |needles: &[&str]| lines.iter().rev().find(|line| needles.iter().any(|needle| line.contains(needle)));
@@ -236,10 +236,10 @@ fn versions(lines: &[String]) -> Vec<String> {
 }
 
 /// The line of the file that asks for it, from 1.
-fn place(tree: &Path, file: &str, requirement: &str) -> Option<usize> {
+fn place(tree: &TreeHandle, file: &str, requirement: &str) -> Option<usize> {
     let name: String =
         requirement.chars().take_while(|c| c.is_alphanumeric() || "._-".contains(*c)).collect();
-    let text = fs::read_to_string(tree.join(file)).ok()?;
+    let text = tree.read_text(file, LONGEST_FILE).ok()?;
     let asks = |line: &str| {
         let line = line.trim().to_ascii_lowercase();
         line.strip_prefix(&name.to_ascii_lowercase())
@@ -280,7 +280,9 @@ mod tests {
     fn told(text: &str, code: i32) -> String {
         let lines = text.lines().map(str::to_owned).collect();
         let ended = Ended { code, lines, out_of_memory: false, peak: 400_000_000 };
-        explain("pip", &ended, Path::new("/nowhere"), "requirements.txt").to_string()
+        let dir = tempfile::tempdir().unwrap();
+        let tree = TreeHandle::open(dir.path()).unwrap();
+        explain("pip", &ended, &tree, "requirements.txt").to_string()
     }
 
     #[test]

@@ -103,8 +103,7 @@ impl Requirements {
         if let Some(value) = option(line, "--find-links", "-f") {
             let value = first_word(value);
             let beside = folder.join(&value);
-            let path =
-                if source.inside(&beside).is_ok_and(|found| found.is_some()) { beside } else { value.into() };
+            let path = if source.has_path(&beside).is_ok_and(|found| found) { beside } else { value.into() };
             return self.local(source, file, number, &path.to_string_lossy(), false);
         }
         if is_option {
@@ -146,8 +145,8 @@ impl Requirements {
             return Ok(());
         }
         let path = tidy(Path::new(value));
-        let found = source.inside(&path).with_context(|| format!("{}:{line}", file.display()))?;
-        if found.is_some() {
+        let found = source.has_path(&path).with_context(|| format!("{}:{line}", file.display()))?;
+        if found {
             self.local.push(Local { path, editable, file: file.to_owned(), line });
         }
         // Otherwise pip says what it is, better than a guess would.

@@ -2,14 +2,14 @@
 //! stops the build; any other is a warning, for templates, examples and tests of parsers are broken on purpose.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use piku_files::TreeHandle;
 use piku_procfile::procfile::Kind;
 
 use super::bytecode;
 use crate::explain;
+use crate::found::FilePlace;
 use crate::plan::Plan;
 use crate::startable::{entries, is_python, script};
 use crate::step::Ended;
@@ -18,6 +18,8 @@ use crate::view::View;
 
 /// How many broken files are told one by one.
 const SHOWN: usize = 5;
+/// How much of a file is read: imports stand early.
+const MOST: u64 = 1024 * 1024;
 
 /// Refuses, or warns of, what did not compile.
 pub(super) fn judge(ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<()> {
@@ -72,7 +74,7 @@ pub(super) fn check_modules(plan: &Plan, view: &View) -> anyhow::Result<()> {
         };
         let module = module.split(':').next().unwrap_or_default();
         let top = module.split('.').next().unwrap_or_default();
-        if file_of(&view.tree, module).is_some() || is_installed(view, top) || view.tree.join(top).is_dir() {
+        if file_of(&view.tree, module).is_some() || is_installed(view, top) || view.tree.is_dir(top) {
             continue;
         }
         if entry.kind == Kind::Wsgi {
@@ -85,34 +87,33 @@ pub(super) fn check_modules(plan: &Plan, view: &View) -> anyhow::Result<()> {
 
 /// Whether a layer or Python itself has a module of this name.
 fn is_installed(view: &View, top: &str) -> bool {
-    let libraries = view.mounts.iter().map(|(_, real)| real.join("lib"));
-    libraries.chain([PathBuf::from("/usr/lib")]).any(|library| {
-        fs::read_dir(library).into_iter().flatten().flatten().any(|python| {
-            let (python, name) = (python.path(), python.file_name());
-            name.to_string_lossy().starts_with("python3")
-                && (["", "site-packages"].iter().any(|folder| has_module(&python.join(folder), top))
-                    || is_in_place(view, &python.join("site-packages"), top))
+    let libraries = view.mounts().map(|(_, place)| place.join("lib"));
+    libraries.chain([FilePlace::Host("/usr/lib".into())]).any(|library| {
+        library.names().iter().filter(|name| name.starts_with("python3")).any(|name| {
+            let python = library.join(name);
+            ["", "site-packages"].iter().any(|folder| has_module(&python.join(folder), top))
+                || is_in_place(view, &python.join("site-packages"), top)
         })
     })
 }
 
-fn has_module(folder: &Path, top: &str) -> bool {
+fn has_module(folder: &FilePlace, top: &str) -> bool {
     folder.join(top).is_dir() || folder.join(format!("{top}.py")).is_file()
 }
 
 /// Whether a package of the app that is installed in place has the module: by a folder that a `.pth` names, or through a
 /// finder, whose mappings only Python reads.
-fn is_in_place(view: &View, packages: &Path, top: &str) -> bool {
-    fs::read_dir(packages).into_iter().flatten().flatten().any(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_path = Path::new(&name).extension().is_some_and(|extension| extension == "pth");
+fn is_in_place(view: &View, packages: &FilePlace, top: &str) -> bool {
+    packages.names().iter().any(|name| {
+        let file = packages.join(name);
+        let is_path = Path::new(name).extension().is_some_and(|extension| extension == "pth");
         if name.starts_with("__editable__") && !is_path {
-            return String::from_utf8_lossy(&beginning(&entry.path())).contains(top);
+            return String::from_utf8_lossy(&file.beginning(MOST)).contains(top);
         }
-        let text = if is_path { beginning(&entry.path()) } else { Vec::new() };
+        let text = if is_path { file.beginning(MOST) } else { Vec::new() };
         let text = String::from_utf8_lossy(&text);
         let folders = text.lines().filter(|line| line.starts_with('/'));
-        folders.filter_map(|folder| view.find(Path::new(folder))).any(|found| has_module(&found.real, top))
+        folders.filter_map(|folder| view.find(Path::new(folder))).any(|found| has_module(&found.place, top))
     })
 }
 
@@ -129,7 +130,7 @@ fn is_identifier(word: &str) -> bool {
 }
 
 /// The files that the process types start with, each with its process type.
-fn starts(plan: &Plan, tree: &Path) -> Vec<(String, PathBuf)> {
+fn starts(plan: &Plan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for entry in entries(&plan.processes) {
         let Ok(words) = shell_words::split(&entry.command) else { continue };
@@ -160,7 +161,7 @@ fn starts(plan: &Plan, tree: &Path) -> Vec<(String, PathBuf)> {
 }
 
 /// The file of a module, by its path in the app.
-fn file_of(tree: &Path, module: &str) -> Option<PathBuf> {
+fn file_of(tree: &TreeHandle, module: &str) -> Option<PathBuf> {
     if module.is_empty() || !module.split('.').all(is_identifier) {
         return None;
     }
@@ -172,19 +173,19 @@ fn file_of(tree: &Path, module: &str) -> Option<PathBuf> {
                 .map(|form| format!("{root}{}", form.replace("{}", &path)))
         })
         .map(PathBuf::from)
-        .find(|file| tree.join(file).is_file())
+        .find(|file| tree.is_file(file))
 }
 
 /// `start` and all files of the app that its imports lead to, each with the file that imports it. Only what stands at the
 /// left margin counts: an import inside a `try` or a function may be meant to fail.
-fn reached(tree: &Path, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
+fn reached(tree: &TreeHandle, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
     let mut all = vec![(start.to_owned(), None)];
     let mut seen = BTreeSet::from([start.to_owned()]);
     let mut at = 0;
     while at < all.len() {
         let file = all[at].0.clone();
         at += 1;
-        let text = beginning(&tree.join(&file));
+        let text = FilePlace::Tree(tree.clone(), file.clone()).beginning(MOST);
         for module in String::from_utf8_lossy(&text).lines().flat_map(|line| imports(line, &file)) {
             // `import a.b` runs a as well.
             let parents = module.match_indices('.').map(|(end, _)| &module[..end]);
@@ -196,17 +197,6 @@ fn reached(tree: &Path, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
         }
     }
     all
-}
-
-/// What of a file is read: imports stand early, and what a step has left there may be no file at all, or never end.
-fn beginning(path: &Path) -> Vec<u8> {
-    const MOST: u64 = 1024 * 1024;
-    let mut text = Vec::new();
-    if path.is_file() {
-        // What cannot be read leads nowhere.
-        let _ = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut text));
-    }
-    text
 }
 
 /// The modules that one line imports, as full names.
@@ -243,6 +233,7 @@ fn imports(line: &str, file: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn follows_imports_through_the_app() {
@@ -267,7 +258,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let mut found: Vec<_> = reached(dir.path(), Path::new("app.py"))
+        let mut found: Vec<_> = reached(&TreeHandle::open(dir.path()).unwrap(), Path::new("app.py"))
             .into_iter()
             .map(|(file, _)| file.display().to_string())
             .collect();

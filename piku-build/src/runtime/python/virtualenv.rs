@@ -87,10 +87,10 @@ fn key(
     }
     for Local { path, editable, .. } in &all.local {
         key.fact("local", path.as_os_str().as_encoded_bytes());
-        if let Some(real) = source.inside(path)? {
+        if source.has_path(path)? {
             // Code that is installed in place is read from the release's own tree: only what describes it counts.
             let takes = |below: &Path| !is_git(below) && (!editable || describes(below));
-            key.tree(&real, &takes)?;
+            key.tree(&source.tree, path, &takes)?;
         }
     }
     for name in added {

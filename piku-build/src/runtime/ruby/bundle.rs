@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use piku_files::{FileKind, FolderEntry};
 
 use super::super::Site;
 use super::gemfile::Gemfile;
@@ -113,7 +112,7 @@ impl Gems {
         if !vendored.is_empty() && !missing.is_empty() {
             warnings.push(told::incomplete_cache(&missing));
         }
-        if source.has("vendor/") && source.inside(Path::new("vendor/bundle"))?.is_some() {
+        if source.has("vendor/") && source.has_path("vendor/bundle")? {
             warnings.push(told::committed_gems());
         }
         let gems = gemfile.lock.gems.len().max(1) as u64;
@@ -205,12 +204,12 @@ fn key(
     ] {
         key.fact(name, value);
     }
-    if let Some(cache) = source.inside(Path::new(CACHE))? {
-        key.tree(&cache, &|_| true)?;
+    if source.has_path(CACHE)? {
+        key.tree(&source.tree, Path::new(CACHE), &|_| true)?;
     }
     if gemfile.local || !gemfile.lock.paths.is_empty() {
         let mut files = BTreeSet::new();
-        describing(&source.dir, Path::new(""), DEPTH, &mut files)?;
+        describing(source, Path::new(""), DEPTH, &mut files)?;
         for file in files {
             key.fact(&format!("file {}", file.display()), &source.text(&file)?.unwrap_or_default());
         }
@@ -234,17 +233,19 @@ fn key(
 }
 
 /// The files that say what gems that lie in the app are: their gemspecs, and the versions that those read.
-fn describing(top: &Path, below: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
-    let cannot = || format!("cannot read '{}'", below.display());
-    for entry in fs::read_dir(top.join(below)).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        let (name, kind) = (entry.file_name(), entry.file_type().with_context(cannot)?);
+fn describing(
+    source: &Source,
+    below: &Path,
+    depth: usize,
+    found: &mut BTreeSet<PathBuf>,
+) -> anyhow::Result<()> {
+    for FolderEntry { name, kind } in source.list(below)? {
         let path = below.join(&name);
         let skipped =
             [".git", "node_modules", "cache", "bundle", "tmp"].iter().any(|skipped| name == *skipped);
-        if kind.is_dir() && depth > 0 && !skipped {
-            describing(top, &path, depth - 1, found)?;
-        } else if kind.is_file()
+        if kind == FileKind::Folder && depth > 0 && !skipped {
+            describing(source, &path, depth - 1, found)?;
+        } else if kind == FileKind::Regular
             && found.len() < MOST
             && (path.extension() == Some(OsStr::new("gemspec")) || name == "version.rb")
         {
@@ -259,14 +260,11 @@ fn vendored(source: &Source) -> anyhow::Result<Vec<String>> {
     if !source.has("vendor/") {
         return Ok(Vec::new());
     }
-    let Some(cache) = source.inside(Path::new(CACHE))?.filter(|cache| cache.is_dir()) else {
+    if !source.find(CACHE)?.is_some_and(|stat| stat.is_dir()) {
         return Ok(Vec::new());
-    };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&cache).with_context(|| format!("cannot read '{CACHE}'"))? {
-        let name = entry.with_context(|| format!("cannot read '{CACHE}'"))?.file_name();
-        names.extend(name.to_string_lossy().strip_suffix(".gem").map(str::to_owned));
     }
+    let gem = |entry: &FolderEntry| entry.name.to_string_lossy().strip_suffix(".gem").map(str::to_owned);
+    let mut names: Vec<String> = source.list(CACHE)?.iter().filter_map(gem).collect();
     names.sort();
     Ok(names)
 }

@@ -116,7 +116,7 @@ impl Runtime for Ruby {
         if plan.steps.iter().any(|step| step.name == rails::ASSETS) {
             rails::settle_assets(&view.tree)?;
         }
-        if view.jailed && plan.env.contains_key(rails::ENVIRONMENT) {
+        if view.is_jailed() && plan.env.contains_key(rails::ENVIRONMENT) {
             rails::give_tmp(&view.tree)?;
         }
         Ok(())

@@ -1,18 +1,15 @@
 //! Rails: its assets, which are made in the release's own tree, and what it wants to know at run time.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, symlink};
-use std::path::Path;
 
 use anyhow::Context;
+use piku_files::{TreeHandle, WalkStep};
 
 use super::gemfile::Gemfile;
-use crate::copy::{self, Leave};
 use crate::explain::{self, ruby as told};
+use crate::interrupt;
 use crate::source::{Source, decode};
 use crate::step::{Ended, Step};
-use piku_procfile::remove;
 
 /// What every Rails app has.
 pub(super) const APPLICATION: &str = "config/application.rb";
@@ -46,6 +43,8 @@ pub(super) const PID_FILE: &str = "/tmp/server.pid";
 const COMPILED: &str = "tmp/cache/assets";
 const CACHE: &str =
     r#"mkdir -p tmp/cache && rm -rf tmp/cache/assets && ln -s "$RAILS_BUILD_CACHE" tmp/cache/assets"#;
+/// A compressed asset is never larger.
+const LARGEST_ASSET: u64 = 256 * 1024 * 1024;
 /// With this it signs cookies.
 pub(super) const SECRET: &str = "SECRET_KEY_BASE";
 /// With this it decrypts the file in which the other one may be.
@@ -55,7 +54,7 @@ const MASTER: &str = "RAILS_MASTER_KEY";
 pub(super) fn is_one(source: &Source, gemfile: &Gemfile) -> anyhow::Result<bool> {
     Ok((gemfile.has("rails") || gemfile.has("railties"))
         && source.has("config/")
-        && source.inside(Path::new(APPLICATION))?.is_some())
+        && source.has_path(APPLICATION)?)
 }
 
 /// What makes the assets; nothing where there is no pipeline, or the app does not want it.
@@ -68,7 +67,7 @@ pub(super) fn assets(source: &Source, gemfile: &Gemfile, bundle: &str) -> anyhow
     }
     // Compiled and committed by the author: to be served as they are.
     for manifest in ["public/assets/.manifest.json", "public/assets/manifest.json"] {
-        if source.inside(Path::new(manifest))?.is_some() {
+        if source.has_path(manifest)? {
             return Ok(Vec::new());
         }
     }
@@ -90,40 +89,38 @@ pub(super) fn assets_failed(ended: &Ended) -> anyhow::Error {
 /// Whether it has no secret of its own to sign with.
 pub(super) fn wants_secret(source: &Source, gemfile: &Gemfile) -> anyhow::Result<bool> {
     let has = |name| source.variable(name).is_some_and(|(value, _)| !value.trim().is_empty());
-    Ok(is_one(source, gemfile)?
-        && !has(SECRET)
-        && !has(MASTER)
-        && source.inside(Path::new("config/master.key"))?.is_none())
+    Ok(is_one(source, gemfile)? && !has(SECRET) && !has(MASTER) && !source.has_path("config/master.key")?)
 }
 
 /// Leaves the cache behind, and takes the times out of compressed assets: they are those of this build's copies of the sources,
 /// and the same files would never be the same twice. RFC 1952: the four bytes behind the first four of a gzip file.
-pub(super) fn settle_assets(tree: &Path) -> anyhow::Result<()> {
-    let compiled = tree.join(COMPILED);
-    if compiled.is_symlink() {
-        fs::remove_file(&compiled).with_context(|| format!("cannot remove '{}'", compiled.display()))?;
+pub(super) fn settle_assets(tree: &TreeHandle) -> anyhow::Result<()> {
+    if tree.find(COMPILED).is_ok_and(|found| found.is_some_and(|stat| stat.is_symlink())) {
+        tree.remove_file(COMPILED)?;
     }
-    let folder = tree.join("public/assets");
-    if !folder.is_dir() {
-        return Ok(());
-    }
-    copy::walk(&folder, &Leave::new([]), &mut |path, meta| {
-        if !meta.is_file() || path.extension() != Some(OsStr::new("gz")) {
-            return Ok(());
+    // The task may have left anything there. What is no folder of the tree is left alone.
+    let Ok(folder) = tree.subtree("public/assets") else { return Ok(()) };
+    folder.walk(|entry| {
+        interrupt::check()?;
+        let is_small = entry.stat().is_file() && entry.stat().len <= LARGEST_ASSET;
+        if is_small && entry.path().extension() == Some(OsStr::new("gz")) {
+            let mut content = entry
+                .open_file()?
+                .read_bounded(LARGEST_ASSET)
+                .with_context(|| format!("cannot read '{}'", entry.path().display()))?;
+            if content.len() > 8 && content.starts_with(b"\x1f\x8b") && content[4..8] != [0; 4] {
+                content[4..8].fill(0);
+                folder.write(entry.path(), content, entry.stat().mode)?;
+            }
         }
-        let cannot = || format!("cannot settle '{}'", path.display());
-        let file = File::options().read(true).write(true).open(path).with_context(cannot)?;
-        let mut head = [0; 4];
-        let is_gzip = file.read_exact_at(&mut head, 0).is_ok() && head.starts_with(b"\x1f\x8b");
-        if is_gzip { file.write_all_at(&[0; 4], 4).with_context(cannot) } else { Ok(()) }
+        Ok(WalkStep::Into)
     })
 }
 
 /// Makes the app's folder for passing things, in which Rails wants to write before it serves, each worker's own.
-pub(super) fn give_tmp(tree: &Path) -> anyhow::Result<()> {
-    let tmp = tree.join(TMP);
-    let cannot = || format!("cannot make '{}' a link to '/tmp'", tmp.display());
-    remove::all(&tmp).and_then(|()| symlink("/tmp", &tmp)).with_context(cannot)
+pub(super) fn give_tmp(tree: &TreeHandle) -> anyhow::Result<()> {
+    tree.remove_all(TMP)?;
+    Ok(tree.symlink("/tmp", TMP)?)
 }
 
 /// What its author should know.
@@ -132,7 +129,7 @@ pub(super) fn warnings(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Vec
     if !is_one(source, gemfile)? {
         return Ok(warnings);
     }
-    let encrypted = source.inside(Path::new("config/credentials.yml.enc"))?.is_some();
+    let encrypted = source.has_path("config/credentials.yml.enc")?;
     if encrypted && wants_secret(source, gemfile)? {
         warnings.push(told::no_master_key());
     }

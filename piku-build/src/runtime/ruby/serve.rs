@@ -1,8 +1,6 @@
 //! What an app without a Procfile starts, as Heroku would; and whether what `bundle exec` is to start is there.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indexmap::IndexMap;
 use piku_procfile::failure::Failure;
@@ -21,7 +19,7 @@ pub(super) const RACK: &str = "config.ru";
 /// Programs that come with Ruby itself.
 const WITH_RUBY: [&str; 8] = ["bundle", "bundler", "erb", "gem", "irb", "racc", "rdoc", "ri"];
 /// Enough of a file to see its first line.
-const HEAD: usize = 128;
+const HEAD: u64 = 128;
 
 /// A default, and the file that makes it obvious.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub(super) struct Served {
 /// What is obvious.
 pub(super) fn find(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Option<Served>> {
     if rails::is_one(source, gemfile)? {
-        let own = source.inside(Path::new("bin/rails"))?.is_some();
+        let own = source.has_path("bin/rails")?;
         return Ok(Some(if own {
             Served { command: "bin/rails server -b $BIND_ADDRESS -p $PORT -e $RAILS_ENV", file: "bin/rails" }
         } else {
@@ -76,13 +74,12 @@ pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &View) -> R
 /// those of its own packages on PATH, and Bundler does not let them start.
 fn is_there(program: &str, view: &View) -> bool {
     let Some(found) = view.program(program) else { return view.find(Path::new(program)).is_some() };
-    let mounted = |(mount, _): &(PathBuf, PathBuf)| found.inside.starts_with(mount);
-    if view.own(&found) || view.mounts.iter().any(mounted) || WITH_RUBY.contains(&program) {
+    let is_mounted = view.mounts().any(|(mount, _)| found.inside.starts_with(mount));
+    if view.own(&found) || is_mounted || WITH_RUBY.contains(&program) {
         return true;
     }
-    let mut head = [0; HEAD];
-    let read = File::open(&found.real).and_then(|mut file| file.read(&mut head)).unwrap_or(0);
-    let line = head[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let head = found.place.beginning(HEAD);
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     !(line.starts_with(b"#!") && String::from_utf8_lossy(line).contains("ruby"))
 }
 

@@ -121,7 +121,7 @@ impl MaxByVersion for Option<String> {
 fn found(source: &Source, dir: &Path, package: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut names = Vec::new();
     let main = dir.join("src/main.rs");
-    if source.inside(&main)?.is_some() {
+    if source.has_path(&main)? {
         names.push((package.to_owned(), main));
     }
     let folder = dir.join("src/bin");
@@ -130,7 +130,7 @@ fn found(source: &Source, dir: &Path, package: &str) -> anyhow::Result<Vec<(Stri
         if path.extension().is_some_and(|extension| extension == "rs") {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             names.push((stem, path));
-        } else if source.inside(&path.join("main.rs"))?.is_some() {
+        } else if source.has_path(path.join("main.rs"))? {
             names.push((name, path.join("main.rs")));
         }
     }
@@ -155,17 +155,16 @@ fn expand(source: &Source, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
         }
         folders = next;
     }
-    folders.retain(|folder| source.dir.join(folder).join(FILE).exists());
+    folders.retain(|folder| source.tree.is_file(folder.join(FILE)));
     Ok(folders)
 }
 
 /// The names in a folder, sorted; none where there is no folder.
 fn list(source: &Source, dir: &Path) -> anyhow::Result<Vec<String>> {
-    let Some(path) = source.inside(dir)? else { return Ok(Vec::new()) };
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    Ok(names)
+    if !source.find(dir)?.is_some_and(|stat| stat.is_dir()) {
+        return Ok(Vec::new());
+    }
+    Ok(source.list(dir)?.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect())
 }
 
 fn table(source: &Source, dir: &Path) -> anyhow::Result<Option<Table>> {
