@@ -224,12 +224,16 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__export)
-            opts="-h --help"
+            opts="-h --settings --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --settings)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

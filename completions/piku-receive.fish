@@ -82,6 +82,7 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l scrip
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l app -d 'The app' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l by -d 'In whose name' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -l settings -d 'host.yaml: how much of the disk stays free; all defaults when not given' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -s h -l help -d 'Print help'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l repo -d 'The bare repository' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F

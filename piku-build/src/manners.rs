@@ -6,7 +6,7 @@ use anyhow::Context;
 use piku_chroot::limits::Limits;
 use piku_procfile::failure::Failure;
 use piku_procfile::settings::Settings;
-use rustix::process::nice;
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
 /// Looks at what the operator has said of builds, and stands back: what this process starts inherits it.
 pub(crate) fn observe(settings: &Settings) -> anyhow::Result<()> {
@@ -20,5 +20,9 @@ pub(crate) fn observe(settings: &Settings) -> anyhow::Result<()> {
         );
     }
     nice(i32::from(settings.build_nice)).context("cannot step back (nice)")?;
+    // In a push git's memory is bounded, softly, and the hook inherits that; a build has bounds of its own.
+    let data = getrlimit(Resource::Data);
+    setrlimit(Resource::Data, Rlimit { current: data.maximum, ..data })
+        .context("cannot lift the bound of memory")?;
     Ok(())
 }

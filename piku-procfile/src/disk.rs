@@ -49,22 +49,52 @@ impl Need {
 /// # Errors
 /// With the numbers, and a way out. When the file system cannot be asked, too.
 pub fn check(dir: &Path, need: Need, what: &str) -> anyhow::Result<()> {
-    let stat = statvfs(dir).with_context(|| format!("cannot look at the disk of '{}'", dir.display()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    // btrfs and others count none.
-    let files = (stat.f_files != 0).then_some(stat.f_favail);
-    judge(dir, need, what, free, files).map_err(Into::into)
+    check_keeping(dir, need, 0, what)
 }
 
-fn judge(dir: &Path, need: Need, what: &str, free: u64, files: Option<u64>) -> Result<(), Failure> {
+/// The same where at least `reserve` bytes are to stay free, for what comes from outside.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_keeping(dir: &Path, need: Need, reserve: u64, what: &str) -> anyhow::Result<()> {
+    let stat = FreeSpace::of(dir)?;
+    let reserve = Need { bytes: RESERVE.bytes.max(reserve), files: RESERVE.files };
+    judge(dir, need, reserve, what, stat).map_err(Into::into)
+}
+
+/// What a file system has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeSpace {
+    /// Bytes, for who is not root.
+    pub bytes: u64,
+    /// Files and folders, where the file system counts them.
+    pub files: Option<u64>,
+}
+
+impl FreeSpace {
+    /// Asks the file system of `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn of(dir: &Path) -> anyhow::Result<Self> {
+        let stat = statvfs(dir).with_context(|| format!("cannot look at the disk of '{}'", dir.display()))?;
+        let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+        // btrfs and others count none.
+        let files = (stat.f_files != 0).then_some(stat.f_favail);
+        Ok(Self { bytes, files })
+    }
+}
+
+fn judge(dir: &Path, need: Need, reserve: Need, what: &str, free: FreeSpace) -> Result<(), Failure> {
+    let FreeSpace { bytes: free, files } = free;
     let mut wanted = need;
-    wanted += RESERVE;
+    wanted += reserve;
     let refusal = if free < wanted.bytes {
         format!(
             "not enough room on the disk of '{}': {what} needs about {} and {} of reserve, {} are free, {} are missing",
             dir.display(),
             size(need.bytes),
-            size(RESERVE.bytes),
+            size(reserve.bytes),
             size(free),
             size(wanted.bytes - free),
         )
@@ -73,13 +103,18 @@ fn judge(dir: &Path, need: Need, what: &str, free: u64, files: Option<u64>) -> R
             "no room for more files on the disk of '{}': {what} needs {} and {} of reserve, {files} can be made, {} are missing",
             dir.display(),
             need.files,
-            RESERVE.files,
+            reserve.files,
             wanted.files - files,
         )
     } else {
         return Ok(());
     };
-    Err(Failure::new(refusal).hint("'piku gc' removes what nothing needs; or make the disk larger"))
+    let hint = if reserve.bytes > RESERVE.bytes {
+        "'piku gc' removes what nothing needs; or make the disk larger, or disk_reserve in host.yaml smaller"
+    } else {
+        "'piku gc' removes what nothing needs; or make the disk larger"
+    };
+    Err(Failure::new(refusal).hint(hint))
 }
 
 /// Bytes for people, by 1024: `512 KiB`, `38.2 MiB`.
@@ -111,8 +146,9 @@ mod tests {
         check(&dir, Need { bytes: 1, files: 1 }, "the app").unwrap();
         let refusal = check(&dir, Need { bytes: u64::MAX, files: 0 }, "the app").unwrap_err().to_string();
         assert!(refusal.contains("missing"), "{refusal}");
-        let said = |need, free, files| {
-            judge(Path::new("/d"), need, "the app", free, files).map_err(|refusal| refusal.to_string())
+        let said = |need, bytes, files| {
+            let free = FreeSpace { bytes, files };
+            judge(Path::new("/d"), need, RESERVE, "the app", free).map_err(|refusal| refusal.to_string())
         };
         let need = Need::of(10 << 20) * 2;
         assert_eq!(said(need, 24 << 20, Some(102)), Ok(()));

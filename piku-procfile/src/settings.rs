@@ -102,6 +102,10 @@ pub struct Settings {
     pub build_memory: Option<String>,
     /// By how much builds stand back behind what runs, 0 to 19 as nice(1) has it.
     pub build_nice: u8,
+    /// How much one push, or one part of a release from another machine, may bring, in MiB.
+    pub max_push_size: u64,
+    /// How much of the disk stays free whatever comes in, in MiB.
+    pub disk_reserve: u64,
 }
 
 impl Default for Settings {
@@ -122,11 +126,25 @@ impl Default for Settings {
             cache_limit: 2048,
             build_memory: None,
             build_nice: 10,
+            max_push_size: 4096,
+            disk_reserve: 64,
         }
     }
 }
 
 impl Settings {
+    /// Returns [`Settings::max_push_size`] in bytes.
+    #[must_use]
+    pub fn max_push_bytes(&self) -> u64 {
+        self.max_push_size.saturating_mul(1 << 20)
+    }
+
+    /// Returns [`Settings::disk_reserve`] in bytes.
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        self.disk_reserve.saturating_mul(1 << 20)
+    }
+
     /// Reads the file; all defaults when there is none.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use git2::Oid;
+use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 
@@ -17,6 +18,7 @@ use crate::key::{self, Added, Name};
 use crate::options::Options;
 use crate::{admit, cancel, export, select, ship, surroundings, verdict};
 use piku_procfile::output::Format;
+use piku_procfile::settings::Settings;
 
 /// How it ends.
 const EXIT_STATUS: &str = "\
@@ -117,6 +119,9 @@ enum Action {
         commit: String,
         /// The folder; must not be there, or be empty.
         dir: PathBuf,
+        /// host.yaml: how much of the disk stays free; all defaults when not given.
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
     },
     /// In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git's 'OLD NEW REF' lines.
     Select {
@@ -257,9 +262,10 @@ impl Cli {
             Action::Cancel { app: TheApp { app, root }, by } => {
                 cancel::run(&app, &root_at(root)?.app(&app), &by)?;
             }
-            Action::Export { repo, commit, dir } => {
+            Action::Export { repo, commit, dir, settings } => {
                 surroundings::own_umask();
-                export::run(&repo, &commit, &dir)?;
+                let settings = settings.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+                export::run(&repo, &commit, &dir, &settings)?;
             }
             Action::Select { repo, app, by } => select::run(&repo, &app.dir()?, &by)?,
             Action::Settle { app, commit: _, dry_run: true } => verdict::settle_dry_run(&app.dir()?)?,
@@ -290,8 +296,19 @@ impl KeyAction {
 
 impl File {
     fn path(self) -> anyhow::Result<PathBuf> {
-        let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".ssh/authorized_keys"));
-        self.authorized_keys.or_else(home).context("neither --authorized-keys nor HOME is set")
+        if let Some(path) = self.authorized_keys {
+            return Ok(path);
+        }
+        if nix::unistd::geteuid().is_root() {
+            // root's own keys are no keys of piku's.
+            return Err(Failure::new("this is root, and keys are let in to the user that runs piku")
+                .hint(
+                    "sudo piku keys:add NAME [--app APP] < KEY.pub, or name the file with --authorized-keys",
+                )
+                .into());
+        }
+        let home = std::env::var_os("HOME").context("neither --authorized-keys nor HOME is set")?;
+        Ok(Path::new(&home).join(".ssh/authorized_keys"))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::options::Options;
 use crate::push::{self, Outcome};
 use crate::repo;
 use crate::stale;
+use crate::surroundings;
 use crate::talk;
 use crate::verdict;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(
     options: Options,
     patience: Option<Duration>,
 ) -> anyhow::Result<Outcome> {
+    surroundings::refuse_root(place.root)?;
     let app = place.dir();
     if !app.repo().exists() {
         return Err(Failure::new(format!("there is no app '{}'", place.app))

@@ -13,6 +13,7 @@ use crate::audit::{self, Action};
 use crate::hook::Place;
 use crate::push;
 use crate::release::{self, Step};
+use crate::repo;
 use crate::request::{self, Request, Service};
 use crate::surroundings;
 use crate::verb;
@@ -39,6 +40,7 @@ struct End {
 impl Door {
     /// Does what `SSH_ORIGINAL_COMMAND` asks for.
     pub(crate) fn open(&self) -> anyhow::Result<ExitCode> {
+        surroundings::refuse_root(&self.root)?;
         surroundings::own_umask();
         let asked = env::var_os("SSH_ORIGINAL_COMMAND").unwrap_or_default();
         let request = match request::parse(&asked) {
@@ -111,7 +113,7 @@ impl Door {
                 End { code, outcome: format!("exit {code}") }
             }
             Step::Take(part) => {
-                release::take(&place.dir(), part)?;
+                release::take(&place, part)?;
                 End { code: 0, outcome: "taken".to_owned() }
             }
             Step::Deploy(parts) => {
@@ -132,7 +134,9 @@ impl Door {
             return Err(Failure::new(format!("there is no app '{app}'")).into());
         }
         let name = service.name();
+        repo::settle_config(&repo, &self.scripts)?;
         let status = surroundings::clean("git")?
+            .args(repo::hooks_option(&self.scripts))
             .arg(name)
             .arg(repo)
             .status()

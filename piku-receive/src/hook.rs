@@ -62,7 +62,7 @@ impl Place<'_> {
         options: Options,
     ) -> anyhow::Result<ExitStatus> {
         let repo = self.dir().repo();
-        let hook = repo.join("hooks/post-receive");
+        let hook = self.scripts.join("post-receive");
         let mut command = self.command(&hook)?;
         let talk = io::stderr().as_fd().try_clone_to_owned().context("cannot copy stderr")?;
         command.current_dir(&repo).env("GIT_DIR", ".").stdin(Stdio::piped()).stdout(talk);

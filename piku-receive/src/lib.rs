@@ -13,6 +13,7 @@ mod export;
 mod git;
 mod hook;
 mod key;
+mod limits;
 mod live;
 mod lock;
 mod now;

@@ -16,10 +16,12 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::wait;
 use piku_procfile::name::AppName;
+use piku_procfile::settings::Settings;
 
 use crate::branch::{self, Tip};
 use crate::git;
 use crate::hook::Place;
+use crate::limits::{self, IntakeLimit};
 use crate::live::LiveRelease;
 use crate::lock::{Lock, Note};
 use crate::options::Options;
@@ -44,8 +46,9 @@ pub(crate) fn receive(place: &Place<'_>) -> anyhow::Result<Outcome> {
     let refs = Refs::of(&repo)?;
     drop(repo);
 
+    let intake = IntakeLimit::of(&Settings::read(&place.root.settings())?, app.path())?;
     let objects = Objects::of(&app.repo());
-    let status = receive_pack(place)?;
+    let status = receive_pack(place, intake.bytes()?)?;
     let notes = lock.notes();
     if notes.contains(&Note::DryRun) {
         return dry_run(place, &refs, &notes);
@@ -68,6 +71,10 @@ pub(crate) fn receive(place: &Place<'_>) -> anyhow::Result<Outcome> {
     };
     let next = decision::decide(status, &state);
     say_who_cancelled(&lock);
+    if received && !notes.contains(&Note::Received) {
+        talk::bad("git has refused what was pushed; why stands above");
+        talk::detail(&intake.describe());
+    }
     match next {
         Next::Done(outcome) => {
             match (&outcome, &live) {
@@ -171,14 +178,18 @@ pub(crate) fn deploy(
 }
 
 /// Runs git's end of a push, and waits for all that it has started.
-fn receive_pack(place: &Place<'_>) -> anyhow::Result<ExitStatus> {
+///
+/// It takes at most so many bytes.
+fn receive_pack(place: &Place<'_>, most: u64) -> anyhow::Result<ExitStatus> {
     // When the laptop goes away git is killed by SIGPIPE, but the hook goes on: its parent is then us.
     prctl::set_child_subreaper(true).context("cannot become a subreaper")?;
-    let status = place
-        .command("git")?
+    let mut git = place.command("git")?;
+    git.args(repo::hooks_option(place.scripts))
+        .args(["-c", &format!("receive.maxInputSize={most}")])
         .arg("receive-pack")
-        .arg(place.dir().repo())
-        .status()
+        .arg(place.dir().repo());
+    let status = limits::spawn_bounded(&mut git, None)
+        .and_then(|mut git| git.wait())
         .context("cannot run 'git receive-pack'")?;
     if !status.success() {
         while !matches!(wait(), Err(Errno::ECHILD)) {}

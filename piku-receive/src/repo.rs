@@ -1,13 +1,13 @@
-//! An app's bare repository: made on the first push, aside and renamed in, so that a half one is never there; its
-//! settings and hooks put right at each later push.
+//! An app's bare repository: made on the first push, aside and renamed in, so that a half one is never there. Its settings are
+//! written by piku alone, and its hooks are piku's own.
 
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use git2::{Config, Repository, RepositoryInitOptions};
+use git2::{Repository, RepositoryInitOptions};
 use piku_procfile::durable;
 use piku_procfile::failure::{Failure, Hint};
 use piku_procfile::layout::AppDir;
@@ -16,96 +16,135 @@ use piku_procfile::remove;
 use crate::git;
 
 /// What piku relies on, whatever the system's or the user's configuration says.
-const SETTINGS: [(&str, &str); 11] = [
-    // A push from a `--depth 1` clone works.
-    ("receive.shallowUpdate", "true"),
-    ("receive.advertisePushOptions", "true"),
-    // The deploy branch stays; a second line behind `admit`.
-    ("receive.denyDeleteCurrent", "refuse"),
-    ("receive.denyDeletes", "false"),
-    ("receive.denyNonFastForwards", "false"),
-    ("receive.denyCurrentBranch", "ignore"),
+const SETTINGS: [(&str, &[(&str, &str)]); 7] = [
+    (
+        "core",
+        &[
+            ("repositoryformatversion", "0"),
+            ("filemode", "true"),
+            ("bare", "true"),
+            // A power cut after a push must not leave refs to objects that are not there.
+            ("fsync", "committed"),
+            ("fsyncMethod", "batch"),
+            // refs/replace would put other objects in the place of those that were pushed.
+            ("useReplaceRefs", "false"),
+            // A file that is larger goes from the push to the disk, and from there into the app, piece by piece.
+            ("bigFileThreshold", "1m"),
+            ("deltaBaseCacheLimit", "16m"),
+        ],
+    ),
+    (
+        "receive",
+        &[
+            // A push from a `--depth 1` clone works.
+            ("shallowUpdate", "true"),
+            ("advertisePushOptions", "true"),
+            // The deploy branch stays; a second line behind `admit`.
+            ("denyDeleteCurrent", "refuse"),
+            ("denyDeletes", "false"),
+            ("denyNonFastForwards", "false"),
+            ("denyCurrentBranch", "ignore"),
+            ("fsckObjects", "true"),
+        ],
+    ),
+    (
+        // What old tools have written into the histories of real repositories, and other git servers take. None of it changes a
+        // file. Not "warn": that is a line for each such commit, at each first push.
+        "receive \"fsck\"",
+        &[
+            ("badDate", "ignore"),
+            ("badDateOverflow", "ignore"),
+            ("badEmail", "ignore"),
+            ("badName", "ignore"),
+            ("badTimezone", "ignore"),
+            ("missingEmail", "ignore"),
+            ("missingNameBeforeEmail", "ignore"),
+            ("missingSpaceBeforeDate", "ignore"),
+            ("missingSpaceBeforeEmail", "ignore"),
+            ("multipleAuthors", "ignore"),
+            ("zeroPaddedDate", "ignore"),
+            ("zeroPaddedFilemode", "ignore"),
+        ],
+    ),
     // Nothing in the background: it would keep the app's lock.
-    ("gc.autoDetach", "false"),
-    ("maintenance.autoDetach", "false"),
-    ("core.hooksPath", "hooks"),
-    // A power cut after a push must not leave refs to objects that are not there.
-    ("core.fsync", "committed"),
-    ("core.fsyncMethod", "batch"),
+    ("gc", &[("autoDetach", "false")]),
+    ("maintenance", &[("autoDetach", "false")]),
+    ("pack", &[("windowMemory", "64m"), ("threads", "1")]),
+    ("http", &[("receivepack", "false")]),
 ];
 
-/// Git runs it before it stores anything.
-const PRE_RECEIVE: &str =
-    "#!/bin/sh\n# What piku does not take is refused before it is stored.\nexec piku-receive admit\n";
+/// In front of the settings.
+const PREFACE: &str = "# Written by piku at each push; what is changed here is lost. Settings of your own: git config --global.\n";
+/// The hooks that git is to find in the folder of the scripts. Without the first, nothing that is pushed would be looked at.
+const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 
 /// Makes the repository, or puts right what there is. Call with the app's lock held.
 pub(crate) fn ensure(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
-    let hook = scripts.join("post-receive");
-    if !hook.is_file() {
-        let failure = Failure::new(format!("there is no hook at '{}'", hook.display()));
-        return Err(failure.hint("run piku's installer again, or give the folder with --scripts").into());
+    for hook in HOOKS.map(|hook| scripts.join(hook)) {
+        if !hook.is_file() {
+            let failure = Failure::new(format!("there is no hook at '{}'", hook.display()));
+            return Err(failure.hint("run piku's installer again, or give the folder with --scripts").into());
+        }
     }
     let repo = app.repo();
-    if repo.exists() {
-        let opened = git::open(&repo).hint(format!(
+    if !repo.exists() {
+        return make(app, &repo, scripts)
+            .with_context(|| format!("cannot make the repository '{}'", repo.display()));
+    }
+    settle_config(&repo, scripts)?;
+    git::open(&repo)
+        .hint(format!(
             "if it is broken: mv '{0}' '{0}.broken' on the server, then push again; the app runs on",
             repo.display()
-        ))?;
-        return furnish(&opened, &repo, &hook)
-            .with_context(|| format!("cannot put the repository '{}' right", repo.display()));
-    }
-    make(app, &repo, &hook).with_context(|| format!("cannot make the repository '{}'", repo.display()))
+        ))
+        .map(drop)
 }
 
-fn make(app: &AppDir, repo: &Path, hook: &Path) -> anyhow::Result<()> {
-    let aside = app.path().join("repo.git.new");
+/// Writes the repository's settings where they are not those that piku writes: git obeys them, and some of them name programs.
+/// Needs no lock: it is written as a whole, and always the same.
+pub(crate) fn settle_config(repo: &Path, scripts: &Path) -> anyhow::Result<()> {
+    let (path, text) = (repo.join("config"), config(scripts));
+    if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(());
+    }
+    durable::write(&path, text.as_bytes(), 0o644)
+        .with_context(|| format!("cannot put '{}' right", path.display()))
+}
+
+fn config(scripts: &Path) -> String {
+    let mut text = PREFACE.to_owned();
+    for (section, values) in SETTINGS {
+        let _ = writeln!(text, "[{section}]");
+        for (name, value) in values {
+            let _ = writeln!(text, "\t{name} = {value}");
+        }
+        if section == "core" {
+            let path = scripts.to_string_lossy().replace('\\', r"\\").replace('"', "\\\"");
+            let _ = writeln!(text, "\thooksPath = \"{}\"", path.replace('\n', r"\n"));
+        }
+    }
+    text
+}
+
+/// Returns what is to stand in front of git's subcommand: hooks are taken from the folder of the scripts, which only root writes
+/// where piku is installed, whatever the repository says.
+pub(crate) fn hooks_option(scripts: &Path) -> [std::ffi::OsString; 2] {
+    let mut hooks = std::ffi::OsString::from("core.hooksPath=");
+    hooks.push(scripts);
+    ["-c".into(), hooks]
+}
+
+fn make(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
+    let aside: PathBuf = app.path().join("repo.git.new");
     // One that was killed in the middle has left it.
     remove::all(&aside)?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).no_reinit(true).external_template(false).initial_head("main");
-    let made = Repository::init_opts(&aside, &options).map_err(git::plain)?;
-    furnish(&made, &aside, hook)?;
+    Repository::init_opts(&aside, &options).map(drop).map_err(git::plain)?;
+    settle_config(&aside, scripts)?;
     sync(&aside)?;
     fs::rename(&aside, repo)?;
     durable::sync_parent(repo)?;
-    Ok(())
-}
-
-/// Sets what is not as it should be.
-fn furnish(repo: &Repository, path: &Path, hook: &Path) -> anyhow::Result<()> {
-    let own = Config::open(&path.join("config")).map_err(git::plain)?;
-    let mut config = repo.config().map_err(git::plain)?;
-    for (name, value) in SETTINGS {
-        if own.get_string(name).ok().as_deref() != Some(value) {
-            config.set_str(name, value).map_err(git::plain)?;
-        }
-    }
-    let hooks = path.join("hooks");
-    fs::create_dir_all(&hooks)?;
-    link(&hooks.join("post-receive"), hook)?;
-    script(&hooks.join("pre-receive"), PRE_RECEIVE)
-}
-
-/// Makes `at` a link to `target`, by a rename.
-fn link(at: &Path, target: &Path) -> anyhow::Result<()> {
-    if fs::read_link(at).is_ok_and(|there| there == target) {
-        return Ok(());
-    }
-    let aside = at.with_extension("new");
-    let _ = fs::remove_file(&aside);
-    symlink(target, &aside)?;
-    fs::rename(&aside, at)?;
-    durable::sync_parent(at)?;
-    Ok(())
-}
-
-fn script(at: &Path, text: &str) -> anyhow::Result<()> {
-    let good = fs::read(at).is_ok_and(|there| there == text.as_bytes())
-        && fs::symlink_metadata(at)
-            .is_ok_and(|there| there.is_file() && there.permissions().mode() & 0o100 != 0);
-    if !good {
-        durable::write(at, text.as_bytes(), 0o755)?;
-    }
     Ok(())
 }
 
@@ -126,15 +165,18 @@ fn sync(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use git2::Config;
     use piku_procfile::layout::Root;
 
-    fn place() -> (tempfile::TempDir, AppDir, std::path::PathBuf) {
+    fn place() -> (tempfile::TempDir, AppDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let app = Root::new(Some(dir.path().join("root"))).unwrap().app(&"blog".parse().unwrap());
-        let scripts = dir.path().join("scripts");
+        let scripts = dir.path().join("scr \"i\\pts");
         fs::create_dir_all(app.path()).unwrap();
         fs::create_dir(&scripts).unwrap();
-        fs::write(scripts.join("post-receive"), "#!/bin/sh\n").unwrap();
+        for hook in HOOKS {
+            fs::write(scripts.join(hook), "#!/bin/sh\n").unwrap();
+        }
         (dir, app, scripts)
     }
 
@@ -144,26 +186,29 @@ mod tests {
         fs::create_dir_all(app.path().join("repo.git.new/objects/half")).unwrap();
         ensure(&app, &scripts).unwrap();
         assert!(!app.path().join("repo.git.new").exists());
-        let hook = app.repo().join("hooks/post-receive");
-        let config = || Config::open(&app.repo().join("config")).unwrap();
-        assert_eq!(fs::read_link(&hook).unwrap(), scripts.join("post-receive"));
-        assert_eq!(config().get_string("receive.shallowUpdate").unwrap(), "true");
+        let path = app.repo().join("config");
+        let value = |name: &str| Config::open(&path).unwrap().get_string(name);
+        assert_eq!(value("receive.shallowUpdate").unwrap(), "true");
+        assert_eq!(value("receive.fsck.missingEmail").unwrap(), "ignore");
+        assert_eq!(value("core.hooksPath").unwrap(), scripts.to_str().unwrap());
 
-        fs::remove_file(&hook).unwrap();
-        fs::write(&hook, "something else").unwrap();
-        fs::remove_file(app.repo().join("hooks/pre-receive")).unwrap();
-        config().set_str("gc.autoDetach", "true").unwrap();
+        let mut config = Config::open(&path).unwrap();
+        config.set_str("gc.autoDetach", "true").unwrap();
+        config.set_str("core.alternateRefsCommand", "id").unwrap();
+        config.set_str("core.hooksPath", "hooks").unwrap();
         ensure(&app, &scripts).unwrap();
-        assert_eq!(fs::read_link(&hook).unwrap(), scripts.join("post-receive"));
-        assert_eq!(config().get_string("gc.autoDetach").unwrap(), "false");
-        assert_eq!(fs::read_to_string(app.repo().join("hooks/pre-receive")).unwrap(), PRE_RECEIVE);
+        assert_eq!(value("gc.autoDetach").unwrap(), "false");
+        assert_eq!(value("core.hooksPath").unwrap(), scripts.to_str().unwrap());
+        assert!(value("core.alternateRefsCommand").is_err());
     }
 
     #[test]
     fn without_a_hook_nothing_is_made() {
-        let (_dir, app, scripts) = place();
-        fs::remove_file(scripts.join("post-receive")).unwrap();
-        assert!(ensure(&app, &scripts).unwrap_err().to_string().contains("no hook"));
-        assert!(!app.repo().exists());
+        for hook in HOOKS {
+            let (_dir, app, scripts) = place();
+            fs::remove_file(scripts.join(hook)).unwrap();
+            assert!(ensure(&app, &scripts).unwrap_err().to_string().contains("no hook"));
+            assert!(!app.repo().exists());
+        }
     }
 }

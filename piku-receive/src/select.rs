@@ -21,6 +21,8 @@ use crate::options::Options;
 use crate::talk;
 use crate::verdict::{State, Verdict};
 
+/// Where tags lie.
+pub(crate) const TAGS: &str = "refs/tags/";
 /// As much of a commit's first line as is shown.
 const LONGEST_SUBJECT: usize = 300;
 
@@ -118,7 +120,7 @@ fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[Update], deplo
     let app = app.path().file_name().unwrap_or_default().to_string_lossy();
     let deployed = branch::deployed(repo);
     for update in updates.iter().filter(|update| !update.new.is_zero()) {
-        if let Some(tag) = update.reference.strip_prefix("refs/tags/") {
+        if let Some(tag) = update.reference.strip_prefix(TAGS) {
             if !deploys {
                 talk::step(&format!("{tag} is stored, not deployed: it is a tag"));
                 if let Some(tip) = &deployed {

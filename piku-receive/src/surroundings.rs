@@ -3,11 +3,16 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Uid, User, geteuid};
+use piku_procfile::failure::Failure;
+use piku_procfile::layout::Root;
 
 /// Where programs are when sshd has set no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
@@ -31,6 +36,8 @@ pub(crate) fn clean(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
     path.push(":");
     path.push(env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into()));
     command.env("PATH", path);
+    // What stands in refs/replace is somebody's word for what another object is.
+    command.env("GIT_NO_REPLACE_OBJECTS", "1");
     Ok(command)
 }
 
@@ -38,6 +45,23 @@ fn may_stay(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name == b"GIT_PROTOCOL"
         || !(name.starts_with(b"GIT_") || name.starts_with(b"PIKU_") || name == b"SSH_ORIGINAL_COMMAND")
+}
+
+/// Refuses to build and keep apps as root, in whose home nobody looks for them: what is done to a root is done by its owner. A root
+/// that is named, and is root's own, is somebody's choice.
+pub(crate) fn refuse_root(root: &Root) -> Result<(), Failure> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let default = Root::new(None).is_ok_and(|default| default.path() == root.path());
+    let owner = fs::metadata(root.path()).ok().map(|meta| meta.uid()).filter(|owner| *owner != 0);
+    let what = match owner.and_then(|owner| User::from_uid(Uid::from_raw(owner)).ok().flatten()) {
+        Some(owner) => format!("'{}' belongs to {}, and this is root", root.path().display(), owner.name),
+        None if default || owner.is_some() => "piku does not keep apps as root".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Failure::new(what)
+        .hint("a key is let in by 'sudo piku keys:add NAME < KEY.pub', verbs are 'sudo piku VERB'"))
 }
 
 /// Files get the modes they are asked to have, whatever umask sshd or a login has left.

@@ -104,7 +104,7 @@ fn a_deploy_killed_in_its_build_leaves_nothing() {
 #[test]
 fn a_hook_killed_in_its_build_leaves_nothing() {
     killed_in("preflight: sleep 1000\n", |world| {
-        let hooks = processes::of(&world.root(), "hooks/post-receive");
+        let hooks = processes::of(&world.root(), "lib/post-receive");
         let builds = processes::of(&world.root(), "piku-build build");
         !builds.is_empty() && kill_all(&hooks) && kill_all(&builds)
     });

@@ -1,6 +1,7 @@
 //! `export`: the tree of a commit, submodules included, as files. Whoever can push writes the tree, so nothing in it is
 //! believed: no name, no link and no submodule may reach outside the new folder.
 
+mod blobs;
 mod link;
 mod modules;
 mod tree;
@@ -11,15 +12,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use git2::{Commit, Repository};
+use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
+use piku_procfile::settings::Settings;
 use tempfile::TempDir;
 
 use crate::git;
+use crate::limits;
 use crate::talk::{self, quoted};
 use tree::Walk;
 
 /// Writes the tree of `commit` in `repo` to `dir`, which must not be there or be empty: made aside and renamed in.
-pub(crate) fn run(repo: &Path, commit: &str, dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(repo: &Path, commit: &str, dir: &Path, settings: &Settings) -> anyhow::Result<()> {
+    limits::bound_memory().context("cannot bound this process's memory")?;
     let dir = std::path::absolute(dir).with_context(|| format!("bad path '{}'", dir.display()))?;
     if !may_be_made(&dir).with_context(|| format!("cannot look at '{}'", dir.display()))? {
         return Err(Failure::new(format!("'{}' is there and not an empty folder", dir.display())).into());
@@ -33,7 +38,7 @@ pub(crate) fn run(repo: &Path, commit: &str, dir: &Path) -> anyhow::Result<()> {
         return Err(failure.hint("add the app's files: git add -A, git commit, git push").into());
     }
     let aside = aside(&dir).with_context(|| format!("cannot make a folder beside '{}'", dir.display()))?;
-    let mut walk = Walk::new(repo, aside.path());
+    let mut walk = Walk::new(repo, TreeHandle::open(aside.path())?, settings);
     walk.root(&opened, &tree)?;
     if let Some(line) = walk.pointers() {
         talk::bad(&line);

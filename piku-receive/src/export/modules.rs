@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
 use piku_procfile::failure::{Failure, Hint};
 use piku_procfile::remove;
+use piku_procfile::settings::Settings;
 use sha2::{Digest, Sha256};
 
 use crate::git;
+use crate::limits::{self, IntakeLimit};
 use crate::surroundings;
 use crate::talk::{self, quoted};
 
@@ -19,20 +21,24 @@ use crate::talk::{self, quoted};
 const PROTOCOLS: &str = "https:http:ssh:git";
 /// A host that is not known yet is believed once; nobody is there to be asked for anything.
 const SSH: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=30";
+/// As long as any `.gitmodules` is, in bytes.
+const LONGEST: usize = 1 << 20;
 /// A server that sends nothing for a minute is given up.
 const PATIENCE: [&str; 4] = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60"];
 
 /// The fetched repositories, one a URL.
 pub(super) struct Modules {
     repo: PathBuf,
+    /// How much one of them may bring.
+    settings: Settings,
     /// What each `.gitmodules` says, by the blob's name: path and URL.
     read: HashMap<Oid, HashMap<String, String>>,
 }
 
 impl Modules {
     /// Kept below the bare repository `repo`, in the folder that git itself uses for this.
-    pub(super) fn beside(repo: &Path) -> Self {
-        Self { repo: repo.to_owned(), read: HashMap::new() }
+    pub(super) fn beside(repo: &Path, settings: &Settings) -> Self {
+        Self { repo: repo.to_owned(), settings: settings.clone(), read: HashMap::new() }
     }
 
     /// A repository that holds `commit` of the submodule at `path` in the tree `top` of `repo`. `shown` is its path in the
@@ -56,7 +62,8 @@ impl Modules {
             return Ok(repo);
         }
         talk::step(&format!("Fetching submodule {shown} from {}", without_password(&url)));
-        fetch(&home, &url, commit)
+        let most = IntakeLimit::of(&self.settings, &self.repo)?.bytes()?;
+        fetch(&home, &url, commit, most)
             .with_context(|| format!("cannot fetch the submodule {}", quoted(shown)))
             .hint(format!("the server must reach {} and find commit {commit} there", without_password(&url)))
     }
@@ -72,6 +79,11 @@ impl Modules {
         let entry = top.get_name(".gitmodules").ok_or_else(unnamed)?;
         if entry.kind() != Some(ObjectType::Blob) || entry.filemode() == 0o120_000 {
             return Err(Failure::new(".gitmodules is not a file").into());
+        }
+        let objects = repo.odb().map_err(git::plain).context("cannot read the repository")?;
+        let (bytes, _) = objects.read_header(entry.id()).map_err(git::plain)?;
+        if bytes > LONGEST {
+            return Err(Failure::new(format!(".gitmodules is longer than {LONGEST} bytes")).into());
         }
         let urls = match self.read.entry(entry.id()) {
             Entry::Occupied(known) => known.into_mut(),
@@ -162,8 +174,9 @@ fn ready(home: &Path, commit: Oid) -> Option<Repository> {
     Some(repo)
 }
 
-/// Fetches the commit, alone where the server allows that. What a killed fetch has left is thrown away.
-fn fetch(home: &Path, url: &str, commit: Oid) -> anyhow::Result<Repository> {
+/// Fetches the commit, alone where the server allows that, and no file of more than `most` bytes. What a killed fetch has left is
+/// thrown away.
+fn fetch(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Result<Repository> {
     let alone = format!("+{commit}:{}", mark(commit));
     let tries: [&[&str]; 2] =
         [&["--depth=1", "--no-tags", "--", url, &alone], &["--no-tags", "--", url, "+refs/*:refs/remote/*"]];
@@ -172,8 +185,8 @@ fn fetch(home: &Path, url: &str, commit: Oid) -> anyhow::Result<Repository> {
         if at > 0 || git::open(home).is_err() {
             make(home)?;
         }
-        let out = command(home)?
-            .args(PATIENCE)
+        let mut git = command(home)?;
+        git.args(PATIENCE)
             .args([
                 "-c",
                 "gc.auto=0",
@@ -184,7 +197,10 @@ fn fetch(home: &Path, url: &str, commit: Oid) -> anyhow::Result<Repository> {
                 "--no-recurse-submodules",
             ])
             .args(args)
-            .output()
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let out = limits::spawn_bounded(&mut git, Some(most))
+            .and_then(Child::wait_with_output)
             .context("cannot run git")?;
         if out.status.success() {
             let repo = git::open(home)?;

@@ -1,21 +1,20 @@
-//! Trees to folders. Each file is made new, by name, below the descriptor of the folder it lies in; so what a strange tree
-//! has made before, such as a link of the same name, is never followed.
+//! Trees to folders. Each file is made new, by name, in the folder it lies in; so what a strange tree has made before, such as a
+//! link of the same name, is never followed. What a tree comes to is counted before anything of it is written.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use anyhow::Context;
 use git2::{Oid, Repository, Tree, TreeEntry};
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::symlinkat;
+use piku_files::{TreeError, TreeHandle};
 use piku_procfile::disk::{self, Need};
 use piku_procfile::failure::Failure;
+use piku_procfile::settings::Settings;
 
+use super::blobs::{BlobReader, LARGE};
 use super::link::{self, Refusal};
 use super::modules::Modules;
 use crate::git;
@@ -23,6 +22,8 @@ use crate::talk::quoted;
 
 /// Folders in folders; every one keeps a descriptor open.
 const DEEPEST: usize = 200;
+/// The longest path in bytes: what is put in front of it later on has to fit into the kernel's 4096 too.
+const LONGEST_PATH: usize = 3500;
 /// A small commit can name the same tree again and again until the disk is full.
 const MOST_ENTRIES: u64 = 1_000_000;
 /// How a Git LFS pointer begins; none is longer than a kilobyte.
@@ -33,7 +34,9 @@ const LONGEST_POINTER: usize = 1024;
 pub(super) struct Walk {
     modules: Modules,
     /// Where to.
-    dir: PathBuf,
+    top: TreeHandle,
+    /// How much of the disk stays free, in bytes.
+    reserve: u64,
     /// What all the trees take that were counted.
     need: Need,
     pointers: usize,
@@ -47,14 +50,27 @@ struct At<'r> {
     top: &'r Tree<'r>,
     /// The path of that root in the whole export; empty, or ends with a slash.
     prefix: &'r str,
+    /// The files that are larger than [`LARGE`], and how large.
+    large: HashMap<Oid, u64>,
+    blobs: BlobReader,
+}
+
+/// The folder that is written to.
+struct Folder<'a> {
+    dir: &'a TreeHandle,
+    /// Its path, empty or with a slash at its end.
+    path: &'a str,
+    /// The number of slashes.
+    depth: usize,
 }
 
 impl Walk {
-    /// An export from the bare repository at `repo`, which also keeps what is fetched for submodules.
-    pub(super) fn new(repo: &Path, dir: &Path) -> Self {
+    /// An export from the bare repository at `repo`, which also keeps what is fetched for submodules, into an empty folder.
+    pub(super) fn new(repo: &Path, top: TreeHandle, settings: &Settings) -> Self {
         Self {
-            modules: Modules::beside(repo),
-            dir: dir.to_owned(),
+            modules: Modules::beside(repo, settings),
+            top,
+            reserve: settings.reserve_bytes(),
             need: Need::default(),
             pointers: 0,
             first_pointer: String::new(),
@@ -62,21 +78,24 @@ impl Walk {
     }
 
     /// Counts a repository's tree before it is written, each of its trees once however often it is named. Refuses what
-    /// the disk has no room for.
-    fn count(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<()> {
-        let need = need(repo, tree, 0, &mut HashMap::new())?;
+    /// the disk has no room for. Returns the large files.
+    fn count(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<HashMap<Oid, u64>> {
+        let mut count = Count { repo, known: HashMap::new(), large: HashMap::new() };
+        let need = count.need(tree, 0)?;
         self.need += need;
         if self.need.files > MOST_ENTRIES {
             return Err(Failure::new(format!("the commit holds more than {MOST_ENTRIES} files")).into());
         }
-        disk::check(&self.dir, need, "what was pushed")
+        disk::check_keeping(self.top.path(), need, self.reserve, "what was pushed")?;
+        Ok(count.large)
     }
 
-    /// Writes the whole tree into the empty folder.
+    /// Writes the whole tree.
     pub(super) fn root(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<()> {
-        let dir = File::open(&self.dir).with_context(|| format!("cannot open '{}'", self.dir.display()))?;
-        self.count(repo, tree)?;
-        self.folder(&At { repo, top: tree, prefix: "" }, tree, dir.as_fd(), "", 0)
+        let large = self.count(repo, tree)?;
+        let top = self.top.clone();
+        let mut at = At { repo, top: tree, prefix: "", large, blobs: BlobReader::new(repo.path()) };
+        self.folder(&mut at, tree, &Folder { dir: &top, path: "", depth: 0 })
     }
 
     /// The line that warns of Git LFS pointers, if there are any.
@@ -92,59 +111,57 @@ impl Walk {
         ))
     }
 
-    /// `path` is the folder's own, empty or with a slash at its end; `depth` the number of slashes.
-    fn folder(
-        &mut self,
-        at: &At<'_>,
-        tree: &Tree<'_>,
-        dir: BorrowedFd<'_>,
-        path: &str,
-        depth: usize,
-    ) -> anyhow::Result<()> {
-        if depth > DEEPEST {
+    fn folder(&mut self, at: &mut At<'_>, tree: &Tree<'_>, folder: &Folder<'_>) -> anyhow::Result<()> {
+        if folder.depth > DEEPEST {
             return Err(too_deep().into());
         }
         for entry in tree {
             let name = entry.name_bytes();
-            let path = format!("{path}{}", String::from_utf8_lossy(name));
+            let path = format!("{}{}", folder.path, String::from_utf8_lossy(name));
             check_name(name, &path)?;
-            self.entry(at, &entry, dir, &path, depth)?;
+            self.entry(at, &entry, folder, &path)?;
         }
         Ok(())
     }
 
     fn entry(
         &mut self,
-        at: &At<'_>,
+        at: &mut At<'_>,
         entry: &TreeEntry<'_>,
-        dir: BorrowedFd<'_>,
+        folder: &Folder<'_>,
         path: &str,
-        depth: usize,
     ) -> anyhow::Result<()> {
-        let name = entry.name_bytes();
-        let made = || format!("cannot write {}", quoted(path));
+        let (repo, dir, name) = (at.repo, folder.dir, OsStr::from_bytes(entry.name_bytes()));
+        let unwritten = || format!("cannot write {}", quoted(path));
+        let large = at.large.get(&entry.id()).copied();
         match entry.filemode_raw() & 0o170_000 {
             0o040_000 => {
-                let below = new_folder(dir, name).with_context(made)?;
-                let tree =
-                    at.repo.find_tree(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
-                self.folder(at, &tree, below.as_fd(), &format!("{path}/"), depth + 1)
+                let below = new_folder(dir, name).with_context(unwritten)?;
+                let tree = repo.find_tree(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
+                let path = format!("{path}/");
+                self.folder(at, &tree, &Folder { dir: &below, path: &path, depth: folder.depth + 1 })
             }
             0o100_000 => {
-                let executable = entry.filemode_raw() & 0o100 != 0;
-                let blob =
-                    at.repo.find_blob(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
+                let mode = if entry.filemode_raw() & 0o100 == 0 { 0o644 } else { 0o755 };
+                let mut file = dir.create_file(name, mode).map_err(twice).with_context(unwritten)?;
+                if let Some(bytes) = large {
+                    return at.blobs.copy(entry.id(), bytes, &mut file).with_context(unwritten);
+                }
+                let blob = repo.find_blob(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
                 self.note_pointer(blob.content(), path);
-                new_file(dir, name, if executable { 0o755 } else { 0o644 }, blob.content()).with_context(made)
+                file.write_all(blob.content()).with_context(unwritten)
             }
             0o120_000 => {
-                let blob =
-                    at.repo.find_blob(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
+                let refuse = |target: &[u8], refusal| refused_link(path, target, refusal);
+                if large.is_some() {
+                    return Err(refuse(b"a target of megabytes", Refusal::NoPath).into());
+                }
+                let blob = repo.find_blob(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
                 let target = blob.content();
-                link::check(target, depth).map_err(|refusal| refused_link(path, target, refusal))?;
-                symlinkat(target, dir, name).map_err(twice).with_context(made)
+                link::check(target, folder.depth).map_err(|refusal| refuse(target, refusal))?;
+                dir.symlink(OsStr::from_bytes(target), name).map_err(twice).with_context(unwritten)
             }
-            0o160_000 => self.submodule(at, entry.id(), dir, name, path, depth),
+            0o160_000 => self.submodule(at, entry.id(), folder, name, path),
             kind => Err(Failure::new(format!("{} is of the unknown kind {kind:o}", quoted(path))).into()),
         }
     }
@@ -153,10 +170,9 @@ impl Walk {
         &mut self,
         at: &At<'_>,
         commit: Oid,
-        dir: BorrowedFd<'_>,
-        name: &[u8],
+        folder: &Folder<'_>,
+        name: &OsStr,
         path: &str,
-        depth: usize,
     ) -> anyhow::Result<()> {
         let inner = path.strip_prefix(at.prefix).unwrap_or(path);
         let repo = self.modules.get(at.repo, at.top, inner, path, commit)?;
@@ -165,11 +181,12 @@ impl Walk {
             .and_then(|commit| commit.tree())
             .map_err(git::plain)
             .with_context(|| missing(path))?;
-        self.count(&repo, &tree)?;
-        let below = new_folder(dir, name).with_context(|| format!("cannot write {}", quoted(path)))?;
+        let large = self.count(&repo, &tree)?;
+        let below = new_folder(folder.dir, name).with_context(|| format!("cannot write {}", quoted(path)))?;
         let prefix = format!("{path}/");
-        let at = At { repo: &repo, top: &tree, prefix: &prefix };
-        self.folder(&at, &tree, below.as_fd(), &prefix, depth + 1)
+        let blobs = BlobReader::new(repo.path());
+        let mut at = At { repo: &repo, top: &tree, prefix: &prefix, large, blobs };
+        self.folder(&mut at, &tree, &Folder { dir: &below, path: &prefix, depth: folder.depth + 1 })
     }
 
     fn note_pointer(&mut self, content: &[u8], path: &str) {
@@ -182,40 +199,50 @@ impl Walk {
     }
 }
 
-/// What the files and folders in a tree and all below it take.
-fn need(
-    repo: &Repository,
-    tree: &Tree<'_>,
-    depth: usize,
-    known: &mut HashMap<Oid, Need>,
-) -> anyhow::Result<Need> {
-    if depth > DEEPEST {
-        return Err(too_deep().into());
+/// A repository's trees that are being counted.
+struct Count<'r> {
+    repo: &'r Repository,
+    /// What each object takes, with all below it.
+    known: HashMap<Oid, Need>,
+    large: HashMap<Oid, u64>,
+}
+
+impl Count<'_> {
+    /// Returns what the files and folders in a tree and all below it take.
+    fn need(&mut self, tree: &Tree<'_>, depth: usize) -> anyhow::Result<Need> {
+        if depth > DEEPEST {
+            return Err(too_deep().into());
+        }
+        let objects = self.repo.odb().map_err(git::plain).context("cannot read the repository")?;
+        let mut sum = Need::default();
+        for entry in tree {
+            let unreadable = || missing(&String::from_utf8_lossy(entry.name_bytes()));
+            let one = match (self.known.get(&entry.id()), entry.filemode_raw() & 0o170_000) {
+                (Some(known), _) => *known,
+                (None, 0o040_000) => {
+                    let tree =
+                        self.repo.find_tree(entry.id()).map_err(git::plain).with_context(unreadable)?;
+                    let mut folder = Need::of(0);
+                    folder += self.need(&tree, depth + 1)?;
+                    folder
+                }
+                // Another repository's: counted when it is there.
+                (None, 0o160_000) => Need::of(0),
+                (None, _) => {
+                    let (bytes, _) =
+                        objects.read_header(entry.id()).map_err(git::plain).with_context(unreadable)?;
+                    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+                    if bytes > LARGE {
+                        self.large.insert(entry.id(), bytes);
+                    }
+                    Need::of(bytes)
+                }
+            };
+            self.known.insert(entry.id(), one);
+            sum += one;
+        }
+        Ok(sum)
     }
-    let objects = repo.odb().map_err(git::plain).context("cannot read the repository")?;
-    let mut sum = Need::default();
-    for entry in tree {
-        let unreadable = || missing(&String::from_utf8_lossy(entry.name_bytes()));
-        let one = match (known.get(&entry.id()), entry.filemode_raw() & 0o170_000) {
-            (Some(known), _) => *known,
-            (None, 0o040_000) => {
-                let tree = repo.find_tree(entry.id()).map_err(git::plain).with_context(unreadable)?;
-                let mut folder = Need::of(0);
-                folder += need(repo, &tree, depth + 1, known)?;
-                folder
-            }
-            // Another repository's: counted when it is there.
-            (None, 0o160_000) => Need::of(0),
-            (None, _) => {
-                let (size, _) =
-                    objects.read_header(entry.id()).map_err(git::plain).with_context(unreadable)?;
-                Need::of(u64::try_from(size).unwrap_or(u64::MAX))
-            }
-        };
-        known.insert(entry.id(), one);
-        sum += one;
-    }
-    Ok(sum)
 }
 
 fn too_deep() -> Failure {
@@ -233,6 +260,10 @@ fn check_name(name: &[u8], path: &str) -> Result<(), Failure> {
     if bad {
         let failure = Failure::new(format!("a commit may hold no file named {}", quoted(path)));
         return Err(failure.hint("git makes no such commit; make it anew from a clean clone"));
+    }
+    if path.len() > LONGEST_PATH {
+        let what = format!("the path {} is longer than {LONGEST_PATH} bytes", quoted(path));
+        return Err(Failure::new(what).hint("give its folders shorter names"));
     }
     Ok(())
 }
@@ -252,24 +283,16 @@ fn refused_link(path: &str, target: &[u8], refusal: Refusal) -> Failure {
     failure.hint("a link may point within the repository, or below /app or /data")
 }
 
-fn new_folder(dir: BorrowedFd<'_>, name: &[u8]) -> anyhow::Result<OwnedFd> {
-    mkdirat(dir, name, Mode::from_bits_truncate(0o755)).map_err(twice)?;
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    Ok(openat(dir, name, flags, Mode::empty())?)
-}
-
-fn new_file(dir: BorrowedFd<'_>, name: &[u8], mode: u32, content: &[u8]) -> anyhow::Result<()> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(dir, name, flags, Mode::from_bits_truncate(mode)).map_err(twice)?;
-    File::from(file).write_all(content)?;
-    Ok(())
+fn new_folder(dir: &TreeHandle, name: &OsStr) -> anyhow::Result<TreeHandle> {
+    dir.create_dir(name).map_err(twice)?;
+    Ok(dir.subtree(name)?)
 }
 
 /// The folder was empty: what is there is from this very tree.
-fn twice(errno: Errno) -> anyhow::Error {
-    match errno {
-        Errno::EEXIST => anyhow::anyhow!("the commit holds two files of this name"),
-        errno => errno.into(),
+fn twice(err: TreeError) -> anyhow::Error {
+    match err.kind() {
+        ErrorKind::AlreadyExists => anyhow::anyhow!("the commit holds two files of this name"),
+        _ => err.into(),
     }
 }
 

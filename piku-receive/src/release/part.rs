@@ -15,10 +15,11 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_procfile::durable;
 use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::layout::AppDir;
-use rustix::fs::statvfs;
+use piku_procfile::settings::Settings;
 
 use super::PartName;
+use crate::hook::Place;
+use crate::limits::IntakeLimit;
 use crate::sha256;
 
 /// How a part is called that is not whole yet.
@@ -31,8 +32,8 @@ const OTHER: Duration = Duration::from_secs(60);
 const OLD: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Takes the part from stdin.
-pub(crate) fn run(app: &AppDir, part: &PartName) -> anyhow::Result<()> {
-    let folder = app.incoming();
+pub(crate) fn run(place: &Place<'_>, part: &PartName) -> anyhow::Result<()> {
+    let folder = place.dir().incoming();
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -51,7 +52,8 @@ pub(crate) fn run(app: &AppDir, part: &PartName) -> anyhow::Result<()> {
         file.set_len(0).with_context(cannot)?;
         here = 0;
     }
-    room(&folder, part.bytes - here)?;
+    let settings = Settings::read(&place.root.settings())?;
+    IntakeLimit::of(&settings, &folder)?.check(part.bytes - here)?;
     file.seek(SeekFrom::Start(here)).with_context(cannot)?;
     say(here)?;
     let came = receive(&mut file, part.bytes - here);
@@ -98,17 +100,6 @@ fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
             }
         }
     }
-}
-
-fn room(folder: &Path, bytes: u64) -> anyhow::Result<()> {
-    let stat =
-        statvfs(folder).with_context(|| format!("cannot look at the disk of '{}'", folder.display()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < bytes {
-        let what = format!("not enough room on the disk: {bytes} bytes are to come, {free} are free");
-        return Err(Failure::new(what).hint("remove old releases or apps, or make the disk larger").into());
-    }
-    Ok(())
 }
 
 /// Copies from stdin until `bytes` have come, it ends, or nothing comes any more. Returns how many came.

@@ -68,6 +68,9 @@ for word in "$@"; do printf '[%s]\n' "$word"; done
 printf 'key=%s apps=%s git=%s\n' "$PIKU_KEY" "${PIKU_KEY_APPS-unset}" "${GIT_DIR-unset}"
 "#;
 
+/// The real one.
+const PRE_RECEIVE: &str = include_str!("../../../scripts/pre-receive");
+
 pub(crate) struct Server {
     pub(crate) sshd: Sshd,
     pub(crate) dir: TempDir,
@@ -83,6 +86,7 @@ impl Server {
         }
         let control = format!("'{}'", at.join("control").display());
         program(&at.join("scripts/post-receive"), &HOOK.replace("CONTROL", &control));
+        program(&at.join("scripts/pre-receive"), PRE_RECEIVE);
         program(&at.join("scripts/piku"), VERBS);
         let sshd = Sshd::start(&at.join("sshd"), &at.join("authorized_keys"));
         let server = Self { sshd, dir };

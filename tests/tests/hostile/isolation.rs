@@ -29,7 +29,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 for name in [ROOT + "/run/daemon.sock", ROOT + "/run/victim/supervisor.sock"]:
     try: socket.socket(socket.AF_UNIX).connect(name); leak(name)
     except OSError: pass
-targets = [HOME + "/.ssh/authorized_keys", victim + "/repo.git/hooks/post-receive", "/usr/x", "/etc/x", "/proc/sys/kernel/core_pattern"]
+targets = [HOME + "/.ssh/authorized_keys", victim + "/repo.git/config", "/usr/x", "/etc/x", "/proc/sys/kernel/core_pattern"]
 if "PIKU_RELEASE" in os.environ: targets += ["/app/page", "/app/new"]
 for path in targets:
     try: open(path, "a").close(); leak("write " + path)
@@ -154,12 +154,9 @@ fn all_known_attacks_of_a_pushed_app_fail() {
         facts.push(tell("secret", root.join(file)));
     }
     facts.push(tell("write", home.join(".ssh/authorized_keys")));
-    for file in [
-        "victim/repo.git/hooks/post-receive",
-        "victim/current/app/page",
-        "evil/config.json",
-        "evil/releases/1/app/page",
-    ] {
+    for file in
+        ["victim/repo.git/config", "victim/current/app/page", "evil/config.json", "evil/releases/1/app/page"]
+    {
         facts.push(tell("write", apps.join(file)));
     }
     for socket in ["run/daemon.sock", "run/victim/supervisor.sock"] {

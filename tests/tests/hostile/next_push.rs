@@ -12,7 +12,7 @@ fn a_killed_build_that_took_rights_off_its_folders_stops_no_later_push() {
     repo.file("Procfile", format!("web: ./serve\npreflight: {build}\n"));
     let push = repo.commit("Hangs").start_push();
     wait_for("the build", || !processes::of(&world.root(), "sleep 1000").is_empty());
-    kill_all(&processes::of(&world.root(), "hooks/post-receive"));
+    kill_all(&processes::of(&world.root(), "lib/post-receive"));
     kill_all(&processes::of(&world.root(), "piku-build build"));
     assert!(!push.wait_with_output().expect("git push").status.success());
     repo.serves("better\n").commit("Better").push().succeeds();

@@ -1,0 +1,242 @@
+//! What a hostile push, or a repository that somebody has written into, may not do.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use piku_tests::repo::Repo;
+use support::{Server, program, stderr};
+
+/// An object made by hand, in the laptop's repository.
+fn object(laptop: &Repo, kind: &str, raw: &[u8]) -> String {
+    let mut git = laptop.command();
+    git.args(["hash-object", "-w", "--literally", "--stdin", "-t", kind]);
+    let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    git.stdin.take().unwrap().write_all(raw).unwrap();
+    String::from_utf8(git.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+/// A tree of these entries: mode, name, object.
+fn tree_of(laptop: &Repo, entries: &[(&str, &str, &str)]) -> String {
+    let mut raw = Vec::new();
+    for (mode, name, id) in entries {
+        raw.extend(format!("{mode} {name}\0").into_bytes());
+        raw.extend((0..40).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).unwrap()));
+    }
+    object(laptop, "tree", &raw)
+}
+
+fn tree(laptop: &Repo, mode: &str, name: &str, id: &str) -> String {
+    tree_of(laptop, &[(mode, name, id)])
+}
+
+fn deployed() -> (Server, Repo) {
+    let server = Server::new();
+    let laptop = server.laptop("blog");
+    laptop.file("page", "one").commit("One").push().succeeds();
+    (server, laptop)
+}
+
+#[test]
+fn refs_that_are_neither_branches_nor_tags_are_refused() {
+    let (server, laptop) = deployed();
+    let head = laptop.git(&["rev-parse", "HEAD"]);
+    let before = laptop.git(&["ls-remote", "piku"]);
+    let long = format!("refs/heads/{}", "x".repeat(2000));
+    for reference in [
+        format!("refs/replace/{head}"),
+        "refs/notes/commits".to_owned(),
+        "refs/meta/config".to_owned(),
+        "refs/piku/x".to_owned(),
+        "refs/stash".to_owned(),
+        format!("refs/heads/{head}"),
+        long.clone(),
+    ] {
+        let push = laptop.push_with(&["piku", &format!("HEAD:{reference}")]);
+        let said = push.fails_with(&["pre-receive hook declined"]);
+        assert!(!said.contains("Nothing has changed") && !said.contains("is deployed"), "{said}");
+        if reference == long {
+            let ours: Vec<_> = said.lines().filter(|line| line.contains("piku-receive: ")).collect();
+            assert!(ours.len() == 1 && ours[0].len() < 300, "{said}");
+        }
+    }
+    // Together with an honest one, neither is stored.
+    laptop.file("page", "two").commit("Two");
+    laptop.push_with(&["piku", "main", "HEAD~:refs/notes/x"]).fails_with(&["is neither a branch nor a tag"]);
+    assert_eq!(laptop.git(&["ls-remote", "piku"]), before);
+    assert_eq!(server.deploys().len(), 1);
+}
+
+#[test]
+fn what_an_older_piku_has_let_in_replaces_nothing() {
+    let (server, laptop) = deployed();
+    let head = laptop.git(&["rev-parse", "HEAD"]);
+    let blob = object(&laptop, "blob", b"no commit");
+    laptop.push_with(&["piku", &format!("{blob}:refs/tags/blob")]).succeeds();
+    let replace = server.app("blog").join("repo.git/refs/replace");
+    fs::create_dir(&replace).unwrap();
+    fs::write(replace.join(&head), format!("{blob}\n")).unwrap();
+    laptop.file("page", "two").commit("Two").push().succeeds();
+    let clone = server.path("laptop/clone");
+    laptop.git(&["clone", "-q", &server.sshd.url("blog"), clone.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(clone.join("page")).unwrap(), "two");
+    // Whose it is can take it away.
+    laptop.push_with(&["piku", &format!(":refs/replace/{head}")]).succeeds();
+}
+
+#[test]
+fn hooks_and_programs_of_the_repository_are_not_run() {
+    let (server, laptop) = deployed();
+    let repo = server.app("blog").join("repo.git");
+    let marker = server.path("control/marker");
+    let evil = format!("#!/bin/sh\necho $0 >>'{}'\n", marker.display());
+    fs::create_dir_all(repo.join("hooks")).unwrap();
+    for hook in [
+        "pre-receive",
+        "update",
+        "post-receive",
+        "post-update",
+        "reference-transaction",
+        "proc-receive",
+        "push-to-checkout",
+        "pre-auto-gc",
+        "an-unknown-one",
+    ] {
+        program(&repo.join("hooks").join(hook), &evil);
+    }
+    let run = repo.join("hooks/update").display().to_string();
+    let config = fs::read_to_string(repo.join("config")).unwrap();
+    let config = format!(
+        "{config}[core]\n\thooksPath = hooks\n\talternateRefsCommand = '{run}'\n\tsshCommand = '{run}'\n\
+         \tfsmonitor = '{run}'\n\tpager = '{run}'\n[log]\n\tshowSignature = true\n[gpg]\n\tprogram = '{run}'\n\
+         [receive]\n\tprocReceiveRefs = refs/heads\n[tar \"zip\"]\n\tcommand = '{run}'\n\tremote = true\n\
+         [gc]\n\tauto = 1\n\trecentObjectsHook = '{run}'\n[include]\n\tpath = /dev/null\n"
+    );
+    fs::write(repo.join("config"), &config).unwrap();
+    fs::write(repo.join("objects/info/alternates"), format!("{}\n", repo.join("objects").display())).unwrap();
+    // Reading comes first: nothing has put the settings right by then.
+    let clone = server.path("laptop/clone");
+    laptop.git(&["clone", "-q", &server.sshd.url("blog"), clone.to_str().unwrap()]);
+    fs::write(repo.join("config"), &config).unwrap();
+    let remote = format!("--remote={}", server.sshd.url("blog"));
+    let out = laptop.command().args(["archive", &remote, "--format=zip", "main"]).output().unwrap();
+    assert!(out.status.success() && out.stdout.starts_with(b"PK"), "{}", stderr(&out));
+    fs::write(repo.join("config"), &config).unwrap();
+    let said = laptop.file("page", "two").commit("Two").push().succeeds();
+    assert!(said.contains("-----> fake deploy 2"), "{said}");
+    assert!(!marker.exists(), "{}", fs::read_to_string(&marker).unwrap());
+    assert!(!fs::read_to_string(repo.join("config")).unwrap().contains("hooks/update"));
+}
+
+#[test]
+fn old_oddities_of_histories_are_taken_and_broken_objects_are_not() {
+    let (server, laptop) = deployed();
+    let blob = object(&laptop, "blob", b"three");
+    let head = laptop.git(&["rev-parse", "HEAD"]);
+    let mut parent = head.clone();
+    let page = tree(&laptop, "100644", "page", &blob);
+    // As other tools have written them: no address, no date, a time zone that is none, a padded mode.
+    for author in
+        ["A laptop <> 1 +0000", "A laptop 1 +0000", "<a@x 1 +0000", "A <a@x> 1 +051800", "A <a@x>1 +0000"]
+    {
+        let padded = tree(&laptop, "040000", "sub", &page);
+        let raw =
+            format!("tree {padded}\nparent {parent}\nauthor {author}\ncommitter A <a@x> 1 +0000\n\nOld\n");
+        parent = object(&laptop, "commit", raw.as_bytes());
+    }
+    laptop.git(&["reset", "-q", "--hard", &parent]);
+    laptop.file("page", "two").commit("New").push().succeeds();
+    assert_eq!(fs::read_to_string(server.path("control/tree/sub/page")).unwrap(), "three");
+
+    let before = laptop.git(&["ls-remote", "piku"]);
+    let twice = tree_of(&laptop, &[("100644", "a", &blob), ("100755", "a", &blob)]);
+    let unsorted = tree_of(&laptop, &[("100644", "b", &blob), ("100644", "a", &blob)]);
+    for bad in [twice, unsorted] {
+        let raw = format!(
+            "tree {bad}\nparent {parent}\nauthor A <a@x> 1 +0000\ncommitter A <a@x> 1 +0000\n\nBad\n"
+        );
+        let commit = object(&laptop, "commit", raw.as_bytes());
+        let push = laptop.push_with(&["--force", "piku", &format!("{commit}:refs/heads/bad")]);
+        let said = push.fails_with(&["git has refused what was pushed"]);
+        assert!(!said.contains("Nothing has changed"), "{said}");
+    }
+    assert_eq!(laptop.git(&["ls-remote", "piku"]), before);
+    assert_eq!(server.deploys().len(), 2, "no refused push deploys");
+}
+
+#[test]
+fn a_refused_push_names_the_setting_that_bounds_it() {
+    let (server, laptop) = deployed();
+    let settings = |text: &str| fs::write(server.path("root/host.yaml"), text).unwrap();
+    let noise: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| u8::try_from(n.wrapping_mul(2_654_435_761).wrapping_mul(n | 1) >> 24).unwrap())
+        .collect();
+    laptop.file("noise", &noise).commit("Noise");
+    settings("max_push_size: 1\n");
+    let said = laptop
+        .push()
+        .fails_with(&["git has refused what was pushed", "1.0 MiB (max_push_size in host.yaml)"]);
+    assert!(!said.contains("Nothing has changed"), "{said}");
+    settings("disk_reserve: 1000000000\n");
+    laptop.push().fails_with(&["not enough room on the disk", "disk_reserve in host.yaml"]);
+    assert_eq!(server.deploys().len(), 1);
+
+    let take = |bytes: u64| {
+        let out = server.ssh("alice", &format!("release:take blog {} {bytes}", "0".repeat(64)));
+        assert_eq!(out.status.code(), Some(1), "{out:?}");
+        stderr(&out)
+    };
+    let said = take(5);
+    assert!(
+        said.contains("not enough room on the disk") && said.contains("disk_reserve in host.yaml"),
+        "{said}"
+    );
+    settings("max_push_size: 1\n");
+    let said = take(1_048_577);
+    assert!(said.contains("1.0 MiB are allowed") && said.contains("max_push_size in host.yaml"), "{said}");
+
+    settings("{}\n");
+    laptop.push().succeeds();
+}
+
+#[test]
+fn a_commit_whose_message_fills_memory_is_refused() {
+    let (server, laptop) = deployed();
+    let tree = laptop.git(&["rev-parse", "HEAD^{tree}"]);
+    let people = "author A <a@x> 1 +0000\ncommitter A <a@x> 1 +0000";
+    let raw = format!("tree {tree}\n{people}\n\n{}", "x".repeat(2 << 20));
+    let commit = object(&laptop, "commit", raw.as_bytes());
+    laptop
+        .push_with(&["--force", "piku", &format!("{commit}:refs/heads/main")])
+        .fails_with(&["has 2.0 MiB, and no more than 1.0 MiB are taken"]);
+    assert_eq!(server.deploys().len(), 1);
+}
+
+#[test]
+fn root_keeps_no_apps_and_no_keys_of_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    let run = |words: &[&str], input: &Path| {
+        let mut tool = Command::new(support::TOOL);
+        tool.env_remove("PIKU_ROOT").env("HOME", home.path()).args(words);
+        tool.stdin(fs::File::open(input).unwrap()).output().unwrap()
+    };
+    let key = piku_tests::sshd::key_pair(home.path(), "key").with_extension("pub");
+    for (words, input) in [
+        (&["key", "add", "alice"][..], key.as_path()),
+        (&["key", "list"], Path::new("/dev/null")),
+        (&["--key", "alice"], Path::new("/dev/null")),
+        (&["deploy", "blog"], Path::new("/dev/null")),
+    ] {
+        let out = run(words, input);
+        let refused = out.status.code() == Some(1) && stderr(&out).contains("sudo piku keys:add");
+        assert_eq!(refused, is_root, "{words:?}: {out:?}");
+    }
+    assert_eq!(home.path().join(".ssh/authorized_keys").exists(), !is_root);
+    assert!(!home.path().join(".piku").exists() || !is_root);
+}
