@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::caller::{self, Identity};
 use crate::cli::Format;
 use crate::diagnosis::{Step, explain};
+use crate::hostfiles::HostFiles;
 use crate::ids::{self, newidmap};
 use crate::layers::{self, Layers};
 use crate::limits::delegation::Missing;
@@ -71,8 +72,13 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
     const NETWORK: CloneFlags = USER.union(CloneFlags::CLONE_NEWNET);
     let nothing = || Ok(());
     let layers = Layers::probe();
+    let enter = || {
+        let host =
+            HostFiles::new(plan, identity).read(false, false).context("cannot read the host's /etc")?;
+        root::enter(plan, identity, &host.files, None)
+    };
     let restrict = || {
-        root::enter(plan, identity)?;
+        enter()?;
         capabilities::drop_all()?;
         landlock::restrict(plan, layers.landlock)
     };
@@ -90,7 +96,7 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         row(identity, "own network (--net loopback, none)", false, NETWORK, || {
             sys::raise_loopback().context("cannot switch the loopback on")
         }),
-        row(identity, "own root, the old one gone", true, PROCESS, || root::enter(plan, identity)),
+        row(identity, "own root, the old one gone", true, PROCESS, enter),
         row(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
         groups(plan),
         own_user("newuidmap (--uid-range)", plan, newidmap::usable(newidmap::UIDS)),

@@ -18,6 +18,8 @@ mod account;
 mod caller;
 mod check;
 mod diagnosis;
+mod handing;
+mod hostfiles;
 mod ids;
 mod layers;
 mod monitor;

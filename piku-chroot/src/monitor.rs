@@ -14,6 +14,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
 use crate::diagnosis::{Step, explain};
+use crate::hostfiles::HostFiles;
+use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::ids::Ids;
 use crate::layers::Layers;
 use crate::limits::Hold;
@@ -21,7 +23,7 @@ use crate::plan::Plan;
 use crate::stub::Inside;
 use crate::teller::Teller;
 use crate::terminal::relay;
-use crate::{SETUP, caller, ids, limits, namespaces, stub, sys, terminal, waiting};
+use crate::{SETUP, caller, handing, ids, limits, namespaces, stub, sys, waiting};
 
 /// Passed on to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
@@ -61,8 +63,19 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
     }
     let mut teller = Teller::open(&plan, ids, layers)?;
     let hold = limits::prepare(&plan.limits, plan.strict)?;
-    let code = start(plan, ids, layers, &signals, &hold, teller.wants_the_start()).and_then(|jail| {
-        let terminal = jail.way.map(|way| terminal::receive(&way)).transpose()?.flatten();
+    let mut followed = FollowedFiles::begin(HostFiles::new(&plan, ids.caller))?;
+    let (tty, tell) = (plan.tty, teller.wants_the_start());
+    let code = start(plan, &mut followed, ids, layers, &signals, &hold, tell).and_then(|jail| {
+        let way = jail.way;
+        let receive = |wanted: bool| match &way {
+            Some(way) if wanted => handing::receive(way),
+            _ => Ok(None),
+        };
+        if let Some(etc) = receive(!followed.is_empty())? {
+            followed.write_to(etc);
+        }
+        let terminal = receive(tty).context("--tty")?;
+        drop(way);
         if jail.started.is_some_and(|started| has_started(&started)) {
             teller.started(&hold.held);
         }
@@ -70,7 +83,8 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
             Some(terminal) => relay::run(jail.pid, &signals, terminal),
             // It may have ended already; then its SIGCHLD is next.
             None => waiting::until_ended(
-                &signals,
+                &with_changes(signals),
+                Some(&mut followed),
                 |signal| {
                     let _ = kill(jail.pid, signal);
                 },
@@ -88,7 +102,7 @@ struct Jail {
     pid: Pid,
     /// Says a word when the command runs, and ends without one when it could not be started.
     started: Option<OwnedFd>,
-    /// Brings the command's terminal, when it gets one.
+    /// Brings the jail's `/etc`, when it has files to be followed, and the command's terminal, when it gets one.
     way: Option<OwnedFd>,
     /// A word may have been written, see [`Ids::map`], and nothing more is: the stub learns from its end that the monitor was
     /// gone before it could say that it wants to die with it.
@@ -96,19 +110,30 @@ struct Jail {
 }
 
 /// Starts the stub.
-fn start(plan: Plan, ids: Ids, layers: Layers, signals: &SigSet, hold: &Hold, tell: bool) -> Result<Jail> {
+fn start(
+    plan: Plan,
+    followed: &mut FollowedFiles,
+    ids: Ids,
+    layers: Layers,
+    signals: &SigSet,
+    hold: &Hold,
+    tell: bool,
+) -> Result<Jail> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe");
     let (alive, life) = pipe()?;
     let (started, start) =
         if tell { pipe().map(|(read, write)| (Some(read), Some(write)))? } else { (None, None) };
-    let (way, stubs_way) = plan.tty.then(terminal::way).transpose()?.unzip();
+    let host = followed.take_first();
+    let hands_out = plan.tty || !host.is_empty();
+    let (way, stubs_way) = hands_out.then(handing::way).transpose()?.unzip();
     let flags = namespaces::flags(&plan);
     // Moved into the child's closure, so that the child's copies of these ends are closed there and the monitor's live on.
-    let inside = Inside { monitor: alive, started: start, way: stubs_way, layers };
+    let inside = Inside { monitor: alive, started: start, host, way: stubs_way, layers };
     let mut given = Some((life, started, way, inside, plan));
     let pid = hold.spawn(flags, || match given.take() {
         Some((life, started, way, inside, plan)) => {
             drop((life, started, way));
+            followed.close_folders();
             stub::run(plan, ids, signals, &hold.rlimits, inside)
         }
         None => SETUP,
@@ -118,6 +143,12 @@ fn start(plan: Plan, ids: Ids, layers: Layers, signals: &SigSet, hold: &Hold, te
     let (life, started, way, ..) = given.context("there is no jail")?;
     ids.map(pid, &life)?;
     Ok(Jail { pid, started, way, _life: life })
+}
+
+/// What the monitor waits for: those signals, and that a file of the host has changed.
+fn with_changes(mut signals: SigSet) -> SigSet {
+    signals.add(follow::CHANGED);
+    signals
 }
 
 /// Waits until the command runs, or does not.
@@ -143,6 +174,7 @@ fn own_signals() -> Result<SigSet> {
     // And what would end it without a word where writing fails: nobody listens any more, or a file is as large as
     // files of the user may be (RLIMIT_FSIZE, which counts in the new root too).
     let mut blocked = signals;
+    blocked.add(follow::CHANGED);
     blocked.add(Signal::SIGPIPE);
     blocked.add(Signal::SIGXFSZ);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None).context("cannot block signals")?;

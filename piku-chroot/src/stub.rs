@@ -12,6 +12,7 @@ use nix::unistd::{Pid, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::set_parent_process_death_signal;
 
+use crate::hostfiles::FileContent;
 use crate::ids::Ids;
 use crate::layers::Layers;
 use crate::limits::rlimits::Rlimits;
@@ -27,7 +28,9 @@ pub(crate) struct Inside {
     pub(crate) started: Option<OwnedFd>,
     /// What the kernel has.
     pub(crate) layers: Layers,
-    /// For the terminal, when the command gets one.
+    /// What the host's files in `/etc` hold.
+    pub(crate) host: Vec<(&'static str, FileContent)>,
+    /// For the new `/etc`, when it is to be kept up to date, and for the terminal, when the command gets one.
     pub(crate) way: Option<OwnedFd>,
 }
 
@@ -49,7 +52,8 @@ fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid
     // A terminal's Ctrl-C goes to its foreground group. The monitor passes it on; it must not come twice.
     setsid().context("cannot begin a session")?;
     ids.take_data(plan)?;
-    root::enter(plan, ids.command())?;
+    let etc = inside.way.as_ref().filter(|_| !inside.host.is_empty());
+    root::enter(plan, ids.command(), &inside.host, etc)?;
     namespaces::set_hostname(plan)?;
     namespaces::raise_loopback(plan)?;
     if ids.become_command()? {
@@ -59,7 +63,7 @@ fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid
     drop(inside.monitor);
     capabilities::drop_all()?;
     capabilities::hide()?;
-    let terminal = inside.way.map(|way| terminal::open(&way)).transpose()?;
+    let terminal = inside.way.filter(|_| plan.tty).map(|way| terminal::open(&way)).transpose()?;
     let mut came_back = false;
     let command = sys::spawn_and_exec(|| {
         let code = payload::run(plan, rlimits, inside.layers, terminal.as_ref());
@@ -108,7 +112,7 @@ fn wait(command: Pid, signals: &SigSet) -> Result<u8> {
             let _ = kill(command, signal);
         }
     };
-    waiting::until_ended(signals, pass, || reap(command))
+    waiting::until_ended(signals, None, pass, || reap(command))
 }
 
 /// Takes up everything that has ended; the exit code when the command is among it.

@@ -363,6 +363,19 @@ fn unwritten(maps: &str) -> Vec<(usize, usize)> {
     unwritten
 }
 
+/// Makes the kernel send `SIGIO` to this process whenever something in this folder is made, changed, renamed or removed, as
+/// long as the folder is open (dnotify).
+pub(crate) fn notify_of_changes(folder: impl AsFd) -> io::Result<()> {
+    /// `DN_MODIFY`, `DN_CREATE`, `DN_DELETE`, `DN_RENAME`, `DN_ATTRIB` and `DN_MULTISHOT` of linux/fcntl.h.
+    const EVENTS: libc::c_int = libc::c_int::MIN | 0x3e;
+    /// `F_NOTIFY` of linux/fcntl.h.
+    const NOTIFY: libc::c_int = 1026;
+    // SAFETY: the descriptor is open, and no memory is handed over. The default of SIGIO would end this process; no handler of
+    // ours can run.
+    let result = unsafe { libc::fcntl(folder.as_fd().as_raw_fd(), NOTIFY, EVENTS) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Closes every descriptor from `first` on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: the caller owns no descriptor it will use again: it is about to exec.

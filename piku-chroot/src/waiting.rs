@@ -7,24 +7,39 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::{SIGNALLED, sys};
 
 /// A command that runs so long is one that stays.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Passes `signals` on until `ended`, which is asked whenever a child has ended, has an exit code.
+/// Passes `signals` on until `ended`, which is asked whenever a child has ended, has an exit code; meanwhile keeps files up
+/// to date where there are some to be followed.
 pub(crate) fn until_ended(
     signals: &SigSet,
+    mut followed: Option<&mut FollowedFiles>,
     pass: impl Fn(Signal),
     ended: impl Fn() -> Result<Option<u8>>,
 ) -> Result<u8> {
     let mut patience = Some(SETTLED);
+    let mut settled = false;
     loop {
         let signal = sys::wait_for(signals, patience).context("cannot wait for signals")?;
         match signal {
             None => {
-                sys::release_memory();
-                patience = None;
+                match &mut followed {
+                    Some(followed) if settled => followed.update(),
+                    _ => sys::release_memory(),
+                }
+                settled = true;
+                patience = followed.as_ref().and_then(|followed| followed.patience());
+            }
+            Some(follow::CHANGED) => {
+                if let Some(followed) = &mut followed {
+                    followed.update();
+                }
+                // What that needed is given back as well.
+                (patience, settled) = (Some(SETTLED), false);
             }
             Some(Signal::SIGCHLD) => {
                 if let Some(code) = ended()? {

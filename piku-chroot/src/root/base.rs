@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, fstat, openat2, readlinkat};
+use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, openat2, readlinkat};
 use rustix::io::Errno;
 
 use crate::plan::{BASE, Plan};
@@ -50,15 +50,6 @@ impl Base {
         self.get(path, OFlags::RDONLY | OFlags::NONBLOCK)
     }
 
-    /// The first `limit` bytes of a file; `None` when it is not there or not for us.
-    pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-        let Some(fd) = self.follow(path)? else { return Ok(None) };
-        let size =
-            |fd: &OwnedFd| fstat(fd).map(|stat| u64::try_from(stat.st_size).unwrap_or(limit).min(limit));
-        let content = size(&fd).map_err(io::Error::from).and_then(|size| read(fd, size));
-        content.with_context(|| format!("cannot read {}", shown(path))).map(Some)
-    }
-
     /// A folder and those names in it that are `wanted`; `None` when it is not there or not for us.
     pub(crate) fn list(
         &self,
@@ -82,7 +73,13 @@ impl Base {
 
     fn get(&self, path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        match openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        let open = || openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+        let mut opened = open();
+        // Something was renamed or mounted on the machine while a `..` was looked up.
+        while opened.as_ref().is_err_and(|err| *err == Errno::AGAIN) {
+            opened = open();
+        }
+        match opened {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NXIO) => Ok(None),
             Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot open {}", shown(path))),

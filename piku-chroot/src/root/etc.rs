@@ -5,13 +5,14 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use crate::caller::Identity;
+use crate::hostfiles::{FileContent, leads_to_usr};
 use crate::plan::Plan;
 use crate::root::base::{self, Base};
 use crate::root::folder::Folder;
@@ -48,11 +49,15 @@ const FAMILIES: [&str; 9] =
     ["ImageMagick", "gradle", "java", "maven", "node", "perl", "php", "python", "ruby"];
 /// Larger files are shown, not copied: memory is dearer than a mount.
 const SMALL: u64 = 4096;
-/// More of the host's list of hosts is not taken: some have one of a million names that they do not want to reach.
-const LARGEST_HOSTS: u64 = 65536;
 
 /// Fills the new `/etc`.
-pub(crate) fn fill(etc: &Folder, plan: &Plan, identity: Identity, base: Option<&Base>) -> Result<()> {
+pub(crate) fn fill(
+    etc: &Folder,
+    plan: &Plan,
+    identity: Identity,
+    base: Option<&Base>,
+    host: &[(&'static str, FileContent)],
+) -> Result<()> {
     let make = |name: &str, text: &[u8]| {
         if plan.takes(&Path::new("/etc").join(name)) { Ok(()) } else { etc.file(Path::new(name), text) }
     };
@@ -63,17 +68,18 @@ pub(crate) fn fill(etc: &Folder, plan: &Plan, identity: Identity, base: Option<&
         etc.link(Path::new("mtab"), Path::new("/proc/self/mounts"))?;
     }
     let Some(base) = base else { return Ok(()) };
-    // Whatever the base is, the network is the host's.
-    let host = Base::open(Path::new("/"))?;
-    make("hosts", &hosts(&host, plan)?)?;
-    if let Some(fd) = host.follow(Path::new("etc/resolv.conf"))? {
-        if !plan.takes(Path::new("/etc/resolv.conf")) {
-            give(fd, etc, Path::new("resolv.conf")).context("cannot let in '/etc/resolv.conf'")?;
+    for (name, content) in host {
+        let name = Path::new(name);
+        match content {
+            FileContent::Absent => {}
+            FileContent::Text(text) => etc.file(name, text)?,
+            FileContent::Link(target) => etc.link(name, target)?,
         }
     }
     take(base, "etc", etc, plan, |name| {
         let family = |family: &&str| name.as_bytes().starts_with(family.as_bytes());
-        FILES.iter().any(|file| name == *file) || FAMILIES.iter().any(family)
+        let of_host = host.iter().any(|(file, _)| name == *file);
+        !of_host && (FILES.iter().any(|file| name == *file) || FAMILIES.iter().any(family))
     })?;
     take(base, "etc/ssl", &etc.folder(Path::new("ssl"))?, plan, |name| SSL.iter().any(|file| name == *file))
 }
@@ -94,19 +100,6 @@ fn group(identity: Identity) -> String {
     let gid = identity.gid;
     let own = if gid.as_raw() == 0 { String::new() } else { format!("app:x:{gid}:\n") };
     format!("{own}root:x:0:\nnogroup:x:65534:\n")
-}
-
-/// The host's, and the jail's own name where the host has not that.
-fn hosts(host: &Base, plan: &Plan) -> Result<Vec<u8>> {
-    let mut text = match host.read(Path::new("etc/hosts"), LARGEST_HOSTS)? {
-        Some(text) => text,
-        None => b"127.0.0.1 localhost\n::1 localhost\n".to_vec(),
-    };
-    let name = plan.hostname.as_bytes();
-    if !text.split(u8::is_ascii_whitespace).any(|word| word == name) {
-        text.extend([b"\n127.0.1.1 ", name, b"\n"].concat());
-    }
-    Ok(text)
 }
 
 /// Takes what is wanted from a folder of the base, as far as it is there and we may read it.
@@ -171,35 +164,10 @@ fn open(folder: &OwnedFd, name: &Path) -> io::Result<Opened> {
     }
 }
 
-/// Whether a link at `path` leads into `/usr`, where it leads to the same file in the jail.
-fn leads_to_usr(path: &Path, target: &Path) -> bool {
-    let mut whole = PathBuf::from("/");
-    for part in path.parent().unwrap_or(Path::new("")).join(target).components() {
-        match part {
-            Component::RootDir => whole = PathBuf::from("/"),
-            Component::ParentDir => drop(whole.pop()),
-            Component::Normal(name) => whole.push(name),
-            Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    whole.starts_with("/usr")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::unistd::{Gid, Uid};
-
-    #[test]
-    fn links_into_usr_stay_links() {
-        let leads = |path: &str, target: &str| leads_to_usr(Path::new(path), Path::new(target));
-        assert!(leads("/etc/localtime", "/usr/share/zoneinfo/UTC"));
-        assert!(leads("/etc/os-release", "../usr/lib/os-release"));
-        assert!(leads("/etc/ssl/certs", "../../usr/share/certs"));
-        assert!(!leads("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"));
-        assert!(!leads("/etc/x", "../usr/../root/x"));
-        assert!(!leads("/etc/x", "y"));
-    }
 
     #[test]
     fn the_user_is_the_first_of_its_number() {

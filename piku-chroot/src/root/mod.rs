@@ -18,11 +18,13 @@ use nix::unistd::{chdir, chroot, fchdir};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
-    MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount,
+    MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change,
+    move_mount, open_tree, unmount,
 };
 use rustix::process::pivot_root;
 
 use crate::caller::Identity;
+use crate::hostfiles::FileContent;
 use crate::limits::Amount;
 use crate::options::Size;
 use crate::plan::{Mount, Plan, What};
@@ -30,7 +32,7 @@ use crate::root::base::Base;
 use crate::root::folder::Folder;
 use crate::root::tree::{READ_ONLY, Tree, WRITABLE};
 use crate::shown::shown;
-use crate::sys;
+use crate::{handing, sys};
 
 /// Folders that are there, and empty unless something is put in.
 const EMPTY: [&str; 2] = ["home", "run"];
@@ -38,7 +40,14 @@ const EMPTY: [&str; 2] = ["home", "run"];
 const VAR: [(&str, &str); 2] = [("tmp", "/tmp"), ("run", "/run")];
 
 /// Makes the new root and leaves the old one for good.
-pub(crate) fn enter(plan: &Plan, identity: Identity) -> Result<()> {
+///
+/// The new `/etc` is handed out on `way` to whoever keeps the host's files in it up to date.
+pub(crate) fn enter(
+    plan: &Plan,
+    identity: Identity,
+    host: &[(&'static str, FileContent)],
+    way: Option<&OwnedFd>,
+) -> Result<()> {
     // What the host mounts from now on stays out.
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(io::Error::from)
@@ -55,7 +64,10 @@ pub(crate) fn enter(plan: &Plan, identity: Identity) -> Result<()> {
         .map_err(io::Error::from)
         .context("cannot mount the new root")?;
     let root = Folder::new(root);
-    fill(&root, plan, identity, base.as_ref())?;
+    fill(&root, plan, identity, base.as_ref(), host)?;
+    if let Some(way) = way {
+        hand_out_etc(&root, way).context("cannot hand out /etc")?;
+    }
     // All that lies in the new root by now is ours or cannot be written to, and the places are made before anything
     // else is put in.
     for (mount, tree) in plan.mounts.iter().zip(&asked).filter(|(mount, _)| mount.inside.is_none()) {
@@ -69,7 +81,13 @@ pub(crate) fn enter(plan: &Plan, identity: Identity) -> Result<()> {
 }
 
 /// What every jail has.
-fn fill(root: &Folder, plan: &Plan, identity: Identity, base: Option<&Base>) -> Result<()> {
+fn fill(
+    root: &Folder,
+    plan: &Plan,
+    identity: Identity,
+    base: Option<&Base>,
+    host: &[(&'static str, FileContent)],
+) -> Result<()> {
     for name in EMPTY {
         root.make_folder(Path::new(name))?;
     }
@@ -80,9 +98,18 @@ fn fill(root: &Folder, plan: &Plan, identity: Identity, base: Option<&Base>) -> 
     if let Some(base) = base {
         base.let_in(root, plan)?;
     }
-    etc::fill(&root.folder(Path::new("etc"))?, plan, identity, base)?;
+    etc::fill(&root.folder(Path::new("etc"))?, plan, identity, base, host)?;
     devices::fill(&root.folder(Path::new("dev"))?, plan)?;
     proc::mount(root, identity)
+}
+
+/// A mount of its own for `/etc` alone, since the root's becomes read-only.
+fn hand_out_etc(root: &Folder, way: &OwnedFd) -> Result<()> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let etc = open_tree(root.find(Path::new("etc"))?, c"", flags).map_err(io::Error::from)?;
+    handing::send(way, &etc).map_err(io::Error::from)?;
+    Ok(())
 }
 
 /// How a mount is called in an error.

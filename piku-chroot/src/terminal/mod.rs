@@ -7,30 +7,20 @@
 mod outer;
 pub(crate) mod relay;
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
-};
 use rustix::process::ioctl_tiocsctty;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr, tcsetwinsize};
 
+use crate::handing;
+
 /// The device of the jail's own /dev/pts that makes terminals; `/dev/ptmx` may have been replaced.
 const MAKER: &str = "/dev/pts/ptmx";
-
-/// The way from the stub to the monitor, the monitor's end first.
-pub(crate) fn way() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .map_err(io::Error::from)
-        .context("--tty: cannot make a socket")
-}
 
 /// Makes a terminal in the jail, with the modes and the size of the caller's where it has one; returns the side that the
 /// command gets. For the stub, when it has become who the command will be: the terminal belongs to who opened it.
@@ -45,7 +35,7 @@ pub(crate) fn open(monitor: &OwnedFd) -> Result<OwnedFd> {
             tcsetattr(&slave, OptionalActions::Now, &modes)?;
         }
         tcsetwinsize(&slave, outer::size())?;
-        send(monitor, &master)?;
+        handing::send(monitor, &master)?;
         Ok(slave)
     };
     make().map_err(io::Error::from).context("--tty: cannot make a terminal")
@@ -60,27 +50,4 @@ pub(crate) fn take(terminal: &OwnedFd) -> Result<()> {
         dup2_stderr(terminal)
     };
     take().map_err(io::Error::from).context("--tty: cannot take the terminal")
-}
-
-fn send(way: &OwnedFd, master: &OwnedFd) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let master = [master.as_fd()];
-    control.push(SendAncillaryMessage::ScmRights(&master));
-    // A descriptor travels only beside a byte.
-    sendmsg(way, &[IoSlice::new(b"t")], &mut control, SendFlags::NOSIGNAL).map(drop)
-}
-
-/// Waits for what [`open`] sends; `None` when the stub ended before.
-pub(crate) fn receive(way: &OwnedFd) -> Result<Option<OwnedFd>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    recvmsg(way, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        .map_err(io::Error::from)
-        .context("--tty: cannot receive the terminal")?;
-    Ok(control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    }))
 }

@@ -11,6 +11,7 @@ mod environment;
 mod files;
 mod hands;
 mod holes;
+mod hostfiles;
 mod ids;
 mod limits;
 mod processes;
