@@ -20,14 +20,15 @@ use crate::place::{self, Place};
 use crate::plan::Plan;
 use crate::release::{Layer, Origin, Release, TREE};
 use crate::runtime::{self, Detected};
+use crate::sandbox::SandboxPolicy;
 use crate::site::Site;
 use crate::source::Source;
 use crate::step::Step;
 use crate::whole::Whole;
 use crate::work::Work;
 use crate::{
-    again, caches, environment, explain, interrupt, leftover, machine, manners, ondisk, profile, sandbox,
-    secret, share, subfolder, talk,
+    again, caches, environment, explain, interrupt, leftover, machine, manners, ondisk, profile, secret,
+    share, subfolder, talk,
 };
 
 /// What a release says about itself and a build cannot know.
@@ -77,8 +78,8 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let parent = output.parent().unwrap_or(Path::new("/"));
 
     // Whether there are jails is found out meanwhile.
-    let sandbox = build.place.sandbox.unwrap_or(settings.sandbox);
-    sandbox::begin(sandbox);
+    let sandbox = SandboxPolicy::new(build.place.sandbox, &settings);
+    sandbox.begin();
     // Looked at where it lies, so that an app that fits nothing costs no copy.
     let source = build.place.find(&build.dir)?;
     let Detected { runtimes, because, .. } = runtime::choose(&source)?.detected;
@@ -86,7 +87,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let place =
         source.below.as_deref().map_or_else(String::new, |below| format!(" in '{}'", below.display()));
     talk::stage(&format!("{} app detected{place}: {because}", names.join(" and ")));
-    let jailed = sandbox::decide(sandbox, true)?;
+    let jailed = sandbox.decide(true)?;
     if !jailed {
         leftover::adopt()?;
     }

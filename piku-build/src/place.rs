@@ -9,6 +9,7 @@ use piku_files::TreeHandle;
 use piku_procfile::settings::{Sandbox, Settings};
 
 use crate::runtime::buildpack;
+use crate::sandbox::SandboxPolicy;
 use crate::source::Source;
 use crate::{explain, subfolder};
 
@@ -31,17 +32,18 @@ pub(crate) struct Place {
 impl Place {
     /// The app in this folder, or in the one below it that `APP_DIR` names.
     pub(crate) fn find(&self, dir: &Path) -> anyhow::Result<Source> {
-        Ok(self.with_packs(subfolder::find(dir, self.config.as_deref())?))
+        self.with_packs(subfolder::find(dir, self.config.as_deref())?)
     }
 
     /// The app in this tree itself.
     pub(crate) fn of_tree(&self, tree: &TreeHandle) -> anyhow::Result<Source> {
-        Ok(self.with_packs(Source::of_tree(tree, self.config.as_deref())?))
+        self.with_packs(Source::of_tree(tree, self.config.as_deref())?)
     }
 
-    fn with_packs(&self, mut source: Source) -> Source {
+    fn with_packs(&self, mut source: Source) -> anyhow::Result<Source> {
         source.packs = self.buildpacks.as_deref().map(buildpack::of_host).unwrap_or_default();
-        source
+        source.sandbox = SandboxPolicy::new(self.sandbox, &self.settings()?);
+        Ok(source)
     }
 
     /// The machine's settings, all defaults where there is no file.

@@ -1,57 +1,139 @@
-//! Whether the steps run in the jail: what the operator chose, and what this machine can do.
+//! Whether the steps run in the jail: what the operator chose, what this machine had when piku was installed, and what it can do
+//! now. A jail that is missing for any other reason than the machine itself is an error, never a build without one.
 
 use std::thread;
 
-use piku_chroot::jail;
-use piku_procfile::failure::advice;
-use piku_procfile::settings::Sandbox;
+use piku_chroot::jail::{self, TrialError};
+use piku_chroot::report::Started;
+use piku_procfile::failure::Failure;
+use piku_procfile::settings::{Protection, Sandbox, Settings};
 
 use crate::{explain, talk};
 
-/// Begins to find out what this machine can do, beside what the caller does until it has to know.
-pub(crate) fn begin(sandbox: Sandbox) {
-    if sandbox != Sandbox::Off {
-        thread::spawn(jail::available);
-    }
+/// What decides whether a build is jailed, besides the machine.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SandboxPolicy {
+    sandbox: Sandbox,
+    /// The protections that the machine had when they were recorded.
+    recorded: Vec<Protection>,
 }
 
-/// Whether to use the jail. `loud` says so where it is not used.
-///
-/// # Errors
-/// When it is required and cannot be had.
-pub(crate) fn decide(sandbox: Sandbox, loud: bool) -> anyhow::Result<bool> {
-    match sandbox {
-        Sandbox::Off => {
+impl SandboxPolicy {
+    /// The machine's settings, with what was said on the command line over them.
+    pub(crate) fn new(said: Option<Sandbox>, settings: &Settings) -> Self {
+        Self {
+            sandbox: said.unwrap_or(settings.sandbox),
+            recorded: settings.protections.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Begins to find out what this machine can do, beside what the caller does until it has to know.
+    pub(crate) fn begin(&self) {
+        if self.sandbox != Sandbox::Off {
+            thread::spawn(jail::available);
+        }
+    }
+
+    /// Returns whether to use the jail. `loud` says what holds, and where it is not used.
+    ///
+    /// # Errors
+    /// When the jail is required or was there before, and cannot be had; and whenever the reason may pass.
+    pub(crate) fn decide(&self, loud: bool) -> anyhow::Result<bool> {
+        if self.sandbox == Sandbox::Off {
             if loud {
                 talk::detail("the sandbox is off: the steps run with all rights of this user");
             }
-            Ok(false)
+            return Ok(false);
         }
-        Sandbox::Prefer => match jail::available() {
-            Ok(holds) => Ok(jailed(holds, loud)),
-            Err(err) => {
+        match jail::available() {
+            Ok(holds) => {
+                self.check(holds)?;
                 if loud {
-                    talk::warning(&format!(
-                        "the steps run without a jail, with all rights of this user: {err:#}"
-                    ));
-                    for hint in advice(&err).0 {
+                    // Nothing degrades without a word: what holds on this machine is said each time.
+                    talk::detail(&format!("Sandbox: {}", holds.line()));
+                }
+                Ok(true)
+            }
+            Err(err) => {
+                self.judge(err)?;
+                if loud {
+                    let what = "the steps run without a jail, with all rights of this user";
+                    talk::warning(&format!("{what}: {err}"));
+                    for hint in err.hints() {
                         talk::detail(&format!("hint: {hint}"));
                     }
                 }
                 Ok(false)
             }
-        },
-        Sandbox::Require => match jail::available() {
-            Ok(holds) => Ok(jailed(holds, loud)),
-            Err(err) => Err(explain::no_jail(&err).into()),
-        },
+        }
+    }
+
+    /// Refuses a jail that lacks what this machine had.
+    fn check(&self, holds: &Started) -> Result<(), Failure> {
+        let now = holds.protections();
+        let lost: Vec<_> = self.recorded.iter().copied().filter(|one| !now.contains(one)).collect();
+        if lost.is_empty() { Ok(()) } else { Err(explain::lost_protections(&lost)) }
+    }
+
+    /// Refuses to go on without a jail, unless this machine never had one and none is required.
+    fn judge(&self, err: &TrialError) -> Result<(), Failure> {
+        if !err.is_absence() {
+            return Err(err.failure());
+        }
+        if self.sandbox == Sandbox::Require {
+            return Err(explain::no_jail(err));
+        }
+        if self.recorded.contains(&Protection::Namespaces) {
+            return Err(explain::lost_jail(err));
+        }
+        Ok(())
     }
 }
 
-/// Nothing degrades without a word: what holds on this machine is said each time.
-fn jailed(holds: &str, loud: bool) -> bool {
-    if loud {
-        talk::detail(&format!("Sandbox: {holds}"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use piku_chroot::report::Obstacle;
+    use piku_procfile::failure::{BUSY, FAILED, advice};
+
+    fn policy(sandbox: Sandbox, recorded: &[Protection]) -> SandboxPolicy {
+        SandboxPolicy { sandbox, recorded: recorded.to_vec() }
     }
-    true
+
+    /// The exit code of a build that finds no jail; `None` when it goes on without one.
+    fn code(sandbox: Sandbox, recorded: &[Protection], obstacle: Obstacle) -> Option<u8> {
+        let err = TrialError::new("no jail can be made".to_owned(), Vec::new(), obstacle);
+        policy(sandbox, recorded).judge(&err).err().map(|failure| advice(&failure.into()).1)
+    }
+
+    #[test]
+    fn only_a_machine_that_never_had_jails_builds_without_one() {
+        use Obstacle::{Absent, Temporary};
+        let had = [Protection::Namespaces];
+        assert_eq!(code(Sandbox::Prefer, &[], Absent), None);
+        assert_eq!(code(Sandbox::Prefer, &had, Absent), Some(FAILED));
+        assert_eq!(code(Sandbox::Require, &[], Absent), Some(FAILED));
+        for (sandbox, recorded) in [
+            (Sandbox::Prefer, &[][..]),
+            (Sandbox::Prefer, &had),
+            (Sandbox::Require, &[]),
+            (Sandbox::Require, &had),
+        ] {
+            assert_eq!(code(sandbox, recorded, Temporary), Some(BUSY), "{sandbox:?}, {recorded:?}");
+        }
+    }
+
+    #[test]
+    fn a_protection_that_was_there_is_missed() {
+        let jail = Started {
+            level: 1,
+            layers: vec!["namespaces".into(), "seccomp".into()],
+            missing: Vec::new(),
+            limits: Vec::new(),
+        };
+        assert!(policy(Sandbox::Prefer, &[]).check(&jail).is_ok());
+        assert!(policy(Sandbox::Prefer, &[Protection::Namespaces, Protection::Seccomp]).check(&jail).is_ok());
+        let err = policy(Sandbox::Prefer, &Protection::ALL).check(&jail).unwrap_err().to_string();
+        assert!(err.contains("landlock, abstract-sockets, listen-ports"), "{err}");
+    }
 }

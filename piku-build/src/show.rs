@@ -9,9 +9,10 @@ use piku_procfile::settings::Settings;
 use crate::layer::Store;
 use crate::place::Place;
 use crate::runtime::{self, Choice};
+use crate::sandbox::SandboxPolicy;
 use crate::site::Site;
 use crate::whole::Whole;
-use crate::{environment, machine, sandbox, shown, subfolder, talk};
+use crate::{environment, machine, shown, subfolder, talk};
 
 /// `detect DIR`.
 pub(crate) fn detect(dir: &Path, format: Format) -> anyhow::Result<()> {
@@ -25,7 +26,7 @@ pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<
     let settings = place.settings()?;
     let source = place.find(dir)?;
     let Choice { runtimes, detected } = runtime::choose(&source)?;
-    let jailed = sandbox::decide(place.sandbox.unwrap_or(settings.sandbox), true)?;
+    let jailed = SandboxPolicy::new(place.sandbox, &settings).decide(true)?;
     let store = place.layers.as_deref().map(Store::new).transpose()?;
     let tools = place.tools.as_deref().map(Store::new).transpose()?;
     let Settings { build_env, .. } = &settings;

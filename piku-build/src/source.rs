@@ -15,6 +15,7 @@ use piku_procfile::env::Env;
 use piku_procfile::procfile::{Options, Procfile};
 
 use crate::app_file;
+use crate::sandbox::SandboxPolicy;
 
 /// An app's folder.
 pub(crate) struct Source {
@@ -34,6 +35,8 @@ pub(crate) struct Source {
     pub(crate) config: BTreeMap<String, String>,
     /// The host's buildpacks: names and folders.
     pub(crate) packs: Vec<(String, PathBuf)>,
+    /// Where those are asked whether the app is theirs.
+    pub(crate) sandbox: SandboxPolicy,
     /// What its author should look at.
     pub(crate) warnings: Vec<Diagnostic>,
     /// The same about files that are not read.
@@ -77,6 +80,7 @@ impl Source {
             packs: Vec::new(),
             warnings: Vec::new(),
             notes: Vec::new(),
+            sandbox: SandboxPolicy::default(),
         };
         source.parse_env()?;
         Ok(source)

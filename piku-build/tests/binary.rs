@@ -263,17 +263,3 @@ fn a_schedule_stays_in_front_of_its_command() {
     world.build("1").good(&[]);
     assert_eq!(world.release("1").processes["cron_a"], "*/5 * * * * ./gone");
 }
-
-#[test]
-fn a_required_jail_that_cannot_be_had_refuses_and_a_preferred_one_is_missed_aloud() {
-    let mut world = World::new(&[("Procfile", "web: true\n")]).without_jail();
-    world.env("PIKU_CHROOT", "/no/such/piku-chroot");
-    world.settings("sandbox: require\n");
-    world.build_with("1", &[]).good(&["the sandbox is off"]);
-    let settings = ["build", "app", "--cache", "cache", "--output", "out/2", "--settings", "host.yaml"];
-    world.run(&settings).bad(&["this machine's settings require the jail"]);
-    let mut prefer = settings.to_vec();
-    prefer.extend(["--sandbox", "prefer"]);
-    world.run(&prefer).good(&[" !     warning: the steps run without a jail"]);
-    assert!(!world.release("2").jailed);
-}

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
 use piku_procfile::failure::{FAILED, advice};
@@ -112,6 +112,12 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
             (None, layers::CGROUP) => {
                 row(identity, layer, false, USER | CloneFlags::CLONE_NEWCGROUP, nothing)
             }
+            (None, layers::KEYRING) if layers.seccomp => row(identity, layer, false, USER, || {
+                capabilities::drop_all()?;
+                seccomp::install()?;
+                ensure!(!keyring::available(), "the filter lets keyctl pass");
+                Ok(())
+            }),
             (None, layers::KEYRING) => row(identity, layer, false, USER, || keyring::begin(true)),
             (None, layers::SOCKETS) if plan.net != Net::Shared => {
                 row(identity, layer, false, NETWORK, nothing)

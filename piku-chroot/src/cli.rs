@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 
+use piku_procfile::settings::Protection;
+
 use crate::limits::Limits;
 use crate::options::{ListenPort, Memory, Net, OomScore, Options, Pair, Size};
 
@@ -163,6 +165,9 @@ pub struct Cli {
     /// Refuse to start when a layer is missing that could be done without
     #[arg(long)]
     pub strict: bool,
+    /// Refuse to start where this protection is missing: namespaces, seccomp, landlock, abstract-sockets or listen-ports
+    #[arg(long, value_name = "NAME")]
+    pub require: Vec<Protection>,
     /// Print which layers hold on this machine, why not, and what mends it; exit code 1 when a required one is missing
     #[arg(long)]
     pub check: bool,
@@ -207,6 +212,7 @@ impl From<Cli> for Options {
             oom_score_adj: cli.oom_score_adj,
             report: cli.report,
             strict: cli.strict,
+            require: cli.require,
             command: cli.command,
         }
     }

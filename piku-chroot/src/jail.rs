@@ -5,15 +5,16 @@
 //! again (`--env-prefix`); the values never stand on a command line, where everybody can read them.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStringExt;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use anyhow::Result;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::settings::Protection;
 
 use crate::profile::Ready;
+use crate::report::{Obstacle, Started};
 use crate::{pair, report, scope};
 
 /// Before the name of each variable that is meant for the command inside.
@@ -122,6 +123,12 @@ impl Jail {
         self.option("--listen", port.to_string())
     }
 
+    /// Refuses to start where one of these is missing.
+    #[must_use]
+    pub fn require(self, protections: &[Protection]) -> Self {
+        protections.iter().fold(self, |jail, one| jail.option("--require", one.name()))
+    }
+
     /// A terminal of its own for the command, and nothing of the caller's.
     #[must_use]
     pub fn tty(mut self) -> Self {
@@ -189,33 +196,74 @@ pub fn program() -> PathBuf {
         .unwrap_or_else(|| PROGRAM.into())
 }
 
-/// Whether a jail can be made on this machine by this user, and what holds in it, on one line; where that can be, in a scope of its
-/// own, see [`Jail::scoped`]. It is tried for real, once in the life of the caller.
+/// Tries whether a jail can be made on this machine by this user, and returns what holds in it; where that can be, in a scope of
+/// its own, see [`Jail::scoped`]. It is tried for real, once in the life of the caller.
 ///
-/// The error says what the kernel refuses, with the lines that mend it as its hints.
-pub fn available() -> Result<&'static str> {
-    match answer() {
-        Ok(answer) => Ok(&answer.line),
-        Err((message, hints)) => {
-            let failure = hints.iter().fold(Failure::new(message), Failure::hint);
-            Err(failure.into())
-        }
+/// # Errors
+/// With what stood in the way, and whether it is the machine itself.
+pub fn available() -> Result<&'static Started, &'static TrialError> {
+    answer().as_ref().map(|answer| &answer.started)
+}
+
+/// A jail that could not be made.
+#[derive(Debug)]
+pub struct TrialError {
+    message: String,
+    hints: Vec<String>,
+    obstacle: Obstacle,
+}
+
+impl TrialError {
+    /// Returns whether this machine makes no jails at all. Anything else passes, and an app may have brought it about: it is no
+    /// reason to run something without a jail.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        self.obstacle == Obstacle::Absent
+    }
+
+    /// Returns the same with the hints that belong to it; a temporary one ends a tool with [`BUSY`].
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let failure = self.hints.iter().fold(Failure::new(&self.message), Failure::hint);
+        if self.is_absence() { failure } else { failure.code(BUSY) }
+    }
+
+    /// Returns the lines that say what to do.
+    #[must_use]
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// Makes one.
+    #[must_use]
+    pub fn new(message: String, hints: Vec<String>, obstacle: Obstacle) -> Self {
+        Self { message, hints, obstacle }
+    }
+
+    /// A failure that has nothing to do with what the machine can do.
+    fn temporary(message: String, hint: String) -> Self {
+        Self::new(message, vec![hint], Obstacle::Temporary)
     }
 }
+
+impl fmt::Display for TrialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for TrialError {}
 
 /// What a trial has told.
 #[derive(Debug)]
 struct Answer {
-    line: String,
+    started: Started,
     /// Whether it was tried in a scope, whose cgroup holds some of the limits.
     scoped: bool,
 }
 
-/// What stood in the way, and its hints.
-type Obstacle = (String, Vec<String>);
-
-fn answer() -> &'static Result<Answer, Obstacle> {
-    static ANSWER: OnceLock<Result<Answer, Obstacle>> = OnceLock::new();
+fn answer() -> &'static Result<Answer, TrialError> {
+    static ANSWER: OnceLock<Result<Answer, TrialError>> = OnceLock::new();
     ANSWER.get_or_init(|| {
         // Whatever is wrong with a scope, without one there may be a jail.
         let scoped = scope::manager().and_then(|_| attempt(true).ok()).filter(|answer| answer.scoped);
@@ -223,39 +271,56 @@ fn answer() -> &'static Result<Answer, Obstacle> {
     })
 }
 
-/// Runs `true` in a jail, which tells what holds; on failure what piku-chroot said about it, and its hints.
-fn attempt(scoped: bool) -> Result<Answer, Obstacle> {
+/// Runs `true` in a jail, which tells what holds.
+fn attempt(scoped: bool) -> Result<Answer, TrialError> {
     let none: [(&str, &str); 0] = [];
-    let mut jail = Jail::profile(Ready::Run).report(Path::new("/dev/stdout"));
+    // Some port, so that it is told whether ports can be restricted.
+    let jail = Jail::profile(Ready::Run).report(Path::new("/dev/stdout"));
+    let mut jail = jail.option("--listen", "1");
     jail.scoped = scoped;
     let output = jail.command(none, &["true".to_owned()]).stdin(Stdio::null()).output().map_err(|err| {
-        let hint = format!("install {PROGRAM} beside this program, or name it in {PROGRAM_VARIABLE}");
-        (format!("cannot run '{}': {err}", program().display()), vec![hint])
+        let message = format!("cannot run '{}': {err}", program().display());
+        TrialError::temporary(
+            message,
+            format!("install {PROGRAM} beside this program, or name it in {PROGRAM_VARIABLE}"),
+        )
     })?;
+    judge(&output).map(|started| {
+        let scoped = scoped && started.limits.iter().any(|held| held.by == report::By::Cgroup);
+        Answer { started, scoped }
+    })
+}
+
+/// Judges a trial that came to an end. Only where piku-chroot itself says so is the machine one without jails.
+fn judge(output: &Output) -> Result<Started, TrialError> {
+    let (started, ended) = report::parse(&String::from_utf8_lossy(&output.stdout));
     if output.status.success() {
-        let (started, _) = report::parse(&String::from_utf8_lossy(&output.stdout));
-        let hint = format!("install the {PROGRAM} that came with this program");
-        let silent = || (format!("'{}' does not say what holds", program().display()), vec![hint]);
-        let answer = |started: report::Started| Answer {
-            line: started.line(),
-            scoped: scoped && started.limits.iter().any(|held| held.by == report::By::Cgroup),
-        };
-        return started.map(answer).ok_or_else(silent);
+        return started.ok_or_else(|| {
+            let message =
+                format!("no jail can be made now: '{}' does not say what holds", program().display());
+            TrialError::temporary(message, format!("install the {PROGRAM} that came with this program"))
+        });
     }
-    let said = String::from_utf8(output.stderr)
-        .unwrap_or_else(|err| OsString::from_vec(err.into_bytes()).to_string_lossy().into_owned());
+    let said = String::from_utf8_lossy(&output.stderr);
     let (hints, lines): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with("hint: "));
     let message = match lines.first() {
         Some(line) => line.strip_prefix("piku-chroot: ").unwrap_or(line).to_owned(),
         None => format!("'{}' ended with {}", program().display(), output.status),
     };
-    let hints = hints.iter().map(|hint| hint.trim_start_matches("hint: ").to_owned()).collect();
-    Err((format!("no jail can be made here: {message}"), hints))
+    let obstacle = ended.and_then(|ended| ended.obstacle).filter(|_| started.is_none());
+    let obstacle = obstacle.unwrap_or(Obstacle::Temporary);
+    let when = if obstacle == Obstacle::Absent { "here" } else { "now" };
+    let mut hints: Vec<_> = hints.iter().map(|hint| hint.trim_start_matches("hint: ").to_owned()).collect();
+    if hints.is_empty() {
+        hints.push("piku doctor says what keeps jails from being made".to_owned());
+    }
+    Err(TrialError { message: format!("no jail can be made {when}: {message}"), hints, obstacle })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
 
     #[test]
     fn the_line_says_all_and_the_values_stay_off_it() {
@@ -278,5 +343,44 @@ mod tests {
         assert_eq!(args, expected);
         let env: Vec<_> = command.get_envs().map(|(name, _)| name.to_str().unwrap()).collect();
         assert_eq!(env, ["GLIBC_TUNABLES", "PIKU_JAILED_LD_PRELOAD", "PIKU_JAILED_SECRET"]);
+    }
+
+    /// A trial that ended with this code, or by this signal, and what it wrote.
+    fn trial(status: i32, stdout: &str, stderr: &str) -> Output {
+        let status = std::process::ExitStatus::from_raw(status);
+        Output { status, stdout: stdout.into(), stderr: stderr.into() }
+    }
+
+    #[test]
+    fn only_what_piku_chroot_calls_absent_lets_anything_run_without_a_jail() {
+        let ended = |obstacle: &str| {
+            format!(r#"{{"event":"ended","exit_code":125,"memory_peak_bytes":null,"oom_kills":0{obstacle}}}"#)
+        };
+        let started = r#"{"event":"started","level":1,"layers":[],"missing":[],"limits":[]}"#;
+        let absent = ended(r#","obstacle":"absent""#);
+        for (what, status, stdout, expected) in [
+            ("no user namespaces", 125 << 8, absent.clone(), true),
+            ("no keys left", 125 << 8, ended(r#","obstacle":"temporary""#), false),
+            ("an older piku-chroot", 125 << 8, ended(""), false),
+            ("a command line that it does not know", 125 << 8, String::new(), false),
+            ("an obstacle of a newer version", 125 << 8, ended(r#","obstacle":"odd""#), false),
+            ("a command that failed in its jail", 125 << 8, format!("{started}\n{absent}"), false),
+            ("no such command", 127 << 8, String::new(), false),
+            ("killed", 9, String::new(), false),
+            ("killed half way", 9, r#"{"event":"ended","exit"#.to_owned(), false),
+            ("silent success", 0, String::new(), false),
+        ] {
+            let err = judge(&trial(status, &stdout, "piku-chroot: cause\nhint: do this\n")).unwrap_err();
+            assert_eq!(err.is_absence(), expected, "{what}");
+            let (_, code) = piku_procfile::failure::advice(&err.failure().into());
+            assert_eq!(code == BUSY, !expected, "{what}");
+            assert!(!err.hints.is_empty(), "{what}");
+        }
+        let err = judge(&trial(125 << 8, "", "piku-chroot: cause\nhint: do this\n")).unwrap_err();
+        assert_eq!(
+            (err.to_string().as_str(), err.hints.as_slice()),
+            ("no jail can be made now: cause", &["do this".to_owned()][..])
+        );
+        assert!(judge(&trial(0, started, "")).is_ok());
     }
 }

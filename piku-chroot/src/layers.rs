@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use piku_procfile::failure::Failure;
+use piku_procfile::settings::Protection;
 
 use crate::SETUP;
 use crate::options::Net;
@@ -42,6 +43,8 @@ pub(crate) struct Missing {
     pub(crate) mend: &'static str,
 }
 
+/// What a jail is made of; there is none without.
+pub(crate) const NAMESPACES: &str = "namespaces";
 /// A filter of system calls.
 pub(crate) const SECCOMP: &str = "seccomp";
 /// Writing only where it is meant to be.
@@ -50,8 +53,8 @@ pub(crate) const FILES: &str = "Landlock";
 pub(crate) const SOCKETS: &str = "guard on abstract sockets";
 /// TCP ports that are not the command's own.
 pub(crate) const PORTS: &str = "guard on TCP ports";
-/// A session keyring of the command's own.
-pub(crate) const KEYRING: &str = "own session keyring";
+/// The caller's keyrings are out of reach.
+pub(crate) const KEYRING: &str = "guard on keyrings";
 /// The names of the host's cgroups are hidden.
 pub(crate) const CGROUP: &str = "cgroup namespace";
 
@@ -101,9 +104,10 @@ impl Layers {
             Layer { wanted: restricts_ports, ..ports },
             layer(
                 KEYRING,
-                self.keyring,
-                "this kernel has no keyrings, or an outer sandbox refuses them",
-                "use a kernel with CONFIG_KEYS=y",
+                // Without a filter, a session keyring of the command's own.
+                self.seccomp || self.keyring,
+                "this kernel has no filters of system calls, and no keyrings that a command could get one of its own of",
+                "use a kernel with CONFIG_SECCOMP_FILTER=y",
             ),
             layer(
                 CGROUP,
@@ -114,14 +118,35 @@ impl Layers {
         ]
     }
 
-    /// `--strict`: refuses when one is missing.
-    pub(crate) fn require_all(self, net: Net, restricts_ports: bool) -> Result<()> {
+    /// Refuses when a layer is missing that is `named` (`--require`) or, with `strict`, that the jail makes use of.
+    pub(crate) fn require(
+        self,
+        net: Net,
+        restricts_ports: bool,
+        strict: bool,
+        named: &[Protection],
+    ) -> Result<()> {
         for Layer { name, wanted, missing } in self.all(net, restricts_ports) {
-            if let Some(Missing { why, mend }) = missing.filter(|_| wanted) {
-                return Err(Failure::new(format!("--strict: {name}: {why}")).hint(mend).code(SETUP).into());
-            }
+            let Some(Missing { why, mend }) = missing else { continue };
+            let option = match named.iter().find(|one| layer_of(**one) == name) {
+                Some(one) => format!("--require {one}"),
+                None if strict && wanted => format!("--strict: {name}"),
+                None => continue,
+            };
+            return Err(Failure::new(format!("{option}: {why}")).hint(mend).code(SETUP).into());
         }
         Ok(())
+    }
+}
+
+/// Returns what a protection is called in tables and reports.
+pub(crate) fn layer_of(protection: Protection) -> &'static str {
+    match protection {
+        Protection::Namespaces => NAMESPACES,
+        Protection::Seccomp => SECCOMP,
+        Protection::Landlock => FILES,
+        Protection::AbstractSockets => SOCKETS,
+        Protection::ListenPorts => PORTS,
     }
 }
 
@@ -144,17 +169,31 @@ mod tests {
         assert_eq!(missing(debian, Net::Shared), [SOCKETS]);
         let newest = Layers { landlock: 7, ..raspberry };
         assert!(missing(newest, Net::Shared).is_empty());
-        assert!(newest.require_all(Net::Shared, true).is_ok());
-        let err = format!("{:#}", raspberry.require_all(Net::None, false).unwrap_err());
+        assert!(newest.require(Net::Shared, true, true, &Protection::ALL).is_ok());
+        let err = format!("{:#}", raspberry.require(Net::None, false, true, &[]).unwrap_err());
         assert!(err.starts_with("--strict: Landlock: this kernel has none"), "{err}");
     }
 
     #[test]
     fn ports_are_missed_only_where_they_are_restricted() {
         let layers = Layers { seccomp: true, landlock: 3, keyring: true, cgroup: true };
-        assert!(layers.require_all(Net::None, false).is_ok());
-        let err = format!("{:#}", layers.require_all(Net::None, true).unwrap_err());
+        assert!(layers.require(Net::None, false, true, &[]).is_ok());
+        let err = format!("{:#}", layers.require(Net::None, true, true, &[]).unwrap_err());
         assert!(err.starts_with("--strict: guard on TCP ports: the command can bind every port"), "{err}");
-        assert!(Layers { landlock: 4, ..layers }.require_all(Net::None, true).is_ok());
+        assert!(Layers { landlock: 4, ..layers }.require(Net::None, true, true, &[]).is_ok());
+    }
+
+    #[test]
+    fn a_named_protection_is_required_without_strict() {
+        let old = Layers { seccomp: true, landlock: 3, keyring: true, cgroup: true };
+        let require = |named: &[Protection]| old.require(Net::Shared, false, false, named);
+        assert!(require(&[Protection::Namespaces, Protection::Seccomp, Protection::Landlock]).is_ok());
+        for (one, why) in [
+            (Protection::AbstractSockets, "--require abstract-sockets: those of the host can be reached"),
+            (Protection::ListenPorts, "--require listen-ports: the command can bind every port"),
+        ] {
+            let err = format!("{:#}", require(&[one]).unwrap_err());
+            assert!(err.starts_with(why), "{err}");
+        }
     }
 }

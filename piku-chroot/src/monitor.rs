@@ -13,7 +13,7 @@ use nix::unistd::{Pid, getppid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
-use crate::diagnosis::{Step, explain};
+use crate::diagnosis::{Obstacle, Step, explain};
 use crate::hostfiles::HostFiles;
 use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::ids::Ids;
@@ -42,9 +42,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
     caller::refuse_ways_out()?;
     let ids = Ids::settle(&plan, caller::settle(&plan)?)?;
     let layers = Layers::probe();
-    if plan.strict {
-        layers.require_all(plan.net, !plan.listen.is_empty())?;
-    }
+    layers.require(plan.net, !plan.listen.is_empty(), plan.strict, &plan.require)?;
     if ids.own.is_none() {
         if plan.strict {
             caller::refuse_other_groups()?;
@@ -65,6 +63,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
     let hold = limits::prepare(&plan.limits, plan.strict)?;
     let mut followed = FollowedFiles::begin(HostFiles::new(&plan, ids.caller))?;
     let (tty, tell) = (plan.tty, teller.wants_the_start());
+    let mut obstacle = None;
     let code = start(plan, &mut followed, ids, layers, &signals, &hold, tell).and_then(|jail| {
         let way = jail.way;
         let receive = |wanted: bool| match &way {
@@ -76,8 +75,10 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
         }
         let terminal = receive(tty).context("--tty")?;
         drop(way);
-        if jail.started.is_some_and(|started| has_started(&started)) {
-            teller.started(&hold.held);
+        match jail.started.as_ref().map(hear) {
+            Some(Ok(())) => teller.started(&hold.held),
+            Some(Err(kind)) => obstacle = Some(kind),
+            None => {}
         }
         match terminal {
             Some(terminal) => relay::run(jail.pid, &signals, terminal),
@@ -93,7 +94,9 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
         }
     });
     let end = hold.end();
-    teller.ended(*code.as_ref().unwrap_or(&SETUP), end);
+    let exit_code = *code.as_ref().unwrap_or(&SETUP);
+    let obstacle = code.as_ref().err().map(Obstacle::of).or(obstacle.filter(|_| exit_code == SETUP));
+    teller.ended(exit_code, end, obstacle);
     code
 }
 
@@ -151,9 +154,14 @@ fn with_changes(mut signals: SigSet) -> SigSet {
     signals
 }
 
-/// Waits until the command runs, or does not.
-fn has_started(started: &OwnedFd) -> bool {
-    rustix::io::read(started, &mut [0]) == Ok(1)
+/// Waits until the command runs, or is known not to.
+fn hear(word: &OwnedFd) -> Result<(), Obstacle> {
+    let mut heard = [0];
+    match rustix::io::read(word, &mut heard) {
+        Ok(1) if heard == *stub::RUNS => Ok(()),
+        Ok(1) if heard == *stub::ABSENT => Err(Obstacle::Absent),
+        _ => Err(Obstacle::Temporary),
+    }
 }
 
 /// Ends this process, and so the whole jail, when the caller ends.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use piku_procfile::settings::Protection;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{Amount, Limits};
@@ -75,6 +76,8 @@ pub struct Options {
     #[serde(skip_serializing_if = "is_no")]
     pub strict: bool,
     #[serde(skip)]
+    pub require: Vec<Protection>,
+    #[serde(skip)]
     pub command: Vec<OsString>,
 }
 
@@ -111,6 +114,7 @@ impl Options {
             report: self.report.or(lower.report),
             tell_memory: self.tell_memory || lower.tell_memory,
             strict: self.strict || lower.strict,
+            require: joined(lower.require, self.require),
             command: joined(lower.command, self.command),
         }
     }

@@ -35,7 +35,9 @@ pub(crate) fn run(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Opti
 fn prepare(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Option<&OwnedFd>) -> Result<()> {
     setsid().context("cannot begin a session")?;
     terminal.map(terminal::take).transpose()?;
-    keyring::begin(plan.strict)?;
+    if !layers.seccomp {
+        keyring::begin(plan.strict)?;
+    }
     let core = core_limit(&fs::read(CORE_PATTERN).unwrap_or_default());
     setrlimit(Resource::RLIMIT_CORE, core, core).context("cannot set the limits")?;
     rlimits.set()?;

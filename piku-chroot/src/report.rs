@@ -8,8 +8,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
+use piku_procfile::settings::Protection;
 use serde::{Deserialize, Serialize};
 
+pub use crate::diagnosis::Obstacle;
+use crate::layers::layer_of;
 use crate::shown::shown;
 
 /// A line.
@@ -40,6 +43,9 @@ pub struct MissingLayer {
     pub layer: String,
     /// Why not.
     pub why: String,
+    /// What mends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
 }
 
 /// A limit that was asked for.
@@ -73,9 +79,25 @@ pub struct Ended {
     pub memory_peak_bytes: Option<u64>,
     /// How many processes were killed because the jail's memory was used up.
     pub oom_kills: u64,
+    /// What kept the jail from being made, when it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<Obstacle>,
 }
 
 impl Started {
+    /// Returns the protections that hold, of those whose loss is an error once they are recorded.
+    #[must_use]
+    pub fn protections(&self) -> Vec<Protection> {
+        let holds = |one: &Protection| self.layers.iter().any(|layer| layer == layer_of(*one));
+        Protection::ALL.into_iter().filter(holds).collect()
+    }
+
+    /// Returns what is said of a protection that does not hold.
+    #[must_use]
+    pub fn missing(&self, protection: Protection) -> Option<&MissingLayer> {
+        self.missing.iter().find(|missing| missing.layer == layer_of(protection))
+    }
+
     /// For people, on one line: `level 1, namespaces, seccomp, limits by cgroup (memory, pids), no Landlock`.
     #[must_use]
     pub fn line(&self) -> String {
@@ -175,7 +197,7 @@ mod tests {
     }
 
     fn started(limits: Vec<Held>) -> Started {
-        let missing = vec![MissingLayer { layer: "Landlock".into(), why: "Linux 5.10".into() }];
+        let missing = vec![MissingLayer { layer: "Landlock".into(), why: "Linux 5.10".into(), mend: None }];
         Started { level: 1, layers: vec!["namespaces".into(), "seccomp".into()], missing, limits }
     }
 
@@ -197,6 +219,7 @@ mod tests {
         assert!(
             started(none).line().contains("seccomp, memory, pids and cpu by rlimits (not delegated), no")
         );
+        assert_eq!(started(Vec::new()).protections(), [Protection::Namespaces, Protection::Seccomp]);
         assert_eq!(started(Vec::new()).line(), "level 1, namespaces, seccomp, no Landlock");
     }
 
@@ -208,7 +231,7 @@ mod tests {
         let mut report = Report::begin(&path).unwrap();
         let (first, last) = (
             started(vec![held("pids", None)]),
-            Ended { exit_code: 137, memory_peak_bytes: Some(5), oom_kills: 1 },
+            Ended { exit_code: 137, memory_peak_bytes: Some(5), oom_kills: 1, obstacle: None },
         );
         report.started(first.clone()).unwrap();
         assert_eq!(read(&path), (Some(first.clone()), None));
@@ -223,5 +246,8 @@ mod tests {
         );
         assert_eq!(parse(&text), (Some(first), Some(last)));
         assert_eq!(parse("{\"event\":\"star"), (None, None));
+        let refused =
+            r#"{"event":"ended","exit_code":125,"memory_peak_bytes":null,"oom_kills":0,"obstacle":"absent"}"#;
+        assert_eq!(parse(refused).1.unwrap().obstacle, Some(Obstacle::Absent));
     }
 }

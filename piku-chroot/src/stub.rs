@@ -12,6 +12,7 @@ use nix::unistd::{Pid, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::set_parent_process_death_signal;
 
+use crate::diagnosis::Obstacle;
 use crate::hostfiles::FileContent;
 use crate::ids::Ids;
 use crate::layers::Layers;
@@ -20,11 +21,16 @@ use crate::plan::Plan;
 use crate::rights::capabilities;
 use crate::{namespaces, payload, report, root, sys, terminal, waiting};
 
+/// The command runs.
+pub(crate) const RUNS: &[u8; 1] = b"\n";
+/// No jail can be made on this machine at all.
+pub(crate) const ABSENT: &[u8; 1] = b"-";
+
 /// What is known, and heard, of the monitor, and what it hears.
 pub(crate) struct Inside {
     /// One word when the ids are mapped from out there, where that is so; at its end once the monitor is gone.
     pub(crate) monitor: OwnedFd,
-    /// For a word when the command runs.
+    /// For a word when the command runs, [`RUNS`], or when this machine makes no jails, [`ABSENT`].
     pub(crate) started: Option<OwnedFd>,
     /// What the kernel has.
     pub(crate) layers: Layers,
@@ -36,13 +42,26 @@ pub(crate) struct Inside {
 
 /// All of it; returns the exit code. `signals` are blocked already.
 pub(crate) fn run(plan: Plan, ids: Ids, signals: &SigSet, rlimits: &Rlimits, inside: Inside) -> u8 {
-    let started = start(&plan, ids, rlimits, inside);
+    let mut inside = inside;
+    let mut word = inside.started.take();
+    let started = start(&plan, ids, rlimits, inside, &mut word);
     drop(plan);
+    if let (Err(err), Some(word)) = (&started, word) {
+        if Obstacle::of(err) == Obstacle::Absent {
+            let _ = rustix::io::write(&word, ABSENT);
+        }
+    }
     started.and_then(|command| wait(command, signals)).unwrap_or_else(|err| report(&err))
 }
 
 /// Makes the jail and starts the command in it.
-fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid> {
+fn start(
+    plan: &Plan,
+    ids: Ids,
+    rlimits: &Rlimits,
+    inside: Inside,
+    word: &mut Option<OwnedFd>,
+) -> Result<Pid> {
     ids.enter(&inside.monitor)?;
     plan.oom_score_adj.map(raise_oom_score).transpose()?;
     die_with(&inside.monitor)?;
@@ -72,9 +91,10 @@ fn start(plan: &Plan, ids: Ids, rlimits: &Rlimits, inside: Inside) -> Result<Pid
         code
     });
     let command = command.context("cannot start a process")?;
-    if let Some(started) = inside.started.filter(|_| !came_back) {
+    // Its end is all that is said of a command that could not be started.
+    if let Some(word) = word.take().filter(|_| !came_back) {
         // Without a monitor there is nobody to tell, and soon no jail.
-        let _ = rustix::io::write(&started, b"\n");
+        let _ = rustix::io::write(&word, RUNS);
     }
     Ok(command)
 }

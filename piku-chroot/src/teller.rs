@@ -6,11 +6,11 @@ use anyhow::Result;
 use piku_procfile::failure::tell;
 
 use crate::ids::Ids;
-use crate::layers::{Layer, Layers};
+use crate::layers::{Layer, Layers, Missing, NAMESPACES};
 use crate::limits::Amount;
 use crate::limits::cgroup::{End, largest_process};
 use crate::plan::Plan;
-use crate::report::{Ended, Held, MissingLayer, Report, Started};
+use crate::report::{Ended, Held, MissingLayer, Obstacle, Report, Started};
 
 /// Opened before anything else is begun.
 pub(crate) struct Teller {
@@ -43,7 +43,7 @@ impl Teller {
     }
 
     /// All of it is over.
-    pub(crate) fn ended(self, exit_code: u8, end: End) {
+    pub(crate) fn ended(self, exit_code: u8, end: End, obstacle: Option<Obstacle>) {
         let peak = end.peak.map(|peak| format!("peak {}", megabytes(peak)));
         match self.memory {
             Some(limit) if end.oom_kills > 0 => {
@@ -57,7 +57,7 @@ impl Teller {
             _ => {}
         }
         if let Some(mut report) = self.report {
-            let ended = Ended { exit_code, memory_peak_bytes: end.peak, oom_kills: end.oom_kills };
+            let ended = Ended { exit_code, memory_peak_bytes: end.peak, oom_kills: end.oom_kills, obstacle };
             complain(report.ended(ended));
         }
     }
@@ -65,12 +65,15 @@ impl Teller {
 
 /// The layers that the jail of this machine has, and those that it has not.
 fn sorted(optional: &[Layer]) -> (Vec<String>, Vec<MissingLayer>) {
-    let mut layers = vec!["namespaces".to_owned(), "no capabilities".to_owned()];
+    let mut layers = vec![NAMESPACES.to_owned(), "no capabilities".to_owned()];
     let mut missing = Vec::new();
     for layer in optional.iter().filter(|layer| layer.wanted) {
         match layer.missing {
             None => layers.push(layer.name.to_owned()),
-            Some(why) => missing.push(MissingLayer { layer: layer.name.to_owned(), why: why.why.to_owned() }),
+            Some(Missing { why, mend }) => {
+                let (layer, why, mend) = (layer.name.to_owned(), why.to_owned(), Some(mend.to_owned()));
+                missing.push(MissingLayer { layer, why, mend });
+            }
         }
     }
     (layers, missing)

@@ -12,9 +12,11 @@ use crate::name::AppName;
 
 mod deploy_to;
 mod nginx;
+mod protection;
 
 pub use deploy_to::{DeployTo, Machine};
 pub use nginx::{Acme, Nginx};
+pub use protection::Protection;
 
 /// What to do where user namespaces are not to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -77,6 +79,9 @@ impl Default for Logs {
 pub struct Settings {
     /// Whether the jail is required, preferred or off.
     pub sandbox: Sandbox,
+    /// What this machine protects apps with, as the install recorded it; one that is missing later is an error. `None` before
+    /// it was recorded, and empty on a machine that can make no jail.
+    pub protections: Option<Vec<Protection>>,
     /// Whether the apps are users of their own.
     pub app_users: AppUsers,
     /// The ports that instances get.
@@ -112,6 +117,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             sandbox: Sandbox::default(),
+            protections: None,
             app_users: AppUsers::default(),
             ports: PortRange::default(),
             logs: Logs::default(),
@@ -202,7 +208,11 @@ mod tests {
                 .unwrap();
         assert_eq!(read.sandbox, Sandbox::Require);
         assert_eq!((read.ports.last, read.app_users), (7099, AppUsers::Own));
-        let read: Settings = serde_yaml::from_str("logs: {megabytes: 2}\n").unwrap();
+        assert_eq!(read.protections, None);
+        let read: Settings = serde_yaml::from_str("protections: [namespaces, listen-ports]\n").unwrap();
+        assert_eq!(read.protections, Some(vec![Protection::Namespaces, Protection::ListenPorts]));
+        let read: Settings = serde_yaml::from_str("protections: []\nlogs: {megabytes: 2}\n").unwrap();
+        assert_eq!(read.protections, Some(Vec::new()));
         assert_eq!(read.logs, Logs { megabytes: 2, keep: 5 });
         assert!(serde_yaml::from_str::<Settings>("sandbocks: off").is_err());
         assert_eq!(Settings::read(Path::new("/no/such/host.yaml")).unwrap(), Settings::default());

@@ -52,6 +52,16 @@ pub enum Command {
         #[command(subcommand)]
         action: Certs,
     },
+    /// Say what protects apps from each other on this machine, and what is recorded of that in host.yaml
+    #[command(after_long_help = EXIT_STATUS)]
+    Protections {
+        /// Record what holds now: from then on it is an error when one of these is missing
+        #[arg(long)]
+        record: bool,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Answer all requests to an app with 503 and a page that says why, or let them through again
     Maintenance {
         /// The app

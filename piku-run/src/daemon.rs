@@ -29,7 +29,7 @@ use crate::lock::{self, Lock};
 use crate::protocol::Wake;
 use crate::socket::Listener;
 use crate::wait::{self, Interest, READ};
-use crate::{place, supervisor, sys};
+use crate::{place, protections, supervisor, sys};
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "daemon";
@@ -101,6 +101,10 @@ pub(crate) fn run(root: &Root) -> anyhow::Result<()> {
         }
     }
     sys::default_dispositions();
+    // The install has done so; this is for those who begin without.
+    if let Err(err) = protections::record_first(root) {
+        complain(&format!("{err:#}"));
+    }
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // What a supervisor that dies leaves running is reaped here.
     set_child_subreaper(true).context("cannot become a subreaper")?;

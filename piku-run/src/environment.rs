@@ -21,7 +21,7 @@ use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Options;
 use piku_procfile::render::values::Values;
-use piku_procfile::settings::AppUsers;
+use piku_procfile::settings::{AppUsers, Protection, Sandbox, Settings};
 
 use crate::config::{Config, store};
 use crate::notify;
@@ -61,6 +61,23 @@ pub(crate) struct Around<'a> {
     pub(crate) limits: &'a str,
     /// The folder with its `NOTIFY_SOCKET`.
     pub(crate) notify: Option<&'a Path>,
+}
+
+/// What this machine's settings say about how apps are kept apart.
+#[derive(Debug, Clone)]
+pub(crate) struct Isolation {
+    /// Who the app is.
+    pub(crate) users: AppUsers,
+    sandbox: Sandbox,
+    /// What a jail must have, since the machine had it when this was recorded.
+    protections: Vec<Protection>,
+}
+
+impl Isolation {
+    /// Takes it from the settings, but for who the app is.
+    pub(crate) fn new(users: AppUsers, settings: Settings) -> Self {
+        Self { users, sandbox: settings.sandbox, protections: settings.protections.unwrap_or_default() }
+    }
 }
 
 impl World {
@@ -168,16 +185,29 @@ impl World {
         Ok(!ours && self.uids.exists())
     }
 
-    /// The command that runs `argv` in the app's world, as whom `users` says. A jail says in the file `report` what holds and
+    /// Refuses to run a release without a jail where the machine's settings require one, also one that was built before they did.
+    pub(crate) fn check_sandbox(&self, sandbox: Sandbox) -> anyhow::Result<()> {
+        if self.release.jailed || sandbox != Sandbox::Require {
+            return Ok(());
+        }
+        let what = format!(
+            "release {} was built without the jail, and host.yaml says 'sandbox: require'",
+            self.release.number
+        );
+        Err(Failure::new(what).hint(format!("build it again: piku deploy {}", self.app)).into())
+    }
+
+    /// The command that runs `argv` in the app's world, as `isolation` says. A jail says in the file `report` what holds and
     /// how it ended.
     pub(crate) fn command(
         &self,
-        users: AppUsers,
+        isolation: &Isolation,
         vars: &Vars,
         argv: &[String],
         report: &Path,
         around: Around<'_>,
     ) -> anyhow::Result<Command> {
+        self.check_sandbox(isolation.sandbox)?;
         let tree = self.tree();
         let with_profile = self.release.profile.then(|| after_profile(argv));
         let argv = with_profile.as_deref().unwrap_or(argv);
@@ -189,7 +219,8 @@ impl World {
             for folder in &self.release.host {
                 jail = jail.ro(folder, folder);
             }
-            if users == AppUsers::Own {
+            jail = jail.require(&isolation.protections);
+            if isolation.users == AppUsers::Own {
                 jail = jail.own_user(self.app.as_str(), &self.uids);
             } else if self.data_is_of_an_own_user()? {
                 jail = jail.no_own_user(self.app.as_str(), &self.uids);

@@ -22,6 +22,7 @@ mod place;
 pub mod port;
 pub mod probe;
 pub mod process;
+mod protections;
 mod protocol;
 pub mod ps;
 mod reap;

@@ -1,6 +1,6 @@
 //! The table of `ps`.
 
-use crate::sample::{Instance, Limit};
+use crate::sample::{Instance, Limit, NO_SANDBOX};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use piku_chroot::report::By;
@@ -82,8 +82,16 @@ fn sandboxes(instances: &[Instance], several: bool) -> String {
                 known.iter().filter(|(other, _)| other == sandbox).map(|(_, instance)| *instance).collect();
             let whose =
                 if alike.len() < known.len() { format!(" {}", alike.join(" ")) } else { String::new() };
-            let app = if several { format!(" {}", app[0].app) } else { String::new() };
-            lines.extend(["Sandbox", &app, &whose, ": ", sandbox, "\n"]);
+            let title = if several { format!(" {}", app[0].app) } else { String::new() };
+            // Until it is built again, in a jail.
+            let mend = match &app[0] {
+                one if *sandbox == NO_SANDBOX => format!(
+                    " (built without a jail; where there is one, build it again: piku deploy {})",
+                    one.app
+                ),
+                _ => String::new(),
+            };
+            lines.extend(["Sandbox", &title, &whose, ": ", sandbox, &mend, "\n"]);
         }
     }
     lines
@@ -193,7 +201,7 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let expected = "\nLimits worker.1: memory 64m (by cgroup), pids 9 (held by nothing here)\n";
         assert!(limited.ends_with(expected) && limited.matches("Limits").count() == 1, "{limited}");
         let unlike = text(&[web.clone(), holds(worker, "none")]);
-        assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none\n"), "{unlike}");
+        assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none (built without a jail; where there is one, build it again: piku deploy blog)\n"), "{unlike}");
         let apps = text(&[web, holds(instance("shop", "web.1"), "level 1")]);
         assert!(apps.ends_with("\nSandbox blog: level 1\nSandbox shop: level 1\n"), "{apps}");
         let two = text(&[instance("blog", "web.1"), instance("shop", "web.1")]);

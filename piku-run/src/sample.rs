@@ -12,6 +12,9 @@ use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToU
 
 use crate::tree;
 
+/// What holds around an instance of a release that was built without a jail.
+pub const NO_SANDBOX: &str = "none";
+
 /// One instance, as `ps` tells it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Instance {

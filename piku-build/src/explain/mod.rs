@@ -17,9 +17,11 @@ pub(crate) mod start;
 use std::fmt::Write;
 use std::path::Path;
 
+use piku_chroot::jail::TrialError;
 use piku_files::{FileKind, TreeError};
 use piku_procfile::disk;
-use piku_procfile::failure::{Failure, advice};
+use piku_procfile::failure::Failure;
+use piku_procfile::settings::Protection;
 
 use crate::step::Ended;
 
@@ -143,11 +145,26 @@ pub(crate) fn placed_outside(name: &Path) -> Failure {
 
 // The machine.
 
-pub(crate) fn no_jail(err: &anyhow::Error) -> Failure {
-    let failure =
-        Failure::new(format!("this machine's settings require the jail, and there is none: {err:#}"));
-    advice(err).0.into_iter().fold(failure, Failure::hint)
+pub(crate) fn no_jail(err: &TrialError) -> Failure {
+    let failure = Failure::new(format!("this machine's settings require the jail, and there is none: {err}"));
+    err.hints().iter().fold(failure, Failure::hint)
 }
+
+/// A machine that made jails when piku was installed.
+pub(crate) fn lost_jail(err: &TrialError) -> Failure {
+    let failure = Failure::new(format!("this machine made jails before, and now makes none: {err}"));
+    err.hints().iter().fold(failure, Failure::hint).hint(AGAIN)
+}
+
+/// A jail without what held when piku was installed.
+pub(crate) fn lost_protections(lost: &[Protection]) -> Failure {
+    let names: Vec<_> = lost.iter().map(|one| one.name()).collect();
+    let what = format!("the jail has lost protections that this machine had before: {}", names.join(", "));
+    Failure::new(what).hint("piku doctor says why, and what mends it").hint(AGAIN)
+}
+
+/// The way on for an operator who has changed the machine on purpose.
+const AGAIN: &str = "when that is meant to be so, the operator records it: sudo piku doctor --record";
 
 pub(crate) fn output_exists(path: &Path) -> Failure {
     Failure::new(format!("'{}' is there already", path.display()))

@@ -16,8 +16,9 @@ use super::head::Head;
 use crate::elf;
 use crate::explain::pack as explain;
 use crate::layer::Store;
+use crate::machine;
 use crate::place::Place;
-use crate::{machine, sandbox};
+use crate::sandbox::SandboxPolicy;
 
 /// Where it is asked.
 pub(crate) struct Asked {
@@ -70,7 +71,7 @@ impl Asked {
         problems.extend(programs(head));
         if let Some(release) = &head.release {
             let settings = self.place.settings()?;
-            let jailed = sandbox::decide(self.place.sandbox.unwrap_or(settings.sandbox), false)?;
+            let jailed = SandboxPolicy::new(self.place.sandbox, &settings).decide(false)?;
             if jailed != release.jailed {
                 problems.push(explain::other_sandbox(release.jailed));
             }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use indexmap::IndexMap;
-use piku_chroot::jail::{self, Jail};
+use piku_chroot::jail::Jail;
 use piku_chroot::profile::Ready;
 use piku_procfile::env::is_name;
 use piku_procfile::name::ProcessName;
@@ -64,7 +64,7 @@ impl Runtime for Buildpack {
             let all: Vec<_> = packs.iter().map(|pack| pack.name.as_str()).collect();
             return Ok(Detection::Fits(format!("{from} names {}", all.join(", "))));
         }
-        if let Some((pack, answer)) = ask(source) {
+        if let Some((pack, answer)) = ask(source)? {
             return Ok(Detection::Fits(format!("the host's buildpack '{pack}' says: {answer}")));
         }
         Ok(Detection::Not("BUILDPACK_URL, or a file .buildpacks, which are not there; no buildpack of the host says that it is its own".to_owned()))
@@ -74,7 +74,7 @@ impl Runtime for Buildpack {
         let packs = if let Some((packs, _)) = reference::named(source)? {
             packs
         } else {
-            let (name, _) = ask(source).ok_or_else(told::none)?;
+            let (name, _) = ask(source)?.ok_or_else(told::none)?;
             vec![Reference::of_host(&name, source)?]
         };
         let mut steps = Vec::new();
@@ -195,14 +195,20 @@ fn quoted(text: &str) -> String {
     shell_words::quote(text).into_owned()
 }
 
-/// The first of the host's packs that says that the app is its own, by what it calls it. Each is asked in the jail where there is
-/// one, with the app's folder read-only.
-fn ask(source: &Source) -> Option<(String, String)> {
-    source.packs.iter().find_map(|(name, dir)| Some((name.clone(), answer(source, name, dir)?)))
+/// Returns the first of the host's packs that says that the app is its own, and what it calls it. Each is asked in the jail, with
+/// the app's folder read-only; without one only where the build itself runs without.
+fn ask(source: &Source) -> anyhow::Result<Option<(String, String)>> {
+    if source.packs.is_empty() {
+        return Ok(None);
+    }
+    let jailed = source.sandbox.decide(false)?;
+    let all = source.packs.iter();
+    let mut answers = all.filter_map(|(name, dir)| Some((name.clone(), answer(source, name, dir, jailed)?)));
+    Ok(answers.next())
 }
 
-fn answer(source: &Source, name: &str, dir: &Path) -> Option<String> {
-    let mut command = if jail::available().is_ok() {
+fn answer(source: &Source, name: &str, dir: &Path, jailed: bool) -> Option<String> {
+    let mut command = if jailed {
         let inside = Path::new(PACKS).join(name);
         let program = inside.join("bin/detect").to_string_lossy().into_owned();
         let env =

@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 
 pub use self::mounts::{BASE, Mount, What};
 use self::mounts::{mounts, plain};
+use piku_procfile::settings::Protection;
+
 use crate::limits::Limits;
 use crate::options::{Net, OomScore, Options};
 use crate::shown::shown;
@@ -58,6 +60,8 @@ pub struct Plan {
     pub tty: bool,
     /// Nothing may be missing.
     pub strict: bool,
+    /// Protections that may not be missing in any case.
+    pub require: Vec<Protection>,
     /// The caller, when the jail is to end with it.
     pub die_with: Option<Pid>,
     /// How much it may take of the machine.
@@ -124,6 +128,7 @@ impl Plan {
             uid_range: options.uid_range.as_deref().map(|name| uid_range(name, options)).transpose()?,
             tty: options.tty,
             strict: options.strict,
+            require: options.require.clone(),
             die_with: options.die_with.map(Pid::from_raw),
             limits: options.limit,
             oom_score_adj: options.oom_score_adj.map(OomScore::number),

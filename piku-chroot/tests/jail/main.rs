@@ -20,6 +20,7 @@ mod programs;
 mod races;
 mod rights;
 mod scene;
+mod shortage;
 mod signals;
 mod terminal;
 mod two;

@@ -15,7 +15,7 @@ use piku_procfile::settings::{AppUsers, Settings};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::desired::limits;
-use crate::environment::{Around, Role, World};
+use crate::environment::{Around, Isolation, Role, World};
 use crate::record::Records;
 use crate::{delta, place};
 
@@ -24,12 +24,12 @@ const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// Who the app is: what its workers are, as long as there are any, so that nobody takes their data from them.
-fn users(root: &Root, app: &AppName) -> anyhow::Result<AppUsers> {
+fn users(root: &Root, app: &AppName, settings: &Settings) -> anyhow::Result<AppUsers> {
     let records =
         Records::open(&root.app(app)).and_then(|records| records.all()).context("cannot read the records")?;
     match records.iter().find(|record| record.is_alive()) {
         Some(record) => Ok(record.users),
-        None => Ok(Settings::read(&root.settings())?.app_users),
+        None => Ok(settings.app_users),
     }
 }
 
@@ -64,7 +64,9 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
     if world.is_jailed() {
         fcntl_setfd(&held, FdFlags::empty()).context("cannot keep the release")?;
     }
-    let err = world.command(users(root, app)?, &vars, argv, Path::new("/dev/null"), around)?.exec();
+    let settings = Settings::read(&root.settings())?;
+    let isolation = Isolation::new(users(root, app, &settings)?, settings);
+    let err = world.command(&isolation, &vars, argv, Path::new("/dev/null"), around)?.exec();
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);
     Err(Failure::new(format!("cannot run '{program}': {err}")).code(code).into())

@@ -21,7 +21,7 @@ use piku_procfile::layout::{AppDir, ROOT_VARIABLE, Root};
 
 use crate::cli::{Cli, Command};
 use crate::protocol::Request;
-use crate::{cli, client, daemon, drain, launch, releases, start, supervisor, web};
+use crate::{cli, client, daemon, drain, launch, protections, releases, start, supervisor, web};
 
 /// The plain form of those that stay for long, or that are started for each worker: building the whole command line for them
 /// would double what a supervisor has in memory, for as long as it lives.
@@ -63,6 +63,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Nginx { check: false } => return web::run(&root()?),
         Command::Certs { action: cli::Certs::Renew { app, force } } => {
             web::renew(&root()?, app.as_ref(), force)?;
+        }
+        Command::Protections { record, format } => {
+            if !protections::run(&root()?, record, format)? {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Command::Maintenance { app, state } => maintenance::run(&root()?, &app, state)?,
         Command::Supervise { app } => supervisor::run(&root()?, &app)?,

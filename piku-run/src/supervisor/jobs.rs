@@ -149,7 +149,7 @@ impl Supervisor {
         if release.app != self.app {
             bail!("this is a release of {}, not of {}", release.app, self.app);
         }
-        if !release.jailed && self.settings.sandbox == Sandbox::Require {
+        if !release.jailed && self.current_settings().sandbox == Sandbox::Require {
             let what = "this release was built without the jail, and host.yaml says 'sandbox: require'";
             return Err(Failure::new(what).hint("build it again").into());
         }

@@ -84,7 +84,7 @@ impl Supervisor {
     fn sandbox(&self, worker: &Worker) -> Option<String> {
         // What has a mark is found by it, since no jail holds it together.
         if worker.record.mark.is_some() {
-            return Some("none".to_owned());
+            return Some(sample::NO_SANDBOX.to_owned());
         }
         let (started, _) = report::read(&self.records.report(worker.record.id));
         started.map(|started| started.line())

@@ -16,7 +16,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::core::{Id, Job, Ps, State};
 use crate::desired::limits;
-use crate::environment::{Around, Role, World};
+use crate::environment::{Around, Isolation, Role, World};
 use crate::lock::Lock;
 use crate::log::{Intake, LogWriter, open_fifo, open_fifo_for_worker, recover};
 use crate::notify::{self, Notify};
@@ -150,9 +150,12 @@ impl Supervisor {
     /// Who the app is from now on: what its other workers are, as long as there are any, since all have the same data.
     fn users(&self) -> AppUsers {
         let other = self.workers.values().next().map(|worker| worker.record.users);
-        let set =
-            || Settings::read(&self.root.settings()).map_or(self.settings.app_users, |read| read.app_users);
-        other.unwrap_or_else(set)
+        other.unwrap_or_else(|| self.current_settings().app_users)
+    }
+
+    /// Returns the machine's settings as they are now; those of this supervisor's start where the file cannot be read.
+    pub(super) fn current_settings(&self) -> Settings {
+        Settings::read(&self.root.settings()).unwrap_or_else(|_| self.settings.clone())
     }
 
     fn record(
@@ -222,7 +225,8 @@ impl Supervisor {
         }
         let around =
             Around { limits: &record.limits, notify: notifies.then_some(&folder), ..Around::default() };
-        let command = world.command(record.users, &vars, &argv(line), &report, around)?;
+        let isolation = Isolation::new(record.users, self.current_settings());
+        let command = world.command(&isolation, &vars, &argv(line), &report, around)?;
 
         let mut log = self.open_log(&name).context("cannot open its log")?;
         for warning in warnings {

@@ -1,0 +1,105 @@
+//! Isolation that does not fail open: what the machine's settings require is held to, also for releases from before.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use support::{SERVE, Server};
+
+/// The settings of this server, with more.
+fn set(server: &Server, more: &str) {
+    let path = server.root().join("host.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}{more}\n")).unwrap();
+}
+
+#[test]
+fn a_release_from_before_the_jail_was_required_is_not_started_again() {
+    let server = Server::new();
+    server.deploy("one", &[("web", SERVE)]);
+    let (table, _) = server.good(&["ps", "blog"]);
+    assert!(table.contains("Sandbox: none (built without a jail"), "{table}");
+    assert!(table.contains("build it again: piku deploy blog)"), "{table}");
+    set(&server, "sandbox: require");
+    let refusal = "release 1 was built without the jail, and host.yaml says 'sandbox: require'";
+    for args in [&["restart", "blog"][..], &["scale", "blog", "web=2"], &["exec", "blog", "--", "true"]] {
+        let out = server.run(args);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success() && said.contains(refusal), "{args:?}: {said}");
+    }
+    let dir = server.release("two", &[("web", SERVE)]);
+    let said = server.bad(1, &["deploy", "blog", dir.to_str().unwrap()]);
+    assert!(said.contains("built without the jail") && said.contains("hint: build it again"), "{said}");
+}
+
+#[test]
+fn the_first_start_records_what_protects_apps() {
+    let server = Server::new();
+    let settings = fs::read_to_string(server.root().join("host.yaml")).unwrap();
+    assert!(settings.starts_with("ports: "), "{settings}");
+    assert_eq!(settings.lines().filter(|line| line.starts_with("protections: [")).count(), 1, "{settings}");
+    let (table, _) = server.good(&["protections"]);
+    assert!(table.contains("namespaces ") && !table.contains("nothing recorded"), "{table}");
+    let (again, _) = server.good(&["protections", "--record"]);
+    assert_eq!(again, table);
+    assert_eq!(fs::read_to_string(server.root().join("host.yaml")).unwrap(), settings);
+}
+
+#[test]
+fn what_was_recorded_is_required_of_each_jail() {
+    let Some(server) = Server::in_jail() else { return };
+    server.deploy("one", &[("web", SERVE)]);
+    let (rows, _) = server.good(&["ps", "blog", "--format", "json"]);
+    let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+    let line = fs::read(format!("/proc/{}/cmdline", rows[0]["pid"])).unwrap();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    assert!(line.contains(" --require=namespaces "), "{line}");
+}
+
+#[test]
+fn nothing_is_recorded_from_a_shortage() {
+    let server = Server::new();
+    let before = fs::read_to_string(server.root().join("host.yaml")).unwrap();
+    let program = server.path("piku-chroot");
+    fs::write(&program, "#!/bin/sh\necho 'piku-chroot: cannot begin: Disk quota exceeded' >&2\nexit 125\n")
+        .unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut tool = server.tool(&["protections", "--record"]);
+    let out = tool.env("PIKU_CHROOT", &program).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(75), "{said}");
+    assert!(said.contains("cannot tell what protects apps here: no jail can be made now"), "{said}");
+    assert_eq!(fs::read_to_string(server.root().join("host.yaml")).unwrap(), before);
+}
+
+/// On a machine that makes no jails an empty list is recorded; one that is lost later is told with what mends it.
+#[test]
+fn a_machine_that_makes_no_jails_any_more_is_told_of() {
+    let server = Server::new();
+    let program = server.path("piku-chroot");
+    let ended =
+        r#"{"event":"ended","exit_code":125,"memory_peak_bytes":null,"oom_kills":0,"obstacle":"absent"}"#;
+    fs::write(
+        &program,
+        format!("#!/bin/sh\necho '{ended}'\necho 'piku-chroot: off\nhint: switch it on' >&2\nexit 125\n"),
+    )
+    .unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |args: &[&str]| {
+        let out = server.tool(args).env("PIKU_CHROOT", &program).output().unwrap();
+        (out.status.code(), String::from_utf8(out.stdout).unwrap())
+    };
+    let settings = server.root().join("host.yaml");
+    fs::write(&settings, "protections: [namespaces]\n").unwrap();
+    let (code, table) = run(&["protections"]);
+    assert_eq!(code, Some(1), "{table}");
+    let expected =
+        "namespaces        no   recorded\n    why:  no jail can be made here: off\n    mend: switch it on\n";
+    assert!(table.starts_with(expected), "{table}");
+    let (code, table) = run(&["protections", "--record"]);
+    assert_eq!(code, Some(0), "{table}");
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "protections: []\n");
+}
