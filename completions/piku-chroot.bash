@@ -23,7 +23,7 @@ _piku__chroot() {
 
     case "${cmd}" in
         piku__chroot)
-            opts="-h -V --root-from-host --root --bind --ro --tmpfs --tmp-size --app --data --net --listen --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --die-with --tty --profile --print-profile --limit --oom-score-adj --report --strict --check --format --quiet --help --version"
+            opts="-h -V --root-from-host --root --bind --ro --tmpfs --tmp-size --app --data --net --listen --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --die-with --tty --profile --print-profile --limit --oom-score-adj --report --strict --require --check --format --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -114,6 +114,10 @@ _piku__chroot() {
                     return 0
                     ;;
                 --report)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --require)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

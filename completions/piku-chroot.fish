@@ -22,6 +22,7 @@ complete -c piku-chroot -l profile -d 'Take options from a profile: build, run, 
 complete -c piku-chroot -l limit -d 'At most so much for the whole jail: memory=SIZE (with k, m or g, or in percent of the machine\'s), pids=N, cpu=N.N (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits' -r
 complete -c piku-chroot -l oom-score-adj -d 'When the machine runs out of memory, the kernel ends COMMAND before others of its size: from 0, no sooner, to 1000' -r
 complete -c piku-chroot -l report -d 'Write to FILE what holds when COMMAND runs, and how it ended, as one JSON object each on a line' -r -F
+complete -c piku-chroot -l require -d 'Refuse to start where this protection is missing: namespaces, seccomp, landlock, abstract-sockets or listen-ports' -r
 complete -c piku-chroot -l format -d 'How --check prints' -r -f -a "text\t'For people'
 json\t'One JSON array'
 yaml\t'The same in YAML'"

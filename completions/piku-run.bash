@@ -52,6 +52,9 @@ _piku__run() {
             piku__run,nginx)
                 cmd="piku__run__subcmd__nginx"
                 ;;
+            piku__run,protections)
+                cmd="piku__run__subcmd__protections"
+                ;;
             piku__run,ps)
                 cmd="piku__run__subcmd__ps"
                 ;;
@@ -154,6 +157,9 @@ _piku__run() {
             piku__run__subcmd__help,nginx)
                 cmd="piku__run__subcmd__help__subcmd__nginx"
                 ;;
+            piku__run__subcmd__help,protections)
+                cmd="piku__run__subcmd__help__subcmd__protections"
+                ;;
             piku__run__subcmd__help,ps)
                 cmd="piku__run__subcmd__help__subcmd__ps"
                 ;;
@@ -200,7 +206,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx certs maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
+            opts="-h -V --root --help --version daemon nginx certs protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -590,7 +596,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx certs maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
+            opts="daemon nginx certs protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -841,6 +847,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__protections)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help__subcmd__ps)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1016,6 +1036,28 @@ _piku__run() {
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__protections)
+            opts="-h --record --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
