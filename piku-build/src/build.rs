@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
+use piku_files::remove_all;
 use piku_procfile::durable;
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Kind;
-use piku_procfile::remove;
 
 use crate::bench::Bench;
 use crate::layer::{Store, TOOLS};
@@ -233,7 +233,7 @@ impl Build {
         // What lies beside a sub-folder that is the app goes too.
         if self.take {
             let pushed = &self.dir;
-            remove::all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
+            remove_all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
         }
         let tree = release.subtree(TREE)?;
         subfolder::settle(&tree, &source.shared)?;

@@ -16,9 +16,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use piku_files::remove_all;
 use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_procfile::durable;
-use piku_procfile::remove;
 
 use crate::edition::Editions;
 use crate::plan::TreeLayer;
@@ -130,7 +130,7 @@ impl Store {
         let dir = self.dir.join(key);
         let removed = match fs::remove_file(dir.join(COMPLETE)) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-            _ => remove::all(&dir),
+            _ => remove_all(&dir),
         };
         removed.with_context(|| format!("cannot remove '{}'", dir.display()))
     }
@@ -313,7 +313,7 @@ pub fn withdraw(layer: &Path) -> io::Result<Option<PathBuf>> {
     }
     let name = layer.file_name().unwrap_or_default().to_string_lossy();
     let gone = layer.with_file_name(format!(".{name}{GONE}"));
-    remove::all(&gone)?;
+    remove_all(&gone)?;
     fs::rename(layer, &gone)?;
     Ok(Some(gone))
 }

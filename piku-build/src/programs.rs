@@ -2,15 +2,11 @@
 //! does not need.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use indexmap::IndexMap;
+use piku_files::{FileKind, FolderCursor, TreeError, TreeHandle};
 use piku_procfile::name::ProcessName;
-use piku_procfile::remove;
 
 use crate::elf::Elf;
 use crate::inside::APP;
@@ -18,7 +14,7 @@ use crate::inside::PATH;
 use crate::site::Site;
 use crate::source::tidy;
 use crate::startable::{entries, simple_words};
-use crate::view::runs;
+use crate::{app_file, copy};
 
 /// Where programs are put in a release; it is on the PATH of its processes.
 pub(crate) const FOLDER: &str = "bin";
@@ -49,31 +45,26 @@ pub(crate) fn env(site: &Site) -> BTreeMap<String, String> {
 }
 
 /// The names of programs that were to be made in `work` and are not there: a tool's exit code 0 alone is not enough.
-pub(crate) fn missing(programs: &[Program], work: &Path) -> Vec<String> {
+pub(crate) fn missing(programs: &[Program], work: &TreeHandle) -> Vec<String> {
     let made = |program: &&Program| {
-        let path = work.join(&program.made);
-        // A step may have left a link that leads out of the app.
-        let real = fs::canonicalize(&path).is_ok_and(|real| {
-            fs::canonicalize(work).is_ok_and(|work| real == work.join(&program.made)) && real.is_file()
-        });
-        let is_elf =
-            || fs::File::open(&path).and_then(|file| Elf::read(&file)).is_ok_and(|elf| elf.is_some());
-        real && runs(&path) && is_elf()
+        // A step may have left a link in its place or on the way to it: that is no program that it has made.
+        let Ok(Some(made)) = FolderCursor::new(work).open_file(&program.made) else { return false };
+        made.stat.mode & 0o111 != 0 && Elf::read(&made.file).is_ok_and(|elf| elf.is_some())
     };
     programs.iter().filter(|program| !made(program)).map(|program| program.name.clone()).collect()
 }
 
 /// Puts the programs into the release's tree, where they are not there yet.
-pub(crate) fn place(programs: &[Program], work: &Path, tree: &Path) -> anyhow::Result<()> {
+pub(crate) fn place(programs: &[Program], work: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+    let limit = copy::limit_of_disk(tree)?;
+    let is_same = work.is_same(tree)?;
     for program in programs {
-        let (from, to) = (work.join(&program.made), tree.join(program.place()));
-        if from != to {
-            let cannot = || format!("cannot copy '{}' to '{}'", from.display(), to.display());
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent).with_context(cannot)?;
-            }
-            fs::copy(&from, &to).with_context(cannot)?;
+        let place = program.place();
+        if is_same && program.made == place {
+            continue;
         }
+        app_file::make_folder(tree, Path::new(FOLDER))?;
+        work.copy_file(&program.made, tree, place, limit.bytes)?;
     }
     Ok(())
 }
@@ -83,7 +74,7 @@ pub(crate) fn place(programs: &[Program], work: &Path, tree: &Path) -> anyhow::R
 pub(crate) fn link(
     processes: &IndexMap<ProcessName, String>,
     programs: &[Program],
-    tree: &Path,
+    tree: &TreeHandle,
 ) -> anyhow::Result<()> {
     for entry in entries(processes) {
         let Some(words) = simple_words(&entry.command) else { continue };
@@ -94,39 +85,35 @@ pub(crate) fn link(
         let below = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         // A bare name is looked for on PATH, and the folder of programs is on it.
         let (Some(program), true, true) = (program, below, words[0].contains('/')) else { continue };
-        if fs::symlink_metadata(tree.join(path)).is_ok() {
+        if tree.find(path).is_ok_and(|there| there.is_some()) {
             continue;
         }
         let up: PathBuf = path.parent().into_iter().flat_map(Path::components).map(|_| "..").collect();
-        let cannot = || format!("cannot make the link '{}'", path.display());
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(tree.join(parent)).with_context(cannot)?;
+            app_file::make_folder(tree, parent)?;
         }
-        symlink(up.join(program.place()), tree.join(path)).with_context(cannot)?;
+        tree.symlink(up.join(program.place()), path)?;
     }
     Ok(())
 }
 
 /// Takes what only a build needs out of the tree: files and folders by their path in it, and the folders that become empty.
-pub(crate) fn prune(tree: &Path, only_builds: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
-    empty(tree, Path::new(""), only_builds)
-        .map(drop)
-        .with_context(|| format!("cannot clean '{}'", tree.display()))
+pub(crate) fn prune(tree: &TreeHandle, only_builds: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
+    Ok(empty(tree, Path::new(""), only_builds).map(drop)?)
 }
 
-/// Whether the folder is empty now, and was not before.
-fn empty(tree: &Path, dir: &Path, only_builds: &dyn Fn(&Path) -> bool) -> io::Result<bool> {
+/// Whether the folder, which lies at `path`, is empty now and was not before.
+fn empty(folder: &TreeHandle, path: &Path, only_builds: &dyn Fn(&Path) -> bool) -> Result<bool, TreeError> {
     let mut removed = false;
     let mut kept = false;
-    for entry in fs::read_dir(tree.join(dir))? {
-        let entry = entry?;
-        let (below, path) = (dir.join(entry.file_name()), entry.path());
-        let is_dir = entry.file_type()?.is_dir();
+    for entry in folder.read_dir("")? {
+        let below = path.join(&entry.name);
         let goes = if only_builds(&below) {
-            remove::all(&path)?;
+            folder.remove_all(&entry.name)?;
             true
-        } else if is_dir && empty(tree, &below, only_builds)? {
-            fs::remove_dir(&path)?;
+        } else if entry.kind == FileKind::Folder && empty(&folder.subtree(&entry.name)?, &below, only_builds)?
+        {
+            folder.remove_dir(&entry.name)?;
             true
         } else {
             false
@@ -140,6 +127,8 @@ fn empty(tree: &Path, dir: &Path, only_builds: &dyn Fn(&Path) -> bool) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn program(name: &str) -> Program {
         Program { name: name.to_owned(), made: Path::new("target/release").join(name) }
@@ -159,7 +148,7 @@ mod tests {
         ]
         .map(|(name, command)| (name.parse().unwrap(), command.to_owned()));
         let programs = ["web", "worker", "run"].map(program);
-        link(&processes.into(), &programs, dir.path()).unwrap();
+        link(&processes.into(), &programs, &TreeHandle::open(dir.path()).unwrap()).unwrap();
         let target = |path: &str| fs::read_link(dir.path().join(path)).ok();
         assert_eq!(target("target/release/web"), Some("../../bin/web".into()));
         assert_eq!(target("worker"), Some("bin/worker".into()));
@@ -177,9 +166,55 @@ mod tests {
         }
         fs::create_dir(dir.path().join("uploads")).unwrap();
         let go = |path: &Path| path == Path::new("vendor") || path.extension().is_some_and(|end| end == "go");
-        prune(dir.path(), &go).unwrap();
+        prune(&TreeHandle::open(dir.path()).unwrap(), &go).unwrap();
         let there = |name: &str| dir.path().join(name).exists();
         assert!(there("web/page.html") && there("bin/a") && there("uploads"));
         assert!(!there("a.go") && !there("cmd") && !there("web/web.go") && !there("vendor"));
+    }
+
+    #[test]
+    fn no_program_is_taken_from_elsewhere_or_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = TreeHandle::open(dir.path()).unwrap();
+        let elf = fs::read("/proc/self/exe").unwrap();
+        for path in ["work/target/release/web", "outside/worker", "outside/hooks/update"] {
+            top.create_dir_all(Path::new(path).parent().unwrap()).unwrap();
+            top.write(path, &elf, 0o755).unwrap();
+        }
+        top.create_dir("tree").unwrap();
+        let [work, tree] = ["work", "tree"].map(|name| top.subtree(name).unwrap());
+        work.symlink("../../../outside/worker", "target/release/worker").unwrap();
+        work.symlink("web", "target/release/alias").unwrap();
+        let pipe = work.path().join("target/release/pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let programs = ["web", "worker", "alias", "pipe", "none"].map(program);
+        assert_eq!(missing(&programs, &work), ["worker", "alias", "pipe", "none"]);
+
+        let web = [program("web")];
+        for target in ["../outside/hooks", "/tmp", "chain"] {
+            tree.remove_all("").unwrap();
+            tree.symlink("../outside/hooks", "chain").unwrap();
+            tree.symlink(target, "bin").unwrap();
+            let refusal = place(&web, &work, &tree).unwrap_err().to_string();
+            assert!(refusal.contains("'bin' leads out of the app's folder"), "{refusal}");
+            let processes = [("web".parse().unwrap(), "./bin/web".to_owned())];
+            assert!(link(&processes.into(), &web, &tree).is_err());
+        }
+        // A program in whose place a link lies is put there instead of the link.
+        tree.remove_all("").unwrap();
+        tree.create_dir("bin").unwrap();
+        tree.symlink("../../outside/hooks/update", "bin/web").unwrap();
+        place(&web, &work, &tree).unwrap();
+        assert_eq!(tree.symlink_metadata("bin/web").unwrap().mode, 0o755);
+        let names = |path: &str| top.read_dir(path).unwrap().len();
+        assert_eq!((names("outside/hooks"), names("outside")), (1, 2));
+        assert_eq!(top.metadata("outside/hooks/update").unwrap().links, 1);
+        // A folder of the tree that is a link to another one of it is a place like any other.
+        tree.remove_all("").unwrap();
+        tree.create_dir("programs").unwrap();
+        symlink("programs", tree.path().join("bin")).unwrap();
+        place(&web, &work, &tree).unwrap();
+        let mode = fs::metadata(tree.path().join("programs/web")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755);
     }
 }

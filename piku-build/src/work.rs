@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 use piku_files::TreeHandle;
-use piku_procfile::remove;
+use piku_files::remove_all;
 
 /// How these folders' names begin.
 pub(crate) const PREFIX: &str = ".piku-build-";
@@ -63,7 +63,7 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         // What cannot be removed now is swept by the next build.
-        let _ = remove::all(&self.path);
+        let _ = remove_all(&self.path);
     }
 }
 
@@ -82,7 +82,7 @@ fn sweep(parent: &Path) -> io::Result<()> {
             continue;
         }
         match lock(&entry.path(), FlockArg::LockExclusiveNonblock) {
-            Ok(_lock) => remove::all(&entry.path())?,
+            Ok(_lock) => remove_all(&entry.path())?,
             Err(err) if err.raw_os_error() == Some(Errno::EWOULDBLOCK as i32) => {}
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(err),
@@ -108,7 +108,7 @@ mod tests {
         assert!(!left.exists());
         // Only root can give a folder away.
         assert_eq!(theirs.exists(), given_away);
-        remove::all(&theirs).unwrap();
+        remove_all(&theirs).unwrap();
         let second = Work::new(dir.path()).unwrap();
         assert!(first.path().exists() && second.path().exists());
         drop((first, second));

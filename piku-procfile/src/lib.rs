@@ -13,7 +13,6 @@ pub mod layout;
 pub mod name;
 pub mod output;
 pub mod procfile;
-pub mod remove;
 pub mod render;
 pub mod schedule;
 pub mod settings;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use git2::{Repository, RepositoryInitOptions};
+use piku_files::remove_all;
 use piku_procfile::durable;
 use piku_procfile::failure::{Failure, Hint};
 use piku_procfile::layout::AppDir;
-use piku_procfile::remove;
 
 use crate::git;
 
@@ -137,7 +137,7 @@ pub(crate) fn hooks_option(scripts: &Path) -> [std::ffi::OsString; 2] {
 fn make(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
     let aside: PathBuf = app.path().join("repo.git.new");
     // One that was killed in the middle has left it.
-    remove::all(&aside)?;
+    remove_all(&aside)?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).no_reinit(true).external_template(false).initial_head("main");
     Repository::init_opts(&aside, &options).map(drop).map_err(git::plain)?;

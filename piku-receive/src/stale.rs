@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::remove;
+use piku_files::remove_all;
 
 /// Removes them all from the bare repository `repo`. Call with the app's lock held.
 pub(crate) fn sweep(repo: &Path) -> anyhow::Result<()> {
@@ -38,7 +38,7 @@ fn remove(dir: &Path, deep: bool, stale: &dyn Fn(&str) -> bool) -> io::Result<()
         let entry = entry?;
         let is_dir = entry.file_type()?.is_dir();
         if entry.file_name().to_str().is_some_and(stale) {
-            remove::all(&entry.path())?;
+            remove_all(&entry.path())?;
         } else if deep && is_dir {
             remove(&entry.path(), true, stale)?;
         }

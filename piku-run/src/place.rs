@@ -6,10 +6,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use piku_files::remove_all;
 use piku_procfile::durable;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
-use piku_procfile::remove;
 
 /// Makes a folder for nobody else's eyes, and those above it.
 pub(crate) fn make(path: &Path) -> anyhow::Result<()> {
@@ -89,7 +89,7 @@ pub(crate) fn switch(app: &AppDir, number: u64) -> anyhow::Result<()> {
 
 /// Removes a file, a link or a folder with all that is in it; one that is not there is as good as removed.
 pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
-    remove::all(path).with_context(|| format!("cannot remove '{}'", path.display()))
+    remove_all(path).with_context(|| format!("cannot remove '{}'", path.display()))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use piku_files::remove_all;
 use piku_procfile::layout::AppDir;
-use piku_procfile::remove;
 use piku_procfile::settings::AppUsers;
 use serde::{Deserialize, Serialize};
 
@@ -156,7 +156,7 @@ impl Records {
             let path = entry?.path();
             let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(Id);
             if !id.is_some_and(|id| known.contains(&id)) {
-                remove::all(&path)?;
+                remove_all(&path)?;
             }
         }
         Ok(())

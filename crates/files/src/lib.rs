@@ -36,4 +36,5 @@ pub use error::TreeError;
 pub use handle::TreeHandle;
 pub use kind::{FileKind, FileStat};
 pub use read::{FolderEntry, TreeFile};
+pub use remove::remove_all;
 pub use walk::{TreeEntry, WalkStep};

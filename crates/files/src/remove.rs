@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::error::TreeError;
+use crate::error::{TreeError, escape};
 use crate::folder::{self, Entries};
 use crate::handle::{TreeHandle, is_top};
 use crate::kind::FileKind;
@@ -41,6 +41,20 @@ impl TreeHandle {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done.map_err(|err| self.error("remove", path, err)),
         }
+    }
+}
+
+/// Removes what is at `path`, as [`TreeHandle::remove_all`]. The path is piku's own up to its last name: links on the way to it are
+/// followed, one in its place is removed itself.
+///
+/// # Errors
+/// When something stays that this process may not remove.
+pub fn remove_all(path: &Path) -> io::Result<()> {
+    let (parent, Some(name)) = (path.parent(), path.file_name()) else { return Err(escape()) };
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match TreeHandle::open_following(parent) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        parent => Ok(parent?.remove_all(name)?),
     }
 }
 
@@ -119,4 +133,25 @@ fn empty(entries: &mut Entries, top: Top<'_>, depth: usize) -> io::Result<()> {
 /// Whether a mode stands in the way.
 fn is_denied(err: &io::Error) -> bool {
     err.raw_os_error() == Some(Errno::ACCESS.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn whatever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        fs::create_dir_all(at("folder/below")).unwrap();
+        fs::create_dir_all(at("kept/below")).unwrap();
+        std::os::unix::fs::symlink("kept", at("link")).unwrap();
+        for name in ["file", "folder", "link", "nothing", "nothing/below", "link/below"] {
+            remove_all(&at(name)).unwrap();
+            assert!(fs::symlink_metadata(at(name)).is_err(), "{name}");
+        }
+        assert!(at("kept/below").is_dir() && remove_all(Path::new("/")).is_err());
+    }
 }

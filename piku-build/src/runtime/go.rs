@@ -103,12 +103,12 @@ impl Runtime for Go {
     }
 
     fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
-        let missing = programs::missing(&plan.programs, view.tree.path());
+        let missing = programs::missing(&plan.programs, &view.tree);
         if !missing.is_empty() {
             return Err(explain::go::nothing_built(&missing).into());
         }
-        programs::prune(view.tree.path(), &only_builds)?;
-        programs::link(&plan.processes, &plan.programs, view.tree.path())
+        programs::prune(&view.tree, &only_builds)?;
+        programs::link(&plan.processes, &plan.programs, &view.tree)
     }
 }
 

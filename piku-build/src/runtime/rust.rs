@@ -96,13 +96,13 @@ impl Runtime for Rust {
     }
 
     fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
-        let missing = programs::missing(&plan.programs, view.work.path());
+        let missing = programs::missing(&plan.programs, &view.work);
         if !missing.is_empty() {
             return Err(explain::rust::nothing_built(&missing).into());
         }
-        programs::prune(view.tree.path(), &only_builds)?;
-        programs::place(&plan.programs, view.work.path(), view.tree.path())?;
-        programs::link(&plan.processes, &plan.programs, view.tree.path())
+        programs::prune(&view.tree, &only_builds)?;
+        programs::place(&plan.programs, &view.work, &view.tree)?;
+        programs::link(&plan.processes, &plan.programs, &view.tree)
     }
 }
 

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
+use piku_files::remove_all;
 use piku_procfile::failure::{Failure, Hint};
-use piku_procfile::remove;
 use piku_procfile::settings::Settings;
 use sha2::{Digest, Sha256};
 
@@ -219,7 +219,7 @@ fn fetch(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Result<Repos
 
 /// An empty bare repository in the place of whatever was there.
 fn make(home: &Path) -> anyhow::Result<()> {
-    remove::all(home).with_context(|| format!("cannot remove '{}'", home.display()))?;
+    remove_all(home).with_context(|| format!("cannot remove '{}'", home.display()))?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).mkpath(true).external_template(false);
     let made = Repository::init_opts(home, &options);

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use piku_procfile::remove;
+use piku_files::remove_all;
 
 use crate::talk;
 
@@ -22,7 +22,7 @@ pub(super) fn layers(folder: &Path, keep: &[String]) {
         }
         let gone = if left_over { path.clone() } else { path.with_file_name(format!(".{name}{GONE}")) };
         let removed = if left_over { Ok(()) } else { fs::rename(&path, &gone) };
-        if let Err(err) = removed.and_then(|()| remove::all(&gone)) {
+        if let Err(err) = removed.and_then(|()| remove_all(&gone)) {
             // The next deploy tries again.
             talk::detail(&format!("cannot remove '{}': {err}", path.display()));
         }
