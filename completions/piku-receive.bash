@@ -37,6 +37,9 @@ _piku__receive() {
             piku__receive,places)
                 cmd="piku__receive__subcmd__places"
                 ;;
+            piku__receive,record)
+                cmd="piku__receive__subcmd__record"
+                ;;
             piku__receive,select)
                 cmd="piku__receive__subcmd__select"
                 ;;
@@ -66,6 +69,9 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__help,places)
                 cmd="piku__receive__subcmd__help__subcmd__places"
+                ;;
+            piku__receive__subcmd__help,record)
+                cmd="piku__receive__subcmd__help__subcmd__record"
                 ;;
             piku__receive__subcmd__help,select)
                 cmd="piku__receive__subcmd__help__subcmd__select"
@@ -116,7 +122,7 @@ _piku__receive() {
 
     case "${cmd}" in
         piku__receive)
-            opts="-h -V --key --app --root --scripts --help --version key deploy cancel places ship export select settle admit help"
+            opts="-h -V --key --app --root --scripts --help --version key deploy cancel places ship export select settle record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -242,7 +248,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help)
-            opts="key deploy cancel places ship export select settle admit help"
+            opts="key deploy cancel places ship export select settle record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -382,6 +388,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__places)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__record)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -611,6 +631,24 @@ _piku__receive() {
                     return 0
                     ;;
                 --by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__record)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

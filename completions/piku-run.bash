@@ -974,7 +974,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__logs)
-            opts="-f -n -h --follow --lines --ps --since --deploy --root --help"
+            opts="-f -n -h --follow --lines --ps --since --deploy --raw --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

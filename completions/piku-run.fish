@@ -101,6 +101,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l since -d 'Onl
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l deploy -d 'What deploy N, or the last one, said' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s f -l follow -d 'Go on with what comes'
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l raw -d 'All bytes as they were printed, also those that act on a terminal: for a file, or another program. Without it only text and colours are shown'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s h -l help -d 'Print help'
 complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l format -d 'How to print them' -r -f -a "text\t'For people'
 json\t'For programs'

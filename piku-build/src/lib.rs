@@ -45,6 +45,7 @@ mod site;
 mod source;
 mod startable;
 mod step;
+mod step_output;
 mod subfolder;
 mod talk;
 mod tree_layer;

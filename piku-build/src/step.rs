@@ -1,12 +1,8 @@
 //! One command of a build: started with its output captured, forwarded line by line, and waited for with all its processes.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,14 +11,9 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, pipe};
 
-use crate::{interrupt, leftover, talk};
+use crate::step_output::forward;
+use crate::{interrupt, leftover};
 
-/// How many of the last lines are kept to find the reason of a failure in.
-const KEPT: usize = 400;
-/// A longer line is cut: it is no line for reading.
-const LONGEST: usize = 4096;
-/// What of a line is held at all, in bytes: a step may print gigabytes and never end the line.
-const HELD: u64 = 64 * 1024;
 /// How long output may still come when the command itself has ended.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
@@ -118,36 +109,6 @@ pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<Ended> {
     })
 }
 
-/// Forwards the output in a thread that hands over the last lines when the output ends.
-fn forward(output: File, quiet: bool) -> Receiver<VecDeque<String>> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut kept = VecDeque::new();
-        let mut reader = BufReader::new(output);
-        let mut line = Vec::new();
-        while let Ok(1..) = reader.by_ref().take(HELD).read_until(b'\n', &mut line) {
-            if !line.ends_with(b"\n") && reader.skip_until(b'\n').is_err() {
-                break;
-            }
-            // A progress bar draws over itself; its last state is what stays on a terminal.
-            let text = String::from_utf8_lossy(line.trim_ascii_end());
-            let text = text.rsplit('\r').next().unwrap_or_default();
-            let text: String = text.chars().filter(|c| !c.is_control() || *c == '\t').take(LONGEST).collect();
-            if !quiet {
-                talk::detail(&text);
-            }
-            if kept.len() == KEPT {
-                kept.pop_front();
-            }
-            kept.push_back(text);
-            line.clear();
-        }
-        // Nobody waits any more for the output of what outlived the command.
-        let _ = sender.send(kept);
-    });
-    receiver
-}
-
 fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
@@ -169,6 +130,8 @@ fn peak() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step_output::LONGEST;
+    use std::thread;
 
     fn sh(text: &str) -> Ended {
         let mut command = Command::new("/bin/sh");
@@ -191,6 +154,15 @@ mod tests {
         let lengths: Vec<_> = ended.lines.iter().map(String::len).collect();
         assert_eq!(lengths, [LONGEST, 4, LONGEST]);
         assert_eq!(ended.lines[1], "next");
+    }
+
+    #[test]
+    fn of_output_without_end_the_last_lines_are_kept() {
+        let ended = sh("yes 'a line that is said again and again' | head -n 1000000; echo the end");
+        assert_eq!(ended.lines.last().map(String::as_str), Some("the end"));
+        assert!(ended.lines.len() > 100, "{}", ended.lines.len());
+        let again = |line: &String| line == "a line that is said again and again";
+        assert!(ended.lines.iter().rev().skip(1).all(again), "{:?}", ended.lines);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod render;
 pub mod schedule;
 pub mod settings;
 mod source;
+pub mod terminal;
 mod tool;
 
 use std::process::ExitCode;

@@ -97,6 +97,8 @@ pub struct Settings {
     pub build_env: BTreeMap<String, String>,
     /// How long a build may take, in seconds.
     pub build_timeout: u64,
+    /// How much of what a deploy says is kept, and shown to its push, in MiB.
+    pub deploy_log: u64,
     /// How long a push, or another change, waits for the one that is under way, in seconds.
     pub lock_timeout: u64,
     /// How many releases of an app stay on the disk to go back to, the live one among them; two at least.
@@ -126,6 +128,7 @@ impl Default for Settings {
             build_env: BTreeMap::new(),
             // An hour: the smallest Pi compiles a wheel or two in it.
             build_timeout: 3600,
+            deploy_log: 10,
             // The longest build, and one more that waits already.
             lock_timeout: 7200,
             keep_releases: 5,

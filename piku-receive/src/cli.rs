@@ -10,15 +10,15 @@ use git2::Oid;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
+use piku_procfile::settings::Settings;
 
 use crate::deploy::{self, What};
 use crate::door::Door;
 use crate::hook::{self, Place};
 use crate::key::{self, Added, Name};
 use crate::options::Options;
-use crate::{admit, cancel, export, select, ship, surroundings, verdict};
+use crate::{admit, cancel, export, record, select, ship, surroundings, verdict};
 use piku_procfile::output::Format;
-use piku_procfile::settings::Settings;
 
 /// How it ends.
 const EXIT_STATUS: &str = "\
@@ -143,6 +143,14 @@ enum Action {
         /// Its plan has been shown, and that was all.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// In the hook: copy stdin to stdout and into the deploy's log, as much as `deploy_log` in host.yaml says.
+    Record {
+        /// The log.
+        log: PathBuf,
+        /// The folder with everything that piku keeps [default: ~/.piku].
+        #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
+        root: Option<PathBuf>,
     },
     /// Git's pre-receive hook: refuse what cannot be deployed before it is stored.
     #[command(hide = true)]
@@ -270,6 +278,11 @@ impl Cli {
             Action::Select { repo, app, by } => select::run(&repo, &app.dir()?, &by)?,
             Action::Settle { app, commit: _, dry_run: true } => verdict::settle_dry_run(&app.dir()?)?,
             Action::Settle { app, commit, dry_run: false } => verdict::settle(&app.dir()?, &commit)?,
+            Action::Record { log, root } => {
+                // Settings that cannot be read are told of by the steps that need more of them.
+                let settings = Settings::read(&root_at(root)?.settings()).unwrap_or_default();
+                record::run(&log, settings.deploy_log.saturating_mul(1 << 20))?;
+            }
             Action::Admit { root, app } => {
                 let app = app.map(|app| OneApp { root, app }.dir()).transpose()?;
                 admit::run(app.as_ref())?;

@@ -19,6 +19,7 @@ mod lock;
 mod now;
 mod options;
 mod push;
+mod record;
 mod refs;
 pub mod release;
 mod repo;

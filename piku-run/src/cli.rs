@@ -236,6 +236,10 @@ pub struct Logs {
     /// What deploy N, or the last one, said
     #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with_all = ["ps", "since"])]
     pub deploy: Option<Option<u64>>,
+    /// All bytes as they were printed, also those that act on a terminal: for a file, or another program. Without it only text
+    /// and colours are shown
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// `config`.

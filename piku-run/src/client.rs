@@ -11,6 +11,7 @@ use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 use piku_procfile::settings::Settings;
+use piku_procfile::terminal::coloured_text;
 
 use crate::protocol::{Bad, Reply, Request, Wake};
 use crate::socket::Asker;
@@ -141,12 +142,12 @@ fn failure(bad: Bad) -> Failure {
 
 /// A step of a deploy, as Heroku shows it.
 pub(crate) fn step(text: &str) {
-    talk(&format!("-----> {text}\n"));
+    talk(&format!("-----> {}\n", coloured_text(text.as_bytes())));
 }
 
 /// A detail of the step before.
 pub(crate) fn detail(text: &str) {
-    talk(&format!("       {text}\n"));
+    talk(&format!("       {}\n", coloured_text(text.as_bytes())));
 }
 
 fn talk(text: &str) {

@@ -4,6 +4,7 @@ use crate::sample::{Instance, Limit, NO_SANDBOX};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use piku_chroot::report::By;
+use piku_procfile::diagnostic::readable;
 use piku_procfile::disk::size;
 use piku_procfile::output::{self, Format};
 
@@ -123,7 +124,7 @@ fn limits(instances: &[Instance], several: bool) -> String {
 
 /// How its last process ended, and where it had too little memory, with how much.
 fn last_exit(one: &Instance) -> Option<String> {
-    let exit = one.last_exit.clone()?;
+    let exit = readable(one.last_exit.as_ref()?);
     Some(one.last_memory_peak_bytes.map_or(exit.clone(), |peak| format!("{exit} ({})", size(peak))))
 }
 

@@ -366,7 +366,7 @@ fn kind(pid: i32) -> Option<&'static str> {
         () if has("supervise blog") => "supervisor",
         () if has("piku-build") => "piku-build",
         () if has("post-receive") => "hook",
-        () if has("tee ") => "tee",
+        () if has("piku-receive record") => "record",
         () if has("receive-pack") || has("index-pack") || has("unpack-objects") => "git",
         () if has("piku-receive") => "piku-receive",
         () if has("piku-run") => "piku-run",

@@ -1,6 +1,6 @@
 //! `logs APP`: what its instances, or a deploy, said.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::AsFd;
 
 use piku_procfile::layout::Root;
@@ -16,7 +16,7 @@ pub(super) fn run(root: &Root, typed: cli::Logs) -> anyhow::Result<()> {
         deploy: typed.deploy.map(|number| number.map_or(Deploy::Last, Deploy::Number)),
         only: typed.ps,
         since: typed.since,
-        terminal: stdout.is_terminal(),
+        raw: typed.raw,
     };
     let dir = root.app(&typed.app);
     show(&typed.app, &dir, &query, &mut stdout.lock(), Some(stdout.as_fd()))

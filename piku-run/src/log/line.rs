@@ -45,64 +45,6 @@ pub(super) fn parts<'a>(line: &'a [u8], instance: &str) -> (bool, &'a [u8]) {
     (said.is_none(), said.unwrap_or_else(own))
 }
 
-/// The text without what would move a terminal's cursor, change its title or its colours: bytes that are no UTF-8 become
-/// the replacement character, escape sequences and control characters but the tab go.
-pub(super) fn plain(text: &[u8]) -> String {
-    clean(text, false)
-}
-
-/// The same with its colours, which end with it.
-pub(super) fn coloured(text: &[u8]) -> String {
-    clean(text, true)
-}
-
-fn clean(text: &[u8], colours: bool) -> String {
-    let text = String::from_utf8_lossy(text);
-    let mut clean = String::with_capacity(text.len());
-    let mut coloured = false;
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\x1b' => match rest.next() {
-                Some('[') => {
-                    let mut sequence = String::from("\x1b[");
-                    for c in rest.by_ref() {
-                        sequence.push(c);
-                        // What ends a control sequence.
-                        if ('@'..='~').contains(&c) {
-                            break;
-                        }
-                    }
-                    let number = |c: char| c.is_ascii_digit() || matches!(c, ';' | ':');
-                    if colours
-                        && sequence.ends_with('m')
-                        && sequence[2..sequence.len() - 1].chars().all(number)
-                    {
-                        clean.push_str(&sequence);
-                        coloured = true;
-                    }
-                }
-                // A string for the terminal ends with BEL or ESC \.
-                Some(']' | 'P' | '^' | '_' | 'X') => {
-                    while let Some(c) = rest.next() {
-                        if c == '\x07' || c == '\x1b' && rest.next_if_eq(&'\\').is_some() {
-                            break;
-                        }
-                    }
-                }
-                _ => {}
-            },
-            '\t' => clean.push(c),
-            c if c.is_control() => {}
-            c => clean.push(c),
-        }
-    }
-    if coloured {
-        clean.push_str("\x1b[0m");
-    }
-    clean
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,15 +62,5 @@ mod tests {
         assert_eq!(text_of(said.as_bytes(), "web.1"), None);
         assert_eq!(parts(line.as_bytes(), "web.1"), (false, &b"web.1: hi"[..]));
         assert_eq!(parts(said.as_bytes(), "web.1"), (true, &b"ended with 1\n"[..]));
-    }
-
-    #[test]
-    fn nothing_reaches_the_terminal_but_text() {
-        assert_eq!(plain(b"a\x1b[31;1mred\x1b[0m\tb\r"), "ared\tb");
-        assert_eq!(plain(b"\x1b]0;title\x07x\x1b]8;;u\x1b\\y\x1bcz"), "xyz");
-        assert_eq!(plain(b"\xff\x00 \xc2\x9b1mq"), "\u{fffd} 1mq");
-        assert_eq!(plain(b"\x1b["), "");
-        assert_eq!(coloured(b"a\x1b[31;1mred\x1b[2J\x1b[?1m"), "a\x1b[31;1mred\x1b[0m");
-        assert_eq!(coloured(b"no colour"), "no colour");
     }
 }

@@ -17,6 +17,7 @@ use piku_procfile::name::{AppName, ProcessName};
 use super::line;
 use super::source::Source;
 use piku_procfile::output::forgive;
+use piku_procfile::terminal::coloured_text;
 
 /// How many lines are shown when nobody says how many.
 const LINES: usize = 100;
@@ -36,8 +37,9 @@ pub struct Query {
     pub only: Option<String>,
     /// Only lines of this time or later; all of them, when nobody says how many.
     pub since: Option<Timestamp>,
-    /// The output is a terminal: nothing but text and colours is let through to it.
-    pub terminal: bool,
+    /// All bytes as they are. Without it nothing but text and colours is let through: whatever the output is, in the end it is
+    /// read on a terminal.
+    pub raw: bool,
 }
 
 /// Which deploy.
@@ -222,7 +224,7 @@ impl Reader<'_> {
             if *skip > 0 {
                 *skip -= 1;
             } else if !is_old {
-                print(line, self.query.terminal, out)?;
+                print(line, self.query.raw, out)?;
             }
         }
     }
@@ -232,7 +234,7 @@ impl Reader<'_> {
         for source in &self.sources {
             let is_old = self.since.as_ref().is_some_and(|since| source.unfinished() < since.as_bytes());
             if !source.unfinished().is_empty() && !is_old {
-                print(source.unfinished(), self.query.terminal, out)?;
+                print(source.unfinished(), self.query.raw, out)?;
             }
         }
         out.flush().map_err(Stop::Output)
@@ -252,8 +254,8 @@ impl Reader<'_> {
     }
 }
 
-fn print(text: &[u8], terminal: bool, out: &mut dyn Write) -> Result<(), Stop> {
-    let written = if terminal { out.write_all(line::coloured(text).as_bytes()) } else { out.write_all(text) };
+fn print(text: &[u8], raw: bool, out: &mut dyn Write) -> Result<(), Stop> {
+    let written = if raw { out.write_all(text) } else { out.write_all(coloured_text(text).as_bytes()) };
     written.and_then(|()| out.write_all(b"\n")).map_err(Stop::Output)
 }
 

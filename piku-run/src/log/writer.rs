@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use piku_procfile::terminal::plain_text;
+
 use super::layout::{At, fitting, render};
 use super::line;
 use super::lost::Lost;
@@ -379,7 +381,7 @@ fn end_of(file: &mut File) -> At {
 
 /// A line as text, not longer than a person reads.
 fn cut(text: &[u8]) -> String {
-    let text = line::plain(text);
+    let text = plain_text(text);
     match text.char_indices().nth(TAIL_LINE) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,

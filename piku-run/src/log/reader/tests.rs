@@ -145,13 +145,13 @@ fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
 }
 
 #[test]
-fn bytes_are_kept_but_for_a_terminal() {
+fn only_text_and_colours_are_shown_unless_all_bytes_are_asked_for() {
     let app = App::new();
     app.writer("web.1").feed(b"\x1b]0;title\x07\x1b[1mbold \xff\n", at(1));
     let mut out = Vec::new();
-    show(&app.name, &app.dir, &Query::default(), &mut out, None).unwrap();
+    show(&app.name, &app.dir, &Query { raw: true, ..Query::default() }, &mut out, None).unwrap();
     assert!(out.ends_with(b" web.1: \x1b]0;title\x07\x1b[1mbold \xff\n"));
-    let shown = app.show(&Query { terminal: true, ..Query::default() }).unwrap();
+    let shown = app.show(&Query::default()).unwrap();
     assert!(shown.ends_with(" web.1: \x1b[1mbold \u{fffd}\x1b[0m\n"), "{shown:?}");
 }
 

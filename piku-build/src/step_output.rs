@@ -1,0 +1,106 @@
+//! What a step prints, line by line: shown up to a bound, and its last lines kept to find the reason of a failure in.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use piku_procfile::disk::size;
+
+use crate::talk;
+
+/// How many of the last lines are kept.
+const KEPT: usize = 400;
+/// A longer line is cut: it is no line for reading.
+pub(crate) const LONGEST: usize = 4096;
+/// What of a line is held at all, in bytes: a step may print gigabytes and never end the line.
+const HELD: u64 = 64 * 1024;
+/// What of a step's output is shown, in bytes, with what stands in front of each line. Of what comes after that no line is looked
+/// at, but for the last.
+const SHOWN: u64 = 2 << 20;
+/// What stands in front of a line.
+const MARGIN: u64 = 7;
+/// What is held of the end of that, in bytes, and how many of its lines are shown.
+const TAIL: usize = 64 * 1024;
+const TAIL_SHOWN: usize = 40;
+
+/// Forwards the output in a thread that hands over the last lines when the output ends.
+pub(crate) fn forward(output: File, quiet: bool) -> Receiver<VecDeque<String>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut lines = LastLines { kept: VecDeque::new(), quiet };
+        let mut reader = BufReader::with_capacity(TAIL, output);
+        let mut line = Vec::new();
+        let mut left = SHOWN;
+        while let Ok(count @ 1..) = reader.by_ref().take(HELD).read_until(b'\n', &mut line) {
+            left = left.saturating_sub(count as u64 + MARGIN);
+            if left == 0 {
+                lines.take_end(&line, &mut reader);
+                break;
+            }
+            if !line.ends_with(b"\n") && reader.skip_until(b'\n').is_err() {
+                break;
+            }
+            lines.take(&line);
+            line.clear();
+        }
+        // Nobody waits any more for the output of what outlived the command.
+        let _ = sender.send(lines.kept);
+    });
+    receiver
+}
+
+struct LastLines {
+    kept: VecDeque<String>,
+    quiet: bool,
+}
+
+impl LastLines {
+    fn take(&mut self, line: &[u8]) {
+        let text = text_of(line);
+        if !self.quiet {
+            talk::detail(&text);
+        }
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(text);
+    }
+
+    /// Reads to the end of the output, of which `begin` is read already, and takes its last lines.
+    fn take_end(&mut self, begin: &[u8], reader: &mut impl BufRead) {
+        if !self.quiet {
+            let bound = size(SHOWN);
+            talk::warning(&format!("this step has printed more than {bound}: only its last lines are shown"));
+        }
+        let mut tail = begin.to_vec();
+        let mut all = begin.len() as u64;
+        while let Ok(block @ [_, ..]) = reader.fill_buf() {
+            let count = block.len();
+            all += count as u64;
+            tail.extend_from_slice(block);
+            reader.consume(count);
+            if tail.len() > 2 * TAIL {
+                tail.drain(..tail.len() - TAIL);
+            }
+        }
+        // The first line may have lost its beginning.
+        let whole = if all > tail.len() as u64 { tail.iter().position(|byte| *byte == b'\n') } else { None };
+        let tail = whole.map_or(tail.as_slice(), |end| &tail[end + 1..]);
+        let lines: Vec<&[u8]> = tail.split_inclusive(|byte| *byte == b'\n').collect();
+        let quiet = self.quiet;
+        for (at, line) in lines.iter().enumerate() {
+            self.quiet = quiet || lines.len() - at > TAIL_SHOWN;
+            self.take(line);
+        }
+        self.quiet = quiet;
+    }
+}
+
+fn text_of(line: &[u8]) -> String {
+    // A progress bar draws over itself; its last state is what stays on a terminal.
+    let text = String::from_utf8_lossy(line.trim_ascii_end());
+    let text = text.rsplit('\r').next().unwrap_or_default();
+    text.chars().filter(|c| !c.is_control() || *c == '\t').take(LONGEST).collect()
+}

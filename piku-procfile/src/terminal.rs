@@ -1,0 +1,132 @@
+//! Output of programs that nobody trusts, as it may reach a terminal: text and colours, and nothing that moves the cursor, fills
+//! the clipboard, changes the title or asks the terminal for an answer.
+
+/// Longer sequences for colours are none that a program needs: two colours of 24 bits and all attributes fit.
+const LONGEST_SGR: usize = 64;
+
+/// The end of all colours.
+const RESET: &str = "\x1b[0m";
+
+/// Returns the line as text alone: bytes that are no UTF-8 become the replacement character, escape sequences and control
+/// characters but the tab go.
+#[must_use]
+pub fn plain_text(line: &[u8]) -> String {
+    clean(line, false)
+}
+
+/// Returns the same with its colours (SGR), which end with it.
+#[must_use]
+pub fn coloured_text(line: &[u8]) -> String {
+    clean(line, true)
+}
+
+fn clean(line: &[u8], colours: bool) -> String {
+    let text = String::from_utf8_lossy(line);
+    let mut clean = String::with_capacity(text.len());
+    let mut coloured = false;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\x1b' => match rest.next() {
+                Some('[') => {
+                    let sequence = control_sequence(&mut rest);
+                    if colours && is_sgr(&sequence) {
+                        clean.push_str("\x1b[");
+                        clean.push_str(&sequence);
+                        coloured = true;
+                    }
+                }
+                Some(']' | 'P' | '^' | '_' | 'X') => skip_string(&mut rest),
+                _ => {}
+            },
+            // The same as one character of ISO 6429's second set (C1).
+            '\u{9b}' => drop(control_sequence(&mut rest)),
+            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_string(&mut rest),
+            '\t' => clean.push(c),
+            c if c.is_control() || is_direction_mark(c) => {}
+            c => clean.push(c),
+        }
+    }
+    if coloured && !clean.ends_with(RESET) {
+        clean.push_str(RESET);
+    }
+    clean
+}
+
+/// Takes the rest of a control sequence, with the character that ends it.
+fn control_sequence(rest: &mut impl Iterator<Item = char>) -> String {
+    let mut sequence = String::new();
+    for c in rest {
+        sequence.push(c);
+        if ('@'..='~').contains(&c) {
+            break;
+        }
+    }
+    sequence
+}
+
+fn is_sgr(sequence: &str) -> bool {
+    let is_parameter = |c: char| c.is_ascii_digit() || matches!(c, ';' | ':');
+    sequence.len() <= LONGEST_SGR
+        && sequence.strip_suffix('m').is_some_and(|parameters| parameters.chars().all(is_parameter))
+}
+
+/// Takes a string for the terminal, which ends with BEL, ESC \ or its C1 form, and at the line's end at the latest.
+fn skip_string(rest: &mut std::iter::Peekable<impl Iterator<Item = char>>) {
+    while let Some(c) = rest.next() {
+        if matches!(c, '\x07' | '\u{9c}') || c == '\x1b' && rest.next_if_eq(&'\\').is_some() {
+            break;
+        }
+    }
+}
+
+/// Characters that have a line shown in another order than it is written in.
+fn is_direction_mark(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_the_terminal_but_text() {
+        assert_eq!(plain_text(b"a\x1b[31;1mred\x1b[0m\tb\r"), "ared\tb");
+        assert_eq!(plain_text(b"\x1b]0;title\x07x\x1b]8;;u\x1b\\y\x1bcz"), "xyz");
+        assert_eq!(plain_text(b"\xff\x00 \xc2\x9b1mq"), "\u{fffd} q");
+        assert_eq!(plain_text(b"\x1b["), "");
+        assert_eq!(coloured_text(b"a\x1b[31;1mred\x1b[2J\x1b[?1m"), "a\x1b[31;1mred\x1b[0m");
+        assert_eq!(coloured_text(b"\x1b[1mbold\x1b[0m"), "\x1b[1mbold\x1b[0m");
+        assert_eq!(coloured_text(b"no colour"), "no colour");
+    }
+
+    #[test]
+    fn no_attack_on_a_terminal_is_left() {
+        let sgr_without_end = format!("\x1b[{}mx", "1;".repeat(1000));
+        let attacks: [&[u8]; 15] = [
+            b"\x1b]52;c;cm0gLXJmIC8=\x07",    // the clipboard
+            b"\x1b]52;c;cm0gLXJmIC8=\x1b\\",  // the same
+            b"\xc2\x9d52;c;cm0gLXJmIC8=\x07", // the same, as C1
+            b"\x1bP$q\"p\x1b\\",              // a question that the terminal answers, as if it were typed
+            b"\xc2\x90$q\"p\xc2\x9c",
+            b"\x1b[6n\x1b[c\x1b[>c", // more of them
+            b"\x1b[2J\x1b[H\x1b[1A", // the screen, the cursor
+            b"good\rbad\x08\x08\x08",
+            b"\x1b[?1049h\x1b[?25l", // the other screen, no cursor
+            b"\x1b[>4;2m\x1b[?4m",   // keys; these end as colours do
+            b"\x1b(0\x1b#8\x1bc",    // other letters, a reset
+            b"\x1b]0;title",         // without an end
+            b"\x1b[31",
+            b"\x1b",
+            sgr_without_end.as_bytes(),
+        ];
+        for attack in attacks {
+            let shown = coloured_text(attack);
+            let is_text = |c: char| !c.is_control();
+            assert!(shown.chars().all(is_text), "{:?} of {:?}", shown, String::from_utf8_lossy(attack));
+        }
+        assert_eq!(coloured_text("a\u{202e}b\u{2066}c".as_bytes()), "abc");
+        let rich = "\x1b[1;38;2;255;255;255;48:2::255:255:255mx";
+        assert_eq!(coloured_text(rich.as_bytes()), format!("{rich}\x1b[0m"));
+    }
+}

@@ -1,0 +1,233 @@
+//! `record`: what a deploy says goes to the push and into the deploy's log, up to a bound. A build step that prints without end
+//! costs no disk, and nobody's time but its own.
+//!
+//! The log has the bytes as they were printed. The push has text and colours alone: it is read on a terminal.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use piku_procfile::disk::size;
+use piku_procfile::terminal::coloured_text;
+
+/// How much of the end is kept of what is beyond the bound: the cause of a failure stands there.
+const TAIL: usize = 64 * 1024;
+/// A line without an end is passed on when it is longer than this.
+const LONGEST_LINE: usize = 8 * 1024;
+/// How much is read at a time.
+const BLOCK: usize = 64 * 1024;
+
+/// Copies stdin to the log and to stdout, until its end.
+///
+/// # Errors
+/// When stdin cannot be read. A log that cannot be written, and a push that has gone away, are no reason to stop.
+pub(crate) fn run(log: &Path, limit: u64) -> anyhow::Result<()> {
+    let mut recorder = OutputRecorder::new(io::stdout(), limit);
+    match File::create(log) {
+        Ok(file) => recorder.log = Some(file),
+        Err(err) => recorder.say(&format!("cannot write '{}': {err}", log.display())),
+    }
+    let mut block = vec![0; BLOCK];
+    let mut stdin = io::stdin().lock();
+    loop {
+        match stdin.read(&mut block) {
+            Ok(0) => break,
+            Ok(count) => recorder.take(&block[..count]),
+            Err(err) if err.kind() == ErrorKind::Interrupted => {}
+            Err(err) => return Err(err).context("cannot read what the deploy says"),
+        }
+    }
+    recorder.finish();
+    Ok(())
+}
+
+/// Passes output on until there is too much of it, and keeps the end.
+#[derive(Debug)]
+struct OutputRecorder<W, L> {
+    /// Nothing when it has gone away.
+    push: Option<W>,
+    /// Nothing when it cannot be written.
+    log: Option<L>,
+    /// How many bytes may still be passed on.
+    left: u64,
+    limit: u64,
+    /// A line whose end has not come yet.
+    partial: Vec<u8>,
+    /// The end of what was not passed on.
+    tail: Vec<u8>,
+    dropped: u64,
+}
+
+impl<W: Write, L: Write> OutputRecorder<W, L> {
+    fn new(push: W, limit: u64) -> Self {
+        Self {
+            push: Some(push),
+            log: None,
+            left: limit,
+            limit,
+            partial: Vec::new(),
+            tail: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let fits = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let (passed, kept) = bytes.split_at(fits);
+        self.left -= fits as u64;
+        self.pass(passed);
+        if kept.is_empty() {
+            return;
+        }
+        if self.dropped == 0 {
+            self.say(&format!(
+                "this deploy has said more than {}: of what follows only the end is kept",
+                size(self.limit)
+            ));
+        }
+        self.dropped += kept.len() as u64;
+        self.tail.extend_from_slice(kept);
+        if self.tail.len() > 2 * TAIL {
+            self.tail.drain(..self.tail.len() - TAIL);
+        }
+    }
+
+    /// The rest of it, with what was kept of the end.
+    fn finish(&mut self) {
+        let tail = std::mem::take(&mut self.tail);
+        if !tail.is_empty() {
+            let mut begin = tail.len().saturating_sub(TAIL);
+            let is_cut = begin > 0 || self.dropped > tail.len() as u64;
+            // The first line may have lost its beginning.
+            if let Some(end) = tail[begin..].iter().position(|byte| *byte == b'\n').filter(|_| is_cut) {
+                begin += end + 1;
+            }
+            let missing = self.dropped - (tail.len() - begin) as u64;
+            if missing > 0 {
+                self.say(&format!("{} are left out here", size(missing)));
+            }
+            self.pass(&tail[begin..]);
+        }
+        self.end_line();
+        self.pass(b"");
+    }
+
+    /// A line of its own, to both.
+    fn say(&mut self, text: &str) {
+        self.end_line();
+        self.pass(format!(" !     {text}\n").as_bytes());
+    }
+
+    fn end_line(&mut self) {
+        if !self.partial.is_empty() {
+            self.pass(b"\n");
+        }
+    }
+
+    fn pass(&mut self, bytes: &[u8]) {
+        let written = self.log.as_mut().map_or(Ok(()), |log| log.write_all(bytes).and_then(|()| log.flush()));
+        self.partial.extend_from_slice(bytes);
+        let mut text = String::new();
+        let mut begin = 0;
+        while let Some(end) = self.partial[begin..].iter().position(|byte| *byte == b'\n') {
+            text.push_str(&coloured_text(&self.partial[begin..begin + end]));
+            text.push('\n');
+            begin += end + 1;
+        }
+        self.partial.drain(..begin);
+        if self.partial.len() > LONGEST_LINE {
+            text.push_str(&coloured_text(&std::mem::take(&mut self.partial)));
+        }
+        let push = self.push.as_mut();
+        if push.is_some_and(|push| push.write_all(text.as_bytes()).and_then(|()| push.flush()).is_err()) {
+            self.push = None;
+        }
+        if let Err(err) = written {
+            self.log = None;
+            self.say(&format!("the rest of the deploy's log cannot be written: {err}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(limit: u64, parts: &[&[u8]]) -> (String, Vec<u8>) {
+        let (mut push, mut log) = (Vec::new(), Vec::new());
+        let mut recorder = OutputRecorder::new(&mut push, limit);
+        recorder.log = Some(&mut log);
+        for part in parts {
+            recorder.take(part);
+        }
+        recorder.finish();
+        (String::from_utf8(push).unwrap(), log)
+    }
+
+    #[test]
+    fn the_push_has_text_and_the_log_has_all_bytes() {
+        let (push, log) = record(1000, &[b"a\x1b[31mred\x1b]52;c;eA==\x07\r\nhal", b"f\nend"]);
+        assert_eq!(push, "a\x1b[31mred\x1b[0m\nhalf\nend\n");
+        assert_eq!(log, b"a\x1b[31mred\x1b]52;c;eA==\x07\r\nhalf\nend\n");
+    }
+
+    #[test]
+    fn without_end_the_beginning_and_the_end_stay() {
+        let line = b"yes yes yes yes\n".repeat(4096);
+        let mut parts = vec![line.as_slice(); 100];
+        parts.push(b" !     deploy 3 failed\n");
+        let (push, log) = record(1 << 20, &parts);
+        assert_eq!(push.as_bytes(), log);
+        assert!(push.len() < (1 << 20) + TAIL + 1000, "{}", push.len());
+        assert!(push.starts_with("yes yes yes yes\n"));
+        assert!(push.ends_with("yes yes yes yes\n !     deploy 3 failed\n"));
+        assert!(
+            push.contains("\n !     this deploy has said more than 1.0 MiB: of what follows only the end")
+        );
+        assert!(push.contains(" are left out here\n"));
+        assert!(push.lines().all(|line| line == "yes yes yes yes" || line.starts_with(" !     ")));
+    }
+
+    #[test]
+    fn a_little_too_much_loses_nothing() {
+        let (push, _) = record(4, &[b"one\ntwo\nthree"]);
+        let said = " !     this deploy has said more than 1 KiB: of what follows only the end is kept\n";
+        assert_eq!(push, format!("one\n{said}two\nthree\n"));
+    }
+
+    #[test]
+    fn a_line_without_end_is_passed_on_and_takes_no_memory() {
+        let (push, log) = record(1 << 30, &[&vec![b'x'; 100_000], &[0xff; 10]]);
+        assert_eq!(log.len(), 100_011);
+        assert!(push.ends_with(
+            "x\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\n"
+        ));
+    }
+
+    #[test]
+    fn a_push_that_goes_away_and_a_full_disk_stop_nothing() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut log = Vec::new();
+        let mut recorder = OutputRecorder::new(Full, 100);
+        recorder.log = Some(&mut log);
+        recorder.take(b"one\n");
+        recorder.finish();
+        assert_eq!(log, b"one\n");
+        let mut push = Vec::new();
+        let mut recorder = OutputRecorder::new(&mut push, 100);
+        recorder.log = Some(Full);
+        recorder.take(b"one\ntwo");
+        recorder.finish();
+        let push = String::from_utf8(push).unwrap();
+        assert!(push.starts_with("one\n") && push.contains("the deploy's log cannot be written"), "{push}");
+    }
+}
