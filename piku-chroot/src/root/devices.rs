@@ -46,12 +46,6 @@ pub(crate) fn fill(dev: &Folder, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The device that reads as empty, to be put over something.
-pub(crate) fn null() -> Result<Tree> {
-    let [(name, major, minor), ..] = DEVICES;
-    device(name, major, minor).with_context(|| format!("cannot let in '/dev/{name}'"))
-}
-
 /// The host's device of this name, when it is the device that it should be.
 fn device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<Tree> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -9,20 +9,47 @@ use rustix::mount::MountAttrFlags;
 
 use crate::caller::Identity;
 use crate::diagnosis::{Step, explain};
+use crate::root::filesystem;
 use crate::root::folder::Folder;
 use crate::root::tree::{self, READ_ONLY, Tree};
-use crate::root::{devices, filesystem};
 
 /// Read-only for everybody.
-const ALWAYS: [&str; 2] = ["sys", "sysrq-trigger"];
-/// For root: what else it owns.
-const FOR_ROOT: [&str; 9] =
-    ["acpi", "asound", "bus", "dynamic_debug", "fs", "irq", "latency_stats", "mtrr", "scsi"];
+const READ_ONLY_FOR_ALL: [&str; 2] = ["sys", "sysrq-trigger"];
 
-/// Empty for everybody: the keys that the caller's user has, by name and number.
-const MASKED: [&str; 2] = ["keys", "key-users"];
-/// For root: what all memory is used for.
-const MASKED_FOR_ROOT: [&str; 3] = ["kpagecgroup", "kpagecount", "kpageflags"];
+/// Files that look empty: the keys that the caller's user has, and what tells of the kernel and of the machine's hardware, or
+/// in numbers that grow of what others do on it. No app needs them.
+const MASKED_FILES: [&str; 12] = [
+    "config.gz",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "key-users",
+    "keys",
+    "latency_stats",
+    "modules",
+    "sched_debug",
+    "softirqs",
+    "timer_stats",
+];
+/// Folders that look empty, for the same reason.
+const MASKED_FOLDERS: [&str; 8] = ["acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "scsi"];
+/// Files that root alone could read or write, and that look empty to it.
+const MASKED_FOR_ROOT: [&str; 10] = [
+    "kcore",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "mtrr",
+    "pagetypeinfo",
+    "slabinfo",
+    "timer_list",
+    "vmallocinfo",
+];
+/// In the jail's `/var`: what is put over the files, and over the folders. A device over the files would be one more device.
+const EMPTY_FILE: &str = "null";
+const EMPTY_FOLDER: &str = "empty";
 
 /// A new one, of this process namespace.
 pub(crate) fn new() -> Result<OwnedFd> {
@@ -36,8 +63,7 @@ pub(crate) fn new() -> Result<OwnedFd> {
 pub(crate) fn mount(root: &Folder, identity: Identity) -> Result<()> {
     root.make_folder(Path::new("proc"))?;
     root.mount(Path::new("proc"), new()?)?;
-    let more = if identity.uid.is_root() { &FOR_ROOT[..] } else { &[] };
-    for name in ALWAYS.iter().chain(more) {
+    for name in READ_ONLY_FOR_ALL {
         let path = Path::new("proc").join(name);
         // Not every kernel has them all.
         let Ok(place) = root.find(&path) else { continue };
@@ -45,11 +71,34 @@ pub(crate) fn mount(root: &Folder, identity: Identity) -> Result<()> {
         restrict().with_context(|| format!("cannot restrict /{}", path.display()))?;
     }
     let more = if identity.uid.is_root() { &MASKED_FOR_ROOT[..] } else { &[] };
-    for name in MASKED.iter().chain(more) {
+    let var = root.folder(Path::new("var"))?;
+    var.make_file(Path::new(EMPTY_FILE))?;
+    var.make_folder(Path::new(EMPTY_FOLDER))?;
+    let cover = |name: &str| Tree::copy(var.find(Path::new(name))?, false, READ_ONLY);
+    mask(root, MASKED_FILES.iter().chain(more), false, || cover(EMPTY_FILE))?;
+    mask(root, MASKED_FOLDERS.iter(), true, || cover(EMPTY_FOLDER))
+}
+
+/// Puts one thing over all of these files, or folders, as far as this kernel has them.
+fn mask<'a>(
+    root: &Folder,
+    names: impl Iterator<Item = &'a &'static str>,
+    are_folders: bool,
+    first: impl Fn() -> Result<Tree>,
+) -> Result<()> {
+    let mut cover: Option<Tree> = None;
+    for name in names {
         let path = Path::new("proc").join(name);
         let Ok(place) = root.find(&path) else { continue };
-        let mask = || tree::attach(devices::null()?, &place);
-        mask().with_context(|| format!("cannot mask /{}", path.display()))?;
+        if tree::is_folder(&place)? != are_folders {
+            continue;
+        }
+        let next = cover.as_ref().map_or_else(&first, Tree::again);
+        let masked = next.and_then(|next| {
+            tree::attach(&next, &place)?;
+            Ok(next)
+        });
+        cover = Some(masked.with_context(|| format!("cannot mask /{}", path.display()))?);
     }
     Ok(())
 }

@@ -70,6 +70,16 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// One more copy of a tree that has been attached, with the same restrictions.
+    pub(crate) fn again(&self) -> Result<Self> {
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = open_tree(&self.mount, c"", flags).map_err(io::Error::from);
+        Ok(Self { mount: mount.context("cannot copy the mount")?, folder: self.folder })
+    }
+}
+
 impl AsFd for Tree {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.mount.as_fd()

@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::row::Row;
 use crate::verdict::{Verdict, Ways};
 
-pub(crate) const ROWS: [Row; 4] = [
+pub(crate) const ROWS: [Row; 5] = [
     Row {
         name: "proc-sys",
         attempt: "open each file below /proc/sys for writing",
@@ -27,6 +27,12 @@ pub(crate) const ROWS: [Row; 4] = [
         attempt: "read /proc/kcore, /proc/kmsg, /dev/mem, /dev/kmem, /dev/port",
         expected: "refused, or not there",
         run: memory,
+    },
+    Row {
+        name: "kernel-facts",
+        attempt: "read the kernel's settings, symbols, memory map, interrupts and hardware in /proc",
+        expected: "empty, or not there",
+        run: facts_of_the_kernel,
     },
     Row {
         name: "sysfs",
@@ -93,6 +99,45 @@ fn memory(_: &Facts) -> Verdict {
         match fs::File::open(path).and_then(|mut file| file.read(&mut first)) {
             Ok(count) => ways.must_be(count == 0, path, "empty"),
             Err(err) => ways.io(path, Err::<(), _>(err)),
+        }
+    }
+    ways.verdict()
+}
+
+fn facts_of_the_kernel(_: &Facts) -> Verdict {
+    let mut ways = Ways::default();
+    for name in [
+        "config.gz",
+        "iomem",
+        "ioports",
+        "interrupts",
+        "softirqs",
+        "kallsyms",
+        "kcore",
+        "kmsg",
+        "keys",
+        "key-users",
+        "latency_stats",
+        "modules",
+        "pagetypeinfo",
+        "sched_debug",
+        "slabinfo",
+        "timer_list",
+        "timer_stats",
+        "vmallocinfo",
+    ] {
+        let path = format!("/proc/{name}");
+        let mut first = [0];
+        match fs::File::open(&path).and_then(|mut file| file.read(&mut first)) {
+            Ok(count) => ways.must_be(count == 0, &path, "empty"),
+            Err(err) => ways.io(&path, Err::<(), _>(err)),
+        }
+    }
+    for name in ["acpi", "asound", "bus", "bus/pci/devices", "driver", "dynamic_debug", "fs", "irq", "scsi"] {
+        let path = format!("/proc/{name}");
+        match fs::read_dir(&path) {
+            Ok(mut entries) => ways.must_be(entries.next().is_none(), &path, "empty"),
+            Err(err) => ways.io(&path, Err::<(), _>(err)),
         }
     }
     ways.verdict()
