@@ -25,6 +25,9 @@ _piku__run() {
             piku__run,daemon)
                 cmd="piku__run__subcmd__daemon"
                 ;;
+            piku__run,data)
+                cmd="piku__run__subcmd__data"
+                ;;
             piku__run,deploy)
                 cmd="piku__run__subcmd__deploy"
                 ;;
@@ -121,6 +124,30 @@ _piku__run() {
             piku__run__subcmd__config__subcmd__help,unset)
                 cmd="piku__run__subcmd__config__subcmd__help__subcmd__unset"
                 ;;
+            piku__run__subcmd__data,export)
+                cmd="piku__run__subcmd__data__subcmd__export"
+                ;;
+            piku__run__subcmd__data,help)
+                cmd="piku__run__subcmd__data__subcmd__help"
+                ;;
+            piku__run__subcmd__data,import)
+                cmd="piku__run__subcmd__data__subcmd__import"
+                ;;
+            piku__run__subcmd__data,remove)
+                cmd="piku__run__subcmd__data__subcmd__remove"
+                ;;
+            piku__run__subcmd__data__subcmd__help,export)
+                cmd="piku__run__subcmd__data__subcmd__help__subcmd__export"
+                ;;
+            piku__run__subcmd__data__subcmd__help,help)
+                cmd="piku__run__subcmd__data__subcmd__help__subcmd__help"
+                ;;
+            piku__run__subcmd__data__subcmd__help,import)
+                cmd="piku__run__subcmd__data__subcmd__help__subcmd__import"
+                ;;
+            piku__run__subcmd__data__subcmd__help,remove)
+                cmd="piku__run__subcmd__data__subcmd__help__subcmd__remove"
+                ;;
             piku__run__subcmd__help,certs)
                 cmd="piku__run__subcmd__help__subcmd__certs"
                 ;;
@@ -129,6 +156,9 @@ _piku__run() {
                 ;;
             piku__run__subcmd__help,daemon)
                 cmd="piku__run__subcmd__help__subcmd__daemon"
+                ;;
+            piku__run__subcmd__help,data)
+                cmd="piku__run__subcmd__help__subcmd__data"
                 ;;
             piku__run__subcmd__help,deploy)
                 cmd="piku__run__subcmd__help__subcmd__deploy"
@@ -199,6 +229,15 @@ _piku__run() {
             piku__run__subcmd__help__subcmd__config,unset)
                 cmd="piku__run__subcmd__help__subcmd__config__subcmd__unset"
                 ;;
+            piku__run__subcmd__help__subcmd__data,export)
+                cmd="piku__run__subcmd__help__subcmd__data__subcmd__export"
+                ;;
+            piku__run__subcmd__help__subcmd__data,import)
+                cmd="piku__run__subcmd__help__subcmd__data__subcmd__import"
+                ;;
+            piku__run__subcmd__help__subcmd__data,remove)
+                cmd="piku__run__subcmd__help__subcmd__data__subcmd__remove"
+                ;;
             *)
                 ;;
         esac
@@ -206,7 +245,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx certs protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
+            opts="-h -V --root --help --version daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -497,6 +536,152 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__data)
+            opts="-h --root --help export import remove help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__data__subcmd__export)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__data__subcmd__help)
+            opts="export import remove help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__data__subcmd__help__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__data__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__data__subcmd__help__subcmd__import)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__data__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__data__subcmd__import)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__data__subcmd__remove)
+            opts="-h --confirm --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__deploy)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -596,7 +781,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx certs protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
+            opts="daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -710,6 +895,62 @@ _piku__run() {
         piku__subcmd__run__subcmd__help__subcmd__daemon)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__data)
+            opts="export import remove"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__data__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__data__subcmd__import)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__data__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

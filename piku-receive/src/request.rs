@@ -99,7 +99,7 @@ enum Takes {
 }
 
 /// The verbs of `scripts/piku` that ssh reaches. Keys are not among them: who may come in is decided on the server.
-const VERBS: [(&str, Takes); 23] = [
+const VERBS: [(&str, Takes); 26] = [
     ("apps", Takes::Nothing),
     ("help", Takes::Nothing),
     ("ps", Takes::Perhaps),
@@ -120,6 +120,9 @@ const VERBS: [(&str, Takes); 23] = [
     ("restart", Takes::App),
     ("stop", Takes::App),
     ("destroy", Takes::App),
+    ("data:export", Takes::App),
+    ("data:import", Takes::App),
+    ("data:remove", Takes::App),
     ("deploy", Takes::App),
     ("cancel", Takes::App),
     ("rebuild", Takes::App),

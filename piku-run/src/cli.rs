@@ -52,6 +52,14 @@ pub enum Command {
         #[command(subcommand)]
         action: Certs,
     },
+    /// The app's own files, also after it was destroyed
+    Data {
+        /// The app
+        app: AppName,
+        /// What to do with them
+        #[command(subcommand)]
+        action: DataAction,
+    },
     /// Say what protects apps from each other on this machine, and what is recorded of that in host.yaml
     #[command(after_long_help = EXIT_STATUS)]
     Protections {
@@ -240,6 +248,21 @@ pub struct Logs {
     /// and colours are shown
     #[arg(long)]
     pub raw: bool,
+}
+
+/// `data`.
+#[derive(Debug, Subcommand)]
+pub enum DataAction {
+    /// Write them to stdout as a tar archive
+    Export,
+    /// Unpack a tar archive from stdin among them
+    Import,
+    /// Remove those of an app that was destroyed
+    Remove {
+        /// The app's name again
+        #[arg(long, value_name = "APP")]
+        confirm: AppName,
+    },
 }
 
 /// `config`.

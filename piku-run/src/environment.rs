@@ -179,10 +179,7 @@ impl World {
 
     /// Whether the app was a user of its own, or was about to be, when it last had its data.
     fn data_is_of_an_own_user(&self) -> anyhow::Result<bool> {
-        let data = self.dir.data();
-        let about = fs::metadata(&data).with_context(|| format!("cannot look at '{}'", data.display()))?;
-        let ours = about.uid() == geteuid().as_raw() && about.gid() == getegid().as_raw();
-        Ok(!ours && self.uids.exists())
+        Ok(self.uids.exists() && !is_ours(&self.dir.data())?)
     }
 
     /// Refuses to run a release without a jail where the machine's settings require one, also one that was built before they did.
@@ -251,4 +248,14 @@ impl World {
         command.args(rest).env_clear().envs(vars).current_dir(&tree);
         Ok(command)
     }
+}
+
+/// Returns whether an app was a user of its own when it last had its data.
+pub(crate) fn is_of_own_user(root: &Root, data: &Path) -> anyhow::Result<bool> {
+    Ok(root.uid_ranges().exists() && !is_ours(data)?)
+}
+
+fn is_ours(data: &Path) -> anyhow::Result<bool> {
+    let about = fs::metadata(data).with_context(|| format!("cannot look at '{}'", data.display()))?;
+    Ok(about.uid() == geteuid().as_raw() && about.gid() == getegid().as_raw())
 }

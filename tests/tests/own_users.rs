@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
 use piku_tests::nginx::Ports;
@@ -187,6 +188,54 @@ fn the_web_server_serves_what_such_an_app_ships_and_what_it_keeps() {
     assert_eq!(body("/"), "page\n");
     repo.file("Procfile", "static: public\n").commit("Files alone").push().succeeds();
     assert_eq!(body("/style.css"), "shipped\n");
+}
+
+/// A verb over ssh, with this on stdin; what it said on stdout.
+fn ssh(world: &World, words: &str, input: &[u8]) -> Vec<u8> {
+    let mut child = world.start_ssh("laptop", words);
+    child.stdin.take().expect("stdin").write_all(input).expect("stdin");
+    let out = child.wait_with_output().expect("ssh");
+    assert!(out.status.success(), "{words}: {out:?}\n{}", world.story());
+    out.stdout
+}
+
+#[test]
+fn everything_that_an_operator_does_is_as_easy_as_with_one_user() {
+    let Some(world) = world() else { return };
+    let repo = push(&world, "blog");
+    let say = |words: &str| String::from_utf8(ssh(&world, words, b"")).expect("text");
+    assert_eq!(say("run blog cat /data/starts"), "x");
+    say("config:set blog COLOUR=red");
+    assert_eq!(say("run blog printenv COLOUR"), "red\n");
+    assert!(say("logs blog --ps web.1").contains("anew "));
+    say("rollback blog");
+    say("rebuild blog");
+    say("gc blog");
+    say("ps:scale blog web=2");
+    repo.file("page", "two\n").commit("Two").push().succeeds();
+    assert_eq!(world.page("blog"), "two\n");
+
+    // Files that nobody else can read, and whose folder piku itself cannot list.
+    let starts = say("run blog cat /data/starts");
+    let archive = ssh(&world, "data:export blog", b"");
+    let refused = world.ssh("laptop", "data:remove blog --confirm blog");
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("uses its data"));
+    say("destroy blog --confirm blog");
+    assert_eq!(ssh(&world, "data:export blog", b"").len(), archive.len(), "also when the app is gone");
+    say("data:remove blog --confirm blog");
+    assert!(!world.app("blog").exists(), "nothing is left");
+
+    repo.push().succeeds();
+    ssh(&world, "data:import blog", &archive);
+    assert_eq!(say("run blog cat /data/starts"), starts);
+    assert_ne!(data_owner(&world, "blog"), piku_uid(&world));
+    say("destroy blog --confirm blog");
+    repo.push().succeeds();
+    assert_eq!(
+        say("run blog cat /data/starts"),
+        format!("{starts}x"),
+        "a new app finds the data of the old one"
+    );
 }
 
 /// Who runs piku.

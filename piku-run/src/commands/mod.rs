@@ -1,6 +1,7 @@
 //! The subcommands, each a few lines over the modules that do the work.
 
 mod config;
+mod data;
 mod deploy;
 mod destroy;
 mod exec;
@@ -64,6 +65,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Certs { action: cli::Certs::Renew { app, force } } => {
             web::renew(&root()?, app.as_ref(), force)?;
         }
+        Command::Data { app, action } => data::run(&root()?, &app, action)?,
         Command::Protections { record, format } => {
             if !protections::run(&root()?, record, format)? {
                 return Ok(ExitCode::FAILURE);

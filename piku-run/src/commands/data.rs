@@ -1,0 +1,99 @@
+//! `data APP export|import|remove`: an app's own files, whichever user they belong to, also after the app was destroyed. The work
+//! is done in a jail that shows them alone: what an app has left there is never followed by anybody with more rights.
+
+use std::fs;
+use std::io::{IsTerminal, stdin, stdout};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use piku_chroot::jail::{self, Jail};
+use piku_procfile::failure::{Failure, USAGE};
+use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::name::AppName;
+
+use crate::cli::DataAction;
+use crate::{client, environment, place};
+
+/// Where a jail shows them.
+const INSIDE: &str = "/data";
+
+pub(super) fn run(root: &Root, app: &AppName, action: DataAction) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    let data = dir.data();
+    match action {
+        DataAction::Export => {
+            ensure!(data.is_dir(), "{app} has no data");
+            if stdout().is_terminal() {
+                let what = "the archive does not go to a terminal";
+                return Err(Failure::new(what)
+                    .hint(format!("piku data:export {app} >{app}.tar"))
+                    .code(USAGE)
+                    .into());
+            }
+            become_command(root, app, &["tar", "-c", "-C", INSIDE, "."])
+        }
+        DataAction::Import => {
+            super::must_be_there(root, app)?;
+            if stdin().is_terminal() {
+                let what = "expected an archive on stdin";
+                return Err(Failure::new(what)
+                    .hint(format!("piku data:import {app} <{app}.tar"))
+                    .code(USAGE)
+                    .into());
+            }
+            place::make_data(&dir)?;
+            become_command(root, app, &["tar", "-x", "-C", INSIDE])
+        }
+        DataAction::Remove { confirm } => remove(root, app, &confirm, &dir),
+    }
+}
+
+/// Removes the data of an app that is destroyed.
+fn remove(root: &Root, app: &AppName, confirm: &AppName, dir: &AppDir) -> anyhow::Result<()> {
+    if app != confirm {
+        let what = format!("'{confirm}' is not the name of the app whose data is to go, '{app}'");
+        return Err(Failure::new(what).code(USAGE).into());
+    }
+    ensure!(dir.data().is_dir(), "{app} has no data");
+    if dir.current().symlink_metadata().is_ok() || dir.repo().exists() {
+        let what = format!("{app} is there, and uses its data");
+        return Err(Failure::new(what).hint(format!("first: piku destroy {app} --confirm {app}")).into());
+    }
+    let argv = ["find", INSIDE, "-xdev", "-mindepth", "1", "-delete"];
+    let status = command(root, app, &argv)?.stdin(Stdio::null()).status().context("cannot run 'find'")?;
+    ensure!(status.success(), "cannot remove all of '{}'", dir.data().display());
+    fs::remove_dir(dir.data()).with_context(|| format!("cannot remove '{}'", dir.data().display()))?;
+    // Goes when nothing else is left.
+    let _ = fs::remove_dir(dir.path());
+    client::step(&format!("the data of {app} is removed"));
+    Ok(())
+}
+
+fn become_command(root: &Root, app: &AppName, argv: &[&str]) -> anyhow::Result<()> {
+    let err = command(root, app, argv)?.exec();
+    Err(err).with_context(|| format!("cannot run '{}'", argv[0]))
+}
+
+/// Makes the command that does this to the data as the user that it belongs to.
+fn command(root: &Root, app: &AppName, argv: &[&str]) -> anyhow::Result<Command> {
+    let data = root.app(app).data();
+    let own = environment::is_of_own_user(root, &data)?;
+    match jail::available() {
+        Ok(_) => {
+            let jail = Jail::new().data(&data);
+            let jail = if own { jail.own_user(app.as_str(), &root.uid_ranges()) } else { jail };
+            let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+            Ok(jail.command([("LANG", "C.UTF-8")], &argv))
+        }
+        // What belongs to another user can only be reached through a jail.
+        Err(err) if !err.is_absence() || own => Err(err.failure().into()),
+        Err(_) => {
+            let real =
+                |word: &&str| if *word == INSIDE { data.clone().into_os_string() } else { word.into() };
+            let mut command = Command::new(argv[0]);
+            command.args(argv[1..].iter().map(real));
+            Ok(command)
+        }
+    }
+}
