@@ -104,6 +104,8 @@ impl Room<'_> {
         let app = Path::new(APP);
         // A build that is killed leaves no step that runs on, with the app's lock in its hands.
         let mut jail = Jail::profile(Ready::Build).die_with_caller().report(&self.report()).scoped();
+        // Of the network that all apps share a step has only ports that the kernel picks: none that an instance may have.
+        jail = jail.listen(0);
         if let Some(memory) = self.memory {
             jail = jail.limit(&format!("memory={memory}"));
         }

@@ -280,7 +280,6 @@ mod tests {
             ["--env", "NAME"],
             ["--env", "=x"],
             ["--net", "bridge"],
-            ["--listen", "0"],
             ["--listen", "65536"],
             ["--tmp-size", "0"],
             ["--tmp-size", "many"],

@@ -117,7 +117,8 @@ impl Jail {
         self.option("--report", file)
     }
 
-    /// The command may bind TCP sockets to `port`, and to no port that is not named so but those that the kernel picks.
+    /// The command may bind TCP sockets to `port`, and to no port that is not named so but those that the kernel picks, which
+    /// alone are left by port 0.
     #[must_use]
     pub fn listen(self, port: u16) -> Self {
         self.option("--listen", port.to_string())

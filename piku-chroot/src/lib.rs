@@ -53,6 +53,12 @@ pub const NOT_FOUND: u8 = 127;
 /// Added to the number of the signal that ended the command.
 pub const SIGNALLED: u8 = 128;
 
+/// Returns whether a jail's `--listen` holds on this machine.
+#[must_use]
+pub fn guards_ports() -> bool {
+    rights::landlock::guards_ports(rights::landlock::version())
+}
+
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -167,7 +167,7 @@ impl Net {
     }
 }
 
-/// A TCP port that the command may listen on, 1 to 65535.
+/// A TCP port that the command may listen on; 0 stands for those that the kernel picks, which are allowed anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenPort(u16);
 
@@ -185,8 +185,8 @@ impl FromStr for ListenPort {
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse() {
-            Ok(port @ 1..) if digits => Ok(Self(port)),
-            _ => Err(format!("'{}' is not a port: expected a number from 1 to 65535", text.escape_debug())),
+            Ok(port) if digits => Ok(Self(port)),
+            _ => Err(format!("'{}' is not a port: expected a number from 0 to 65535", text.escape_debug())),
         }
     }
 }

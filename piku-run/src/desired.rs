@@ -2,6 +2,7 @@
 
 pub(crate) mod health;
 pub(crate) mod limits;
+pub(crate) mod ports;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +16,7 @@ use piku_procfile::durable;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Kind;
 use piku_procfile::schedule;
+use piku_procfile::settings::PortRange;
 
 use crate::core::{Found, Pace, Plan, Type};
 use crate::drain;
@@ -133,9 +135,10 @@ pub(crate) fn check_limits(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the release says in a way that is understood how its instances are asked.
-pub(crate) fn check_health(world: &World) -> anyhow::Result<()> {
+/// Whether the release says in a way that is understood how its instances are asked, and on which ports they listen.
+pub(crate) fn check_network(world: &World, range: PortRange) -> anyhow::Result<()> {
     let Ok((vars, _)) = world.vars(Role { ps: "web.1", kind: "web", port: Some(0) }) else { return Ok(()) };
+    ports::of(&vars, range)?;
     health::protocol_of(&vars).map(drop)
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Around<'a> {
     pub(crate) limits: &'a str,
     /// The folder with its `NOTIFY_SOCKET`.
     pub(crate) notify: Option<&'a Path>,
+    /// The TCP ports that it may bind, beside those that the kernel picks, where the kernel can restrict that.
+    pub(crate) listen: &'a [u16],
 }
 
 /// What this machine's settings say about how apps are kept apart.
@@ -228,6 +230,7 @@ impl World {
             if !around.limits.is_empty() {
                 jail = jail.limit(around.limits);
             }
+            jail = around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port));
             if let Some(folder) = around.notify {
                 jail = jail.ro(folder, Path::new(notify::FOLDER_INSIDE));
             }

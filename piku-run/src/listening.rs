@@ -3,52 +3,111 @@
 //! that listens on another than it was given.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt;
 
 use crate::tree;
 
-/// Whether a port belongs to a process tree.
+/// A socket that answers on a port, and whose process is none of those that are to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Belongs {
-    /// All that listens there is of this tree.
-    Yes,
-    /// Nobody listens there, or somebody else does.
-    No,
-    /// The descriptors of a process of the tree cannot be read, so that its socket may be the one.
-    Unknown,
+pub struct StrangeListener {
+    /// The user who has made it.
+    pub uid: u32,
+    /// The socket's inode.
+    pub inode: u64,
 }
 
-/// The TCP ports that the process or any of its descendants listens on, ascending. What cannot be read is left out.
-#[must_use]
-pub fn ports_of(pid: u32) -> Vec<u16> {
-    let (inodes, _) = sockets_of(pid);
-    let mut ports: Vec<u16> =
-        listeners().into_iter().filter(|one| inodes.contains(&one.inode)).map(|one| one.port).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
+/// Who gets connections to a port of the loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortHolder {
+    /// Sockets of these processes alone, as far as can be seen.
+    Own,
+    /// Somebody else, or somebody else too: which of them gets one is up to the kernel (`SO_REUSEPORT`).
+    Stranger(StrangeListener),
+    /// Nobody listens.
+    Nobody,
 }
 
-/// Whether what answers at `127.0.0.1:PORT` is the process or one of its descendants.
+/// Sockets of some processes.
+#[derive(Debug, Default)]
+pub struct OwnedSockets {
+    inodes: HashSet<u64>,
+    /// The users of those processes whose sockets cannot be seen: a program that hides itself, or an app that is a user of its
+    /// own.
+    hidden: HashSet<u32>,
+}
+
+impl OwnedSockets {
+    /// Reads those of these processes and of all that descend from them.
+    #[must_use]
+    pub fn of(pids: &[u32]) -> Self {
+        let mut all = Self::default();
+        for pid in pids {
+            all.add_tree(*pid);
+        }
+        all
+    }
+
+    /// Whether it may be one of them.
+    fn may_hold(&self, listener: &Listener) -> bool {
+        self.inodes.contains(&listener.inode) || self.hidden.contains(&listener.uid)
+    }
+
+    /// Returns the TCP ports that they listen on, ascending. What cannot be seen is left out.
+    #[must_use]
+    pub fn ports(&self) -> Vec<u16> {
+        let all = listeners();
+        let mut ports: Vec<u16> =
+            all.iter().filter(|one| self.inodes.contains(&one.inode)).map(|one| one.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Returns the TCP ports that they listen on for other machines too, ascending.
+    #[must_use]
+    pub fn exposed_ports(&self) -> Vec<u16> {
+        let all = listeners();
+        let exposed = all.iter().filter(|one| self.may_hold(one) && !is_loopback(one.address));
+        let mut ports: Vec<u16> = exposed.map(|one| one.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Returns who gets connections to `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn holder(&self, port: u16) -> PortHolder {
+        let all = listeners();
+        let answering = answering(&all, port);
+        match answering.iter().find(|one| !self.may_hold(one)) {
+            Some(strange) => PortHolder::Stranger(StrangeListener { uid: strange.uid, inode: strange.inode }),
+            None if answering.is_empty() => PortHolder::Nobody,
+            None => PortHolder::Own,
+        }
+    }
+
+    fn add_tree(&mut self, pid: u32) {
+        for pid in tree::of(pid) {
+            let Some(inodes) = socket_inodes(pid) else {
+                if !is_init_of_a_jail(pid) && exists(pid) {
+                    self.hidden.extend(fs::metadata(format!("/proc/{pid}")).map(|about| about.uid()));
+                }
+                continue;
+            };
+            self.inodes.extend(inodes);
+        }
+    }
+}
+
+/// Returns the process that has the socket with this inode, where that can be seen.
 #[must_use]
-pub fn belongs(pid: u32, port: u16) -> Belongs {
-    let listeners = listeners();
-    let answering = answering(&listeners, port);
-    if answering.is_empty() {
-        return Belongs::No;
-    }
-    let (inodes, hidden) = sockets_of(pid);
-    let owner = |inode: &u64| listeners.iter().find(|one| one.inode == *inode).map(|one| one.uid);
-    let strange: Vec<&u64> = answering.iter().filter(|inode| !inodes.contains(inode)).collect();
-    if strange.is_empty() {
-        Belongs::Yes
-    } else if strange.into_iter().all(|inode| owner(inode).is_some_and(|uid| hidden.contains(&uid))) {
-        Belongs::Unknown
-    } else {
-        Belongs::No
-    }
+pub fn holder_of(inode: u64) -> Option<u32> {
+    let pids = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.find(|pid| socket_inodes(*pid).is_some_and(|mut inodes| inodes.any(|one| one == inode)))
 }
 
 /// A listening socket.
@@ -62,10 +121,9 @@ struct Listener {
 }
 
 /// The sockets that a connection to 127.0.0.1 reaches; several only where they share the port (`SO_REUSEPORT`).
-fn answering(listeners: &[Listener], port: u16) -> Vec<u64> {
-    let on = |addresses: &[IpAddr]| -> Vec<u64> {
-        let there = listeners.iter().filter(|one| one.port == port && addresses.contains(&one.address));
-        there.map(|one| one.inode).collect()
+fn answering(listeners: &[Listener], port: u16) -> Vec<&Listener> {
+    let on = |addresses: &[IpAddr]| -> Vec<&Listener> {
+        listeners.iter().filter(|one| one.port == port && addresses.contains(&one.address)).collect()
     };
     let v4 = on(&[
         Ipv4Addr::LOCALHOST.into(),
@@ -77,12 +135,25 @@ fn answering(listeners: &[Listener], port: u16) -> Vec<u64> {
     if v4.is_empty() { on(&[Ipv6Addr::UNSPECIFIED.into()]) } else { v4 }
 }
 
+/// Whether only this machine reaches the address.
+fn is_loopback(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
+        }
+    }
+}
+
+/// The kernel lists the sockets that listen before all others, of which there may be thousands.
 fn listeners() -> Vec<Listener> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| table.lines().skip(1).filter_map(parse).collect::<Vec<_>>())
-        .collect()
+    let mut all = Vec::new();
+    for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let Ok(table) = File::open(path) else { continue };
+        let lines = BufReader::new(table).lines().skip(1).map_while(Result::ok);
+        all.extend(lines.map_while(|line| parse(&line)));
+    }
+    all
 }
 
 /// One line of /proc/net/tcp or tcp6, when its socket listens (state 0A).
@@ -113,26 +184,15 @@ fn address_of(hex: &str) -> Option<IpAddr> {
     }
 }
 
-/// The inodes of the tree's sockets, and the users of those processes whose sockets cannot be seen: a program that hides
-/// itself, or an app that is a user of its own.
-fn sockets_of(pid: u32) -> (HashSet<u64>, HashSet<u32>) {
-    let mut inodes = HashSet::new();
-    let mut hidden = HashSet::new();
-    for pid in tree::of(pid) {
-        let Ok(links) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-            if !is_init_of_a_jail(pid) && exists(pid) {
-                hidden.extend(fs::metadata(format!("/proc/{pid}")).map(|about| about.uid()));
-            }
-            continue;
-        };
-        for link in links.flatten() {
-            // A descriptor closed meanwhile cannot be read and does not matter.
-            let Ok(target) = fs::read_link(link.path()) else { continue };
-            let inode = target.to_str().and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']'));
-            inodes.extend(inode.and_then(|inode| inode.parse::<u64>().ok()));
-        }
-    }
-    (inodes, hidden)
+/// The inodes of a process's sockets; nothing where its descriptors cannot be read.
+fn socket_inodes(pid: u32) -> Option<impl Iterator<Item = u64>> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    // A descriptor closed meanwhile cannot be read and does not matter.
+    let targets = links.flatten().filter_map(|link| fs::read_link(link.path()).ok());
+    Some(
+        targets
+            .filter_map(|target| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()),
+    )
 }
 
 /// Whether a process whose descriptors are hidden is pid 1 of a namespace: the jail's stub, which cannot be read on

@@ -1,9 +1,11 @@
 //! Ports of instances. A port is claimed by a lock on a file of its number, which the kernel frees with the last holder of
 //! the descriptor; no two apps ever get the same one, and nobody cleans up after a crash.
 
+mod guard;
+
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
@@ -16,6 +18,8 @@ use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
 use piku_procfile::settings::PortRange;
 use rustix::fs::{FlockOperation, flock};
+
+pub use guard::PortGuard;
 
 /// A port that nobody else gets while this value, or a copy of its descriptor in another process, lives.
 #[derive(Debug)]
@@ -39,10 +43,11 @@ impl Claim {
     }
 }
 
-/// Claims a port of the range that nothing listens on: `prefer` when it is to be had, else the lowest.
+/// Claims a port of the range that nothing listens on: `prefer` when it is to be had, else the lowest; when all are taken, one
+/// outside of it.
 ///
 /// # Errors
-/// When all are taken, or the folder of the locks cannot be used.
+/// When there is none at all, or the folder of the locks cannot be used.
 pub fn claim(root: &Root, range: PortRange, prefer: Option<u16>) -> anyhow::Result<Claim> {
     let all = range.first..=range.last;
     if all.is_empty() || range.first == 0 {
@@ -60,6 +65,28 @@ pub fn claim(root: &Root, range: PortRange, prefer: Option<u16>) -> anyhow::Resu
             if is_free(port, reuse)? {
                 return Ok(claim);
             }
+        }
+    }
+    claim_beyond(root, range)
+}
+
+/// How many ports outside of the range are tried.
+const BEYOND: usize = 64;
+
+/// Claims a port outside of the range, of those that the kernel gives to whoever asks for any: where somebody takes the ports
+/// of the range, or all of them are in use.
+///
+/// # Errors
+/// When none is to be had, or the folder of the locks cannot be used.
+pub fn claim_beyond(root: &Root, range: PortRange) -> anyhow::Result<Claim> {
+    make_folder(root)?;
+    for _ in 0..BEYOND {
+        let Ok(any) = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) else { break };
+        let port = any.local_addr().context("cannot look for a port")?.port();
+        let Some(claim) = lock(root, port)? else { continue };
+        drop(any);
+        if is_free(port, false)? {
+            return Ok(claim);
         }
     }
     let message = format!("all ports from {} to {} are taken", range.first, range.last);
@@ -188,12 +215,9 @@ mod tests {
             let taken = listener.local_addr().unwrap().port();
             let (_dir, root) = root();
             let only = PortRange { first: taken, last: taken };
-            let err = claim(&root, only, None).unwrap_err();
-            assert_eq!(
-                format!("{err:#}"),
-                format!("all ports from {taken} to {taken} are taken"),
-                "{address}"
-            );
+            // One that is not of the range is better than none: it may be taken on purpose.
+            let beyond = claim(&root, only, None).unwrap();
+            assert_ne!(beyond.port(), taken, "{address}");
             // Nothing stays locked.
             assert!(take_up(&root, taken).unwrap().is_some());
         }

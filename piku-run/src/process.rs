@@ -39,6 +39,24 @@ impl Stat {
     }
 }
 
+/// Whether a process has been killed and is not gone yet, or is being taken down by the kernel.
+#[must_use]
+pub fn is_dying(pid: u32) -> bool {
+    const EXITING: u64 = 0x4;
+    const SIGKILL: u64 = 1 << 8;
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let stat = read("stat");
+    let Some((_, fields)) = stat.rsplit_once(") ") else { return true };
+    // `PF_EXITING` of linux/sched.h among the flags.
+    let flags = fields.split(' ').nth(6).and_then(|flags| flags.parse::<u64>().ok()).unwrap_or(0);
+    let status = read("status");
+    let mut pending = status.lines().filter_map(|line| {
+        let set = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(set.trim(), 16).ok()
+    });
+    flags & EXITING != 0 || fields.starts_with(['Z', 'X']) || pending.any(|set| set & SIGKILL != 0)
+}
+
 /// All processes.
 #[must_use]
 pub fn all() -> Vec<(i32, Stat)> {
@@ -65,6 +83,16 @@ mod tests {
         let text = "42 (a) b (c)) S 7 42 41 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
         let stat = Stat::parse(text).unwrap();
         assert_eq!(stat, Stat { state: 'S', parent: 7, session: 41, start: 98765 });
+    }
+
+    #[test]
+    fn a_process_that_was_killed_is_dying() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(!is_dying(child.id()));
+        child.kill().unwrap();
+        assert!(is_dying(child.id()), "killed, or gone by now and not waited for");
+        child.wait().unwrap();
+        assert!(is_dying(child.id()), "there is none");
     }
 
     #[test]

@@ -63,7 +63,10 @@ fn text(instances: &[Instance]) -> String {
     if rows.is_empty() {
         String::new()
     } else {
-        output::table(&headings, &rows) + &sandboxes(instances, several) + &limits(instances, several)
+        output::table(&headings, &rows)
+            + &sandboxes(instances, several)
+            + &limits(instances, several)
+            + &notes(instances, several)
     }
 }
 
@@ -122,6 +125,17 @@ fn limits(instances: &[Instance], several: bool) -> String {
     lines.concat()
 }
 
+/// What the operator should know of them, a line each.
+fn notes(instances: &[Instance], several: bool) -> String {
+    let mut lines = String::new();
+    for one in instances {
+        let Some(note) = &one.note else { continue };
+        let app = if several { format!(" {}", one.app) } else { String::new() };
+        lines.extend(["Note", &app, " ", &one.instance, ": ", note, "\n"]);
+    }
+    lines
+}
+
 /// How its last process ended, and where it had too little memory, with how much.
 fn last_exit(one: &Instance) -> Option<String> {
     let exit = readable(one.last_exit.as_ref()?);
@@ -168,6 +182,8 @@ mod tests {
             limits: Vec::new(),
             next_run: None,
             last_run: None,
+            listens_on_all: false,
+            note: None,
         }
     }
 
@@ -201,6 +217,8 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let limited = text(&[limited.clone(), limited]);
         let expected = "\nLimits worker.1: memory 64m (by cgroup), pids 9 (held by nothing here)\n";
         assert!(limited.ends_with(expected) && limited.matches("Limits").count() == 1, "{limited}");
+        let noted = Instance { note: Some("port 20001 was taken by pid 7".to_owned()), ..worker.clone() };
+        assert!(text(&[noted]).ends_with("\nNote worker.1: port 20001 was taken by pid 7\n"));
         let unlike = text(&[web.clone(), holds(worker, "none")]);
         assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none (built without a jail; where there is one, build it again: piku deploy blog)\n"), "{unlike}");
         let apps = text(&[web, holds(instance("shop", "web.1"), "level 1")]);
@@ -215,7 +233,7 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let json = output::render(Format::Json, &[instance("blog", "web.1")], String::new).unwrap();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         let fields: Vec<&str> = read[0].as_object().unwrap().keys().map(String::as_str).collect();
-        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit last_memory_peak_bytes sandbox limits next_run last_run";
+        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit last_memory_peak_bytes sandbox limits next_run last_run listens_on_all note";
         assert_eq!(fields.join(" "), promised);
         let back: Vec<Instance> = serde_json::from_str(&json).unwrap();
         assert_eq!(back, [instance("blog", "web.1")]);

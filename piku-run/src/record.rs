@@ -80,7 +80,8 @@ impl Records {
         Ok(records)
     }
 
-    fn of(app: &AppDir) -> Self {
+    /// Those of an app, which may have none.
+    pub(crate) fn of(app: &AppDir) -> Self {
         Self(app.run().join("workers"))
     }
 

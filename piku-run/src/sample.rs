@@ -58,6 +58,12 @@ pub struct Instance {
     /// When it was last started.
     #[serde(default)]
     pub last_run: Option<Timestamp>,
+    /// Whether other machines reach one of its ports, past nginx.
+    #[serde(default)]
+    pub listens_on_all: bool,
+    /// What its operator should know of it, such as who has taken a port of it.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// A limit of one instance.

@@ -67,6 +67,15 @@ impl Family<'_> {
         pid == self.leader.as_raw() || Stat::of(pid).is_none() || self.members().contains(&pid)
     }
 
+    /// Returns the processes whose trees are the worker's: without a jail a member may have left the leader's.
+    pub(crate) fn roots(&self) -> Vec<u32> {
+        let mut roots = vec![self.leader.as_raw().unsigned_abs()];
+        if self.mark.is_some() {
+            roots.extend(self.members().into_iter().map(i32::unsigned_abs));
+        }
+        roots
+    }
+
     /// All but the leader.
     fn members(&self) -> Vec<i32> {
         let leader = self.leader.as_raw();

@@ -14,7 +14,7 @@ use piku_procfile::name::AppName;
 use piku_procfile::settings::{AppUsers, Settings};
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use crate::desired::limits;
+use crate::desired::{limits, ports};
 use crate::environment::{Around, Isolation, Role, World};
 use crate::record::Records;
 use crate::{delta, place};
@@ -59,7 +59,8 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
     place::make_data(&world.dir)?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
     let limits = limits::of("run", &vars)?;
-    let around = Around { terminal, limits: &limits, notify: None };
+    let listen = ports::of(&vars, Settings::read(&root.settings())?.ports)?;
+    let around = Around { terminal, limits: &limits, notify: None, listen: &listen };
     // Who waits for the jail keeps it open; nothing inside does. Without one nothing is taken from a release.
     if world.is_jailed() {
         fcntl_setfd(&held, FdFlags::empty()).context("cannot keep the release")?;

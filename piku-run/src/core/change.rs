@@ -27,6 +27,8 @@ pub(super) struct Change {
     pub(super) fresh: Vec<Id>,
     replace: Replace,
     phase: Phase,
+    /// Where the executor was told to send requests.
+    sent: Option<super::Route>,
     /// Why it failed.
     failed: Option<Refusal>,
 }
@@ -56,7 +58,7 @@ impl Core {
         }
         let release = plan.release;
         let phase = if task { Phase::Task } else { Phase::Beside };
-        self.change = Some(Change { job, plan, fresh: Vec::new(), replace, phase, failed: None });
+        self.change = Some(Change { job, plan, fresh: Vec::new(), replace, phase, sent: None, failed: None });
         if task {
             self.out.push(Action::Task { release, job });
         } else {
@@ -142,7 +144,8 @@ impl Core {
             self.reroute();
             return self.fail(Refusal { reason, blame: None, busy: false });
         }
-        self.routed = Some(self.route_after(&change));
+        // As it was told: somebody may have taken a port meanwhile.
+        self.routed.clone_from(&change.sent);
         self.is_routed = true;
         // The new ones are the app now. Whatever else was is on its way out.
         let replaced: Vec<Id> = self
@@ -251,8 +254,11 @@ impl Core {
         let (job, route) = (change.job, self.route_after(change));
         for id in change.fresh.clone() {
             if let Some(one) = self.instances.get_mut(&id) {
-                one.served = true;
+                one.routed = one.port;
             }
+        }
+        if let Some(change) = &mut self.change {
+            change.sent = Some(route.clone());
         }
         self.out.push(Action::Switch { job, route });
     }
@@ -336,9 +342,6 @@ fn why_not_ready(
     match last {
         Some(Outcome::Http(status)) => {
             format!("{ps} was not healthy {within}: it answered {status} to {asked} on port {port}")
-        }
-        Some(Outcome::Foreign) => {
-            format!("{ps} was not healthy {within}: another process answers on port {port}")
         }
         Some(Outcome::Failed(reason)) => format!("{ps} was not healthy {within}: {reason}"),
         Some(Outcome::Alive) => format!("{ps} was not healthy {within}"),

@@ -60,6 +60,14 @@ pub enum Event {
         /// What it told.
         outcome: Outcome,
     },
+    /// Somebody else listens on the port of an instance, beside it or in its place. Comes before `Exited` where that was why
+    /// it ended.
+    PortTaken {
+        /// Which.
+        id: Id,
+        /// Who has it, in words.
+        by: String,
+    },
     /// An instance has said that it is ready.
     Notified {
         /// Which.

@@ -79,8 +79,6 @@ pub enum Outcome {
     NotHttp,
     /// Nothing listens there.
     Refused,
-    /// Another process than this instance answers there.
-    Foreign,
     /// It took longer to answer than it may.
     Silent,
     /// The connection broke in some other way.
@@ -129,6 +127,11 @@ pub enum State {
         /// Whether somebody looks for their end.
         asked: bool,
     },
+    /// Asked to end, to be started again on another port: somebody else listens on its own.
+    Moving {
+        /// When its patience is over.
+        kill: Duration,
+    },
     /// Asked to end.
     Stopping {
         /// When its patience is over.
@@ -149,14 +152,16 @@ pub struct Instance {
     pub listens: bool,
     /// How it is asked whether it is alive.
     pub pace: Pace,
-    /// Its port, kept over restarts.
+    /// The port that it listens on; nothing while another is to be found.
     pub port: Option<u16>,
+    /// The port that requests are sent to, or were. After a crash that of the process before, until the new one is ready.
+    pub routed: Option<u16>,
+    /// How often in a row it had to leave a port to somebody else.
+    pub moves: u32,
     /// Whether it is part of what the app is, or still on trial (or on its way out).
     pub live: bool,
     /// Where it is in its life.
     pub state: State,
-    /// Whether requests are sent there, or were.
-    pub served: bool,
     /// How often it was started again after a crash.
     pub restarts: u32,
     /// How it ended last time.
@@ -213,7 +218,7 @@ impl Instance {
                 [ask, patience, settled, limit].into_iter().flatten().min()
             }
             State::Waiting { until } | State::Draining { until, .. } => Some(until),
-            State::Stopping { kill } => Some(kill),
+            State::Stopping { kill } | State::Moving { kill } => Some(kill),
             State::Up { .. } | State::Once { .. } | State::Killing => None,
         }
     }

@@ -13,6 +13,7 @@ mod cron;
 mod event;
 mod instance;
 mod plan;
+mod port;
 mod ps;
 mod route;
 #[cfg(test)]
@@ -102,6 +103,7 @@ impl Core {
             Event::SpawnFailed { id, reason } => self.spawn_failed(id, &reason),
             Event::Exited { id, exit } => self.exited(id, exit),
             Event::Probed { id, outcome } => self.probed(id, outcome),
+            Event::PortTaken { id, by } => self.port_taken(id, &by),
             Event::Notified { id } => self.notified(id),
             Event::Listens { id, ports } => self.listens(id, &ports),
             Event::TaskEnded(ended) => self.task_ended(ended),
@@ -169,8 +171,9 @@ impl Core {
             pace: Pace { announced: kind.notifies, ..plan.pace },
             port: None,
             live,
+            routed: None,
+            moves: 0,
             state: State::Killing,
-            served: false,
             restarts: 0,
             last_exit: None,
             grace: plan.grace,
@@ -263,6 +266,9 @@ impl Core {
         self.out.push(Action::Remark { id, ps: one.ps.clone(), text: text.clone() });
         if one.is_leaving() || matches!(one.state, State::Once { .. }) {
             self.forget(id);
+        } else if matches!(one.state, State::Moving { .. }) {
+            one.restarts += u32::from(one.live);
+            if one.moves > port::MAX_MOVES { self.back_off(id, uptime) } else { self.spawn(id) }
         } else if self.change.as_ref().is_some_and(|change| change.fresh.contains(&id)) {
             let when = if was_ready { "before the others were" } else { "before it was" };
             self.forget(id);
@@ -317,7 +323,10 @@ impl Core {
         let Some(one) = self.instances.get_mut(&id) else { return };
         let State::Starting { since, .. } = one.state else { return };
         one.state = State::Up { since };
-        one.served |= one.live;
+        one.moves = 0;
+        if one.live {
+            one.routed = one.port;
+        }
         let text = format!(
             "{} is {} after {:.1} s",
             one.ps,
@@ -338,6 +347,8 @@ impl Core {
         match one.state {
             State::Waiting { .. } => self.forget(id),
             State::Stopping { .. } | State::Killing => {}
+            // Told already, and not to come back.
+            State::Moving { kill } => one.state = State::Stopping { kill },
             State::Starting { .. } | State::Up { .. } | State::Once { .. } | State::Draining { .. } => {
                 one.state = State::Stopping { kill: now + one.grace };
                 self.out.push(Action::Terminate { id });
@@ -389,6 +400,10 @@ impl Core {
                     let text = format!("{} still has requests, stopped", one.ps);
                     self.out.push(Action::Remark { id, ps: one.ps.clone(), text });
                     self.stop(id);
+                }
+                State::Moving { kill } if *kill <= now => {
+                    *kill = now + one.grace.max(Duration::from_secs(1));
+                    self.out.push(Action::Kill { id });
                 }
                 State::Stopping { kill } if *kill <= now => {
                     one.state = State::Killing;

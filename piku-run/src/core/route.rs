@@ -1,5 +1,8 @@
 //! Where requests go: to the instances that are live, listen, and have been ready once. What stops being one of them gets no
 //! new requests first, finishes those that it has, and is told to end only then.
+//!
+//! While a crashed instance is down its port stays in the route, so that no reload of nginx is needed: the executor holds
+//! that port, and whoever asks there is refused. Once somebody else has it, it is taken out at once.
 
 use super::change::Change;
 use super::{Action, Core, Id, Instance, State};
@@ -18,15 +21,19 @@ impl Core {
     #[must_use]
     pub fn route(&self) -> Option<Route> {
         let plan = self.plan.as_ref()?;
-        let live = self.instances().filter(|(_, one)| one.live && one.served);
-        Some(Route { release: plan.release, ports: ports(live.map(|(_, one)| one)) })
+        let live = self.instances().filter(|(_, one)| one.live).map(|(_, one)| (one, one.routed));
+        Some(Route { release: plan.release, ports: ports(live) })
     }
 
     /// Where they go when the change is live.
     pub(super) fn route_after(&self, change: &Change) -> Route {
-        let stays = |id: Id, one: &Instance| one.live && one.served && !self.is_replaced(change, id, one);
-        let all = self.instances().filter(|(id, one)| change.fresh.contains(id) || stays(*id, one));
-        Route { release: change.plan.release, ports: ports(all.map(|(_, one)| one)) }
+        let stays = |id: Id, one: &Instance| one.live && !self.is_replaced(change, id, one);
+        let all = self.instances().filter_map(|(id, one)| {
+            let port =
+                if change.fresh.contains(&id) { one.port } else { one.routed.filter(|_| stays(id, one)) };
+            Some((one, Some(port?)))
+        });
+        Route { release: change.plan.release, ports: ports(all) }
     }
 
     /// Says where requests go, when that is not what was said last. A change that is about to be live says it itself.
@@ -47,7 +54,7 @@ impl Core {
         let until = self.now + self.drain;
         let Some(one) = self.instances.get_mut(&id) else { return };
         let runs = matches!(one.state, State::Starting { .. } | State::Up { .. });
-        if !(runs && one.served && one.port.is_some()) {
+        if !(runs && one.routed.is_some()) {
             return self.stop(id);
         }
         one.live = false;
@@ -74,10 +81,10 @@ impl Core {
     }
 }
 
-fn ports<'a>(instances: impl Iterator<Item = &'a Instance>) -> Vec<u16> {
+fn ports<'a>(instances: impl Iterator<Item = (&'a Instance, Option<u16>)>) -> Vec<u16> {
     let mut all: Vec<(&super::Ps, u16)> = instances
-        .filter(|one| one.listens && !one.is_leaving())
-        .filter_map(|one| Some((&one.ps, one.port?)))
+        .filter(|(one, _)| one.listens && !one.is_leaving())
+        .filter_map(|(one, port)| Some((&one.ps, port?)))
         .collect();
     all.sort();
     all.into_iter().map(|(_, port)| port).collect()

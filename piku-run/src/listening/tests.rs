@@ -7,6 +7,18 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+fn holder(pid: u32, port: u16) -> PortHolder {
+    OwnedSockets::of(&[pid]).holder(port)
+}
+
+fn is_strange(holder: PortHolder) -> bool {
+    matches!(holder, PortHolder::Stranger(_))
+}
+
+fn ports_of(pid: u32) -> Vec<u16> {
+    OwnedSockets::of(&[pid]).ports()
+}
+
 fn listener(address: &str, port: u16, inode: u64) -> Listener {
     Listener { address: address.parse().unwrap(), port, uid: 0, inode }
 }
@@ -32,9 +44,10 @@ fn the_one_that_answers_on_loopback() {
         listener("::1", 81, 4),
         listener("::", 82, 5),
     ];
-    assert_eq!(answering(&all, 80), [3]);
-    assert!(answering(&all, 81).is_empty());
-    assert_eq!(answering(&all, 82), [5]);
+    let inodes = |port| answering(&all, port).iter().map(|one| one.inode).collect::<Vec<_>>();
+    assert_eq!(inodes(80), [3]);
+    assert!(inodes(81).is_empty());
+    assert_eq!(inodes(82), [5]);
 }
 
 #[test]
@@ -43,22 +56,24 @@ fn our_own_port_is_ours_and_not_a_childs() {
     let port = socket.local_addr().unwrap().port();
     let me = std::process::id();
     assert!(ports_of(me).contains(&port));
-    assert_eq!(belongs(me, port), Belongs::Yes);
+    assert_eq!(holder(me, port), PortHolder::Own);
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-    let (ports, belonging) = (ports_of(child.id()), belongs(child.id(), port));
+    let (ports, belonging) = (ports_of(child.id()), holder(child.id(), port));
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(ports.is_empty(), "{ports:?}");
-    assert_eq!(belonging, Belongs::No);
+    let PortHolder::Stranger(stranger) = belonging else { panic!("{belonging:?}") };
+    assert_eq!(holder_of(stranger.inode), Some(me));
     drop(socket);
-    assert_eq!(belongs(me, port), Belongs::No);
+    assert_eq!(holder(me, port), PortHolder::Nobody);
 }
 
 #[test]
 fn a_socket_on_all_addresses_of_ipv6_counts() {
     let Ok(socket) = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))) else { return };
     let port = socket.local_addr().unwrap().port();
-    assert_eq!(belongs(std::process::id(), port), Belongs::Yes);
+    assert_eq!(holder(std::process::id(), port), PortHolder::Own);
+    assert!(OwnedSockets::of(&[std::process::id()]).exposed_ports().contains(&port));
 }
 
 /// A process with all its children, ended also when a test fails.
@@ -110,9 +125,10 @@ fn a_server_inside_namespaces_is_found_from_outside() {
     ]));
     let port: u16 = server.line().parse().unwrap();
     assert_eq!(ports_of(server.0.id()), [port]);
-    assert_eq!(belongs(server.0.id(), port), Belongs::Yes);
-    let stranger = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    assert_eq!(belongs(server.0.id(), stranger), Belongs::No);
+    assert_eq!(holder(server.0.id(), port), PortHolder::Own);
+    assert!(OwnedSockets::of(&[server.0.id()]).exposed_ports().is_empty());
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    assert!(is_strange(holder(server.0.id(), stranger.local_addr().unwrap().port())));
 }
 
 #[test]
@@ -128,11 +144,11 @@ sys.stdin.read()";
     let mut one = Tree::of(Command::new("python3").args(["-c", server, "0"]));
     let port = one.line();
     let number: u16 = port.parse().unwrap();
-    assert_eq!(belongs(one.0.id(), number), Belongs::Yes);
+    assert_eq!(holder(one.0.id(), number), PortHolder::Own);
     let mut two = Tree::of(Command::new("python3").args(["-c", server, &port]));
     assert_eq!(two.line(), port);
-    assert_eq!(belongs(one.0.id(), number), Belongs::No);
-    assert_eq!(belongs(std::process::id(), number), Belongs::Yes);
+    assert!(is_strange(holder(one.0.id(), number)));
+    assert_eq!(holder(std::process::id(), number), PortHolder::Own);
 }
 
 #[test]
@@ -145,7 +161,6 @@ fn what_cannot_be_read_is_no_false_no() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     let hidden = Tree::of(Command::new(&sleep).arg("60"));
-    let expected = if nix::unistd::geteuid().is_root() { Belongs::No } else { Belongs::Unknown };
-    assert_eq!(belongs(hidden.0.id(), port), expected);
+    assert_eq!(is_strange(holder(hidden.0.id(), port)), nix::unistd::geteuid().is_root());
     assert!(ports_of(hidden.0.id()).is_empty());
 }

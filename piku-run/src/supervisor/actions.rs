@@ -3,7 +3,7 @@
 use super::worker::TASK;
 use super::{Supervisor, requests};
 use crate::core::{Action, Event, Id, Ps};
-use crate::listening;
+use crate::listening::OwnedSockets;
 
 impl Supervisor {
     pub(super) fn perform(&mut self, action: Action) {
@@ -27,11 +27,9 @@ impl Supervisor {
             Action::KillTask => self.kill(TASK),
             Action::Probe { id } => self.probe(id),
             Action::Diagnose { id } => {
-                let ports = self
-                    .workers
-                    .get(&id)
-                    .map(|worker| listening::ports_of(worker.pid.as_raw().unsigned_abs()));
-                self.events.push_back(Event::Listens { id, ports: ports.unwrap_or_default() });
+                let sockets = self.workers.get(&id).map(|worker| OwnedSockets::of(&worker.family().roots()));
+                let ports = sockets.map(|sockets| sockets.ports()).unwrap_or_default();
+                self.events.push_back(Event::Listens { id, ports });
             }
             Action::Terminate { id } => {
                 if let Some(worker) = self.workers.get(&id) {
@@ -42,6 +40,7 @@ impl Supervisor {
             Action::Forget { id } => {
                 self.probes.remove(&id);
                 self.ports.remove(&id);
+                self.notes.remove(&id);
                 self.limits.remove(&id);
                 self.old.forget(id);
                 self.records.remove(id);
@@ -58,6 +57,7 @@ impl Supervisor {
                 if let Err(err) = self.send_requests(route.as_ref()) {
                     self.complain(&requests::words(&err));
                 }
+                self.release_guards();
             }
             Action::Drain { id } => self.drain(id),
             Action::Say { job, line } => self.say(job, line),

@@ -50,11 +50,18 @@ impl Supervisor {
             let starts = self.core.instances().any(|(_, one)| one.is_starting());
             let turn = self.turn.tend(starts, self.born.elapsed()).map(|left| self.now() + left);
             let beat = self.tell_waiting();
+            let watch = self.watch_ports();
+            self.tell(Event::Tick);
             let next =
                 self.core.deadline().into_iter().chain(leave).chain(self.drain.deadline()).chain(turn).min();
             let next = next.map(|next| next.saturating_sub(self.now()));
-            let next =
-                next.into_iter().chain(beat).chain(self.clients.time_left()).chain(self.pauses()).min();
+            let next = next
+                .into_iter()
+                .chain(beat)
+                .chain(watch)
+                .chain(self.clients.time_left())
+                .chain(self.pauses())
+                .min();
             let ready = wait::wait(&self.watched(), next)?;
             for token in ready {
                 self.happened(token);

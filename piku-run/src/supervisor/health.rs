@@ -3,13 +3,18 @@
 use super::Supervisor;
 use crate::core::{Event, Id, Outcome};
 use crate::desired::health::HealthProtocol;
-use crate::listening::{self, Belongs};
+use crate::listening::PortHolder;
 use crate::probe::{Probe, Progress};
 
 impl Supervisor {
     pub(super) fn probe(&mut self, id: Id) {
         let Some(one) = self.core.instance(id) else { return };
         let Some(port) = one.port else { return };
+        // A stranger is not even asked.
+        if let PortHolder::Stranger(stranger) = self.port_holder(id, port) {
+            return self.lose_port(id, port, Some(stranger));
+        }
+        let Some(one) = self.core.instance(id) else { return };
         let check = self.worlds.get(&one.release).map(|(_, check)| check.clone());
         let check = check.unwrap_or_default();
         // The one before it, answered or not, is over: there is never more than one connection at a time.
@@ -29,24 +34,27 @@ impl Supervisor {
             Progress::Waiting => return,
             Progress::Refused => Outcome::Refused,
             Progress::Failed(reason) => Outcome::Failed(reason),
-            // Whatever a stranger says, the instance has not said it.
-            _ if self.is_foreign(id) => Outcome::Foreign,
-            Progress::Alive | Progress::Open => Outcome::Alive,
-            Progress::Http(status) => Outcome::Http(status),
-            Progress::Closed => Outcome::Closed,
-            Progress::NotHttp => Outcome::NotHttp,
+            answer => match self.answering(id) {
+                Some((port, PortHolder::Stranger(stranger))) => {
+                    return self.lose_port(id, port, Some(stranger));
+                }
+                // Whoever has answered listens no more.
+                Some((_, PortHolder::Nobody)) | None => Outcome::Refused,
+                Some((_, PortHolder::Own)) => match answer {
+                    Progress::Http(status) => Outcome::Http(status),
+                    Progress::Closed => Outcome::Closed,
+                    Progress::NotHttp => Outcome::NotHttp,
+                    _ => Outcome::Alive,
+                },
+            },
         };
         self.probes.remove(&id);
         self.events.push_back(Event::Probed { id, outcome });
     }
 
     /// Ready means that the socket that answers belongs to this instance.
-    fn is_foreign(&self, id: Id) -> bool {
-        let worker = self.workers.get(&id);
-        worker.is_some_and(|worker| {
-            worker.record.port.is_some_and(|port| {
-                listening::belongs(worker.pid.as_raw().unsigned_abs(), port) == Belongs::No
-            })
-        })
+    fn answering(&self, id: Id) -> Option<(u16, PortHolder)> {
+        let port = self.core.instance(id)?.port?;
+        Some((port, self.port_holder(id, port)))
     }
 }

@@ -8,6 +8,7 @@ mod drain;
 mod events;
 mod health;
 mod jobs;
+mod ports;
 mod requests;
 mod rows;
 mod turn;
@@ -35,7 +36,7 @@ use crate::desired::{self, HealthCheck};
 use crate::environment::World;
 use crate::lock::Lock;
 use crate::log::LogWriter;
-use crate::port::{self, Claim};
+use crate::port::{self, Claim, PortGuard};
 use crate::probe::Probe;
 use crate::record::{Records, Runs};
 use crate::sample::Limit;
@@ -67,6 +68,14 @@ struct Supervisor {
     workers: BTreeMap<Id, Worker>,
     /// Kept from one process of an instance to its next.
     ports: BTreeMap<Id, Claim>,
+    /// Of instances that are down, held so that nobody else gets their requests.
+    guards: BTreeMap<u16, PortGuard>,
+    /// Whether the kernel keeps each jail to its own ports.
+    guards_ports: bool,
+    /// When somebody was looked for who listens beside an instance.
+    watched_at: Duration,
+    /// Who has taken the ports of which instances, in words.
+    notes: BTreeMap<Id, String>,
     probes: BTreeMap<Id, Probe>,
     /// Releases that have been read.
     worlds: BTreeMap<u64, (Rc<World>, HealthCheck)>,
@@ -127,6 +136,10 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         born: Instant::now(),
         workers: BTreeMap::new(),
         ports: BTreeMap::new(),
+        guards: BTreeMap::new(),
+        guards_ports: piku_chroot::guards_ports(),
+        watched_at: Duration::ZERO,
+        notes: BTreeMap::new(),
         probes: BTreeMap::new(),
         worlds: BTreeMap::new(),
         tails: BTreeMap::new(),
@@ -282,6 +295,7 @@ impl Supervisor {
             self.tails.insert(id, worker.log.tail(20));
         }
         self.limits.insert(id, self.limits_of(&worker));
+        self.hold_port(id, &worker);
         self.events.push_back(Event::Exited { id, exit });
     }
 

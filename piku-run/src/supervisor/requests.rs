@@ -39,6 +39,11 @@ impl OldWorkers {
         }
     }
 
+    /// Whether there is any that has not ended.
+    pub(super) fn is_any(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
     /// Whether any of them keeps it.
     fn keeps(&mut self, id: Id) -> bool {
         let alive: BTreeSet<i32> =
@@ -162,6 +167,7 @@ impl Supervisor {
         for id in self.old.ended(pid) {
             self.tell(Event::Drained { id });
         }
+        self.release_guards();
     }
 
     /// What whoever deploys should know when the app has host names and is not reached under them.

@@ -13,6 +13,7 @@ use crate::record::{Record, Records};
 use crate::sample::{self, Instance as Row, Limit};
 
 use super::Supervisor;
+use super::ports;
 use super::worker::Worker;
 
 impl Supervisor {
@@ -24,6 +25,9 @@ impl Supervisor {
         let mut rows: Vec<(&Instance, Row)> = Vec::new();
         for (id, one) in self.core.instances() {
             let worker = self.workers.get(&id);
+            let exposed = if one.is_up() && one.listens { self.exposed_ports(id) } else { Vec::new() };
+            let warning = (!exposed.is_empty()).then(|| ports::words(&exposed));
+            let notes: Vec<String> = self.notes.get(&id).cloned().into_iter().chain(warning).collect();
             let uptime = one.since().map(|since| self.now().saturating_sub(since).as_secs());
             let row = Row {
                 app: self.app.clone(),
@@ -46,6 +50,8 @@ impl Supervisor {
                 },
                 next_run: None,
                 last_run: None,
+                listens_on_all: !exposed.is_empty(),
+                note: (!notes.is_empty()).then(|| notes.join("; ")),
             };
             rows.push((one, row));
         }
@@ -162,12 +168,14 @@ pub(super) fn idle(app: &AppName, ps: &Ps) -> Row {
         limits: Vec::new(),
         next_run: None,
         last_run: None,
+        listens_on_all: false,
+        note: None,
     }
 }
 
 fn state(one: &Instance) -> sample::State {
     match one.state {
-        State::Starting { .. } => sample::State::Starting,
+        State::Starting { .. } | State::Moving { .. } => sample::State::Starting,
         State::Up { .. } if one.listens => sample::State::Healthy,
         State::Up { .. } | State::Once { .. } => sample::State::Running,
         State::Waiting { .. } if one.is_crash_looping() => sample::State::CrashLooping,

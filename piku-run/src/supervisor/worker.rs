@@ -15,7 +15,7 @@ use piku_procfile::settings::{AppUsers, Settings};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::core::{Id, Job, Ps, State};
-use crate::desired::limits;
+use crate::desired::{limits, ports};
 use crate::environment::{Around, Isolation, Role, World};
 use crate::lock::Lock;
 use crate::log::{Intake, LogWriter, open_fifo, open_fifo_for_worker, recover};
@@ -23,7 +23,7 @@ use crate::notify::{self, Notify};
 use crate::process::{self, Stat};
 use crate::record::{Record, Records, Runs};
 use crate::sweep::{Family, MARK};
-use crate::{launch, place, port};
+use crate::{launch, place};
 
 use super::Supervisor;
 
@@ -123,10 +123,10 @@ impl Supervisor {
     pub(super) fn spawn(&mut self, id: Id) -> anyhow::Result<Option<u16>> {
         let one = self.core.instance(id).context("no such instance")?;
         let (ps, release, restarts, live) = (one.ps.clone(), one.release, one.restarts, one.live);
-        let (listens, kept, is_cron) = (one.listens, one.port, matches!(one.state, State::Once { .. }));
-        if listens && !self.ports.contains_key(&id) {
-            let claim = port::claim(&self.root, self.settings.ports, kept)?;
-            self.ports.insert(id, claim);
+        let (listens, kept, moves) = (one.listens, one.port, one.moves);
+        let is_cron = matches!(one.state, State::Once { .. });
+        if listens {
+            self.claim_port(id, release, kept, moves)?;
         }
         let port = self.ports.get(&id).map(crate::port::Claim::port);
         let mut record = self.record(id, ps, release, port, live, restarts);
@@ -223,8 +223,14 @@ impl Supervisor {
             let path = Notify::path(&folder, world.release.jailed);
             vars.insert(notify::VARIABLE.to_owned(), path.display().to_string());
         }
-        let around =
-            Around { limits: &record.limits, notify: notifies.then_some(&folder), ..Around::default() };
+        let listen: Vec<u16> =
+            ports::of(&vars, self.settings.ports)?.into_iter().chain(record.port).collect();
+        let around = Around {
+            limits: &record.limits,
+            notify: notifies.then_some(&folder),
+            listen: &listen,
+            ..Around::default()
+        };
         let isolation = Isolation::new(record.users, self.current_settings());
         let command = world.command(&isolation, &vars, &argv(line), &report, around)?;
 
@@ -262,7 +268,7 @@ impl Supervisor {
         let (Some(one), Some(worker)) = (self.core.instance(id), self.workers.get_mut(&id)) else { return };
         worker.record.live = one.live;
         // Also of one that is on its way out: the next supervisor lets it finish its requests.
-        worker.record.ready = one.is_up() || one.served;
+        worker.record.ready = one.is_up() || one.is_leaving() && one.routed.is_some();
         if let Err(err) = self.records.write(&worker.record) {
             self.complain(&format!("cannot write the record of {}: {err}", one.ps));
         }

@@ -5,4 +5,5 @@ mod artifacts;
 mod buildpack;
 mod isolation;
 mod next_push;
+mod ports;
 mod victim;

@@ -3,6 +3,7 @@
 mod crash;
 mod cron;
 mod deploy;
+mod port;
 mod ready;
 mod requests;
 mod scale;
@@ -207,6 +208,7 @@ fn word(one: &Instance) -> &'static str {
         State::Up { .. } => one.ready_word(),
         State::Waiting { .. } if one.is_crash_looping() => "crash-looping",
         State::Waiting { .. } => "backoff",
+        State::Moving { .. } => "moving",
         State::Draining { .. } | State::Stopping { .. } | State::Killing => "draining",
     }
 }

@@ -1,0 +1,32 @@
+//! A port that somebody else has: the instance leaves it, and requests with it.
+
+use super::{Action, Core, Id, Line, Refusal, State};
+
+/// After so many moves in a row whoever takes the ports is faster than the app.
+pub(super) const MAX_MOVES: u32 = 8;
+
+impl Core {
+    /// Sends no more requests to the port of an instance, ends its process, and has it started on another port.
+    pub(super) fn port_taken(&mut self, id: Id, by: &str) {
+        let now = self.now;
+        let Some(one) = self.instances.get_mut(&id).filter(|one| !one.is_leaving()) else { return };
+        let Some(port) = one.port.take() else { return };
+        // At once: whoever has the port would get them.
+        one.routed = None;
+        one.moves += 1;
+        let text = format!("port {port} of {} is taken by {by}", one.ps);
+        let (ps, moves) = (one.ps.clone(), one.moves);
+        if matches!(one.state, State::Starting { .. } | State::Up { .. }) {
+            one.state = State::Moving { kill: now + one.grace };
+            self.out.push(Action::Terminate { id });
+        }
+        self.out.push(Action::Remark { id, ps, text: format!("{text}: it is started on another") });
+        let job = self.change.as_ref().filter(|change| change.fresh.contains(&id)).map(|change| change.job);
+        let Some(job) = job else { return };
+        if moves > MAX_MOVES {
+            let reason = format!("{text}, as the {MAX_MOVES} ports before it were");
+            return self.fail(Refusal { reason, blame: None, busy: false });
+        }
+        self.out.push(Action::Say { job, line: Line::Detail(format!("{text}: another one is used")) });
+    }
+}

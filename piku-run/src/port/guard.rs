@@ -1,0 +1,95 @@
+//! Holds the port of an instance that is down. Its requests still go there, and whoever else listened there would get them.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
+
+use super::Claim;
+
+/// A port that nobody can listen on while this value lives, and on which connections are refused.
+#[derive(Debug)]
+pub struct PortGuard {
+    claim: Claim,
+    _socket: OwnedFd,
+}
+
+impl PortGuard {
+    /// Holds the port of a claim.
+    ///
+    /// # Errors
+    /// The claim, when somebody else has bound the port.
+    pub fn hold(claim: Claim) -> Result<Self, Claim> {
+        match occupy(claim.port()) {
+            Ok(socket) => Ok(Self { claim, _socket: socket }),
+            Err(_) => Err(claim),
+        }
+    }
+
+    /// Gives the port free for the next process.
+    #[must_use]
+    pub fn release(self) -> Claim {
+        self.claim
+    }
+}
+
+/// Binds and never listens.
+fn occupy(port: u16) -> Result<OwnedFd, Errno> {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // Past the connections of the process that has just ended.
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    // Conflicts with a socket on all addresses, too, of IPv4 or of both.
+    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))?;
+    // The kernel asks for it at the time of the other's bind or listen: from here on nobody's goes past this one.
+    setsockopt(&socket, sockopt::ReuseAddr, &false)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use piku_procfile::layout::Root;
+    use piku_procfile::settings::PortRange;
+
+    /// Tries to listen as a thief would.
+    fn steal(address: SocketAddr, shared: bool) -> Result<(), Errno> {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let thief = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&thief, sockopt::ReuseAddr, &true)?;
+        setsockopt(&thief, sockopt::ReusePort, &shared)?;
+        bind(thief.as_raw_fd(), &nix::sys::socket::SockaddrStorage::from(address))?;
+        nix::sys::socket::listen(&thief, nix::sys::socket::Backlog::new(1)?)
+    }
+
+    #[test]
+    fn nobody_listens_on_a_held_port_and_its_clients_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().min(60_000);
+        let claim = super::super::claim(&root, PortRange { first, last: first + 100 }, None).unwrap();
+        let port = claim.port();
+        // An instance that had connections, also one that is not closed by its client, and has ended.
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let clients = [(); 2].map(|()| TcpStream::connect(("127.0.0.1", port)).unwrap());
+        let served = [(); 2].map(|()| listener.accept().unwrap().0);
+        drop((listener, served));
+        let guard = PortGuard::hold(claim).unwrap();
+        for address in ["127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"] {
+            let address = SocketAddr::new(address.parse().unwrap(), port);
+            for shared in [false, true] {
+                let stolen = steal(address, shared);
+                assert!(stolen.is_err(), "{address} {shared}");
+            }
+        }
+        let refused = TcpStream::connect(("127.0.0.1", port)).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        drop(clients);
+        let claim = guard.release();
+        let back = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        assert_eq!(PortGuard::hold(claim).unwrap_err().port(), port, "somebody has it");
+        drop(back);
+    }
+}
