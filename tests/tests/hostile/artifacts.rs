@@ -2,6 +2,37 @@
 
 use crate::victim::VictimWorld;
 
+const MANIFEST: &str = "[package]\nname = \"evil\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+const LOCK: &str = "version = 3\n\n[[package]]\nname = \"evil\"\nversion = \"0.1.0\"\n";
+/// A program that does its harm as a hook of a repository.
+const HOOK: &str =
+    "fn main() { std::fs::write(std::env::var(\"HOME\").unwrap() + \"/harm\", \"\").unwrap() }\n";
+
+#[test]
+fn a_program_is_put_into_no_folder_that_a_link_names() {
+    let host = VictimWorld::new(&[], &[]);
+    let repo = host.attacker("evil");
+    repo.file("Cargo.toml", MANIFEST).file("Cargo.lock", LOCK).file("src/bin/reference-transaction.rs", HOOK);
+    for (preflight, web, name) in [
+        // The program goes where the next push of anybody runs it.
+        ("ln -s @ROOT@/apps/evil/repo.git/hooks bin", "./serve", "'bin'"),
+        ("ln -s @HOME@ hop; ln -s hop/.ssh bin", "./serve", "'bin'"),
+        // A link to it where the Procfile starts it.
+        ("ln -s @ROOT@/apps/victim/data out", "./out/deep/reference-transaction", "'out'"),
+    ] {
+        let preflight = host.aimed(preflight);
+        repo.file("Procfile", format!("web: {web}\npreflight: rm -rf bin out; {preflight}\n"));
+        let said = repo.commit("Attack").push().fails_with(&[name, "leads out of the app"]);
+        host.assert_untouched(&said);
+        let hook = host.world.app("evil").join("repo.git/hooks/reference-transaction");
+        assert!(!hook.exists() && !host.world.path("home/harm").exists());
+    }
+    // A folder of the app may have two names.
+    repo.file("Procfile", "web: ./serve\npreflight: rm -rf bin; mkdir programs; ln -s programs bin\n");
+    repo.commit("Good").push().succeeds();
+    assert!(host.world.app("evil").join("current/app/programs/reference-transaction").exists());
+}
+
 /// Makes a jar where a build would, without any Maven.
 const MVNW: &str = r#"#!/bin/sh
 set -e

@@ -2,8 +2,11 @@
 //! subject.
 
 mod artifacts;
+mod assets;
 mod buildpack;
 mod isolation;
 mod next_push;
+mod packages;
 mod ports;
+mod sharing;
 mod victim;

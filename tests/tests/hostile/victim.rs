@@ -1,5 +1,6 @@
 //! A server with an app that the others attack, and a record of all that they must neither read nor change.
 
+use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -29,6 +30,7 @@ impl VictimWorld {
         assert!(world.ssh("laptop", &format!("config:set victim SECRET={SECRET}")).status.success());
         // By the server's own account: what is shared with a release must belong to it.
         let write = |path: PathBuf, content: &[u8]| {
+            fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
             let mut tee = world.command("tee");
             let tee = tee.arg(&path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
             let mut tee = tee.expect("tee runs");
