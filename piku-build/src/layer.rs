@@ -36,6 +36,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The folder of the cache with the layers of tools that make layers.
 pub const TOOLS: &str = "tools";
 
+/// Whether it is the key of a layer: a SHA-256 in hex, which can be a folder's name.
+pub(crate) fn is_key(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
 /// The folder with the layers.
 ///
 /// A layer that is in use is never written again. To have all of them built anew, the folder gets a new edition.

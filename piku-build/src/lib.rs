@@ -3,6 +3,7 @@
 
 pub mod layer;
 pub mod machine;
+pub mod received;
 pub mod release;
 
 mod again;

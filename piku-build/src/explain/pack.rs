@@ -41,6 +41,12 @@ pub(crate) fn no_musl() -> Failure {
         .hint("build it on a machine like this one, or link it statically")
 }
 
+pub(crate) fn no_interpreter(link: &Path) -> Failure {
+    let shown: String = link.to_string_lossy().chars().take(200).collect();
+    Failure::new(format!("'{shown}' is no interpreter that a release may need"))
+        .hint("a release is made by 'piku-build pack' of this version")
+}
+
 pub(crate) fn missing_program(link: &Path, wanted: &Path) -> Failure {
     let also = if link == wanted { String::new() } else { format!(" (as '{}')", link.display()) };
     let package = wanted.file_name().unwrap_or_default().to_string_lossy();
@@ -66,7 +72,7 @@ pub(crate) fn other_sandbox(jailed: bool) -> Failure {
         )
         .hint("piku doctor says what the jail needs; 'sandbox' in host.yaml is the same on both machines")
     } else {
-        Failure::new("this release was built without the jail, and this machine runs its apps in it")
+        Failure::new("this release was built without the jail, and such releases are taken where host.yaml says 'sandbox: off'")
             .hint("piku doctor on the building machine says what the jail needs there")
     }
 }

@@ -3,21 +3,25 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use piku_procfile::failure::Failure;
 use piku_procfile::name::AppName;
 use piku_procfile::output::{self, Format};
+use piku_procfile::settings::Sandbox;
 use serde::Serialize;
 
 use super::LONGEST_TEXT;
 use super::clib;
 use super::head::Head;
+use super::interpreter::is_interpreter;
 use crate::elf;
 use crate::explain::pack as explain;
 use crate::layer::Store;
 use crate::machine;
 use crate::place::Place;
+use crate::runtime;
 use crate::sandbox::SandboxPolicy;
 
 /// Where it is asked.
@@ -68,11 +72,13 @@ impl Asked {
             return Err(explain::other_architecture(&head.architecture, &here).into());
         }
         problems.extend(c_library(head));
-        problems.extend(programs(head));
+        let settings = self.place.settings()?;
+        problems.extend(programs(head, &runtime::homes(&settings.build_env)));
         if let Some(release) = &head.release {
-            let settings = self.place.settings()?;
             let jailed = SandboxPolicy::new(self.place.sandbox, &settings).decide(false)?;
-            if jailed != release.jailed {
+            // Without a jail it would have all rights of this user: that is the operator's to say, for all apps.
+            let is_off = self.place.sandbox.unwrap_or(settings.sandbox) == Sandbox::Off;
+            if jailed != release.jailed || !release.jailed && !is_off {
                 problems.push(explain::other_sandbox(release.jailed));
             }
         }
@@ -97,10 +103,15 @@ fn c_library(head: &Head) -> Option<Failure> {
     }
 }
 
-/// The machine's own programs that links of layers lead to: each is there, and is the one it was.
-fn programs(head: &Head) -> Vec<Failure> {
+/// The machine's interpreters that links of layers lead to: each is there, and is the one it was. Of nothing else is said whether it
+/// is there.
+fn programs(head: &Head, homes: &[PathBuf]) -> Vec<Failure> {
     let mut missing = Vec::new();
     for (link, wanted) in &head.needs.programs {
+        if !is_interpreter(link, homes) {
+            missing.push(explain::no_interpreter(link));
+            continue;
+        }
         match fs::canonicalize(link) {
             Ok(found) if found.file_name() == wanted.file_name() => {}
             Ok(found) => missing.push(explain::other_program(link, wanted, &found)),
@@ -151,6 +162,11 @@ mod tests {
             r#"{"glibc":null,"musl":false,"programs":{"/usr/bin/python9":"/usr/bin/python9.1"}}"#,
         );
         assert!(gone.contains("'/usr/bin/python9.1'"), "{gone}");
+        for secret in ["/etc/shadow", "/root/.ssh", "/proc/self/exe", "/usr/bin/../bin/sh", "sh"] {
+            let needs = format!(r#"{{"glibc":null,"musl":false,"programs":{{"{secret}":"x"}}}}"#);
+            let refused = judged(&here, &needs);
+            assert_eq!(refused, format!("'{secret}' is no interpreter that a release may need"));
+        }
         let dash = fs::canonicalize("/bin/sh").unwrap();
         let other = judged(&here, r#"{"glibc":null,"musl":false,"programs":{"/bin/sh":"/usr/bin/fish"}}"#);
         assert!(other.contains("/usr/bin/fish") && other.contains(&*dash.to_string_lossy()), "{other}");

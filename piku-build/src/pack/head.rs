@@ -1,14 +1,19 @@
 //! What a packed release says of itself before anything else.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, ensure};
 use piku_procfile::failure::Failure;
 use piku_procfile::name::AppName;
 use serde::{Deserialize, Serialize};
 
 use super::needs::Needs;
+use crate::layer::is_key;
 
 /// Counted up when an older `unpack` could not read what is written.
 pub(crate) const FORMAT: u32 = 1;
+/// More layers and programs than any release has.
+const MOST: usize = 64;
 
 /// The head of a stream. These names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,13 +65,18 @@ impl Head {
             return Err(Failure::new(what).hint("install the same piku on both machines").into());
         }
         let head: Self = serde_json::from_slice(text).context("bad head")?;
-        for layer in &head.layers {
-            let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        ensure!(head.layers.len() <= MOST, "bad head: it has more than {MOST} layers");
+        ensure!(head.needs.programs.len() <= MOST, "bad head: it needs more than {MOST} programs");
+        let mut keys = BTreeSet::new();
+        for Layer { name, key, .. } in &head.layers {
             ensure!(
-                layer.key.len() == 64 && layer.key.bytes().all(hex),
+                is_key(key),
                 "bad head: '{}' is no layer's key",
-                layer.key
+                key.chars().take(100).collect::<String>()
             );
+            ensure!(keys.insert(key), "bad head: it names the layer '{key}' twice");
+            let is_plain = name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_graphic());
+            ensure!(is_plain, "bad head: the layer '{key}' has no name");
         }
         Ok(head)
     }
@@ -99,6 +109,11 @@ mod tests {
             let bad = text.replace(&"a1".repeat(32), key);
             assert!(Head::parse(bad.as_bytes()).unwrap_err().to_string().contains("key"), "{key}");
         }
+        let layer = serde_json::to_string(&head.layers[0]).unwrap();
+        let twice = text.replace(&layer, &format!("{layer},{layer}"));
+        assert!(Head::parse(twice.as_bytes()).unwrap_err().to_string().contains("twice"));
+        let loud = text.replace("venv", "a\\u001bb");
+        assert!(Head::parse(loud.as_bytes()).unwrap_err().to_string().contains("no name"));
         let newer = text.replace("\"format\":1", "\"format\":2,\"more\":true");
         assert!(Head::parse(newer.as_bytes()).unwrap_err().to_string().contains("form 2"));
     }

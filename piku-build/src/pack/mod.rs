@@ -13,6 +13,7 @@
 mod clib;
 mod fits;
 mod head;
+mod interpreter;
 mod links;
 mod needs;
 mod plant;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::clib::{self, Version};
+use super::interpreter::is_interpreter;
 use crate::elf::{self, Elf};
 use crate::view;
 
@@ -63,8 +64,7 @@ impl Search {
 
     /// Looks at where a link of a layer leads.
     pub(super) fn link(&mut self, target: &Path) {
-        let own = ["/app", "/layers", "/data", "/tmp"].iter().any(|own| target.starts_with(own));
-        if target.is_absolute() && !own && view::runs(target) {
+        if is_interpreter(target, &[]) && view::runs(target) {
             if let Ok(real) = fs::canonicalize(target) {
                 self.needs.programs.insert(target.to_owned(), real);
             }
@@ -82,6 +82,7 @@ mod tests {
         search.link(Path::new("/app/bin/sh"));
         search.link(Path::new("sh"));
         search.link(Path::new("/nowhere/sh"));
+        search.link(Path::new("/usr/bin/env"));
         assert_eq!(search.needs, Needs::default());
         search.link(Path::new("/bin/sh"));
         assert_eq!(

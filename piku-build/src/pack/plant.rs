@@ -2,28 +2,30 @@
 //! one, and none replaces another.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
+use piku_files::TreeHandle;
 
 use super::read::Item;
 use super::sum::Kind;
 
 /// A tree under way.
 pub(super) struct Plant {
-    top: PathBuf,
+    top: TreeHandle,
     /// The folders made so far, with the mode and time they get when all is in them.
     folders: HashMap<PathBuf, (u32, u64)>,
 }
 
 impl Plant {
-    /// One that will be at `top`; its parent is there.
-    pub(super) fn new(top: &Path) -> Self {
-        Self { top: top.to_owned(), folders: HashMap::new() }
+    /// One that grows in this empty folder.
+    pub(super) fn new(top: TreeHandle) -> Self {
+        Self { top, folders: HashMap::new() }
     }
 
     /// Adds an entry at `below`, a path relative to the top, empty for the top itself.
@@ -39,37 +41,39 @@ impl Plant {
             "it is in no folder that came before it"
         );
         ensure!(parent.is_some() || item.kind == Kind::Folder, "it is no folder");
-        let path = if parent.is_none() { self.top.clone() } else { self.top.join(below) };
         match item.kind {
             Kind::Folder => {
                 ensure!(!self.folders.contains_key(below), "it is there twice");
-                match DirBuilder::new().mode(0o700).create(&path) {
-                    // A layer's own folder is there, empty, from the moment it is locked.
-                    Err(err) if parent.is_none() && err.kind() == io::ErrorKind::AlreadyExists => {}
-                    other => other?,
+                if parent.is_some() {
+                    self.top.create_dir(below)?;
                 }
                 self.folders.insert(below.to_owned(), (item.mode | 0o700, item.time));
             }
             Kind::File(_) => {
-                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+                let mut file = self.top.create_file(below, 0o600)?;
                 io::copy(content, &mut file)?;
                 file.set_permissions(Permissions::from_mode(item.mode | 0o400))?;
                 file.set_modified(time(item.time)?)?;
             }
-            Kind::Link(target) => symlink(target, &path)?,
+            Kind::Link(target) => self.top.symlink(target, below)?,
         }
         Ok(())
     }
 
     /// Gives the folders their modes and times.
     pub(super) fn finish(self) -> anyhow::Result<()> {
-        ensure!(!self.folders.is_empty(), "'{}' is not in the stream", self.top.display());
-        for (below, (mode, modified)) in self.folders {
-            let path = if below.as_os_str().is_empty() { self.top.clone() } else { self.top.join(below) };
-            File::open(&path)
-                .and_then(|folder| folder.set_modified(time(modified)?))
-                .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode)))
-                .with_context(|| format!("cannot finish '{}'", path.display()))?;
+        let shown = self.top.path().display();
+        ensure!(!self.folders.is_empty(), "'{shown}' is not in the stream");
+        for (below, (mode, modified)) in &self.folders {
+            let modified = time(*modified)?;
+            if below.as_os_str().is_empty() {
+                let top = self.top.as_fd().try_clone_to_owned().map(File::from);
+                top.and_then(|top| top.set_modified(modified))
+                    .with_context(|| format!("cannot finish '{shown}'"))?;
+            } else {
+                self.top.set_modified(below, modified)?;
+            }
+            self.top.set_mode(below, *mode)?;
         }
         Ok(())
     }

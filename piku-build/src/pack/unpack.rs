@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use jiff::Timestamp;
 use nix::unistd::syncfs;
+use piku_files::TreeHandle;
 use piku_procfile::durable;
 use piku_procfile::failure::Failure;
+use piku_procfile::settings::{Sandbox, Settings};
 
 use super::fits::Asked;
 use super::head::Head;
@@ -18,13 +21,14 @@ use super::read::{self, Item, Taker};
 use super::{LAYERS, LONGEST_TEXT};
 use crate::disk::{self, Need};
 use crate::explain::pack as explain;
-use crate::inside::{APP, PATH};
+use crate::inside::PATH;
 use crate::layer::{Store, Taken, Unfinished};
-use crate::release::{self, Origin, Release, TREE};
+use crate::received::{LocalFacts, ReceivedManifest};
+use crate::release::{self, Release, TREE};
 use crate::source::Source;
 use crate::view::{MountedFolder, View};
 use crate::work::Work;
-use crate::{interrupt, place, startable, talk};
+use crate::{interrupt, place, profile, runtime, startable, talk};
 
 /// What `unpack` was told.
 pub(crate) struct Unpack {
@@ -48,7 +52,9 @@ pub(crate) fn run(unpack: &Unpack) -> anyhow::Result<()> {
     }
     let store = unpack.asked.place.layers.as_deref().map(place::make).transpose()?;
     let store = store.as_deref().map(Store::new).transpose()?;
-    let mut taking = Taking { unpack, output, store, layers: BTreeMap::new(), place: None, yaml: Vec::new() };
+    let settings = unpack.asked.place.settings()?;
+    let mut taking =
+        Taking { unpack, output, store, settings, layers: BTreeMap::new(), place: None, yaml: Vec::new() };
     let head = read::all(io::stdin().lock(), &mut taking)?;
     interrupt::check()?;
     taking.finish(&head)
@@ -59,6 +65,8 @@ struct Taking<'a> {
     unpack: &'a Unpack,
     output: Option<PathBuf>,
     store: Option<Store>,
+    /// This machine's.
+    settings: Settings,
     /// By key; nothing for a layer that is there already.
     layers: BTreeMap<String, Option<(Unfinished, Plant)>>,
     /// Where the release is made.
@@ -88,11 +96,11 @@ impl Taker for Taking<'_> {
                 );
                 continue;
             }
-            disk::check(store.path(), need, "what comes in")?;
+            disk::check_keeping(store.path(), need, self.settings.reserve_bytes(), "what comes in")?;
             let taken = match store.take(&layer.key)? {
                 Taken::There => None,
                 Taken::Build(unfinished) => {
-                    let plant = Plant::new(&unfinished.content());
+                    let plant = Plant::new(unfinished.tree()?);
                     Some((unfinished, plant))
                 }
             };
@@ -105,10 +113,11 @@ impl Taker for Taking<'_> {
             };
             let parent = output.parent().unwrap_or(Path::new("/"));
             let work = Work::new(parent)?;
-            disk::check(parent, need, "what comes in")?;
-            let release = work.join(RELEASE);
-            fs::create_dir(&release).with_context(|| format!("cannot make '{}'", release.display()))?;
-            let plant = Plant::new(&release.join(TREE));
+            disk::check_keeping(parent, need, self.settings.reserve_bytes(), "what comes in")?;
+            work.tree().create_dir(RELEASE)?;
+            let release = work.tree().subtree(RELEASE)?;
+            release.create_dir(TREE)?;
+            let plant = Plant::new(release.subtree(TREE)?);
             self.place = Some((work, plant));
         }
         Ok(())
@@ -137,24 +146,34 @@ impl Taker for Taking<'_> {
 impl Taking<'_> {
     /// The hash is right: puts everything in its place.
     fn finish(mut self, head: &Head) -> anyhow::Result<()> {
+        // Of a release that is refused nothing stays.
+        let manifest = self.place.is_some().then(|| ReceivedManifest::parse(&self.yaml)).transpose()?;
+        if let Some(manifest) = &manifest {
+            self.judge(manifest, head)?;
+        }
         for layer in &head.layers {
             if let Some(Some((unfinished, plant))) = self.layers.remove(&layer.key) {
                 plant.finish()?;
                 unfinished.finish(&format!("{} unpacked\n", layer.name))?;
             }
         }
-        let (Some((work, plant)), Some(output)) = (self.place.take(), &self.output) else { return Ok(()) };
+        let (Some((work, plant)), Some(output), Some(manifest)) = (self.place.take(), &self.output, manifest)
+        else {
+            return Ok(());
+        };
         plant.finish()?;
-        let mut release: Release = serde_yaml::from_slice(&self.yaml).context("bad release.yaml")?;
-        self.judge(&release, head)?;
-        release.number = self.unpack.number.unwrap_or(release.number);
-        if let Some(via) = &self.unpack.via {
-            release.by = format!("{} via {via}", release.by);
-        }
-        // There is no other release here that it could share its tree with.
-        (release.tree_of, release.origin) = (None, Origin::Deploy);
+        let tree = work.tree().subtree(Path::new(RELEASE).join(TREE))?;
+        let sandbox = self.unpack.asked.place.sandbox.unwrap_or(self.settings.sandbox);
+        let release = manifest.into_release(&LocalFacts {
+            number: self.unpack.number.unwrap_or(1),
+            via: self.unpack.via.as_deref(),
+            has_profile: profile::is_in(&tree),
+            homes: &runtime::homes(&self.settings.build_env),
+            may_be_unjailed: sandbox == Sandbox::Off,
+            now: Timestamp::now(),
+        })?;
         let aside = work.join(RELEASE);
-        for warning in startable::check(&release.processes, &self.view(&release, &aside.join(TREE))?)? {
+        for warning in startable::check(&release.processes, &self.view(&release, tree)?)? {
             talk::warning(&warning);
         }
         release.write(&aside)?;
@@ -167,29 +186,22 @@ impl Taking<'_> {
         durable::sync_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
     }
 
-    /// What the release says of itself is what the head has said, and what a build on this machine would say: it decides
-    /// what is mounted where, and whether there is a jail.
-    fn judge(&self, release: &Release, head: &Head) -> anyhow::Result<()> {
+    /// What the release says of itself is what the head has said, which this machine has looked at.
+    fn judge(&self, release: &ReceivedManifest, head: &Head) -> anyhow::Result<()> {
         let facts = head.release.as_ref().context("bad head")?;
-        let same = release.app == facts.app
-            && release.jailed == facts.jailed
-            && release.commit == facts.commit
-            && release.architecture == head.architecture;
+        let same = *release.app() == facts.app
+            && release.is_jailed() == facts.jailed
+            && release.commit() == facts.commit
+            && release.architecture() == head.architecture;
         ensure!(same, "its release.yaml and its head do not agree");
-        for layer in &release.layers {
+        for layer in release.layers() {
             ensure!(
                 head.layers.iter().any(|known| known.key == layer.key),
                 "its head does not name the layer '{}'",
                 layer.name
             );
             let here = self.store.as_ref().map(|store| store.content(&layer.key));
-            if release.jailed {
-                // Node finds the app's packages in the app.
-                let top = if layer.mount.starts_with(APP) { APP } else { "/layers" };
-                let mut below = layer.mount.strip_prefix(top).context("bad release.yaml")?.components();
-                let one = matches!((below.next(), below.next()), (Some(Component::Normal(_)), None));
-                ensure!(one, "its layer '{}' has no place below {top}", layer.name);
-            } else if here.as_ref() != Some(&layer.mount) {
+            if !release.is_jailed() && here.as_ref() != Some(&layer.mount) {
                 return Err(explain::bound_to_its_place(&layer.name, &layer.mount).into());
             }
         }
@@ -197,15 +209,16 @@ impl Taking<'_> {
     }
 
     /// The release as its processes will see it here.
-    fn view(&self, release: &Release, tree: &Path) -> anyhow::Result<View> {
-        let source = Source::read(tree, self.unpack.asked.place.config.as_deref())?;
+    fn view(&self, release: &Release, tree: TreeHandle) -> anyhow::Result<View> {
+        let source = Source::open_tree(tree, self.unpack.asked.place.config.as_deref())?;
         let path =
             source.variable("PATH").map(|(path, _)| path).or(release.env.get("PATH").map(String::as_str));
         let content = |layer: &release::Layer| {
             let store = self.store.as_ref().context("no layers")?;
             Ok((layer.mount.clone(), MountedFolder::Layer(store.content(&layer.key))))
         };
-        let mounts = release.layers.iter().map(content).collect::<anyhow::Result<_>>()?;
+        let homes = release.host.iter().map(|home| Ok((home.clone(), MountedFolder::Host(home.clone()))));
+        let mounts = release.layers.iter().map(content).chain(homes).collect::<anyhow::Result<_>>()?;
         Ok(View::new(source.tree.clone(), release.jailed, mounts, path.unwrap_or(PATH)))
     }
 }

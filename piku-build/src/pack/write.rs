@@ -1,11 +1,11 @@
 //! `pack`: a release, or a part of it, to stdout.
 
-use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, ensure};
+use piku_files::{FileStat, TreeFile, TreeHandle};
 use piku_procfile::failure::Failure;
 use piku_procfile::output;
 use tar::{Builder, EntryType, Header};
@@ -13,7 +13,7 @@ use tar::{Builder, EntryType, Header};
 use super::head::{FORMAT, Facts, Head, Layer};
 use super::needs::Search;
 use super::sum::{Kind, Sum};
-use super::{HEAD, LAYERS, SUM, links};
+use super::{HEAD, LAYERS, LONGEST_TEXT, SUM, links};
 use crate::explain::pack as explain;
 use crate::layer::Store;
 use crate::release::{self, Release, TREE, is_folded};
@@ -45,9 +45,9 @@ pub(crate) enum Part {
     Layer(String),
 }
 
-/// A tree to be packed: where it lies, and below which name it is packed.
+/// A tree to be packed, and below which name.
 struct Tree {
-    dir: PathBuf,
+    handle: TreeHandle,
     name: PathBuf,
     /// Whether it is a layer, whose links say what is needed.
     layer: bool,
@@ -111,7 +111,7 @@ fn choose(pack: &Pack, release: &Release) -> anyhow::Result<(Vec<Layer>, Vec<Tre
                 dir.display()
             );
             trees.push(Tree {
-                dir: store.content(&layer.key),
+                handle: store.tree(&layer.key)?,
                 name: Path::new(LAYERS).join(&layer.key),
                 layer: true,
             });
@@ -119,7 +119,8 @@ fn choose(pack: &Pack, release: &Release) -> anyhow::Result<(Vec<Layer>, Vec<Tre
     }
     if !matches!(pack.part, Part::Layer(_)) {
         ensure!(!is_folded(&pack.release), explain::folded(release.number, &release.app));
-        trees.push(Tree { dir: pack.release.join(TREE), name: TREE.into(), layer: false });
+        let handle = TreeHandle::open_following(&pack.release)?.subtree(TREE)?;
+        trees.push(Tree { handle, name: TREE.into(), layer: false });
     }
     Ok((layers, trees))
 }
@@ -133,12 +134,13 @@ fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree
         // A layer that is left out is looked at for its needs, and counts nothing.
         let counts =
             !tree.layer || layers.iter().any(|layer| layer.packed && tree.name.ends_with(&layer.key));
-        walk(&tree.dir, Path::new(""), &mut |path, below, meta| {
-            let cannot = || format!("cannot read '{}'", path.display());
-            if meta.is_file() {
-                search.file(&File::open(path).with_context(cannot)?).with_context(cannot)?;
-            } else if meta.is_symlink() {
-                let target = fs::read_link(path).with_context(cannot)?;
+        walk(&tree.handle, Path::new(""), &mut |below, stat| {
+            if stat.is_file() {
+                let file = tree.handle.open_file_nofollow(below)?;
+                let cannot = || format!("cannot read '{}'", tree.handle.path().join(below).display());
+                search.file(&file.file).with_context(cannot)?;
+            } else if stat.is_symlink() {
+                let target = tree.handle.read_link(below)?;
                 if !links::may_lead(below, &target) {
                     return Err(explain::link_out(&tree.name.join(below), &target).into());
                 }
@@ -147,7 +149,7 @@ fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree
                 }
             }
             if counts {
-                bytes += if meta.is_file() { meta.len() } else { 0 };
+                bytes += if stat.is_file() { stat.len } else { 0 };
                 files += 1;
             }
             Ok(())
@@ -181,20 +183,17 @@ fn write(pack: &Pack, head: &Head, trees: &[Tree], out: impl Write) -> anyhow::R
     stream.text(HEAD, &serde_json::to_vec(head)?)?;
     for tree in trees {
         if !tree.layer {
-            let path = pack.release.join(release::FILE);
-            let text = fs::read(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
+            let text =
+                TreeHandle::open_following(&pack.release)?.read_bounded(release::FILE, LONGEST_TEXT)?;
             stream.text(release::FILE, &text)?;
         } else if head.layers.iter().any(|layer| !layer.packed && tree.name.ends_with(&layer.key)) {
             continue;
         }
-        walk(&tree.dir, Path::new(""), &mut |path, below, meta| {
+        walk(&tree.handle, Path::new(""), &mut |below, stat| {
+            let name = if below == Path::new("") { tree.name.clone() } else { tree.name.join(below) };
             stream
-                .entry(
-                    path,
-                    &if below == Path::new("") { tree.name.clone() } else { tree.name.join(below) },
-                    meta,
-                )
-                .with_context(|| format!("cannot pack '{}'", path.display()))
+                .entry(&tree.handle, below, &name, stat)
+                .with_context(|| format!("cannot pack '{}'", tree.handle.path().join(below).display()))
         })?;
     }
     let Stream { mut tar, sum } = stream;
@@ -209,21 +208,21 @@ impl<W: Write> Stream<W> {
         self.file(Path::new(name), text, text.len() as u64, 0o644, 0)
     }
 
-    fn entry(&mut self, path: &Path, name: &Path, meta: &fs::Metadata) -> anyhow::Result<()> {
-        let mode = meta.permissions().mode() & 0o777;
-        let time = u64::try_from(meta.mtime()).unwrap_or(0);
-        if meta.is_dir() {
-            let mode = mode | 0o700;
+    fn entry(&mut self, tree: &TreeHandle, below: &Path, name: &Path, stat: &FileStat) -> anyhow::Result<()> {
+        let mode = stat.mode & 0o777;
+        if stat.is_dir() {
+            let (mode, time) = (mode | 0o700, seconds(stat));
             self.sum.entry(name, Kind::Folder, mode, time);
             append(&mut self.tar, &mut header(EntryType::Directory, mode, time, 0), name, io::empty())
-        } else if meta.is_symlink() {
-            let target = fs::read_link(path)?;
+        } else if stat.is_symlink() {
+            let target = tree.read_link(below)?;
             self.sum.entry(name, Kind::Link(&target), 0o777, 0);
             let mut header = header(EntryType::Symlink, 0o777, 0, 0);
             self.tar.append_link(&mut header, name, &target).context("cannot write the stream")
         } else {
-            let file = BufReader::with_capacity(1 << 16, File::open(path)?);
-            self.file(name, file, meta.len(), mode | 0o400, time)
+            let TreeFile { file, stat } = tree.open_file_nofollow(below)?;
+            let file = BufReader::with_capacity(1 << 16, file);
+            self.file(name, file, stat.len, stat.mode & 0o777 | 0o400, seconds(&stat))
         }
     }
 
@@ -263,31 +262,29 @@ fn header(kind: EntryType, mode: u32, time: u64, size: u64) -> Header {
     header
 }
 
-/// Calls `visit` for a folder and all below it in the order of their names, with where each lies, its path below the first
-/// folder, and what it is. What is neither file nor folder nor link is left out with a warning.
+/// When it was changed, in seconds since 1970.
+fn seconds(stat: &FileStat) -> u64 {
+    stat.modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Calls `visit` for the entry at `below` of a tree and all below that in the order of their names, with its path and what it is.
+/// What is neither file nor folder nor link is left out with a warning.
 fn walk(
-    path: &Path,
+    tree: &TreeHandle,
     below: &Path,
-    visit: &mut dyn FnMut(&Path, &Path, &fs::Metadata) -> anyhow::Result<()>,
+    visit: &mut dyn FnMut(&Path, &FileStat) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     interrupt::check()?;
-    let cannot = || format!("cannot read '{}'", path.display());
-    let meta = fs::symlink_metadata(path).with_context(cannot)?;
-    if !(meta.is_dir() || meta.is_file() || meta.is_symlink()) {
-        talk::warning(&format!(
-            "'{}' is left out: it is neither a file nor a folder nor a link",
-            path.display()
-        ));
+    let stat = tree.symlink_metadata(below)?;
+    if !(stat.is_dir() || stat.is_file() || stat.is_symlink()) {
+        let path = tree.path().join(below);
+        talk::warning(&format!("'{}' is left out: it is {}", path.display(), stat.kind.name()));
         return Ok(());
     }
-    visit(path, below, &meta)?;
-    if meta.is_dir() {
-        let mut names = fs::read_dir(path)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>())
-            .with_context(cannot)?;
-        names.sort();
-        for name in names {
-            walk(&path.join(&name), &below.join(&name), visit)?;
+    visit(below, &stat)?;
+    if stat.is_dir() {
+        for entry in tree.read_dir(below)? {
+            walk(tree, &below.join(entry.name), visit)?;
         }
     }
     Ok(())

@@ -51,6 +51,14 @@ static ALL: &[&dyn Runtime] = &[
     &binary::Binary,
 ];
 
+/// The homes of the interpreters beside the system's, of all runtimes that have such: what a release may need to see of this
+/// machine where it is.
+pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let mut homes = python::homes(build_env);
+    homes.extend(ruby::homes(build_env));
+    homes
+}
+
 /// What a runtime says to an app.
 pub(crate) enum Detection {
     /// It is one of mine, because.

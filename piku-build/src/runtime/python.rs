@@ -42,6 +42,7 @@ use crate::talk;
 use crate::view::View;
 use dependencies::Dependencies;
 use interpreter::Choice;
+pub(super) use interpreter::homes;
 use requirements::{FILE, Local};
 
 /// What conda reads.

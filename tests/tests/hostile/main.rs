@@ -8,5 +8,6 @@ mod isolation;
 mod next_push;
 mod packages;
 mod ports;
+mod received;
 mod sharing;
 mod victim;

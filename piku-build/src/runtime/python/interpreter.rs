@@ -154,6 +154,11 @@ pub(super) fn for_tools(site: &Site) -> Option<Interpreter> {
         .find_map(|candidate| ask(candidate).ok().filter(|interpreter| interpreter.has_ensurepip))
 }
 
+/// The homes of those that no jail shows by itself.
+pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    candidates(build_env).into_iter().filter_map(|candidate| candidate.home).collect()
+}
+
 impl Candidate {
     fn name(&self) -> String {
         if self.exact { self.version.to_string() } else { self.version.minor() }

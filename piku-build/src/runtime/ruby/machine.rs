@@ -51,6 +51,12 @@ pub(super) fn all(site: &Site) -> Vec<Ruby> {
     system.chain(own).collect()
 }
 
+/// The homes of those that no jail shows by itself.
+pub(crate) fn hidden_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let all = homes(build_env).into_iter();
+    all.filter(|home| !home.starts_with("/usr") && runs(&home.join("bin/ruby"))).collect()
+}
+
 /// The folders of those beside the system's; one that a link leads to counts once.
 fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let home = told(build_env, "HOME");

@@ -22,6 +22,7 @@ use crate::step::{Ended, Step};
 use crate::view::View;
 use bundle::Gems;
 use gemfile::Gemfile;
+pub(super) use machine::hidden_homes as homes;
 use version::Choice;
 
 /// The runtime.

@@ -1,0 +1,73 @@
+//! Programs of a machine that a release may ask for: interpreters, by the names that systems give them. What else is on a machine is
+//! nobody's business who may send a release.
+
+use std::path::{Component, Path, PathBuf};
+
+/// Where systems have theirs.
+const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
+/// Where systems have Javas side by side.
+const JAVAS: &str = "/usr/lib/jvm";
+/// Their names, a version behind them or not.
+const NAMES: [&str; 11] =
+    ["python", "pypy", "ruby", "node", "nodejs", "java", "perl", "php", "bash", "dash", "sh"];
+
+/// Whether a release may ask where this path leads. `homes`: of the interpreters beside the system's.
+pub(super) fn is_interpreter(path: &Path, homes: &[PathBuf]) -> bool {
+    let is_plain = path.is_absolute()
+        && path.components().skip(1).all(|part| matches!(part, Component::Normal(_)))
+        && path.components().collect::<PathBuf>().as_os_str() == path.as_os_str();
+    if !is_plain {
+        return false;
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_named = NAMES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'));
+    let is_in = |folder: &Path| path.parent() == Some(folder);
+    is_named
+        && (FOLDERS.iter().any(|folder| is_in(Path::new(folder)))
+            || homes.iter().any(|home| is_in(&home.join("bin")))
+            || path.starts_with(JAVAS) && path.components().count() <= 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreters_and_nothing_else() {
+        let homes = [PathBuf::from("/home/piku/.rbenv/versions/3.2.2")];
+        for good in [
+            "/usr/bin/python3.11",
+            "/usr/local/bin/python3",
+            "/bin/sh",
+            "/usr/bin/node",
+            "/usr/lib/jvm/java-17-openjdk-amd64/bin/java",
+            "/usr/lib/jvm/java-8/jre/bin/java",
+            "/home/piku/.rbenv/versions/3.2.2/bin/ruby",
+        ] {
+            assert!(is_interpreter(Path::new(good), &homes), "{good}");
+        }
+        for bad in [
+            "/home/piku/.ssh/id_ed25519",
+            "/home/piku/.piku/apps/victim/current",
+            "/home/piku/.piku/apps/victim/bin/python3",
+            "/etc/alternatives/java",
+            "/usr/bin/../../home/piku/python3",
+            "/usr/bin/./python3",
+            "/usr/bin//python3",
+            "/usr/bin/python3/",
+            "/usr/bin/passwd",
+            "/usr/bin/python3-config",
+            "/usr/lib/jvm/a/b/c/d/java",
+            "/usr/lib/jvm/a/../../x/java",
+            "usr/bin/python3",
+            "python3",
+            "/proc/self/root/usr/bin/python3",
+            "/home/piku/.rbenv/versions/3.2.1/bin/ruby",
+            "/home/piku/.rbenv/versions/3.2.2/lib/ruby",
+            "",
+            "/",
+        ] {
+            assert!(!is_interpreter(Path::new(bad), &homes), "{bad}");
+        }
+    }
+}
