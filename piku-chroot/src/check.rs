@@ -1,12 +1,15 @@
 //! `--check`: each layer is tried for real, in a process of its own, and the table says which hold, why not, and what
 //! mends it.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use anyhow::{Context, Error, Result, ensure};
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
+use nix::unistd::execve;
 use piku_procfile::failure::{FAILED, advice};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -22,11 +25,20 @@ use crate::limits::delegation::Missing;
 use crate::limits::{self, Controller};
 use crate::namespaces;
 use crate::options::Net;
+use crate::payload::SHELL;
 use crate::plan::Plan;
 use crate::rights::{capabilities, keyring, landlock, seccomp};
 use crate::root::tree::WRITABLE;
 use crate::root::{self, filesystem, proc};
 use crate::sys;
+
+const USER: CloneFlags = CloneFlags::CLONE_NEWUSER;
+const MOUNT: CloneFlags = USER.union(CloneFlags::CLONE_NEWNS);
+const PROCESS: CloneFlags = MOUNT.union(CloneFlags::CLONE_NEWPID);
+const NETWORK: CloneFlags = USER.union(CloneFlags::CLONE_NEWNET);
+/// Why a layer does not hold, when nothing more is known.
+const KILLED: &str = "the process that tried it was killed";
+const SHELL_PATH: &CStr = c"/bin/sh";
 
 /// A line of the table.
 #[derive(Debug, Serialize)]
@@ -66,10 +78,6 @@ pub(crate) fn run(plan: &Plan, format: Format, quiet: bool) -> Result<u8> {
 
 /// All layers, each tried.
 fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
-    const USER: CloneFlags = CloneFlags::CLONE_NEWUSER;
-    const MOUNT: CloneFlags = USER.union(CloneFlags::CLONE_NEWNS);
-    const PROCESS: CloneFlags = MOUNT.union(CloneFlags::CLONE_NEWPID);
-    const NETWORK: CloneFlags = USER.union(CloneFlags::CLONE_NEWNET);
     let nothing = || Ok(());
     let layers = Layers::probe();
     let enter = || {
@@ -98,6 +106,7 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         }),
         row(identity, "own root, the old one gone", true, PROCESS, enter),
         row(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
+        program_of_the_host(identity, plan, layers, enter),
         groups(plan),
         own_user("newuidmap (--uid-range)", plan, newidmap::usable(newidmap::UIDS)),
         own_user("newgidmap (--uid-range)", plan, newidmap::usable(newidmap::GIDS)),
@@ -114,7 +123,7 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
             }
             (None, layers::KEYRING) if layers.seccomp => row(identity, layer, false, USER, || {
                 capabilities::drop_all()?;
-                seccomp::install()?;
+                seccomp::install(Path::new(SHELL))?;
                 ensure!(!keyring::available(), "the filter lets keyctl pass");
                 Ok(())
             }),
@@ -124,7 +133,7 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
             }
             (None, layers::SECCOMP) => row(identity, layer, false, USER, || {
                 capabilities::drop_all()?;
-                seccomp::install()
+                seccomp::install(Path::new(SHELL))
             }),
             (None, _) => row(identity, layer, false, PROCESS, restrict),
         };
@@ -156,6 +165,35 @@ fn own_user(layer: &'static str, plan: &Plan, tried: Result<()>) -> Row {
     let asked = plan.uid_range.is_some();
     let (why, mend) = tried.err().map(|err| refusal(&err)).unzip();
     Row { layer, required: asked, wanted: asked, holds: why.is_none(), why, mend: mend.flatten() }
+}
+
+/// A program that every Linux has, in a jail with the tree that was asked for, else in the host's. It runs under all that a
+/// command does: a filter for another kind of programs than the machine's ends each of them at its first call.
+fn program_of_the_host(
+    identity: Identity,
+    plan: &Plan,
+    layers: Layers,
+    enter: impl FnOnce() -> Result<()>,
+) -> Row {
+    let mut row = row(identity, "a program runs in it", true, PROCESS, || {
+        if plan.base.is_some() {
+            enter()?;
+        }
+        capabilities::drop_all()?;
+        if plan.base.is_some() {
+            landlock::restrict(plan, layers.landlock)?;
+        }
+        if layers.seccomp {
+            seccomp::install(Path::new(SHELL))?;
+        }
+        let Err(err) = execve(SHELL_PATH, &[c"sh", c"-c", c":"], &[] as &[&CStr]);
+        Err(io::Error::from(err)).with_context(|| format!("cannot run {SHELL}"))
+    });
+    if row.why.as_deref() == Some(KILLED) {
+        row.why = Some(format!("{SHELL} ends at once: it is for another kind of machine than piku-chroot"));
+        row.mend = Some("install the piku that is built for the programs of this machine".to_owned());
+    }
+    row
 }
 
 /// A layer that is tried in new namespaces.
@@ -218,7 +256,7 @@ fn in_a_process(
     let read = File::from(reader).read_to_string(&mut said);
     match waitpid(pid, None) {
         Ok(nix::sys::wait::WaitStatus::Exited(_, 0)) if read.is_ok() => Ok(()),
-        _ if said.is_empty() => Err(("the process that tried it was killed".to_owned(), None)),
+        _ if said.is_empty() => Err((KILLED.to_owned(), None)),
         _ => {
             let (why, mend) = said.split_once('\n').unwrap_or((&said, ""));
             Err((why.to_owned(), (!mend.is_empty()).then(|| mend.to_owned())))

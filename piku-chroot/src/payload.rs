@@ -48,9 +48,11 @@ fn prepare(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Option<&Own
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")?;
     landlock::restrict(plan, layers.landlock)?;
     // Last: it refuses what the lines before it need.
-    if layers.seccomp { seccomp::install() } else { Ok(()) }
+    if layers.seccomp { seccomp::install(Path::new(SHELL)) } else { Ok(()) }
 }
 
+/// What says which architecture the programs in the jail are for.
+pub(crate) const SHELL: &str = "/bin/sh";
 /// Names the file or the program that gets the memory of a program that has crashed.
 const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
 

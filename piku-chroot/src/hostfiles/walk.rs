@@ -101,8 +101,7 @@ impl<'a> PathWalk<'a> {
             if matches!(kind, FileType::Directory | FileType::RegularFile) && !self.trust.has(&stat) {
                 return Ok(Found::Writable(path));
             }
-            #[expect(clippy::useless_conversion, reason = "they are shorter on some architectures")]
-            let (device, number) = (u64::from(stat.st_dev), u64::from(stat.st_ino));
+            let (device, number) = (stat.st_dev, stat.st_ino);
             match kind {
                 FileType::Directory => {
                     places.push(Place { folder: self.remember((device, number), opened), path, device });

@@ -2,35 +2,58 @@
 //! refused is refused before the kernel looks at an argument.
 
 mod assembler;
+mod numbers;
 mod policy;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::mem::offset_of;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::libc::{ENOSYS, EPERM, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, c_int, seccomp_data};
 
 use crate::rights::seccomp::assembler::{Block, Part, Question, answer, choose, load, search};
+use crate::rights::seccomp::numbers::Architecture;
 use crate::rights::seccomp::policy::{Answer, Check};
 use crate::sys;
 
 /// Whether this kernel has filters, and we have one for this machine.
 pub(crate) fn available() -> bool {
-    policy::ARCHITECTURE.is_some() && sys::has_filters()
+    Architecture::OWN.is_some() && sys::has_filters()
 }
 
-/// Puts the filter on this process. It may do no more than the command from now on.
-pub(crate) fn install() -> Result<()> {
-    let Some(architecture) = policy::ARCHITECTURE else { return Ok(()) };
-    sys::set_filter(&mut program(architecture)).context("cannot filter the system calls")
+/// Puts the filter on this process. It may do no more than the command from now on. `shell` is a program of the userland
+/// that the command is going to live in.
+pub(crate) fn install(shell: &Path) -> Result<()> {
+    let Some(own) = Architecture::OWN else { return Ok(()) };
+    let sister = own.sister().filter(|sister| is_for(shell, *sister));
+    let architectures: Vec<Architecture> = [own].into_iter().chain(sister).collect();
+    sys::set_filter(&mut program(&architectures)).context("cannot filter the system calls")
 }
 
-/// The whole filter.
-fn program(architecture: u32) -> Block {
-    let native = Question::Equals(architecture);
-    let here = load(offset(offset_of!(seccomp_data, nr)), search(&parts()));
-    // A number means another call in another architecture, and this list says nothing about those.
-    load(offset(offset_of!(seccomp_data, arch)), choose(native, here, answer(refuse(ENOSYS))))
+/// Returns whether this program is one of that architecture. What cannot be read is not.
+fn is_for(shell: &Path, architecture: Architecture) -> bool {
+    let mut head = [0; 20];
+    let read = File::open(shell).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && has_elf_header(&head, architecture)
+}
+
+/// Returns whether an ELF header begins so: its magic, its class, and its machine in little-endian order.
+fn has_elf_header(head: &[u8; 20], architecture: Architecture) -> bool {
+    let (class, machine) = architecture.elf();
+    head.starts_with(b"\x7fELF") && head[4] == class && head[18..] == machine.to_le_bytes()
+}
+
+/// The whole filter: what programs of these architectures may do, and nothing for those of any other.
+fn program(architectures: &[Architecture]) -> Block {
+    // A number means another call in another architecture.
+    let known = architectures.iter().rev().fold(answer(refuse(ENOSYS)), |others, architecture| {
+        let calls = load(offset(offset_of!(seccomp_data, nr)), search(&parts(*architecture)));
+        choose(Question::Equals(architecture.audit()), calls, others)
+    });
+    load(offset(offset_of!(seccomp_data, arch)), known)
 }
 
 /// What becomes of a call.
@@ -43,13 +66,13 @@ enum Verdict {
 }
 
 /// All numbers, in parts that are answered alike.
-fn parts() -> Vec<Part> {
-    let listed = listed();
-    let above = policy::ABOVE.iter().flat_map(|number| [*number, number + 1]);
+fn parts(architecture: Architecture) -> Vec<Part> {
+    let listed = listed(architecture);
+    let above = policy::above(architecture).iter().flat_map(|number| [*number, number + 1]);
     let mut parts = Vec::new();
     let mut last = None;
     for first in (0..=policy::LAST + 1).chain(above) {
-        let block = match listed.get(&first).copied().unwrap_or_else(|| unlisted(first)) {
+        let block = match listed.get(&first).copied().unwrap_or_else(|| unlisted(first, architecture)) {
             Verdict::Action(action) if last == Some(action) => continue,
             Verdict::Action(action) => {
                 last = Some(action);
@@ -66,20 +89,20 @@ fn parts() -> Vec<Part> {
 }
 
 /// What the policy names.
-fn listed() -> BTreeMap<u32, Verdict> {
-    let refused = policy::REFUSED.iter().chain(policy::REFUSED_HERE);
-    let refused = refused.map(|number| (*number, Verdict::Action(refuse(EPERM))));
-    let not_there = policy::NOT_THERE.iter().map(|number| (*number, Verdict::Action(refuse(ENOSYS))));
-    let checked = policy::CHECKED.iter().map(|(number, check)| (*number, Verdict::Ask(check)));
+fn listed(architecture: Architecture) -> BTreeMap<u32, Verdict> {
+    let refused = policy::REFUSED.iter().map(|call| (call, Verdict::Action(refuse(EPERM))));
+    let not_there = policy::NOT_THERE.iter().map(|call| (call, Verdict::Action(refuse(ENOSYS))));
+    let checked = policy::CHECKED.iter().map(|(call, check)| (call, Verdict::Ask(check)));
     let all = refused.chain(not_there).chain(checked);
-    // None is negative.
-    all.filter_map(|(number, verdict)| Some((u32::try_from(number).ok()?, verdict))).collect()
+    all.filter_map(|(call, verdict)| Some((call.number(architecture)?, verdict))).collect()
 }
 
 /// What it says of all others.
-fn unlisted(number: u32) -> Verdict {
-    let unassigned = policy::UNASSIGNED.iter().any(|(first, last)| (*first..=*last).contains(&number));
-    let there = if number > policy::LAST { policy::ABOVE.contains(&number) } else { !unassigned };
+fn unlisted(number: u32, architecture: Architecture) -> Verdict {
+    let unassigned = policy::unassigned(architecture);
+    let unassigned = unassigned.iter().any(|(first, last)| (*first..=*last).contains(&number));
+    let above = policy::above(architecture);
+    let there = if number > policy::LAST { above.contains(&number) } else { !unassigned };
     Verdict::Action(if there { SECCOMP_RET_ALLOW } else { refuse(ENOSYS) })
 }
 

@@ -4,147 +4,123 @@
 //! Docker's and systemd's lists were read for it. What real programs need is not in it: `mbind` of the JVM, `memfd_create`,
 //! threads, shared memory, `seccomp` and Landlock for sandboxes of their own.
 
-use nix::libc::{self, EAFNOSUPPORT, EPERM, EPROTONOSUPPORT, c_int, c_long};
+use nix::libc::{EAFNOSUPPORT, EPERM, EPROTONOSUPPORT, c_int};
 
 use self::Answer::{Allow, Ask, Refuse};
 use super::assembler::Question::{self, Equals, HasAny};
-
-/// The filter's own architecture, `AUDIT_ARCH_…` of linux/audit.h; `None` where nobody made this list fit.
-pub(super) const ARCHITECTURE: Option<u32> = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64"))
-{
-    Some(0xc000_003e)
-} else if cfg!(target_arch = "aarch64") {
-    Some(0xc000_00b7)
-} else if cfg!(target_arch = "arm") {
-    Some(0x4000_0028)
-} else {
-    None
-};
+use super::numbers::{self, Architecture, Call};
 
 /// The last number that programs need: `futex_requeue` of Linux 6.7. What is newer has nothing to ask that a library cannot
 /// do without, and is not there until somebody has looked at it. On x86-64 the numbers with the x32 bit lie above too.
 pub(super) const LAST: u32 = 456;
 
-/// Numbers above the last one that stay.
-pub(super) const ABOVE: &[u32] = if cfg!(target_arch = "arm") {
-    // breakpoint, cacheflush, set_tls, get_tls: what a program that makes code cannot do without.
-    &[0x000f_0001, 0x000f_0002, 0x000f_0005, 0x000f_0006]
-} else {
-    &[]
-};
+/// Returns the numbers above the last one that stay.
+pub(super) fn above(architecture: Architecture) -> &'static [u32] {
+    match architecture {
+        // breakpoint, cacheflush, set_tls, get_tls: what a program that makes code cannot do without.
+        Architecture::Arm => &[0x000f_0001, 0x000f_0002, 0x000f_0005, 0x000f_0006],
+        Architecture::X86_64 | Architecture::Aarch64 => &[],
+    }
+}
 
-/// Numbers that nobody has yet, first and last. On x86-64 the two before them are the kernel's own, for probes that an
-/// administrator set.
-pub(super) const UNASSIGNED: &[(u32, u32)] = if cfg!(target_arch = "x86_64") {
-    &[(337, 423)]
-} else if cfg!(target_arch = "aarch64") {
-    &[(244, 259), (295, 423)]
-} else {
-    &[]
-};
+/// Returns the numbers that nobody has yet, first and last. On x86-64 the two before them are the kernel's own, for probes
+/// that an administrator set.
+pub(super) fn unassigned(architecture: Architecture) -> &'static [(u32, u32)] {
+    match architecture {
+        Architecture::X86_64 => &[(337, 423)],
+        Architecture::Aarch64 => &[(244, 259), (295, 423)],
+        Architecture::Arm => &[],
+    }
+}
 
 /// Refused with EPERM, whatever the arguments.
-pub(super) const REFUSED: &[c_long] = &[
+pub(super) const REFUSED: &[Call] = &[
     // Mounts and roots.
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    OPEN_TREE,
-    MOVE_MOUNT,
-    FSOPEN,
-    FSCONFIG,
-    FSMOUNT,
-    FSPICK,
-    MOUNT_SETATTR,
+    numbers::MOUNT,
+    numbers::UMOUNT2,
+    numbers::PIVOT_ROOT,
+    numbers::CHROOT,
+    numbers::OPEN_TREE,
+    numbers::MOVE_MOUNT,
+    numbers::FSOPEN,
+    numbers::FSCONFIG,
+    numbers::FSMOUNT,
+    numbers::FSPICK,
+    numbers::MOUNT_SETATTR,
     // Other namespaces, and files without the way to them.
-    libc::SYS_setns,
-    libc::SYS_open_by_handle_at,
+    numbers::SETNS,
+    numbers::OPEN_BY_HANDLE_AT,
     // Other processes.
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_kcmp,
-    PIDFD_GETFD,
+    numbers::PTRACE,
+    numbers::PROCESS_VM_READV,
+    numbers::PROCESS_VM_WRITEV,
+    numbers::KCMP,
+    numbers::PIDFD_GETFD,
     // Keys are of the user, and the user's other programs have the same.
-    libc::SYS_keyctl,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
+    numbers::KEYCTL,
+    numbers::ADD_KEY,
+    numbers::REQUEST_KEY,
     // Large parts of the kernel, in which most holes are found.
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    IO_URING_SETUP,
-    IO_URING_ENTER,
-    IO_URING_REGISTER,
-    libc::SYS_fanotify_init,
-    libc::SYS_lookup_dcookie,
+    numbers::BPF,
+    numbers::PERF_EVENT_OPEN,
+    numbers::USERFAULTFD,
+    numbers::IO_URING_SETUP,
+    numbers::IO_URING_ENTER,
+    numbers::IO_URING_REGISTER,
+    numbers::FANOTIFY_INIT,
+    numbers::LOOKUP_DCOOKIE,
     // The machine.
-    libc::SYS_reboot,
-    libc::SYS_kexec_load,
-    KEXEC_FILE_LOAD,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_acct,
-    libc::SYS_syslog,
-    libc::SYS_quotactl,
-    QUOTACTL_FD,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_vhangup,
+    numbers::REBOOT,
+    numbers::KEXEC_LOAD,
+    numbers::KEXEC_FILE_LOAD,
+    numbers::INIT_MODULE,
+    numbers::FINIT_MODULE,
+    numbers::DELETE_MODULE,
+    numbers::SWAPON,
+    numbers::SWAPOFF,
+    numbers::ACCT,
+    numbers::SYSLOG,
+    numbers::QUOTACTL,
+    numbers::QUOTACTL_FD,
+    numbers::SETHOSTNAME,
+    numbers::SETDOMAINNAME,
+    numbers::SETTIMEOFDAY,
+    numbers::CLOCK_SETTIME,
+    // For 64 bits of time on a machine of 32.
+    numbers::CLOCK_SETTIME64,
+    numbers::VHANGUP,
+    // Hardware, and what is left of older kernels.
+    numbers::IOPL,
+    numbers::IOPERM,
+    numbers::MODIFY_LDT,
+    numbers::PCICONFIG_IOBASE,
+    numbers::PCICONFIG_READ,
+    numbers::PCICONFIG_WRITE,
+    numbers::USELIB,
+    numbers::USTAT,
+    numbers::SYSFS,
+    numbers::SYSCTL,
 ];
-
-/// The same, where they exist.
-#[cfg(target_arch = "x86_64")]
-pub(super) const REFUSED_HERE: &[c_long] = &[
-    libc::SYS_iopl,
-    libc::SYS_ioperm,
-    libc::SYS_modify_ldt,
-    libc::SYS_uselib,
-    libc::SYS_ustat,
-    libc::SYS_sysfs,
-    libc::SYS__sysctl,
-];
-/// The same, where they exist.
-#[cfg(target_arch = "arm")]
-pub(super) const REFUSED_HERE: &[c_long] = &[
-    libc::SYS_pciconfig_iobase,
-    libc::SYS_pciconfig_read,
-    libc::SYS_pciconfig_write,
-    libc::SYS_uselib,
-    libc::SYS_ustat,
-    libc::SYS_sysfs,
-    libc::SYS__sysctl,
-    CLOCK_SETTIME64,
-];
-/// The same, where they exist.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "arm")))]
-pub(super) const REFUSED_HERE: &[c_long] = &[];
 
 /// Answered with ENOSYS, so that who asks does without.
-pub(super) const NOT_THERE: &[c_long] = &[
+pub(super) const NOT_THERE: &[Call] = &[
     // Its flags lie in memory, where no filter can read them; C libraries go back to clone.
-    CLONE3,
+    numbers::CLONE3,
     // Of other processes; the one for itself is madvise.
-    PROCESS_MADVISE,
+    numbers::PROCESS_MADVISE,
 ];
 
 /// It depends on an argument.
-pub(super) const CHECKED: &[(c_long, Check)] = &[
+pub(super) const CHECKED: &[(Call, Check)] = &[
     // The kernel looks at the lower half of the flags only.
-    (libc::SYS_clone, Check { cases: &[(HasAny(NAMESPACES), Refuse(EPERM))], ..Check::ARGUMENT_0 }),
+    (numbers::CLONE, Check { cases: &[(HasAny(NAMESPACES), Refuse(EPERM))], ..Check::ARGUMENT_0 }),
     (
-        libc::SYS_unshare,
+        numbers::UNSHARE,
         Check { upper: Some(EPERM), cases: &[(HasAny(!OWN_COPIES), Refuse(EPERM))], ..Check::ARGUMENT_0 },
     ),
     // Linux itself, 32 bits, old version numbers and both, and the question which it is. The others switch protections off.
     (
-        libc::SYS_personality,
+        numbers::PERSONALITY,
         Check {
             cases: &[
                 (Equals(0), Allow),
@@ -157,11 +133,11 @@ pub(super) const CHECKED: &[(c_long, Check)] = &[
             ..Check::ARGUMENT_0
         },
     ),
-    (libc::SYS_socket, FAMILIES),
-    (libc::SYS_socketpair, FAMILIES),
+    (numbers::SOCKET, FAMILIES),
+    (numbers::SOCKETPAIR, FAMILIES),
     // Typing on a terminal for its owner, and drivers for it. The kernel looks at the lower half only.
     (
-        libc::SYS_ioctl,
+        numbers::IOCTL,
         Check {
             argument: 1,
             cases: &[
@@ -247,30 +223,3 @@ const OWN_COPIES: u32 = 0x200 | 0x400 | 0x4_0000 | 0x100 | 0x800 | 0x1_0000;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 const TIOCSETD: u32 = 0x5423;
-
-// From 424 on the numbers are the same everywhere, and the libc crate has not all of them for every C library.
-const IO_URING_SETUP: c_long = 425;
-const IO_URING_ENTER: c_long = 426;
-const IO_URING_REGISTER: c_long = 427;
-const OPEN_TREE: c_long = 428;
-const MOVE_MOUNT: c_long = 429;
-const FSOPEN: c_long = 430;
-const FSCONFIG: c_long = 431;
-const FSMOUNT: c_long = 432;
-const FSPICK: c_long = 433;
-const CLONE3: c_long = 435;
-const PIDFD_GETFD: c_long = 438;
-const PROCESS_MADVISE: c_long = 440;
-const MOUNT_SETATTR: c_long = 442;
-const QUOTACTL_FD: c_long = 443;
-/// The libc crate has it for some C libraries only.
-const KEXEC_FILE_LOAD: c_long = if cfg!(target_arch = "x86_64") {
-    320
-} else if cfg!(target_arch = "arm") {
-    401
-} else {
-    294
-};
-/// For 64 bits of time on a machine of 32.
-#[cfg(target_arch = "arm")]
-const CLOCK_SETTIME64: c_long = 404;

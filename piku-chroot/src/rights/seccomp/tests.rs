@@ -3,17 +3,21 @@
 use nix::libc::*;
 
 use super::*;
+use crate::rights::seccomp::numbers::Call;
 
-const NATIVE: u32 = match policy::ARCHITECTURE {
-    Some(architecture) => architecture,
-    None => 0,
-};
+const ALL: [Architecture; 3] = [Architecture::X86_64, Architecture::Aarch64, Architecture::Arm];
+
+/// This machine's; what the C library calls `SYS_…` are its numbers.
+fn own() -> Architecture {
+    Architecture::OWN.expect("a filter for this machine")
+}
+
 const ALLOW: u32 = SECCOMP_RET_ALLOW;
 
-fn data(nr: u32, args: [u64; 6]) -> seccomp_data {
+fn data(architecture: Architecture, nr: u32, args: [u64; 6]) -> seccomp_data {
     seccomp_data {
         nr: i32::from_ne_bytes(nr.to_ne_bytes()),
-        arch: NATIVE,
+        arch: architecture.audit(),
         instruction_pointer: u64::MAX,
         args,
     }
@@ -53,12 +57,12 @@ fn run(program: &Block, data: &seccomp_data) -> (u32, bool) {
 }
 
 fn filter() -> Block {
-    program(NATIVE)
+    program(&[own()])
 }
 
 /// The answer to this call.
 fn said(number: c_long, args: [u64; 6]) -> u32 {
-    run(&filter(), &data(number.try_into().unwrap(), args)).0
+    run(&filter(), &data(own(), number.try_into().unwrap(), args)).0
 }
 
 fn first(argument: u64) -> [u64; 6] {
@@ -117,39 +121,78 @@ fn decide(check: &Check, args: [u64; 6]) -> Option<c_int> {
     }
 }
 
+/// What the policy says of a call: its error, if any, and whether an argument decides.
+fn wanted(architecture: Architecture, number: u32, args: [u64; 6]) -> (Option<c_int>, bool) {
+    let has = |list: &[Call]| list.iter().any(|call| call.number(architecture) == Some(number));
+    if has(policy::REFUSED) {
+        return (Some(EPERM), false);
+    }
+    let ranges = policy::unassigned(architecture);
+    let beyond = number > policy::LAST && !policy::above(architecture).contains(&number);
+    if has(policy::NOT_THERE)
+        || beyond
+        || ranges.iter().any(|(first, last)| (first..=last).contains(&&number))
+    {
+        return (Some(ENOSYS), false);
+    }
+    let check = policy::CHECKED.iter().find(|(call, _)| has(&[*call]));
+    check.map_or((None, false), |(_, check)| (decide(check, args), true))
+}
+
 #[test]
 fn every_number_as_the_policy_has_it() {
-    let program = filter();
-    let has = |list: &[c_long], number: u32| list.iter().any(|listed| u32::try_from(*listed) == Ok(number));
-    for number in (0..=1000).chain([0x000f_0001, 0x000f_0005, 0x4000_0000, 0x4000_0027, u32::MAX]) {
-        let check = policy::CHECKED.iter().find(|(checked, _)| has(&[*checked], number));
-        let unassigned = policy::UNASSIGNED.iter().any(|(first, last)| (first..=last).contains(&&number));
-        for args in samples() {
-            let (answer, looked) = run(&program, &data(number, args));
-            let errno = if has(policy::REFUSED, number) || has(policy::REFUSED_HERE, number) {
-                Some(EPERM)
-            } else if has(policy::NOT_THERE, number) || unassigned {
-                Some(ENOSYS)
-            } else if let Some((_, check)) = check {
-                decide(check, args)
-            } else if number > policy::LAST && !policy::ABOVE.contains(&number) {
-                Some(ENOSYS)
-            } else {
-                None
-            };
-            let expected = errno.map_or(ALLOW, refuse);
-            assert_eq!(answer, expected, "{number} {args:x?}");
-            // What is allowed without a look at its arguments, the kernel need not ask about again.
-            assert_eq!(looked, check.is_some(), "{number}");
+    let numbers = (0..=1000).chain([0x000f_0001, 0x000f_0005, 0x4000_0000, 0x4000_0027, u32::MAX]);
+    for programs in [&ALL[..1], &ALL[1..2], &ALL[2..], &[Architecture::Arm, Architecture::Aarch64], &ALL[1..]]
+    {
+        let filter = program(programs);
+        for (number, architecture) in numbers.clone().flat_map(|number| ALL.map(|one| (number, one))) {
+            for args in samples() {
+                let (answer, looked) = run(&filter, &data(architecture, number, args));
+                // What is allowed without a look at its arguments, the kernel need not ask about again.
+                let (errno, looks) = if programs.contains(&architecture) {
+                    wanted(architecture, number, args)
+                } else {
+                    (Some(ENOSYS), false)
+                };
+                let said = format!("{architecture:?} of {programs:?}: {number} {args:x?}");
+                assert_eq!((answer, looked), (errno.map_or(ALLOW, refuse), looks), "{said}");
+            }
         }
     }
 }
 
 #[test]
+fn a_userland_of_another_word_size() {
+    let header = |class: u8, machine: u16| {
+        let mut head = [0; 20];
+        head[..5].copy_from_slice(&[0x7f, b'E', b'L', b'F', class]);
+        head[18..].copy_from_slice(&machine.to_le_bytes());
+        head
+    };
+    assert_eq!(ALL.map(Architecture::sister), [None, Some(Architecture::Arm), Some(Architecture::Aarch64)]);
+    for (class, machine, expected) in [
+        (2, 62, Some(Architecture::X86_64)),
+        (2, 183, Some(Architecture::Aarch64)),
+        (1, 40, Some(Architecture::Arm)),
+        // x32, i386, big-endian ARM, RISC-V.
+        (1, 62, None),
+        (1, 3, None),
+        (1, 0x2800, None),
+        (2, 243, None),
+    ] {
+        let found = ALL.into_iter().find(|one| has_elf_header(&header(class, machine), *one));
+        assert_eq!(found, expected, "{class} {machine}");
+    }
+    assert!(!has_elf_header(b"#!/bin/busybox sh -e", own()));
+    assert!(is_for(Path::new("/proc/self/exe"), own()));
+    assert!(!is_for(Path::new("/no/such/shell"), own()) && !is_for(Path::new("/dev/null"), own()));
+}
+
+#[test]
 fn the_kernel_takes_the_program() {
-    let program = filter();
+    let program = program(&ALL);
     // Its limit is 4096.
-    assert!(program.len() < 1000, "{} instructions", program.len());
+    assert!(program.len() < 3000, "{} instructions", program.len());
     for (at, step) in program.iter().enumerate() {
         let targets = match u32::from(step.code) {
             0x06 => continue,
@@ -166,8 +209,8 @@ fn a_number_of_another_architecture_says_nothing() {
     let program = filter();
     for arch in [0x4000_0003, 0x4000_0028, 0xc000_003e, 0xc000_00b7, 0, u32::MAX] {
         for number in 0..1000 {
-            let call = seccomp_data { arch, ..data(number, [0; 6]) };
-            assert!(arch == NATIVE || run(&program, &call) == (refuse(ENOSYS), false));
+            let call = seccomp_data { arch, ..data(own(), number, [0; 6]) };
+            assert!(arch == own().audit() || run(&program, &call) == (refuse(ENOSYS), false));
         }
     }
 }
@@ -292,7 +335,7 @@ fn long_ways_are_jumped_over() {
         let program = load(0, search(&parts));
         for number in 0..count * 10 + 50 {
             let expected = (number / 10).min(count - 1) * 10;
-            assert_eq!(run(&program, &data(number, [0; 6])).0, expected, "{number} of {count}");
+            assert_eq!(run(&program, &data(own(), number, [0; 6])).0, expected, "{number} of {count}");
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The few system calls that have no safe function in the crates we use. Everything unsafe of this crate is here.
 #![expect(unsafe_code, reason = "see the module's first line; each block says why it is sound")]
 
+mod landlock;
+mod memory;
+
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -13,6 +16,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+pub(crate) use self::landlock::{Ruleset, landlock_version};
+pub(crate) use self::memory::release_memory;
 
 /// The flags of a new process in new namespaces (`CLONE_NEW…`).
 pub(crate) type Namespaces = nix::sched::CloneFlags;
@@ -156,101 +162,6 @@ pub(crate) fn set_filter(program: &mut [libc::sock_filter]) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The version of Landlock's interface.
-pub(crate) fn landlock_version() -> io::Result<u32> {
-    const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
-    let none = std::ptr::null::<libc::c_void>();
-    // SAFETY: no memory is handed over.
-    let version = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, LANDLOCK_CREATE_RULESET_VERSION)
-    };
-    if version == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        u32::try_from(version).map_err(io::Error::other)
-    }
-}
-
-/// A set of rules for Landlock.
-pub(crate) struct Ruleset(OwnedFd);
-
-/// `struct landlock_ruleset_attr` of linux/landlock.h.
-#[repr(C)]
-struct RulesetAttributes {
-    files: u64,
-    network: u64,
-    scopes: u64,
-}
-
-/// `struct landlock_net_port_attr`.
-#[repr(C)]
-struct NetPort {
-    allowed: u64,
-    port: u64,
-}
-
-/// `struct landlock_path_beneath_attr`.
-#[repr(C, packed)]
-struct PathBeneath {
-    allowed: u64,
-    parent: libc::c_int,
-}
-
-impl Ruleset {
-    /// One that denies these rights on files and on TCP ports, but for what is allowed then, and guards these scopes.
-    pub(crate) fn new(files: u64, network: u64, scopes: u64) -> io::Result<Self> {
-        let attributes = RulesetAttributes { files, network, scopes };
-        // SAFETY: the structure outlives the call, and its size is the one that is told. An older kernel takes a longer one
-        // when the rest of it is zero.
-        let fd = unsafe {
-            let size = size_of::<RulesetAttributes>();
-            libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attributes, size, 0)
-        };
-        match fd {
-            -1 => Err(io::Error::last_os_error()),
-            // SAFETY: the kernel has just made this descriptor for us, closed at exec, and nobody else knows of it.
-            fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?) })),
-        }
-    }
-
-    /// Allows these rights on this file or beneath this folder.
-    pub(crate) fn allow(&self, parent: impl AsFd, allowed: u64) -> io::Result<()> {
-        const LANDLOCK_RULE_PATH_BENEATH: libc::c_int = 1;
-        let rule = PathBeneath { allowed, parent: parent.as_fd().as_raw_fd() };
-        let ruleset = self.0.as_raw_fd();
-        // SAFETY: both descriptors are open, and the structure, packed as the kernel has it, outlives the call.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_landlock_add_rule,
-                ruleset,
-                LANDLOCK_RULE_PATH_BENEATH,
-                &raw const rule,
-                0,
-            )
-        };
-        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-
-    /// Allows these rights on this TCP port.
-    pub(crate) fn allow_port(&self, port: u16, allowed: u64) -> io::Result<()> {
-        const LANDLOCK_RULE_NET_PORT: libc::c_int = 2;
-        let rule = NetPort { allowed, port: port.into() };
-        let ruleset = self.0.as_raw_fd();
-        // SAFETY: the descriptor is open, and the structure, laid out as the kernel has it, outlives the call.
-        let result = unsafe {
-            libc::syscall(libc::SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_NET_PORT, &raw const rule, 0)
-        };
-        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-
-    /// Puts the rules on this process and all that it starts.
-    pub(crate) fn restrict_self(&self) -> io::Result<()> {
-        // SAFETY: the descriptor is open; no memory is handed over.
-        let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, self.0.as_raw_fd(), 0) };
-        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-}
-
 /// `struct ifreq` of linux/if.h, as the request for a device's flags has it.
 #[repr(C)]
 struct InterfaceFlags {
@@ -313,56 +224,6 @@ pub(crate) fn wait_for(signals: &SigSet, patience: Option<Duration>) -> io::Resu
     }
 }
 
-/// Gives back memory that was needed to get here and will hardly be needed again: the heap's empty pages, and the pages of
-/// the program and its libraries, which the kernel can read again. There are two processes of this program for each
-/// running command, which wait for months.
-pub(crate) fn release_memory() {
-    let pages = std::fs::read_to_string("/proc/self/smaps").map(|maps| unwritten(&maps)).unwrap_or_default();
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it touches only what the allocator knows to be free.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-    // Last: every function that is called after this is read again, with what lies around it.
-    for (start, end) in pages {
-        let start = std::ptr::with_exposed_provenance_mut(start);
-        // SAFETY: these pages came from a file and could never be written to, so what is read there next is the same again.
-        unsafe { libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED) };
-    }
-}
-
-/// Returns the parts of memory that show a file as it is: private, read-only, and never writable since they were mapped.
-///
-/// That a part holds no changed page now would say nothing: a changed page that was swapped out is not counted as one, and
-/// would be lost. The kernel accounts (`ac`) for every private part that could ever be written to, a library's relocated
-/// pages among them, and keeps that mark when the right is taken away. `Anonymous` and `Swap` are asked all the same, for
-/// what a debugger has written.
-fn unwritten(maps: &str) -> Vec<(usize, usize)> {
-    let mut unwritten = Vec::new();
-    let mut file = None;
-    for line in maps.lines() {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        match words.as_slice() {
-            [range, rights, _, _, inode, name, ..] if !range.ends_with(':') => {
-                let range = range.split_once('-').and_then(|(start, end)| {
-                    Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
-                });
-                let is_file = matches!(*rights, "r-xp" | "r--p") && *inode != "0" && name.starts_with('/');
-                file = range.filter(|_| is_file);
-            }
-            ["Anonymous:" | "Swap:", "0", "kB"] => {}
-            ["Anonymous:" | "Swap:", ..] => file = None,
-            ["VmFlags:", flags @ ..] => {
-                // The last line of each part.
-                unwritten.extend(file.take().filter(|_| !flags.contains(&"ac")));
-            }
-            [range, ..] if !range.ends_with(':') => file = None,
-            _ => {}
-        }
-    }
-    unwritten
-}
-
 /// Makes the kernel send `SIGIO` to this process whenever something in this folder is made, changed, renamed or removed, as
 /// long as the folder is open (dnotify).
 pub(crate) fn notify_of_changes(folder: impl AsFd) -> io::Result<()> {
@@ -381,79 +242,4 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: the caller owns no descriptor it will use again: it is about to exec.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One part as `smaps` has it.
-    fn part(range: &str, rights: &str, name: &str, anonymous: u32, swap: u32, flags: &str) -> String {
-        format!(
-            "{range} {rights} 00000000 fe:00 {} {name}\nRss: 4 kB\nAnonymous: {anonymous} kB\nSwap: {swap} kB\n\
-             SwapPss: {swap} kB\nLocked: 0 kB\nVmFlags: {flags}\n",
-            u32::from(name.starts_with('/')) * 17,
-        )
-    }
-
-    #[test]
-    fn only_what_was_never_writable_is_given_back() {
-        let (file, never, once) = ("/usr/bin/x y", "rd mr mw me sd", "rd mr mw me ac sd");
-        for (rights, name, anonymous, swap, flags, expected) in [
-            ("r-xp", file, 0, 0, never, true),
-            ("r--p", file, 0, 0, never, true),
-            // A library's relocated pages, in memory, on disk, and partly on each.
-            ("r--p", file, 4, 0, once, false),
-            ("r--p", file, 0, 4, once, false),
-            ("r--p", file, 0, 0, once, false),
-            ("r--p", file, 4, 4, never, false),
-            ("r-xp", file, 0, 4, never, false),
-            ("rw-p", file, 0, 0, once, false),
-            ("r--s", file, 0, 0, never, false),
-            ("r--p", "", 0, 0, never, false),
-            ("r-xp", "[vdso]", 0, 0, never, false),
-            ("rw-p", "[stack]", 32, 0, once, false),
-            ("rw-p", "[heap]", 0, 32, once, false),
-        ] {
-            let maps = part("55d0a000-55d0b000", rights, name, anonymous, swap, flags);
-            let found = unwritten(&maps);
-            assert_eq!(found == [(0x55d0_a000, 0x55d0_b000)], expected, "{maps}");
-            assert_eq!(found.is_empty(), !expected, "{maps}");
-        }
-        let two = [part("1000-2000", "r--p", file, 0, 0, never), part("2000-3000", "r--p", file, 0, 4, once)];
-        assert_eq!(unwritten(&two.concat()), [(0x1000, 0x2000)]);
-        // Without its flags nothing is known of a part.
-        assert!(unwritten("1000-2000 r-xp 00000000 fe:00 17 /x\nAnonymous: 0 kB\nSwap: 0 kB\n").is_empty());
-    }
-
-    /// What this very process would give back holds what the files hold: nothing of it can be lost, wherever the kernel keeps it.
-    #[test]
-    fn what_is_given_back_is_as_the_file_has_it() {
-        use std::os::unix::fs::FileExt;
-        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-        let memory = std::fs::File::open("/proc/self/mem").unwrap();
-        let parts = unwritten(&maps);
-        assert!(!parts.is_empty(), "{maps}");
-        for (start, end) in &parts {
-            let line = maps.lines().find(|line| line.starts_with(&format!("{start:x}-{end:x} "))).unwrap();
-            let words: Vec<&str> = line.split_ascii_whitespace().collect();
-            let offset = u64::from_str_radix(words[2], 16).unwrap();
-            let (mut held, mut on_disk) = (vec![0; end - start], vec![0; end - start]);
-            memory.read_exact_at(&mut held, (*start).try_into().unwrap()).unwrap();
-            // The last page is longer than the file.
-            std::fs::File::open(words[5]).unwrap().read_at(&mut on_disk, offset).unwrap();
-            assert!(held == on_disk, "{line}");
-        }
-        // And the test is one: there are relocated pages that the kernel shows without the right to write.
-        let relocated = maps
-            .split_inclusive("VmFlags:")
-            .any(|part| part.contains(" r--p ") && !part.contains("Anonymous:             0 kB"));
-        assert!(relocated || cfg!(target_feature = "crt-static"), "{maps}");
-    }
-
-    #[test]
-    fn the_program_lives_on_without_its_memory() {
-        release_memory();
-        assert_eq!("still".repeat(2), "stillstill");
-    }
 }

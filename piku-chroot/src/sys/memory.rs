@@ -1,0 +1,128 @@
+//! Memory that a process gives back while it waits.
+
+use nix::libc;
+
+/// Gives back memory that was needed to get here and will hardly be needed again: the heap's empty pages, and the pages of
+/// the program and its libraries, which the kernel can read again. There are two processes of this program for each
+/// running command, which wait for months.
+pub(crate) fn release_memory() {
+    let pages = std::fs::read_to_string("/proc/self/smaps").map(|maps| unwritten(&maps)).unwrap_or_default();
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it touches only what the allocator knows to be free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    // Last: every function that is called after this is read again, with what lies around it.
+    for (start, end) in pages {
+        let start = std::ptr::with_exposed_provenance_mut(start);
+        // SAFETY: these pages came from a file and could never be written to, so what is read there next is the same again.
+        unsafe { libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED) };
+    }
+}
+
+/// Returns the parts of memory that show a file as it is: private, read-only, and never writable since they were mapped.
+///
+/// That a part holds no changed page now would say nothing: a changed page that was swapped out is not counted as one, and
+/// would be lost. The kernel accounts (`ac`) for every private part that could ever be written to, a library's relocated
+/// pages among them, and keeps that mark when the right is taken away. `Anonymous` and `Swap` are asked all the same, for
+/// what a debugger has written.
+fn unwritten(maps: &str) -> Vec<(usize, usize)> {
+    let mut unwritten = Vec::new();
+    let mut file = None;
+    for line in maps.lines() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            [range, rights, _, _, inode, name, ..] if !range.ends_with(':') => {
+                let range = range.split_once('-').and_then(|(start, end)| {
+                    Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
+                });
+                let is_file = matches!(*rights, "r-xp" | "r--p") && *inode != "0" && name.starts_with('/');
+                file = range.filter(|_| is_file);
+            }
+            ["Anonymous:" | "Swap:", "0", "kB"] => {}
+            ["Anonymous:" | "Swap:", ..] => file = None,
+            ["VmFlags:", flags @ ..] => {
+                // The last line of each part.
+                unwritten.extend(file.take().filter(|_| !flags.contains(&"ac")));
+            }
+            [range, ..] if !range.ends_with(':') => file = None,
+            _ => {}
+        }
+    }
+    unwritten
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One part as `smaps` has it.
+    fn part(range: &str, rights: &str, name: &str, anonymous: u32, swap: u32, flags: &str) -> String {
+        format!(
+            "{range} {rights} 00000000 fe:00 {} {name}\nRss: 4 kB\nAnonymous: {anonymous} kB\nSwap: {swap} kB\n\
+             SwapPss: {swap} kB\nLocked: 0 kB\nVmFlags: {flags}\n",
+            u32::from(name.starts_with('/')) * 17,
+        )
+    }
+
+    #[test]
+    fn only_what_was_never_writable_is_given_back() {
+        let (file, never, once) = ("/usr/bin/x y", "rd mr mw me sd", "rd mr mw me ac sd");
+        for (rights, name, anonymous, swap, flags, expected) in [
+            ("r-xp", file, 0, 0, never, true),
+            ("r--p", file, 0, 0, never, true),
+            // A library's relocated pages, in memory, on disk, and partly on each.
+            ("r--p", file, 4, 0, once, false),
+            ("r--p", file, 0, 4, once, false),
+            ("r--p", file, 0, 0, once, false),
+            ("r--p", file, 4, 4, never, false),
+            ("r-xp", file, 0, 4, never, false),
+            ("rw-p", file, 0, 0, once, false),
+            ("r--s", file, 0, 0, never, false),
+            ("r--p", "", 0, 0, never, false),
+            ("r-xp", "[vdso]", 0, 0, never, false),
+            ("rw-p", "[stack]", 32, 0, once, false),
+            ("rw-p", "[heap]", 0, 32, once, false),
+        ] {
+            let maps = part("55d0a000-55d0b000", rights, name, anonymous, swap, flags);
+            let found = unwritten(&maps);
+            assert_eq!(found == [(0x55d0_a000, 0x55d0_b000)], expected, "{maps}");
+            assert_eq!(found.is_empty(), !expected, "{maps}");
+        }
+        let two = [part("1000-2000", "r--p", file, 0, 0, never), part("2000-3000", "r--p", file, 0, 4, once)];
+        assert_eq!(unwritten(&two.concat()), [(0x1000, 0x2000)]);
+        // Without its flags nothing is known of a part.
+        assert!(unwritten("1000-2000 r-xp 00000000 fe:00 17 /x\nAnonymous: 0 kB\nSwap: 0 kB\n").is_empty());
+    }
+
+    /// What this very process would give back holds what the files hold: nothing of it can be lost, wherever the kernel keeps it.
+    #[test]
+    fn what_is_given_back_is_as_the_file_has_it() {
+        use std::os::unix::fs::FileExt;
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let memory = std::fs::File::open("/proc/self/mem").unwrap();
+        let parts = unwritten(&maps);
+        assert!(!parts.is_empty(), "{maps}");
+        for (start, end) in &parts {
+            let line = maps.lines().find(|line| line.starts_with(&format!("{start:x}-{end:x} "))).unwrap();
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let offset = u64::from_str_radix(words[2], 16).unwrap();
+            let (mut held, mut on_disk) = (vec![0; end - start], vec![0; end - start]);
+            memory.read_exact_at(&mut held, (*start).try_into().unwrap()).unwrap();
+            // The last page is longer than the file.
+            std::fs::File::open(words[5]).unwrap().read_at(&mut on_disk, offset).unwrap();
+            assert!(held == on_disk, "{line}");
+        }
+        // And the test is one: there are relocated pages that the kernel shows without the right to write.
+        let relocated = maps
+            .split_inclusive("VmFlags:")
+            .any(|part| part.contains(" r--p ") && !part.contains("Anonymous:             0 kB"));
+        assert!(relocated || cfg!(target_feature = "crt-static"), "{maps}");
+    }
+
+    #[test]
+    fn the_program_lives_on_without_its_memory() {
+        release_memory();
+        assert_eq!("still".repeat(2), "stillstill");
+    }
+}
