@@ -107,6 +107,8 @@ fn with_line(text: &str, line: &str) -> anyhow::Result<String> {
         }
     }
     if place.is_none() {
+        // The line alone may have been removed.
+        lines.retain(|old| *old != COMMENT);
         lines.extend([COMMENT, line]);
     }
     let new = lines.join("\n") + "\n";
@@ -192,6 +194,7 @@ mod tests {
             assert_eq!(added(&text), format!("sandbox: off\n{new}\napp_users: own\n"), "{before}");
         }
         assert_eq!(added(&added(settings)), added(settings));
+        assert_eq!(added(&format!("{COMMENT}\nsandbox: off\n")), format!("sandbox: off\n{COMMENT}\n{new}\n"));
         for bad in ["{sandbox: off}", "sandbox: off\n...\n", "sandbocks: off\n"] {
             assert!(with_line(bad, new).is_err(), "{bad}");
         }
