@@ -1,26 +1,26 @@
 //! What git leaves behind when it is killed: lock files, which would stop every later push, and half-received packs.
 //! Whoever holds the app's lock may remove them, for nobody who made them lives.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_files::remove_all;
+use piku_files::{TreeError, TreeHandle, WalkStep};
 
 /// Removes them all from the bare repository `repo`. Call with the app's lock held.
 pub(crate) fn sweep(repo: &Path) -> anyhow::Result<()> {
     sweep_in(repo).with_context(|| format!("cannot tidy up '{}'", repo.display()))
 }
 
-fn sweep_in(repo: &Path) -> io::Result<()> {
-    remove(repo, false, &|name| is_lock(name) || name == "gc.pid")?;
-    remove(&repo.join("refs"), true, &is_lock)?;
-    remove(&repo.join("logs"), true, &is_lock)?;
-    remove(&repo.join("objects/info"), true, &is_lock)?;
-    let objects = repo.join("objects");
-    remove(&objects, false, &|name| name.starts_with("tmp_objdir-") || name.starts_with("incoming-"))?;
-    remove(&objects.join("pack"), false, &|name| name.starts_with("tmp_") || name.starts_with(".tmp-"))
+fn sweep_in(repo: &Path) -> Result<(), TreeError> {
+    let repo = TreeHandle::open(repo)?;
+    remove(&repo, "", false, &|name| is_lock(name) || name == "gc.pid")?;
+    for folder in ["refs", "logs", "objects/info"] {
+        remove(&repo, folder, true, &is_lock)?;
+    }
+    remove(&repo, "objects", false, &|name| {
+        name.starts_with("tmp_objdir-") || name.starts_with("incoming-")
+    })?;
+    remove(&repo, "objects/pack", false, &|name| name.starts_with("tmp_") || name.starts_with(".tmp-"))
 }
 
 /// No ref may end so, and no other file of git's does.
@@ -28,27 +28,32 @@ fn is_lock(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == "lock")
 }
 
-fn remove(dir: &Path, deep: bool, stale: &dyn Fn(&str) -> bool) -> io::Result<()> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(err) => return Err(err),
+/// Removes what is stale in a folder of the repository, and where it is `deep` in all below it.
+fn remove(
+    repo: &TreeHandle,
+    folder: &str,
+    deep: bool,
+    stale: &dyn Fn(&str) -> bool,
+) -> Result<(), TreeError> {
+    let folder = match repo.subtree(folder) {
+        Err(err) if err.is_missing() => return Ok(()),
+        opened => opened?,
     };
-    for entry in entries {
-        let entry = entry?;
-        let is_dir = entry.file_type()?.is_dir();
-        if entry.file_name().to_str().is_some_and(stale) {
-            remove_all(&entry.path())?;
-        } else if deep && is_dir {
-            remove(&entry.path(), true, stale)?;
+    let mut found = Vec::new();
+    folder.walk(|entry| -> Result<WalkStep, TreeError> {
+        if entry.name().to_str().is_some_and(stale) {
+            found.push(entry.path().to_owned());
+            return Ok(WalkStep::Over);
         }
-    }
-    Ok(())
+        Ok(if deep { WalkStep::Into } else { WalkStep::Over })
+    })?;
+    found.iter().try_for_each(|path| folder.remove_all(path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn removes_what_is_stale_and_nothing_else() {
@@ -77,8 +82,12 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("kept.lock"), "").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("refs/heads/out")).unwrap();
         sweep(dir.path()).unwrap();
         sweep(dir.path()).unwrap();
+        assert!(elsewhere.path().join("kept.lock").exists(), "no link is followed");
         for file in stays {
             assert!(dir.path().join(file).exists(), "{file}");
         }

@@ -26,6 +26,8 @@ use crate::sha256;
 const HALF: &str = ".half";
 /// After so long without a byte, in milliseconds, the line is taken for broken.
 const SILENCE: u16 = 20_000;
+/// The disk is looked at again after so many bytes.
+const STRIDE: u64 = 16 << 20;
 /// How long a session that takes the same part, and whose line is broken, may take to notice.
 const OTHER: Duration = Duration::from_secs(60);
 /// Parts that nobody has asked for in this time are thrown away.
@@ -56,9 +58,11 @@ pub(crate) fn run(place: &Place<'_>, part: &PartName) -> anyhow::Result<()> {
     IntakeLimit::of(&settings, &folder)?.check(part.bytes - here)?;
     file.seek(SeekFrom::Start(here)).with_context(cannot)?;
     say(here)?;
-    let came = receive(&mut file, part.bytes - here);
+    // Others come in too, each of which there was room for when it began.
+    let room = || IntakeLimit::of(&settings, &folder)?.bytes().map(drop).map_err(anyhow::Error::from);
+    let came = receive(&mut file, part.bytes - here, &room);
     file.sync_data().with_context(cannot)?;
-    let here = here + came.with_context(cannot)?;
+    let here = here + came?.with_context(cannot)?;
     if here < part.bytes {
         let what = format!("the line broke: {here} of {} bytes are here", part.bytes);
         return Err(Failure::new(what).hint("send it again: it goes on from there").code(BUSY).into());
@@ -102,8 +106,30 @@ fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
     }
 }
 
-/// Copies from stdin until `bytes` have come, it ends, or nothing comes any more. Returns how many came.
-fn receive(file: &mut File, bytes: u64) -> io::Result<u64> {
+/// Copies from stdin until `bytes` have come, it ends, or nothing comes any more. Returns how many came. `room` is asked again and
+/// again, and refuses.
+fn receive(
+    file: &mut File,
+    bytes: u64,
+    room: &dyn Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<io::Result<u64>> {
+    let mut came = 0;
+    while came < bytes {
+        let most = STRIDE.min(bytes - came);
+        match copy(file, most) {
+            Ok(read) if read == most => came += read,
+            Ok(read) => return Ok(Ok(came + read)),
+            Err(err) => return Ok(Err(err)),
+        }
+        if came < bytes {
+            room()?;
+        }
+    }
+    Ok(Ok(came))
+}
+
+/// The same of a part of it.
+fn copy(file: &mut File, bytes: u64) -> io::Result<u64> {
     // Not through a buffer: what poll says is true of the descriptor alone.
     let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut buffer = vec![0; 1 << 16];

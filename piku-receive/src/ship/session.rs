@@ -14,6 +14,8 @@ use crate::surroundings;
 
 /// What ssh ends with when there is no connection, or no more.
 pub(super) const NO_CONNECTION: i32 = 255;
+/// The longest line of what a machine says, in bytes.
+const LONGEST_LINE: u64 = 64 << 10;
 /// The longest answer that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
@@ -131,8 +133,14 @@ fn feed(child: &mut Child, input: Input<'_>, sent: &mut u64) -> io::Result<Strin
 /// Shows what a machine says; returns the last line of it that says something.
 fn talk(name: &str, stderr: impl Read) -> String {
     let mut last = String::new();
-    for line in BufReader::new(stderr).split(b'\n') {
-        let Ok(line) = line else { break };
+    let mut stderr = BufReader::new(stderr);
+    loop {
+        let mut line = Vec::new();
+        // A line without an end is shown in pieces.
+        let read = (&mut stderr).take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if read.unwrap_or(0) == 0 {
+            break;
+        }
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
         say(name, line);
