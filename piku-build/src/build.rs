@@ -27,8 +27,8 @@ use crate::step::Step;
 use crate::whole::Whole;
 use crate::work::Work;
 use crate::{
-    again, caches, environment, explain, interrupt, leftover, machine, manners, ondisk, profile, secret,
-    share, subfolder, talk,
+    again, caches, environment, explain, interrupt, leftover, machine, manners, memory, ondisk, profile,
+    secret, share, subfolder, talk,
 };
 
 /// What a release says about itself and a build cannot know.
@@ -69,7 +69,8 @@ pub(crate) enum Reuse {
 /// Builds.
 pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     interrupt::watch()?;
-    let settings = build.place.settings()?;
+    let mut settings = build.place.settings()?;
+    settings.build_memory = settings.build_memory.or_else(memory::available);
     interrupt::limit(Duration::from_secs(settings.build_timeout))?;
     manners::observe(&settings)?;
     let output = std::path::absolute(&build.output)

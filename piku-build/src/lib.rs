@@ -26,6 +26,7 @@ mod kept;
 mod leftover;
 mod making;
 mod manners;
+mod memory;
 mod ondisk;
 mod oom_score;
 mod pack;

@@ -105,7 +105,8 @@ pub struct Settings {
     pub keep_releases: usize,
     /// How much an app's build caches may take, in MiB, before some of them go.
     pub cache_limit: u64,
-    /// How much memory a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; 90% when not set.
+    /// How much memory a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; what is available when it begins, when
+    /// not set.
     pub build_memory: Option<String>,
     /// By how much builds stand back behind what runs, 0 to 19 as nice(1) has it.
     pub build_nice: u8,

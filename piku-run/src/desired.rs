@@ -131,6 +131,7 @@ pub(crate) fn check_limits(world: &World) -> anyhow::Result<()> {
         // A bad configuration is another matter, and told elsewhere.
         let Ok((vars, _)) = world.vars(Role { ps: "web.1", kind, port: Some(0) }) else { continue };
         limits::of(kind, &vars)?;
+        limits::tmp_size(kind, &vars)?;
     }
     Ok(())
 }

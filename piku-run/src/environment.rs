@@ -59,6 +59,8 @@ pub(crate) struct Around<'a> {
     pub(crate) terminal: bool,
     /// As `piku-chroot --limit` takes them. Without a jail they are the caller's to set.
     pub(crate) limits: &'a str,
+    /// The size of `/tmp`, as `piku-chroot --tmp-size` takes it; nothing for the usual one.
+    pub(crate) tmp_size: Option<&'a str>,
     /// The folder with its `NOTIFY_SOCKET`.
     pub(crate) notify: Option<&'a Path>,
     /// The TCP ports that it may bind, beside those that the kernel picks, where the kernel can restrict that.
@@ -229,6 +231,9 @@ impl World {
             }
             if !around.limits.is_empty() {
                 jail = jail.limit(around.limits);
+            }
+            if let Some(size) = around.tmp_size {
+                jail = jail.tmp_size(size);
             }
             jail = around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port));
             if let Some(folder) = around.notify {

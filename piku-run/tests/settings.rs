@@ -146,3 +146,20 @@ fn limits_of_a_type_hold_and_are_shown_and_bad_ones_are_told() {
         assert_eq!(server.states(), ["web.1 healthy", "worker.1 running"]);
     }
 }
+
+#[test]
+fn tmp_is_as_large_as_the_app_says_and_never_larger_than_its_memory() {
+    let Some(server) = Server::in_jail() else { return };
+    let settings = [("WORKER_TMP_SIZE", "8m"), ("SMALL_TMP_SIZE", "512m"), ("SMALL_MEMORY_LIMIT", "32m")];
+    server.config(&settings);
+    let said = "df -k /tmp | tail -n 1; exec sleep 1000";
+    server.deploy("one", &[("web", SERVE), ("worker", said), ("small", said), ("usual", said)]);
+    for (instance, kilobytes) in [("worker.1", 8 << 10), ("small.1", 32 << 10), ("usual.1", 64 << 10)] {
+        let size = || server.log(instance).split_whitespace().nth(3)?.parse::<u64>().ok();
+        until("it has looked", || size().is_some());
+        assert_eq!(size(), Some(kilobytes), "{instance}: {}", server.log(instance));
+    }
+    server.config(&[("WEB_TMP_SIZE", "lots")]);
+    let said = server.deploy_fails("two", &[("web", SERVE)]);
+    assert!(said.contains("WEB_TMP_SIZE: 'lots' is no amount of memory"), "{said}");
+}

@@ -57,6 +57,8 @@ pub struct FileStat {
     pub kind: FileKind,
     /// Its length in bytes; holes count.
     pub len: u64,
+    /// What it takes on the disk, in bytes; holes take nothing.
+    pub disk: u64,
     /// Its permission bits with set-uid, set-gid and sticky: at most `0o7777`.
     pub mode: u32,
     /// The user it belongs to.
@@ -115,6 +117,7 @@ impl From<Statx> for FileStat {
         Self {
             kind: FileType::from_raw_mode(mode).into(),
             len: stat.stx_size,
+            disk: stat.stx_blocks.saturating_mul(512),
             mode: mode & 0o7777,
             uid: stat.stx_uid,
             gid: stat.stx_gid,

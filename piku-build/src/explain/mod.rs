@@ -204,7 +204,8 @@ pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> Fail
         }
         None => format!("step '{name}' ran out of memory; each of its processes may have {memory}"),
     };
-    Failure::new(what).hint("build_memory in host.yaml says how much a build may take")
+    Failure::new(what)
+        .hint("build_memory in host.yaml says how much a build may take; without it, what was available")
 }
 
 pub(crate) fn out_of_memory(name: &str, peak: u64) -> Failure {

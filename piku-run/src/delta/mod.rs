@@ -9,13 +9,13 @@ mod codec;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use piku_build::release::{DELTA, Release, TREE};
+use piku_files::{FileStat, TreeError, TreeFile, TreeHandle, WalkStep};
 use piku_procfile::durable;
 use piku_procfile::layout::AppDir;
 use rustix::fs::{FlockOperation, flock};
@@ -48,12 +48,11 @@ pub(crate) fn fold(dir: &AppDir, number: u64, base: u64) -> anyhow::Result<u64> 
         return Ok(0);
     }
     place::make(&home)?;
-    let mut found = Vec::new();
-    files(&old.join(TREE), Path::new(""), &mut found)?;
+    let pair = FoldPair::open(dir, number, base)?;
     let mut saved = 0;
-    for path in found {
-        saved += Pair { old: &old, base: &live, number: base, path: &path }
-            .fold()
+    for path in files(&pair.tree)? {
+        saved += pair
+            .fold(&path)
             .with_context(|| format!("cannot make release {number} smaller: '{}'", path.display()))?;
     }
     durable::write(&home.join(DONE), b"", 0o600)
@@ -71,15 +70,14 @@ pub(crate) fn unfold(dir: &AppDir, number: u64) -> anyhow::Result<()> {
     for base in bases(dir, number)? {
         // What a release differs from is always a newer one, so this ends.
         ensure!(base > number, "release {number} cannot differ from the older release {base}");
-        let folder = home.join(base.to_string());
-        let mut found = Vec::new();
-        files(&folder, Path::new(""), &mut found)?;
-        if !found.is_empty() {
-            unfold(dir, base)?;
+        let found = files(&TreeHandle::open(&home)?.subtree(base.to_string())?)?;
+        if found.is_empty() {
+            continue;
         }
+        unfold(dir, base)?;
+        let pair = FoldPair::open(dir, number, base)?;
         for path in found {
-            Pair { old: &dir.release(number), base: &dir.release(base), number: base, path: &path }
-                .unfold()
+            pair.unfold(&path)
                 .with_context(|| format!("cannot make release {number} whole: '{}'", path.display()))?;
         }
     }
@@ -123,58 +121,61 @@ fn bases(dir: &AppDir, number: u64) -> anyhow::Result<Vec<u64>> {
     Ok(numbers.collect())
 }
 
-/// The files below a folder, by their paths in it; no link is followed.
-fn files(top: &Path, below: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let folder = top.join(below);
-    let cannot = || format!("cannot read '{}'", folder.display());
-    for entry in fs::read_dir(&folder).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        let path = below.join(entry.file_name());
-        match entry.file_type().with_context(cannot)? {
-            kind if kind.is_dir() => files(top, &path, found)?,
-            kind if kind.is_file() => found.push(path),
-            _ => {}
+/// The files of a tree, by their paths in it; no link is followed.
+fn files(tree: &TreeHandle) -> Result<Vec<PathBuf>, TreeError> {
+    let mut found = Vec::new();
+    tree.walk::<TreeError>(|entry| {
+        if entry.stat().is_file() {
+            found.push(entry.path().to_owned());
         }
-    }
-    Ok(())
+        Ok(WalkStep::Into)
+    })?;
+    Ok(found)
 }
 
-/// A file in two releases.
-struct Pair<'a> {
-    old: &'a Path,
-    base: &'a Path,
-    /// The number of the base.
+/// A release and a newer one that it may differ from.
+struct FoldPair {
+    /// The tree of the older one, and what it keeps of it in its place.
+    tree: TreeHandle,
+    home: TreeHandle,
+    /// The tree of the newer one.
+    base: TreeHandle,
+    /// The number of the newer one.
     number: u64,
-    path: &'a Path,
 }
 
-impl Pair<'_> {
-    fn file(&self) -> PathBuf {
-        self.old.join(TREE).join(self.path)
+impl FoldPair {
+    fn open(dir: &AppDir, number: u64, base: u64) -> Result<Self, TreeError> {
+        let old = TreeHandle::open(&dir.release(number))?;
+        let live = TreeHandle::open(&dir.release(base))?;
+        Ok(Self {
+            tree: old.subtree(TREE)?,
+            home: old.subtree(DELTA)?,
+            base: live.subtree(TREE)?,
+            number: base,
+        })
     }
 
-    fn delta(&self) -> PathBuf {
-        self.old.join(DELTA).join(self.number.to_string()).join(self.path)
+    fn delta(&self, path: &Path) -> PathBuf {
+        Path::new(&self.number.to_string()).join(path)
     }
 
-    /// The file that it differs from; nothing when that is none, or lies behind a link.
-    fn reference(&self) -> Option<PathBuf> {
-        let tree = fs::canonicalize(self.base.join(TREE)).ok()?;
-        let file = tree.join(self.path);
-        let real = fs::canonicalize(&file).is_ok_and(|real| real == file);
-        (real && file.is_file()).then_some(file)
+    /// What the file differs from; nothing when there is no such file, or it is none for this.
+    fn reference(&self, path: &Path) -> Option<TreeFile> {
+        let file = self.base.open_file_nofollow(path).ok()?;
+        SIZES.contains(&file.stat.len).then_some(file)
     }
 
-    fn fold(&self) -> anyhow::Result<u64> {
-        let file = self.file();
-        let meta = fs::symlink_metadata(&file)?;
-        let Some(reference) = self.reference() else { return Ok(0) };
+    fn fold(&self, path: &Path) -> anyhow::Result<u64> {
+        // A file that cannot be read stays.
+        let Ok(mut file) = self.tree.open_file_nofollow(path) else { return Ok(0) };
         // What another release shares is not freed by its going here.
-        let worth = meta.nlink() == 1 && SIZES.contains(&meta.len());
-        if !worth || !SIZES.contains(&fs::metadata(&reference)?.len()) {
+        if file.stat.links != 1 || !SIZES.contains(&file.stat.len) {
             return Ok(0);
         }
-        let (content, reference) = (fs::read(&file)?, fs::read(reference)?);
+        let Some(mut reference) = self.reference(path) else { return Ok(0) };
+        let content = file.read_bounded(*SIZES.end())?;
+        let reference = reference.read_bounded(*SIZES.end())?;
         let delta = codec::encode(&content, &reference)?;
         if delta.len() > content.len() / 2 {
             return Ok(0);
@@ -184,61 +185,59 @@ impl Pair<'_> {
             codec::decode(&delta, &reference, content.len())? == content,
             "it does not come back as it was"
         );
-        self.write(&self.delta(), &delta, &meta)?;
-        match fs::remove_file(&file) {
+        self.write(&self.home, &self.delta(path), &delta, &file.stat)?;
+        match self.tree.remove_file(path) {
             // A folder that a build has closed.
             Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
-                fs::remove_file(self.delta())?;
+                self.home.remove_file(self.delta(path))?;
                 Ok(0)
             }
             done => done.map(|()| (content.len() - delta.len()) as u64).map_err(Into::into),
         }
     }
 
-    fn unfold(&self) -> anyhow::Result<()> {
-        let (file, delta) = (self.file(), self.delta());
-        if fs::symlink_metadata(&file).is_err() {
-            let (meta, content) = (fs::metadata(&delta)?, fs::read(&delta)?);
-            let reference = self.reference().context("the file that it differs from is gone")?;
-            let most = usize::try_from(*SIZES.end())?;
-            self.write(&file, &codec::decode(&content, &fs::read(reference)?, most)?, &meta)?;
+    fn unfold(&self, path: &Path) -> anyhow::Result<()> {
+        let place = self.delta(path);
+        if self.tree.find(path)?.is_none() {
+            let mut delta = self.home.open_file_nofollow(&place)?;
+            let mut reference = self.reference(path).context("the file that it differs from is gone")?;
+            let content = codec::decode(
+                &delta.read_bounded(*SIZES.end())?,
+                &reference.read_bounded(*SIZES.end())?,
+                usize::try_from(*SIZES.end())?,
+            )?;
+            self.write(&self.tree, path, &content, &delta.stat)?;
         }
-        place::remove(&delta)
+        Ok(self.home.remove_file(place)?)
     }
 
-    /// Writes a file that is whole or not there, with the mode and the date of another.
-    fn write(&self, to: &Path, content: &[u8], like: &Metadata) -> anyhow::Result<()> {
-        let home = self.old.join(DELTA);
-        let folder = to.parent().context("it has no folder")?;
-        make(folder)?;
-        let aside = home.join(format!("{ASIDE}.{}", std::process::id()));
+    /// Writes a file that is whole and on the disk or not there, with the mode and the date of another.
+    fn write(&self, to: &TreeHandle, path: &Path, content: &[u8], like: &FileStat) -> anyhow::Result<()> {
+        let folder = path.parent().context("it has no folder")?;
+        make(to, folder)?;
+        let aside = format!("{ASIDE}.{}", std::process::id());
         let written = (|| {
-            fs::write(&aside, content)?;
-            let file = File::open(&aside)?;
-            file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o7777))?;
-            file.set_modified(like.modified()?)?;
-            file.sync_all()?;
-            fs::rename(&aside, to)?;
-            durable::sync_parent(to)
+            self.home.write(&aside, content, like.mode & 0o777)?;
+            self.home.set_modified(&aside, like.modified)?;
+            self.home.sync(&aside)?;
+            self.home.rename(&aside, to, path)?;
+            to.sync(folder)
         })();
         if written.is_err() {
             // The first error is the one to tell.
-            let _ = fs::remove_file(&aside);
+            let _ = self.home.remove_file(&aside);
         }
         Ok(written?)
     }
 }
 
 /// Makes a folder and those above it, each on the disk before what is in it.
-fn make(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
+fn make(tree: &TreeHandle, folder: &Path) -> Result<(), TreeError> {
+    if folder.as_os_str().is_empty() || tree.is_dir(folder) {
         return Ok(());
     }
-    if let Some(parent) = folder.parent() {
-        make(parent)?;
-    }
-    match fs::create_dir(folder) {
-        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.and_then(|()| durable::sync_parent(folder)),
-    }
+    let parent = folder.parent().unwrap_or(Path::new(""));
+    make(tree, parent)?;
+    tree.create_dir_all(folder)?;
+    tree.sync(parent)
 }

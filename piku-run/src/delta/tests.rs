@@ -1,4 +1,6 @@
 use super::*;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use piku_procfile::layout::Root;
@@ -164,4 +166,32 @@ fn what_is_not_sure_to_come_back_stays() {
     fs::write(app.file(3, "bin/web"), program(3)).unwrap();
     unfold(&app.at, 1).unwrap();
     app.is_whole(1);
+}
+
+#[test]
+fn links_lead_neither_out_of_the_release_nor_out_of_the_live_one() {
+    let app = App::new();
+    for number in 1..=3 {
+        app.release(number, true);
+    }
+    let victim = app.at.path().join("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("web"), program(2)).unwrap();
+    // The live release's folder is a link to another app's files; so is a file of it.
+    fs::remove_dir_all(app.file(3, "bin")).unwrap();
+    std::os::unix::fs::symlink(&victim, app.file(3, "bin")).unwrap();
+    assert_eq!(fold(&app.at, 2, 3).unwrap(), 0, "what lies outside is nothing to differ from");
+    fs::remove_file(app.file(3, "bin")).unwrap();
+    fs::create_dir(app.file(3, "bin")).unwrap();
+    nix::unistd::mkfifo(&app.file(3, "bin/web"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(fold(&app.at, 1, 3).unwrap(), 0, "a pipe neither");
+    // What stands for a file comes back into the release, or not at all.
+    fs::remove_dir_all(app.at.release(1).join(DELTA)).unwrap();
+    fs::remove_dir_all(app.at.release(2).join(DELTA)).unwrap();
+    assert!(fold(&app.at, 1, 2).unwrap() > 0);
+    fs::remove_dir_all(app.file(1, "bin")).unwrap();
+    std::os::unix::fs::symlink(&victim, app.file(1, "bin")).unwrap();
+    fs::remove_file(victim.join("web")).unwrap();
+    assert!(unfold(&app.at, 1).is_err());
+    assert!(!victim.join("web").exists() && app.delta(1, 2).exists());
 }

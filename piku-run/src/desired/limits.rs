@@ -17,28 +17,50 @@ const NAMES: [(&str, &str); 4] =
 pub(crate) fn of(kind: &str, vars: &Vars) -> anyhow::Result<String> {
     let mut limits = Vec::new();
     for (variable, limit) in NAMES {
-        let own = format!("{}_{variable}", kind.to_uppercase().replace('-', "_"));
-        let Some((name, value)) = vars.get_key_value(&own).or_else(|| vars.get_key_value(variable)) else {
-            continue;
-        };
+        let Some((name, value)) = self::variable(kind, variable, vars) else { continue };
         let value = value.trim();
         // Set to nothing for a type: what holds for all does not hold for this one.
         if value.is_empty() {
             continue;
         }
         let word = format!("{limit}={value}");
-        let parsed = if value.contains(',') {
-            Err(format!("'{value}' is more than one value"))
-        } else {
-            word.parse::<Parsed>().map(drop)
-        };
-        parsed.map_err(|err| {
-            let why = err.strip_prefix(&format!("{word}: ")).unwrap_or(&err).to_owned();
-            Failure::new(format!("{name}: {why}"))
-        })?;
+        check(name, &word, value)?;
         limits.push(word);
     }
     Ok(limits.join(","))
+}
+
+/// The size of a type's `/tmp` as `piku-chroot --tmp-size` takes it; nothing when the usual one will do.
+///
+/// # Errors
+/// With the variable whose value is no good.
+pub(crate) fn tmp_size(kind: &str, vars: &Vars) -> anyhow::Result<Option<String>> {
+    let Some((name, value)) = variable(kind, "TMP_SIZE", vars) else { return Ok(None) };
+    let value = value.trim();
+    if value.is_empty() {
+        return Ok(None);
+    }
+    check(name, &format!("memory={value}"), value)?;
+    Ok(Some(value.to_owned()))
+}
+
+/// Whether the word is one limit, as piku-chroot takes it.
+fn check(name: &str, word: &str, value: &str) -> Result<(), Failure> {
+    let parsed = if value.contains(',') {
+        Err(format!("'{value}' is more than one value"))
+    } else {
+        word.parse::<Parsed>().map(drop)
+    };
+    parsed.map_err(|err| {
+        let why = err.strip_prefix(&format!("{word}: ")).unwrap_or(&err).to_owned();
+        Failure::new(format!("{name}: {why}"))
+    })
+}
+
+/// The variable that sets something for a type: its own, or the app's.
+fn variable<'a>(kind: &str, variable: &str, vars: &'a Vars) -> Option<(&'a String, &'a String)> {
+    let own = format!("{}_{variable}", kind.to_uppercase().replace('-', "_"));
+    vars.get_key_value(&own).or_else(|| vars.get_key_value(variable))
 }
 
 #[cfg(test)]
@@ -62,6 +84,18 @@ mod tests {
         assert_eq!(of("web", &vars).unwrap(), "memory=512m,pids=50,nofile=1024");
         assert_eq!(of("my-worker", &vars).unwrap(), "memory=64M,pids=50,cpu=0.5,nofile=1024");
         assert_eq!(of("web", &Vars::new()).unwrap(), "");
+    }
+
+    #[test]
+    fn a_type_may_have_a_tmp_of_its_own_size() {
+        let vars = vars(&[("TMP_SIZE", "128m"), ("WORKER_TMP_SIZE", "1g"), ("WEB_TMP_SIZE", "")]);
+        for (kind, size) in [("worker", Some("1g")), ("release", Some("128m")), ("web", None)] {
+            assert_eq!(tmp_size(kind, &vars).unwrap().as_deref(), size, "{kind}");
+        }
+        for bad in ["0", "lots", "-1", "101%", "5m,mode=777"] {
+            let told = tmp_size("web", &super::tests::vars(&[("TMP_SIZE", bad)])).unwrap_err().to_string();
+            assert!(told.starts_with("TMP_SIZE: "), "{told}");
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! A release with the tree of one that is there: the way of a changed configuration and of a rollback. It is made aside, its
 //! files shared with the old one's, and goes live through the same health check as any deploy.
 
-use std::fs::{self, File};
+use std::fs::{File, Permissions};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use piku_build::release::{Origin, Release, TREE};
+use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_procfile::disk::{self, Need};
 use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::layout::{AppDir, Root};
@@ -66,7 +68,7 @@ impl Successor {
         // In a jail nobody can write to a release, so the old and the new one can share their files.
         let link = release.jailed;
         delta::unfold(dir, self.tree_of)?;
-        let tree = old.join(TREE);
+        let tree = TreeHandle::open(&old)?.subtree(TREE)?;
         disk::check(dir.path(), need(&tree, link)?, "a release with the same tree")?;
 
         let work = tempfile::Builder::new()
@@ -75,11 +77,12 @@ impl Successor {
             .with_context(|| format!("cannot make a folder in '{}'", dir.path().display()))?;
         let new = work.path().join("release");
         place::make(&new)?;
-        let mut folders = Vec::new();
-        copy(&tree, &new.join(TREE), link, &mut folders)?;
+        let made = TreeHandle::open(&new)?;
+        made.create_dir(TREE)?;
+        let folders = copy(&tree, &made.subtree(TREE)?, link)?;
         store::write_beside(&new, &self.config, &self.change)?;
         release.write(&new)?;
-        settle(&new, link.then_some(&folders))?;
+        settle(&made, link.then_some(folders.as_slice()))?;
         client::detail(&format!("release {}, with the tree of release {}", release.number, self.tree_of));
         let request = Request::Deploy { dir: new, task: false, after: Some(self.after) };
         client::ask(root, app, &request)?;
@@ -108,82 +111,84 @@ fn making(dir: &AppDir) -> anyhow::Result<File> {
 }
 
 /// What the tree takes once more.
-fn need(tree: &Path, link: bool) -> anyhow::Result<Need> {
-    let cannot = || format!("cannot read '{}'", tree.display());
-    let mut need = Need::of(0) * 8;
-    let mut folders = vec![tree.to_owned()];
-    while let Some(folder) = folders.pop() {
-        need += Need::of(0);
-        for entry in fs::read_dir(folder).with_context(cannot)? {
-            let entry = entry.with_context(cannot)?;
-            let kind = entry.file_type().with_context(cannot)?;
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if !link || kind.is_symlink() {
-                need += Need::of(entry.metadata().with_context(cannot)?.len());
-            }
+fn need(tree: &TreeHandle, link: bool) -> anyhow::Result<Need> {
+    // The tree's top is a folder as well.
+    let mut need = Need::of(0) * 9;
+    tree.walk::<TreeError>(|entry| {
+        let stat = entry.stat();
+        if stat.is_dir() {
+            need += Need::of(0);
+        } else if stat.is_symlink() || (stat.is_file() && !link) {
+            need += Need::of(stat.len);
         }
-    }
+        Ok(WalkStep::Into)
+    })?;
     Ok(need)
 }
 
-/// The same tree again; with `link` its files are the same files. Notes the folders that it makes.
-fn copy(from: &Path, to: &Path, link: bool, folders: &mut Vec<std::path::PathBuf>) -> anyhow::Result<()> {
-    let cannot = || format!("cannot copy '{}' to '{}'", from.display(), to.display());
-    let metadata = fs::symlink_metadata(from).with_context(cannot)?;
-    if metadata.is_symlink() {
-        let target = fs::read_link(from).with_context(cannot)?;
-        return std::os::unix::fs::symlink(target, to).with_context(cannot);
+/// Puts the same tree again into an empty one; with `link` its files are the same files. Returns the folders that it makes, by
+/// their paths in it, each after the one that it is in.
+fn copy(from: &TreeHandle, to: &TreeHandle, link: bool) -> anyhow::Result<Vec<PathBuf>> {
+    let mut folders = vec![(PathBuf::new(), from.metadata("")?.mode)];
+    from.walk(|entry| copy_entry(entry, to, link, &mut folders))?;
+    // Last: a folder may be read-only.
+    for (path, mode) in folders.iter().rev() {
+        to.set_mode(path, *mode)?;
     }
-    if !metadata.is_dir() {
-        // A file has so many names at most, and there are file systems where it has one.
-        if link && fs::hard_link(from, to).is_ok() {
-            return Ok(());
+    Ok(folders.into_iter().map(|(path, _)| path).collect())
+}
+
+fn copy_entry(
+    entry: &TreeEntry<'_>,
+    to: &TreeHandle,
+    link: bool,
+    folders: &mut Vec<(PathBuf, u32)>,
+) -> anyhow::Result<WalkStep> {
+    let (path, stat) = (entry.path(), entry.stat());
+    match stat.kind {
+        FileKind::Folder => {
+            to.create_dir(path)?;
+            folders.push((path.to_owned(), stat.mode));
         }
-        // A pipe or a socket that a tool of the build has left: whom it led to is gone.
-        if !metadata.is_file() {
-            return Ok(());
+        FileKind::Link => to.symlink(entry.read_link()?, path)?,
+        FileKind::Regular => {
+            let mut file = entry.open_file()?;
+            // A file has so many names at most, and there are file systems where it has one.
+            if link && to.link_file(&file, path).is_ok() {
+                return Ok(WalkStep::Into);
+            }
+            let mut copy = to.create_file(path, stat.mode & 0o777)?;
+            let copied = io::copy(&mut (&mut file.file).take(file.stat.len), &mut copy);
+            let copied = copied.and_then(|_| copy.set_permissions(Permissions::from_mode(stat.mode & 0o777)));
+            let copied = copied.and_then(|()| if link { copy.sync_all() } else { Ok(()) });
+            copied.with_context(|| format!("cannot copy '{}'", path.display()))?;
         }
-        fs::copy(from, to).with_context(cannot)?;
-        return if link {
-            File::open(to).and_then(|file| file.sync_all()).with_context(cannot)
-        } else {
-            Ok(())
-        };
+        // What a tool of the build has left: whom it led to is gone.
+        FileKind::Pipe | FileKind::Socket | FileKind::Device => {}
     }
-    fs::create_dir(to).with_context(cannot)?;
-    folders.push(to.to_owned());
-    for entry in fs::read_dir(from).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        copy(&entry.path(), &to.join(entry.file_name()), link, folders)?;
-    }
-    // Last: the folder may be read-only.
-    fs::set_permissions(to, fs::Permissions::from_mode(metadata.permissions().mode())).with_context(cannot)
+    Ok(WalkStep::Into)
 }
 
 /// On the disk before anything says that it is live. Where all files are on it already, their new folders are enough.
-fn settle(release: &Path, folders: Option<&Vec<std::path::PathBuf>>) -> anyhow::Result<()> {
-    let sync = |path: &Path| -> anyhow::Result<()> {
-        let folder = File::open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
-        folder.sync_all().with_context(|| format!("cannot sync '{}'", path.display()))
-    };
+fn settle(release: &TreeHandle, folders: Option<&[PathBuf]>) -> anyhow::Result<()> {
     match folders {
         Some(folders) if folders.len() <= FEW_FOLDERS => {
-            folders.iter().rev().try_for_each(|folder| sync(folder))?;
-            sync(release)
+            let tree = release.subtree(TREE)?;
+            folders.iter().rev().try_for_each(|folder| tree.sync(folder))?;
+            release.sync("")?;
         }
-        _ => {
-            let folder =
-                File::open(release).with_context(|| format!("cannot open '{}'", release.display()))?;
-            nix::unistd::syncfs(folder).context("cannot sync the disk")
-        }
+        _ => release.sync_file_system()?,
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
 
     #[test]
     fn a_tree_is_the_same_again() {
@@ -191,20 +196,22 @@ mod tests {
         let from = dir.path().join("a");
         fs::create_dir_all(from.join("locked")).unwrap();
         fs::write(from.join("locked/run"), "#!/bin/sh\n").unwrap();
-        fs::set_permissions(from.join("locked/run"), fs::Permissions::from_mode(0o751)).unwrap();
-        fs::set_permissions(from.join("locked"), fs::Permissions::from_mode(0o555)).unwrap();
+        fs::set_permissions(from.join("locked/run"), Permissions::from_mode(0o751)).unwrap();
+        fs::set_permissions(from.join("locked"), Permissions::from_mode(0o555)).unwrap();
         std::os::unix::fs::symlink("/nowhere", from.join("link")).unwrap();
+        let tree = TreeHandle::open(&from).unwrap();
         let overhead = 8;
-        assert_eq!(need(&from, true).unwrap().files, overhead + 3, "two folders and the link");
-        assert_eq!(need(&from, false).unwrap().files, overhead + 4);
+        assert_eq!(need(&tree, true).unwrap().files, overhead + 3, "two folders and the link");
+        assert_eq!(need(&tree, false).unwrap().files, overhead + 4);
         let _socket = std::os::unix::net::UnixListener::bind(from.join("socket")).unwrap();
         nix::unistd::mkfifo(&from.join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         for (link, same) in [(true, true), (false, false)] {
-            let to = dir.path().join(format!("b{link}"));
-            let mut folders = Vec::new();
-            copy(&from, &to, link, &mut folders).unwrap();
-            settle(&to, Some(&folders)).unwrap();
-            assert_eq!(folders, [to.clone(), to.join("locked")]);
+            let release = TreeHandle::create(&dir.path().join(format!("b{link}"))).unwrap();
+            release.create_dir(TREE).unwrap();
+            let folders = copy(&tree, &release.subtree(TREE).unwrap(), link).unwrap();
+            settle(&release, Some(&folders)).unwrap();
+            assert_eq!(folders, [PathBuf::new(), "locked".into()]);
+            let to = release.path().join(TREE);
             let (old, new) = (from.join("locked/run"), to.join("locked/run"));
             let (old, new) = (fs::metadata(old).unwrap(), fs::metadata(new).unwrap());
             assert_eq!(old.ino() == new.ino(), same);
@@ -212,10 +219,37 @@ mod tests {
             assert_eq!(fs::metadata(to.join("locked")).unwrap().mode() & 0o777, 0o555);
             assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("/nowhere"));
             for special in ["socket", "pipe"] {
-                assert_eq!(to.join(special).symlink_metadata().is_ok(), link, "{special}");
+                assert!(to.join(special).symlink_metadata().is_err(), "{special}");
             }
-            place::remove(&to).unwrap();
+            place::remove(release.path()).unwrap();
         }
         place::remove(&from).unwrap();
+    }
+
+    #[test]
+    fn links_out_of_the_tree_are_links_and_no_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, victim) = (dir.path().join("a"), dir.path().join("victim"));
+        fs::create_dir_all(&from).unwrap();
+        fs::create_dir(&victim).unwrap();
+        fs::write(victim.join("secret"), "s").unwrap();
+        std::os::unix::fs::symlink(&victim, from.join("folder")).unwrap();
+        std::os::unix::fs::symlink(victim.join("secret"), from.join("file")).unwrap();
+        std::os::unix::fs::symlink(".", from.join("loop")).unwrap();
+        let long = std::ffi::OsStr::from_bytes(&[0xfe; 255]);
+        fs::write(from.join(long), "long").unwrap();
+        fs::File::create(from.join("sparse")).unwrap().set_len(1 << 34).unwrap();
+        let release = TreeHandle::create(&dir.path().join("b")).unwrap();
+        copy(&TreeHandle::open(&from).unwrap(), &release, true).unwrap();
+        assert_eq!(fs::read_link(release.path().join("folder")).unwrap(), victim);
+        assert_eq!(fs::read(release.path().join(long)).unwrap(), b"long");
+        assert_eq!(fs::metadata(victim.join("secret")).unwrap().nlink(), 1);
+        // A tree whose place a link has taken is none.
+        let whole = dir.path().join("release");
+        fs::create_dir(&whole).unwrap();
+        std::os::unix::fs::symlink(&victim, whole.join(TREE)).unwrap();
+        assert!(TreeHandle::open(&whole).unwrap().subtree(TREE).is_err());
+        place::remove(&from).unwrap();
+        assert_eq!(fs::read(victim.join("secret")).unwrap(), b"s");
     }
 }

@@ -11,6 +11,7 @@ mod jobs;
 mod ports;
 mod requests;
 mod rows;
+mod shortage;
 mod turn;
 mod worker;
 
@@ -49,6 +50,7 @@ pub(crate) use rows::{stopped, unknown};
 
 use jobs::Pending;
 use requests::OldWorkers;
+use shortage::ShortageWatch;
 use turn::Turn;
 use worker::{TASK, Worker};
 
@@ -97,6 +99,7 @@ struct Supervisor {
     counter: u64,
     events: VecDeque<Event>,
     drain: drain::Drain,
+    shortage: ShortageWatch,
     /// At boot: others wait for it to end.
     turn: Turn,
     /// Asked to leave: nothing new is begun.
@@ -155,6 +158,7 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         events: VecDeque::new(),
         drain: drain::Drain::default(),
         leaving: false,
+        shortage: ShortageWatch::new(),
         turn: Turn::take()?,
         listener,
         signals,
@@ -279,9 +283,16 @@ impl Supervisor {
             (Some(ended), Exit::Unknown) => Exit::Code(ended.exit_code.into()),
             (_, exit) => exit,
         };
+        // One that was told to end may have been killed by us.
+        let was_told = self.core.instance(id).is_some_and(crate::core::Instance::is_leaving);
+        let shortage = self.shortage.look(exit).filter(|_| !was_told);
+        if let Some(text) = &shortage {
+            worker.log.line(text, jiff::Timestamp::now());
+        }
         worker.log.flush();
         self.probes.remove(&id);
         if id == TASK {
+            self.say_output(shortage.as_slice());
             if let Some(rest) = worker.rest() {
                 self.say_output(&[rest]);
             }

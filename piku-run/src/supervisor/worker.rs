@@ -225,8 +225,10 @@ impl Supervisor {
         }
         let listen: Vec<u16> =
             ports::of(&vars, self.settings.ports)?.into_iter().chain(record.port).collect();
+        let tmp_size = limits::tmp_size(kind, &vars)?;
         let around = Around {
             limits: &record.limits,
+            tmp_size: tmp_size.as_deref(),
             notify: notifies.then_some(&folder),
             listen: &listen,
             ..Around::default()

@@ -1,0 +1,105 @@
+//! Whether the machine has run out of memory. Where an instance's own limit was at its end its jail knows; where it was the
+//! machine's, the instance has only got a SIGKILL, and its author should know why.
+
+use std::fs;
+
+use jiff::Timestamp;
+use piku_procfile::diagnostic::readable;
+use piku_procfile::disk::size;
+
+use crate::core::Exit;
+
+/// How many of the largest processes are named.
+const NAMED: usize = 2;
+
+/// Compares how often the kernel had ended processes for want of memory, from one look to the next.
+#[derive(Debug)]
+pub(super) struct ShortageWatch {
+    kills: u64,
+    since: Timestamp,
+}
+
+impl ShortageWatch {
+    pub(super) fn new() -> Self {
+        Self { kills: oom_kills(), since: Timestamp::now() }
+    }
+
+    /// Looks anew, and returns what to say of a process that has ended so: that the machine had too little memory, and what has
+    /// most of it. Nothing when it had enough, or the process was not killed.
+    pub(super) fn look(&mut self, exit: Exit) -> Option<String> {
+        let last = std::mem::replace(self, Self::new());
+        let text = explain(exit, self.kills.saturating_sub(last.kills), last.since)?;
+        let largest: Vec<String> = largest_processes(NAMED)
+            .into_iter()
+            .map(|(name, pid, bytes)| format!("{name} (process {pid}) with {}", size(bytes)))
+            .collect();
+        Some(if largest.is_empty() { text } else { format!("{text}; most has now {}", largest.join(", ")) })
+    }
+}
+
+fn explain(exit: Exit, kills: u64, since: Timestamp) -> Option<String> {
+    // 137 is how a jail passes it on.
+    let was_killed = matches!(exit, Exit::Signal(9) | Exit::Code(137));
+    (was_killed && kills > 0).then(|| {
+        let times = if kills == 1 { "once".to_owned() } else { format!("{kills} times") };
+        format!(
+            "the machine has run out of memory: the kernel has ended a process for that {times} since {since:.0}"
+        )
+    })
+}
+
+/// How often the kernel has killed for want of memory since boot, the machine's or a cgroup's; 0 where it does not tell.
+fn oom_kills() -> u64 {
+    oom_kills_in(&fs::read_to_string("/proc/vmstat").unwrap_or_default())
+}
+
+fn oom_kills_in(vmstat: &str) -> u64 {
+    let count = vmstat.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The processes that have most memory, the largest first: name, id and bytes.
+fn largest_processes(most: usize) -> Vec<(String, i32, u64)> {
+    let mut found: Vec<(String, i32, u64)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let status = fs::read_to_string(entry.path().join("status")).ok()?;
+            let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let kilobytes: u64 = value("VmRSS:")?.strip_suffix(" kB")?.trim().parse().ok()?;
+            Some((readable(value("Name:")?), pid, kilobytes * 1024))
+        })
+        .collect();
+    found.sort_by_key(|(_, _, bytes)| std::cmp::Reverse(*bytes));
+    found.truncate(most);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_kill_while_the_machine_ran_out_is_explained() {
+        let since: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let said = explain(Exit::Code(137), 1, since).unwrap();
+        assert!(said.ends_with("for that once since 2026-11-22T10:00:00Z"), "{said}");
+        assert!(explain(Exit::Signal(9), 3, since).unwrap().contains("3 times"));
+        for (exit, kills) in
+            [(Exit::Signal(9), 0), (Exit::Code(1), 1), (Exit::Signal(15), 1), (Exit::Code(0), 2)]
+        {
+            assert_eq!(explain(exit, kills, since), None, "{exit:?}");
+        }
+        assert_eq!(oom_kills_in("nr_free_pages 1\noom_kill 12\noom_kill_x 3\n"), 12);
+        assert_eq!(oom_kills_in("oom_killer 1\n"), 0);
+    }
+
+    #[test]
+    fn the_largest_processes_have_names() {
+        let largest = largest_processes(2);
+        assert!(largest.iter().all(|(name, _, bytes)| !name.is_empty() && *bytes > 0), "{largest:?}");
+        assert!(!largest.is_empty() && largest.windows(2).all(|pair| pair[0].2 >= pair[1].2), "{largest:?}");
+    }
+}
