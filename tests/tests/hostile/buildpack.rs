@@ -1,5 +1,7 @@
 //! What a buildpack leaves in the app's tree for piku to read.
 
+use piku_tests::processes;
+
 use crate::victim::VictimWorld;
 
 #[test]
@@ -22,6 +24,17 @@ fn what_a_buildpack_leaves_is_read_inside_the_tree_alone() {
         let said = repo.program("bp/bin/release", script).commit("Attack").push();
         host.assert_untouched(&said.fails_with(&[&format!("'{name}'"), why]));
     }
+    // What goes on swapping it after its step has ended: all of it was ended with the step.
+    let swaps = "#!/bin/sh\ncd \"$1\"; rm -f Procfile; setsid sh -c 'while :; do ln -s @HOME@/key l; mv -T l Procfile; \
+                 echo \"web: ./serve\" >p; mv -T p Procfile; done' swaps >/dev/null 2>&1 & sleep 0.2\n";
+    let said = repo.program("bp/bin/release", host.aimed(swaps)).commit("Swaps").start_push();
+    let said = said.wait_with_output().expect("git push");
+    host.assert_untouched(&format!(
+        "{}{}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    ));
+    assert!(processes::of(&host.world.root(), "swaps").is_empty());
     // A Procfile that a pack has written is one all the same.
     repo.program("bp/bin/release", "#!/bin/sh\nln -s good \"$1/Procfile\"\n")
         .commit("Good")

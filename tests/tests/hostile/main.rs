@@ -10,4 +10,5 @@ mod packages;
 mod ports;
 mod received;
 mod sharing;
+mod static_files;
 mod victim;

@@ -111,3 +111,52 @@ pub(super) fn installed(tree: &TreeHandle, folders: &[PathBuf]) -> Option<PathBu
     }
     if found.len() == 1 { found.pop() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    #[test]
+    fn what_is_taken_is_what_the_build_made_and_goes_into_the_tree_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = TreeHandle::open(dir.path()).unwrap();
+        for file in [
+            "outside/target/page",
+            "work/target/a.jar",
+            "work/target/classes/A.class",
+            "work/target/surefire-reports/x",
+            "work/sub/target/b.jar",
+            "work/src/target/no",
+            "tree/target/old",
+        ] {
+            top.create_dir_all(Path::new(file).parent().unwrap()).unwrap();
+            top.write(file, file, 0o644).unwrap();
+        }
+        mkfifo(&dir.path().join("work/target/pipe.jar"), Mode::S_IRWXU).unwrap();
+        top.symlink("../../outside/target/page", "work/target/leak.jar").unwrap();
+        top.symlink("../outside", "work/linked").unwrap();
+        let (work, tree) = (top.subtree("work").unwrap(), top.subtree("tree").unwrap());
+        let found = folders(&work, "target").unwrap();
+        assert_eq!(found, [Path::new("sub/target"), Path::new("target")]);
+        assert!(programs(&work, &found));
+
+        take(&work, &tree, &found).unwrap();
+        let names: Vec<_> = tree.read_dir("target").unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["a.jar", "classes", "leak.jar"]);
+        assert!(tree.symlink_metadata("target/leak.jar").unwrap().is_symlink());
+        assert!(jar::find(&tree, &found).unwrap_err().is_empty());
+
+        // A step has put a link, or what is no folder, where the module's folder is to go.
+        for (target, why) in [("../outside", "leads out of the app"), ("target/a.jar", "is not a folder")] {
+            tree.remove_all("sub").unwrap();
+            tree.symlink(target, "sub").unwrap();
+            let err = take(&work, &tree, &found).unwrap_err().to_string();
+            assert!(err.contains("'sub'") && err.contains(why), "{err}");
+        }
+        assert_eq!(top.read_text("outside/target/page", 100).unwrap(), "outside/target/page");
+        assert_eq!(top.read_dir("outside/target").unwrap().len(), 1);
+    }
+}

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use piku_files::{FileKind, TreeHandle};
 
+/// Whoever looks for the end of a larger archive may look through all of it.
+const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
 /// The longest manifest that is read.
 const LONGEST: u64 = 1024 * 1024;
 /// What jars beside the program are called.
@@ -92,7 +94,8 @@ pub(super) fn look(tree: &TreeHandle, path: PathBuf) -> Option<Runnable> {
 }
 
 fn manifest(tree: &TreeHandle, jar: &Path) -> Option<String> {
-    let mut archive = zip::ZipArchive::new(tree.open_file(jar).ok()?.file).ok()?;
+    let jar = tree.open_file(jar).ok().filter(|jar| jar.stat.len <= LARGEST)?;
+    let mut archive = zip::ZipArchive::new(jar.file).ok()?;
     let file = archive.by_name("META-INF/MANIFEST.MF").ok()?;
     let mut text = Vec::new();
     file.take(LONGEST).read_to_end(&mut text).ok()?;

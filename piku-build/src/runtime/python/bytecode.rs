@@ -173,6 +173,30 @@ mod tests {
     }
 
     #[test]
+    fn no_link_of_either_release_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new, outside) =
+            (dir.path().join("old"), dir.path().join("new"), dir.path().join("outside"));
+        let compiled = "x.cpython-311.pyc";
+        write(&outside, &[(compiled, "of another"), ("x.py", "x = 1\n")]);
+        write(
+            &old,
+            &[("x.py", "x = 1\n"), ("y/x.py", "x = 1\n"), ("y/__pycache__/x.cpython-311.pyc", "own")],
+        );
+        write(&new, &[("x.py", "x = 1\n"), ("y/x.py", "x = 1\n"), ("z/x.py", "x = 1\n"), ("w/x.py", "")]);
+        symlink(&outside, old.join(CACHE)).unwrap();
+        symlink(&outside, old.join("z")).unwrap();
+        symlink(&outside, new.join("y").join(CACHE)).unwrap();
+        let before = fs::metadata(outside.join("x.py")).unwrap().modified().unwrap();
+        let tree = |path: &Path| TreeHandle::open(path).unwrap();
+        carry("3.11.2", &tree(&old), &tree(&new)).unwrap();
+        assert!(!new.join(CACHE).exists() && !new.join("z").join(CACHE).exists());
+        assert_eq!(fs::read_to_string(outside.join(compiled)).unwrap(), "of another");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 2);
+        assert_eq!(fs::metadata(outside.join("x.py")).unwrap().modified().unwrap(), before);
+    }
+
+    #[test]
     fn what_is_the_same_is_not_compiled_again() {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (dir.path().join("old"), dir.path().join("new"));
