@@ -2,6 +2,8 @@
 //! a new *edition*: a word that goes into every key. Layers that a lock determines have an edition of their own: built anew they
 //! would be no other than before.
 
+#![expect(clippy::disallowed_methods, reason = "the store's own files beside the layers")]
+
 use std::fs;
 use std::io;
 use std::path::Path;

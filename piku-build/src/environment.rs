@@ -1,6 +1,8 @@
 //! The environment of a build step: only what is declared. Nothing of the caller's is passed on: its `GIT_DIR`, its keys and
 //! its PATH with somebody's own python in front are no part of the app.
 
+#![expect(clippy::disallowed_methods, reason = "looks for the machine's certificates")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,6 +1,11 @@
 //! Where a file lies now that a process will find: on the host, or in a tree that steps have written. The host's own files are
 //! looked at by their paths; what lies in a tree is reached through its handle alone.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what is the host's own is looked at by its path; what lies in a tree through its handle"
+)]
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

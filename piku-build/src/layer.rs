@@ -4,6 +4,11 @@
 //! disk. A folder without the marker was left by a build that was killed: its content is thrown away and built again. Who
 //! builds holds the kernel's lock on the folder `KEY` itself.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the store's own folders, markers and locks; what steps write is below `content`, behind its handle"
+)]
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -117,9 +122,9 @@ impl Store {
         TreeHandle::open(&self.content(key))
     }
 
-    /// Whether the layer is there, whole.
+    /// Whether the layer is there, whole. One in whose place its steps have left a link, as older versions took them, is not.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.dir.join(key).join(COMPLETE).is_file() && self.content(key).is_dir()
+        self.dir.join(key).join(COMPLETE).is_file() && self.tree(key).is_ok()
     }
 
     /// Notes that the layer is used now, for [`unused_for`].
@@ -369,6 +374,23 @@ mod tests {
         let store = Store::new(&dir.path().join("layers")).unwrap();
         build(&store, "k").finish("test").unwrap();
         assert!(store.has("k"));
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_layer_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(&dir.path().join("layers")).unwrap();
+        build(&store, "k").finish("test").unwrap();
+        fs::create_dir(dir.path().join("victim")).unwrap();
+        fs::write(dir.path().join("victim/key"), "").unwrap();
+        fs::remove_dir(store.content("k")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("victim"), store.content("k")).unwrap();
+        assert!(!store.has("k") && store.tree("k").is_err());
+        drop(store);
+        let store = Store::new(&dir.path().join("layers")).unwrap();
+        build(&store, "k").finish("test").unwrap();
+        assert!(store.has("k") && store.tree("k").unwrap().is_empty().unwrap());
+        assert!(dir.path().join("victim/key").is_file());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! would keep the app's lock, which it has inherited, for as long as it lives. The build takes up such orphans and ends
 //! them; inside the jail the kernel does that with the jail's first process.
 
+#![expect(clippy::disallowed_methods, reason = "reads what the kernel says of processes")]
+
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,6 +1,8 @@
 //! How much memory a build may take where the operator has not said: what is available when it begins, so that it takes nothing
 //! from the apps that run.
 
+#![expect(clippy::disallowed_methods, reason = "reads what the kernel says of memory")]
+
 use std::fs;
 
 /// Less is no build's; where not even that is available, the kernel decides who goes.

@@ -1,5 +1,7 @@
 //! Which process the kernel ends first when the machine runs out of memory: a build, not an app that serves.
 
+#![expect(clippy::disallowed_methods, reason = "tells the kernel about this process")]
+
 use std::fs;
 
 /// This process and what it starts from now on; a jail's profile has the same number for the steps inside of it.

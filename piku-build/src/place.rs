@@ -1,5 +1,7 @@
 //! What belongs to the machine and not to the app: where builds find things and put them.
 
+#![expect(clippy::disallowed_methods, reason = "folders that the caller names")]
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,11 @@
 //! `release.yaml`, the contract between piku-build, which writes it, and piku-run, which starts what it says. One type,
 //! the same both ways.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the manifest and what else piku-run keeps in a release's folder, beside its tree"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

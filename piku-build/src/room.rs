@@ -1,6 +1,11 @@
 //! Where steps run: in the jail, with the app at `/app` and nothing of the host's but its programs, or, where there is no
 //! jail, in the real folders.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "makes the folders of the caches, in which steps see only what is below each"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

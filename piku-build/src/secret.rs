@@ -1,6 +1,8 @@
 //! Secrets that a framework wants and nobody has set: made once for an app, and handed on from release to release in their
 //! environments. No step of a build sees them.
 
+#![expect(clippy::disallowed_methods, reason = "reads the kernel's random numbers")]
+
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! One command of a build: started with its output captured, forwarded line by line, and waited for with all its processes.
 
+#![expect(clippy::disallowed_methods, reason = "reads the kernel's counters")]
+
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};

@@ -1,6 +1,8 @@
 //! What a deploy was of, written down when it begins. A release says so itself once there is one; of a deploy that fails this
 //! and its log are what stays.
 
+#![expect(clippy::disallowed_methods, reason = "a record of piku's own")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! How a command line of a Procfile is run: by a shell, with `exec` in front where the command is one simple command, so
 //! that the worker itself and not a shell in front of it gets the signals.
 
+#![expect(clippy::disallowed_methods, reason = "looks for shells of the machine")]
+
 use std::path::Path;
 
 use crate::env::is_name;

@@ -1,5 +1,7 @@
 //! Files that are whole or not there: written aside, synced, renamed, and the rename synced too.
 
+#![expect(clippy::disallowed_methods, reason = "piku's own files")]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,5 +1,7 @@
 //! Where things lie below the root. Besides the scripts, this is the only place that knows.
 
+#![expect(clippy::disallowed_methods, reason = "piku's own folders")]
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

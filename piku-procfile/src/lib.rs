@@ -1,5 +1,7 @@
 //! What an app says about itself, and the names and places the tools agree on.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod attempt;
 mod cli;
 pub mod command;

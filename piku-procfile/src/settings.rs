@@ -1,5 +1,7 @@
 //! `host.yaml`: this machine's settings, the operator's choices that no app may make.
 
+#![expect(clippy::disallowed_methods, reason = "host.yaml, which is the operator's")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

@@ -1,11 +1,13 @@
 //! Reads what an app ships, and only that: a file that is not one, that has no end, or that is a link to somebody else's
 //! secrets is not read. The text of a bad line is shown to whoever pushed it.
 
-use std::fs::{self, File};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context;
+use piku_files::TreeHandle;
 
 use crate::failure::Failure;
 
@@ -15,49 +17,63 @@ const MAX_BYTES: u64 = 64 << 20;
 /// The file's bytes; `None` when there is no such file.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let about = || format!("cannot read '{}'", path.display());
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(err).with_context(about),
-    };
     // A shell's <(command), /dev/stdin: not from an app's tree, and not regular files.
-    let of_the_system = path.starts_with("/dev") || path.starts_with("/proc");
-    if found.is_symlink() && !of_the_system {
-        let target = fs::canonicalize(path).with_context(about)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !target.starts_with(fs::canonicalize(parent).with_context(about)?) {
+    if path.starts_with("/dev") || path.starts_with("/proc") {
+        return match open_of_system(path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => read_from(file.with_context(about)?).with_context(about).map(Some),
+        };
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = Path::new(path.file_name().unwrap_or(OsStr::new(".")));
+    let tree = match TreeHandle::open_following(parent) {
+        Err(err) if err.is_missing() => return Ok(None),
+        tree => tree?,
+    };
+    if tree.find(name)?.is_none() {
+        return Ok(None);
+    }
+    let file = match tree.open_file(name) {
+        Err(err) if err.leads_out() => {
             return Err(Failure::new(format!("{}: it is a link that leads out of its folder", about()))
                 .hint("put the file itself there")
                 .into());
         }
-    }
-    let kind = fs::metadata(path).with_context(about)?;
-    if kind.is_dir() {
-        return Err(Failure::new(format!("{}: it is a folder", about())).hint("name the file in it").into());
-    }
-    if !kind.is_file() && !of_the_system {
-        return Err(Failure::new(format!("{}: it is not a regular file", about())).into());
-    }
-    let file = File::open(path).with_context(about)?;
-    read_from(file).with_context(about).map(Some)
+        Err(err) if err.kind() == io::ErrorKind::IsADirectory => {
+            return Err(Failure::new(format!("{}: it is a folder", about()))
+                .hint("name the file in it")
+                .into());
+        }
+        Err(err) if err.kind() == io::ErrorKind::InvalidInput => {
+            return Err(Failure::new(format!("{}: it is not a regular file", about())).into());
+        }
+        file => file?,
+    };
+    read_from(file.file).with_context(about).map(Some)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the caller's shell or the kernel holds, not an app's tree"
+)]
+fn open_of_system(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 /// The bytes of a file below `root`, also when a link inside leads elsewhere inside; `None` when there is no such file.
 pub(crate) fn read_below(root: &Path, below: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let about = || format!("cannot read '{}'", below.display());
-    let top = fs::canonicalize(root).with_context(|| format!("cannot read '{}'", root.display()))?;
-    let path = match fs::canonicalize(top.join(below)) {
-        Ok(path) => path,
+    let file = match TreeHandle::open_following(root)?.open_file(below) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(err).with_context(about),
+        Err(err) if err.leads_out() => {
+            return Err(Failure::new(format!("{}: a link leads out of the app's folder", about())).into());
+        }
+        Err(err) if matches!(err.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory) => {
+            return Err(Failure::new(format!("{}: it is not a regular file", about())).into());
+        }
+        file => file.with_context(about)?,
     };
-    if !path.starts_with(&top) {
-        return Err(Failure::new(format!("{}: a link leads out of the app's folder", about())).into());
-    }
-    if !fs::metadata(&path).with_context(about)?.is_file() {
-        return Err(Failure::new(format!("{}: it is not a regular file", about())).into());
-    }
-    read_from(File::open(&path).with_context(about)?).with_context(about).map(Some)
+    read_from(file.file).with_context(about).map(Some)
 }
 
 /// All that comes from `input`.

@@ -19,6 +19,8 @@
 //! as if the tree were the root: a link `/etc/passwd` then silently names a file of the tree, where piku has to refuse. A single
 //! name needs no resolution: it is given to the kernel relative to the descriptor of its folder, with `O_NOFOLLOW`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod change;
 mod copy;
 mod cursor;

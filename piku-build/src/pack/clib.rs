@@ -1,5 +1,7 @@
 //! C libraries: which one a program asks for and since which version, and which one this machine has.
 
+#![expect(clippy::disallowed_methods, reason = "the machine's own C library")]
+
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -4,6 +4,11 @@
 //! Files for other kinds of machines are common in packages that bring a program for each; only what could run on the machine
 //! that built the release counts.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "looks for loaders and interpreters of the machine that a tree names; nothing is read"
+)]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;

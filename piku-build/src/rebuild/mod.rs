@@ -1,6 +1,8 @@
 //! `rebuild`, which is made for cron: each app's deployed commit is built again against what is new outside of it, and deployed
 //! through the usual path only where something has changed. When nothing has, not a word is said.
 
+#![expect(clippy::disallowed_methods, reason = "looks for the tools beside its own program")]
+
 pub(crate) mod cli;
 mod summary;
 mod verify;

@@ -4,6 +4,8 @@
 //!
 //! Source of the rules: Heroku's "Buildpack API".
 
+#![expect(clippy::disallowed_methods, reason = "the folder with the operator's buildpacks")]
+
 mod reference;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! The machine's JDKs, and which of them an app gets: the one that it pins, else the nearest newer one, which runs what older
 //! ones compiled.
 
+#![expect(clippy::disallowed_methods, reason = "JDKs of the machine")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Which Node an app runs on: what it asks for, beside what the machine has and what the package registry has.
 
+#![expect(clippy::disallowed_methods, reason = "Nodes of the machine")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

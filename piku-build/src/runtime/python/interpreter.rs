@@ -1,5 +1,7 @@
 //! The machine's Pythons: which there are, what one says about itself, and which of them an app gets.
 
+#![expect(clippy::disallowed_methods, reason = "interpreters of the machine")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 //! They live in folders of the user that runs piku, which no jail shows: a release that needs one names its folder. One that
 //! is built for an app is a layer, made by pyenv's python-build.
 
+#![expect(clippy::disallowed_methods, reason = "pyenv's interpreters of the machine")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! The programs that read lock files: uv, poetry, pipenv. The machine's own where it has one, else a pinned one from the package
 //! index, in a layer of tools; another version when the app asks for it (`UV_VERSION`, `POETRY_VERSION`, `PIPENV_VERSION`).
 
+#![expect(clippy::disallowed_methods, reason = "programs of the machine")]
+
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 

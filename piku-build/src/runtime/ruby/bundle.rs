@@ -1,5 +1,7 @@
 //! The layer of gems: what of an app determines it, and how Bundler makes it.
 
+#![expect(clippy::disallowed_methods, reason = "looks for the machine's own Ruby")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The machine's Rubies: the system's, and those that rbenv, ruby-install and their like have put side by side.
 
+#![expect(clippy::disallowed_methods, reason = "Rubies of the machine")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

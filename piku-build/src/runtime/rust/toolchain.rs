@@ -1,6 +1,8 @@
 //! The machine's Rusts, and which of them an app gets: Debian's, and those that rustup has put into the home of the user who
 //! builds. What the app pins is met exactly where it is there, else by the newest, which compiles what older ones did.
 
+#![expect(clippy::disallowed_methods, reason = "toolchains of the machine")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
