@@ -1,0 +1,77 @@
+//! `piku doctor` says which protections hold, which were lost, and how to mend that.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use piku_tests::world::World;
+
+/// The lines of doctor that are about protections, each followed by how to mend it.
+fn protections(world: &World, words: &[&str], chroot: Option<&str>) -> Vec<String> {
+    let mut doctor = world.command(world.path("lib/doctor"));
+    doctor.args(words).env("PIKU_ROOT", world.root());
+    if let Some(program) = chroot {
+        doctor.env("PIKU_CHROOT", program);
+    }
+    let out = doctor.output().expect("doctor runs");
+    let said = String::from_utf8(out.stdout).expect("text");
+    let mut lines = Vec::new();
+    let mut ours = false;
+    for line in said.lines() {
+        ours = line.contains("  protection") || ours && line.starts_with("      mend:");
+        if ours {
+            lines.push(line.to_owned());
+        }
+    }
+    assert!(!lines.is_empty(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    lines
+}
+
+/// A piku-chroot that ends as one does that can make no jail.
+fn broken(world: &World, obstacle: &str) -> String {
+    let program = world.path("broken-chroot");
+    let report = format!(
+        r#"{{"event":"ended","exit_code":125,"memory_peak_bytes":null,"oom_kills":0,"obstacle":"{obstacle}"}}"#
+    );
+    let script = format!(
+        "#!/bin/sh\necho '{report}'\necho 'piku-chroot: it is off\nhint: switch it on' >&2\nexit 125\n"
+    );
+    fs::write(&program, script).expect("a script");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    program.to_str().expect("UTF-8").to_owned()
+}
+
+fn recorded(world: &World) -> String {
+    let text = fs::read_to_string(world.root().join("host.yaml")).expect("host.yaml");
+    text.lines().find(|line| line.starts_with("protections:")).expect("a record").to_owned()
+}
+
+#[test]
+fn doctor_says_what_holds_and_what_was_lost() {
+    let world = World::new();
+    let holds = protections(&world, &[], None);
+    assert!(holds.iter().any(|line| line == "ok    protection: namespaces"), "{holds:#?}");
+    let before = recorded(&world);
+    assert!(before.contains("namespaces"), "{before}");
+
+    let absent = broken(&world, "absent");
+    let lost = protections(&world, &["--quiet"], Some(&absent));
+    assert!(lost[0].starts_with("FAIL  protection: namespaces: lost since it was recorded: "), "{lost:#?}");
+    assert!(lost[1].ends_with("if it is meant to be so: sudo piku doctor --record"), "{lost:#?}");
+
+    let shortage = protections(&world, &["--record"], Some(&broken(&world, "temporary")));
+    assert!(shortage[0].contains("no jail can be made now: it is off"), "{shortage:#?}");
+    assert_eq!(recorded(&world), before, "a shortage is not recorded");
+
+    let absent = broken(&world, "absent");
+    let without = protections(&world, &["--record"], Some(&absent));
+    assert!(without[0].starts_with("warn  protection: namespaces: "), "{without:#?}");
+    assert!(without[0].ends_with("; apps run without a jail"), "{without:#?}");
+    assert_eq!(recorded(&world), "protections: []");
+
+    // A machine that has more than is recorded is proposed to record it again.
+    let more = protections(&world, &[], None);
+    assert!(more[0].starts_with("warn  protection: namespaces: holds, and is not recorded"), "{more:#?}");
+    assert!(more[1].ends_with("sudo piku doctor --record"), "{more:#?}");
+    protections(&world, &["--record"], None);
+    assert_eq!(recorded(&world), before);
+}
