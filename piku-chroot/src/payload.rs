@@ -8,11 +8,11 @@ use std::{fs, io};
 
 use anyhow::{Context, Error, Result, ensure};
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{execve, fchdir, getcwd, setsid};
 use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::layers::Layers;
 use crate::limits::rlimits::Rlimits;
@@ -39,7 +39,9 @@ fn prepare(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Option<&Own
         keyring::begin(plan.strict)?;
     }
     let core = core_limit(&fs::read(CORE_PATTERN).unwrap_or_default());
-    setrlimit(Resource::RLIMIT_CORE, core, core).context("cannot set the limits")?;
+    setrlimit(Resource::Core, Rlimit { current: Some(core), maximum: Some(core) })
+        .map_err(io::Error::from)
+        .context("cannot set the limits")?;
     rlimits.set()?;
     umask(Mode::from_bits_truncate(0o022));
     // First: a folder of the host's that the caller left open must not be there when the way is looked up.

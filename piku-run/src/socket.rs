@@ -9,12 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{PeerCredentials, ReceiveTimeout, SendTimeout};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
-};
-use nix::sys::time::TimeVal;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
 use nix::unistd::geteuid;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::wait::WaitPause;
@@ -226,7 +224,7 @@ impl Asker {
         let stream = through_folder(path, |short| {
             let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
             // A server that accepts nobody has a queue, and who comes when that is full would wait for ever.
-            setsockopt(&socket, SendTimeout, &timeout(patience))?;
+            set_socket_timeout(&socket, Timeout::Send, Some(at_least(patience)))?;
             let address = UnixAddr::new(short)?;
             while let Err(err) = connect(socket.as_raw_fd(), &address) {
                 if err != Errno::EINTR {
@@ -242,7 +240,7 @@ impl Asker {
 
     /// How long the next answer may take.
     pub(crate) fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        Ok(setsockopt(self.stream.get_ref(), ReceiveTimeout, &timeout(patience))?)
+        self.stream.get_ref().set_read_timeout(Some(at_least(patience)))
     }
 
     pub(crate) fn ask(&mut self, request: &impl Serialize) -> io::Result<()> {
@@ -261,10 +259,9 @@ impl Asker {
     }
 }
 
-/// Never zero, which would mean for ever.
-fn timeout(time: Duration) -> TimeVal {
-    let time = time.max(Duration::from_millis(1));
-    TimeVal::new(time.as_secs().try_into().unwrap_or(1_000_000), time.subsec_micros().into())
+/// Returns a time that is never zero, which would mean for ever.
+fn at_least(time: Duration) -> Duration {
+    time.max(Duration::from_millis(1))
 }
 
 #[cfg(test)]

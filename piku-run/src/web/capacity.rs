@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nix::sys::resource::{Resource, getrlimit};
+use rustix::process::{Resource, getrlimit};
 
 /// What one connection may take of the machine's memory, in bytes: with its buffers, and those to the app.
 const BYTES: u64 = 128 << 10;
@@ -17,7 +17,7 @@ const SHARE: u32 = 8;
 /// Returns how many connections each worker process of nginx may have: by the memory of the machine, and by the open files that
 /// this process, and so an nginx that it starts, may have.
 pub(super) fn worker_connections() -> u32 {
-    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(_, hard)| hard);
+    let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     by(memory().unwrap_or(0), files)
 }
 
