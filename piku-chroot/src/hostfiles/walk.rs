@@ -73,6 +73,13 @@ impl<'a> PathWalk<'a> {
             let Some(here) = places.last().cloned() else { break };
             let path = here.path.join(&name);
             let opened = match open(&here.folder, &name, OFlags::empty()) {
+                // A folder that others may only go through; the kernel does not tell of changes in it.
+                Err(Errno::ACCESS) if !way.is_empty() => {
+                    open(&here.folder, &name, OFlags::PATH | OFlags::DIRECTORY)
+                }
+                opened => opened,
+            };
+            let opened = match opened {
                 Ok(fd) => fd,
                 Err(Errno::LOOP) => {
                     let Some((target, stat)) = link(&here.folder, &name)? else { return Ok(Found::Nothing) };

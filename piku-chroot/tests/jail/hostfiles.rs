@@ -132,7 +132,7 @@ fn a_resolver_behind_any_link() {
             "mkdir /etc/net; ln -s /run/systemd/resolve /etc/net/by-folder; ln -s resolv.real /etc/chain",
         );
         machine.does("ln -s net/by-folder/stub-resolv.conf /etc/resolv.real");
-        machine.does("mkdir -m 1777 /run/sticky; cp -r /run/systemd/resolve /run/sticky; mv /run/sticky/resolve/stub-resolv.conf /run/sticky/resolve/f");
+        machine.does("mkdir -m 1777 /run/sticky; cp -r /run/systemd/resolve /run/sticky; mv /run/sticky/resolve/stub-resolv.conf /run/sticky/resolve/f; cp -r /run/sticky/resolve /run/through; chmod 711 /run/through");
         for target in [
             "../run/systemd/resolve/stub-resolv.conf",
             "/run/systemd/resolve/stub-resolv.conf",
@@ -142,6 +142,7 @@ fn a_resolver_behind_any_link() {
             "chain",
             // As a tmpfs is when nobody says another mode: nobody but its owner can replace what is in it.
             "../run/sticky/resolve/f",
+            "../run/through/f",
         ] {
             machine.does(&format!("ln -sfn {target} /etc/resolv.conf"));
             let mut jail = machine.jail("");

@@ -36,7 +36,7 @@ pub(crate) const ROWS: [Row; 5] = [
     Row {
         name: "core-file",
         attempt: "die so that the host's crash handler would be started",
-        expected: "the limit on core files is 0",
+        expected: "both limits on core files are 0, or 1 where a handler is set",
         run: core_file,
     },
 ];
@@ -130,13 +130,19 @@ fn file_capabilities(facts: &Facts) -> Verdict {
     }
 }
 
+/// A handler behind a pipe or a socket gets the memory of a program whatever the limit is, but for 1.
 fn core_file(_: &Facts) -> Verdict {
+    let pattern = fs::read("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    let wanted = if pattern.starts_with(b"|") || pattern.starts_with(b"@") { "1" } else { "0" };
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let soft =
-        limits.lines().find_map(|line| line.strip_prefix("Max core file size")?.split_whitespace().next());
-    match soft {
-        Some("0") => Verdict::Held("the limit on core files is 0".to_owned()),
-        Some(soft) => Verdict::Broken(format!("a core file may have {soft} bytes")),
-        None => Verdict::Untried("cannot read /proc/self/limits".to_owned()),
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
+    match line.map(|line| line.split_whitespace().take(2).collect::<Vec<_>>()).as_deref() {
+        Some([soft, hard]) if [soft, hard].iter().all(|limit| **limit == wanted) => {
+            Verdict::Held(format!("both limits on core files are {wanted}"))
+        }
+        Some([soft, hard]) => {
+            Verdict::Broken(format!("a core file may have {soft} bytes, and {hard} when asked for"))
+        }
+        _ => Verdict::Untried("cannot read /proc/self/limits".to_owned()),
     }
 }
