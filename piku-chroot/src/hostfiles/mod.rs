@@ -104,7 +104,7 @@ impl HostFiles {
             Found::File { first_link: Some(target), .. } if self.same_usr && leads_to_usr(&path, &target) => {
                 FileContent::Link(target)
             }
-            Found::File { file, .. } => FileContent::Text(read(file)?),
+            Found::File { file, size, .. } => FileContent::Text(read(file, size)?),
             Found::Writable(what) => {
                 if warns {
                     tell(&format!(
@@ -133,10 +133,17 @@ impl HostFiles {
     }
 }
 
-/// The first bytes of a file.
-fn read(file: File) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    file.take(LARGEST).read_to_end(&mut text)?;
+/// The first bytes of a file that has `size`. One call for what is small: this is done at each start.
+fn read(mut file: File, size: u64) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(size.min(LARGEST)).map_err(io::Error::other)?;
+    let mut text = vec![0; size];
+    let count = file.read(&mut text)?;
+    text.truncate(count);
+    if count == size && count > 0 {
+        return Ok(text);
+    }
+    // It is being written right now, or does not know its size.
+    file.take(LARGEST - count as u64).read_to_end(&mut text)?;
     Ok(text)
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Found {
     /// No regular file that we may read.
     Nothing,
     /// A file, and where the path itself leads when it is a link.
-    File { file: File, first_link: Option<PathBuf> },
+    File { file: File, size: u64, first_link: Option<PathBuf> },
     /// An app could have written this, so it is not looked at.
     Writable(PathBuf),
 }
@@ -35,12 +35,14 @@ pub(super) struct PathWalk<'a> {
     root: Rc<OwnedFd>,
     /// Each once, by device and number.
     folders: Vec<((u64, u64), Rc<OwnedFd>)>,
+    /// The folder that the last walk went into first, which the next one need not look at again.
+    first: Option<(OsString, Place)>,
     /// Whether the kernel is to tell of changes in them, and whether it does.
     watches: bool,
     told: bool,
 }
 
-/// A folder on the way, and its path for a message.
+/// A folder on the way, its path for a message, and what it lies on.
 #[derive(Clone)]
 struct Place {
     folder: Rc<OwnedFd>,
@@ -51,11 +53,12 @@ struct Place {
 impl<'a> PathWalk<'a> {
     pub(super) fn begin(trust: &'a Trust, watches: bool) -> io::Result<Self> {
         let root = Rc::new(open(CWD, OsStr::new("/"), OFlags::DIRECTORY)?);
-        Ok(Self { trust, root, folders: Vec::new(), watches, told: watches })
+        Ok(Self { trust, root, folders: Vec::new(), first: None, watches, told: watches })
     }
 
     /// Returns the folders that were gone through, but for the root, and whether the kernel tells of changes in all of them.
     pub(super) fn into_folders(self) -> (Vec<OwnedFd>, bool) {
+        drop(self.first);
         (self.folders.into_iter().filter_map(|(_, folder)| Rc::into_inner(folder)).collect(), self.told)
     }
 
@@ -64,6 +67,10 @@ impl<'a> PathWalk<'a> {
         let mut way: VecDeque<OsString> = parts(path).collect();
         let top = Place { folder: Rc::clone(&self.root), path: PathBuf::from("/"), device: 0 };
         let mut places = vec![top];
+        if let Some((_, first)) = self.first.as_ref().filter(|(name, _)| way.front() == Some(name)) {
+            way.pop_front();
+            places.push(first.clone());
+        }
         let (mut links, mut first_link) = (0, None);
         while let Some(name) = way.pop_front() {
             if name == ".." {
@@ -111,12 +118,17 @@ impl<'a> PathWalk<'a> {
             let (device, number) = (stat.st_dev, stat.st_ino);
             match kind {
                 FileType::Directory => {
-                    places.push(Place { folder: self.remember((device, number), opened), path, device });
+                    let place = Place { folder: self.remember((device, number), opened), path, device };
+                    if places.len() == 1 && self.first.is_none() {
+                        self.first = Some((name, place.clone()));
+                    }
+                    places.push(place);
                 }
                 FileType::RegularFile if way.is_empty() => {
                     // Mounted by itself, as containers have it, it is written in place without a word to its folder here.
                     self.told &= device == here.device;
-                    return Ok(Found::File { file: File::from(opened), first_link });
+                    let size = u64::try_from(stat.st_size).unwrap_or_default();
+                    return Ok(Found::File { file: File::from(opened), size, first_link });
                 }
                 _ => return Ok(Found::Nothing),
             }

@@ -75,24 +75,20 @@ pub(crate) fn mount(root: &Folder, identity: Identity) -> Result<()> {
     var.make_file(Path::new(EMPTY_FILE))?;
     var.make_folder(Path::new(EMPTY_FOLDER))?;
     let cover = |name: &str| Tree::copy(var.find(Path::new(name))?, false, READ_ONLY);
-    mask(root, MASKED_FILES.iter().chain(more), false, || cover(EMPTY_FILE))?;
-    mask(root, MASKED_FOLDERS.iter(), true, || cover(EMPTY_FOLDER))
+    mask(root, MASKED_FILES.iter().chain(more), || cover(EMPTY_FILE))?;
+    mask(root, MASKED_FOLDERS.iter(), || cover(EMPTY_FOLDER))
 }
 
 /// Puts one thing over all of these files, or folders, as far as this kernel has them.
 fn mask<'a>(
     root: &Folder,
     names: impl Iterator<Item = &'a &'static str>,
-    are_folders: bool,
     first: impl Fn() -> Result<Tree>,
 ) -> Result<()> {
     let mut cover: Option<Tree> = None;
     for name in names {
         let path = Path::new("proc").join(name);
         let Ok(place) = root.find(&path) else { continue };
-        if tree::is_folder(&place)? != are_folders {
-            continue;
-        }
         let next = cover.as_ref().map_or_else(&first, Tree::again);
         let masked = next.and_then(|next| {
             tree::attach(&next, &place)?;
