@@ -354,8 +354,10 @@ mod tests {
 
     #[test]
     fn ports() {
-        assert_eq!("8080".parse::<ListenPort>().unwrap().number(), 8080);
-        for bad in ["", "0", "65536", "+80", "-1", "http", "80 ", "0x50"] {
+        for (text, number) in [("8080", 8080), ("0", 0)] {
+            assert_eq!(text.parse::<ListenPort>().unwrap().number(), number, "{text}");
+        }
+        for bad in ["", "65536", "+80", "-1", "http", "80 ", "0x50"] {
             assert!(bad.parse::<ListenPort>().is_err(), "{bad}");
         }
     }
