@@ -1,6 +1,5 @@
 //! A server with an app that the others attack, and a record of all that they must neither read nor change.
 
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -30,12 +29,11 @@ impl VictimWorld {
         assert!(world.ssh("laptop", &format!("config:set victim SECRET={SECRET}")).status.success());
         // By the server's own account: what is shared with a release must belong to it.
         let write = |path: PathBuf, content: &[u8]| {
-            fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
-            let mut tee = world.command("tee");
-            let tee = tee.arg(&path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-            let mut tee = tee.expect("tee runs");
-            tee.stdin.take().expect("stdin").write_all(content).expect("a file of the victim");
-            assert!(tee.wait().expect("tee ends").success(), "{}", path.display());
+            let mut shell = world.command("sh");
+            shell.args(["-c", "mkdir -p \"${1%/*}\" && cat >\"$1\"", "sh"]).arg(&path).stdin(Stdio::piped());
+            let mut shell = shell.spawn().expect("sh runs");
+            shell.stdin.take().expect("stdin").write_all(content).expect("a file of the victim");
+            assert!(shell.wait().expect("sh ends").success(), "{}", path.display());
         };
         write(world.path("home/key"), format!("{SECRET}\n").as_bytes());
         write(world.app("victim").join("data/diary"), format!("{SECRET}\n").as_bytes());
