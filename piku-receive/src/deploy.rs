@@ -18,6 +18,9 @@ use crate::surroundings;
 use crate::talk;
 use crate::verdict;
 
+/// More branches are not listed in a message.
+const MOST_NAMES: usize = 20;
+
 /// What is to be deployed.
 #[derive(Debug)]
 pub(crate) enum What {
@@ -67,7 +70,8 @@ pub(crate) fn run(
         let there = if names.is_empty() {
             "it has none yet".to_owned()
         } else {
-            format!("it has {}", names.join(", "))
+            let more = if names.len() > MOST_NAMES { ", …" } else { "" };
+            format!("it has {}{more}", names[..names.len().min(MOST_NAMES)].join(", "))
         };
         let what =
             branch.map_or_else(|| "branch".to_owned(), |name| format!("branch {}", talk::quoted(name)));

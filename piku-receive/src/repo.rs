@@ -16,7 +16,7 @@ use piku_procfile::layout::AppDir;
 use crate::git;
 
 /// What piku relies on, whatever the system's or the user's configuration says.
-const SETTINGS: [(&str, &[(&str, &str)]); 7] = [
+const SETTINGS: [(&str, &[(&str, &str)]); 6] = [
     (
         "core",
         &[
@@ -30,7 +30,7 @@ const SETTINGS: [(&str, &[(&str, &str)]); 7] = [
             ("useReplaceRefs", "false"),
             // A file that is larger goes from the push to the disk, and from there into the app, piece by piece.
             ("bigFileThreshold", "1m"),
-            ("deltaBaseCacheLimit", "16m"),
+            ("deltaBaseCacheLimit", "32m"),
         ],
     ),
     (
@@ -69,8 +69,7 @@ const SETTINGS: [(&str, &[(&str, &str)]); 7] = [
     // Nothing in the background: it would keep the app's lock.
     ("gc", &[("autoDetach", "false")]),
     ("maintenance", &[("autoDetach", "false")]),
-    ("pack", &[("windowMemory", "64m"), ("threads", "1")]),
-    ("http", &[("receivepack", "false")]),
+    ("pack", &[("windowMemory", "64m")]),
 ];
 
 /// In front of the settings.
