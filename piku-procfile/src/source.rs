@@ -90,3 +90,40 @@ pub(crate) fn read_from(input: impl Read) -> io::Result<Vec<u8>> {
 pub(crate) fn label(path: &Path, otherwise: &str) -> String {
     path.file_name().map_or_else(|| otherwise.to_owned(), |name| name.to_string_lossy().into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_regular_files_of_the_folder_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, outside) = (dir.path().join("app"), dir.path().join("outside"));
+        fs::create_dir(&tree).unwrap();
+        fs::write(&outside, "SECRET=1\n").unwrap();
+        fs::write(tree.join("real"), "A=1\n").unwrap();
+        symlink("real", tree.join("inside")).unwrap();
+        symlink("../outside", tree.join("out")).unwrap();
+        symlink(&outside, tree.join("absolute")).unwrap();
+        symlink("/proc/self/root/etc/passwd", tree.join("magic")).unwrap();
+        symlink("loop", tree.join("loop")).unwrap();
+        symlink("nowhere", tree.join("dangling")).unwrap();
+        let fifo = std::process::Command::new("mkfifo").arg(tree.join("fifo")).status();
+        assert!(fifo.unwrap().success());
+        assert_eq!(read(&tree.join("nothing")).unwrap(), None);
+        for name in ["real", "inside"] {
+            assert_eq!(read(&tree.join(name)).unwrap().as_deref(), Some(b"A=1\n".as_slice()), "{name}");
+            assert!(read_below(&tree, Path::new(name)).unwrap().is_some(), "{name}");
+        }
+        assert_eq!(read_below(&tree, Path::new("dangling")).unwrap(), None);
+        assert!(read(&tree.join("dangling")).is_err());
+        for name in ["out", "absolute", "magic", "loop", "fifo", "."] {
+            for told in [read(&tree.join(name)), read_below(&tree, Path::new(name))] {
+                let told = told.unwrap_err();
+                assert!(!format!("{told:#}").contains("SECRET"), "{told:#}");
+            }
+        }
+    }
+}

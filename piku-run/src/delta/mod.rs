@@ -5,6 +5,8 @@
 //! date and the mode of the file, and takes its place only when it has been read back. Where both are there the file counts; so a
 //! process that is killed between two steps has lost nothing. `delta/done` says that the whole tree was looked at.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod codec;
 #[cfg(test)]
 mod tests;
@@ -39,11 +41,12 @@ pub(crate) fn fold(dir: &AppDir, number: u64, base: u64) -> anyhow::Result<u64> 
     let home = old.join(DELTA);
     // An app may write to a release of its own where there is no jail.
     let closed = |folder: &Path| Release::read(folder).is_ok_and(|release| release.jailed);
-    if number >= base || home.join(DONE).exists() || !closed(&old) || !closed(&live) {
+    let is_done = || TreeHandle::open(&home).is_ok_and(|home| home.is_file(DONE));
+    if number >= base || is_done() || !closed(&old) || !closed(&live) {
         return Ok(0);
     }
     // Held by who runs a command in it.
-    let folder = File::open(&old).with_context(|| format!("cannot open '{}'", old.display()))?;
+    let folder = TreeHandle::open(&old)?;
     if flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(0);
     }
@@ -88,6 +91,7 @@ pub(crate) fn unfold(dir: &AppDir, number: u64) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the release is not there.
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder of piku's own"))]
 pub(crate) fn hold(dir: &AppDir, number: u64) -> anyhow::Result<File> {
     let path = dir.release(number);
     let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
@@ -111,6 +115,7 @@ pub(crate) fn release(dir: &AppDir, base: u64) -> anyhow::Result<()> {
 }
 
 /// The releases that this one differs from.
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder of piku's own"))]
 fn bases(dir: &AppDir, number: u64) -> anyhow::Result<Vec<u64>> {
     let home = dir.release(number).join(DELTA);
     let entries = match fs::read_dir(&home) {

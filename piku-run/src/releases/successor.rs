@@ -1,6 +1,8 @@
 //! A release with the tree of one that is there: the way of a changed configuration and of a rollback. It is made aside, its
 //! files shared with the old one's, and goes live through the same health check as any deploy.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -98,6 +100,7 @@ pub(crate) fn who() -> String {
 }
 
 /// Held by whoever makes a release of another's tree, and alone by whoever removes releases and layers.
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder of piku's own"))]
 fn making(dir: &AppDir) -> anyhow::Result<File> {
     let path = dir.releases();
     let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
