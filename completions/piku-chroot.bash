@@ -58,7 +58,7 @@ _piku__chroot() {
                     return 0
                     ;;
                 --net)
-                    COMPREPLY=($(compgen -W "shared loopback none" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "shared own loopback none" -- "${cur}"))
                     return 0
                     ;;
                 --listen)

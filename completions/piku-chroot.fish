@@ -6,6 +6,7 @@ complete -c piku-chroot -l tmp-size -d 'The size of /tmp, where no other option 
 complete -c piku-chroot -l app -d 'Show DIR read-only at /app, which becomes HOME and the working directory' -r -F
 complete -c piku-chroot -l data -d 'Show DIR writable at /data' -r -F
 complete -c piku-chroot -l net -d 'The host\'s network, one of its own that leads nowhere but to itself, or none [default: shared]' -r -f -a "shared\t'The host\'s'
+own\t'The jail\'s own, with pasta(1) as the way out to all but the host\'s loopback, and in at the ports of --listen'
 loopback\t'The jail\'s own, which leads nowhere'
 none\t'None at all'"
 complete -c piku-chroot -l listen -d 'Let COMMAND bind TCP sockets to PORT, and to no port that is not named so; a port that the kernel picks is always allowed' -r

@@ -130,6 +130,12 @@ impl Jail {
         protections.iter().fold(self, |jail, one| jail.option("--require", one.name()))
     }
 
+    /// A network of the jail's own, connected by pasta. What comes in arrives at the ports of [`Self::listen`].
+    #[must_use]
+    pub fn own_network(self) -> Self {
+        self.option("--net", "own")
+    }
+
     /// A terminal of its own for the command, and nothing of the caller's.
     #[must_use]
     pub fn tty(mut self) -> Self {

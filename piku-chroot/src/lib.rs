@@ -29,6 +29,7 @@ mod ids;
 mod layers;
 mod monitor;
 mod namespaces;
+mod network;
 mod payload;
 mod rights;
 mod root;
@@ -40,6 +41,8 @@ mod teller;
 mod terminal;
 mod waiting;
 mod yaml;
+
+pub use network::find_pasta;
 
 use std::process::ExitCode;
 

@@ -19,6 +19,8 @@ use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::ids::Ids;
 use crate::layers::Layers;
 use crate::limits::Hold;
+use crate::network::{JailNamespaces, NetworkLink};
+use crate::options::Net;
 use crate::plan::Plan;
 use crate::stub::Inside;
 use crate::teller::Teller;
@@ -89,7 +91,13 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
                 |signal| {
                     let _ = kill(jail.pid, signal);
                 },
-                || waiting::ended(jail.pid),
+                || {
+                    if jail.link.as_ref().is_some_and(NetworkLink::has_ended) {
+                        // Nothing leads to it any more: whoever keeps it running starts it anew.
+                        let _ = kill(jail.pid, Signal::SIGKILL);
+                    }
+                    waiting::ended(jail.pid)
+                },
             ),
         }
     });
@@ -107,6 +115,8 @@ struct Jail {
     started: Option<OwnedFd>,
     /// Brings the jail's `/etc`, when it has files to be followed, and the command's terminal, when it gets one.
     way: Option<OwnedFd>,
+    /// What connects its network.
+    link: Option<NetworkLink>,
     /// A word may have been written, see [`Ids::map`], and nothing more is: the stub learns from its end that the monitor was
     /// gone before it could say that it wants to die with it.
     _life: OwnedFd,
@@ -130,12 +140,17 @@ fn start(
     let hands_out = plan.tty || !host.is_empty();
     let (way, stubs_way) = hands_out.then(handing::way).transpose()?.unzip();
     let flags = namespaces::flags(&plan);
+    let (connected, connect) = if plan.net == Net::Own {
+        pipe().map(|(read, write)| (Some(read), Some(write)))?
+    } else {
+        (None, None)
+    };
     // Moved into the child's closure, so that the child's copies of these ends are closed there and the monitor's live on.
-    let inside = Inside { monitor: alive, started: start, host, way: stubs_way, layers };
-    let mut given = Some((life, started, way, inside, plan));
+    let inside = Inside { monitor: alive, started: start, network: connected, host, way: stubs_way, layers };
+    let mut given = Some((life, started, way, connect, inside, plan));
     let pid = hold.spawn(flags, || match given.take() {
-        Some((life, started, way, inside, plan)) => {
-            drop((life, started, way));
+        Some((life, started, way, connect, inside, plan)) => {
+            drop((life, started, way, connect));
             followed.close_folders();
             stub::run(plan, ids, signals, &hold.rlimits, inside)
         }
@@ -143,9 +158,16 @@ fn start(
     });
     let pid = pid.map_err(|err| explain(Step::Namespaces, &err))?;
     // It waits for months, and needs of all this only these ends.
-    let (life, started, way, ..) = given.context("there is no jail")?;
+    let (life, started, way, connect, inside, plan) = given.context("there is no jail")?;
+    drop(inside);
+    let namespaces = JailNamespaces::open(&plan, pid)?;
     ids.map(pid, &life)?;
-    Ok(Jail { pid, started, way, _life: life })
+    let link = namespaces.map(|jail| NetworkLink::connect(&plan, &jail)).transpose()?;
+    drop(plan);
+    if let Some(connect) = connect {
+        rustix::io::write(&connect, b"\n").map_err(io::Error::from).context("--net own")?;
+    }
+    Ok(Jail { pid, started, way, link, _life: life })
 }
 
 /// What the monitor waits for: those signals, and that a file of the host has changed.

@@ -54,8 +54,8 @@ pub(crate) fn hide_cgroup() -> Result<()> {
 
 /// Switches the network on that leads nowhere but to oneself; the kernel gives it its addresses.
 pub(crate) fn raise_loopback(plan: &Plan) -> Result<()> {
-    if plan.net == Net::Loopback {
-        sys::raise_loopback().context("--net loopback: cannot switch it on")?;
+    if matches!(plan.net, Net::Loopback | Net::Own) {
+        sys::raise_loopback().context("--net: cannot switch it on")?;
     }
     Ok(())
 }

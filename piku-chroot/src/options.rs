@@ -135,6 +135,8 @@ fn is_no(flag: &bool) -> bool {
 pub enum Net {
     /// The host's.
     Shared,
+    /// The jail's own, with pasta(1) as the way out to all but the host's loopback, and in at the ports of --listen.
+    Own,
     /// The jail's own, which leads nowhere.
     Loopback,
     /// None at all.
@@ -161,6 +163,7 @@ impl Net {
     fn name(self) -> &'static str {
         match self {
             Self::Shared => "shared",
+            Self::Own => "own",
             Self::Loopback => "loopback",
             Self::None => "none",
         }

@@ -19,7 +19,7 @@ use crate::layers::Layers;
 use crate::limits::rlimits::Rlimits;
 use crate::plan::Plan;
 use crate::rights::capabilities;
-use crate::{namespaces, payload, report, root, sys, terminal, waiting};
+use crate::{namespaces, network, payload, report, root, sys, terminal, waiting};
 
 /// The command runs.
 pub(crate) const RUNS: &[u8; 1] = b"\n";
@@ -32,6 +32,8 @@ pub(crate) struct Inside {
     pub(crate) monitor: OwnedFd,
     /// For a word when the command runs, [`RUNS`], or when this machine makes no jails, [`ABSENT`].
     pub(crate) started: Option<OwnedFd>,
+    /// For a word when the network is connected, where it is to lead somewhere.
+    pub(crate) network: Option<OwnedFd>,
     /// What the kernel has.
     pub(crate) layers: Layers,
     /// What the host's files in `/etc` hold.
@@ -75,6 +77,8 @@ fn start(
     root::enter(plan, ids.command(), &inside.host, etc)?;
     namespaces::set_hostname(plan)?;
     namespaces::raise_loopback(plan)?;
+    // Before this process hides itself: pasta enters its namespaces meanwhile.
+    network::wait_until_connected(inside.network)?;
     if ids.become_command()? {
         // The kernel forgets it when a process becomes another user.
         die_with(&inside.monitor)?;

@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::name::AppName;
 
 mod deploy_to;
+mod network;
 mod nginx;
 mod protection;
 
 pub use deploy_to::{DeployTo, Machine};
+pub use network::{AppNetworks, NetworkMode};
 pub use nginx::{Acme, Nginx};
 pub use protection::Protection;
 
@@ -86,6 +88,8 @@ pub struct Settings {
     pub protections: Option<Vec<Protection>>,
     /// Whether the apps are users of their own.
     pub app_users: AppUsers,
+    /// Which apps have a network of their own.
+    pub network: AppNetworks,
     /// The ports that instances get.
     pub ports: PortRange,
     /// The nginx that serves the apps under their host names.
@@ -124,6 +128,7 @@ impl Default for Settings {
             sandbox: Sandbox::default(),
             protections: None,
             app_users: AppUsers::default(),
+            network: AppNetworks::default(),
             ports: PortRange::default(),
             logs: Logs::default(),
             nginx: Nginx::default(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod health;
 pub(crate) mod limits;
+pub(crate) mod network;
 pub(crate) mod ports;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use piku_procfile::durable;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Kind;
 use piku_procfile::schedule;
-use piku_procfile::settings::PortRange;
+use piku_procfile::settings::{NetworkMode, Settings};
 
 use crate::core::{Found, Pace, Plan, Type};
 use crate::drain;
@@ -137,10 +138,14 @@ pub(crate) fn check_limits(world: &World) -> anyhow::Result<()> {
 }
 
 /// Whether the release says in a way that is understood how its instances are asked, and on which ports they listen.
-pub(crate) fn check_network(world: &World, range: PortRange) -> anyhow::Result<()> {
+pub(crate) fn check_network(world: &World, settings: &Settings) -> anyhow::Result<()> {
     let Ok((vars, _)) = world.vars(Role { ps: "web.1", kind: "web", port: Some(0) }) else { return Ok(()) };
-    ports::of(&vars, range)?;
-    health::protocol_of(&vars).map(drop)
+    ports::of(&vars, settings.ports)?;
+    let protocol = health::protocol_of(&vars)?;
+    match network::of(&vars, settings.network.of(&world.app))? {
+        NetworkMode::Shared => Ok(()),
+        NetworkMode::Own => network::check(world.is_jailed(), protocol == health::HealthProtocol::Http),
+    }
 }
 
 /// Where it cannot be read what should run: that what was found goes on as it is.

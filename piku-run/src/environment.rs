@@ -21,9 +21,10 @@ use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Options;
 use piku_procfile::render::values::Values;
-use piku_procfile::settings::{AppUsers, Protection, Sandbox, Settings};
+use piku_procfile::settings::{AppNetworks, AppUsers, NetworkMode, Protection, Sandbox, Settings};
 
 use crate::config::{Config, store};
+use crate::desired::network;
 use crate::notify;
 
 /// Names and values.
@@ -65,6 +66,8 @@ pub(crate) struct Around<'a> {
     pub(crate) notify: Option<&'a Path>,
     /// The TCP ports that it may bind, beside those that the kernel picks, where the kernel can restrict that.
     pub(crate) listen: &'a [u16],
+    /// The port at which it is reached, also where it has a network of its own.
+    pub(crate) port: Option<u16>,
 }
 
 /// What this machine's settings say about how apps are kept apart.
@@ -73,6 +76,7 @@ pub(crate) struct Isolation {
     /// Who the app is.
     pub(crate) users: AppUsers,
     sandbox: Sandbox,
+    network: AppNetworks,
     /// What a jail must have, since the machine had it when this was recorded.
     protections: Vec<Protection>,
 }
@@ -80,7 +84,8 @@ pub(crate) struct Isolation {
 impl Isolation {
     /// Takes it from the settings, but for who the app is.
     pub(crate) fn new(users: AppUsers, settings: Settings) -> Self {
-        Self { users, sandbox: settings.sandbox, protections: settings.protections.unwrap_or_default() }
+        let protections = settings.protections.unwrap_or_default();
+        Self { users, sandbox: settings.sandbox, network: settings.network, protections }
     }
 }
 
@@ -209,6 +214,10 @@ impl World {
         around: Around<'_>,
     ) -> anyhow::Result<Command> {
         self.check_sandbox(isolation.sandbox)?;
+        let own_network = network::of(vars, isolation.network.of(&self.app))?;
+        if own_network == NetworkMode::Own {
+            network::check(self.release.jailed, true)?;
+        }
         let tree = self.tree();
         let with_profile = self.release.profile.then(|| after_profile(argv));
         let argv = with_profile.as_deref().unwrap_or(argv);
@@ -235,7 +244,13 @@ impl World {
             if let Some(size) = around.tmp_size {
                 jail = jail.tmp_size(size);
             }
-            jail = around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port));
+            jail = match own_network {
+                NetworkMode::Own => jail.own_network(),
+                NetworkMode::Shared => {
+                    around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port))
+                }
+            };
+            jail = around.port.iter().fold(jail, |jail, port| jail.listen(*port));
             if let Some(folder) = around.notify {
                 jail = jail.ro(folder, Path::new(notify::FOLDER_INSIDE));
             }

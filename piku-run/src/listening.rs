@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::MetadataExt;
 
 use crate::tree;
 
@@ -93,7 +92,7 @@ impl OwnedSockets {
         for pid in tree::of(pid) {
             let Some(inodes) = socket_inodes(pid) else {
                 if !is_init_of_a_jail(pid) && exists(pid) {
-                    self.hidden.extend(fs::metadata(format!("/proc/{pid}")).map(|about| about.uid()));
+                    self.hidden.extend(user_of(pid));
                 }
                 continue;
             };
@@ -193,6 +192,12 @@ fn socket_inodes(pid: u32) -> Option<impl Iterator<Item = u64>> {
         targets
             .filter_map(|target| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()),
     )
+}
+
+/// The user that a process is, whoever its files in /proc belong to: root's are those of one that hides itself.
+fn user_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok())
 }
 
 /// Whether a process whose descriptors are hidden is pid 1 of a namespace: the jail's stub, which cannot be read on

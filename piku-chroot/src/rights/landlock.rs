@@ -13,6 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fstat, openat};
 use rustix::io::Errno;
 use rustix::stdio;
 
+use crate::options::Net;
 use crate::plan::{Plan, What};
 use crate::sys::{self, Ruleset};
 
@@ -68,7 +69,8 @@ pub(crate) fn restrict(plan: &Plan, version: u32) -> Result<()> {
     }
     let rights = Rights::of(version);
     let scope = if guards_sockets(version) { ABSTRACT_SOCKETS } else { 0 };
-    let restrict_ports = guards_ports(version) && !plan.listen.is_empty();
+    // In a network of its own no port is another's.
+    let restrict_ports = guards_ports(version) && !plan.listen.is_empty() && plan.net == Net::Shared;
     let network = if restrict_ports { BIND_TCP } else { 0 };
     let ruleset = Ruleset::new(rights.folder, network, scope).context("cannot make a Landlock ruleset")?;
     let places = WRITABLE.map(Path::new).into_iter().chain(plan.mounts.iter().filter_map(writable));

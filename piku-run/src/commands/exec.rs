@@ -62,7 +62,7 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
     let listen = ports::of(&vars, Settings::read(&root.settings())?.ports)?;
     let tmp_size = limits::tmp_size("run", &vars)?;
     let tmp_size = tmp_size.as_deref();
-    let around = Around { terminal, limits: &limits, tmp_size, notify: None, listen: &listen };
+    let around = Around { terminal, limits: &limits, tmp_size, notify: None, listen: &listen, port: None };
     // Who waits for the jail keeps it open; nothing inside does. Without one nothing is taken from a release.
     if world.is_jailed() {
         fcntl_setfd(&held, FdFlags::empty()).context("cannot keep the release")?;

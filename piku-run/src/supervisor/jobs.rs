@@ -103,7 +103,7 @@ impl Supervisor {
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, warnings) = self.plan_of(number, &formation)?;
         desired::check_limits(&self.worlds[&number].0)?;
-        desired::check_network(&self.worlds[&number].0, self.settings.ports)?;
+        desired::check_network(&self.worlds[&number].0, &self.current_settings())?;
         self.check_requests(number)?;
         let task = task && self.worlds[&number].0.release.processes.contains_key("release");
         let job = self.begin(client, What::Deploy(number));
@@ -167,7 +167,7 @@ impl Supervisor {
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, _) = self.plan_of(number, &formation)?;
         desired::check_limits(&self.worlds[&number].0)?;
-        desired::check_network(&self.worlds[&number].0, self.settings.ports)?;
+        desired::check_network(&self.worlds[&number].0, &self.current_settings())?;
         let replace = match only {
             Some(name) => {
                 let known = plan.types.iter().any(|kind| kind.name == name);
@@ -187,7 +187,7 @@ impl Supervisor {
         formation.extend(counts.clone());
         let (plan, _) = self.plan_of(number, &formation)?;
         desired::check_limits(&self.worlds[&number].0)?;
-        desired::check_network(&self.worlds[&number].0, self.settings.ports)?;
+        desired::check_network(&self.worlds[&number].0, &self.current_settings())?;
         let crons = desired::crons(&self.worlds[&number].0);
         for name in counts.keys() {
             let is_cron = crons.iter().any(|cron| cron == name);

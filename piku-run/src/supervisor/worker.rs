@@ -223,14 +223,14 @@ impl Supervisor {
             let path = Notify::path(&folder, world.release.jailed);
             vars.insert(notify::VARIABLE.to_owned(), path.display().to_string());
         }
-        let listen: Vec<u16> =
-            ports::of(&vars, self.settings.ports)?.into_iter().chain(record.port).collect();
+        let listen = ports::of(&vars, self.settings.ports)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
         let around = Around {
             limits: &record.limits,
             tmp_size: tmp_size.as_deref(),
             notify: notifies.then_some(&folder),
             listen: &listen,
+            port: record.port,
             ..Around::default()
         };
         let isolation = Isolation::new(record.users, self.current_settings());

@@ -1,0 +1,59 @@
+//! Whether an app has a network of its own: by `host.yaml`, or by `NETWORK=own` in ENV and the configuration.
+
+use piku_procfile::failure::Failure;
+use piku_procfile::settings::NetworkMode;
+
+use crate::environment::Vars;
+
+/// Asks for one.
+const VARIABLE: &str = "NETWORK";
+
+/// Returns the network of an app for which the machine's settings say `set`. What the operator wants to be apart stays so.
+///
+/// # Errors
+/// When the app asks for a network that there is not.
+pub(crate) fn of(vars: &Vars, set: NetworkMode) -> anyhow::Result<NetworkMode> {
+    match vars.get(VARIABLE).map(|value| value.trim()) {
+        None | Some("" | "shared") => Ok(set),
+        Some("own") => Ok(NetworkMode::Own),
+        Some(other) => {
+            let shown: String = other.chars().take(40).collect();
+            let what = format!("{VARIABLE}: '{shown}' is not a network");
+            Err(Failure::new(what).hint(format!("{VARIABLE}=own gives the app a network of its own")).into())
+        }
+    }
+}
+
+/// Whether this machine can give it one.
+pub(crate) fn check(is_jailed: bool, speaks_http: bool) -> anyhow::Result<()> {
+    if !is_jailed {
+        let what = "a network of its own (NETWORK=own) needs the jail, and this release was built without";
+        return Err(Failure::new(what).hint("see piku-chroot --check, and build it again").into());
+    }
+    if piku_chroot::find_pasta().is_none() {
+        let what = "a network of its own (NETWORK=own) needs pasta, which is not installed";
+        return Err(Failure::new(what).hint("sudo apt install passt").into());
+    }
+    if !speaks_http {
+        let what = "HEALTHCHECK=tcp says nothing of an app with NETWORK=own: pasta accepts its connections";
+        return Err(Failure::new(what).hint("leave out one of them").into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_may_ask_for_its_own_and_never_leave_it() {
+        let read = |value: &str, set| of(&Vars::from([(VARIABLE.to_owned(), value.to_owned())]), set);
+        assert_eq!(of(&Vars::new(), NetworkMode::Shared).unwrap(), NetworkMode::Shared);
+        assert_eq!(read("own", NetworkMode::Shared).unwrap(), NetworkMode::Own);
+        assert_eq!(read("shared", NetworkMode::Own).unwrap(), NetworkMode::Own);
+        let told = read("host", NetworkMode::Shared).unwrap_err().to_string();
+        assert_eq!(told, "NETWORK: 'host' is not a network");
+        let told = check(false, true).unwrap_err().to_string();
+        assert!(told.contains("needs the jail"), "{told}");
+    }
+}

@@ -1,0 +1,103 @@
+//! `NETWORK=own`: an app with a network of its own, through a real pasta.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{SERVE, Server, until};
+
+/// A server whose apps can have one; nothing, said aloud, where this machine cannot.
+fn server() -> Option<Server> {
+    let server = Server::in_jail()?;
+    let tun = File::options().read(true).write(true).open("/dev/net/tun").is_ok();
+    if piku_chroot::find_pasta().is_some() && tun {
+        return Some(server);
+    }
+    assert!(std::env::var_os("CI").is_none() || !tun, "pasta is not installed: apt install passt");
+    let _ = writeln!(std::io::stderr(), "skipped: pasta (package passt) or /dev/net/tun is not to be had");
+    None
+}
+
+/// Connects to these ports of the machine from inside, and says how that went.
+fn reaches(ports: &[u16]) -> String {
+    format!(
+        "exec python3 -c \"import socket, time\n\
+         hosts = ['127.0.0.1', socket.gethostbyname('localhost')]\n\
+         hosts += [bytes.fromhex(l.split()[2])[::-1] for l in open('/proc/net/route').readlines()[1:] if l.split()[1] == '00000000']\n\
+         hosts = [h if isinstance(h, str) else socket.inet_ntoa(h) for h in hosts]\n\
+         for host in hosts:\n \
+         for port in {ports:?}:\n  \
+         s = socket.socket(); s.settimeout(1)\n  \
+         try: s.connect((host, port)); print('REACHED', host, port, flush=True)\n  \
+         except OSError as err: print('not', host, port, err, flush=True)\n\
+         print('tried', flush=True)\n\
+         time.sleep(1000)\""
+    )
+}
+
+/// The pids of the pastas below a process.
+fn pastas(of: Pid) -> Vec<Pid> {
+    let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    let is_pasta =
+        |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("pas"));
+    let pids = children.split_whitespace().filter(|pid| is_pasta(pid));
+    pids.map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+}
+
+#[test]
+fn an_app_with_its_own_network_is_reached_at_its_port_and_reaches_no_loopback() {
+    let Some(server) = server() else { return };
+    let secret = TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = secret.local_addr().unwrap().port();
+    server.config(&[("NETWORK", "own")]);
+    let worker = reaches(&[database, 22]);
+    server.deploy("one", &[("web", SERVE), ("worker", &worker)]);
+    assert_eq!(server.page(), "one");
+    until("it has tried", || server.log("worker.1").contains("tried"));
+    let log = server.log("worker.1");
+    assert!(!log.contains("REACHED") && log.contains(&format!("not 127.0.0.1 {database}")), "{log}");
+    let row = server.row("web.1");
+    assert!(row["listens_on_all"] == false && row["note"].is_null(), "{row}");
+
+    // Whoever of the two is killed, the other ends with it, and both are back.
+    for victim in ["pasta", "monitor"] {
+        let before = server.pid("web.1");
+        let pasta = pastas(before);
+        assert_eq!(pasta.len(), 1, "{victim}");
+        kill(if victim == "pasta" { pasta[0] } else { before }, Signal::SIGKILL).unwrap();
+        until("it is back", || {
+            let row = server.row("web.1");
+            row["state"] == "healthy" && row["pid"] != i64::from(before.as_raw())
+        });
+        assert!(!support::is_alive(pasta[0]) && !support::is_alive(before), "{victim}");
+        assert_eq!(server.page(), "one", "{victim}");
+    }
+
+    // A deploy beside it, and the way back to the network that all share.
+    server.deploy("two", &[("web", SERVE)]);
+    assert_eq!(server.page(), "two");
+    let monitor = server.pid("web.1");
+    let pasta = pastas(monitor)[0];
+    server.config(&[]);
+    server.deploy("three", &[("web", SERVE)]);
+    until("the old one is gone", || server.states() == ["web.1 healthy"]);
+    assert!(!support::is_alive(pasta));
+    assert!(pastas(server.pid("web.1")).is_empty());
+}
+
+#[test]
+fn what_cannot_have_one_is_told_so() {
+    let server = Server::new();
+    server.config(&[("NETWORK", "own")]);
+    let said = server.deploy_fails("one", &[("web", SERVE)]);
+    assert!(said.contains("NETWORK=own) needs the jail"), "{said}");
+    server.config(&[("NETWORK", "mine")]);
+    let said = server.deploy_fails("one", &[("web", SERVE)]);
+    assert!(said.contains("NETWORK: 'mine' is not a network\nhint: NETWORK=own gives"), "{said}");
+}
