@@ -175,6 +175,11 @@ fn an_app_that_listens_on_another_port() {
     let port = http_free_port();
     let elsewhere = SERVE.replace("int(os.environ[\"PORT\"])", &port.to_string());
     repo.file("ENV", "HEALTHCHECK_START_PERIOD=5\n").program("serve", elsewhere).commit("Bad");
+    if piku_chroot::guards_ports() {
+        // It may not: that port may be another app's.
+        repo.push().fails_with(&[" !     ", "web.1 exited with code 1", "LISTEN_PORTS in ENV names"]);
+        repo.file("ENV", format!("HEALTHCHECK_START_PERIOD=5\nLISTEN_PORTS={port}\n")).commit("Named");
+    }
     repo.push().fails_with(&[" !     ", "nothing listens on PORT", &port.to_string()]);
     assert_eq!(world.page("blog"), "good\n");
     assert!(http::get(port, "/").is_err(), "the failed instance is gone");

@@ -307,7 +307,7 @@ impl Supervisor {
                 }
                 let tail = refusal.blame.and_then(|id| self.tails.remove(&id)).unwrap_or_default();
                 let code = if refusal.busy { BUSY } else { FAILED };
-                Some(Bad { reason: refusal.reason, code, hints: Vec::new(), tail })
+                Some(Bad { reason: refusal.reason, code, hints: self.port_hint(&tail), tail })
             }
         };
         self.tails.clear();

@@ -174,6 +174,19 @@ impl Supervisor {
         self.guards_ports && self.worlds.get(&one.release).is_some_and(|(world, _)| world.is_jailed())
     }
 
+    /// Says which ports an app may listen on, where the last words of an instance are that it was refused one.
+    pub(super) fn port_hint(&self, tail: &[String]) -> Vec<String> {
+        let is_refusal = |line: &String| {
+            let line = line.to_lowercase();
+            line.contains("permission denied") || line.contains("permissionerror") || line.contains("eacces")
+        };
+        if self.guards_ports && tail.iter().any(is_refusal) {
+            let what = "an app may listen on the port in $PORT, and on those that LISTEN_PORTS in ENV names";
+            return vec![format!("if that was a port: {what}")];
+        }
+        Vec::new()
+    }
+
     /// Returns the ports on which an instance can be reached from other machines, past nginx.
     pub(super) fn exposed_ports(&self, id: Id) -> Vec<u16> {
         let Some(worker) = self.workers.get(&id) else { return Vec::new() };
