@@ -8,8 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use elf::ElfStream;
-use elf::abi::PT_INTERP;
+use elf::abi::{EI_NIDENT, PN_XNUM, PT_INTERP};
 use elf::endian::AnyEndian;
+use elf::file::{FileHeader, parse_ident};
+use elf::parse::{ParseAt, ParseError};
 use elf::section::SectionHeader;
 
 /// `e_machine` of the architectures that somebody may push a program for.
@@ -30,6 +32,10 @@ const MACHINES: [(u16, &str); 12] = [
 
 /// No path of a loader, and no table of versions, is longer.
 const LONGEST: u64 = 1 << 20;
+/// More sections, and more segments, than any program has.
+const MOST_HEADERS: u64 = 0xffff;
+/// The longest header of a file, and of a section, in bytes.
+const HEADER: usize = 64;
 
 /// What an ELF file says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +74,32 @@ pub(crate) fn open(file: &File) -> io::Result<Option<Stream<'_>>> {
     if file.read_at(&mut magic, 0)? < magic.len() || magic != *b"\x7fELF" {
         return Ok(None);
     }
+    if !has_short_tables(file).unwrap_or(false) {
+        return Ok(None);
+    }
     Ok(ElfStream::open_stream(file).ok())
+}
+
+/// Whether the tables of sections and segments, which are read as a whole, are as short as those of programs. The file's length is
+/// no bound: one that is all hole takes no room and may be as long as its maker likes.
+///
+/// # Errors
+/// When the header leads nowhere.
+fn has_short_tables(file: &File) -> Result<bool, ParseError> {
+    let mut head = [0; HEADER];
+    let read = file.read_at(&mut head, 0)?;
+    let (ident, tail) = head[..read].split_at_checked(EI_NIDENT).ok_or(ParseError::BadOffset(0))?;
+    let header: FileHeader<AnyEndian> = FileHeader::parse_tail(parse_ident(ident)?, tail)?;
+    let (many_sections, many_segments) = (header.e_shnum == 0, header.e_phnum == PN_XNUM);
+    if !(many_segments || many_sections && header.e_shoff != 0) {
+        // A count of 16 bits.
+        return Ok(true);
+    }
+    // The first section then says how many there are.
+    let read = file.read_at(&mut head, header.e_shoff)?;
+    let first = SectionHeader::parse_at(header.endianness, header.class, &mut 0, &head[..read])?;
+    Ok((!many_sections || first.sh_size <= MOST_HEADERS)
+        && (!many_segments || u64::from(first.sh_info) <= MOST_HEADERS))
 }
 
 /// `e_machine` of the programs of an architecture as `uname -m` says it; `None` for one that is not in the table.
@@ -122,6 +153,32 @@ mod tests {
         let mut bytes = vec![0xff; 64];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
         assert_eq!(read(&bytes), None);
+    }
+
+    #[test]
+    fn tables_without_an_end_are_not_read() {
+        // A program that is all hole: 64 bits, one table of so many sections or segments.
+        let of = |sections: u64, segments: u32| {
+            let mut bytes = vec![0; 128];
+            bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+            bytes[40] = 64;
+            bytes[58] = 64;
+            bytes[64 + 32..][..8].copy_from_slice(&sections.to_le_bytes());
+            if segments > 0 {
+                bytes[32] = 64;
+                bytes[54] = 56;
+                bytes[56..58].copy_from_slice(&[0xff, 0xff]);
+                bytes[64 + 44..][..4].copy_from_slice(&segments.to_le_bytes());
+            }
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            file.set_len(1 << 42).unwrap();
+            Elf::read(&file).unwrap()
+        };
+        assert!(of(3, 0).is_some() && of(3, 70).is_some());
+        for (sections, segments) in [(1 << 35, 0), (u64::MAX, 0), (1 << 16, 0), (3, u32::MAX)] {
+            assert_eq!(of(sections, segments), None, "{sections} {segments}");
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::elf::{self as header, Elf, Stream};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version(u32, u32);
 
+/// More symbols with versions than a program asks for. A table can lead through the same bytes again and again.
+const MOST_SYMBOLS: usize = 4096;
+
 /// Where systems keep their libraries, beside the folders of Debian's kind (`/usr/lib/x86_64-linux-gnu`).
 const FOLDERS: [&str; 5] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib32"];
 
@@ -70,6 +73,7 @@ pub(super) fn needed(stream: &mut Stream<'_>) -> Option<Version> {
     let (strings, table, count) = (StringTable::new(&names), headers.0, headers.1);
     VerNeedIterator::new(endian, class, count, 0, &table)
         .flat_map(|(_, symbols)| symbols)
+        .take(MOST_SYMBOLS)
         .filter_map(|symbol| Version::of_symbols(strings.get(symbol.vna_name as usize).ok()?))
         .max()
 }
