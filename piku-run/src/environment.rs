@@ -25,7 +25,7 @@ use piku_procfile::settings::{AppNetworks, AppUsers, NetworkMode, Protection, Sa
 
 use crate::config::{Config, store};
 use crate::desired::network;
-use crate::notify;
+use crate::{home, notify};
 
 /// Names and values.
 pub(crate) type Vars = IndexMap<String, String>;
@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) app: AppName,
     pub(crate) dir: AppDir,
     pub(crate) release: Release,
+    /// piku's own folder.
+    root: PathBuf,
     /// Which app is which user.
     uids: PathBuf,
 }
@@ -94,7 +96,8 @@ impl World {
     pub(crate) fn read(root: &Root, app: &AppName, number: u64) -> anyhow::Result<Self> {
         let dir = root.app(app);
         let release = Release::read(&dir.release(number))?;
-        Ok(Self { app: app.clone(), dir, release, uids: root.uid_ranges() })
+        let (uids, root) = (root.uid_ranges(), root.path().to_owned());
+        Ok(Self { app: app.clone(), dir, release, root, uids })
     }
 
     /// Whether its processes run in the jail.
@@ -227,6 +230,7 @@ impl World {
                 jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
             }
             for folder in &self.release.host {
+                home::check(folder, &self.root)?;
                 jail = jail.ro(folder, folder);
             }
             jail = jail.require(&isolation.protections);

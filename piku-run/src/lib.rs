@@ -19,6 +19,7 @@ mod delta;
 mod desired;
 mod drain;
 mod environment;
+mod home;
 mod launch;
 pub mod listening;
 mod lock;

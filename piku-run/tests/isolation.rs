@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use support::{SERVE, Server};
 
@@ -59,6 +60,33 @@ fn what_was_recorded_is_required_of_each_jail() {
     assert!(line.contains(" --require=namespaces "), "{line}");
 }
 
+/// A release that an older piku has received may name any folder of the host.
+#[test]
+fn a_release_from_before_is_shown_no_folder_but_an_interpreters_home() {
+    let Some(server) = Server::in_jail() else { return };
+    server.deploy("one", &[("web", SERVE)]);
+    let (here, above) = (server.root(), server.path(""));
+    for folder in [here.as_path(), above.as_path(), Path::new("/var"), Path::new("/")] {
+        let dir = server.release("two", &[("web", SERVE)]);
+        let path = dir.join("release.yaml");
+        let mut release: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        release["host"] = serde_json::json!([folder]);
+        fs::write(&path, release.to_string()).unwrap();
+        let said = server.bad(1, &["deploy", "blog", dir.to_str().unwrap()]);
+        assert!(said.contains("is no interpreter's home"), "{said}");
+    }
+    // One that is live already.
+    let path = server.app("current/release.yaml");
+    let mut release: serde_json::Value = serde_yaml::from_slice(&fs::read(&path).unwrap()).unwrap();
+    release["host"] = serde_json::json!([here]);
+    fs::write(&path, release.to_string()).unwrap();
+    for args in [&["restart", "blog"][..], &["exec", "blog", "--", "true"]] {
+        let out = server.run(args);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success() && said.contains("is no interpreter's home"), "{args:?}: {said}");
+    }
+}
+
 #[test]
 fn nothing_is_recorded_from_a_shortage() {
     let server = Server::new();
@@ -99,7 +127,11 @@ fn a_machine_that_makes_no_jails_any_more_is_told_of() {
     let expected =
         "namespaces        no   recorded\n    why:  no jail can be made here: off\n    mend: switch it on\n";
     assert!(table.starts_with(expected), "{table}");
+    // Nor is an app's data handled by its paths then, where links of the app lead wherever they like.
+    fs::create_dir_all(server.app("data")).unwrap();
+    assert_eq!(run(&["data", "blog", "export"]).0, Some(1));
     let (code, table) = run(&["protections", "--record"]);
     assert_eq!(code, Some(0), "{table}");
     assert_eq!(fs::read_to_string(&settings).unwrap(), "protections: []\n");
+    assert_eq!(run(&["data", "blog", "export"]).0, Some(0));
 }

@@ -11,6 +11,7 @@ use piku_chroot::jail::{self, Jail};
 use piku_procfile::failure::{Failure, USAGE};
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
+use piku_procfile::settings::{Protection, Sandbox, Settings};
 
 use crate::cli::DataAction;
 use crate::{client, environment, place};
@@ -86,8 +87,8 @@ fn command(root: &Root, app: &AppName, argv: &[&str]) -> anyhow::Result<Command>
             let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
             Ok(jail.command([("LANG", "C.UTF-8")], &argv))
         }
-        // What belongs to another user can only be reached through a jail.
-        Err(err) if !err.is_absence() || own => Err(err.failure().into()),
+        // What belongs to another user can only be reached through a jail; and a machine that had jails has them.
+        Err(err) if !err.is_absence() || own || had_jails(root)? => Err(err.failure().into()),
         Err(_) => {
             let real =
                 |word: &&str| if *word == INSIDE { data.clone().into_os_string() } else { word.into() };
@@ -96,4 +97,11 @@ fn command(root: &Root, app: &AppName, argv: &[&str]) -> anyhow::Result<Command>
             Ok(command)
         }
     }
+}
+
+/// Whether jails are among the protections that were recorded.
+fn had_jails(root: &Root) -> anyhow::Result<bool> {
+    let settings = Settings::read(&root.settings())?;
+    let recorded = settings.protections.unwrap_or_default();
+    Ok(recorded.contains(&Protection::Namespaces) || settings.sandbox == Sandbox::Require)
 }
