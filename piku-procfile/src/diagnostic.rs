@@ -1,6 +1,7 @@
 //! What is wrong with a file, said the way a compiler says it: the place first, the line with a caret below it, and what to
 //! do about it. All bad lines at once, and never more text than somebody reads.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// How many errors of one file are told; the rest is counted.
@@ -159,11 +160,16 @@ pub(crate) fn column(line: &str, at: usize) -> usize {
 
 /// A word of the file as a message repeats it: between quotes, shortened, readable.
 pub(crate) fn word(text: &str) -> String {
-    let mut shown: String = text.chars().take(WORD).map(visible).collect();
-    if text.chars().nth(WORD).is_some() {
-        shown.push('…');
-    }
+    let shown: String = cut(text, WORD).chars().map(visible).collect();
     format!("'{shown}'")
+}
+
+/// Returns the text; of a longer one its first `most` characters and an ellipsis.
+pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Everything that is wrong with a file, in the order of its lines; never empty.

@@ -6,8 +6,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::cut;
+
 /// The longest name of an app or of a process type, in bytes: a DNS label's length (RFC 1035, 2.3.4).
 pub const MAX_LEN: usize = 63;
+/// How many characters of a bad name a message repeats: a good one and what is wrong with a slightly longer one.
+const SHOWN: usize = 80;
 
 /// Why a name was refused; its `Display` is one line that says what a good name looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub struct BadName {
 
 impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad {} {:?}: {}", self.what, self.given, self.rule)
+        write!(f, "bad {} {:?}: {}", self.what, cut(&self.given, SHOWN), self.rule)
     }
 }
 
@@ -150,6 +154,8 @@ mod tests {
             refusal,
             "bad app name \"../x\": use 1 to 63 of a-z, 0-9 and '-', with no '-' at either end"
         );
+        let long = "ä".repeat(2000).parse::<ProcessName>().unwrap_err().to_string();
+        assert!(long.starts_with(&format!("bad process type \"{}…\": use 1", "ä".repeat(80))), "{long}");
     }
 
     #[test]
