@@ -7,7 +7,8 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "handles the machine's files, its own root and cgroups; what is let into a jail is mounted by its descriptor, not read"
+    reason = "it is the jail: it handles the machine's files, /proc, cgroups and the root that it makes itself; a source is opened \
+              by a descriptor, no link in its place, and is mounted, not read"
 )]
 
 pub mod cli;

@@ -3,6 +3,8 @@
 //! `TIME KEY VERB APP OUTCOME…`, blanks between; `-` where there is no app. The arguments of a verb are not written: they
 //! may be secrets.
 
+#![expect(clippy::disallowed_methods, reason = "the audit log, which only piku writes")]
+
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

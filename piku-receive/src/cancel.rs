@@ -1,6 +1,8 @@
 //! `cancel APP`: ends the build that is under way. Who belongs to it is asked of the kernel: the app's lock is inherited by
 //! all that a push has started, and by nobody else.
 
+#![expect(clippy::disallowed_methods, reason = "locks, and what the kernel says of their holders in /proc")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};

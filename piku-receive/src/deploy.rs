@@ -1,6 +1,11 @@
 //! `deploy`: the hook again for a tip that is there, without a push: the deploy branch's, or another branch's once; or for
 //! the commit that is live, to see whether it would be built otherwise by now.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "looks for the app's repository, which only git and piku write"
+)]
+
 use std::time::Duration;
 
 use git2::Oid;

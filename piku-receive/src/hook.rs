@@ -1,5 +1,10 @@
 //! The hook: what it finds around it, and how it is run when git has no reason to.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the folder of the tools and the root, which the installation names"
+)]
+
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! Bounds on what a stranger's bytes may cost this machine: memory and file sizes of the programs that read them, and how much
 //! may come in at all.
 
+#![expect(clippy::disallowed_methods, reason = "what the kernel says of memory in /proc")]
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,17 @@
 //! The commit that is live: what decides whether a push has anything to deploy. `current` is the only record of it, since
 //! rollbacks, changed settings and releases of other machines go past the pushes.
 
-use std::fs;
 use std::path::Path;
 
+use piku_files::TreeHandle;
 use piku_procfile::settings::Settings;
 use serde::Deserialize;
 
 use crate::hook::Place;
 use crate::verdict::{State, Verdict};
+
+/// How many bytes a `release.yaml` may have: much more than any has.
+const LARGEST: u64 = 16 << 20;
 
 /// The release that serves an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +45,31 @@ impl LiveRelease {
 
     /// A release that cannot be read is not known to be any commit's: the next push deploys.
     fn read(dir: &Path, number: u64) -> Option<Self> {
-        let text = fs::read(dir.join("release.yaml")).ok()?;
+        let text = TreeHandle::open(dir).ok()?.read_bounded("release.yaml", LARGEST).ok()?;
         let ReleaseCommit { commit } = serde_yaml::from_slice(&text).ok()?;
         Some(Self { commit, number })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_record_that_leads_out_of_the_release_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, release) = (dir.path().join("victim"), dir.path().join("7"));
+        for folder in [&victim, &release] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(victim.join("release.yaml"), "commit: abc").unwrap();
+        symlink("../victim/release.yaml", release.join("release.yaml")).unwrap();
+        symlink("victim", dir.path().join("8")).unwrap();
+        assert_eq!(LiveRelease::read(&release, 7), None);
+        assert_eq!(LiveRelease::read(&dir.path().join("8"), 8), None);
+        let live = LiveRelease::read(&victim, 9).unwrap();
+        assert_eq!((live.commit.as_str(), live.number), ("abc", 9));
     }
 }

@@ -2,6 +2,8 @@
 //! inherit the descriptor, and it is free when the last of them has ended, however they end. The file stays for ever; its
 //! first line says who holds it.
 
+#![expect(clippy::disallowed_methods, reason = "locks of apps, which only piku writes")]
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::mem::ManuallyDrop;

@@ -3,6 +3,8 @@
 //!
 //! The log has the bytes as they were printed. The push has text and colours alone: it is read on a terminal.
 
+#![expect(clippy::disallowed_methods, reason = "the log of a deploy, which only piku writes")]
+
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;

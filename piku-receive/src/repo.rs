@@ -1,6 +1,11 @@
 //! An app's bare repository: made on the first push, aside and renamed in, so that a half one is never there. Its settings are
 //! written by piku alone, and its hooks are piku's own.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a repository in the making and its configuration, which only git and piku write"
+)]
+
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::io;

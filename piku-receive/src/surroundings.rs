@@ -1,6 +1,8 @@
 //! What the programs that piku-receive starts find around them: no variable of git's or piku's that came from outside,
 //! and the five tools first on PATH.
 
+#![expect(clippy::disallowed_methods, reason = "asks whom the root folder belongs to")]
+
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;

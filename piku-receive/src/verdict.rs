@@ -1,6 +1,8 @@
 //! How the last deploy of an app ended. `select` writes that one has begun, `settle` that it is live; what has begun and
 //! ended without `settle` has failed.
 
+#![expect(clippy::disallowed_methods, reason = "the verdict of a push, which only piku writes")]
+
 use std::fs;
 
 use anyhow::Context;

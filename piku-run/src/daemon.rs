@@ -3,6 +3,8 @@
 //!
 //! Supervisors outlive a daemon that is killed; the next one finds them by their locks and waits for them by pidfd.
 
+#![expect(clippy::disallowed_methods, reason = "marks and locks of apps, which only piku writes")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,5 +1,7 @@
 //! What an app should be, read from its release, its ENV and the operator's formation.
 
+#![expect(clippy::disallowed_methods, reason = "the app's formation, which only piku writes")]
+
 pub(crate) mod health;
 pub(crate) mod limits;
 pub(crate) mod network;

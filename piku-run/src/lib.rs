@@ -1,10 +1,6 @@
 //! Workers: started, checked, logged, restarted, replaced without a gap.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "handles piku's own files, logs, sockets and /proc; releases and caches go through handles in delta, releases and \
-              collect; left: files of an app that the web server serves are named by their paths in nginx's configuration"
-)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod cli;
 mod client;

@@ -1,5 +1,7 @@
 //! Locks of the kernel's: held by a descriptor, gone with the last process that has it. Their files are never unlinked.
 
+#![expect(clippy::disallowed_methods, reason = "locks, which only piku writes")]
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};

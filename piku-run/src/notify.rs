@@ -1,6 +1,11 @@
 //! The socket of `sd_notify(3)`: a program that knows better than anybody when it is ready says `READY=1` there. Each instance
 //! has its own, in a folder of its own that its jail shows it, so that nobody can speak for another.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the folder of an instance's socket, which its jail sees read-only"
+)]
+
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -1,12 +1,14 @@
 //! What piku-run keeps where, beyond what all tools know.
 
+#![expect(clippy::disallowed_methods, reason = "the app's own folder, which only piku writes")]
+
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use piku_files::remove_all;
+use piku_files::{TreeHandle, remove_all};
 use piku_procfile::durable;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
@@ -87,6 +89,11 @@ pub(crate) fn switch(app: &AppDir, number: u64) -> anyhow::Result<()> {
         .with_context(|| format!("cannot switch '{}' to release {number}", current.display()))
 }
 
+/// Returns whether `name` is a folder in `folder`, and not a link to one.
+pub(crate) fn has_folder(folder: &Path, name: &str) -> bool {
+    TreeHandle::open_following(folder).is_ok_and(|folder| folder.subtree(name).is_ok())
+}
+
 /// Removes a file, a link or a folder with all that is in it; one that is not there is as good as removed.
 pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
     remove_all(path).with_context(|| format!("cannot remove '{}'", path.display()))
@@ -105,6 +112,19 @@ mod tests {
         switch(&app, 2).unwrap();
         assert_eq!(app.current_number(), Some(2));
         assert_eq!(live(&app).unwrap(), Some(2));
+    }
+
+    #[test]
+    fn a_link_to_a_folder_is_no_folder_of_a_release() {
+        let dir = tempfile::tempdir().unwrap();
+        make(&dir.path().join("victim/deep")).unwrap();
+        make(&dir.path().join("release")).unwrap();
+        std::os::unix::fs::symlink("../victim", dir.path().join("release/app")).unwrap();
+        let release = dir.path().join("release");
+        for name in ["app", "app/deep", "../victim", "none"] {
+            assert!(!has_folder(&release, name), "{name}");
+        }
+        assert!(has_folder(dir.path(), "victim") && !has_folder(&dir.path().join("none"), "x"));
     }
 
     #[test]

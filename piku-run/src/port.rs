@@ -1,6 +1,8 @@
 //! Ports of instances. A port is claimed by a lock on a file of its number, which the kernel frees with the last holder of
 //! the descriptor; no two apps ever get the same one, and nobody cleans up after a crash.
 
+#![expect(clippy::disallowed_methods, reason = "locks of ports, which only piku writes")]
+
 mod guard;
 
 use std::fs::{DirBuilder, File, OpenOptions};

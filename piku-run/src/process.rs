@@ -1,5 +1,7 @@
 //! What /proc tells about processes: whose child, which session, when started. A pid alone names nobody: it is used again.
 
+#![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
+
 use std::fs;
 
 /// A line of /proc/PID/stat.

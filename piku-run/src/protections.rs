@@ -3,6 +3,8 @@
 //! What was recorded and is gone later is an error of every build and every start. So the record is made once, by the install or
 //! by the first start of the daemon, and again when the operator says so.
 
+#![expect(clippy::disallowed_methods, reason = "host.yaml, which is the operator's")]
+
 use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;

@@ -3,6 +3,8 @@
 //!
 //! Records are not synced: they are about processes, and after a power cut there are none.
 
+#![expect(clippy::disallowed_methods, reason = "records of running instances, which only piku writes")]
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

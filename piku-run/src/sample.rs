@@ -1,5 +1,7 @@
 //! What an instance is doing and what it uses: one row of `ps`.
 
+#![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::thread;

@@ -1,6 +1,8 @@
 //! Stopping means that the set is empty. In a jail the kernel sees to that. Without one a worker's processes are found by
 //! what they cannot easily shake off: their ancestry, their session, and a mark in the environment they were started with.
 
+#![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
+
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;

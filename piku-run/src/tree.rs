@@ -1,5 +1,7 @@
 //! The process tree below a worker, as the host's /proc shows it: it holds what runs in the jail's pid namespace too.
 
+#![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
 

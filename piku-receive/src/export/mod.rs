@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use git2::{Commit, Repository};
-use piku_files::TreeHandle;
+use piku_files::{TreeHandle, remove_all};
 use piku_procfile::failure::Failure;
 use piku_procfile::settings::Settings;
 use tempfile::TempDir;
@@ -23,6 +23,7 @@ use crate::talk::{self, quoted};
 use tree::Walk;
 
 /// Writes the tree of `commit` in `repo` to `dir`, which must not be there or be empty: made aside and renamed in.
+#[expect(clippy::disallowed_methods, reason = "a new folder is renamed to the place that the caller names")]
 pub(crate) fn run(repo: &Path, commit: &str, dir: &Path, settings: &Settings) -> anyhow::Result<()> {
     limits::bound_memory().context("cannot bound this process's memory")?;
     let dir = std::path::absolute(dir).with_context(|| format!("bad path '{}'", dir.display()))?;
@@ -46,19 +47,21 @@ pub(crate) fn run(repo: &Path, commit: &str, dir: &Path, settings: &Settings) ->
     let made = aside.keep();
     fs::rename(&made, &dir).with_context(|| format!("cannot make '{}'", dir.display())).inspect_err(|_| {
         // The first error is the one to tell.
-        let _ = fs::remove_dir_all(&made);
+        let _ = remove_all(&made);
     })
 }
 
+#[expect(clippy::disallowed_methods, reason = "the place that the caller names")]
 fn may_be_made(dir: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(dir) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(err) => Err(err),
-        Ok(there) => Ok(there.is_dir() && fs::read_dir(dir)?.next().is_none()),
+        Ok(there) => Ok(there.is_dir() && TreeHandle::open(dir)?.is_empty()?),
     }
 }
 
 /// A folder beside `dir`, removed with all that is in it unless it is kept.
+#[expect(clippy::disallowed_methods, reason = "the folder that the caller names, and a new one in it")]
 fn aside(dir: &Path) -> io::Result<TempDir> {
     let parent: PathBuf = dir.parent().map(Path::to_owned).unwrap_or_default();
     fs::create_dir_all(&parent)?;

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use piku_build::layer::TOOLS;
 use piku_build::release::DELTA;
+use piku_files::{FileKind, TreeHandle};
 use piku_procfile::layout::AppDir;
 
-use super::entries;
+use super::{FoundEntry, entries, entries_of};
 use crate::releases::ASIDE;
 
 /// What the name of a folder ends with that is about to be removed; it begins with a dot.
@@ -15,27 +16,38 @@ pub(super) const GONE: &str = ".gone";
 /// Looked for by who keeps all others out that make or remove releases, and, with `pushes`, those who push too.
 pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
     let mut left = Vec::new();
-    for (name, path) in entries(dir.path()) {
-        let is_aside = name.starts_with(ASIDE) || pushes && name.starts_with("deploy.") && path.is_dir();
+    for FoundEntry { name, path, kind } in entries(dir.path()) {
+        let is_push = name.starts_with("deploy.") && kind == FileKind::Folder;
+        let is_aside = name.starts_with(ASIDE) || pushes && is_push;
         if is_aside || is_of_the_dead(&name) {
             left.push(path);
         }
     }
-    for folder in [dir.releases(), dir.layers(), dir.cache(), dir.cache().join(TOOLS)] {
-        let half =
-            entries(&folder).into_iter().filter(|(name, _)| name.starts_with('.') && name.ends_with(GONE));
-        left.extend(half.map(|(_, path)| path));
+    let folders = [dir.releases(), dir.layers(), dir.cache()].map(|folder| entries(&folder));
+    for found in folders.into_iter().chain([entries_below(&dir.cache(), TOOLS)]).flatten() {
+        if found.name.starts_with('.') && found.name.ends_with(GONE) {
+            left.push(found.path);
+        }
     }
     let numbers = dir.release_numbers().unwrap_or_default();
     let releases = numbers.into_iter().map(|number| dir.release(number));
-    for folder in releases.flat_map(|release| [release.join(DELTA), release]).chain([dir.log()]) {
-        let files = entries(&folder).into_iter().filter(|(name, _)| is_of_the_dead(name));
-        left.extend(files.map(|(_, path)| path));
+    let files = releases.flat_map(|release| [entries_below(&release, DELTA), entries(&release)]);
+    for found in files.chain([entries(&dir.log())]).flatten() {
+        if is_of_the_dead(&found.name) {
+            left.push(found.path);
+        }
     }
     left
 }
 
+/// Lists a folder in one that builds may have written: nothing where a link is in its place.
+fn entries_below(folder: &Path, name: &str) -> Vec<FoundEntry> {
+    let below = TreeHandle::open_following(folder).and_then(|folder| folder.subtree(name));
+    below.map(|below| entries_of(&below)).unwrap_or_default()
+}
+
 /// Whether it is a file that a process wrote beside the one it was to replace, `.NAME.PID`, and the process has ended.
+#[expect(clippy::disallowed_methods, reason = "asks the kernel which processes live")]
 fn is_of_the_dead(name: &str) -> bool {
     let pid =
         name.strip_prefix('.').and_then(|name| name.rsplit_once('.')).and_then(|(_, pid)| pid.parse().ok());

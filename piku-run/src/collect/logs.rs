@@ -13,7 +13,7 @@ const KEPT: usize = 20;
 /// number is above it.
 pub(super) fn old(dir: &AppDir, releases: &[u64]) -> Vec<PathBuf> {
     let mut logs: Vec<(u64, PathBuf)> =
-        entries(&dir.log()).into_iter().filter_map(|(name, path)| Some((number(&name)?, path))).collect();
+        entries(&dir.log()).into_iter().filter_map(|log| Some((number(&log.name)?, log.path))).collect();
     logs.sort();
     let mut numbers: Vec<u64> = logs.iter().map(|(number, _)| *number).collect();
     numbers.dedup();

@@ -1,7 +1,5 @@
 //! How much a removal frees. Releases share files: one is freed with the last of its names.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
-
 use std::collections::HashMap;
 use std::path::Path;
 

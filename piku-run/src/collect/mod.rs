@@ -14,14 +14,13 @@ mod old;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use piku_build::layer::{self, TOOLS};
 use piku_build::release::Release;
+use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::Settings;
@@ -142,8 +141,12 @@ impl Collector<'_> {
             add(Kind::Log, logs::old(self.dir, &kept));
         }
         if reach != Reach::Releases {
-            let tools = layer::unused_for(&self.dir.cache().join(TOOLS), TOOLS_STAY);
-            add(Kind::Layer, tools.context("cannot list the tools")?);
+            let cache = self.dir.cache();
+            // A link that a build without a jail has put in their place leads to what is not theirs.
+            if place::has_folder(&cache, TOOLS) {
+                let tools = layer::unused_for(&cache.join(TOOLS), TOOLS_STAY);
+                add(Kind::Layer, tools.context("cannot list the tools")?);
+            }
         }
         let limit = self.settings.cache_limit.saturating_mul(1 << 20);
         match reach {
@@ -179,7 +182,7 @@ impl Collector<'_> {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let gone = path.with_file_name(format!(".{name}{}", leftover::GONE));
                 place::remove(&gone)?;
-                fs::rename(&path, &gone).with_context(cannot)?;
+                rename(&path, &gone).with_context(cannot)?;
                 gone
             }
             Kind::Log | Kind::Leftover => path,
@@ -202,16 +205,16 @@ pub(crate) fn after(root: &Root, app: &AppName, reach: Reach) {
 #[derive(Debug)]
 pub(crate) struct Alone {
     /// Where there are no releases nobody can make one of another.
-    _folder: Option<File>,
+    _folder: Option<TreeHandle>,
 }
 
 /// Keeps everybody out who makes a release of another's tree; nothing when somebody does just now.
 pub(crate) fn alone(dir: &AppDir) -> anyhow::Result<Option<Alone>> {
     let path = dir.releases();
-    let folder = match File::open(&path) {
+    let folder = match TreeHandle::open_following(&path) {
         Ok(folder) => folder,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Some(Alone { _folder: None })),
-        Err(err) => return Err(err).with_context(|| format!("cannot open '{}'", path.display())),
+        Err(err) if err.is_missing() => return Ok(Some(Alone { _folder: None })),
+        Err(err) => return Err(err.into()),
     };
     match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(Alone { _folder: Some(folder) })),
@@ -230,14 +233,32 @@ fn needed_layers(dir: &AppDir, kept: &[u64]) -> Option<BTreeSet<String>> {
     Some(needed)
 }
 
-/// The names in a folder with their paths, sorted; none when it cannot be read.
-fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
-    let mut entries: Vec<(String, PathBuf)> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
-        .collect();
-    entries.sort();
-    entries
+/// A name in a folder that is looked through.
+#[derive(Debug)]
+struct FoundEntry {
+    name: String,
+    path: PathBuf,
+    /// That of a link is never that of what it leads to.
+    kind: FileKind,
+}
+
+/// Lists a folder of piku's own, sorted by name; nothing when it cannot be read.
+fn entries(folder: &Path) -> Vec<FoundEntry> {
+    TreeHandle::open_following(folder).map(|folder| entries_of(&folder)).unwrap_or_default()
+}
+
+/// Lists the top of a tree, sorted by name; nothing when it cannot be read.
+fn entries_of(tree: &TreeHandle) -> Vec<FoundEntry> {
+    let entries = tree.read_dir("").unwrap_or_default().into_iter();
+    let found = entries.filter_map(|entry| {
+        let name = entry.name.into_string().ok()?;
+        Some(FoundEntry { path: tree.path().join(&name), name, kind: entry.kind })
+    });
+    found.collect()
+}
+
+/// Renames an entry, a link itself where it is one, within its folder.
+fn rename(path: &Path, new: &Path) -> Result<(), TreeError> {
+    let folder = TreeHandle::open_following(path.parent().unwrap_or(path))?;
+    folder.rename(path.file_name().unwrap_or_default(), &folder, new.file_name().unwrap_or_default())
 }

@@ -1,4 +1,5 @@
 use super::*;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use piku_build::release::{Layer, Origin};
@@ -77,7 +78,7 @@ impl App {
     }
 
     fn names(&self, folder: &str) -> Vec<String> {
-        entries(&self.at.path().join(folder)).into_iter().map(|(name, _)| name).collect()
+        entries(&self.at.path().join(folder)).into_iter().map(|found| found.name).collect()
     }
 }
 
@@ -258,6 +259,41 @@ fn logs_of_old_deploys_go_and_caches_over_their_bound() {
     assert_eq!(app.names("cache"), ["go", "measured", "npm"]);
     app.tidy(Reach::All);
     assert_eq!(app.names("cache"), ["measured"]);
+}
+
+#[test]
+fn links_of_a_build_lead_nowhere() {
+    let mut app = App::new();
+    app.release(1, "a");
+    app.live(1);
+    let victim = app.dir.path().join("victim");
+    fs::create_dir_all(victim.join("pip")).unwrap();
+    for name in ["file", ".x.gone", "pip/file"] {
+        fs::write(victim.join(name), "precious").unwrap();
+    }
+    // Each in the place of something that is piku's.
+    symlink(victim.join("file"), app.at.cache().join("measured")).unwrap();
+    symlink(&victim, app.at.cache().join("tools")).unwrap();
+    symlink(&victim, app.at.cache().join("pip")).unwrap();
+    symlink(&victim, app.at.path().join("deploy.x")).unwrap();
+    symlink(&victim, app.at.release(1).join(piku_build::release::DELTA)).unwrap();
+    app.settings.cache_limit = 0;
+    // A mark that is a link says nothing once a day has gone by.
+    let old = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let times = rustix::fs::Timestamps { last_access: old, last_modification: old };
+    let follow = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::utimensat(rustix::fs::CWD, app.at.cache().join("measured"), &times, follow).unwrap();
+    app.tidy(Reach::Deploy);
+    assert!(!app.at.cache().join("measured").is_symlink());
+    assert!(app.found(Reach::All).is_empty(), "{:?}", app.found(Reach::All));
+    app.tidy(Reach::All);
+    for name in ["file", ".x.gone", "pip/file"] {
+        assert_eq!(fs::read_to_string(victim.join(name)).unwrap(), "precious", "{name}");
+    }
+    // What is to go and is a link goes itself.
+    symlink(&victim, app.at.releases().join(".9.gone")).unwrap();
+    app.tidy(Reach::All);
+    assert!(!app.at.releases().join(".9.gone").is_symlink() && victim.join("file").exists());
 }
 
 #[test]

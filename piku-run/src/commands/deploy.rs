@@ -1,11 +1,11 @@
 //! `deploy APP RELEASE`: makes a built release the live one.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use piku_build::machine;
 use piku_build::release::{Release, TREE};
+use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
@@ -41,7 +41,5 @@ fn check(release: &Release, app: &AppName) -> anyhow::Result<()> {
 
 /// On the disk before anything says that it is live: a power cut must not leave a release of empty files.
 fn settle(dir: &Path) -> anyhow::Result<()> {
-    let tree = dir.join(TREE);
-    let folder = File::open(&tree).with_context(|| format!("cannot open '{}'", tree.display()))?;
-    nix::unistd::syncfs(folder).context("cannot sync the disk")
+    Ok(TreeHandle::open_following(dir)?.subtree(TREE)?.sync_file_system()?)
 }

@@ -105,6 +105,7 @@ fn numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
 }
 
 /// That the app is there, or that something of it may still run: its folder may have been removed by hand.
+#[expect(clippy::disallowed_methods, reason = "looks for the app's own folders")]
 fn must_be_there(root: &Root, app: &piku_procfile::name::AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     anyhow::ensure!(dir.path().is_dir() || dir.run().is_dir(), "there is no app '{app}'");

@@ -45,6 +45,7 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::read`].
+    #[expect(clippy::disallowed_methods, reason = "a configuration, which only piku writes")]
     pub fn find(path: &Path) -> anyhow::Result<Option<Self>> {
         let text = match fs::read(path) {
             Ok(text) => text,

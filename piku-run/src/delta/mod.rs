@@ -5,8 +5,6 @@
 //! date and the mode of the file, and takes its place only when it has been read back. Where both are there the file counts; so a
 //! process that is killed between two steps has lost nothing. `delta/done` says that the whole tree was looked at.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
-
 mod codec;
 #[cfg(test)]
 mod tests;

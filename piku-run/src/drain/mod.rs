@@ -53,6 +53,7 @@ pub(crate) fn away_file(dir: &AppDir) -> PathBuf {
 }
 
 /// Sends until its supervisor ends.
+#[expect(clippy::disallowed_methods, reason = "the drain's own notes, which only piku writes")]
 pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
     end_with_supervisor()?;
     let dir = root.app(app);
@@ -204,6 +205,7 @@ impl Drain {
     }
 
     /// Why nothing can be sent, or that it can.
+    #[expect(clippy::disallowed_methods, reason = "the drain's own notes, which only piku writes")]
     fn tell_ps(&self, why: Option<&str>) {
         let path = away_file(&self.dir);
         // What cannot be written stands in the log.
@@ -221,6 +223,7 @@ impl Drain {
     }
 
     /// Not synced: after a power cut some lines are sent twice.
+    #[expect(clippy::disallowed_methods, reason = "the drain's own notes, which only piku writes")]
     fn save(&mut self) {
         self.saved = Instant::now();
         let aside = self.save.with_extension("part");

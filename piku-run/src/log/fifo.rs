@@ -1,6 +1,8 @@
 //! The fifo between a worker and its supervisor. Both ends are opened read-write: as long as the worker lives it is itself
 //! a reader, so it gets no SIGPIPE when the supervisor is gone, and what it wrote waits for the next supervisor.
 
+#![expect(clippy::disallowed_methods, reason = "pipes in the folder of what runs, which only piku writes")]
+
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::OwnedFd;

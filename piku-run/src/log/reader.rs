@@ -1,5 +1,7 @@
 //! `logs`: the logs of an app's instances merged by time, and followed as they grow.
 
+#![expect(clippy::disallowed_methods, reason = "the log folder, which only piku writes")]
+
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,5 +1,7 @@
 //! Rotation by size: `web.1.log` becomes `web.1.log.1`, that one `.2`, and so on; the oldest goes.
 
+#![expect(clippy::disallowed_methods, reason = "the log folder, which only piku writes")]
+
 use std::ffi::OsString;
 use std::fs;
 use std::io;

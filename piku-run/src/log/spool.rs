@@ -6,6 +6,8 @@
 //! supervisor finds there, byte for byte, how far that went. The spool is emptied when the log has it all, long before a disk
 //! would see any of it.
 
+#![expect(clippy::disallowed_methods, reason = "the spool of a log, which only piku writes")]
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

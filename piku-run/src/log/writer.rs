@@ -1,6 +1,8 @@
 //! The writer of one instance's log. What a worker says is in the file as soon as it is fed, an unfinished line too, so
 //! that a supervisor killed in the middle of a line loses nothing of it: the next one goes on where the file ends.
 
+#![expect(clippy::disallowed_methods, reason = "the log folder, which only piku writes")]
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;

@@ -86,6 +86,7 @@ pub fn list(app: &AppDir) -> anyhow::Result<Vec<Row>> {
 }
 
 /// Whether somebody holds the app's lock.
+#[expect(clippy::disallowed_methods, reason = "the app's lock, which only piku writes")]
 fn is_pushing(app: &AppDir) -> bool {
     let lock = app.lock();
     lock.exists() && Lock::take(&lock).is_ok_and(|lock| lock.is_none())

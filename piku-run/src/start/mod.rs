@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -121,9 +121,8 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
         failed: None,
         told: 0,
     };
-    // A file that was named is there.
     if let Some(path) = &named_env {
-        fs::metadata(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+        check_named(path)?;
     }
     // A bad ENV is told once, before anything runs.
     foreman.vars(&Ps { kind: wanted[0].name.clone(), index: 1 })?;
@@ -139,6 +138,12 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
     };
     foreman.tell(Event::Boot { plan: Some(plan), found: Vec::new() });
     foreman.work()
+}
+
+/// Checks that a file that was named is there.
+#[expect(clippy::disallowed_methods, reason = "a file that was named on the command line")]
+fn check_named(path: &Path) -> anyhow::Result<()> {
+    fs::metadata(path).map(drop).with_context(|| format!("cannot read '{}'", path.display()))
 }
 
 impl Foreman {

@@ -1,6 +1,11 @@
 //! What is asked of a supervisor, from the request to its last word. The one who asked may have gone away meanwhile; the
 //! work goes on.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the folder of a release is renamed to its place as a whole; its tree is looked at through a handle"
+)]
+
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -119,7 +124,7 @@ impl Supervisor {
         place::check_not_destroyed(&self.dir)?;
         let mut release = Release::read(dir)?;
         self.judge(&release)?;
-        ensure!(dir.join(TREE).is_dir(), "'{}' has no folder '{TREE}'", dir.display());
+        ensure!(place::has_folder(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
         match after {
             Some(_) if after == place::live(&self.dir)? => {}
             Some(_) => {
@@ -154,7 +159,7 @@ impl Supervisor {
             return Err(Failure::new(what).hint("build it again").into());
         }
         for layer in &release.layers {
-            if !self.dir.layers().join(&layer.key).is_dir() {
+            if !place::has_folder(&self.dir.layers(), &layer.key) {
                 let what = format!("the layer '{}' of this release is gone", layer.name);
                 return Err(Failure::new(what).hint("build it again: push, or piku deploy").into());
             }

@@ -12,6 +12,8 @@
 //! What remains: between the end of a process and the bind, somebody who waits for exactly that may be faster, where the kernel
 //! does not keep him from it. He is found, requests go nowhere, and the instance comes on another port.
 
+#![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
+
 use std::thread::sleep;
 use std::time::Duration;
 

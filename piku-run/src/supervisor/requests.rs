@@ -1,6 +1,8 @@
 //! Where requests go, made so: nginx is told before what they must no longer reach is told to end, and that is told to end
 //! when the last worker of nginx from before has ended.
 
+#![expect(clippy::disallowed_methods, reason = "the mark of the maintenance, which only piku writes")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 

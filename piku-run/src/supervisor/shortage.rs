@@ -1,6 +1,8 @@
 //! Whether the machine has run out of memory. Where an instance's own limit was at its end its jail knows; where it was the
 //! machine's, the instance has only got a SIGKILL, and its author should know why.
 
+#![expect(clippy::disallowed_methods, reason = "what the kernel says of memory in /proc")]
+
 use std::fs;
 
 use jiff::Timestamp;

@@ -1,5 +1,10 @@
 //! Processes of instances: started behind a record, taken up from one, read from, ended.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "pipes and spools of instances in the folder of what runs, which only piku writes"
+)]
+
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,6 +1,8 @@
 //! `certs renew`: certificates that an authority vouches for, through acme.sh or certbot. Called by a timer or by hand, never
 //! by a deploy. A failure is not tried again at once: the authority counts.
 
+#![expect(clippy::disallowed_methods, reason = "certificates and notes that acme.sh, certbot and piku write")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
@@ -75,7 +77,7 @@ pub(crate) fn renew(root: &Root, only: Option<&AppName>, force: bool) -> anyhow:
 
 impl Web {
     fn renew(&self, client: &Client, app: &AppName, force: bool) -> anyhow::Result<()> {
-        let Some(site) = self.folder.about(app).filter(|_| self.folder.app(app).exists()) else {
+        let Some(site) = self.folder.about(app).filter(|_| self.folder.has_app(app)) else {
             return Err(Failure::new("it is not served by nginx")
                 .hint("set NGINX_SERVER_NAME and push it")
                 .into());

@@ -1,5 +1,7 @@
 //! How many connections nginx has room for on this machine, and how many of them one app may take.
 
+#![expect(clippy::disallowed_methods, reason = "what the kernel says of memory in /proc")]
+
 use std::fs;
 
 use rustix::process::{Resource, getrlimit};

@@ -1,6 +1,8 @@
 //! Certificates and their keys. A pair is a folder that is made once and never written again; a link says which one is in
 //! use. Whoever has none gets one that is self-signed, at once and without asking anybody.
 
+#![expect(clippy::disallowed_methods, reason = "certificates, which only piku and its ACME client write")]
+
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;

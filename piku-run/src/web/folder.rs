@@ -1,5 +1,7 @@
 //! What lies where in the folder of piku's nginx. Nothing in it is edited by hand.
 
+#![expect(clippy::disallowed_methods, reason = "nginx's folder, which only piku writes")]
+
 use std::fs::{self, DirBuilder};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::ErrorKind;
@@ -85,6 +87,16 @@ impl Folder {
     /// An app's file; the last good one.
     pub(super) fn app(&self, app: &AppName) -> PathBuf {
         self.0.join("apps").join(format!("{app}.conf"))
+    }
+
+    /// Reads an app's file; nothing when it has none.
+    pub(super) fn app_text(&self, app: &AppName) -> Option<String> {
+        fs::read_to_string(self.app(app)).ok()
+    }
+
+    /// Returns whether an app has a file.
+    pub(super) fn has_app(&self, app: &AppName) -> bool {
+        self.app(app).exists()
     }
 
     /// The apps that have a file, with its text.

@@ -1,6 +1,11 @@
 //! The nginx that runs: its master, which reads the files again on SIGHUP, and its workers, the old of which go on until
 //! their requests have ended.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "nginx's own pid file, and what the kernel says of it in /proc"
+)]
+
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::sleep;

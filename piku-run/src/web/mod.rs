@@ -132,7 +132,7 @@ impl Web {
                 );
             }
             // What an earlier release has put in.
-            if self.folder.app(&world.app).exists() {
+            if self.folder.has_app(&world.app) {
                 ready.lock = Some(self.folder.lock()?);
                 ready.change = Change::Remove;
             }
@@ -146,7 +146,7 @@ impl Web {
         ready.lock = Some(self.folder.lock()?);
         let files = self.files(&nginx, world, &values, ports, &mut ready)?;
         // What is in has been tested.
-        let is_in = std::fs::read_to_string(self.folder.app(&world.app)).is_ok_and(|text| text == files.text);
+        let is_in = self.folder.app_text(&world.app).is_some_and(|text| text == files.text);
         if !is_in {
             if let Some((path, content)) = &files.passwords {
                 folder::write(path, content.as_bytes())?;
@@ -221,7 +221,7 @@ impl Web {
 
     /// Takes the app out, if it is in.
     pub(crate) fn take_out(&self, app: &AppName) -> anyhow::Result<Put> {
-        let change = if self.folder.app(app).exists() { Change::Remove } else { Change::Nothing };
+        let change = if self.folder.has_app(app) { Change::Remove } else { Change::Nothing };
         let lock = if matches!(change, Change::Remove) { Some(self.folder.lock()?) } else { None };
         let ready =
             Ready { web: self, app: app.clone(), change, reach: Reach::Unnamed, warnings: Vec::new(), lock };
@@ -236,8 +236,7 @@ impl Web {
     }
 
     fn drop_passwords(&self, app: &AppName) {
-        let kept = self.folder.app(app);
-        let text = std::fs::read_to_string(kept).unwrap_or_default();
+        let text = self.folder.app_text(app).unwrap_or_default();
         // Those that the file in use names stay.
         let used = text
             .lines()
@@ -256,7 +255,7 @@ impl Ready<'_> {
             return Ok(Put { reach: self.reach, warnings: self.warnings, old: Vec::new() });
         }
         let path = folder.app(app);
-        let before = std::fs::read_to_string(&path).ok();
+        let before = folder.app_text(app);
         let about = folder.about(app);
         let changes = match &self.change {
             Change::Nothing => false,

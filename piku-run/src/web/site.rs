@@ -1,5 +1,10 @@
 //! An app's site: what its release, its settings and this machine's say, as `piku_procfile` renders it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "nginx's folder and a file that host.yaml names; files of the app are named in nginx's configuration, not opened"
+)]
+
 use anyhow::Context;
 use piku_build::release::Release;
 use piku_procfile::failure::Failure;

@@ -1,6 +1,8 @@
 //! `nginx -t` on a copy of the whole configuration, before anything goes in. The copy keeps to a folder of its own, and
 //! listens on no port below 1024: a test binds the ports, and whoever tests need not have nginx's rights.
 
+#![expect(clippy::disallowed_methods, reason = "a new folder for the trial, which only piku writes")]
+
 use std::fmt::Write;
 use std::net::SocketAddr;
 
