@@ -111,6 +111,20 @@ fn a_received_release_says_no_more_of_itself_than_a_push_could() {
 }
 
 #[test]
+fn the_task_of_a_received_release_fills_no_log_and_writes_to_no_terminal() {
+    let Some(sender) = Sender::new() else { return };
+    let task = "release: printf '\\033[2Jhere\\n'; yes | head -c 4000000; printf '\\033[2Jend\\n'; false";
+    let host = sender.world.root().join("host.yaml");
+    let settings = fs::read_to_string(&host).expect("host.yaml");
+    fs::write(&host, format!("{settings}deploy_log: 1\n")).expect("host.yaml");
+    let (deployed, said) = sender.send_with("worker: cat SECRET; sleep 1000", task);
+    assert!(!deployed && said.contains("here") && said.contains("end"), "{said}");
+    assert!(!said.contains("\x1b[2J") && said.len() < 1_500_000, "{}", said.len());
+    let log = fs::metadata(sender.world.app("blog").join("log/deploy-2.log")).expect("the log").len();
+    assert!(log < 1_200_000, "{log}");
+}
+
+#[test]
 fn an_offer_does_not_tell_what_is_on_the_host() {
     let Some(sender) = Sender::new() else { return };
     let world = &sender.world;
