@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use piku_files::{FileKind, FolderCursor, TreeError, TreeHandle};
+use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_procfile::name::ProcessName;
 
 use crate::elf::Elf;
@@ -47,8 +47,9 @@ pub(crate) fn env(site: &Site) -> BTreeMap<String, String> {
 /// The names of programs that were to be made in `work` and are not there: a tool's exit code 0 alone is not enough.
 pub(crate) fn missing(programs: &[Program], work: &TreeHandle) -> Vec<String> {
     let made = |program: &&Program| {
-        // A step may have left a link in its place or on the way to it: that is no program that it has made.
-        let Ok(Some(made)) = FolderCursor::new(work).open_file(&program.made) else { return false };
+        // A step may have left a link in its place, or one that leads out on the way to it: that is no program that it has made. The
+        // app may have its folder `bin` elsewhere in the tree.
+        let Ok(made) = work.open_file_nofollow(&program.made) else { return false };
         made.stat.mode & 0o111 != 0 && Elf::read(&made.file).is_ok_and(|elf| elf.is_some())
     };
     programs.iter().filter(|program| !made(program)).map(|program| program.name.clone()).collect()
@@ -189,6 +190,12 @@ mod tests {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let programs = ["web", "worker", "alias", "pipe", "none"].map(program);
         assert_eq!(missing(&programs, &work), ["worker", "alias", "pipe", "none"]);
+
+        work.symlink("target/release", "bin").unwrap();
+        work.symlink("../outside", "out").unwrap();
+        let of = |made: &str| [Program { name: "web".to_owned(), made: made.into() }];
+        assert_eq!(missing(&of("bin/web"), &work), [""; 0]);
+        assert_eq!(missing(&of("out/worker"), &work), ["web"]);
 
         let web = [program("web")];
         for target in ["../outside/hooks", "/tmp", "chain"] {
