@@ -1,8 +1,8 @@
 //! `--net own`: a network of the jail's own, with pasta(1) of Debian's package passt as the way in and out. pasta runs outside
 //! beside the monitor, ends with it, and has no right on the host that the caller has not.
 //!
-//! Out goes everything but what leads to the host's own loopback. In comes what arrives at 127.0.0.1 on the host at the ports of
-//! `--listen`.
+//! Out goes everything but what leads to the host's own loopback, of which only its name server is reached, see [`RESOLVER`]. In
+//! comes what arrives at 127.0.0.1 on the host at the ports of `--listen`.
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
@@ -25,6 +25,10 @@ use crate::{NOT_FOUND, SETUP, sys};
 
 /// Where it may be. An app has a say in PATH.
 const PLACES: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
+
+/// The address inside at which pasta answers for the host's first name server, also for one on the host's loopback, such as that
+/// of systemd-resolved. Link-local: no other host has it.
+pub(crate) const RESOLVER: &str = "169.254.1.1";
 
 /// The program of that name.
 const PROGRAM: &str = "pasta";
@@ -107,6 +111,7 @@ fn arguments(plan: &Plan) -> Vec<OsString> {
         ["--foreground", "--quiet", "--config-net", "--no-netns-quit"].map(str::to_owned).into();
     // By default the gateway's address leads to the host's loopback, and each port that is listened on goes through.
     args.push("--no-map-gw".to_owned());
+    args.extend(["--dns-forward".to_owned(), RESOLVER.to_owned()]);
     for (option, value) in [("--udp-ports", "none"), ("--tcp-ns", "none"), ("--udp-ns", "none")] {
         args.extend([option.to_owned(), value.to_owned()]);
     }

@@ -3,6 +3,7 @@
 //! anything covers its root, and kept up to date in the jail by the monitor, see [`follow`].
 
 pub(crate) mod follow;
+mod resolver;
 mod trust;
 mod walk;
 
@@ -17,6 +18,7 @@ use piku_procfile::failure::tell;
 use crate::caller::Identity;
 use crate::hostfiles::trust::Trust;
 use crate::hostfiles::walk::{Found, PathWalk};
+use crate::options::Net;
 use crate::plan::Plan;
 use crate::shown::shown;
 
@@ -38,6 +40,8 @@ pub(crate) struct HostFiles {
     same_usr: bool,
     /// The jail's own name, which its list of hosts has.
     hostname: Vec<u8>,
+    /// Whether the host's loopback cannot be reached from the jail's network, though the host's name server can.
+    own_network: bool,
 }
 
 /// What a file holds.
@@ -76,6 +80,7 @@ impl HostFiles {
             trust: Trust::new(caller),
             same_usr,
             hostname: plan.hostname.as_bytes().to_vec(),
+            own_network: plan.net == Net::Own,
         }
     }
 
@@ -90,7 +95,14 @@ impl HostFiles {
         let mut files = Vec::new();
         for name in &self.names {
             let content = self.read_one(&mut walk, name, warns)?;
-            files.push((*name, if *name == "hosts" { self.with_own_name(content) } else { content }));
+            let content = match (*name, content) {
+                ("hosts", content) => self.with_own_name(content),
+                ("resolv.conf", FileContent::Text(text)) if self.own_network => {
+                    FileContent::Text(resolver::without_loopback(&text))
+                }
+                (_, content) => content,
+            };
+            files.push((*name, content));
         }
         let (folders, told) = walk.into_folders();
         Ok(Snapshot { files, folders, told })

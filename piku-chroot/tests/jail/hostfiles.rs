@@ -158,6 +158,25 @@ fn a_resolver_behind_any_link() {
 }
 
 #[test]
+fn a_network_of_its_own_reaches_a_resolver_on_the_hosts_loopback() {
+    let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun").is_ok();
+    if !tun || piku_chroot::find_pasta().is_none() {
+        let _ =
+            writeln!(std::io::stderr(), "skipped: pasta (package passt) or /dev/net/tun is not to be had");
+        return;
+    }
+    let scene = Scene::new(User::Own);
+    let mut machine = Machine::new(&scene);
+    machine.does("echo nameserver 127.0.0.53 > /etc/resolv.conf; echo options edns0 >> /etc/resolv.conf");
+    let mut jail = machine.jail("--net own");
+    assert_eq!(jail.has("resolv.conf"), "nameserver 169.254.1.1|options edns0|");
+    machine.does("echo nameserver 127.0.0.1 > /etc/new; mv /etc/new /etc/resolv.conf");
+    jail.comes_to("resolv.conf", "nameserver 169.254.1.1|");
+    machine.does("echo nameserver 192.0.2.1 > /etc/resolv.conf");
+    jail.comes_to("resolv.conf", "nameserver 192.0.2.1|");
+}
+
+#[test]
 fn a_network_that_comes_late_and_changes() {
     for user in users() {
         let scene = Scene::new(user);
