@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use piku_procfile::disk::size;
+use piku_procfile::terminal::plain_text;
 
 use crate::talk;
 
@@ -100,7 +101,6 @@ impl LastLines {
 
 fn text_of(line: &[u8]) -> String {
     // A progress bar draws over itself; its last state is what stays on a terminal.
-    let text = String::from_utf8_lossy(line.trim_ascii_end());
-    let text = text.rsplit('\r').next().unwrap_or_default();
-    text.chars().filter(|c| !c.is_control() || *c == '\t').take(LONGEST).collect()
+    let text = line.trim_ascii_end().rsplit(|byte| *byte == b'\r').next().unwrap_or_default();
+    plain_text(text).chars().take(LONGEST).collect()
 }

@@ -37,12 +37,17 @@ fn clean(line: &[u8], colours: bool) -> String {
                     }
                 }
                 Some(']' | 'P' | '^' | '_' | 'X') => skip_string(&mut rest),
+                Some(' '..='/') => skip_letters(&mut rest),
                 _ => {}
             },
             // The same as one character of ISO 6429's second set (C1).
             '\u{9b}' => drop(control_sequence(&mut rest)),
             '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_string(&mut rest),
             '\t' => clean.push(c),
+            // A progress bar that is drawn anew: its states stay apart, and nothing is hidden by what comes after.
+            '\r' if rest.peek().is_some_and(|c| *c != '\r') && !clean.is_empty() && !clean.ends_with(' ') => {
+                clean.push(' ');
+            }
             c if c.is_control() || is_direction_mark(c) => {}
             c => clean.push(c),
         }
@@ -69,6 +74,12 @@ fn is_sgr(sequence: &str) -> bool {
     let is_parameter = |c: char| c.is_ascii_digit() || matches!(c, ';' | ':');
     sequence.len() <= LONGEST_SGR
         && sequence.strip_suffix('m').is_some_and(|parameters| parameters.chars().all(is_parameter))
+}
+
+/// Takes the rest of a sequence that chooses other letters: `ESC ( B` is part of what `tput sgr0` puts after colours.
+fn skip_letters(rest: &mut std::iter::Peekable<impl Iterator<Item = char>>) {
+    while rest.next_if(|c| (' '..='/').contains(c)).is_some() {}
+    rest.next_if(|c| ('0'..='~').contains(c));
 }
 
 /// Takes a string for the terminal, which ends with BEL, ESC \ or its C1 form, and at the line's end at the latest.
@@ -98,6 +109,18 @@ mod tests {
         assert_eq!(coloured_text(b"a\x1b[31;1mred\x1b[2J\x1b[?1m"), "a\x1b[31;1mred\x1b[0m");
         assert_eq!(coloured_text(b"\x1b[1mbold\x1b[0m"), "\x1b[1mbold\x1b[0m");
         assert_eq!(coloured_text(b"no colour"), "no colour");
+    }
+
+    #[test]
+    fn what_honest_programs_print_stays_readable() {
+        assert_eq!(
+            coloured_text(b"\x1b[1mdone\x1b(B\x1b[m, \x1b(0\x1b$(Cx\x1b#8y"),
+            "\x1b[1mdone\x1b[m, xy\x1b[0m"
+        );
+        assert_eq!(plain_text(b"\r 10%\r 50%\r\r100%\r"), " 10%  50% 100%");
+        assert_eq!(coloured_text(b"all\r"), "all");
+        let text = "zażółć 日本語 👩\u{200d}💻\t→";
+        assert_eq!(coloured_text(text.as_bytes()), text);
     }
 
     #[test]
