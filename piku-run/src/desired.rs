@@ -92,7 +92,7 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, HealthCheck, 
     let timeout = seconds("HEALTHCHECK_TIMEOUT", 0.1).unwrap_or(Pace::default().timeout);
     let pace = Pace { interval, timeout, ..Pace::default() };
     let grace = seconds("STOP_TIMEOUT", 0.0).unwrap_or(Duration::from_secs(GRACE));
-    let host = words(vars.get("NGINX_SERVER_NAME")).first().map_or("localhost", |host| host).to_owned();
+    let host = health::host_of(&words(vars.get("NGINX_SERVER_NAME")));
     let path = vars.get("HEALTHCHECK_PATH").filter(|path| {
         let is_good = path.starts_with('/');
         if !is_good {

@@ -44,6 +44,13 @@ impl HealthCheck {
     }
 }
 
+/// Returns the name that an instance is asked for: the first one that is whole, else one that a `*.` stands for. Many programs
+/// refuse others (`ALLOWED_HOSTS`).
+pub(crate) fn host_of(names: &[&str]) -> String {
+    let first = names.iter().find(|name| !name.contains('*')).or(names.first());
+    first.map_or_else(|| "localhost".to_owned(), |name| name.replacen('*', "www", 1))
+}
+
 /// Reads `HEALTHCHECK`.
 ///
 /// # Errors
@@ -66,6 +73,14 @@ pub(crate) fn protocol_of(vars: &Vars) -> anyhow::Result<HealthProtocol> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instance_is_asked_for_a_name_that_visitors_ask_for() {
+        assert_eq!(host_of(&[]), "localhost");
+        assert_eq!(host_of(&["blog.example.org", "example.org"]), "blog.example.org");
+        assert_eq!(host_of(&["*.example.org", "example.org"]), "example.org");
+        assert_eq!(host_of(&["*.example.org"]), "www.example.org");
+    }
 
     #[test]
     fn the_protocol_is_http_unless_the_app_says_tcp() {
