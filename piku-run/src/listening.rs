@@ -9,6 +9,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use nix::unistd::geteuid;
+
 use crate::tree;
 
 /// A socket that answers on a port, and whose process is none of those that are to.
@@ -71,7 +73,11 @@ impl OwnedSockets {
     #[must_use]
     pub fn exposed_ports(&self) -> Vec<u16> {
         let all = listeners();
-        let exposed = all.iter().filter(|one| self.may_hold(one) && !is_loopback(one.address));
+        // A user that is the other apps' too tells nothing of whose they are.
+        let ours = geteuid().as_raw();
+        let is_its_own =
+            |one: &&Listener| self.may_hold(one) && (one.uid != ours || self.inodes.contains(&one.inode));
+        let exposed = all.iter().filter(is_its_own).filter(|one| !is_loopback(one.address));
         let mut ports: Vec<u16> = exposed.map(|one| one.port).collect();
         ports.sort_unstable();
         ports.dedup();

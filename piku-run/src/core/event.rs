@@ -68,6 +68,14 @@ pub enum Event {
         /// Who has it, in words.
         by: String,
     },
+    /// The port of an instance whose process has ended by itself cannot be held: by connections that have not ended yet, or by
+    /// somebody who does not show himself. Comes before `Exited`.
+    PortLost {
+        /// Which.
+        id: Id,
+        /// What has it, in words.
+        by: String,
+    },
     /// An instance has said that it is ready.
     Notified {
         /// Which.

@@ -104,6 +104,7 @@ impl Core {
             Event::Exited { id, exit } => self.exited(id, exit),
             Event::Probed { id, outcome } => self.probed(id, outcome),
             Event::PortTaken { id, by } => self.port_taken(id, &by),
+            Event::PortLost { id, by } => self.port_lost(id, &by),
             Event::Notified { id } => self.notified(id),
             Event::Listens { id, ports } => self.listens(id, &ports),
             Event::TaskEnded(ended) => self.task_ended(ended),

@@ -29,4 +29,14 @@ impl Core {
         }
         self.out.push(Action::Say { job, line: Line::Detail(format!("{text}: another one is used")) });
     }
+
+    /// Sends no more requests to the port of an instance that has crashed. It is started again as after each crash, on another
+    /// port.
+    pub(super) fn port_lost(&mut self, id: Id, by: &str) {
+        let Some(one) = self.instances.get_mut(&id).filter(|one| !one.is_leaving()) else { return };
+        let Some(port) = one.port.take() else { return };
+        one.routed = None;
+        let text = format!("port {port} of {} is taken by {by}: it is started on another", one.ps);
+        self.out.push(Action::Remark { id, ps: one.ps.clone(), text });
+    }
 }

@@ -76,6 +76,17 @@ fn a_socket_on_all_addresses_of_ipv6_counts() {
     assert!(OwnedSockets::of(&[std::process::id()]).exposed_ports().contains(&port));
 }
 
+#[test]
+fn what_others_of_the_same_user_expose_is_not_taken_for_an_apps() {
+    let socket = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    // As of an app with a process that hides itself: pasta, beside a network of the app's own.
+    let of = |user: u32| OwnedSockets { hidden: HashSet::from([user]), ..OwnedSockets::default() };
+    let me = geteuid().as_raw();
+    assert_eq!(of(me).holder(port), PortHolder::Own);
+    assert!(!of(me).exposed_ports().contains(&port));
+}
+
 /// A process with all its children, ended also when a test fails.
 struct Tree(Child);
 

@@ -12,7 +12,7 @@ impl Supervisor {
         let Some(port) = one.port else { return };
         // A stranger is not even asked.
         if let PortHolder::Stranger(stranger) = self.port_holder(id, port) {
-            return self.lose_port(id, port, Some(stranger));
+            return self.lose_port(id, port, stranger);
         }
         let Some(one) = self.core.instance(id) else { return };
         let check = self.worlds.get(&one.release).map(|(_, check)| check.clone());
@@ -36,7 +36,7 @@ impl Supervisor {
             Progress::Failed(reason) => Outcome::Failed(reason),
             answer => match self.answering(id) {
                 Some((port, PortHolder::Stranger(stranger))) => {
-                    return self.lose_port(id, port, Some(stranger));
+                    return self.lose_port(id, port, stranger);
                 }
                 // Whoever has answered listens no more.
                 Some((_, PortHolder::Nobody)) | None => Outcome::Refused,

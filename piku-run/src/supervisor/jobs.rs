@@ -312,7 +312,7 @@ impl Supervisor {
                 }
                 let tail = refusal.blame.and_then(|id| self.tails.remove(&id)).unwrap_or_default();
                 let code = if refusal.busy { BUSY } else { FAILED };
-                Some(Bad { reason: refusal.reason, code, hints: self.port_hint(&tail), tail })
+                Some(Bad { reason: refusal.reason, code, hints: self.hints(&tail), tail })
             }
         };
         self.tails.clear();

@@ -3,6 +3,7 @@
 //! kernel's hands, and its successor takes the workers up where they are.
 
 mod actions;
+mod advice;
 mod crons;
 mod drain;
 mod events;

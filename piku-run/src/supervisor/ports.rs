@@ -86,8 +86,13 @@ impl Supervisor {
             }
             // Also a socket that is bound and does not listen yet, which cannot be seen.
             Err(_) => match OwnedSockets::default().holder(port) {
-                PortHolder::Stranger(stranger) => self.lose_port(id, port, Some(stranger)),
-                _ if is_routed => self.lose_port(id, port, None),
+                PortHolder::Stranger(stranger) => self.lose_port(id, port, stranger),
+                _ if is_routed => {
+                    let by = "connections that have not ended, or by somebody who does not show himself"
+                        .to_owned();
+                    self.say_who_has(id, port, &by);
+                    self.events.push_back(Event::PortLost { id, by });
+                }
                 _ => {}
             },
         }
@@ -118,15 +123,17 @@ impl Supervisor {
     }
 
     /// Somebody else listens on the port of an instance.
-    pub(super) fn lose_port(&mut self, id: Id, port: u16, stranger: Option<StrangeListener>) {
-        let by = match stranger {
-            Some(stranger) => self.name_of(stranger),
-            None => "somebody who does not show himself, or by connections that have not ended".to_owned(),
-        };
+    pub(super) fn lose_port(&mut self, id: Id, port: u16, stranger: StrangeListener) {
+        let by = self.name_of(stranger);
         self.probes.remove(&id);
+        self.say_who_has(id, port, &by);
+        self.events.push_back(Event::PortTaken { id, by });
+    }
+
+    /// To the daemon's log, and to whoever asks later.
+    fn say_who_has(&mut self, id: Id, port: u16, by: &str) {
         self.notes.insert(id, format!("port {port} was taken by {by}"));
         self.complain(&format!("port {port} is taken by {by}"));
-        self.events.push_back(Event::PortTaken { id, by });
     }
 
     /// Names whoever has a socket: an instance of an app, or a process.
@@ -166,7 +173,7 @@ impl Supervisor {
         self.watched_at = now;
         for (id, port) in watched {
             if let PortHolder::Stranger(stranger) = self.port_holder(id, port) {
-                self.lose_port(id, port, Some(stranger));
+                self.lose_port(id, port, stranger);
             }
         }
         Some(WATCH)
@@ -174,19 +181,6 @@ impl Supervisor {
 
     fn is_guarded(&self, one: &Instance) -> bool {
         self.guards_ports && self.worlds.get(&one.release).is_some_and(|(world, _)| world.is_jailed())
-    }
-
-    /// Says which ports an app may listen on, where the last words of an instance are that it was refused one.
-    pub(super) fn port_hint(&self, tail: &[String]) -> Vec<String> {
-        let is_refusal = |line: &String| {
-            let line = line.to_lowercase();
-            line.contains("permission denied") || line.contains("permissionerror") || line.contains("eacces")
-        };
-        if self.guards_ports && tail.iter().any(is_refusal) {
-            let what = "an app may listen on the port in $PORT, and on those that LISTEN_PORTS in ENV names";
-            return vec![format!("if that was a port: {what}")];
-        }
-        Vec::new()
     }
 
     /// Returns the ports on which an instance can be reached from other machines, past nginx.

@@ -107,6 +107,23 @@ fn a_crashed_instance_stays_in_the_route_until_its_port_is_lost_or_it_is_ready_o
 }
 
 #[test]
+fn a_crash_that_leaves_its_port_in_use_is_a_crash_all_the_same() {
+    let mut world = World::boot(plan(1, &[("web", 1)]));
+    for port in 20001..20006 {
+        world.send(Event::PortLost { id: Id(1), by: "connections".into() });
+        world.exit("web.1@1", 1);
+        assert!(ports(&world).is_empty());
+        while world.core.instance(Id(1)).unwrap().port.is_none() {
+            world.pass(1);
+        }
+        world.ready("web.1@1");
+        assert_eq!(ports(&world), [port]);
+    }
+    let one = world.core.instance(Id(1)).unwrap();
+    assert!(one.is_crash_looping() && one.restarts == 5, "{one:?}");
+}
+
+#[test]
 fn a_port_that_is_taken_while_the_switch_is_made_is_taken_out_again() {
     let mut world = World::boot(plan(1, &[("web", 1)]));
     world.deploy(plan(2, &[("web", 1)]));

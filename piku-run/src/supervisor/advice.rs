@@ -1,0 +1,48 @@
+//! What to do about an instance whose last words are those of a program that met a bound of its jail.
+
+use super::Supervisor;
+
+/// What programs say that may not bind a port, in lower case.
+const REFUSED: [&str; 3] = ["permission denied", "permissionerror", "eacces"];
+/// What they say where a disk, or `/tmp`, is full.
+const FULL: [&str; 3] = ["no space left on device", "enospc", "errno 28]"];
+
+impl Supervisor {
+    /// Returns hints for the author of an app, by the last lines of an instance.
+    pub(super) fn hints(&self, tail: &[String]) -> Vec<String> {
+        hints(tail, self.guards_ports)
+    }
+}
+
+fn hints(tail: &[String], guards_ports: bool) -> Vec<String> {
+    let says = |words: &[&str]| {
+        tail.iter().map(|line| line.to_lowercase()).any(|line| words.iter().any(|word| line.contains(word)))
+    };
+    let mut hints = Vec::new();
+    if guards_ports && says(&REFUSED) {
+        let what = "an app may listen on the port in $PORT, and on those that LISTEN_PORTS in ENV names";
+        hints.push(format!("if that was a port: {what}"));
+    }
+    if says(&FULL) {
+        hints.push(
+            "if that was in /tmp: it is in memory, and TMP_SIZE=256m in ENV makes it that large".to_owned(),
+        );
+    }
+    hints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_meets_a_bound_is_told_how_to_move_it() {
+        let hints = |line: &str| hints(&["Traceback:".to_owned(), line.to_owned()], true).concat();
+        assert!(hints("PermissionError: [Errno 13] Permission denied").contains("LISTEN_PORTS"));
+        assert!(hints("Error: listen EACCES: permission denied 0.0.0.0:80").contains("LISTEN_PORTS"));
+        assert!(hints("OSError: [Errno 28] No space left on device").contains("TMP_SIZE"));
+        assert!(hints("Error: ENOSPC, write").contains("TMP_SIZE"));
+        assert_eq!(hints("KeyError: 28"), "");
+        assert!(super::hints(&["permission denied".to_owned()], false).is_empty());
+    }
+}
