@@ -212,7 +212,8 @@ fn hold_when_gone(mut claim: Claim) -> Result<PortGuard, Claim> {
             Err(claim) => claim,
         };
         let PortHolder::Stranger(stranger) = OwnedSockets::default().holder(claim.port()) else {
-            return Err(claim);
+            // Whoever had it may have gone just now.
+            return PortGuard::hold(claim);
         };
         let is_dying = || holder_of(stranger.inode).is_none_or(process::is_dying);
         if wait >= BEGUN && !is_dying() {
