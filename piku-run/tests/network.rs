@@ -79,7 +79,9 @@ fn an_app_with_its_own_network_is_reached_at_its_port_and_reaches_no_loopback() 
         kill(if victim == "pasta" { pasta[0] } else { before }, Signal::SIGKILL).unwrap();
         until("it is back", || {
             let row = server.row("web.1");
-            row["state"] == "healthy" && row["pid"] != i64::from(before.as_raw())
+            // In the moment in which it has just been killed it has no pid.
+            row["state"] == "healthy"
+                && row["pid"].as_i64().is_some_and(|pid| pid != i64::from(before.as_raw()))
         });
         assert!(!support::is_alive(pasta[0]) && !support::is_alive(before), "{victim}");
         wait_for_page(&server, "one");
