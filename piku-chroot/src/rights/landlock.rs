@@ -69,8 +69,8 @@ pub(crate) fn restrict(plan: &Plan, version: u32) -> Result<()> {
     }
     let rights = Rights::of(version);
     let scope = if guards_sockets(version) { ABSTRACT_SOCKETS } else { 0 };
-    // In a network of its own no port is another's.
-    let restrict_ports = guards_ports(version) && !plan.listen.is_empty() && plan.net == Net::Shared;
+    // In a network that pasta connects, no port is another app's.
+    let restrict_ports = guards_ports(version) && !plan.listen.is_empty() && plan.net != Net::Own;
     let network = if restrict_ports { BIND_TCP } else { 0 };
     let ruleset = Ruleset::new(rights.folder, network, scope).context("cannot make a Landlock ruleset")?;
     let places = WRITABLE.map(Path::new).into_iter().chain(plan.mounts.iter().filter_map(writable));
