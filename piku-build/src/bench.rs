@@ -67,6 +67,7 @@ impl Bench<'_> {
             cache: self.cache,
             home: self.work.join("home"),
             mounts,
+            ports: self.settings.ports,
             memory: self.settings.build_memory.as_deref(),
             env,
         }

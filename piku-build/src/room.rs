@@ -14,6 +14,8 @@ use anyhow::Context;
 use piku_chroot::jail::Jail;
 use piku_chroot::profile::Ready;
 use piku_chroot::report;
+use piku_procfile::listen_ports::{self, VARIABLE};
+use piku_procfile::settings::PortRange;
 
 use crate::environment::Variables;
 use crate::inside::{APP, Mount};
@@ -55,6 +57,8 @@ pub(crate) struct Room<'a> {
     pub(crate) home: PathBuf,
     /// Layers.
     pub(crate) mounts: Vec<Mount>,
+    /// The ports of instances, none of which is a step's.
+    pub(crate) ports: PortRange,
     /// The memory that a step may take, where the operator has said it.
     pub(crate) memory: Option<&'a str>,
     /// The steps' environment, but for what depends on the place.
@@ -86,7 +90,7 @@ impl Room<'_> {
             }
         }
         let command =
-            if self.jailed { self.jail().command(&env, &step.run) } else { self.plain(&env, &step.run) };
+            if self.jailed { self.jail()?.command(&env, &step.run) } else { self.plain(&env, &step.run) };
         let mut ended = step::run(command, step.quiet).with_context(|| format!("step '{}'", step.name))?;
         let mut whole = None;
         if let Some(jail) = self.jailed.then(|| report::read(&self.report())).and_then(|(_, end)| end) {
@@ -105,12 +109,14 @@ impl Room<'_> {
         self.home.with_extension("report")
     }
 
-    fn jail(&self) -> Jail {
+    fn jail(&self) -> anyhow::Result<Jail> {
         let app = Path::new(APP);
         // A build that is killed leaves no step that runs on, with the app's lock in its hands.
         let mut jail = Jail::profile(Ready::Build).die_with_caller().report(&self.report()).scoped();
-        // Of the network that all apps share a step has only ports that the kernel picks: none that an instance may have.
-        jail = jail.listen(0);
+        // Of the network that all apps share a step has ports that the kernel picks, for a server that tests or renders pages, and
+        // those that the app declares: none that an instance may have.
+        let declared = listen_ports::read(self.env.get(VARIABLE).map(String::as_str), self.ports)?;
+        jail = declared.into_iter().fold(jail.listen(0), Jail::listen);
         if let Some(memory) = self.memory {
             jail = jail.limit(&format!("memory={memory}"));
         }
@@ -126,7 +132,7 @@ impl Room<'_> {
                 jail.ro(&mount.real, &mount.inside)
             };
         }
-        jail
+        Ok(jail)
     }
 
     fn plain(&self, env: &Variables, argv: &[String]) -> Command {

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
-use support::World;
+use support::{World, has_jail};
 
 #[test]
 fn a_script_becomes_a_release_and_runs() {
@@ -242,6 +242,25 @@ fn a_step_sees_nothing_of_the_callers() {
     for name in ["GIT_DIR", "SECRET", "PIKU_"] {
         assert!(!seen.contains(name), "{seen}");
     }
+}
+
+#[test]
+fn a_step_listens_on_the_ports_that_its_app_declares() {
+    let bind = "import socket\ntry: socket.create_server(('127.0.0.1', 9123)); print('bound')\nexcept OSError as err: print(type(err).__name__)\n";
+    let world =
+        World::new(&[("Procfile", "preflight: python3 bind.py > said\nweb: cat said\n"), ("bind.py", bind)]);
+    let said = |name: &str, env: &str| {
+        world.write("ENV", env);
+        world.build(name).good(&[]);
+        fs::read_to_string(world.path("out").join(name).join("app/said")).unwrap()
+    };
+    assert_eq!(said("1", "LISTEN_PORTS=9123\n"), "bound\n");
+    // A kernel before Linux 6.7 restricts none.
+    if has_jail() && said("2", "LISTEN_PORTS=9124\n") != "bound\n" {
+        assert_eq!(said("3", ""), "PermissionError\n");
+    }
+    world.write("ENV", "LISTEN_PORTS=20000\n");
+    world.build("4").bad(&["LISTEN_PORTS: 20000 is one of the ports that piku gives to instances"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod env;
 pub mod failure;
 mod input;
 pub mod layout;
+pub mod listen_ports;
 pub mod name;
 pub mod output;
 pub mod procfile;

@@ -5,7 +5,6 @@
 pub(crate) mod health;
 pub(crate) mod limits;
 pub(crate) mod network;
-pub(crate) mod ports;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +15,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::tz::TimeZone;
 use piku_procfile::durable;
+use piku_procfile::listen_ports;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::Kind;
 use piku_procfile::schedule;
@@ -139,10 +139,18 @@ pub(crate) fn check_limits(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns the ports that an app declares beside `PORT`.
+///
+/// # Errors
+/// When one is no port, or one that instances of any app may be given.
+pub(crate) fn declared_ports(vars: &Vars, settings: &Settings) -> anyhow::Result<Vec<u16>> {
+    listen_ports::read(vars.get(listen_ports::VARIABLE).map(String::as_str), settings.ports)
+}
+
 /// Whether the release says in a way that is understood how its instances are asked, and on which ports they listen.
 pub(crate) fn check_network(world: &World, settings: &Settings) -> anyhow::Result<()> {
     let Ok((vars, _)) = world.vars(Role { ps: "web.1", kind: "web", port: Some(0) }) else { return Ok(()) };
-    ports::of(&vars, settings.ports)?;
+    declared_ports(&vars, settings)?;
     let protocol = health::protocol_of(&vars)?;
     match network::of(&vars, settings.network.of(&world.app))? {
         NetworkMode::Shared => Ok(()),

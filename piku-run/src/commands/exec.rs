@@ -14,7 +14,7 @@ use piku_procfile::name::AppName;
 use piku_procfile::settings::{AppUsers, Settings};
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use crate::desired::{limits, ports};
+use crate::desired::{declared_ports, limits};
 use crate::environment::{Around, Isolation, Role, World};
 use crate::record::Records;
 use crate::{delta, place};
@@ -59,7 +59,7 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
     place::make_data(&world.dir)?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
     let limits = limits::of("run", &vars)?;
-    let listen = ports::of(&vars, Settings::read(&root.settings())?.ports)?;
+    let listen = declared_ports(&vars, &Settings::read(&root.settings())?)?;
     let tmp_size = limits::tmp_size("run", &vars)?;
     let tmp_size = tmp_size.as_deref();
     let around = Around { terminal, limits: &limits, tmp_size, notify: None, listen: &listen, port: None };

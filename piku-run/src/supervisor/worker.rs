@@ -20,7 +20,7 @@ use piku_procfile::settings::{AppUsers, Settings};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::core::{Id, Job, Ps, State};
-use crate::desired::{limits, ports};
+use crate::desired::{declared_ports, limits};
 use crate::environment::{Around, Isolation, Role, World};
 use crate::lock::Lock;
 use crate::log::{Intake, LogWriter, open_fifo, open_fifo_for_worker, recover};
@@ -228,7 +228,7 @@ impl Supervisor {
             let path = Notify::path(&folder, world.release.jailed);
             vars.insert(notify::VARIABLE.to_owned(), path.display().to_string());
         }
-        let listen = ports::of(&vars, self.settings.ports)?;
+        let listen = declared_ports(&vars, &self.settings)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
         let around = Around {
             limits: &record.limits,

@@ -1,22 +1,20 @@
 //! The TCP ports that an app listens on beside `PORT`, from ENV and the configuration.
 
-use piku_procfile::failure::Failure;
-use piku_procfile::settings::PortRange;
+use crate::failure::Failure;
+use crate::settings::PortRange;
 
-use crate::environment::Vars;
-
-/// Names them.
-const VARIABLE: &str = "LISTEN_PORTS";
+/// The variable that names them.
+pub const VARIABLE: &str = "LISTEN_PORTS";
 
 /// More than these no app needs.
 const MOST: usize = 16;
 
-/// Reads `LISTEN_PORTS`, such as `4369,9100`.
+/// Reads the value of `LISTEN_PORTS`, such as `4369,9100`; none without one.
 ///
 /// # Errors
 /// When one is no port, or one that instances of any app may be given.
-pub(crate) fn of(vars: &Vars, range: PortRange) -> anyhow::Result<Vec<u16>> {
-    let Some(value) = vars.get(VARIABLE) else { return Ok(Vec::new()) };
+pub fn read(value: Option<&str>, range: PortRange) -> anyhow::Result<Vec<u16>> {
+    let Some(value) = value else { return Ok(Vec::new()) };
     let hint = format!("{VARIABLE}=9100,9101 names ports from 1 to 65535; an instance's own is in $PORT");
     let mut ports = Vec::new();
     for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
@@ -45,10 +43,10 @@ mod tests {
     #[test]
     fn ports_are_named_and_none_is_another_app_s() {
         let range = PortRange { first: 20000, last: 29999 };
-        let read = |value: &str| of(&Vars::from([(VARIABLE.to_owned(), value.to_owned())]), range);
-        assert_eq!(of(&Vars::new(), range).unwrap(), [0_u16; 0]);
-        assert_eq!(read("4369, 9100 19999").unwrap(), [4369, 9100, 19999]);
-        assert!(read("").unwrap().is_empty());
+        let ports = |value| read(Some(value), range);
+        assert!(read(None, range).unwrap().is_empty());
+        assert_eq!(ports("4369, 9100 19999").unwrap(), [4369, 9100, 19999]);
+        assert!(ports("").unwrap().is_empty());
         for (bad, word) in [
             ("0", "'0' is not a port"),
             ("65536", "is not a port"),
@@ -59,7 +57,7 @@ mod tests {
             ("29999", "is one of the ports"),
             (&"1 ".repeat(17), "more than 16"),
         ] {
-            let told = read(bad).unwrap_err().to_string();
+            let told = ports(bad).unwrap_err().to_string();
             assert!(told.starts_with("LISTEN_PORTS: ") && told.contains(word), "{told}");
         }
     }
