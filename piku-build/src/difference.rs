@@ -87,7 +87,7 @@ impl Comparison<'_> {
     }
 }
 
-/// Whether two open files of the same length hold the same, from where they are.
+/// Returns whether two open files of the same length have the same content from their current positions on.
 pub(crate) fn same_bytes(mut left: &File, mut right: &File) -> io::Result<bool> {
     use std::io::Read;
     let (mut one, mut other) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);

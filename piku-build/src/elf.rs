@@ -80,8 +80,8 @@ pub(crate) fn open(file: &File) -> io::Result<Option<Stream<'_>>> {
     Ok(ElfStream::open_stream(file).ok())
 }
 
-/// Whether the tables of sections and segments, which are read as a whole, are as short as those of programs. The file's length is
-/// no bound: one that is all hole takes no room and may be as long as its maker likes.
+/// Returns whether the tables of sections and segments, which are read as a whole, are as short as those of programs. The
+/// file's length is no bound: a file that is all hole takes no space and may be as long as its maker likes.
 ///
 /// # Errors
 /// When the header leads nowhere.

@@ -24,7 +24,8 @@ static GROUP: Mutex<Option<Pid>> = Mutex::new(None);
 
 /// How long a step may take to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long what was half made may take to be removed after that. A build that hangs beside its steps gives up its lock then, too.
+/// The time that the removal of unfinished results may take after that. A build that hangs beside its steps gives up its lock
+/// then, too.
 const LAST_GRACE: Duration = Duration::from_secs(60);
 
 /// Takes the signals from now on.

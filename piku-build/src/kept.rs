@@ -130,7 +130,7 @@ fn wait(dir: &Path) -> anyhow::Result<Flock<File>> {
 /// its name says.
 struct Sync {
     keep: Keep,
-    /// What was a source before, by its path in the tree.
+    /// The paths in the tree that were sources before.
     before: HashSet<PathBuf>,
     /// Whether a source was there before and is not any more.
     less: bool,

@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The folder of the cache with the layers of tools that make layers.
 pub const TOOLS: &str = "tools";
 
-/// Whether it is the key of a layer: a SHA-256 in hex, which can be a folder's name.
+/// Returns whether the text is the key of a layer: a SHA-256 in hex, which can be a folder's name.
 pub(crate) fn is_key(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
@@ -122,7 +122,8 @@ impl Store {
         TreeHandle::open(&self.content(key))
     }
 
-    /// Whether the layer is there, whole. One in whose place its steps have left a link, as older versions took them, is not.
+    /// Returns whether the layer is present and complete. A layer in whose place its steps have left a link, as older versions
+    /// accepted it, is not.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.dir.join(key).join(COMPLETE).is_file() && self.tree(key).is_ok()
     }

@@ -1,5 +1,5 @@
-//! How much memory a build may take where the operator has not said: what is available when it begins, so that it takes nothing
-//! from the apps that run.
+//! The memory that a build may take where the operator has not set it: what is available when the build begins, so that it
+//! takes nothing from the apps that run.
 
 #![expect(clippy::disallowed_methods, reason = "reads what the kernel says of memory")]
 

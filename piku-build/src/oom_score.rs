@@ -1,4 +1,4 @@
-//! Which process the kernel ends first when the machine runs out of memory: a build, not an app that serves.
+//! The process that the kernel kills first when the machine runs out of memory: a build, not an app that serves.
 
 #![expect(clippy::disallowed_methods, reason = "tells the kernel about this process")]
 

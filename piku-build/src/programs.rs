@@ -103,7 +103,8 @@ pub(crate) fn prune(tree: &TreeHandle, only_builds: &dyn Fn(&Path) -> bool) -> a
     Ok(empty(tree, Path::new(""), only_builds).map(drop)?)
 }
 
-/// Whether the folder, which lies at `path`, is empty now and was not before.
+/// Removes what `only_builds` selects, with the folders that this leaves empty, and returns whether the folder, which lies at
+/// `path`, is empty now and was not before.
 fn empty(folder: &TreeHandle, path: &Path, only_builds: &dyn Fn(&Path) -> bool) -> Result<bool, TreeError> {
     let mut removed = false;
     let mut kept = false;

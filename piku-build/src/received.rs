@@ -37,7 +37,7 @@ const MOST_PROCESSES: usize = 256;
 const MOST_VARIABLES: usize = 1024;
 /// More homes of interpreters than a release has runtimes.
 const MOST_HOMES: usize = 16;
-/// What the kernel takes as one variable, in bytes, with its name.
+/// The longest value of a variable, in bytes: the kernel takes it together with its name.
 const LONGEST_VARIABLE: usize = 100_000;
 /// Variables that piku sets for each process, or that say which release it is of.
 const PLATFORM: [&str; 6] = ["PORT", "BIND_ADDRESS", "DATA_DIR", "PS", "PROC_TYPE", "NOTIFY_SOCKET"];
@@ -61,24 +61,24 @@ pub struct ReceivedManifest {
     jailed: bool,
 }
 
-/// What this machine knows of a release that comes in, and the release cannot.
+/// The facts about an incoming release that this machine knows and the release cannot.
 #[derive(Debug)]
 pub struct LocalFacts<'a> {
     /// The number that it gets here.
     pub number: u64,
-    /// Who has brought it.
+    /// The name of the bringer, shown behind the name of who pushed it.
     pub via: Option<&'a str>,
-    /// Whether its tree has files that a shell reads before each command.
+    /// True if its tree has files that a shell reads before each command.
     pub has_profile: bool,
     /// The homes of interpreters that a build on this machine would show to its jail.
     pub homes: &'a [PathBuf],
-    /// Whether the operator has said that releases run without a jail here.
+    /// True if the operator has said that releases run without a jail here.
     pub may_be_unjailed: bool,
     /// The time.
     pub now: Timestamp,
 }
 
-/// What is read of the text; a field that is not here is dropped.
+/// The fields that are read from the text; any other field is dropped.
 #[derive(Deserialize)]
 struct Untrusted {
     app: AppName,
@@ -295,8 +295,8 @@ fn is_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
-/// Whether it is the name of an architecture, a runtime, a version or a layer: nothing that a shell, a path or a terminal takes for
-/// anything else.
+/// Returns whether the text is the name of an architecture, a runtime, a version or a layer: nothing that a shell, a path or a
+/// terminal takes for anything else.
 fn is_word(text: &str) -> bool {
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     first

@@ -1,5 +1,6 @@
-//! Whether the steps run in the jail: what the operator chose, what this machine had when piku was installed, and what it can do
-//! now. A jail that is missing for any other reason than the machine itself is an error, never a build without one.
+//! The decision whether the steps run in the jail: from what the operator chose, what this machine had when piku was
+//! installed, and what it can do now. A jail that is missing for any other reason than the machine itself is an error, never a
+//! build without one.
 
 use std::thread;
 
@@ -10,7 +11,7 @@ use piku_procfile::settings::{Protection, Sandbox, Settings};
 
 use crate::{explain, talk};
 
-/// What decides whether a build is jailed, besides the machine.
+/// The settings that decide whether a build is jailed, besides the machine.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SandboxPolicy {
     sandbox: Sandbox,

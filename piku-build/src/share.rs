@@ -57,12 +57,12 @@ pub(crate) fn with(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     })
 }
 
-/// Whether two open files have the same rights and content, and are not one already.
+/// Returns whether two open files have the same rights and content, and are not one already.
 pub(crate) fn same(old: &TreeFile, new: &TreeFile) -> io::Result<bool> {
     Ok(is_alike(&old.stat, &new.stat) && same_bytes(&old.file, &new.file)?)
 }
 
-/// Whether they may be the same: two files with the same rights and length.
+/// Returns whether they may be the same: two files with the same rights and length.
 pub(crate) fn is_alike(old: &FileStat, new: &FileStat) -> bool {
     old.is_file()
         && new.is_file()

@@ -1,4 +1,4 @@
-//! What a step prints, line by line: shown up to a bound, and its last lines kept to find the reason of a failure in.
+//! The output of a step, line by line: shown up to a bound, with its last lines kept to find the reason of a failure in.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,19 +11,20 @@ use piku_procfile::terminal::plain_text;
 
 use crate::talk;
 
-/// How many of the last lines are kept.
+/// The number of last lines that are kept.
 const KEPT: usize = 400;
 /// A longer line is cut: it is no line for reading.
 pub(crate) const LONGEST: usize = 4096;
-/// What of a line is held at all, in bytes: a step may print gigabytes and never end the line.
+/// The longest part of a line that is held at all, in bytes: a step may print gigabytes and never end the line.
 const HELD: u64 = 64 * 1024;
-/// What of a step's output is shown, in bytes, with what stands in front of each line. Of what comes after that no line is looked
-/// at, but for the last.
+/// The largest part of a step's output that is shown, in bytes, with the prefix of each line. Of what comes after it no line
+/// is looked at, but for the last.
 const SHOWN: u64 = 2 << 20;
-/// What stands in front of a line.
+/// The length of the prefix of each line, in bytes.
 const MARGIN: u64 = 7;
-/// What is held of the end of that, in bytes, and how many of its lines are shown.
+/// The length of the end of the unshown rest that is held, in bytes.
 const TAIL: usize = 64 * 1024;
+/// The largest number of lines of that end that are shown.
 const TAIL_SHOWN: usize = 40;
 
 /// Forwards the output in a thread that hands over the last lines when the output ends.

@@ -43,7 +43,7 @@ pub(crate) fn settle(unfinished: &TreeHandle, content: &str, layer: &TreeLayer) 
     Ok(unfinished.remove_all(MADE)?)
 }
 
-/// What the steps have made, while one folder of it becomes the layer.
+/// The name of what the steps have made, while one folder of it becomes the layer.
 const MADE: &str = "made";
 
 /// Takes a finished layer into the tree, in the place of what the tree has there, or makes the place where it is shown.
@@ -78,7 +78,7 @@ pub(crate) fn share(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer) 
     Ok(())
 }
 
-/// Whether a path below the tree is a folder, and leads over no link.
+/// Returns whether a path below the tree is a folder and leads over no link.
 fn is_itself(tree: &TreeHandle, below: &Path) -> Result<bool, TreeError> {
     if below.as_os_str().is_empty() {
         return Ok(true);

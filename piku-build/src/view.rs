@@ -32,9 +32,9 @@ pub(crate) struct View {
 
 /// The folders that a process sees.
 pub(crate) struct FileView {
-    /// Whether the host is hidden but for its programs.
+    /// True if the host is hidden but for its programs.
     jailed: bool,
-    /// What is mounted: where the process finds it, and where it lies now. The first one that holds a path has it.
+    /// The mounts: where the process finds each, and where it lies now. The first one that contains a path applies to it.
     mounts: Vec<(PathBuf, MountedFolder)>,
     /// Where programs are looked for, as the process names it.
     path: Vec<PathBuf>,
@@ -84,12 +84,12 @@ impl View {
         self.files.program(name)
     }
 
-    /// Whether the host is hidden but for its programs.
+    /// Returns whether the host is hidden but for its programs.
     pub(crate) fn is_jailed(&self) -> bool {
         self.files.jailed
     }
 
-    /// Whether it is a file of the app's own tree.
+    /// Returns whether it is a file of the app's own tree.
     pub(crate) fn own(&self, found: &Found) -> bool {
         found.inside.starts_with(&self.app)
     }

@@ -1,4 +1,4 @@
-//! What a build does where no jail can be made: only a machine that makes none at all builds without.
+//! Builds where no jail can be made: only a machine that makes none at all builds without.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]

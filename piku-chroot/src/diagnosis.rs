@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(said(Step::Map, ENOSPC, &debian()), "- | -");
     }
 
-    /// Which errors let a machine with `sandbox: prefer` run without a jail. An app can bring about none of those that do.
+    /// Checks which errors let a machine with `sandbox: prefer` run without a jail. An app can cause none of those that do.
     #[test]
     fn only_the_machine_itself_lets_jails_be_absent() {
         use nix::libc::{EBUSY, EDQUOT, EIO, EMFILE, ENFILE, ENOENT, ENOTDIR};

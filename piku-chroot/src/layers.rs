@@ -28,7 +28,7 @@ pub(crate) struct Layers {
 pub(crate) struct Layer {
     /// As it is called in `--check` and in reports.
     pub(crate) name: &'static str,
-    /// Whether a jail with these options makes use of it.
+    /// True if a jail with these options uses it.
     pub(crate) wanted: bool,
     /// Why it does not hold, and what mends it.
     pub(crate) missing: Option<Missing>,
@@ -43,7 +43,7 @@ pub(crate) struct Missing {
     pub(crate) mend: &'static str,
 }
 
-/// What a jail is made of; there is none without.
+/// The layer that a jail is made of; there is no jail without it.
 pub(crate) const NAMESPACES: &str = "namespaces";
 /// A filter of system calls.
 pub(crate) const SECCOMP: &str = "seccomp";

@@ -115,7 +115,7 @@ struct Jail {
     started: Option<OwnedFd>,
     /// Brings the jail's `/etc`, when it has files to be followed, and the command's terminal, when it gets one.
     way: Option<OwnedFd>,
-    /// What connects its network.
+    /// The process that connects its network.
     link: Option<NetworkLink>,
     /// A word may have been written, see [`Ids::map`], and nothing more is: the stub learns from its end that the monitor was
     /// gone before it could say that it wants to die with it.
@@ -170,7 +170,7 @@ fn start(
     Ok(Jail { pid, started, way, link, _life: life })
 }
 
-/// What the monitor waits for: those signals, and that a file of the host has changed.
+/// Returns the signals that the monitor waits for: those given, and the one that says that a file of the host has changed.
 fn with_changes(mut signals: SigSet) -> SigSet {
     signals.add(follow::CHANGED);
     signals

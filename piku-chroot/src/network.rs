@@ -91,7 +91,7 @@ impl NetworkLink {
         Ok(link)
     }
 
-    /// Whether it has ended. The jail must not go on without it.
+    /// Returns whether it has ended. The jail must not go on without it.
     pub(crate) fn has_ended(&self) -> bool {
         !matches!(waitpid(self.0, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
     }

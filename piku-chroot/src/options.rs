@@ -301,7 +301,7 @@ impl FromStr for Size {
     }
 }
 
-/// How soon the kernel ends a process when the machine is out of memory, before others of its size: 0 to 1000.
+/// The score by which the kernel kills a process sooner than others of its size when the machine is out of memory: 0 to 1000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OomScore(u16);
 

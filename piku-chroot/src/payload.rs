@@ -53,7 +53,7 @@ fn prepare(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Option<&Own
     if layers.seccomp { seccomp::install(Path::new(SHELL)) } else { Ok(()) }
 }
 
-/// What says which architecture the programs in the jail are for.
+/// The program that shows which architecture the programs in the jail are for.
 pub(crate) const SHELL: &str = "/bin/sh";
 /// Names the file or the program that gets the memory of a program that has crashed.
 const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";

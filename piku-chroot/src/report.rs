@@ -43,7 +43,7 @@ pub struct MissingLayer {
     pub layer: String,
     /// Why not.
     pub why: String,
-    /// What mends it.
+    /// The remedy, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
 }
@@ -79,7 +79,7 @@ pub struct Ended {
     pub memory_peak_bytes: Option<u64>,
     /// How many processes were killed because the jail's memory was used up.
     pub oom_kills: u64,
-    /// What kept the jail from being made, when it was not.
+    /// The obstacle that kept the jail from being made, when it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<Obstacle>,
 }

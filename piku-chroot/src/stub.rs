@@ -36,7 +36,7 @@ pub(crate) struct Inside {
     pub(crate) network: Option<OwnedFd>,
     /// What the kernel has.
     pub(crate) layers: Layers,
-    /// What the host's files in `/etc` hold.
+    /// The contents of the host's files in `/etc`.
     pub(crate) host: Vec<(&'static str, FileContent)>,
     /// For the new `/etc`, when it is to be kept up to date, and for the terminal, when the command gets one.
     pub(crate) way: Option<OwnedFd>,

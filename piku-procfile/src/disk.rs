@@ -62,7 +62,7 @@ pub fn check_keeping(dir: &Path, need: Need, reserve: u64, what: &str) -> anyhow
     judge(dir, need, reserve, what, stat).map_err(Into::into)
 }
 
-/// What a file system has room for.
+/// The bytes and files that a file system has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreeSpace {
     /// Bytes, for who is not root.

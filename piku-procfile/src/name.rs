@@ -10,7 +10,8 @@ use crate::diagnostic::cut;
 
 /// The longest name of an app or of a process type, in bytes: a DNS label's length (RFC 1035, 2.3.4).
 pub const MAX_LEN: usize = 63;
-/// How many characters of a bad name a message repeats: a good one and what is wrong with a slightly longer one.
+/// The largest number of characters of a bad name that a message repeats: a good one and what is wrong with a slightly longer
+/// one.
 const SHOWN: usize = 80;
 
 /// Why a name was refused; its `Display` is one line that says what a good name looks like.

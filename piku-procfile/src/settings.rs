@@ -83,12 +83,12 @@ impl Default for Logs {
 pub struct Settings {
     /// Whether the jail is required, preferred or off.
     pub sandbox: Sandbox,
-    /// What this machine protects apps with, as the install recorded it; one that is missing later is an error. `None` before
-    /// it was recorded, and empty on a machine that can make no jail.
+    /// The protections that this machine has for apps, as the install recorded them; one that is missing later is an error.
+    /// `None` before they were recorded, and empty on a machine that can make no jail.
     pub protections: Option<Vec<Protection>>,
     /// Whether the apps are users of their own.
     pub app_users: AppUsers,
-    /// Which apps have a network of their own.
+    /// The apps that have a network of their own.
     pub network: AppNetworks,
     /// The ports that instances get.
     pub ports: PortRange,
@@ -103,22 +103,22 @@ pub struct Settings {
     pub build_env: BTreeMap<String, String>,
     /// How long a build may take, in seconds.
     pub build_timeout: u64,
-    /// How much of what a deploy says is kept, and shown to its push, in MiB.
+    /// The largest part of a deploy's output that is kept, and shown to its push, in MiB.
     pub deploy_log: u64,
-    /// How long a push, or another change, waits for the one that is under way, in seconds.
+    /// The time that a push, or another change, waits for the one that is under way, in seconds.
     pub lock_timeout: u64,
     /// How many releases of an app stay on the disk to go back to, the live one among them; two at least.
     pub keep_releases: usize,
     /// How much an app's build caches may take, in MiB, before some of them go.
     pub cache_limit: u64,
-    /// How much memory a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; what is available when it begins, when
-    /// not set.
+    /// The memory that a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; what is available when it
+    /// begins, when not set.
     pub build_memory: Option<String>,
     /// By how much builds stand back behind what runs, 0 to 19 as nice(1) has it.
     pub build_nice: u8,
-    /// How much one push, or one part of a release from another machine, may bring, in MiB.
+    /// The largest size of one push, or of one part of a release from another machine, in MiB.
     pub max_push_size: u64,
-    /// How much of the disk stays free whatever comes in, in MiB.
+    /// The part of the disk that stays free whatever comes in, in MiB.
     pub disk_reserve: u64,
 }
 

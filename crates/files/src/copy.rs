@@ -40,7 +40,7 @@ struct Copier<'a, E> {
     from: &'a TreeHandle,
     limit: CopyLimit,
     takes: &'a mut dyn FnMut(&TreeEntry<'_>) -> Result<bool, E>,
-    /// What is no file, folder or link, and is left out.
+    /// The entries that are no file, folder or link, and are left out.
     odd: Vec<PathBuf>,
 }
 

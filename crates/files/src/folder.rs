@@ -1,4 +1,4 @@
-//! One folder, held by its descriptor, and what is done with single names in it. A name is given to the kernel relative to the
+//! A folder held by its descriptor, and the operations on single names in it. A name is given to the kernel relative to the
 //! descriptor and never followed, so that there is nothing to resolve and nothing to race with.
 
 use std::ffi::OsStr;
@@ -14,7 +14,8 @@ use rustix::io::Errno;
 use crate::error::escape;
 use crate::kind::{FileKind, FileStat};
 
-/// How every descriptor is opened: never inherited, never a terminal, and without waiting for a writer at the other end of a pipe.
+/// The flags that every descriptor is opened with: never inherited, never a terminal, and without waiting for a writer at the
+/// other end of a pipe.
 const PLAIN: OFlags = OFlags::CLOEXEC.union(OFlags::NOCTTY).union(OFlags::NONBLOCK);
 
 /// Refuses what is no single name.

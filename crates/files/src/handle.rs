@@ -188,7 +188,7 @@ impl AsFd for TreeHandle {
     }
 }
 
-/// Whether the path is the tree itself.
+/// Returns whether the path is the tree itself.
 pub(crate) fn is_top(path: &Path) -> bool {
     path.components().all(|part| part == Component::CurDir)
 }

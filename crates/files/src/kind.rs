@@ -1,4 +1,4 @@
-//! What an entry of a tree is.
+//! The kind and the metadata of an entry of a tree.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
@@ -57,7 +57,7 @@ pub struct FileStat {
     pub kind: FileKind,
     /// Its length in bytes; holes count.
     pub len: u64,
-    /// What it takes on the disk, in bytes; holes take nothing.
+    /// The space that it takes on the disk, in bytes; holes take none.
     pub disk: u64,
     /// Its permission bits with set-uid, set-gid and sticky: at most `0o7777`.
     pub mode: u32,
@@ -69,7 +69,7 @@ pub struct FileStat {
     pub dev: u64,
     /// Its number there.
     pub ino: u64,
-    /// How many names it has.
+    /// The number of its hard links.
     pub links: u32,
     /// When its content was changed.
     pub modified: SystemTime,

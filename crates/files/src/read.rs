@@ -22,7 +22,7 @@ const MOST: usize = 1 << 20;
 pub struct TreeFile {
     /// The descriptor.
     pub file: File,
-    /// What it was when it was opened. Whoever can write to it can make it longer.
+    /// The metadata at the time of opening. Whoever can write to the file can make it longer.
     pub stat: FileStat,
 }
 

@@ -13,7 +13,8 @@ use crate::handle::{TreeHandle, is_top};
 use crate::kind::FileKind;
 use crate::walk::{DEEPEST, is_swapped};
 
-/// How often a folder is emptied that somebody fills again meanwhile, or that gets what was nested too deep in it.
+/// The largest number of times that a folder is emptied if somebody fills it again meanwhile, or if it gets what was nested
+/// too deep in it.
 const ROUNDS: usize = 4096;
 
 impl TreeHandle {
@@ -130,7 +131,7 @@ fn empty(entries: &mut Entries, top: Top<'_>, depth: usize) -> io::Result<()> {
     Err(Errno::NOTEMPTY.into())
 }
 
-/// Whether a mode stands in the way.
+/// Returns whether the permission bits stand in the way.
 fn is_denied(err: &io::Error) -> bool {
     err.raw_os_error() == Some(Errno::ACCESS.raw_os_error())
 }

@@ -11,8 +11,8 @@ use crate::handle::TreeHandle;
 use crate::kind::{FileKind, FileStat};
 use crate::read::TreeFile;
 
-/// How deep folders may be nested in a tree that is walked or copied: each level costs a descriptor, and a path of as many names
-/// is near what the kernel takes. What is nested deeper can still be removed.
+/// The greatest depth of folders in a tree that is walked or copied: each level costs a descriptor, and a path of as many
+/// names is near the longest that the kernel accepts. What is nested deeper can still be removed.
 pub(crate) const DEEPEST: usize = 256;
 
 /// An entry that a walk has come to.
@@ -127,7 +127,7 @@ impl TreeHandle {
         self.walk_folder(top, &mut path, 0, &mut visit).map(drop)
     }
 
-    /// Whether the walk goes on.
+    /// Visits all that is in a folder and returns whether the walk goes on.
     fn walk_folder<E: From<TreeError>>(
         &self,
         folder: OwnedFd,
@@ -169,7 +169,7 @@ impl TreeHandle {
     }
 }
 
-/// Whether what was a folder just now is gone, or another thing.
+/// Returns whether the error says that what was a folder just now is gone, or is another thing.
 pub(crate) fn is_swapped(err: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::NOENT, Errno::NOTDIR, Errno::LOOP]

@@ -1,4 +1,4 @@
-//! What holds for every tree and every path.
+//! Properties that hold for every tree and every path.
 
 mod hostile;
 

@@ -1,4 +1,4 @@
-//! What a step swaps while a handle is at work leads it nowhere.
+//! Swaps that a step makes while a handle is at work lead it nowhere.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -9,7 +9,7 @@ use std::thread;
 use piku_files::{CopyLimit, FolderCursor, TreeEntry, TreeError, TreeHandle};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-/// How often each thing is tried.
+/// The number of times that each thing is tried.
 const TRIES: usize = 300;
 
 /// Runs `act` again and again while somebody swaps `tree/x`, a folder with the file `file`, and a link to the folder outside.

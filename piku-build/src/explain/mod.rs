@@ -134,7 +134,7 @@ pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> Failure {
         .hint("what piku reads itself is a small text: is it the right file?")
 }
 
-/// What a build step has put where piku writes would lie somewhere else.
+/// Returns the failure for a name at which a build step has left something that leads piku's writes out of the app's folder.
 pub(crate) fn placed_outside(name: &Path) -> Failure {
     Failure::new(format!(
         "'{}' leads out of the app's folder: nothing is written through a link that a build step has left",

@@ -11,7 +11,8 @@ const JAVAS: &str = "/usr/lib/jvm";
 const NAMES: [&str; 11] =
     ["python", "pypy", "ruby", "node", "nodejs", "java", "perl", "php", "bash", "dash", "sh"];
 
-/// Whether a release may ask where this path leads. `homes`: of the interpreters beside the system's.
+/// Returns whether a release may ask where this path leads. `homes`: those of the
+/// interpreters beside the system's.
 pub(super) fn is_interpreter(path: &Path, homes: &[PathBuf]) -> bool {
     let is_plain = path.is_absolute()
         && path.components().skip(1).all(|part| matches!(part, Component::Normal(_)))

@@ -23,7 +23,7 @@ pub(super) struct Plant {
 }
 
 impl Plant {
-    /// One that grows in this empty folder.
+    /// Creates a tree that grows in this empty folder.
     pub(super) fn new(top: TreeHandle) -> Self {
         Self { top, folders: HashMap::new() }
     }

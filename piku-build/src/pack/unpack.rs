@@ -191,7 +191,7 @@ impl Taking<'_> {
         durable::sync_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
     }
 
-    /// What the release says of itself is what the head has said, which this machine has looked at.
+    /// Checks that the release says the same of itself as its head, which this machine has checked.
     fn judge(&self, release: &ReceivedManifest, head: &Head) -> anyhow::Result<()> {
         let facts = head.release.as_ref().context("bad head")?;
         let same = *release.app() == facts.app

@@ -267,8 +267,8 @@ fn seconds(stat: &FileStat) -> u64 {
     stat.modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Calls `visit` for the entry at `below` of a tree and all below that in the order of their names, with its path and what it is.
-/// What is neither file nor folder nor link is left out with a warning.
+/// Calls `visit` for the entry at `below` of a tree and all below that in the order of their names, with its path and what it
+/// is. An entry that is neither file nor folder nor link is left out with a warning.
 fn walk(
     tree: &TreeHandle,
     below: &Path,

@@ -20,7 +20,8 @@ use crate::hostfiles::{FileContent, HostFiles, Snapshot};
 
 /// Comes when something may have changed.
 pub(crate) const CHANGED: Signal = Signal::SIGIO;
-/// How often it is looked at where the kernel does not tell (it has no dnotify, or fs.dir-notify-enable is 0).
+/// The interval between looks at the files where the kernel does not report changes (it has no dnotify, or
+/// fs.dir-notify-enable is 0).
 const UNTOLD: Duration = Duration::from_secs(60);
 /// A file before it has its name. No program looks for that.
 const NEW: &str = ".piku-chroot-new";
@@ -29,11 +30,11 @@ const NEW: &str = ".piku-chroot-new";
 #[derive(Debug)]
 pub(crate) struct FollowedFiles {
     files: HostFiles,
-    /// What they held at the beginning, until the stub has it.
+    /// The contents of the files at the beginning, until the stub has them.
     first: Vec<(&'static str, FileContent)>,
     /// Those of the host that are watched, as long as they are open.
     folders: Vec<OwnedFd>,
-    /// Whether the kernel tells of changes in all of them.
+    /// True if the kernel reports changes in all of them.
     told: bool,
     /// The jail's `/etc`, once that is there.
     etc: Option<OwnedFd>,
@@ -85,7 +86,7 @@ impl FollowedFiles {
     }
 }
 
-/// What the jail has under this name.
+/// Returns what the jail has under this name.
 fn current(etc: &OwnedFd, name: &str) -> Result<FileContent, Errno> {
     match readlinkat(etc, name, Vec::new()) {
         Ok(target) => {

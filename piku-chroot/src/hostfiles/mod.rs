@@ -32,19 +32,19 @@ const LARGEST: u64 = 65536;
 /// The files of one jail, as the host has them.
 #[derive(Debug)]
 pub(crate) struct HostFiles {
-    /// Which, but for those that the caller puts something else at.
+    /// The names of the files, but for those that the caller puts something else at.
     names: Vec<&'static str>,
-    /// Who must not be able to write to them.
+    /// The identities that must not be able to write to them.
     trust: Trust,
-    /// Whether what lies in /usr is the same in the jail.
+    /// True if what lies in `/usr` is the same in the jail.
     same_usr: bool,
     /// The jail's own name, which its list of hosts has.
     hostname: Vec<u8>,
-    /// Whether the host's loopback cannot be reached from the jail's network, though the host's name server can.
+    /// True if the host's loopback cannot be reached from the jail's network, though the host's name server can.
     own_network: bool,
 }
 
-/// What a file holds.
+/// The content of one of the files.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FileContent {
     /// Nothing that may be shown is there.
@@ -55,13 +55,13 @@ pub(crate) enum FileContent {
     Link(PathBuf),
 }
 
-/// What is on the host now, and where that would change.
+/// The files that are on the host now, and the folders where a change of them would show.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) files: Vec<(&'static str, FileContent)>,
     /// Folders of the host on the ways to the files; as long as they are open, the kernel tells of changes in them.
     pub(crate) folders: Vec<OwnedFd>,
-    /// Whether it does so for all of them.
+    /// True if it does so for all of them.
     pub(crate) told: bool,
 }
 

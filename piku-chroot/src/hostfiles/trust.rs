@@ -1,4 +1,4 @@
-//! Whose files may be shown to a jail as the host's: those that no app can write to.
+//! The rule for files that may be shown to a jail as the host's: no app can write to them.
 
 use nix::unistd::{Gid, Uid, getgroups};
 use rustix::fs::{FileType, Stat};
@@ -11,7 +11,7 @@ const STICKY: u32 = 0o1000;
 const WRITABLE_BY_GROUP: u32 = 0o020;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 
-/// Who an app may be.
+/// The identities that an app may have, to judge whether it can write to a file.
 #[derive(Debug)]
 pub(crate) struct Trust {
     caller: Uid,

@@ -19,7 +19,7 @@ use crate::sys;
 /// As many as the kernel follows.
 const MOST_LINKS: usize = 40;
 
-/// What stands at the end of a way.
+/// The result of a walk: what stands at the end of its path.
 pub(super) enum Found {
     /// No regular file that we may read.
     Nothing,
@@ -37,8 +37,9 @@ pub(super) struct PathWalk<'a> {
     folders: Vec<((u64, u64), Rc<OwnedFd>)>,
     /// The folder that the last walk went into first, which the next one need not look at again.
     first: Option<(OsString, Place)>,
-    /// Whether the kernel is to tell of changes in them, and whether it does.
+    /// Set when the kernel is to report changes in them.
     watches: bool,
+    /// True if it does so for all of them.
     told: bool,
 }
 

@@ -66,7 +66,7 @@ pub struct Plan {
     pub die_with: Option<Pid>,
     /// How much it may take of the machine.
     pub limits: Limits,
-    /// How soon the kernel ends the command when the machine is out of memory.
+    /// The command's `oom_score_adj`: how soon the kernel kills it when the machine is out of memory.
     pub oom_score_adj: Option<u16>,
     /// Where to write what holds and how it ended.
     pub report: Option<PathBuf>,

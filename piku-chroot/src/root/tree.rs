@@ -71,7 +71,7 @@ impl Tree {
 }
 
 impl Tree {
-    /// One more copy of a tree that has been attached, with the same restrictions.
+    /// Makes one more copy of a tree that has been attached, with the same restrictions.
     pub(crate) fn again(&self) -> Result<Self> {
         let flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;

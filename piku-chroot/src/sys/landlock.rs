@@ -46,7 +46,8 @@ struct PathBeneath {
 }
 
 impl Ruleset {
-    /// One that denies these rights on files and on TCP ports, but for what is allowed then, and guards these scopes.
+    /// Creates a ruleset that denies these rights on files and on TCP ports, but for what is allowed later, and guards these
+    /// scopes.
     pub(crate) fn new(files: u64, network: u64, scopes: u64) -> io::Result<Self> {
         let attributes = RulesetAttributes { files, network, scopes };
         // SAFETY: the structure outlives the call, and its size is the one that is told. An older kernel takes a longer one

@@ -56,7 +56,7 @@ fn unwritten(maps: &str) -> Vec<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// One part as `smaps` has it.
+    /// Returns one part as `smaps` has it.
     fn part(range: &str, rights: &str, name: &str, anonymous: u32, swap: u32, flags: &str) -> String {
         format!(
             "{range} {rights} 00000000 fe:00 {} {name}\nRss: 4 kB\nAnonymous: {anonymous} kB\nSwap: {swap} kB\n\
@@ -95,7 +95,8 @@ mod tests {
         assert!(unwritten("1000-2000 r-xp 00000000 fe:00 17 /x\nAnonymous: 0 kB\nSwap: 0 kB\n").is_empty());
     }
 
-    /// What this very process would give back holds what the files hold: nothing of it can be lost, wherever the kernel keeps it.
+    /// The memory that this very process would give back holds what the files hold: nothing of it can be lost, wherever the
+    /// kernel keeps it.
     #[test]
     fn what_is_given_back_is_as_the_file_has_it() {
         use std::os::unix::fs::FileExt;

@@ -106,7 +106,7 @@ impl Reader {
         line.trim_end().to_owned()
     }
 
-    /// What this file holds inside now.
+    /// Returns what this file holds inside now.
     fn has(&mut self, name: &str) -> String {
         writeln!(self.ask, "/etc/{name}").unwrap();
         self.line()

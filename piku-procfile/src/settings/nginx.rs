@@ -38,7 +38,7 @@ pub struct Nginx {
     pub https: Vec<Listen>,
     /// Whether it listens on IPv6 too.
     pub ipv6: bool,
-    /// How many connections each of its worker processes may have; by the machine's memory, where nothing is said.
+    /// The largest number of connections of each of its worker processes; derived from the machine's memory when not set.
     pub connections: Option<u32>,
     /// For how many seconds requests that are under way may go on when a new release is live.
     pub drain: u32,

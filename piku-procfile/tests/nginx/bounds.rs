@@ -1,4 +1,4 @@
-//! What one app may take of the nginx that all share.
+//! Bounds on what one app may take of the nginx that all share.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

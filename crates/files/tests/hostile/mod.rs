@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use piku_files::{CopyLimit, FolderCursor, TreeEntry, TreeError, TreeHandle, WalkStep};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-/// What only the folder outside holds.
+/// The content that only files in the folder outside have.
 const MARKER: &[u8] = b"only outside of the tree";
 /// The most of a file that is read.
 const LIMIT: u64 = 1 << 16;
@@ -71,7 +71,7 @@ impl Choices<'_> {
     }
 }
 
-/// What is to be seen of the folder outside.
+/// Returns the state of the folder outside, as far as it can be seen.
 fn look(outside: &Path) -> Vec<(OsString, u64, u32, u64, i64)> {
     let mut found = Vec::new();
     for path in
@@ -86,7 +86,7 @@ fn look(outside: &Path) -> Vec<(OsString, u64, u32, u64, i64)> {
     found
 }
 
-/// One more thing that a step does in its tree, where it cannot leave it.
+/// Makes one more change, as a step does, in the tree, where it cannot leave it.
 fn spoil(tree: &Path, outside: &Path, choices: &mut Choices<'_>) {
     let path = tree.join(choices.inside());
     let parent = path.parent().unwrap_or(tree);
@@ -112,7 +112,7 @@ fn harmless(content: &[u8]) {
     assert!(!content.windows(MARKER.len()).any(|part| part == MARKER), "it read what is outside");
 }
 
-/// One thing that is done through the handle. What it answers is free; what it must not do is seen afterwards.
+/// Does one thing through the handle. Any answer is right; what it must not do is checked afterwards.
 fn act(tree: &TreeHandle, other: &TreeHandle, outside: &Path, choices: &mut Choices<'_>) {
     let (what, path, second) = (choices.next(), choices.path(outside), choices.path(outside));
     let to = if choices.next() % 2 == 0 { tree } else { other };

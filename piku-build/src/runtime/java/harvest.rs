@@ -76,7 +76,7 @@ pub(super) fn take(work: &TreeHandle, tree: &TreeHandle, folders: &[PathBuf]) ->
     Ok(())
 }
 
-/// Whether an entry of a folder that a build has filled goes into a release.
+/// Returns whether an entry of a folder that a build has filled goes into a release.
 fn takes(entry: &TreeEntry<'_>) -> anyhow::Result<bool> {
     interrupt::check()?;
     let is_at_top = entry.path().components().count() == 1;

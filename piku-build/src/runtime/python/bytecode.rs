@@ -115,7 +115,7 @@ fn date_of_same(before: &TreeHandle, tree: &TreeHandle, name: &Path) -> Option<S
     same.then_some(old.stat.modified)
 }
 
-/// Whether it is compiled code of a size to be carried.
+/// Returns whether the compiled code is a regular file of a size to be carried.
 fn is_plain(folder: &TreeHandle, file: &str) -> bool {
     folder.symlink_metadata(file).is_ok_and(|stat| stat.is_file() && stat.len <= LARGEST)
 }

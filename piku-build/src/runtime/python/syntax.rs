@@ -18,7 +18,7 @@ use crate::view::View;
 
 /// How many broken files are told one by one.
 const SHOWN: usize = 5;
-/// How much of a file is read: imports stand early.
+/// The length of the beginning of a file that is read, in bytes: imports stand early.
 const MOST: u64 = 1024 * 1024;
 
 /// Refuses, or warns of, what did not compile.

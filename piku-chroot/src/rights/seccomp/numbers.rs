@@ -51,7 +51,7 @@ impl Architecture {
     }
 }
 
-/// One call.
+/// A system call, by its number on each architecture.
 #[derive(Clone, Copy)]
 pub(super) struct Call {
     x86_64: u32,
@@ -67,7 +67,7 @@ impl Call {
         Self { x86_64, aarch64, arm }
     }
 
-    /// One of those from 424 on, which have the same number everywhere.
+    /// Creates a call with a number from 424 on, which is the same everywhere.
     const fn everywhere(number: u32) -> Self {
         Self::new(number, number, number)
     }

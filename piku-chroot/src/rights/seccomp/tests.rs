@@ -121,7 +121,7 @@ fn decide(check: &Check, args: [u64; 6]) -> Option<c_int> {
     }
 }
 
-/// What the policy says of a call: its error, if any, and whether an argument decides.
+/// Returns what the policy says of a call: its error, if any, and whether an argument decides.
 fn wanted(architecture: Architecture, number: u32, args: [u64; 6]) -> (Option<c_int>, bool) {
     let has = |list: &[Call]| list.iter().any(|call| call.number(architecture) == Some(number));
     if has(policy::REFUSED) {

@@ -224,7 +224,7 @@ fn check_one(directive: &Directive) -> Result<(), String> {
 struct FoundPattern<'a> {
     /// The word's index.
     at: usize,
-    /// What stands before and behind it in that word.
+    /// The text before and behind it in that word.
     around: (&'a str, &'a str),
     pattern: &'a str,
 }

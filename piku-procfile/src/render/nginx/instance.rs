@@ -19,7 +19,7 @@ pub struct Instance {
     pub listen_tls: Vec<Listen>,
     /// Whether IPv6 is to be had.
     pub ipv6: bool,
-    /// How many connections each worker process may have, those to the apps among them.
+    /// The largest number of connections of each worker process, those to the apps among them.
     pub connections: u32,
     /// For how many seconds the old processes finish their requests after a reload.
     pub shutdown_timeout: u32,

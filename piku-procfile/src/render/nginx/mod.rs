@@ -75,8 +75,8 @@ pub struct Settings {
     pub http2: Http2,
     /// Whether all requests are answered with 503.
     pub maintenance: bool,
-    /// How many requests to the app may be under way at once, websockets among them; further ones are answered with 503, so
-    /// that no app uses up the connections of all. Nothing for an nginx that cannot count them.
+    /// The largest number of requests to the app at once, websockets among them; further ones are answered with 503, so that
+    /// no app uses up the connections of all. `None` for an nginx that cannot count them.
     pub connections: Option<u32>,
 }
 

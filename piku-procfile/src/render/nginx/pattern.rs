@@ -17,7 +17,7 @@ const FLOATING: u32 = 200;
 /// Repeated up to so often, an item is still counted as bounded.
 const MAX_REPEAT: u32 = 64;
 
-/// What a pattern without `^` may not have.
+/// The rule for patterns that repeat, as a message states it.
 const HINT: &str = "a pattern with '*' or '+' begins with '^', such as '^/images/.*\\.png$'";
 
 /// Returns the pattern with its limit in front.
@@ -33,11 +33,11 @@ pub(super) fn bounded(pattern: &str) -> Result<String, String> {
     Ok(format!("(*LIMIT_MATCH={steps}){pattern}"))
 }
 
-/// What of a pattern decides on its cost.
+/// The properties of a pattern that decide its cost.
 struct Scan {
-    /// Whether each of its alternatives begins with `^`.
+    /// True if each of its alternatives begins with `^`.
     anchored: bool,
-    /// Whether anything in it may be repeated without a small bound.
+    /// True if anything in it may be repeated without a small bound.
     repeats: bool,
 }
 
@@ -97,7 +97,7 @@ impl Scan {
     }
 }
 
-/// What follows a class; `rest` begins behind its `[`.
+/// Returns the text that follows a class; `rest` begins behind its `[`.
 fn class(rest: &str) -> Option<&str> {
     let rest = rest.strip_prefix('^').unwrap_or(rest);
     // A bracket at the beginning stands for itself.
@@ -118,7 +118,7 @@ fn class(rest: &str) -> Option<&str> {
     }
 }
 
-/// What follows the opening of a group of a known kind; `rest` begins behind its `(`.
+/// Returns the text that follows the opening of a group of a known kind; `rest` begins behind its `(`.
 fn group(rest: &str) -> Option<&str> {
     // Verbs change limits and how a match goes on.
     if rest.starts_with('*') {
@@ -136,7 +136,7 @@ fn group(rest: &str) -> Option<&str> {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_').then_some(behind)
 }
 
-/// Whether `{n}` or `{n,m}` repeats seldom; what is no such thing stands for itself. `rest` begins behind the brace.
+/// Returns whether `{n}` or `{n,m}` repeats seldom; what is no such thing stands for itself. `rest` begins behind the brace.
 fn is_small(rest: &str) -> bool {
     let Some((inside, _)) = rest.split_once('}') else { return true };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
