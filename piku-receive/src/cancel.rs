@@ -26,9 +26,9 @@ const ENDED: [&str; 2] = ["piku-build", "piku-receive export"];
 /// What has the new release in its hands.
 const TOO_LATE: &str = "piku-run";
 
-/// How long a build may take to end when it is told to: it gives its step five seconds.
+/// The time that a build may take to end when it is told to: it gives its step five seconds.
 const GRACE: Duration = Duration::from_secs(8);
-/// How long the kernel may take to end what was killed.
+/// The time that the kernel may take to end what was killed.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// Ends it, and waits until it is gone; what it had made is removed by the push itself, which fails.
@@ -118,7 +118,7 @@ fn wait_until_gone(build: &mut Vec<BuildProcess>, time: Duration) -> anyhow::Res
     Ok(true)
 }
 
-/// What these processes have started, and those in turn.
+/// Returns all descendants of these processes.
 fn descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -58,14 +58,14 @@ pub(crate) fn spawn_bounded(command: &mut Command, file_size: Option<u64>) -> io
     child
 }
 
-/// How much may come in from outside at once.
+/// The limit on how much may come in from outside at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IntakeLimit {
     /// By the settings, in bytes.
     most: u64,
-    /// What stays free, in bytes.
+    /// The disk space that stays free, in bytes.
     reserve: u64,
-    /// What is free now, in bytes.
+    /// The disk space that is free now, in bytes.
     free: u64,
     /// The folder that was asked about.
     dir: PathBuf,

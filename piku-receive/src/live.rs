@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::hook::Place;
 use crate::verdict::{State, Verdict};
 
-/// How many bytes a `release.yaml` may have: much more than any has.
+/// The largest size of a `release.yaml`, in bytes: much more than any has.
 const LARGEST: u64 = 16 << 20;
 
 /// The release that serves an app.

@@ -29,7 +29,7 @@ use crate::talk;
 pub(crate) enum Note {
     /// git has been sent something to store.
     Received,
-    /// What was sent may be stored.
+    /// The objects that were sent may be stored.
     Admitted,
     /// The push is a dry run.
     DryRun,
@@ -125,7 +125,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// How long anybody waits for a lock of this app's.
+/// Returns how long anybody waits for a lock of this app.
 fn longest_wait(app: &AppDir) -> Duration {
     let root = app.path().ancestors().nth(2).map(Path::to_owned);
     let settings = Root::new(root).ok().and_then(|root| Settings::read(&root.settings()).ok());
@@ -176,7 +176,7 @@ fn wait_for_lock(mut file: File) -> Result<Flock<File>, Errno> {
     }
 }
 
-/// Who has the lock, since when, as far as the file tells.
+/// Returns who has the lock and since when, as far as the file tells.
 fn holder(file: &mut File, path: &Path) -> String {
     let mut text = String::new();
     // One that cannot be read says nothing of it.

@@ -13,11 +13,11 @@ use anyhow::Context;
 use piku_procfile::disk::size;
 use piku_procfile::terminal::coloured_text;
 
-/// How much of the end is kept of what is beyond the bound: the cause of a failure stands there.
+/// The bytes that are kept from the end of the output beyond the limit: the cause of a failure stands there.
 const TAIL: usize = 64 * 1024;
 /// A line without an end is passed on when it is longer than this.
 const LONGEST_LINE: usize = 8 * 1024;
-/// How much is read at a time.
+/// The largest number of bytes that are read at a time.
 const BLOCK: usize = 64 * 1024;
 
 /// Copies stdin to the log and to stdout, until its end.
@@ -51,7 +51,7 @@ struct OutputRecorder<W, L> {
     push: Option<W>,
     /// Nothing when it cannot be written.
     log: Option<L>,
-    /// How many bytes may still be passed on.
+    /// The number of bytes that may still be passed on.
     left: u64,
     limit: u64,
     /// A line whose end has not come yet.

@@ -52,7 +52,7 @@ pub(crate) fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// How the pusher reaches this machine, as the connection itself tells it.
+/// Returns the command with which the pusher reaches this machine, as the connection itself tells it; `piku` if it does not.
 pub(crate) fn door() -> String {
     let connection = env::var("SSH_CONNECTION").unwrap_or_default();
     let mut words = connection.split(' ').skip(2);

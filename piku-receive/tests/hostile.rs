@@ -1,4 +1,4 @@
-//! What a hostile push, or a repository that somebody has written into, may not do.
+//! Attacks by a hostile push, or through a repository that somebody has written into.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 

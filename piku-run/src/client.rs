@@ -17,7 +17,7 @@ use crate::protocol::{Bad, Reply, Request, Wake};
 use crate::socket::Asker;
 use crate::{lock, place};
 
-/// How long a supervisor may take. One that says nothing for longer is told of, and not waited for.
+/// The time that a supervisor may take. A supervisor that is silent for longer is reported, and not waited for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AskPatience {
     /// Until it is there and has heard the request.

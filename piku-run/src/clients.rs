@@ -1,12 +1,12 @@
-//! Who is connected to a socket of piku-run's: so many at most, each with a time for what it has to do, so that one who says
-//! nothing, or hears nothing, holds up nobody else.
+//! The clients connected to a socket of piku-run: a bounded number, each with a time for what it has to do, so that a client
+//! that sends nothing, or reads nothing, holds up nobody else.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::socket::Connection;
 
-/// How many there may be at once.
+/// The largest number of clients at once.
 const MAX_CLIENTS: usize = 128;
 
 /// The connections, by numbers that are not used again.

@@ -39,7 +39,7 @@ pub(crate) const NAME: &str = "daemon";
 /// Apps that start at once at boot, where the machine does not say how many processors it has.
 const AT_ONCE: usize = 1;
 
-/// How long a supervisor may keep the others waiting at boot. It ends its turn itself before that, unless it is stuck.
+/// The time that a supervisor may keep the others waiting at boot. It ends its turn itself before that, unless it is stuck.
 const LONGEST_TURN: Duration = Duration::from_secs(40);
 
 /// An app that has, had or is to have a supervisor.

@@ -147,7 +147,7 @@ pub(crate) fn declared_ports(vars: &Vars, settings: &Settings) -> anyhow::Result
     listen_ports::read(vars.get(listen_ports::VARIABLE).map(String::as_str), settings.ports)
 }
 
-/// Whether the release says in a way that is understood how its instances are asked, and on which ports they listen.
+/// Checks that the settings of the release for its health check, its listening ports and its network are valid.
 pub(crate) fn check_network(world: &World, settings: &Settings) -> anyhow::Result<()> {
     let Ok((vars, _)) = world.vars(Role { ps: "web.1", kind: "web", port: Some(0) }) else { return Ok(()) };
     declared_ports(&vars, settings)?;

@@ -77,14 +77,14 @@ pub(crate) struct Around<'a> {
     pub(crate) port: Option<u16>,
 }
 
-/// What this machine's settings say about how apps are kept apart.
+/// The settings of this machine for how apps are kept apart.
 #[derive(Debug, Clone)]
 pub(crate) struct Isolation {
-    /// Who the app is.
+    /// The kind of user that the app runs as: the shared one, or its own.
     pub(crate) users: AppUsers,
     sandbox: Sandbox,
     network: AppNetworks,
-    /// What a jail must have, since the machine had it when this was recorded.
+    /// The protections that a jail must have, since the machine had them when they were recorded.
     protections: Vec<Protection>,
 }
 

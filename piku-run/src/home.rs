@@ -30,7 +30,7 @@ pub(crate) fn check(home: &Path, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether an interpreter lies in the folder itself: links in a folder of programs lead to those of others.
+/// Returns whether an interpreter lies in the folder itself: links in a folder of programs lead to those of others.
 fn has_interpreter(folder: &Path) -> bool {
     fs::read_dir(folder.join("bin")).into_iter().flatten().flatten().any(|entry| {
         let name = entry.file_name();

@@ -22,7 +22,7 @@ pub struct StrangeListener {
     pub inode: u64,
 }
 
-/// Who gets connections to a port of the loopback.
+/// The sockets that get the connections to a port of the loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortHolder {
     /// Sockets of these processes alone, as far as can be seen.
@@ -53,7 +53,7 @@ impl OwnedSockets {
         all
     }
 
-    /// Whether it may be one of them.
+    /// Returns whether the listener may be one of them.
     fn may_hold(&self, listener: &Listener) -> bool {
         self.inodes.contains(&listener.inode) || self.hidden.contains(&listener.uid)
     }
@@ -142,7 +142,7 @@ fn answering(listeners: &[Listener], port: u16) -> Vec<&Listener> {
     if v4.is_empty() { on(&[Ipv6Addr::UNSPECIFIED.into()]) } else { v4 }
 }
 
-/// Whether only this machine reaches the address.
+/// Returns whether only this machine reaches the address.
 fn is_loopback(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_loopback(),

@@ -32,7 +32,7 @@ pub(crate) const NAME: &str = "socket";
 const MAX_MESSAGE: usize = 4096;
 /// Messages that are read before the next pause.
 const MAX_AT_ONCE: usize = 32;
-/// Who says more than that waits meanwhile, as the kernel's queue of ten messages is full.
+/// The pause after that many. A sender of more waits meanwhile, as the kernel's queue of ten messages is full.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// One instance's.

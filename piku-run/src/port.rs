@@ -72,7 +72,7 @@ pub fn claim(root: &Root, range: PortRange, prefer: Option<u16>) -> anyhow::Resu
     claim_beyond(root, range)
 }
 
-/// How many ports outside of the range are tried.
+/// The number of ports outside of the range that are tried.
 const BEYOND: usize = 64;
 
 /// Claims a port outside of the range, of those that the kernel gives to whoever asks for any: where somebody takes the ports

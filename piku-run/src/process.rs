@@ -41,7 +41,7 @@ impl Stat {
     }
 }
 
-/// Whether a process has been killed and is not gone yet, or is being taken down by the kernel.
+/// Returns whether a process has been killed and is not gone yet, or is being taken down by the kernel.
 #[must_use]
 pub fn is_dying(pid: u32) -> bool {
     const EXITING: u64 = 0x4;

@@ -1,7 +1,7 @@
 //! The protections of this machine: what holds now, and what held when it was recorded in `host.yaml`.
 //!
-//! What was recorded and is gone later is an error of every build and every start. So the record is made once, by the install or
-//! by the first start of the daemon, and again when the operator says so.
+//! A protection that was recorded and is gone later is an error of every build and every start. So the record is made once, by
+//! the install or by the first start of the daemon, and again when the operator says so.
 
 #![expect(clippy::disallowed_methods, reason = "host.yaml, which is the operator's")]
 
@@ -25,7 +25,7 @@ const KEY: &str = "protections:";
 /// Above it, where it is new.
 const COMMENT: &str = "# What this machine protects apps with. A build or a start that misses one of these fails; see `piku doctor`.";
 
-/// One protection, as it is printed.
+/// A protection, as it is printed.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct ProtectionRow {
     protection: Protection,

@@ -125,7 +125,7 @@ fn limits(instances: &[Instance], several: bool) -> String {
     lines.concat()
 }
 
-/// What the operator should know of them, a line each.
+/// Returns the notes on the instances for the operator, a line each.
 fn notes(instances: &[Instance], several: bool) -> String {
     let mut lines = String::new();
     for one in instances {

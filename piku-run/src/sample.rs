@@ -14,7 +14,7 @@ use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToU
 
 use crate::tree;
 
-/// What holds around an instance of a release that was built without a jail.
+/// The sandbox of an instance whose release was built without a jail.
 pub const NO_SANDBOX: &str = "none";
 
 /// One instance, as `ps` tells it. Fields are added, never renamed.
@@ -60,10 +60,10 @@ pub struct Instance {
     /// When it was last started.
     #[serde(default)]
     pub last_run: Option<Timestamp>,
-    /// Whether other machines reach one of its ports, past nginx.
+    /// True if other machines reach one of its ports, past nginx.
     #[serde(default)]
     pub listens_on_all: bool,
-    /// What its operator should know of it, such as who has taken a port of it.
+    /// A note for its operator, such as who has taken a port of it.
     #[serde(default)]
     pub note: Option<String>,
 }

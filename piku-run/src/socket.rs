@@ -22,10 +22,11 @@ use crate::wait::WaitPause;
 /// A request's length, and what a client may leave unread of the answers.
 const MAX_LINE: usize = 64 * 1024;
 const MAX_UNREAD: usize = 4 * 1024 * 1024;
-/// How long a client may take to send its whole request, and to take anything of what waits for it.
+/// The time that a client may take to send its whole request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// The time that a client may take to read any of the answers that wait for it.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// How long nobody is accepted after the process has run out of descriptors.
+/// The time for which nobody is accepted after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where others may ask.
@@ -96,7 +97,7 @@ pub(crate) fn through_folder<T>(path: &Path, open: impl Fn(&Path) -> io::Result<
     open(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
 }
 
-/// One who asks, seen from the server: never blocks. One request, then answers until the last.
+/// A client's connection, seen from the server: never blocks. It carries one request, then answers until the last.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
@@ -107,7 +108,7 @@ pub(crate) struct Connection {
     deadline: Option<Instant>,
 }
 
-/// How far a connection has come.
+/// The progress of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Progress {
     /// The request is not whole yet.
@@ -193,7 +194,7 @@ impl Connection {
         self.deadline
     }
 
-    /// Whether the client has not even asked yet.
+    /// Returns whether the client has not sent its whole request yet.
     pub(crate) fn is_asking(&self) -> bool {
         self.progress == Progress::Asking
     }
@@ -240,7 +241,7 @@ impl Asker {
         Ok(asker)
     }
 
-    /// How long the next answer may take.
+    /// Sets the time that the next answer may take.
     pub(crate) fn set_patience(&self, patience: Duration) -> io::Result<()> {
         self.stream.get_ref().set_read_timeout(Some(at_least(patience)))
     }

@@ -1,4 +1,4 @@
-//! What one app may take of the nginx that all apps share.
+//! The share that one app may take of the nginx that all apps share.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! What an app and its build print: bounded, and nothing in it that acts on the terminal of who reads it.
+//! The output of an app and its build: bounded, and with nothing in it that acts on the terminal of its reader.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use piku_tests::world::{World, wait_for};
 /// A title, the clipboard, a question that the terminal answers, a line that overwrites itself, and a colour.
 const ESCAPES: &str = r"printf 'see \033]0;title\007\033]52;c;eA==\007\033P$q\042p\033\\\302\233[6nhere\rover\b\b \033[31mred\033[0m\n'";
 
-/// Whether nothing but text, lines and colours is in it.
+/// Returns whether the output holds nothing but text, lines and colours.
 fn is_harmless(said: &str) -> bool {
     let without = said.replace("\x1b[31m", "").replace("\x1b[0m", "").replace("\x1b[K", "");
     !without.chars().any(|c| c.is_control() && c != '\n' && c != '\t')

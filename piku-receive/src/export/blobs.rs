@@ -18,7 +18,7 @@ pub(super) const LARGE: u64 = 1 << 20;
 /// The longest complaint of git's that is repeated, in bytes.
 const LONGEST: u64 = 1000;
 
-/// One repository's large files.
+/// A reader of one repository's large files.
 pub(super) struct BlobReader {
     repo: PathBuf,
     /// git, once it has been needed.
@@ -95,7 +95,7 @@ impl BatchProcess {
         self.answer.read_exact(&mut newline)
     }
 
-    /// What git has said before it ended.
+    /// Returns the error that git reported before it ended, with `: ` in front; an empty text if there was none.
     fn complaint(mut self) -> String {
         let mut text = Vec::new();
         if let Some(stderr) = self.git.stderr.take() {

@@ -29,7 +29,7 @@ const PATIENCE: [&str; 4] = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedT
 /// The fetched repositories, one a URL.
 pub(super) struct Modules {
     repo: PathBuf,
-    /// How much one of them may bring.
+    /// The settings that limit how much one of them may bring.
     settings: Settings,
     /// What each `.gitmodules` says, by the blob's name: path and URL.
     read: HashMap<Oid, HashMap<String, String>>,

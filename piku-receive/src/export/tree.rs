@@ -35,7 +35,7 @@ pub(super) struct Walk {
     modules: Modules,
     /// Where to.
     top: TreeHandle,
-    /// How much of the disk stays free, in bytes.
+    /// The disk space that stays free, in bytes.
     reserve: u64,
     /// What all the trees take that were counted.
     need: Need,
@@ -202,7 +202,7 @@ impl Walk {
 /// A repository's trees that are being counted.
 struct Count<'r> {
     repo: &'r Repository,
-    /// What each object takes, with all below it.
+    /// The space that each object takes, with all below it.
     known: HashMap<Oid, Need>,
     large: HashMap<Oid, u64>,
 }

@@ -1,5 +1,5 @@
-//! What a push comes to. It deploys whenever the tip of the deploy branch is not the commit that is live, also when git had
-//! nothing to send.
+//! The decision that follows git's part of a push. A push deploys whenever the tip of the deploy branch is not the commit
+//! that is live, also when git had nothing to send.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -9,12 +9,12 @@ use crate::branch::Tip;
 use crate::live::LiveRelease;
 use crate::verdict::{State, Verdict};
 
-/// What is known once git's end of a push is over.
+/// The state of a push once git's part of it is over.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PushState<'a> {
     /// git was sent something to store.
     pub(super) received: bool,
-    /// What was sent was not let in.
+    /// The objects that were sent were refused.
     pub(super) refused: bool,
     /// The deploy branch before the push.
     pub(super) before: Option<&'a Tip>,

@@ -1,10 +1,10 @@
-//! How a push ends: the exit code of the session, and the words for the audit log.
+//! The outcome of a push: the exit code of the session, and the words for the audit log.
 
 use std::fmt;
 
 use crate::git;
 
-/// How a push ended, for the exit code and the audit log.
+/// The outcome of a push, for the exit code and the audit log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The deploy branch's tip is live.
@@ -31,13 +31,13 @@ pub(crate) enum Outcome {
     },
     /// git's own program failed or was killed before anything was to be deployed.
     Broken {
-        /// How, as [`ExitStatus`] says it.
+        /// The exit status, in the words of [`std::process::ExitStatus`].
         how: String,
     },
 }
 
 impl Outcome {
-    /// What the session ends with.
+    /// Returns the exit code of the session.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Deployed { .. } | Self::Unchanged | Self::Stored | Self::Planned | Self::Empty => 0,

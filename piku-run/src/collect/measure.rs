@@ -51,7 +51,7 @@ fn walk(path: &Path, visit: &mut dyn FnMut(&FileStat)) {
     }
 }
 
-/// One folder at a time: a folder that cannot be read hides itself alone.
+/// Visits everything in the tree, one folder at a time: a folder that cannot be read hides itself alone.
 fn walk_tree(tree: &TreeHandle, visit: &mut dyn FnMut(&FileStat)) {
     let mut folders = Vec::new();
     let _ = tree.walk::<TreeError>(|entry| {

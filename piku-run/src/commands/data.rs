@@ -104,7 +104,7 @@ fn command(root: &Root, app: &AppName, argv: &[&str]) -> anyhow::Result<Command>
     }
 }
 
-/// Whether jails are among the protections that were recorded.
+/// Returns whether jails are among the protections that were recorded, or the settings require them.
 fn had_jails(root: &Root) -> anyhow::Result<bool> {
     let settings = Settings::read(&root.settings())?;
     let recorded = settings.protections.unwrap_or_default();

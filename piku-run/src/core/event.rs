@@ -65,7 +65,7 @@ pub enum Event {
     PortTaken {
         /// Which.
         id: Id,
-        /// Who has it, in words.
+        /// The process that has it, in words.
         by: String,
     },
     /// The port of an instance whose process has ended by itself cannot be held: by connections that have not ended yet, or by
@@ -73,7 +73,7 @@ pub enum Event {
     PortLost {
         /// Which.
         id: Id,
-        /// What has it, in words.
+        /// The connections or the process that have it, in words.
         by: String,
     },
     /// An instance has said that it is ready.

@@ -156,7 +156,7 @@ pub struct Instance {
     pub port: Option<u16>,
     /// The port that requests are sent to, or were. After a crash that of the process before, until the new one is ready.
     pub routed: Option<u16>,
-    /// How often in a row it had to leave a port to somebody else.
+    /// The number of times in a row that it had to leave a port to somebody else.
     pub moves: u32,
     /// Whether it is part of what the app is, or still on trial (or on its way out).
     pub live: bool,

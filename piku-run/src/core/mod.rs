@@ -37,7 +37,7 @@ use change::Change;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job(pub u64);
 
-/// How long an answer that is late is waited for before the question is given up and asked anew.
+/// The time that a late answer is waited for before the question is given up and asked anew.
 const LATE: Duration = Duration::from_secs(10);
 
 /// What happens when a worker ends by itself.

@@ -163,7 +163,8 @@ impl FoldPair {
         Path::new(&self.number.to_string()).join(path)
     }
 
-    /// What the file differs from; nothing when there is no such file, or it is none for this.
+    /// Opens the file that this one is stored as a difference from. Returns `None` if it does not exist, or is too small or too
+    /// large for this.
     fn reference(&self, path: &Path) -> Option<TreeFile> {
         let file = self.base.open_file_nofollow(path).ok()?;
         SIZES.contains(&file.stat.len).then_some(file)

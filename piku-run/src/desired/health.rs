@@ -1,4 +1,4 @@
-//! How the instances of a release are asked whether they are ready, from ENV and the configuration.
+//! The health check of a release, which asks its instances whether they are ready, from ENV and the configuration.
 
 use jiff::tz::TimeZone;
 use piku_procfile::failure::Failure;
@@ -11,14 +11,14 @@ const VARIABLE: &str = "HEALTHCHECK";
 /// The protocol that an instance must answer in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum HealthProtocol {
-    /// One request, answered with a good status.
+    /// An HTTP request, answered with a good status.
     #[default]
     Http,
     /// An accepted connection, for apps that speak no HTTP.
     Tcp,
 }
 
-/// How the instances of a release are asked whether they are ready.
+/// The way in which the instances of a release are asked whether they are ready.
 #[derive(Debug, Clone)]
 pub(crate) struct HealthCheck {
     pub(crate) protocol: HealthProtocol,

@@ -44,7 +44,7 @@ pub(crate) fn tmp_size(kind: &str, vars: &Vars) -> anyhow::Result<Option<String>
     Ok(Some(value.to_owned()))
 }
 
-/// Whether the word is one limit, as piku-chroot takes it.
+/// Checks that the word is one limit, as piku-chroot takes it.
 fn check(name: &str, word: &str, value: &str) -> Result<(), Failure> {
     let parsed = if value.contains(',') {
         Err(format!("'{value}' is more than one value"))

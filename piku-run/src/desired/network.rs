@@ -1,4 +1,4 @@
-//! Whether an app has a network of its own: by `host.yaml`, or by `NETWORK=own` in ENV and the configuration.
+//! The network of an app: shared, or its own by `host.yaml` or by `NETWORK=own` in ENV and the configuration.
 
 use piku_procfile::failure::Failure;
 use piku_procfile::settings::NetworkMode;
@@ -24,7 +24,7 @@ pub(crate) fn of(vars: &Vars, set: NetworkMode) -> anyhow::Result<NetworkMode> {
     }
 }
 
-/// Whether this machine can give it one.
+/// Checks that the app can have a network of its own, which takes the jail, pasta and a health check over HTTP.
 pub(crate) fn check(is_jailed: bool, speaks_http: bool) -> anyhow::Result<()> {
     if !is_jailed {
         let what = "a network of its own (NETWORK=own) needs the jail, and this release was built without";

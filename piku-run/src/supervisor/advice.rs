@@ -1,10 +1,10 @@
-//! What to do about an instance whose last words are those of a program that met a bound of its jail.
+//! Hints about an instance whose last words are those of a program that met a bound of its jail.
 
 use super::Supervisor;
 
-/// What programs say that may not bind a port, in lower case.
+/// The messages of programs that may not bind a port, in lower case.
 const REFUSED: [&str; 3] = ["permission denied", "permissionerror", "eacces"];
-/// What they say where a disk, or `/tmp`, is full.
+/// The messages of programs for which a disk, or `/tmp`, is full, in lower case.
 const FULL: [&str; 3] = ["no space left on device", "enospc", "errno 28]"];
 
 impl Supervisor {

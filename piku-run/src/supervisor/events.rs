@@ -15,7 +15,7 @@ use crate::wait::{self, Interest, READ};
 /// How long a supervisor without work stays: whoever had it started has yet to ask.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How often a client that waits hears that it does not wait in vain.
+/// The interval at which a waiting client is told that it does not wait in vain.
 const BEAT: Duration = Duration::from_secs(10);
 
 /// What a descriptor belongs to.

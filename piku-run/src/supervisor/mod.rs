@@ -73,11 +73,11 @@ struct Supervisor {
     ports: BTreeMap<Id, Claim>,
     /// Of instances that are down, held so that nobody else gets their requests.
     guards: BTreeMap<u16, PortGuard>,
-    /// Whether the kernel keeps each jail to its own ports.
+    /// True if the kernel keeps each jail to its own ports.
     guards_ports: bool,
     /// When somebody was looked for who listens beside an instance.
     watched_at: Duration,
-    /// Who has taken the ports of which instances, in words.
+    /// The processes that have taken ports of instances, in words.
     notes: BTreeMap<Id, String>,
     probes: BTreeMap<Id, Probe>,
     /// Releases that have been read.

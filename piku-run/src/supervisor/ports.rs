@@ -9,7 +9,7 @@
 //! jail bind its own ports only (Landlock), or nginx does not serve the app. Elsewhere it gets another one, and the old one stays
 //! held until nginx has been told and the last of its workers that knew the old one has ended.
 //!
-//! What remains: between the end of a process and the bind, somebody who waits for exactly that may be faster, where the kernel
+//! A gap remains: between the end of a process and the bind, somebody who waits for exactly that may be faster, where the kernel
 //! does not keep him from it. He is found, requests go nowhere, and the instance comes on another port.
 
 #![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
@@ -26,7 +26,7 @@ use crate::record::Records;
 use crate::tree;
 use crate::web::Reach;
 
-/// How often listeners beside an instance are looked for. No event tells of one.
+/// The interval at which listeners beside an instance are looked for. No event tells of one.
 const WATCH: Duration = Duration::from_secs(5);
 
 /// After so many moves whoever takes the ports is taken to go on with it, in the range.
@@ -63,7 +63,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Whether the next process may get the port of the one before it.
+    /// Returns whether the next process may get the port of the one before it.
     fn gives_back(&self, release: u64) -> bool {
         let is_jailed = self.worlds.get(&release).is_some_and(|(world, _)| world.is_jailed());
         self.guards_ports && is_jailed || matches!(self.reach, Reach::Unnamed)
@@ -189,7 +189,7 @@ impl Supervisor {
         OwnedSockets::of(&worker.family().roots()).exposed_ports()
     }
 
-    /// What whoever deploys should know of instances that can be reached past nginx.
+    /// Returns the instances that can be reached past nginx, each with its ports, for whoever deploys.
     pub(super) fn exposures(&self) -> Vec<String> {
         let up = self.core.instances().filter(|(_, one)| one.live && one.is_up());
         up.filter_map(|(id, one)| {

@@ -41,7 +41,7 @@ impl OldWorkers {
         }
     }
 
-    /// Whether there is any that has not ended.
+    /// Returns whether there is any that has not ended.
     pub(super) fn is_any(&self) -> bool {
         !self.workers.is_empty()
     }

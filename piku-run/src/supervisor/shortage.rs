@@ -1,5 +1,5 @@
-//! Whether the machine has run out of memory. Where an instance's own limit was at its end its jail knows; where it was the
-//! machine's, the instance has only got a SIGKILL, and its author should know why.
+//! The detection of a machine that has run out of memory. If an instance reached its own limit, its jail knows; if the machine's
+//! memory was at its end, the instance has only got a SIGKILL, and its author should know why.
 
 #![expect(clippy::disallowed_methods, reason = "what the kernel says of memory in /proc")]
 
@@ -11,7 +11,7 @@ use piku_procfile::disk::size;
 
 use crate::core::Exit;
 
-/// How many of the largest processes are named.
+/// The number of the largest processes that are named.
 const NAMED: usize = 2;
 
 /// Compares how often the kernel had ended processes for want of memory, from one look to the next.
@@ -50,7 +50,7 @@ fn explain(exit: Exit, kills: u64, since: Timestamp) -> Option<String> {
     })
 }
 
-/// How often the kernel has killed for want of memory since boot, the machine's or a cgroup's; 0 where it does not tell.
+/// Returns how often the kernel has killed for want of memory since boot, the machine's or a cgroup's; 0 if it does not tell.
 fn oom_kills() -> u64 {
     oom_kills_in(&fs::read_to_string("/proc/vmstat").unwrap_or_default())
 }

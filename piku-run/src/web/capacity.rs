@@ -1,4 +1,4 @@
-//! How many connections nginx has room for on this machine, and how many of them one app may take.
+//! The number of connections that nginx has room for on this machine, and the part of them that one app may take.
 
 #![expect(clippy::disallowed_methods, reason = "what the kernel says of memory in /proc")]
 
@@ -6,14 +6,15 @@ use std::fs;
 
 use rustix::process::{Resource, getrlimit};
 
-/// What one connection may take of the machine's memory, in bytes: with its buffers, and those to the app.
+/// The memory of the machine that one connection may take, in bytes: with its buffers, and those to the app.
 const BYTES: u64 = 128 << 10;
 
 /// Fewer serve nobody; more take memory before anybody has come.
 const LEAST: u64 = 1024;
 const MOST: u64 = 32_768;
 
-/// One app's part of them: each request that is passed on takes two, and they need not be spread over the worker processes.
+/// The divisor that gives one app's part of them: each request that is passed on takes two, and they need not be spread over
+/// the worker processes.
 const SHARE: u32 = 8;
 
 /// Returns how many connections each worker process of nginx may have: by the memory of the machine, and by the open files that

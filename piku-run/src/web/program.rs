@@ -71,12 +71,12 @@ impl Nginx {
     }
 }
 
-/// How an nginx was built.
+/// The features that an nginx was built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NginxBuild {
     /// How it is told to speak HTTP/2.
     pub(super) http2: Http2,
-    /// Whether it has `limit_conn`, which older nginx-light packages leave out.
+    /// True if it has `limit_conn`, which older nginx-light packages leave out.
     pub(super) counts_connections: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What compilers have made, taken out of a tree in which a build step has put links where folders were.
+//! The output of compilers, taken out of a tree in which a build step has put links where folders were.
 
 use crate::victim::VictimWorld;
 

@@ -1,4 +1,4 @@
-//! What a buildpack leaves in the app's tree for piku to read.
+//! The files that a buildpack leaves in the app's tree for piku to read.
 
 use piku_tests::processes;
 

@@ -1,4 +1,4 @@
-//! What an app tries from inside its jail against the other apps of the same account, from a build step and from a worker.
+//! Attacks by an app from inside its jail on the other apps of the same account, from a build step and from a worker.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! What a release shares with the one before it, which is as hostile as the new one.
+//! The files that a release shares with the one before it, which is as hostile as the new one.
 
 use std::fs;
 
