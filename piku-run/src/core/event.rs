@@ -63,7 +63,7 @@ pub enum Event {
     /// Somebody else listens on the port of an instance, beside it or in its place. Comes before `Exited` where that was why
     /// it ended.
     PortTaken {
-        /// Which.
+        /// The instance whose port it was.
         id: Id,
         /// The process that has it, in words.
         by: String,
@@ -71,7 +71,7 @@ pub enum Event {
     /// The port of an instance whose process has ended by itself cannot be held: by connections that have not ended yet, or by
     /// somebody who does not show himself. Comes before `Exited`.
     PortLost {
-        /// Which.
+        /// The instance that lost its port.
         id: Id,
         /// The connections or the process that have it, in words.
         by: String,
