@@ -11,7 +11,6 @@ use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
 use nix::unistd::execve;
 use piku_procfile::failure::{FAILED, advice};
-use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
@@ -93,9 +92,7 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
     let mut rows = vec![
         row(identity, "user namespace", true, USER, nothing),
         row(identity, "mount namespace", true, MOUNT, || {
-            mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-                .map_err(io::Error::from)
-                .context("cannot detach from the host's mounts")?;
+            root::detach()?;
             filesystem::memory("1m", "755", WRITABLE).map(drop)
         }),
         row(identity, "process namespace with its own /proc", true, PROCESS, || proc::new().map(drop)),

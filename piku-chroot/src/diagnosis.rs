@@ -30,14 +30,24 @@ pub enum Obstacle {
 impl Obstacle {
     /// Classifies what kept a jail from being made. What is not known to be the machine's own is temporary.
     pub(crate) fn of(err: &Error) -> Self {
-        let is_missing = |errno: Option<i32>| errno == Some(ENOSYS);
-        let kernel_has_none = err.chain().any(|cause| {
-            is_missing(cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error))
-                || is_missing(cause.downcast_ref::<Errno>().map(|errno| *errno as i32))
-                || is_missing(cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()))
-        });
-        if kernel_has_none || advice(err).1 == NO_JAILS { Self::Absent } else { Self::Temporary }
+        if lacks_a_call(err) || advice(err).1 == NO_JAILS { Self::Absent } else { Self::Temporary }
     }
+}
+
+/// Returns whether the kernel has not got a system call that was made.
+fn lacks_a_call(err: &Error) -> bool {
+    let is_missing = |errno: Option<i32>| errno == Some(ENOSYS);
+    err.chain().any(|cause| {
+        is_missing(cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error))
+            || is_missing(cause.downcast_ref::<Errno>().map(|errno| *errno as i32))
+            || is_missing(cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()))
+    })
+}
+
+/// Returns what mends an error that no step has explained: `mount_setattr` is the newest call that every jail needs.
+pub(crate) fn mend(err: &Error) -> Option<&'static str> {
+    (lacks_a_call(err) && advice(err).0.is_empty())
+        .then_some("use Linux 5.12 or newer; an outer sandbox that hides system calls has the same effect")
 }
 
 /// A step that some kernels, distributions and containers refuse.
@@ -47,6 +57,8 @@ pub(crate) enum Step {
     Namespaces,
     /// Saying who is who in the new user namespace.
     Map,
+    /// The first use of the rights that the new user namespace gives.
+    Rights,
     /// An own `/proc`.
     Proc,
 }
@@ -84,7 +96,7 @@ pub(crate) fn explain(step: Step, err: &io::Error) -> Error {
     let (why, mend, obstacle) = reason(step, err.raw_os_error().unwrap_or_default(), &Facts::gather());
     let what = match step {
         Step::Namespaces => "cannot make the namespaces",
-        Step::Map => "cannot use a user namespace",
+        Step::Map | Step::Rights => "cannot use a user namespace",
         Step::Proc => "cannot mount an own /proc",
     };
     let code = if obstacle == Obstacle::Absent { NO_JAILS } else { SETUP };
@@ -107,6 +119,13 @@ fn reason(step: Step, errno: i32, facts: &Facts) -> (Option<&'static str>, Optio
         ),
         (Step::Namespaces | Step::Map, EPERM | EACCES) if facts.apparmor.is_some_and(|on| on > 0) => (
             Some("AppArmor forbids user namespaces to programs without a profile (Ubuntu 23.10 and later)"),
+            Some(PROFILE),
+            Absent,
+        ),
+        // Ubuntu 24.04 lets anybody make one, moves who does into the profile "unprivileged_userns", and denies every capability
+        // there.
+        (Step::Rights, EPERM | EACCES) if facts.apparmor.is_some_and(|on| on > 0) => (
+            Some("AppArmor denies all rights in it to programs without a profile (Ubuntu 24.04 and later)"),
             Some(PROFILE),
             Absent,
         ),
@@ -152,6 +171,11 @@ fn reason(step: Step, errno: i32, facts: &Facts) -> (Option<&'static str>, Optio
             Some(CONTAINER),
             Absent,
         ),
+        (Step::Rights, EPERM | EACCES) => (
+            Some("the user has no rights in it: a security module, or an outer sandbox, is in the way"),
+            Some(CONTAINER),
+            Absent,
+        ),
         (Step::Proc, EPERM) => (
             Some("the outer container hides parts of its own /proc, so the kernel gives out no new one"),
             Some(CONTAINER),
@@ -186,7 +210,7 @@ mod tests {
         let old = Facts { clone_allowed: Some(0), ..debian() };
         assert!(said(Step::Namespaces, EPERM, &old).contains("sysctl kernel.unprivileged_userns_clone=1"));
         let ubuntu = Facts { clone_allowed: Some(1), apparmor: Some(1), ..debian() };
-        for step in [Step::Namespaces, Step::Map] {
+        for step in [Step::Namespaces, Step::Map, Step::Rights] {
             assert!(said(step, EPERM, &ubuntu).contains("AppArmor"));
             assert!(said(step, EACCES, &ubuntu).contains("AppArmor"));
         }
@@ -217,12 +241,15 @@ mod tests {
             (Step::Namespaces, ENOSYS, bare),
             (Step::Namespaces, ENOSPC, none),
             (Step::Map, EPERM, debian()),
-            (Step::Map, EACCES, ubuntu),
+            (Step::Map, EACCES, ubuntu.clone()),
+            (Step::Rights, EPERM, ubuntu.clone()),
+            (Step::Rights, EACCES, ubuntu),
+            (Step::Rights, EPERM, debian()),
             (Step::Proc, EPERM, debian()),
         ] {
             assert_eq!(kind(step, errno, &facts), Obstacle::Absent, "{step:?} {errno} {facts:?}");
         }
-        for step in [Step::Namespaces, Step::Map, Step::Proc] {
+        for step in [Step::Namespaces, Step::Map, Step::Rights, Step::Proc] {
             for errno in
                 [EAGAIN, ENOSPC, EUSERS, EDQUOT, ENOMEM, EMFILE, ENFILE, EBUSY, EIO, ENOENT, ENOTDIR, 0]
             {

@@ -107,5 +107,8 @@ fn run(cli: cli::Cli) -> Result<u8> {
 /// Says what kept the command from being started.
 fn report(err: &anyhow::Error) -> u8 {
     let _ = failure::report("piku-chroot", err);
+    if let Some(mend) = diagnosis::mend(err) {
+        failure::tell(&format!("hint: {mend}"));
+    }
     SETUP
 }

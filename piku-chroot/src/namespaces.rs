@@ -49,7 +49,8 @@ fn write(path: &str, text: &str) -> io::Result<()> {
 /// Makes the cgroup that this process is in the root of all that the jail sees. From inside, because the process that is
 /// cloned would have its parent's for a root. It alone may be missing: it hides a name and guards nothing.
 pub(crate) fn hide_cgroup() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWCGROUP).context("cannot make a cgroup namespace")
+    let made = unshare(CloneFlags::CLONE_NEWCGROUP).map_err(io::Error::from);
+    made.map_err(|err| explain(Step::Rights, &err)).context("cannot make a cgroup namespace")
 }
 
 /// Switches the network on that leads nowhere but to oneself; the kernel gives it its addresses.

@@ -108,7 +108,11 @@ impl<'a> PathWalk<'a> {
                     way = parts(&target).chain(rest).collect();
                     continue;
                 }
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NXIO) => return Ok(Found::Nothing),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NXIO) => {
+                    // The root is not watched: what is made in it later is looked for.
+                    self.told &= places.len() > 1;
+                    return Ok(Found::Nothing);
+                }
                 Err(err) => return Err(err.into()),
             };
             let stat = fstat(&opened)?;

@@ -77,7 +77,8 @@ impl Ids {
             .context("cannot wait for the monitor")?;
         ensure!(count > 0, "the monitor was killed");
         // Before anything is opened: what a group of the caller's lets it read is nothing for the command.
-        setgroups(&[]).context("cannot leave the caller's groups")
+        let left = setgroups(&[]).map_err(io::Error::from);
+        left.map_err(|err| explain(Step::Rights, &err)).context("cannot leave the caller's groups")
     }
 
     /// Makes the folder of `--data` the command's, where it is not yet.

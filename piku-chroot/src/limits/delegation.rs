@@ -230,15 +230,18 @@ fn bound_to_v1(text: &str, name: &str) -> bool {
     lines.any(|fields| matches!(fields.as_slice(), [one, hierarchy, ..] if *one == name && *hierarchy != "0"))
 }
 
+/// Where a Raspberry Pi's kernel is told its options, on systems since Debian 12 and before.
+const CMDLINES: [&str; 2] = ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"];
+
 /// What mends a kernel that was started without it.
 fn turn_it_on(controller: Controller) -> String {
-    let cmdline =
-        ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"].into_iter().find(|path| Path::new(path).exists());
+    let cmdline = CMDLINES.into_iter().find(|path| Path::new(path).exists());
+    // A Raspberry Pi's firmware puts cgroup_disable=memory in front of what stands in the file; its kernel alone knows the other
+    // word, which comes later and counts.
     match (controller, cmdline) {
         (Controller::Memory, Some(file)) => {
             format!("add cgroup_enable=memory at the end of the line in {file}, then reboot")
         }
-        (Controller::Memory, None) => "boot with cgroup_enable=memory".to_owned(),
         (other, _) => format!("boot without cgroup_disable={}, with a kernel that has it", other.name()),
     }
 }

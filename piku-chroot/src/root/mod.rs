@@ -24,6 +24,7 @@ use rustix::mount::{
 use rustix::process::pivot_root;
 
 use crate::caller::Identity;
+use crate::diagnosis::{Step, explain};
 use crate::hostfiles::FileContent;
 use crate::limits::Amount;
 use crate::options::Size;
@@ -49,9 +50,7 @@ pub(crate) fn enter(
     way: Option<&OwnedFd>,
 ) -> Result<()> {
     // What the host mounts from now on stays out.
-    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-        .map_err(io::Error::from)
-        .context("cannot detach from the host's mounts")?;
+    detach()?;
     // Asked while the host's /proc can be seen.
     let largest = plan.limits.memory.map(Amount::bytes);
     let asked = plan.mounts.iter().map(open).collect::<Result<Vec<_>>>()?;
@@ -78,6 +77,13 @@ pub(crate) fn enter(
     }
     sys::set_mount(&root, READ_ONLY, false).context("cannot make the new root read-only")?;
     become_root(&root)
+}
+
+/// Makes what is mounted here this namespace's own.
+pub(crate) fn detach() -> Result<()> {
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .map_err(|err| explain(Step::Rights, &err.into()))
+        .context("cannot detach from the host's mounts")
 }
 
 /// What every jail has.

@@ -13,6 +13,7 @@ mod hands;
 mod holes;
 mod hostfiles;
 mod ids;
+mod kernel;
 mod limits;
 mod processes;
 mod profile;
