@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
@@ -72,7 +72,7 @@ impl NetworkLink {
         let program = find_pasta().ok_or_else(|| {
             Failure::new("--net own: pasta is not installed").hint("sudo apt install passt").code(SETUP)
         })?;
-        let options = arguments(plan);
+        let options = arguments(plan, knows_loopback(&program));
         let words = std::iter::once(program.clone().into_os_string()).chain(options);
         let argv: Vec<CString> =
             words.map(|word| CString::new(word.into_vec())).collect::<Result<_, _>>().context("--net own")?;
@@ -106,11 +106,23 @@ impl Drop for NetworkLink {
     }
 }
 
-fn arguments(plan: &Plan) -> Vec<OsString> {
+/// The option by which what comes to 127.0.0.1 on the host comes to 127.0.0.1 inside, where apps listen. Until October 2024 pasta
+/// did so by itself; since then such requests come to the address of the network otherwise.
+const TO_LOOPBACK: &str = "--host-lo-to-ns-lo";
+
+/// Returns whether this pasta has [`TO_LOOPBACK`]. Its file names it then. To ask the program is no way: an older one writes all of its
+/// options into the system's log when it is given one that it does not know, and of what `--help` says a pipe gets a part.
+fn knows_loopback(program: &Path) -> bool {
+    let name = TO_LOOPBACK.trim_start_matches('-').as_bytes();
+    std::fs::read(program).is_ok_and(|file| file.windows(name.len()).any(|part| part == name))
+}
+
+fn arguments(plan: &Plan, knows_loopback: bool) -> Vec<OsString> {
     let mut args: Vec<String> =
         ["--foreground", "--quiet", "--config-net", "--no-netns-quit"].map(str::to_owned).into();
     // By default the gateway's address leads to the host's loopback, and each port that is listened on goes through.
     args.push("--no-map-gw".to_owned());
+    args.extend(knows_loopback.then(|| TO_LOOPBACK.to_owned()));
     args.extend(["--dns-forward".to_owned(), RESOLVER.to_owned()]);
     for (option, value) in [("--udp-ports", "none"), ("--tcp-ns", "none"), ("--udp-ns", "none")] {
         args.extend([option.to_owned(), value.to_owned()]);
@@ -153,4 +165,19 @@ pub(crate) fn wait_until_connected(word: Option<OwnedFd>) -> Result<()> {
     let count = File::from(word).read(&mut heard).context("--net own")?;
     anyhow::ensure!(count == 1, "--net own: the network was not connected");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pasta_that_names_the_option_gets_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        std::fs::write(&old, b"\x7fELF\0--map-host-loopback ADDR\0no-map-gw\0").unwrap();
+        std::fs::write(&new, b"\x7fELF\0no-map-gw\0host-lo-to-ns-lo\0").unwrap();
+        assert!(knows_loopback(&new) && !knows_loopback(&old));
+        assert!(!knows_loopback(Path::new("/nonexistent")));
+    }
 }
