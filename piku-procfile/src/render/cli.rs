@@ -271,6 +271,10 @@ impl From<NginxArgs> for Rendering {
                 listen: args.listen,
                 listen_tls: args.listen_tls,
                 ipv6: !args.no_ipv6,
+                stranger_certificate: args
+                    .certificate
+                    .zip(args.key)
+                    .map(|(one, key)| (absolute(&one), absolute(&key))),
                 connections: args.worker_connections,
                 shutdown_timeout: args.shutdown_timeout,
             });

@@ -100,6 +100,11 @@ impl Certificates {
         Self(root.acme().join("certificates").join(app.as_str()))
     }
 
+    /// The pair for hosts that no app has, where nginx needs one.
+    pub(super) fn of_strangers(root: &Root) -> Self {
+        Self(root.acme().join("unknown-host"))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
@@ -111,8 +116,8 @@ impl Certificates {
         Some(Pair { dir, about })
     }
 
-    /// The pair for an app with these names: the one in use, or a new self-signed one.
-    pub(super) fn for_names(&self, app: &AppName, names: &[String]) -> anyhow::Result<Pair> {
+    /// The pair with these names: the one in use, or a new self-signed one that is called `title`.
+    pub(super) fn for_names(&self, title: &str, names: &[String]) -> anyhow::Result<Pair> {
         let names: BTreeSet<String> = names.iter().cloned().collect();
         if let Some(pair) = self.current() {
             let about = &pair.about;
@@ -127,8 +132,9 @@ impl Certificates {
                 return Ok(pair);
             }
         }
-        let pair = self
-            .add(&About { names, self_signed: true, at: Timestamp::now() }, |pair| self_signed(app, pair))?;
+        let pair = self.add(&About { names, self_signed: true, at: Timestamp::now() }, |pair| {
+            self_signed(title, pair)
+        })?;
         self.set_current(&pair)?;
         Ok(pair)
     }
@@ -213,7 +219,7 @@ pub(super) fn openssl() -> anyhow::Result<Command> {
 }
 
 /// Makes both files.
-fn self_signed(app: &AppName, pair: &Pair) -> anyhow::Result<()> {
+fn self_signed(title: &str, pair: &Pair) -> anyhow::Result<()> {
     let alternative = |name: &String| match name.parse::<IpAddr>() {
         Ok(address) => format!("IP:{address}"),
         Err(_) => format!("DNS:{name}"),
@@ -221,7 +227,7 @@ fn self_signed(app: &AppName, pair: &Pair) -> anyhow::Result<()> {
     let names: Vec<String> = pair.about.names.iter().map(alternative).collect();
     // Host names have none of the characters that mean something here.
     let config = format!(
-        "[req]\nprompt = no\ndistinguished_name = dn\nx509_extensions = ext\n[dn]\nCN = {app}\n[ext]\n\
+        "[req]\nprompt = no\ndistinguished_name = dn\nx509_extensions = ext\n[dn]\nCN = {title}\n[ext]\n\
          basicConstraints = critical,CA:FALSE\nextendedKeyUsage = serverAuth\nsubjectAltName = {}\n",
         names.join(",")
     );
@@ -259,13 +265,13 @@ mod tests {
         let app: AppName = "blog".parse().unwrap();
         let all = Certificates::of(&root, &app);
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let one = all.for_names(&app, &names(&["a.test", "*.b.test", "10.0.0.1"])).unwrap();
+        let one = all.for_names("blog", &names(&["a.test", "*.b.test", "10.0.0.1"])).unwrap();
         let days = |days: i64| Timestamp::now() + SignedDuration::from_hours(days * 24);
         assert!(one.is_good(days(3649)) && !one.is_good(days(3651)));
         assert!(!one.is_due(days(3619)) && one.is_due(days(3621)));
-        let again = all.for_names(&app, &names(&["10.0.0.1", "a.test", "*.b.test"])).unwrap();
+        let again = all.for_names("blog", &names(&["10.0.0.1", "a.test", "*.b.test"])).unwrap();
         assert_eq!(one.dir, again.dir);
-        let other = all.for_names(&app, &names(&["c.test"])).unwrap();
+        let other = all.for_names("blog", &names(&["c.test"])).unwrap();
         assert_ne!(one.dir, other.dir);
         all.tidy(&other.dir).unwrap();
         assert!(!one.dir.exists() && other.dir.exists());
@@ -282,7 +288,7 @@ mod tests {
             Ok(fs::copy(other.key(), pair.key()).map(drop)?)
         });
         all.set_current(&vouched.unwrap()).unwrap();
-        let pair = all.for_names(&app, &names(&["c.test", "d.test"])).unwrap();
+        let pair = all.for_names("blog", &names(&["c.test", "d.test"])).unwrap();
         assert!(!pair.about.self_signed);
         // One of six days is replaced when a third of them is left.
         let brief = all.add(&about, |pair| {
@@ -311,6 +317,6 @@ mod tests {
         );
         fs::write(brief.certificate(), "no certificate").unwrap();
         assert!(brief.is_due(days(0)) && !brief.is_good(days(0)));
-        assert!(all.for_names(&app, &names(&["d.test"])).unwrap().about.self_signed);
+        assert!(all.for_names("blog", &names(&["d.test"])).unwrap().about.self_signed);
     }
 }

@@ -93,7 +93,7 @@ pub(crate) fn run(root: &Root) -> anyhow::Result<ExitCode> {
 fn begin(web: Web, nginx: &Nginx, lock: Lock) -> anyhow::Result<Kept> {
     let files = web.folder.lock()?;
     web.leave_out(nginx)?;
-    folder::write(&web.folder.main(), web.instance().file()?.as_bytes())?;
+    folder::write(&web.folder.main(), web.instance(nginx)?.file()?.as_bytes())?;
     let (master, child) = if let Some(master) = Master::find(&web.folder) {
         master.reload(&web.folder)?;
         (master, None)
@@ -234,8 +234,9 @@ impl Kept {
     /// Another `host.yaml`.
     fn read_again(&mut self) -> anyhow::Result<()> {
         self.web = Web::of(&self.web.root)?;
+        let nginx = Nginx::needed()?;
         let files = self.web.folder.lock()?;
-        folder::write(&self.web.folder.main(), self.web.instance().file()?.as_bytes())?;
+        folder::write(&self.web.folder.main(), self.web.instance(&nginx)?.file()?.as_bytes())?;
         self.master.reload(&self.web.folder)?;
         drop(files);
         let web = self.web.clone();

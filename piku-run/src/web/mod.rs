@@ -174,7 +174,7 @@ impl Web {
         let certificate = if self.settings.https.is_empty() || names.is_empty() {
             None
         } else {
-            Some(Certificates::of(&self.root, &world.app).for_names(&world.app, &names)?)
+            Some(Certificates::of(&self.root, &world.app).for_names(world.app.as_str(), &names)?)
         };
         let site = self.site(nginx, world, values, ports, certificate.as_ref())?;
         self.must_be_free(&world.app, &names)?;

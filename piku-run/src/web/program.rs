@@ -21,11 +21,18 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 
 /// nginx as it is installed.
 #[derive(Debug, Clone)]
-pub(super) struct Nginx(PathBuf);
+pub(super) struct Nginx {
+    program: PathBuf,
+    build: NginxBuild,
+}
 
 impl Nginx {
+    /// Looks for it, and asks it how it was built.
     pub(super) fn find() -> Option<Self> {
-        find("nginx").map(Self)
+        let program = find("nginx")?;
+        let out = Command::new(&program).arg("-V").env_clear().stdin(Stdio::null()).output();
+        let said = out.map(|out| String::from_utf8_lossy(&out.stderr).into_owned()).unwrap_or_default();
+        Some(Self { program, build: NginxBuild::of(&said) })
     }
 
     /// The same, where nothing can be done without.
@@ -34,12 +41,17 @@ impl Nginx {
         Ok(Self::find().ok_or_else(|| Failure::new("nginx is not installed").hint(hint))?)
     }
 
-    /// `nginx -c FILE`, with nothing in its environment. The file comes first: of a long command line its title has the
+    /// `nginx -c FILE`, with nothing of ours in its environment. The file comes first: of a long command line its title has the
     /// beginning.
     pub(super) fn command(&self, file: &Path) -> Command {
-        let mut nginx = Command::new(&self.0);
-        nginx.arg("-c").arg(file).args(["-e", "stderr"]);
+        let mut nginx = Command::new(&self.program);
+        nginx.arg("-c").arg(file);
+        if self.build.takes_error_log {
+            nginx.args(["-e", "stderr"]);
+        }
         nginx.env_clear().current_dir("/").stdin(Stdio::null());
+        // nginx writes its title where its arguments and its environment were, and cuts off what does not fit there.
+        nginx.env("TITLE", "room for the words: nginx: master process");
         nginx
     }
 
@@ -57,17 +69,16 @@ impl Nginx {
     pub(super) fn test(&self, file: &Path) -> anyhow::Result<Result<(), String>> {
         let mut nginx = self.command(file);
         nginx.args(["-t", "-q", "-g", &Self::globals("")]);
-        let out = nginx.output().with_context(|| format!("cannot run '{}'", self.0.display()))?;
+        let out = nginx.output().with_context(|| format!("cannot run '{}'", self.program.display()))?;
         if out.status.success() {
             return Ok(Ok(()));
         }
         Ok(Err(String::from_utf8_lossy(&out.stderr).trim().to_owned()))
     }
 
-    /// Asks it how it was built.
+    /// Returns how it was built.
     pub(super) fn build(&self) -> NginxBuild {
-        let out = Command::new(&self.0).arg("-V").env_clear().stdin(Stdio::null()).output();
-        NginxBuild::of(&out.map(|out| String::from_utf8_lossy(&out.stderr).into_owned()).unwrap_or_default())
+        self.build
     }
 }
 
@@ -78,16 +89,28 @@ pub(super) struct NginxBuild {
     pub(super) http2: Http2,
     /// True if it has `limit_conn`, which older nginx-light packages leave out.
     pub(super) counts_connections: bool,
+    /// True if it can refuse a TLS handshake (`ssl_reject_handshake`, 1.19.4). Ubuntu 22.04 has 1.18.
+    pub(super) rejects_handshakes: bool,
+    /// True if `-e` names the log of its start (1.19.5). Without, it tries its own in /var/log too, and says that it cannot.
+    pub(super) takes_error_log: bool,
 }
 
 impl NginxBuild {
     /// Of what `nginx -V` says.
     fn of(said: &str) -> Self {
-        let http2 = match version(said) {
+        let version = version(said);
+        let http2 = match version {
             Some(version) if version >= [1, 25, 1] => Http2::On,
             _ => Http2::Listen,
         };
-        Self { http2, counts_connections: !said.contains("--without-http_limit_conn_module") }
+        // What says no version is taken for one of the last years.
+        let since = |first: [u32; 3]| version.is_none_or(|version| version >= first);
+        Self {
+            http2,
+            counts_connections: !said.contains("--without-http_limit_conn_module"),
+            rejects_handshakes: since([1, 19, 4]),
+            takes_error_log: since([1, 19, 5]),
+        }
     }
 }
 
@@ -109,10 +132,24 @@ mod tests {
         assert_eq!(version("openresty"), None);
         let light =
             "nginx version: nginx/1.18.0 (Ubuntu)\nconfigure arguments: --without-http_limit_conn_module";
-        let old = NginxBuild { http2: Http2::Listen, counts_connections: false };
+        let old = NginxBuild {
+            http2: Http2::Listen,
+            counts_connections: false,
+            rejects_handshakes: false,
+            takes_error_log: false,
+        };
         assert_eq!(NginxBuild::of(light), old);
-        let new = NginxBuild { http2: Http2::On, counts_connections: true };
+        let new = NginxBuild {
+            http2: Http2::On,
+            counts_connections: true,
+            rejects_handshakes: true,
+            takes_error_log: true,
+        };
         assert_eq!(NginxBuild::of("nginx version: nginx/1.26.3\n"), new);
+        assert!(!NginxBuild::of("nginx version: nginx/1.19.4\n").takes_error_log);
+        assert!(NginxBuild::of("nginx version: nginx/1.19.4\n").rejects_handshakes);
+        let other = NginxBuild { http2: Http2::Listen, ..new };
+        assert_eq!(NginxBuild::of("nginx version: openresty/1.21.4.1\n"), other);
         assert!(find("sh").is_some() && find("no-such-program").is_none());
     }
 }

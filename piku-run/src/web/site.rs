@@ -5,6 +5,8 @@
     reason = "nginx's folder and a file that host.yaml names; files of the app are named in nginx's configuration, not opened"
 )]
 
+use std::net::{Ipv6Addr, UdpSocket};
+
 use anyhow::Context;
 use piku_build::release::Release;
 use piku_procfile::failure::Failure;
@@ -14,21 +16,43 @@ use piku_procfile::render::values::Values;
 
 use super::Web;
 use super::capacity;
-use super::certificate::Pair;
+use super::certificate::{Certificates, Pair};
 use super::program::Nginx;
 use crate::environment::World;
 
 impl Web {
     /// The instance that all sites share.
-    pub(super) fn instance(&self) -> Instance {
-        Instance {
+    pub(super) fn instance(&self, nginx: &Nginx) -> anyhow::Result<Instance> {
+        let rejects = nginx.build().rejects_handshakes || self.settings.https.is_empty();
+        let stranger = if rejects { None } else { Some(self.stranger_pair()?) };
+        Ok(Instance {
             dir: self.folder.path().to_owned(),
             listen: self.settings.http.clone(),
             listen_tls: self.settings.https.clone(),
-            ipv6: self.settings.ipv6,
-            connections: self.settings.connections.unwrap_or_else(capacity::worker_connections),
+            ipv6: self.listens_on_ipv6(),
+            stranger_certificate: stranger.map(|pair| (pair.certificate(), pair.key())),
+            connections: self.worker_connections(),
             shutdown_timeout: self.settings.drain.max(1),
-        }
+        })
+    }
+
+    /// Returns the certificate for whoever asks for a host that no app has. No name can be right for them.
+    fn stranger_pair(&self) -> anyhow::Result<Pair> {
+        let all = Certificates::of_strangers(&self.root);
+        let pair = all.for_names("unknown host", &["unknown.invalid".to_owned()])?;
+        all.tidy(&pair.dir)?;
+        Ok(pair)
+    }
+
+    fn worker_connections(&self) -> u32 {
+        self.settings.connections.unwrap_or_else(capacity::worker_connections)
+    }
+
+    /// Returns whether nginx is to listen on IPv6: it does not start where the kernel has none (`ipv6.disable=1`).
+    fn listens_on_ipv6(&self) -> bool {
+        let tried = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
+        let is_absent = tried.is_err_and(|err| err.raw_os_error() == Some(nix::libc::EAFNOSUPPORT));
+        self.settings.ipv6 && !is_absent
     }
 
     /// What nginx is told of the app; a list of ports is where its instances listen.
@@ -66,7 +90,7 @@ impl Web {
             data: Some(world.dir.data()),
             listen: self.settings.http.clone(),
             listen_tls: self.settings.https.clone(),
-            ipv6: self.settings.ipv6,
+            ipv6: self.listens_on_ipv6(),
             certificate: certificate.map(|pair| (pair.certificate(), pair.key())),
             acme_root: Some(self.root.acme().join("webroot")),
             cache: Some(self.folder.cache()),
@@ -87,7 +111,7 @@ impl Web {
     /// Returns how many requests to one app may be under way, of those that nginx as it runs has room for.
     fn app_connections(&self) -> u32 {
         let main = std::fs::read_to_string(self.folder.main()).unwrap_or_default();
-        capacity::share(capacity::in_file(&main).unwrap_or_else(|| self.instance().connections))
+        capacity::share(capacity::in_file(&main).unwrap_or_else(|| self.worker_connections()))
     }
 
     /// The addresses that people type.

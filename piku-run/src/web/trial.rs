@@ -56,7 +56,7 @@ impl Web {
         apps: &[(AppName, String)],
     ) -> anyhow::Result<Result<(), String>> {
         let dir = self.folder.trial()?;
-        let mut instance = self.instance();
+        let mut instance = self.instance(nginx)?;
         dir.path().clone_into(&mut instance.dir);
         for listen in instance.listen.iter_mut().chain(&mut instance.listen_tls) {
             *listen = Listen { port: above(listen.port), ..*listen };
@@ -111,7 +111,10 @@ fn high_socket(socket: &str) -> String {
 
 /// What nginx says, a line each, without where the copy was.
 fn told(said: &str, dir: &str) -> String {
-    let lines = said.lines().filter(|line| !line.contains("test failed") && !line.trim().is_empty());
+    // An nginx that cannot be told where its first log is (before 1.19.5) says that it cannot open its own.
+    const NOISE: [&str; 2] = ["test failed", "could not open error log file"];
+    let is_noise = |line: &str| line.trim().is_empty() || NOISE.iter().any(|noise| line.contains(noise));
+    let lines = said.lines().filter(|line| !is_noise(line));
     let lines: Vec<String> = lines
         .map(|line| {
             let line = line.strip_prefix("nginx: ").unwrap_or(line);
@@ -124,6 +127,17 @@ fn told(said: &str, dir: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_old_nginx_says_of_its_own_log_is_left_out() {
+        let said = "nginx: [alert] could not open error log file: open() \"/var/log/nginx/error.log\" failed (13: Permission denied)\n\
+                    2026/11/28 09:00:00 [emerg] 7#7: unknown directive \"x\" in /t/apps/a.conf:1\n\
+                    nginx: configuration file /t/nginx.conf test failed\n";
+        assert_eq!(
+            told(said, "/t"),
+            "2026/11/28 09:00:00 [emerg] 7#7: unknown directive \"x\" in apps/a.conf:1"
+        );
+    }
 
     #[test]
     fn only_ports_below_1024_are_others_in_a_trial() {

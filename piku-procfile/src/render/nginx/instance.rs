@@ -19,6 +19,9 @@ pub struct Instance {
     pub listen_tls: Vec<Listen>,
     /// Whether IPv6 is to be had.
     pub ipv6: bool,
+    /// A certificate and its key for an nginx older than 1.19.4, which cannot refuse a handshake: whoever asks by HTTPS for a host
+    /// that no app has is shown this one, and cut off.
+    pub stranger_certificate: Option<(PathBuf, PathBuf)>,
     /// The largest number of connections of each worker process, those to the apps among them.
     pub connections: u32,
     /// For how many seconds the old processes finish their requests after a reload.
@@ -77,6 +80,7 @@ impl Instance {
             return Err(anyhow!("--main: '{dir}': nginx would take '*', '?' and '[' for a pattern"));
         }
         let at = |name: &str| format!("{dir}/{name}");
+        let certificate = self.certificate().map_err(|message| anyhow!(message))?;
         let mut to = Config::default();
         to.comment("made by piku-procfile render nginx --main; a change here is lost");
         to.put(&["pid", &at("nginx.pid")]);
@@ -125,14 +129,20 @@ impl Instance {
                     to.put(&words);
                 }
             });
-            self.strangers(to);
+            self.strangers(certificate.as_ref(), to);
             to.put(&["include", &at("apps/*.conf")]);
         });
         Ok(to.finish())
     }
 
+    /// The paths of [`Self::stranger_certificate`].
+    fn certificate(&self) -> Result<Option<(String, String)>, String> {
+        let Some((certificate, key)) = &self.stranger_certificate else { return Ok(None) };
+        Ok(Some((text_of(certificate, "the certificate")?, text_of(key, "its key")?)))
+    }
+
     /// Who asks for a host that no app has.
-    fn strangers(&self, to: &mut Config) {
+    fn strangers(&self, certificate: Option<&(String, String)>, to: &mut Config) {
         let sockets = |listens: &[Listen]| -> Vec<String> {
             let mut seen = std::collections::HashSet::new();
             let all = listens.iter().flat_map(|listen| listen.sockets(self.ipv6));
@@ -157,7 +167,12 @@ impl Instance {
                 }
                 to.put(&["server_name", "_"]);
                 // No certificate is right for them.
-                to.put(&["ssl_reject_handshake", "on"]);
+                let Some((certificate, key)) = certificate else {
+                    return to.put(&["ssl_reject_handshake", "on"]);
+                };
+                to.put(&["ssl_certificate", certificate]);
+                to.put(&["ssl_certificate_key", key]);
+                to.put(&["return", "444"]);
             });
         }
     }
