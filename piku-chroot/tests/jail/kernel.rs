@@ -25,7 +25,7 @@ fn on(scene: &Scene, answers: &[&str], options: &[&str]) -> (Outcome, String) {
     finish(scene, command.args(&words[1..]), options)
 }
 
-/// The same where AppArmor's setting for user namespaces is 1, as on Ubuntu.
+/// The same where Ubuntu's setting for user namespaces is 1.
 fn on_ubuntu(scene: &Scene, answers: &[&str], options: &[&str]) -> (Outcome, String) {
     let mut command = scene.command("unshare");
     command.args(["-Urmpf", "--mount-proc", "sh", "-c", UBUNTU, "sh", "1"]).args(kernel(scene, answers));
