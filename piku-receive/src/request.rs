@@ -99,9 +99,10 @@ enum Takes {
 }
 
 /// The verbs of `scripts/piku` that ssh reaches. Keys are not among them: who may come in is decided on the server.
-const VERBS: [(&str, Takes); 26] = [
+const VERBS: [(&str, Takes); 27] = [
     ("apps", Takes::Nothing),
     ("help", Takes::Nothing),
+    ("version", Takes::Nothing),
     ("ps", Takes::Perhaps),
     ("gc", Takes::Perhaps),
     ("ps:scale", Takes::App),
@@ -154,6 +155,7 @@ pub fn parse(command: &OsStr) -> Result<Option<Request>, Refusal> {
         "git-upload-pack" => git(Service::UploadPack, &verb, &args),
         "git-upload-archive" => git(Service::UploadArchive, &verb, &args),
         "-h" | "--help" => Ok(Request::Verb { verb: "help", app: None, args: Vec::new() }),
+        "-V" | "--version" => Ok(Request::Verb { verb: "version", app: None, args: Vec::new() }),
         _ => match verb.strip_prefix("release:") {
             Some(step) => release(step, &verb, &args),
             None => verb_with(&verb, args),
@@ -217,7 +219,11 @@ fn not_a_verb(word: &str) -> String {
             "piku keeps no Git LFS files; push with --no-verify, or take the files out of LFS: git lfs migrate export"
                 .to_owned()
         }
-        _ => format!("{} is not for this door; 'help' lists what is", quoted(word)),
+        _ => format!(
+            "{} is not a verb of this server, which has piku {}; 'help' lists them",
+            quoted(word),
+            env!("CARGO_PKG_VERSION")
+        ),
     }
 }
 

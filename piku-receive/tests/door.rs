@@ -15,10 +15,10 @@ use support::{Server, stderr, stdout};
 fn everything_else_is_refused_in_one_line_and_written_down() {
     let server = Server::new();
     for (line, why) in [
-        ("sh", "'sh' is not for this door; 'help' lists what is"),
-        ("id; sh", "'id;' is not for this door"),
-        ("$(id)", "'$(id)' is not for this door"),
-        ("rsync --server .", "'rsync' is not for this door"),
+        ("sh", "'sh' is not a verb of this server, which has piku"),
+        ("id; sh", "'id;' is not a verb of this server"),
+        ("$(id)", "'$(id)' is not a verb of this server"),
+        ("rsync --server .", "'rsync' is not a verb of this server"),
         ("keys", "keys are not reached through ssh"),
         ("git-receive-pack", "takes one app's name, found 0 words"),
         ("git-receive-pack 'a b'", "bad app name"),
@@ -37,7 +37,10 @@ fn everything_else_is_refused_in_one_line_and_written_down() {
         assert!(said.starts_with("piku-receive: ") && said.contains(why), "{line:?}: {said}");
         assert!(out.stdout.is_empty(), "{line:?}");
     }
-    server.audited("alice sh - refused: 'sh' is not for this door; 'help' lists what is");
+    let version = env!("CARGO_PKG_VERSION");
+    server.audited(&format!(
+        "alice sh - refused: 'sh' is not a verb of this server, which has piku {version}; 'help' lists them"
+    ));
     server.audited("alice fetch nope error: there is no app 'nope'");
     assert_eq!(server.audit().len(), 14);
     assert!(!server.path("root/apps").exists(), "nothing was made");
