@@ -2,8 +2,11 @@
 //! Before the steps it becomes the new commit's tree file by file, and a file that is the same stays as it is, with its date;
 //! what the compiler itself has made stays too, in folders that the runtime names.
 //!
+//! Dates tell what has changed only while the clock goes forward: what was made when it was ahead would hide every change until
+//! then. A tree of the last build that ended later than it is now is thrown away, and so is one whose clock went back meanwhile.
+//!
 //! `tree/` is the work tree. `busy` says that steps are under way: a build that finds it came after one that was killed, and
-//! what that one half wrote is thrown away with all else. `made-by` says which compiler made what is there,
+//! what that one half wrote is thrown away with all else. `made-by` says which compiler made what is there, and by its date when,
 //! `sources` which files were the commit's.
 
 #![expect(
@@ -17,7 +20,7 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use nix::fcntl::Flock;
@@ -51,6 +54,7 @@ pub(crate) struct Kept {
     /// piku's own folder around it.
     dir: PathBuf,
     tree: TreeHandle,
+    begun: SystemTime,
     /// The steps inherit it: should the build be killed, the tree is locked until the last of them has ended.
     _lock: Flock<File>,
 }
@@ -65,13 +69,17 @@ impl Kept {
         keep: Keep,
         source: &TreeHandle,
     ) -> anyhow::Result<Self> {
+        let begun = SystemTime::now();
         let dir = cache.join(FOLDER).join(name);
         let cannot = || format!("cannot prepare the work tree '{}'", dir.display());
         fs::create_dir_all(&dir).with_context(cannot)?;
         let lock = wait(&dir).with_context(cannot)?;
         let around = TreeHandle::open(&dir)?;
         let whole = !dir.join(BUSY).exists()
-            && fs::read(dir.join(MADE_BY)).is_ok_and(|before| before == made_by.as_bytes());
+            && fs::read(dir.join(MADE_BY)).is_ok_and(|before| before == made_by.as_bytes())
+            && fs::metadata(dir.join(MADE_BY))
+                .and_then(|mark| mark.modified())
+                .is_ok_and(|made| made <= begun);
         // A step has no way to swap the folder that it is shown.
         if !whole || around.find(TREE)?.is_none_or(|stat| !stat.is_dir()) {
             clear(&around)?;
@@ -87,7 +95,7 @@ impl Kept {
         }
         durable::write(&dir.join(SOURCES), &sources(source)?, 0o600).with_context(cannot)?;
         durable::write(&dir.join(MADE_BY), made_by.as_bytes(), 0o600).with_context(cannot)?;
-        Ok(Self { dir, tree: around.subtree(TREE)?, _lock: lock })
+        Ok(Self { dir, tree: around.subtree(TREE)?, begun, _lock: lock })
     }
 
     /// Where the steps run.
@@ -98,6 +106,14 @@ impl Kept {
     /// The steps have ended by themselves: what they have made is whole.
     pub(crate) fn settle(&self) -> anyhow::Result<()> {
         let busy = self.dir.join(BUSY);
+        let now = SystemTime::now();
+        if now < self.begun {
+            return Ok(());
+        }
+        let made_by = self.dir.join(MADE_BY);
+        File::open(&made_by)
+            .and_then(|file| file.set_modified(now))
+            .with_context(|| format!("cannot set the date of '{}'", made_by.display()))?;
         File::open(&self.dir)
             .and_then(|dir| Ok(syncfs(dir)?))
             .and_then(|()| fs::remove_file(&busy))
@@ -276,6 +292,34 @@ mod tests {
         assert_eq!(fs::read_dir(trees.0.path().join("away")).unwrap().count(), 0);
         assert!(tree.join("target/x").exists() && !tree.join("old").exists() && !tree.join("other").exists());
         kept.settle().unwrap();
+    }
+
+    #[test]
+    fn what_was_made_when_the_clock_was_ahead_is_thrown_away() {
+        let trees = Trees(tempfile::tempdir().unwrap());
+        let made = trees.0.path().join("cache/work/x/tree/target/x");
+        let compile = || trees.write("cache/work/x/tree/target/x", "made");
+        let day = Duration::from_secs(24 * 3600);
+        trees.write("new/a", "1");
+        trees.take("1", false).settle().unwrap();
+        compile();
+        assert!(made.exists());
+        let mark = File::open(trees.0.path().join("cache/work/x/made-by")).unwrap();
+        mark.set_modified(SystemTime::now() + 3650 * day).unwrap();
+        let mut kept = trees.take("1", false);
+        assert!(!made.exists());
+        // The clock goes back while it compiles.
+        compile();
+        kept.begun = SystemTime::now() + 3650 * day;
+        kept.settle().unwrap();
+        drop(kept);
+        let kept = trees.take("1", false);
+        assert!(!made.exists());
+        compile();
+        kept.settle().unwrap();
+        drop(kept);
+        trees.take("1", false).settle().unwrap();
+        assert!(made.exists());
     }
 
     #[test]

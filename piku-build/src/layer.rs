@@ -23,7 +23,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use piku_files::remove_all;
 use piku_files::{FileKind, TreeError, TreeHandle};
-use piku_procfile::durable;
+use piku_procfile::{clock, durable};
 
 use crate::edition::Editions;
 use crate::plan::TreeLayer;
@@ -305,9 +305,16 @@ pub fn unused(dir: &Path, needed: &BTreeSet<String>) -> io::Result<Vec<PathBuf>>
 pub fn unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
     let mut layers = unused(dir, &BTreeSet::new())?;
     layers.retain(|layer| {
-        // A date in the future is that of a machine whose clock was wrong.
-        let used = fs::metadata(layer.join(COMPLETE)).and_then(|marker| marker.modified());
-        used.map_or(true, |used| used.elapsed().is_ok_and(|age| age > time))
+        let marker = layer.join(COMPLETE);
+        let used = fs::metadata(&marker).and_then(|marker| marker.modified());
+        used.map_or(true, |used| {
+            let now = SystemTime::now();
+            if clock::is_ahead(used, now) {
+                // It was used when the clock was wrong. Its time begins now; where that cannot be noted, the next time.
+                let _ = File::open(&marker).and_then(|file| file.set_modified(now));
+            }
+            clock::age(used, now).is_some_and(|age| age > time)
+        })
     });
     Ok(layers)
 }

@@ -4,6 +4,7 @@
 
 pub mod attempt;
 mod cli;
+pub mod clock;
 pub mod command;
 pub mod diagnostic;
 pub mod disk;

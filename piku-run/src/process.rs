@@ -3,6 +3,10 @@
 #![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
 
 use std::fs;
+use std::time::Duration;
+
+/// Clock ticks in a second as /proc counts them, on every architecture but two that are gone (`USER_HZ`).
+const TICKS: u64 = 100;
 
 /// A line of /proc/PID/stat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,19 @@ pub fn all() -> Vec<(i32, Stat)> {
         .collect()
 }
 
+/// Returns how long ago a process was started that the kernel says was started at `start`, see [`Stat::start`]. The wall clock has no
+/// part in it.
+#[must_use]
+pub fn uptime(start: u64) -> Duration {
+    since_boot().saturating_sub(Duration::from_millis(start.saturating_mul(1000 / TICKS)))
+}
+
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let nanos = u32::try_from(now.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), nanos)
+}
+
 /// Names this run of the machine: records of another one are about processes that are gone.
 #[must_use]
 pub fn boot_id() -> String {
@@ -79,6 +96,23 @@ pub fn boot_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_uptime_of_a_process_is_counted_from_its_start() {
+        let began = std::time::Instant::now();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let stat = Stat::of(i32::try_from(child.id()).unwrap()).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let uptime = uptime(stat.start);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // A tick is a hundredth of a second, and one begins in the middle of another.
+        assert!(
+            uptime >= Duration::from_millis(250) && uptime <= began.elapsed() + Duration::from_millis(20),
+            "{uptime:?}"
+        );
+        assert_eq!(super::uptime(u64::MAX), Duration::ZERO);
+    }
 
     #[test]
     fn a_name_with_parentheses_fools_nobody() {

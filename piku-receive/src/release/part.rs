@@ -18,6 +18,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use piku_procfile::clock;
 use piku_procfile::durable;
 use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::settings::Settings;
@@ -161,14 +162,41 @@ fn copy(file: &mut File, bytes: u64) -> io::Result<u64> {
 
 /// Throws away what nobody has come back for.
 fn sweep(folder: &Path) {
-    let old = |path: &Path| {
-        let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
-        SystemTime::now().duration_since(modified).ok().filter(|age| *age > OLD)
+    let now = SystemTime::now();
+    // A date that is ahead is one of a clock that was wrong.
+    let is_old = |modified: SystemTime| {
+        clock::age(modified, now).map_or(clock::is_ahead(modified, now), |age| age > OLD)
     };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if old(&entry.path()).is_some() {
+        if fs::metadata(entry.path()).and_then(|meta| meta.modified()).is_ok_and(is_old) {
             // What cannot be removed now is tried again the next time.
             let _ = fs::remove_file(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_old_or_of_a_time_to_come_is_thrown_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let now = SystemTime::now();
+        for (name, date) in [
+            ("old", now - 8 * day),
+            ("unset", SystemTime::UNIX_EPOCH),
+            ("ahead", now + 3650 * day),
+            ("new", now - 6 * day),
+            ("a-little-ahead", now + day / 2),
+        ] {
+            File::create(dir.path().join(name)).unwrap().set_modified(date).unwrap();
+        }
+        sweep(dir.path());
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a-little-ahead", "new"]);
     }
 }

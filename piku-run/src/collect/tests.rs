@@ -242,17 +242,21 @@ fn logs_of_old_deploys_go_and_caches_over_their_bound() {
     assert!(app.names("log").contains(&"deploy-2.log".to_owned()) && app.names("log").len() == 42);
     // Not measured again on the same day.
     // A tool that has made nothing for long, and one that was never finished, are no part of what is counted.
-    for (name, days) in [("old", Some(90)), ("new", Some(30)), ("half", None)] {
+    // One was made when the clock was ten years ahead.
+    for (name, days) in [("old", Some(90)), ("new", Some(30)), ("ahead", Some(-3650)), ("half", None)] {
         let tool = app.at.cache().join("tools").join(name);
         fs::create_dir_all(&tool).unwrap();
         if let Some(days) = days {
             let file = File::create(tool.join("complete")).unwrap();
-            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(days * 24 * 3600)).unwrap();
+            let date = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(days * 24);
+            file.set_modified(date.into()).unwrap();
         }
     }
     assert_eq!(app.found(Reach::All), ["layer cache/tools/half", "layer cache/tools/old"]);
     app.tidy(Reach::All);
-    assert_eq!(app.names("cache/tools"), ["new"]);
+    assert_eq!(app.names("cache/tools"), ["ahead", "new"]);
+    let ahead = fs::metadata(app.at.cache().join("tools/ahead/complete")).unwrap().modified().unwrap();
+    assert!(ahead <= std::time::SystemTime::now(), "its time begins now");
     fs::remove_dir_all(app.at.cache().join("tools")).unwrap();
     app.settings.cache_limit = 0;
     app.tidy(Reach::Deploy);

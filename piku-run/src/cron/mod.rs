@@ -3,7 +3,7 @@
 //! A run that comes to be known too late, because the machine was off or its clock was wrong, was missed. It is made up for,
 //! once, where the schedule runs no more than once a day; what runs more often waits for its next time. While the hour that
 //! summer time repeats is repeated, what runs at a fixed hour runs once; in the hour that it leaves out, what would have
-//! run runs right after it.
+//! run runs right after it. As long as nobody has set the clock nothing is due; what begins then begins when it is set.
 
 mod schedule;
 mod timer;
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use piku_procfile::clock;
 use piku_procfile::name::ProcessName;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,8 @@ pub(crate) type Memories = BTreeMap<ProcessName, Memory>;
 pub(crate) struct Crontab {
     zone: TimeZone,
     entries: Vec<Entry>,
+    /// Whether the clock has yet to be set.
+    waits: bool,
 }
 
 /// One of them.
@@ -70,7 +73,7 @@ pub(crate) struct Due {
 impl Crontab {
     /// Of nothing.
     pub(crate) fn none() -> Self {
-        Self { zone: TimeZone::UTC, entries: Vec::new() }
+        Self { zone: TimeZone::UTC, entries: Vec::new(), waits: false }
     }
 
     /// What is planned at `now`. Where the supervisor is `resumed`, what was due since its `memories` were written was missed;
@@ -94,27 +97,36 @@ impl Crontab {
                 last_run: known.and_then(|memory| memory.last_run),
                 last_exit: known.and_then(|memory| memory.last_exit.clone()),
             };
-            let next = schedule.after(from(seen, now), &zone);
+            let next = if is_set(now) { schedule.after(from(seen, now), &zone) } else { None };
             Some(Entry { name: name.clone(), memory, next, schedule })
         };
         let entries = crons.iter().filter_map(entry).collect();
-        Self { zone, entries }
+        Self { zone, entries, waits: !is_set(now) }
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// When something is due.
+    /// When something is due, or the clock has been set.
     pub(crate) fn next(&self) -> Option<Timestamp> {
+        if self.waits && !self.entries.is_empty() {
+            return Timestamp::from_second(clock::EARLIEST).ok();
+        }
         self.entries.iter().filter_map(|entry| entry.next).min()
     }
 
     /// What is due by now.
     pub(crate) fn due(&mut self, now: Timestamp) -> Vec<Due> {
+        self.waits = !is_set(now);
         let mut due = Vec::new();
         for entry in &mut self.entries {
-            let Some(next) = entry.schedule.after(from(entry.memory.seen, now), &self.zone) else {
+            if self.waits {
+                entry.next = None;
+                continue;
+            }
+            entry.memory.seen = from(entry.memory.seen, now);
+            let Some(next) = entry.schedule.after(entry.memory.seen, &self.zone) else {
                 entry.next = None;
                 continue;
             };
@@ -157,6 +169,9 @@ impl Crontab {
     pub(crate) fn upcoming(&self) -> Vec<String> {
         let zone = self.zone.iana_name().unwrap_or("local time").to_owned();
         let line = |entry: &Entry| {
+            if self.waits {
+                return format!("{} waits until the clock of the machine is set", entry.name);
+            }
             let mut times = Vec::new();
             let mut at = entry.next;
             while let Some(time) = at.filter(|_| times.len() < SHOWN) {
@@ -173,9 +188,13 @@ impl Crontab {
 }
 
 /// From when on something may be due. A clock that was set back a little has seen that already; one that says a time long
-/// before has yet to be set, or was wrong before.
+/// before was wrong before, and so was one that has just been set.
 fn from(seen: Timestamp, now: Timestamp) -> Timestamp {
-    if seen.duration_since(now) <= SET_BACK { seen } else { now }
+    if seen.duration_since(now) <= SET_BACK && is_set(seen) { seen } else { now }
+}
+
+fn is_set(now: Timestamp) -> bool {
+    clock::is_set(now.as_second())
 }
 
 #[cfg(test)]

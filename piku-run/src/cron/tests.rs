@@ -84,13 +84,41 @@ fn a_clock_that_is_set_neither_repeats_nor_forgets() {
     // Back by half an hour: 13:00 was.
     assert_eq!(hourly.due(at("2026-01-01T12:30:00")), []);
     assert_eq!(hourly.next(), Some(at("2026-01-01T14:00:00")));
-    // Back by years: it was wrong before.
-    assert_eq!(hourly.due(at("2020-05-05T05:05:00")), []);
-    assert_eq!(hourly.next(), Some(at("2020-05-05T06:00:00")));
-    // A Pi without a clock, from 1970 to today.
+    // Back by months: it was wrong before. It goes on from there.
+    assert_eq!(hourly.due(at("2025-05-05T05:05:00")), []);
+    assert_eq!(hourly.next(), Some(at("2025-05-05T06:00:00")));
+    assert_eq!(runs(&mut hourly, "2025-05-05T08:00:00"), ["05 06:00", "05 07:00", "05 08:00"]);
+    // Ahead by years: what runs once a day runs once, what runs more often waits for its time, and so it is on the way back.
+    let mut nightly = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00");
+    for (entry, runs) in [(&mut nightly, true), (&mut hourly, false)] {
+        let due = entry.due(at("2036-01-01T12:30:00"));
+        assert_eq!((due.len(), due[0].run), (1, runs), "{due:?}");
+        assert_eq!(entry.due(at("2036-01-01T12:30:01")), []);
+        assert_eq!(entry.due(at("2026-01-01T12:30:00")), []);
+    }
+    assert_eq!(nightly.next(), Some(at("2026-01-02T03:00:00")));
+    assert_eq!(runs(&mut nightly, "2026-01-03T03:00:00"), ["02 03:00", "03 03:00"]);
+}
+
+#[test]
+fn nothing_is_due_before_the_clock_is_set() {
+    // A board without a battery: somebody starts an app while it is 1970.
     let mut nightly = table("0 3 * * *", TimeZone::UTC, "1970-01-01T00:00:10");
-    assert!(nightly.due(at("2026-01-01T13:00:00"))[0].run);
-    assert_eq!(nightly.due(at("2026-01-01T13:00:01")), []);
+    assert_eq!(nightly.next(), Some(at("2025-03-01T00:00:00")), "it waits for the clock");
+    assert_eq!(nightly.upcoming(), ["cron waits until the clock of the machine is set"]);
+    assert_eq!(nightly.due(at("1970-01-01T03:00:00")), []);
+    assert_eq!(nightly.due(at("2026-01-01T13:00:00")), [], "nobody knows of anything missed");
+    assert_eq!(runs(&mut nightly, "2026-01-03T12:00:00"), ["02 03:00", "03 03:00"]);
+
+    // It is turned off, and on again two days later; its memory knows what was missed.
+    let before = nightly.memories();
+    let crons = [(name(), "0 3 * * *".to_owned())];
+    let mut nightly = Crontab::new(&crons, TimeZone::UTC, &before, at("1970-01-01T00:00:10"), true);
+    assert_eq!(nightly.due(at("1970-01-01T03:00:00")), []);
+    assert_eq!(nightly.memories(), before, "1970 is not remembered");
+    let due = nightly.due(at("2026-01-05T09:00:00"));
+    assert!(due[0].run && due[0].remark.as_ref().unwrap().contains("2026-01-04 03:00 was missed"), "{due:?}");
+    assert_eq!(nightly.next(), Some(at("2026-01-06T03:00:00")));
 }
 
 #[test]

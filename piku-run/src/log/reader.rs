@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -23,6 +23,8 @@ use piku_procfile::terminal::coloured_text;
 
 /// How many lines are shown when nobody says how many.
 const LINES: usize = 100;
+/// Lines that are later than now by more than this were written when the clock was ahead.
+const SHOWING: SignedDuration = SignedDuration::from_mins(10);
 /// How much is written at a time.
 const BLOCK: usize = 64 * 1024;
 
@@ -215,13 +217,17 @@ impl Reader<'_> {
 
     /// Shows all whole lines that are there, the oldest first.
     fn drain(&mut self, skip: &mut usize, out: &mut dyn Write) -> Result<(), Stop> {
+        // Lines come in while they are shown.
+        let latest = Timestamp::now().saturating_add(SHOWING).unwrap_or(Timestamp::MAX);
+        let latest = line::time(latest);
         loop {
             for source in &mut self.sources {
                 source.look()?;
+                source.place_line(latest.as_bytes());
             }
-            let ready = self.sources.iter_mut().filter(|source| source.time().is_some());
-            let Some(oldest) = ready.min_by(|a, b| a.time().cmp(&b.time())) else { return Ok(()) };
-            let is_old = self.since.as_ref().is_some_and(|since| oldest.time() < Some(since.as_bytes()));
+            let ready = self.sources.iter_mut().filter(|source| source.order().is_some());
+            let Some(oldest) = ready.min_by(|a, b| a.order().cmp(&b.order())) else { return Ok(()) };
+            let is_old = self.since.as_ref().is_some_and(|since| oldest.order() < Some(since.as_bytes()));
             let line = oldest.take();
             if *skip > 0 {
                 *skip -= 1;

@@ -32,6 +32,8 @@ pub(super) struct Source {
     searched: usize,
     /// The time of the line at hand.
     time: Vec<u8>,
+    /// Its place among the lines of other logs, see [`Source::place_line`].
+    order: Vec<u8>,
     /// The file has lost its name to a newer one; it is read to its end, then the next one follows.
     rotated: bool,
 }
@@ -48,6 +50,7 @@ impl Source {
             line_end: None,
             searched: 0,
             time: Vec::new(),
+            order: Vec::new(),
             rotated: false,
         }
     }
@@ -134,6 +137,19 @@ impl Source {
     /// that of the line before.
     pub(super) fn time(&self) -> Option<&[u8]> {
         self.line_end.map(|_| self.time.as_slice())
+    }
+
+    /// Places the next line among those of other logs. That is its time, as long as the clock goes forward; a line whose time is
+    /// before that of a line above it, or later than `latest`, was written by a clock that was wrong, and stays behind that line.
+    pub(super) fn place_line(&mut self, latest: &[u8]) {
+        if self.line_end.is_some() && self.time > self.order && self.time.as_slice() <= latest {
+            self.order.clone_from(&self.time);
+        }
+    }
+
+    /// Its place, when [`Source::look`] has found a line, to be compared as text.
+    pub(super) fn order(&self) -> Option<&[u8]> {
+        self.line_end.map(|_| self.order.as_slice())
     }
 
     /// The next line without its end; only after [`Source::look`] has found one.
@@ -229,7 +245,11 @@ impl Source {
                 Some(age) => self.first_of((0..age).rev(), |_| true)?,
                 // Its file is gone: the oldest that goes on where it ended. Older ones have been read, or are from before
                 // the place where reading began.
-                None => self.first_of((0..=MAX_AGE).rev(), |time| time >= self.time.as_slice())?,
+                None => match self.first_of((0..=MAX_AGE).rev(), |time| time >= self.time.as_slice())? {
+                    // The clock was set back.
+                    None => self.first_of(std::iter::once(0), |_| true)?,
+                    found => found,
+                },
             };
             // While a rotation was under way the files were not yet, or no more, what their names said.
             if age.is_some_and(|age| !is_at(file, &self.aged(age)).unwrap_or(false)) {

@@ -45,7 +45,7 @@ use crate::sample::Limit;
 use crate::socket::Listener;
 use crate::wait;
 use crate::web::Reach;
-use crate::{place, sys};
+use crate::{place, process, sys};
 
 pub(crate) use rows::{stopped, unknown};
 
@@ -319,7 +319,6 @@ impl Supervisor {
             worker::clear_away(&record, &self.records, self.open_log(&record.ps.to_string()));
             return None;
         }
-        let uptime = jiff::Timestamp::now().duration_since(record.since);
         let found = Found {
             id,
             ps: record.ps.clone(),
@@ -328,7 +327,7 @@ impl Supervisor {
             live: record.live,
             ready: record.ready,
             restarts: record.restarts,
-            uptime: Duration::try_from(uptime).unwrap_or_default(),
+            uptime: process::uptime(record.start),
             once: record.runs == Runs::Once,
         };
         if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| port::take_up(&self.root, port)) {

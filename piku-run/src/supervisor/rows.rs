@@ -8,9 +8,9 @@ use piku_procfile::name::AppName;
 use crate::core::{Exit, Instance, Ps, State};
 use crate::desired;
 use crate::environment::World;
-use crate::place;
 use crate::record::{Record, Records};
 use crate::sample::{self, Instance as Row, Limit};
+use crate::{place, process};
 
 use super::Supervisor;
 use super::ports;
@@ -130,13 +130,12 @@ pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
 pub(crate) fn unknown(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
     let records = Records::open(&dir).and_then(|records| records.all()).context("cannot read the records")?;
-    let now = jiff::Timestamp::now();
     let row = |record: Record| Row {
         state: sample::State::Unknown,
         pid: record.is_alive().then(|| record.pid.unsigned_abs()),
         port: record.port,
         release: Some(record.release),
-        uptime_s: record.is_alive().then(|| now.duration_since(record.since).as_secs().unsigned_abs()),
+        uptime_s: record.is_alive().then(|| process::uptime(record.start).as_secs()),
         restarts: record.restarts,
         ..idle(app, &record.ps)
     };

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
+use piku_procfile::clock;
 use piku_procfile::failure::{self, Failure};
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
@@ -41,6 +42,11 @@ impl Attempt {
         let hours = 1_i64.checked_shl(self.failures.saturating_sub(1)).unwrap_or(24).clamp(1, 24);
         self.at.saturating_add(SignedDuration::from_hours(hours)).unwrap_or(self.at)
     }
+
+    /// Whether it is too early to try again. An attempt that has yet to come was written down by a clock that was ahead.
+    fn is_recent(&self, now: Timestamp) -> bool {
+        now < self.next() && !clock::is_ahead(self.at.into(), now.into())
+    }
 }
 
 /// Gets certificates for those apps that have none of an authority's, or one that ends soon. With `force` also where it was
@@ -53,6 +59,12 @@ pub(crate) fn renew(root: &Root, only: Option<&AppName>, force: bool) -> anyhow:
         );
         return Ok(());
     };
+    let now = Timestamp::now();
+    if !clock::is_set(now.as_second()) {
+        // No authority would be believed, and each attempt in vain puts off the next.
+        client::detail(&format!("the clock of the machine says {now:.0}: certificates wait until it is set"));
+        return Ok(());
+    }
     let apps = match only {
         Some(app) => vec![app.clone()],
         None => web.folder.apps()?.into_iter().map(|(app, _)| app).collect(),
@@ -97,7 +109,7 @@ impl Web {
         let tried = all.path().join("attempt.json");
         let last: Option<Attempt> = fs::read(&tried).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let last = last.filter(|last| last.names == names);
-        if let Some(last) = last.as_ref().filter(|last| !force && Timestamp::now() < last.next()) {
+        if let Some(last) = last.as_ref().filter(|last| !force && last.is_recent(Timestamp::now())) {
             client::detail(&format!(
                 "{app}: tried in vain at {:.0}, again after {:.0}",
                 last.at,
@@ -278,5 +290,14 @@ mod tests {
             Attempt { names: BTreeSet::new(), at, failures }.next().duration_since(at).as_hours()
         };
         assert_eq!([1, 2, 3, 5, 6, 40, 4000].map(hours), [1, 2, 4, 16, 24, 24, 24]);
+    }
+
+    #[test]
+    fn a_failure_of_a_time_to_come_puts_off_nothing() {
+        let at = |time: &str| -> Timestamp { format!("{time}:00:00Z").parse().unwrap() };
+        let last = Attempt { names: BTreeSet::new(), at: at("2036-01-01T12"), failures: 3 };
+        assert!(last.is_recent(at("2036-01-01T13")) && !last.is_recent(at("2036-01-01T16")));
+        assert!(last.is_recent(at("2036-01-01T11")), "a clock that was set back a little");
+        assert!(!last.is_recent(at("2026-01-01T12")));
     }
 }

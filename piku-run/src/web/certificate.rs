@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp, ToSpan};
+use piku_procfile::clock;
 use piku_procfile::durable;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
@@ -51,6 +52,18 @@ pub(super) struct About {
     pub(super) self_signed: bool,
     /// When it was made.
     pub(super) at: Timestamp,
+}
+
+impl About {
+    /// Whether a self-signed pair goes on being used. One of a time when nobody had set the clock, and one of a time that has yet
+    /// to come, give way to another; but not while the clock is not set.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        if !clock::is_set(now.as_second()) {
+            return true;
+        }
+        let old = self.at.checked_add((SELF_SIGNED_DAYS / 2 * 24).hours()).unwrap_or(self.at);
+        clock::is_set(self.at.as_second()) && !clock::is_ahead(self.at.into(), now.into()) && now < old
+    }
 }
 
 impl Pair {
@@ -117,13 +130,12 @@ impl Certificates {
     }
 
     /// The pair with these names: the one in use, or a new self-signed one that is called `title`.
-    pub(super) fn for_names(&self, title: &str, names: &[String]) -> anyhow::Result<Pair> {
+    pub(super) fn for_names(&self, title: &str, names: &[String], now: Timestamp) -> anyhow::Result<Pair> {
         let names: BTreeSet<String> = names.iter().cloned().collect();
         if let Some(pair) = self.current() {
             let about = &pair.about;
             let fits = if about.self_signed {
-                let old = about.at.checked_add((SELF_SIGNED_DAYS / 2 * 24).hours()).unwrap_or(about.at);
-                about.names == names && Timestamp::now() < old
+                about.names == names && about.is_fresh(now)
             } else {
                 // Others are left out until the next one comes: better for some of the names than for none.
                 !about.names.is_disjoint(&names)
@@ -132,9 +144,7 @@ impl Certificates {
                 return Ok(pair);
             }
         }
-        let pair = self.add(&About { names, self_signed: true, at: Timestamp::now() }, |pair| {
-            self_signed(title, pair)
-        })?;
+        let pair = self.add(&About { names, self_signed: true, at: now }, |pair| self_signed(title, pair))?;
         self.set_current(&pair)?;
         Ok(pair)
     }
@@ -265,13 +275,14 @@ mod tests {
         let app: AppName = "blog".parse().unwrap();
         let all = Certificates::of(&root, &app);
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let one = all.for_names("blog", &names(&["a.test", "*.b.test", "10.0.0.1"])).unwrap();
+        let now = Timestamp::now();
+        let one = all.for_names("blog", &names(&["a.test", "*.b.test", "10.0.0.1"]), now).unwrap();
         let days = |days: i64| Timestamp::now() + SignedDuration::from_hours(days * 24);
         assert!(one.is_good(days(3649)) && !one.is_good(days(3651)));
         assert!(!one.is_due(days(3619)) && one.is_due(days(3621)));
-        let again = all.for_names("blog", &names(&["10.0.0.1", "a.test", "*.b.test"])).unwrap();
+        let again = all.for_names("blog", &names(&["10.0.0.1", "a.test", "*.b.test"]), now).unwrap();
         assert_eq!(one.dir, again.dir);
-        let other = all.for_names("blog", &names(&["c.test"])).unwrap();
+        let other = all.for_names("blog", &names(&["c.test"]), now).unwrap();
         assert_ne!(one.dir, other.dir);
         all.tidy(&other.dir).unwrap();
         assert!(!one.dir.exists() && other.dir.exists());
@@ -288,7 +299,7 @@ mod tests {
             Ok(fs::copy(other.key(), pair.key()).map(drop)?)
         });
         all.set_current(&vouched.unwrap()).unwrap();
-        let pair = all.for_names("blog", &names(&["c.test", "d.test"])).unwrap();
+        let pair = all.for_names("blog", &names(&["c.test", "d.test"]), now).unwrap();
         assert!(!pair.about.self_signed);
         // One of six days is replaced when a third of them is left.
         let brief = all.add(&about, |pair| {
@@ -317,6 +328,29 @@ mod tests {
         );
         fs::write(brief.certificate(), "no certificate").unwrap();
         assert!(brief.is_due(days(0)) && !brief.is_good(days(0)));
-        assert!(all.for_names("blog", &names(&["d.test"])).unwrap().about.self_signed);
+        assert!(all.for_names("blog", &names(&["d.test"]), now).unwrap().about.self_signed);
+    }
+
+    #[test]
+    fn another_one_is_made_when_the_clock_was_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        let app: AppName = "blog".parse().unwrap();
+        let all = Certificates::of(&root, &app);
+        let at = |time: &str| {
+            let now: Timestamp = format!("{time}T12:00:00Z").parse().unwrap();
+            all.for_names("blog", &["a.test".to_owned()], now).unwrap().dir
+        };
+        let first = at("1970-01-01");
+        assert_eq!(first, at("1970-01-02"), "one is enough until the clock is set");
+        let second = at("2026-11-28");
+        assert_ne!(first, second, "it has ended long ago");
+        assert_eq!(second, at("1970-01-01"), "the next boot needs no other");
+        assert_eq!(second, at("2026-11-27"), "neither does a clock that is set back a little");
+        let third = at("2036-11-28");
+        assert_ne!(second, third, "it is old");
+        let fourth = at("2026-11-28");
+        assert_ne!(third, fourth, "it begins in ten years");
+        assert_eq!(fourth, at("2026-11-29"));
     }
 }

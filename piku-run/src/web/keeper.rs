@@ -29,6 +29,7 @@ use super::folder;
 use super::master::Master;
 use super::program::Nginx;
 use crate::client::AskPatience;
+use crate::cron::Timer;
 use crate::lock::Lock;
 use crate::protocol::Request;
 use crate::wait::{self, READ};
@@ -49,6 +50,8 @@ struct Kept {
     web: Web,
     master: Master,
     pidfd: OwnedFd,
+    /// Tells when somebody sets the clock.
+    clock: Timer,
     /// Nothing when another keeper has started it.
     child: Option<Child>,
     _lock: Lock,
@@ -58,6 +61,7 @@ struct Kept {
 enum Token {
     Signals,
     Ended,
+    ClockSet,
 }
 
 /// Runs until it is told to end, or until nginx ends.
@@ -105,7 +109,8 @@ fn begin(web: Web, nginx: &Nginx, lock: Lock) -> anyhow::Result<Kept> {
     drop(files);
     let pid = rustix::process::Pid::from_raw(master.pid.as_raw()).context("no pid")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("nginx has just ended")?;
-    Ok(Kept { web, master, pidfd, child, _lock: lock })
+    let clock = watch_clock().context("cannot make a timer")?;
+    Ok(Kept { web, master, pidfd, clock, child, _lock: lock })
 }
 
 impl Web {
@@ -192,11 +197,21 @@ impl Kept {
         // Once it has been told to end: when patience is over.
         let mut end: Option<Instant> = None;
         loop {
-            let watched = [(signals.as_fd(), READ, Token::Signals), (self.pidfd.as_fd(), READ, Token::Ended)];
+            let watched = [
+                (signals.as_fd(), READ, Token::Signals),
+                (self.pidfd.as_fd(), READ, Token::Ended),
+                (self.clock.as_fd(), READ, Token::ClockSet),
+            ];
             let timeout = end.map_or(LOG_PAUSE, |end| end.saturating_duration_since(Instant::now()));
             for token in wait::wait(&watched, Some(timeout))? {
                 match token {
                     Token::Ended => return Ok(self.ended(end.is_some())),
+                    // A certificate may have ended long ago by now, or not have begun.
+                    Token::ClockSet => {
+                        self.clock.heard();
+                        let web = self.web.clone();
+                        std::thread::spawn(move || have_all_put_in(&web));
+                    }
                     Token::Signals => {
                         for signal in wait::received(signals) {
                             self.signalled(signal, &mut end);
@@ -263,6 +278,13 @@ impl Kept {
             .map_or_else(|| "nginx has ended".to_owned(), |status| format!("nginx has ended: {status}")));
         ExitCode::FAILURE
     }
+}
+
+/// A timer that ends when the clock is set, and at no time.
+fn watch_clock() -> std::io::Result<Timer> {
+    let timer = Timer::new()?;
+    timer.set(None)?;
+    Ok(timer)
 }
 
 /// Has each supervisor that runs put its app in as it is now. One that does not answer keeps none of the others waiting.

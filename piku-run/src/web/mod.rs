@@ -16,6 +16,7 @@ mod trial;
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
@@ -174,7 +175,11 @@ impl Web {
         let certificate = if self.settings.https.is_empty() || names.is_empty() {
             None
         } else {
-            Some(Certificates::of(&self.root, &world.app).for_names(world.app.as_str(), &names)?)
+            Some(Certificates::of(&self.root, &world.app).for_names(
+                world.app.as_str(),
+                &names,
+                Timestamp::now(),
+            )?)
         };
         let site = self.site(nginx, world, values, ports, certificate.as_ref())?;
         self.must_be_free(&world.app, &names)?;

@@ -97,7 +97,7 @@ fn text(line: &str) -> String {
 }
 
 fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_795_000_000 + second).unwrap()
+    Timestamp::from_second(1_745_000_000 + second).unwrap()
 }
 
 #[test]
@@ -141,7 +141,37 @@ fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
     assert_eq!(app.texts(&since(4, Some(7))), all[3..]);
     assert_eq!(app.texts(&since(7, None)), [""; 0]);
     let first = app.show(&Query::default()).unwrap();
-    assert!(first.starts_with("2026-11-18T11:06:41.000Z web.2: a\n"), "{first}");
+    assert!(first.starts_with("2025-04-18T18:13:21.000Z web.2: a\n"), "{first}");
+}
+
+#[test]
+fn a_clock_that_was_wrong_turns_no_order_round() {
+    let app = App::new();
+    let (mut web, mut worker) = (app.writer("web.1"), app.writer("worker.1"));
+    let ahead = |second: i64| Timestamp::from_second(95_000_000_000 + second).unwrap();
+    let unset = |second: i64| Timestamp::from_second(second).unwrap();
+    web.feed(b"a\n", at(1));
+    worker.feed(b"b\n", at(2));
+    // The machine boots in 1970, is set, set years ahead, and set back.
+    web.feed(b"c\n", unset(5));
+    worker.feed(b"d\n", unset(6));
+    web.feed(b"e\n", at(10));
+    worker.feed(b"f\n", at(11));
+    worker.feed(b"g\n", ahead(1));
+    web.feed(b"h\n", ahead(2));
+    worker.feed(b"i\n", at(20));
+    web.feed(b"j\n", at(21));
+    let shown = app.texts(&Query::default());
+    let order = |text: &str| shown.iter().position(|line| line.ends_with(text)).unwrap();
+    for (before, after) in
+        [("a", "b"), ("b", "e"), ("c", "e"), ("d", "f"), ("e", "f"), ("g", "i"), ("h", "i"), ("i", "j")]
+    {
+        assert!(order(before) < order(after), "{before} {after}: {shown:?}");
+    }
+    // What was written years ahead is not newer than what came after.
+    let since = Query { since: Some(at(15)), ..Query::default() };
+    assert_eq!(app.texts(&since), ["worker.1: i", "web.1: j"]);
+    assert_eq!(app.texts(&Query { lines: Some(2), ..Query::default() }), ["worker.1: i", "web.1: j"]);
 }
 
 #[test]
