@@ -9,7 +9,7 @@ use piku_tests::tools::repository;
 use piku_tests::world::World;
 
 /// All that the client may call. None of it has an option that POSIX does not know.
-const PROGRAMS: [&str; 8] = ["git", "ssh", "sh", "cat", "id", "printf", "sed", "tr"];
+const PROGRAMS: [&str; 9] = ["[", "git", "ssh", "sh", "cat", "id", "printf", "sed", "tr"];
 
 /// Shells that a laptop may have as its `sh`, as they are when they are called so. The first must be here.
 const SHELLS: [&[&str]; 7] = [
