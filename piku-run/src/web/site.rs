@@ -8,6 +8,7 @@
 use std::net::{Ipv6Addr, UdpSocket};
 
 use anyhow::Context;
+use jiff::Timestamp;
 use piku_build::release::Release;
 use piku_procfile::failure::Failure;
 use piku_procfile::procfile::{Entry, Kind, Procfile};
@@ -39,7 +40,7 @@ impl Web {
     /// Returns the certificate for whoever asks for a host that no app has. No name can be right for them.
     fn stranger_pair(&self) -> anyhow::Result<Pair> {
         let all = Certificates::of_strangers(&self.root);
-        let pair = all.for_names("unknown host", &["unknown.invalid".to_owned()])?;
+        let pair = all.for_names("unknown host", &["unknown.invalid".to_owned()], Timestamp::now())?;
         all.tidy(&pair.dir)?;
         Ok(pair)
     }
