@@ -20,7 +20,9 @@ use piku_procfile::procfile::Kind;
 
 use crate::bench::Bench;
 use crate::layer::{Store, TOOLS};
+use crate::machine::TargetMachine;
 use crate::making::{Making, capital};
+use crate::native::NativeSearch;
 use crate::place::{self, Place};
 use crate::plan::Plan;
 use crate::release::{Layer, Origin, Release, TREE};
@@ -167,7 +169,7 @@ impl Build {
         source.notes.iter().filter(|note| !found.notes.contains(note)).for_each(|note| talk::warning(note));
         let runtimes = runtime::choose(&source)?.runtimes;
         let tools = Store::new(&bench.cache.join(TOOLS))?;
-        let architecture = machine::architecture()?;
+        let (machine, architecture) = (TargetMachine::this()?, machine::architecture()?);
         let site = Site {
             jailed: bench.jailed,
             store: Some(bench.store),
@@ -177,7 +179,14 @@ impl Build {
             commit: &self.facts.commit,
         };
         let mut whole = Whole::plan(&runtimes, &source, &site)?;
-        let making = Making { at: bench, store: bench.store, tools: &tools, source: &source, tree: &tree };
+        let making = Making {
+            at: bench,
+            store: bench.store,
+            tools: &tools,
+            machine: &machine,
+            source: &source,
+            tree: &tree,
+        };
         making.all(&mut whole)?;
         secret::supply(&mut whole, self.before.as_deref())?;
         let types: Vec<_> = whole.processes.keys().map(AsRef::as_ref).collect();
@@ -190,7 +199,11 @@ impl Build {
         if let Some(old) = &bench.before {
             share::with(old, &tree)?;
         }
-        Ok(self.facts(bench, whole, app, architecture, &tree))
+        let natives = making.natives(&whole)?;
+        if let Some(file) = natives.binding() {
+            talk::detail(&format!("Needs {} for '{}'", file.architecture, file.path.display()));
+        }
+        Ok(self.facts(bench, whole, app, &natives, &tree))
     }
 
     fn facts(
@@ -198,7 +211,7 @@ impl Build {
         bench: &Bench<'_>,
         whole: Whole,
         app: AppName,
-        architecture: String,
+        natives: &NativeSearch<'_>,
         tree: &TreeHandle,
     ) -> Release {
         let Facts { number, commit, subject, by, .. } = &self.facts;
@@ -214,7 +227,8 @@ impl Build {
             origin: Origin::Deploy,
             tree_of: None,
             at: jiff::Timestamp::now(),
-            architecture,
+            architecture: natives.architecture().to_string(),
+            native: natives.shown(),
             runtime: (*runtime).to_owned(),
             version: version.clone(),
             version_from: version_from.clone(),

@@ -10,6 +10,7 @@ use piku_procfile::settings::Sandbox;
 
 use crate::build::{self, Build, Facts, Reuse};
 use crate::layer::TOOLS;
+use crate::machine::TargetMachine;
 use crate::pack::{self, Asked, Pack, Part, Unpack};
 use crate::place::Place;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
@@ -265,12 +266,14 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }),
         Verb::Pack(PackArgs { release, layers, part }) => pack::pack(&Pack { release, layers, part }),
         Verb::Unpack(typed) => pack::unpack(&Unpack {
-            asked: Asked { place: typed.host.place(None), app: typed.app },
+            asked: Asked { place: typed.host.place(None), app: typed.app, machine: TargetMachine::this()? },
             output: typed.output,
             number: typed.number,
             via: typed.via,
         }),
-        Verb::Fits { app, host, format } => pack::fits(&Asked { place: host.place(None), app }, format),
+        Verb::Fits { app, host, format } => {
+            pack::fits(&Asked { place: host.place(None), app, machine: TargetMachine::this()? }, format)
+        }
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,7 @@
 //! The few bytes of an ELF file that say whether this machine can run it.
 
+mod level;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -8,11 +10,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use elf::ElfStream;
-use elf::abi::{EI_NIDENT, PN_XNUM, PT_INTERP};
+use elf::abi::{EI_NIDENT, ELFOSABI_GNU, ELFOSABI_SYSV, ET_DYN, ET_EXEC, PN_XNUM, PT_INTERP};
 use elf::endian::AnyEndian;
-use elf::file::{FileHeader, parse_ident};
+use elf::file::{Class, FileHeader, parse_ident};
 use elf::parse::{ParseAt, ParseError};
 use elf::section::SectionHeader;
+
+use crate::architecture::ProgramArchitecture;
 
 /// `e_machine` of the architectures that somebody may push a program for.
 const MACHINES: [(u16, &str); 12] = [
@@ -42,8 +46,12 @@ const HEADER: usize = 64;
 pub(crate) struct Elf {
     /// `e_machine`.
     pub(crate) machine: u16,
+    /// The architecture that it was built for.
+    pub(crate) architecture: ProgramArchitecture,
     /// The loader that a dynamic program asks for.
     pub(crate) loader: Option<PathBuf>,
+    /// True if it is a program or a library for Linux, and nothing else that compilers make: an object, a core dump.
+    pub(crate) is_runnable: bool,
 }
 
 /// An open ELF file, its tables read and checked against its length.
@@ -52,7 +60,15 @@ pub(crate) type Stream<'a> = ElfStream<AnyEndian, &'a File>;
 impl Elf {
     /// Reads the headers of an open file; `None` when it is no (whole) ELF file.
     pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
-        Ok(open(file)?.map(|mut stream| Self { machine: stream.ehdr.e_machine, loader: loader(&mut stream) }))
+        Ok(open(file)?.map(|mut stream| {
+            let level = level::read(&mut stream);
+            Self {
+                machine: stream.ehdr.e_machine,
+                architecture: ProgramArchitecture::new(&family(&stream.ehdr), level),
+                loader: loader(&mut stream),
+                is_runnable: is_runnable(&stream.ehdr),
+            }
+        }))
     }
 
     /// The header of this very program: what runs it runs others of its kind.
@@ -60,12 +76,30 @@ impl Elf {
     pub(crate) fn own() -> io::Result<Option<Self>> {
         Self::read(&File::open("/proc/self/exe")?)
     }
+}
 
-    /// The architecture's name.
-    pub(crate) fn name(&self) -> String {
-        let known = MACHINES.iter().find(|(machine, _)| *machine == self.machine);
-        known.map_or_else(|| format!("machine {}", self.machine), |(_, name)| (*name).to_owned())
+/// Returns the name of the family of architectures that a file is for; it is one word.
+fn family(header: &FileHeader<AnyEndian>) -> String {
+    let is_little = matches!(header.endianness, AnyEndian::Little);
+    let known = MACHINES.iter().find(|(machine, _)| *machine == header.e_machine);
+    match (known.map(|(_, name)| *name), header.class, is_little) {
+        (Some("x86_64"), Class::ELF32, _) => "x32".to_owned(),
+        (Some("aarch64"), Class::ELF32, _) => "aarch64_ilp32".to_owned(),
+        (Some("riscv64"), Class::ELF32, _) => "riscv32".to_owned(),
+        (Some("ppc64"), _, true) => "ppc64le".to_owned(),
+        (Some("mips"), Class::ELF64, _) => "mips64".to_owned(),
+        (Some("arm" | "aarch64"), _, false) => format!("{}_be", known.map_or("", |(_, name)| name)),
+        (Some(name), _, _) => name.to_owned(),
+        (None, _, _) => format!("machine-{}", header.e_machine),
     }
+}
+
+/// Returns whether the file is a program or a library that Linux runs where the processor fits.
+fn is_runnable(header: &FileHeader<AnyEndian>) -> bool {
+    /// The one that older compilers for ARM wrote.
+    const ELFOSABI_ARM: u8 = 97;
+    matches!(header.e_type, ET_EXEC | ET_DYN)
+        && matches!(header.osabi, ELFOSABI_SYSV | ELFOSABI_GNU | ELFOSABI_ARM)
 }
 
 /// The tables of an open file; `None` when it is no (whole) ELF file.
@@ -104,10 +138,9 @@ fn has_short_tables(file: &File) -> Result<bool, ParseError> {
 
 /// `e_machine` of the programs of an architecture as `uname -m` says it; `None` for one that is not in the table.
 pub(crate) fn machine_of(architecture: &str) -> Option<u16> {
-    let name = match architecture {
+    let program = ProgramArchitecture::parse(architecture);
+    let name = match program.family() {
         "ppc64le" => "ppc64",
-        "i486" | "i586" | "i686" => "i386",
-        name if name.starts_with("armv") => "arm",
         name => name,
     };
     MACHINES.iter().find(|(_, known)| *known == name).map(|(machine, _)| *machine)
@@ -130,9 +163,39 @@ fn loader(stream: &mut Stream<'_>) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::Write;
+
+    /// A static program for 32-bit ARM with these build attributes, without code.
+    pub(crate) fn arm(attributes: &[u8]) -> Vec<u8> {
+        let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+        let file = [&[1][..], &number(5 + attributes.len()), attributes].concat();
+        let section = [&b"A"[..], &number(10 + file.len()), b"aeabi\0", &file].concat();
+        let mut bytes = b"\x7fELF\x01\x01\x01".to_vec();
+        bytes.resize(16, 0);
+        bytes.extend([2, 0, 40, 0, 1, 0, 0, 0]);
+        let sections = (52 + section.len()).next_multiple_of(4);
+        bytes.extend([0, 0, sections].map(number).concat());
+        bytes.extend(number(0x0500_0400));
+        bytes.extend([52_u16, 32, 0, 40, 2, 0].map(u16::to_le_bytes).concat());
+        bytes.extend_from_slice(&section);
+        bytes.resize(sections + 40, 0);
+        bytes.extend([0, 0x7000_0003, 0, 0, 52, section.len(), 0, 0, 1, 0].map(number).concat());
+        bytes
+    }
+
+    #[test]
+    fn an_arm_program_says_its_version() {
+        let name = |attributes: &[u8]| read(&arm(attributes)).unwrap().architecture.to_string();
+        assert_eq!(name(b"\x06\x06\x0a\x02"), "armv6l");
+        assert_eq!(name(b"\x06\x0a\x0a\x04"), "armv7l");
+        assert_eq!(name(b"\x1c\x01"), "armv5tel");
+        let mut huge = arm(b"\x06\x0a");
+        let length = huge.len();
+        huge[length - 20..length - 16].copy_from_slice(&[0xff; 4]);
+        assert_eq!(read(&huge).unwrap().architecture.to_string(), "armv5tel");
+    }
 
     fn read(bytes: &[u8]) -> Option<Elf> {
         let mut file = tempfile::tempfile().unwrap();
@@ -187,13 +250,17 @@ mod tests {
         bytes[6] = 1;
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
         bytes[18] = 183;
-        assert_eq!(read(&bytes).unwrap().name(), "aarch64");
+        let name = |bytes: &[u8]| read(bytes).unwrap().architecture.to_string();
+        assert_eq!(name(&bytes), "aarch64");
         assert_eq!(machine_of("aarch64"), Some(183));
-        assert_eq!(machine_of("armv7l"), Some(40));
+        assert_eq!(
+            (machine_of("armv7l"), machine_of("x86_64-v3"), machine_of("any")),
+            (Some(40), Some(62), None)
+        );
         bytes[5] = 2;
         bytes[18..20].copy_from_slice(&[0, 22]);
-        assert_eq!(read(&bytes).unwrap().name(), "s390x");
+        assert_eq!(name(&bytes), "s390x");
         bytes[18..20].copy_from_slice(&[1, 244]);
-        assert_eq!(read(&bytes).unwrap().name(), "machine 500");
+        assert_eq!(name(&bytes), "machine-500");
     }
 }

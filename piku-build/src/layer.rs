@@ -26,6 +26,8 @@ use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_procfile::{clock, durable};
 
 use crate::edition::Editions;
+use crate::machine::TargetMachine;
+use crate::native::{NativeSearch, record};
 use crate::plan::TreeLayer;
 use crate::{interrupt, talk, tree_layer};
 
@@ -128,6 +130,20 @@ impl Store {
         self.dir.join(key).join(COMPLETE).is_file() && self.tree(key).is_ok()
     }
 
+    /// Adds what binds a layer that is there to a kind of machine, from its marker, or by looking at its files.
+    pub(crate) fn search(&self, key: &str, name: &str, search: &mut NativeSearch<'_>) -> anyhow::Result<()> {
+        let marker = fs::read(self.dir.join(key).join(COMPLETE)).unwrap_or_default();
+        match record::read(&String::from_utf8_lossy(&marker)) {
+            Some(found) => {
+                for file in found {
+                    search.add(file.below(name));
+                }
+                Ok(())
+            }
+            None => search.tree(&self.tree(key)?, Path::new(name)),
+        }
+    }
+
     /// Notes that the layer is used now, for [`unused_for`].
     pub(crate) fn touch(&self, key: &str) -> anyhow::Result<()> {
         let marker = self.dir.join(key).join(COMPLETE);
@@ -215,8 +231,16 @@ impl Unfinished {
         tree_layer::settle(&self.around, CONTENT, layer)
     }
 
-    /// Marks the layer as whole. `about` is for whoever looks into the folder.
-    pub(crate) fn finish(mut self, about: &str) -> anyhow::Result<()> {
+    /// Looks at its files for what binds it to a kind of machine, and marks the layer as whole. `about` is for whoever looks into
+    /// the folder.
+    pub(crate) fn finish_for(self, machine: &TargetMachine, about: &str) -> anyhow::Result<()> {
+        let mut search = NativeSearch::new(machine);
+        search.tree(&self.tree()?, Path::new(""))?;
+        self.finish(&format!("{about}\n{}", record::write(&search)))
+    }
+
+    /// Marks the layer as whole.
+    fn finish(mut self, about: &str) -> anyhow::Result<()> {
         let cannot = || format!("cannot finish the layer '{}'", self.dir.display());
         self.tree()?.sync_file_system()?;
         durable::write(&self.dir.join(COMPLETE), about.as_bytes(), 0o644).with_context(cannot)?;

@@ -3,6 +3,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+pub mod architecture;
 pub mod layer;
 pub mod machine;
 pub mod received;
@@ -29,6 +30,7 @@ mod leftover;
 mod making;
 mod manners;
 mod memory;
+mod native;
 mod ondisk;
 mod oom_score;
 mod pack;
@@ -74,4 +76,12 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn command() -> clap::Command {
     cli::command()
+}
+
+/// Checks that a packed release runs on a machine of this kind, by its head alone.
+///
+/// # Errors
+/// When it needs another kind, or this is no head.
+pub fn check_head(head: &[u8], machine: &machine::TargetMachine) -> anyhow::Result<()> {
+    pack::check_head(head, machine)
 }

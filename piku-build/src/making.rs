@@ -1,6 +1,8 @@
 //! The plan carried out in the release's tree: each runtime's layers, then its steps, one runtime after the other; then the
 //! look at what came of it.
 
+use std::path::Path;
+
 use anyhow::Context;
 use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
@@ -11,10 +13,13 @@ use crate::environment;
 use crate::inside::{Mount, PATH};
 use crate::kept::Kept;
 use crate::layer::{Store, Taken, Unfinished};
+use crate::machine::TargetMachine;
+use crate::native::NativeSearch;
 use crate::plan::{LayerPlan, Plan, TreeLayer};
-use crate::release::Layer;
-use crate::runtime::Runtime;
+use crate::release::{Layer, TREE};
+use crate::runtime::{Runtime, binary};
 use crate::source::Source;
+use crate::startable::StartTarget;
 use crate::view::{MountedFolder, View};
 use crate::whole::{Part, Whole};
 use crate::{copy, disk, profile, startable, talk, tree_layer};
@@ -29,6 +34,8 @@ pub(crate) struct Making<'a> {
     pub(crate) store: &'a Store,
     /// Where the tools that make layers are kept.
     pub(crate) tools: &'a Store,
+    /// The machine that the release is made for.
+    pub(crate) machine: &'a TargetMachine,
     /// What the plan was made from, in its place.
     pub(crate) source: &'a Source,
     /// The release's tree.
@@ -84,7 +91,10 @@ impl Making<'_> {
         let view = self.view(whole);
         // Where programs are is then for a shell to find out.
         if !profile::is_in(self.tree) {
-            for warning in startable::check(&whole.processes, &view)? {
+            // Of other apps the compiler of this machine has made the programs.
+            let judges_levels = whole.plans().all(|plan| plan.runtime == binary::NAME);
+            let on = StartTarget { machine: self.machine, judges_levels };
+            for warning in startable::check(&whole.processes, &view, on)? {
                 talk::warning(&warning);
             }
         }
@@ -138,7 +148,7 @@ impl Making<'_> {
             runtime.judge(step, &ended, plan, view)?;
         }
         self.at.work.tree().remove_all(SCRATCH)?;
-        finish(unfinished, layer.name, plan)?;
+        self.finish(unfinished, layer.name, plan)?;
         hold(store, layer.name, &layer.key)
     }
 
@@ -172,7 +182,7 @@ impl Making<'_> {
                 runtime.judge(step, &ended, plan, view)?;
             }
             unfinished.settle(layer)?;
-            finish(unfinished, layer.name, plan)?;
+            self.finish(unfinished, layer.name, plan)?;
         }
         hold(self.store, layer.name, &layer.key)?;
         tree_layer::take_in(&self.store.tree(&layer.key)?, self.tree, layer)
@@ -216,6 +226,23 @@ impl Making<'_> {
         Kept::take(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
     }
 
+    /// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.
+    fn finish(&self, unfinished: Unfinished, name: &str, plan: &Plan) -> anyhow::Result<()> {
+        if unfinished.tree()?.is_empty()? {
+            return Err(Failure::new(format!("the layer '{name}' is empty after its steps")).into());
+        }
+        let version = plan.version.as_deref().unwrap_or_default();
+        unfinished.finish_for(self.machine, &format!("{name} {} {version}", plan.runtime))
+    }
+
+    /// Looks for what binds the finished release to a kind of machine.
+    pub(crate) fn natives(&self, whole: &Whole) -> anyhow::Result<NativeSearch<'_>> {
+        let mut search = NativeSearch::new(self.machine);
+        search.tree(self.tree, Path::new(TREE))?;
+        whole.shown().try_for_each(|layer| self.store.search(&layer.key, &layer.name, &mut search))?;
+        Ok(search)
+    }
+
     /// The finished release as its processes will see it.
     fn view(&self, whole: &Whole) -> View {
         let own = self.source.variable("PATH").map(|(path, _)| path);
@@ -235,15 +262,6 @@ fn finished(layers: &[LayerPlan], store: &Store) -> Vec<Mount> {
         writable: false,
     };
     layers.iter().map(mount).collect()
-}
-
-/// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.
-fn finish(unfinished: Unfinished, name: &str, plan: &Plan) -> anyhow::Result<()> {
-    if unfinished.tree()?.is_empty()? {
-        return Err(Failure::new(format!("the layer '{name}' is empty after its steps")).into());
-    }
-    let version = plan.version.as_deref().unwrap_or_default();
-    unfinished.finish(&format!("{name} {} {version}\n", plan.runtime))
 }
 
 /// Keeps a layer from being collected until the release has its place.

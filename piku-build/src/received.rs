@@ -3,14 +3,15 @@
 //!
 //! | field | what becomes of it |
 //! |---|---|
-//! | `app`, `commit`, `architecture`, `jailed` | checked here, then held against the head and against this machine |
+//! | `app`, `commit`, `jailed` | checked here, then held against the head and against this machine |
+//! | `architecture` | the same, and found again by looking at the files |
 //! | `runtime`, `version`, `version_from`, `subject`, `by` | shown to people: bounded, without control characters |
 //! | `at` | not later than now |
 //! | `layers` | names, keys and mounts of the forms that a build makes, no mount twice |
 //! | `processes` | what a Procfile could say |
 //! | `env` | what an environment can hold, without the platform's own names |
 //! | `host` | a wish: found again among the interpreters of this machine, or refused |
-//! | `number`, `origin`, `tree_of`, `kept`, `profile` | never read: this machine numbers, counts and looks itself |
+//! | `number`, `origin`, `tree_of`, `kept`, `profile`, `native` | never read: this machine numbers, counts and looks itself |
 //! | any other | dropped |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use piku_procfile::name::{AppName, ProcessName};
 use piku_procfile::procfile::{Options, Procfile};
 use serde::Deserialize;
 
+use crate::architecture::ReleaseArchitecture;
 use crate::inside::APP;
 use crate::layer;
 use crate::release::{Layer, Origin, Release};
@@ -39,6 +41,8 @@ const MOST_VARIABLES: usize = 1024;
 const MOST_HOMES: usize = 16;
 /// The longest value of a variable, in bytes: the kernel takes it together with its name.
 const LONGEST_VARIABLE: usize = 100_000;
+/// The most characters of a file's name that are shown.
+const LONGEST_NAME: usize = 300;
 /// Variables that piku sets for each process, or that say which release it is of.
 const PLATFORM: [&str; 6] = ["PORT", "BIND_ADDRESS", "DATA_DIR", "PS", "PROC_TYPE", "NOTIFY_SOCKET"];
 
@@ -68,6 +72,10 @@ pub struct LocalFacts<'a> {
     pub number: u64,
     /// The name of the bringer, shown behind the name of who pushed it.
     pub via: Option<&'a str>,
+    /// The kind of machine that its files need.
+    pub architecture: &'a ReleaseArchitecture,
+    /// The file that needs it.
+    pub native: Option<String>,
     /// True if its tree has files that a shell reads before each command.
     pub has_profile: bool,
     /// The homes of interpreters that a build on this machine would show to its jail.
@@ -130,7 +138,7 @@ impl ReceivedManifest {
         &self.commit
     }
 
-    /// Returns the architecture that it was built for.
+    /// Returns the architecture that it says it was built for.
     #[must_use]
     pub fn architecture(&self) -> &str {
         &self.architecture
@@ -172,7 +180,8 @@ impl ReceivedManifest {
             origin: Origin::Deploy,
             tree_of: None,
             at: self.at.min(here.now),
-            architecture: self.architecture,
+            architecture: here.architecture.to_string(),
+            native: here.native.as_deref().map(|path| shown(path, LONGEST_NAME)),
             runtime: self.runtime,
             version: self.version,
             version_from: self.version_from,

@@ -51,8 +51,11 @@ pub struct Release {
     pub tree_of: Option<u64>,
     /// When it was made, RFC 3339 in UTC: when the build ended, or when its configuration was changed.
     pub at: jiff::Timestamp,
-    /// The machine it runs on, as `uname -m` says: `x86_64`, `aarch64`, `armv7l`.
+    /// The kind of machine it runs on: `any`, or as `uname -m` says: `x86_64`, `aarch64`, `armv7l`.
     pub architecture: String,
+    /// The file that needs that machine: below `app/`, or below a layer's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<String>,
     /// The runtime that built it: `python`, `binary`.
     pub runtime: String,
     /// The runtime's version, where it has one.

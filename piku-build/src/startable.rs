@@ -13,6 +13,7 @@ use piku_procfile::procfile::{Entry, Kind, Options, Procfile};
 
 use crate::elf::Elf;
 use crate::explain::start::{self, Problem};
+use crate::machine::TargetMachine;
 use crate::view::{Found, View};
 
 /// Characters that a shell replaces by something else.
@@ -20,15 +21,28 @@ const EXPANDED: [char; 8] = ['$', '`', '*', '?', '[', '~', '{', '\\'];
 /// Enough of a file to see what kind it is.
 const HEAD: u64 = 512;
 
+/// The machine that is to start something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StartTarget<'a> {
+    pub(crate) machine: &'a TargetMachine,
+    /// True if nothing else has said yet that the level of a program's architecture fits. What a compiler has made on this
+    /// machine runs here, though parts that it enters only on a newer one may have marked it.
+    pub(crate) judges_levels: bool,
+}
+
 /// Looks for what each process type starts.
 ///
 /// # Errors
 /// With everything that is missing or cannot run here, at once.
-pub(crate) fn check(processes: &IndexMap<ProcessName, String>, view: &View) -> Result<Vec<String>, Failure> {
+pub(crate) fn check(
+    processes: &IndexMap<ProcessName, String>,
+    view: &View,
+    on: StartTarget<'_>,
+) -> Result<Vec<String>, Failure> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     for entry in entries(processes) {
-        match judge(&entry, view) {
+        match judge(&entry, view, on) {
             Ok(warning) => warnings.extend(warning.map(|text| format!("{}: {text}", entry.name))),
             Err(problem) => problems.push((entry, problem)),
         }
@@ -54,7 +68,7 @@ pub(crate) fn simple_words(text: &str) -> Option<Vec<String>> {
 }
 
 /// Whether what one entry starts is there; perhaps a warning.
-fn judge(entry: &Entry, view: &View) -> Result<Option<String>, Problem> {
+fn judge(entry: &Entry, view: &View, on: StartTarget<'_>) -> Result<Option<String>, Problem> {
     if entry.kind == Kind::Static {
         return folder(&entry.command, view).map(|()| None);
     }
@@ -69,7 +83,7 @@ fn judge(entry: &Entry, view: &View) -> Result<Option<String>, Problem> {
         })?
     };
     let warning =
-        if view.own(&found) { executable(program, &found, view)? } else { present(program, &found)? };
+        if view.own(&found) { executable(program, &found, view, on)? } else { present(program, &found)? };
     if let Some(script) = script(&words) {
         let found = view.find(Path::new(script));
         if !found.is_some_and(|found| found.place.is_file()) {
@@ -103,7 +117,12 @@ fn present(program: &str, found: &Found) -> Result<Option<String>, Problem> {
 }
 
 /// A file of the app that is to be executed: whether the kernel of this machine can.
-fn executable(program: &str, found: &Found, view: &View) -> Result<Option<String>, Problem> {
+fn executable(
+    program: &str,
+    found: &Found,
+    view: &View,
+    on: StartTarget<'_>,
+) -> Result<Option<String>, Problem> {
     if found.place.is_dir() {
         return Err(Problem::is_folder(program));
     }
@@ -117,7 +136,7 @@ fn executable(program: &str, found: &Found, view: &View) -> Result<Option<String
         return Err(Problem::empty(program));
     }
     if head.starts_with(b"\x7fELF") {
-        return elf(program, &file, view).map(|()| None);
+        return elf(program, &file, view, on).map(|()| None);
     }
     if head.starts_with(b"#!") {
         return interpreter(program, &head, view).map(|()| None);
@@ -127,13 +146,13 @@ fn executable(program: &str, found: &Found, view: &View) -> Result<Option<String
 }
 
 /// An ELF program: of this machine's kind, with its loader there.
-fn elf(program: &str, file: &File, view: &View) -> Result<(), Problem> {
+fn elf(program: &str, file: &File, view: &View, on: StartTarget<'_>) -> Result<(), Problem> {
     let elf = Elf::read(file).map_err(|err| Problem::unreadable(program, &err))?;
     let Some(elf) = elf else { return Err(Problem::cut(program)) };
-    if let Ok(Some(own)) = Elf::own() {
-        if own.machine != elf.machine {
-            return Err(Problem::wrong_machine(program, &elf.name(), &own.name()));
-        }
+    let its = &elf.architecture;
+    let is_family = on.machine.programs().iter().any(|one| one.family() == its.family());
+    if !is_family || on.judges_levels && !on.machine.runs(its) {
+        return Err(Problem::wrong_machine(program, its, on.machine));
     }
     match elf.loader {
         Some(loader) if view.find(&loader).is_none() => Err(Problem::missing_loader(program, &loader)),
@@ -233,6 +252,29 @@ mod tests {
         for other in ["cd x && ./y", "$BIN/x", "~/x", "A=1 ./x", "./x | ./y", "exec ./x", "./x 'y", "bin/*"] {
             assert!(simple_words(other).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn a_program_for_a_newer_arm_is_refused_where_nobody_has_judged_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = dir.path().join("server");
+        std::fs::write(&server, crate::elf::tests::arm(b"\x06\x0a\x0a\x03")).unwrap();
+        std::fs::set_permissions(&server, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let view =
+            View::new(piku_files::TreeHandle::open(dir.path()).unwrap(), false, Vec::new(), "/usr/bin");
+        let processes = IndexMap::from([("web".parse().unwrap(), "./server".to_owned())]);
+        let on = |machine: &str, judges_levels| {
+            let machine = TargetMachine::parse(machine).unwrap();
+            let checked = check(&processes, &view, StartTarget { machine: &machine, judges_levels });
+            checked.map_err(|err| err.to_string())
+        };
+        assert_eq!(on("armv7l", true), Ok(Vec::new()));
+        assert_eq!(on("armv8l, aarch64", true), Ok(Vec::new()));
+        assert_eq!(on("armv6l", false), Ok(Vec::new()));
+        let refused = on("armv6l", true).unwrap_err();
+        assert!(refused.contains("'./server' is a program for armv7l, this machine is armv6l"), "{refused}");
+        let refused = on("x86_64-v3", false).unwrap_err();
+        assert!(refused.contains("is a program for armv7l, this machine is x86_64"), "{refused}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
+use piku_build::machine::TargetMachine;
 use support::{Ran, Running, World, names, until};
 use tar::{Builder, EntryType, Header};
 
@@ -106,6 +107,81 @@ fn pack_of(world: &World, release: &str, part: &str) -> Vec<u8> {
         .stdout
 }
 
+/// Refuses a release's head on a machine whose programs are those.
+fn on(machine: &str, head: &[u8]) -> Result<(), String> {
+    let machine = TargetMachine::parse(machine).expect("a machine");
+    piku_build::check_head(head, &machine).map_err(|err| err.to_string())
+}
+
+#[test]
+fn what_is_not_native_goes_from_a_pc_to_a_pi() {
+    let page = World::new(&[("index.html", "hello world\n")]);
+    let python = World::new(&[("app.py", "print('hello')\n"), ("Procfile", "web: python app.py\n")]);
+    let jar = World::new(&[("Procfile", "web: java -jar app.jar\n")]);
+    // Libraries in an archive are there for every kind of machine.
+    let mut zip = zip::ZipWriter::new(fs::File::create(jar.app().join("app.jar")).expect("a jar"));
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    zip.start_file("lib/libx.so", stored).expect("an entry");
+    zip.write_all(&fs::read("/bin/true").expect("a program")).expect("an entry");
+    zip.finish().expect("a jar");
+    for world in [&page, &python, &jar] {
+        world.build("1").good(&[]).not_said("Needs");
+        let release = world.release("1");
+        assert_eq!((release.architecture.as_str(), release.native), ("any", None));
+        let head = pack(world, &["--part", "head"]);
+        for machine in ["aarch64", "armv6l", "armv8l, aarch64", "riscv64"] {
+            assert_eq!(on(machine, &head), Ok(()));
+        }
+        feed(world, &["fits", "--layers", "there/layers"], &head).good(&[]);
+        for layer in &release.layers {
+            let part = pack(world, &["--part", &layer.key]);
+            assert_eq!(part, pack(world, &["--part", &layer.key]));
+            unpack(world, "2", &part).good(&[]);
+        }
+        unpack(world, "1", &pack(world, &["--part", "release"])).good(&[]);
+        let there = piku_build::release::Release::read(&world.path("there/1")).expect("a release");
+        assert_eq!(there.architecture, "any");
+    }
+}
+
+#[test]
+fn a_program_binds_a_release_and_is_named() {
+    let world = script();
+    world.executable("bin/tool", fs::read("/bin/true").expect("a program"));
+    // One for another machine beside it, which nothing here starts.
+    let mut foreign = fs::read("/bin/true").expect("a program");
+    (foreign[18], foreign[19]) = (22, 0);
+    world.write("bin/s390", &foreign);
+    let here = piku_build::machine::architecture().expect("a machine");
+    world.build("2").good(&[&format!("Needs {here} for 'app/bin/tool'\n")]);
+    let release = world.release("2");
+    assert_eq!((release.architecture.as_str(), release.native.as_deref()), (&*here, Some("app/bin/tool")));
+    let head = pack_of(&world, "out/2", "head");
+    assert_eq!(on(&here, &head), Ok(()));
+    let refused = on("riscv64", &head);
+    assert_eq!(
+        refused,
+        Err(format!("this release needs {here} for 'app/bin/tool', this machine is riscv64"))
+    );
+    feed(&world, &["fits"], &head).good(&[]);
+
+    // A manifest that says less than its files is not believed.
+    for name in ["tool", "s390"] {
+        fs::create_dir_all(world.path("out/1/app/bin")).expect("a folder");
+        fs::copy(world.app().join("bin").join(name), world.path("out/1/app/bin").join(name)).expect("a file");
+    }
+    assert_eq!(world.release("1").architecture, "any");
+    let ran = unpack(&world, "1", &pack(&world, &[]));
+    ran.good(&[]).not_said("warning");
+    let there = piku_build::release::Release::read(&world.path("there/1")).expect("a release");
+    assert_eq!((there.architecture, there.native.as_deref()), (here, Some("app/bin/tool")));
+    fs::remove_file(world.path("out/1/app/bin/tool")).expect("a file");
+    unpack(&world, "2", &pack(&world, &[]))
+        .good(&["warning: 'app/bin/s390' is for s390x, and this machine is"]);
+    let there = piku_build::release::Release::read(&world.path("there/2")).expect("a release");
+    assert_eq!(there.architecture, "any");
+}
+
 fn script() -> World {
     let world = World::new(&[("Procfile", "web: ./run.sh\n"), ("page", "hello\n")]);
     world.executable("run.sh", "#!/bin/sh\necho hello\n");
@@ -134,8 +210,7 @@ fn what_is_damaged_cut_or_for_another_machine_leaves_nothing() {
     nothing(&unpack(&world, "1", b"#!/bin/sh\n"), "no stream");
 
     let head = String::from_utf8(pack(&world, &["--part", "head"])).expect("it works");
-    let architecture = world.release("1").architecture;
-    let other = head.replace(&architecture, "sparc64");
+    let other = head.replace("\"architecture\":\"any\"", "\"architecture\":\"sparc64\"");
     feed(&world, &["fits"], other.as_bytes()).bad(&["was built for sparc64, this machine is", "hint:"]);
     nothing(&unpack(&world, "1", &stream(&other, |_| ())), "another machine");
     let newer = head.replace("\"glibc\":null", "\"glibc\":\"2.999\"");

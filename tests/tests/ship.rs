@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -264,8 +264,7 @@ fn strangers(scene: &Scene) {
     pack.arg("pack").arg(scene.builder.app("blog").join("current")).args(["--part", "head", "--layers"]);
     let head = pack.arg(scene.builder.app("blog").join("layers")).output().expect("piku-build").stdout;
     let head = String::from_utf8(head).expect("text");
-    let machine = Command::new("uname").arg("-m").stderr(Stdio::null()).output().expect("uname").stdout;
-    let other = head.replace(String::from_utf8_lossy(&machine).trim(), "sparc64");
+    let other = head.replace("\"architecture\":\"any\"", "\"architecture\":\"sparc64\"");
     let (code, said) = ask("release:offer blog", other.as_bytes());
     assert!(code == Some(1) && said.contains("this release was built for sparc64"), "{said}");
     let (code, said) = ask("release:offer shop", head.as_bytes());

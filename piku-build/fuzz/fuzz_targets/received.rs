@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
+use piku_build::architecture::ReleaseArchitecture;
 use piku_build::received::{LocalFacts, ReceivedManifest};
 use piku_build::release::{Origin, Release};
 
@@ -15,6 +16,8 @@ fuzz_target!(|text: &[u8]| {
     let here = LocalFacts {
         number: 12,
         via: Some("builder"),
+        architecture: &ReleaseArchitecture::Any,
+        native: None,
         has_profile: false,
         homes: &homes,
         may_be_unjailed: false,

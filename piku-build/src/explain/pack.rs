@@ -5,6 +5,9 @@ use std::path::Path;
 use piku_procfile::failure::Failure;
 use piku_procfile::name::AppName;
 
+use crate::architecture::ProgramArchitecture;
+use crate::machine::TargetMachine;
+
 pub(crate) fn link_out(path: &Path, target: &Path) -> Failure {
     Failure::new(format!("'{}' is a link out of the release, to '{}'", path.display(), target.display()))
         .hint("a release that is packed has links within it and to the system's own programs only: put a copy there")
@@ -20,9 +23,18 @@ pub(crate) fn other_app(its: &AppName, ours: &AppName) -> Failure {
     Failure::new(format!("this is a release of {its}, not of {ours}"))
 }
 
-pub(crate) fn other_architecture(its: &str, ours: &str) -> Failure {
-    Failure::new(format!("this release was built for {its}, this machine is {ours}"))
-        .hint("build it on a machine like this one: git push to this one does")
+/// `file`: what in the release is for that architecture, where that is known.
+pub(crate) fn other_architecture(
+    its: &ProgramArchitecture,
+    file: Option<&str>,
+    machine: &TargetMachine,
+) -> Failure {
+    let ours = machine.beside(its);
+    let what = match file {
+        Some(file) => format!("this release needs {its} for '{file}', this machine is {ours}"),
+        None => format!("this release was built for {its}, this machine is {ours}"),
+    };
+    Failure::new(what).hint("build it on a machine like this one: git push to this one does")
 }
 
 pub(crate) fn old_glibc(needed: &str, here: &str) -> Failure {

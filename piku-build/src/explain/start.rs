@@ -6,6 +6,9 @@ use std::path::Path;
 use piku_procfile::failure::Failure;
 use piku_procfile::procfile::Entry;
 
+use crate::architecture::ProgramArchitecture;
+use crate::machine::TargetMachine;
+
 /// Why a process type cannot be started.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -112,13 +115,17 @@ impl Problem {
         Self::new(format!("'{path}' begins like a program and ends too early"))
     }
 
-    pub(crate) fn wrong_machine(path: &str, its: &str, ours: &str) -> Self {
-        let target = match ours {
-            "x86_64" => "GOARCH=amd64, or cargo build --target x86_64-unknown-linux-musl",
-            "aarch64" => "GOARCH=arm64, or cargo build --target aarch64-unknown-linux-musl",
-            "arm" => "GOARCH=arm, or cargo build --target armv7-unknown-linux-musleabihf",
+    pub(crate) fn wrong_machine(path: &str, its: &ProgramArchitecture, machine: &TargetMachine) -> Self {
+        let target = match machine.programs().first().map(|first| (first.family(), first.level())) {
+            Some(("x86_64", _)) => "GOARCH=amd64, or cargo build --target x86_64-unknown-linux-musl",
+            Some(("aarch64", _)) => "GOARCH=arm64, or cargo build --target aarch64-unknown-linux-musl",
+            Some(("arm", 7..)) => {
+                "GOARCH=arm GOARM=7, or cargo build --target armv7-unknown-linux-musleabihf"
+            }
+            Some(("arm", _)) => "GOARCH=arm GOARM=6, or cargo build --target arm-unknown-linux-musleabihf",
             _ => "the compiler's option for another target",
         };
+        let ours = machine.beside(its);
         Self::new(format!("'{path}' is a program for {its}, this machine is {ours}"))
             .hint(format!("build it for {ours}: {target}"))
     }

@@ -21,10 +21,11 @@ use super::LONGEST_TEXT;
 use super::clib;
 use super::head::Head;
 use super::interpreter::is_interpreter;
+use crate::architecture::ReleaseArchitecture;
 use crate::elf;
 use crate::explain::pack as explain;
 use crate::layer::Store;
-use crate::machine;
+use crate::machine::TargetMachine;
 use crate::place::Place;
 use crate::runtime;
 use crate::sandbox::SandboxPolicy;
@@ -35,6 +36,8 @@ pub(crate) struct Asked {
     pub(crate) place: Place,
     /// Whose release it has to be.
     pub(crate) app: Option<AppName>,
+    /// The machine that would run it.
+    pub(crate) machine: TargetMachine,
 }
 
 /// The answer. This name is a contract with scripts.
@@ -71,12 +74,9 @@ impl Asked {
                 problems.push(explain::other_app(&release.app, app));
             }
         }
-        let here = machine::architecture()?;
-        if !machine::runs(&head.architecture, &here) {
-            // What it needs of such a machine is no question then.
-            return Err(explain::other_architecture(&head.architecture, &here).into());
-        }
-        problems.extend(c_library(head));
+        // What it needs beside another machine is no question then.
+        check_machine(head, &self.machine)?;
+        problems.extend(c_library(head, &self.machine));
         let settings = self.place.settings()?;
         problems.extend(programs(head, &runtime::homes(&settings.build_env)));
         if let Some(release) = &head.release {
@@ -94,8 +94,27 @@ impl Asked {
     }
 }
 
-fn c_library(head: &Head) -> Option<Failure> {
-    let machine = elf::machine_of(&head.architecture)?;
+/// Refuses a head whose release needs another kind of machine than this one.
+///
+/// # Errors
+/// When it does, or this is no head.
+pub(crate) fn check_head(head: &[u8], machine: &TargetMachine) -> anyhow::Result<()> {
+    Ok(check_machine(&Head::parse(head)?, machine)?)
+}
+
+/// Refuses what needs another kind of machine than this one.
+pub(super) fn check_machine(head: &Head, machine: &TargetMachine) -> Result<(), Failure> {
+    match ReleaseArchitecture::parse(&head.architecture) {
+        ReleaseArchitecture::Native(program) if !machine.runs(&program) => {
+            Err(explain::other_architecture(&program, head.native.as_deref(), machine))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn c_library(head: &Head, here: &TargetMachine) -> Option<Failure> {
+    let own = || elf::machine_of(here.programs().first()?.family());
+    let machine = elf::machine_of(&head.architecture).or_else(own)?;
     let has_musl = || clib::has_musl(machine);
     if head.needs.musl && !has_musl() {
         return Some(explain::no_musl());
@@ -132,12 +151,13 @@ mod tests {
     use crate::pack::head::FORMAT;
     use crate::pack::needs::Needs;
 
-    fn judged(architecture: &str, needs: &str) -> String {
+    fn judged_on(machine: &TargetMachine, architecture: &str, needs: &str) -> String {
         let needs: Needs = serde_json::from_str(needs).unwrap();
         let head = Head {
             format: FORMAT,
             release: None,
             architecture: architecture.to_owned(),
+            native: None,
             needs,
             layers: Vec::new(),
             bytes: 0,
@@ -151,12 +171,42 @@ mod tests {
             config: None,
             sandbox: None,
         };
-        Asked { place, app: None }.check(&head).map_or_else(|err| err.to_string(), |()| String::new())
+        let asked = Asked { place, app: None, machine: machine.clone() };
+        asked.check(&head).map_or_else(|err| err.to_string(), |()| String::new())
+    }
+
+    fn judged(architecture: &str, needs: &str) -> String {
+        judged_on(&TargetMachine::this().unwrap(), architecture, needs)
+    }
+
+    #[test]
+    fn what_is_not_native_fits_every_machine_and_the_rest_its_own() {
+        let judged = |machine: &str, architecture: &str| {
+            let machine = TargetMachine::parse(machine).unwrap();
+            judged_on(&machine, architecture, r#"{"glibc":null,"musl":false,"programs":{}}"#)
+        };
+        for machine in ["x86_64", "aarch64", "armv6l", "armv8l, aarch64", "riscv64"] {
+            assert_eq!(judged(machine, "any"), "");
+        }
+        assert_eq!(judged("armv7l", "armv6l"), "");
+        assert_eq!(judged("armv8l, aarch64", "armv7l"), "");
+        assert_eq!(judged("armv6l", "armv7l"), "this release was built for armv7l, this machine is armv6l");
+        assert_eq!(
+            judged("aarch64, armv8l", "x86_64"),
+            "this release was built for x86_64, this machine is aarch64 and armv8l"
+        );
+        assert_eq!(
+            judged("x86_64-v2", "aarch64"),
+            "this release was built for aarch64, this machine is x86_64"
+        );
+        assert_eq!(judged("x86_64-v2", "x86_64"), "");
+        let new = judged("x86_64-v2", "x86_64-v3");
+        assert_eq!(new, "this release was built for x86_64-v3, this machine is x86_64-v2");
     }
 
     #[test]
     fn another_machine_is_refused_with_a_clear_word() {
-        let here = machine::architecture().unwrap();
+        let here = crate::machine::architecture().unwrap();
         assert_eq!(judged(&here, r#"{"glibc":null,"musl":false,"programs":{}}"#), "");
         let other = judged("sparc64", r#"{"glibc":null,"musl":false,"programs":{}}"#);
         assert_eq!(other, format!("this release was built for sparc64, this machine is {here}"));

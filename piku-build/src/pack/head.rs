@@ -14,6 +14,8 @@ use crate::layer::is_key;
 pub(crate) const FORMAT: u32 = 1;
 /// More layers and programs than any release has.
 const MOST: usize = 64;
+/// The most bytes of the name of a file.
+const MOST_NAME: usize = 1200;
 
 /// The head of a stream. These names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +24,11 @@ pub(crate) struct Head {
     pub(crate) format: u32,
     /// The release that is inside; nothing in a stream of one layer.
     pub(crate) release: Option<Facts>,
-    /// The machine that it was built for, as `uname -m` says.
+    /// The kind of machine that it needs: `any`, or as `uname -m` says.
     pub(crate) architecture: String,
+    /// The file that needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) native: Option<String>,
     /// What it asks of the machine that runs it.
     pub(crate) needs: Needs,
     /// The layers that belong to it, by key.
@@ -67,6 +72,10 @@ impl Head {
         let head: Self = serde_json::from_slice(text).context("bad head")?;
         ensure!(head.layers.len() <= MOST, "bad head: it has more than {MOST} layers");
         ensure!(head.needs.programs.len() <= MOST, "bad head: it needs more than {MOST} programs");
+        let is_shown = |name: &String| name.len() <= MOST_NAME && !name.chars().any(char::is_control);
+        ensure!(head.native.as_ref().is_none_or(is_shown), "bad head: 'native' is no name of a file");
+        let is_named = is_shown(&head.architecture) && head.architecture.len() <= MOST;
+        ensure!(is_named, "bad head: 'architecture' is no name of one");
         let mut keys = BTreeSet::new();
         for Layer { name, key, .. } in &head.layers {
             ensure!(
@@ -98,6 +107,7 @@ mod tests {
             format: FORMAT,
             release: None,
             architecture: "x86_64".to_owned(),
+            native: Some("app/server".to_owned()),
             needs: Needs::default(),
             layers: vec![Layer { name: "venv".to_owned(), key: "a1".repeat(32), packed: true }],
             bytes: 1,
@@ -114,6 +124,12 @@ mod tests {
         assert!(Head::parse(twice.as_bytes()).unwrap_err().to_string().contains("twice"));
         let loud = text.replace("venv", "a\\u001bb");
         assert!(Head::parse(loud.as_bytes()).unwrap_err().to_string().contains("no name"));
+        let loud = text.replace("app/server", "\\u001b[2J");
+        assert!(Head::parse(loud.as_bytes()).unwrap_err().to_string().contains("'native'"));
+        let loud = text.replace("x86_64", "\\u001b[2J");
+        assert!(Head::parse(loud.as_bytes()).unwrap_err().to_string().contains("'architecture'"));
+        let older = text.replace(",\"native\":\"app/server\"", "");
+        assert_eq!(Head::parse(older.as_bytes()).unwrap().native, None);
         let newer = text.replace("\"format\":1", "\"format\":2,\"more\":true");
         assert!(Head::parse(newer.as_bytes()).unwrap_err().to_string().contains("form 2"));
     }

@@ -22,7 +22,7 @@ mod sum;
 mod unpack;
 mod write;
 
-pub(crate) use fits::{Asked, run as fits};
+pub(crate) use fits::{Asked, check_head, run as fits};
 pub(crate) use unpack::{Unpack, run as unpack};
 pub(crate) use write::{Pack, Part, run as pack};
 

@@ -9,17 +9,20 @@
     reason = "looks for loaders and interpreters of the machine that a tree names; nothing is read"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use piku_procfile::procfile::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::clib::{self, Version};
 use super::interpreter::is_interpreter;
 use crate::elf::{self, Elf};
-use crate::view;
+use crate::inside::PATH;
+use crate::release::Release;
+use crate::{startable, view};
 
 /// What is asked. These names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub(crate) struct Needs {
     /// Programs of the machine: where links lead, and what was there in the end where it was built.
     pub(super) programs: BTreeMap<PathBuf, PathBuf>,
 }
+
+/// The interpreters of the machine that releases of these runtimes run on.
+const RUNTIMES: [(&str, &str); 3] = [("node", "node"), ("ruby", "ruby"), ("java", "java")];
 
 /// Collects what files need.
 pub(super) struct Search {
@@ -65,6 +71,29 @@ impl Search {
             self.needs.glibc = self.needs.glibc.max(needed);
         }
         Ok(())
+    }
+
+    /// Looks for the interpreters of the machine that the processes of a release are started by. What lies in it or in its layers
+    /// comes with it.
+    pub(super) fn interpreters(&mut self, release: &Release) {
+        let by_runtime =
+            RUNTIMES.iter().find(|(runtime, _)| *runtime == release.runtime).map(|(_, name)| *name);
+        let entries = startable::entries(&release.processes);
+        let words = entries.iter().filter(|entry| entry.kind != Kind::Static);
+        let words = words.filter_map(|entry| startable::simple_words(&entry.command)?.into_iter().next());
+        let names: BTreeSet<String> = words.chain(by_runtime.map(str::to_owned)).collect();
+        let path = release.env.get("PATH").map_or(PATH, String::as_str);
+        for name in names.iter().filter(|name| !name.contains('/')) {
+            // Behind a folder of its own nothing is said of the machine's.
+            let is_system = |folder: &&str| PATH.split(':').any(|system| system == *folder);
+            let own = path.split(':').any(|folder| !is_system(&folder));
+            if !own {
+                let mut found = PATH.split(':').map(|folder| Path::new(folder).join(name));
+                if let Some(program) = found.find(|program| view::runs(program)) {
+                    self.link(&program);
+                }
+            }
+        }
     }
 
     /// Looks at where a link of a layer leads.

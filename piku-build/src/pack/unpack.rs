@@ -24,13 +24,16 @@ use super::head::Head;
 use super::plant::Plant;
 use super::read::{self, Item, Taker};
 use super::{LAYERS, LONGEST_TEXT};
+use crate::architecture::ReleaseArchitecture;
 use crate::disk::{self, Need};
 use crate::explain::pack as explain;
 use crate::inside::PATH;
 use crate::layer::{Store, Taken, Unfinished};
+use crate::native::NativeSearch;
 use crate::received::{LocalFacts, ReceivedManifest};
 use crate::release::{self, Release, TREE};
 use crate::source::Source;
+use crate::startable::StartTarget;
 use crate::view::{MountedFolder, View};
 use crate::work::Work;
 use crate::{interrupt, place, profile, runtime, startable, talk};
@@ -151,6 +154,7 @@ impl Taker for Taking<'_> {
 impl Taking<'_> {
     /// The hash is right: puts everything in its place.
     fn finish(mut self, head: &Head) -> anyhow::Result<()> {
+        let machine = &self.unpack.asked.machine;
         // Of a release that is refused nothing stays.
         let manifest = self.place.is_some().then(|| ReceivedManifest::parse(&self.yaml)).transpose()?;
         if let Some(manifest) = &manifest {
@@ -159,7 +163,7 @@ impl Taking<'_> {
         for layer in &head.layers {
             if let Some(Some((unfinished, plant))) = self.layers.remove(&layer.key) {
                 plant.finish()?;
-                unfinished.finish(&format!("{} unpacked\n", layer.name))?;
+                unfinished.finish_for(machine, &format!("{} unpacked", layer.name))?;
             }
         }
         let (Some((work, plant)), Some(output), Some(manifest)) = (self.place.take(), &self.output, manifest)
@@ -168,17 +172,27 @@ impl Taking<'_> {
         };
         plant.finish()?;
         let tree = work.tree().subtree(Path::new(RELEASE).join(TREE))?;
+        let natives = self.natives(&manifest, &tree)?;
+        if let (None, Some(file)) = (natives.binding(), natives.foreign()) {
+            let (path, its) = (file.path.display(), &file.architecture);
+            talk::warning(&format!("'{path}' is for {its}, and this machine is {}", machine.beside(its)));
+        }
+        let claims_any = manifest.architecture() == ReleaseArchitecture::ANY;
         let sandbox = self.unpack.asked.place.sandbox.unwrap_or(self.settings.sandbox);
         let release = manifest.into_release(&LocalFacts {
             number: self.unpack.number.unwrap_or(1),
             via: self.unpack.via.as_deref(),
+            architecture: &natives.architecture(),
+            native: natives.shown(),
             has_profile: profile::is_in(&tree),
             homes: &runtime::homes(&self.settings.build_env),
             may_be_unjailed: sandbox == Sandbox::Off,
             now: Timestamp::now(),
         })?;
         let aside = work.join(RELEASE);
-        for warning in startable::check(&release.processes, &self.view(&release, tree)?)? {
+        // Who has built a release with programs has said which machines they are for.
+        let on = StartTarget { machine, judges_levels: claims_any };
+        for warning in startable::check(&release.processes, &self.view(&release, tree)?, on)? {
             talk::warning(&warning);
         }
         release.write(&aside)?;
@@ -189,6 +203,17 @@ impl Taking<'_> {
         place::refuse_existing(output)?;
         fs::rename(&aside, output).with_context(|| format!("cannot make '{}'", output.display()))?;
         durable::sync_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
+    }
+
+    /// Looks for what binds the release to a kind of machine: only the files are believed.
+    fn natives(&self, release: &ReceivedManifest, tree: &TreeHandle) -> anyhow::Result<NativeSearch<'_>> {
+        let mut search = NativeSearch::new(&self.unpack.asked.machine);
+        search.tree(tree, Path::new(TREE))?;
+        for layer in release.layers() {
+            let store = self.store.as_ref().context("no layers")?;
+            store.search(&layer.key, &layer.name, &mut search)?;
+        }
+        Ok(search)
     }
 
     /// Checks that the release says the same of itself as its head, which this machine has checked.

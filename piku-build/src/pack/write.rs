@@ -16,8 +16,10 @@ use super::sum::{Kind, Sum};
 use super::{HEAD, LAYERS, LONGEST_TEXT, SUM, links};
 use crate::explain::pack as explain;
 use crate::layer::Store;
+use crate::machine::TargetMachine;
+use crate::native::NativeSearch;
 use crate::release::{self, Release, TREE, is_folded};
-use crate::{interrupt, machine, talk};
+use crate::{interrupt, talk};
 
 /// The best that a Pi compresses as fast as its disk reads.
 const LEVEL: i32 = 3;
@@ -127,8 +129,12 @@ fn choose(pack: &Pack, release: &Release) -> anyhow::Result<(Vec<Layer>, Vec<Tre
 
 /// Looks at all files once: what they need, and how much they are.
 fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree]) -> anyhow::Result<Head> {
-    let architecture = if with_release { release.architecture.clone() } else { machine::architecture()? };
-    let mut search = Search::new(&architecture);
+    let machine = TargetMachine::parse(&release.architecture).context("the release names no architecture")?;
+    let mut natives = NativeSearch::new(&machine);
+    let mut search = Search::new(&release.architecture);
+    if with_release {
+        search.interpreters(release);
+    }
     let (mut bytes, mut files) = (0, 0);
     for tree in trees {
         // A layer that is left out is looked at for its needs, and counts nothing.
@@ -139,6 +145,9 @@ fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree
                 let file = tree.handle.open_file_nofollow(below)?;
                 let cannot = || format!("cannot read '{}'", tree.handle.path().join(below).display());
                 search.file(&file.file).with_context(cannot)?;
+                if !with_release {
+                    natives.file(below, &file.file).with_context(cannot)?;
+                }
             } else if stat.is_symlink() {
                 let target = tree.handle.read_link(below)?;
                 if !links::may_lead(below, &target) {
@@ -155,6 +164,11 @@ fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree
             Ok(())
         })?;
     }
+    let (architecture, native) = if with_release {
+        (release.architecture.clone(), release.native.clone())
+    } else {
+        (natives.architecture().to_string(), natives.shown())
+    };
     Ok(Head {
         format: FORMAT,
         release: with_release.then(|| Facts {
@@ -163,6 +177,7 @@ fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree
             jailed: release.jailed,
         }),
         architecture,
+        native,
         needs: search.needs,
         layers,
         bytes,

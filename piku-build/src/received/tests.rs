@@ -35,6 +35,8 @@ fn facts(homes: &[PathBuf]) -> LocalFacts<'_> {
     LocalFacts {
         number: 12,
         via: Some("builder"),
+        architecture: &ReleaseArchitecture::Any,
+        native: None,
         has_profile: false,
         homes,
         may_be_unjailed: false,
@@ -52,6 +54,7 @@ fn what_this_machine_knows_is_not_taken() {
     let made = release(&good());
     assert_eq!((made.number, made.origin, made.tree_of), (12, Origin::Deploy, None));
     assert_eq!((made.profile, made.kept.len(), made.by.as_str()), (false, 0, "alice via builder"));
+    assert_eq!((made.architecture.as_str(), made.native), ("any", None));
     assert_eq!(made.processes.len(), 2);
     assert_eq!(made.at.to_string(), "2026-01-02T03:04:05Z");
     let late = good().replace("2026-01-02T", "9998-01-02T");

@@ -11,12 +11,15 @@ use crate::source::Source;
 /// What other kinds of apps have at their top. It is not built; the programs may still be there.
 const NOT_BUILT: &[&str] = &["composer.json", "mix.exs"];
 
+/// The name in `release.yaml`.
+pub(crate) const NAME: &str = "binary";
+
 /// The runtime.
 pub(super) struct Binary;
 
 impl Runtime for Binary {
     fn name(&self) -> &'static str {
-        "binary"
+        NAME
     }
 
     fn detect(&self, source: &Source) -> anyhow::Result<Detection> {

@@ -1,6 +1,6 @@
 //! The runtimes, one file each behind one trait, tried in the order of the table.
 
-mod binary;
+pub(crate) mod binary;
 pub(crate) mod buildpack;
 mod choice;
 mod files;

@@ -43,6 +43,7 @@ impl App {
             tree_of: None,
             at: "2026-11-22T10:00:00Z".parse().unwrap(),
             architecture: "x86_64".to_owned(),
+            native: None,
             runtime: "python".to_owned(),
             version: None,
             version_from: None,

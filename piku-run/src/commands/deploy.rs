@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use piku_build::machine;
+use piku_build::architecture::ReleaseArchitecture;
+use piku_build::machine::TargetMachine;
 use piku_build::release::{Release, TREE};
 use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
@@ -30,10 +31,16 @@ pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> 
 /// What can be said without asking anybody.
 fn check(release: &Release, app: &AppName) -> anyhow::Result<()> {
     ensure!(release.app == *app, "this is a release of {}, not of {app}", release.app);
-    let here = machine::architecture()?;
-    if !machine::runs(&release.architecture, &here) {
-        let what = format!("this release was built for {}, this machine is {here}", release.architecture);
-        return Err(Failure::new(what).hint("build it here").into());
+    if let ReleaseArchitecture::Native(program) = ReleaseArchitecture::parse(&release.architecture) {
+        let machine = TargetMachine::this()?;
+        if !machine.runs(&program) {
+            let here = machine.beside(&program);
+            let what = match &release.native {
+                Some(file) => format!("this release needs {program} for '{file}', this machine is {here}"),
+                None => format!("this release was built for {program}, this machine is {here}"),
+            };
+            return Err(Failure::new(what).hint("build it here").into());
+        }
     }
     ensure!(!release.processes.is_empty(), "this release has no process types");
     Ok(())

@@ -33,6 +33,10 @@ pub struct Row {
     pub origin: Origin,
     /// The release that its tree was built for, where that is another one.
     pub tree_of: Option<u64>,
+    /// The kind of machine that it needs: `any`, or as `uname -m` says; nothing where that is not known.
+    pub architecture: Option<String>,
+    /// The file that needs it.
+    pub native: Option<String>,
 }
 
 /// What a release is.
@@ -79,7 +83,19 @@ pub fn list(app: &AppDir) -> anyhow::Result<Vec<Row>> {
         let Ok(Attempt { commit, subject, by, at }) = Attempt::read(&app.attempt(number)) else { continue };
         let state = if number == newest && is_pushing(app) { State::Deploying } else { State::Failed };
         let (origin, at) = (Origin::Deploy, at.parse().ok());
-        rows.push(Row { release: number, commit, subject, by, at, state, origin, tree_of: None });
+        let (tree_of, architecture, native) = (None, None, None);
+        rows.push(Row {
+            release: number,
+            commit,
+            subject,
+            by,
+            at,
+            state,
+            origin,
+            tree_of,
+            architecture,
+            native,
+        });
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.release));
     Ok(rows)
@@ -101,9 +117,18 @@ fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> Row {
         (Ok(_), _) => State::Deploying,
     };
     match read {
-        Ok(Release { commit, subject, by, at, origin, tree_of, .. }) => {
-            Row { release: number, commit, subject, by, at: Some(at), state, origin, tree_of }
-        }
+        Ok(Release { commit, subject, by, at, origin, tree_of, architecture, native, .. }) => Row {
+            release: number,
+            commit,
+            subject,
+            by,
+            at: Some(at),
+            state,
+            origin,
+            tree_of,
+            architecture: Some(architecture),
+            native,
+        },
         Err(_) => Row {
             release: number,
             commit: String::new(),
@@ -113,6 +138,8 @@ fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> Row {
             state,
             origin: Origin::Deploy,
             tree_of: None,
+            architecture: None,
+            native: None,
         },
     }
 }
@@ -131,13 +158,14 @@ fn text(rows: &[Row]) -> String {
         let commit = row.commit.get(..8).unwrap_or(&row.commit).to_owned();
         let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
         let state = row.state.as_str().to_owned();
-        vec![row.release.to_string(), state, at, commit, plain(&row.by), plain(&row.subject)]
+        let machine = plain(row.architecture.as_deref().unwrap_or_default());
+        vec![row.release.to_string(), state, at, commit, machine, plain(&row.by), plain(&row.subject)]
     };
     if rows.is_empty() {
         return String::new();
     }
     let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    output::table(&["RELEASE", "STATE", "AT", "COMMIT", "BY", "SUBJECT"], &rows)
+    output::table(&["RELEASE", "STATE", "AT", "COMMIT", "FOR", "BY", "SUBJECT"], &rows)
 }
 
 fn numbers(app: &AppDir) -> anyhow::Result<Vec<u64>> {

@@ -28,6 +28,7 @@ fn release(app: &AppDir, number: u64, layer: &str) {
         tree_of: None,
         at: "2026-11-22T10:00:00Z".parse().unwrap(),
         architecture: "x86_64".to_owned(),
+        native: None,
         runtime: "python".to_owned(),
         version: None,
         version_from: None,
@@ -78,11 +79,12 @@ fn newest_first_with_what_each_is() {
     let expected = serde_json::json!({
         "release": 3, "commit": format!("{:040}", 3), "subject": "Change 3", "by": "ann",
         "at": "2026-11-22T10:00:00Z", "state": "live", "origin": "deploy", "tree_of": null,
+        "architecture": "x86_64", "native": null,
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), expected);
     let expected = "\
-RELEASE  STATE     AT                    COMMIT    BY   SUBJECT
-2        previous  2026-11-22T10:00:00Z  00000000  ann  Change 2
+RELEASE  STATE     AT                    COMMIT    FOR     BY   SUBJECT
+2        previous  2026-11-22T10:00:00Z  00000000  x86_64  ann  Change 2
 1        broken    -
 ";
     assert_eq!(text(&rows[3..]), expected);
