@@ -72,7 +72,7 @@ fn nginx_listens_on_ipv4_alone_where_the_kernel_has_no_ipv6() {
 fn doctor_says(world: &World, machine: &str, chroot: Option<&str>, wanted: &str, mend: &str) {
     let mut doctor = world.command("unshare");
     let script = format!("set -e; {machine}; \"$1\" || :");
-    doctor.args(["-Urm", "sh", "-c", &script, "sh"]).arg(world.path("lib/doctor"));
+    doctor.args(["-Urmpf", "--mount-proc", "sh", "-c", &script, "sh"]).arg(world.path("lib/doctor"));
     if let Some(program) = chroot {
         doctor.env("PIKU_CHROOT", program);
     }
@@ -140,4 +140,17 @@ fn doctor_names_apparmors_restriction() {
               mount -t tmpfs t /etc/apparmor.d 2>/dev/null || :";
     let wanted = "FAIL  protection: namespaces: lost since it was recorded: ";
     doctor_says(&world, on, program.to_str(), wanted, "AppArmor keeps them for programs with a profile");
+}
+
+#[test]
+fn doctor_names_a_proc_that_hides_the_apps() {
+    let world = World::new();
+    let wanted = "FAIL  processes: hidepid hides the apps' from ";
+    doctor_says(
+        &world,
+        "mount -o remount,hidepid=2 /proc",
+        None,
+        wanted,
+        "in /etc/fstab, or take hidepid out",
+    );
 }
