@@ -83,7 +83,8 @@ impl Search {
         let words = words.filter_map(|entry| startable::simple_words(&entry.command)?.into_iter().next());
         let names: BTreeSet<String> = words.chain(by_runtime.map(str::to_owned)).collect();
         let path = release.env.get("PATH").map_or(PATH, String::as_str);
-        for name in names.iter().filter(|name| !name.contains('/')) {
+        let is_shell = |name: &str| ["sh", "dash", "bash"].contains(&name);
+        for name in names.iter().filter(|name| !name.contains('/') && !is_shell(name)) {
             // Behind a folder of its own nothing is said of the machine's.
             let is_system = |folder: &&str| PATH.split(':').any(|system| system == *folder);
             let own = path.split(':').any(|folder| !is_system(&folder));
