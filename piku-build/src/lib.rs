@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod architecture;
+pub mod folded;
 pub mod layer;
 pub mod machine;
 pub mod received;

@@ -20,9 +20,6 @@ use serde::{Deserialize, Serialize};
 pub const FILE: &str = "release.yaml";
 /// The built tree's folder beside it, `/app` inside the jail.
 pub const TREE: &str = "app";
-/// Beside it, where nothing runs the release any more, what its large files differ in from those of a newer one; they are then not in
-/// the tree. Only piku-run makes it, and the tree whole again.
-pub const DELTA: &str = "delta";
 /// Beside it the operator's configuration that the release was made with, mode 0600. No build writes it: piku-run does, when
 /// it takes the release in.
 pub const CONFIG: &str = "config.json";
@@ -108,13 +105,6 @@ pub struct Layer {
     pub key: String,
     /// Where processes find it: a path inside the jail, or the layer's own path where there is none.
     pub mount: PathBuf,
-}
-
-/// Whether files of the release in this folder are not in its tree: there is only what they differ in.
-#[must_use]
-pub fn is_folded(dir: &Path) -> bool {
-    let entries = fs::read_dir(dir.join(DELTA)).into_iter().flatten().flatten();
-    entries.into_iter().any(|entry| entry.path().is_dir())
 }
 
 impl Release {

@@ -156,9 +156,8 @@ pub enum Command {
     },
     /// Remove what nothing needs: old releases, layers of none, caches over their bound, old logs of deploys
     ///
-    /// Of large files that only releases have which nothing runs, what differs from the live release is kept; a rollback makes them
-    /// whole again. Much of it is done after each deploy. What is in use is left alone. How many releases stay, and how much the
-    /// caches may take, is said in host.yaml: `keep_releases`, `cache_limit`.
+    /// Much of it is done after each deploy. What is in use is left alone. How many releases stay, and how much the caches may take,
+    /// is said in host.yaml: `keep_releases`, `cache_limit`.
     #[command(after_long_help = EXIT_STATUS)]
     Gc {
         /// One app [default: all]

@@ -11,7 +11,6 @@ pub mod config;
 pub mod core;
 mod cron;
 mod daemon;
-mod delta;
 mod desired;
 mod drain;
 mod environment;

@@ -128,6 +128,49 @@ fn a_rollback_is_a_new_release_with_the_old_tree() {
     assert_eq!(releases[0]["commit"], releases[2]["commit"], "{releases:#?}");
 }
 
+/// A large file of which a line changes; nothing can compress it.
+fn large(version: u8) -> Vec<u8> {
+    let mut state = 7_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let mut content: Vec<u8> = std::iter::repeat_with(next).take(100_000).collect();
+    content[1000] = version;
+    content.splice(70_000..70_000, [version; 3]);
+    content
+}
+
+#[test]
+fn a_release_that_an_older_piku_has_folded_is_whole_again_after_a_rollback() {
+    /// What `large(1)` has that `large(2)` has not, as piku 0.2 wrote it.
+    const FRAME: [u8; 39] = [
+        40, 181, 47, 253, 164, 163, 134, 1, 0, 189, 0, 0, 32, 1, 1, 1, 1, 3, 16, 16, 45, 181, 169, 225, 62,
+        132, 13, 166, 134, 249, 149, 55, 53, 172, 130, 78, 84, 229, 20,
+    ];
+    let world = live();
+    let repo = world.repo("blog2");
+    repo.serves("one\n").file("large", large(1)).commit("One").push().succeeds();
+    repo.file("page", "two\n").file("large", large(2)).commit("Two").push().succeeds();
+    let releases = world.app("blog2").join("releases");
+    std::fs::remove_file(releases.join("1/app/large")).expect("the file");
+    std::fs::create_dir_all(releases.join("1/delta/2")).expect("what differs");
+    std::fs::write(releases.join("1/delta/2/large"), FRAME).expect("what differs");
+    std::fs::write(releases.join("1/delta/done"), "").expect("what differs");
+    let pack = world.tool("piku-build").arg("pack").arg(releases.join("1")).output().expect("pack");
+    assert!(String::from_utf8_lossy(&pack.stderr).contains("piku-run rollback blog2 1"), "{pack:?}");
+    says(&world, "gc blog2", 0);
+    assert!(releases.join("1/delta/2/large").exists(), "it stays as it is until somebody wants it");
+
+    says(&world, "rollback blog2 1", 0);
+    assert_eq!(world.page("blog2"), "one\n");
+    for number in ["1", "3"] {
+        let file = releases.join(number).join("app/large");
+        assert!(std::fs::read(file).expect("the file") == large(1), "release {number}");
+        assert!(!releases.join(number).join("delta").exists(), "release {number}");
+    }
+}
+
 #[test]
 fn logs_show_what_the_worker_said() {
     let world = live();

@@ -13,7 +13,7 @@ pub(crate) fn link_out(path: &Path, target: &Path) -> Failure {
         .hint("a release that is packed has links within it and to the system's own programs only: put a copy there")
 }
 
-/// Of a release that nothing runs only what differs is kept.
+/// An older piku has kept only what differs.
 pub(crate) fn folded(number: u64, app: &AppName) -> Failure {
     Failure::new(format!("of release {number} only what differs from a newer one is kept"))
         .hint(format!("piku-run rollback {app} {number} makes a whole one of it"))

@@ -18,8 +18,8 @@ use crate::explain::pack as explain;
 use crate::layer::Store;
 use crate::machine::TargetMachine;
 use crate::native::NativeSearch;
-use crate::release::{self, Release, TREE, is_folded};
-use crate::{interrupt, talk};
+use crate::release::{self, Release, TREE};
+use crate::{folded, interrupt, talk};
 
 /// The best that a Pi compresses as fast as its disk reads.
 const LEVEL: i32 = 3;
@@ -120,7 +120,7 @@ fn choose(pack: &Pack, release: &Release) -> anyhow::Result<(Vec<Layer>, Vec<Tre
         }
     }
     if !matches!(pack.part, Part::Layer(_)) {
-        ensure!(!is_folded(&pack.release), explain::folded(release.number, &release.app));
+        ensure!(!folded::is_folded(&pack.release), explain::folded(release.number, &release.app));
         let handle = TreeHandle::open_following(&pack.release)?.subtree(TREE)?;
         trees.push(Tree { handle, name: TREE.into(), layer: false });
     }

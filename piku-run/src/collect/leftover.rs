@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use piku_build::layer::TOOLS;
-use piku_build::release::DELTA;
 use piku_files::{FileKind, TreeHandle};
 use piku_procfile::layout::AppDir;
 
@@ -31,7 +30,7 @@ pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
     }
     let numbers = dir.release_numbers().unwrap_or_default();
     let releases = numbers.into_iter().map(|number| dir.release(number));
-    let files = releases.flat_map(|release| [entries_below(&release, DELTA), entries(&release)]);
+    let files = releases.map(|release| entries(&release));
     for found in files.chain([entries(&dir.log())]).flatten() {
         if is_of_the_dead(&found.name) {
             left.push(found.path);

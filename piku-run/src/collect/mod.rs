@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use piku_build::folded;
 use piku_build::layer::{self, TOOLS};
 use piku_build::release::Release;
 use piku_files::{FileKind, TreeError, TreeHandle};
@@ -27,8 +28,7 @@ use piku_procfile::settings::Settings;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
-use crate::record::running_releases;
-use crate::{client, delta, place};
+use crate::{client, place};
 
 /// A tool that makes layers, such as a poetry, is fetched again when it is wanted after so long.
 const TOOLS_STAY: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -105,19 +105,8 @@ impl Collector<'_> {
     pub(crate) fn tidy(&self, reach: Reach) -> anyhow::Result<Vec<String>> {
         let Some(_alone) = alone(self.dir)? else { return Ok(Vec::new()) };
         let garbage = self.find(reach)?;
-        let removed = garbage.iter().map(|one| self.remove(one).map(drop));
-        let folded = || self.fold().map(drop);
-        let failed = removed.chain(std::iter::once_with(folded)).filter_map(Result::err);
+        let failed = garbage.iter().filter_map(|one| self.remove(one).err());
         Ok(failed.map(|err| format!("{err:#}")).collect())
-    }
-
-    /// Keeps of releases that nothing runs what differs. How many bytes less they take.
-    pub(crate) fn fold(&self) -> anyhow::Result<u64> {
-        let Some(live) = self.dir.current_number() else { return Ok(0) };
-        let running = running_releases(self.dir)?;
-        let numbers = self.dir.release_numbers().context("cannot list the releases")?;
-        let old = numbers.into_iter().filter(|number| *number < live && !running.contains(number));
-        old.map(|number| delta::fold(self.dir, number, live)).sum()
     }
 
     /// What there is, its bytes not counted yet.
@@ -177,7 +166,7 @@ impl Collector<'_> {
             },
             Kind::Release | Kind::Cache => {
                 if let Some(number) = one.number() {
-                    delta::release(self.dir, number)?;
+                    folded::unfold_dependents(self.dir, number)?;
                 }
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let gone = path.with_file_name(format!(".{name}{}", leftover::GONE));

@@ -281,7 +281,6 @@ fn links_of_a_build_lead_nowhere() {
     symlink(&victim, app.at.cache().join("tools")).unwrap();
     symlink(&victim, app.at.cache().join("pip")).unwrap();
     symlink(&victim, app.at.path().join("deploy.x")).unwrap();
-    symlink(&victim, app.at.release(1).join(piku_build::release::DELTA)).unwrap();
     app.settings.cache_limit = 0;
     // A mark that is a link says nothing once a day has gone by.
     let old = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -2,7 +2,6 @@
 //! care: they are its own. On a terminal the jail gives it another one: it could type into the caller's otherwise, and have no
 //! job control.
 
-use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, stdin, stdout};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -12,12 +11,11 @@ use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
 use piku_procfile::name::AppName;
 use piku_procfile::settings::{AppUsers, Settings};
-use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::desired::{declared_ports, limits};
 use crate::environment::{Around, Isolation, Role, World};
+use crate::place;
 use crate::record::Records;
-use crate::{delta, place};
 
 /// As a shell and piku-chroot say it.
 const CANNOT_RUN: u8 = 126;
@@ -33,24 +31,11 @@ fn users(root: &Root, app: &AppName, settings: &Settings) -> anyhow::Result<AppU
     }
 }
 
-/// The live release, whose tree stays whole as long as the file is open.
-fn live(root: &Root, app: &AppName) -> anyhow::Result<(u64, File)> {
-    let dir = root.app(app);
-    loop {
-        let number = place::live(&dir)?;
-        let number =
-            number.ok_or_else(|| Failure::new(format!("{app} has no release yet")).hint("push it first"))?;
-        let held = delta::hold(&dir, number)?;
-        // Another one may have taken its place just then.
-        if place::live(&dir)? == Some(number) {
-            return Ok((number, held));
-        }
-    }
-}
-
 pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
-    let (number, held) = live(root, app)?;
+    let number = place::live(&root.app(app))?;
+    let number =
+        number.ok_or_else(|| Failure::new(format!("{app} has no release yet")).hint("push it first"))?;
     let world = World::read(root, app, number)?;
     let (mut vars, _) = world.vars(Role { ps: "run.1", kind: "run", port: None })?;
     if let Some(term) = std::env::var_os("TERM").and_then(|term| term.into_string().ok()) {
@@ -63,10 +48,6 @@ pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result
     let tmp_size = limits::tmp_size("run", &vars)?;
     let tmp_size = tmp_size.as_deref();
     let around = Around { terminal, limits: &limits, tmp_size, notify: None, listen: &listen, port: None };
-    // Who waits for the jail keeps it open; nothing inside does. Without one nothing is taken from a release.
-    if world.is_jailed() {
-        fcntl_setfd(&held, FdFlags::empty()).context("cannot keep the release")?;
-    }
     let settings = Settings::read(&root.settings())?;
     let isolation = Isolation::new(users(root, app, &settings)?, settings);
     let err = world.command(&isolation, &vars, argv, Path::new("/dev/null"), around)?.exec();

@@ -59,13 +59,6 @@ fn of_app(root: &Root, app: &AppName, settings: &Settings, dry_run: bool) -> any
             Err(err) => client::detail(&format!("{err:#}")),
         }
     }
-    match collector.fold() {
-        Ok(0) => {}
-        Ok(bytes) => {
-            client::detail(&format!("{app}: old releases take {} less, kept as what differs", size(bytes)));
-        }
-        Err(err) => client::detail(&format!("{err:#}")),
-    }
     Ok(removed)
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use piku_build::folded;
 use piku_build::release::{Origin, Release, TREE};
 use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_procfile::disk::{self, Need};
@@ -18,7 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::collect::{self, Reach};
 use crate::config::{Change, Config, store};
 use crate::protocol::Request;
-use crate::{client, delta, place};
+use crate::{client, place};
 
 /// What the folder of a release in the making is called, with something random behind.
 pub(crate) const ASIDE: &str = ".release.";
@@ -67,7 +68,7 @@ impl Successor {
         release.subject.clone_from(&self.subject);
         // In a jail nobody can write to a release, so the old and the new one can share their files.
         let link = release.jailed;
-        delta::unfold(dir, self.tree_of)?;
+        folded::unfold(dir, self.tree_of)?;
         let tree = TreeHandle::open(&old)?.subtree(TREE)?;
         disk::check(dir.path(), need(&tree, link)?, "a release with the same tree")?;
 
