@@ -431,7 +431,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__unpack)
-            opts="-h --output --layers --settings --config --buildpacks --sandbox --app --number --via --help"
+            opts="-h --output --layers --settings --config --buildpacks --sandbox --app --number --via --before --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -470,6 +470,10 @@ _piku__build() {
                     return 0
                     ;;
                 --via)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --before)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -92,6 +92,7 @@ off\t'Never'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l number -d 'The number that it gets here [default: its own]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l via -d 'Who has brought it, named behind who pushed it' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l before -d 'The release before it, whose files it shares where they are the same' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F

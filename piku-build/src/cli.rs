@@ -120,6 +120,9 @@ struct UnpackArgs {
     /// Who has brought it, named behind who pushed it
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = any_bytes())]
     via: Option<String>,
+    /// The release before it, whose files it shares where they are the same
+    #[arg(long, value_name = "DIR")]
+    before: Option<PathBuf>,
 }
 
 fn part(text: &str) -> Result<Part, String> {
@@ -270,6 +273,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             output: typed.output,
             number: typed.number,
             via: typed.via,
+            before: typed.before,
         }),
         Verb::Fits { app, host, format } => {
             pack::fits(&Asked { place: host.place(None), app, machine: TargetMachine::this()? }, format)

@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -56,6 +56,12 @@ fn a_release_with_its_layer_runs_elsewhere_and_packs_the_same_again() {
     let args = ["unpack", "--output", "there/7", "--layers", "there/layers", "--number", "7", "--via", "pi"];
     feed(&world, &args, &whole).good(&[]);
     assert!(!world.path("there/7/config.json").exists(), "the release alone is packed");
+    // The next one that comes in shares what is the same with the one before it.
+    let args = ["unpack", "--output", "there/8", "--layers", "there/layers", "--before", "there/7"];
+    feed(&world, &args, &whole).good(&[]);
+    let inode = |path: &str| fs::metadata(world.path(path)).expect(path).ino();
+    assert_eq!(inode("there/7/app/app.py"), inode("there/8/app/app.py"));
+    fs::remove_dir_all(world.path("there/8")).expect("it works");
     let key = names(&world.path("there/layers")).pop().expect("it works");
     let there = piku_build::release::Release::read(&world.path("there/7")).expect("it works");
     assert_eq!((there.number, there.by.as_str(), there.commit), (7, " via pi", world.release("1").commit));

@@ -36,7 +36,7 @@ use crate::source::Source;
 use crate::startable::StartTarget;
 use crate::view::{MountedFolder, View};
 use crate::work::Work;
-use crate::{interrupt, place, profile, runtime, startable, talk};
+use crate::{interrupt, place, profile, runtime, share, startable, talk};
 
 /// What `unpack` was told.
 pub(crate) struct Unpack {
@@ -48,6 +48,8 @@ pub(crate) struct Unpack {
     pub(crate) number: Option<u64>,
     /// Who has brought it.
     pub(crate) via: Option<String>,
+    /// The release before it; files that are the same in both are there once.
+    pub(crate) before: Option<PathBuf>,
 }
 
 /// Reads a stream from stdin.
@@ -178,6 +180,10 @@ impl Taking<'_> {
             talk::warning(&format!("'{path}' is for {its}, and this machine is {}", machine.beside(its)));
         }
         let claims_any = manifest.architecture() == ReleaseArchitecture::ANY;
+        let before = self.unpack.before.as_deref().filter(|_| manifest.is_jailed());
+        if let Some(old) = before.and_then(share::tree_of) {
+            share::with(&old, &tree)?;
+        }
         let sandbox = self.unpack.asked.place.sandbox.unwrap_or(self.settings.sandbox);
         let release = manifest.into_release(&LocalFacts {
             number: self.unpack.number.unwrap_or(1),
