@@ -20,8 +20,8 @@ use piku_procfile::layout::AppDir;
 
 use crate::git;
 
-/// What piku relies on, whatever the system's or the user's configuration says.
-const SETTINGS: [(&str, &[(&str, &str)]); 6] = [
+/// What piku relies on, whatever the system's or the user's configuration says, beside what depends on the machine's memory.
+const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
     (
         "core",
         &[
@@ -35,7 +35,6 @@ const SETTINGS: [(&str, &[(&str, &str)]); 6] = [
             ("useReplaceRefs", "false"),
             // A file that is larger goes from the push to the disk, and from there into the app, piece by piece.
             ("bigFileThreshold", "1m"),
-            ("deltaBaseCacheLimit", "32m"),
         ],
     ),
     (
@@ -74,8 +73,10 @@ const SETTINGS: [(&str, &[(&str, &str)]); 6] = [
     // Nothing in the background: it would keep the app's lock.
     ("gc", &[("autoDetach", "false")]),
     ("maintenance", &[("autoDetach", "false")]),
-    ("pack", &[("windowMemory", "64m")]),
 ];
+
+/// From so much memory on, in mebibytes, git works with a thread for each processor, and with as much memory as on any machine.
+const ENOUGH: u64 = 1024;
 
 /// In front of the settings.
 const PREFACE: &str = "# Written by piku at each push; what is changed here is lost. Settings of your own: git config --global.\n";
@@ -107,7 +108,8 @@ pub(crate) fn ensure(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
 /// Writes the repository's settings where they are not those that piku writes: git obeys them, and some of them name programs.
 /// Needs no lock: it is written as a whole, and always the same.
 pub(crate) fn settle_config(repo: &Path, scripts: &Path) -> anyhow::Result<()> {
-    let (path, text) = (repo.join("config"), config(scripts));
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let (path, text) = (repo.join("config"), config(scripts, total_memory(&meminfo)));
     if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
         return Ok(());
     }
@@ -115,7 +117,26 @@ pub(crate) fn settle_config(repo: &Path, scripts: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot put '{}' right", path.display()))
 }
 
-fn config(scripts: &Path) -> String {
+/// The machine's memory in mebibytes, by what the kernel says of it; enough where it says nothing.
+fn total_memory(meminfo: &str) -> u64 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = total.and_then(|total| total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kibibytes.map_or(ENOUGH, |kibibytes| kibibytes / 1024)
+}
+
+/// What git may take of a machine with so much memory, in mebibytes, while it reads a push: a sixteenth for the objects that others
+/// differ from, another for each thread that looks for differences.
+fn memory_settings(total: u64) -> String {
+    let share = |most: u64| (total / 16).clamp(4, most);
+    let threads = if total < ENOUGH { "\tthreads = 1\n" } else { "" };
+    format!(
+        "[core]\n\tdeltaBaseCacheLimit = {}m\n[pack]\n\twindowMemory = {}m\n{threads}",
+        share(32),
+        share(64)
+    )
+}
+
+fn config(scripts: &Path, total: u64) -> String {
     let mut text = PREFACE.to_owned();
     for (section, values) in SETTINGS {
         let _ = writeln!(text, "[{section}]");
@@ -127,7 +148,7 @@ fn config(scripts: &Path) -> String {
             let _ = writeln!(text, "\thooksPath = \"{}\"", path.replace('\n', r"\n"));
         }
     }
-    text
+    text + &memory_settings(total)
 }
 
 /// Returns what is to stand in front of git's subcommand: hooks are taken from the folder of the scripts, which only root writes
@@ -204,6 +225,25 @@ mod tests {
         assert_eq!(value("gc.autoDetach").unwrap(), "false");
         assert_eq!(value("core.hooksPath").unwrap(), scripts.to_str().unwrap());
         assert!(value("core.alternateRefsCommand").is_err());
+    }
+
+    #[test]
+    fn git_takes_less_where_there_is_less() {
+        let values = |meminfo: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("config");
+            fs::write(&path, config(Path::new("/scripts"), total_memory(meminfo))).unwrap();
+            let config = Config::open(&path).unwrap();
+            let value = |name: &str| config.get_i64(name).ok();
+            assert_eq!(config.get_string("core.hooksPath").unwrap(), "/scripts");
+            [value("core.deltaBaseCacheLimit"), value("pack.windowMemory"), value("pack.threads")]
+        };
+        let of = |megabytes: u64| values(&format!("MemTotal: {} kB\nMemFree: 1 kB\n", megabytes * 1024));
+        assert_eq!(of(128), [Some(8 << 20), Some(8 << 20), Some(1)]);
+        assert_eq!(of(256), [Some(16 << 20), Some(16 << 20), Some(1)]);
+        assert_eq!(of(512), [Some(32 << 20), Some(32 << 20), Some(1)]);
+        assert_eq!(of(4096), [Some(32 << 20), Some(64 << 20), None]);
+        assert_eq!(values(""), of(1024));
     }
 
     #[test]
