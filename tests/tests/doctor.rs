@@ -75,3 +75,45 @@ fn doctor_says_what_holds_and_what_was_lost() {
     protections(&world, &["--record"], None);
     assert_eq!(recorded(&world), before);
 }
+
+/// What doctor says of a machine with so many megabytes, as the kernel of that one would tell it.
+fn memory(world: &World, [total, available, swap]: [u64; 3], swaps: &str, words: &[&str]) -> Vec<String> {
+    let proc = world.path("proc");
+    fs::create_dir_all(&proc).expect("a folder");
+    let meminfo = format!(
+        "MemTotal: {} kB\nMemFree: 1 kB\nMemAvailable: {} kB\nSwapTotal: {swap} kB\nSwapFree: {swap} kB\n",
+        total * 1024,
+        available * 1024,
+        swap = swap * 1024
+    );
+    fs::write(proc.join("meminfo"), meminfo).expect("a file");
+    fs::write(proc.join("swaps"), format!("Filename Type Size Used Priority\n{swaps}")).expect("a file");
+    let mut doctor = world.command(world.path("lib/doctor"));
+    let out = doctor.args(words).env("PIKU_ROOT", world.root()).env("PIKU_PROC", proc).output();
+    let said = String::from_utf8(out.expect("doctor runs").stdout).expect("text");
+    let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+    let at = lines.iter().position(|line| line.contains("  memory: "));
+    at.map_or_else(Vec::new, |at| lines[at..].iter().take(2).cloned().collect())
+}
+
+#[test]
+fn doctor_says_before_the_first_push_which_builds_the_memory_is_too_small_for() {
+    let world = World::new();
+    let said = memory(&world, [225, 172, 0], "", &["--quiet"]);
+    let expected =
+        "warn  memory: 225 MB and no swap, 172 MB for builds; of some apps they need more: Node 250, ";
+    assert!(said[0].starts_with(expected), "{said:#?}");
+    assert!(said[1].starts_with("      mend: sudo apt-get install systemd-zram-generator"), "{said:#?}");
+    assert!(said[1].contains("deploy_to"), "{said:#?}");
+
+    let said = memory(&world, [225, 172, 112], "/dev/zram0 partition 114684 0 100\n", &[]);
+    assert!(said[0].contains("and 112 MB of swap, in zram, 284 MB for builds; "), "{said:#?}");
+    assert!(!said[0].contains("Node") && said[0].contains("Rust"), "{said:#?}");
+    assert!(said[1].contains("add a swap file") && !said[1].contains("zram"), "{said:#?}");
+
+    let said = memory(&world, [100, 60, 2000], "/var/swap file 2048000 0 -2\n", &[]);
+    assert_eq!(said[0], "ok    memory: 100 MB and 2000 MB of swap, 2060 MB for builds");
+    let said = memory(&world, [3800, 3000, 0], "", &[]);
+    assert_eq!(said[0], "ok    memory: 3800 MB and no swap, 3000 MB for builds");
+    assert!(memory(&world, [3800, 3000, 0], "", &["--quiet"]).is_empty());
+}
