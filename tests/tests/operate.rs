@@ -1,5 +1,7 @@
 //! The operator's verbs, as a laptop says them: `ssh piku@host VERB APP …`.
 
+use std::os::unix::fs::MetadataExt;
+
 use piku_tests::http;
 use piku_tests::world::{World, wait_for};
 
@@ -157,6 +159,12 @@ fn a_release_that_an_older_piku_has_folded_is_whole_again_after_a_rollback() {
     std::fs::create_dir_all(releases.join("1/delta/2")).expect("what differs");
     std::fs::write(releases.join("1/delta/2/large"), FRAME).expect("what differs");
     std::fs::write(releases.join("1/delta/done"), "").expect("what differs");
+    // It is piku's own, whoever runs this test.
+    let owner = std::fs::metadata(releases.join("1")).expect("the release");
+    for path in ["delta", "delta/done", "delta/2", "delta/2/large"] {
+        std::os::unix::fs::chown(releases.join("1").join(path), Some(owner.uid()), Some(owner.gid()))
+            .expect("what differs");
+    }
     let pack = world.tool("piku-build").arg("pack").arg(releases.join("1")).output().expect("pack");
     assert!(String::from_utf8_lossy(&pack.stderr).contains("piku-run rollback blog2 1"), "{pack:?}");
     says(&world, "gc blog2", 0);
