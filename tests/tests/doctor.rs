@@ -99,9 +99,9 @@ fn memory(world: &World, [total, available, swap]: [u64; 3], swaps: &str, words:
 #[test]
 fn doctor_says_before_the_first_push_which_builds_the_memory_is_too_small_for() {
     let world = World::new();
-    let said = memory(&world, [225, 122, 0], "", &["--quiet"]);
+    let said = memory(&world, [225, 172, 0], "", &["--quiet"]);
     let expected =
-        "warn  memory: 225 MB and no swap, 122 MB for builds; of some apps they need more: Node 150, ";
+        "warn  memory: 225 MB and no swap, 172 MB for builds; of some apps they need more: Node 200, ";
     assert!(said[0].starts_with(expected), "{said:#?}");
     assert!(said[1].starts_with("      mend: sudo apt-get install systemd-zram-generator"), "{said:#?}");
     assert!(said[1].contains("deploy_to"), "{said:#?}");
