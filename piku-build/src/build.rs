@@ -34,7 +34,7 @@ use crate::step::Step;
 use crate::whole::Whole;
 use crate::work::Work;
 use crate::{
-    again, caches, environment, explain, interrupt, leftover, machine, manners, memory, ondisk, profile,
+    again, caches, environment, explain, interrupt, leftover, machine, manners, memory, profile,
     secret, share, subfolder, talk,
 };
 
@@ -138,11 +138,11 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let aside = work.join(RELEASE);
     release.write_unsynced(&aside)?;
     let old = build.before.as_deref().filter(|_| bench.before.is_some());
-    ondisk::put(&made, old.map(TreeHandle::open_following).transpose()?.as_ref())?;
+    made.write_out(old.map(TreeHandle::open_following).transpose()?.as_ref())?;
     interrupt::check()?;
     place::refuse_existing(&output)?;
     fs::rename(&aside, &output).with_context(|| format!("cannot make '{}'", output.display()))?;
-    durable::sync_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))
+    durable::order_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))
 }
 
 /// Removes the layers that were built for nothing: those that the release before has not.

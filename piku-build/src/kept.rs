@@ -24,7 +24,6 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use nix::fcntl::Flock;
-use nix::unistd::syncfs;
 use piku_files::{CopyLimit, FileKind, TreeError, TreeHandle, WalkStep};
 use piku_procfile::durable;
 
@@ -55,6 +54,8 @@ pub(crate) struct Kept {
     dir: PathBuf,
     tree: TreeHandle,
     begun: SystemTime,
+    /// The same folder as `dir`.
+    around: TreeHandle,
     /// The steps inherit it: should the build be killed, the tree is locked until the last of them has ended.
     _lock: Flock<File>,
 }
@@ -84,7 +85,9 @@ impl Kept {
         if !whole || around.find(TREE)?.is_none_or(|stat| !stat.is_dir()) {
             clear(&around)?;
         }
-        durable::write(&dir.join(BUSY), b"", 0o600).with_context(cannot)?;
+        // On the disk before a step writes: into a file that is there a compiler's bytes may come without any change of the folder.
+        durable::write_passing(&dir.join(BUSY), b"", 0o600).with_context(cannot)?;
+        durable::sync_parent(&dir.join(BUSY)).with_context(cannot)?;
         let before = fs::read(dir.join(SOURCES)).unwrap_or_default();
         let before = before.split(|byte| *byte == 0).map(|path| OsStr::from_bytes(path).into()).collect();
         let mut sync = Sync { keep, before, less: false };
@@ -93,9 +96,9 @@ impl Kept {
             clear(&around)?;
             sync.folder(source, &around.subtree(TREE)?, Path::new(""), false).with_context(cannot)?;
         }
-        durable::write(&dir.join(SOURCES), &sources(source)?, 0o600).with_context(cannot)?;
-        durable::write(&dir.join(MADE_BY), made_by.as_bytes(), 0o600).with_context(cannot)?;
-        Ok(Self { dir, tree: around.subtree(TREE)?, begun, _lock: lock })
+        durable::write_passing(&dir.join(SOURCES), &sources(source)?, 0o600).with_context(cannot)?;
+        durable::write_passing(&dir.join(MADE_BY), made_by.as_bytes(), 0o600).with_context(cannot)?;
+        Ok(Self { dir, tree: around.subtree(TREE)?, begun, around, _lock: lock })
     }
 
     /// Where the steps run.
@@ -103,7 +106,8 @@ impl Kept {
         &self.tree
     }
 
-    /// The steps have ended by themselves: what they have made is whole.
+    /// The steps have ended by themselves: what they have made is whole. After a power cut the mark may be back, but it is never gone
+    /// without what they have made.
     pub(crate) fn settle(&self) -> anyhow::Result<()> {
         let busy = self.dir.join(BUSY);
         let now = SystemTime::now();
@@ -114,10 +118,8 @@ impl Kept {
         File::open(&made_by)
             .and_then(|file| file.set_modified(now))
             .with_context(|| format!("cannot set the date of '{}'", made_by.display()))?;
-        File::open(&self.dir)
-            .and_then(|dir| Ok(syncfs(dir)?))
-            .and_then(|()| fs::remove_file(&busy))
-            .with_context(|| format!("cannot remove '{}'", busy.display()))
+        self.around.write_out(None)?;
+        fs::remove_file(&busy).with_context(|| format!("cannot remove '{}'", busy.display()))
     }
 }
 

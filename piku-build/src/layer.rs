@@ -1,7 +1,7 @@
 //! Dependency layers: built once, named by the hash of what determines them, never written again.
 //!
-//! `LAYERS/KEY/content/` is the layer, `LAYERS/KEY/complete` its marker, written last and only when the content is on the
-//! disk. A folder without the marker was left by a build that was killed: its content is thrown away and built again. Who
+//! `LAYERS/KEY/content/` is the layer, `LAYERS/KEY/complete` its marker, written last and never on the disk before the
+//! content. A folder without the marker was left by a build that was killed: its content is thrown away and built again. Who
 //! builds holds the kernel's lock on the folder `KEY` itself.
 
 #![expect(
@@ -242,9 +242,9 @@ impl Unfinished {
     /// Marks the layer as whole.
     fn finish(mut self, about: &str) -> anyhow::Result<()> {
         let cannot = || format!("cannot finish the layer '{}'", self.dir.display());
-        self.tree()?.sync_file_system()?;
-        durable::write(&self.dir.join(COMPLETE), about.as_bytes(), 0o644).with_context(cannot)?;
-        durable::sync_parent(&self.dir).with_context(cannot)?;
+        self.tree()?.write_out(None)?;
+        durable::write_ordered(&self.dir.join(COMPLETE), about.as_bytes(), 0o644).with_context(cannot)?;
+        durable::order_parent(&self.dir).with_context(cannot)?;
         self.lock = None;
         Ok(())
     }

@@ -32,7 +32,6 @@ mod making;
 mod manners;
 mod memory;
 mod native;
-mod ondisk;
 mod oom_score;
 mod pack;
 mod packages;

@@ -118,17 +118,17 @@ impl Release {
         serde_yaml::from_str(&text).with_context(|| format!("bad release in '{}'", path.display()))
     }
 
-    /// Writes `DIR/release.yaml`, synced to the disk.
+    /// Writes `DIR/release.yaml`, on the disk before whatever makes the release live.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
-        durable::write(&path, self.text()?.as_bytes(), 0o644)
+        durable::write_ordered(&path, self.text()?.as_bytes(), 0o644)
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// The same into a folder that is in the making, and is synced as a whole.
+    /// The same into a folder that is in the making, and is written out as a whole.
     pub(crate) fn write_unsynced(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
         fs::write(&path, self.text()?).with_context(|| format!("cannot write '{}'", path.display()))

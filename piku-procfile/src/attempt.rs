@@ -34,12 +34,12 @@ impl Attempt {
         serde_json::from_slice(&text).with_context(|| format!("bad record in '{}'", path.display()))
     }
 
-    /// Writes it, synced.
+    /// Writes it. A power cut may take it, as it takes the end of the deploy's log.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_vec(self).context("cannot make JSON of it")?;
-        durable::write(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
+        durable::write_passing(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
     }
 }

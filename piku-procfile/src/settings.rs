@@ -15,11 +15,13 @@ use crate::name::AppName;
 mod deploy_to;
 mod network;
 mod nginx;
+mod pause;
 mod protection;
 
 pub use deploy_to::{DeployTo, Machine};
 pub use network::{AppNetworks, NetworkMode};
 pub use nginx::{Acme, Nginx};
+pub use pause::SettingPause;
 pub use protection::Protection;
 
 /// What to do where user namespaces are not to be had.
@@ -69,11 +71,13 @@ pub struct Logs {
     pub megabytes: u32,
     /// How many of those are kept beside the one being written.
     pub keep: u32,
+    /// How long lines are gathered in memory before they are written; without it each is written as it comes.
+    pub flush: SettingPause,
 }
 
 impl Default for Logs {
     fn default() -> Self {
-        Self { megabytes: 10, keep: 5 }
+        Self { megabytes: 10, keep: 5, flush: SettingPause::default() }
     }
 }
 
@@ -224,7 +228,9 @@ mod tests {
         assert_eq!(read.protections, Some(vec![Protection::Namespaces, Protection::ListenPorts]));
         let read: Settings = serde_yaml::from_str("protections: []\nlogs: {megabytes: 2}\n").unwrap();
         assert_eq!(read.protections, Some(Vec::new()));
-        assert_eq!(read.logs, Logs { megabytes: 2, keep: 5 });
+        assert_eq!(read.logs, Logs { megabytes: 2, ..Logs::default() });
+        let read: Settings = serde_yaml::from_str("logs: {flush: 30s}\n").unwrap();
+        assert_eq!(read.logs.flush.duration(), Some(std::time::Duration::from_secs(30)));
         assert!(serde_yaml::from_str::<Settings>("sandbocks: off").is_err());
         assert_eq!(Settings::read(Path::new("/no/such/host.yaml")).unwrap(), Settings::default());
     }

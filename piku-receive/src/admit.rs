@@ -1,8 +1,12 @@
 //! `admit`, git's pre-receive hook: refuses before anything is stored what cannot be meant, in one line that says what to
 //! do, where git itself would say it in its own words or not at all.
 
+use std::env;
+use std::path::Path;
+
 use anyhow::Context;
 use git2::{ObjectType, Oid, Reference, Repository};
+use piku_files::TreeHandle;
 use piku_procfile::disk::size;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::AppDir;
@@ -38,7 +42,18 @@ pub(crate) fn run(app: Option<&AppDir>) -> anyhow::Result<()> {
     for update in &updates {
         check(&repo, update)?;
     }
+    write_out_objects()?;
     leave_word(app, &Note::Admitted)
+}
+
+/// Puts the new objects on the disk before the refs that git is about to sync.
+fn write_out_objects() -> anyhow::Result<()> {
+    let Some(quarantine) = env::var_os("GIT_QUARANTINE_PATH") else { return Ok(()) };
+    match TreeHandle::open_following(Path::new(&quarantine)) {
+        // Nothing was sent.
+        Err(err) if err.is_missing() => Ok(()),
+        objects => Ok(objects?.write_out(None)?),
+    }
 }
 
 fn leave_word(app: Option<&AppDir>, note: &Note) -> anyhow::Result<()> {

@@ -7,13 +7,12 @@
 )]
 
 use std::fmt::Write;
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use git2::{Repository, RepositoryInitOptions};
-use piku_files::remove_all;
+use piku_files::{TreeHandle, remove_all};
 use piku_procfile::durable;
 use piku_procfile::failure::{Failure, Hint};
 use piku_procfile::layout::AppDir;
@@ -28,9 +27,9 @@ const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
             ("repositoryformatversion", "0"),
             ("filemode", "true"),
             ("bare", "true"),
-            // A power cut after a push must not leave refs to objects that are not there.
-            ("fsync", "committed"),
-            ("fsyncMethod", "batch"),
+            // A power cut after a push must not leave refs to objects that are not there. `admit` sees to loose objects, all at
+            // once, before git syncs the ref; what git packs later it syncs itself.
+            ("fsync", "committed,-loose-object"),
             // refs/replace would put other objects in the place of those that were pushed.
             ("useReplaceRefs", "false"),
             // A file that is larger goes from the push to the disk, and from there into the app, piece by piece.
@@ -167,24 +166,11 @@ fn make(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
     options.bare(true).no_reinit(true).external_template(false).initial_head("main");
     Repository::init_opts(&aside, &options).map(drop).map_err(git::plain)?;
     settle_config(&aside, scripts)?;
-    sync(&aside)?;
+    // Before the refs that git syncs in it.
+    TreeHandle::open(&aside)?.write_out(None)?;
     fs::rename(&aside, repo)?;
-    durable::sync_parent(repo)?;
+    durable::order_parent(repo)?;
     Ok(())
-}
-
-/// Every file and folder below `dir` reaches the disk.
-fn sync(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            sync(&entry.path())?;
-        } else if kind.is_file() {
-            File::open(entry.path())?.sync_all()?;
-        }
-    }
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

@@ -51,11 +51,11 @@ impl Verdict {
         serde_json::from_slice(&fs::read(app.verdict()).ok()?).ok()
     }
 
-    /// Writes it down, synced.
+    /// Writes it down. A power cut may take it: one that cannot be read says nothing, and what is live says itself what it is of.
     pub(crate) fn write(&self, app: &AppDir) -> anyhow::Result<()> {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        durable::write(&app.verdict(), &text, 0o600)
+        durable::write_passing(&app.verdict(), &text, 0o600)
             .with_context(|| format!("cannot write '{}'", app.verdict().display()))
     }
 

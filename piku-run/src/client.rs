@@ -164,6 +164,18 @@ pub(crate) fn is_supervised(root: &Root, app: &AppName) -> bool {
     }
 }
 
+/// Has the app's supervisor write what it has gathered of the logs. With `follow` it writes each line as it comes for as long as the
+/// connection is held that is returned.
+pub(crate) fn have_logs_written(root: &Root, app: &AppName, follow: bool) -> Option<Asker> {
+    let mut asker = connect(&root.app(app).socket(), AskPatience::LOOK.heard).ok()??;
+    asker.ask(&Request::Logs { follow }).ok()?;
+    // The second answer is that they are written.
+    for _ in 0..2 {
+        asker.answer::<Reply>().ok()??;
+    }
+    follow.then_some(asker)
+}
+
 /// A connection to the app's supervisor, started by the daemon where there is none.
 fn reach(root: &Root, app: &AppName, patience: Duration) -> anyhow::Result<Asker> {
     let socket = root.app(app).socket();

@@ -78,7 +78,8 @@ pub(crate) fn live(app: &AppDir) -> anyhow::Result<Option<u64>> {
     Ok(number)
 }
 
-/// Makes a release the live one: the link is made aside, renamed in, and synced.
+/// Makes a release the live one: the link is made aside, renamed in, and synced, and with it all that was put on the disk in order
+/// before. It is the one sync of a deploy.
 pub(crate) fn switch(app: &AppDir, number: u64) -> anyhow::Result<()> {
     let aside = app.path().join(".current");
     remove(&aside)?;

@@ -28,6 +28,8 @@ pub(crate) enum Request {
     Route,
     /// Tells what runs.
     Ps,
+    /// Has all that was gathered of the logs written; with `follow` also what comes from here on, at once, until the client goes.
+    Logs { follow: bool },
     /// Makes the supervisor end; what runs goes on.
     Leave,
 }

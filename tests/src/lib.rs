@@ -14,4 +14,5 @@ pub mod processes;
 pub mod repo;
 pub mod sshd;
 pub mod tools;
+pub mod trace;
 pub mod world;

@@ -86,6 +86,12 @@ impl Sshd {
         self.port
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.process.id()).expect("a pid")
+    }
+
     /// The only user it lets in.
     #[must_use]
     pub fn user(&self) -> &str {

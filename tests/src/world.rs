@@ -147,6 +147,12 @@ impl World {
         self.sshd().port()
     }
 
+    /// The process of its sshd.
+    #[must_use]
+    pub fn sshd_pid(&self) -> i32 {
+        self.sshd().pid()
+    }
+
     fn key(&self, name: &str) -> PathBuf {
         self.path("laptop").join(format!("{name}_key"))
     }

@@ -28,8 +28,10 @@ mod error;
 mod folder;
 mod handle;
 mod kind;
+mod order;
 mod read;
 mod remove;
+mod sys;
 mod walk;
 
 pub use copy::CopyLimit;
@@ -37,6 +39,7 @@ pub use cursor::FolderCursor;
 pub use error::TreeError;
 pub use handle::TreeHandle;
 pub use kind::{FileKind, FileStat};
+pub use order::{keeps_order, order_folder, write_out};
 pub use read::{FolderEntry, TreeFile};
 pub use remove::remove_all;
 pub use walk::{TreeEntry, WalkStep};

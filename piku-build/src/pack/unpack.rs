@@ -7,13 +7,12 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
-use nix::unistd::syncfs;
 use piku_files::TreeHandle;
 use piku_procfile::durable;
 use piku_procfile::failure::Failure;
@@ -202,13 +201,11 @@ impl Taking<'_> {
             talk::warning(&warning);
         }
         release.write(&aside)?;
-        File::open(work.path())
-            .and_then(|dir| Ok(syncfs(dir)?))
-            .with_context(|| format!("cannot sync '{}'", work.path().display()))?;
+        work.tree().subtree(RELEASE)?.write_out(None)?;
         interrupt::check()?;
         place::refuse_existing(output)?;
         fs::rename(&aside, output).with_context(|| format!("cannot make '{}'", output.display()))?;
-        durable::sync_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
+        durable::order_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
     }
 
     /// Looks for what binds the release to a kind of machine: only the files are believed.

@@ -67,7 +67,7 @@ pub(crate) fn run(place: &Place<'_>, part: &PartName) -> anyhow::Result<()> {
     // Others come in too, each of which there was room for when it began.
     let room = || IntakeLimit::of(&settings, &folder)?.bytes().map(drop).map_err(anyhow::Error::from);
     let came = receive(&mut file, part.bytes - here, &room);
-    file.sync_data().with_context(cannot)?;
+    piku_files::write_out(&file).with_context(cannot)?;
     let here = here + came?.with_context(cannot)?;
     if here < part.bytes {
         let what = format!("the line broke: {here} of {} bytes are here", part.bytes);
@@ -80,7 +80,7 @@ pub(crate) fn run(place: &Place<'_>, part: &PartName) -> anyhow::Result<()> {
             Failure::new("what came in is damaged: its hash is another one, and it was thrown away");
         return Err(failure.hint("is the disk sound? send it again").into());
     }
-    fs::rename(&path, &whole).and_then(|()| durable::sync_parent(&whole)).with_context(cannot)
+    fs::rename(&path, &whole).and_then(|()| durable::order_parent(&whole)).with_context(cannot)
 }
 
 /// How many bytes are here, for the sender to go on from.

@@ -8,7 +8,7 @@ use piku_build::machine::TargetMachine;
 use piku_build::release::{Release, TREE};
 use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
-use piku_procfile::layout::Root;
+use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
 
 use crate::collect::{self, Reach};
@@ -20,7 +20,7 @@ pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> 
     let release = Release::read(&dir)?;
     check(&release, app)?;
     place::make(root.app(app).path())?;
-    settle(&dir)?;
+    settle(&dir, &root.app(app))?;
     client::ask(root, app, &Request::Deploy { dir, task: true, after: None })?;
     // The release says itself what it is of.
     place::remove(&root.app(app).attempt(release.number))?;
@@ -46,7 +46,9 @@ fn check(release: &Release, app: &AppName) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// On the disk before anything says that it is live: a power cut must not leave a release of empty files.
-fn settle(dir: &Path) -> anyhow::Result<()> {
-    Ok(TreeHandle::open_following(dir)?.subtree(TREE)?.sync_file_system()?)
+/// On the disk before anything says that it is live: a power cut must not leave a release of empty files. What a build has put there
+/// costs a look, nothing more.
+fn settle(dir: &Path, app: &AppDir) -> anyhow::Result<()> {
+    let live = TreeHandle::open_following(&app.current()).and_then(|live| live.subtree(TREE)).ok();
+    Ok(TreeHandle::open_following(dir)?.subtree(TREE)?.write_out(live.as_ref())?)
 }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use piku_procfile::layout::Root;
 
 use crate::cli;
+use crate::client;
 use crate::log::{Deploy, Query, show};
 
 pub(super) fn run(root: &Root, typed: cli::Logs) -> anyhow::Result<()> {
@@ -18,6 +19,8 @@ pub(super) fn run(root: &Root, typed: cli::Logs) -> anyhow::Result<()> {
         since: typed.since,
         raw: typed.raw,
     };
+    // One that has just left, or does not answer, has none to wait for.
+    let _following = client::have_logs_written(root, &typed.app, query.follow);
     let dir = root.app(&typed.app);
     show(&typed.app, &dir, &query, &mut stdout.lock(), Some(stdout.as_fd()))
 }

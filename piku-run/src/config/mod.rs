@@ -65,9 +65,23 @@ impl Config {
     /// # Errors
     /// When it cannot be written; the old one then stays.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        durable::write(path, &self.text()?, 0o600)
+            .with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    /// The same, on the disk before whatever makes the release live that it lies in.
+    ///
+    /// # Errors
+    /// As [`Config::write`].
+    pub(crate) fn write_ordered(&self, path: &Path) -> anyhow::Result<()> {
+        durable::write_ordered(path, &self.text()?, 0o600)
+            .with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    fn text(&self) -> anyhow::Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(&self.0).context("cannot make JSON of it")?;
         text.push(b'\n');
-        durable::write(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
+        Ok(text)
     }
 
     /// A value.

@@ -47,13 +47,13 @@ fn take_in(app: &AppDir, change: &Change) -> anyhow::Result<()> {
 
 /// Writes what a release in the making will run with, and what the store takes in when it goes live.
 pub(crate) fn write_beside(release: &Path, config: &Config, change: &Change) -> anyhow::Result<()> {
-    config.write(&release.join(CONFIG))?;
+    config.write_ordered(&release.join(CONFIG))?;
     if change.is_empty() {
         return Ok(());
     }
     let note = release.join(NOTE);
     let text = serde_json::to_vec(change).context("cannot make JSON of it")?;
-    durable::write(&note, &text, 0o600).with_context(|| format!("cannot write '{}'", note.display()))
+    durable::write_ordered(&note, &text, 0o600).with_context(|| format!("cannot write '{}'", note.display()))
 }
 
 /// Lets the store take in what the live release notes, if it does.

@@ -5,6 +5,7 @@
 //! has to say about the instance stands between as `TIME INSTANCE piku: TEXT`, a form that no worker can forge.
 
 mod fifo;
+mod gather;
 mod layout;
 mod line;
 mod lost;

@@ -26,7 +26,8 @@ const BLOCK: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Intake {
     fifo: File,
-    /// Nothing where there is none to be had: then what is between the two is lost with the supervisor.
+    /// Nothing where there is none to be had, or lines are gathered in memory: then what is between the two is lost with the
+    /// supervisor.
     spool: Option<File>,
     buffer: Vec<u8>,
 }
@@ -38,6 +39,7 @@ impl Intake {
         let options =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(spool);
         let spool = options.and_then(|spool| recover(&spool, log).map(|()| spool)).ok();
+        let spool = spool.filter(|_| !log.gathers());
         Self { fifo: File::from(fifo), spool, buffer: vec![0; BLOCK] }
     }
 
@@ -51,7 +53,7 @@ impl Intake {
         };
         let bytes = &self.buffer[..count];
         let spool = self.spool.as_ref();
-        log.feed_marked(bytes, 0, Timestamp::now(), &mut |mark| note(spool, mark));
+        log.take_in(bytes, Timestamp::now(), &mut |mark| note(spool, mark));
         empty(spool);
         Some(bytes)
     }

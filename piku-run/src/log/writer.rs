@@ -8,11 +8,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use piku_procfile::terminal::plain_text;
 
+use super::gather::Gather;
 use super::layout::{At, fitting, render};
 use super::line;
 use super::lost::Lost;
@@ -43,6 +45,8 @@ pub struct LogWriter {
     /// Whether the file that `begin` is about has become `path.1`.
     rotated: bool,
     lost: Option<Lost>,
+    /// What waits to be written, where lines are gathered.
+    gather: Option<Gather>,
 }
 
 impl LogWriter {
@@ -86,6 +90,7 @@ impl LogWriter {
             begin: 0,
             rotated: false,
             lost: None,
+            gather: None,
         };
         writer.reopen()?;
         if writer.at == At::Foreign {
@@ -98,7 +103,42 @@ impl LogWriter {
     /// Takes what the worker wrote, in pieces of any size. Its bytes are kept as they are; each line gets the time at which
     /// its first byte came. A line of more than 64 KiB becomes several.
     pub fn feed(&mut self, bytes: &[u8], now: Timestamp) {
+        self.write_gathered();
         self.feed_marked(bytes, 0, now, &mut |_| {});
+    }
+
+    /// Gathers for this long from now on what [`LogWriter::take_in`] is given.
+    pub fn gather(&mut self, pause: Duration) {
+        self.gather = Some(Gather::new(pause));
+    }
+
+    /// Returns whether lines are gathered: what is gathered is lost with this process when it is killed.
+    pub(super) fn gathers(&self) -> bool {
+        self.gather.is_some()
+    }
+
+    /// As [`LogWriter::feed`], where lines are not gathered; before each write `note` is told what is about to be written where.
+    pub(super) fn take_in(&mut self, bytes: &[u8], now: Timestamp, note: &mut dyn FnMut(&Mark)) {
+        match &mut self.gather {
+            None => self.feed_marked(bytes, 0, now, note),
+            Some(gather) => {
+                if gather.add(bytes, now) {
+                    self.write_gathered();
+                }
+            }
+        }
+    }
+
+    /// Returns when what was gathered is to be [flushed](LogWriter::flush); `None` while there is nothing.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.gather.as_ref()?.due()
+    }
+
+    fn write_gathered(&mut self) {
+        for (time, bytes) in self.gather.as_mut().map(Gather::take).unwrap_or_default() {
+            self.feed_marked(&bytes, 0, time, &mut |_| {});
+        }
     }
 
     /// The same with `bytes[from..]`, and before each write `note` is told what is about to be written where.
@@ -189,6 +229,7 @@ impl LogWriter {
 
     /// Adds a remark of the supervisor's own, one line. A line that the worker has not ended is ended.
     pub fn line(&mut self, text: &str, now: Timestamp) {
+        self.write_gathered();
         self.settle();
         if self.is_full() {
             self.put_away();
@@ -206,8 +247,9 @@ impl LogWriter {
         }
     }
 
-    /// Writes what is outstanding: the remark on what was lost, when there is room for it now.
+    /// Writes what is outstanding: what was gathered, and the remark on what was lost, when there is room for it now.
     pub fn flush(&mut self) {
+        self.write_gathered();
         self.settle();
         if self.lost.is_some() {
             self.say(b"", 0..0, Timestamp::now(), &mut |_| {});
@@ -369,6 +411,12 @@ impl LogWriter {
         self.at = end_of(&mut file);
         self.file = Some(file);
         Ok(())
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.write_gathered();
     }
 }
 

@@ -23,8 +23,6 @@ use crate::{client, place};
 
 /// What the folder of a release in the making is called, with something random behind.
 pub(crate) const ASIDE: &str = ".release.";
-/// More folders than this are synced by one call for the whole disk, which waits for what others write.
-const FEW_FOLDERS: usize = 100;
 
 /// A release to be made.
 #[derive(Debug)]
@@ -80,10 +78,11 @@ impl Successor {
         place::make(&new)?;
         let made = TreeHandle::open(&new)?;
         made.create_dir(TREE)?;
-        let folders = copy(&tree, &made.subtree(TREE)?, link)?;
+        copy(&tree, &made.subtree(TREE)?, link)?;
         store::write_beside(&new, &self.config, &self.change)?;
         release.write(&new)?;
-        settle(&made, link.then_some(folders.as_slice()))?;
+        // On the disk before anything says that it is live. What is shared is there already.
+        made.write_out(Some(&TreeHandle::open(&old)?))?;
         client::detail(&format!("release {}, with the tree of release {}", release.number, self.tree_of));
         let request = Request::Deploy { dir: new, task: false, after: Some(self.after) };
         client::ask(root, app, &request)?;
@@ -128,16 +127,15 @@ fn need(tree: &TreeHandle, link: bool) -> anyhow::Result<Need> {
     Ok(need)
 }
 
-/// Puts the same tree again into an empty one; with `link` its files are the same files. Returns the folders that it makes, by
-/// their paths in it, each after the one that it is in.
-fn copy(from: &TreeHandle, to: &TreeHandle, link: bool) -> anyhow::Result<Vec<PathBuf>> {
+/// Puts the same tree again into an empty one; with `link` its files are the same files.
+fn copy(from: &TreeHandle, to: &TreeHandle, link: bool) -> anyhow::Result<()> {
     let mut folders = vec![(PathBuf::new(), from.metadata("")?.mode)];
     from.walk(|entry| copy_entry(entry, to, link, &mut folders))?;
     // Last: a folder may be read-only.
     for (path, mode) in folders.iter().rev() {
         to.set_mode(path, *mode)?;
     }
-    Ok(folders.into_iter().map(|(path, _)| path).collect())
+    Ok(())
 }
 
 fn copy_entry(
@@ -162,26 +160,12 @@ fn copy_entry(
             let mut copy = to.create_file(path, stat.mode & 0o777)?;
             let copied = io::copy(&mut (&mut file.file).take(file.stat.len), &mut copy);
             let copied = copied.and_then(|_| copy.set_permissions(Permissions::from_mode(stat.mode & 0o777)));
-            let copied = copied.and_then(|()| if link { copy.sync_all() } else { Ok(()) });
             copied.with_context(|| format!("cannot copy '{}'", path.display()))?;
         }
         // What a tool of the build has left: whom it led to is gone.
         FileKind::Pipe | FileKind::Socket | FileKind::Device => {}
     }
     Ok(WalkStep::Into)
-}
-
-/// On the disk before anything says that it is live. Where all files are on it already, their new folders are enough.
-fn settle(release: &TreeHandle, folders: Option<&[PathBuf]>) -> anyhow::Result<()> {
-    match folders {
-        Some(folders) if folders.len() <= FEW_FOLDERS => {
-            let tree = release.subtree(TREE)?;
-            folders.iter().rev().try_for_each(|folder| tree.sync(folder))?;
-            release.sync("")?;
-        }
-        _ => release.sync_file_system()?,
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -210,9 +194,8 @@ mod tests {
         for (link, same) in [(true, true), (false, false)] {
             let release = TreeHandle::create(&dir.path().join(format!("b{link}"))).unwrap();
             release.create_dir(TREE).unwrap();
-            let folders = copy(&tree, &release.subtree(TREE).unwrap(), link).unwrap();
-            settle(&release, Some(&folders)).unwrap();
-            assert_eq!(folders, [PathBuf::new(), "locked".into()]);
+            copy(&tree, &release.subtree(TREE).unwrap(), link).unwrap();
+            release.write_out(Some(&tree)).unwrap();
             let to = release.path().join(TREE);
             let (old, new) = (from.join("locked/run"), to.join("locked/run"));
             let (old, new) = (fs::metadata(old).unwrap(), fs::metadata(new).unwrap());

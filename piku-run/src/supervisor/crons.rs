@@ -83,7 +83,7 @@ impl Supervisor {
         let path = self.dir.crons();
         let written = serde_json::to_vec(&self.crontab.memories())
             .map_err(anyhow::Error::from)
-            .and_then(|text| Ok(durable::write(&path, &text, 0o600)?));
+            .and_then(|text| Ok(durable::write_ordered(&path, &text, 0o600)?));
         if let Err(err) = written {
             self.complain(&format!("cannot write '{}': {err:#}", path.display()));
         }

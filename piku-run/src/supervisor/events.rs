@@ -51,6 +51,7 @@ impl Supervisor {
             let turn = self.turn.tend(starts, self.born.elapsed()).map(|left| self.now() + left);
             let beat = self.tell_waiting();
             let watch = self.watch_ports();
+            let logs = self.tend_logs();
             self.tell(Event::Tick);
             let next =
                 self.core.deadline().into_iter().chain(leave).chain(self.drain.deadline()).chain(turn).min();
@@ -59,6 +60,7 @@ impl Supervisor {
                 .into_iter()
                 .chain(beat)
                 .chain(watch)
+                .chain(logs)
                 .chain(self.clients.time_left())
                 .chain(self.pauses())
                 .min();
@@ -67,11 +69,10 @@ impl Supervisor {
                 self.happened(token);
             }
             self.clients.remove_gone();
+            self.forget_followers();
             self.tell(Event::Tick);
         }
-        for worker in self.workers.values_mut() {
-            worker.log.flush();
-        }
+        self.flush_logs();
         self.listener.hide();
         Ok(())
     }

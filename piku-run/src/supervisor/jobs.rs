@@ -52,6 +52,10 @@ impl Supervisor {
             }
             Ok(Request::Stop { stay }) => self.stop(client, stay),
             Ok(Request::Route) => self.route(client),
+            Ok(Request::Logs { follow }) => {
+                self.show_logs(client, follow);
+                return;
+            }
             Ok(_) if self.core.is_changing() => {
                 let what = format!("another change of {} is under way", self.app);
                 Err(Failure::new(what).hint("try again when it has ended").code(BUSY).into())
@@ -144,7 +148,7 @@ impl Supervisor {
         }
         place::make(&self.dir.releases())?;
         std::fs::rename(dir, &place)
-            .and_then(|()| durable::sync_parent(&place))
+            .and_then(|()| durable::order_parent(&place))
             .with_context(|| format!("cannot move '{}' to '{}'", dir.display(), place.display()))?;
         Ok(release.number)
     }

@@ -9,6 +9,7 @@ mod drain;
 mod events;
 mod health;
 mod jobs;
+mod logs;
 mod ports;
 mod requests;
 mod rows;
@@ -16,7 +17,7 @@ mod shortage;
 mod turn;
 mod worker;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -37,7 +38,6 @@ use crate::cron::{Crontab, Timer};
 use crate::desired::{self, HealthCheck};
 use crate::environment::World;
 use crate::lock::Lock;
-use crate::log::LogWriter;
 use crate::port::{self, Claim, PortGuard};
 use crate::probe::Probe;
 use crate::record::{Records, Runs};
@@ -95,6 +95,8 @@ struct Supervisor {
     /// Who may still send requests to instances that get no new ones.
     old: OldWorkers,
     clients: ClientTable,
+    /// Of the clients those that read the logs as they grow.
+    followers: BTreeSet<u64>,
     /// When those who wait were last told that their request is worked on.
     beat: Duration,
     counter: u64,
@@ -154,6 +156,7 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         reach: Reach::Unnamed,
         old: OldWorkers::default(),
         clients: ClientTable::default(),
+        followers: BTreeSet::new(),
         beat: Duration::ZERO,
         counter: 0,
         events: VecDeque::new(),
@@ -253,16 +256,14 @@ impl Supervisor {
         }
     }
 
-    /// The log of an instance, kept as `host.yaml` says.
-    fn open_log(&self, instance: &str) -> std::io::Result<LogWriter> {
-        LogWriter::with_limits(self.dir.instance_log(instance), self.settings.logs.into())
-    }
-
     /// Reads a worker's fifo once; whether there was anything.
     fn take_output(&mut self, id: Id) -> bool {
         let Some(worker) = self.workers.get_mut(&id) else { return false };
         let lines = worker.take_output();
         let Some(lines) = lines else { return false };
+        if !self.followers.is_empty() {
+            worker.log.flush();
+        }
         if id == TASK {
             self.say_output(&lines);
         }

@@ -172,7 +172,12 @@ impl Folder {
     }
 
     pub(super) fn set_untold(&self, untold: bool) -> anyhow::Result<()> {
-        if untold { write(&self.untold(), b"") } else { place::remove(&self.untold()) }
+        let path = self.untold();
+        if !untold {
+            return place::remove(&path);
+        }
+        // After a power cut nginx begins anew, and reads all files.
+        durable::write_passing(&path, b"", 0o600).with_context(|| format!("cannot write '{}'", path.display()))
     }
 
     /// Keeps everybody else from the files. Waits for who has them.
@@ -215,7 +220,7 @@ impl Folder {
     }
 }
 
-/// Whole and synced, for nobody else's eyes.
+/// Whole, for nobody else's eyes, and on the disk before whatever names it.
 pub(super) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    durable::write(path, content, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
+    durable::write_ordered(path, content, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
 }
