@@ -29,7 +29,7 @@ const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
             ("bare", "true"),
             // A power cut after a push must not leave refs to objects that are not there. `admit` sees to loose objects, all at
             // once, before git syncs the ref; what git packs later it syncs itself.
-            ("fsync", "committed,-loose-object"),
+            ("fsync", "reference,pack,pack-metadata,-loose-object"),
             // refs/replace would put other objects in the place of those that were pushed.
             ("useReplaceRefs", "false"),
             // A file that is larger goes from the push to the disk, and from there into the app, piece by piece.
