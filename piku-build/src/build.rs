@@ -34,8 +34,8 @@ use crate::step::Step;
 use crate::whole::Whole;
 use crate::work::Work;
 use crate::{
-    again, caches, environment, explain, interrupt, leftover, machine, manners, memory, profile,
-    secret, share, subfolder, talk,
+    again, caches, environment, explain, interrupt, leftover, machine, manners, memory, profile, secret,
+    share, subfolder, talk,
 };
 
 /// What a release says about itself and a build cannot know.

@@ -40,6 +40,7 @@ impl Attempt {
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_vec(self).context("cannot make JSON of it")?;
-        durable::write_passing(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
+        durable::write_passing(path, &text, 0o600)
+            .with_context(|| format!("cannot write '{}'", path.display()))
     }
 }

@@ -24,7 +24,9 @@ impl CallTrace {
     #[must_use]
     pub fn begin(pids: &[i32], calls: &str, output: &Path) -> Option<Self> {
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-y", "-e", &format!("trace={calls}"), "-e", "signal=none", "-o"]).arg(output);
+        command
+            .args(["-f", "-qq", "-y", "-e", &format!("trace={calls}"), "-e", "signal=none", "-o"])
+            .arg(output);
         for pid in pids {
             command.args(["-p", &pid.to_string()]);
         }

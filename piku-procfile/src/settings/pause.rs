@@ -37,9 +37,9 @@ impl TryFrom<PauseText> for SettingPause {
             PauseText::Text(text) => read(&text),
         };
         let seconds = seconds.filter(|seconds| *seconds <= LONGEST);
-        seconds
-            .map(Self)
-            .ok_or_else(|| "expected a time of up to an hour, in seconds or with its unit: 30s, 2m".to_owned())
+        seconds.map(Self).ok_or_else(|| {
+            "expected a time of up to an hour, in seconds or with its unit: 30s, 2m".to_owned()
+        })
     }
 }
 

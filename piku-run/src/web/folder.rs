@@ -177,7 +177,8 @@ impl Folder {
             return place::remove(&path);
         }
         // After a power cut nginx begins anew, and reads all files.
-        durable::write_passing(&path, b"", 0o600).with_context(|| format!("cannot write '{}'", path.display()))
+        durable::write_passing(&path, b"", 0o600)
+            .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
     /// Keeps everybody else from the files. Waits for who has them.
