@@ -1,4 +1,4 @@
-//! The one system call that no crate offers as a safe function: sync_file_range(2), which writes a file's content out and leaves
+//! The one system call that no crate offers as a safe function: `sync_file_range(2)`, which writes a file's content out and leaves
 //! the disk's cache and the journal alone.
 
 #![expect(unsafe_code, reason = "no crate has a safe function for this")]
