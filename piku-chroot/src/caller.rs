@@ -13,7 +13,7 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::SETUP;
-use crate::account::Account;
+use piku_nss::UserAccount;
 use crate::plan::{Plan, What};
 use crate::shown::shown;
 
@@ -104,7 +104,7 @@ fn more_than_others(mode: u32) -> bool {
 
 fn become_user(name: &OsStr) -> Result<()> {
     let shown = shown(Path::new(name));
-    let user = Account::find(name).with_context(|| format!("cannot look up {shown}"))?;
+    let user = UserAccount::find(name).with_context(|| format!("cannot look up {shown}"))?;
     let user = user.with_context(|| format!("there is no user {shown}"))?;
     if (user.uid, user.gid) == (geteuid(), getegid()) && !geteuid().is_root() {
         return Ok(());

@@ -20,7 +20,6 @@ pub mod plan;
 pub mod profile;
 pub mod report;
 
-mod account;
 mod caller;
 mod check;
 mod diagnosis;

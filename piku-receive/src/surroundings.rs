@@ -12,7 +12,8 @@ use std::process::Command;
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Uid, User, geteuid};
+use nix::unistd::{Uid, geteuid};
+use piku_nss::UserAccount;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::Root;
 
@@ -57,7 +58,7 @@ pub(crate) fn refuse_root(root: &Root) -> Result<(), Failure> {
     }
     let default = Root::new(None).is_ok_and(|default| default.path() == root.path());
     let owner = fs::metadata(root.path()).ok().map(|meta| meta.uid()).filter(|owner| *owner != 0);
-    let what = match owner.and_then(|owner| User::from_uid(Uid::from_raw(owner)).ok().flatten()) {
+    let what = match owner.and_then(|owner| UserAccount::of(Uid::from_raw(owner)).ok().flatten()) {
         Some(owner) => format!("'{}' belongs to {}, and this is root", root.path().display(), owner.name),
         None if default || owner.is_some() => "piku does not keep apps as root".to_owned(),
         None => return Ok(()),

@@ -19,6 +19,7 @@ use nix::unistd::{getegid, geteuid};
 use piku_build::release::{Release, TREE};
 use piku_chroot::jail::Jail;
 use piku_chroot::profile::Ready;
+use piku_nss::UserAccount;
 use piku_procfile::command::after_profile;
 use piku_procfile::env::{self, Env};
 use piku_procfile::failure::Failure;
@@ -162,7 +163,7 @@ impl World {
         } else {
             (self.tree().display().to_string(), self.dir.data().display().to_string())
         };
-        let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+        let user = UserAccount::of(nix::unistd::geteuid()).ok().flatten();
         let mut vars: Vars = [
             ("PATH", PATH.to_owned()),
             ("HOME", home),

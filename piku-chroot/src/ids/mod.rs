@@ -18,7 +18,7 @@ use nix::unistd::{Pid, setgroups, setresgid, setresuid};
 use rustix::fs::{Mode, fchmod, fstat, fstatfs};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::account::Account;
+use piku_nss::UserAccount;
 use crate::caller::Identity;
 use crate::diagnosis::{Step, explain};
 use crate::plan::{Plan, UidRange};
@@ -176,8 +176,8 @@ fn own(range: &UidRange, caller: Identity) -> Result<Identity> {
 }
 
 /// The caller as the list of users has it. The helpers want it to be that user wholly.
-pub(crate) fn user(caller: Identity) -> Result<Account> {
-    let user = Account::of(caller.uid).context("cannot look up the caller")?;
+pub(crate) fn user(caller: Identity) -> Result<UserAccount> {
+    let user = UserAccount::of(caller.uid).context("cannot look up the caller")?;
     let user = user.with_context(|| format!("uid {} is not in the list of users", caller.uid))?;
     ensure!(
         user.gid == caller.gid,

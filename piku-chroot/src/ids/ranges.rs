@@ -8,7 +8,7 @@ use nix::unistd::Uid;
 use piku_procfile::failure::Failure;
 
 use crate::SETUP;
-use crate::account::Account;
+use piku_nss::UserAccount;
 
 /// Where they stand.
 const UIDS: &str = "/etc/subuid";
@@ -33,11 +33,11 @@ pub(crate) struct Both {
 }
 
 /// Reads both files; each must have something for the user.
-pub(crate) fn of(user: &Account) -> Result<Both> {
+pub(crate) fn of(user: &UserAccount) -> Result<Both> {
     Ok(Both { uids: read(UIDS, user)?, gids: read(GIDS, user)? })
 }
 
-fn read(file: &'static str, user: &Account) -> Result<Ranges> {
+fn read(file: &'static str, user: &UserAccount) -> Result<Ranges> {
     let text = match fs::read_to_string(file) {
         Err(err) if err.kind() == ErrorKind::NotFound => String::new(),
         text => text.with_context(|| format!("cannot read '{file}'"))?,

@@ -16,7 +16,7 @@ use piku_procfile::failure::{Failure, Hint};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::SETUP;
-use crate::account::{Account, is_taken};
+use piku_nss::{UserAccount, is_taken};
 use crate::caller::Identity;
 use crate::ids::ranges::{Both, Ranges};
 use crate::shown::shown;
@@ -35,7 +35,7 @@ struct Entry {
 }
 
 /// The file that was named, or the user's.
-pub(crate) fn place(named: Option<&Path>, user: &Account) -> Result<PathBuf> {
+pub(crate) fn place(named: Option<&Path>, user: &UserAccount) -> Result<PathBuf> {
     if let Some(named) = named {
         return Ok(named.to_owned());
     }

@@ -1,9 +1,11 @@
 //! The way to a receiver, as long as it holds.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
+
+use piku_nss::find_addresses;
 
 use super::address::{Address, Transport};
 
@@ -23,7 +25,7 @@ impl Link {
     /// Connects to the first of the name's addresses that takes it.
     pub(super) fn open(address: &Address) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for to in (address.host.as_str(), address.port).to_socket_addrs()? {
+        for to in find_addresses(&address.host, address.port, PATIENCE)? {
             let opened = match address.transport {
                 Transport::Udp => datagrams(to).map(Self::Datagrams),
                 Transport::Counted | Transport::Lines => stream(to).map(Self::Stream),

@@ -10,6 +10,7 @@ use anyhow::Context;
 use piku_build::folded;
 use piku_build::release::{Origin, Release, TREE};
 use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
+use piku_nss::UserAccount;
 use piku_procfile::disk::{self, Need};
 use piku_procfile::failure::{BUSY, Failure};
 use piku_procfile::layout::{AppDir, Root};
@@ -93,7 +94,7 @@ impl Successor {
 /// Who asks: a key's name, or a user of this machine.
 pub(crate) fn who() -> String {
     let given = ["PIKU_KEY", "SUDO_USER"].into_iter().find_map(|name| std::env::var(name).ok());
-    let me = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+    let me = || UserAccount::of(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
     given.filter(|name| !name.is_empty()).or_else(me).unwrap_or_default()
 }
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use nix::unistd::{User, geteuid};
+use nix::unistd::geteuid;
+use piku_nss::UserAccount;
 use piku_procfile::failure::Failure;
 use piku_procfile::render::nginx::Http2;
 
@@ -61,7 +62,7 @@ impl Nginx {
             return rest.to_owned();
         }
         let root =
-            User::from_uid(geteuid()).ok().flatten().map_or_else(|| "root".to_owned(), |user| user.name);
+            UserAccount::of(geteuid()).ok().flatten().map_or_else(|| "root".to_owned(), |user| user.name);
         format!("user {root}; {rest}")
     }
 

@@ -1,5 +1,4 @@
-//! Accounts of the host by name or number, without the C library: its look-up loads further libraries, which a program
-//! linked statically must not. What `/etc/passwd` does not know (LDAP, systemd's own users) `getent` does.
+//! Accounts by name or number. What `/etc/passwd` does not know (LDAP, systemd's own users) `getent` does.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -10,18 +9,22 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use nix::unistd::{Gid, Uid};
 
-/// An account.
+/// An account of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Account {
-    pub(crate) uid: Uid,
-    pub(crate) gid: Gid,
-    pub(crate) name: String,
-    pub(crate) home: PathBuf,
+pub struct UserAccount {
+    /// Its number.
+    pub uid: Uid,
+    /// Its primary group.
+    pub gid: Gid,
+    /// Its name.
+    pub name: String,
+    /// Its home directory.
+    pub home: PathBuf,
 }
 
-impl Account {
+impl UserAccount {
     /// The account of this name, or of this number where none has such a name; `None` when there is none.
-    pub(crate) fn find(key: &OsStr) -> Result<Option<Self>> {
+    pub fn find(key: &OsStr) -> Result<Option<Self>> {
         let Some(key) = key.to_str().filter(|key| !key.is_empty() && !key.contains(['\n', ':'])) else {
             return Ok(None);
         };
@@ -33,7 +36,7 @@ impl Account {
     }
 
     /// The first account of this number.
-    pub(crate) fn of(uid: Uid) -> Result<Option<Self>> {
+    pub fn of(uid: Uid) -> Result<Option<Self>> {
         let passwd = fs::read("/etc/passwd").context("cannot read '/etc/passwd'")?;
         let first = |passwd: &[u8]| Self::all(passwd).find(|account| account.uid == uid);
         match first(&passwd) {
@@ -65,8 +68,8 @@ impl Account {
     }
 }
 
-/// Whether some user has this number, or with `group` some group.
-pub(crate) fn is_taken(list: &str, number: u32) -> Result<bool> {
+/// Returns whether an entry of `list` (`passwd` or `group`) has this number.
+pub fn is_taken(list: &str, number: u32) -> Result<bool> {
     let file = format!("/etc/{list}");
     let text = fs::read(&file).with_context(|| format!("cannot read '{file}'"))?;
     let number = number.to_string();
@@ -99,22 +102,22 @@ mod tests {
 
     #[test]
     fn names_come_before_numbers() {
-        let group = |key| Account::among(PASSWD, key).map(|account| account.gid.as_raw());
+        let group = |key| UserAccount::among(PASSWD, key).map(|account| account.gid.as_raw());
         assert_eq!(group("blog"), Some(8));
         assert_eq!(group("7"), Some(2));
         assert_eq!(group("0"), Some(0));
         assert_eq!(group("8"), None);
         assert_eq!(group("+bad"), None);
-        assert_eq!(Account::among(PASSWD, "blog").unwrap().home, PathBuf::from("/home/blog"));
-        assert_eq!(Account::among(PASSWD, "7").unwrap().home, PathBuf::from("/seven"));
+        assert_eq!(UserAccount::among(PASSWD, "blog").unwrap().home, PathBuf::from("/home/blog"));
+        assert_eq!(UserAccount::among(PASSWD, "7").unwrap().home, PathBuf::from("/seven"));
     }
 
     #[test]
     fn this_machine() {
-        assert_eq!(Account::find(OsStr::new("root")).unwrap().unwrap().uid, Uid::from_raw(0));
-        assert_eq!(Account::find(OsStr::new("no-such-user")).unwrap(), None);
-        assert_eq!(Account::find(OsStr::new("a:b")).unwrap(), None);
-        assert_eq!(Account::of(Uid::from_raw(0)).unwrap().unwrap().name, "root");
+        assert_eq!(UserAccount::find(OsStr::new("root")).unwrap().unwrap().uid, Uid::from_raw(0));
+        assert_eq!(UserAccount::find(OsStr::new("no-such-user")).unwrap(), None);
+        assert_eq!(UserAccount::find(OsStr::new("a:b")).unwrap(), None);
+        assert_eq!(UserAccount::of(Uid::from_raw(0)).unwrap().unwrap().name, "root");
         assert!(is_taken("passwd", 0).unwrap() && is_taken("group", 0).unwrap());
         assert!(!is_taken("passwd", 3_999_999_999).unwrap() && !is_taken("group", 3_999_999_999).unwrap());
     }

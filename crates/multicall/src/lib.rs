@@ -1,0 +1,54 @@
+//! The five tools as one program: it is the tool under whose name it was started. Installed, its names are hard links, so that
+//! each tool finds itself and the others by its own path. What the tools share is on the disk and in memory once.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// A tool's entry point, which reads the command line itself.
+type ToolMain = fn() -> ExitCode;
+
+/// The names under which the program can be started.
+pub const TOOLS: [(&str, ToolMain); 5] = [
+    ("piku-build", piku_build::main),
+    ("piku-chroot", piku_chroot::main),
+    ("piku-procfile", piku_procfile::main),
+    ("piku-receive", piku_receive::main),
+    ("piku-run", piku_run::main),
+];
+
+/// Becomes the tool whose name the program was called by.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "no tool has been chosen that could say it")]
+pub fn main() -> ExitCode {
+    let called = env::args_os().next().unwrap_or_default();
+    if let Some(tool) = find_tool(&called) {
+        return tool();
+    }
+    let names: Vec<_> = TOOLS.iter().map(|(name, _)| *name).collect();
+    eprintln!("piku-multicall: no tool is called '{}'", Path::new(&called).display());
+    eprintln!("hint: give this program one of its names: {}", names.join(", "));
+    ExitCode::from(2)
+}
+
+/// Returns the tool for the first word of a command line, a name or a path.
+fn find_tool(called: &OsStr) -> Option<ToolMain> {
+    let name = Path::new(called).file_name()?;
+    TOOLS.iter().find(|(tool, _)| name == *tool).map(|(_, main)| *main)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_found_by_the_end_of_its_path() {
+        for called in ["piku-run", "/usr/bin/piku-run", "./piku-run"] {
+            assert!(find_tool(OsStr::new(called)).is_some(), "{called}");
+        }
+        for called in ["", "piku", "piku-run2", "/usr/bin/", "/"] {
+            assert!(find_tool(OsStr::new(called)).is_none(), "{called}");
+        }
+    }
+}
