@@ -13,9 +13,9 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::SETUP;
-use piku_nss::UserAccount;
 use crate::plan::{Plan, What};
 use crate::shown::shown;
+use piku_nss::UserAccount;
 
 /// Who runs the command, outside as inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,12 +18,12 @@ use nix::unistd::{Pid, setgroups, setresgid, setresuid};
 use rustix::fs::{Mode, fchmod, fstat, fstatfs};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use piku_nss::UserAccount;
 use crate::caller::Identity;
 use crate::diagnosis::{Step, explain};
 use crate::plan::{Plan, UidRange};
 use crate::rights::capabilities;
 use crate::{SETUP, namespaces, report, sys};
+use piku_nss::UserAccount;
 
 /// Who makes the jail and who runs in it.
 #[derive(Clone, Copy, Debug)]

@@ -16,10 +16,10 @@ use piku_procfile::failure::{Failure, Hint};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::SETUP;
-use piku_nss::{UserAccount, is_taken};
 use crate::caller::Identity;
 use crate::ids::ranges::{Both, Ranges};
 use crate::shown::shown;
+use piku_nss::{UserAccount, is_taken};
 
 /// The first line. Without it the file is something else, or has lost what it held.
 const HEAD: &str =
