@@ -1,6 +1,6 @@
 //! The packages: the version and the changelog agree, the programs in them need nothing of the host's C library, and those for ARM run.
 //!
-//! What looks into packages takes those of `scripts/package`, in target/packages or in the folder that PIKU_PACKAGES names.
+//! What looks into packages takes those of `scripts/package`, in target/packages or in the folder that `PIKU_PACKAGES` names.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -114,6 +114,7 @@ fn wrong_options_are_said() {
 }
 
 /// The packages that scripts/package has made; nothing, and said, where it has not.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
 fn made() -> Option<PathBuf> {
     let named = std::env::var_os("PIKU_PACKAGES").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| repository().join("target/packages"));
@@ -122,7 +123,7 @@ fn made() -> Option<PathBuf> {
         return Some(folder);
     }
     assert!(std::env::var_os("PIKU_PACKAGES").is_none(), "no packages in {}", folder.display());
-    println!("skipped: no packages in {}; sudo ./scripts/package --quick --arch all", folder.display());
+    eprintln!("skipped: no packages in {}; sudo ./scripts/package --quick --arch all", folder.display());
     None
 }
 
@@ -185,6 +186,7 @@ fn the_programs_in_a_package_are_static_and_ask_nsswitch_nothing() {
 }
 
 /// A program of another machine's, run by qemu.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
 fn emulated(arch: &str, program: &Path) -> Option<Command> {
     let (qemu, processor) = match arch {
         "arm64" => ("qemu-aarch64-static", "cortex-a53"),
@@ -193,7 +195,7 @@ fn emulated(arch: &str, program: &Path) -> Option<Command> {
         _ => return Some(Command::new(program)),
     };
     if Command::new(qemu).arg("--version").output().is_err() {
-        println!("skipped: no {qemu}; apt-get install qemu-user-static");
+        eprintln!("skipped: no {qemu}; apt-get install qemu-user-static");
         return None;
     }
     let mut command = Command::new(qemu);
