@@ -15,6 +15,8 @@ pub struct Stat {
     pub state: char,
     /// The parent.
     pub parent: i32,
+    /// The process group, named after its first process.
+    pub group: i32,
     /// The session, named after the process that began it.
     pub session: i32,
     /// When it was started, in clock ticks after boot. With the pid and the boot it names a process for good.
@@ -33,9 +35,10 @@ impl Stat {
         let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
-        let session = fields.nth(1)?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        let session = fields.next()?.parse().ok()?;
         let start = fields.nth(15)?.parse().ok()?;
-        Some(Self { state, parent, session, start })
+        Some(Self { state, parent, group, session, start })
     }
 
     /// Whether it has ended and only waits for its parent to notice.
@@ -63,15 +66,16 @@ pub fn is_dying(pid: u32) -> bool {
     flags & EXITING != 0 || fields.starts_with(['Z', 'X']) || pending.any(|set| set & SIGKILL != 0)
 }
 
-/// All processes.
-#[must_use]
-pub fn all() -> Vec<(i32, Stat)> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
+/// All processes, the newest first, each looked at when it is asked for: what is not there for long is looked at before it is gone.
+pub fn all() -> impl Iterator<Item = (i32, Stat)> {
+    let mut pids: Vec<i32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, Stat::of(pid)?)))
-        .collect()
+        .collect();
+    pids.sort_unstable_by(|a, b| b.cmp(a));
+    pids.into_iter().filter_map(|pid| Some((pid, Stat::of(pid)?)))
 }
 
 /// Returns how long ago a process was started that the kernel says was started at `start`, see [`Stat::start`]. The wall clock has no
@@ -118,7 +122,7 @@ mod tests {
     fn a_name_with_parentheses_fools_nobody() {
         let text = "42 (a) b (c)) S 7 42 41 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
         let stat = Stat::parse(text).unwrap();
-        assert_eq!(stat, Stat { state: 'S', parent: 7, session: 41, start: 98765 });
+        assert_eq!(stat, Stat { state: 'S', parent: 7, group: 42, session: 41, start: 98765 });
     }
 
     #[test]

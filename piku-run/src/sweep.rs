@@ -3,18 +3,25 @@
 
 #![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgrp, getpid};
 
 use crate::process::{self, Stat};
 use crate::tree;
 
 /// The variable that marks the processes of a worker without a jail.
 pub(crate) const MARK: &str = "PIKU_WORKER";
+
+/// The looks at /proc, one after the other, that find no member before a worker counts as gone. A process that forks and ends all the
+/// time is easily missed by a single one.
+const EMPTY_LOOKS: u32 = 3;
+/// The looks that a sweep takes at most.
+const LOOKS: u32 = 200;
 
 /// Who belongs to a worker.
 #[derive(Debug, Clone)]
@@ -41,6 +48,9 @@ impl Family<'_> {
         for pid in &members {
             let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }
+        if let Some(mark) = self.mark {
+            self.kill_sessions(mark, &mut BTreeSet::from([self.leader.as_raw()]));
+        }
         if self.mark.is_some() || members.is_empty() {
             let _ = kill(self.leader, Signal::SIGKILL);
         }
@@ -48,19 +58,45 @@ impl Family<'_> {
 
     /// Kills what the leader has left behind when it ended. Waits for it, but not for a process that the kernel holds.
     pub(crate) fn sweep(&self) {
-        if self.mark.is_none() {
-            return;
-        }
-        for _ in 0..200 {
-            let members = self.members();
-            if members.is_empty() {
+        let Some(mark) = self.mark else { return };
+        let mut sessions = BTreeSet::from([self.leader.as_raw()]);
+        let mut orphans = dead_children();
+        let mut empty = 0;
+        for _ in 0..LOOKS {
+            let found = self.kill_sessions(mark, &mut sessions);
+            // Whoever was missed has left another orphan meanwhile: all orphans become children of the supervisor.
+            let known = std::mem::replace(&mut orphans, dead_children());
+            empty = if found || !orphans.is_subset(&known) { 0 } else { empty + 1 };
+            if empty == EMPTY_LOOKS {
                 return;
-            }
-            for pid in members {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Kills the processes that have the mark or are in one of the sessions, and their groups; returns whether there were any. The
+    /// sessions of those found join the others. A signal to a group also reaches the child that a process forks meanwhile.
+    fn kill_sessions(&self, mark: &str, sessions: &mut BTreeSet<i32>) -> bool {
+        let wanted = format!("{MARK}={mark}");
+        let own = getpgrp().as_raw();
+        let mut found = false;
+        for (pid, stat) in process::all() {
+            let is_member = sessions.contains(&stat.session) || !stat.is_dead() && is_marked(pid, &wanted);
+            if !is_member || pid == self.leader.as_raw() {
+                continue;
+            }
+            // One that waits at the gate is still in our own.
+            if stat.group > 1 && stat.group != own {
+                sessions.insert(stat.session);
+                // One that has ended still tells its group.
+                let _ = killpg(Pid::from_raw(stat.group), Signal::SIGKILL);
+            }
+            if !stat.is_dead() {
+                found = true;
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        found
     }
 
     /// Whether a message from this process is one of theirs. One that has ended since cannot be asked whose it was: it
@@ -94,6 +130,12 @@ impl Family<'_> {
         }
         members
     }
+}
+
+/// The children of this process that have ended and were not waited for.
+fn dead_children() -> BTreeSet<i32> {
+    let own = getpid().as_raw();
+    process::all().filter(|(_, stat)| stat.is_dead() && stat.parent == own).map(|(pid, _)| pid).collect()
 }
 
 fn is_marked(pid: i32, wanted: &str) -> bool {

@@ -60,13 +60,7 @@ impl Master {
         let parent = self.pid.as_raw();
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).map_or_else(
             // Not every kernel tells.
-            |_| {
-                process::all()
-                    .into_iter()
-                    .filter(|(_, stat)| stat.parent == parent)
-                    .map(|(pid, _)| pid)
-                    .collect()
-            },
+            |_| process::all().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| pid).collect(),
             |text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>(),
         );
         let is_worker = |pid: &i32| {
