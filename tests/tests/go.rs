@@ -1,7 +1,7 @@
 //! Go apps with the real go: pushed, built with their dependencies, served, and built again in a moment.
 
 use piku_tests::repo::Repo;
-use piku_tests::world::{World, wait_for};
+use piku_tests::world::World;
 
 const MODULE: &str = "module example.org/shop\n\ngo 1.17\n\nrequire github.com/dustin/go-humanize v1.0.1\n";
 const SUMS: &str = "github.com/dustin/go-humanize v1.0.1 h1:GzkhY7T5VNhEkwH0PVJgjz+fX1rhBrR7pRT3mDkpeCY=\n\
