@@ -20,14 +20,14 @@ use zstd::Decoder;
 
 use crate::release::TREE;
 
-/// What differs, in a release's folder.
+/// The folder of the differences, in a release's folder.
 const DELTA: &str = "delta";
 /// No larger file was ever folded. What is in memory at once is twice as much: the file that a frame refers to, and the frame's window.
 const LARGEST: u64 = 32 * 1024 * 1024;
 /// The bits of the largest window.
 const WINDOW_LOG: u32 = 26;
 
-/// Whether files of the release in this folder are not in its tree.
+/// Returns whether files of the release in this folder are not in its tree.
 #[must_use]
 pub fn is_folded(release: &Path) -> bool {
     !bases(release).unwrap_or_default().is_empty()

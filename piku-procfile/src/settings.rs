@@ -71,7 +71,7 @@ pub struct Logs {
     pub megabytes: u32,
     /// How many of those are kept beside the one being written.
     pub keep: u32,
-    /// How long lines are gathered in memory before they are written; without it each is written as it comes.
+    /// The time for which lines are gathered in memory before they are written; without it each is written as it comes.
     pub flush: SettingPause,
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use piku_procfile::layout::Root;
 
-/// What the first program has that the second one has not, and the second that the third has not, as piku 0.2 wrote it.
+/// The difference of the first program from the second, and of the second from the third, as an older piku wrote them.
 const FRAMES: [&[u8]; 2] = [
     &[
         40, 181, 47, 253, 164, 163, 134, 1, 0, 189, 0, 0, 32, 1, 1, 1, 1, 3, 16, 16, 45, 181, 169, 225, 62,

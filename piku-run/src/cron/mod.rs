@@ -47,7 +47,7 @@ pub(crate) type Memories = BTreeMap<ProcessName, Memory>;
 pub(crate) struct Crontab {
     zone: TimeZone,
     entries: Vec<Entry>,
-    /// Whether the clock has yet to be set.
+    /// True as long as the clock has yet to be set.
     waits: bool,
 }
 
