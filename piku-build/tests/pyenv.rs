@@ -3,11 +3,12 @@
 mod support;
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use piku_tests::ports::free_port;
 use support::World;
 
 const APP: &str = "import sys\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [sys.version.encode()]\n";
@@ -119,7 +120,7 @@ fn a_python_that_pyenv_builds_is_a_layer() {
         format!("install_package 'Python-3.99.1' 'http://127.0.0.1:9/Python-3.99.1.tar.gz#{sum}' standard\n"),
     )
     .unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut mirror = Command::new("python3");
     mirror.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(world.path("mirror"));
     mirror.arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -2,13 +2,14 @@
 //! server, and a name server that leads every name there.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::ports::free_port;
 use crate::world::wait_for;
 
 /// Both, running; ended when dropped.
@@ -29,11 +30,7 @@ impl Authority {
     #[must_use]
     pub fn start(dir: &Path, http: u16) -> Self {
         fs::create_dir_all(dir).expect("folder of the authority");
-        let sockets = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [clients, keepers, names_keepers, tls] =
-            sockets.map(|socket| socket.local_addr().expect("its number").port());
-        let dns =
-            UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let [clients, keepers, names_keepers, tls, dns] = [(); 5].map(|()| free_port());
         let mut certificate = Command::new("openssl");
         certificate.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
         certificate.args(["-days", "2", "-subj", "/CN=authority", "-addext", "subjectAltName=IP:127.0.0.1"]);

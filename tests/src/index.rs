@@ -1,11 +1,12 @@
 //! A package index on loopback with packages that a test makes up, so that a test can publish a new version of one.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::gems;
+use crate::ports::free_port;
 use crate::world::wait_for;
 
 /// Makes a wheel with one module that has a `VERSION`.
@@ -36,10 +37,7 @@ impl Index {
     #[must_use]
     pub fn start(dir: &Path) -> Self {
         fs::create_dir_all(dir.join("simple")).expect("folder of the index");
-        let port = {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            listener.local_addr().expect("its number").port()
-        };
+        let port = free_port();
         let server = Command::new("python3")
             .args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"])
             .arg(dir)

@@ -10,6 +10,7 @@ pub mod http;
 pub mod index;
 pub mod lan;
 pub mod nginx;
+pub mod ports;
 pub mod processes;
 pub mod repo;
 pub mod sshd;

@@ -1,11 +1,12 @@
 //! piku's nginx in a test: its settings, and a browser's side of it.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::ports::free_port;
 use crate::world::World;
 
 /// A world whose nginx runs, with these settings of nginx as well.
@@ -30,15 +31,10 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Two that are free just now.
-    ///
-    /// # Panics
-    /// When there are none.
+    /// Two that no other test is given.
     #[must_use]
     pub fn free() -> Self {
-        let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [http, https] = sockets.map(|socket| socket.local_addr().expect("its number").port());
-        Self { http, https }
+        Self { http: free_port(), https: free_port() }
     }
 
     /// The lines of `host.yaml`, with these settings of nginx as well.

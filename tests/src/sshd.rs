@@ -5,11 +5,13 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::ports::free_port;
 
 /// How long sshd may take to say its first word on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -218,12 +220,6 @@ fn settings(address: &str, dir: &Path, port: u16, authorized_keys: &Path) -> Str
          MaxStartups 200\n\
          LogLevel VERBOSE\n"
     )
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its number").port()
 }
 
 /// Waits for sshd's greeting; `false` when it has ended or says nothing.

@@ -2,6 +2,7 @@
 //! release serves on.
 
 use piku_tests::http;
+use piku_tests::ports::free_port;
 use piku_tests::repo::{Repo, SERVE};
 use piku_tests::world::World;
 
@@ -173,7 +174,7 @@ fn an_app_that_never_listens() {
 #[test]
 fn an_app_that_listens_on_another_port() {
     let (world, repo) = live();
-    let port = http_free_port();
+    let port = free_port();
     let elsewhere = SERVE.replace("int(os.environ[\"PORT\"])", &port.to_string());
     repo.file("ENV", "HEALTHCHECK_START_PERIOD=5\n").program("serve", elsewhere).commit("Bad");
     if piku_chroot::guards_ports() {
@@ -184,11 +185,6 @@ fn an_app_that_listens_on_another_port() {
     repo.push().fails_with(&[" !     ", "nothing listens on PORT", &port.to_string()]);
     assert_eq!(world.page("blog"), "good\n");
     assert!(http::get(port, "/").is_err(), "the failed instance is gone");
-}
-
-fn http_free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("its address").port()
 }
 
 #[test]

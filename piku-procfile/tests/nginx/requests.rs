@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use piku_tests::ports::free_port;
+
 use crate::app::{App, head, header};
-use crate::server::{World, free_port};
+use crate::server::World;
 
 #[test]
 fn requests_reach_the_app_with_what_it_needs_to_know() {

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use piku_tests::ports::free_port;
 use tempfile::TempDir;
 
 use crate::app::header;
@@ -29,10 +30,6 @@ pub(crate) fn nginx() -> Option<PathBuf> {
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == 0)
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
 }
 
 /// One answer: its status, its head, its body.
@@ -127,12 +124,13 @@ impl World {
 
     pub(crate) fn start(mut self) -> Self {
         self.tested().expect("a good configuration");
-        let child = self.nginx(&["-g", "daemon off;"]).stderr(Stdio::null()).spawn().expect("nginx starts");
-        self.child = Some(child);
+        let mut nginx = self.nginx(&["-g", "daemon off;"]);
+        let child = self.child.insert(nginx.stderr(Stdio::null()).spawn().expect("nginx starts"));
         for _ in 0..1000 {
             if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
                 return self;
             }
+            assert!(child.try_wait().expect("its state").is_none(), "nginx has ended");
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("nginx does not listen: {:?}", fs::read_to_string(self.path("nginx/error.log")));

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use piku_tests::ports::free_port;
+
 use crate::place::Place;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,7 +21,7 @@ struct Daemon {
 impl Daemon {
     fn start(base: &Path) -> Self {
         for _ in 0..5 {
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let mut process = Command::new("git")
                 .args([
                     "daemon",

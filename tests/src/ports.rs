@@ -1,0 +1,56 @@
+//! Ports that a test hands to a server which binds them itself, later.
+//!
+//! They lie below those that the kernel gives to connections and to whoever asks for any port, and below those of apps. A
+//! number is kept from all other tests, in this process and in others, until the process ends: by an abstract socket of that
+//! name, which leaves no file.
+
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+const FIRST: u16 = 10_240;
+const COUNT: u16 = 20_000 - FIRST;
+
+static KEPT: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+
+/// One that nobody listens on and no other test is given.
+///
+/// # Panics
+/// When there is none left.
+#[must_use]
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes begin at different places, so that a number comes back late.
+    let process = u16::try_from(std::process::id() % u32::from(COUNT)).expect("fewer than all numbers");
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let port = FIRST + (process % COUNT + step) % COUNT;
+        let name = format!("piku-tests port {port}");
+        let name = SocketAddr::from_abstract_name(name.as_bytes()).expect("a short name");
+        let Ok(keeper) = UnixListener::bind_addr(&name) else { continue };
+        // Anybody else's server, on whatever address.
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(keeper);
+            return port;
+        }
+    }
+    panic!("all ports from {FIRST} to {} are taken", FIRST + COUNT - 1);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_number_is_given_twice_nor_one_that_is_listened_on() {
+        let first = free_port();
+        let taken = TcpListener::bind(("127.0.0.1", first)).unwrap();
+        let ports: HashSet<u16> = (0..50).map(|_| free_port()).collect();
+        assert_eq!(ports.len(), 50);
+        assert!(!ports.contains(&first), "{first} of {:?}", taken.local_addr());
+    }
+}
