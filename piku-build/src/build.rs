@@ -31,6 +31,7 @@ use crate::sandbox::SandboxPolicy;
 use crate::site::Site;
 use crate::source::Source;
 use crate::step::Step;
+use crate::target::{self, TargetArchitecture};
 use crate::whole::Whole;
 use crate::work::Work;
 use crate::{
@@ -59,6 +60,8 @@ pub(crate) struct Build {
     /// What it takes from builds before it.
     pub(crate) reuse: Reuse,
     pub(crate) output: PathBuf,
+    /// The architecture of the machine that it is for, where that is said.
+    pub(crate) architecture: Option<&'static TargetArchitecture>,
     pub(crate) facts: Facts,
 }
 
@@ -169,12 +172,16 @@ impl Build {
         source.notes.iter().filter(|note| !found.notes.contains(note)).for_each(|note| talk::warning(note));
         let runtimes = runtime::choose(&source)?.runtimes;
         let tools = Store::new(&bench.cache.join(TOOLS))?;
-        let (machine, architecture) = (TargetMachine::this()?, machine::architecture()?);
+        let architecture = machine::architecture()?;
+        let cross = target::cross(self.architecture)?;
+        let here = TargetMachine::this()?;
+        let machine = cross.map_or_else(|| here.clone(), TargetArchitecture::machine);
         let site = Site {
             jailed: bench.jailed,
             store: Some(bench.store),
             tools: Some(&tools),
             architecture: &architecture,
+            cross,
             build_env: &bench.settings.build_env,
             commit: &self.facts.commit,
         };
@@ -183,7 +190,9 @@ impl Build {
             at: bench,
             store: bench.store,
             tools: &tools,
+            here: &here,
             machine: &machine,
+            cross,
             source: &source,
             tree: &tree,
         };

@@ -15,6 +15,7 @@ use crate::pack::{self, Asked, Pack, Part, Unpack};
 use crate::place::Place;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use crate::show;
+use crate::target::AskedArchitecture;
 use piku_procfile::output::Format;
 
 /// What the tool's end means.
@@ -57,6 +58,8 @@ enum Verb {
         #[arg(long, value_name = "DIR")]
         cache: Option<PathBuf>,
         #[command(flatten)]
+        target: TargetArgs,
+        #[command(flatten)]
         host: HostArgs,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
@@ -79,6 +82,15 @@ enum Verb {
     /// of the release, and what its hash does not vouch for.
     #[command(after_long_help = EXIT_STATUS)]
     Unpack(UnpackArgs),
+    /// Print what this machine is, for those who build for it: architecture, C library, Pythons
+    Machine {
+        /// This machine's settings
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Say whether a release would run here, its head on stdin ('pack --part head'), and print the layers that are not here
     Fits {
         /// The app that it has to be of
@@ -154,6 +166,14 @@ struct HostArgs {
     sandbox: Option<When>,
 }
 
+#[derive(Args)]
+struct TargetArgs {
+    /// The architecture of the machine that will run it, by uname's or Debian's name: x86_64, arm64, armv7l, armv6l
+    /// [default: this machine's]
+    #[arg(long, value_name = "NAME", value_parser = AskedArchitecture::parse)]
+    architecture: Option<AskedArchitecture>,
+}
+
 /// When the jail is used.
 #[derive(Clone, Copy, ValueEnum)]
 enum When {
@@ -187,6 +207,8 @@ struct BuildArgs {
     /// The release's folder, which must not be there yet
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
     #[command(flatten)]
     host: HostArgs,
     /// Whose release it is [default: the folder's name]
@@ -246,7 +268,12 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match Typed::parse().verb {
         Verb::Rebuild(typed) => return typed.run(),
         Verb::Detect { dir, format } => show::detect(&dir, format),
-        Verb::Plan { dir, cache, host, format } => show::plan(&dir, &host.place(cache.as_ref()), format),
+        Verb::Plan { dir, cache, target, host, format } => show::plan(
+            &dir,
+            &host.place(cache.as_ref()),
+            target.architecture.and_then(|asked| asked.0),
+            format,
+        ),
         Verb::Build(typed) => build::run(&Build {
             place: typed.host.place(Some(&typed.cache)),
             dir: typed.dir,
@@ -259,6 +286,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
                 _ => Reuse::All,
             },
             output: typed.output,
+            architecture: typed.target.architecture.and_then(|asked| asked.0),
             facts: Facts {
                 app: typed.app,
                 number: typed.number,
@@ -275,8 +303,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             via: typed.via,
             before: typed.before,
         }),
+        Verb::Machine { settings, format } => pack::machine(settings.as_deref(), format),
         Verb::Fits { app, host, format } => {
-            pack::fits(&Asked { place: host.place(None), app, machine: TargetMachine::this()? }, format)
+            let place = host.place(None);
+            let machine = target::this_machine(&place.settings()?)?;
+            pack::fits(&Asked { place, app, machine }, format)
         }
     }?;
     Ok(ExitCode::SUCCESS)

@@ -54,6 +54,7 @@ mod step;
 mod step_output;
 mod subfolder;
 mod talk;
+mod target;
 mod tree_layer;
 mod view;
 mod whole;

@@ -20,6 +20,7 @@ use crate::release::{Layer, TREE};
 use crate::runtime::{Runtime, binary};
 use crate::source::Source;
 use crate::startable::StartTarget;
+use crate::target::TargetArchitecture;
 use crate::view::{MountedFolder, View};
 use crate::whole::{Part, Whole};
 use crate::{copy, disk, profile, startable, talk, tree_layer};
@@ -40,6 +41,8 @@ pub(crate) struct Making<'a> {
     pub(crate) source: &'a Source,
     /// The release's tree.
     pub(crate) tree: &'a TreeHandle,
+    /// The architecture of the machine that it is for, where that is another one.
+    pub(crate) cross: Option<&'static TargetArchitecture>,
 }
 
 /// Whose layers are made.
@@ -250,7 +253,7 @@ impl Making<'_> {
         let layer = |layer: Layer| (layer.mount, MountedFolder::Layer(self.store.content(&layer.key)));
         let host = whole.host().map(|folder| (folder.clone(), MountedFolder::Host(folder.clone())));
         let mounts = whole.shown().map(layer).chain(host).collect();
-        View::new(self.tree.clone(), self.at.jailed, mounts, path.unwrap_or(PATH))
+        View::new(self.tree.clone(), self.at.jailed, mounts, path.unwrap_or(PATH)).for_target(self.cross)
     }
 }
 

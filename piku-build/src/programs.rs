@@ -9,11 +9,13 @@ use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_procfile::name::ProcessName;
 
 use crate::elf::Elf;
+use crate::explain;
 use crate::inside::APP;
 use crate::inside::PATH;
 use crate::site::Site;
 use crate::source::tidy;
 use crate::startable::{entries, simple_words};
+use crate::target::TargetArchitecture;
 use crate::{app_file, copy};
 
 /// Where programs are put in a release; it is on the PATH of its processes.
@@ -53,6 +55,22 @@ pub(crate) fn missing(programs: &[Program], work: &TreeHandle) -> Vec<String> {
         made.stat.mode & 0o111 != 0 && Elf::read(&made.file).is_ok_and(|elf| elf.is_some())
     };
     programs.iter().filter(|program| !made(program)).map(|program| program.name.clone()).collect()
+}
+
+/// Checks that programs made in `work` are for the architecture of the release: an app's own settings may name another one.
+pub(crate) fn check_target(
+    programs: &[Program],
+    work: &TreeHandle,
+    cross: Option<&TargetArchitecture>,
+) -> anyhow::Result<()> {
+    let Some(target) = cross else { return Ok(()) };
+    for program in programs {
+        let made = work.open_file_nofollow(&program.made)?;
+        if let Some(elf) = Elf::read(&made.file)?.filter(|elf| elf.machine != target.elf) {
+            return Err(explain::other_target(&program.name, &elf.name(), target.name).into());
+        }
+    }
+    Ok(())
 }
 
 /// Puts the programs into the release's tree, where they are not there yet.

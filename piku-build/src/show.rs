@@ -11,6 +11,7 @@ use crate::place::Place;
 use crate::runtime::{self, Choice};
 use crate::sandbox::SandboxPolicy;
 use crate::site::Site;
+use crate::target::{self, TargetArchitecture};
 use crate::whole::Whole;
 use crate::{environment, machine, shown, subfolder, talk};
 
@@ -22,7 +23,12 @@ pub(crate) fn detect(dir: &Path, format: Format) -> anyhow::Result<()> {
 }
 
 /// `plan DIR`.
-pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<()> {
+pub(crate) fn plan(
+    dir: &Path,
+    place: &Place,
+    asked: Option<&'static TargetArchitecture>,
+    format: Format,
+) -> anyhow::Result<()> {
     let settings = place.settings()?;
     let source = place.find(dir)?;
     let Choice { runtimes, detected } = runtime::choose(&source)?;
@@ -32,7 +38,8 @@ pub(crate) fn plan(dir: &Path, place: &Place, format: Format) -> anyhow::Result<
     let Settings { build_env, .. } = &settings;
     let architecture = machine::architecture()?;
     let (architecture, tools) = (architecture.as_str(), tools.as_ref());
-    let site = Site { jailed, store: store.as_ref(), tools, architecture, build_env, commit: "" };
+    let cross = target::cross(asked)?;
+    let site = Site { jailed, store: store.as_ref(), tools, architecture, cross, build_env, commit: "" };
     let whole = Whole::plan(&runtimes, &source, &site)?;
     source.warnings.iter().for_each(|warning| talk::marked(&warning.to_string()));
     for warning in source.notes.iter().chain(whole.plans().flat_map(|plan| &plan.warnings)) {

@@ -7,6 +7,7 @@ use crate::explain;
 use crate::hash::Key;
 use crate::inside::PATH;
 use crate::layer::Store;
+use crate::target::TargetArchitecture;
 use crate::view::{FileView, Found};
 
 /// Where a plan is for.
@@ -17,8 +18,10 @@ pub(crate) struct Site<'a> {
     pub(crate) store: Option<&'a Store>,
     /// Where the tools that make layers are kept.
     pub(crate) tools: Option<&'a Store>,
-    /// As `uname -m` says.
+    /// This machine's, as `uname -m` says.
     pub(crate) architecture: &'a str,
+    /// The architecture of the machine that the release is for, where that is another one.
+    pub(crate) cross: Option<&'static TargetArchitecture>,
     /// What the operator puts into the environment of build steps.
     pub(crate) build_env: &'a BTreeMap<String, String>,
     /// The commit that is built, 40 hex digits; empty when that is not known.
@@ -66,7 +69,13 @@ impl Site<'_> {
         FileView::of_host(self.jailed, PATH).program(name)
     }
 
-    /// The same for a program that an app of the kind `what` ("a Java app") cannot be built without.
+    /// Debian's cross compiler of C for the target, by its name; nothing where it is not installed.
+    pub(crate) fn cross_compiler(&self) -> Option<String> {
+        let name = format!("{}-gcc", self.cross?.gnu?);
+        self.find_tool(&name).map(|_| name)
+    }
+
+    /// The same as [`Site::find_tool`] for a program that an app of the kind `what` ("a Java app") cannot be built without.
     ///
     /// # Errors
     /// When it is not there, with the Debian package that has it.

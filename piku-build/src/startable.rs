@@ -152,7 +152,15 @@ fn elf(program: &str, file: &File, view: &View, on: StartTarget<'_>) -> Result<(
     let its = &elf.architecture;
     let is_family = on.machine.programs().iter().any(|one| one.family() == its.family());
     if !is_family || on.judges_levels && !on.machine.runs(its) {
-        return Err(Problem::wrong_machine(program, its, on.machine));
+        return Err(if view.cross.is_some() {
+            Problem::wrong_target(program, its, on.machine)
+        } else {
+            Problem::wrong_machine(program, its, on.machine)
+        });
+    }
+    if view.cross.is_some() {
+        // Its loader is that machine's, which looks for it when it takes the release.
+        return Ok(());
     }
     match elf.loader {
         Some(loader) if view.find(&loader).is_none() => Err(Problem::missing_loader(program, &loader)),

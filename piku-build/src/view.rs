@@ -11,6 +11,7 @@ use piku_files::TreeHandle;
 use crate::found::FilePlace;
 pub(crate) use crate::found::runs;
 use crate::inside::APP;
+use crate::target::TargetArchitecture;
 
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;
@@ -26,6 +27,8 @@ pub(crate) struct View {
     pub(crate) work: TreeHandle,
     /// The app's folder as the process names it.
     pub(crate) app: PathBuf,
+    /// The architecture of the machine on which the process will run, where that is another one.
+    pub(crate) cross: Option<&'static TargetArchitecture>,
     /// All that the process sees.
     files: FileView,
 }
@@ -71,7 +74,12 @@ impl View {
         let app = if jailed { APP.into() } else { tree.path().to_owned() };
         mounts.push((app.clone(), MountedFolder::Tree(tree.clone())));
         let path = std::env::split_paths(path).collect();
-        Self { work: tree.clone(), tree, app, files: FileView { jailed, mounts, path } }
+        Self { work: tree.clone(), tree, app, cross: None, files: FileView { jailed, mounts, path } }
+    }
+
+    /// The same for processes on a machine of another architecture, where one is given.
+    pub(crate) fn for_target(self, cross: Option<&'static TargetArchitecture>) -> Self {
+        Self { cross, ..self }
     }
 
     /// The file at `path`, which may be relative to the app; `None` when the process will not find it.

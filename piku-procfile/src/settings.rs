@@ -103,6 +103,9 @@ pub struct Settings {
     /// Where the releases of which app run that are built here; on this machine, where nothing is said.
     #[serde(alias = "deploy-to")]
     pub deploy_to: BTreeMap<AppName, DeployTo>,
+    /// The architecture that this machine says it is to those that build for it, by uname's or Debian's name: `armv6l`; what its
+    /// programs are, when not set.
+    pub architecture: Option<String>,
     /// Environment of every build step: a proxy, a mirror, a certificate bundle of this site.
     pub build_env: BTreeMap<String, String>,
     /// How long a build may take, in seconds.
@@ -137,6 +140,7 @@ impl Default for Settings {
             logs: Logs::default(),
             nginx: Nginx::default(),
             deploy_to: BTreeMap::new(),
+            architecture: None,
             build_env: BTreeMap::new(),
             // An hour: the smallest Pi compiles a wheel or two in it.
             build_timeout: 3600,

@@ -95,17 +95,24 @@ enum Action {
         #[arg(long, env = "PIKU_KEY", default_value = "operator")]
         by: String,
     },
-    /// Print where the app's releases run, as `deploy_to` in host.yaml says: 'here', and machines, a line each.
-    Places {
+    /// Ask the machines of `deploy_to` what they are, and print what is to be built for whom.
+    ///
+    /// A line for each kind of machine: its architecture; 'must' or 'may', whether the deploy ends where its build fails; and
+    /// the machines, this one as 'here', and its line first.
+    Targets {
         #[command(flatten)]
         place: Where,
         #[command(flatten)]
         whose: Whose,
     },
-    /// Send a release to the machines of `deploy_to` and have each of them deploy it; fails when one of them does.
+    /// Send the machines of `deploy_to` the release that was built for them and have each of them deploy it; fails when one of
+    /// them does.
     Ship {
-        /// The release's folder.
-        release: PathBuf,
+        /// The folder with a release for each architecture, by its name, or one named 'any'.
+        releases: PathBuf,
+        /// What 'targets' has printed.
+        #[arg(long, value_name = "FILE")]
+        targets: PathBuf,
         #[command(flatten)]
         place: Where,
         #[command(flatten)]
@@ -257,15 +264,16 @@ impl Cli {
                 return deploy::run(&place, &what, options, wait.map(Duration::from_secs))
                     .map(|outcome| ExitCode::from(outcome.code()));
             }
-            Action::Places { place, whose: Whose { app, by } } => {
+            Action::Targets { place, whose: Whose { app, by } } => {
                 let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
-                ship::places(&Place { root: &root, scripts: &scripts, app: &app, key: &by })?;
+                surroundings::own_umask();
+                return ship::targets(&Place { root: &root, scripts: &scripts, app: &app, key: &by });
             }
-            Action::Ship { release, place, whose: Whose { app, by } } => {
+            Action::Ship { releases, targets, place, whose: Whose { app, by } } => {
                 surroundings::own_umask();
                 let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
                 let place = Place { root: &root, scripts: &scripts, app: &app, key: &by };
-                return ship::run(&place, &absolute(&release)?);
+                return ship::run(&place, &absolute(&releases)?, &absolute(&targets)?);
             }
             Action::Cancel { app: TheApp { app, root }, by } => {
                 cancel::run(&app, &root_at(root)?.app(&app), &by)?;

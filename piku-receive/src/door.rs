@@ -63,8 +63,9 @@ impl Door {
             Err(err) => format!("error: {err:#}"),
         };
         // What only leads up to a deploy is written down when it fails.
-        let leads_up = matches!(request, Request::Release { step: Step::Offer | Step::Take(_), .. })
-            && end.as_ref().is_ok_and(|end| end.code == 0);
+        let leads_up =
+            matches!(request, Request::Release { step: Step::Machine | Step::Offer | Step::Take(_), .. })
+                && end.as_ref().is_ok_and(|end| end.code == 0);
         if !leads_up {
             self.write(word, app, &outcome);
         }
@@ -113,6 +114,10 @@ impl Door {
     fn release(&self, step: &Step, app: &AppName) -> anyhow::Result<End> {
         let place = Place { root: &self.root, scripts: &self.scripts, app, key: &self.key };
         Ok(match step {
+            Step::Machine => {
+                let code = release::machine(&place)?;
+                End { code, outcome: format!("exit {code}") }
+            }
             Step::Offer => {
                 let code = release::offer(&place)?;
                 End { code, outcome: format!("exit {code}") }

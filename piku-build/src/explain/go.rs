@@ -5,6 +5,7 @@ use std::fmt::Write;
 use piku_procfile::failure::Failure;
 
 use super::list;
+use crate::target::TargetArchitecture;
 
 /// The file that an app of several programs lacks.
 const EXAMPLE: &str = "add a file 'Procfile' with a line for each process, for example";
@@ -92,6 +93,25 @@ pub(crate) fn no_network(reason: &str) -> Failure {
 pub(crate) fn no_compiler(lines: &[String]) -> Failure {
     told("the app has C code, and the machine has no C compiler", lines)
         .hint("on the machine: apt install gcc libc6-dev; without C code: CGO_ENABLED=0 in ENV")
+}
+
+/// C code that this machine cannot compile for the target, in these packages where they are known.
+pub(crate) fn no_cross_compiler(packages: &[String], target: &TargetArchitecture) -> Failure {
+    let of = if packages.is_empty() { String::new() } else { format!(" ({})", list(packages)) };
+    let failure = Failure::new(format!(
+        "the app has C code{of}, which this machine cannot compile for {}",
+        target.name
+    ));
+    let failure = match target.compiler_package() {
+        Some(package) => {
+            failure.hint(format!("on the machine: apt install {package} libc6-dev-{}-cross", target.debian()))
+        }
+        None => failure.hint(format!(
+            "what Debian's cross compilers make needs a newer machine than {}: push to that machine, which builds it itself",
+            target.name
+        )),
+    };
+    failure.hint("where the app works without its C code: CGO_ENABLED=0 in ENV")
 }
 
 fn told(what: &str, lines: &[String]) -> Failure {

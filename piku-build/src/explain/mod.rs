@@ -49,6 +49,12 @@ fn list(names: &[String]) -> String {
     text
 }
 
+/// A compiler was told of another architecture than that of the release.
+pub(crate) fn other_target(program: &str, its: &str, wanted: &str) -> Failure {
+    Failure::new(format!("the build made '{program}' for {its}, and the release is for {wanted}"))
+        .hint("does ENV or a configuration file of the app name an architecture? leave that to the build")
+}
+
 // The app's folder.
 
 pub(crate) fn nothing_fits(

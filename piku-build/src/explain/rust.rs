@@ -6,6 +6,7 @@ use std::path::Path;
 use piku_procfile::failure::Failure;
 
 use super::list;
+use crate::target::TargetArchitecture;
 
 pub(crate) fn no_rust() -> Failure {
     Failure::new("this is a Rust app, recognised, but the machine has no cargo")
@@ -15,6 +16,42 @@ pub(crate) fn no_rust() -> Failure {
 pub(crate) fn no_linker() -> Failure {
     Failure::new("this is a Rust app, and the machine has no linker: rustc calls 'cc'")
         .hint("on the machine: apt install gcc libc6-dev")
+}
+
+/// Nothing to build with for the target, by Debian's toolchain or by rustup's of this name.
+pub(crate) fn no_std(target: &TargetArchitecture, toolchain: Option<&str>) -> Failure {
+    let failure = Failure::new(format!("this machine's Rust has no standard library for {}", target.name));
+    let triple = target.rust[0];
+    let (debian, linker) = (target.debian(), target.compiler_package());
+    match (toolchain, linker) {
+        (Some(toolchain), linker) => {
+            let with = linker.map(|package| format!("; apt install {package}")).unwrap_or_default();
+            failure.hint(format!("as the user piku: rustup target add {triple} --toolchain {toolchain}{with}"))
+        }
+        (None, Some(linker)) => failure.hint(format!(
+            "on the machine: dpkg --add-architecture {debian} && apt update && apt install libstd-rust-dev:{debian} {linker}"
+        )),
+        (None, None) => failure.hint(format!(
+            "Debian has none that runs there; as the user piku: rustup toolchain install stable, rustup target add {triple}"
+        )),
+    }
+}
+
+/// A standard library without a linker.
+pub(crate) fn no_cross_linker(target: &TargetArchitecture) -> Failure {
+    let failure = Failure::new(format!("this machine has no linker for {}", target.name));
+    match target.compiler_package() {
+        Some(package) => {
+            failure.hint(format!("on the machine: apt install {package} libc6-dev-{}-cross", target.debian()))
+        }
+        None => failure.hint("as the user piku: rustup toolchain install stable, which brings rust-lld"),
+    }
+}
+
+/// A C library that pkg-config finds for this machine alone.
+pub(crate) fn no_cross_library(lines: &[String]) -> Failure {
+    told("a dependency needs a C library of the machine that the release is for", lines)
+        .hint("a feature of the dependency may build the library from source (\"vendored\", \"bundled\"), or do without it (rustls)")
 }
 
 pub(crate) fn misnamed(name: &str) -> Failure {

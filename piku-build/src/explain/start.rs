@@ -41,6 +41,17 @@ pub(super) fn package(program: &str) -> Option<&'static str> {
     PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, package)| *package)
 }
 
+/// The option of compilers for programs of this machine.
+fn how_to_build_for(machine: &TargetMachine) -> &'static str {
+    match machine.programs().first().map(|first| (first.family(), first.level())) {
+        Some(("x86_64", _)) => "GOARCH=amd64, or cargo build --target x86_64-unknown-linux-musl",
+        Some(("aarch64", _)) => "GOARCH=arm64, or cargo build --target aarch64-unknown-linux-musl",
+        Some(("arm", 7..)) => "GOARCH=arm GOARM=7, or cargo build --target armv7-unknown-linux-musleabihf",
+        Some(("arm", _)) => "GOARCH=arm GOARM=6, or cargo build --target arm-unknown-linux-musleabihf",
+        _ => "the compiler's option for another target",
+    }
+}
+
 impl Problem {
     fn new(message: String) -> Self {
         Self { message, hint: None }
@@ -116,18 +127,15 @@ impl Problem {
     }
 
     pub(crate) fn wrong_machine(path: &str, its: &ProgramArchitecture, machine: &TargetMachine) -> Self {
-        let target = match machine.programs().first().map(|first| (first.family(), first.level())) {
-            Some(("x86_64", _)) => "GOARCH=amd64, or cargo build --target x86_64-unknown-linux-musl",
-            Some(("aarch64", _)) => "GOARCH=arm64, or cargo build --target aarch64-unknown-linux-musl",
-            Some(("arm", 7..)) => {
-                "GOARCH=arm GOARM=7, or cargo build --target armv7-unknown-linux-musleabihf"
-            }
-            Some(("arm", _)) => "GOARCH=arm GOARM=6, or cargo build --target arm-unknown-linux-musleabihf",
-            _ => "the compiler's option for another target",
-        };
         let ours = machine.beside(its);
         Self::new(format!("'{path}' is a program for {its}, this machine is {ours}"))
-            .hint(format!("build it for {ours}: {target}"))
+            .hint(format!("build it for {ours}: {}", how_to_build_for(machine)))
+    }
+
+    pub(crate) fn wrong_target(path: &str, its: &ProgramArchitecture, machine: &TargetMachine) -> Self {
+        let wanted = machine.beside(its);
+        Self::new(format!("'{path}' is a program for {its}, the release is for {wanted}"))
+            .hint(format!("build it for {wanted}: {}", how_to_build_for(machine)))
     }
 
     pub(crate) fn missing_loader(path: &str, loader: &Path) -> Self {

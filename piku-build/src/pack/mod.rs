@@ -15,6 +15,7 @@ mod fits;
 mod head;
 mod interpreter;
 mod links;
+mod machine;
 mod needs;
 mod plant;
 mod read;
@@ -23,6 +24,7 @@ mod unpack;
 mod write;
 
 pub(crate) use fits::{Asked, check_head, run as fits};
+pub(crate) use machine::run as machine;
 pub(crate) use unpack::{Unpack, run as unpack};
 pub(crate) use write::{Pack, Part, run as pack};
 

@@ -3,6 +3,7 @@
 //! release has the programs and what is no Go.
 
 mod constraint;
+mod cross;
 mod module;
 mod packages;
 mod reason;
@@ -65,7 +66,9 @@ impl Runtime for Go {
     }
 
     fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
-        let tags = Tags { architecture: architecture(site.architecture), asked: tags(source, site) };
+        let machine =
+            site.cross.map_or_else(|| architecture(site.architecture), |target| target.go.to_owned());
+        let tags = Tags { architecture: machine, asked: tags(source, site) };
         let (head, packages) = packages(source, &tags)?;
         if packages.is_empty() {
             return Err(explain::go::no_program(&tags.asked).into());
@@ -85,17 +88,20 @@ impl Runtime for Go {
             runtime: self.name(),
             version: Some(choice.version()),
             version_from: Some(choice.from.clone()),
-            steps: vec![step(source, site, &choice, &packages)],
+            steps: steps(source, site, &choice, &packages),
             processes: processes(source, &programs)?,
             programs,
             env: programs::env(site),
-            build_env: build_env(&choice),
+            build_env: build_env(source, site, &choice)?,
             warnings: choice.warnings,
             ..Plan::default()
         })
     }
 
-    fn judge(&self, step: &Step, ended: &Ended, plan: &Plan, _view: &View) -> anyhow::Result<()> {
+    fn judge(&self, step: &Step, ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<()> {
+        if step.name == cross::STEP {
+            return cross::judge(ended, view.cross);
+        }
         if ended.succeeded() {
             return Ok(());
         }
@@ -107,6 +113,7 @@ impl Runtime for Go {
         if !missing.is_empty() {
             return Err(explain::go::nothing_built(&missing).into());
         }
+        programs::check_target(&plan.programs, &view.tree, view.cross)?;
         programs::prune(&view.tree, &only_builds)?;
         programs::link(&plan.processes, &plan.programs, &view.tree)
     }
@@ -204,9 +211,15 @@ fn flags<'a>(source: &'a Source, site: &'a Site) -> &'a str {
     source.variable("GOFLAGS").map_or_else(host, |(value, _)| value)
 }
 
+fn steps(source: &Source, site: &Site, choice: &Choice, packages: &[Package]) -> Vec<Step> {
+    let go = choice.installed.program().to_string_lossy().into_owned();
+    let lists = cross::step(source, site, &go, packages);
+    lists.into_iter().chain([step(source, site, go, packages)]).collect()
+}
+
 /// One call for all programs: what they share is compiled once.
-fn step(source: &Source, site: &Site, choice: &Choice, packages: &[Package]) -> Step {
-    let mut run = vec![choice.installed.program().to_string_lossy().into_owned()];
+fn step(source: &Source, site: &Site, go: String, packages: &[Package]) -> Step {
+    let mut run = vec![go];
     // No path of this machine in the program; and the cache can be removed like any other folder.
     run.extend(["build", "-trimpath", "-modcacherw"].map(str::to_owned));
     let is_module = source.has(MODULE) || source.has(WORKSPACE);
@@ -286,7 +299,7 @@ fn architecture(machine: &str) -> String {
     .to_owned()
 }
 
-fn build_env(choice: &Choice) -> BTreeMap<String, String> {
+fn build_env(source: &Source, site: &Site, choice: &Choice) -> anyhow::Result<BTreeMap<String, String>> {
     let root = choice.installed.root.display();
     let toolchain =
         choice.fetched.as_ref().map_or_else(|| "local".to_owned(), |version| format!("go{version}"));
@@ -296,12 +309,16 @@ fn build_env(choice: &Choice) -> BTreeMap<String, String> {
         // What is fetched is fetched by the command line that asks for it, never asked for on a terminal.
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
     ]);
+    if let Some(target) = site.cross {
+        env.extend(cross::env(source, site, target)?);
+        return Ok(env);
+    }
     // Go 1.20 and newer see for themselves that there is no compiler of C.
     let compiler = ["gcc", "cc"].iter().any(|name| runs(&Path::new("/usr/bin").join(name)));
     if !compiler && choice.installed.version < Version([1, 20, 0]) {
         env.insert("CGO_ENABLED".to_owned(), "0".to_owned());
     }
-    env
+    Ok(env)
 }
 
 #[cfg(test)]

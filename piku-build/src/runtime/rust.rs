@@ -1,6 +1,7 @@
 //! Rust: `cargo build --release --locked` in a work tree that is kept, so that the next build compiles what has changed. A
 //! release has the programs and what is no Rust.
 
+mod cross;
 mod manifest;
 mod reason;
 mod toolchain;
@@ -23,12 +24,13 @@ use crate::source::Source;
 use crate::startable::simple_words;
 use crate::step::{Ended, Step};
 use crate::view::View;
+use cross::RustTarget;
 use manifest::{Binary, FILE, Manifest};
 use toolchain::{Choice, Installed};
 
 const LOCK: &str = "Cargo.lock";
-/// Where cargo leaves programs.
-const MADE: &str = "target/release";
+/// Where cargo leaves what it makes, programs in a folder `release` there.
+const TARGET: &str = "target";
 /// Where steps see a toolchain of somebody's home.
 const TOOLCHAIN: &str = "/toolchain";
 /// Heroku's buildpack takes more of cargo's options from here.
@@ -58,18 +60,20 @@ impl Runtime for Rust {
         if binaries.is_empty() {
             return Err(explain::rust::no_program().into());
         }
-        let Choice { installed, from, mut warnings } = toolchain::choose(source, &manifest)?;
+        let Choice { installed, from, mut warnings } = toolchain::choose(source, &manifest, site.cross)?;
         if site.find_tool("cc").is_none() {
             return Err(explain::rust::no_linker().into());
         }
+        let cross = site.cross.map(|target| RustTarget::find(&installed, site, target)).transpose()?;
+        let made = match &cross {
+            Some(cross) => Path::new(TARGET).join(cross.triple).join("release"),
+            None => Path::new(TARGET).join("release"),
+        };
         let locked = source.has(LOCK);
         if !locked {
             warnings.push(format!("there is no {LOCK}: what is built may differ each time; commit it"));
         }
-        let program = |binary: &&Binary| Program {
-            name: binary.name.clone(),
-            made: Path::new(MADE).join(&binary.name),
-        };
+        let program = |binary: &&Binary| Program { name: binary.name.clone(), made: made.join(&binary.name) };
         let programs: Vec<_> = binaries.iter().map(program).collect();
         let root = if site.jailed && !installed.shown { TOOLCHAIN.into() } else { installed.root.clone() };
         Ok(Plan {
@@ -77,12 +81,12 @@ impl Runtime for Rust {
             version: Some(installed.version.to_string()),
             version_from: Some(from),
             mounts: mounts(&installed, &root),
-            steps: vec![step(source, &root, locked, &binaries)],
-            keep: Some(Keep { folders: &["target"], forgets: false }),
+            steps: vec![step(source, &root, locked, cross.as_ref(), &binaries)],
+            keep: Some(Keep { folders: &[TARGET], forgets: false }),
             processes: processes(source, &manifest, &programs)?,
             programs,
             env: programs::env(site),
-            build_env: build_env(&root),
+            build_env: build_env(&root, cross.as_ref()),
             warnings,
             ..Plan::default()
         })
@@ -100,6 +104,7 @@ impl Runtime for Rust {
         if !missing.is_empty() {
             return Err(explain::rust::nothing_built(&missing).into());
         }
+        programs::check_target(&plan.programs, &view.work, view.cross)?;
         programs::prune(&view.tree, &only_builds)?;
         programs::place(&plan.programs, &view.work, &view.tree)?;
         programs::link(&plan.processes, &plan.programs, &view.tree)
@@ -108,7 +113,7 @@ impl Runtime for Rust {
 
 /// What of an app only cargo needs. What the programs include is in them.
 fn only_builds(below: &Path) -> bool {
-    let at_top = ["target", ".cargo", "rust-toolchain", "rust-toolchain.toml"];
+    let at_top = [TARGET, ".cargo", "rust-toolchain", "rust-toolchain.toml"];
     below.extension().is_some_and(|extension| extension == "rs")
         || below.file_name().is_some_and(|name| name == FILE || name == LOCK)
         || at_top.iter().any(|name| below == Path::new(name))
@@ -127,9 +132,18 @@ fn wanted<'a>(source: &Source, manifest: &'a Manifest) -> Vec<&'a Binary> {
     manifest.binaries.iter().filter(|binary| binary.default || started(binary)).collect()
 }
 
-fn step(source: &Source, root: &Path, locked: bool, binaries: &[&Binary]) -> Step {
+fn step(
+    source: &Source,
+    root: &Path,
+    locked: bool,
+    cross: Option<&RustTarget>,
+    binaries: &[&Binary],
+) -> Step {
     let mut run = vec![root.join("bin/cargo").to_string_lossy().into_owned()];
     run.extend(["build", "--release", "--bins"].map(str::to_owned));
+    if let Some(cross) = cross {
+        run.extend(["--target", cross.triple].map(str::to_owned));
+    }
     if locked {
         run.push("--locked".to_owned());
     }
@@ -173,17 +187,19 @@ fn processes(
     Ok(IndexMap::from([("web".parse()?, program.place().display().to_string())]))
 }
 
-fn build_env(root: &Path) -> BTreeMap<String, String> {
+fn build_env(root: &Path, cross: Option<&RustTarget>) -> BTreeMap<String, String> {
     let path: PathBuf = root.join("bin");
     [
         ("PATH", format!("{}:{PATH}", path.display())),
         // Whatever the app's own .cargo/config.toml says.
-        ("CARGO_TARGET_DIR", "target".to_owned()),
+        ("CARGO_TARGET_DIR", TARGET.to_owned()),
         ("CARGO_TERM_COLOR", "never".to_owned()),
         ("CARGO_TERM_PROGRESS_WHEN", "never".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    .into_iter()
+    .chain(cross.map(RustTarget::linker))
+    .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! Releases that another machine has built come in here, in four requests of the sender (`ship`), each a session of its own, so
+//! Releases that another machine has built come in here, in five requests of the sender (`ship`), each a session of its own, so
 //! that a line that breaks costs nothing but the rest of one of them:
 //!
+//! - `release:machine APP`: what this machine is, as JSON, for the sender to build for.
 //! - `release:offer APP`: the head of the release on stdin; refused where it would not run here, else the layers that are not
 //!   here, as JSON.
 //! - `release:take APP SHA256 BYTES`: one packed part. Says on a line how many of its bytes are here, then takes the rest from
@@ -10,6 +11,7 @@
 //! - `release:undo APP NUMBER`: goes back from this release to the one before it, if it is live.
 
 mod deploy;
+mod machine;
 mod offer;
 mod part;
 mod undo;
@@ -20,6 +22,7 @@ use piku_procfile::failure::Failure;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use deploy::run as deploy;
+pub(crate) use machine::run as machine;
 pub(crate) use offer::run as offer;
 pub(crate) use part::run as take;
 pub(crate) use undo::{go_back, run as undo};
@@ -27,6 +30,8 @@ pub(crate) use undo::{go_back, run as undo};
 /// A step that the sender asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// What is this machine?
+    Machine,
     /// Would it run here, and what is not here yet?
     Offer,
     /// Take a part.
@@ -60,6 +65,7 @@ impl Step {
     /// When there are others, or no such step.
     pub fn parse(step: &str, words: &[String]) -> Result<Self, String> {
         match (step, words) {
+            ("machine", []) => Ok(Self::Machine),
             ("offer", []) => Ok(Self::Offer),
             ("take", [sha256, bytes]) => Ok(Self::Take(PartName {
                 sha256: sha256.parse()?,
@@ -71,7 +77,7 @@ impl Step {
             ("undo", [number]) => {
                 number.parse().map(Self::Undo).map_err(|_| "NUMBER is no number".to_owned())
             }
-            _ => Err("expected offer APP, take APP SHA256 BYTES, deploy APP SHA256…, or undo APP NUMBER"
+            _ => Err("expected machine APP, offer APP, take APP SHA256 BYTES, deploy APP SHA256…, or undo APP NUMBER"
                 .to_owned()),
         }
     }
@@ -80,6 +86,7 @@ impl Step {
     #[must_use]
     pub fn verb(&self) -> &'static str {
         match self {
+            Self::Machine => "release:machine",
             Self::Offer => "release:offer",
             Self::Take(_) => "release:take",
             Self::Deploy(_) => "release:deploy",
@@ -128,11 +135,22 @@ mod tests {
     #[test]
     fn steps_are_told_by_their_words() {
         let sum = "0a".repeat(32);
+        assert_eq!(parse("machine"), Ok(Step::Machine));
         assert_eq!(parse("offer"), Ok(Step::Offer));
         assert!(matches!(parse(&format!("take {sum} 17")), Ok(Step::Take(PartName { bytes: 17, .. }))));
         assert!(matches!(parse(&format!("deploy {sum} {sum}")), Ok(Step::Deploy(parts)) if parts.len() == 2));
         assert_eq!(parse("undo 7"), Ok(Step::Undo(7)));
-        for bad in ["offer x", "take x 1", "deploy", "deploy ../../x", "undo", "undo -1", "shell", "take"] {
+        for bad in [
+            "machine x",
+            "offer x",
+            "take x 1",
+            "deploy",
+            "deploy ../../x",
+            "undo",
+            "undo -1",
+            "shell",
+            "take",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse(&format!("take {sum} -1")).is_err());

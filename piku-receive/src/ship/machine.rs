@@ -1,5 +1,6 @@
 //! One machine that a release is sent to.
 
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,11 @@ use serde::Deserialize;
 use super::parts::{Packed, Part};
 use super::say;
 use super::session::{self, Ended, Input, NO_CONNECTION};
+use super::targets::TargetFacts;
 use crate::release::Deployed;
 
+/// What a piku answers to a step that it does not know.
+const UNKNOWN_STEP: &str = "expected offer APP";
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -22,8 +26,12 @@ pub(super) struct Machine<'a> {
     /// As people read it.
     pub(super) name: String,
     app: &'a AppName,
-    place: &'a settings::Machine,
+    pub(super) address: &'a settings::Machine,
     to: &'a DeployTo,
+    /// What it is, once it has been asked.
+    pub(super) facts: Option<TargetFacts>,
+    /// The folder of the release that is for it.
+    pub(super) folder: PathBuf,
     /// The layers that it has not.
     pub(super) lacks: Vec<String>,
     /// The release that is live there since it was deployed.
@@ -41,9 +49,30 @@ struct Answer {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(app: &'a AppName, place: &'a settings::Machine, to: &'a DeployTo) -> Self {
-        let name = settings::Machine { user: None, ..place.clone() }.to_string();
-        Self { name, app, place, to, lacks: Vec::new(), release: None, unknown: false, failure: None }
+    pub(super) fn new(app: &'a AppName, address: &'a settings::Machine, to: &'a DeployTo) -> Self {
+        let name = settings::Machine { user: None, ..address.clone() }.to_string();
+        let (lacks, release, unknown, failure) = (Vec::new(), None, false, None);
+        let folder = PathBuf::new();
+        Self { name, app, address, to, facts: None, folder, lacks, release, unknown, failure }
+    }
+
+    /// Asks what it is. An older piku, which does not know the question, is taken for a machine like this one, `own`.
+    pub(super) fn ask(&mut self, own: &TargetFacts) -> anyhow::Result<()> {
+        let ended = self.again(&mut |machine| {
+            let ended = machine.session(&["release:machine", machine.app.as_str()], Input::Nothing)?;
+            let is_older = ended.code != 0 && ended.last.contains(UNKNOWN_STEP);
+            Ok(if is_older { Ended { code: 0, answer: String::new(), ..ended } } else { ended })
+        })?;
+        self.facts = Some(if ended.answer.is_empty() {
+            say(
+                &self.name,
+                "       an older piku, which does not say what it runs on: taken for a machine like this one",
+            );
+            own.clone()
+        } else {
+            TargetFacts::parse(&ended.answer)?
+        });
+        Ok(())
     }
 
     /// Asks whether the release would run there, and what it lacks.
@@ -84,7 +113,10 @@ impl<'a> Machine<'a> {
         let ended = self.session(&words, Input::Nothing)?;
         self.unknown = ended.code == NO_CONNECTION;
         if self.unknown {
-            bail!("the connection was lost while it deployed; how that ended it alone knows: {}", self.ask());
+            bail!(
+                "the connection was lost while it deployed; how that ended it alone knows: {}",
+                self.how_to_ask()
+            );
         }
         let deployed: Deployed = serde_json::from_str(&well(ended)?.answer).context("it gave no answer")?;
         self.release = Some(deployed.release);
@@ -94,7 +126,10 @@ impl<'a> Machine<'a> {
     /// Goes back, where the release is live or may be.
     pub(super) fn undo(&mut self) {
         if self.unknown {
-            say(&self.name, &format!(" !     if the release is live there, go back by hand: {}", self.ask()));
+            say(
+                &self.name,
+                &format!(" !     if the release is live there, go back by hand: {}", self.how_to_ask()),
+            );
         }
         let Some(release) = self.release.take() else { return };
         let number = release.to_string();
@@ -112,7 +147,7 @@ impl<'a> Machine<'a> {
     }
 
     fn session(&self, words: &[&str], input: Input<'_>) -> anyhow::Result<Ended> {
-        session::run(&self.name, self.place, self.to, words, input)
+        session::run(&self.name, self.address, self.to, words, input)
     }
 
     /// Tries again what a broken line or somebody busy has stopped, as long as patience lasts since bytes went through.
@@ -135,10 +170,10 @@ impl<'a> Machine<'a> {
     }
 
     /// How to ask the machine itself.
-    fn ask(&self) -> String {
-        let user = self.place.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        let port = self.place.port.map(|port| format!("-p {port} ")).unwrap_or_default();
-        format!("ssh {port}{user}{} releases {}", self.place.host, self.app)
+    fn how_to_ask(&self) -> String {
+        let user = self.address.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let port = self.address.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        format!("ssh {port}{user}{} releases {}", self.address.host, self.app)
     }
 }
 

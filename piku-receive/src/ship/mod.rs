@@ -1,37 +1,43 @@
-//! `ship`: a release that was built here goes to the machines that `deploy_to` names, and each of them deploys it as its own. The
-//! other end is `release`.
+//! `ship`: a release that was built here goes to the machines that `deploy_to` names, to each the one that was built for its kind,
+//! and each of them deploys it as its own. The other end is `release`.
 //!
 //! All machines are asked before anything is packed, and have everything before any of them deploys. What a machine says comes
 //! with its name in front.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "looks for folders of releases by their names, which the hook has given them"
+)]
+
 mod machine;
 mod parts;
 mod session;
+mod targets;
 mod tidy;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
 
 use anyhow::Context;
 use piku_procfile::failure::Failure;
-use piku_procfile::output;
 use piku_procfile::settings::{DeployTo, Settings};
 
 use crate::hook::Place;
 use crate::release;
 use crate::talk;
 use machine::Machine;
-use parts::Parts;
+use parts::{Packed, Parts};
+use targets::KindList;
 
-/// `places`: where the app's releases are to run, "here" and machines, a line each.
-pub(crate) fn places(place: &Place<'_>) -> anyhow::Result<()> {
-    let to = deploy_to(place)?;
-    let here = to.here.then(|| "here\n".to_owned());
-    let lines: String =
-        here.into_iter().chain(to.machines.iter().map(|machine| format!("{machine}\n"))).collect();
-    output::write(lines.as_bytes())
+/// The folder of a release that runs on machines of every kind.
+const ANY: &str = "any";
+
+/// `targets`: the machines that the app's releases are for, by kind.
+pub(crate) fn targets(place: &Place<'_>) -> anyhow::Result<ExitCode> {
+    targets::run(place, &deploy_to(place)?)
 }
 
 fn deploy_to(place: &Place<'_>) -> anyhow::Result<DeployTo> {
@@ -44,43 +50,87 @@ fn deploy_to(place: &Place<'_>) -> anyhow::Result<DeployTo> {
     Ok(to)
 }
 
-/// Sends the release in this folder; nothing to do where no machine is named.
-pub(crate) fn run(place: &Place<'_>, dir: &Path) -> anyhow::Result<ExitCode> {
+/// Sends the releases in this folder, one for each architecture of the list `targets`; nothing to do where no machine is named.
+pub(crate) fn run(place: &Place<'_>, releases: &Path, targets: &Path) -> anyhow::Result<ExitCode> {
     let to = deploy_to(place)?;
     if to.machines.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let parts = Parts::new(place, dir)?;
+    let list = KindList::read(targets)?;
     let mut machines: Vec<Machine<'_>> =
         to.machines.iter().map(|machine| Machine::new(place.app, machine, &to)).collect();
-    let names: Vec<_> = machines.iter().map(|machine| machine.name.clone()).collect();
-    talk::step(&format!("Sending the release to {}", names.join(", ")));
+    let mut parts: BTreeMap<PathBuf, Parts<'_>> = BTreeMap::new();
+    for machine in &mut machines {
+        match choose(releases, &list, machine) {
+            Ok(folder) => {
+                if !parts.contains_key(&folder) {
+                    parts.insert(folder.clone(), Parts::new(place, folder.clone())?);
+                }
+                machine.folder = folder;
+            }
+            Err(why) => machine.failure = Some(why.to_owned()),
+        }
+    }
+    for folder in parts.keys() {
+        let its = machines.iter().filter(|machine| machine.folder == *folder && machine.failure.is_none());
+        let names: Vec<_> = its.map(|machine| machine.name.as_str()).collect();
+        let kind = folder.file_name().unwrap_or_default().to_string_lossy();
+        let of = if parts.len() > 1 { format!(" for {kind}") } else { String::new() };
+        talk::step(&format!("Sending the release{of} to {}", names.join(", ")));
+    }
+    send(place, &to, &mut machines, &parts)
+}
 
-    each(&mut machines, |machine| machine.offer(parts.head()));
-    if to.all_or_nothing && machines.iter().any(|machine| machine.failure.is_some()) {
-        return Ok(end(place, &to, &machines, "nothing was sent"));
+/// The folder of the release that is for this machine, or why there is none.
+fn choose(releases: &Path, list: &KindList, machine: &Machine<'_>) -> Result<PathBuf, &'static str> {
+    let kinds = list.by_machine();
+    let kind = kinds.get(machine.address.to_string().as_str());
+    let kind = kind.ok_or("it was not reached before the build, and is sent nothing")?;
+    let folders = [*kind, ANY].map(|name| releases.join(name));
+    folders.into_iter().find(|folder| folder.exists()).ok_or("its release could not be built")
+}
+
+/// Offers, sends and deploys.
+fn send(
+    place: &Place<'_>,
+    to: &DeployTo,
+    machines: &mut [Machine<'_>],
+    parts: &BTreeMap<PathBuf, Parts<'_>>,
+) -> anyhow::Result<ExitCode> {
+    // One that has no release has failed and is not asked.
+    let of = |machine: &Machine<'_>| parts.get(&machine.folder).context("no release for it");
+    each(machines, |machine| machine.offer(of(machine)?.head()));
+    let has_failed = |machines: &[Machine<'_>]| machines.iter().any(|machine| machine.failure.is_some());
+    if to.all_or_nothing && has_failed(machines) {
+        return Ok(go_back_here(place, to, machines, "nothing was sent"));
     }
-    let mut lacked: Vec<String> = machines.iter().flat_map(|machine| machine.lacks.clone()).collect();
-    lacked.sort();
-    lacked.dedup();
     if machines.iter().all(|machine| machine.failure.is_some()) {
-        return Ok(end(place, &to, &machines, ""));
+        return Ok(go_back_here(place, to, machines, ""));
     }
-    let packed = parts.pack(&lacked)?;
-    each(&mut machines, |machine| machine.send(&packed));
-    if to.all_or_nothing && machines.iter().any(|machine| machine.failure.is_some()) {
-        return Ok(end(place, &to, &machines, "none of them has deployed it"));
+    let mut packed: BTreeMap<&Path, Packed> = BTreeMap::new();
+    for (folder, parts) in parts {
+        let its = machines.iter().filter(|machine| machine.folder == *folder && machine.failure.is_none());
+        let mut lacked: Vec<String> = its.flat_map(|machine| machine.lacks.clone()).collect();
+        lacked.sort();
+        lacked.dedup();
+        packed.insert(folder, parts.pack(&lacked)?);
     }
-    each(&mut machines, |machine| machine.deploy(&packed));
-    if to.all_or_nothing && machines.iter().any(|machine| machine.failure.is_some()) {
+    let of = |machine: &Machine<'_>| packed.get(machine.folder.as_path()).context("no release for it");
+    each(machines, |machine| machine.send(of(machine)?));
+    if to.all_or_nothing && has_failed(machines) {
+        return Ok(go_back_here(place, to, machines, "none of them has deployed it"));
+    }
+    each(machines, |machine| machine.deploy(of(machine)?));
+    if to.all_or_nothing && has_failed(machines) {
         talk::step("Not all of them have deployed it: the others go back");
-        each_of_all(&mut machines, Machine::undo);
+        each_of_all(machines, Machine::undo);
     }
     let app = place.dir();
     if app.current_number().is_none() {
-        tidy::layers(&app.layers(), &parts.layers()?);
+        let keys: Vec<_> = parts.values().map(Parts::layers).collect::<anyhow::Result<_>>()?;
+        tidy::layers(&app.layers(), &keys.concat());
     }
-    Ok(end(place, &to, &machines, ""))
+    Ok(go_back_here(place, to, machines, ""))
 }
 
 /// Does it for all machines at once that have not failed.
@@ -102,8 +152,8 @@ fn each_of_all<'a>(machines: &mut [Machine<'a>], what: impl Fn(&mut Machine<'a>)
     });
 }
 
-/// Says how it ended on each machine. This machine goes back too, where it has deployed and all are to be the same.
-fn end(place: &Place<'_>, to: &DeployTo, machines: &[Machine<'_>], but: &str) -> ExitCode {
+/// Says how it ended on each machine.
+fn end(machines: &[Machine<'_>], but: &str) -> ExitCode {
     let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
     for machine in machines {
         match (&machine.failure, machine.release) {
@@ -117,14 +167,21 @@ fn end(place: &Place<'_>, to: &DeployTo, machines: &[Machine<'_>], but: &str) ->
     }
     let but = if but.is_empty() { String::new() } else { format!("; {but}") };
     talk::bad(&format!("{failed} of {} machines failed{but}", machines.len()));
-    if to.all_or_nothing && to.here {
+    ExitCode::FAILURE
+}
+
+/// The same. This machine goes back too, where it has deployed, one has failed and all are to be the same.
+fn go_back_here(place: &Place<'_>, to: &DeployTo, machines: &[Machine<'_>], but: &str) -> ExitCode {
+    let code = end(machines, but);
+    let has_failed = machines.iter().any(|machine| machine.failure.is_some());
+    if has_failed && to.all_or_nothing && to.here {
         talk::step("This machine goes back too");
         let live = place.dir().current_number().context("there is no live release");
         if let Err(err) = live.and_then(|live| release::go_back(place, live)) {
             talk::bad(&format!("this machine: {err:#}"));
         }
     }
-    ExitCode::FAILURE
+    code
 }
 
 /// One line at a time, whichever machine says it.

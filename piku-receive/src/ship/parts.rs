@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
@@ -18,7 +18,7 @@ use crate::sha256;
 /// A release that is to be sent.
 pub(super) struct Parts<'a> {
     place: &'a Place<'a>,
-    dir: &'a Path,
+    dir: PathBuf,
     head: Vec<u8>,
 }
 
@@ -53,7 +53,7 @@ struct Layer {
 const FOLDER: &str = "deploy.";
 
 impl<'a> Parts<'a> {
-    pub(super) fn new(place: &'a Place<'a>, dir: &'a Path) -> anyhow::Result<Self> {
+    pub(super) fn new(place: &'a Place<'a>, dir: PathBuf) -> anyhow::Result<Self> {
         let mut parts = Self { place, dir, head: Vec::new() };
         let mut head = tempfile::tempfile().context("cannot make a file")?;
         parts.write("head", head.try_clone().context("cannot make a file")?)?;
@@ -99,7 +99,7 @@ impl<'a> Parts<'a> {
             .place
             .command("piku-build")?
             .arg("pack")
-            .arg(self.dir)
+            .arg(&self.dir)
             .arg("--layers")
             .arg(self.place.dir().layers())
             .args(["--part", part])

@@ -255,6 +255,7 @@ mod tests {
             store: None,
             tools: None,
             architecture: "x86_64",
+            cross: None,
             build_env: &build_env,
             commit: "",
         };

@@ -44,6 +44,10 @@ pub(super) fn explain(step: &str, ended: &Ended) -> Failure {
     if !lines.is_empty() {
         return explain::rust::no_linker();
     }
+    let lines = any(&["pkg-config has not been configured to support cross-compilation"]);
+    if !lines.is_empty() {
+        return explain::rust::no_cross_library(&lines);
+    }
     let lines = any(&[
         "pkg-config",
         "Could not find directory of OpenSSL",

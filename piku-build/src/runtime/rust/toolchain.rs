@@ -9,11 +9,13 @@ use std::process::{Command, Stdio};
 
 use toml::{Table, Value};
 
+use super::cross;
 use super::manifest::Manifest;
 use super::version;
 use crate::explain;
 use crate::runtime::version::Version;
 use crate::source::{Source, decode};
+use crate::target::TargetArchitecture;
 use crate::view::runs;
 
 /// Those that the jail shows.
@@ -58,8 +60,19 @@ pub(super) struct Choice {
 ///
 /// # Errors
 /// When there is none, or none that is new enough.
-pub(super) fn choose(source: &Source, manifest: &Manifest) -> anyhow::Result<Choice> {
-    let there = installed();
+pub(super) fn choose(
+    source: &Source,
+    manifest: &Manifest,
+    target: Option<&TargetArchitecture>,
+) -> anyhow::Result<Choice> {
+    let mut there = installed();
+    if let Some(target) = target {
+        let builds_for = |one: &Installed| cross::builds_for(&one.root, target);
+        // Where none does, the one that is chosen says what it lacks.
+        if there.iter().any(builds_for) {
+            there.retain(builds_for);
+        }
+    }
     let least = manifest.rust_version.as_deref();
     pick(&there, channel(source)?, least.and_then(|text| Some((text, version::parse(text)?))))
 }

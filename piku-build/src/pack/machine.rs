@@ -1,0 +1,53 @@
+//! `machine`: what this machine says of itself to those who build for it, before they do.
+
+#![expect(clippy::disallowed_methods, reason = "names of the machine's own interpreters; nothing is read")]
+
+use std::fs;
+use std::path::Path;
+
+use piku_procfile::output::{self, Format};
+use piku_procfile::settings::Settings;
+use serde::Serialize;
+
+use super::clib;
+use crate::{elf, target};
+
+/// Where the Pythons lie that a virtualenv of another machine finds.
+const PROGRAMS: &str = "/usr/bin";
+
+/// The answer. These names are a contract with scripts.
+#[derive(Debug, Serialize)]
+struct MachineAnswer {
+    /// As `uname -m` says, or the operator.
+    architecture: String,
+    /// The version of its glibc.
+    glibc: Option<String>,
+    /// Whether programs find musl.
+    musl: bool,
+    /// The minor versions of the system's Pythons.
+    python: Vec<String>,
+}
+
+/// Prints it.
+pub(crate) fn run(settings: Option<&Path>, format: Format) -> anyhow::Result<()> {
+    let settings = settings.map(Settings::read).transpose()?.unwrap_or_default();
+    let architecture = target::of_this_machine(&settings)?;
+    let machine = elf::machine_of(&architecture);
+    let glibc = machine.and_then(clib::glibc).map(|version| version.to_string());
+    let musl = machine.is_some_and(clib::has_musl);
+    let answer = MachineAnswer { architecture, glibc, musl, python: pythons() };
+    output::print(format, &answer, || format!("{}\n", answer.architecture))
+}
+
+/// `3.11` for `python3.11`.
+fn pythons() -> Vec<String> {
+    let entries = fs::read_dir(PROGRAMS).into_iter().flatten().flatten();
+    let minor = |name: &str| {
+        let minor = name.strip_prefix("python3.")?;
+        minor.bytes().all(|byte| byte.is_ascii_digit()).then(|| minor.parse::<u32>().ok())?
+    };
+    let mut found: Vec<u32> =
+        entries.filter_map(|entry| minor(&entry.file_name().to_string_lossy())).collect();
+    found.sort_unstable();
+    found.into_iter().map(|minor| format!("3.{minor}")).collect()
+}

@@ -1,0 +1,74 @@
+//! Go for a machine of another architecture: the Go compiler needs nothing for that, C code a compiler of its own.
+
+use std::collections::BTreeMap;
+
+use super::packages::Package;
+use crate::explain;
+use crate::site::Site;
+use crate::source::Source;
+use crate::step::{Ended, Step};
+use crate::target::TargetArchitecture;
+
+/// The step that looks for C code.
+pub(super) const STEP: &str = "go list";
+/// The setting by which an app says whether its C code is built.
+const SETTING: &str = "CGO_ENABLED";
+
+/// What Go is told of the target.
+///
+/// # Errors
+/// When the app asks for C code and this machine has no compiler of C for the target.
+pub(super) fn env(
+    source: &Source,
+    site: &Site,
+    target: &TargetArchitecture,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut env: BTreeMap<String, String> = [("GOOS", "linux"), ("GOARCH", target.go)]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    if let Some(level) = target.go_arm {
+        env.insert("GOARM".to_owned(), level.to_owned());
+    }
+    let Some(compiler) = site.cross_compiler() else {
+        if asked(source, site) == Some("1") {
+            return Err(explain::go::no_cross_compiler(&[], target).into());
+        }
+        env.insert(SETTING.to_owned(), "0".to_owned());
+        return Ok(env);
+    };
+    env.insert(SETTING.to_owned(), "1".to_owned());
+    env.insert("CXX".to_owned(), format!("{}g++", compiler.trim_end_matches("gcc")));
+    env.insert("CC".to_owned(), compiler);
+    Ok(env)
+}
+
+/// Lists the packages that have C code, where that could not be compiled: without a compiler `go build` leaves it out, and
+/// what remains may build and not work.
+pub(super) fn step(source: &Source, site: &Site, go: &str, packages: &[Package]) -> Option<Step> {
+    if site.cross.is_none() || site.cross_compiler().is_some() || asked(source, site).is_some() {
+        return None;
+    }
+    let with_c = "{{if and .CgoFiles (not .Standard)}}{{.ImportPath}}{{end}}";
+    let mut run: Vec<String> =
+        ["env", "CGO_ENABLED=1", go, "list", "-deps", "-f", with_c].map(str::to_owned).into();
+    run.extend(packages.iter().map(Package::pattern));
+    Some(Step { name: STEP, run, quiet: true })
+}
+
+/// Refuses an app with C code. A list that could not be made is left to `go build` to explain.
+pub(super) fn judge(ended: &Ended, target: Option<&TargetArchitecture>) -> anyhow::Result<()> {
+    let is_package = |line: &&String| !line.is_empty() && !line.contains([' ', ':', '\t']);
+    let found: Vec<String> = ended.lines.iter().filter(is_package).cloned().collect();
+    match target {
+        Some(target) if ended.succeeded() && !found.is_empty() => {
+            Err(explain::go::no_cross_compiler(&found, target).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the app, or else the operator, says of C code.
+fn asked<'a>(source: &'a Source, site: &'a Site) -> Option<&'a str> {
+    let host = || site.build_env.get(SETTING).map(String::as_str);
+    source.variable(SETTING).map(|(value, _)| value.trim()).or_else(host)
+}

@@ -1,0 +1,202 @@
+//! The architectures that a release can be built for on a machine of another one, with the names that the kernel, Debian, Go and
+//! Rust give them.
+
+use piku_procfile::failure::Failure;
+use piku_procfile::settings::Settings;
+
+use crate::machine;
+
+/// An architecture that is built for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TargetArchitecture {
+    /// As `uname -m` says.
+    pub(crate) name: &'static str,
+    /// Other names: Debian's first.
+    also: &'static [&'static str],
+    /// `e_machine` of its programs.
+    pub(crate) elf: u16,
+    /// GOARCH.
+    pub(crate) go: &'static str,
+    /// GOARM, for 32-bit ARM.
+    pub(crate) go_arm: Option<&'static str>,
+    /// The front of the names of Debian's cross compiler; nothing where what it makes does not run there.
+    pub(crate) gnu: Option<&'static str>,
+    /// Rust's targets that run there, the first that is installed counts.
+    pub(crate) rust: &'static [&'static str],
+}
+
+/// All of them. Debian's `arm-linux-gnueabihf-gcc` and the libraries that it links are made for ARMv7.
+static ALL: [TargetArchitecture; 7] = [
+    TargetArchitecture {
+        name: "x86_64",
+        also: &["amd64"],
+        elf: 62,
+        go: "amd64",
+        go_arm: None,
+        gnu: Some("x86_64-linux-gnu"),
+        rust: &["x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl"],
+    },
+    TargetArchitecture {
+        name: "aarch64",
+        also: &["arm64"],
+        elf: 183,
+        go: "arm64",
+        go_arm: None,
+        gnu: Some("aarch64-linux-gnu"),
+        rust: &["aarch64-unknown-linux-gnu", "aarch64-unknown-linux-musl"],
+    },
+    TargetArchitecture {
+        name: "armv7l",
+        also: &["armhf", "armv7", "armv8l"],
+        elf: 40,
+        go: "arm",
+        go_arm: Some("7"),
+        gnu: Some("arm-linux-gnueabihf"),
+        rust: &["armv7-unknown-linux-gnueabihf", "armv7-unknown-linux-musleabihf"],
+    },
+    TargetArchitecture {
+        name: "armv6l",
+        also: &["armv6"],
+        elf: 40,
+        go: "arm",
+        go_arm: Some("6"),
+        gnu: None,
+        rust: &["arm-unknown-linux-musleabihf"],
+    },
+    TargetArchitecture {
+        name: "armv5tel",
+        also: &["armel", "armv5", "armv5tejl"],
+        elf: 40,
+        go: "arm",
+        go_arm: Some("5"),
+        gnu: Some("arm-linux-gnueabi"),
+        rust: &["armv5te-unknown-linux-gnueabi", "armv5te-unknown-linux-musleabi"],
+    },
+    TargetArchitecture {
+        name: "i686",
+        also: &["i386", "i586"],
+        elf: 3,
+        go: "386",
+        go_arm: None,
+        gnu: Some("i686-linux-gnu"),
+        rust: &["i686-unknown-linux-gnu", "i686-unknown-linux-musl"],
+    },
+    TargetArchitecture {
+        name: "riscv64",
+        also: &[],
+        elf: 243,
+        go: "riscv64",
+        go_arm: None,
+        gnu: Some("riscv64-linux-gnu"),
+        rust: &["riscv64gc-unknown-linux-gnu", "riscv64gc-unknown-linux-musl"],
+    },
+];
+
+impl TargetArchitecture {
+    /// Finds one by any of its names.
+    ///
+    /// # Errors
+    /// When the name is none that is known, with those that are.
+    pub(crate) fn parse(name: &str) -> Result<&'static Self, String> {
+        Self::find(name).ok_or_else(|| {
+            let known: Vec<_> = ALL.iter().map(Self::names).collect();
+            format!("unknown architecture; known are {}", known.join(", "))
+        })
+    }
+
+    fn find(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|one| one.name == name || one.also.contains(&name))
+    }
+
+    /// The name that is printed, Debian's in brackets.
+    fn names(&self) -> String {
+        match self.also.first() {
+            Some(also) => format!("{} ({also})", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// Debian's name.
+    pub(crate) fn debian(&self) -> &'static str {
+        self.also.first().copied().filter(|also| !also.starts_with("armv")).unwrap_or(self.name)
+    }
+
+    /// Debian's package with the cross compiler.
+    pub(crate) fn compiler_package(&self) -> Option<String> {
+        self.gnu.map(|gnu| format!("gcc-{}", gnu.replace('_', "-")))
+    }
+}
+
+/// The architecture of a build where it is not this machine's own. A machine that is in no table builds for itself alone.
+///
+/// # Errors
+/// When the kernel does not tell what this machine is.
+pub(crate) fn cross(
+    asked: Option<&'static TargetArchitecture>,
+) -> anyhow::Result<Option<&'static TargetArchitecture>> {
+    let own = machine::architecture()?;
+    Ok(asked.filter(|asked| TargetArchitecture::find(&own) != Some(*asked)))
+}
+
+/// The architecture of a build as it was asked for, by any of its names. This machine's own may be one that is in no table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskedArchitecture(pub(crate) Option<&'static TargetArchitecture>);
+
+impl AskedArchitecture {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// When it is neither known nor this machine's own.
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        match TargetArchitecture::parse(name) {
+            Ok(known) => Ok(Self(Some(known))),
+            Err(_) if machine::architecture().is_ok_and(|own| own == name) => Ok(Self(None)),
+            Err(why) => Err(why),
+        }
+    }
+}
+
+/// The architecture that this machine says it is: what the operator says, or else what its programs are, by the name that
+/// builds take.
+///
+/// # Errors
+/// When the operator's word is none that is known; when the kernel does not tell.
+pub(crate) fn of_this_machine(settings: &Settings) -> anyhow::Result<String> {
+    if let Some(name) = &settings.architecture {
+        let known = TargetArchitecture::parse(name)
+            .map_err(|why| Failure::new(format!("bad 'architecture: {name}' in host.yaml: {why}")))?;
+        return Ok(known.name.to_owned());
+    }
+    let own = machine::architecture()?;
+    Ok(TargetArchitecture::find(&own).map_or(own, |known| known.name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf;
+
+    #[test]
+    fn every_name_leads_to_one() {
+        for (name, found) in [
+            ("amd64", "x86_64"),
+            ("armhf", "armv7l"),
+            ("armv8l", "armv7l"),
+            ("armv6l", "armv6l"),
+            ("arm64", "aarch64"),
+        ] {
+            assert_eq!(TargetArchitecture::parse(name).unwrap().name, found);
+        }
+        let mut names: Vec<_> = ALL.iter().flat_map(|one| one.also.iter().chain([&one.name])).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "no name stands for two");
+        let refused = TargetArchitecture::parse("pdp11").unwrap_err();
+        assert!(refused.contains("x86_64 (amd64)") && refused.contains("armv6l"), "{refused}");
+        for one in &ALL {
+            assert_eq!(elf::machine_of(one.name), Some(one.elf), "{}", one.name);
+        }
+        assert_eq!(TargetArchitecture::parse("armv6").unwrap().debian(), "armv6l");
+    }
+}

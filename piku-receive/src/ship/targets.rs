@@ -1,0 +1,245 @@
+//! `targets`: the machines that an app's releases are for, by kind: each is asked what it is before anything is built, and each
+//! kind is built for once.
+//!
+//! What is printed is a line for each kind, `ARCHITECTURE must|may MACHINE…`, this machine's own first, as `here`. A machine that
+//! is not reached is in none of them.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the list that this tool has written itself, in a folder of the hook's"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, ensure};
+use piku_procfile::output;
+use piku_procfile::settings::DeployTo;
+use serde::Deserialize;
+
+use super::machine::Machine;
+use super::{each, end};
+use crate::hook::Place;
+use crate::talk;
+
+/// The name of this machine in the list.
+const HERE: &str = "here";
+
+/// What a machine says that it is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct TargetFacts {
+    /// As `uname -m` says.
+    pub(super) architecture: String,
+    #[serde(default)]
+    glibc: Option<String>,
+    #[serde(default)]
+    python: Vec<String>,
+}
+
+impl TargetFacts {
+    /// Reads an answer: nothing but plain words become arguments of a build.
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        let facts: Self = serde_json::from_str(text).context("it gave no answer")?;
+        let is_word = |word: &String| {
+            (1..=32).contains(&word.len())
+                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte))
+        };
+        let words = facts.python.iter().chain(&facts.glibc).chain([&facts.architecture]);
+        ensure!(words.into_iter().all(is_word), "it gave an answer that is none");
+        Ok(facts)
+    }
+
+    /// As people read it.
+    fn describe(&self) -> String {
+        let mut text = self.architecture.clone();
+        if let Some(glibc) = &self.glibc {
+            text.push_str(", glibc ");
+            text.push_str(glibc);
+        }
+        if !self.python.is_empty() {
+            text.push_str(", Python ");
+            text.push_str(&self.python.join(" and "));
+        }
+        text
+    }
+}
+
+/// Asks all machines and prints the list.
+pub(super) fn run(place: &Place<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
+    let own = own(place)?;
+    if to.machines.is_empty() {
+        output::write(format!("{} must {HERE}\n", own.architecture).as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut machines: Vec<Machine<'_>> =
+        to.machines.iter().map(|machine| Machine::new(place.app, machine, to)).collect();
+    each(&mut machines, |machine| machine.ask(&own));
+    for machine in &machines {
+        if let Some(facts) = &machine.facts {
+            talk::step(&format!("{} is {}", machine.name, facts.describe()));
+        }
+    }
+    let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
+    if failed > 0 && (to.all_or_nothing || failed == machines.len() && !to.here) {
+        return Ok(end(&machines, "nothing was built"));
+    }
+    for machine in machines.iter().filter(|machine| machine.failure.is_some()) {
+        let why = machine.failure.as_deref().unwrap_or_default();
+        talk::bad(&format!("{}: {why}; the others go on", machine.name));
+    }
+    let list = KindList::of(to.here.then_some(own.architecture.as_str()), &machines, to.all_or_nothing);
+    if list.kinds.len() > 1 {
+        let kinds: Vec<_> = list.kinds.iter().map(|kind| kind.architecture.as_str()).collect();
+        talk::step(&format!("A release is built for each of {}", kinds.join(", ")));
+    }
+    output::write(list.print().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// This machine, by the tool that builds.
+fn own(place: &Place<'_>) -> anyhow::Result<TargetFacts> {
+    let asked = place
+        .command("piku-build")?
+        .args(["machine", "--format", "json", "--settings"])
+        .arg(place.root.settings())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run 'piku-build machine'")?;
+    ensure!(asked.status.success(), "'piku-build machine' failed");
+    TargetFacts::parse(&String::from_utf8_lossy(&asked.stdout))
+}
+
+/// Machines of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MachineKind {
+    architecture: String,
+    /// Whether the deploy ends where its build fails.
+    must: bool,
+    machines: Vec<String>,
+}
+
+/// All kinds, this machine's first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct KindList {
+    kinds: Vec<MachineKind>,
+}
+
+impl KindList {
+    fn of(here: Option<&str>, machines: &[Machine<'_>], all: bool) -> Self {
+        let own = here.map(|own| (own.to_owned(), HERE.to_owned()));
+        let others = machines.iter().filter_map(|machine| {
+            Some((machine.facts.as_ref()?.architecture.clone(), machine.address.to_string()))
+        });
+        let mut list = Self::default();
+        for (architecture, name) in own.into_iter().chain(others) {
+            match list.kinds.iter_mut().find(|kind| kind.architecture == architecture) {
+                Some(kind) => kind.machines.push(name),
+                None => {
+                    let must = all || name == HERE;
+                    list.kinds.push(MachineKind { architecture, must, machines: vec![name] });
+                }
+            }
+        }
+        // What nothing else is built beside ends the deploy by itself.
+        if let [only] = list.kinds.as_mut_slice() {
+            only.must = true;
+        }
+        list
+    }
+
+    fn print(&self) -> String {
+        let line = |kind: &MachineKind| {
+            let need = if kind.must { "must" } else { "may" };
+            format!("{} {need} {}\n", kind.architecture, kind.machines.join(" "))
+        };
+        self.kinds.iter().map(line).collect()
+    }
+
+    /// Reads what was printed.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+        Self::parse(&text).with_context(|| format!("bad list of machines in '{}'", path.display()))
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let kinds = text.lines().map(|line| {
+            let mut words = line.split(' ').map(str::to_owned);
+            let (Some(architecture), Some(need)) = (words.next(), words.next()) else {
+                anyhow::bail!("a line has less than two words");
+            };
+            ensure!(["must", "may"].contains(&need.as_str()), "'{need}' is neither 'must' nor 'may'");
+            Ok(MachineKind { architecture, must: need == "must", machines: words.collect() })
+        });
+        Ok(Self { kinds: kinds.collect::<anyhow::Result<_>>()? })
+    }
+
+    /// The architecture of each machine, by its address.
+    pub(super) fn by_machine(&self) -> BTreeMap<&str, &str> {
+        let mut found = BTreeMap::new();
+        for kind in &self.kinds {
+            found.extend(kind.machines.iter().map(|machine| (machine.as_str(), kind.architecture.as_str())));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use piku_procfile::settings;
+
+    fn list(here: Option<&str>, all: bool, of: &[(&str, Option<&str>)]) -> String {
+        let app = "blog".parse().unwrap();
+        let to = DeployTo::default();
+        let addresses: Vec<settings::Machine> = of.iter().map(|(name, _)| name.parse().unwrap()).collect();
+        let machines: Vec<_> = addresses
+            .iter()
+            .zip(of)
+            .map(|(address, (_, architecture))| {
+                let mut machine = Machine::new(&app, address, &to);
+                machine.facts = architecture
+                    .map(|name| TargetFacts::parse(&format!("{{\"architecture\": \"{name}\"}}")).unwrap());
+                machine
+            })
+            .collect();
+        let list = KindList::of(here, &machines, all);
+        assert_eq!(KindList::parse(&list.print()).unwrap(), list);
+        list.print()
+    }
+
+    #[test]
+    fn machines_are_listed_by_kind_and_this_one_first() {
+        let two = [("piku@pi-1", Some("armv7l")), ("piku@pc", Some("x86_64")), ("pi-2:22", Some("armv7l"))];
+        assert_eq!(
+            list(Some("x86_64"), false, &two),
+            "x86_64 must here piku@pc\narmv7l may piku@pi-1 pi-2:22\n"
+        );
+        assert_eq!(list(None, false, &two), "armv7l may piku@pi-1 pi-2:22\nx86_64 may piku@pc\n");
+        assert_eq!(list(None, true, &two), "armv7l must piku@pi-1 pi-2:22\nx86_64 must piku@pc\n");
+        // One that was not reached is left out; a kind that is alone has to be built.
+        assert_eq!(list(None, false, &[("a", Some("aarch64")), ("b", None)]), "aarch64 must a\n");
+        let read = KindList::parse("x86_64 must here piku@pc\narmv7l may pi\n").unwrap();
+        assert_eq!(read.by_machine().get("pi"), Some(&"armv7l"));
+        assert_eq!(read.by_machine().get("piku@pc"), Some(&"x86_64"));
+        assert!(KindList::parse("x86_64 here\n").is_err() && KindList::parse("x86_64\n").is_err());
+    }
+
+    #[test]
+    fn an_answer_that_is_no_word_is_refused() {
+        let facts = TargetFacts::parse(
+            "{\"architecture\":\"armv6l\",\"glibc\":\"2.36\",\"python\":[\"3.11\"],\"new\":1}",
+        )
+        .unwrap();
+        assert_eq!(facts.describe(), "armv6l, glibc 2.36, Python 3.11");
+        for bad in
+            ["", "{}", "{\"architecture\":\"a b\"}", "{\"architecture\":\"../x\"}", "{\"architecture\":\"\"}"]
+        {
+            assert!(TargetFacts::parse(bad).is_err(), "{bad}");
+        }
+        let loud = "{\"architecture\":\"x86_64\",\"python\":[\"3\\u001b[2J\"]}";
+        assert!(TargetFacts::parse(loud).is_err());
+    }
+}
