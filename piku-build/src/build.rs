@@ -18,6 +18,7 @@ use piku_procfile::durable;
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::Kind;
 
+use crate::architecture::ReleaseArchitecture;
 use crate::bench::Bench;
 use crate::layer::{Store, TOOLS};
 use crate::machine::TargetMachine;
@@ -197,6 +198,7 @@ impl Build {
             tree: &tree,
         };
         making.all(&mut whole)?;
+        making.refuse_foreign(&whole, &architecture)?;
         secret::supply(&mut whole, self.before.as_deref())?;
         let types: Vec<_> = whole.processes.keys().map(AsRef::as_ref).collect();
         let from = if source.procfile.is_some() {
@@ -212,7 +214,7 @@ impl Build {
         if let Some(file) = natives.binding() {
             talk::detail(&format!("Needs {} for '{}'", file.architecture, file.path.display()));
         }
-        Ok(self.facts(bench, whole, app, &natives, &tree))
+        Ok(self.facts(bench, whole, app, &natives, cross, &tree))
     }
 
     fn facts(
@@ -221,12 +223,18 @@ impl Build {
         whole: Whole,
         app: AppName,
         natives: &NativeSearch<'_>,
+        cross: Option<&TargetArchitecture>,
         tree: &TreeHandle,
     ) -> Release {
         let Facts { number, commit, subject, by, .. } = &self.facts;
         let Plan { runtime, version, version_from, .. } = whole.main();
         let trees = whole.plans().flat_map(|plan| &plan.tree_layers);
         let taken_in = trees.filter(|layer| layer.mount.is_none());
+        let architecture = match (natives.architecture(), cross) {
+            // A program may not say for which level it was compiled.
+            (ReleaseArchitecture::Native(_), Some(target)) => target.name.to_owned(),
+            (found, _) => found.to_string(),
+        };
         Release {
             app,
             number: *number,
@@ -236,7 +244,7 @@ impl Build {
             origin: Origin::Deploy,
             tree_of: None,
             at: jiff::Timestamp::now(),
-            architecture: natives.architecture().to_string(),
+            architecture,
             native: natives.shown(),
             runtime: (*runtime).to_owned(),
             version: version.clone(),

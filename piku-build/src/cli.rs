@@ -10,12 +10,11 @@ use piku_procfile::settings::Sandbox;
 
 use crate::build::{self, Build, Facts, Reuse};
 use crate::layer::TOOLS;
-use crate::machine::TargetMachine;
 use crate::pack::{self, Asked, Pack, Part, Unpack};
 use crate::place::Place;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use crate::show;
-use crate::target::AskedArchitecture;
+use crate::target::{self, AskedArchitecture};
 use piku_procfile::output::Format;
 
 /// What the tool's end means.
@@ -296,13 +295,13 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             },
         }),
         Verb::Pack(PackArgs { release, layers, part }) => pack::pack(&Pack { release, layers, part }),
-        Verb::Unpack(typed) => pack::unpack(&Unpack {
-            asked: Asked { place: typed.host.place(None), app: typed.app, machine: TargetMachine::this()? },
-            output: typed.output,
-            number: typed.number,
-            via: typed.via,
-            before: typed.before,
-        }),
+        Verb::Unpack(typed) => {
+            let place = typed.host.place(None);
+            let machine = target::this_machine(&place.settings()?)?;
+            let asked = Asked { place, app: typed.app, machine };
+            let (output, before) = (typed.output, typed.before);
+            pack::unpack(&Unpack { asked, output, number: typed.number, via: typed.via, before })
+        }
         Verb::Machine { settings, format } => pack::machine(settings.as_deref(), format),
         Verb::Fits { app, host, format } => {
             let place = host.place(None);

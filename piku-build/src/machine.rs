@@ -79,6 +79,11 @@ impl TargetMachine {
         Self { programs: families.map(|family| ProgramArchitecture::new(family, level(family))).collect() }
     }
 
+    /// Returns a machine that runs programs of this architecture.
+    pub(crate) fn of_program(program: ProgramArchitecture) -> Self {
+        Self { programs: vec![program] }
+    }
+
     /// Reads names of architectures, separated by commas, as [`fmt::Display`] writes them. Nothing of a text without one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

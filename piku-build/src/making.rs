@@ -10,6 +10,7 @@ use piku_procfile::failure::Failure;
 use crate::bench::Bench;
 use crate::copy::Leave;
 use crate::environment;
+use crate::foreign::ForeignSearch;
 use crate::inside::{Mount, PATH};
 use crate::kept::Kept;
 use crate::layer::{Store, Taken, Unfinished};
@@ -23,7 +24,7 @@ use crate::startable::StartTarget;
 use crate::target::TargetArchitecture;
 use crate::view::{MountedFolder, View};
 use crate::whole::{Part, Whole};
-use crate::{copy, disk, profile, startable, talk, tree_layer};
+use crate::{copy, disk, elf, explain, profile, startable, talk, tree_layer};
 
 /// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
 const SCRATCH: &str = "scratch";
@@ -35,6 +36,8 @@ pub(crate) struct Making<'a> {
     pub(crate) store: &'a Store,
     /// Where the tools that make layers are kept.
     pub(crate) tools: &'a Store,
+    /// This machine.
+    pub(crate) here: &'a TargetMachine,
     /// The machine that the release is made for.
     pub(crate) machine: &'a TargetMachine,
     /// What the plan was made from, in its place.
@@ -235,15 +238,41 @@ impl Making<'_> {
             return Err(Failure::new(format!("the layer '{name}' is empty after its steps")).into());
         }
         let version = plan.version.as_deref().unwrap_or_default();
-        unfinished.finish_for(self.machine, &format!("{name} {} {version}", plan.runtime))
+        unfinished.finish_for(self.here, &format!("{name} {} {version}", plan.runtime))
     }
 
     /// Looks for what binds the finished release to a kind of machine.
     pub(crate) fn natives(&self, whole: &Whole) -> anyhow::Result<NativeSearch<'_>> {
         let mut search = NativeSearch::new(self.machine);
         search.tree(self.tree, Path::new(TREE))?;
-        whole.shown().try_for_each(|layer| self.store.search(&layer.key, &layer.name, &mut search))?;
+        whole.shown().try_for_each(|layer| match self.cross {
+            // The marker of a layer says what binds it to this machine.
+            Some(_) => search.tree(&self.store.tree(&layer.key)?, Path::new(&layer.name)),
+            None => self.store.search(&layer.key, &layer.name, &mut search),
+        })?;
         Ok(search)
+    }
+
+    /// Refuses a release for another architecture with native code that runs on this machine alone.
+    pub(crate) fn refuse_foreign(&self, whole: &Whole, here: &str) -> anyhow::Result<()> {
+        let (Some(target), Some(here)) = (self.cross, elf::machine_of(here)) else { return Ok(()) };
+        let mut search = ForeignSearch::new(here, target);
+        search.tree(self.tree, None)?;
+        for layer in whole.shown() {
+            search.tree(&self.store.tree(&layer.key)?, Some(&layer.name))?;
+        }
+        let packages = search.packages();
+        if !packages.is_empty() {
+            return Err(explain::foreign_packages(&packages, target.name).into());
+        }
+        for file in search.files() {
+            talk::warning(&format!(
+                "'{}' does not run on {}: it is a program of this machine's",
+                file.display(),
+                target.name
+            ));
+        }
+        Ok(())
     }
 
     /// The finished release as its processes will see it.

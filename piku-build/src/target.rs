@@ -4,7 +4,8 @@
 use piku_procfile::failure::Failure;
 use piku_procfile::settings::Settings;
 
-use crate::machine;
+use crate::architecture::ProgramArchitecture;
+use crate::machine::{self, TargetMachine};
 
 /// An architecture that is built for.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,6 +117,11 @@ impl TargetArchitecture {
         }
     }
 
+    /// The machine that runs its programs.
+    pub(crate) fn machine(&self) -> TargetMachine {
+        TargetMachine::of_program(ProgramArchitecture::parse(self.name))
+    }
+
     /// Debian's name.
     pub(crate) fn debian(&self) -> &'static str {
         self.also.first().copied().filter(|also| !also.starts_with("armv")).unwrap_or(self.name)
@@ -156,15 +162,35 @@ impl AskedArchitecture {
     }
 }
 
+/// The architecture that the operator says this machine is, where that is not what its programs are.
+///
+/// # Errors
+/// When it is none that is known; when the kernel does not tell.
+pub(crate) fn said_by_operator(settings: &Settings) -> anyhow::Result<Option<&'static TargetArchitecture>> {
+    let Some(name) = &settings.architecture else { return Ok(None) };
+    let known = TargetArchitecture::parse(name)
+        .map_err(|why| Failure::new(format!("bad 'architecture: {name}' in host.yaml: {why}")))?;
+    cross(Some(known))
+}
+
+/// This machine: what the operator says, or else what it runs.
+///
+/// # Errors
+/// When the operator's word is none that is known; when the kernel does not tell.
+pub fn this_machine(settings: &Settings) -> anyhow::Result<TargetMachine> {
+    match said_by_operator(settings)? {
+        Some(said) => Ok(said.machine()),
+        None => TargetMachine::this(),
+    }
+}
+
 /// The architecture that this machine says it is: what the operator says, or else what its programs are, by the name that
 /// builds take.
 ///
 /// # Errors
 /// When the operator's word is none that is known; when the kernel does not tell.
 pub(crate) fn of_this_machine(settings: &Settings) -> anyhow::Result<String> {
-    if let Some(name) = &settings.architecture {
-        let known = TargetArchitecture::parse(name)
-            .map_err(|why| Failure::new(format!("bad 'architecture: {name}' in host.yaml: {why}")))?;
+    if let Some(known) = said_by_operator(settings)? {
         return Ok(known.name.to_owned());
     }
     let own = machine::architecture()?;

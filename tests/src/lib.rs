@@ -13,6 +13,7 @@ pub mod nginx;
 pub mod ports;
 pub mod processes;
 pub mod repo;
+pub mod scene;
 pub mod sshd;
 pub mod tools;
 pub mod trace;

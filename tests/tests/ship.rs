@@ -7,9 +7,9 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use piku_tests::lan::Lan;
 use piku_tests::processes;
 use piku_tests::repo::{Push, Repo};
+use piku_tests::scene::Scene;
 use piku_tests::world::{World, wait_for};
 
 /// Fails on a machine whose own configuration says so.
@@ -38,67 +38,6 @@ with zipfile.ZipFile(sys.argv[1] + "/tiny-1.0-py3-none-any.whl", "w") as wheel:
     wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
     wheel.writestr("tiny-1.0.dist-info/RECORD", "tiny/__init__.py,,\ntiny/data,,\ntiny-1.0.dist-info/METADATA,,\ntiny-1.0.dist-info/WHEEL,,\ntiny-1.0.dist-info/RECORD,,\n")
 "#;
-
-/// A machine that builds, and two that run.
-struct Scene {
-    builder: World,
-    runners: [World; 2],
-    lan: Lan,
-}
-
-impl Scene {
-    fn new() -> Option<Self> {
-        let lan = Lan::new(3)?;
-        let runners = [1, 2].map(|at| lan.on(at, || World::listening_on("0.0.0.0", "")));
-        let builder = lan.on(0, World::new);
-        let key = builder.own_key("ship");
-        for world in &runners {
-            world.let_in("builder", &key.with_extension("pub"), &["blog"]);
-        }
-        let known: String = [0, 1].map(|at| known_host(at + 1, &runners[at])).concat();
-        fs::write(builder.path("home/known"), known).expect("known hosts");
-        Some(Self { builder, runners, lan })
-    }
-
-    /// `deploy_to` of both apps, with more settings for each.
-    fn deploy_to(&self, more: &str) {
-        let machines = [0, 1].map(|at| {
-            let world = &self.runners[at];
-            format!("'{}@{}:{}'", world.user(), Lan::address(at + 1), world.ssh_port())
-        });
-        let home = self.builder.path("home");
-        let of_app = format!(
-            "{{machines: [{}], identity: '{home}/ship', known_hosts: '{home}/known', {more}}}",
-            machines.join(", "),
-            home = home.display()
-        );
-        self.builder.set_settings(&format!("deploy_to:\n  blog: {of_app}\n  shop: {of_app}\n"));
-    }
-
-    fn push(&self, repo: &Repo) -> Push {
-        self.lan.on(0, || repo.push())
-    }
-
-    /// What the app says on each of the two.
-    fn pages(&self) -> [String; 2] {
-        [0, 1].map(|at| self.lan.on(at + 1, || self.runners[at].page("blog")))
-    }
-
-    fn config(&self, at: usize, words: &str) {
-        let out = self.lan.on(at + 1, || self.runners[at].ssh("laptop", words));
-        assert!(out.status.success(), "{out:?}");
-    }
-
-    /// The name of a machine in what a push says.
-    fn name(&self, at: usize) -> String {
-        format!("{}:{}", Lan::address(at + 1), self.runners[at].ssh_port())
-    }
-}
-
-fn known_host(at: usize, world: &World) -> String {
-    let key = fs::read_to_string(world.path("sshd/host_key.pub")).expect("a host key");
-    format!("[{}]:{} {key}", Lan::address(at), world.ssh_port())
-}
 
 /// Starts a push, and cuts the line to the second machine when some of the layer is there.
 fn push_and_cut(scene: &Scene, repo: &Repo) -> Push {
@@ -231,13 +170,10 @@ fn what_one_machine_builds_others_run() {
         .push(&shop)
         .fails_with(&["key 'builder' does not reach 'shop', only blog", "2 of 2 machines failed"]);
     assert!(!scene.runners[0].app("shop").exists());
-    assert!(audit(&scene.runners[0]).contains("builder release:offer shop refused"));
+    assert!(audit(&scene.runners[0]).contains("builder release:machine shop refused"));
 
     strangers(&scene);
-    let Scene { builder, runners: [one, two], lan } = scene;
-    for (at, world) in [builder, one, two].into_iter().enumerate() {
-        lan.on(at, || drop(world));
-    }
+    scene.end();
 }
 
 /// What is no honest part, and a release for another machine, are refused at the door.

@@ -55,6 +55,15 @@ pub(crate) fn other_target(program: &str, its: &str, wanted: &str) -> Failure {
         .hint("does ENV or a configuration file of the app name an architecture? leave that to the build")
 }
 
+/// Packages whose native code was made for this machine.
+pub(crate) fn foreign_packages(packages: &[String], target: &str) -> Failure {
+    Failure::new(format!(
+        "native code that was built for this machine does not run on {target}: {}",
+        list(packages)
+    ))
+    .hint("push to that machine directly: it builds these packages itself")
+}
+
 // The app's folder.
 
 pub(crate) fn nothing_fits(

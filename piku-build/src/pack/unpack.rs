@@ -35,7 +35,7 @@ use crate::source::Source;
 use crate::startable::StartTarget;
 use crate::view::{MountedFolder, View};
 use crate::work::Work;
-use crate::{interrupt, place, profile, runtime, share, startable, talk};
+use crate::{interrupt, place, profile, runtime, share, startable, talk, target};
 
 /// What `unpack` was told.
 pub(crate) struct Unpack {
@@ -252,6 +252,8 @@ impl Taking<'_> {
         };
         let homes = release.host.iter().map(|home| Ok((home.clone(), MountedFolder::Host(home.clone()))));
         let mounts = release.layers.iter().map(content).chain(homes).collect::<anyhow::Result<_>>()?;
-        Ok(View::new(source.tree.clone(), release.jailed, mounts, path.unwrap_or(PATH)))
+        let cross = target::said_by_operator(&self.settings)?;
+        let view = View::new(source.tree.clone(), release.jailed, mounts, path.unwrap_or(PATH));
+        Ok(view.for_target(cross))
     }
 }

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use piku_build::architecture::ReleaseArchitecture;
-use piku_build::machine::TargetMachine;
 use piku_build::release::{Release, TREE};
+use piku_build::target;
 use piku_files::TreeHandle;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::{AppDir, Root};
 use piku_procfile::name::AppName;
+use piku_procfile::settings::Settings;
 
 use crate::collect::{self, Reach};
 use crate::protocol::Request;
@@ -18,7 +19,7 @@ use crate::{client, place};
 pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> {
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
     let release = Release::read(&dir)?;
-    check(&release, app)?;
+    check(&release, app, &Settings::read(&root.settings())?)?;
     place::make(root.app(app).path())?;
     settle(&dir, &root.app(app))?;
     client::ask(root, app, &Request::Deploy { dir, task: true, after: None })?;
@@ -29,10 +30,10 @@ pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> 
 }
 
 /// What can be said without asking anybody.
-fn check(release: &Release, app: &AppName) -> anyhow::Result<()> {
+fn check(release: &Release, app: &AppName, settings: &Settings) -> anyhow::Result<()> {
     ensure!(release.app == *app, "this is a release of {}, not of {app}", release.app);
     if let ReleaseArchitecture::Native(program) = ReleaseArchitecture::parse(&release.architecture) {
-        let machine = TargetMachine::this()?;
+        let machine = target::this_machine(settings)?;
         if !machine.runs(&program) {
             let here = machine.beside(&program);
             let what = match &release.native {

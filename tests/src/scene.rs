@@ -1,0 +1,85 @@
+//! A machine that builds and two that run what it sends, on one LAN.
+
+use std::fs;
+
+use crate::lan::Lan;
+use crate::repo::{Push, Repo};
+use crate::world::World;
+
+/// A machine that builds, and two that run.
+pub struct Scene {
+    /// The machine that takes the pushes.
+    pub builder: World,
+    /// Those that it sends releases to.
+    pub runners: [World; 2],
+    /// What connects them.
+    pub lan: Lan,
+}
+
+impl Scene {
+    /// Three machines; nothing where this machine lets nobody make namespaces.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let lan = Lan::new(3)?;
+        let runners = [1, 2].map(|at| lan.on(at, || World::listening_on("0.0.0.0", "")));
+        let builder = lan.on(0, World::new);
+        let key = builder.own_key("ship");
+        for world in &runners {
+            world.let_in("builder", &key.with_extension("pub"), &["blog"]);
+        }
+        let known: String = [0, 1].map(|at| known_host(at + 1, &runners[at])).concat();
+        fs::write(builder.path("home/known"), known).expect("known hosts");
+        Some(Self { builder, runners, lan })
+    }
+
+    /// `deploy_to` of both apps, with more settings for each.
+    pub fn deploy_to(&self, more: &str) {
+        let machines = [0, 1].map(|at| {
+            let world = &self.runners[at];
+            format!("'{}@{}:{}'", world.user(), Lan::address(at + 1), world.ssh_port())
+        });
+        let home = self.builder.path("home");
+        let of_app = format!(
+            "{{machines: [{}], identity: '{home}/ship', known_hosts: '{home}/known', {more}}}",
+            machines.join(", "),
+            home = home.display()
+        );
+        self.builder.set_settings(&format!("deploy_to:\n  blog: {of_app}\n  shop: {of_app}\n"));
+    }
+
+    /// A push to the builder.
+    pub fn push(&self, repo: &Repo) -> Push {
+        self.lan.on(0, || repo.push())
+    }
+
+    /// What the app says on each of the two.
+    #[must_use]
+    pub fn pages(&self) -> [String; 2] {
+        [0, 1].map(|at| self.lan.on(at + 1, || self.runners[at].page("blog")))
+    }
+
+    /// Runs a verb on one of the two.
+    pub fn config(&self, at: usize, words: &str) {
+        let out = self.lan.on(at + 1, || self.runners[at].ssh("laptop", words));
+        assert!(out.status.success(), "{out:?}");
+    }
+
+    /// The name of a machine in what a push says.
+    #[must_use]
+    pub fn name(&self, at: usize) -> String {
+        format!("{}:{}", Lan::address(at + 1), self.runners[at].ssh_port())
+    }
+
+    /// Ends all of them, each in its own network.
+    pub fn end(self) {
+        let Self { builder, runners: [one, two], lan } = self;
+        for (at, world) in [builder, one, two].into_iter().enumerate() {
+            lan.on(at, || drop(world));
+        }
+    }
+}
+
+fn known_host(at: usize, world: &World) -> String {
+    let key = fs::read_to_string(world.path("sshd/host_key.pub")).expect("a host key");
+    format!("[{}]:{} {key}", Lan::address(at), world.ssh_port())
+}
