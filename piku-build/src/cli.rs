@@ -167,7 +167,7 @@ struct HostArgs {
 
 #[derive(Args)]
 struct TargetArgs {
-    /// The architecture of the machine that will run it, by uname's or Debian's name: x86_64, arm64, armv7l, armv6l
+    /// The architecture of the machine that will run it, by uname's or Debian's name: amd64, arm64, armhf, armv6l
     /// [default: this machine's]
     #[arg(long, value_name = "NAME", value_parser = AskedArchitecture::parse)]
     architecture: Option<AskedArchitecture>,

@@ -26,7 +26,8 @@ pub(crate) struct TargetArchitecture {
     pub(crate) rust: &'static [&'static str],
 }
 
-/// All of them. Debian's `arm-linux-gnueabihf-gcc` and the libraries that it links are made for ARMv7.
+/// All of them. Debian's `arm-linux-gnueabihf-gcc` and the libraries that it links need version 7 of
+/// ARM.
 static ALL: [TargetArchitecture; 7] = [
     TargetArchitecture {
         name: "x86_64",

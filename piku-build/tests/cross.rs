@@ -29,7 +29,7 @@ fn machine_of(program: &Path) -> u16 {
     u16::from_le_bytes([bytes[18], bytes[19]])
 }
 
-/// What Go wrote into a program about its build.
+/// Returns the facts about its build that Go wrote into a program.
 fn build_info(program: &Path) -> String {
     let go = ["/usr/local/go/bin/go", "/usr/bin/go"].into_iter().find(|go| Path::new(go).exists());
     let mut command = Command::new(go.expect("a Go"));

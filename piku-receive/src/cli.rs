@@ -110,7 +110,7 @@ enum Action {
     Ship {
         /// The folder with a release for each architecture, by its name, or one named 'any'.
         releases: PathBuf,
-        /// What 'targets' has printed.
+        /// The list that 'targets' has printed.
         #[arg(long, value_name = "FILE")]
         targets: PathBuf,
         #[command(flatten)]

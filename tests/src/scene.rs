@@ -12,7 +12,7 @@ pub struct Scene {
     pub builder: World,
     /// Those that it sends releases to.
     pub runners: [World; 2],
-    /// What connects them.
+    /// The network that connects them.
     pub lan: Lan,
 }
 
@@ -52,7 +52,7 @@ impl Scene {
         self.lan.on(0, || repo.push())
     }
 
-    /// What the app says on each of the two.
+    /// Returns the app's page on each of the two.
     #[must_use]
     pub fn pages(&self) -> [String; 2] {
         [0, 1].map(|at| self.lan.on(at + 1, || self.runners[at].page("blog")))

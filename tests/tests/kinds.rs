@@ -1,4 +1,4 @@
-//! One machine builds for others of another kind: each kind is built for once, and each machine gets its own.
+//! A machine builds for others of another kind: each kind is built for once, and each machine gets its own.
 
 use piku_tests::repo::Repo;
 use piku_tests::scene::Scene;

@@ -22,7 +22,7 @@ struct MachineAnswer {
     architecture: String,
     /// The version of its glibc.
     glibc: Option<String>,
-    /// Whether programs find musl.
+    /// True if programs find musl.
     musl: bool,
     /// The minor versions of the system's Pythons.
     python: Vec<String>,

@@ -30,7 +30,7 @@ pub(crate) use undo::{go_back, run as undo};
 /// A step that the sender asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// What is this machine?
+    /// Say what this machine is.
     Machine,
     /// Would it run here, and what is not here yet?
     Offer,

@@ -16,7 +16,7 @@ use super::session::{self, Ended, Input, NO_CONNECTION};
 use super::targets::TargetFacts;
 use crate::release::Deployed;
 
-/// What a piku answers to a step that it does not know.
+/// Part of the answer of a piku that does not know a step.
 const UNKNOWN_STEP: &str = "expected offer APP";
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub(super) struct Machine<'a> {
     app: &'a AppName,
     pub(super) address: &'a settings::Machine,
     to: &'a DeployTo,
-    /// What it is, once it has been asked.
+    /// The answer to what it is, once it has been asked.
     pub(super) facts: Option<TargetFacts>,
     /// The folder of the release that is for it.
     pub(super) folder: PathBuf,

@@ -1,7 +1,7 @@
 //! `targets`: the machines that an app's releases are for, by kind: each is asked what it is before anything is built, and each
 //! kind is built for once.
 //!
-//! What is printed is a line for each kind, `ARCHITECTURE must|may MACHINE…`, this machine's own first, as `here`. A machine that
+//! It prints a line for each kind, `ARCHITECTURE must|may MACHINE…`, this machine's own first, as `here`. A machine that
 //! is not reached is in none of them.
 
 #![expect(
@@ -27,7 +27,7 @@ use crate::talk;
 /// The name of this machine in the list.
 const HERE: &str = "here";
 
-/// What a machine says that it is.
+/// A machine's answer to what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct TargetFacts {
     /// As `uname -m` says.
@@ -43,7 +43,8 @@ impl TargetFacts {
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let facts: Self = serde_json::from_str(text).context("it gave no answer")?;
         let is_word = |word: &String| {
-            (1..=32).contains(&word.len())
+            word.len() <= 32
+                && word.starts_with(|first: char| first.is_ascii_alphanumeric())
                 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte))
         };
         let words = facts.python.iter().chain(&facts.glibc).chain([&facts.architecture]);
@@ -116,7 +117,7 @@ fn own(place: &Place<'_>) -> anyhow::Result<TargetFacts> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct MachineKind {
     architecture: String,
-    /// Whether the deploy ends where its build fails.
+    /// True if the deploy ends where its build fails.
     must: bool,
     machines: Vec<String>,
 }
@@ -234,9 +235,14 @@ mod tests {
         )
         .unwrap();
         assert_eq!(facts.describe(), "armv6l, glibc 2.36, Python 3.11");
-        for bad in
-            ["", "{}", "{\"architecture\":\"a b\"}", "{\"architecture\":\"../x\"}", "{\"architecture\":\"\"}"]
-        {
+        for bad in [
+            "",
+            "{}",
+            "{\"architecture\":\"a b\"}",
+            "{\"architecture\":\"../x\"}",
+            "{\"architecture\":\"..\"}",
+            "{\"architecture\":\"\"}",
+        ] {
             assert!(TargetFacts::parse(bad).is_err(), "{bad}");
         }
         let loud = "{\"architecture\":\"x86_64\",\"python\":[\"3\\u001b[2J\"]}";

@@ -14,7 +14,7 @@ pub(super) const STEP: &str = "go list";
 /// The setting by which an app says whether its C code is built.
 const SETTING: &str = "CGO_ENABLED";
 
-/// What Go is told of the target.
+/// Returns the variables that tell Go of the target.
 ///
 /// # Errors
 /// When the app asks for C code and this machine has no compiler of C for the target.
@@ -67,7 +67,7 @@ pub(super) fn judge(ended: &Ended, target: Option<&TargetArchitecture>) -> anyho
     }
 }
 
-/// What the app, or else the operator, says of C code.
+/// Returns the setting of the app, or else of the operator, for C code.
 fn asked<'a>(source: &'a Source, site: &'a Site) -> Option<&'a str> {
     let host = || site.build_env.get(SETTING).map(String::as_str);
     source.variable(SETTING).map(|(value, _)| value.trim()).or_else(host)

@@ -14,7 +14,7 @@ use crate::target::TargetArchitecture;
 /// The linker that rustup brings.
 const OWN_LINKER: &str = "rust-lld";
 
-/// What cargo is told.
+/// A target as cargo is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RustTarget {
     /// As `--target` takes it.
