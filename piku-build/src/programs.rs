@@ -67,7 +67,9 @@ pub(crate) fn check_target(
     for program in programs {
         let made = work.open_file_nofollow(&program.made)?;
         if let Some(elf) = Elf::read(&made.file)?.filter(|elf| elf.machine != target.elf) {
-            return Err(explain::other_target(&program.name, &elf.architecture.to_string(), target.name).into());
+            return Err(
+                explain::other_target(&program.name, &elf.architecture.to_string(), target.name).into()
+            );
         }
     }
     Ok(())

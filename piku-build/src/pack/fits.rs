@@ -29,7 +29,6 @@ use crate::machine::TargetMachine;
 use crate::place::Place;
 use crate::runtime;
 use crate::sandbox::SandboxPolicy;
-use crate::target;
 
 /// Where it is asked.
 pub(crate) struct Asked {
