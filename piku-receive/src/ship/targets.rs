@@ -136,12 +136,11 @@ impl KindList {
         });
         let mut list = Self::default();
         for (architecture, name) in own.into_iter().chain(others) {
-            match list.kinds.iter_mut().find(|kind| kind.architecture == architecture) {
-                Some(kind) => kind.machines.push(name),
-                None => {
-                    let must = all || name == HERE;
-                    list.kinds.push(MachineKind { architecture, must, machines: vec![name] });
-                }
+            if let Some(kind) = list.kinds.iter_mut().find(|kind| kind.architecture == architecture) {
+                kind.machines.push(name);
+            } else {
+                let must = all || name == HERE;
+                list.kinds.push(MachineKind { architecture, must, machines: vec![name] });
             }
         }
         // What nothing else is built beside ends the deploy by itself.
