@@ -28,6 +28,9 @@ _piku__build() {
             piku__build,help)
                 cmd="piku__build__subcmd__help"
                 ;;
+            piku__build,machine)
+                cmd="piku__build__subcmd__machine"
+                ;;
             piku__build,pack)
                 cmd="piku__build__subcmd__pack"
                 ;;
@@ -52,6 +55,9 @@ _piku__build() {
             piku__build__subcmd__help,help)
                 cmd="piku__build__subcmd__help__subcmd__help"
                 ;;
+            piku__build__subcmd__help,machine)
+                cmd="piku__build__subcmd__help__subcmd__machine"
+                ;;
             piku__build__subcmd__help,pack)
                 cmd="piku__build__subcmd__help__subcmd__pack"
                 ;;
@@ -71,7 +77,7 @@ _piku__build() {
 
     case "${cmd}" in
         piku__build)
-            opts="-h -V --help --version detect plan build rebuild pack unpack fits help"
+            opts="-h -V --help --version detect plan build rebuild pack unpack machine fits help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -85,7 +91,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__build)
-            opts="-h --move --cache --before --no-cache --rebuild --output --layers --settings --config --buildpacks --sandbox --app --number --commit --subject --by --help"
+            opts="-h --move --cache --before --no-cache --rebuild --output --architecture --layers --settings --config --buildpacks --sandbox --app --number --commit --subject --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -100,6 +106,10 @@ _piku__build() {
                     return 0
                     ;;
                 --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --architecture)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -211,7 +221,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__help)
-            opts="detect plan build rebuild pack unpack fits help"
+            opts="detect plan build rebuild pack unpack machine fits help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -267,6 +277,20 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__build__subcmd__help__subcmd__machine)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -336,6 +360,28 @@ _piku__build() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__build__subcmd__machine)
+            opts="-h --settings --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --settings)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__build__subcmd__pack)
             opts="-h --layers --part --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -359,13 +405,17 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__plan)
-            opts="-h --cache --layers --settings --config --buildpacks --sandbox --format --help"
+            opts="-h --cache --architecture --layers --settings --config --buildpacks --sandbox --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --architecture)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -32,6 +32,7 @@ complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "build" -d 'Bu
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "rebuild" -d 'Build what apps have deployed again, and deploy it where something outside it has changed'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "machine" -d 'Print what this machine is, for those who build for it: architecture, C library, Pythons'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -l format -d 'How to print it' -r -f -a "text\t'For people'
@@ -39,6 +40,7 @@ json\t'For programs'
 yaml\t'For both'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l cache -d 'Where package managers keep their caches' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l config -d 'What `config set` stored for the app' -r -F
@@ -53,6 +55,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -s h -l help
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l cache -d 'Where package managers keep their caches' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l before -d 'The folder of the release before this one: files that are the same are shared with it' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l output -d 'The release\'s folder, which must not be there yet' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l config -d 'What `config set` stored for the app' -r -F
@@ -94,6 +97,11 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l number 
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l via -d 'Who has brought it, named behind who pushed it' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l before -d 'The release before it, whose files it shares where they are the same' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -l settings -d 'This machine\'s settings' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -l format -d 'How to print it' -r -f -a "text\t'For people'
+json\t'For programs'
+yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l settings -d 'This machine\'s settings' -r -F
@@ -106,11 +114,12 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l format -d
 json\t'For programs'
 yaml\t'For both'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "rebuild" -d 'Build what apps have deployed again, and deploy it where something outside it has changed'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack fits help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "rebuild" -d 'Build what apps have deployed again, and deploy it where something outside it has changed'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "machine" -d 'Print what this machine is, for those who build for it: architecture, C library, Pythons'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -34,9 +34,6 @@ _piku__receive() {
             piku__receive,key)
                 cmd="piku__receive__subcmd__key"
                 ;;
-            piku__receive,places)
-                cmd="piku__receive__subcmd__places"
-                ;;
             piku__receive,record)
                 cmd="piku__receive__subcmd__record"
                 ;;
@@ -48,6 +45,9 @@ _piku__receive() {
                 ;;
             piku__receive,ship)
                 cmd="piku__receive__subcmd__ship"
+                ;;
+            piku__receive,targets)
+                cmd="piku__receive__subcmd__targets"
                 ;;
             piku__receive__subcmd__help,admit)
                 cmd="piku__receive__subcmd__help__subcmd__admit"
@@ -67,9 +67,6 @@ _piku__receive() {
             piku__receive__subcmd__help,key)
                 cmd="piku__receive__subcmd__help__subcmd__key"
                 ;;
-            piku__receive__subcmd__help,places)
-                cmd="piku__receive__subcmd__help__subcmd__places"
-                ;;
             piku__receive__subcmd__help,record)
                 cmd="piku__receive__subcmd__help__subcmd__record"
                 ;;
@@ -81,6 +78,9 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__help,ship)
                 cmd="piku__receive__subcmd__help__subcmd__ship"
+                ;;
+            piku__receive__subcmd__help,targets)
+                cmd="piku__receive__subcmd__help__subcmd__targets"
                 ;;
             piku__receive__subcmd__help__subcmd__key,add)
                 cmd="piku__receive__subcmd__help__subcmd__key__subcmd__add"
@@ -122,7 +122,7 @@ _piku__receive() {
 
     case "${cmd}" in
         piku__receive)
-            opts="-h -V --key --app --root --scripts --help --version key deploy cancel places ship export select settle record admit help"
+            opts="-h -V --key --app --root --scripts --help --version key deploy cancel targets ship export select settle record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -248,7 +248,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help)
-            opts="key deploy cancel places ship export select settle record admit help"
+            opts="key deploy cancel targets ship export select settle record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -387,20 +387,6 @@ _piku__receive() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        piku__subcmd__receive__subcmd__help__subcmd__places)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         piku__subcmd__receive__subcmd__help__subcmd__record)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -444,6 +430,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__ship)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__targets)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -611,36 +611,6 @@ _piku__receive() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        piku__subcmd__receive__subcmd__places)
-            opts="-h --root --scripts --app --by --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --root)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --scripts)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --app)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --by)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         piku__subcmd__receive__subcmd__record)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -712,6 +682,40 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__ship)
+            opts="-h --targets --root --scripts --app --by --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --targets)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scripts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__targets)
             opts="-h --root --scripts --app --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -33,8 +33,8 @@ complete -c piku-receive -n "__fish_piku_receive_needs_command" -s V -l version 
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "key" -d 'Who may come in'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "cancel" -d 'End the build that is under way; the push that began it fails'
-complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "places" -d 'Print where the app\'s releases run, as `deploy_to` in host.yaml says: \'here\', and machines, a line each'
-complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "ship" -d 'Send a release to the machines of `deploy_to` and have each of them deploy it; fails when one of them does'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "targets" -d 'Ask the machines of `deploy_to` what they are, and print what is to be built for whom'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "ship" -d 'Send the machines of `deploy_to` the release that was built for them and have each of them deploy it; fails when one of them does'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "select" -d 'In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
@@ -73,11 +73,12 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -s h -
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand cancel" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand cancel" -l by -d 'In whose name' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand cancel" -s h -l help -d 'Print help'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -l app -d 'The app' -r
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -l by -d 'In whose name' -r
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand places" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand targets" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand targets" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand targets" -l app -d 'The app' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand targets" -l by -d 'In whose name' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand targets" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l targets -d 'The list that \'targets\' has printed' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l scripts -d 'The folder with post-receive and piku [default: ../lib/piku beside this program]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l app -d 'The app' -r
@@ -99,17 +100,17 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand record" -s h -
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l root -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l app -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -s h -l help -d 'Print help'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "key" -d 'Who may come in'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "cancel" -d 'End the build that is under way; the push that began it fails'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "places" -d 'Print where the app\'s releases run, as `deploy_to` in host.yaml says: \'here\', and machines, a line each'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "ship" -d 'Send a release to the machines of `deploy_to` and have each of them deploy it; fails when one of them does'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "select" -d 'In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "record" -d 'In the hook: copy stdin to stdout and into the deploy\'s log, as much as `deploy_log` in host.yaml says'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "admit" -d 'Git\'s pre-receive hook: refuse what cannot be deployed before it is stored'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel places ship export select settle record admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "key" -d 'Who may come in'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "cancel" -d 'End the build that is under way; the push that began it fails'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "targets" -d 'Ask the machines of `deploy_to` what they are, and print what is to be built for whom'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "ship" -d 'Send the machines of `deploy_to` the release that was built for them and have each of them deploy it; fails when one of them does'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "select" -d 'In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "record" -d 'In the hook: copy stdin to stdout and into the deploy\'s log, as much as `deploy_log` in host.yaml says'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "admit" -d 'Git\'s pre-receive hook: refuse what cannot be deployed before it is stored'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Let a key in; the public key is read from stdin'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'Print the keys that piku has let in'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Shut a key out'
