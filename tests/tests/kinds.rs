@@ -52,7 +52,7 @@ fn each_kind_of_machine_gets_what_was_built_for_it() {
     scene.deploy_to("patience: 60");
 
     // The plan of each, and nothing else.
-    let said = scene.lan.on(0, || repo.push_with(&["-o", "dry-run"])).succeeds();
+    let said = scene.lan.on(0, || repo.push_with(&["-o", "dry-run", "piku", "main"])).succeeds();
     assert!(said.contains(&format!("{} is armv7l", scene.name(1))), "{said}");
     assert_eq!(said.matches("runtime  go").count(), 2, "{said}");
     assert!(scene.builder.releases("blog").is_empty());
