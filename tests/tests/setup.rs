@@ -14,16 +14,20 @@ struct FakeMachine {
 }
 
 impl FakeMachine {
-    /// Root calls; there is a user `alice`, and none that piku runs as.
+    /// Root calls; there are `alice` and `root` with homes of their own, and no user that piku runs as.
     fn new() -> Self {
         let machine = Self { dir: tempfile::tempdir().expect("a folder") };
         fs::create_dir_all(machine.path("bin")).expect("bin");
-        fs::create_dir_all(machine.path("alice/.ssh")).expect("alice");
+        for user in ["alice", "root"] {
+            fs::create_dir_all(machine.path(user).join(".ssh")).expect(user);
+        }
         machine.fake("id", r#"case "$1" in -u) echo 0 ;; *) echo 1000 ;; esac"#);
-        let passwd = format!("alice:x:1000:1000::{}:/bin/sh", machine.path("alice").display());
+        let homes = machine.dir.path().display();
         machine.fake(
             "getent",
-            &format!("case \"$1 $2\" in 'passwd alice') echo '{passwd}' ;; *) exit 2 ;; esac"),
+            &format!(
+                "case \"$1 $2\" in 'passwd alice' | 'passwd root') echo \"$2:x:1000:1000::{homes}/$2:/bin/sh\" ;; *) exit 2 ;; esac"
+            ),
         );
         machine.fake(
             "setpriv",
@@ -113,6 +117,16 @@ fn keys_of_who_calls_are_let_in_but_for_those_with_options() {
     assert_eq!(names(&machine.setup(&["--no-key"], Some("alice"))), [""; 0]);
     assert_eq!(names(&machine.setup(&["--configure"], Some("alice"))), [""; 0], "a package lets nobody in");
     assert_eq!(names(&machine.setup(&[], None)), [""; 0], "nobody is known to call");
+}
+
+#[test]
+fn roots_own_keys_are_let_in_where_root_types_sudo() {
+    let machine = FakeMachine::new();
+    fs::write(machine.path("root/.ssh/authorized_keys"), machine.key("me@laptop")).expect("keys");
+    fs::write(machine.path("alice/.ssh/authorized_keys"), machine.key("alice@laptop")).expect("keys");
+    let output = machine.setup(&[], Some("root"));
+    assert_eq!(names(&output), ["me@laptop"], "{}", text(&output));
+    assert_eq!(names(&machine.setup(&["--configure"], Some("root"))), [""; 0], "a package lets nobody in");
 }
 
 #[test]
