@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, FileTimes};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
@@ -25,8 +25,11 @@ impl Toolchain {
         toolchain.program("bin/rustc", "echo 'rustc 1.99.0 (of a test)'");
         toolchain.program(
             "bin/cargo",
-            "if [ \"$1\" = build ]; then\n\
-             echo \"jobs ${CARGO_BUILD_JOBS-free}, lto ${CARGO_PROFILE_RELEASE_LTO-as it is}\" >&2\nfi",
+            "if [ \"$1\" = rustc ]; then\n\
+             echo \"jobs ${CARGO_BUILD_JOBS-free}, lto ${CARGO_PROFILE_RELEASE_LTO-as it is}\" >&2\n\
+             case \"$*\" in *+crt-static*) [ -z \"${NO_STATIC-}\" ] || exit 101 ;; esac\n\
+             mkdir -p \"$CARGO_TARGET_DIR/release\"\n\
+             echo \"$*\" >\"$CARGO_TARGET_DIR/release/piku-multicall\"\nfi",
         );
         toolchain
     }
@@ -125,6 +128,23 @@ fn a_build_fits_into_the_memory_or_does_not_begin() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("cannot build here") && said.contains("200 MiB are free"), "{said}");
     assert!(said.contains("hint: install a package") && !said.contains("jobs "), "{said}");
+}
+
+#[test]
+fn the_tools_are_built_as_one_file_without_shared_libraries_where_that_can_be() {
+    let toolchain = Toolchain::new();
+    let target = toolchain.dir.path().join("target");
+    for none in [false, true, false] {
+        let mut variables = vec![("CARGO_TARGET_DIR", target.to_str().expect("text"))];
+        variables.extend(none.then_some(("NO_STATIC", "yes")));
+        let out = toolchain.prepare(&["build"], &variables);
+        assert!(out.status.success(), "{out:?}");
+        let files = TOOLS.map(|tool| fs::metadata(target.join("release").join(tool)).expect(tool).ino());
+        assert!(files.iter().all(|file| *file == files[0]), "{files:?}");
+        let said = fs::read_to_string(target.join("release/piku-run")).expect("a tool");
+        assert!(said.contains("--package piku-multicall"), "{said}");
+        assert_eq!(said.contains("+crt-static"), !none, "{said}");
+    }
 }
 
 #[test]
