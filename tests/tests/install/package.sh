@@ -1,6 +1,6 @@
 #!/bin/sh
 # package: two packages of the checkout with tools that are built already, so that an upgrade can be tried: package.sh CHECKOUT TOOLS OUT.
-# TOOLS is a folder with the five tools, or a package, of which the programs are taken. Result: OUT/piku_1.deb and OUT/piku_2.deb
+# TOOLS is a folder with the five tools, or a package, which is taken as it is but for its version. Result: OUT/piku_1.deb and OUT/piku_2.deb
 set -eu
 scripts=$1/scripts
 tools_from=$2
@@ -11,13 +11,14 @@ umask 022
 
 for version in 1 2; do
     tree=$out/tree-$version
-    mkdir -p "$tree/DEBIAN" "$tree/usr/lib/piku/templates" "$tree/usr/lib/systemd/system" "$tree/usr/bin"
-    if [ -d "$tools_from" ]; then
-        for tool in $tools; do strip -o "$tree/usr/bin/$tool" "$tools_from/$tool"; done
-    else
-        dpkg-deb -x "$tools_from" "$out/unpacked-$version"
-        for tool in $tools; do ln "$out/unpacked-$version/usr/bin/$tool" "$tree/usr/bin/$tool"; done
+    if [ -f "$tools_from" ]; then
+        dpkg-deb --raw-extract "$tools_from" "$tree"
+        sed -i "s/^Version: .*/Version: $version/" "$tree/DEBIAN/control"
+        dpkg-deb --root-owner-group -Zgzip -z1 -b "$tree" "$out/piku_$version.deb"
+        continue
     fi
+    mkdir -p "$tree/DEBIAN" "$tree/usr/lib/piku/templates" "$tree/usr/lib/systemd/system" "$tree/usr/bin"
+    for tool in $tools; do strip -o "$tree/usr/bin/$tool" "$tools_from/$tool"; done
     ln -s ../lib/piku/piku "$tree/usr/bin/piku"
     for program in $programs; do install -m 0755 "$scripts/$program" "$tree/usr/lib/piku/$program"; done
     install -m 0644 "$scripts"/templates/* "$tree/usr/lib/piku/templates/"
