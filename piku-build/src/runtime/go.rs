@@ -4,6 +4,7 @@
 
 mod constraint;
 mod cross;
+mod header;
 mod module;
 mod packages;
 mod reason;
@@ -26,6 +27,7 @@ use crate::startable::simple_words;
 use crate::step::{Ended, Step};
 use crate::view::{View, runs};
 use constraint::Tags;
+use header::FileHeader;
 use module::Module;
 use packages::Package;
 use toolchain::Choice;
@@ -52,7 +54,7 @@ impl Runtime for Go {
         let mut file = None;
         for name in source.names.iter().filter(|name| is_go(Path::new(name)) && !name.ends_with("_test.go")) {
             let text = source.text(name)?.unwrap_or_default();
-            if packages::package_name(&decode(&text)) == Some("main") {
+            if FileHeader::parse(&decode(&text)).package == Some("main") {
                 file = Some(name);
                 break;
             }

@@ -1,6 +1,8 @@
 //! Build constraints: whether a Go file counts on this machine. A pattern such as `./...` skips what does not count without a
 //! word, so a plan that names programs has to know.
 
+use super::header::FileHeader;
+
 /// What the lines `//go:build` and the endings of file names are judged by.
 pub(super) struct Tags {
     /// As Go names it: `amd64`, `arm64`, `arm`.
@@ -9,13 +11,14 @@ pub(super) struct Tags {
     pub(super) asked: Vec<String>,
 }
 
-/// The systems and machines that a file's name may end with, beside ours: only those that Go knows count.
-const SYSTEMS: [&str; 17] = [
+/// The systems and machines that a file's name may end with, ours among them: only those that Go knows count.
+const SYSTEMS: [&str; 18] = [
     "aix",
     "android",
     "darwin",
     "dragonfly",
     "freebsd",
+    "hurd",
     "illumos",
     "ios",
     "js",
@@ -29,20 +32,42 @@ const SYSTEMS: [&str; 17] = [
     "zos",
     "nacl",
 ];
-const MACHINES: [&str; 17] = [
-    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le",
-    "riscv64", "s390x", "sparc64", "wasm", "ppc", "riscv",
+const MACHINES: [&str; 24] = [
+    "386",
+    "amd64",
+    "amd64p32",
+    "arm",
+    "arm64",
+    "arm64be",
+    "armbe",
+    "loong64",
+    "mips",
+    "mips64",
+    "mips64le",
+    "mips64p32",
+    "mips64p32le",
+    "mipsle",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "riscv",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm",
 ];
 
 impl Tags {
-    /// Whether the file takes part in a build here: by its name, and by the constraint in its text.
-    pub(super) fn take(&self, name: &str, text: &str) -> bool {
-        self.take_name(name) && constraint(text).is_none_or(|text| self.holds(&text))
+    /// Says whether a file takes part in a build for this machine: by its name, and by the constraint in its header.
+    pub(super) fn take(&self, name: &str, header: &FileHeader) -> bool {
+        self.take_name(name) && header.constraint.as_ref().is_none_or(|expression| self.holds(expression))
     }
 
     /// `x_linux.go`, `x_arm64.go`, `x_linux_arm64.go`.
     fn take_name(&self, name: &str) -> bool {
-        let stem = name.strip_suffix(".go").unwrap_or(name);
+        let stem = name.split('.').next().unwrap_or(name);
         let mut parts: Vec<&str> = stem.split('_').skip(1).collect();
         let mut takes = true;
         if parts.last().is_some_and(|last| MACHINES.contains(last)) {
@@ -107,24 +132,6 @@ impl Tags {
     }
 }
 
-/// The constraint in front of `package`: `//go:build`, or else the older `// +build` lines as such an expression.
-fn constraint(text: &str) -> Option<String> {
-    /// Longer ones are nobody's; their brackets would be followed down the stack.
-    const LONGEST: usize = 1000;
-    let mut older = Vec::new();
-    for line in text.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with("//")) {
-        if let Some(rest) = line.strip_prefix("//go:build ") {
-            return Some(rest.to_owned()).filter(|rest| rest.len() <= LONGEST);
-        }
-        let rest = line.trim_start_matches('/').trim_start();
-        if let Some(rest) = rest.strip_prefix("+build ") {
-            let options: Vec<_> = rest.split_whitespace().map(|option| option.replace(',', " && ")).collect();
-            older.push(format!("({})", options.join(" || ")));
-        }
-    }
-    (!older.is_empty()).then(|| older.join(" && ")).filter(|text| text.len() <= LONGEST)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,10 +150,19 @@ mod tests {
             "linux.go",
             "windows.go",
             "a_web.go",
+            "x.pb_windows.go",
+            "x_windows_of.go",
         ] {
             assert!(tags().take_name(name), "{name}");
         }
-        for name in ["main_windows.go", "x_arm64.go", "x_linux_arm64.go", "x_darwin_amd64.go"] {
+        for name in [
+            "main_windows.go",
+            "x_arm64.go",
+            "x_linux_arm64.go",
+            "x_darwin_amd64.go",
+            "x_hurd.go",
+            "x_s390.pb.go",
+        ] {
             assert!(!tags().take_name(name), "{name}");
         }
     }
@@ -167,13 +183,5 @@ mod tests {
         for text in ["ignore", "windows", "!linux", "linux && arm64", "!(a || linux)", "darwin||windows"] {
             assert!(!tags().holds(text), "{text}");
         }
-    }
-
-    #[test]
-    fn only_what_stands_in_front_of_the_package_counts() {
-        assert!(!tags().take("gen.go", "// Copyright\n\n//go:build ignore\n\npackage main\n"));
-        assert!(!tags().take("gen.go", "// +build ignore\n\npackage main\n"));
-        assert!(tags().take("x.go", "// +build darwin linux,amd64\n// +build !arm\n\npackage main\n"));
-        assert!(tags().take("x.go", "package main\n\n//go:build ignore\n"));
     }
 }

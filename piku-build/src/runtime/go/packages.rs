@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use piku_files::FileKind;
 
 use super::constraint::Tags;
+use super::header::FileHeader;
 use super::module::Module;
 use crate::source::Source;
 
@@ -85,7 +86,8 @@ pub(super) fn look(source: &Source, dir: &Path, tags: &Tags) -> anyhow::Result<O
         }
         let Some(text) = source.text(dir.join(&name))? else { continue };
         let text = String::from_utf8_lossy(&text);
-        if package_name(&text) == Some("main") && tags.take(&name, &text) {
+        let header = FileHeader::parse(&text);
+        if header.package == Some("main") && tags.take(&name, &header) {
             package
                 .stamps
                 .extend(stamps(&text).filter(|stamp| !package.stamps.contains(stamp)).collect::<Vec<_>>());
@@ -99,19 +101,6 @@ pub(super) fn look(source: &Source, dir: &Path, tags: &Tags) -> anyhow::Result<O
 fn names(source: &Source, dir: &Path, takes: impl Fn(FileKind) -> bool) -> anyhow::Result<Vec<String>> {
     let entries = source.list(dir)?.into_iter().filter(|entry| takes(entry.kind));
     Ok(entries.filter_map(|entry| entry.name.into_string().ok()).collect())
-}
-
-/// The name in the package clause.
-pub(super) fn package_name(text: &str) -> Option<&str> {
-    let mut in_comment = false;
-    for line in text.lines().map(str::trim) {
-        if in_comment || line.starts_with("/*") {
-            in_comment = !line.contains("*/");
-        } else if let Some(rest) = line.strip_prefix("package ") {
-            return rest.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next();
-        }
-    }
-    None
 }
 
 /// The variables by which a program says what it was built from.
@@ -174,5 +163,123 @@ mod tests {
         let other =
             find(&source, Path::new("other"), &Module::parse("module other.org/tool\n"), &tags()).unwrap();
         assert_eq!((other[0].pattern().as_str(), other[0].name.as_str()), ("./other", "tool"));
+    }
+    /// Each file alone in a folder: the folders that hold a program are those that `go list` names.
+    #[test]
+    fn a_program_is_where_go_list_finds_one() {
+        let names = [
+            "x.go",
+            "_x.go",
+            ".x.go",
+            "x_test.go",
+            "x_linux.go",
+            "x_windows.go",
+            "windows.go",
+            "x_hurd.go",
+            "x_arm64.go",
+            "x_amd64.go",
+            "x_windows_amd64.go",
+            "x_linux_arm64.go",
+            "x_amd64p32.go",
+            "x_sparc.go",
+            "x.pb_windows.go",
+            "x_windows.pb.go",
+            "x_windows_of.go",
+            "x_unix.go",
+            "x_linux_test_amd64.go",
+        ];
+        let constraints = [
+            "ignore",
+            "linux",
+            "!linux",
+            "unix && amd64",
+            "arm64 || !windows",
+            "!(linux || arm)",
+            "cgo",
+            "gc",
+            "go1.18",
+            "web",
+            "!web",
+            "((linux))",
+            "linux&&(amd64||arm)",
+        ];
+        let headers = [
+            "",
+            "// x\n",
+            "/* x */ ",
+            "/*\n//go:build ignore\n*/\n",
+            "/* x */\n//go:build ignore\n",
+            "\u{feff}",
+            "// +build ignore\n",
+            "\u{feff}//go:build ignore\n",
+            "//go:build\tignore\n",
+            " //go:build ignore\n",
+            "//go:buildx ignore\n",
+            "// go:build ignore\n",
+            "/* x */ /*\n*/ //go:build ignore\n",
+            "/* x */ /*\n*/\n//go:build ignore\n",
+            "//go:build ignore\r\n",
+            "/* x */\n// +build ignore\n\n",
+            "// +build linux\n// +build arm64\n\n",
+            "//go:build linux\n// +build ignore\n\n",
+        ];
+        let clauses = [
+            "package main",
+            "package\tmain;",
+            "package/**/main // x",
+            "package mains",
+            "package lib",
+            "package /*\n*/ main",
+        ];
+        let mut cases: Vec<(&str, String)> = Vec::new();
+        cases.extend(names.map(|name| (name, "package main\n".to_owned())));
+        cases.extend(constraints.map(|text| ("x.go", format!("//go:build {text}\npackage main\n"))));
+        cases.extend(headers.map(|header| ("x.go", format!("{header}package main\n"))));
+        cases.extend(clauses.map(|clause| ("x.go", format!("{clause}\n"))));
+
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("go.mod"), "module example.org/x\n\ngo 1.18\n").unwrap();
+        for (number, (name, text)) in cases.iter().enumerate() {
+            let folder = dir.path().join(format!("c{number:03}"));
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join(name), text).unwrap();
+        }
+        let Some(expected) = go_list(dir.path()) else { return };
+        let source = Source::read(dir.path(), None).unwrap();
+        let tags = Tags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] };
+        let found = find(&source, Path::new(""), &Module::parse("module example.org/x\n"), &tags).unwrap();
+        let found: Vec<String> = found.iter().map(|one| one.dir.display().to_string()).collect();
+        for (number, case) in cases.iter().enumerate() {
+            let name = format!("c{number:03}");
+            assert_eq!(found.contains(&name), expected.contains(&name), "{case:?}: ours, and Go's");
+        }
+    }
+
+    /// The folders with a program, by the go command.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+    fn go_list(dir: &Path) -> Option<Vec<String>> {
+        let home = tempfile::tempdir().unwrap();
+        let mut go = std::process::Command::new("go");
+        go.args(["list", "-e", "-tags", "web", "-f", "{{if .GoFiles}}{{.Name}} {{.Dir}}{{end}}", "./..."])
+            .current_dir(dir);
+        go.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home.path());
+        go.envs([
+            ("GOTOOLCHAIN", "local"),
+            ("GOPROXY", "off"),
+            ("GOOS", "linux"),
+            ("GOARCH", "amd64"),
+            ("CGO_ENABLED", "1"),
+        ]);
+        let Ok(out) = go.output() else {
+            eprintln!("skipped: go is not installed");
+            assert!(std::env::var_os("CI").is_none(), "nothing may be skipped with CI set");
+            return None;
+        };
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        let mains = said.lines().filter_map(|line| line.strip_prefix("main "));
+        let found: Vec<String> =
+            mains.filter_map(|path| path.rsplit('/').next()).map(str::to_owned).collect();
+        assert!(!found.is_empty(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+        Some(found)
     }
 }

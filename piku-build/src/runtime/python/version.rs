@@ -19,7 +19,11 @@ pub(super) enum Fit {
 enum Op {
     /// The version begins with these parts.
     Prefix,
-    Not,
+    /// The version does not begin with these parts.
+    NotPrefix,
+    /// The version is this one; missing parts are 0, as in PEP 440.
+    Equal,
+    NotEqual,
     Less,
     AtMost,
     More,
@@ -72,7 +76,7 @@ impl Asked {
     /// Whether it is one version, or the beginning of one, and this one is the same, or comes later and has the same first
     /// part: what was written for an old Python mostly runs on a newer one.
     pub(super) fn is_before(&self, version: Version) -> bool {
-        let [Clause { op: Op::Prefix, parts }] = self.0.as_slice() else { return false };
+        let [Clause { op: Op::Prefix | Op::Equal, parts }] = self.0.as_slice() else { return false };
         parts[0] == version.0[0] && parts.as_slice() <= &version.0[..parts.len()]
     }
 
@@ -84,26 +88,30 @@ impl Asked {
 
 fn clause(text: &str) -> anyhow::Result<Clause> {
     const OPS: [(&str, Op); 11] = [
-        ("===", Op::Prefix),
+        ("===", Op::Equal),
         ("~=", Op::Compatible),
-        ("==", Op::Prefix),
-        ("!=", Op::Not),
+        ("==", Op::Equal),
+        ("!=", Op::NotEqual),
         (">=", Op::AtLeast),
         ("<=", Op::AtMost),
         (">", Op::More),
         ("<", Op::Less),
         ("^", Op::Caret),
         ("~", Op::Prefix),
-        ("=", Op::Prefix),
+        ("=", Op::Equal),
     ];
     let text = text.trim();
     let found = OPS.iter().find_map(|(sign, op)| text.strip_prefix(sign).map(|rest| (*op, rest, *sign)));
     let (op, rest, sign) = found.unwrap_or((Op::Prefix, text, ""));
     let mut parts = Vec::new();
+    let mut has_wildcard = false;
     for part in rest.trim().trim_start_matches('v').split('.') {
         match part.parse() {
             Ok(number) => parts.push(number),
-            Err(_) if matches!(part, "*" | "x") && !parts.is_empty() => break,
+            Err(_) if matches!(part, "*" | "x") && !parts.is_empty() => {
+                has_wildcard = true;
+                break;
+            }
             Err(_) => bail!("'{text}' is not a version"),
         }
     }
@@ -117,6 +125,11 @@ fn clause(text: &str) -> anyhow::Result<Clause> {
     if op == Op::Compatible && parts.len() < 2 {
         bail!("'{text}' needs two parts");
     }
+    let op = match op {
+        Op::Equal if has_wildcard => Op::Prefix,
+        Op::NotEqual if has_wildcard => Op::NotPrefix,
+        op => op,
+    };
     Ok(Clause { op, parts })
 }
 
@@ -128,7 +141,9 @@ impl Clause {
         let same = |count: usize| version[..count] == parts[..count];
         match self.op {
             Op::Prefix => same(parts.len()),
-            Op::Not => !same(parts.len()),
+            Op::NotPrefix => !same(parts.len()),
+            Op::Equal => version == padded,
+            Op::NotEqual => version != padded,
             Op::Less => version < padded,
             Op::AtMost => version <= padded,
             Op::More => version > padded,
@@ -145,7 +160,9 @@ impl Clause {
         let inside = self.parts.len() == 3;
         match self.op {
             Op::Prefix => line == parts,
-            Op::Not => inside || line != parts,
+            Op::NotPrefix => inside || line != parts,
+            Op::Equal => line == parts && version[count..2].iter().all(|part| *part == 0),
+            Op::NotEqual => true,
             Op::Less => line < parts || inside && line == parts && self.parts[2] > 0,
             Op::AtMost => line <= parts,
             Op::More | Op::AtLeast => line >= parts,
@@ -183,6 +200,9 @@ mod tests {
             "^3.10",
             "~3.11",
             "!=3.10.1",
+            "!=3.11",
+            ">=3.8,!=3.11",
+            "==3.11.*",
             "<=3.11.2",
             ">3.11",
         ] {
@@ -197,6 +217,9 @@ mod tests {
             "<=3.11",
             "~=3.11.4",
             "!=3.11.2",
+            "==3.11",
+            "===3.11",
+            "= 3.11",
         ] {
             assert_eq!(fit(asked, "3.11.2"), Fit::Near, "{asked}");
         }
@@ -211,7 +234,9 @@ mod tests {
             "^4",
             "^2.7",
             ">=3.8,<3.11",
-            "!=3.11",
+            "!=3.11.*",
+            "==3",
+            "==3.10",
             "~=3.10.4",
         ] {
             assert_eq!(fit(asked, "3.11.2"), Fit::No, "{asked}");
@@ -236,5 +261,55 @@ mod tests {
         ] {
             assert!(Asked::parse(bad).is_err(), "{bad}");
         }
+    }
+    /// Every operator and versions around its bound, as `packaging` judges them, which is PEP 440 for pip.
+    #[test]
+    fn ranges_hold_what_packaging_says() {
+        let versions: Vec<String> =
+            (9..=12).flat_map(|y| (0..3).map(move |z| format!("3.{y}.{z}"))).collect();
+        let bounds = ["3", "3.10", "3.10.0", "3.10.1", "3.11", "3.11.2"];
+        let mut clauses = Vec::new();
+        for sign in ["==", "!=", "<", "<=", ">", ">=", "~="] {
+            clauses.extend(
+                bounds
+                    .iter()
+                    .filter(|bound| sign != "~=" || bound.len() > 1)
+                    .map(|bound| format!("{sign}{bound}")),
+            );
+        }
+        for sign in ["==", "!="] {
+            clauses.extend(["3", "3.10", "3.11"].map(|bound| format!("{sign}{bound}.*")));
+        }
+        let Some(expected) = packaging(&versions, &clauses) else { return };
+        assert_eq!(expected.len(), clauses.len());
+        for (asked, expected) in clauses.iter().zip(expected) {
+            let ours: String = versions
+                .iter()
+                .map(|version| if fit(asked, version) == Fit::Exact { '1' } else { '0' })
+                .collect();
+            assert_eq!(ours, expected, "{asked} of {versions:?}");
+        }
+    }
+
+    /// A line of 0 and 1 for each range: which of the versions it holds.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+    fn packaging(versions: &[String], asked: &[String]) -> Option<Vec<String>> {
+        let program = "import glob, sys\n\
+            sys.path[:0] = glob.glob('/usr/share/python-wheels/pip-*.whl')\n\
+            try: from pip._vendor.packaging.specifiers import SpecifierSet\n\
+            except ImportError: sys.exit(75)\n\
+            versions = sys.argv[1].split()\n\
+            for line in sys.argv[2].split():\n \
+            print(''.join(str(int(SpecifierSet(line).contains(v))) for v in versions))";
+        let mut python = std::process::Command::new("python3");
+        let out = python.args(["-I", "-c", program, &versions.join(" "), &asked.join(" ")]).output().ok();
+        let out = out.filter(|out| out.status.code() != Some(75));
+        let Some(out) = out else {
+            eprintln!("skipped: python3 without pip");
+            assert!(std::env::var_os("CI").is_none(), "nothing may be skipped with CI set");
+            return None;
+        };
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        Some(String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect())
     }
 }
