@@ -8,15 +8,58 @@ use piku_procfile::layout::ROOT_VARIABLE;
 use piku_procfile::name::{AppName, ProcessName};
 use piku_procfile::output::Format;
 
-/// What the tool's end means.
+/// Exit codes that all commands share.
 const EXIT_STATUS: &str = "\
 Exit status:
-  0   done; of start: all have ended, and none failed before it was told to stop
-  1   failed; the last lines say why, what ran before runs on
+  0   done
+  1   failed; the last lines say why
   2   the command line is wrong
-  75  another change of the app is under way, or a daemon runs already: try again
-  start ends with the code of the first that failed, 128+n after signal n
-  exec ends as its command does: 127 there is no such program, 126 it cannot be run, 125 there is no jail";
+  75  busy: try again
+Each command's own manual has its own.";
+
+/// Of a command that only reads.
+const READ_STATUS: &str = "\
+Exit status:
+  0  done
+  1  failed; the last lines say why
+  2  the command line is wrong";
+
+/// Of a command that changes something.
+const CHANGE_STATUS: &str = "\
+Exit status:
+  0   done
+  1   failed; the last lines say why, and what ran before still runs
+  2   the command line is wrong
+  75  another change of the app is under way, or the daemon does not answer: try again";
+
+const DAEMON_STATUS: &str = "\
+Exit status:
+  0   ended by SIGTERM or SIGINT
+  1   failed; the last lines say why
+  2   the command line is wrong
+  75  a daemon already runs for this root";
+
+const NGINX_STATUS: &str = "\
+Exit status:
+  0   ended by SIGTERM; with --check: nginx takes the files
+  1   failed; the last lines say why; with --check: nginx refuses a file
+  2   the command line is wrong
+  75  piku's nginx is kept running already";
+
+const START_STATUS: &str = "\
+Exit status:
+  0      all processes have ended, and none failed before it was told to stop
+  1      the processes cannot be started; the last lines say why
+  2      the command line is wrong
+  other  that of the first process that failed, 128+n after signal n";
+
+const EXEC_STATUS: &str = "\
+Exit status:
+  1      there is no such app, or it has no release
+  125    the jail for the command cannot be made
+  126    the command cannot be run
+  127    there is no such program
+  other  that of the command, 128+n after signal n; 2 also when the command line is wrong";
 
 /// Workers: started, checked, logged, restarted, replaced without a gap
 ///
@@ -37,22 +80,24 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay
-    #[command(after_long_help = EXIT_STATUS)]
+    #[command(after_long_help = DAEMON_STATUS)]
     Daemon,
     /// Keep piku's nginx running, in the foreground; SIGTERM ends it when its requests have ended, SIGHUP has it read host.yaml
-    #[command(after_long_help = EXIT_STATUS)]
+    #[command(after_long_help = NGINX_STATUS)]
     Nginx {
         /// Only see whether nginx takes the files of all apps as they are now, and host.yaml's ports and addresses
         #[arg(long)]
         check: bool,
     },
     /// Certificates of the apps' host names
+    #[command(after_long_help = CHANGE_STATUS)]
     Certs {
         /// What to do
         #[command(subcommand)]
         action: Certs,
     },
     /// The app's own files, also after it was destroyed
+    #[command(after_long_help = CHANGE_STATUS)]
     Data {
         /// The app
         app: AppName,
@@ -61,7 +106,7 @@ pub enum Command {
         action: DataAction,
     },
     /// Say what protects apps from each other on this machine, and what is recorded of that in host.yaml
-    #[command(after_long_help = EXIT_STATUS)]
+    #[command(after_long_help = READ_STATUS)]
     Protections {
         /// Record what holds now: from then on it is an error when one of these is missing
         #[arg(long)]
@@ -71,6 +116,7 @@ pub enum Command {
         format: Format,
     },
     /// Answer all requests to an app with 503 and a page that says why, or let them through again
+    #[command(after_long_help = CHANGE_STATUS)]
     Maintenance {
         /// The app
         app: AppName,
@@ -90,10 +136,10 @@ pub enum Command {
         app: AppName,
     },
     /// Run what a folder's Procfile says, with one log, until Ctrl-C; needs no piku
-    #[command(after_long_help = EXIT_STATUS)]
+    #[command(after_long_help = START_STATUS)]
     Start(Start),
     /// Make a built release the live one; its folder is moved away
-    #[command(after_long_help = EXIT_STATUS)]
+    #[command(after_long_help = CHANGE_STATUS)]
     Deploy {
         /// The app
         app: AppName,
@@ -101,6 +147,7 @@ pub enum Command {
         release: PathBuf,
     },
     /// What runs
+    #[command(after_long_help = READ_STATUS)]
     Ps {
         /// One app [default: all]
         app: Option<AppName>,
@@ -109,7 +156,7 @@ pub enum Command {
         format: Format,
     },
     /// Set how many instances of each type there should be
-    #[command(after_long_help = EXIT_STATUS)]
+    #[command(after_long_help = CHANGE_STATUS)]
     Scale {
         /// The app
         app: AppName,
@@ -120,7 +167,7 @@ pub enum Command {
     /// Replace all instances, or those of one type, by new ones of the same release; starts a stopped app
     ///
     /// What was stored with `config set --no-restart` takes effect when all are replaced: as a new release with the same tree.
-    #[command(after_long_help = EXIT_STATUS)]
+    #[command(after_long_help = CHANGE_STATUS)]
     Restart {
         /// The app
         app: AppName,
@@ -129,6 +176,7 @@ pub enum Command {
         only: Option<ProcessName>,
     },
     /// End all instances of an app; it stays stopped until `restart` or a push
+    #[command(after_long_help = CHANGE_STATUS)]
     Stop {
         /// The app
         #[arg(required_unless_present = "all")]
@@ -138,8 +186,10 @@ pub enum Command {
         all: bool,
     },
     /// What the instances of an app, or a deploy, said
+    #[command(after_long_help = READ_STATUS)]
     Logs(Logs),
     /// The releases of an app, newest first
+    #[command(after_long_help = READ_STATUS)]
     Releases {
         /// The app
         app: AppName,
@@ -148,6 +198,7 @@ pub enum Command {
         format: Format,
     },
     /// Make a new release with the tree and the configuration of an old one
+    #[command(after_long_help = CHANGE_STATUS)]
     Rollback {
         /// The app
         app: AppName,
@@ -158,7 +209,7 @@ pub enum Command {
     ///
     /// Much of it is done after each deploy. What is in use is left alone. How many releases stay, and how much the caches may take,
     /// is said in host.yaml: `keep_releases`, `cache_limit`.
-    #[command(after_long_help = EXIT_STATUS)]
+    #[command(after_long_help = CHANGE_STATUS)]
     Gc {
         /// One app [default: all]
         app: Option<AppName>,
@@ -170,6 +221,7 @@ pub enum Command {
         format: Format,
     },
     /// The configuration of an app, over what its ENV says; a change is a release of its own
+    #[command(after_long_help = CHANGE_STATUS)]
     Config {
         /// The app
         app: AppName,
@@ -181,7 +233,7 @@ pub enum Command {
         action: Option<Config>,
     },
     /// Run one command in the live release of an app, with its environment
-    #[command(after_long_help = EXIT_STATUS)]
+    #[command(after_long_help = EXEC_STATUS)]
     Exec {
         /// The app
         app: AppName,
@@ -190,6 +242,7 @@ pub enum Command {
         command: Vec<String>,
     },
     /// Remove an app, all but its data
+    #[command(after_long_help = CHANGE_STATUS)]
     Destroy {
         /// The app
         app: AppName,
@@ -253,10 +306,13 @@ pub struct Logs {
 #[derive(Debug, Subcommand)]
 pub enum DataAction {
     /// Write them to stdout as a tar archive
+    #[command(after_long_help = READ_STATUS)]
     Export,
     /// Unpack a tar archive from stdin among them
+    #[command(after_long_help = CHANGE_STATUS)]
     Import,
     /// Remove those of an app that was destroyed
+    #[command(after_long_help = CHANGE_STATUS)]
     Remove {
         /// The app's name again
         #[arg(long, value_name = "APP")]
@@ -268,11 +324,13 @@ pub enum DataAction {
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Print one value
+    #[command(after_long_help = READ_STATUS)]
     Get {
         /// Its name
         name: String,
     },
     /// Set values: a new release runs with them, or, where it does not come up, nothing is changed
+    #[command(after_long_help = CHANGE_STATUS)]
     Set {
         /// What to store
         #[arg(required = true, value_name = "NAME=VALUE")]
@@ -282,6 +340,7 @@ pub enum Config {
         no_restart: bool,
     },
     /// Forget values, in a new release as for set
+    #[command(after_long_help = CHANGE_STATUS)]
     Unset {
         /// Their names
         #[arg(required = true)]
@@ -291,6 +350,7 @@ pub enum Config {
         no_restart: bool,
     },
     /// Set what an ENV file on stdin says, in a new release as for set
+    #[command(after_long_help = CHANGE_STATUS)]
     Import {
         /// Store it for the next release, or restart of the whole app
         #[arg(long)]
@@ -317,6 +377,7 @@ fn since(word: &str) -> Result<Timestamp, String> {
 #[derive(Debug, Subcommand)]
 pub enum Certs {
     /// Ask for those that are lacking or end within 30 days, through acme.sh or certbot; a timer does it daily
+    #[command(after_long_help = CHANGE_STATUS)]
     Renew {
         /// One app [default: all that nginx serves]
         app: Option<AppName>,

@@ -181,7 +181,7 @@ impl Daemon {
                     watched.push((self.listener.as_fd(), READ, Token::Listener));
                 }
                 for (number, client) in self.clients.iter() {
-                    let interest = Interest { read: true, write: client.is_full() };
+                    let interest = Interest { read: true, write: client.has_unsent() };
                     watched.push((client.as_fd(), interest, Token::Client(number)));
                 }
                 for (at, watch) in names.iter().enumerate() {

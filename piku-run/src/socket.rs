@@ -199,8 +199,8 @@ impl Connection {
         self.progress == Progress::Asking
     }
 
-    /// Whether something waits to be written.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Says whether bytes wait to be written to the client.
+    pub(crate) fn has_unsent(&self) -> bool {
         !self.output.is_empty()
     }
 

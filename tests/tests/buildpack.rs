@@ -1,4 +1,4 @@
-//! A runtime of the operator's own, as the README adds it, and files without anything that runs: pushed over ssh.
+//! A runtime of the operator's own, as docs/adding-a-runtime.md adds it, and files without anything that runs: pushed over ssh.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use piku_tests::world::World;
 fn a_buildpack_of_the_host_from_the_readme() {
     let world = World::new();
     let pack = world.root().join("buildpacks/page");
-    for (name, text) in readme_pack() {
+    for (name, text) in documented_buildpack() {
         let path = pack.join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
         fs::write(&path, text).expect("a file of the pack");
@@ -32,11 +32,12 @@ fn a_buildpack_of_the_host_from_the_readme() {
     assert_eq!(String::from_utf8_lossy(&out.stdout), "page.txt\n", "{out:?}");
 }
 
-/// The files of the README's example: a fenced block after a line with each one's name.
-fn readme_pack() -> Vec<(&'static str, String)> {
-    let readme = fs::read_to_string(tools::repository().join("README.md")).expect("README.md");
+/// The files of the example in docs/adding-a-runtime.md: a fenced block after a line with each one's name.
+fn documented_buildpack() -> Vec<(&'static str, String)> {
+    let page = tools::repository().join("docs/adding-a-runtime.md");
+    let text = fs::read_to_string(page).expect("docs/adding-a-runtime.md");
     let block = |name: &str| {
-        let (_, rest) = readme.split_once(&format!("`page/{name}`:\n\n```sh\n")).expect(name);
+        let (_, rest) = text.split_once(&format!("`page/{name}`:\n\n```sh\n")).expect(name);
         rest.split_once("```").expect("the block's end").0.to_owned()
     };
     ["bin/detect", "bin/compile", "bin/release"].map(|name| (name, block(name))).into()

@@ -102,7 +102,6 @@ pub(crate) fn no_procfile(runtime: &str) -> Failure {
 }
 
 /// Recognised, but its tool is not on the machine. `what` is `a Java app`.
-#[allow(dead_code, reason = "the runtimes that need it come one by one")]
 pub(crate) fn missing_tool(what: &str, tool: &str) -> Failure {
     let failure =
         Failure::new(format!("this is {what}, recognised, but '{tool}' is missing on this machine"));

@@ -120,7 +120,7 @@ impl Supervisor {
             watched.push((worker.as_fd(), READ, Token::OldWorker(pid)));
         }
         for (number, client) in self.clients.iter() {
-            let interest = Interest { read: true, write: client.is_full() };
+            let interest = Interest { read: true, write: client.has_unsent() };
             watched.push((client.as_fd(), interest, Token::Client(number)));
         }
         watched
