@@ -55,27 +55,27 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand nginx" -l root -d 'The
 complete -c piku-run -n "__fish_piku_run_using_subcommand nginx" -l check -d 'Only see whether nginx takes the files of all apps as they are now, and host.yaml\'s ports and addresses'
 complete -c piku-run -n "__fish_piku_run_using_subcommand nginx" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and not __fish_seen_subcommand_from renew help" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and not __fish_seen_subcommand_from renew help" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and not __fish_seen_subcommand_from renew help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and not __fish_seen_subcommand_from renew help" -f -a "renew" -d 'Ask for those that are lacking or end within 30 days, through acme.sh or certbot; a timer does it daily'
 complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and not __fish_seen_subcommand_from renew help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and __fish_seen_subcommand_from renew" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and __fish_seen_subcommand_from renew" -l force -d 'Also where it was tried in vain a short while ago'
-complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and __fish_seen_subcommand_from renew" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and __fish_seen_subcommand_from renew" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and __fish_seen_subcommand_from help" -f -a "renew" -d 'Ask for those that are lacking or end within 30 days, through acme.sh or certbot; a timer does it daily'
 complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -a "export" -d 'Write them to stdout as a tar archive'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -a "import" -d 'Unpack a tar archive from stdin among them'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -a "remove" -d 'Remove those of an app that was destroyed'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from export" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from import" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from remove" -l confirm -d 'The app\'s name again' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from remove" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write them to stdout as a tar archive'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "import" -d 'Unpack a tar archive from stdin among them'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove those of an app that was destroyed'
@@ -112,7 +112,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand restart" -l root -d 'T
 complete -c piku-run -n "__fish_piku_run_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -l all -d 'All apps; they come back when the daemon is started again'
-complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s n -l lines -d 'How many of the last lines [default: 100; of a deploy all]' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l ps -d 'Only this type, or this instance, such as web.1' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l since -d 'Only what was said since then: a while ago, such as 10m, 2h or 1d, or a time, such as 2026-11-22T10:00:00Z; all of it, unless -n says how many lines' -r
@@ -120,14 +120,14 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l deploy -d 'Wh
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s f -l follow -d 'Go on with what comes'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l raw -d 'All bytes as they were printed, also those that act on a terminal: for a file, or another program. Without it only text and colours are shown'
-complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l format -d 'How to print them' -r -f -a "text\t'For people'
 json\t'For programs'
 yaml\t'For both'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand rollback" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand rollback" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -l format -d 'How to print it' -r -f -a "text\t'For people'
 json\t'For programs'
 yaml\t'For both'"
@@ -145,16 +145,16 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -a "import" -d 'Set what an ENV file on stdin says, in a new release as for set'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from get" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from set" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from set" -l no-restart -d 'Store it for the next release, or restart of the whole app'
-complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from unset" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from unset" -l no-restart -d 'Store it for the next release, or restart of the whole app'
-complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from unset" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from unset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -l no-restart -d 'Store it for the next release, or restart of the whole app'
-complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "get" -d 'Print one value'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "set" -d 'Set values: a new release runs with them, or, where it does not come up, nothing is changed'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "unset" -d 'Forget values, in a new release as for set'
@@ -164,7 +164,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand exec" -l root -d 'The 
 complete -c piku-run -n "__fish_piku_run_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l confirm -d 'The app\'s name once more' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -s h -l help -d 'Print help'
+complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help" -f -a "daemon" -d 'Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help" -f -a "nginx" -d 'Keep piku\'s nginx running, in the foreground; SIGTERM ends it when its requests have ended, SIGHUP has it read host.yaml'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and not __fish_seen_subcommand_from daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help" -f -a "certs" -d 'Certificates of the apps\' host names'
