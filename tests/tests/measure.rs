@@ -1,4 +1,4 @@
-//! `measure-small` with a host that a script plays: what it was told of the host's memory becomes rows.
+//! `measure-small` with a host that a script plays: what it is told of the host's memory becomes rows.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,10 +13,13 @@ fn play_host(place: &Path) {
         MemAvailable:  90000 kB\nSwapFree:  0 kB\n/proc/1/comm:init\n/proc/2/comm:git\n/proc/3/comm:python3\n\
         /proc/1/smaps_rollup:Pss:  2000 kB\n/proc/2/smaps_rollup:Pss:  9000 kB\n/proc/3/smaps_rollup:Pss:  90000 kB\nend\n";
     fs::write(place.join("samples"), samples).expect("samples");
+    let instances = "[\n  {\n    \"app\": \"measure-small-flask\",\n    \"instance\": \"web.1\",\n    \"type\": \"web\",\n    \
+        \"pid\": 12,\n    \"port\": 20000,\n    \"release\": 2\n  }\n]\n";
+    fs::write(place.join("instances"), instances).expect("instances");
     let script = format!(
         "#!/bin/sh\nfor command do :; done\ncd '{}'\ncase $command in\n\
         *git-receive-pack*) app=${{command#*\\'}}; app=${{app%\\'}}; git init -q --bare \"$app\"; exec git receive-pack \"$app\" ;;\n\
-        'sh /run/'*) cat samples ;;\nesac\n",
+        'sh /run/'*) cat samples ;;\n'piku ps'*) cat instances ;;\n*'requests to the app that serves'*) echo \"asked ${{command##*kill}}\" ;;\nesac\n",
         place.display()
     );
     fs::write(place.join("ssh"), script).expect("ssh");
@@ -29,15 +32,19 @@ fn memory_of_a_push_is_a_row() {
     play_host(place.path());
     let output = Command::new("sh")
         .arg(repository().join("scripts/measure-small"))
-        .args(["host.invalid", "flask"])
+        .args(["host.invalid", "flask", "eat"])
         .env("MEASURE_SSH", place.path().join("ssh"))
         .output()
         .expect("measure-small runs");
     let (said, talk) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{talk}");
-    for what in ["first push", "redeploy"] {
-        let row = said.lines().find(|line| line.starts_with(&format!("| flask, {what} | ")));
+    for what in ["flask, first push", "flask, redeploy", "a build that eats all memory"] {
+        let row = said.lines().find(|line| line.starts_with(&format!("| {what} | ")));
         let row = row.unwrap_or_else(|| panic!("no row of the {what}: {said}{talk}"));
         assert!(row.ends_with(" | 97 | 88 | 0 | python3 88, git 9 |"), "{row}");
     }
+    assert!(
+        said.contains("asked  -0 12 "),
+        "the process of the app that serves is looked at afterwards: {said}{talk}"
+    );
 }
