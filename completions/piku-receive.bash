@@ -19,6 +19,9 @@ _piku__receive() {
             piku__receive,admit)
                 cmd="piku__receive__subcmd__admit"
                 ;;
+            piku__receive,begin-deploy)
+                cmd="piku__receive__subcmd__begin__subcmd__deploy"
+                ;;
             piku__receive,cancel)
                 cmd="piku__receive__subcmd__cancel"
                 ;;
@@ -27,6 +30,9 @@ _piku__receive() {
                 ;;
             piku__receive,export)
                 cmd="piku__receive__subcmd__export"
+                ;;
+            piku__receive,finish-deploy)
+                cmd="piku__receive__subcmd__finish__subcmd__deploy"
                 ;;
             piku__receive,help)
                 cmd="piku__receive__subcmd__help"
@@ -37,12 +43,6 @@ _piku__receive() {
             piku__receive,record)
                 cmd="piku__receive__subcmd__record"
                 ;;
-            piku__receive,select)
-                cmd="piku__receive__subcmd__select"
-                ;;
-            piku__receive,settle)
-                cmd="piku__receive__subcmd__settle"
-                ;;
             piku__receive,ship)
                 cmd="piku__receive__subcmd__ship"
                 ;;
@@ -51,6 +51,9 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__help,admit)
                 cmd="piku__receive__subcmd__help__subcmd__admit"
+                ;;
+            piku__receive__subcmd__help,begin-deploy)
+                cmd="piku__receive__subcmd__help__subcmd__begin__subcmd__deploy"
                 ;;
             piku__receive__subcmd__help,cancel)
                 cmd="piku__receive__subcmd__help__subcmd__cancel"
@@ -61,6 +64,9 @@ _piku__receive() {
             piku__receive__subcmd__help,export)
                 cmd="piku__receive__subcmd__help__subcmd__export"
                 ;;
+            piku__receive__subcmd__help,finish-deploy)
+                cmd="piku__receive__subcmd__help__subcmd__finish__subcmd__deploy"
+                ;;
             piku__receive__subcmd__help,help)
                 cmd="piku__receive__subcmd__help__subcmd__help"
                 ;;
@@ -69,12 +75,6 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__help,record)
                 cmd="piku__receive__subcmd__help__subcmd__record"
-                ;;
-            piku__receive__subcmd__help,select)
-                cmd="piku__receive__subcmd__help__subcmd__select"
-                ;;
-            piku__receive__subcmd__help,settle)
-                cmd="piku__receive__subcmd__help__subcmd__settle"
                 ;;
             piku__receive__subcmd__help,ship)
                 cmd="piku__receive__subcmd__help__subcmd__ship"
@@ -122,7 +122,7 @@ _piku__receive() {
 
     case "${cmd}" in
         piku__receive)
-            opts="-h -V --key --app --root --scripts --help --version key deploy cancel targets ship export select settle record admit help"
+            opts="-h -V --key --app --root --scripts --help --version key deploy cancel targets ship export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -163,6 +163,36 @@ _piku__receive() {
                     return 0
                     ;;
                 --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__begin__subcmd__deploy)
+            opts="-h --repo --root --app --by --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --repo)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -247,8 +277,30 @@ _piku__receive() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__receive__subcmd__finish__subcmd__deploy)
+            opts="-h --root --app --dry-run --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__receive__subcmd__help)
-            opts="key deploy cancel targets ship export select settle record admit help"
+            opts="key deploy cancel targets ship export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -262,6 +314,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__admit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__begin__subcmd__deploy)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -304,6 +370,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__finish__subcmd__deploy)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -388,34 +468,6 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__record)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        piku__subcmd__receive__subcmd__help__subcmd__select)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        piku__subcmd__receive__subcmd__help__subcmd__settle)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -619,58 +671,6 @@ _piku__receive() {
             fi
             case "${prev}" in
                 --root)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        piku__subcmd__receive__subcmd__select)
-            opts="-h --repo --root --app --by --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --repo)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --root)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --app)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --by)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        piku__subcmd__receive__subcmd__settle)
-            opts="-h --root --app --dry-run --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --root)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --app)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

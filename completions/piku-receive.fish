@@ -36,8 +36,8 @@ complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "cancel" -
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "targets" -d 'Ask the machines of `deploy_to` what they are, and print what is to be built for whom'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "ship" -d 'Send the machines of `deploy_to` the release that was built for them and have each of them deploy it; fails when one of them does'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
-complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "select" -d 'In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
-complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "begin-deploy" -d 'In the hook: record that a deploy begins and print its COMMIT, NUMBER and push options, or nothing if none is due; reads git\'s \'OLD NEW REF\' lines from stdin'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "finish-deploy" -d 'In the hook: record that the deploy is live'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "record" -d 'In the hook: copy stdin to stdout and into the deploy\'s log, as much as `deploy_log` in host.yaml says'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "admit" -d 'Git\'s pre-receive hook: refuse what cannot be deployed before it is stored'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -86,31 +86,31 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l by -d
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -s h -l help -d 'Print help'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -l settings -d 'host.yaml: how much of the disk stays free; all defaults when not given' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -s h -l help -d 'Print help'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l repo -d 'The bare repository' -r -F
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l app -d 'The app' -r
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -l by -d 'In whose name' -r
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand select" -s h -l help -d 'Print help'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand settle" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand settle" -l app -d 'The app' -r
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand settle" -l dry-run -d 'Its plan has been shown, and that was all'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand settle" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand begin-deploy" -l repo -d 'The bare repository' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand begin-deploy" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand begin-deploy" -l app -d 'The app' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand begin-deploy" -l by -d 'In whose name' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand begin-deploy" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand finish-deploy" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand finish-deploy" -l app -d 'The app' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand finish-deploy" -l dry-run -d 'Record that its plan was shown and nothing deployed'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand finish-deploy" -s h -l help -d 'Print help'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand record" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand record" -s h -l help -d 'Print help'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l root -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l app -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -s h -l help -d 'Print help'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "key" -d 'Who may come in'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "cancel" -d 'End the build that is under way; the push that began it fails'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "targets" -d 'Ask the machines of `deploy_to` what they are, and print what is to be built for whom'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "ship" -d 'Send the machines of `deploy_to` the release that was built for them and have each of them deploy it; fails when one of them does'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "select" -d 'In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git\'s \'OLD NEW REF\' lines'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "settle" -d 'In the hook: the deploy that has begun is live'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "record" -d 'In the hook: copy stdin to stdout and into the deploy\'s log, as much as `deploy_log` in host.yaml says'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "admit" -d 'Git\'s pre-receive hook: refuse what cannot be deployed before it is stored'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export select settle record admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "key" -d 'Who may come in'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "deploy" -d 'Deploy the tip of a branch that is there already'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "cancel" -d 'End the build that is under way; the push that began it fails'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "targets" -d 'Ask the machines of `deploy_to` what they are, and print what is to be built for whom'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "ship" -d 'Send the machines of `deploy_to` the release that was built for them and have each of them deploy it; fails when one of them does'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "export" -d 'Write the tree of a commit, submodules included, into a new folder'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "begin-deploy" -d 'In the hook: record that a deploy begins and print its COMMIT, NUMBER and push options, or nothing if none is due; reads git\'s \'OLD NEW REF\' lines from stdin'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "finish-deploy" -d 'In the hook: record that the deploy is live'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "record" -d 'In the hook: copy stdin to stdout and into the deploy\'s log, as much as `deploy_log` in host.yaml says'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "admit" -d 'Git\'s pre-receive hook: refuse what cannot be deployed before it is stored'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Let a key in; the public key is read from stdin'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'Print the keys that piku has let in'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Shut a key out'

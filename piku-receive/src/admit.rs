@@ -11,12 +11,12 @@ use piku_procfile::disk::size;
 use piku_procfile::failure::Failure;
 use piku_procfile::layout::AppDir;
 
+use crate::begin_deploy::{TAGS, Update, updates};
 use crate::branch::{self, PREFIX};
 use crate::git;
 use crate::limits;
 use crate::lock::{self, Note};
 use crate::options::Options;
-use crate::select::{TAGS, Update, updates};
 use crate::talk::{self, quoted};
 
 /// A longer name is for nobody to read, and with what git adds to it for its lock soon no name of a file.

@@ -17,7 +17,7 @@ use crate::door::Door;
 use crate::hook::{self, Place};
 use crate::key::{self, Added, Name};
 use crate::options::Options;
-use crate::{admit, cancel, export, record, select, ship, surroundings, verdict};
+use crate::{admit, begin_deploy, cancel, export, record, ship, surroundings, verdict};
 use piku_procfile::output::Format;
 
 /// How it ends.
@@ -130,8 +130,10 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,
     },
-    /// In the hook: print COMMIT, NUMBER and push options of the deploy that is due, if any; stdin has git's 'OLD NEW REF' lines.
-    Select {
+    /// In the hook: record that a deploy begins and print its COMMIT, NUMBER and push options, or nothing if none is due; reads
+    /// git's 'OLD NEW REF' lines from stdin.
+    #[command(alias = "select")]
+    BeginDeploy {
         /// The bare repository.
         #[arg(long, env = "GIT_DIR", value_name = "DIR")]
         repo: PathBuf,
@@ -141,13 +143,14 @@ enum Action {
         #[arg(long, env = "PIKU_KEY", default_value = "operator")]
         by: String,
     },
-    /// In the hook: the deploy that has begun is live.
-    Settle {
+    /// In the hook: record that the deploy is live.
+    #[command(alias = "settle")]
+    FinishDeploy {
         #[command(flatten)]
         app: OneApp,
-        /// The commit that select has printed.
+        /// The commit that begin-deploy printed.
         commit: String,
-        /// Its plan has been shown, and that was all.
+        /// Record that its plan was shown and nothing deployed.
         #[arg(long)]
         dry_run: bool,
     },
@@ -283,9 +286,9 @@ impl Cli {
                 let settings = settings.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
                 export::run(&repo, &commit, &dir, &settings)?;
             }
-            Action::Select { repo, app, by } => select::run(&repo, &app.dir()?, &by)?,
-            Action::Settle { app, commit: _, dry_run: true } => verdict::settle_dry_run(&app.dir()?)?,
-            Action::Settle { app, commit, dry_run: false } => verdict::settle(&app.dir()?, &commit)?,
+            Action::BeginDeploy { repo, app, by } => begin_deploy::run(&repo, &app.dir()?, &by)?,
+            Action::FinishDeploy { app, commit: _, dry_run: true } => verdict::finish_dry_run(&app.dir()?)?,
+            Action::FinishDeploy { app, commit, dry_run: false } => verdict::finish(&app.dir()?, &commit)?,
             Action::Record { log, root } => {
                 // Settings that cannot be read are told of by the steps that need more of them.
                 let settings = Settings::read(&root_at(root)?.settings()).unwrap_or_default();

@@ -6,6 +6,7 @@
 
 mod admit;
 mod audit;
+mod begin_deploy;
 mod branch;
 mod cancel;
 mod cli;
@@ -26,7 +27,6 @@ mod refs;
 pub mod release;
 mod repo;
 pub mod request;
-mod select;
 mod sha256;
 mod ship;
 mod stale;

@@ -57,7 +57,7 @@ impl Options {
         Ok(options)
     }
 
-    /// The words that stand for them, in the order in which `select` prints them.
+    /// The words that stand for them, in the order in which `begin-deploy` prints them.
     pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
         [(self.dry_run, DRY_RUN), (self.no_cache, NO_CACHE), (self.rebuild, REBUILD)]
             .into_iter()

@@ -1,5 +1,5 @@
-//! How the last deploy of an app ended. `select` writes that one has begun, `settle` that it is live; what has begun and
-//! ended without `settle` has failed.
+//! How the last deploy of an app ended. `begin-deploy` writes that one has begun, `finish-deploy` that it is live; a deploy that
+//! ended without `finish-deploy` has failed.
 
 #![expect(clippy::disallowed_methods, reason = "the verdict of a push, which only piku writes")]
 
@@ -65,8 +65,8 @@ impl Verdict {
     }
 }
 
-/// `settle`: the deploy that has begun is live.
-pub(crate) fn settle(app: &AppDir, commit: &str) -> anyhow::Result<()> {
+/// `finish-deploy`: the deploy that has begun is live.
+pub(crate) fn finish(app: &AppDir, commit: &str) -> anyhow::Result<()> {
     match Verdict::read(app) {
         Some(mut verdict) if verdict.commit == commit => {
             verdict.state = State::Deployed;
@@ -76,12 +76,12 @@ pub(crate) fn settle(app: &AppDir, commit: &str) -> anyhow::Result<()> {
             let (begun, given) = (git::short(&other.commit), git::short(commit));
             Err(Failure::new(format!("the deploy that has begun is of {begun}, not of {given}")).into())
         }
-        None => Err(Failure::new("no deploy has begun").hint("piku-receive select begins one").into()),
+        None => Err(Failure::new("no deploy has begun").hint("piku-receive begin-deploy begins one").into()),
     }
 }
 
-/// `settle --dry-run`: the plan has been shown.
-pub(crate) fn settle_dry_run(app: &AppDir) -> anyhow::Result<()> {
+/// `finish-deploy --dry-run`: the plan has been shown.
+pub(crate) fn finish_dry_run(app: &AppDir) -> anyhow::Result<()> {
     lock::note(app, &Note::Planned).with_context(|| format!("cannot write '{}'", app.lock().display()))
 }
 
@@ -105,7 +105,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
         fs::create_dir_all(app.path()).unwrap();
-        assert!(settle(&app, "a").unwrap_err().to_string().contains("no deploy has begun"));
+        assert!(finish(&app, "a").unwrap_err().to_string().contains("no deploy has begun"));
         let begun = Verdict {
             commit: "aaaaaaaaaa".to_owned(),
             reference: "refs/heads/main".to_owned(),
@@ -120,9 +120,9 @@ mod tests {
             "{\"commit\":\"aaaaaaaaaa\",\"ref\":\"refs/heads/main\",\"number\":3,\"by\":\"alice\",\
              \"at\":\"2026-01-02T03:04:05Z\",\"state\":\"deploying\"}\n"
         );
-        let other = settle(&app, "bbbbbbbbbb").unwrap_err().to_string();
+        let other = finish(&app, "bbbbbbbbbb").unwrap_err().to_string();
         assert_eq!(other, "the deploy that has begun is of aaaaaaa, not of bbbbbbb");
-        settle(&app, "aaaaaaaaaa").unwrap();
+        finish(&app, "aaaaaaaaaa").unwrap();
         assert!(close(&app).unwrap().unwrap().is_deployed("aaaaaaaaaa"));
 
         begun.write(&app).unwrap();

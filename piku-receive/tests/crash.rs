@@ -214,7 +214,7 @@ fn a_killed_first_push_leaves_no_half_repository() {
     let server = Server::new();
     let laptop = server.laptop("blog");
     fs::create_dir_all(server.app("blog").join("repo.git.new/refs")).unwrap();
-    // Git's refs are in, but select never ran: no deploy branch is chosen yet.
+    // Git's refs are in, but begin-deploy never ran: no deploy branch is chosen yet.
     server.tell("fail-early");
     laptop.file("page", "one").commit("One");
     laptop.push_with(&["piku", "main:live"]).fails_with(&[]);

@@ -47,7 +47,7 @@ fn fails_and_changes_nothing(world: &World, push: Push, texts: &[&str]) {
 }
 
 #[test]
-fn select() {
+fn begin_deploy() {
     let world = World::new();
     let repo = world.repo("blog");
     repo.serves("good\n").commit("Good").push().succeeds();
@@ -149,7 +149,7 @@ fn the_daemon_is_not_there() {
 }
 
 #[test]
-fn settle() {
+fn finish_deploy() {
     let world = World::new();
     let repo = world.repo("blog");
     repo.serves("good\n").commit("Good").push().succeeds();
@@ -158,6 +158,6 @@ fn settle() {
     wait_for("the release task", || !processes::of(&world.root(), "sleep 2").is_empty());
     fs::remove_file(world.app("blog").join("verdict.json")).expect("the verdict");
     let out = push.wait_with_output().expect("git push");
-    Push::from(out).fails_with(&[" !     ", "no deploy has begun", "settle", "the new release is live"]);
+    Push::from(out).fails_with(&[" !     ", "no deploy has begun", "finish", "the new release is live"]);
     assert_eq!(world.page("blog"), "better\n");
 }

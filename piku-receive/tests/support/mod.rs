@@ -26,7 +26,7 @@ set -eu
 trap '' PIPE
 say() { printf '%s\n' "$1" || :; }
 [ ! -e CONTROL/fail-early ] || exit 9
-selection=$(piku-receive select)
+selection=$(piku-receive begin-deploy)
 [ -n "$selection" ] || exit 0
 read -r commit number options <<END
 $selection
@@ -36,7 +36,7 @@ for name in $(git rev-parse --local-env-vars); do unset "$name"; done
 case " $options " in *' dry-run '*)
     say "-----> fake plan $number"
     [ ! -e CONTROL/fail ] || exit 3
-    exec piku-receive settle --app "$PIKU_APP" "$commit" --dry-run
+    exec piku-receive finish-deploy --app "$PIKU_APP" "$commit" --dry-run
 esac
 say "-----> fake deploy $number of $PIKU_APP $options"
 echo "$commit $number $PIKU_KEY" >>CONTROL/deploys
@@ -52,7 +52,7 @@ mkdir -p "$app/releases/$number"
 printf 'commit: %s\n' "$commit" >"$app/releases/$number/release.yaml"
 ln -sfn "releases/$number" "$app/current"
 [ ! -e CONTROL/fail-late ] || { say ' !     the fake stage failed late'; exit 3; }
-piku-receive settle --app "$PIKU_APP" "$commit"
+piku-receive finish-deploy --app "$PIKU_APP" "$commit"
 "#;
 
 /// `scripts/piku`: shows what it was given, and ends as it is told.

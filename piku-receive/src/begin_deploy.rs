@@ -1,5 +1,5 @@
-//! `select`: what of a push is to be deployed. At most one commit, the new tip of the deploy branch; what else was pushed
-//! is stored, and the push says so.
+//! `begin-deploy`: picks what a push deploys. At most one commit, the new tip of the deploy branch; everything else that was
+//! pushed is stored, and the push says so.
 
 #![expect(clippy::disallowed_methods, reason = "makes the log folder, which only piku writes")]
 
