@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -158,4 +159,57 @@ fn rust_builds_for_a_target_whose_standard_library_is_there() {
         "{planned}"
     );
     assert!(planned.contains("CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_LINKER"), "{planned}");
+}
+
+/// A wheel whose library is a program of this machine.
+fn native_wheel() -> Vec<u8> {
+    let mut wheel = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in [
+        ("fast/native.so", fs::read("/bin/true").expect("a program")),
+        ("fast-1.dist-info/METADATA", b"Metadata-Version: 2.1\nName: fast\nVersion: 1\n".to_vec()),
+        (
+            "fast-1.dist-info/WHEEL",
+            b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_vec(),
+        ),
+        ("fast-1.dist-info/RECORD", Vec::new()),
+    ] {
+        wheel.start_file(name, zip::write::SimpleFileOptions::default()).expect("a file");
+        wheel.write_all(&content).expect("its content");
+    }
+    wheel.finish().expect("a wheel").into_inner()
+}
+
+#[test]
+fn native_wheels_gems_and_modules_are_named_with_the_way_out() {
+    let own = World::new(&[]).run(&["machine"]).good(&[]).stdout.trim().to_owned();
+    let other = if own == "riscv64" { "aarch64" } else { "riscv64" };
+    let library = fs::read("/bin/true").expect("a program");
+    let python = World::new(&[
+        ("requirements.txt", "./fast-1-py3-none-any.whl\n"),
+        ("Procfile", "web: python main.py\n"),
+        ("main.py", ""),
+    ])
+    .sharing_caches();
+    python.write("fast-1-py3-none-any.whl", native_wheel());
+    let ruby = World::new(&[
+        ("Gemfile", "gem 'fast', path: 'gems/fast'\n"),
+        ("gems/fast/fast.gemspec", "Gem::Specification.new { |g| g.name = 'fast'; g.version = '1'; g.summary = 'x'; g.authors = ['x']; g.files = ['lib/fast.so'] }\n"),
+        ("Procfile", "web: ruby main.rb\n"),
+        ("main.rb", ""),
+    ])
+    .sharing_caches();
+    ruby.write("gems/fast/lib/fast.so", &library);
+    let node = World::new(&[("package.json", "{}"), ("server.js", "")]).sharing_caches();
+    node.write("node_modules/fast/build/Release/fast.node", &library);
+    for (runtime, name, world) in [("Python", "fast", python), ("Ruby", "fast", ruby), ("Node", "fast", node)]
+    {
+        let refused = world.build_with("1", &["--architecture", other]);
+        refused.bad(&[
+            &format!("{runtime} app detected"),
+            &format!("native code that was built for this machine does not run on {other}: {name}\n"),
+            "hint: push to that machine directly: it builds these packages itself",
+        ]);
+        assert!(world.outputs().is_empty(), "{refused}");
+        world.build("2").good(&[]);
+    }
 }

@@ -151,6 +151,58 @@ fn what_is_not_native_goes_from_a_pc_to_a_pi() {
 }
 
 #[test]
+fn a_release_finds_the_java_of_the_machine_that_runs_it() {
+    if names(Path::new("/usr/lib/jvm")).is_empty() {
+        return support::skipped("a Java of the system");
+    }
+    let world = World::new(&[("Procfile", "web: java -jar app.jar\n"), ("app.jar", "PK")]);
+    world.build("1").good(&["Java app detected"]);
+    let own = world.release("1").env["JAVA_HOME"].clone();
+    // Debian's have the architecture behind them.
+    let Some((stem, _)) = own.rsplit_once("-openjdk-") else { return support::skipped("Debian's JDK") };
+    let theirs = format!("{stem}-openjdk-s390x");
+    let head = String::from_utf8(pack(&world, &["--part", "head"])).expect("text");
+    assert!(head.contains(&format!("\"{own}/bin/java\"")), "it asks for that Java: {head}");
+    feed(&world, &["fits"], head.replace(&own, &theirs).as_bytes()).good(&[]);
+    feed(&world, &["fits"], head.replace(&own, "/usr/lib/jvm/java-99-openjdk-s390x").as_bytes()).bad(&[
+        "this release needs '",
+        "/bin/java",
+        "this machine has not",
+    ]);
+
+    // As if a machine of that architecture had built it.
+    let path = world.path("out/1/release.yaml");
+    let text = fs::read_to_string(&path).expect("a release");
+    fs::write(&path, text.replace(&own, &theirs)).expect("a release");
+    unpack(&world, "1", &pack(&world, &[])).good(&[]);
+    let there = piku_build::release::Release::read(&world.path("there/1")).expect("a release");
+    assert_eq!(there.env["JAVA_HOME"], own);
+    assert!(there.env["PATH"].starts_with(&format!("{own}/bin:")), "{:?}", there.env);
+    assert!(!there.env["PATH"].contains("s390x"));
+}
+
+#[test]
+fn an_interpreter_that_starts_a_release_is_asked_for_where_it_is_not_brought() {
+    let world =
+        World::new(&[("Procfile", "web: node server.js\n"), ("server.js", ""), ("package.json", "{}")]);
+    world.build("1").good(&["Node app detected"]);
+    let head = String::from_utf8(pack(&world, &["--part", "head"])).expect("text");
+    assert!(head.contains("\"commands\":[\"node\"]"), "{head}");
+    feed(&world, &["fits"], head.as_bytes()).good(&[]);
+    let asking = |name: &str| head.replace("[\"node\"]", &format!("[\"{name}\"]"));
+    feed(&world, &["fits"], asking("node0.1").as_bytes())
+        .bad(&["this release is started by 'node0.1', which this machine has not", "apt install"]);
+    feed(&world, &["fits"], asking("/etc/shadow").as_bytes()).bad(&["'/etc/shadow' is no interpreter"]);
+
+    // Where the app brings one of its own, no other is asked for.
+    world.executable("bin/node", "#!/bin/sh\n");
+    world.write("ENV", "PATH=/app/bin:/usr/bin:/bin\n");
+    world.build("2").good(&[]);
+    let head = String::from_utf8(pack_of(&world, "out/2", "head")).expect("text");
+    assert!(!head.contains("commands"), "{head}");
+}
+
+#[test]
 fn a_program_binds_a_release_and_is_named() {
     let world = script();
     world.executable("bin/tool", fs::read("/bin/true").expect("a program"));

@@ -4,13 +4,14 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use piku_tests::processes;
 use piku_tests::repo::{Push, Repo};
 use piku_tests::scene::Scene;
-use piku_tests::world::{World, wait_for};
+use piku_tests::world::{PATIENCE, World, wait_for};
 
 /// Fails on a machine whose own configuration says so.
 const APP: &str = r#"
@@ -47,10 +48,13 @@ fn push_and_cut(scene: &Scene, repo: &Repo) -> Push {
     let layers = scene.builder.app("blog").join("layers");
     let is_built = || names(&layers).iter().any(|name| layers.join(name).join("complete").exists());
     let mut has_ended = false;
-    wait_for("the layer to be built", || {
+    for _ in 0..10 * PATIENCE.as_secs() {
         has_ended = ends();
-        has_ended || is_built()
-    });
+        if has_ended || is_built() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let incoming = scene.runners[1].app("blog").join("incoming");
     let half = || {
         let entries = fs::read_dir(&incoming).into_iter().flatten().flatten();

@@ -67,6 +67,16 @@ pub(crate) fn missing_program(link: &Path, wanted: &Path) -> Failure {
     )
 }
 
+pub(crate) fn missing_command(name: &str) -> Failure {
+    let package = match name {
+        "node" => "nodejs",
+        "java" => "default-jre-headless",
+        other => other,
+    };
+    Failure::new(format!("this release is started by '{name}', which this machine has not"))
+        .hint(format!("apt install {package}, on that machine"))
+}
+
 pub(crate) fn other_program(link: &Path, wanted: &Path, found: &Path) -> Failure {
     Failure::new(format!(
         "this release needs '{}', but '{}' is '{}' on this machine",

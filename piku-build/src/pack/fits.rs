@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use piku_procfile::failure::Failure;
@@ -20,7 +20,8 @@ use serde::Serialize;
 use super::LONGEST_TEXT;
 use super::clib;
 use super::head::Head;
-use super::interpreter::is_interpreter;
+use super::interpreter::{has_command, is_command, is_interpreter};
+use super::jvm;
 use crate::architecture::ReleaseArchitecture;
 use crate::elf;
 use crate::explain::pack as explain;
@@ -136,10 +137,17 @@ fn programs(head: &Head, homes: &[PathBuf]) -> Vec<Failure> {
             missing.push(explain::no_interpreter(link));
             continue;
         }
-        match fs::canonicalize(link) {
+        match fs::canonicalize(jvm::of_this_machine(link)) {
             Ok(found) if found.file_name() == wanted.file_name() => {}
             Ok(found) => missing.push(explain::other_program(link, wanted, &found)),
             Err(_) => missing.push(explain::missing_program(link, wanted)),
+        }
+    }
+    for name in &head.needs.commands {
+        if !is_command(name) {
+            missing.push(explain::no_interpreter(Path::new(name)));
+        } else if !has_command(name) {
+            missing.push(explain::missing_command(name));
         }
     }
     missing
@@ -221,6 +229,14 @@ mod tests {
             let needs = format!(r#"{{"glibc":null,"musl":false,"programs":{{"{secret}":"x"}}}}"#);
             let refused = judged(&here, &needs);
             assert_eq!(refused, format!("'{secret}' is no interpreter that a release may need"));
+        }
+        let command = |name: &str| {
+            judged(&here, &format!(r#"{{"glibc":null,"musl":false,"programs":{{}},"commands":["{name}"]}}"#))
+        };
+        assert_eq!(command("sh"), "");
+        assert_eq!(command("node0.1"), "this release is started by 'node0.1', which this machine has not");
+        for secret in ["passwd", "../../home/piku/python3", ""] {
+            assert_eq!(command(secret), format!("'{secret}' is no interpreter that a release may need"));
         }
         let dash = fs::canonicalize("/bin/sh").unwrap();
         let other = judged(&here, r#"{"glibc":null,"musl":false,"programs":{"/bin/sh":"/usr/bin/fish"}}"#);

@@ -3,10 +3,11 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::jvm::JAVAS;
+use crate::view;
+
 /// Where systems have theirs.
 const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
-/// Where systems have Javas side by side.
-const JAVAS: &str = "/usr/lib/jvm";
 /// Their names, a version behind them or not.
 const NAMES: [&str; 11] =
     ["python", "pypy", "ruby", "node", "nodejs", "java", "perl", "php", "bash", "dash", "sh"];
@@ -21,12 +22,26 @@ pub(super) fn is_interpreter(path: &Path, homes: &[PathBuf]) -> bool {
         return false;
     }
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_named = NAMES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'));
     let is_in = |folder: &Path| path.parent() == Some(folder);
-    is_named
+    is_command(name)
         && (FOLDERS.iter().any(|folder| is_in(Path::new(folder)))
             || homes.iter().any(|home| is_in(&home.join("bin")))
             || path.starts_with(JAVAS) && path.components().count() <= 8)
+}
+
+/// Returns whether this is an interpreter's name.
+pub(super) fn is_command(name: &str) -> bool {
+    NAMES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'))
+}
+
+/// Returns whether this lies in one of the system's folders.
+pub(super) fn is_of_system(program: &Path) -> bool {
+    FOLDERS.iter().any(|folder| program.parent() == Some(Path::new(folder)))
+}
+
+/// Returns whether the system has this command.
+pub(super) fn has_command(name: &str) -> bool {
+    FOLDERS.iter().any(|folder| view::runs(&Path::new(folder).join(name)))
 }
 
 #[cfg(test)]

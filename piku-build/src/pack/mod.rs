@@ -14,6 +14,7 @@ mod clib;
 mod fits;
 mod head;
 mod interpreter;
+mod jvm;
 mod links;
 mod machine;
 mod needs;

@@ -18,7 +18,7 @@ use piku_procfile::procfile::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::clib::{self, Version};
-use super::interpreter::is_interpreter;
+use super::interpreter::{is_command, is_interpreter, is_of_system};
 use crate::elf::{self, Elf};
 use crate::inside::PATH;
 use crate::release::Release;
@@ -33,10 +33,15 @@ pub(crate) struct Needs {
     pub(super) musl: bool,
     /// Programs of the machine: where links lead, and what was there in the end where it was built.
     pub(super) programs: BTreeMap<PathBuf, PathBuf>,
+    /// Interpreters that start a process, in whichever of the system's folders.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) commands: BTreeSet<String>,
 }
 
-/// The interpreters of the machine that releases of these runtimes run on.
-const RUNTIMES: [(&str, &str); 3] = [("node", "node"), ("ruby", "ruby"), ("java", "java")];
+/// Runtimes whose releases run on an interpreter of the same name.
+const RUNTIMES: [&str; 3] = ["node", "ruby", "java"];
+/// Commands that nobody asks for.
+const SHELLS: [&str; 3] = ["sh", "dash", "bash"];
 
 /// Collects what files need.
 pub(super) struct Search {
@@ -73,26 +78,31 @@ impl Search {
         Ok(())
     }
 
-    /// Looks for the interpreters of the machine that the processes of a release are started by. What lies in it or in its layers
-    /// comes with it.
-    pub(super) fn interpreters(&mut self, release: &Release) {
-        let by_runtime =
-            RUNTIMES.iter().find(|(runtime, _)| *runtime == release.runtime).map(|(_, name)| *name);
+    /// Looks for the interpreters of the machine that start the processes of a release. `path`: the app's own PATH. `has` says of a path, as a process
+    /// names it, whether the release brings that file itself.
+    pub(super) fn interpreters(
+        &mut self,
+        release: &Release,
+        path: Option<&str>,
+        has: &dyn Fn(&Path) -> bool,
+    ) {
+        let by_runtime = RUNTIMES.contains(&release.runtime.as_str()).then(|| release.runtime.clone());
         let entries = startable::entries(&release.processes);
-        let words = entries.iter().filter(|entry| entry.kind != Kind::Static);
-        let words = words.filter_map(|entry| startable::simple_words(&entry.command)?.into_iter().next());
-        let names: BTreeSet<String> = words.chain(by_runtime.map(str::to_owned)).collect();
-        let path = release.env.get("PATH").map_or(PATH, String::as_str);
-        let is_shell = |name: &str| ["sh", "dash", "bash"].contains(&name);
-        for name in names.iter().filter(|name| !name.contains('/') && !is_shell(name)) {
-            // Behind a folder of its own nothing is said of the machine's.
-            let is_system = |folder: &&str| PATH.split(':').any(|system| system == *folder);
-            let own = path.split(':').any(|folder| !is_system(&folder));
-            if !own {
-                let mut found = PATH.split(':').map(|folder| Path::new(folder).join(name));
-                if let Some(program) = found.find(|program| view::runs(program)) {
-                    self.link(&program);
-                }
+        let commands = entries.iter().filter(|entry| entry.kind != Kind::Static);
+        let words = commands.filter_map(|entry| startable::simple_words(&entry.command)?.into_iter().next());
+        // Every machine has shells.
+        let names = words.chain(by_runtime).filter(|name| !SHELLS.contains(&name.as_str()));
+        let names: BTreeSet<String> = names.filter(|name| is_command(name)).collect();
+        let path = path.or(release.env.get("PATH").map(String::as_str)).unwrap_or(PATH);
+        for name in names {
+            let mut programs = path.split(':').map(|folder| Path::new(folder).join(&name));
+            let first =
+                programs.find(|program| program.is_absolute() && (has(program) || view::runs(program)));
+            let Some(program) = first.filter(|program| !has(program)) else { continue };
+            if is_of_system(&program) {
+                self.needs.commands.insert(name);
+            } else {
+                self.link(&program);
             }
         }
     }
@@ -110,6 +120,24 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interpreters_that_a_release_does_not_bring() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"app": "a", "number": 1, "at": "2026-01-01T00:00:00Z", "architecture": "any", "runtime": "binary",
+            "processes": {"web": "perl run.pl", "worker": "sh x", "static": "dash", "other": "true x"}, "jailed": true,
+            "env": {"PATH": "node_modules/.bin:/app/bin:/usr/local/bin:/usr/bin:/bin"}}"#;
+        fs::write(dir.path().join("release.yaml"), text).unwrap();
+        let release = Release::read(dir.path()).unwrap();
+        let found = |own: &str| {
+            let mut search = Search::new("any");
+            search.interpreters(&release, None, &|path| path == Path::new(own));
+            assert!(search.needs.programs.is_empty());
+            search.needs.commands.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(found(""), ["perl"]);
+        assert!(found("/app/bin/perl").is_empty());
+    }
 
     #[test]
     fn what_this_machine_runs_and_where_links_lead() {

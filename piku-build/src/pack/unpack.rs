@@ -20,6 +20,7 @@ use piku_procfile::settings::{Sandbox, Settings};
 
 use super::fits::Asked;
 use super::head::Head;
+use super::jvm;
 use super::plant::Plant;
 use super::read::{self, Item, Taker};
 use super::{LAYERS, LONGEST_TEXT};
@@ -184,7 +185,7 @@ impl Taking<'_> {
             share::with(&old, &tree)?;
         }
         let sandbox = self.unpack.asked.place.sandbox.unwrap_or(self.settings.sandbox);
-        let release = manifest.into_release(&LocalFacts {
+        let mut release = manifest.into_release(&LocalFacts {
             number: self.unpack.number.unwrap_or(1),
             via: self.unpack.via.as_deref(),
             architecture: &natives.architecture(),
@@ -194,6 +195,7 @@ impl Taking<'_> {
             may_be_unjailed: sandbox == Sandbox::Off,
             now: Timestamp::now(),
         })?;
+        jvm::settle(&mut release.env);
         let aside = work.join(RELEASE);
         // Who has built a release with programs has said which machines they are for.
         let on = StartTarget { machine, judges_levels: claims_any };

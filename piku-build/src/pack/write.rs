@@ -15,10 +15,12 @@ use super::needs::Search;
 use super::sum::{Kind, Sum};
 use super::{HEAD, LAYERS, LONGEST_TEXT, SUM, links};
 use crate::explain::pack as explain;
+use crate::inside::APP;
 use crate::layer::Store;
 use crate::machine::TargetMachine;
 use crate::native::NativeSearch;
 use crate::release::{self, Release, TREE};
+use crate::source::Source;
 use crate::{folded, interrupt, talk};
 
 /// The best that a Pi compresses as fast as its disk reads.
@@ -127,13 +129,27 @@ fn choose(pack: &Pack, release: &Release) -> anyhow::Result<(Vec<Layer>, Vec<Tre
     Ok((layers, trees))
 }
 
+/// Returns whether a release has the file that a process finds at this path.
+fn brings(release: &Release, trees: &[Tree], path: &Path) -> bool {
+    let layer = release
+        .layers
+        .iter()
+        .find_map(|layer| Some((Path::new(LAYERS).join(&layer.key), path.strip_prefix(&layer.mount).ok()?)));
+    let app = || Some((PathBuf::from(TREE), path.strip_prefix(APP).ok()?));
+    let Some((name, below)) = layer.or_else(app) else { return false };
+    trees.iter().any(|tree| tree.name == name && tree.handle.symlink_metadata(below).is_ok())
+}
+
 /// Looks at all files once: what they need, and how much they are.
 fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree]) -> anyhow::Result<Head> {
     let machine = TargetMachine::parse(&release.architecture).context("the release names no architecture")?;
     let mut natives = NativeSearch::new(&machine);
     let mut search = Search::new(&release.architecture);
     if with_release {
-        search.interpreters(release);
+        let tree = trees.iter().find(|tree| !tree.layer).context("no tree")?;
+        let source = Source::open_tree(tree.handle.clone(), None)?;
+        let path = source.variable("PATH").map(|(path, _)| path);
+        search.interpreters(release, path, &|path| brings(release, trees, path));
     }
     let (mut bytes, mut files) = (0, 0);
     for tree in trees {

@@ -1,0 +1,80 @@
+//! Javas of the machine. Debian names their folders after the architecture: what was built with `java-17-openjdk-amd64` runs with
+//! `java-17-openjdk-arm64` on another machine.
+
+#![expect(clippy::disallowed_methods, reason = "looks which Javas this machine has; nothing is read")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where systems have Javas side by side.
+pub(super) const JAVAS: &str = "/usr/lib/jvm";
+/// Debian's names of architectures.
+const ARCHITECTURES: [&str; 9] =
+    ["amd64", "arm64", "armhf", "armel", "i386", "loong64", "ppc64el", "riscv64", "s390x"];
+/// Variables that name the folder.
+const VARIABLES: [&str; 2] = ["JAVA_HOME", "PATH"];
+
+/// Returns the path below this machine's Java of the same name but for the architecture; the path as it is where there is none.
+pub(super) fn of_this_machine(path: &Path) -> PathBuf {
+    find(Path::new(JAVAS), path).unwrap_or_else(|| path.to_owned())
+}
+
+/// Lets an environment from another machine name this one's Java.
+pub(super) fn settle(env: &mut BTreeMap<String, String>) {
+    for (_, value) in env.iter_mut().filter(|(name, _)| VARIABLES.contains(&name.as_str())) {
+        let folders = value.split(':').map(|folder| of_this_machine(Path::new(folder)));
+        *value = folders.map(|folder| folder.to_string_lossy().into_owned()).collect::<Vec<_>>().join(":");
+    }
+}
+
+fn find(javas: &Path, path: &Path) -> Option<PathBuf> {
+    let mut below = path.strip_prefix(javas).ok()?.components();
+    let name = below.next()?.as_os_str().to_str()?;
+    if javas.join(name).exists() {
+        return None;
+    }
+    let version = stem(name)?;
+    let entries = fs::read_dir(javas).ok()?.flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let here = names.filter(|name| stem(name) == Some(version)).min()?;
+    Some(javas.join(here).components().chain(below).collect())
+}
+
+/// Returns a name without the architecture behind it.
+fn stem(name: &str) -> Option<&str> {
+    name.rsplit_once('-').filter(|(_, last)| ARCHITECTURES.contains(last)).map(|(stem, _)| stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_java_of_the_same_version_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in
+            ["java-17-openjdk-arm64", "java-21-openjdk-arm64", "openjdk-17", "java-1.17.0-openjdk-arm64"]
+        {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let find = |path: &str| {
+            let found = find(dir.path(), &dir.path().join(path))?;
+            Some(found.strip_prefix(dir.path()).unwrap().to_string_lossy().into_owned())
+        };
+        assert_eq!(find("java-17-openjdk-amd64/bin/java"), Some("java-17-openjdk-arm64/bin/java".to_owned()));
+        assert_eq!(find("java-21-openjdk-amd64"), Some("java-21-openjdk-arm64".to_owned()));
+        // As it is written, without a slash behind it.
+        let home = super::find(dir.path(), &dir.path().join("java-21-openjdk-amd64")).unwrap();
+        assert!(home.as_os_str().to_str().unwrap().ends_with("arm64"));
+        for other in
+            ["java-11-openjdk-amd64/bin", "java-17-openjdk-arm64/bin", "openjdk-11", "openjdk-17-x/bin"]
+        {
+            assert_eq!(find(other), None, "{other}");
+        }
+        let mut env = BTreeMap::from([("PATH".to_owned(), "/layers/venv/bin:/usr/bin:".to_owned())]);
+        let before = env.clone();
+        settle(&mut env);
+        assert_eq!(env, before);
+    }
+}
