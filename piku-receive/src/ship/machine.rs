@@ -12,12 +12,16 @@ use serde::Deserialize;
 
 use super::parts::{Packed, Part};
 use super::say;
-use super::session::{self, Ended, Input, NO_CONNECTION};
+use super::session::{self, Ended, Input, NO_CONNECTION, TimeLimit};
 use super::targets::TargetFacts;
 use crate::release::Deployed;
 
 /// Part of the answer of a piku that does not know a step.
 const UNKNOWN_STEP: &str = "expected offer APP";
+/// The time for an answer that takes no work.
+const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(60));
+/// The time for what takes work there: it may wait for another push, or for a release task that says nothing.
+const WORK: TimeLimit = TimeLimit::Silence(Duration::from_secs(3600));
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -59,7 +63,8 @@ impl<'a> Machine<'a> {
     /// Asks what it is. An older piku, which does not know the question, is taken for a machine like this one, `own`.
     pub(super) fn ask(&mut self, own: &TargetFacts) -> anyhow::Result<()> {
         let ended = self.again(&mut |machine| {
-            let ended = machine.session(&["release:machine", machine.app.as_str()], Input::Nothing)?;
+            let ended =
+                machine.session(&["release:machine", machine.app.as_str()], Input::Nothing, ANSWER)?;
             let is_older = ended.code != 0 && ended.last.contains(UNKNOWN_STEP);
             Ok(if is_older { Ended { code: 0, answer: String::new(), ..ended } } else { ended })
         })?;
@@ -78,7 +83,7 @@ impl<'a> Machine<'a> {
     /// Asks whether the release would run there, and what it lacks.
     pub(super) fn offer(&mut self, head: &[u8]) -> anyhow::Result<()> {
         let ended = self.again(&mut |machine| {
-            machine.session(&["release:offer", machine.app.as_str()], Input::Text(head))
+            machine.session(&["release:offer", machine.app.as_str()], Input::Text(head), WORK)
         })?;
         self.lacks = serde_json::from_str::<Answer>(&ended.answer).context("it gave no answer")?.lacks;
         Ok(())
@@ -91,7 +96,7 @@ impl<'a> Machine<'a> {
             let bytes = part.bytes.to_string();
             self.again(&mut |machine| {
                 let words = ["release:take", machine.app.as_str(), &part.sha256, &bytes];
-                let ended = machine.session(&words, Input::File(&part.path))?;
+                let ended = machine.session(&words, Input::File(&part.path), WORK)?;
                 sent += ended.sent;
                 let kept = part.bytes.saturating_sub(ended.sent);
                 if ended.code == 0 && kept > 0 {
@@ -110,7 +115,7 @@ impl<'a> Machine<'a> {
         let mut words = vec!["release:deploy", self.app.as_str()];
         words.extend(self.wanted(packed).map(|part| part.sha256.as_str()));
         // Once only: a deploy whose end was not heard of may go on there.
-        let ended = self.session(&words, Input::Nothing)?;
+        let ended = self.session(&words, Input::Nothing, WORK)?;
         self.unknown = ended.code == NO_CONNECTION;
         if self.unknown {
             bail!(
@@ -134,7 +139,7 @@ impl<'a> Machine<'a> {
         let Some(release) = self.release.take() else { return };
         let number = release.to_string();
         let undone = self.again(&mut |machine| {
-            machine.session(&["release:undo", machine.app.as_str(), &number], Input::Nothing)
+            machine.session(&["release:undo", machine.app.as_str(), &number], Input::Nothing, WORK)
         });
         if let Err(err) = undone {
             self.failure = Some(format!("release {release} is live, and it did not go back: {err:#}"));
@@ -146,8 +151,8 @@ impl<'a> Machine<'a> {
         packed.parts.iter().filter(move |part| part.layer.as_ref().is_none_or(|key| lacks.contains(key)))
     }
 
-    fn session(&self, words: &[&str], input: Input<'_>) -> anyhow::Result<Ended> {
-        session::run(&self.name, self.address, self.to, words, input)
+    fn session(&self, words: &[&str], input: Input<'_>, limit: TimeLimit) -> anyhow::Result<Ended> {
+        session::run(&self.name, self.address, self.to, words, input, limit)
     }
 
     /// Tries again what a broken line or somebody busy has stopped, as long as patience lasts since bytes went through.

@@ -6,9 +6,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use piku_procfile::settings::{self, DeployTo};
 
 use super::say;
@@ -31,6 +35,15 @@ pub(super) struct Ended {
     pub(super) last: String,
 }
 
+/// How long a session may take. The push, and with it the app's lock, wait for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TimeLimit {
+    /// From its begin to its end.
+    Whole(Duration),
+    /// Without a byte in either direction.
+    Silence(Duration),
+}
+
 /// What goes into a session.
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
@@ -47,19 +60,35 @@ pub(super) fn run(
     to: &DeployTo,
     words: &[&str],
     input: Input<'_>,
+    limit: TimeLimit,
 ) -> anyhow::Result<Ended> {
-    let mut ssh = ssh(machine, to, words)?;
+    converse(ssh(machine, to, words)?, name, input, limit)
+}
+
+/// Runs the command and talks to it until its end, or until the limit, when it is killed.
+fn converse(mut ssh: Command, name: &str, input: Input<'_>, limit: TimeLimit) -> anyhow::Result<Ended> {
     ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().context("cannot run 'ssh'")?;
     let stderr = child.stderr.take().context("no stderr")?;
     let name = name.to_owned();
-    let talker = thread::spawn(move || talk(&name, stderr));
+    let (activity, seen) = mpsc::channel();
+    let pid = Pid::from_raw(i32::try_from(child.id()).context("a process id")?);
+    let watchdog = thread::spawn(move || watch(pid, &seen, limit));
+    let talking = activity.clone();
+    let talker = thread::spawn(move || talk(&name, stderr, &talking));
     let mut sent = 0;
-    let answer = feed(&mut child, input, &mut sent);
-    let status = child.wait().context("cannot wait for 'ssh'")?;
+    let answer = feed(&mut child, input, &mut sent, &activity);
+    // Not waited for before the watchdog is gone: until then its id is nobody else's.
     let last = talker.join().unwrap_or_default();
+    drop(activity);
+    let overdue = watchdog.join().unwrap_or_default();
+    let status = child.wait().context("cannot wait for 'ssh'")?;
+    if let Some(overdue) = overdue {
+        return Ok(Ended { code: NO_CONNECTION, answer: String::new(), sent, last: overdue });
+    }
     let code = status.code().unwrap_or(NO_CONNECTION);
     match answer {
+        Ok(answer) if answer.len() as u64 >= LONGEST => bail!("its answer is longer than {LONGEST} bytes"),
         Ok(answer) => Ok(Ended { code, answer, sent, last }),
         // A session that broke explains itself by its end.
         Err(_) if code != 0 => Ok(Ended { code, answer: String::new(), sent, last }),
@@ -99,8 +128,29 @@ fn from_home(path: &Path) -> PathBuf {
     }
 }
 
+/// Kills the process at the limit and says why; nothing when the session has ended by itself before.
+fn watch(pid: Pid, seen: &Receiver<()>, limit: TimeLimit) -> Option<String> {
+    let begin = Instant::now();
+    loop {
+        let (left, what) = match limit {
+            TimeLimit::Whole(whole) => {
+                (whole.saturating_sub(begin.elapsed()), format!("no answer within {} s", whole.as_secs()))
+            }
+            TimeLimit::Silence(silence) => (silence, format!("nothing came for {} s", silence.as_secs())),
+        };
+        match seen.recv_timeout(left) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {
+                let _ = kill(pid, Signal::SIGKILL);
+                return Some(what);
+            }
+        }
+    }
+}
+
 /// Gives the session what it is to have, and reads its answer.
-fn feed(child: &mut Child, input: Input<'_>, sent: &mut u64) -> io::Result<String> {
+fn feed(child: &mut Child, input: Input<'_>, sent: &mut u64, activity: &Sender<()>) -> io::Result<String> {
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("no pipes"));
     };
@@ -123,17 +173,29 @@ fn feed(child: &mut Child, input: Input<'_>, sent: &mut u64) -> io::Result<Strin
                     break;
                 }
                 stdin.write_all(&buffer[..read])?;
+                let _ = activity.send(());
                 *sent += read as u64;
             }
         }
     }
     drop(stdin);
-    stdout.read_to_string(&mut answer)?;
+    let mut rest = Vec::new();
+    loop {
+        let bytes = stdout.fill_buf()?;
+        if bytes.is_empty() {
+            break;
+        }
+        let read = bytes.len();
+        rest.extend_from_slice(bytes);
+        stdout.consume(read);
+        let _ = activity.send(());
+    }
+    answer.push_str(&String::from_utf8_lossy(&rest));
     Ok(answer)
 }
 
 /// Shows what a machine says; returns the last line of it that says something.
-fn talk(name: &str, stderr: impl Read) -> String {
+fn talk(name: &str, stderr: impl Read, activity: &Sender<()>) -> String {
     let mut last = String::new();
     let mut stderr = BufReader::new(stderr);
     loop {
@@ -143,6 +205,7 @@ fn talk(name: &str, stderr: impl Read) -> String {
         if read.unwrap_or(0) == 0 {
             break;
         }
+        let _ = activity.send(());
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
         say(name, line);
@@ -156,6 +219,37 @@ fn talk(name: &str, stderr: impl Read) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shell(script: &str, limit: TimeLimit) -> anyhow::Result<Ended> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        converse(shell, "pi", Input::Nothing, limit)
+    }
+
+    #[test]
+    fn who_does_not_answer_holds_up_a_push_for_so_long_and_no_longer() {
+        let short = Duration::from_secs(1);
+        let ended = shell("exec sleep 600", TimeLimit::Whole(short)).unwrap();
+        assert_eq!((ended.code, ended.last.as_str()), (NO_CONNECTION, "no answer within 1 s"));
+        // A little now and then is no answer either.
+        let trickle =
+            "trap '' PIPE; i=0; while [ $i -lt 6000 ]; do i=$((i + 1)); echo x >&2; sleep 0.1; done";
+        assert_eq!(shell(trickle, TimeLimit::Whole(short)).unwrap().code, NO_CONNECTION);
+        let ended = shell("exec sleep 600", TimeLimit::Silence(short)).unwrap();
+        assert_eq!(ended.last, "nothing came for 1 s");
+        // Who says something goes on, for longer than it may be silent.
+        let slow = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do sleep 1; echo $i >&2; done; echo done";
+        let ended = shell(slow, TimeLimit::Silence(Duration::from_secs(11))).unwrap();
+        assert_eq!((ended.code, ended.answer.as_str()), (0, "done\n"));
+    }
+
+    #[test]
+    fn an_answer_of_any_bytes_is_read_and_one_without_end_is_not() {
+        let limit = TimeLimit::Silence(Duration::from_secs(60));
+        assert_eq!(shell("printf 'a\\377b'; exit 3", limit).unwrap().answer, "a\u{fffd}b");
+        let err = shell("head -c 3000000 /dev/zero", limit).err().unwrap();
+        assert!(err.to_string().contains("longer than"), "{err:#}");
+    }
 
     #[test]
     fn ssh_asks_nobody_and_takes_the_host_for_no_option() {

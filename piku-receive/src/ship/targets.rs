@@ -48,7 +48,11 @@ impl TargetFacts {
                 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte))
         };
         let words = facts.python.iter().chain(&facts.glibc).chain([&facts.architecture]);
-        ensure!(words.into_iter().all(is_word), "it gave an answer that is none");
+        // 'any' is a kind of release, not of machine.
+        ensure!(
+            words.into_iter().all(is_word) && facts.architecture != "any",
+            "it gave an answer that describes no machine"
+        );
         Ok(facts)
     }
 
@@ -241,6 +245,7 @@ mod tests {
             "{\"architecture\":\"../x\"}",
             "{\"architecture\":\"..\"}",
             "{\"architecture\":\"\"}",
+            "{\"architecture\":\"any\"}",
         ] {
             assert!(TargetFacts::parse(bad).is_err(), "{bad}");
         }
