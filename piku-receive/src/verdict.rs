@@ -1,4 +1,4 @@
-//! How the last deploy of an app ended. `begin-deploy` writes that one has begun, `finish-deploy` that it is live; a deploy that
+//! The end of the last deploy of an app. `begin-deploy` writes that one has begun, `finish-deploy` that it is live; a deploy that
 //! ended without `finish-deploy` has failed.
 
 #![expect(clippy::disallowed_methods, reason = "the verdict of a push, which only piku writes")]

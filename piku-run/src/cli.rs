@@ -1,4 +1,6 @@
-//! What was typed.
+//! The command line.
+
+mod exit_status;
 
 use std::path::PathBuf;
 
@@ -8,65 +10,12 @@ use piku_procfile::layout::ROOT_VARIABLE;
 use piku_procfile::name::{AppName, ProcessName};
 use piku_procfile::output::Format;
 
-/// Exit codes that all commands share.
-const EXIT_STATUS: &str = "\
-Exit status:
-  0   done
-  1   failed; the last lines say why
-  2   the command line is wrong
-  75  busy: try again
-Each command's own manual has its own.";
-
-/// Of a command that only reads.
-const READ_STATUS: &str = "\
-Exit status:
-  0  done
-  1  failed; the last lines say why
-  2  the command line is wrong";
-
-/// Of a command that changes something.
-const CHANGE_STATUS: &str = "\
-Exit status:
-  0   done
-  1   failed; the last lines say why, and what ran before still runs
-  2   the command line is wrong
-  75  another change of the app is under way, or the daemon does not answer: try again";
-
-const DAEMON_STATUS: &str = "\
-Exit status:
-  0   ended by SIGTERM or SIGINT
-  1   failed; the last lines say why
-  2   the command line is wrong
-  75  a daemon already runs for this root";
-
-const NGINX_STATUS: &str = "\
-Exit status:
-  0   ended by SIGTERM; with --check: nginx takes the files
-  1   failed; the last lines say why; with --check: nginx refuses a file
-  2   the command line is wrong
-  75  piku's nginx is kept running already";
-
-const START_STATUS: &str = "\
-Exit status:
-  0      all processes have ended, and none failed before it was told to stop
-  1      the processes cannot be started; the last lines say why
-  2      the command line is wrong
-  other  that of the first process that failed, 128+n after signal n";
-
-const EXEC_STATUS: &str = "\
-Exit status:
-  1      there is no such app, or it has no release
-  125    the jail for the command cannot be made
-  126    the command cannot be run
-  127    there is no such program
-  other  that of the command, 128+n after signal n; 2 also when the command line is wrong";
-
 /// Workers: started, checked, logged, restarted, replaced without a gap
 ///
 /// The daemon keeps one supervisor an app; deploy and its like ask that supervisor. start needs none of it: it is a foreman
 /// for any folder with a Procfile. Data goes to stdout, talk and errors to stderr.
 #[derive(Debug, Parser)]
-#[command(name = "piku-run", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
+#[command(name = "piku-run", version, max_term_width = 100, after_long_help = exit_status::ALL)]
 pub struct Cli {
     /// The folder with everything that piku keeps [default: ~/.piku]
     #[arg(long, global = true, env = ROOT_VARIABLE, value_name = "DIR")]
@@ -80,24 +29,24 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay
-    #[command(after_long_help = DAEMON_STATUS)]
+    #[command(after_long_help = exit_status::DAEMON)]
     Daemon,
     /// Keep piku's nginx running, in the foreground; SIGTERM ends it when its requests have ended, SIGHUP has it read host.yaml
-    #[command(after_long_help = NGINX_STATUS)]
+    #[command(after_long_help = exit_status::NGINX)]
     Nginx {
         /// Only see whether nginx takes the files of all apps as they are now, and host.yaml's ports and addresses
         #[arg(long)]
         check: bool,
     },
     /// Certificates of the apps' host names
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Certs {
         /// What to do
         #[command(subcommand)]
         action: Certs,
     },
     /// The app's own files, also after it was destroyed
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Data {
         /// The app
         app: AppName,
@@ -106,7 +55,7 @@ pub enum Command {
         action: DataAction,
     },
     /// Say what protects apps from each other on this machine, and what is recorded of that in host.yaml
-    #[command(after_long_help = READ_STATUS)]
+    #[command(after_long_help = exit_status::READ)]
     Protections {
         /// Record what holds now: from then on it is an error when one of these is missing
         #[arg(long)]
@@ -116,7 +65,7 @@ pub enum Command {
         format: Format,
     },
     /// Answer all requests to an app with 503 and a page that says why, or let them through again
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Maintenance {
         /// The app
         app: AppName,
@@ -136,10 +85,10 @@ pub enum Command {
         app: AppName,
     },
     /// Run what a folder's Procfile says, with one log, until Ctrl-C; needs no piku
-    #[command(after_long_help = START_STATUS)]
+    #[command(after_long_help = exit_status::START)]
     Start(Start),
     /// Make a built release the live one; its folder is moved away
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Deploy {
         /// The app
         app: AppName,
@@ -147,7 +96,7 @@ pub enum Command {
         release: PathBuf,
     },
     /// What runs
-    #[command(after_long_help = READ_STATUS)]
+    #[command(after_long_help = exit_status::READ)]
     Ps {
         /// One app [default: all]
         app: Option<AppName>,
@@ -156,7 +105,7 @@ pub enum Command {
         format: Format,
     },
     /// Set how many instances of each type there should be
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Scale {
         /// The app
         app: AppName,
@@ -167,7 +116,7 @@ pub enum Command {
     /// Replace all instances, or those of one type, by new ones of the same release; starts a stopped app
     ///
     /// What was stored with `config set --no-restart` takes effect when all are replaced: as a new release with the same tree.
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Restart {
         /// The app
         app: AppName,
@@ -176,7 +125,7 @@ pub enum Command {
         only: Option<ProcessName>,
     },
     /// End all instances of an app; it stays stopped until `restart` or a push
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Stop {
         /// The app
         #[arg(required_unless_present = "all")]
@@ -186,10 +135,10 @@ pub enum Command {
         all: bool,
     },
     /// What the instances of an app, or a deploy, said
-    #[command(after_long_help = READ_STATUS)]
+    #[command(after_long_help = exit_status::READ)]
     Logs(Logs),
     /// The releases of an app, newest first
-    #[command(after_long_help = READ_STATUS)]
+    #[command(after_long_help = exit_status::READ)]
     Releases {
         /// The app
         app: AppName,
@@ -198,7 +147,7 @@ pub enum Command {
         format: Format,
     },
     /// Make a new release with the tree and the configuration of an old one
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Rollback {
         /// The app
         app: AppName,
@@ -209,7 +158,7 @@ pub enum Command {
     ///
     /// Much of it is done after each deploy. What is in use is left alone. How many releases stay, and how much the caches may take,
     /// is said in host.yaml: `keep_releases`, `cache_limit`.
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Gc {
         /// One app [default: all]
         app: Option<AppName>,
@@ -221,7 +170,7 @@ pub enum Command {
         format: Format,
     },
     /// The configuration of an app, over what its ENV says; a change is a release of its own
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Config {
         /// The app
         app: AppName,
@@ -233,7 +182,7 @@ pub enum Command {
         action: Option<Config>,
     },
     /// Run one command in the live release of an app, with its environment
-    #[command(after_long_help = EXEC_STATUS)]
+    #[command(after_long_help = exit_status::EXEC)]
     Exec {
         /// The app
         app: AppName,
@@ -242,7 +191,7 @@ pub enum Command {
         command: Vec<String>,
     },
     /// Remove an app, all but its data
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Destroy {
         /// The app
         app: AppName,
@@ -306,13 +255,13 @@ pub struct Logs {
 #[derive(Debug, Subcommand)]
 pub enum DataAction {
     /// Write them to stdout as a tar archive
-    #[command(after_long_help = READ_STATUS)]
+    #[command(after_long_help = exit_status::READ)]
     Export,
     /// Unpack a tar archive from stdin among them
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Import,
     /// Remove those of an app that was destroyed
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Remove {
         /// The app's name again
         #[arg(long, value_name = "APP")]
@@ -324,13 +273,13 @@ pub enum DataAction {
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Print one value
-    #[command(after_long_help = READ_STATUS)]
+    #[command(after_long_help = exit_status::READ)]
     Get {
         /// Its name
         name: String,
     },
     /// Set values: a new release runs with them, or, where it does not come up, nothing is changed
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Set {
         /// What to store
         #[arg(required = true, value_name = "NAME=VALUE")]
@@ -340,7 +289,7 @@ pub enum Config {
         no_restart: bool,
     },
     /// Forget values, in a new release as for set
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Unset {
         /// Their names
         #[arg(required = true)]
@@ -350,7 +299,7 @@ pub enum Config {
         no_restart: bool,
     },
     /// Set what an ENV file on stdin says, in a new release as for set
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Import {
         /// Store it for the next release, or restart of the whole app
         #[arg(long)]
@@ -377,7 +326,7 @@ fn since(word: &str) -> Result<Timestamp, String> {
 #[derive(Debug, Subcommand)]
 pub enum Certs {
     /// Ask for those that are lacking or end within 30 days, through acme.sh or certbot; a timer does it daily
-    #[command(after_long_help = CHANGE_STATUS)]
+    #[command(after_long_help = exit_status::CHANGE)]
     Renew {
         /// One app [default: all that nginx serves]
         app: Option<AppName>,

@@ -15,7 +15,7 @@ const COUNT: u16 = 20_000 - FIRST;
 
 static KEPT: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 
-/// One that nobody listens on and no other test is given.
+/// Reserves a port that nobody listens on and no other test is given.
 ///
 /// # Panics
 /// When there is none left.

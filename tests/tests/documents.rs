@@ -1,4 +1,4 @@
-//! What the documents show is what the tools take.
+//! The documents show what the tools take, and link to each other.
 
 use std::collections::BTreeSet;
 use std::fs;

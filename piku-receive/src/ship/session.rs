@@ -35,7 +35,7 @@ pub(super) struct Ended {
     pub(super) last: String,
 }
 
-/// How long a session may take. The push, and with it the app's lock, wait for it.
+/// The time a session may take. The push, and with it the app's lock, wait for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TimeLimit {
     /// From its begin to its end.
