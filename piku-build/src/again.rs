@@ -4,19 +4,20 @@ use std::path::Path;
 
 use piku_files::TreeHandle;
 
-use crate::difference::Trees;
-use crate::layer::Store;
-use crate::release::{Release, TREE};
+use crate::difference::TreePair;
+use crate::layer::LayerStore;
+use crate::release::{BuiltRelease, TREE};
 
 /// Whether `new`, with its tree in `tree` and its layers in `store`, is the release in the folder `before` again.
 pub(crate) fn is_same(
     before: &Path,
-    new: &Release,
+    new: &BuiltRelease,
     tree: &TreeHandle,
-    store: &Store,
+    store: &LayerStore,
 ) -> anyhow::Result<bool> {
-    let old = Release::read(before)?;
-    let names = |release: &Release| release.layers.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
+    let old = BuiltRelease::read(before)?;
+    let names =
+        |release: &BuiltRelease| release.layers.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
     let same_facts = old.runtime == new.runtime
         && old.version == new.version
         && old.architecture == new.architecture
@@ -34,16 +35,16 @@ pub(crate) fn is_same(
         // It may be gone by now.
         let Ok(old) = store.tree(&was.key) else { return Ok(false) };
         let names = (was.key.as_str(), is.key.as_str());
-        if !(Trees { old: &old, new: &store.tree(&is.key)?, names }).differ_in()?.is_empty() {
+        if !(TreePair { old: &old, new: &store.tree(&is.key)?, names }).differ_in()?.is_empty() {
             return Ok(false);
         }
     }
     let old = TreeHandle::open(&before.join(TREE))?;
-    Ok(Trees { old: &old, new: tree, names: ("", "") }.differ_in()?.is_empty())
+    Ok(TreePair { old: &old, new: tree, names: ("", "") }.differ_in()?.is_empty())
 }
 
 /// The old release's environment as it would be with the new one's layers: without a jail their keys are in it.
-fn renamed(old: &Release, new: &Release) -> std::collections::BTreeMap<String, String> {
+fn renamed(old: &BuiltRelease, new: &BuiltRelease) -> std::collections::BTreeMap<String, String> {
     let mut env = old.env.clone();
     for (was, is) in old.layers.iter().zip(&new.layers) {
         for value in env.values_mut() {

@@ -3,29 +3,29 @@
 use std::path::Path;
 
 use piku_files::TreeHandle;
-use piku_procfile::settings::Settings;
+use piku_procfile::settings::HostSettings;
 
-use crate::copy::{self, Leave};
-use crate::inside::Mount;
-use crate::layer::Store;
-use crate::room::Room;
-use crate::work::Work;
+use crate::copy::{self, CopyExclusions};
+use crate::inside::StepMount;
+use crate::layer::LayerStore;
+use crate::room::StepRunner;
+use crate::work::WorkFolder;
 use crate::{disk, environment, talk};
 
 /// The places of one build.
-pub(crate) struct Bench<'a> {
-    pub(crate) settings: &'a Settings,
+pub(crate) struct BuildContext<'a> {
+    pub(crate) settings: &'a HostSettings,
     pub(crate) jailed: bool,
     pub(crate) cache: &'a Path,
-    pub(crate) store: &'a Store,
-    pub(crate) work: &'a Work,
+    pub(crate) store: &'a LayerStore,
+    pub(crate) work: &'a WorkFolder,
     /// The tree of the release before, which nobody can write to.
     pub(crate) before: Option<TreeHandle>,
     /// Whether what is made there may be taken from it: not when all is to be made anew.
     pub(crate) takes_made: bool,
 }
 
-impl Bench<'_> {
+impl BuildContext<'_> {
     /// Copies a tree, without what is this build's own, to the folder `name` of `to`, when there is room for it. `what` it is
     /// called.
     pub(crate) fn copy(
@@ -35,7 +35,7 @@ impl Bench<'_> {
         name: &str,
         what: &str,
     ) -> anyhow::Result<()> {
-        let leave = Leave::new([self.cache, self.store.path(), self.work.path()]);
+        let leave = CopyExclusions::new([self.cache, self.store.path(), self.work.path()]);
         let need = copy::measure(from, &leave)?;
         disk::check(self.work.path(), need, what)?;
         for odd in copy::copy_tree(from, to, name, &leave, need)? {
@@ -57,10 +57,10 @@ impl Bench<'_> {
         &'a self,
         app: &'a Path,
         app_writable: bool,
-        mounts: Vec<Mount>,
+        mounts: Vec<StepMount>,
         env: &'a environment::Variables,
-    ) -> Room<'a> {
-        Room {
+    ) -> StepRunner<'a> {
+        StepRunner {
             jailed: self.jailed,
             app,
             app_writable,

@@ -16,32 +16,32 @@ use piku_files::TreeHandle;
 use piku_files::remove_all;
 use piku_procfile::durable;
 use piku_procfile::name::AppName;
-use piku_procfile::procfile::Kind;
+use piku_procfile::procfile::ProcessKind;
 
 use crate::architecture::ReleaseArchitecture;
-use crate::bench::Bench;
-use crate::layer::{Store, TOOLS};
+use crate::bench::BuildContext;
+use crate::layer::{LayerStore, TOOLS};
 use crate::machine::TargetMachine;
-use crate::making::{Making, capital};
+use crate::making::{ReleaseBuilder, capital};
 use crate::native::NativeSearch;
-use crate::place::{self, Place};
-use crate::plan::Plan;
-use crate::release::{Layer, Origin, Release, TREE};
-use crate::runtime::{self, Detected};
+use crate::place::{self, HostPaths};
+use crate::plan::BuildPlan;
+use crate::release::{BuiltRelease, ReleaseLayer, ReleaseOrigin, TREE};
+use crate::runtime::{self, DetectedRuntime};
 use crate::sandbox::SandboxPolicy;
-use crate::site::Site;
-use crate::source::Source;
-use crate::step::Step;
+use crate::site::BuildTarget;
+use crate::source::AppSource;
+use crate::step::BuildStep;
 use crate::target::{self, TargetArchitecture};
-use crate::whole::Whole;
-use crate::work::Work;
+use crate::whole::CombinedPlan;
+use crate::work::WorkFolder;
 use crate::{
     again, caches, environment, explain, interrupt, leftover, machine, manners, memory, profile, secret,
     share, subfolder, talk,
 };
 
 /// What a release says about itself and a build cannot know.
-pub(crate) struct Facts {
+pub(crate) struct ReleaseFacts {
     pub(crate) app: Option<AppName>,
     pub(crate) number: u64,
     pub(crate) commit: String,
@@ -50,8 +50,8 @@ pub(crate) struct Facts {
 }
 
 /// One build.
-pub(crate) struct Build {
-    pub(crate) place: Place,
+pub(crate) struct BuildJob {
+    pub(crate) place: HostPaths,
     pub(crate) dir: PathBuf,
     /// Whether `dir` is used up.
     pub(crate) take: bool,
@@ -59,16 +59,16 @@ pub(crate) struct Build {
     /// The release before this one, to share files with.
     pub(crate) before: Option<PathBuf>,
     /// What it takes from builds before it.
-    pub(crate) reuse: Reuse,
+    pub(crate) reuse: ReusePolicy,
     pub(crate) output: PathBuf,
     /// The architecture of the machine that it is for, where that is said.
     pub(crate) architecture: Option<&'static TargetArchitecture>,
-    pub(crate) facts: Facts,
+    pub(crate) facts: ReleaseFacts,
 }
 
 /// What a build takes from the builds before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reuse {
+pub(crate) enum ReusePolicy {
     /// Caches, and layers that are the same.
     All,
     /// Caches, and layers that a lock determines. When all has come to what the release before is, there is no release.
@@ -78,7 +78,7 @@ pub(crate) enum Reuse {
 }
 
 /// Builds.
-pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
+pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     interrupt::watch()?;
     let mut settings = build.place.settings()?;
     settings.build_memory = settings.build_memory.or_else(memory::available);
@@ -94,7 +94,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     sandbox.begin();
     // Looked at where it lies, so that an app that fits nothing costs no copy.
     let source = build.place.find(&build.dir)?;
-    let Detected { runtimes, because, .. } = runtime::choose(&source)?.detected;
+    let DetectedRuntime { runtimes, because, .. } = runtime::choose(&source)?.detected;
     let names: Vec<_> = runtimes.into_iter().map(capital).collect();
     let place =
         source.below.as_deref().map_or_else(String::new, |below| format!(" in '{}'", below.display()));
@@ -107,36 +107,36 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
 
     let cache = place::make(&build.cache)?;
     let layers = place::make(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
-    let mut store = Store::new(&layers)?;
-    if build.reuse != Reuse::All {
-        store = store.anew(build.reuse == Reuse::Nothing);
+    let mut store = LayerStore::new(&layers)?;
+    if build.reuse != ReusePolicy::All {
+        store = store.anew(build.reuse == ReusePolicy::Nothing);
     }
-    let work = Work::new(parent)?;
+    let work = WorkFolder::new(parent)?;
     let fresh = work.join("cache");
-    let used = if build.reuse == Reuse::Nothing { place::make(&fresh)? } else { cache.clone() };
+    let used = if build.reuse == ReusePolicy::Nothing { place::make(&fresh)? } else { cache.clone() };
     let before = build.before.as_deref().filter(|_| jailed).and_then(share::tree_of);
-    let bench = Bench {
+    let bench = BuildContext {
         settings: &settings,
         jailed,
         cache: &used,
         store: &store,
         work: &work,
         before,
-        takes_made: build.reuse == Reuse::All,
+        takes_made: build.reuse == ReusePolicy::All,
     };
     let release = build.release(&bench, &source, app)?;
 
-    if build.reuse == Reuse::Nothing {
+    if build.reuse == ReusePolicy::Nothing {
         caches::replace(&cache, &fresh, &work.join("old-cache"))?;
     }
-    let compared = build.before.as_ref().filter(|_| build.reuse == Reuse::Caches);
+    let compared = build.before.as_ref().filter(|_| build.reuse == ReusePolicy::Caches);
     let made = work.tree().subtree(RELEASE)?;
     let is_same = |before: &PathBuf| again::is_same(before, &release, &made.subtree(TREE)?, &store);
     if compared.map_or(Ok(false), is_same)? {
         talk::stage("Nothing has changed");
         return discard(&store, &release, compared);
     }
-    if build.reuse != Reuse::All {
+    if build.reuse != ReusePolicy::All {
         store.keep_edition()?;
     }
     let aside = work.join(RELEASE);
@@ -150,9 +150,10 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
 }
 
 /// Removes the layers that were built for nothing: those that the release before has not.
-fn discard(store: &Store, release: &Release, before: Option<&PathBuf>) -> anyhow::Result<()> {
-    let old = before.map(|before| Release::read(before)).transpose()?;
-    let is_old = |layer: &&Layer| old.iter().flat_map(|old| &old.layers).any(|old| old.key == layer.key);
+fn discard(store: &LayerStore, release: &BuiltRelease, before: Option<&PathBuf>) -> anyhow::Result<()> {
+    let old = before.map(|before| BuiltRelease::read(before)).transpose()?;
+    let is_old =
+        |layer: &&ReleaseLayer| old.iter().flat_map(|old| &old.layers).any(|old| old.key == layer.key);
     let mut new = release.layers.iter().filter(|layer| !is_old(layer));
     new.try_for_each(|layer| store.discard(&layer.key))
 }
@@ -160,9 +161,14 @@ fn discard(store: &Store, release: &Release, before: Option<&PathBuf>) -> anyhow
 /// The release's folder in the work folder.
 const RELEASE: &str = "release";
 
-impl Build {
+impl BuildJob {
     /// Everything but the last rename.
-    fn release(&self, bench: &Bench<'_>, found: &Source, app: AppName) -> anyhow::Result<Release> {
+    fn release(
+        &self,
+        bench: &BuildContext<'_>,
+        found: &AppSource,
+        app: AppName,
+    ) -> anyhow::Result<BuiltRelease> {
         let tree = self.place_tree(bench, found)?;
         let mut source = self.place.of_tree(&tree)?;
         if preflight(bench, &source)? {
@@ -172,12 +178,12 @@ impl Build {
         found.notes.iter().for_each(|note| talk::warning(note));
         source.notes.iter().filter(|note| !found.notes.contains(note)).for_each(|note| talk::warning(note));
         let runtimes = runtime::choose(&source)?.runtimes;
-        let tools = Store::new(&bench.cache.join(TOOLS))?;
+        let tools = LayerStore::new(&bench.cache.join(TOOLS))?;
         let architecture = machine::architecture()?;
         let cross = target::cross(self.architecture)?;
         let here = TargetMachine::this()?;
         let machine = cross.map_or_else(|| here.clone(), TargetArchitecture::machine);
-        let site = Site {
+        let site = BuildTarget {
             jailed: bench.jailed,
             store: Some(bench.store),
             tools: Some(&tools),
@@ -186,8 +192,8 @@ impl Build {
             build_env: &bench.settings.build_env,
             commit: &self.facts.commit,
         };
-        let mut whole = Whole::plan(&runtimes, &source, &site)?;
-        let making = Making {
+        let mut whole = CombinedPlan::plan(&runtimes, &source, &site)?;
+        let making = ReleaseBuilder {
             at: bench,
             store: bench.store,
             tools: &tools,
@@ -219,15 +225,15 @@ impl Build {
 
     fn facts(
         &self,
-        bench: &Bench<'_>,
-        whole: Whole,
+        bench: &BuildContext<'_>,
+        whole: CombinedPlan,
         app: AppName,
         natives: &NativeSearch<'_>,
         cross: Option<&TargetArchitecture>,
         tree: &TreeHandle,
-    ) -> Release {
-        let Facts { number, commit, subject, by, .. } = &self.facts;
-        let Plan { runtime, version, version_from, .. } = whole.main();
+    ) -> BuiltRelease {
+        let ReleaseFacts { number, commit, subject, by, .. } = &self.facts;
+        let BuildPlan { runtime, version, version_from, .. } = whole.main();
         let trees = whole.plans().flat_map(|plan| &plan.tree_layers);
         let taken_in = trees.filter(|layer| layer.mount.is_none());
         let architecture = match (natives.architecture(), cross) {
@@ -235,13 +241,13 @@ impl Build {
             (ReleaseArchitecture::Native(_), Some(target)) => target.name.to_owned(),
             (found, _) => found.to_string(),
         };
-        Release {
+        BuiltRelease {
             app,
             number: *number,
             commit: commit.clone(),
             subject: subject.clone(),
             by: by.clone(),
-            origin: Origin::Deploy,
+            origin: ReleaseOrigin::Deploy,
             tree_of: None,
             at: jiff::Timestamp::now(),
             architecture,
@@ -260,7 +266,7 @@ impl Build {
     }
 
     /// Moves or copies the app's folder to where it becomes the release's.
-    fn place_tree(&self, bench: &Bench<'_>, source: &Source) -> anyhow::Result<TreeHandle> {
+    fn place_tree(&self, bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<TreeHandle> {
         let work = bench.work.tree();
         work.create_dir(RELEASE)?;
         let release = work.subtree(RELEASE)?;
@@ -279,14 +285,14 @@ impl Build {
 }
 
 /// Runs what the app wants done before its build. Returns whether there was anything.
-fn preflight(bench: &Bench<'_>, source: &Source) -> anyhow::Result<bool> {
+fn preflight(bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<bool> {
     let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
-    let Some(entry) = entries.into_iter().find(|entry| entry.kind == Kind::Preflight) else {
+    let Some(entry) = entries.into_iter().find(|entry| entry.kind == ProcessKind::Preflight) else {
         return Ok(false);
     };
     talk::stage(&format!("Running preflight: {}", entry.command));
     let run = piku_procfile::command::argv(&entry.command).into();
-    let step = Step { name: "preflight", run, quiet: false };
+    let step = BuildStep { name: "preflight", run, quiet: false };
     let env = environment::of_preflight(&bench.settings.build_env, source);
     let ended = bench.room(source.tree.path(), true, Vec::new(), &env).run(&step)?;
     if ended.succeeded() {
@@ -296,7 +302,7 @@ fn preflight(bench: &Bench<'_>, source: &Source) -> anyhow::Result<bool> {
 }
 
 /// The name given, or else the folder's where it is one.
-fn app_name(build: &Build, dir: &Path) -> anyhow::Result<AppName> {
+fn app_name(build: &BuildJob, dir: &Path) -> anyhow::Result<AppName> {
     if let Some(name) = &build.facts.app {
         return Ok(name.clone());
     }

@@ -6,16 +6,16 @@ use std::process::ExitCode;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use piku_procfile::name::AppName;
-use piku_procfile::settings::Sandbox;
+use piku_procfile::settings::SandboxMode;
 
-use crate::build::{self, Build, Facts, Reuse};
+use crate::build::{self, BuildJob, ReleaseFacts, ReusePolicy};
 use crate::layer::TOOLS;
-use crate::pack::{self, Asked, Pack, Part, Unpack};
-use crate::place::Place;
+use crate::pack::{self, FitQuestion, PackScope, PackSource, UnpackRequest};
+use crate::place::HostPaths;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use crate::show;
 use crate::target::{self, AskedArchitecture};
-use piku_procfile::output::Format;
+use piku_procfile::output::OutputFormat;
 
 /// What the tool's end means.
 const EXIT_STATUS: &str = "\
@@ -32,13 +32,13 @@ Exit status:
 /// where there is one. Data goes to stdout, talk and errors to stderr.
 #[derive(Parser)]
 #[command(name = "piku-build", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
-struct Typed {
+struct BuildCli {
     #[command(subcommand)]
-    verb: Verb,
+    verb: BuildVerb,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum BuildVerb {
     /// Say which runtime an app is of, why, and why the others lost
     Detect {
         /// The app's folder
@@ -46,7 +46,7 @@ enum Verb {
         dir: PathBuf,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
     },
     /// Say what a build would do: versions, layers, steps, process types; run nothing
     Plan {
@@ -62,7 +62,7 @@ enum Verb {
         host: HostArgs,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
     },
     /// Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app
     #[command(after_long_help = EXIT_STATUS)]
@@ -88,7 +88,7 @@ enum Verb {
         settings: Option<PathBuf>,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
     },
     /// Say whether a release would run here, its head on stdin ('pack --part head'), and print the layers that are not here
     Fits {
@@ -99,7 +99,7 @@ enum Verb {
         host: HostArgs,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
     },
 }
 
@@ -112,7 +112,7 @@ struct PackArgs {
     layers: Option<PathBuf>,
     /// How much of it: 'whole'; 'head', what it is and needs, as JSON; 'release', without its layers; or one layer's key
     #[arg(long, value_name = "PART", default_value = "whole", value_parser = part)]
-    part: Part,
+    part: PackScope,
 }
 
 #[derive(Args)]
@@ -136,12 +136,12 @@ struct UnpackArgs {
     before: Option<PathBuf>,
 }
 
-fn part(text: &str) -> Result<Part, String> {
+fn part(text: &str) -> Result<PackScope, String> {
     match text {
-        "whole" => Ok(Part::Whole),
-        "head" => Ok(Part::Head),
-        "release" => Ok(Part::Release),
-        key if key.len() == 64 => Ok(Part::Layer(key.to_owned())),
+        "whole" => Ok(PackScope::Whole),
+        "head" => Ok(PackScope::Head),
+        "release" => Ok(PackScope::Release),
+        key if key.len() == 64 => Ok(PackScope::Layer(key.to_owned())),
         _ => Err("expected 'whole', 'head', 'release' or a layer's key of 64 digits".to_owned()),
     }
 }
@@ -162,7 +162,7 @@ struct HostArgs {
     buildpacks: Option<PathBuf>,
     /// Whether steps run in the jail [default: as the settings say]
     #[arg(long, value_enum, value_name = "WHEN")]
-    sandbox: Option<When>,
+    sandbox: Option<SandboxWhen>,
 }
 
 #[derive(Args)]
@@ -175,7 +175,7 @@ struct TargetArgs {
 
 /// When the jail is used.
 #[derive(Clone, Copy, ValueEnum)]
-enum When {
+enum SandboxWhen {
     /// Refuse to build without it
     Require,
     /// Use it where it works, say where it does not
@@ -227,19 +227,19 @@ struct BuildArgs {
     by: String,
 }
 
-impl From<When> for Sandbox {
-    fn from(when: When) -> Self {
+impl From<SandboxWhen> for SandboxMode {
+    fn from(when: SandboxWhen) -> Self {
         match when {
-            When::Require => Self::Require,
-            When::Prefer => Self::Prefer,
-            When::Off => Self::Off,
+            SandboxWhen::Require => Self::Require,
+            SandboxWhen::Prefer => Self::Prefer,
+            SandboxWhen::Off => Self::Off,
         }
     }
 }
 
 impl HostArgs {
-    fn place(self, cache: Option<&PathBuf>) -> Place {
-        Place {
+    fn place(self, cache: Option<&PathBuf>) -> HostPaths {
+        HostPaths {
             layers: self.layers.or_else(|| cache.map(|cache| cache.join("layers"))),
             tools: cache.map(|cache| cache.join(TOOLS)),
             buildpacks: self
@@ -247,7 +247,7 @@ impl HostArgs {
                 .or_else(|| self.settings.as_ref().map(|settings| settings.with_file_name("buildpacks"))),
             settings: self.settings,
             config: self.config,
-            sandbox: self.sandbox.map(Sandbox::from),
+            sandbox: self.sandbox.map(SandboxMode::from),
         }
     }
 }
@@ -259,34 +259,34 @@ fn any_bytes() -> impl TypedValueParser<Value = String> {
 
 /// The command line as clap has it.
 pub(crate) fn command() -> clap::Command {
-    Typed::command()
+    BuildCli::command()
 }
 
 /// Does what the command line says.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    match Typed::parse().verb {
-        Verb::Rebuild(typed) => return typed.run(),
-        Verb::Detect { dir, format } => show::detect(&dir, format),
-        Verb::Plan { dir, cache, target, host, format } => show::plan(
+    match BuildCli::parse().verb {
+        BuildVerb::Rebuild(typed) => return typed.run(),
+        BuildVerb::Detect { dir, format } => show::detect(&dir, format),
+        BuildVerb::Plan { dir, cache, target, host, format } => show::plan(
             &dir,
             &host.place(cache.as_ref()),
             target.architecture.and_then(|asked| asked.0),
             format,
         ),
-        Verb::Build(typed) => build::run(&Build {
+        BuildVerb::Build(typed) => build::run(&BuildJob {
             place: typed.host.place(Some(&typed.cache)),
             dir: typed.dir,
             take: typed.take,
             cache: typed.cache,
             before: typed.before,
             reuse: match (typed.no_cache, typed.rebuild) {
-                (true, _) => Reuse::Nothing,
-                (_, true) => Reuse::Caches,
-                _ => Reuse::All,
+                (true, _) => ReusePolicy::Nothing,
+                (_, true) => ReusePolicy::Caches,
+                _ => ReusePolicy::All,
             },
             output: typed.output,
             architecture: typed.target.architecture.and_then(|asked| asked.0),
-            facts: Facts {
+            facts: ReleaseFacts {
                 app: typed.app,
                 number: typed.number,
                 commit: typed.commit,
@@ -294,19 +294,21 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
                 by: typed.by,
             },
         }),
-        Verb::Pack(PackArgs { release, layers, part }) => pack::pack(&Pack { release, layers, part }),
-        Verb::Unpack(typed) => {
+        BuildVerb::Pack(PackArgs { release, layers, part }) => {
+            pack::pack(&PackSource { release, layers, part })
+        }
+        BuildVerb::Unpack(typed) => {
             let place = typed.host.place(None);
             let machine = target::this_machine(&place.settings()?)?;
-            let asked = Asked { place, app: typed.app, machine };
+            let asked = FitQuestion { place, app: typed.app, machine };
             let (output, before) = (typed.output, typed.before);
-            pack::unpack(&Unpack { asked, output, number: typed.number, via: typed.via, before })
+            pack::unpack(&UnpackRequest { asked, output, number: typed.number, via: typed.via, before })
         }
-        Verb::Machine { settings, format } => pack::machine(settings.as_deref(), format),
-        Verb::Fits { app, host, format } => {
+        BuildVerb::Machine { settings, format } => pack::machine(settings.as_deref(), format),
+        BuildVerb::Fits { app, host, format } => {
             let place = host.place(None);
             let machine = target::this_machine(&place.settings()?)?;
-            pack::fits(&Asked { place, app, machine }, format)
+            pack::fits(&FitQuestion { place, app, machine }, format)
         }
     }?;
     Ok(ExitCode::SUCCESS)

@@ -15,16 +15,16 @@ use anyhow::Context;
 use nix::sys::statvfs::fstatvfs;
 use piku_files::{CopyLimit, TreeEntry, TreeHandle, WalkStep};
 
-use crate::disk::Need;
+use crate::disk::SpaceNeeded;
 use crate::{interrupt, work};
 
 /// What is left out of a copy of an app's folder: git's own, builds under way, and the given folders (a cache or an
 /// output that its user keeps inside).
-pub(crate) struct Leave {
+pub(crate) struct CopyExclusions {
     places: Vec<(u64, u64)>,
 }
 
-impl Leave {
+impl CopyExclusions {
     /// Leaves out these folders, where they are there.
     pub(crate) fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
         let place = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
@@ -41,8 +41,8 @@ impl Leave {
 }
 
 /// What a copy will take.
-pub(crate) fn measure(tree: &TreeHandle, leave: &Leave) -> anyhow::Result<Need> {
-    let mut need = Need::of(0);
+pub(crate) fn measure(tree: &TreeHandle, leave: &CopyExclusions) -> anyhow::Result<SpaceNeeded> {
+    let mut need = SpaceNeeded::of(0);
     tree.walk(|entry| {
         if leave.out(entry) {
             return Ok(WalkStep::Over);
@@ -51,7 +51,7 @@ pub(crate) fn measure(tree: &TreeHandle, leave: &Leave) -> anyhow::Result<Need> 
         if stat.is_dir() {
             interrupt::check()?;
         }
-        need += Need { bytes: stat.len.checked_next_multiple_of(4096).unwrap_or(u64::MAX), files: 1 };
+        need += SpaceNeeded { bytes: stat.len.checked_next_multiple_of(4096).unwrap_or(u64::MAX), files: 1 };
         Ok::<_, anyhow::Error>(WalkStep::Into)
     })?;
     Ok(need)
@@ -63,8 +63,8 @@ pub(crate) fn copy_tree(
     from: &TreeHandle,
     to: &TreeHandle,
     name: impl AsRef<Path>,
-    leave: &Leave,
-    measured: Need,
+    leave: &CopyExclusions,
+    measured: SpaceNeeded,
 ) -> anyhow::Result<Vec<PathBuf>> {
     let limit = CopyLimit { bytes: measured.bytes, entries: measured.files };
     from.copy_tree(to, name, limit, |entry| {
@@ -140,7 +140,7 @@ mod tests {
     fn keeps_modes_and_links_and_follows_none() {
         let dir = tree();
         let (app, to) = (dir.path().join("app"), dir.path().join("to"));
-        let leave = Leave::new([app.join("cache").as_path()]);
+        let leave = CopyExclusions::new([app.join("cache").as_path()]);
         let (tree, top) = (TreeHandle::open(&app).unwrap(), TreeHandle::open(dir.path()).unwrap());
         let need = measure(&tree, &leave).unwrap();
         assert!(need.files >= 6);

@@ -13,7 +13,7 @@ use piku_files::{FileStat, FolderCursor, TreeError, TreeHandle};
 const TEXT: u64 = 1 << 20;
 
 /// Two trees; where one says `names.0` the other may say `names.1`: without a jail a layer knows its own place by its key.
-pub(crate) struct Trees<'a> {
+pub(crate) struct TreePair<'a> {
     /// The one.
     pub(crate) old: &'a TreeHandle,
     /// The other.
@@ -23,24 +23,24 @@ pub(crate) struct Trees<'a> {
 }
 
 /// A comparison that is under way, at the same place in both trees.
-struct Comparison<'a> {
-    trees: &'a Trees<'a>,
+struct TreeComparison<'a> {
+    trees: &'a TreePair<'a>,
     old: FolderCursor<'a>,
     new: FolderCursor<'a>,
     found: Vec<PathBuf>,
 }
 
-impl Trees<'_> {
+impl TreePair<'_> {
     /// The paths that are in one of them only, or not the same in both; in order.
     pub(crate) fn differ_in(&self) -> anyhow::Result<Vec<PathBuf>> {
         let (old, new) = (FolderCursor::new(self.old), FolderCursor::new(self.new));
-        let mut comparison = Comparison { trees: self, old, new, found: Vec::new() };
+        let mut comparison = TreeComparison { trees: self, old, new, found: Vec::new() };
         comparison.folder(Path::new(""))?;
         Ok(comparison.found)
     }
 }
 
-impl Comparison<'_> {
+impl TreeComparison<'_> {
     fn folder(&mut self, folder: &Path) -> anyhow::Result<()> {
         let (left, right) = (names(self.trees.old, folder)?, names(self.trees.new, folder)?);
         for name in left.union(&right) {
@@ -59,7 +59,7 @@ impl Comparison<'_> {
         if old.kind != new.kind {
             return Ok(false);
         }
-        let Trees { old: left, new: right, names } = *self.trees;
+        let TreePair { old: left, new: right, names } = *self.trees;
         if old.is_symlink() {
             let target = |tree: &TreeHandle| tree.read_link(path).map(|to| to.to_string_lossy().into_owned());
             return Ok(target(left)?.replace(names.0, names.1) == target(right)?);
@@ -141,7 +141,7 @@ mod tests {
             ("z", ""),
         ];
         let old = tree(&dir.path().join("old"), &files);
-        let differ = |new: &TreeHandle, names| Trees { old: &old, new, names }.differ_in().unwrap();
+        let differ = |new: &TreeHandle, names| TreePair { old: &old, new, names }.differ_in().unwrap();
 
         let same = [
             ("a/x", "1"),
@@ -171,7 +171,7 @@ mod tests {
         for top in [&old, &new] {
             nix::unistd::mkfifo(&top.path().join("pipe"), Mode::S_IRWXU).unwrap();
         }
-        let trees = Trees { old: &old, new: &new, names: ("", "") };
+        let trees = TreePair { old: &old, new: &new, names: ("", "") };
         assert!(trees.differ_in().unwrap().is_empty());
         new.write("pipe", "", 0o644).unwrap();
         assert_eq!(trees.differ_in().unwrap(), [PathBuf::from("pipe")]);

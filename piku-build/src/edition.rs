@@ -17,12 +17,12 @@ const EDITION: &str = "edition";
 const LOCKED: &str = "locked-edition";
 
 /// The editions that are in use.
-pub(crate) struct Editions {
+pub(crate) struct LayerEditions {
     open: String,
     locked: String,
 }
 
-impl Editions {
+impl LayerEditions {
     /// Those of the layers in this folder.
     pub(crate) fn read(layers: &Path) -> anyhow::Result<Self> {
         let read = |name: &str| {
@@ -66,8 +66,8 @@ mod tests {
     fn another_edition_lasts_when_it_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let layers = dir.path().join("layers");
-        let both = |of: &Editions| [false, true].map(|locked| of.of(locked).map(str::to_owned));
-        let read = || Editions::read(&layers).unwrap();
+        let both = |of: &LayerEditions| [false, true].map(|locked| of.of(locked).map(str::to_owned));
+        let read = || LayerEditions::read(&layers).unwrap();
         assert_eq!(both(&read()), [None, None]);
         let anew = read().anew(false);
         assert!(anew.of(false).is_some() && anew.of(true).is_none());

@@ -43,7 +43,7 @@ const HEADER: usize = 64;
 
 /// What an ELF file says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Elf {
+pub(crate) struct ElfFile {
     /// `e_machine`.
     pub(crate) machine: u16,
     /// The architecture that it was built for.
@@ -57,7 +57,7 @@ pub(crate) struct Elf {
 /// An open ELF file, its tables read and checked against its length.
 pub(crate) type Stream<'a> = ElfStream<AnyEndian, &'a File>;
 
-impl Elf {
+impl ElfFile {
     /// Reads the headers of an open file; `None` when it is no (whole) ELF file.
     pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
         Ok(open(file)?.map(|mut stream| {
@@ -197,16 +197,16 @@ pub(crate) mod tests {
         assert_eq!(read(&huge).unwrap().architecture.to_string(), "armv5tel");
     }
 
-    fn read(bytes: &[u8]) -> Option<Elf> {
+    fn read(bytes: &[u8]) -> Option<ElfFile> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        Elf::read(&file).unwrap()
+        ElfFile::read(&file).unwrap()
     }
 
     #[test]
     fn reads_a_real_program_and_survives_false_ones() {
-        let own = Elf::own().unwrap().unwrap();
-        let shell = Elf::read(&File::open("/bin/sh").unwrap()).unwrap().unwrap();
+        let own = ElfFile::own().unwrap().unwrap();
+        let shell = ElfFile::read(&File::open("/bin/sh").unwrap()).unwrap().unwrap();
         assert_eq!(own.machine, shell.machine);
         assert!(shell.loader.is_some_and(|loader| loader.exists()));
         assert_eq!(read(b""), None);
@@ -236,7 +236,7 @@ pub(crate) mod tests {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&bytes).unwrap();
             file.set_len(1 << 42).unwrap();
-            Elf::read(&file).unwrap()
+            ElfFile::read(&file).unwrap()
         };
         assert!(of(3, 0).is_some() && of(3, 70).is_some());
         for (sections, segments) in [(1 << 35, 0), (u64::MAX, 0), (1 << 16, 0), (3, u32::MAX)] {

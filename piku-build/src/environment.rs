@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::inside::PATH;
-use crate::plan::Plan;
-use crate::source::Source;
+use crate::plan::BuildPlan;
+use crate::source::AppSource;
 
 /// The host's certificates: a site's own authority counts for the build as well.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -26,9 +26,9 @@ pub(crate) type Variables = BTreeMap<String, String>;
 /// this one asks for in builds, the operator's `build_env`, the app's ENV, the operator's config.
 pub(crate) fn of_steps(
     workers: &Variables,
-    plan: &Plan,
+    plan: &BuildPlan,
     build_env: &Variables,
-    source: &Source,
+    source: &AppSource,
 ) -> Variables {
     let mut env = base();
     let of_builds = |(name, _): &(&String, &String)| !OF_WORKERS.contains(&name.as_str());
@@ -37,7 +37,7 @@ pub(crate) fn of_steps(
 }
 
 /// The environment of what runs before there is a plan.
-pub(crate) fn of_preflight(build_env: &Variables, source: &Source) -> Variables {
+pub(crate) fn of_preflight(build_env: &Variables, source: &AppSource) -> Variables {
     declared(base(), build_env, source)
 }
 
@@ -50,7 +50,7 @@ fn base() -> Variables {
     env
 }
 
-fn declared(mut env: Variables, build_env: &Variables, source: &Source) -> Variables {
+fn declared(mut env: Variables, build_env: &Variables, source: &AppSource) -> Variables {
     env.extend(owned(build_env.iter().chain(&source.env).chain(&source.config)));
     env
 }

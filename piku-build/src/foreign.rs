@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use piku_files::{TreeHandle, WalkStep};
 
-use crate::elf::Elf;
+use crate::elf::ElfFile;
 use crate::interrupt;
 use crate::target::TargetArchitecture;
 
@@ -18,13 +18,13 @@ pub(crate) struct ForeignSearch {
     /// `e_machine` of this machine's programs.
     here: u16,
     target: u16,
-    packages: BTreeMap<String, Runs>,
+    packages: BTreeMap<String, PackageMachines>,
     files: Vec<PathBuf>,
 }
 
 /// The machines that programs of a package run on.
 #[derive(Debug, Clone, Copy, Default)]
-struct Runs {
+struct PackageMachines {
     here: bool,
     there: bool,
 }
@@ -49,8 +49,8 @@ impl ForeignSearch {
     }
 
     fn file(&mut self, path: &Path, file: &File, package: Option<&str>) -> anyhow::Result<()> {
-        let Some(elf) = Elf::read(file)? else { return Ok(()) };
-        let runs = Runs { here: elf.machine == self.here, there: elf.machine == self.target };
+        let Some(elf) = ElfFile::read(file)? else { return Ok(()) };
+        let runs = PackageMachines { here: elf.machine == self.here, there: elf.machine == self.target };
         match package_of(path).or_else(|| package.map(str::to_owned)) {
             Some(package) => {
                 let known = self.packages.entry(package).or_default();

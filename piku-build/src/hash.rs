@@ -10,9 +10,9 @@ use piku_files::{FileStat, TreeFile, TreeHandle};
 use sha2::{Digest, Sha256};
 
 /// Collects named facts; the same facts in the same order give the same key.
-pub(crate) struct Key(Sha256);
+pub(crate) struct CacheKey(Sha256);
 
-impl Key {
+impl CacheKey {
     /// A key of this kind; a change of what layers of the kind look like changes `format`.
     pub(crate) fn new(kind: &str, format: u32) -> Self {
         let mut key = Self(Sha256::new());
@@ -104,7 +104,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn key(facts: &[(&str, &str)]) -> String {
-        let mut key = Key::new("test", 1);
+        let mut key = CacheKey::new("test", 1);
         for (name, value) in facts {
             key.fact(name, value.as_bytes());
         }
@@ -123,7 +123,7 @@ mod tests {
     fn a_tree_is_its_names_contents_and_execute_bits() {
         let dir = tempfile::tempdir().unwrap();
         let of = |takes: &dyn Fn(&Path) -> bool| {
-            let mut key = Key::new("test", 1);
+            let mut key = CacheKey::new("test", 1);
             key.tree(&TreeHandle::open(dir.path()).unwrap(), Path::new(""), takes).unwrap();
             key.finish()
         };

@@ -10,7 +10,7 @@ pub(crate) const APP: &str = "/app";
 
 /// A folder that a step sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Mount {
+pub(crate) struct StepMount {
     /// Where it is.
     pub(crate) real: PathBuf,
     /// Where the step sees it; the same where there is no jail.
@@ -19,7 +19,7 @@ pub(crate) struct Mount {
     pub(crate) writable: bool,
 }
 
-impl Mount {
+impl StepMount {
     /// A folder of the machine, read-only where it is.
     pub(crate) fn same(folder: &Path) -> Self {
         Self { real: folder.to_owned(), inside: folder.to_owned(), writable: false }

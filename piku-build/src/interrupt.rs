@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use piku_procfile::failure::{self, Failure};
+use piku_procfile::failure::{self, UserError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -70,13 +70,13 @@ fn end(why: i32) {
 pub(crate) fn check() -> anyhow::Result<()> {
     match CAME.load(Ordering::SeqCst) {
         0 => Ok(()),
-        TOO_LONG => Err(Failure::new("the build took longer than it may here; nothing was kept")
+        TOO_LONG => Err(UserError::new("the build took longer than it may here; nothing was kept")
             .hint("build_timeout in host.yaml says how many seconds it may take")
             .into()),
         signal => {
             let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
             let code = 128 + u8::try_from(signal).unwrap_or(0);
-            Err(Failure::new(format!("ended by {name}; nothing was kept")).code(code).into())
+            Err(UserError::new(format!("ended by {name}; nothing was kept")).code(code).into())
         }
     }
 }

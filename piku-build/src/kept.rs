@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Keep {
+pub(crate) struct KeptFolders {
     /// The names of folders, at any depth, that the compiler makes: `target`.
     pub(crate) folders: &'static [&'static str],
     /// Whether the compiler does not notice that a source is gone: all that it has made then goes too.
@@ -49,7 +49,7 @@ pub(crate) struct Keep {
 }
 
 /// A kept work tree, nobody else's meanwhile.
-pub(crate) struct Kept {
+pub(crate) struct KeptTree {
     /// piku's own folder around it.
     dir: PathBuf,
     tree: TreeHandle,
@@ -60,14 +60,14 @@ pub(crate) struct Kept {
     _lock: Flock<File>,
 }
 
-impl Kept {
+impl KeptTree {
     /// The tree of this name in the cache, equal to `source` but for what is kept. `made_by` is all that makes what is kept
     /// useless when it changes.
     pub(crate) fn take(
         cache: &Path,
         name: &str,
         made_by: &str,
-        keep: Keep,
+        keep: KeptFolders,
         source: &TreeHandle,
     ) -> anyhow::Result<Self> {
         let begun = SystemTime::now();
@@ -90,7 +90,7 @@ impl Kept {
         durable::sync_parent(&dir.join(BUSY)).with_context(cannot)?;
         let before = fs::read(dir.join(SOURCES)).unwrap_or_default();
         let before = before.split(|byte| *byte == 0).map(|path| OsStr::from_bytes(path).into()).collect();
-        let mut sync = Sync { keep, before, less: false };
+        let mut sync = TreeSync { keep, before, less: false };
         sync.folder(source, &around.subtree(TREE)?, Path::new(""), false).with_context(cannot)?;
         if sync.less && keep.forgets {
             clear(&around)?;
@@ -146,15 +146,15 @@ fn wait(dir: &Path) -> anyhow::Result<Flock<File>> {
 
 /// Makes one tree of another. The steps of an app have written into the older one, so nothing in it is believed to be what
 /// its name says.
-struct Sync {
-    keep: Keep,
+struct TreeSync {
+    keep: KeptFolders,
     /// The paths in the tree that were sources before.
     before: HashSet<PathBuf>,
     /// Whether a source was there before and is not any more.
     less: bool,
 }
 
-impl Sync {
+impl TreeSync {
     /// `below` is where both folders lie in their trees; `made` says that it is in a folder of the compiler's: what is more there
     /// stays.
     fn folder(&mut self, from: &TreeHandle, to: &TreeHandle, below: &Path, made: bool) -> anyhow::Result<()> {
@@ -242,19 +242,19 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    struct Trees(tempfile::TempDir);
+    struct SyncedTrees(tempfile::TempDir);
 
-    impl Trees {
+    impl SyncedTrees {
         fn write(&self, name: &str, text: &str) {
             let path = self.0.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
 
-        fn take(&self, made_by: &str, forgets: bool) -> Kept {
-            let keep = Keep { folders: &["target"], forgets };
+        fn take(&self, made_by: &str, forgets: bool) -> KeptTree {
+            let keep = KeptFolders { folders: &["target"], forgets };
             let new = TreeHandle::open(&self.0.path().join("new")).unwrap();
-            Kept::take(&self.0.path().join("cache"), "x", made_by, keep, &new).unwrap()
+            KeptTree::take(&self.0.path().join("cache"), "x", made_by, keep, &new).unwrap()
         }
     }
 
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_is_the_same_keeps_its_date_and_what_is_gone_goes() {
-        let trees = Trees(tempfile::tempdir().unwrap());
+        let trees = SyncedTrees(tempfile::tempdir().unwrap());
         for name in ["new/a", "new/b", "new/sub/c", "new/old/d"] {
             trees.write(name, "1");
         }
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_was_made_when_the_clock_was_ahead_is_thrown_away() {
-        let trees = Trees(tempfile::tempdir().unwrap());
+        let trees = SyncedTrees(tempfile::tempdir().unwrap());
         let made = trees.0.path().join("cache/work/x/tree/target/x");
         let compile = || trees.write("cache/work/x/tree/target/x", "made");
         let day = Duration::from_secs(24 * 3600);
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_trusted_is_thrown_away() {
-        let trees = Trees(tempfile::tempdir().unwrap());
+        let trees = SyncedTrees(tempfile::tempdir().unwrap());
         let made = trees.0.path().join("cache/work/x/tree/target/x");
         let compile = || trees.write("cache/work/x/tree/target/x", "made");
         trees.write("new/a", "1");

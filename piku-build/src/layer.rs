@@ -25,7 +25,7 @@ use piku_files::remove_all;
 use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_procfile::{clock, durable};
 
-use crate::edition::Editions;
+use crate::edition::LayerEditions;
 use crate::machine::TargetMachine;
 use crate::native::{NativeSearch, record};
 use crate::plan::TreeLayer;
@@ -51,30 +51,30 @@ pub(crate) fn is_key(text: &str) -> bool {
 /// The folder with the layers.
 ///
 /// A layer that is in use is never written again. To have all of them built anew, the folder gets a new edition.
-pub(crate) struct Store {
+pub(crate) struct LayerStore {
     dir: PathBuf,
-    editions: Editions,
+    editions: LayerEditions,
     /// The locks on the layers that were found: nobody removes them while the build goes on.
     held: RefCell<Vec<Flock<File>>>,
 }
 
 /// A layer that is being built; removed again unless it is finished.
-pub(crate) struct Unfinished {
+pub(crate) struct UnfinishedLayer {
     dir: PathBuf,
     /// The same folder: what is in it the steps of the layer have written.
     around: TreeHandle,
     lock: Option<Flock<File>>,
 }
 
-/// What [`Store::take`] found.
-pub(crate) enum Taken {
+/// What [`LayerStore::take`] found.
+pub(crate) enum TakenLayer {
     /// The layer is there, whole.
     There,
     /// It is to be built, by nobody else meanwhile.
-    Build(Unfinished),
+    Build(UnfinishedLayer),
 }
 
-impl Store {
+impl LayerStore {
     /// The store in this folder, which may not be there yet. Its path has no links in it: a layer's own path is written
     /// into its scripts.
     pub(crate) fn new(dir: &Path) -> anyhow::Result<Self> {
@@ -85,7 +85,7 @@ impl Store {
             }
             Err(err) => return Err(err).with_context(|| format!("cannot open '{}'", dir.display())),
         };
-        let editions = Editions::read(&dir)?;
+        let editions = LayerEditions::read(&dir)?;
         Ok(Self { dir, editions, held: RefCell::default() })
     }
 
@@ -181,13 +181,13 @@ impl Store {
     ///
     /// # Errors
     /// When the folder cannot be made, locked or emptied, or the build is interrupted.
-    pub(crate) fn take(&self, key: &str) -> anyhow::Result<Taken> {
+    pub(crate) fn take(&self, key: &str) -> anyhow::Result<TakenLayer> {
         let dir = self.dir.join(key);
         let cannot = || format!("cannot prepare the layer '{}'", dir.display());
         let mut said = false;
         loop {
             if self.hold(key).with_context(cannot)? {
-                return Ok(Taken::There);
+                return Ok(TakenLayer::There);
             }
             interrupt::check()?;
             fs::create_dir_all(&dir).with_context(cannot)?;
@@ -204,15 +204,15 @@ impl Store {
                 continue;
             }
             let around = TreeHandle::open(&dir)?;
-            let unfinished = Unfinished { dir: dir.clone(), around, lock: Some(lock) };
+            let unfinished = UnfinishedLayer { dir: dir.clone(), around, lock: Some(lock) };
             unfinished.empty()?;
             unfinished.around.create_dir(CONTENT)?;
-            return Ok(Taken::Build(unfinished));
+            return Ok(TakenLayer::Build(unfinished));
         }
     }
 }
 
-impl Unfinished {
+impl UnfinishedLayer {
     /// Where the folder to build in lies, for a mount.
     pub(crate) fn content(&self) -> PathBuf {
         self.dir.join(CONTENT)
@@ -265,7 +265,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedLayer {
     fn drop(&mut self) {
         if self.lock.is_some() {
             // Whatever stays has no marker: the next build removes it.
@@ -372,17 +372,17 @@ fn same(lock: &File, dir: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn build(store: &Store, key: &str) -> Unfinished {
+    fn build(store: &LayerStore, key: &str) -> UnfinishedLayer {
         match store.take(key).unwrap() {
-            Taken::Build(unfinished) => unfinished,
-            Taken::There => panic!("{key} is there"),
+            TakenLayer::Build(unfinished) => unfinished,
+            TakenLayer::There => panic!("{key} is there"),
         }
     }
 
     #[test]
     fn only_what_is_finished_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(&dir.path().join("layers")).unwrap();
+        let store = LayerStore::new(&dir.path().join("layers")).unwrap();
         let unfinished = build(&store, "k");
         fs::write(unfinished.content().join("half"), "").unwrap();
         drop(unfinished);
@@ -396,14 +396,14 @@ mod tests {
         assert_eq!(fs::read_dir(unfinished.content()).unwrap().count(), 0);
         fs::write(unfinished.content().join("whole"), "").unwrap();
         unfinished.finish("test").unwrap();
-        assert!(store.has("k") && matches!(store.take("k").unwrap(), Taken::There));
+        assert!(store.has("k") && matches!(store.take("k").unwrap(), TakenLayer::There));
         assert!(store.content("k").join("whole").exists());
         assert_eq!(fs::read_dir(store.path().join("k")).unwrap().count(), 2);
 
         // An operator has made room by hand.
         fs::remove_dir_all(store.content("k")).unwrap();
         drop(store);
-        let store = Store::new(&dir.path().join("layers")).unwrap();
+        let store = LayerStore::new(&dir.path().join("layers")).unwrap();
         build(&store, "k").finish("test").unwrap();
         assert!(store.has("k"));
     }
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn a_link_in_place_of_a_layer_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(&dir.path().join("layers")).unwrap();
+        let store = LayerStore::new(&dir.path().join("layers")).unwrap();
         build(&store, "k").finish("test").unwrap();
         fs::create_dir(dir.path().join("victim")).unwrap();
         fs::write(dir.path().join("victim/key"), "").unwrap();
@@ -419,7 +419,7 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("victim"), store.content("k")).unwrap();
         assert!(!store.has("k") && store.tree("k").is_err());
         drop(store);
-        let store = Store::new(&dir.path().join("layers")).unwrap();
+        let store = LayerStore::new(&dir.path().join("layers")).unwrap();
         build(&store, "k").finish("test").unwrap();
         assert!(store.has("k") && store.tree("k").unwrap().is_empty().unwrap());
         assert!(dir.path().join("victim/key").is_file());
@@ -428,13 +428,13 @@ mod tests {
     #[test]
     fn what_nobody_uses_is_withdrawn() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(&dir.path().join("layers")).unwrap();
+        let store = LayerStore::new(&dir.path().join("layers")).unwrap();
         let needed = BTreeSet::from(["needed".to_owned()]);
         assert!(unused(store.path(), &needed).unwrap().is_empty());
         for key in ["needed", "used", "old"] {
             build(&store, key).finish("test").unwrap();
         }
-        assert!(matches!(store.take("used").unwrap(), Taken::There));
+        assert!(matches!(store.take("used").unwrap(), TakenLayer::There));
         let building = build(&store, "building");
         fs::write(store.path().join("edition"), "2").unwrap();
         let paths = ["building", "old", "used"].map(|key| store.path().join(key));
@@ -455,8 +455,8 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let store = Store::new(&path).unwrap();
-                    if let Taken::Build(unfinished) = store.take("k").unwrap() {
+                    let store = LayerStore::new(&path).unwrap();
+                    if let TakenLayer::Build(unfinished) = store.take("k").unwrap() {
                         // The first one fails.
                         if built.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
                             unfinished.finish("test").unwrap();

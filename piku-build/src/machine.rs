@@ -12,7 +12,7 @@ use anyhow::Context;
 use nix::sys::utsname;
 
 use crate::architecture::{ARM, ProgramArchitecture, X86_64};
-use crate::elf::Elf;
+use crate::elf::ElfFile;
 
 /// A program of the userland that apps live in.
 const SHELL: &str = "/bin/sh";
@@ -50,9 +50,10 @@ impl TargetMachine {
     /// When the kernel does not tell.
     pub fn this() -> anyhow::Result<Self> {
         let uname = utsname::uname().context("cannot ask the kernel for its architecture")?;
-        let own =
-            Elf::own().context("cannot read '/proc/self/exe'")?.context("'/proc/self/exe' is no ELF file")?;
-        let shell = File::open(SHELL).and_then(|file| Elf::read(&file)).ok().flatten();
+        let own = ElfFile::own()
+            .context("cannot read '/proc/self/exe'")?
+            .context("'/proc/self/exe' is no ELF file")?;
+        let shell = File::open(SHELL).and_then(|file| ElfFile::read(&file)).ok().flatten();
         let cpuinfo = fs::read("/proc/cpuinfo").unwrap_or_default();
         Ok(Self::of(&MachineFacts {
             own: own.architecture.family(),

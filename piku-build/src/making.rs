@@ -5,43 +5,43 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
-use crate::bench::Bench;
-use crate::copy::Leave;
+use crate::bench::BuildContext;
+use crate::copy::CopyExclusions;
 use crate::environment;
 use crate::foreign::ForeignSearch;
-use crate::inside::{Mount, PATH};
-use crate::kept::Kept;
-use crate::layer::{Store, Taken, Unfinished};
+use crate::inside::{PATH, StepMount};
+use crate::kept::KeptTree;
+use crate::layer::{LayerStore, TakenLayer, UnfinishedLayer};
 use crate::machine::TargetMachine;
 use crate::native::NativeSearch;
-use crate::plan::{LayerPlan, Plan, TreeLayer};
-use crate::release::{Layer, TREE};
+use crate::plan::{BuildPlan, LayerPlan, TreeLayer};
+use crate::release::{ReleaseLayer, TREE};
 use crate::runtime::{Runtime, binary};
-use crate::source::Source;
+use crate::source::AppSource;
 use crate::startable::StartTarget;
 use crate::target::TargetArchitecture;
-use crate::view::{MountedFolder, View};
-use crate::whole::{Part, Whole};
+use crate::view::{MountedFolder, RootView};
+use crate::whole::{CombinedPlan, RuntimePart};
 use crate::{copy, disk, elf, explain, profile, startable, talk, tree_layer};
 
 /// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
 const SCRATCH: &str = "scratch";
 
 /// A release being made.
-pub(crate) struct Making<'a> {
+pub(crate) struct ReleaseBuilder<'a> {
     /// Where.
-    pub(crate) at: &'a Bench<'a>,
-    pub(crate) store: &'a Store,
+    pub(crate) at: &'a BuildContext<'a>,
+    pub(crate) store: &'a LayerStore,
     /// Where the tools that make layers are kept.
-    pub(crate) tools: &'a Store,
+    pub(crate) tools: &'a LayerStore,
     /// This machine.
     pub(crate) here: &'a TargetMachine,
     /// The machine that the release is made for.
     pub(crate) machine: &'a TargetMachine,
     /// What the plan was made from, in its place.
-    pub(crate) source: &'a Source,
+    pub(crate) source: &'a AppSource,
     /// The release's tree.
     pub(crate) tree: &'a TreeHandle,
     /// The architecture of the machine that it is for, where that is another one.
@@ -49,15 +49,15 @@ pub(crate) struct Making<'a> {
 }
 
 /// Whose layers are made.
-struct Owner<'a> {
+struct LayerOwner<'a> {
     runtime: &'a dyn Runtime,
-    plan: &'a Plan,
-    view: &'a View,
+    plan: &'a BuildPlan,
+    view: &'a RootView,
 }
 
-impl Making<'_> {
+impl ReleaseBuilder<'_> {
     /// Does everything that is planned, and checks what came of it.
-    pub(crate) fn all(&self, whole: &mut Whole) -> anyhow::Result<()> {
+    pub(crate) fn all(&self, whole: &mut CombinedPlan) -> anyhow::Result<()> {
         for plan in whole.plans() {
             if let (Some(version), Some(from)) = (&plan.version, &plan.version_from) {
                 talk::stage(&format!("{} {version} ({from})", capital(plan.runtime)));
@@ -65,9 +65,9 @@ impl Making<'_> {
             plan.warnings.iter().for_each(|warning| talk::warning(warning));
         }
         for at in 0..whole.parts.len() {
-            let Part { runtime, plan } = &whole.parts[at];
+            let RuntimePart { runtime, plan } = &whole.parts[at];
             let mut view = self.view(whole);
-            let owner = Owner { runtime: *runtime, plan, view: &view };
+            let owner = LayerOwner { runtime: *runtime, plan, view: &view };
             for (place, layer) in plan.layers.iter().enumerate() {
                 self.layer(&owner, self.store, layer, &plan.layers[..place])?;
             }
@@ -83,7 +83,7 @@ impl Making<'_> {
                 view.work = kept.tree().clone();
             }
             self.steps(whole, at, &view, kept.as_ref())?;
-            let Part { runtime, plan } = &mut whole.parts[at];
+            let RuntimePart { runtime, plan } = &mut whole.parts[at];
             runtime.finish(plan, &view)?;
             whole.join(self.source);
         }
@@ -104,7 +104,7 @@ impl Making<'_> {
                 talk::warning(&warning);
             }
         }
-        whole.parts.iter().try_for_each(|Part { runtime, plan }| runtime.check(plan, &view))?;
+        whole.parts.iter().try_for_each(|RuntimePart { runtime, plan }| runtime.check(plan, &view))?;
         whole
             .plans()
             .filter_map(|plan| plan.profile)
@@ -114,21 +114,21 @@ impl Making<'_> {
     /// Finds a layer in this store, or builds it there beside those before it.
     fn layer(
         &self,
-        owner: &Owner<'_>,
-        store: &Store,
+        owner: &LayerOwner<'_>,
+        store: &LayerStore,
         layer: &LayerPlan,
         before: &[LayerPlan],
     ) -> anyhow::Result<()> {
-        let Owner { runtime, plan, view } = *owner;
+        let LayerOwner { runtime, plan, view } = *owner;
         let is_tool = std::ptr::eq(store, self.tools);
         let short = &layer.key[..12];
         let unfinished = match store.take(&layer.key)? {
-            Taken::There if is_tool => return store.touch(&layer.key),
-            Taken::There => {
+            TakenLayer::There if is_tool => return store.touch(&layer.key),
+            TakenLayer::There => {
                 talk::stage(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
                 return Ok(());
             }
-            Taken::Build(unfinished) => unfinished,
+            TakenLayer::Build(unfinished) => unfinished,
         };
         for tool in &layer.tools {
             self.layer(owner, self.tools, tool, before)?;
@@ -146,8 +146,8 @@ impl Making<'_> {
         let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
         let mut mounts = finished(before, self.store);
         mounts.extend(finished(&layer.tools, self.tools));
-        mounts.extend(plan.host.iter().chain(&layer.host).map(|folder| Mount::same(folder)));
-        mounts.push(Mount { real: unfinished.content(), inside: layer.mount.clone(), writable: true });
+        mounts.extend(plan.host.iter().chain(&layer.host).map(|folder| StepMount::same(folder)));
+        mounts.push(StepMount { real: unfinished.content(), inside: layer.mount.clone(), writable: true });
         let room = self.at.room(app, layer.writes_app, mounts, &env);
         for step in &layer.steps {
             let ended = room.run(step)?;
@@ -159,9 +159,14 @@ impl Making<'_> {
     }
 
     /// The right to build a layer; nothing when it is there.
-    fn take(&self, name: &str, key: &str, need: disk::Need) -> anyhow::Result<Option<Unfinished>> {
+    fn take(
+        &self,
+        name: &str,
+        key: &str,
+        need: disk::SpaceNeeded,
+    ) -> anyhow::Result<Option<UnfinishedLayer>> {
         let short = &key[..12];
-        let Taken::Build(unfinished) = self.store.take(key)? else {
+        let TakenLayer::Build(unfinished) = self.store.take(key)? else {
             talk::stage(&format!("Dependencies are unchanged: layer {name} {short}"));
             return Ok(None);
         };
@@ -174,9 +179,9 @@ impl Making<'_> {
     fn tree_layer(
         &self,
         runtime: &dyn Runtime,
-        plan: &Plan,
+        plan: &BuildPlan,
         layer: &TreeLayer,
-        view: &View,
+        view: &RootView,
     ) -> anyhow::Result<()> {
         if let Some(unfinished) = self.take(layer.name, &layer.key, layer.need)? {
             let content = unfinished.content();
@@ -195,17 +200,23 @@ impl Making<'_> {
     }
 
     /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.
-    fn steps(&self, whole: &Whole, at: usize, view: &View, kept: Option<&Kept>) -> anyhow::Result<()> {
-        let Part { runtime, plan } = &whole.parts[at];
+    fn steps(
+        &self,
+        whole: &CombinedPlan,
+        at: usize,
+        view: &RootView,
+        kept: Option<&KeptTree>,
+    ) -> anyhow::Result<()> {
+        let RuntimePart { runtime, plan } = &whole.parts[at];
         let build_env = &self.at.settings.build_env;
         let env = environment::of_steps(&whole.env_until(at), plan, build_env, self.source);
-        let content = |layer: Layer| Mount {
+        let content = |layer: ReleaseLayer| StepMount {
             real: self.store.content(&layer.key),
             inside: layer.mount,
             writable: false,
         };
         let layers = whole.parts[..=at].iter().flat_map(|part| part.plan.shown()).map(content);
-        let host = whole.host().map(|folder| Mount::same(folder));
+        let host = whole.host().map(|folder| StepMount::same(folder));
         let mounts = layers.chain(plan.mounts.iter().cloned()).chain(host).collect();
         let room = self.at.room(view.work.path(), true, mounts, &env);
         for step in &plan.steps {
@@ -219,30 +230,30 @@ impl Making<'_> {
             }
             judged?;
         }
-        kept.map_or(Ok(()), Kept::settle)
+        kept.map_or(Ok(()), KeptTree::settle)
     }
 
     /// The work tree in which a plan's steps run, where they do not run in the release's.
-    fn kept(&self, plan: &Plan) -> anyhow::Result<Option<Kept>> {
+    fn kept(&self, plan: &BuildPlan) -> anyhow::Result<Option<KeptTree>> {
         let Some(keep) = plan.keep else { return Ok(None) };
         let cache = self.at.cache;
-        disk::check(cache, copy::measure(self.tree, &Leave::new([]))?, "the work tree")?;
+        disk::check(cache, copy::measure(self.tree, &CopyExclusions::new([]))?, "the work tree")?;
         let version = plan.version.as_deref().unwrap_or_default();
         let made_by = format!("{} {version} {}", plan.runtime, self.at.jailed);
-        Kept::take(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
+        KeptTree::take(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
     }
 
     /// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.
-    fn finish(&self, unfinished: Unfinished, name: &str, plan: &Plan) -> anyhow::Result<()> {
+    fn finish(&self, unfinished: UnfinishedLayer, name: &str, plan: &BuildPlan) -> anyhow::Result<()> {
         if unfinished.tree()?.is_empty()? {
-            return Err(Failure::new(format!("the layer '{name}' is empty after its steps")).into());
+            return Err(UserError::new(format!("the layer '{name}' is empty after its steps")).into());
         }
         let version = plan.version.as_deref().unwrap_or_default();
         unfinished.finish_for(self.here, &format!("{name} {} {version}", plan.runtime))
     }
 
     /// Looks for what binds the finished release to a kind of machine.
-    pub(crate) fn natives(&self, whole: &Whole) -> anyhow::Result<NativeSearch<'_>> {
+    pub(crate) fn natives(&self, whole: &CombinedPlan) -> anyhow::Result<NativeSearch<'_>> {
         let mut search = NativeSearch::new(self.machine);
         search.tree(self.tree, Path::new(TREE))?;
         whole.shown().try_for_each(|layer| match self.cross {
@@ -254,7 +265,7 @@ impl Making<'_> {
     }
 
     /// Refuses a release for another architecture with native code that runs on this machine alone.
-    pub(crate) fn refuse_foreign(&self, whole: &Whole, here: &str) -> anyhow::Result<()> {
+    pub(crate) fn refuse_foreign(&self, whole: &CombinedPlan, here: &str) -> anyhow::Result<()> {
         let (Some(target), Some(here)) = (self.cross, elf::machine_of(here)) else { return Ok(()) };
         let mut search = ForeignSearch::new(here, target);
         search.tree(self.tree, None)?;
@@ -276,19 +287,19 @@ impl Making<'_> {
     }
 
     /// The finished release as its processes will see it.
-    fn view(&self, whole: &Whole) -> View {
+    fn view(&self, whole: &CombinedPlan) -> RootView {
         let own = self.source.variable("PATH").map(|(path, _)| path);
         let path = own.or(whole.env.get("PATH").map(String::as_str));
-        let layer = |layer: Layer| (layer.mount, MountedFolder::Layer(self.store.content(&layer.key)));
+        let layer = |layer: ReleaseLayer| (layer.mount, MountedFolder::Layer(self.store.content(&layer.key)));
         let host = whole.host().map(|folder| (folder.clone(), MountedFolder::Host(folder.clone())));
         let mounts = whole.shown().map(layer).chain(host).collect();
-        View::new(self.tree.clone(), self.at.jailed, mounts, path.unwrap_or(PATH)).for_target(self.cross)
+        RootView::new(self.tree.clone(), self.at.jailed, mounts, path.unwrap_or(PATH)).for_target(self.cross)
     }
 }
 
 /// Layers of this store as later steps see them.
-fn finished(layers: &[LayerPlan], store: &Store) -> Vec<Mount> {
-    let mount = |layer: &LayerPlan| Mount {
+fn finished(layers: &[LayerPlan], store: &LayerStore) -> Vec<StepMount> {
+    let mount = |layer: &LayerPlan| StepMount {
         real: store.content(&layer.key),
         inside: layer.mount.clone(),
         writable: false,
@@ -297,7 +308,7 @@ fn finished(layers: &[LayerPlan], store: &Store) -> Vec<Mount> {
 }
 
 /// Keeps a layer from being collected until the release has its place.
-fn hold(store: &Store, name: &str, key: &str) -> anyhow::Result<()> {
+fn hold(store: &LayerStore, name: &str, key: &str) -> anyhow::Result<()> {
     store.hold(key).map(drop).with_context(|| format!("cannot lock the layer '{name}'"))
 }
 

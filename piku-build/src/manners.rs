@@ -3,20 +3,20 @@
 use std::str::FromStr;
 
 use anyhow::Context;
-use piku_chroot::limits::Limits;
-use piku_procfile::failure::Failure;
-use piku_procfile::settings::Settings;
+use piku_chroot::limits::JailLimits;
+use piku_procfile::failure::UserError;
+use piku_procfile::settings::HostSettings;
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
 /// Looks at what the operator has said of builds, and stands back: what this process starts inherits it.
-pub(crate) fn observe(settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn observe(settings: &HostSettings) -> anyhow::Result<()> {
     if let Some(memory) = &settings.build_memory {
-        Limits::from_str(&format!("memory={memory}"))
-            .map_err(|err| Failure::new(err).hint("build_memory in host.yaml is such as 512m or 50%"))?;
+        JailLimits::from_str(&format!("memory={memory}"))
+            .map_err(|err| UserError::new(err).hint("build_memory in host.yaml is such as 512m or 50%"))?;
     }
     if settings.build_nice > 19 {
         return Err(
-            Failure::new(format!("bad build_nice {} in host.yaml: 0 to 19", settings.build_nice)).into()
+            UserError::new(format!("bad build_nice {} in host.yaml: 0 to 19", settings.build_nice)).into()
         );
     }
     nice(i32::from(settings.build_nice)).context("cannot step back (nice)")?;

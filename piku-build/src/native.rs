@@ -14,7 +14,7 @@ use anyhow::Context;
 use piku_files::{TreeHandle, WalkStep};
 
 use crate::architecture::{ProgramArchitecture, ReleaseArchitecture};
-use crate::elf::Elf;
+use crate::elf::ElfFile;
 use crate::interrupt;
 use crate::machine::TargetMachine;
 
@@ -78,7 +78,7 @@ impl<'a> NativeSearch<'a> {
 
     /// Looks at one file.
     pub(crate) fn file(&mut self, path: &Path, file: &File) -> io::Result<()> {
-        let Some(elf) = Elf::read(file)?.filter(|elf| elf.is_runnable) else { return Ok(()) };
+        let Some(elf) = ElfFile::read(file)?.filter(|elf| elf.is_runnable) else { return Ok(()) };
         self.add(NativeFile { architecture: elf.architecture, path: path.to_owned() });
         Ok(())
     }

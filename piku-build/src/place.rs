@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use piku_files::TreeHandle;
-use piku_procfile::settings::{Sandbox, Settings};
+use piku_procfile::settings::{HostSettings, SandboxMode};
 
 use crate::runtime::buildpack;
 use crate::sandbox::SandboxPolicy;
-use crate::source::Source;
+use crate::source::AppSource;
 use crate::{explain, subfolder};
 
 /// What belongs to the machine and not to the app.
-pub(crate) struct Place {
+pub(crate) struct HostPaths {
     /// Where layers are kept.
     pub(crate) layers: Option<PathBuf>,
     /// Where the tools that make layers are kept.
@@ -28,29 +28,29 @@ pub(crate) struct Place {
     /// The operator's buildpacks.
     pub(crate) buildpacks: Option<PathBuf>,
     /// Overrides the settings.
-    pub(crate) sandbox: Option<Sandbox>,
+    pub(crate) sandbox: Option<SandboxMode>,
 }
 
-impl Place {
+impl HostPaths {
     /// The app in this folder, or in the one below it that `APP_DIR` names.
-    pub(crate) fn find(&self, dir: &Path) -> anyhow::Result<Source> {
+    pub(crate) fn find(&self, dir: &Path) -> anyhow::Result<AppSource> {
         self.with_packs(subfolder::find(dir, self.config.as_deref())?)
     }
 
     /// The app in this tree itself.
-    pub(crate) fn of_tree(&self, tree: &TreeHandle) -> anyhow::Result<Source> {
-        self.with_packs(Source::of_tree(tree, self.config.as_deref())?)
+    pub(crate) fn of_tree(&self, tree: &TreeHandle) -> anyhow::Result<AppSource> {
+        self.with_packs(AppSource::of_tree(tree, self.config.as_deref())?)
     }
 
-    fn with_packs(&self, mut source: Source) -> anyhow::Result<Source> {
+    fn with_packs(&self, mut source: AppSource) -> anyhow::Result<AppSource> {
         source.packs = self.buildpacks.as_deref().map(buildpack::of_host).unwrap_or_default();
         source.sandbox = SandboxPolicy::new(self.sandbox, &self.settings()?);
         Ok(source)
     }
 
     /// The machine's settings, all defaults where there is no file.
-    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
-        self.settings.as_deref().map(Settings::read).transpose().map(Option::unwrap_or_default)
+    pub(crate) fn settings(&self) -> anyhow::Result<HostSettings> {
+        self.settings.as_deref().map(HostSettings::read).transpose().map(Option::unwrap_or_default)
     }
 }
 

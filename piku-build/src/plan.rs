@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
-use crate::disk::Need;
-use crate::inside::Mount;
-use crate::kept::Keep;
-use crate::programs::Program;
-use crate::release::Layer;
-use crate::step::Step;
+use crate::disk::SpaceNeeded;
+use crate::inside::StepMount;
+use crate::kept::KeptFolders;
+use crate::programs::BuiltProgram;
+use crate::release::ReleaseLayer;
+use crate::step::BuildStep;
 
 /// A runtime's whole answer to an app.
 #[derive(Default)]
-pub(crate) struct Plan {
+pub(crate) struct BuildPlan {
     /// The runtime's name.
     pub(crate) runtime: &'static str,
     /// Its version, where it has one.
@@ -29,16 +29,16 @@ pub(crate) struct Plan {
     /// Layers that become part of the app's tree before its steps run.
     pub(crate) tree_layers: Vec<TreeLayer>,
     /// What of the host's else its steps see, at paths of their own.
-    pub(crate) mounts: Vec<Mount>,
+    pub(crate) mounts: Vec<StepMount>,
     /// Folders of this machine beyond those that the jail shows by itself, which layers, steps and processes need where they
     /// are, read-only.
     pub(crate) host: Vec<PathBuf>,
     /// What runs in the app's own tree once the layers are there.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<BuildStep>,
     /// What stays of the work tree in which the steps run from build to build; without it they run in the release's own.
-    pub(crate) keep: Option<Keep>,
+    pub(crate) keep: Option<KeptFolders>,
     /// The programs that the steps make.
-    pub(crate) programs: Vec<Program>,
+    pub(crate) programs: Vec<BuiltProgram>,
     /// The process types, in order.
     pub(crate) processes: IndexMap<ProcessName, String>,
     /// What says them where it is not the Procfile: `package.json`.
@@ -65,9 +65,9 @@ pub(crate) struct LayerPlan {
     /// Where processes find it.
     pub(crate) mount: PathBuf,
     /// What makes it.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<BuildStep>,
     /// The room it may take.
-    pub(crate) need: Need,
+    pub(crate) need: SpaceNeeded,
     /// Whether its steps write into the app's folder: they then get a copy of it, so that a release is the same whether
     /// the layer was there or not.
     pub(crate) writes_app: bool,
@@ -88,19 +88,19 @@ pub(crate) struct TreeLayer {
     /// What of the app its steps see, by its path in the app.
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
     /// What makes it.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<BuildStep>,
     /// The room it may take.
-    pub(crate) need: Need,
+    pub(crate) need: SpaceNeeded,
     /// Folders of this name, wherever they lie, are what is taken into the tree.
     pub(crate) folder: &'static str,
     /// Where processes find it, where nobody writes to it: it is then shown there, and the tree has an empty folder in its place.
     pub(crate) mount: Option<PathBuf>,
 }
 
-impl Plan {
+impl BuildPlan {
     /// The layers that processes see, and where.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = Layer> {
-        let layer = |name: &str, key: &String, mount: &PathBuf| Layer {
+    pub(crate) fn shown(&self) -> impl Iterator<Item = ReleaseLayer> {
+        let layer = |name: &str, key: &String, mount: &PathBuf| ReleaseLayer {
             name: name.to_owned(),
             key: key.clone(),
             mount: mount.clone(),

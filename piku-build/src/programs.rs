@@ -8,11 +8,11 @@ use indexmap::IndexMap;
 use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_procfile::name::ProcessName;
 
-use crate::elf::Elf;
+use crate::elf::ElfFile;
 use crate::explain;
 use crate::inside::APP;
 use crate::inside::PATH;
-use crate::site::Site;
+use crate::site::BuildTarget;
 use crate::source::tidy;
 use crate::startable::{entries, simple_words};
 use crate::target::TargetArchitecture;
@@ -23,14 +23,14 @@ pub(crate) const FOLDER: &str = "bin";
 
 /// A program that a plan's steps make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Program {
+pub(crate) struct BuiltProgram {
     /// Its name.
     pub(crate) name: String,
     /// Where the steps leave it, in the folder in which they run.
     pub(crate) made: PathBuf,
 }
 
-impl Program {
+impl BuiltProgram {
     /// Where it is in the release.
     pub(crate) fn place(&self) -> PathBuf {
         Path::new(FOLDER).join(&self.name)
@@ -38,7 +38,7 @@ impl Program {
 }
 
 /// The environment of processes whose programs these are.
-pub(crate) fn env(site: &Site) -> BTreeMap<String, String> {
+pub(crate) fn env(site: &BuildTarget) -> BTreeMap<String, String> {
     // Where there is no jail a release does not know yet where it will lie; its processes start in its folder.
     let folder = if site.jailed { Path::new(APP).join(FOLDER) } else { FOLDER.into() };
     [("PATH", format!("{}:{PATH}", folder.display())), ("LANG", "C.UTF-8".to_owned())]
@@ -47,26 +47,26 @@ pub(crate) fn env(site: &Site) -> BTreeMap<String, String> {
 }
 
 /// The names of programs that were to be made in `work` and are not there: a tool's exit code 0 alone is not enough.
-pub(crate) fn missing(programs: &[Program], work: &TreeHandle) -> Vec<String> {
-    let made = |program: &&Program| {
+pub(crate) fn missing(programs: &[BuiltProgram], work: &TreeHandle) -> Vec<String> {
+    let made = |program: &&BuiltProgram| {
         // A step may have left a link in its place, or one that leads out on the way to it: that is no program that it has made. The
         // app may have its folder `bin` elsewhere in the tree.
         let Ok(made) = work.open_file_nofollow(&program.made) else { return false };
-        made.stat.mode & 0o111 != 0 && Elf::read(&made.file).is_ok_and(|elf| elf.is_some())
+        made.stat.mode & 0o111 != 0 && ElfFile::read(&made.file).is_ok_and(|elf| elf.is_some())
     };
     programs.iter().filter(|program| !made(program)).map(|program| program.name.clone()).collect()
 }
 
 /// Checks that programs made in `work` are for the architecture of the release: an app's own settings may name another one.
 pub(crate) fn check_target(
-    programs: &[Program],
+    programs: &[BuiltProgram],
     work: &TreeHandle,
     cross: Option<&TargetArchitecture>,
 ) -> anyhow::Result<()> {
     let Some(target) = cross else { return Ok(()) };
     for program in programs {
         let made = work.open_file_nofollow(&program.made)?;
-        if let Some(elf) = Elf::read(&made.file)?.filter(|elf| elf.machine != target.elf) {
+        if let Some(elf) = ElfFile::read(&made.file)?.filter(|elf| elf.machine != target.elf) {
             return Err(
                 explain::other_target(&program.name, &elf.architecture.to_string(), target.name).into()
             );
@@ -76,7 +76,7 @@ pub(crate) fn check_target(
 }
 
 /// Puts the programs into the release's tree, where they are not there yet.
-pub(crate) fn place(programs: &[Program], work: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+pub(crate) fn place(programs: &[BuiltProgram], work: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     let limit = copy::limit_of_disk(tree)?;
     let is_same = work.is_same(tree)?;
     for program in programs {
@@ -94,7 +94,7 @@ pub(crate) fn place(programs: &[Program], work: &TreeHandle, tree: &TreeHandle) 
 /// itself stays.
 pub(crate) fn link(
     processes: &IndexMap<ProcessName, String>,
-    programs: &[Program],
+    programs: &[BuiltProgram],
     tree: &TreeHandle,
 ) -> anyhow::Result<()> {
     for entry in entries(processes) {
@@ -152,8 +152,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn program(name: &str) -> Program {
-        Program { name: name.to_owned(), made: Path::new("target/release").join(name) }
+    fn program(name: &str) -> BuiltProgram {
+        BuiltProgram { name: name.to_owned(), made: Path::new("target/release").join(name) }
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
 
         work.symlink("target/release", "bin").unwrap();
         work.symlink("../outside", "out").unwrap();
-        let of = |made: &str| [Program { name: "web".to_owned(), made: made.into() }];
+        let of = |made: &str| [BuiltProgram { name: "web".to_owned(), made: made.into() }];
         assert_eq!(missing(&of("bin/web"), &work), [""; 0]);
         assert_eq!(missing(&of("out/worker"), &work), ["web"]);
 

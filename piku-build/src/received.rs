@@ -21,13 +21,13 @@ use anyhow::{Context, ensure};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use piku_procfile::name::{AppName, ProcessName};
-use piku_procfile::procfile::{Options, Procfile};
+use piku_procfile::procfile::{ParseOptions, Procfile};
 use serde::Deserialize;
 
 use crate::architecture::ReleaseArchitecture;
 use crate::inside::APP;
 use crate::layer;
-use crate::release::{Layer, Origin, Release};
+use crate::release::{BuiltRelease, ReleaseLayer, ReleaseOrigin};
 
 /// No manifest is longer, in bytes.
 pub const LONGEST: usize = 1 << 20;
@@ -58,7 +58,7 @@ pub struct ReceivedManifest {
     runtime: String,
     version: Option<String>,
     version_from: Option<String>,
-    layers: Vec<Layer>,
+    layers: Vec<ReleaseLayer>,
     homes: Vec<PathBuf>,
     processes: IndexMap<ProcessName, String>,
     env: BTreeMap<String, String>,
@@ -88,7 +88,7 @@ pub struct LocalFacts<'a> {
 
 /// The fields that are read from the text; any other field is dropped.
 #[derive(Deserialize)]
-struct Untrusted {
+struct UntrustedFields {
     app: AppName,
     #[serde(default)]
     commit: String,
@@ -104,7 +104,7 @@ struct Untrusted {
     #[serde(default)]
     version_from: Option<String>,
     #[serde(default)]
-    layers: Vec<Layer>,
+    layers: Vec<ReleaseLayer>,
     #[serde(default)]
     host: Vec<PathBuf>,
     processes: IndexMap<ProcessName, String>,
@@ -120,7 +120,7 @@ impl ReceivedManifest {
     /// When it is no manifest, or says what no build makes; the message names the field.
     pub fn parse(text: &[u8]) -> anyhow::Result<Self> {
         ensure!(text.len() <= LONGEST, "bad release.yaml: it is longer than {LONGEST} bytes");
-        let raw: Untrusted = serde_yaml::from_slice(text)
+        let raw: UntrustedFields = serde_yaml::from_slice(text)
             .map_err(|err| anyhow::anyhow!("{}", shown(&err.to_string(), 300)))
             .context("bad release.yaml")?;
         raw.check().context("bad release.yaml")
@@ -152,7 +152,7 @@ impl ReceivedManifest {
 
     /// Returns the layers that it needs.
     #[must_use]
-    pub fn layers(&self) -> &[Layer] {
+    pub fn layers(&self) -> &[ReleaseLayer] {
         &self.layers
     }
 
@@ -160,7 +160,7 @@ impl ReceivedManifest {
     ///
     /// # Errors
     /// When it wants to see what no build on this machine would show, or to run without a jail.
-    pub fn into_release(self, here: &LocalFacts<'_>) -> anyhow::Result<Release> {
+    pub fn into_release(self, here: &LocalFacts<'_>) -> anyhow::Result<BuiltRelease> {
         ensure!(
             self.jailed || here.may_be_unjailed,
             "the release wants to run without a jail, which it may where host.yaml says 'sandbox: off'"
@@ -170,14 +170,14 @@ impl ReceivedManifest {
             Some(via) => format!("{} via {via}", self.by),
             None => self.by,
         };
-        Ok(Release {
+        Ok(BuiltRelease {
             app: self.app,
             number: here.number,
             commit: self.commit,
             subject: self.subject,
             by,
             // There is no other release here that it could share its tree with.
-            origin: Origin::Deploy,
+            origin: ReleaseOrigin::Deploy,
             tree_of: None,
             at: self.at.min(here.now),
             architecture: here.architecture.to_string(),
@@ -208,7 +208,7 @@ fn home(wanted: &Path, here: &[PathBuf]) -> anyhow::Result<PathBuf> {
     })
 }
 
-impl Untrusted {
+impl UntrustedFields {
     fn check(self) -> anyhow::Result<ReceivedManifest> {
         let is_commit = [0, 40, 64].contains(&self.commit.len()) && self.commit.bytes().all(is_hex);
         ensure!(is_commit, "'commit' is no commit");
@@ -242,10 +242,10 @@ impl Untrusted {
 }
 
 /// Checks what is mounted where. A layer of a release without a jail lies where it was built, which its caller compares.
-fn check_layers(layers: &[Layer], jailed: bool) -> anyhow::Result<()> {
+fn check_layers(layers: &[ReleaseLayer], jailed: bool) -> anyhow::Result<()> {
     ensure!(layers.len() <= MOST_LAYERS, "'layers' has more than {MOST_LAYERS}");
     let mut mounts = BTreeSet::new();
-    for Layer { name, key, mount } in layers {
+    for ReleaseLayer { name, key, mount } in layers {
         ensure!(is_word(name), "a layer's name is no plain word");
         ensure!(layer::is_key(key), "the layer '{name}' has no key");
         ensure!(mounts.insert(mount), "two layers are mounted at one place");
@@ -271,7 +271,7 @@ fn check_processes(processes: &IndexMap<ProcessName, String>) -> anyhow::Result<
     ensure!(!processes.is_empty(), "'processes' is empty");
     for (name, command) in processes {
         let line = format!("{name}: {command}");
-        let parsed = Procfile::parse(line.as_bytes(), Options::default());
+        let parsed = Procfile::parse(line.as_bytes(), ParseOptions::default());
         let is_one = parsed.is_ok_and(|parsed| parsed.entries.len() == 1);
         ensure!(
             is_one && !command.chars().any(char::is_control) && command.trim() == command,

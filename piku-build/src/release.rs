@@ -26,7 +26,7 @@ pub const CONFIG: &str = "config.json";
 
 /// One finished build, ready to be started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
+pub struct BuiltRelease {
     /// Whose release it is.
     pub app: AppName,
     /// Its number, counted up by each deploy of the app.
@@ -42,7 +42,7 @@ pub struct Release {
     pub by: String,
     /// What it was made by.
     #[serde(default)]
-    pub origin: Origin,
+    pub origin: ReleaseOrigin,
     /// The release that its tree was built for; none where that is this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree_of: Option<u64>,
@@ -63,7 +63,7 @@ pub struct Release {
     pub version_from: Option<String>,
     /// The dependency layers it needs.
     #[serde(default)]
-    pub layers: Vec<Layer>,
+    pub layers: Vec<ReleaseLayer>,
     /// Folders of this machine beyond those that every jail shows, which it needs to see where they are, read-only: the home of
     /// an interpreter.
     #[serde(default)]
@@ -86,7 +86,7 @@ pub struct Release {
 /// What a release was made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub enum ReleaseOrigin {
     /// A build.
     #[default]
     Deploy,
@@ -98,7 +98,7 @@ pub enum Origin {
 
 /// A dependency layer of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
+pub struct ReleaseLayer {
     /// What is in it: `venv`.
     pub name: String,
     /// The hash of what determines it, its folder's name below `layers/`.
@@ -107,7 +107,7 @@ pub struct Layer {
     pub mount: PathBuf,
 }
 
-impl Release {
+impl BuiltRelease {
     /// Reads `DIR/release.yaml`.
     ///
     /// # Errors

@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
-use piku_chroot::jail::Jail;
-use piku_chroot::profile::Ready;
+use piku_chroot::jail::JailSpec;
+use piku_chroot::profile::BuiltinProfile;
 use piku_chroot::report;
 use piku_procfile::listen_ports::{self, VARIABLE};
 use piku_procfile::settings::PortRange;
 
 use crate::environment::Variables;
-use crate::inside::{APP, Mount};
-use crate::step::{self, Ended, Step};
+use crate::inside::{APP, StepMount};
+use crate::step::{self, BuildStep, StepOutcome};
 use crate::{explain, oom_score};
 
 /// The build caches inside the jail.
@@ -44,7 +44,7 @@ const CACHES: &[(&str, &[(&str, &str)])] = &[
 const HOME: &str = "/build";
 
 /// A place for steps.
-pub(crate) struct Room<'a> {
+pub(crate) struct StepRunner<'a> {
     /// Whether it is a jail.
     pub(crate) jailed: bool,
     /// The app's folder.
@@ -56,7 +56,7 @@ pub(crate) struct Room<'a> {
     /// A private folder for HOME and temporary files.
     pub(crate) home: PathBuf,
     /// Layers.
-    pub(crate) mounts: Vec<Mount>,
+    pub(crate) mounts: Vec<StepMount>,
     /// The ports of instances, none of which is a step's.
     pub(crate) ports: PortRange,
     /// The memory that a step may take, where the operator has said it.
@@ -65,12 +65,12 @@ pub(crate) struct Room<'a> {
     pub(crate) env: &'a Variables,
 }
 
-impl Room<'_> {
+impl StepRunner<'_> {
     /// Runs a step.
     ///
     /// # Errors
     /// When it cannot be run; a step that fails is no error here.
-    pub(crate) fn run(&self, step: &Step) -> anyhow::Result<Ended> {
+    pub(crate) fn run(&self, step: &BuildStep) -> anyhow::Result<StepOutcome> {
         let tmp = self.home.join("tmp");
         for dir in CACHES.iter().map(|(name, _)| self.cache.join(name)).chain([tmp]) {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make '{}'", dir.display()))?;
@@ -109,14 +109,15 @@ impl Room<'_> {
         self.home.with_extension("report")
     }
 
-    fn jail(&self) -> anyhow::Result<Jail> {
+    fn jail(&self) -> anyhow::Result<JailSpec> {
         let app = Path::new(APP);
         // A build that is killed leaves no step that runs on, with the app's lock in its hands.
-        let mut jail = Jail::profile(Ready::Build).die_with_caller().report(&self.report()).scoped();
+        let mut jail =
+            JailSpec::profile(BuiltinProfile::Build).die_with_caller().report(&self.report()).scoped();
         // Of the network that all apps share a step has ports that the kernel picks, for a server that tests or renders pages, and
         // those that the app declares: none that an instance may have.
         let declared = listen_ports::read(self.env.get(VARIABLE).map(String::as_str), self.ports)?;
-        jail = declared.into_iter().fold(jail.listen(0), Jail::listen);
+        jail = declared.into_iter().fold(jail.listen(0), JailSpec::listen);
         if let Some(memory) = self.memory {
             jail = jail.limit(&format!("memory={memory}"));
         }

@@ -5,23 +5,23 @@
 use std::thread;
 
 use piku_chroot::jail::{self, TrialError};
-use piku_chroot::report::Started;
-use piku_procfile::failure::Failure;
-use piku_procfile::settings::{Protection, Sandbox, Settings};
+use piku_chroot::report::JailStart;
+use piku_procfile::failure::UserError;
+use piku_procfile::settings::{HostSettings, Protection, SandboxMode};
 
 use crate::{explain, talk};
 
 /// The settings that decide whether a build is jailed, besides the machine.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SandboxPolicy {
-    sandbox: Sandbox,
+    sandbox: SandboxMode,
     /// The protections that the machine had when they were recorded.
     recorded: Vec<Protection>,
 }
 
 impl SandboxPolicy {
     /// The machine's settings, with what was said on the command line over them.
-    pub(crate) fn new(said: Option<Sandbox>, settings: &Settings) -> Self {
+    pub(crate) fn new(said: Option<SandboxMode>, settings: &HostSettings) -> Self {
         Self {
             sandbox: said.unwrap_or(settings.sandbox),
             recorded: settings.protections.clone().unwrap_or_default(),
@@ -30,7 +30,7 @@ impl SandboxPolicy {
 
     /// Begins to find out what this machine can do, beside what the caller does until it has to know.
     pub(crate) fn begin(&self) {
-        if self.sandbox != Sandbox::Off {
+        if self.sandbox != SandboxMode::Off {
             thread::spawn(jail::available);
         }
     }
@@ -40,7 +40,7 @@ impl SandboxPolicy {
     /// # Errors
     /// When the jail is required or was there before, and cannot be had; and whenever the reason may pass.
     pub(crate) fn decide(&self, loud: bool) -> anyhow::Result<bool> {
-        if self.sandbox == Sandbox::Off {
+        if self.sandbox == SandboxMode::Off {
             if loud {
                 talk::detail("the sandbox is off: the steps run with all rights of this user");
             }
@@ -70,18 +70,18 @@ impl SandboxPolicy {
     }
 
     /// Refuses a jail that lacks what this machine had.
-    fn check(&self, holds: &Started) -> Result<(), Failure> {
+    fn check(&self, holds: &JailStart) -> Result<(), UserError> {
         let now = holds.protections();
         let lost: Vec<_> = self.recorded.iter().copied().filter(|one| !now.contains(one)).collect();
         if lost.is_empty() { Ok(()) } else { Err(explain::lost_protections(&lost)) }
     }
 
     /// Refuses to go on without a jail, unless this machine never had one and none is required.
-    fn judge(&self, err: &TrialError) -> Result<(), Failure> {
+    fn judge(&self, err: &TrialError) -> Result<(), UserError> {
         if !err.is_absence() {
             return Err(err.failure());
         }
-        if self.sandbox == Sandbox::Require {
+        if self.sandbox == SandboxMode::Require {
             return Err(explain::no_jail(err));
         }
         if self.recorded.contains(&Protection::Namespaces) {
@@ -94,31 +94,31 @@ impl SandboxPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piku_chroot::report::Obstacle;
+    use piku_chroot::report::JailObstacle;
     use piku_procfile::failure::{BUSY, FAILED, advice};
 
-    fn policy(sandbox: Sandbox, recorded: &[Protection]) -> SandboxPolicy {
+    fn policy(sandbox: SandboxMode, recorded: &[Protection]) -> SandboxPolicy {
         SandboxPolicy { sandbox, recorded: recorded.to_vec() }
     }
 
     /// The exit code of a build that finds no jail; `None` when it goes on without one.
-    fn code(sandbox: Sandbox, recorded: &[Protection], obstacle: Obstacle) -> Option<u8> {
+    fn code(sandbox: SandboxMode, recorded: &[Protection], obstacle: JailObstacle) -> Option<u8> {
         let err = TrialError::new("no jail can be made".to_owned(), Vec::new(), obstacle);
         policy(sandbox, recorded).judge(&err).err().map(|failure| advice(&failure.into()).1)
     }
 
     #[test]
     fn only_a_machine_that_never_had_jails_builds_without_one() {
-        use Obstacle::{Absent, Temporary};
+        use JailObstacle::{Absent, Temporary};
         let had = [Protection::Namespaces];
-        assert_eq!(code(Sandbox::Prefer, &[], Absent), None);
-        assert_eq!(code(Sandbox::Prefer, &had, Absent), Some(FAILED));
-        assert_eq!(code(Sandbox::Require, &[], Absent), Some(FAILED));
+        assert_eq!(code(SandboxMode::Prefer, &[], Absent), None);
+        assert_eq!(code(SandboxMode::Prefer, &had, Absent), Some(FAILED));
+        assert_eq!(code(SandboxMode::Require, &[], Absent), Some(FAILED));
         for (sandbox, recorded) in [
-            (Sandbox::Prefer, &[][..]),
-            (Sandbox::Prefer, &had),
-            (Sandbox::Require, &[]),
-            (Sandbox::Require, &had),
+            (SandboxMode::Prefer, &[][..]),
+            (SandboxMode::Prefer, &had),
+            (SandboxMode::Require, &[]),
+            (SandboxMode::Require, &had),
         ] {
             assert_eq!(code(sandbox, recorded, Temporary), Some(BUSY), "{sandbox:?}, {recorded:?}");
         }
@@ -126,15 +126,17 @@ mod tests {
 
     #[test]
     fn a_protection_that_was_there_is_missed() {
-        let jail = Started {
+        let jail = JailStart {
             level: 1,
             layers: vec!["namespaces".into(), "seccomp".into()],
             missing: Vec::new(),
             limits: Vec::new(),
         };
-        assert!(policy(Sandbox::Prefer, &[]).check(&jail).is_ok());
-        assert!(policy(Sandbox::Prefer, &[Protection::Namespaces, Protection::Seccomp]).check(&jail).is_ok());
-        let err = policy(Sandbox::Prefer, &Protection::ALL).check(&jail).unwrap_err().to_string();
+        assert!(policy(SandboxMode::Prefer, &[]).check(&jail).is_ok());
+        assert!(
+            policy(SandboxMode::Prefer, &[Protection::Namespaces, Protection::Seccomp]).check(&jail).is_ok()
+        );
+        let err = policy(SandboxMode::Prefer, &Protection::ALL).check(&jail).unwrap_err().to_string();
         assert!(err.contains("landlock, abstract-sockets, listen-ports"), "{err}");
     }
 }

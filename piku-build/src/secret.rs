@@ -10,21 +10,23 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::hash::hex;
-use crate::release::Release;
-use crate::whole::Whole;
+use crate::release::BuiltRelease;
+use crate::whole::CombinedPlan;
 
 /// As many as Rails' own `bin/rails secret`.
 const BYTES: usize = 64;
 
 /// Gives each secret that the plans want its value: the one of the release in the folder `before`, else a new one.
-pub(crate) fn supply(whole: &mut Whole, before: Option<&Path>) -> anyhow::Result<()> {
+pub(crate) fn supply(whole: &mut CombinedPlan, before: Option<&Path>) -> anyhow::Result<()> {
     let names: Vec<&'static str> = whole.plans().flat_map(|plan| plan.secrets.iter().copied()).collect();
     if names.is_empty() {
         return Ok(());
     }
     // A release before that cannot be read is no reason to have none now.
-    let old =
-        before.and_then(|before| Release::read(before).ok()).map(|release| release.env).unwrap_or_default();
+    let old = before
+        .and_then(|before| BuiltRelease::read(before).ok())
+        .map(|release| release.env)
+        .unwrap_or_default();
     for name in names {
         let value = old.get(name).filter(|value| !value.is_empty()).cloned().map_or_else(make, Ok)?;
         whole.env.insert(name.to_owned(), value);

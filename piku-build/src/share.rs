@@ -10,12 +10,12 @@ use piku_files::{FileStat, FolderCursor, TreeFile, TreeHandle, WalkStep};
 
 use crate::difference::same_bytes;
 use crate::interrupt;
-use crate::release::{Release, TREE};
+use crate::release::{BuiltRelease, TREE};
 
 /// The tree of the release in the folder `before`; nothing when it is not there, or not closed to its workers.
 pub(crate) fn tree_of(before: &Path) -> Option<TreeHandle> {
     // The operator's own link; what lies behind it may be gone by now.
-    Release::read(before).ok().filter(|release| release.jailed)?;
+    BuiltRelease::read(before).ok().filter(|release| release.jailed)?;
     TreeHandle::open(&before.join(TREE)).ok()
 }
 

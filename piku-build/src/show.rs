@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use piku_procfile::output::{self, Format};
-use piku_procfile::settings::Settings;
+use piku_procfile::output::{self, OutputFormat};
+use piku_procfile::settings::HostSettings;
 
-use crate::layer::Store;
-use crate::place::Place;
-use crate::runtime::{self, Choice};
+use crate::layer::LayerStore;
+use crate::place::HostPaths;
+use crate::runtime::{self, RuntimeChoice};
 use crate::sandbox::SandboxPolicy;
-use crate::site::Site;
+use crate::site::BuildTarget;
 use crate::target::{self, TargetArchitecture};
-use crate::whole::Whole;
+use crate::whole::CombinedPlan;
 use crate::{environment, machine, shown, subfolder, talk};
 
 /// `detect DIR`.
-pub(crate) fn detect(dir: &Path, format: Format) -> anyhow::Result<()> {
+pub(crate) fn detect(dir: &Path, format: OutputFormat) -> anyhow::Result<()> {
     let source = subfolder::find(dir, None)?;
     let detected = runtime::choose(&source)?.detected;
     output::print(format, &detected, || detected.to_string())
@@ -25,22 +25,23 @@ pub(crate) fn detect(dir: &Path, format: Format) -> anyhow::Result<()> {
 /// `plan DIR`.
 pub(crate) fn plan(
     dir: &Path,
-    place: &Place,
+    place: &HostPaths,
     asked: Option<&'static TargetArchitecture>,
-    format: Format,
+    format: OutputFormat,
 ) -> anyhow::Result<()> {
     let settings = place.settings()?;
     let source = place.find(dir)?;
-    let Choice { runtimes, detected } = runtime::choose(&source)?;
+    let RuntimeChoice { runtimes, detected } = runtime::choose(&source)?;
     let jailed = SandboxPolicy::new(place.sandbox, &settings).decide(true)?;
-    let store = place.layers.as_deref().map(Store::new).transpose()?;
-    let tools = place.tools.as_deref().map(Store::new).transpose()?;
-    let Settings { build_env, .. } = &settings;
+    let store = place.layers.as_deref().map(LayerStore::new).transpose()?;
+    let tools = place.tools.as_deref().map(LayerStore::new).transpose()?;
+    let HostSettings { build_env, .. } = &settings;
     let architecture = machine::architecture()?;
     let (architecture, tools) = (architecture.as_str(), tools.as_ref());
     let cross = target::cross(asked)?;
-    let site = Site { jailed, store: store.as_ref(), tools, architecture, cross, build_env, commit: "" };
-    let whole = Whole::plan(&runtimes, &source, &site)?;
+    let site =
+        BuildTarget { jailed, store: store.as_ref(), tools, architecture, cross, build_env, commit: "" };
+    let whole = CombinedPlan::plan(&runtimes, &source, &site)?;
     source.warnings.iter().for_each(|warning| talk::marked(&warning.to_string()));
     for warning in source.notes.iter().chain(whole.plans().flat_map(|plan| &plan.warnings)) {
         talk::warning(warning);

@@ -4,14 +4,14 @@ use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 use serde::Serialize;
 
-use crate::layer::Store;
-use crate::plan::{LayerPlan, Plan};
-use crate::step::Step;
-use crate::whole::Whole;
+use crate::layer::LayerStore;
+use crate::plan::{BuildPlan, LayerPlan};
+use crate::step::BuildStep;
+use crate::whole::CombinedPlan;
 
 /// All of it. These names are a contract with scripts.
 #[derive(Serialize)]
-pub(crate) struct Shown<'a> {
+pub(crate) struct PlanReport<'a> {
     runtime: &'a str,
     version: Option<&'a str>,
     version_from: Option<&'a str>,
@@ -47,12 +47,12 @@ struct ShownStep {
 /// The plan beside what is there already: a layer that is there needs no steps. `env` is every name that a step or a worker
 /// will know.
 pub(crate) fn show<'a>(
-    whole: &'a Whole,
+    whole: &'a CombinedPlan,
     because: &'a str,
-    store: Option<&Store>,
-    tools: Option<&Store>,
+    store: Option<&LayerStore>,
+    tools: Option<&LayerStore>,
     env: Vec<&'a str>,
-) -> Shown<'a> {
+) -> PlanReport<'a> {
     let hit = |key: &str| store.is_some_and(|store| store.has(key));
     let mut steps = Vec::new();
     for plan in whole.plans() {
@@ -62,10 +62,10 @@ pub(crate) fn show<'a>(
             made.flat_map(|layer| &layer.steps)
         });
         let trees = plan.tree_layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| &layer.steps);
-        let run = |step: &Step| ShownStep { name: step.name, run: shell_words::join(&step.run) };
+        let run = |step: &BuildStep| ShownStep { name: step.name, run: shell_words::join(&step.run) };
         steps.extend(missed.chain(trees).chain(&plan.steps).map(run));
     }
-    let runtime = |plan: &'a Plan| ShownRuntime {
+    let runtime = |plan: &'a BuildPlan| ShownRuntime {
         runtime: plan.runtime,
         version: plan.version.as_deref(),
         version_from: plan.version_from.as_deref(),
@@ -76,7 +76,7 @@ pub(crate) fn show<'a>(
         mounted.chain(plan.tree_layers.iter().map(|of| layer(of.name, &of.key)))
     });
     let ShownRuntime { runtime: name, version, version_from } = runtime(whole.main());
-    Shown {
+    PlanReport {
         runtime: name,
         version,
         version_from,
@@ -90,7 +90,7 @@ pub(crate) fn show<'a>(
     }
 }
 
-impl std::fmt::Display for Shown<'_> {
+impl std::fmt::Display for PlanReport<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for runtime in &self.runtimes {
             write!(f, "runtime  {}", runtime.runtime)?;

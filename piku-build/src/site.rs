@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::explain;
-use crate::hash::Key;
+use crate::hash::CacheKey;
 use crate::inside::PATH;
-use crate::layer::Store;
+use crate::layer::LayerStore;
 use crate::target::TargetArchitecture;
-use crate::view::{FileView, Found};
+use crate::view::{FileView, FoundFile};
 
 /// Where a plan is for.
-pub(crate) struct Site<'a> {
+pub(crate) struct BuildTarget<'a> {
     /// Whether steps and processes run in the jail.
     pub(crate) jailed: bool,
     /// Where layers are kept; unknown when a plan is made without one.
-    pub(crate) store: Option<&'a Store>,
+    pub(crate) store: Option<&'a LayerStore>,
     /// Where the tools that make layers are kept.
-    pub(crate) tools: Option<&'a Store>,
+    pub(crate) tools: Option<&'a LayerStore>,
     /// This machine's, as `uname -m` says.
     pub(crate) architecture: &'a str,
     /// The architecture of the machine that the release is for, where that is another one.
@@ -28,7 +28,7 @@ pub(crate) struct Site<'a> {
     pub(crate) commit: &'a str,
 }
 
-impl Site<'_> {
+impl BuildTarget<'_> {
     /// Where layers are mounted: their own path where there is no jail.
     pub(crate) fn layers(&self) -> &Path {
         match self.store {
@@ -39,8 +39,8 @@ impl Site<'_> {
 
     /// The beginning of a layer's key: what all layers of this kind here have in common. A change of what they look like
     /// changes `format`. `locked` says that the facts that follow leave nothing open: to build it once more comes to the same.
-    pub(crate) fn key(&self, kind: &str, format: u32, locked: bool) -> Key {
-        let mut key = Key::new(kind, format);
+    pub(crate) fn key(&self, kind: &str, format: u32, locked: bool) -> CacheKey {
+        let mut key = CacheKey::new(kind, format);
         key.fact("architecture", self.architecture.as_bytes());
         if let Some(edition) = self.store.and_then(|store| store.edition(locked)) {
             key.fact("edition", edition.as_bytes());
@@ -65,7 +65,7 @@ impl Site<'_> {
     }
 
     /// A program of this machine, as steps and processes find it: in the jail only where the jail shows it.
-    pub(crate) fn find_tool(&self, name: &str) -> Option<Found> {
+    pub(crate) fn find_tool(&self, name: &str) -> Option<FoundFile> {
         FileView::of_host(self.jailed, PATH).program(name)
     }
 
@@ -75,11 +75,11 @@ impl Site<'_> {
         self.find_tool(&name).map(|_| name)
     }
 
-    /// The same as [`Site::find_tool`] for a program that an app of the kind `what` ("a Java app") cannot be built without.
+    /// The same as [`BuildTarget::find_tool`] for a program that an app of the kind `what` ("a Java app") cannot be built without.
     ///
     /// # Errors
     /// When it is not there, with the Debian package that has it.
-    pub(crate) fn tool(&self, what: &str, name: &str) -> anyhow::Result<Found> {
+    pub(crate) fn tool(&self, what: &str, name: &str) -> anyhow::Result<FoundFile> {
         Ok(self.find_tool(name).ok_or_else(|| explain::missing_tool(what, name))?)
     }
 }

@@ -16,14 +16,14 @@ use anyhow::Context;
 use indexmap::IndexMap;
 use piku_files::{FileKind, FileStat, FolderEntry, TreeHandle};
 use piku_procfile::diagnostic::Diagnostic;
-use piku_procfile::env::Env;
-use piku_procfile::procfile::{Options, Procfile};
+use piku_procfile::env::EnvFile;
+use piku_procfile::procfile::{ParseOptions, Procfile};
 
 use crate::app_file;
 use crate::sandbox::SandboxPolicy;
 
 /// An app's folder.
-pub(crate) struct Source {
+pub(crate) struct AppSource {
     /// The folder.
     pub(crate) tree: TreeHandle,
     /// What lies at its top, sorted; folders end with `/`.
@@ -48,7 +48,7 @@ pub(crate) struct Source {
     pub(crate) notes: Vec<String>,
 }
 
-impl Source {
+impl AppSource {
     /// Reads the folder itself.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl Source {
 
     fn parse_env(&mut self) -> anyhow::Result<()> {
         if let Some(text) = self.own_or_shared("ENV")? {
-            let env = Env::parse(&text, &platform(), Options::default())?;
+            let env = EnvFile::parse(&text, &platform(), ParseOptions::default())?;
             self.warnings = env.warnings;
             self.env = env.vars;
         } else if self.has(".env") {
@@ -132,7 +132,7 @@ impl Source {
             self.parse_env()?;
         }
         if let Some(text) = self.own_or_shared("Procfile")? {
-            let procfile = Procfile::parse(&text, Options::default())?;
+            let procfile = Procfile::parse(&text, ParseOptions::default())?;
             self.warnings.extend(procfile.warnings.iter().cloned());
             self.procfile = Some(procfile);
         }
@@ -279,7 +279,7 @@ mod tests {
         }
         fs::write(dir.path().join("real.txt"), "").unwrap();
         symlink("/dev/zero", dir.path().join("link")).unwrap();
-        let source = Source::read(dir.path(), None).unwrap();
+        let source = AppSource::read(dir.path(), None).unwrap();
         assert_eq!(source.names, ["link", "real.txt", "sub/"]);
         assert!(source.has("sub/") && source.has("real.txt") && !source.has("sub"));
     }
@@ -290,11 +290,11 @@ mod tests {
         let config = dir.path().join("config.json");
         fs::write(dir.path().join("ENV"), "A=1\nB=2\n").unwrap();
         fs::write(&config, r#"{"A": "3"}"#).unwrap();
-        let source = Source::read(dir.path(), Some(&config)).unwrap();
+        let source = AppSource::read(dir.path(), Some(&config)).unwrap();
         assert_eq!(source.variable("A"), Some(("3", "config")));
         assert_eq!(source.variable("B"), Some(("2", "ENV")));
         fs::write(&config, r#"{"A": 12345}"#).unwrap();
-        let err = format!("{:#}", Source::read(dir.path(), Some(&config)).err().unwrap());
+        let err = format!("{:#}", AppSource::read(dir.path(), Some(&config)).err().unwrap());
         assert!(!err.contains("12345"), "{err}");
     }
 }

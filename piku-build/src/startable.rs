@@ -7,14 +7,14 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use piku_procfile::command;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::name::ProcessName;
-use piku_procfile::procfile::{Entry, Kind, Options, Procfile};
+use piku_procfile::procfile::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
 
-use crate::elf::Elf;
-use crate::explain::start::{self, Problem};
+use crate::elf::ElfFile;
+use crate::explain::start::{self, StartProblem};
 use crate::machine::TargetMachine;
-use crate::view::{Found, View};
+use crate::view::{FoundFile, RootView};
 
 /// Characters that a shell replaces by something else.
 const EXPANDED: [char; 8] = ['$', '`', '*', '?', '[', '~', '{', '\\'];
@@ -36,9 +36,9 @@ pub(crate) struct StartTarget<'a> {
 /// With everything that is missing or cannot run here, at once.
 pub(crate) fn check(
     processes: &IndexMap<ProcessName, String>,
-    view: &View,
+    view: &RootView,
     on: StartTarget<'_>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<String>, UserError> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     for entry in entries(processes) {
@@ -51,10 +51,12 @@ pub(crate) fn check(
 }
 
 /// The process types as the one parser reads them: it knows a schedule from a command.
-pub(crate) fn entries(processes: &IndexMap<ProcessName, String>) -> Vec<Entry> {
+pub(crate) fn entries(processes: &IndexMap<ProcessName, String>) -> Vec<ProcfileEntry> {
     let lines: Vec<_> = processes.iter().map(|(name, command)| format!("{name}: {command}")).collect();
     let text = lines.join("\n");
-    Procfile::parse(text.as_bytes(), Options::default()).map(|procfile| procfile.entries).unwrap_or_default()
+    Procfile::parse(text.as_bytes(), ParseOptions::default())
+        .map(|procfile| procfile.entries)
+        .unwrap_or_default()
 }
 
 /// The words of a command, where it is one simple command whose program is plainly named.
@@ -68,8 +70,12 @@ pub(crate) fn simple_words(text: &str) -> Option<Vec<String>> {
 }
 
 /// Whether what one entry starts is there; perhaps a warning.
-fn judge(entry: &Entry, view: &View, on: StartTarget<'_>) -> Result<Option<String>, Problem> {
-    if entry.kind == Kind::Static {
+fn judge(
+    entry: &ProcfileEntry,
+    view: &RootView,
+    on: StartTarget<'_>,
+) -> Result<Option<String>, StartProblem> {
+    if entry.kind == ProcessKind::Static {
         return folder(&entry.command, view).map(|()| None);
     }
     let Some(words) = simple_words(&entry.command) else { return Ok(None) };
@@ -79,7 +85,7 @@ fn judge(entry: &Entry, view: &View, on: StartTarget<'_>) -> Result<Option<Strin
     } else {
         view.program(program).ok_or_else(|| {
             let beside = view.find(Path::new(program)).is_some_and(|found| found.place.is_file());
-            Problem::missing_program(program, beside)
+            StartProblem::missing_program(program, beside)
         })?
     };
     let warning =
@@ -94,46 +100,46 @@ fn judge(entry: &Entry, view: &View, on: StartTarget<'_>) -> Result<Option<Strin
 }
 
 /// Why a path leads to nothing: git's advice helps where the file is missing, not where a link goes astray.
-fn absent(path: &str, view: &View) -> Problem {
+fn absent(path: &str, view: &RootView) -> StartProblem {
     let below = Path::new(path).strip_prefix(&view.app).unwrap_or(Path::new(path));
     let is_link = view.tree.symlink_metadata(below).is_ok_and(|stat| stat.is_symlink());
-    if is_link { Problem::dead_link(path) } else { Problem::missing_file(path) }
+    if is_link { StartProblem::dead_link(path) } else { StartProblem::missing_file(path) }
 }
 
 /// A folder for the web server. What is no plain path is for the web server to say.
-fn folder(path: &str, view: &View) -> Result<(), Problem> {
+fn folder(path: &str, view: &RootView) -> Result<(), StartProblem> {
     if path.contains(EXPANDED) || path.contains([':', ' ']) {
         return Ok(());
     }
     match view.find(Path::new(path.trim_start_matches('/'))) {
         Some(found) if found.place.is_dir() => Ok(()),
-        _ => Err(Problem::missing_folder(path)),
+        _ => Err(StartProblem::missing_folder(path)),
     }
 }
 
 /// A program of the host or of a layer: it is there, and it runs.
-fn present(program: &str, found: &Found) -> Result<Option<String>, Problem> {
-    if found.place.runs() { Ok(None) } else { Err(Problem::not_executable(program, false)) }
+fn present(program: &str, found: &FoundFile) -> Result<Option<String>, StartProblem> {
+    if found.place.runs() { Ok(None) } else { Err(StartProblem::not_executable(program, false)) }
 }
 
 /// A file of the app that is to be executed: whether the kernel of this machine can.
 fn executable(
     program: &str,
-    found: &Found,
-    view: &View,
+    found: &FoundFile,
+    view: &RootView,
     on: StartTarget<'_>,
-) -> Result<Option<String>, Problem> {
+) -> Result<Option<String>, StartProblem> {
     if found.place.is_dir() {
-        return Err(Problem::is_folder(program));
+        return Err(StartProblem::is_folder(program));
     }
     if !found.place.runs() {
-        return Err(Problem::not_executable(program, true));
+        return Err(StartProblem::not_executable(program, true));
     }
     let mut head = Vec::new();
-    let file = found.place.open().map_err(|err| Problem::unreadable(program, &err))?;
-    (&file).take(HEAD).read_to_end(&mut head).map_err(|err| Problem::unreadable(program, &err))?;
+    let file = found.place.open().map_err(|err| StartProblem::unreadable(program, &err))?;
+    (&file).take(HEAD).read_to_end(&mut head).map_err(|err| StartProblem::unreadable(program, &err))?;
     if head.is_empty() {
-        return Err(Problem::empty(program));
+        return Err(StartProblem::empty(program));
     }
     if head.starts_with(b"\x7fELF") {
         return elf(program, &file, view, on).map(|()| None);
@@ -146,16 +152,16 @@ fn executable(
 }
 
 /// An ELF program: of this machine's kind, with its loader there.
-fn elf(program: &str, file: &File, view: &View, on: StartTarget<'_>) -> Result<(), Problem> {
-    let elf = Elf::read(file).map_err(|err| Problem::unreadable(program, &err))?;
-    let Some(elf) = elf else { return Err(Problem::cut(program)) };
+fn elf(program: &str, file: &File, view: &RootView, on: StartTarget<'_>) -> Result<(), StartProblem> {
+    let elf = ElfFile::read(file).map_err(|err| StartProblem::unreadable(program, &err))?;
+    let Some(elf) = elf else { return Err(StartProblem::cut(program)) };
     let its = &elf.architecture;
     let is_family = on.machine.programs().iter().any(|one| one.family() == its.family());
     if !is_family || on.judges_levels && !on.machine.runs(its) {
         return Err(if view.cross.is_some() {
-            Problem::wrong_target(program, its, on.machine)
+            StartProblem::wrong_target(program, its, on.machine)
         } else {
-            Problem::wrong_machine(program, its, on.machine)
+            StartProblem::wrong_machine(program, its, on.machine)
         });
     }
     if view.cross.is_some() {
@@ -163,35 +169,35 @@ fn elf(program: &str, file: &File, view: &View, on: StartTarget<'_>) -> Result<(
         return Ok(());
     }
     match elf.loader {
-        Some(loader) if view.find(&loader).is_none() => Err(Problem::missing_loader(program, &loader)),
+        Some(loader) if view.find(&loader).is_none() => Err(StartProblem::missing_loader(program, &loader)),
         _ => Ok(()),
     }
 }
 
 /// A script: its interpreter is there.
-fn interpreter(program: &str, head: &[u8], view: &View) -> Result<(), Problem> {
+fn interpreter(program: &str, head: &[u8], view: &RootView) -> Result<(), StartProblem> {
     let line = head[2..].split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     if line.ends_with('\r') {
-        return Err(Problem::windows_lines(program));
+        return Err(StartProblem::windows_lines(program));
     }
     let mut words = line.split_whitespace();
     let interpreter = words.next().unwrap_or_default();
     let there = view.find(Path::new(interpreter)).is_some_and(|found| found.place.runs());
     if !there || !interpreter.starts_with('/') {
-        return Err(Problem::missing_interpreter(program, interpreter));
+        return Err(StartProblem::missing_interpreter(program, interpreter));
     }
     if Path::new(interpreter).ends_with("env") {
         let asked = words.find(|word| !word.starts_with('-') && !word.contains('='));
         if let Some(asked) = asked.filter(|asked| !asked.contains('/') && view.program(asked).is_none()) {
-            return Err(Problem::missing_interpreter(program, asked));
+            return Err(StartProblem::missing_interpreter(program, asked));
         }
     }
     Ok(())
 }
 
 /// What other systems call a program, and what stands for one that git did not fetch.
-fn foreign(program: &str, head: &[u8]) -> Result<(), Problem> {
+fn foreign(program: &str, head: &[u8]) -> Result<(), StartProblem> {
     const MACH_O: [[u8; 4]; 5] = [
         [0xfe, 0xed, 0xfa, 0xce],
         [0xfe, 0xed, 0xfa, 0xcf],
@@ -200,11 +206,11 @@ fn foreign(program: &str, head: &[u8]) -> Result<(), Problem> {
         [0xca, 0xfe, 0xba, 0xbe],
     ];
     if head.starts_with(b"MZ") {
-        Err(Problem::other_system(program, "Windows"))
+        Err(StartProblem::other_system(program, "Windows"))
     } else if MACH_O.iter().any(|magic| head.starts_with(magic)) {
-        Err(Problem::other_system(program, "macOS"))
+        Err(StartProblem::other_system(program, "macOS"))
     } else if head.starts_with(b"version https://git-lfs") {
-        Err(Problem::large_file_pointer(program))
+        Err(StartProblem::large_file_pointer(program))
     } else {
         Ok(())
     }
@@ -269,7 +275,7 @@ mod tests {
         std::fs::write(&server, crate::elf::tests::arm(b"\x06\x0a\x0a\x03")).unwrap();
         std::fs::set_permissions(&server, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let view =
-            View::new(piku_files::TreeHandle::open(dir.path()).unwrap(), false, Vec::new(), "/usr/bin");
+            RootView::new(piku_files::TreeHandle::open(dir.path()).unwrap(), false, Vec::new(), "/usr/bin");
         let processes = IndexMap::from([("web".parse().unwrap(), "./server".to_owned())]);
         let on = |machine: &str, judges_levels| {
             let machine = TargetMachine::parse(machine).unwrap();

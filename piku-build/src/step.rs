@@ -21,7 +21,7 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// A command of a plan. Its working directory is the app's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct BuildStep {
     /// What it is called: `venv`, `pip`.
     pub(crate) name: &'static str,
     /// The program and its arguments.
@@ -30,7 +30,7 @@ pub(crate) struct Step {
     pub(crate) quiet: bool,
 }
 
-impl Step {
+impl BuildStep {
     /// A step of these words.
     pub(crate) fn new(name: &'static str, run: &[&str], quiet: bool) -> Self {
         Self { name, run: run.iter().map(ToString::to_string).collect(), quiet }
@@ -39,7 +39,7 @@ impl Step {
 
 /// How a step ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct StepOutcome {
     /// The exit code, 128 + n after signal n.
     pub(crate) code: i32,
     /// Its last lines.
@@ -54,7 +54,7 @@ pub(crate) struct Ended {
 const NO_MEMORY: [&str; 5] =
     ["cannot allocate memory", "memoryerror", "out of memory", "outofmemoryerror", "memory allocation of"];
 
-impl Ended {
+impl StepOutcome {
     /// Whether it failed for want of memory: it was killed for it, or its last lines say so.
     pub(crate) fn wanted_memory(&self) -> bool {
         let says = |line: &String| {
@@ -80,7 +80,7 @@ impl Ended {
 ///
 /// # Errors
 /// When it cannot be started, or the build is interrupted. A command that fails is no error here.
-pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<Ended> {
+pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<StepOutcome> {
     interrupt::check()?;
     let program = command.get_program().to_string_lossy().into_owned();
     let (output, input) = pipe().context("cannot make a pipe")?;
@@ -103,7 +103,7 @@ pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<Ended> {
     waited.with_context(|| format!("cannot wait for '{program}'"))?;
     let lines = lines.recv_timeout(AFTERWARDS).unwrap_or_default();
     interrupt::check()?;
-    Ok(Ended {
+    Ok(StepOutcome {
         code: code(status),
         lines: lines.into(),
         out_of_memory: oom_kills() > killed_before,
@@ -135,7 +135,7 @@ mod tests {
     use crate::step_output::LONGEST;
     use std::thread;
 
-    fn sh(text: &str) -> Ended {
+    fn sh(text: &str) -> StepOutcome {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", text]);
         run(command, true).unwrap()

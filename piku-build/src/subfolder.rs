@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use piku_files::{FileKind, TreeHandle};
 
 use crate::explain;
-use crate::source::{Source, tidy};
+use crate::source::{AppSource, tidy};
 
 /// The variable, in the ENV at the top or in the config.
 const VARIABLE: &str = "APP_DIR";
@@ -18,10 +18,10 @@ const SHARED: [&str; 2] = ["Procfile", "ENV"];
 ///
 /// # Errors
 /// When it is not a folder, its Procfile, its ENV or the config is no good, or `APP_DIR` leads nowhere.
-pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<Source> {
-    let top = Source::open(dir, config)?;
-    let Some(below) = named(&top)? else { return Source::read(dir, config) };
-    let mut source = Source::open_tree(top.tree.subtree(&below)?, config)?;
+pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<AppSource> {
+    let top = AppSource::open(dir, config)?;
+    let Some(below) = named(&top)? else { return AppSource::read(dir, config) };
+    let mut source = AppSource::open_tree(top.tree.subtree(&below)?, config)?;
     for name in SHARED {
         if source.has(name) {
             continue;
@@ -44,7 +44,7 @@ pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<Source> 
 ///
 /// # Errors
 /// When it is not there, is no folder, or leads out of the tree.
-fn named(top: &Source) -> anyhow::Result<Option<PathBuf>> {
+fn named(top: &AppSource) -> anyhow::Result<Option<PathBuf>> {
     let Some((value, from)) = top.variable(VARIABLE) else { return Ok(None) };
     let bad = |why: &str| explain::bad_app_dir(value, from, why);
     let below = tidy(Path::new(value.trim().trim_matches('/')));

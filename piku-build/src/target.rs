@@ -1,8 +1,8 @@
 //! The architectures that a release can be built for on a machine of another one, with the names that the kernel, Debian, Go and
 //! Rust give them.
 
-use piku_procfile::failure::Failure;
-use piku_procfile::settings::Settings;
+use piku_procfile::failure::UserError;
+use piku_procfile::settings::HostSettings;
 
 use crate::architecture::ProgramArchitecture;
 use crate::machine::{self, TargetMachine};
@@ -167,10 +167,12 @@ impl AskedArchitecture {
 ///
 /// # Errors
 /// When it is none that is known; when the kernel does not tell.
-pub(crate) fn said_by_operator(settings: &Settings) -> anyhow::Result<Option<&'static TargetArchitecture>> {
+pub(crate) fn said_by_operator(
+    settings: &HostSettings,
+) -> anyhow::Result<Option<&'static TargetArchitecture>> {
     let Some(name) = &settings.architecture else { return Ok(None) };
     let known = TargetArchitecture::parse(name)
-        .map_err(|why| Failure::new(format!("bad 'architecture: {name}' in host.yaml: {why}")))?;
+        .map_err(|why| UserError::new(format!("bad 'architecture: {name}' in host.yaml: {why}")))?;
     cross(Some(known))
 }
 
@@ -178,7 +180,7 @@ pub(crate) fn said_by_operator(settings: &Settings) -> anyhow::Result<Option<&'s
 ///
 /// # Errors
 /// When the operator's word is none that is known; when the kernel does not tell.
-pub fn this_machine(settings: &Settings) -> anyhow::Result<TargetMachine> {
+pub fn this_machine(settings: &HostSettings) -> anyhow::Result<TargetMachine> {
     match said_by_operator(settings)? {
         Some(said) => Ok(said.machine()),
         None => TargetMachine::this(),
@@ -190,7 +192,7 @@ pub fn this_machine(settings: &Settings) -> anyhow::Result<TargetMachine> {
 ///
 /// # Errors
 /// When the operator's word is none that is known; when the kernel does not tell.
-pub(crate) fn of_this_machine(settings: &Settings) -> anyhow::Result<String> {
+pub(crate) fn of_this_machine(settings: &HostSettings) -> anyhow::Result<String> {
     if let Some(known) = said_by_operator(settings)? {
         return Ok(known.name.to_owned());
     }

@@ -124,7 +124,7 @@ mod tests {
             key: String::new(),
             files: BTreeMap::new(),
             steps: Vec::new(),
-            need: crate::disk::Need::default(),
+            need: crate::disk::SpaceNeeded::default(),
             folder: "node_modules",
             mount: None,
         }

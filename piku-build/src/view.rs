@@ -20,7 +20,7 @@ const MAX_LINKS: usize = 40;
 const SHOWN: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc"];
 
 /// Where the app will find what.
-pub(crate) struct View {
+pub(crate) struct RootView {
     /// The release's tree.
     pub(crate) tree: TreeHandle,
     /// Where the steps ran: the same tree, or a work tree that is kept.
@@ -56,14 +56,14 @@ pub(crate) enum MountedFolder {
 
 /// A file that the process would find.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct FoundFile {
     /// As the process names it, links followed.
     pub(crate) inside: PathBuf,
     /// Where it lies now.
     pub(crate) place: FilePlace,
 }
 
-impl View {
+impl RootView {
     /// A release's tree with its layers and folders of the host, for processes with this PATH.
     pub(crate) fn new(
         tree: TreeHandle,
@@ -83,12 +83,12 @@ impl View {
     }
 
     /// The file at `path`, which may be relative to the app; `None` when the process will not find it.
-    pub(crate) fn find(&self, path: &Path) -> Option<Found> {
+    pub(crate) fn find(&self, path: &Path) -> Option<FoundFile> {
         self.files.find(&self.app.join(path))
     }
 
     /// The program that a bare name stands for.
-    pub(crate) fn program(&self, name: &str) -> Option<Found> {
+    pub(crate) fn program(&self, name: &str) -> Option<FoundFile> {
         self.files.program(name)
     }
 
@@ -98,7 +98,7 @@ impl View {
     }
 
     /// Returns whether it is a file of the app's own tree.
-    pub(crate) fn own(&self, found: &Found) -> bool {
+    pub(crate) fn own(&self, found: &FoundFile) -> bool {
         found.inside.starts_with(&self.app)
     }
 
@@ -116,7 +116,7 @@ impl FileView {
     }
 
     /// The file at an absolute path; `None` when the process will not find it.
-    pub(crate) fn find(&self, path: &Path) -> Option<Found> {
+    pub(crate) fn find(&self, path: &Path) -> Option<FoundFile> {
         let mut ahead: Vec<OsString> = Vec::new();
         push(&mut ahead, path);
         let mut inside = PathBuf::from("/");
@@ -142,11 +142,11 @@ impl FileView {
             }
         }
         let place = self.place(&inside)?;
-        place.exists().then_some(Found { inside, place })
+        place.exists().then_some(FoundFile { inside, place })
     }
 
     /// The program that a bare name stands for.
-    pub(crate) fn program(&self, name: &str) -> Option<Found> {
+    pub(crate) fn program(&self, name: &str) -> Option<FoundFile> {
         self.path.iter().find_map(|folder| self.find(&folder.join(name)).filter(|found| found.place.runs()))
     }
 
@@ -217,7 +217,7 @@ mod tests {
         fs::write(layer.join("bin/python"), "").unwrap();
         let mounts = vec![("/layers/venv".into(), MountedFolder::Layer(layer.clone()))];
         let path = "/layers/venv/bin:/usr/bin:/bin";
-        let view = View::new(TreeHandle::open(&tree).unwrap(), true, mounts, path);
+        let view = RootView::new(TreeHandle::open(&tree).unwrap(), true, mounts, path);
         let real = |path: &str| {
             view.find(Path::new(path)).map(|found| match found.place {
                 FilePlace::Host(path) => path,

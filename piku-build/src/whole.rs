@@ -8,22 +8,22 @@ use piku_procfile::name::ProcessName;
 use piku_procfile::procfile;
 
 use crate::inside::PATH;
-use crate::plan::Plan;
-use crate::release::Layer;
+use crate::plan::BuildPlan;
+use crate::release::ReleaseLayer;
 use crate::runtime::{self, Runtime};
-use crate::site::Site;
-use crate::source::Source;
+use crate::site::BuildTarget;
+use crate::source::AppSource;
 
 /// One runtime's part.
-pub(crate) struct Part {
+pub(crate) struct RuntimePart {
     pub(crate) runtime: &'static dyn Runtime,
-    pub(crate) plan: Plan,
+    pub(crate) plan: BuildPlan,
 }
 
 /// What is built for one release, in the order in which it is.
-pub(crate) struct Whole {
+pub(crate) struct CombinedPlan {
     /// At least one.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<RuntimePart>,
     /// The process types, in order: the Procfile's, or what the last runtime starts by itself.
     pub(crate) processes: IndexMap<ProcessName, String>,
     /// What says them.
@@ -32,16 +32,16 @@ pub(crate) struct Whole {
     pub(crate) env: BTreeMap<String, String>,
 }
 
-impl Whole {
+impl CombinedPlan {
     /// Plans each of the runtimes, of which there is at least one.
     pub(crate) fn plan(
         runtimes: &[&'static dyn Runtime],
-        source: &Source,
-        site: &Site,
+        source: &AppSource,
+        site: &BuildTarget,
     ) -> anyhow::Result<Self> {
         let mut parts = Vec::new();
         for runtime in runtimes {
-            parts.push(Part { runtime: *runtime, plan: runtime.plan(source, site)? });
+            parts.push(RuntimePart { runtime: *runtime, plan: runtime.plan(source, site)? });
         }
         if source.procfile.is_none() {
             // What the last one starts counts; of the others nothing has to be there that could be started.
@@ -58,7 +58,7 @@ impl Whole {
     }
 
     /// Joins the parts anew, once one of them has changed.
-    pub(crate) fn join(&mut self, source: &Source) {
+    pub(crate) fn join(&mut self, source: &AppSource) {
         self.env = env(self.plans());
         self.processes = processes(self.plans(), source);
         let from = self.plans().last().and_then(|plan| plan.processes_from.clone());
@@ -69,18 +69,18 @@ impl Whole {
     }
 
     /// All plans, in order.
-    pub(crate) fn plans(&self) -> impl Iterator<Item = &Plan> {
+    pub(crate) fn plans(&self) -> impl Iterator<Item = &BuildPlan> {
         self.parts.iter().map(|part| &part.plan)
     }
 
     /// The plan of the runtime that a release is called after.
-    pub(crate) fn main(&self) -> &Plan {
+    pub(crate) fn main(&self) -> &BuildPlan {
         &self.parts[self.parts.len() - 1].plan
     }
 
     /// All layers that processes see, in order.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = Layer> {
-        self.plans().flat_map(Plan::shown)
+    pub(crate) fn shown(&self) -> impl Iterator<Item = ReleaseLayer> {
+        self.plans().flat_map(BuildPlan::shown)
     }
 
     /// What of this machine the release needs to see where it is.
@@ -95,7 +95,7 @@ impl Whole {
 }
 
 /// The environments over each other; their PATHs are joined, the last one's first.
-fn env<'a>(plans: impl Iterator<Item = &'a Plan>) -> BTreeMap<String, String> {
+fn env<'a>(plans: impl Iterator<Item = &'a BuildPlan>) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> = BTreeMap::new();
     for plan in plans {
         let before = env.get("PATH").cloned();
@@ -122,7 +122,10 @@ fn join_paths(first: &str, second: &str) -> String {
 
 /// The last plan's process types. A line of the Procfile that an earlier runtime knows how to start, such as `wsgi`, is as that
 /// one has it.
-fn processes<'a>(plans: impl Iterator<Item = &'a Plan>, source: &Source) -> IndexMap<ProcessName, String> {
+fn processes<'a>(
+    plans: impl Iterator<Item = &'a BuildPlan>,
+    source: &AppSource,
+) -> IndexMap<ProcessName, String> {
     let mut processes: IndexMap<ProcessName, String> = IndexMap::new();
     let written: IndexMap<_, _> =
         source.procfile.iter().flat_map(|procfile| &procfile.entries).map(runtime::process).collect();
@@ -152,17 +155,17 @@ mod tests {
     #[test]
     fn who_knows_a_line_of_the_procfile_says_how_it_is_started() {
         let dir = tempfile::tempdir().unwrap();
-        let plan = |web: &str| Plan {
+        let plan = |web: &str| BuildPlan {
             processes: IndexMap::from([("wsgi".parse().unwrap(), web.to_owned())]),
             env: BTreeMap::from([("A".to_owned(), web.to_owned())]),
-            ..Plan::default()
+            ..BuildPlan::default()
         };
         let plans = [plan("gunicorn app:app"), plan("app:app")];
         std::fs::write(dir.path().join("Procfile"), "wsgi: app:app\n").unwrap();
-        let source = Source::read(dir.path(), None).unwrap();
+        let source = AppSource::read(dir.path(), None).unwrap();
         assert_eq!(processes(plans.iter(), &source)["wsgi"], "gunicorn app:app");
         std::fs::remove_file(dir.path().join("Procfile")).unwrap();
-        let source = Source::read(dir.path(), None).unwrap();
+        let source = AppSource::read(dir.path(), None).unwrap();
         assert_eq!(processes(plans.iter(), &source)["wsgi"], "app:app");
         assert_eq!(env(plans.iter())["A"], "app:app");
     }

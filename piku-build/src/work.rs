@@ -20,14 +20,14 @@ use piku_files::remove_all;
 pub(crate) const PREFIX: &str = ".piku-build-";
 
 /// A work folder; gone when this is.
-pub(crate) struct Work {
+pub(crate) struct WorkFolder {
     path: PathBuf,
     tree: TreeHandle,
     /// Held as long as the folder is somebody's.
     _lock: Flock<File>,
 }
 
-impl Work {
+impl WorkFolder {
     /// Sweeps what killed builds left in `parent`, and makes a new folder there.
     pub(crate) fn new(parent: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
@@ -62,7 +62,7 @@ impl Work {
     }
 }
 
-impl Drop for Work {
+impl Drop for WorkFolder {
     fn drop(&mut self) {
         // What cannot be removed now is swept by the next build.
         let _ = remove_all(&self.path);
@@ -106,12 +106,12 @@ mod tests {
         let theirs = dir.path().join(format!("{PREFIX}theirs"));
         fs::create_dir(&theirs).unwrap();
         let given_away = std::os::unix::fs::chown(&theirs, Some(65534), None).is_ok();
-        let first = Work::new(dir.path()).unwrap();
+        let first = WorkFolder::new(dir.path()).unwrap();
         assert!(!left.exists());
         // Only root can give a folder away.
         assert_eq!(theirs.exists(), given_away);
         remove_all(&theirs).unwrap();
-        let second = Work::new(dir.path()).unwrap();
+        let second = WorkFolder::new(dir.path()).unwrap();
         assert!(first.path().exists() && second.path().exists());
         drop((first, second));
         let names: Vec<_> =

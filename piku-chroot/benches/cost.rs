@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use piku_chroot::jail::Jail;
-use piku_chroot::profile::Ready;
+use piku_chroot::jail::JailSpec;
+use piku_chroot::profile::BuiltinProfile;
 
 const ROUNDS: usize = 200;
 /// How many stand beside each other when their memory is measured.
@@ -20,13 +20,17 @@ const NOBODY: u32 = 65534;
 
 fn main() {
     let argv = ["true".to_owned()];
-    let jailed = || Jail::new().command([("A", "1")], &argv);
+    let jailed = || JailSpec::new().command([("A", "1")], &argv);
     let mut subjects = vec![
         ("true", Vec::new(), words("true")),
         ("sh -c true", Vec::new(), words("sh -c :")),
         ("unshare -Urmpf true", Vec::new(), words("unshare -Urmpf true")),
         ("piku-chroot --root-from-host", Vec::new(), jailed()),
-        ("piku-chroot --profile run", Vec::new(), Jail::profile(Ready::Run).command([("A", "1")], &argv)),
+        (
+            "piku-chroot --profile run",
+            Vec::new(),
+            JailSpec::profile(BuiltinProfile::Run).command([("A", "1")], &argv),
+        ),
     ];
     if Command::new("bwrap").arg("--version").stdout(Stdio::null()).status().is_ok() {
         subjects.push(("bubblewrap, the same layers", Vec::new(), bubblewrap(&mut jailed())));
@@ -87,7 +91,7 @@ fn bubblewrap(jailed: &mut Command) -> Command {
 /// What each of so many jails needs when they have come to rest.
 fn memory(count: usize) -> f64 {
     let argv = ["sleep".to_owned(), "600".to_owned()];
-    let start = || Jail::new().command([("A", "1")], &argv).stdout(Stdio::null()).spawn().unwrap();
+    let start = || JailSpec::new().command([("A", "1")], &argv).stdout(Stdio::null()).spawn().unwrap();
     let mut jails: Vec<Child> = (0..count).map(|_| start()).collect();
     // They give memory back after a second.
     thread::sleep(Duration::from_millis(2500));

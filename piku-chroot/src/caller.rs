@@ -8,25 +8,25 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getgroups, getuid, setgroups, setresgid, setresuid};
-use piku_procfile::failure::{Failure, tell};
+use piku_procfile::failure::{UserError, tell};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::SETUP;
-use crate::plan::{Plan, What};
+use crate::plan::{JailPlan, MountContent};
 use crate::shown::shown;
 use piku_nss::UserAccount;
 
 /// Who runs the command, outside as inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct CallerIdentity {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
 }
 
 /// Becomes the user that was asked for, and says who that is. To be called before any namespace is made: inside, nobody
 /// is known until the maps are written.
-pub(crate) fn settle(plan: &Plan) -> Result<Identity> {
+pub(crate) fn settle(plan: &JailPlan) -> Result<CallerIdentity> {
     ensure!(
         getuid() == geteuid() && getgid() == getegid(),
         "refuses to run set-uid or set-gid; it needs no such right"
@@ -37,7 +37,7 @@ pub(crate) fn settle(plan: &Plan) -> Result<Identity> {
         // Root's groups are good for nothing inside. Where even root may not leave them, they stay.
         let _ = setgroups(&[]);
     }
-    Ok(Identity { uid: geteuid(), gid: getegid() })
+    Ok(CallerIdentity { uid: geteuid(), gid: getegid() })
 }
 
 /// Refuses what leads out by itself: from a folder of the host's that is stdin, stdout or stderr the command could go
@@ -50,7 +50,7 @@ pub(crate) fn refuse_ways_out() -> Result<()> {
         if folder || fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::PATH)) {
             let what = if folder { "a folder" } else { "opened as a path only" };
             let failure =
-                Failure::new(format!("{name} is {what}, which would lead the command out of the jail"));
+                UserError::new(format!("{name} is {what}, which would lead the command out of the jail"));
             return Err(failure.hint("give it a file, a pipe or /dev/null").code(SETUP).into());
         }
     }
@@ -75,12 +75,12 @@ pub(crate) fn other_groups() -> usize {
 
 /// Says of each source that is let in when the command can do with it what only one of those groups may: a user namespace
 /// with one user cannot leave them.
-pub(crate) fn warn_of_groups(plan: &Plan) {
+pub(crate) fn warn_of_groups(plan: &JailPlan) {
     let own = getegid();
     let groups = getgroups().unwrap_or_default();
     let others: Vec<Gid> = groups.into_iter().filter(|group| *group != own).collect();
     for mount in plan.mounts.iter().filter(|_| !others.is_empty()) {
-        let What::Tree { src, .. } = &mount.what else { continue };
+        let MountContent::Tree { src, .. } = &mount.what else { continue };
         // What cannot be looked at is refused later, with its reason.
         let Ok(stat) = src.symlink_metadata() else { continue };
         let through = others.iter().find(|group| group.as_raw() == stat.gid());

@@ -14,18 +14,18 @@ use piku_procfile::failure::{FAILED, advice};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
-use crate::caller::{self, Identity};
-use crate::cli::Format;
-use crate::diagnosis::{Step, explain};
+use crate::caller::{self, CallerIdentity};
+use crate::cli::PrintFormat;
+use crate::diagnosis::{SetupStep, explain};
 use crate::hostfiles::HostFiles;
 use crate::ids::{self, newidmap};
-use crate::layers::{self, Layers};
-use crate::limits::delegation::Missing;
-use crate::limits::{self, Controller};
+use crate::layers::{self, ProtectionLayers};
+use crate::limits::delegation::MissingController;
+use crate::limits::{self, CgroupController};
 use crate::namespaces;
-use crate::options::Net;
+use crate::options::NetworkOption;
 use crate::payload::SHELL;
-use crate::plan::Plan;
+use crate::plan::JailPlan;
 use crate::rights::{capabilities, keyring, landlock, seccomp};
 use crate::root::tree::WRITABLE;
 use crate::root::{self, filesystem, proc};
@@ -41,7 +41,7 @@ const SHELL_PATH: &CStr = c"/bin/sh";
 
 /// A line of the table.
 #[derive(Debug, Serialize)]
-struct Row {
+struct CheckRow {
     /// Its name.
     layer: &'static str,
     /// Nothing starts without it.
@@ -60,7 +60,7 @@ struct Row {
 }
 
 /// Prints the table; the exit code is 1 when a required layer is missing, with `--strict` when any is.
-pub(crate) fn run(plan: &Plan, format: Format, quiet: bool) -> Result<u8> {
+pub(crate) fn run(plan: &JailPlan, format: PrintFormat, quiet: bool) -> Result<u8> {
     let rows = rows(plan, caller::settle(plan)?);
     if !quiet {
         let mut out = io::stdout().lock();
@@ -76,9 +76,9 @@ pub(crate) fn run(plan: &Plan, format: Format, quiet: bool) -> Result<u8> {
 }
 
 /// All layers, each tried.
-fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
+fn rows(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
     let nothing = || Ok(());
-    let layers = Layers::probe();
+    let layers = ProtectionLayers::probe();
     let enter = || {
         let host =
             HostFiles::new(plan, identity).read(false, false).context("cannot read the host's /etc")?;
@@ -109,11 +109,13 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
         own_user("newgidmap (--uid-range)", plan, newidmap::usable(newidmap::GIDS)),
         own_user("users of their own (--uid-range)", plan, ids::attempt(plan.uid_range.as_ref(), identity)),
     ];
-    for layers::Layer { name: layer, wanted, missing } in layers.all(plan.net, !plan.listen.is_empty()) {
+    for layers::ProtectionLayer { name: layer, wanted, missing } in
+        layers.all(plan.net, !plan.listen.is_empty())
+    {
         let tried = match (missing, layer) {
-            (Some(layers::Missing { why, mend }), _) => {
+            (Some(layers::LayerFailure { why, mend }), _) => {
                 let (why, mend) = (Some(why.to_owned()), Some(mend.to_owned()));
-                Row { layer, required: false, wanted, holds: false, why, mend }
+                CheckRow { layer, required: false, wanted, holds: false, why, mend }
             }
             (None, layers::CGROUP) => {
                 row(identity, layer, false, USER | CloneFlags::CLONE_NEWCGROUP, nothing)
@@ -125,7 +127,7 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
                 Ok(())
             }),
             (None, layers::KEYRING) => row(identity, layer, false, USER, || keyring::begin(true)),
-            (None, layers::SOCKETS) if plan.net != Net::Shared => {
+            (None, layers::SOCKETS) if plan.net != NetworkOption::Shared => {
                 row(identity, layer, false, NETWORK, nothing)
             }
             (None, layers::SECCOMP) => row(identity, layer, false, USER, || {
@@ -134,44 +136,44 @@ fn rows(plan: &Plan, identity: Identity) -> Vec<Row> {
             }),
             (None, _) => row(identity, layer, false, PROCESS, restrict),
         };
-        rows.push(Row { wanted, ..tried });
+        rows.push(CheckRow { wanted, ..tried });
     }
     rows.extend(limits::check().into_iter().map(|(controller, held)| limit(plan, controller, held)));
     rows
 }
 
 /// A limit for the jail as a whole.
-fn limit(plan: &Plan, controller: Controller, held: Result<(), Missing>) -> Row {
+fn limit(plan: &JailPlan, controller: CgroupController, held: Result<(), MissingController>) -> CheckRow {
     let layer = match controller {
-        Controller::Memory => "memory limit by a cgroup",
-        Controller::Pids => "pids limit by a cgroup",
-        Controller::Cpu => "cpu limit by a cgroup",
+        CgroupController::Memory => "memory limit by a cgroup",
+        CgroupController::Pids => "pids limit by a cgroup",
+        CgroupController::Cpu => "cpu limit by a cgroup",
     };
     let wanted = plan.limits.asks(controller);
     match held {
-        Ok(()) => Row { layer, required: false, wanted, holds: true, why: None, mend: None },
-        Err(Missing { why, mend }) => {
+        Ok(()) => CheckRow { layer, required: false, wanted, holds: true, why: None, mend: None },
+        Err(MissingController { why, mend }) => {
             let why = Some(format!("{why}; rlimits hold each process alone"));
-            Row { layer, required: false, wanted, holds: false, why, mend }
+            CheckRow { layer, required: false, wanted, holds: false, why, mend }
         }
     }
 }
 
 /// What level 2 needs: tried already, and required when it is asked for.
-fn own_user(layer: &'static str, plan: &Plan, tried: Result<()>) -> Row {
+fn own_user(layer: &'static str, plan: &JailPlan, tried: Result<()>) -> CheckRow {
     let asked = plan.uid_range.is_some();
     let (why, mend) = tried.err().map(|err| refusal(&err)).unzip();
-    Row { layer, required: asked, wanted: asked, holds: why.is_none(), why, mend: mend.flatten() }
+    CheckRow { layer, required: asked, wanted: asked, holds: why.is_none(), why, mend: mend.flatten() }
 }
 
 /// A program that every Linux has, in a jail with the tree that was asked for, else in the host's. It runs under all that a
 /// command does: a filter for another kind of programs than the machine's ends each of them at its first call.
 fn program_of_the_host(
-    identity: Identity,
-    plan: &Plan,
-    layers: Layers,
+    identity: CallerIdentity,
+    plan: &JailPlan,
+    layers: ProtectionLayers,
     enter: impl FnOnce() -> Result<()>,
-) -> Row {
+) -> CheckRow {
     let mut row = row(identity, "a program runs in it", true, PROCESS, || {
         if plan.base.is_some() {
             enter()?;
@@ -195,23 +197,23 @@ fn program_of_the_host(
 
 /// A layer that is tried in new namespaces.
 fn row(
-    identity: Identity,
+    identity: CallerIdentity,
     layer: &'static str,
     required: bool,
     flags: CloneFlags,
     attempt: impl FnOnce() -> Result<()>,
-) -> Row {
+) -> CheckRow {
     match in_a_process(identity, flags, attempt) {
-        Ok(()) => Row { layer, required, wanted: true, holds: true, why: None, mend: None },
-        Err((why, mend)) => Row { layer, required, wanted: true, holds: false, why: Some(why), mend },
+        Ok(()) => CheckRow { layer, required, wanted: true, holds: true, why: None, mend: None },
+        Err((why, mend)) => CheckRow { layer, required, wanted: true, holds: false, why: Some(why), mend },
     }
 }
 
 /// The caller's other groups cannot be left in a namespace with one user.
-fn groups(plan: &Plan) -> Row {
+fn groups(plan: &JailPlan) -> CheckRow {
     let others = if plan.uid_range.is_some() { 0 } else { caller::other_groups() };
     let holds = others == 0;
-    Row {
+    CheckRow {
         layer: "no rights of other groups",
         required: false,
         wanted: true,
@@ -231,7 +233,7 @@ fn refusal(err: &Error) -> Refusal {
 
 /// Tries something in a process in new namespaces.
 fn in_a_process(
-    identity: Identity,
+    identity: CallerIdentity,
     flags: CloneFlags,
     attempt: impl FnOnce() -> Result<()>,
 ) -> Result<(), Refusal> {
@@ -247,7 +249,7 @@ fn in_a_process(
         }
         FAILED
     });
-    let pid = pid.map_err(|err| refusal(&explain(Step::Namespaces, &err)))?;
+    let pid = pid.map_err(|err| refusal(&explain(SetupStep::Namespaces, &err)))?;
     drop(writer);
     let mut said = String::new();
     let read = File::from(reader).read_to_string(&mut said);
@@ -261,18 +263,18 @@ fn in_a_process(
     }
 }
 
-fn print(out: &mut impl Write, rows: &[Row], format: Format) -> io::Result<()> {
+fn print(out: &mut impl Write, rows: &[CheckRow], format: PrintFormat) -> io::Result<()> {
     match format {
-        Format::Text => rows.iter().try_for_each(|row| print_row(out, row)),
-        Format::Json => {
+        PrintFormat::Text => rows.iter().try_for_each(|row| print_row(out, row)),
+        PrintFormat::Json => {
             serde_json::to_writer_pretty(&mut *out, rows)?;
             writeln!(out)
         }
-        Format::Yaml => out.write_all(serde_yaml::to_string(rows).map_err(io::Error::other)?.as_bytes()),
+        PrintFormat::Yaml => out.write_all(serde_yaml::to_string(rows).map_err(io::Error::other)?.as_bytes()),
     }
 }
 
-fn print_row(out: &mut impl Write, row: &Row) -> io::Result<()> {
+fn print_row(out: &mut impl Write, row: &CheckRow) -> io::Result<()> {
     let answer = match (row.holds, row.required) {
         (true, _) => "yes",
         (false, true) => "no, required",
@@ -295,8 +297,8 @@ mod tests {
     #[test]
     fn the_table_in_each_format() {
         let rows = [
-            Row { layer: "one", required: true, wanted: true, holds: true, why: None, mend: None },
-            Row {
+            CheckRow { layer: "one", required: true, wanted: true, holds: true, why: None, mend: None },
+            CheckRow {
                 layer: "two",
                 required: true,
                 wanted: true,
@@ -310,13 +312,13 @@ mod tests {
             print(&mut out, &rows, format).unwrap();
             String::from_utf8(out).unwrap()
         };
-        let lines = text(Format::Text);
+        let lines = text(PrintFormat::Text);
         assert!(lines.starts_with("one  "), "{lines}");
         assert!(lines.ends_with("no, required\n    why:  w\n    mend: m\n"), "{lines}");
-        let json: serde_json::Value = serde_json::from_str(&text(Format::Json)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text(PrintFormat::Json)).unwrap();
         assert_eq!(json[1]["mend"], "m");
         assert_eq!(json[0]["holds"], true);
         assert!(json[0].get("why").is_none());
-        assert!(text(Format::Yaml).contains("layer: two"));
+        assert!(text(PrintFormat::Yaml).contains("layer: two"));
     }
 }

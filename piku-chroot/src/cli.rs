@@ -1,4 +1,4 @@
-//! What was typed. It becomes [`Options`] once, and nothing else looks at it but `--check`.
+//! What was typed. It becomes [`ChrootOptions`] once, and nothing else looks at it but `--check`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use clap::{Parser, ValueEnum};
 
 use piku_procfile::settings::Protection;
 
-use crate::limits::Limits;
-use crate::options::{ListenPort, Memory, Net, OomScore, Options, Pair, Size};
+use crate::limits::JailLimits;
+use crate::options::{BindPair, ChrootOptions, ListenPort, NetworkOption, OomScore, TmpfsMount, TmpfsSize};
 
 /// How it ends, as chroot(1) and env(1) do, and what a profile may hold.
 pub(crate) const MANUAL: &str = "\
@@ -55,7 +55,7 @@ Profiles:
 #[derive(Debug, Parser)]
 #[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = MANUAL)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
-pub struct Cli {
+pub struct ChrootCli {
     /// Let in the host's programs and libraries (/usr and the like) read-only, and those files of /etc that programs need
     #[arg(long, conflicts_with = "root")]
     pub root_from_host: bool,
@@ -63,19 +63,19 @@ pub struct Cli {
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Show SRC at DST, writable; a colon in a path is written `\:`, a backslash `\\`
-    #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| Pair::parse(&word)))]
-    pub bind: Vec<Pair>,
+    #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| BindPair::parse(&word)))]
+    pub bind: Vec<BindPair>,
     /// Show SRC at DST, read-only
-    #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| Pair::parse(&word)))]
-    pub ro: Vec<Pair>,
+    #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| BindPair::parse(&word)))]
+    pub ro: Vec<BindPair>,
     /// An empty writable folder in memory, of at most 65536 files; SIZE in bytes, with k, m or g, or in percent of the memory
-    #[arg(long, value_name = "DST[:SIZE]", value_parser = OsStringValueParser::new().try_map(|word| Memory::parse(&word)))]
-    pub tmpfs: Vec<Memory>,
+    #[arg(long, value_name = "DST[:SIZE]", value_parser = OsStringValueParser::new().try_map(|word| TmpfsMount::parse(&word)))]
+    pub tmpfs: Vec<TmpfsMount>,
     /// The size of /tmp, where no other option puts anything there [default: 64m]
     ///
     /// With a limit on memory, /tmp, /dev/shm and each --tmpfs are at most as large as that.
     #[arg(long, value_name = "SIZE")]
-    pub tmp_size: Option<Size>,
+    pub tmp_size: Option<TmpfsSize>,
     /// Show DIR read-only at /app, which becomes HOME and the working directory
     #[arg(long, value_name = "DIR")]
     pub app: Option<PathBuf>,
@@ -84,7 +84,7 @@ pub struct Cli {
     pub data: Option<PathBuf>,
     /// The host's network, one of its own that leads nowhere but to itself, or none [default: shared]
     #[arg(long, value_enum)]
-    pub net: Option<Net>,
+    pub net: Option<NetworkOption>,
     /// Let COMMAND bind TCP sockets to PORT, and to no port that is not named so; a port that the kernel picks is always allowed
     ///
     /// Without this option every port is allowed. Needs Landlock of Linux 6.7; where that is missing, --check and --report
@@ -153,7 +153,7 @@ pub struct Cli {
     /// At most so much for the whole jail: memory=SIZE (with k, m or g, or in percent of the machine's), pids=N, cpu=N.N
     /// (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits
     #[arg(long, value_name = "NAME=VALUE,…")]
-    pub limit: Vec<Limits>,
+    pub limit: Vec<JailLimits>,
     /// When the machine runs out of memory, the kernel ends COMMAND before others of its size: from 0, no sooner, to 1000
     ///
     /// The caller's own score holds where it is higher.
@@ -172,8 +172,8 @@ pub struct Cli {
     #[arg(long)]
     pub check: bool,
     /// How --check prints
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = PrintFormat::Text)]
+    pub format: PrintFormat,
     /// With --check: print nothing
     #[arg(long)]
     pub quiet: bool,
@@ -182,9 +182,9 @@ pub struct Cli {
     pub command: Vec<OsString>,
 }
 
-impl From<Cli> for Options {
+impl From<ChrootCli> for ChrootOptions {
     /// Names every field, so that an option that was added cannot be forgotten here.
-    fn from(cli: Cli) -> Self {
+    fn from(cli: ChrootCli) -> Self {
         Self {
             root_from_host: cli.root_from_host,
             root: cli.root,
@@ -208,7 +208,7 @@ impl From<Cli> for Options {
             tty: cli.tty,
             die_with: cli.die_with,
             tell_memory: cli.report.is_none() && cli.limit.iter().any(|limits| limits.memory.is_some()),
-            limit: cli.limit.into_iter().fold(Limits::default(), |before, limits| limits.over(before)),
+            limit: cli.limit.into_iter().fold(JailLimits::default(), |before, limits| limits.over(before)),
             oom_score_adj: cli.oom_score_adj,
             report: cli.report,
             strict: cli.strict,
@@ -220,7 +220,7 @@ impl From<Cli> for Options {
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum PrintFormat {
     /// For people.
     Text,
     /// One JSON array.
@@ -245,8 +245,8 @@ fn variable(word: &OsStr) -> Result<(OsString, OsString), String> {
 mod tests {
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(["piku-chroot"].iter().chain(args))
+    fn parse(args: &[&str]) -> Result<ChrootCli, clap::Error> {
+        ChrootCli::try_parse_from(["piku-chroot"].iter().chain(args))
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
     fn values_that_look_like_options() {
         let cli = parse(&["--app=--weird", r"--bind=--a\:b:/c", "--", "true"]).unwrap();
         assert_eq!(cli.app.unwrap(), PathBuf::from("--weird"));
-        assert_eq!(cli.bind, [Pair { src: "--a:b".into(), dst: "/c".into() }]);
+        assert_eq!(cli.bind, [BindPair { src: "--a:b".into(), dst: "/c".into() }]);
     }
 
     #[test]

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::settings::Protection;
 
-use crate::profile::Ready;
-use crate::report::{Obstacle, Started};
+use crate::profile::BuiltinProfile;
+use crate::report::{JailObstacle, JailStart};
 use crate::{pair, report, scope};
 
 /// Before the name of each variable that is meant for the command inside.
@@ -30,13 +30,13 @@ const ALLOCATOR: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"
 
 /// What is let into a jail.
 #[derive(Clone, Debug, Default)]
-pub struct Jail {
+pub struct JailSpec {
     options: Vec<OsString>,
     /// Whether it gets a scope of its own.
     scoped: bool,
 }
 
-impl Jail {
+impl JailSpec {
     /// The host's programs and libraries, read-only; nothing else.
     #[must_use]
     pub fn new() -> Self {
@@ -45,7 +45,7 @@ impl Jail {
 
     /// What this profile lets in.
     #[must_use]
-    pub fn profile(ready: Ready) -> Self {
+    pub fn profile(ready: BuiltinProfile) -> Self {
         Self::default().option("--profile", ready.name())
     }
 
@@ -204,11 +204,11 @@ pub fn program() -> PathBuf {
 }
 
 /// Tries whether a jail can be made on this machine by this user, and returns what holds in it; where that can be, in a scope of
-/// its own, see [`Jail::scoped`]. It is tried for real, once in the life of the caller.
+/// its own, see [`JailSpec::scoped`]. It is tried for real, once in the life of the caller.
 ///
 /// # Errors
 /// With what stood in the way, and whether it is the machine itself.
-pub fn available() -> Result<&'static Started, &'static TrialError> {
+pub fn available() -> Result<&'static JailStart, &'static TrialError> {
     answer().as_ref().map(|answer| &answer.started)
 }
 
@@ -217,7 +217,7 @@ pub fn available() -> Result<&'static Started, &'static TrialError> {
 pub struct TrialError {
     message: String,
     hints: Vec<String>,
-    obstacle: Obstacle,
+    obstacle: JailObstacle,
 }
 
 impl TrialError {
@@ -225,13 +225,13 @@ impl TrialError {
     /// reason to run something without a jail.
     #[must_use]
     pub fn is_absence(&self) -> bool {
-        self.obstacle == Obstacle::Absent
+        self.obstacle == JailObstacle::Absent
     }
 
     /// Returns the same with the hints that belong to it; a temporary one ends a tool with [`BUSY`].
     #[must_use]
-    pub fn failure(&self) -> Failure {
-        let failure = self.hints.iter().fold(Failure::new(&self.message), Failure::hint);
+    pub fn failure(&self) -> UserError {
+        let failure = self.hints.iter().fold(UserError::new(&self.message), UserError::hint);
         if self.is_absence() { failure } else { failure.code(BUSY) }
     }
 
@@ -243,13 +243,13 @@ impl TrialError {
 
     /// Makes one.
     #[must_use]
-    pub fn new(message: String, hints: Vec<String>, obstacle: Obstacle) -> Self {
+    pub fn new(message: String, hints: Vec<String>, obstacle: JailObstacle) -> Self {
         Self { message, hints, obstacle }
     }
 
     /// A failure that has nothing to do with what the machine can do.
     fn temporary(message: String, hint: String) -> Self {
-        Self::new(message, vec![hint], Obstacle::Temporary)
+        Self::new(message, vec![hint], JailObstacle::Temporary)
     }
 }
 
@@ -263,14 +263,14 @@ impl std::error::Error for TrialError {}
 
 /// What a trial has told.
 #[derive(Debug)]
-struct Answer {
-    started: Started,
+struct TrialAnswer {
+    started: JailStart,
     /// Whether it was tried in a scope, whose cgroup holds some of the limits.
     scoped: bool,
 }
 
-fn answer() -> &'static Result<Answer, TrialError> {
-    static ANSWER: OnceLock<Result<Answer, TrialError>> = OnceLock::new();
+fn answer() -> &'static Result<TrialAnswer, TrialError> {
+    static ANSWER: OnceLock<Result<TrialAnswer, TrialError>> = OnceLock::new();
     ANSWER.get_or_init(|| {
         // Whatever is wrong with a scope, without one there may be a jail.
         let scoped = scope::manager().and_then(|_| attempt(true).ok()).filter(|answer| answer.scoped);
@@ -279,10 +279,10 @@ fn answer() -> &'static Result<Answer, TrialError> {
 }
 
 /// Runs `true` in a jail, which tells what holds.
-fn attempt(scoped: bool) -> Result<Answer, TrialError> {
+fn attempt(scoped: bool) -> Result<TrialAnswer, TrialError> {
     let none: [(&str, &str); 0] = [];
     // Some port, so that it is told whether ports can be restricted.
-    let jail = Jail::profile(Ready::Run).report(Path::new("/dev/stdout"));
+    let jail = JailSpec::profile(BuiltinProfile::Run).report(Path::new("/dev/stdout"));
     let mut jail = jail.option("--listen", "1");
     jail.scoped = scoped;
     let output = jail.command(none, &["true".to_owned()]).stdin(Stdio::null()).output().map_err(|err| {
@@ -293,13 +293,13 @@ fn attempt(scoped: bool) -> Result<Answer, TrialError> {
         )
     })?;
     judge(&output).map(|started| {
-        let scoped = scoped && started.limits.iter().any(|held| held.by == report::By::Cgroup);
-        Answer { started, scoped }
+        let scoped = scoped && started.limits.iter().any(|held| held.by == report::LimitEnforcer::Cgroup);
+        TrialAnswer { started, scoped }
     })
 }
 
 /// Judges a trial that came to an end. Only where piku-chroot itself says so is the machine one without jails.
-fn judge(output: &Output) -> Result<Started, TrialError> {
+fn judge(output: &Output) -> Result<JailStart, TrialError> {
     let (started, ended) = report::parse(&String::from_utf8_lossy(&output.stdout));
     if output.status.success() {
         return started.ok_or_else(|| {
@@ -315,8 +315,8 @@ fn judge(output: &Output) -> Result<Started, TrialError> {
         None => format!("'{}' ended with {}", program().display(), output.status),
     };
     let obstacle = ended.and_then(|ended| ended.obstacle).filter(|_| started.is_none());
-    let obstacle = obstacle.unwrap_or(Obstacle::Temporary);
-    let when = if obstacle == Obstacle::Absent { "here" } else { "now" };
+    let obstacle = obstacle.unwrap_or(JailObstacle::Temporary);
+    let when = if obstacle == JailObstacle::Absent { "here" } else { "now" };
     let mut hints: Vec<_> = hints.iter().map(|hint| hint.trim_start_matches("hint: ").to_owned()).collect();
     if hints.is_empty() {
         hints.push("piku doctor says what keeps jails from being made".to_owned());
@@ -331,8 +331,10 @@ mod tests {
 
     #[test]
     fn the_line_says_all_and_the_values_stay_off_it() {
-        let jail =
-            Jail::new().app(Path::new("/r/app")).data(Path::new("-d")).ro(Path::new("/a:b"), Path::new("/c"));
+        let jail = JailSpec::new()
+            .app(Path::new("/r/app"))
+            .data(Path::new("-d"))
+            .ro(Path::new("/a:b"), Path::new("/c"));
         let command =
             jail.command([("SECRET", "s3"), ("LD_PRELOAD", "/x")], &["--odd".to_owned(), "a b".to_owned()]);
         let args: Vec<_> = command.get_args().map(|arg| arg.to_str().unwrap()).collect();

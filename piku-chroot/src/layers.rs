@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use anyhow::Result;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::settings::Protection;
 
 use crate::SETUP;
-use crate::options::Net;
+use crate::options::NetworkOption;
 use crate::rights::{keyring, landlock, seccomp};
 
 /// What the kernel said. A layer that is there has to hold: when it then fails, nothing starts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Layers {
+pub(crate) struct ProtectionLayers {
     /// A filter of system calls.
     pub(crate) seccomp: bool,
     /// The version of Landlock; 0 without it.
@@ -25,18 +25,18 @@ pub(crate) struct Layers {
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Layer {
+pub(crate) struct ProtectionLayer {
     /// As it is called in `--check` and in reports.
     pub(crate) name: &'static str,
     /// True if a jail with these options uses it.
     pub(crate) wanted: bool,
     /// Why it does not hold, and what mends it.
-    pub(crate) missing: Option<Missing>,
+    pub(crate) missing: Option<LayerFailure>,
 }
 
 /// A layer does not hold.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Missing {
+pub(crate) struct LayerFailure {
     /// Why not.
     pub(crate) why: &'static str,
     /// What mends it.
@@ -58,7 +58,7 @@ pub(crate) const KEYRING: &str = "guard on keyrings";
 /// The names of the host's cgroups are hidden.
 pub(crate) const CGROUP: &str = "cgroup namespace";
 
-impl Layers {
+impl ProtectionLayers {
     /// Asks the kernel: a few calls, each of which changes nothing.
     pub(crate) fn probe() -> Self {
         Self {
@@ -70,11 +70,11 @@ impl Layers {
     }
 
     /// Returns all of them, for a jail with this network whose TCP ports are restricted (`--listen`) or not.
-    pub(crate) fn all(self, net: Net, restricts_ports: bool) -> [Layer; 6] {
-        let layer = |name, holds: bool, why, mend| Layer {
+    pub(crate) fn all(self, net: NetworkOption, restricts_ports: bool) -> [ProtectionLayer; 6] {
+        let layer = |name, holds: bool, why, mend| ProtectionLayer {
             name,
             wanted: true,
-            missing: (!holds).then_some(Missing { why, mend }),
+            missing: (!holds).then_some(LayerFailure { why, mend }),
         };
         let ports = layer(
             PORTS,
@@ -97,11 +97,11 @@ impl Layers {
             ),
             layer(
                 SOCKETS,
-                net != Net::Shared || landlock::guards_sockets(self.landlock),
+                net != NetworkOption::Shared || landlock::guards_sockets(self.landlock),
                 "those of the host can be reached through the shared network; this kernel has no Landlock, or an older one than 6.12",
                 "--net loopback or --net none, or a kernel from 6.12 on with Landlock",
             ),
-            Layer { wanted: restricts_ports, ..ports },
+            ProtectionLayer { wanted: restricts_ports, ..ports },
             layer(
                 KEYRING,
                 // Without a filter, a session keyring of the command's own.
@@ -121,19 +121,19 @@ impl Layers {
     /// Refuses when a layer is missing that is `named` (`--require`) or, with `strict`, that the jail makes use of.
     pub(crate) fn require(
         self,
-        net: Net,
+        net: NetworkOption,
         restricts_ports: bool,
         strict: bool,
         named: &[Protection],
     ) -> Result<()> {
-        for Layer { name, wanted, missing } in self.all(net, restricts_ports) {
-            let Some(Missing { why, mend }) = missing else { continue };
+        for ProtectionLayer { name, wanted, missing } in self.all(net, restricts_ports) {
+            let Some(LayerFailure { why, mend }) = missing else { continue };
             let option = match named.iter().find(|one| layer_of(**one) == name) {
                 Some(one) => format!("--require {one}"),
                 None if strict && wanted => format!("--strict: {name}"),
                 None => continue,
             };
-            return Err(Failure::new(format!("{option}: {why}")).hint(mend).code(SETUP).into());
+            return Err(UserError::new(format!("{option}: {why}")).hint(mend).code(SETUP).into());
         }
         Ok(())
     }
@@ -154,7 +154,7 @@ pub(crate) fn layer_of(protection: Protection) -> &'static str {
 mod tests {
     use super::*;
 
-    fn missing(layers: Layers, net: Net) -> Vec<&'static str> {
+    fn missing(layers: ProtectionLayers, net: NetworkOption) -> Vec<&'static str> {
         let missing =
             layers.all(net, false).into_iter().filter(|layer| layer.wanted && layer.missing.is_some());
         missing.map(|layer| layer.name).collect()
@@ -162,31 +162,33 @@ mod tests {
 
     #[test]
     fn an_own_network_has_sockets_of_its_own() {
-        let raspberry = Layers { seccomp: true, landlock: 0, keyring: true, cgroup: true };
-        assert_eq!(missing(raspberry, Net::Shared), [FILES, SOCKETS]);
-        assert_eq!(missing(raspberry, Net::None), [FILES]);
-        let debian = Layers { landlock: 3, ..raspberry };
-        assert_eq!(missing(debian, Net::Shared), [SOCKETS]);
-        let newest = Layers { landlock: 7, ..raspberry };
-        assert!(missing(newest, Net::Shared).is_empty());
-        assert!(newest.require(Net::Shared, true, true, &Protection::ALL).is_ok());
-        let err = format!("{:#}", raspberry.require(Net::None, false, true, &[]).unwrap_err());
+        let raspberry = ProtectionLayers { seccomp: true, landlock: 0, keyring: true, cgroup: true };
+        assert_eq!(missing(raspberry, NetworkOption::Shared), [FILES, SOCKETS]);
+        assert_eq!(missing(raspberry, NetworkOption::None), [FILES]);
+        let debian = ProtectionLayers { landlock: 3, ..raspberry };
+        assert_eq!(missing(debian, NetworkOption::Shared), [SOCKETS]);
+        let newest = ProtectionLayers { landlock: 7, ..raspberry };
+        assert!(missing(newest, NetworkOption::Shared).is_empty());
+        assert!(newest.require(NetworkOption::Shared, true, true, &Protection::ALL).is_ok());
+        let err = format!("{:#}", raspberry.require(NetworkOption::None, false, true, &[]).unwrap_err());
         assert!(err.starts_with("--strict: Landlock: this kernel has none"), "{err}");
     }
 
     #[test]
     fn ports_are_missed_only_where_they_are_restricted() {
-        let layers = Layers { seccomp: true, landlock: 3, keyring: true, cgroup: true };
-        assert!(layers.require(Net::None, false, true, &[]).is_ok());
-        let err = format!("{:#}", layers.require(Net::None, true, true, &[]).unwrap_err());
+        let layers = ProtectionLayers { seccomp: true, landlock: 3, keyring: true, cgroup: true };
+        assert!(layers.require(NetworkOption::None, false, true, &[]).is_ok());
+        let err = format!("{:#}", layers.require(NetworkOption::None, true, true, &[]).unwrap_err());
         assert!(err.starts_with("--strict: guard on TCP ports: the command can bind every port"), "{err}");
-        assert!(Layers { landlock: 4, ..layers }.require(Net::None, true, true, &[]).is_ok());
+        assert!(
+            ProtectionLayers { landlock: 4, ..layers }.require(NetworkOption::None, true, true, &[]).is_ok()
+        );
     }
 
     #[test]
     fn a_named_protection_is_required_without_strict() {
-        let old = Layers { seccomp: true, landlock: 3, keyring: true, cgroup: true };
-        let require = |named: &[Protection]| old.require(Net::Shared, false, false, named);
+        let old = ProtectionLayers { seccomp: true, landlock: 3, keyring: true, cgroup: true };
+        let require = |named: &[Protection]| old.require(NetworkOption::Shared, false, false, named);
         assert!(require(&[Protection::Namespaces, Protection::Seccomp, Protection::Landlock]).is_ok());
         for (one, why) in [
             (Protection::AbstractSockets, "--require abstract-sockets: those of the host can be reached"),

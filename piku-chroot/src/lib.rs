@@ -50,7 +50,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use piku_procfile::failure;
 
-use crate::options::Options;
+use crate::options::ChrootOptions;
 
 /// Exit code 125: piku-chroot itself failed, as chroot(1) and env(1) have it.
 pub const SETUP: u8 = 125;
@@ -70,7 +70,7 @@ pub fn guards_ports() -> bool {
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::ChrootCli::try_parse() {
         Ok(cli) => cli,
         Err(err) => {
             let failed = err.use_stderr();
@@ -88,14 +88,14 @@ pub fn main() -> ExitCode {
 /// The command line, for the manual and the completions.
 #[must_use]
 pub fn command() -> clap::Command {
-    cli::Cli::command()
+    cli::ChrootCli::command()
 }
 
-fn run(cli: cli::Cli) -> Result<u8> {
+fn run(cli: cli::ChrootCli) -> Result<u8> {
     let profile = cli.profile.as_deref().map(profile::read).transpose().context("--profile")?;
     let (check, format, quiet, print) = (cli.check, cli.format, cli.quiet, cli.print_profile);
-    let options = Options::from(cli).over(profile.unwrap_or_default());
-    let plan = plan::Plan::new(&options, std::env::vars_os())?;
+    let options = ChrootOptions::from(cli).over(profile.unwrap_or_default());
+    let plan = plan::JailPlan::new(&options, std::env::vars_os())?;
     if print {
         return profile::print(options, &plan).context("--print-profile").map(|()| 0);
     }

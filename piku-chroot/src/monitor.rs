@@ -13,17 +13,17 @@ use nix::unistd::{Pid, getppid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
-use crate::diagnosis::{Obstacle, Step, explain};
+use crate::diagnosis::{JailObstacle, SetupStep, explain};
 use crate::hostfiles::HostFiles;
 use crate::hostfiles::follow::{self, FollowedFiles};
-use crate::ids::Ids;
-use crate::layers::Layers;
-use crate::limits::Hold;
+use crate::ids::JailIds;
+use crate::layers::ProtectionLayers;
+use crate::limits::LimitHold;
 use crate::network::{JailNamespaces, NetworkLink};
-use crate::options::Net;
-use crate::plan::Plan;
-use crate::stub::Inside;
-use crate::teller::Teller;
+use crate::options::NetworkOption;
+use crate::plan::JailPlan;
+use crate::stub::MonitorLink;
+use crate::teller::JailReporter;
 use crate::terminal::relay;
 use crate::{SETUP, caller, handing, ids, limits, namespaces, stub, sys, waiting};
 
@@ -40,10 +40,10 @@ pub(crate) const FORWARDED: [Signal; 8] = [
 ];
 
 /// Makes the jail and waits for its end; returns the command's exit code.
-pub(crate) fn run(plan: Plan) -> Result<u8> {
+pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     caller::refuse_ways_out()?;
-    let ids = Ids::settle(&plan, caller::settle(&plan)?)?;
-    let layers = Layers::probe();
+    let ids = JailIds::settle(&plan, caller::settle(&plan)?)?;
+    let layers = ProtectionLayers::probe();
     layers.require(plan.net, !plan.listen.is_empty(), plan.strict, &plan.require)?;
     if ids.own.is_none() {
         if plan.strict {
@@ -61,7 +61,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
             return Ok(code);
         }
     }
-    let mut teller = Teller::open(&plan, ids, layers)?;
+    let mut teller = JailReporter::open(&plan, ids, layers)?;
     let hold = limits::prepare(&plan.limits, plan.strict)?;
     let mut followed = FollowedFiles::begin(HostFiles::new(&plan, ids.caller))?;
     let (tty, tell) = (plan.tty, teller.wants_the_start());
@@ -103,13 +103,13 @@ pub(crate) fn run(plan: Plan) -> Result<u8> {
     });
     let end = hold.end();
     let exit_code = *code.as_ref().unwrap_or(&SETUP);
-    let obstacle = code.as_ref().err().map(Obstacle::of).or(obstacle.filter(|_| exit_code == SETUP));
+    let obstacle = code.as_ref().err().map(JailObstacle::of).or(obstacle.filter(|_| exit_code == SETUP));
     teller.ended(exit_code, end, obstacle);
     code
 }
 
 /// What runs, seen from outside.
-struct Jail {
+struct RunningJail {
     pid: Pid,
     /// Says a word when the command runs, and ends without one when it could not be started.
     started: Option<OwnedFd>,
@@ -117,21 +117,21 @@ struct Jail {
     way: Option<OwnedFd>,
     /// The process that connects its network.
     link: Option<NetworkLink>,
-    /// A word may have been written, see [`Ids::map`], and nothing more is: the stub learns from its end that the monitor was
+    /// A word may have been written, see [`JailIds::map`], and nothing more is: the stub learns from its end that the monitor was
     /// gone before it could say that it wants to die with it.
     _life: OwnedFd,
 }
 
 /// Starts the stub.
 fn start(
-    plan: Plan,
+    plan: JailPlan,
     followed: &mut FollowedFiles,
-    ids: Ids,
-    layers: Layers,
+    ids: JailIds,
+    layers: ProtectionLayers,
     signals: &SigSet,
-    hold: &Hold,
+    hold: &LimitHold,
     tell: bool,
-) -> Result<Jail> {
+) -> Result<RunningJail> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe");
     let (alive, life) = pipe()?;
     let (started, start) =
@@ -140,13 +140,14 @@ fn start(
     let hands_out = plan.tty || !host.is_empty();
     let (way, stubs_way) = hands_out.then(handing::way).transpose()?.unzip();
     let flags = namespaces::flags(&plan);
-    let (connected, connect) = if plan.net == Net::Own {
+    let (connected, connect) = if plan.net == NetworkOption::Own {
         pipe().map(|(read, write)| (Some(read), Some(write)))?
     } else {
         (None, None)
     };
     // Moved into the child's closure, so that the child's copies of these ends are closed there and the monitor's live on.
-    let inside = Inside { monitor: alive, started: start, network: connected, host, way: stubs_way, layers };
+    let inside =
+        MonitorLink { monitor: alive, started: start, network: connected, host, way: stubs_way, layers };
     let mut given = Some((life, started, way, connect, inside, plan));
     let pid = hold.spawn(flags, || match given.take() {
         Some((life, started, way, connect, inside, plan)) => {
@@ -156,7 +157,7 @@ fn start(
         }
         None => SETUP,
     });
-    let pid = pid.map_err(|err| explain(Step::Namespaces, &err))?;
+    let pid = pid.map_err(|err| explain(SetupStep::Namespaces, &err))?;
     // It waits for months, and needs of all this only these ends.
     let (life, started, way, connect, inside, plan) = given.context("there is no jail")?;
     drop(inside);
@@ -167,7 +168,7 @@ fn start(
     if let Some(connect) = connect {
         rustix::io::write(&connect, b"\n").map_err(io::Error::from).context("--net own")?;
     }
-    Ok(Jail { pid, started, way, link, _life: life })
+    Ok(RunningJail { pid, started, way, link, _life: life })
 }
 
 /// Returns the signals that the monitor waits for: those given, and the one that says that a file of the host has changed.
@@ -177,12 +178,12 @@ fn with_changes(mut signals: SigSet) -> SigSet {
 }
 
 /// Waits until the command runs, or is known not to.
-fn hear(word: &OwnedFd) -> Result<(), Obstacle> {
+fn hear(word: &OwnedFd) -> Result<(), JailObstacle> {
     let mut heard = [0];
     match rustix::io::read(word, &mut heard) {
         Ok(1) if heard == *stub::RUNS => Ok(()),
-        Ok(1) if heard == *stub::ABSENT => Err(Obstacle::Absent),
-        _ => Err(Obstacle::Temporary),
+        Ok(1) if heard == *stub::ABSENT => Err(JailObstacle::Absent),
+        _ => Err(JailObstacle::Temporary),
     }
 }
 

@@ -15,12 +15,12 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{AccessFlags, Pid, access, dup2_stderr, dup2_stdin, dup2_stdout, execve, geteuid};
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
-use crate::options::Net;
-use crate::plan::Plan;
+use crate::options::NetworkOption;
+use crate::plan::JailPlan;
 use crate::{NOT_FOUND, SETUP, sys};
 
 /// Where it may be. An app has a say in PATH.
@@ -50,8 +50,8 @@ pub(crate) struct JailNamespaces {
 
 impl JailNamespaces {
     /// Opens those of `stub`, where the plan wants them connected.
-    pub(crate) fn open(plan: &Plan, stub: Pid) -> Result<Option<Self>> {
-        if plan.net != Net::Own {
+    pub(crate) fn open(plan: &JailPlan, stub: Pid) -> Result<Option<Self>> {
+        if plan.net != NetworkOption::Own {
             return Ok(None);
         }
         let open = |name: &str| {
@@ -68,9 +68,9 @@ pub(crate) struct NetworkLink(Pid);
 
 impl NetworkLink {
     /// Connects the network of a jail. Returns when it is there.
-    pub(crate) fn connect(plan: &Plan, jail: &JailNamespaces) -> Result<Self> {
+    pub(crate) fn connect(plan: &JailPlan, jail: &JailNamespaces) -> Result<Self> {
         let program = find_pasta().ok_or_else(|| {
-            Failure::new("--net own: pasta is not installed").hint("sudo apt install passt").code(SETUP)
+            UserError::new("--net own: pasta is not installed").hint("sudo apt install passt").code(SETUP)
         })?;
         let options = arguments(plan, knows_loopback(&program));
         let words = std::iter::once(program.clone().into_os_string()).chain(options);
@@ -86,7 +86,7 @@ impl NetworkLink {
         if File::from(read).read(&mut word).unwrap_or(0) == 0 {
             let what = "--net own: pasta cannot connect the network";
             let hint = format!("run it by hand to see why: {} --config-net -- true", program.display());
-            return Err(Failure::new(what).hint(hint).code(SETUP).into());
+            return Err(UserError::new(what).hint(hint).code(SETUP).into());
         }
         Ok(link)
     }
@@ -117,7 +117,7 @@ fn knows_loopback(program: &Path) -> bool {
     std::fs::read(program).is_ok_and(|file| file.windows(name.len()).any(|part| part == name))
 }
 
-fn arguments(plan: &Plan, knows_loopback: bool) -> Vec<OsString> {
+fn arguments(plan: &JailPlan, knows_loopback: bool) -> Vec<OsString> {
     let mut args: Vec<String> =
         ["--foreground", "--quiet", "--config-net", "--no-netns-quit"].map(str::to_owned).into();
     // By default the gateway's address leads to the host's loopback, and each port that is listened on goes through.

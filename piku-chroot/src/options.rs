@@ -10,9 +10,9 @@ use clap::ValueEnum;
 use piku_procfile::settings::Protection;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{Amount, Limits};
+use crate::limits::{JailLimits, MemoryAmount};
 use crate::pair;
-use crate::yaml::{self, Scalar};
+use crate::yaml::{self, YamlScalar};
 
 /// All options, each under its name on the command line. What was not said is `None`; its default is known to
 /// [`crate::plan`].
@@ -20,25 +20,25 @@ use crate::yaml::{self, Scalar};
 #[serde(default, deny_unknown_fields, expecting = "names of options, each with a colon and its value")]
 #[expect(missing_docs, reason = "the help of each option is its description")]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
-pub struct Options {
+pub struct ChrootOptions {
     #[serde(skip_serializing_if = "is_no")]
     pub root_from_host: bool,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub bind: Vec<Pair>,
+    pub bind: Vec<BindPair>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ro: Vec<Pair>,
+    pub ro: Vec<BindPair>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tmpfs: Vec<Memory>,
+    pub tmpfs: Vec<TmpfsMount>,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
-    pub tmp_size: Option<Size>,
+    pub tmp_size: Option<TmpfsSize>,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub app: Option<PathBuf>,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
-    pub net: Option<Net>,
+    pub net: Option<NetworkOption>,
     #[serde(with = "yaml::list", skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<ListenPort>,
     #[serde(with = "yaml::variables", skip_serializing_if = "Vec::is_empty")]
@@ -64,8 +64,8 @@ pub struct Options {
     pub give_back: bool,
     #[serde(skip)]
     pub die_with: Option<i32>,
-    #[serde(skip_serializing_if = "Limits::are_none")]
-    pub limit: Limits,
+    #[serde(skip_serializing_if = "JailLimits::are_none")]
+    pub limit: JailLimits,
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<OomScore>,
     #[serde(skip)]
@@ -81,7 +81,7 @@ pub struct Options {
     pub command: Vec<OsString>,
 }
 
-impl Options {
+impl ChrootOptions {
     /// These over others: added to their lists, winning over their single values.
     #[must_use]
     pub fn over(self, lower: Self) -> Self {
@@ -132,7 +132,7 @@ fn is_no(flag: &bool) -> bool {
 
 /// The network inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Net {
+pub enum NetworkOption {
     /// The host's.
     Shared,
     /// The jail's own, with pasta(1) as the way out to all but the host's loopback, and in at the ports of --listen.
@@ -143,7 +143,7 @@ pub enum Net {
     None,
 }
 
-impl Scalar for Net {
+impl YamlScalar for NetworkOption {
     const WHAT: &'static str = "the name of a network";
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -158,7 +158,7 @@ impl Scalar for Net {
     }
 }
 
-impl Net {
+impl NetworkOption {
     /// As it is typed.
     fn name(self) -> &'static str {
         match self {
@@ -194,7 +194,7 @@ impl FromStr for ListenPort {
     }
 }
 
-impl Scalar for ListenPort {
+impl YamlScalar for ListenPort {
     const WHAT: &'static str = "a port";
     const NUMBER: bool = true;
 
@@ -210,7 +210,7 @@ impl Scalar for ListenPort {
 /// `SRC:DST`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the keys src and dst")]
-pub struct Pair {
+pub struct BindPair {
     /// On the host.
     #[serde(with = "yaml::one")]
     pub src: PathBuf,
@@ -219,7 +219,7 @@ pub struct Pair {
     pub dst: PathBuf,
 }
 
-impl Pair {
+impl BindPair {
     pub(crate) fn parse(word: &OsStr) -> Result<Self, String> {
         match pair::split(word).as_slice() {
             [src, dst] if !src.is_empty() && !dst.is_empty() => Ok(Self { src: src.into(), dst: dst.into() }),
@@ -233,16 +233,16 @@ impl Pair {
 /// `DST[:SIZE]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the keys dst and size")]
-pub struct Memory {
+pub struct TmpfsMount {
     /// In the jail.
     #[serde(with = "yaml::one")]
     pub dst: PathBuf,
     /// At most that much, else a quarter of the memory.
     #[serde(default, with = "yaml::said", skip_serializing_if = "Option::is_none")]
-    pub size: Option<Size>,
+    pub size: Option<TmpfsSize>,
 }
 
-impl Memory {
+impl TmpfsMount {
     pub(crate) fn parse(word: &OsStr) -> Result<Self, String> {
         match pair::split(word).as_slice() {
             [dst] => Ok(Self { dst: dst.into(), size: None }),
@@ -257,9 +257,9 @@ impl Memory {
 
 /// A size as tmpfs takes it: `4096`, `64m`, `25%`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Size(String);
+pub struct TmpfsSize(String);
 
-impl Size {
+impl TmpfsSize {
     /// The text for the kernel.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -271,7 +271,7 @@ impl Size {
         let digits = self.0.trim_end_matches(|letter: char| !letter.is_ascii_digit());
         let count: u64 = digits.parse().unwrap_or(u64::MAX);
         match &self.0[digits.len()..] {
-            "%" => Amount::Percent(count).bytes(),
+            "%" => MemoryAmount::Percent(count).bytes(),
             "" => count,
             "k" | "K" => count << 10,
             "m" | "M" => count << 20,
@@ -280,7 +280,7 @@ impl Size {
     }
 }
 
-impl FromStr for Size {
+impl FromStr for TmpfsSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -325,7 +325,7 @@ impl FromStr for OomScore {
     }
 }
 
-impl Scalar for OomScore {
+impl YamlScalar for OomScore {
     const WHAT: &'static str = "a score";
     const NUMBER: bool = true;
 
@@ -338,7 +338,7 @@ impl Scalar for OomScore {
     }
 }
 
-impl Scalar for Size {
+impl YamlScalar for TmpfsSize {
     const WHAT: &'static str = "a size";
     const NUMBER: bool = true;
 
@@ -367,17 +367,17 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!("64m".parse::<Size>().unwrap().as_str(), "64m");
-        assert_eq!("25%".parse::<Size>().unwrap().as_str(), "25%");
+        assert_eq!("64m".parse::<TmpfsSize>().unwrap().as_str(), "64m");
+        assert_eq!("25%".parse::<TmpfsSize>().unwrap().as_str(), "25%");
         for bad in ["0%", "101%", "17179869184g", "18446744073709551615"] {
-            assert!(bad.parse::<Size>().is_err(), "{bad}");
+            assert!(bad.parse::<TmpfsSize>().is_err(), "{bad}");
         }
         for (text, bytes) in [("4096", 4096), ("64m", 64 << 20), ("1K", 1024), ("2g", 2 << 30)] {
-            assert_eq!(text.parse::<Size>().unwrap().bytes(), bytes, "{text}");
+            assert_eq!(text.parse::<TmpfsSize>().unwrap().bytes(), bytes, "{text}");
         }
-        let (quarter, half) = ("25%".parse::<Size>().unwrap(), "50%".parse::<Size>().unwrap());
+        let (quarter, half) = ("25%".parse::<TmpfsSize>().unwrap(), "50%".parse::<TmpfsSize>().unwrap());
         assert!(quarter.bytes() > 1 << 20 && quarter.bytes() < half.bytes());
-        assert!("".parse::<Size>().is_err());
-        assert!("m".parse::<Size>().is_err());
+        assert!("".parse::<TmpfsSize>().is_err());
+        assert!("m".parse::<TmpfsSize>().is_err());
     }
 }

@@ -14,15 +14,20 @@ use nix::unistd::{execve, fchdir, getcwd, setsid};
 use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::layers::Layers;
-use crate::limits::rlimits::Rlimits;
-use crate::plan::Plan;
+use crate::layers::ProtectionLayers;
+use crate::limits::rlimits::CommandRlimits;
+use crate::plan::JailPlan;
 use crate::rights::{keyring, landlock, seccomp};
 use crate::shown::shown;
 use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys, terminal};
 
 /// Becomes the command; returns only when that failed.
-pub(crate) fn run(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Option<&OwnedFd>) -> u8 {
+pub(crate) fn run(
+    plan: &JailPlan,
+    rlimits: &CommandRlimits,
+    layers: ProtectionLayers,
+    terminal: Option<&OwnedFd>,
+) -> u8 {
     if let Err(err) = prepare(plan, rlimits, layers, terminal) {
         report(&err);
         return SETUP;
@@ -32,7 +37,12 @@ pub(crate) fn run(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Opti
     code
 }
 
-fn prepare(plan: &Plan, rlimits: &Rlimits, layers: Layers, terminal: Option<&OwnedFd>) -> Result<()> {
+fn prepare(
+    plan: &JailPlan,
+    rlimits: &CommandRlimits,
+    layers: ProtectionLayers,
+    terminal: Option<&OwnedFd>,
+) -> Result<()> {
     setsid().context("cannot begin a session")?;
     terminal.map(terminal::take).transpose()?;
     if !layers.seccomp {
@@ -77,7 +87,7 @@ fn go_to(dir: &Path) -> Result<()> {
 }
 
 /// Looks the command up as execvp does, in the PATH that it will have itself.
-fn exec(plan: &Plan) -> (u8, Error) {
+fn exec(plan: &JailPlan) -> (u8, Error) {
     let name = OsStr::from_bytes(plan.argv[0].as_bytes());
     let mut denied = None;
     for file in candidates(name, &plan.search) {

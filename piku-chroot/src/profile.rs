@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use nix::libc::O_NONBLOCK;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::SETUP;
-use crate::options::{Options, Pair};
-use crate::plan::Plan;
+use crate::options::{BindPair, ChrootOptions};
+use crate::plan::JailPlan;
 use crate::shown::shown;
 
 /// The largest file that is read. What aliases make of one cannot grow large from that.
@@ -22,14 +22,14 @@ const LARGEST: u64 = 32 * 1024;
 
 /// The profiles that piku uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ready {
+pub enum BuiltinProfile {
     /// A step of a build.
     Build,
     /// An app that runs.
     Run,
 }
 
-impl Ready {
+impl BuiltinProfile {
     const ALL: [Self; 2] = [Self::Build, Self::Run];
 
     /// As `--profile` takes it.
@@ -50,13 +50,13 @@ impl Ready {
 }
 
 /// Reads the one of this name, or the file when there is a slash in it.
-pub(crate) fn read(name: &OsStr) -> Result<Options> {
-    if let Some(ready) = Ready::ALL.into_iter().find(|ready| name == ready.name()) {
+pub(crate) fn read(name: &OsStr) -> Result<ChrootOptions> {
+    if let Some(ready) = BuiltinProfile::ALL.into_iter().find(|ready| name == ready.name()) {
         return parse(name, ready.text());
     }
     if !name.as_bytes().contains(&b'/') {
         let name = shown(Path::new(name));
-        let failure = Failure::new(format!("there is no profile {name}, only 'build' and 'run'"));
+        let failure = UserError::new(format!("there is no profile {name}, only 'build' and 'run'"));
         return Err(failure
             .code(SETUP)
             .hint("a file is named with a slash in its path, as ./profile.yaml")
@@ -82,11 +82,11 @@ fn content(name: &OsStr) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse(name: &OsStr, text: &str) -> Result<Options> {
+fn parse(name: &OsStr, text: &str) -> Result<ChrootOptions> {
     if is_empty(text) {
         return Err(wrong(name, 1, "there is nothing in it"));
     }
-    let options: Options = serde_yaml::from_str(text).map_err(|err| {
+    let options: ChrootOptions = serde_yaml::from_str(text).map_err(|err| {
         let (line, said) = explain(&err, text);
         wrong(name, line, &said)
     })?;
@@ -129,12 +129,12 @@ fn line(before: &[u8]) -> usize {
 
 /// What is wrong with a profile, where, and where it is said how it should be.
 fn wrong(name: &OsStr, line: usize, what: &str) -> anyhow::Error {
-    let failure = Failure::new(format!("{}:{line}: {what}", shown(Path::new(name))));
+    let failure = UserError::new(format!("{}:{line}: {what}", shown(Path::new(name))));
     failure.code(SETUP).hint("'piku-chroot --help' shows every key of a profile with an example").into()
 }
 
 /// Writes what would be done with these options as a profile; `plan` is what they come to.
-pub(crate) fn print(options: Options, plan: &Plan) -> Result<()> {
+pub(crate) fn print(options: ChrootOptions, plan: &JailPlan) -> Result<()> {
     let text = serde_yaml::to_string(&explicit(options, plan)?).context("cannot write it as YAML")?;
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err).context("cannot write the profile"),
@@ -143,13 +143,13 @@ pub(crate) fn print(options: Options, plan: &Plan) -> Result<()> {
 }
 
 /// The same options as they read from any folder, with the defaults of single values.
-fn explicit(options: Options, plan: &Plan) -> Result<Options> {
-    let pairs = |pairs: Vec<Pair>| -> io::Result<Vec<Pair>> {
-        pairs.into_iter().map(|pair| Ok(Pair { src: std::path::absolute(pair.src)?, ..pair })).collect()
+fn explicit(options: ChrootOptions, plan: &JailPlan) -> Result<ChrootOptions> {
+    let pairs = |pairs: Vec<BindPair>| -> io::Result<Vec<BindPair>> {
+        pairs.into_iter().map(|pair| Ok(BindPair { src: std::path::absolute(pair.src)?, ..pair })).collect()
     };
     let path = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
-    let explicit = || -> io::Result<Options> {
-        Ok(Options {
+    let explicit = || -> io::Result<ChrootOptions> {
+        Ok(ChrootOptions {
             root: path(options.root)?,
             app: path(options.app)?,
             data: path(options.data)?,
@@ -169,7 +169,7 @@ fn explicit(options: Options, plan: &Plan) -> Result<Options> {
 mod tests {
     use super::*;
     use crate::cli::MANUAL;
-    use crate::options::{Memory, Net};
+    use crate::options::{NetworkOption, TmpfsMount};
     use proptest::prelude::*;
     use std::fmt::Write;
 
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_ready_ones_can_be_read() {
-        for ready in Ready::ALL {
+        for ready in BuiltinProfile::ALL {
             assert!(read(ready.name().as_ref()).unwrap().root_from_host, "{ready:?}");
         }
     }
@@ -301,18 +301,18 @@ mod tests {
             strict: bool,
         ) {
             let memory = |(dst, size): (PathBuf, Option<u64>)| {
-                Memory { dst, size: size.map(|size| size.to_string().parse().unwrap()) }
+                TmpfsMount { dst, size: size.map(|size| size.to_string().parse().unwrap()) }
             };
-            let options = Options {
-                bind: bind.into_iter().map(|(src, dst)| Pair { src, dst }).collect(),
+            let options = ChrootOptions {
+                bind: bind.into_iter().map(|(src, dst)| BindPair { src, dst }).collect(),
                 tmpfs: tmpfs.into_iter().map(memory).collect(),
                 app,
-                net: strict.then_some(Net::None),
+                net: strict.then_some(NetworkOption::None),
                 env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
                 keep_env: keep_env.into_iter().map(Into::into).collect(),
                 hostname: hostname.map(Into::into),
                 strict,
-                ..Options::default()
+                ..ChrootOptions::default()
             };
             let written = serde_yaml::to_string(&options).unwrap();
             prop_assert_eq!(parse(OsStr::new("p"), &written).unwrap(), options, "{}", written);

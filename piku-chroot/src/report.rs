@@ -11,21 +11,21 @@ use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
 use piku_procfile::settings::Protection;
 use serde::{Deserialize, Serialize};
 
-pub use crate::diagnosis::Obstacle;
+pub use crate::diagnosis::JailObstacle;
 use crate::layers::layer_of;
 use crate::shown::shown;
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Event {
-    Started(Started),
-    Ended(Ended),
+enum ReportEvent {
+    Started(JailStart),
+    Ended(JailEnd),
 }
 
 /// What holds, from the command's first moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
+pub struct JailStart {
     /// Of the user ids: 1 when the command runs as the caller, 2 as a user of its own.
     pub level: u8,
     /// What is there.
@@ -33,7 +33,7 @@ pub struct Started {
     /// What this machine has not got.
     pub missing: Vec<MissingLayer>,
     /// Who holds what `--limit` asked for.
-    pub limits: Vec<Held>,
+    pub limits: Vec<HeldLimit>,
 }
 
 /// A layer that is not there.
@@ -50,11 +50,11 @@ pub struct MissingLayer {
 
 /// A limit that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct HeldLimit {
     /// Its name in `--limit`.
     pub limit: String,
     /// Who holds it.
-    pub by: By,
+    pub by: LimitEnforcer,
     /// Why no cgroup does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -63,7 +63,7 @@ pub struct Held {
 /// What holds a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub enum LimitEnforcer {
     /// A cgroup: the jail as a whole.
     Cgroup,
     /// An rlimit, or for processor time a low priority: each process alone.
@@ -72,7 +72,7 @@ pub enum By {
 
 /// How it went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub struct JailEnd {
     /// What piku-chroot ended with.
     pub exit_code: u8,
     /// The most memory that the jail ever used; only a cgroup knows.
@@ -81,10 +81,10 @@ pub struct Ended {
     pub oom_kills: u64,
     /// The obstacle that kept the jail from being made, when it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub obstacle: Option<Obstacle>,
+    pub obstacle: Option<JailObstacle>,
 }
 
-impl Started {
+impl JailStart {
     /// Returns the protections that hold, of those whose loss is an error once they are recorded.
     #[must_use]
     pub fn protections(&self) -> Vec<Protection> {
@@ -103,8 +103,12 @@ impl Started {
     pub fn line(&self) -> String {
         let mut parts = vec![format!("level {}", self.level)];
         parts.extend(self.layers.iter().cloned());
-        let by_cgroup: Vec<&str> =
-            self.limits.iter().filter(|held| held.by == By::Cgroup).map(|held| held.limit.as_str()).collect();
+        let by_cgroup: Vec<&str> = self
+            .limits
+            .iter()
+            .filter(|held| held.by == LimitEnforcer::Cgroup)
+            .map(|held| held.limit.as_str())
+            .collect();
         if !by_cgroup.is_empty() {
             parts.push(format!("limits by cgroup ({})", by_cgroup.join(", ")));
         }
@@ -135,17 +139,17 @@ fn and(words: &[&str]) -> String {
 
 /// What a report says so far; nothing of what is not there yet, or was never written.
 #[must_use]
-pub fn read(path: &Path) -> (Option<Started>, Option<Ended>) {
+pub fn read(path: &Path) -> (Option<JailStart>, Option<JailEnd>) {
     parse(&fs::read_to_string(path).unwrap_or_default())
 }
 
 /// The same from its text.
-pub(crate) fn parse(text: &str) -> (Option<Started>, Option<Ended>) {
+pub(crate) fn parse(text: &str) -> (Option<JailStart>, Option<JailEnd>) {
     let (mut started, mut ended) = (None, None);
     for line in text.lines() {
         match serde_json::from_str(line) {
-            Ok(Event::Started(event)) => started = Some(event),
-            Ok(Event::Ended(event)) => ended = Some(event),
+            Ok(ReportEvent::Started(event)) => started = Some(event),
+            Ok(ReportEvent::Ended(event)) => ended = Some(event),
             // Half a line, or one of a newer version.
             Err(_) => {}
         }
@@ -155,9 +159,9 @@ pub(crate) fn parse(text: &str) -> (Option<Started>, Option<Ended>) {
 
 /// One that is being written.
 #[derive(Debug)]
-pub(crate) struct Report(File);
+pub(crate) struct ReportWriter(File);
 
-impl Report {
+impl ReportWriter {
     /// Opens it before anything is begun.
     pub(crate) fn begin(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
@@ -171,16 +175,16 @@ impl Report {
         file.map(Self).with_context(|| format!("--report: cannot write {}", shown(path)))
     }
 
-    pub(crate) fn started(&mut self, started: Started) -> io::Result<()> {
-        self.write(&Event::Started(started))
+    pub(crate) fn started(&mut self, started: JailStart) -> io::Result<()> {
+        self.write(&ReportEvent::Started(started))
     }
 
-    pub(crate) fn ended(&mut self, ended: Ended) -> io::Result<()> {
-        self.write(&Event::Ended(ended))
+    pub(crate) fn ended(&mut self, ended: JailEnd) -> io::Result<()> {
+        self.write(&ReportEvent::Ended(ended))
     }
 
     /// In one piece: whoever reads it meanwhile sees whole lines.
-    fn write(&mut self, event: &Event) -> io::Result<()> {
+    fn write(&mut self, event: &ReportEvent) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
         self.0.write_all(&line)
@@ -191,14 +195,14 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn held(limit: &str, why: Option<&str>) -> Held {
-        let by = if why.is_some() { By::Rlimit } else { By::Cgroup };
-        Held { limit: limit.into(), by, why: why.map(str::to_owned) }
+    fn held(limit: &str, why: Option<&str>) -> HeldLimit {
+        let by = if why.is_some() { LimitEnforcer::Rlimit } else { LimitEnforcer::Cgroup };
+        HeldLimit { limit: limit.into(), by, why: why.map(str::to_owned) }
     }
 
-    fn started(limits: Vec<Held>) -> Started {
+    fn started(limits: Vec<HeldLimit>) -> JailStart {
         let missing = vec![MissingLayer { layer: "Landlock".into(), why: "Linux 5.10".into(), mend: None }];
-        Started { level: 1, layers: vec!["namespaces".into(), "seccomp".into()], missing, limits }
+        JailStart { level: 1, layers: vec!["namespaces".into(), "seccomp".into()], missing, limits }
     }
 
     #[test]
@@ -208,7 +212,7 @@ mod tests {
             started(all.map(|limit| held(limit, None)).into()).line(),
             "level 1, namespaces, seccomp, limits by cgroup (memory, pids, cpu), no Landlock"
         );
-        let nofile = Held { limit: "nofile".into(), by: By::Rlimit, why: None };
+        let nofile = HeldLimit { limit: "nofile".into(), by: LimitEnforcer::Rlimit, why: None };
         let mixed = vec![held("memory", Some("no memory controller")), held("pids", None), nofile];
         assert!(
             started(mixed)
@@ -228,10 +232,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("report");
         assert_eq!(read(&path), (None, None));
-        let mut report = Report::begin(&path).unwrap();
+        let mut report = ReportWriter::begin(&path).unwrap();
         let (first, last) = (
             started(vec![held("pids", None)]),
-            Ended { exit_code: 137, memory_peak_bytes: Some(5), oom_kills: 1, obstacle: None },
+            JailEnd { exit_code: 137, memory_peak_bytes: Some(5), oom_kills: 1, obstacle: None },
         );
         report.started(first.clone()).unwrap();
         assert_eq!(read(&path), (Some(first.clone()), None));
@@ -248,6 +252,6 @@ mod tests {
         assert_eq!(parse("{\"event\":\"star"), (None, None));
         let refused =
             r#"{"event":"ended","exit_code":125,"memory_peak_bytes":null,"oom_kills":0,"obstacle":"absent"}"#;
-        assert_eq!(parse(refused).1.unwrap().obstacle, Some(Obstacle::Absent));
+        assert_eq!(parse(refused).1.unwrap().obstacle, Some(JailObstacle::Absent));
     }
 }

@@ -12,12 +12,12 @@ use nix::unistd::{Pid, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::set_parent_process_death_signal;
 
-use crate::diagnosis::Obstacle;
+use crate::diagnosis::JailObstacle;
 use crate::hostfiles::FileContent;
-use crate::ids::Ids;
-use crate::layers::Layers;
-use crate::limits::rlimits::Rlimits;
-use crate::plan::Plan;
+use crate::ids::JailIds;
+use crate::layers::ProtectionLayers;
+use crate::limits::rlimits::CommandRlimits;
+use crate::plan::JailPlan;
 use crate::rights::capabilities;
 use crate::{namespaces, network, payload, report, root, sys, terminal, waiting};
 
@@ -27,7 +27,7 @@ pub(crate) const RUNS: &[u8; 1] = b"\n";
 pub(crate) const ABSENT: &[u8; 1] = b"-";
 
 /// What is known, and heard, of the monitor, and what it hears.
-pub(crate) struct Inside {
+pub(crate) struct MonitorLink {
     /// One word when the ids are mapped from out there, where that is so; at its end once the monitor is gone.
     pub(crate) monitor: OwnedFd,
     /// For a word when the command runs, [`RUNS`], or when this machine makes no jails, [`ABSENT`].
@@ -35,7 +35,7 @@ pub(crate) struct Inside {
     /// For a word when the network is connected, where it is to lead somewhere.
     pub(crate) network: Option<OwnedFd>,
     /// What the kernel has.
-    pub(crate) layers: Layers,
+    pub(crate) layers: ProtectionLayers,
     /// The contents of the host's files in `/etc`.
     pub(crate) host: Vec<(&'static str, FileContent)>,
     /// For the new `/etc`, when it is to be kept up to date, and for the terminal, when the command gets one.
@@ -43,13 +43,19 @@ pub(crate) struct Inside {
 }
 
 /// All of it; returns the exit code. `signals` are blocked already.
-pub(crate) fn run(plan: Plan, ids: Ids, signals: &SigSet, rlimits: &Rlimits, inside: Inside) -> u8 {
+pub(crate) fn run(
+    plan: JailPlan,
+    ids: JailIds,
+    signals: &SigSet,
+    rlimits: &CommandRlimits,
+    inside: MonitorLink,
+) -> u8 {
     let mut inside = inside;
     let mut word = inside.started.take();
     let started = start(&plan, ids, rlimits, inside, &mut word);
     drop(plan);
     if let (Err(err), Some(word)) = (&started, word) {
-        if Obstacle::of(err) == Obstacle::Absent {
+        if JailObstacle::of(err) == JailObstacle::Absent {
             let _ = rustix::io::write(&word, ABSENT);
         }
     }
@@ -58,10 +64,10 @@ pub(crate) fn run(plan: Plan, ids: Ids, signals: &SigSet, rlimits: &Rlimits, ins
 
 /// Makes the jail and starts the command in it.
 fn start(
-    plan: &Plan,
-    ids: Ids,
-    rlimits: &Rlimits,
-    inside: Inside,
+    plan: &JailPlan,
+    ids: JailIds,
+    rlimits: &CommandRlimits,
+    inside: MonitorLink,
     word: &mut Option<OwnedFd>,
 ) -> Result<Pid> {
     ids.enter(&inside.monitor)?;

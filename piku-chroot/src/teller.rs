@@ -5,27 +5,27 @@ use std::io;
 use anyhow::Result;
 use piku_procfile::failure::tell;
 
-use crate::ids::Ids;
-use crate::layers::{Layer, Layers, Missing, NAMESPACES};
-use crate::limits::Amount;
-use crate::limits::cgroup::{End, largest_process};
-use crate::plan::Plan;
-use crate::report::{Ended, Held, MissingLayer, Obstacle, Report, Started};
+use crate::ids::JailIds;
+use crate::layers::{LayerFailure, NAMESPACES, ProtectionLayer, ProtectionLayers};
+use crate::limits::MemoryAmount;
+use crate::limits::cgroup::{CgroupEnd, largest_process};
+use crate::plan::JailPlan;
+use crate::report::{HeldLimit, JailEnd, JailObstacle, JailStart, MissingLayer, ReportWriter};
 
 /// Opened before anything else is begun.
-pub(crate) struct Teller {
-    report: Option<Report>,
+pub(crate) struct JailReporter {
+    report: Option<ReportWriter>,
     /// The limit in bytes, where there is one.
     memory: Option<u64>,
     tell_memory: bool,
     level: u8,
-    layers: [Layer; 6],
+    layers: [ProtectionLayer; 6],
 }
 
-impl Teller {
-    pub(crate) fn open(plan: &Plan, ids: Ids, layers: Layers) -> Result<Self> {
-        let report = plan.report.as_deref().map(Report::begin).transpose()?;
-        let memory = plan.limits.memory.map(Amount::bytes);
+impl JailReporter {
+    pub(crate) fn open(plan: &JailPlan, ids: JailIds, layers: ProtectionLayers) -> Result<Self> {
+        let report = plan.report.as_deref().map(ReportWriter::begin).transpose()?;
+        let memory = plan.limits.memory.map(MemoryAmount::bytes);
         let layers = layers.all(plan.net, !plan.listen.is_empty());
         Ok(Self { report, memory, tell_memory: plan.tell_memory, level: ids.level(), layers })
     }
@@ -36,14 +36,14 @@ impl Teller {
     }
 
     /// The command runs.
-    pub(crate) fn started(&mut self, held: &[Held]) {
+    pub(crate) fn started(&mut self, held: &[HeldLimit]) {
         let Some(report) = &mut self.report else { return };
         let (layers, missing) = sorted(&self.layers);
-        complain(report.started(Started { level: self.level, layers, missing, limits: held.to_vec() }));
+        complain(report.started(JailStart { level: self.level, layers, missing, limits: held.to_vec() }));
     }
 
     /// All of it is over.
-    pub(crate) fn ended(self, exit_code: u8, end: End, obstacle: Option<Obstacle>) {
+    pub(crate) fn ended(self, exit_code: u8, end: CgroupEnd, obstacle: Option<JailObstacle>) {
         let peak = end.peak.map(|peak| format!("peak {}", megabytes(peak)));
         match self.memory {
             Some(limit) if end.oom_kills > 0 => {
@@ -57,20 +57,21 @@ impl Teller {
             _ => {}
         }
         if let Some(mut report) = self.report {
-            let ended = Ended { exit_code, memory_peak_bytes: end.peak, oom_kills: end.oom_kills, obstacle };
+            let ended =
+                JailEnd { exit_code, memory_peak_bytes: end.peak, oom_kills: end.oom_kills, obstacle };
             complain(report.ended(ended));
         }
     }
 }
 
 /// The layers that the jail of this machine has, and those that it has not.
-fn sorted(optional: &[Layer]) -> (Vec<String>, Vec<MissingLayer>) {
+fn sorted(optional: &[ProtectionLayer]) -> (Vec<String>, Vec<MissingLayer>) {
     let mut layers = vec![NAMESPACES.to_owned(), "no capabilities".to_owned()];
     let mut missing = Vec::new();
     for layer in optional.iter().filter(|layer| layer.wanted) {
         match layer.missing {
             None => layers.push(layer.name.to_owned()),
-            Some(Missing { why, mend }) => {
+            Some(LayerFailure { why, mend }) => {
                 let (layer, why, mend) = (layer.name.to_owned(), why.to_owned(), Some(mend.to_owned()));
                 missing.push(MissingLayer { layer, why, mend });
             }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::shown::shown;
 
 /// A value that is one scalar in YAML.
-pub(crate) trait Scalar: Sized {
+pub(crate) trait YamlScalar: Sized {
     /// What is expected.
     const WHAT: &'static str;
     /// Whether a number, which YAML tells from text, is meant as its digits.
@@ -26,7 +26,7 @@ pub(crate) trait Scalar: Sized {
     fn text(&self) -> Cow<'_, OsStr>;
 }
 
-impl Scalar for PathBuf {
+impl YamlScalar for PathBuf {
     const WHAT: &'static str = "an absolute path";
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -45,7 +45,7 @@ impl Scalar for PathBuf {
     }
 }
 
-impl Scalar for OsString {
+impl YamlScalar for OsString {
     const WHAT: &'static str = "text (a number or true stands in quotes)";
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -58,9 +58,9 @@ impl Scalar for OsString {
 }
 
 /// Reads one.
-struct Reader<T>(PhantomData<T>);
+struct YamlReader<T>(PhantomData<T>);
 
-impl<T: Scalar> Visitor<'_> for Reader<T> {
+impl<T: YamlScalar> Visitor<'_> for YamlReader<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -89,7 +89,7 @@ impl<T: Scalar> Visitor<'_> for Reader<T> {
     }
 }
 
-impl<'de, T: Scalar> DeserializeSeed<'de> for Reader<T> {
+impl<'de, T: YamlScalar> DeserializeSeed<'de> for YamlReader<T> {
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
@@ -98,9 +98,9 @@ impl<'de, T: Scalar> DeserializeSeed<'de> for Reader<T> {
 }
 
 /// Writes one.
-struct Writer<'a, T>(&'a T);
+struct YamlWriter<'a, T>(&'a T);
 
-impl<T: Scalar> Serialize for Writer<'_, T> {
+impl<T: YamlScalar> Serialize for YamlWriter<'_, T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let text = self.0.text();
         let odd = || S::Error::custom(format!("{} is not UTF-8, and a profile is", shown(Path::new(&text))));
@@ -110,71 +110,78 @@ impl<T: Scalar> Serialize for Writer<'_, T> {
 
 /// `#[serde(with = "yaml::one")]`: a value that must be there.
 pub(crate) mod one {
-    use super::{DeserializeSeed, Deserializer, PhantomData, Reader, Scalar, Serialize, Serializer, Writer};
+    use super::{
+        DeserializeSeed, Deserializer, PhantomData, Serialize, Serializer, YamlReader, YamlScalar, YamlWriter,
+    };
 
-    pub(crate) fn deserialize<'de, T: Scalar, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-        Reader(PhantomData).deserialize(from)
+    pub(crate) fn deserialize<'de, T: YamlScalar, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        YamlReader(PhantomData).deserialize(from)
     }
 
-    pub(crate) fn serialize<T: Scalar, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-        Writer(value).serialize(to)
+    pub(crate) fn serialize<T: YamlScalar, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        YamlWriter(value).serialize(to)
     }
 }
 
 /// `#[serde(with = "yaml::said")]`: a value that may be left out, but not be left empty.
 pub(crate) mod said {
-    use super::{Deserializer, Scalar, Serialize, Serializer, Writer, one};
+    use super::{Deserializer, Serialize, Serializer, YamlScalar, YamlWriter, one};
 
-    pub(crate) fn deserialize<'de, T: Scalar, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    pub(crate) fn deserialize<'de, T: YamlScalar, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<T>, D::Error> {
         one::deserialize(from).map(Some)
     }
 
     #[expect(clippy::ref_option, reason = "serde calls it so")]
-    pub(crate) fn serialize<T: Scalar, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
-        value.as_ref().map(Writer).serialize(to)
+    pub(crate) fn serialize<T: YamlScalar, S: Serializer>(
+        value: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(YamlWriter).serialize(to)
     }
 }
 
 /// `#[serde(with = "yaml::list")]`: any number of values.
 pub(crate) mod list {
-    use super::{Deserialize, Deserializer, Scalar, Serializer, Writer, one};
+    use super::{Deserialize, Deserializer, Serializer, YamlScalar, YamlWriter, one};
 
-    pub(crate) fn deserialize<'de, T: Scalar, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    pub(crate) fn deserialize<'de, T: YamlScalar, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
         #[derive(Deserialize)]
         #[serde(transparent, bound = "")]
-        struct Item<T: Scalar>(#[serde(with = "one")] T);
-        let items: Vec<Item<T>> = Vec::deserialize(from)?;
+        struct YamlItem<T: YamlScalar>(#[serde(with = "one")] T);
+        let items: Vec<YamlItem<T>> = Vec::deserialize(from)?;
         Ok(items.into_iter().map(|item| item.0).collect())
     }
 
-    pub(crate) fn serialize<T: Scalar, S: Serializer>(values: &[T], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(values.iter().map(Writer))
+    pub(crate) fn serialize<T: YamlScalar, S: Serializer>(values: &[T], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(YamlWriter))
     }
 }
 
 /// `#[serde(with = "yaml::variables")]`: names and values; a name stands there once.
 pub(crate) mod variables {
     use super::{
-        BTreeSet, DeserializeSeed, Deserializer, Error, MapAccess, OsString, PhantomData, Reader, Scalar,
-        Serializer, Visitor, Writer, fmt, shown,
+        BTreeSet, DeserializeSeed, Deserializer, Error, MapAccess, OsString, PhantomData, Serializer,
+        Visitor, YamlReader, YamlScalar, YamlWriter, fmt, shown,
     };
     use std::collections::BTreeMap;
 
     type Variables = Vec<(OsString, OsString)>;
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Variables, D::Error> {
-        from.deserialize_map(Map)
+        from.deserialize_map(YamlMap)
     }
 
     /// Where a name was given more than once, its last value is the one that holds.
     pub(crate) fn serialize<S: Serializer>(variables: &Variables, to: S) -> Result<S::Ok, S::Error> {
         let last: BTreeMap<_, _> = variables.iter().map(|(name, value)| (name, value)).collect();
-        to.collect_map(last.into_iter().map(|(name, value)| (Writer(name), Writer(value))))
+        to.collect_map(last.into_iter().map(|(name, value)| (YamlWriter(name), YamlWriter(value))))
     }
 
-    struct Map;
+    struct YamlMap;
 
-    impl<'de> Visitor<'de> for Map {
+    impl<'de> Visitor<'de> for YamlMap {
         type Value = Variables;
 
         fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -184,17 +191,17 @@ pub(crate) mod variables {
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Variables, A::Error> {
             let mut variables = Vec::new();
             let mut names = BTreeSet::new();
-            while let Some(name) = map.next_key_seed(Name(&mut names))? {
-                variables.push((name, map.next_value_seed(Reader(PhantomData))?));
+            while let Some(name) = map.next_key_seed(StrictName(&mut names))? {
+                variables.push((name, map.next_value_seed(YamlReader(PhantomData))?));
             }
             Ok(variables)
         }
     }
 
     /// Refuses a bad name where it stands, so that the error can say the line.
-    struct Name<'a>(&'a mut BTreeSet<String>);
+    struct StrictName<'a>(&'a mut BTreeSet<String>);
 
-    impl<'de> DeserializeSeed<'de> for Name<'_> {
+    impl<'de> DeserializeSeed<'de> for StrictName<'_> {
         type Value = OsString;
 
         fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<OsString, D::Error> {
@@ -202,7 +209,7 @@ pub(crate) mod variables {
         }
     }
 
-    impl Visitor<'_> for Name<'_> {
+    impl Visitor<'_> for StrictName<'_> {
         type Value = OsString;
 
         fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -13,7 +13,7 @@ use crate::durable;
 
 /// One deploy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct DeployAttempt {
     /// The commit, 40 hex digits.
     pub commit: String,
     /// The first line of its message.
@@ -24,7 +24,7 @@ pub struct Attempt {
     pub at: String,
 }
 
-impl Attempt {
+impl DeployAttempt {
     /// Reads it.
     ///
     /// # Errors

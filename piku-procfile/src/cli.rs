@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::output::Format;
-use crate::procfile::Options;
-use crate::render::cli::{RenderVerb, Rendering};
+use crate::output::OutputFormat;
+use crate::procfile::ParseOptions;
+use crate::render::cli::{RenderTarget, RenderVerb};
 
 /// What the tool's end means.
 const EXIT_STATUS: &str = "\
@@ -20,13 +20,13 @@ Exit status:
 /// Data goes to stdout, errors and warnings to stderr, each with its file and line.
 #[derive(Debug, Parser)]
 #[command(name = "piku-procfile", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
-struct Cli {
+struct ProcfileCli {
     #[command(subcommand)]
-    verb: Verb,
+    verb: ProcfileVerb,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum ProcfileVerb {
     /// Checks a Procfile; prints nothing when all is well
     Check {
         #[command(flatten)]
@@ -38,7 +38,7 @@ enum Verb {
         procfile: ProcfileArgs,
         /// The form of the output; text is a Procfile again
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
     },
     /// Prints the command of one process type
     Show {
@@ -57,7 +57,7 @@ enum Verb {
         file: PathBuf,
         /// The form of the output; text is quoted for a shell
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
         /// Only check the file; print nothing when all is well
         #[arg(long)]
         check: bool,
@@ -85,14 +85,14 @@ struct ProcfileArgs {
 
 /// A file, or stdin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum FileOrStdin {
     /// `-`.
     Stdin,
     /// Anything else.
     File(PathBuf),
 }
 
-impl From<PathBuf> for Input {
+impl From<PathBuf> for FileOrStdin {
     fn from(path: PathBuf) -> Self {
         if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path) }
     }
@@ -100,62 +100,64 @@ impl From<PathBuf> for Input {
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Check { input: Input, options: Options },
-    List { input: Input, options: Options, format: Format },
-    Show { input: Input, options: Options, name: String },
-    PrintEnv { input: Input, options: Options, format: Format },
-    CheckEnv { input: Input, options: Options },
-    Render(Box<Rendering>),
+pub(crate) enum ProcfileAction {
+    Check { input: FileOrStdin, options: ParseOptions },
+    List { input: FileOrStdin, options: ParseOptions, format: OutputFormat },
+    Show { input: FileOrStdin, options: ParseOptions, name: String },
+    PrintEnv { input: FileOrStdin, options: ParseOptions, format: OutputFormat },
+    CheckEnv { input: FileOrStdin, options: ParseOptions },
+    Render(Box<RenderTarget>),
 }
 
-impl From<Cli> for Action {
-    fn from(cli: Cli) -> Self {
+impl From<ProcfileCli> for ProcfileAction {
+    fn from(cli: ProcfileCli) -> Self {
         let split = |args: ProcfileArgs| {
-            (args.file.into(), Options { strict: args.strict, piku_compat: args.piku_compat })
+            (args.file.into(), ParseOptions { strict: args.strict, piku_compat: args.piku_compat })
         };
         match cli.verb {
-            Verb::Check { procfile } => {
+            ProcfileVerb::Check { procfile } => {
                 let (input, options) = split(procfile);
                 Self::Check { input, options }
             }
-            Verb::List { procfile, format } => {
+            ProcfileVerb::List { procfile, format } => {
                 let (input, options) = split(procfile);
                 Self::List { input, options, format }
             }
-            Verb::Show { name, procfile } => {
+            ProcfileVerb::Show { name, procfile } => {
                 let (input, options) = split(procfile);
                 Self::Show { input, options, name }
             }
-            Verb::Env { file, format, check, piku_compat } => {
-                let (input, options) = (file.into(), Options { strict: false, piku_compat });
+            ProcfileVerb::Env { file, format, check, piku_compat } => {
+                let (input, options) = (file.into(), ParseOptions { strict: false, piku_compat });
                 if check {
                     Self::CheckEnv { input, options }
                 } else {
                     Self::PrintEnv { input, options, format }
                 }
             }
-            Verb::Render(what) => Self::Render(Box::new((*what).into())),
+            ProcfileVerb::Render(what) => Self::Render(Box::new((*what).into())),
         }
     }
 }
 
 /// Parses the command line; ends the process where it is wrong, or asks for help.
-pub(crate) fn parse() -> Action {
-    Cli::parse().into()
+pub(crate) fn parse() -> ProcfileAction {
+    ProcfileCli::parse().into()
 }
 
 /// The command line, for manuals and completions.
 pub(crate) fn command() -> clap::Command {
-    Cli::command()
+    ProcfileCli::command()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn action(args: &[&str]) -> Action {
-        Cli::try_parse_from(std::iter::once(&"piku-procfile").chain(args)).expect("a good line").into()
+    fn action(args: &[&str]) -> ProcfileAction {
+        ProcfileCli::try_parse_from(std::iter::once(&"piku-procfile").chain(args))
+            .expect("a good line")
+            .into()
     }
 
     #[test]
@@ -165,18 +167,21 @@ mod tests {
 
     #[test]
     fn files_have_defaults_and_a_dash_is_stdin() {
-        let options = Options::default();
-        assert_eq!(action(&["check"]), Action::Check { input: Input::File("Procfile".into()), options });
-        assert_eq!(action(&["check", "-"]), Action::Check { input: Input::Stdin, options });
+        let options = ParseOptions::default();
+        assert_eq!(
+            action(&["check"]),
+            ProcfileAction::Check { input: FileOrStdin::File("Procfile".into()), options }
+        );
+        assert_eq!(action(&["check", "-"]), ProcfileAction::Check { input: FileOrStdin::Stdin, options });
         assert_eq!(
             action(&["env", "--check"]),
-            Action::CheckEnv { input: Input::File("ENV".into()), options }
+            ProcfileAction::CheckEnv { input: FileOrStdin::File("ENV".into()), options }
         );
         assert_eq!(
             action(&["show", "web", "x/P", "--strict"]),
-            Action::Show {
-                input: Input::File("x/P".into()),
-                options: Options { strict: true, ..options },
+            ProcfileAction::Show {
+                input: FileOrStdin::File("x/P".into()),
+                options: ParseOptions { strict: true, ..options },
                 name: "web".into()
             }
         );

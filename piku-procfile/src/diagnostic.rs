@@ -13,7 +13,7 @@ const WORD: usize = 40;
 
 /// Whether the file is refused for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
+pub enum DiagnosticSeverity {
     /// The file is not taken.
     Error,
     /// The file is taken; its author should look at the line.
@@ -27,7 +27,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Error or warning.
-    pub severity: Severity,
+    pub severity: DiagnosticSeverity,
     /// The file's name without its folder: a deploy checks files in a folder that is gone afterwards.
     pub file: String,
     /// The line, from 1; 0 where what is meant has no lines, such as a setting kept on the server.
@@ -37,7 +37,7 @@ pub struct Diagnostic {
     /// What is wrong: lower case, no full stop.
     pub message: String,
     /// The part of the line to show below.
-    pub quote: Option<Quote>,
+    pub quote: Option<QuotedLine>,
     /// What to do about it.
     pub hint: Option<String>,
 }
@@ -48,27 +48,35 @@ impl Diagnostic {
         let file = file.chars().map(visible).collect();
         // A message may hold the file's own words: ${NAME:?message}.
         let message = message.into().chars().map(visible).collect();
-        Self { severity: Severity::Error, file, line, column: None, message, quote: None, hint: None }
+        Self {
+            severity: DiagnosticSeverity::Error,
+            file,
+            line,
+            column: None,
+            message,
+            quote: None,
+            hint: None,
+        }
     }
 
     /// The same as a warning.
     #[must_use]
     pub(crate) fn warning(mut self) -> Self {
-        self.severity = Severity::Warning;
+        self.severity = DiagnosticSeverity::Warning;
         self
     }
 
     /// Shows the line.
     #[must_use]
     pub(crate) fn quote(mut self, line: &str) -> Self {
-        self.quote = Some(Quote::of(line, None));
+        self.quote = Some(QuotedLine::of(line, None));
         self
     }
 
     /// Shows the line and points at its byte `at`.
     #[must_use]
     pub(crate) fn quote_at(mut self, line: &str, at: usize) -> Self {
-        self.quote = Some(Quote::of(line, Some(at)));
+        self.quote = Some(QuotedLine::of(line, Some(at)));
         self.column = Some(column(line, at));
         self
     }
@@ -90,7 +98,7 @@ impl fmt::Display for Diagnostic {
         if let Some(column) = self.column {
             write!(f, "{column}:")?;
         }
-        if self.severity == Severity::Warning {
+        if self.severity == DiagnosticSeverity::Warning {
             f.write_str(" warning:")?;
         }
         write!(f, " {}", self.message)?;
@@ -109,14 +117,14 @@ impl fmt::Display for Diagnostic {
 
 /// A readable part of a line: one character a column, nothing in it that moves a terminal's cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quote {
+pub struct QuotedLine {
     /// The text, at most some 80 characters.
     pub text: String,
     /// How many characters stand before the caret.
     pub caret: Option<usize>,
 }
 
-impl Quote {
+impl QuotedLine {
     /// The part of `line` around its byte `at`, or its beginning.
     fn of(line: &str, at: Option<usize>) -> Self {
         let point = at.unwrap_or(0).min(line.len());
@@ -192,12 +200,12 @@ impl std::error::Error for Diagnostics {}
 
 /// Collects diagnostics while a file is read, and only counts them once there are more than anybody reads.
 #[derive(Debug, Default)]
-pub(crate) struct Collector {
+pub(crate) struct DiagnosticCollector {
     kept: Vec<Diagnostic>,
     more: usize,
 }
 
-impl Collector {
+impl DiagnosticCollector {
     /// Takes one more; `make` is called only when it will be shown.
     pub(crate) fn push(&mut self, make: impl FnOnce() -> Diagnostic) {
         if self.kept.len() <= MAX_SHOWN {
@@ -217,7 +225,7 @@ impl Collector {
         // One too many is kept, so that the first one left out gives the last line its place.
         if self.kept.len() > MAX_SHOWN {
             if let Some(rest) = self.kept.last_mut() {
-                let what = if rest.severity == Severity::Warning { "warnings" } else { "errors" };
+                let what = if rest.severity == DiagnosticSeverity::Warning { "warnings" } else { "errors" };
                 rest.message = format!("and {} more {what} from here on", self.more + 1);
                 (rest.column, rest.quote, rest.hint) = (None, None, None);
             }

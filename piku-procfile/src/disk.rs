@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::Context;
 use rustix::fs::statvfs;
 
-use crate::failure::Failure;
+use crate::failure::UserError;
 
 /// What is about to be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Need {
+pub struct SpaceNeeded {
     /// Bytes.
     pub bytes: u64,
     /// Files and folders.
@@ -19,16 +19,16 @@ pub struct Need {
 }
 
 /// What stays free beyond a need: for records, logs and whatever else the app's workers write meanwhile.
-const RESERVE: Need = Need { bytes: 4 << 20, files: 100 };
+const RESERVE: SpaceNeeded = SpaceNeeded { bytes: 4 << 20, files: 100 };
 
-impl AddAssign for Need {
+impl AddAssign for SpaceNeeded {
     fn add_assign(&mut self, other: Self) {
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.files = self.files.saturating_add(other.files);
     }
 }
 
-impl Mul<u64> for Need {
+impl Mul<u64> for SpaceNeeded {
     type Output = Self;
 
     fn mul(self, times: u64) -> Self {
@@ -36,7 +36,7 @@ impl Mul<u64> for Need {
     }
 }
 
-impl Need {
+impl SpaceNeeded {
     /// One file or folder of this many bytes, which takes whole blocks.
     #[must_use]
     pub fn of(bytes: u64) -> Self {
@@ -48,7 +48,7 @@ impl Need {
 ///
 /// # Errors
 /// With the numbers, and a way out. When the file system cannot be asked, too.
-pub fn check(dir: &Path, need: Need, what: &str) -> anyhow::Result<()> {
+pub fn check(dir: &Path, need: SpaceNeeded, what: &str) -> anyhow::Result<()> {
     check_keeping(dir, need, 0, what)
 }
 
@@ -56,9 +56,9 @@ pub fn check(dir: &Path, need: Need, what: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_keeping(dir: &Path, need: Need, reserve: u64, what: &str) -> anyhow::Result<()> {
+pub fn check_keeping(dir: &Path, need: SpaceNeeded, reserve: u64, what: &str) -> anyhow::Result<()> {
     let stat = FreeSpace::of(dir)?;
-    let reserve = Need { bytes: RESERVE.bytes.max(reserve), files: RESERVE.files };
+    let reserve = SpaceNeeded { bytes: RESERVE.bytes.max(reserve), files: RESERVE.files };
     judge(dir, need, reserve, what, stat).map_err(Into::into)
 }
 
@@ -85,7 +85,13 @@ impl FreeSpace {
     }
 }
 
-fn judge(dir: &Path, need: Need, reserve: Need, what: &str, free: FreeSpace) -> Result<(), Failure> {
+fn judge(
+    dir: &Path,
+    need: SpaceNeeded,
+    reserve: SpaceNeeded,
+    what: &str,
+    free: FreeSpace,
+) -> Result<(), UserError> {
     let FreeSpace { bytes: free, files } = free;
     let mut wanted = need;
     wanted += reserve;
@@ -114,7 +120,7 @@ fn judge(dir: &Path, need: Need, reserve: Need, what: &str, free: FreeSpace) -> 
     } else {
         "'piku gc' removes what nothing needs; or make the disk larger"
     };
-    Err(Failure::new(refusal).hint(hint))
+    Err(UserError::new(refusal).hint(hint))
 }
 
 /// Bytes for people, by 1024: `512 KiB`, `38.2 MiB`.
@@ -143,14 +149,15 @@ mod tests {
     #[test]
     fn says_how_much_is_missing() {
         let dir = std::env::temp_dir();
-        check(&dir, Need { bytes: 1, files: 1 }, "the app").unwrap();
-        let refusal = check(&dir, Need { bytes: u64::MAX, files: 0 }, "the app").unwrap_err().to_string();
+        check(&dir, SpaceNeeded { bytes: 1, files: 1 }, "the app").unwrap();
+        let refusal =
+            check(&dir, SpaceNeeded { bytes: u64::MAX, files: 0 }, "the app").unwrap_err().to_string();
         assert!(refusal.contains("missing"), "{refusal}");
         let said = |need, bytes, files| {
             let free = FreeSpace { bytes, files };
             judge(Path::new("/d"), need, RESERVE, "the app", free).map_err(|refusal| refusal.to_string())
         };
-        let need = Need::of(10 << 20) * 2;
+        let need = SpaceNeeded::of(10 << 20) * 2;
         assert_eq!(said(need, 24 << 20, Some(102)), Ok(()));
         assert_eq!(said(need, 24 << 20, None), Ok(()));
         assert_eq!(

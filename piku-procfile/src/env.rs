@@ -11,7 +11,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::procfile::Options;
+use crate::procfile::ParseOptions;
 use crate::source;
 
 /// The file's name at the top of an app.
@@ -35,7 +35,7 @@ pub const PLATFORM: [&str; 12] = [
 
 /// A good ENV file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Env {
+pub struct EnvFile {
     /// The names with their values, in the file's order.
     pub vars: IndexMap<String, String>,
     /// The line of each name, from 1.
@@ -44,7 +44,7 @@ pub struct Env {
     pub warnings: Vec<Diagnostic>,
 }
 
-impl Env {
+impl EnvFile {
     /// Parses a file's bytes; `platform` gives the values of names that the file does not set itself before their use.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Env {
     pub fn parse(
         text: &[u8],
         platform: &IndexMap<String, String>,
-        options: Options,
+        options: ParseOptions,
     ) -> Result<Self, Diagnostics> {
         parser::parse(text, FILE, platform, options)
     }
@@ -61,7 +61,11 @@ impl Env {
     ///
     /// # Errors
     /// When it cannot be read, or is no good: then a [`Diagnostics`].
-    pub fn read(path: &Path, platform: &IndexMap<String, String>, options: Options) -> anyhow::Result<Self> {
+    pub fn read(
+        path: &Path,
+        platform: &IndexMap<String, String>,
+        options: ParseOptions,
+    ) -> anyhow::Result<Self> {
         match source::read(path)? {
             Some(text) => Ok(parser::parse(&text, &source::label(path, FILE), platform, options)?),
             None => Ok(Self::default()),

@@ -20,13 +20,13 @@ pub const BUSY: u8 = 75;
 
 /// An error that knows what to do about it, or which exit code it deserves. Travels inside an [`anyhow::Error`].
 #[derive(Debug)]
-pub struct Failure {
+pub struct UserError {
     message: String,
     hints: Vec<String>,
     code: u8,
 }
 
-impl Failure {
+impl UserError {
     /// One line that says what failed; exit code 1, no hint.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), hints: Vec::new(), code: FAILED }
@@ -59,26 +59,26 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for UserError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for UserError {}
 
 /// Gives any failed result its way out.
-pub trait Hint<T> {
+pub trait WithHint<T> {
     /// The same error, with a line that can be acted on.
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
 }
 
-impl<T, E: Into<anyhow::Error>> Hint<T> for Result<T, E> {
+impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
         self.map_err(|err| {
             let err = err.into();
             let (hints, code) = advice(&err);
-            let mut failure = Failure { message: format!("{err:#}"), hints, code };
+            let mut failure = UserError { message: format!("{err:#}"), hints, code };
             failure.hints.push(hint.into());
             failure.into()
         })
@@ -89,7 +89,7 @@ impl<T, E: Into<anyhow::Error>> Hint<T> for Result<T, E> {
 #[must_use]
 pub fn advice(err: &anyhow::Error) -> (Vec<String>, u8) {
     err.chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>())
+        .find_map(|cause| cause.downcast_ref::<UserError>())
         .map_or((Vec::new(), FAILED), |failure| (failure.hints.clone(), failure.code))
 }
 
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn hint_and_code_survive_context() {
-        let err = Err::<(), _>(Failure::new("locked").code(BUSY))
+        let err = Err::<(), _>(UserError::new("locked").code(BUSY))
             .hint("wait")
             .context("cannot deploy")
             .unwrap_err();

@@ -8,37 +8,37 @@ use std::path::Path;
 use anyhow::Context;
 use indexmap::IndexMap;
 
-use crate::cli::Input;
+use crate::cli::FileOrStdin;
 use crate::diagnostic::Diagnostic;
-use crate::env::{self, Env};
-use crate::failure::{self, Failure};
-use crate::procfile::{Options, Procfile};
+use crate::env::{self, EnvFile};
+use crate::failure::{self, UserError};
+use crate::procfile::{ParseOptions, Procfile};
 use crate::source;
 
-pub(crate) fn procfile(input: &Input, options: Options) -> anyhow::Result<Procfile> {
+pub(crate) fn procfile(input: &FileOrStdin, options: ParseOptions) -> anyhow::Result<Procfile> {
     let procfile = match input {
-        Input::Stdin => Procfile::parse(&stdin()?, options)?,
-        Input::File(path) => Procfile::read(path, options)?,
+        FileOrStdin::Stdin => Procfile::parse(&stdin()?, options)?,
+        FileOrStdin::File(path) => Procfile::read(path, options)?,
     };
     tell(&procfile.warnings);
     Ok(procfile)
 }
 
 pub(crate) fn environment(
-    input: &Input,
+    input: &FileOrStdin,
     platform: &IndexMap<String, String>,
-    options: Options,
-) -> anyhow::Result<Env> {
+    options: ParseOptions,
+) -> anyhow::Result<EnvFile> {
     let env = match input {
-        Input::Stdin => Env::parse(&stdin()?, platform, options)?,
-        Input::File(path) => {
+        FileOrStdin::Stdin => EnvFile::parse(&stdin()?, platform, options)?,
+        FileOrStdin::File(path) => {
             // Fine for an app, but who names a file wants that one.
             if is_missing(path) {
-                return Err(Failure::new(format!("there is no file '{}'", path.display()))
+                return Err(UserError::new(format!("there is no file '{}'", path.display()))
                     .hint("an ENV file has NAME=value lines; an app needs none")
                     .into());
             }
-            Env::read(path, platform, options)?
+            EnvFile::read(path, platform, options)?
         }
     };
     tell(&env.warnings);

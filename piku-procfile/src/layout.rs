@@ -13,9 +13,9 @@ pub const ROOT_VARIABLE: &str = "PIKU_ROOT";
 
 /// The folder with everything that piku keeps, mode 0700.
 #[derive(Debug, Clone)]
-pub struct Root(PathBuf);
+pub struct PikuRoot(PathBuf);
 
-impl Root {
+impl PikuRoot {
     /// The given folder, or else `~/.piku`. `PIKU_ROOT` has been looked at by the command line (clap's `env`).
     ///
     /// # Errors
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn the_next_number_is_above_releases_and_failed_deploys() {
         let dir = std::env::temp_dir().join(format!("piku-layout-{}", std::process::id()));
-        let root = Root::new(Some(dir.clone())).unwrap();
+        let root = PikuRoot::new(Some(dir.clone())).unwrap();
         let app = root.app(&"blog".parse().unwrap());
         assert_eq!(app.next_number().unwrap(), 1);
         fs::create_dir_all(app.release(9)).unwrap();

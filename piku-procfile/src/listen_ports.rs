@@ -1,6 +1,6 @@
 //! The TCP ports that an app listens on beside `PORT`, from ENV and the configuration.
 
-use crate::failure::Failure;
+use crate::failure::UserError;
 use crate::settings::PortRange;
 
 /// The variable that names them.
@@ -20,18 +20,18 @@ pub fn read(value: Option<&str>, range: PortRange) -> anyhow::Result<Vec<u16>> {
     for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
         let shown: String = word.chars().take(20).collect();
         let Ok(port @ 1..) = word.parse::<u16>() else {
-            return Err(Failure::new(format!("{VARIABLE}: '{shown}' is not a port")).hint(hint).into());
+            return Err(UserError::new(format!("{VARIABLE}: '{shown}' is not a port")).hint(hint).into());
         };
         if (range.first..=range.last).contains(&port) {
             let what = format!("{VARIABLE}: {port} is one of the ports that piku gives to instances");
-            return Err(Failure::new(what)
+            return Err(UserError::new(what)
                 .hint(format!("name one outside of {} to {}", range.first, range.last))
                 .into());
         }
         ports.push(port);
     }
     if ports.len() > MOST {
-        return Err(Failure::new(format!("{VARIABLE}: more than {MOST} ports")).hint(hint).into());
+        return Err(UserError::new(format!("{VARIABLE}: more than {MOST} ports")).hint(hint).into());
     }
     Ok(ports)
 }

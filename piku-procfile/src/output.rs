@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// The form of printed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// For people.
     #[default]
     Text,
@@ -23,14 +23,14 @@ pub enum Format {
 /// # Errors
 /// When it cannot be rendered, which no value of ours brings about.
 pub fn render(
-    format: Format,
+    format: OutputFormat,
     value: &(impl Serialize + ?Sized),
     text: impl FnOnce() -> String,
 ) -> anyhow::Result<String> {
     Ok(match format {
-        Format::Text => text(),
-        Format::Json => serde_json::to_string_pretty(value).context("cannot make JSON of it")? + "\n",
-        Format::Yaml => serde_yaml::to_string(value).context("cannot make YAML of it")?,
+        OutputFormat::Text => text(),
+        OutputFormat::Json => serde_json::to_string_pretty(value).context("cannot make JSON of it")? + "\n",
+        OutputFormat::Yaml => serde_yaml::to_string(value).context("cannot make YAML of it")?,
     })
 }
 
@@ -39,7 +39,7 @@ pub fn render(
 /// # Errors
 /// As [`render`] and [`write`].
 pub fn print(
-    format: Format,
+    format: OutputFormat,
     value: &(impl Serialize + ?Sized),
     text: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::failure::Failure;
+use crate::failure::UserError;
 use crate::name::ProcessName;
 use crate::{schedule, source};
 
@@ -18,7 +18,7 @@ pub const FILE: &str = "Procfile";
 
 /// How strict the parsers are. The default is what FORMATS.md says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
+pub struct ParseOptions {
     /// Names of process types must be DNS labels.
     pub strict: bool,
     /// Takes what the Python piku takes: duplicates, bad names and garbage lines are warnings.
@@ -28,7 +28,7 @@ pub struct Options {
 /// What is done with a process type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ProcessKind {
     /// Serves HTTP on PORT.
     Web,
     /// `module:callable`, served on PORT by gunicorn.
@@ -45,7 +45,7 @@ pub enum Kind {
     Cron,
 }
 
-impl Kind {
+impl ProcessKind {
     /// The kind of a line with this name; `command` is the whole text after the colon, a schedule in front included.
     #[must_use]
     pub fn of(name: &ProcessName, command: &str) -> Self {
@@ -75,7 +75,7 @@ impl Kind {
 
 /// One process type. `Display` writes it as a line of a Procfile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct ProcfileEntry {
     /// The process type.
     pub name: ProcessName,
     /// What is run, as a shell reads it; a schedule in front is not part of it.
@@ -86,10 +86,10 @@ pub struct Entry {
     /// The line in the file, from 1.
     pub line: usize,
     /// What is done with it.
-    pub kind: Kind,
+    pub kind: ProcessKind,
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for ProcfileEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.schedule {
             Some(schedule) => write!(f, "{}: {schedule} {}", self.name, self.command),
@@ -102,7 +102,7 @@ impl fmt::Display for Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Procfile {
     /// The process types in the file's order; at least one, no name twice.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ProcfileEntry>,
     /// What its author should look at.
     pub warnings: Vec<Diagnostic>,
 }
@@ -118,7 +118,7 @@ impl Procfile {
     ///
     /// # Errors
     /// With every bad line; the file is called `Procfile` there.
-    pub fn parse(text: &[u8], options: Options) -> Result<Self, Diagnostics> {
+    pub fn parse(text: &[u8], options: ParseOptions) -> Result<Self, Diagnostics> {
         parser::parse(text, FILE, options)
     }
 
@@ -126,9 +126,9 @@ impl Procfile {
     ///
     /// # Errors
     /// When it is not there or cannot be read, or is no good: then a [`Diagnostics`].
-    pub fn read(path: &Path, options: Options) -> anyhow::Result<Self> {
+    pub fn read(path: &Path, options: ParseOptions) -> anyhow::Result<Self> {
         let text = source::read(path)?.ok_or_else(|| {
-            Failure::new(format!("there is no file '{}'", path.display()))
+            UserError::new(format!("there is no file '{}'", path.display()))
                 .hint("a Procfile has a line for each process type, such as 'web: gunicorn app:app'")
         })?;
         Ok(parser::parse(&text, &source::label(path, FILE), options)?)
@@ -136,7 +136,7 @@ impl Procfile {
 
     /// The process type of this name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Entry> {
+    pub fn get(&self, name: &str) -> Option<&ProcfileEntry> {
         self.entries.iter().find(|entry| entry.name.as_str() == name)
     }
 }

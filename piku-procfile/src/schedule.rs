@@ -70,14 +70,14 @@ pub fn split(text: &str) -> Result<(String, &str), BadSchedule> {
 
 /// The minutes, hours, days of the month, months and days of the week (0 is Sunday, and so is 7 in the text) of a good
 /// schedule, each ascending.
-pub(crate) struct Times {
+pub(crate) struct ScheduleTimes {
     pub(crate) fields: [Vec<u32>; 5],
     /// Which fields begin with `*`: a day is then one that both fields of days name, and otherwise one that either does.
     pub(crate) starred: [bool; 5],
 }
 
 /// All that a schedule which [`split`] has taken stands for.
-pub(crate) fn times(schedule: &str) -> Times {
+pub(crate) fn times(schedule: &str) -> ScheduleTimes {
     let schedule = match schedule {
         "@hourly" => "0 * * * *",
         "@daily" => "0 0 * * *",
@@ -86,7 +86,7 @@ pub(crate) fn times(schedule: &str) -> Times {
         "@yearly" => "0 0 1 1 *",
         fields => fields,
     };
-    let mut times = Times { fields: Default::default(), starred: [false; 5] };
+    let mut times = ScheduleTimes { fields: Default::default(), starred: [false; 5] };
     for (at, (text, (_, low, high, names))) in schedule.split(' ').zip(FIELDS).enumerate() {
         let number = |text: &str| {
             let known = names.iter().position(|name| name.eq_ignore_ascii_case(text));

@@ -18,16 +18,16 @@ mod nginx;
 mod pause;
 mod protection;
 
-pub use deploy_to::{DeployTo, Machine};
+pub use deploy_to::{DeployTo, MachineAddress};
 pub use network::{AppNetworks, NetworkMode};
-pub use nginx::{Acme, Nginx};
+pub use nginx::{CertificateClient, NginxSettings};
 pub use pause::SettingPause;
 pub use protection::Protection;
 
 /// What to do where user namespaces are not to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sandbox {
+pub enum SandboxMode {
     /// Refuse to build or run anything outside the jail.
     Require,
     /// Use the jail where it works, say at each deploy where it does not.
@@ -66,7 +66,7 @@ impl Default for PortRange {
 /// How much is kept of what each instance says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Logs {
+pub struct LogSettings {
     /// A file of this many megabytes is put away.
     pub megabytes: u32,
     /// How many of those are kept beside the one being written.
@@ -75,7 +75,7 @@ pub struct Logs {
     pub flush: SettingPause,
 }
 
-impl Default for Logs {
+impl Default for LogSettings {
     fn default() -> Self {
         Self { megabytes: 10, keep: 5, flush: SettingPause::default() }
     }
@@ -84,9 +84,9 @@ impl Default for Logs {
 /// The whole file. A missing file is the default; an unknown key is an error, so that a misspelt one is noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub struct HostSettings {
     /// Whether the jail is required, preferred or off.
-    pub sandbox: Sandbox,
+    pub sandbox: SandboxMode,
     /// The protections that this machine has for apps, as the install recorded them; one that is missing later is an error.
     /// `None` before they were recorded, and empty on a machine that can make no jail.
     pub protections: Option<Vec<Protection>>,
@@ -97,9 +97,9 @@ pub struct Settings {
     /// The ports that instances get.
     pub ports: PortRange,
     /// The nginx that serves the apps under their host names.
-    pub nginx: Nginx,
+    pub nginx: NginxSettings,
     /// How much is kept of what instances say.
-    pub logs: Logs,
+    pub logs: LogSettings,
     /// Where the releases of which app run that are built here; on this machine, where nothing is said.
     #[serde(alias = "deploy-to")]
     pub deploy_to: BTreeMap<AppName, DeployTo>,
@@ -129,16 +129,16 @@ pub struct Settings {
     pub disk_reserve: u64,
 }
 
-impl Default for Settings {
+impl Default for HostSettings {
     fn default() -> Self {
         Self {
-            sandbox: Sandbox::default(),
+            sandbox: SandboxMode::default(),
             protections: None,
             app_users: AppUsers::default(),
             network: AppNetworks::default(),
             ports: PortRange::default(),
-            logs: Logs::default(),
-            nginx: Nginx::default(),
+            logs: LogSettings::default(),
+            nginx: NginxSettings::default(),
             deploy_to: BTreeMap::new(),
             architecture: None,
             build_env: BTreeMap::new(),
@@ -157,14 +157,14 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// Returns [`Settings::max_push_size`] in bytes.
+impl HostSettings {
+    /// Returns [`HostSettings::max_push_size`] in bytes.
     #[must_use]
     pub fn max_push_bytes(&self) -> u64 {
         self.max_push_size.saturating_mul(1 << 20)
     }
 
-    /// Returns [`Settings::disk_reserve`] in bytes.
+    /// Returns [`HostSettings::disk_reserve`] in bytes.
     #[must_use]
     pub fn reserve_bytes(&self) -> u64 {
         self.disk_reserve.saturating_mul(1 << 20)
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn values_are_not_repeated() {
-        let err = serde_yaml::from_str::<Settings>("build_env: PROXY=http://u:s3cret@h\n").unwrap_err();
+        let err = serde_yaml::from_str::<HostSettings>("build_env: PROXY=http://u:s3cret@h\n").unwrap_err();
         let told = without_value(&err.to_string());
         assert!(told.contains("build_env: invalid type: a string, expected a map at line 1"), "{told}");
         assert_eq!(without_value("unknown field `x`"), "unknown field `x`");
@@ -212,30 +212,30 @@ mod tests {
     #[test]
     fn deploy_to_says_where_an_app_runs() {
         let text = "deploy-to:\n  blog: {machines: [piku@pi-2], here: false}\n";
-        let read: Settings = serde_yaml::from_str(text).unwrap();
+        let read: HostSettings = serde_yaml::from_str(text).unwrap();
         let blog = &read.deploy_to["blog"];
         assert_eq!((blog.machines.len(), blog.here, blog.all_or_nothing), (1, false, false));
         for bad in ["{blog: {machine: x}}", "{blog: {machines: ['-x']}}", "{Blog: {}}"] {
-            assert!(serde_yaml::from_str::<Settings>(&format!("deploy_to: {bad}")).is_err(), "{bad}");
+            assert!(serde_yaml::from_str::<HostSettings>(&format!("deploy_to: {bad}")).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn defaults_and_unknown_keys() {
-        let read: Settings =
+        let read: HostSettings =
             serde_yaml::from_str("sandbox: require\napp_users: own\nports: {first: 7000, last: 7099}\n")
                 .unwrap();
-        assert_eq!(read.sandbox, Sandbox::Require);
+        assert_eq!(read.sandbox, SandboxMode::Require);
         assert_eq!((read.ports.last, read.app_users), (7099, AppUsers::Own));
         assert_eq!(read.protections, None);
-        let read: Settings = serde_yaml::from_str("protections: [namespaces, listen-ports]\n").unwrap();
+        let read: HostSettings = serde_yaml::from_str("protections: [namespaces, listen-ports]\n").unwrap();
         assert_eq!(read.protections, Some(vec![Protection::Namespaces, Protection::ListenPorts]));
-        let read: Settings = serde_yaml::from_str("protections: []\nlogs: {megabytes: 2}\n").unwrap();
+        let read: HostSettings = serde_yaml::from_str("protections: []\nlogs: {megabytes: 2}\n").unwrap();
         assert_eq!(read.protections, Some(Vec::new()));
-        assert_eq!(read.logs, Logs { megabytes: 2, ..Logs::default() });
-        let read: Settings = serde_yaml::from_str("logs: {flush: 30s}\n").unwrap();
+        assert_eq!(read.logs, LogSettings { megabytes: 2, ..LogSettings::default() });
+        let read: HostSettings = serde_yaml::from_str("logs: {flush: 30s}\n").unwrap();
         assert_eq!(read.logs.flush.duration(), Some(std::time::Duration::from_secs(30)));
-        assert!(serde_yaml::from_str::<Settings>("sandbocks: off").is_err());
-        assert_eq!(Settings::read(Path::new("/no/such/host.yaml")).unwrap(), Settings::default());
+        assert!(serde_yaml::from_str::<HostSettings>("sandbocks: off").is_err());
+        assert_eq!(HostSettings::read(Path::new("/no/such/host.yaml")).unwrap(), HostSettings::default());
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use piku_files::TreeHandle;
 
-use crate::failure::Failure;
+use crate::failure::UserError;
 
 /// No Procfile or ENV is as long as this; an endless one (`/dev/zero`) must end somewhere.
 const MAX_BYTES: u64 = 64 << 20;
@@ -35,17 +35,17 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     }
     let file = match tree.open_file(name) {
         Err(err) if err.leads_out() => {
-            return Err(Failure::new(format!("{}: it is a link that leads out of its folder", about()))
+            return Err(UserError::new(format!("{}: it is a link that leads out of its folder", about()))
                 .hint("put the file itself there")
                 .into());
         }
         Err(err) if err.kind() == io::ErrorKind::IsADirectory => {
-            return Err(Failure::new(format!("{}: it is a folder", about()))
+            return Err(UserError::new(format!("{}: it is a folder", about()))
                 .hint("name the file in it")
                 .into());
         }
         Err(err) if err.kind() == io::ErrorKind::InvalidInput => {
-            return Err(Failure::new(format!("{}: it is not a regular file", about())).into());
+            return Err(UserError::new(format!("{}: it is not a regular file", about())).into());
         }
         file => file?,
     };
@@ -66,10 +66,10 @@ pub(crate) fn read_below(root: &Path, below: &Path) -> anyhow::Result<Option<Vec
     let file = match TreeHandle::open_following(root)?.open_file(below) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(err) if err.leads_out() => {
-            return Err(Failure::new(format!("{}: a link leads out of the app's folder", about())).into());
+            return Err(UserError::new(format!("{}: a link leads out of the app's folder", about())).into());
         }
         Err(err) if matches!(err.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory) => {
-            return Err(Failure::new(format!("{}: it is not a regular file", about())).into());
+            return Err(UserError::new(format!("{}: it is not a regular file", about())).into());
         }
         file => file.with_context(about)?,
     };

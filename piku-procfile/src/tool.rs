@@ -1,37 +1,39 @@
 //! What the tool does with a file: reads it, says what is wrong with it, prints what it says.
 
-use crate::cli::Action;
-use crate::failure::Failure;
+use crate::cli::ProcfileAction;
+use crate::failure::UserError;
 use crate::input::{environment, platform, procfile};
 use crate::procfile::Procfile;
 use crate::{output, render};
 
 /// Does it.
-pub(crate) fn run(action: Action) -> anyhow::Result<()> {
+pub(crate) fn run(action: ProcfileAction) -> anyhow::Result<()> {
     match action {
-        Action::Check { input, options } => procfile(&input, options).map(drop),
-        Action::List { input, options, format } => {
+        ProcfileAction::Check { input, options } => procfile(&input, options).map(drop),
+        ProcfileAction::List { input, options, format } => {
             let procfile = procfile(&input, options)?;
             output::print(format, &procfile.entries, || procfile.to_string())
         }
-        Action::Show { input, options, name } => {
+        ProcfileAction::Show { input, options, name } => {
             let procfile = procfile(&input, options)?;
             let entry = procfile.get(&name).ok_or_else(|| no_such_type(&name, &procfile))?;
             output::write(format!("{}\n", entry.command).as_bytes())
         }
-        Action::PrintEnv { input, options, format } => {
+        ProcfileAction::PrintEnv { input, options, format } => {
             let env = environment(&input, &platform(None), options)?;
             output::print(format, &env.vars, || env.to_text())
         }
-        Action::Render(rendering) => render::tool::run(&rendering),
+        ProcfileAction::Render(rendering) => render::tool::run(&rendering),
         // Each name has a value when the app runs, so `${PORT:?}` is no error here.
-        Action::CheckEnv { input, options } => environment(&input, &platform(Some("0")), options).map(drop),
+        ProcfileAction::CheckEnv { input, options } => {
+            environment(&input, &platform(Some("0")), options).map(drop)
+        }
     }
 }
 
-fn no_such_type(name: &str, procfile: &Procfile) -> Failure {
+fn no_such_type(name: &str, procfile: &Procfile) -> UserError {
     let names: Vec<&str> = procfile.entries.iter().take(20).map(|entry| entry.name.as_str()).collect();
     let more = if names.len() < procfile.entries.len() { ", …" } else { "" };
-    Failure::new(format!("there is no process type '{name}'"))
+    UserError::new(format!("there is no process type '{name}'"))
         .hint(format!("the Procfile has {}{more}", names.join(", ")))
 }

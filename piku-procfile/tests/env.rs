@@ -1,17 +1,17 @@
 //! Every row of the ENV table in FORMATS.md, under its number, and what the text around the table says.
 
 use indexmap::IndexMap;
-use piku_procfile::env::Env;
-use piku_procfile::procfile::Options;
+use piku_procfile::env::EnvFile;
+use piku_procfile::procfile::ParseOptions;
 
-const COMPAT: Options = Options { strict: false, piku_compat: true };
+const COMPAT: ParseOptions = ParseOptions { strict: false, piku_compat: true };
 
 fn platform() -> IndexMap<String, String> {
     IndexMap::from([("PORT".to_owned(), "5000".to_owned()), ("DATA_DIR".to_owned(), "/data".to_owned())])
 }
 
-fn parse(text: impl AsRef<[u8]>, options: Options) -> Result<Env, Vec<String>> {
-    Env::parse(text.as_ref(), &platform(), options).map_err(|errors| lines(&errors.0))
+fn parse(text: impl AsRef<[u8]>, options: ParseOptions) -> Result<EnvFile, Vec<String>> {
+    EnvFile::parse(text.as_ref(), &platform(), options).map_err(|errors| lines(&errors.0))
 }
 
 fn lines(diagnostics: &[piku_procfile::diagnostic::Diagnostic]) -> Vec<String> {
@@ -20,7 +20,7 @@ fn lines(diagnostics: &[piku_procfile::diagnostic::Diagnostic]) -> Vec<String> {
 
 /// Takes the text, with these warnings, as these variables.
 #[track_caller]
-fn warned(text: impl AsRef<[u8]>, options: Options, expected: &[(&str, &str)], warnings: &[&str]) {
+fn warned(text: impl AsRef<[u8]>, options: ParseOptions, expected: &[(&str, &str)], warnings: &[&str]) {
     let env = parse(text, options).expect("is taken");
     let vars: Vec<(&str, &str)> = env.vars.iter().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(
@@ -32,13 +32,13 @@ fn warned(text: impl AsRef<[u8]>, options: Options, expected: &[(&str, &str)], w
 /// Takes the text without a word.
 #[track_caller]
 fn good(text: impl AsRef<[u8]>, expected: &[(&str, &str)]) {
-    warned(text, Options::default(), expected, &[]);
+    warned(text, ParseOptions::default(), expected, &[]);
 }
 
 /// Refuses the text with errors that begin with these lines.
 #[track_caller]
 fn bad(text: impl AsRef<[u8]>, expected: &[&str]) {
-    assert_eq!(parse(text, Options::default()).expect_err("is refused"), expected);
+    assert_eq!(parse(text, ParseOptions::default()).expect_err("is refused"), expected);
 }
 
 #[test]
@@ -90,7 +90,8 @@ fn e8_blanks_around_the_equals_sign() {
             "ENV:4:3: a blank after the '='",
         ],
     );
-    let errors = Env::parse(b"A = hunter2", &platform(), Options::default()).expect_err("is refused");
+    let errors =
+        EnvFile::parse(b"A = hunter2", &platform(), ParseOptions::default()).expect_err("is refused");
     assert_eq!(
         errors.to_string(),
         "ENV:1:2: a blank before the '='\n    A =…\n     ^\nhint: drop the blanks around the '=': NAME=value"
@@ -140,7 +141,7 @@ fn e15_earlier_names_then_the_platforms() {
     good("A=\"$PORT:$DATA_DIR\"\nPORT=1\nB=$PORT", &[("A", "5000:/data"), ("PORT", "1"), ("B", "1")]);
     warned(
         "A=$B.\nB=1",
-        Options::default(),
+        ParseOptions::default(),
         &[("A", "."), ("B", "1")],
         &["ENV:1:3: warning: 'B' is not set: it is empty here"],
     );
@@ -195,7 +196,7 @@ fn e18_defaults_and_messages() {
 fn e19_a_command_is_text() {
     warned(
         "A=$(echo hi) $PORT\nB=\"`id $PORT`\"\nC=$((1+(2))) $(echo $PORT\nD='$(x)'",
-        Options::default(),
+        ParseOptions::default(),
         &[("A", "$(echo hi) 5000"), ("B", "`id $PORT`"), ("C", "$((1+(2))) $(echo $PORT"), ("D", "$(x)")],
         &[
             "ENV:1:3: warning: '$(…)' is kept as text; nothing is run",
@@ -283,8 +284,9 @@ fn e27_bad_names() {
 #[test]
 fn e28_a_colon() {
     bad("A: 1\n", &["ENV:1: this is not NAME=value: it has no '='"]);
-    let errors =
-        Env::parse(b"A: hunter2", &platform(), Options::default()).expect_err("is refused").to_string();
+    let errors = EnvFile::parse(b"A: hunter2", &platform(), ParseOptions::default())
+        .expect_err("is refused")
+        .to_string();
     assert!(errors.ends_with("\nhint: write 'A' with '=' in place of the colon"), "{errors}");
 }
 
@@ -314,7 +316,7 @@ fn e31_shell_characters() {
 fn e32_the_same_name_twice() {
     warned(
         "A=1\nB=$A\nA=2",
-        Options::default(),
+        ParseOptions::default(),
         &[("A", "2"), ("B", "1")],
         &["ENV:3: warning: 'A' is already on line 1: this one counts"],
     );
@@ -339,7 +341,7 @@ fn an_empty_file_is_empty() {
 #[test]
 fn all_bad_lines_are_named_and_no_value_is_shown() {
     let text = b"-----BEGIN KEY-----\nhunter2+/=hunter2\nA=\"hunter2\"hunter2\nB= hunter2\nhunter2\xff\nC=${X:hunter2}\n";
-    let errors = Env::parse(text, &platform(), Options::default()).expect_err("is refused");
+    let errors = EnvFile::parse(text, &platform(), ParseOptions::default()).expect_err("is refused");
     let numbers: Vec<usize> = errors.0.iter().map(|error| error.line).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5, 5, 6]);
     assert!(!errors.to_string().contains("hunter2"), "{errors}");
@@ -356,12 +358,13 @@ fn what_the_file_says_cannot_move_a_cursor_nor_fill_the_screen() {
         long.clone(),
         format!("-{long}="),
     ] {
-        let errors =
-            Env::parse(text.as_bytes(), &platform(), Options::default()).expect_err("is refused").to_string();
+        let errors = EnvFile::parse(text.as_bytes(), &platform(), ParseOptions::default())
+            .expect_err("is refused")
+            .to_string();
         assert!(errors.len() < 500, "{}", errors.len());
     }
     let warnings =
-        parse(format!("A=${long}\n{long}=1\n{long}=2"), Options::default()).expect("is taken").warnings;
+        parse(format!("A=${long}\n{long}=1\n{long}=2"), ParseOptions::default()).expect("is taken").warnings;
     assert_eq!(warnings.len(), 2);
     assert!(warnings.iter().all(|warning| warning.to_string().len() < 500));
 }
@@ -384,17 +387,17 @@ fn values_stay_as_small_as_linux_takes_them() {
     // A billion laughs.
     let laughs: Vec<String> = (1..40).map(|n| format!("A{n}=$A{p}$A{p}$A{p}$A{p}\n", p = n - 1)).collect();
     let text = format!("A0=0123456789\n{}", laughs.concat());
-    let errors = parse(&text, Options::default()).expect_err("is refused");
+    let errors = parse(&text, ParseOptions::default()).expect_err("is refused");
     assert!(errors[0].ends_with("longer than the 128 KiB that Linux takes for one variable"), "{errors:?}");
     let big = "x".repeat(100_000);
     let many: Vec<String> = (0..100).map(|n| format!("A{n}={big}\n")).collect();
-    let errors = parse(many.concat(), Options::default()).expect_err("is refused");
+    let errors = parse(many.concat(), ParseOptions::default()).expect_err("is refused");
     assert_eq!(errors, ["ENV:63: all values together are longer than the 6 MiB that Linux takes"]);
 }
 
 #[test]
 fn braces_in_braces_have_an_end() {
     let text = format!("A={}x{}", "${A:-".repeat(100_000), "}".repeat(100_000));
-    let errors = parse(text, Options::default()).expect_err("is refused");
+    let errors = parse(text, ParseOptions::default()).expect_err("is refused");
     assert_eq!(errors, ["ENV:1:163: '${' inside '${' too many times"]);
 }

@@ -1,13 +1,13 @@
 //! Every row of the Procfile table in FORMATS.md, under its number, and what the text around the table says.
 
-use piku_procfile::procfile::{Kind, Options, Procfile};
+use piku_procfile::procfile::{ParseOptions, ProcessKind, Procfile};
 
-const STRICT: Options = Options { strict: true, piku_compat: false };
-const COMPAT: Options = Options { strict: false, piku_compat: true };
+const STRICT: ParseOptions = ParseOptions { strict: true, piku_compat: false };
+const COMPAT: ParseOptions = ParseOptions { strict: false, piku_compat: true };
 
 /// The names and commands of a text that is taken, and the first lines of its warnings.
 #[track_caller]
-fn taken(text: impl AsRef<[u8]>, options: Options) -> (Vec<(String, String)>, Vec<String>) {
+fn taken(text: impl AsRef<[u8]>, options: ParseOptions) -> (Vec<(String, String)>, Vec<String>) {
     let procfile = Procfile::parse(text.as_ref(), options).expect("is taken");
     let entries =
         procfile.entries.iter().map(|entry| (entry.name.to_string(), entry.command.clone())).collect();
@@ -17,14 +17,14 @@ fn taken(text: impl AsRef<[u8]>, options: Options) -> (Vec<(String, String)>, Ve
 /// Takes the text without a word, as these process types.
 #[track_caller]
 fn good(text: impl AsRef<[u8]>, expected: &[(&str, &str)]) {
-    let (entries, warnings) = taken(text, Options::default());
+    let (entries, warnings) = taken(text, ParseOptions::default());
     let entries: Vec<(&str, &str)> = entries.iter().map(|(name, command)| (&**name, &**command)).collect();
     assert_eq!((entries.as_slice(), warnings), (expected, vec![]));
 }
 
 /// Takes the text with these warnings.
 #[track_caller]
-fn warned(text: &str, options: Options, expected: &[(&str, &str)], warnings: &[&str]) {
+fn warned(text: &str, options: ParseOptions, expected: &[(&str, &str)], warnings: &[&str]) {
     let (entries, said) = taken(text, options);
     let entries: Vec<(&str, &str)> = entries.iter().map(|(name, command)| (&**name, &**command)).collect();
     assert_eq!(
@@ -35,7 +35,7 @@ fn warned(text: &str, options: Options, expected: &[(&str, &str)], warnings: &[&
 
 /// Refuses the text with errors that begin with these lines.
 #[track_caller]
-fn bad_with(text: impl AsRef<[u8]>, options: Options, expected: &[&str]) -> String {
+fn bad_with(text: impl AsRef<[u8]>, options: ParseOptions, expected: &[&str]) -> String {
     let errors = Procfile::parse(text.as_ref(), options).expect_err("is refused");
     let first: Vec<String> = errors.0.iter().map(|error| first_line(&error.to_string())).collect();
     assert_eq!(first, expected);
@@ -44,7 +44,7 @@ fn bad_with(text: impl AsRef<[u8]>, options: Options, expected: &[&str]) -> Stri
 
 #[track_caller]
 fn bad(text: impl AsRef<[u8]>, expected: &[&str]) -> String {
-    bad_with(text, Options::default(), expected)
+    bad_with(text, ParseOptions::default(), expected)
 }
 
 fn first_line(text: &str) -> String {
@@ -55,7 +55,7 @@ fn first_line(text: &str) -> String {
 fn p1_blanks_before_the_colon() {
     warned(
         "web : cmd",
-        Options::default(),
+        ParseOptions::default(),
         &[("web", "cmd")],
         &["Procfile:1:4: warning: blanks before the colon"],
     );
@@ -70,7 +70,7 @@ fn p2_no_blank_after_the_colon() {
 fn p3_blanks_before_the_name() {
     warned(
         "  web: cmd",
-        Options::default(),
+        ParseOptions::default(),
         &[("web", "cmd")],
         &["Procfile:1:1: warning: blanks before the name"],
     );
@@ -290,11 +290,11 @@ fn piku_compat_warns_where_the_python_piku_takes_the_file() {
 
 #[test]
 fn kinds() {
-    use Kind::{Cron, Preflight, Release, Static, Web, Worker, Wsgi};
+    use ProcessKind::{Cron, Preflight, Release, Static, Web, Worker, Wsgi};
     let text = "web: a\nwsgi: m:app\nrelease: b\npreflight: c\nstatic: public\nclock: d\n\
                 cron: 0  5 * * *   ./backup 'x  y'\ncron-n: @daily x\ncron_2: node x\nWeb: e\n";
-    let procfile = Procfile::parse(text.as_bytes(), Options::default()).expect("is taken");
-    let kinds: Vec<Kind> = procfile.entries.iter().map(|entry| entry.kind).collect();
+    let procfile = Procfile::parse(text.as_bytes(), ParseOptions::default()).expect("is taken");
+    let kinds: Vec<ProcessKind> = procfile.entries.iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, [Web, Wsgi, Release, Preflight, Static, Worker, Cron, Cron, Worker, Worker]);
     let cron = procfile.get("cron").expect("is there");
     assert_eq!((cron.schedule.as_deref(), cron.command.as_str()), (Some("0 5 * * *"), "./backup 'x  y'"));
@@ -357,11 +357,11 @@ fn more_errors_than_anybody_reads_are_counted() {
 fn a_thousand_process_types_are_enough() {
     let lines =
         |count: usize| -> String { (0..count).flat_map(|n| [format!("w{n}"), ": x\n".to_owned()]).collect() };
-    assert_eq!(taken(lines(1000), Options::default()).0.len(), 1000);
+    assert_eq!(taken(lines(1000), ParseOptions::default()).0.len(), 1000);
     bad(lines(1001), &["Procfile:1001: more than 1000 process types"]);
 }
 
 fn bad_with_count(text: &str) -> (usize, String) {
-    let errors = Procfile::parse(text.as_bytes(), Options::default()).expect_err("is refused");
+    let errors = Procfile::parse(text.as_bytes(), ParseOptions::default()).expect_err("is refused");
     (errors.0.len(), errors.to_string())
 }

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use indexmap::IndexMap;
 use piku_procfile::command;
-use piku_procfile::env::Env;
-use piku_procfile::procfile::{Options, Procfile};
+use piku_procfile::env::EnvFile;
+use piku_procfile::procfile::{ParseOptions, Procfile};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -74,9 +74,9 @@ proptest! {
     ) {
         let text: String = lines.iter().flat_map(|(name, command)| [name, ": ", command, "\n"]).collect();
         // A name like a cron's with a command that looks like a schedule and is none.
-        if let Ok(procfile) = Procfile::parse(text.as_bytes(), Options::default()) {
+        if let Ok(procfile) = Procfile::parse(text.as_bytes(), ParseOptions::default()) {
             prop_assert_eq!(procfile.entries.len(), lines.len());
-            let again = Procfile::parse(procfile.to_string().as_bytes(), Options::default()).unwrap();
+            let again = Procfile::parse(procfile.to_string().as_bytes(), ParseOptions::default()).unwrap();
             prop_assert_eq!(&again.entries, &procfile.entries);
             prop_assert_eq!(again.to_string(), procfile.to_string());
         } else {
@@ -87,7 +87,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_taken_or_refused(text in vec(any::<u8>(), 0..200), strict: bool, piku_compat: bool) {
-        let options = Options { strict, piku_compat };
+        let options = ParseOptions { strict, piku_compat };
         match Procfile::parse(&text, options) {
             Ok(procfile) => {
                 let again = Procfile::parse(procfile.to_string().as_bytes(), options).unwrap();
@@ -96,15 +96,15 @@ proptest! {
             }
             Err(errors) => prop_assert!(errors.to_string().starts_with("Procfile:")),
         }
-        if let Err(errors) = Env::parse(&text, &IndexMap::new(), options) {
+        if let Err(errors) = EnvFile::parse(&text, &IndexMap::new(), options) {
             prop_assert!(errors.to_string().starts_with("ENV:"));
         }
     }
 
     #[test]
     fn any_lines_are_taken_or_refused(text in "([A-C]=?[ \"'$(){}\\\\:?`#\r\na-c-]{0,8}\r?\n?){0,8}") {
-        if let Ok(env) = Env::parse(text.as_bytes(), &IndexMap::new(), Options::default()) {
-            let again = Env::parse(env.to_text().as_bytes(), &IndexMap::new(), Options::default()).unwrap();
+        if let Ok(env) = EnvFile::parse(text.as_bytes(), &IndexMap::new(), ParseOptions::default()) {
+            let again = EnvFile::parse(env.to_text().as_bytes(), &IndexMap::new(), ParseOptions::default()).unwrap();
             prop_assert_eq!(again.vars, env.vars);
             prop_assert!(again.warnings.is_empty());
         }
@@ -112,8 +112,8 @@ proptest! {
 
     #[test]
     fn env_text_is_the_same_to_the_parser(vars in vars()) {
-        let text = Env { vars: vars.clone(), ..Env::default() }.to_text();
-        let again = Env::parse(text.as_bytes(), &IndexMap::new(), Options::default()).unwrap();
+        let text = EnvFile { vars: vars.clone(), ..EnvFile::default() }.to_text();
+        let again = EnvFile::parse(text.as_bytes(), &IndexMap::new(), ParseOptions::default()).unwrap();
         prop_assert_eq!(again.vars, vars);
         prop_assert!(again.warnings.is_empty());
     }
@@ -126,7 +126,7 @@ proptest! {
     #[test]
     fn env_text_is_the_same_to_a_shell(vars in vars()) {
         let names: Vec<String> = vars.keys().cloned().collect();
-        let text = Env { vars: vars.clone(), ..Env::default() }.to_text();
+        let text = EnvFile { vars: vars.clone(), ..EnvFile::default() }.to_text();
         prop_assert_eq!(through_sh(&text, &names), vars);
     }
 

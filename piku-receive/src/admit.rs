@@ -8,15 +8,15 @@ use anyhow::Context;
 use git2::{ObjectType, Oid, Reference, Repository};
 use piku_files::TreeHandle;
 use piku_procfile::disk::size;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::layout::AppDir;
 
-use crate::begin_deploy::{TAGS, Update, updates};
+use crate::begin_deploy::{RefUpdate, TAGS, updates};
 use crate::branch::{self, PREFIX};
 use crate::git;
 use crate::limits;
-use crate::lock::{self, Note};
-use crate::options::Options;
+use crate::lock::{self, LockNote};
+use crate::options::PushOptions;
 use crate::talk::{self, quoted};
 
 /// A longer name is for nobody to read, and with what git adds to it for its lock soon no name of a file.
@@ -26,13 +26,13 @@ const LARGEST: usize = 1 << 20;
 
 /// Looks at each ref that is to change; one that is refused refuses the whole push.
 pub(crate) fn run(app: Option<&AppDir>) -> anyhow::Result<()> {
-    leave_word(app, &Note::Received)?;
+    leave_word(app, &LockNote::Received)?;
     limits::bound_memory().context("cannot bound this process's memory")?;
     let updates = updates()?;
-    let options = Options::admitted()?;
+    let options = PushOptions::admitted()?;
     if options.dry_run {
         // Said before anything is stored: whatever happens then, it is put back.
-        leave_word(app, &Note::DryRun)?;
+        leave_word(app, &LockNote::DryRun)?;
     }
     for update in &updates {
         check_name(update)?;
@@ -43,7 +43,7 @@ pub(crate) fn run(app: Option<&AppDir>) -> anyhow::Result<()> {
         check(&repo, update)?;
     }
     write_out_objects()?;
-    leave_word(app, &Note::Admitted)
+    leave_word(app, &LockNote::Admitted)
 }
 
 /// Puts the new objects on the disk before the refs that git is about to sync.
@@ -56,14 +56,14 @@ fn write_out_objects() -> anyhow::Result<()> {
     }
 }
 
-fn leave_word(app: Option<&AppDir>, note: &Note) -> anyhow::Result<()> {
+fn leave_word(app: Option<&AppDir>, note: &LockNote) -> anyhow::Result<()> {
     let Some(app) = app else { return Ok(()) };
     lock::note(app, note).with_context(|| format!("cannot write '{}'", app.lock().display()))
 }
 
 /// Refuses all names but those of branches and tags. git gives others a meaning of their own (`refs/replace`), or nobody sees them
 /// again; what is there already may be removed.
-fn check_name(update: &Update) -> Result<(), Failure> {
+fn check_name(update: &RefUpdate) -> Result<(), UserError> {
     let reference = update.reference.as_str();
     if update.new.is_zero() {
         return Ok(());
@@ -71,7 +71,7 @@ fn check_name(update: &Update) -> Result<(), Failure> {
     let short = reference.strip_prefix(PREFIX).or_else(|| reference.strip_prefix(TAGS));
     let Some(short) = short else {
         let what = format!("{} is neither a branch nor a tag", quoted(reference));
-        return Err(Failure::new(what).hint("push to refs/heads/NAME or refs/tags/NAME"));
+        return Err(UserError::new(what).hint("push to refs/heads/NAME or refs/tags/NAME"));
     };
     let is_hash = short.len() == 40 && short.bytes().all(|byte| byte.is_ascii_hexdigit());
     let why = if short.len() > LONGEST_NAME {
@@ -85,16 +85,16 @@ fn check_name(update: &Update) -> Result<(), Failure> {
     } else {
         return Ok(());
     };
-    Err(Failure::new(format!("{} is no name for a branch or a tag: {why}", quoted(short))))
+    Err(UserError::new(format!("{} is no name for a branch or a tag: {why}", quoted(short))))
 }
 
-fn check(repo: &Repository, update: &Update) -> anyhow::Result<()> {
+fn check(repo: &Repository, update: &RefUpdate) -> anyhow::Result<()> {
     let name = branch::name(&update.reference);
     if update.new.is_zero() {
         let deployed = branch::deployed(repo).is_some_and(|tip| tip.reference == update.reference);
         if deployed {
             let what = format!("{} is the branch that is deployed and cannot be deleted", readable(name));
-            return Err(Failure::new(what).into());
+            return Err(UserError::new(what).into());
         }
         return Ok(());
     }
@@ -111,13 +111,13 @@ fn check(repo: &Repository, update: &Update) -> anyhow::Result<()> {
             let tag = object.as_tag().and_then(git2::Tag::name).unwrap_or("TAG").to_owned();
             let spec = format!("{tag}^{{}}:{name}");
             let command = format!("git push REMOTE {}", talk::word(&spec));
-            Err(Failure::new(format!(
+            Err(UserError::new(format!(
                 "the tag {} is no commit, and a branch holds commits: {command}",
                 readable(&tag)
             ))
             .into())
         }
-        _ => Err(Failure::new(format!("what was pushed to {} is no commit", readable(name))).into()),
+        _ => Err(UserError::new(format!("what was pushed to {} is no commit", readable(name))).into()),
     }
 }
 
@@ -133,7 +133,7 @@ fn check_size(repo: &Repository, id: Oid) -> anyhow::Result<()> {
             size(bytes as u64),
             size(LARGEST as u64)
         );
-        return Err(Failure::new(what).hint("write a shorter message").into());
+        return Err(UserError::new(what).hint("write a shorter message").into());
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ mod tests {
 
     fn said(reference: &str) -> String {
         let new = Oid::from_str(&"1".repeat(40)).unwrap();
-        let update = Update { new, reference: reference.to_owned() };
+        let update = RefUpdate { new, reference: reference.to_owned() };
         check_name(&update).map_or_else(|err| err.to_string(), |()| String::new())
     }
 

@@ -17,7 +17,7 @@ use crate::talk;
 
 /// An action that has ended.
 #[derive(Debug)]
-pub(crate) struct Action<'a> {
+pub(crate) struct AuditedAction<'a> {
     /// The name of the key that asked for it.
     pub(crate) key: &'a str,
     /// What it asked for.
@@ -29,7 +29,7 @@ pub(crate) struct Action<'a> {
 }
 
 /// Appends the action. A full disk is told of, but stops nobody: destroying an app is what mends it.
-pub(crate) fn write(log: &Path, action: &Action<'_>) {
+pub(crate) fn write(log: &Path, action: &AuditedAction<'_>) {
     let line = line(now(), action);
     if let Err(err) = append(log, line.as_bytes()) {
         talk::bad(&format!("cannot write '{}': {err}", log.display()));
@@ -47,7 +47,7 @@ fn append(log: &Path, line: &[u8]) -> io::Result<()> {
     log.sync_data()
 }
 
-fn line(at: Timestamp, action: &Action<'_>) -> String {
+fn line(at: Timestamp, action: &AuditedAction<'_>) -> String {
     let app = action.app.unwrap_or("-");
     format!("{at} {} {} {app} {}\n", word(action.key), word(action.verb), escaped(action.outcome))
 }
@@ -76,10 +76,11 @@ mod tests {
     #[test]
     fn whatever_was_asked_for_is_one_line() {
         let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        let action = Action { key: "alice", verb: "push", app: Some("blog"), outcome: "deployed release 3" };
+        let action =
+            AuditedAction { key: "alice", verb: "push", app: Some("blog"), outcome: "deployed release 3" };
         assert_eq!(line(at, &action), "2026-01-02T03:04:05Z alice push blog deployed release 3\n");
         let verb = "sh\n2026 root push\u{2028}\x1b[2J";
-        let action = Action { key: "alice", verb, app: None, outcome: "refused: a\r\nb" };
+        let action = AuditedAction { key: "alice", verb, app: None, outcome: "refused: a\r\nb" };
         assert_eq!(
             line(at, &action),
             "2026-01-02T03:04:05Z alice sh\\n2026_root_push\\u{2028}\\u{1b}[2J - refused: a\\r\\nb\n"

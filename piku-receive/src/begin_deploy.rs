@@ -10,18 +10,18 @@ use std::path::Path;
 
 use anyhow::Context;
 use git2::{Oid, Repository};
-use piku_procfile::attempt::Attempt;
+use piku_procfile::attempt::DeployAttempt;
 use piku_procfile::layout::AppDir;
 use piku_procfile::output;
 
-use crate::branch::{self, PREFIX, Tip};
+use crate::branch::{self, BranchTip, PREFIX};
 use crate::git;
 use crate::hook;
-use crate::lock::{self, Note};
+use crate::lock::{self, LockNote};
 use crate::now::now;
-use crate::options::Options;
+use crate::options::PushOptions;
 use crate::talk;
-use crate::verdict::{State, Verdict};
+use crate::verdict::{DeployState, DeployVerdict};
 
 /// Where tags lie.
 pub(crate) const TAGS: &str = "refs/tags/";
@@ -30,7 +30,7 @@ const LONGEST_SUBJECT: usize = 300;
 
 /// One line of what git tells a hook: a ref has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Update {
+pub(crate) struct RefUpdate {
     /// The new value; zero when the ref was deleted.
     pub(crate) new: Oid,
     /// The ref's whole name.
@@ -38,14 +38,14 @@ pub(crate) struct Update {
 }
 
 /// Reads `old new ref` lines from stdin.
-pub(crate) fn updates() -> anyhow::Result<Vec<Update>> {
+pub(crate) fn updates() -> anyhow::Result<Vec<RefUpdate>> {
     let mut text = Vec::new();
     io::stdin().lock().read_to_end(&mut text).context("cannot read the changed refs from stdin")?;
     // A ref's name may be any bytes; one that is not UTF-8 is never a deploy branch and may be shown mended.
     String::from_utf8_lossy(&text).lines().map(update).collect()
 }
 
-fn update(line: &str) -> anyhow::Result<Update> {
+fn update(line: &str) -> anyhow::Result<RefUpdate> {
     let mut words = line.splitn(3, ' ');
     let (Some(_), Some(new), Some(reference)) = (words.next(), words.next(), words.next()) else {
         anyhow::bail!("expected 'OLD NEW REF' on stdin, found {}", talk::quoted(line));
@@ -53,7 +53,7 @@ fn update(line: &str) -> anyhow::Result<Update> {
     let new = Oid::from_str(new)
         .map_err(git::plain)
         .with_context(|| format!("bad object name {} on stdin", talk::quoted(new)))?;
-    Ok(Update { new, reference: reference.to_owned() })
+    Ok(RefUpdate { new, reference: reference.to_owned() })
 }
 
 /// Prints `COMMIT NUMBER OPTION…` when a deploy is due, having written down that it begins. A dry run begins none.
@@ -62,7 +62,7 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     let repo = git::open(path)?;
     // Set by `piku-receive deploy` for a branch that is not the app's deploy branch.
     let asked = env::var(hook::BRANCH).ok().filter(|asked| !asked.is_empty());
-    let options = Options::of_this_push()?;
+    let options = PushOptions::of_this_push()?;
     let due = match &asked {
         _ if options.rebuild => again(&repo, &updates),
         Some(reference) => branch::tip(&repo, reference),
@@ -71,9 +71,9 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     if asked.is_none() && !options.rebuild {
         say_what_is_stored(&repo, app, &updates, due.is_some());
     }
-    let Some(Tip { reference, commit }) = due else {
+    let Some(BranchTip { reference, commit }) = due else {
         if options.dry_run {
-            lock::note(app, &Note::Planned).context("cannot leave word of the dry run")?;
+            lock::note(app, &LockNote::Planned).context("cannot leave word of the dry run")?;
         }
         return Ok(());
     };
@@ -81,8 +81,8 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     let commit = commit.to_string();
     // A rebuild changes nothing about which commit is live.
     if !options.dry_run && !options.rebuild {
-        let state = State::Deploying;
-        Verdict { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }
+        let state = DeployState::Deploying;
+        DeployVerdict { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }
             .write(app)?;
         note(&repo, app, number, &commit, by)?;
     }
@@ -91,9 +91,9 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
 }
 
 /// The commit that is to be built again, which need not be a branch's tip any more.
-fn again(repo: &Repository, updates: &[Update]) -> Option<Tip> {
+fn again(repo: &Repository, updates: &[RefUpdate]) -> Option<BranchTip> {
     let update = updates.first().filter(|update| repo.find_commit(update.new).is_ok())?;
-    Some(Tip { reference: update.reference.clone(), commit: update.new })
+    Some(BranchTip { reference: update.reference.clone(), commit: update.new })
 }
 
 /// Writes down what this deploy is of: should it fail, `releases` tells.
@@ -103,12 +103,13 @@ fn note(repo: &Repository, app: &AppDir, number: u64, commit: &str, by: &str) ->
     let subject = subject.chars().take(LONGEST_SUBJECT).collect();
     let log = app.log();
     fs::create_dir_all(&log).with_context(|| format!("cannot make '{}'", log.display()))?;
-    let attempt = Attempt { commit: commit.to_owned(), subject, by: by.to_owned(), at: now().to_string() };
+    let attempt =
+        DeployAttempt { commit: commit.to_owned(), subject, by: by.to_owned(), at: now().to_string() };
     attempt.write(&app.attempt(number))
 }
 
 /// The deploy branch's tip, when it is among what changed.
-fn due(repo: &Repository, updates: &[Update]) -> anyhow::Result<Option<Tip>> {
+fn due(repo: &Repository, updates: &[RefUpdate]) -> anyhow::Result<Option<BranchTip>> {
     let pushed: Vec<&str> = updates
         .iter()
         .filter(|update| update.reference.starts_with(PREFIX) && !update.new.is_zero())
@@ -118,7 +119,7 @@ fn due(repo: &Repository, updates: &[Update]) -> anyhow::Result<Option<Tip>> {
     Ok(tip.filter(|tip| pushed.contains(&tip.reference.as_str())))
 }
 
-fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[Update], deploys: bool) {
+fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[RefUpdate], deploys: bool) {
     let app = app.path().file_name().unwrap_or_default().to_string_lossy();
     let deployed = branch::deployed(repo);
     for update in updates.iter().filter(|update| !update.new.is_zero()) {
@@ -157,7 +158,7 @@ mod tests {
         let read = update(&format!("{zero} {new} refs/heads/a b")).unwrap();
         assert_eq!(
             read,
-            Update { new: Oid::from_str(&new).unwrap(), reference: "refs/heads/a b".to_owned() }
+            RefUpdate { new: Oid::from_str(&new).unwrap(), reference: "refs/heads/a b".to_owned() }
         );
         for bad in ["", "x", "x y", "0 g refs/heads/x"] {
             assert!(update(bad).is_err(), "{bad:?}");
@@ -171,8 +172,8 @@ mod tests {
             .unwrap()
     }
 
-    fn pushed(references: &[(&str, Oid)]) -> Vec<Update> {
-        references.iter().map(|(name, new)| Update { new: *new, reference: (*name).to_owned() }).collect()
+    fn pushed(references: &[(&str, Oid)]) -> Vec<RefUpdate> {
+        references.iter().map(|(name, new)| RefUpdate { new: *new, reference: (*name).to_owned() }).collect()
     }
 
     fn due_branch(repo: &Repository, references: &[(&str, Oid)]) -> Option<String> {

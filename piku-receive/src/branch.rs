@@ -9,7 +9,7 @@ pub(crate) const PREFIX: &str = "refs/heads/";
 
 /// A branch and the commit at its tip.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tip {
+pub(crate) struct BranchTip {
     /// `refs/heads/main`.
     pub(crate) reference: String,
     /// The commit.
@@ -22,20 +22,20 @@ pub(crate) fn name(reference: &str) -> &str {
 }
 
 /// The deploy branch: where HEAD points, once that branch is there.
-pub(crate) fn deployed(repo: &Repository) -> Option<Tip> {
+pub(crate) fn deployed(repo: &Repository) -> Option<BranchTip> {
     let head = repo.find_reference("HEAD").ok()?;
     tip(repo, head.symbolic_target()?)
 }
 
 /// The branch of this whole name, if it is there.
-pub(crate) fn tip(repo: &Repository, reference: &str) -> Option<Tip> {
+pub(crate) fn tip(repo: &Repository, reference: &str) -> Option<BranchTip> {
     let commit = repo.find_reference(reference).ok()?.peel_to_commit().ok()?.id();
-    Some(Tip { reference: reference.to_owned(), commit })
+    Some(BranchTip { reference: reference.to_owned(), commit })
 }
 
 /// The deploy branch. Where there is none yet, one of `pushed` becomes it, or else of the branches that are there (a push
 /// that was killed has left them): `main` or `master` before others, since `git push --all` sends several.
-pub(crate) fn deployed_or_first(repo: &Repository, pushed: &[&str]) -> anyhow::Result<Option<Tip>> {
+pub(crate) fn deployed_or_first(repo: &Repository, pushed: &[&str]) -> anyhow::Result<Option<BranchTip>> {
     if let Some(tip) = deployed(repo) {
         return Ok(Some(tip));
     }

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::layout::AppDir;
 use piku_procfile::name::AppName;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::lock::{self, Note};
+use crate::lock::{self, LockNote};
 use crate::talk;
 
 /// What can be ended: the tools of the stages before anything of the new release is started.
@@ -46,13 +46,13 @@ pub(crate) fn run(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
     if build.is_empty() {
         if under_way.iter().any(|(_, program)| program == TOO_LATE) {
             let what = format!("{app} is built, its new release is being started");
-            return Err(Failure::new(what)
+            return Err(UserError::new(what)
                 .hint(format!("to go back afterwards: piku rollback {app}"))
                 .into());
         }
-        return Err(Failure::new(format!("nothing of {app} is being built")).into());
+        return Err(UserError::new(format!("nothing of {app} is being built")).into());
     }
-    lock::note(dir, &Note::Cancelled(by.to_owned())).context("cannot leave word of it")?;
+    lock::note(dir, &LockNote::Cancelled(by.to_owned())).context("cannot leave word of it")?;
     for one in &build {
         one.send(Signal::TERM);
     }
@@ -72,7 +72,7 @@ pub(crate) fn run(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
     }
     let left: Vec<String> = all.iter().map(|one| one.pid.as_raw_nonzero().to_string()).collect();
     let what = format!("the build of {app} does not end, not even by SIGKILL: process {}", left.join(", "));
-    Err(Failure::new(what)
+    Err(UserError::new(what)
         .hint("the kernel holds it, as it does where a disk does not answer")
         .code(BUSY)
         .into())

@@ -7,18 +7,18 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use git2::Oid;
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
-use piku_procfile::settings::Settings;
+use piku_procfile::settings::HostSettings;
 
-use crate::deploy::{self, What};
-use crate::door::Door;
-use crate::hook::{self, Place};
-use crate::key::{self, Added, Name};
-use crate::options::Options;
+use crate::deploy::{self, DeploySubject};
+use crate::door::KeySession;
+use crate::hook::{self, AppContext};
+use crate::key::{self, KeyName, NewKeyArgs};
+use crate::options::PushOptions;
 use crate::{admit, begin_deploy, cancel, export, record, ship, surroundings, verdict};
-use piku_procfile::output::Format;
+use piku_procfile::output::OutputFormat;
 
 /// How it ends.
 const EXIT_STATUS: &str = "\
@@ -34,22 +34,22 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(name = "piku-receive", version, subcommand_negates_reqs = true)]
 #[command(after_long_help = EXIT_STATUS)]
-pub(crate) struct Cli {
+pub(crate) struct ReceiveCli {
     /// The name of the key that came in.
     #[arg(long, required = true, value_name = "NAME")]
-    key: Option<Name>,
+    key: Option<KeyName>,
     /// An app that this key reaches; all apps when not given.
     #[arg(long = "app", value_name = "APP")]
     apps: Vec<AppName>,
     #[command(flatten)]
-    place: Where,
+    place: MachineArgs,
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<ReceiveAction>,
 }
 
 /// This machine's piku.
 #[derive(Debug, Args)]
-struct Where {
+struct MachineArgs {
     /// The folder with everything that piku keeps [default: ~/.piku].
     #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
@@ -59,7 +59,7 @@ struct Where {
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum ReceiveAction {
     /// Who may come in.
     #[command(subcommand)]
     Key(KeyAction),
@@ -82,7 +82,7 @@ enum Action {
         #[arg(long, value_name = "SECONDS")]
         wait: Option<u64>,
         #[command(flatten)]
-        place: Where,
+        place: MachineArgs,
         /// In whose name.
         #[arg(long, env = "PIKU_KEY", default_value = "operator")]
         by: String,
@@ -101,9 +101,9 @@ enum Action {
     /// the machines, this one as 'here', and its line first.
     Targets {
         #[command(flatten)]
-        place: Where,
+        place: MachineArgs,
         #[command(flatten)]
-        whose: Whose,
+        whose: AppKeyArgs,
     },
     /// Send the machines of `deploy_to` the release that was built for them and have each of them deploy it; fails when one of
     /// them does.
@@ -114,9 +114,9 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         targets: PathBuf,
         #[command(flatten)]
-        place: Where,
+        place: MachineArgs,
         #[command(flatten)]
-        whose: Whose,
+        whose: AppKeyArgs,
     },
     /// Write the tree of a commit, submodules included, into a new folder.
     Export {
@@ -185,7 +185,7 @@ struct OneApp {
 
 /// Of which app, and in whose name.
 #[derive(Debug, Args)]
-struct Whose {
+struct AppKeyArgs {
     /// The app.
     #[arg(long, env = "PIKU_APP", value_name = "APP")]
     app: AppName,
@@ -209,92 +209,101 @@ enum KeyAction {
     /// Let a key in; the public key is read from stdin.
     Add {
         /// A name for it: whose, or from which machine.
-        name: Name,
+        name: KeyName,
         /// An app that this key reaches; all apps when not given.
         #[arg(long = "app", value_name = "APP")]
         apps: Vec<AppName>,
         #[command(flatten)]
-        file: File,
+        file: KeyFileArgs,
         #[command(flatten)]
-        place: Where,
+        place: MachineArgs,
     },
     /// Print the keys that piku has let in.
     List {
         /// The form of the output.
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
         #[command(flatten)]
-        file: File,
+        file: KeyFileArgs,
     },
     /// Shut a key out.
     Remove {
         /// Its name.
-        name: Name,
+        name: KeyName,
         #[command(flatten)]
-        file: File,
+        file: KeyFileArgs,
     },
 }
 
 #[derive(Debug, Args)]
-struct File {
+struct KeyFileArgs {
     /// The file that sshd reads.
     #[arg(long, value_name = "FILE", help = "The file that sshd reads [default: ~/.ssh/authorized_keys]")]
     authorized_keys: Option<PathBuf>,
 }
 
-impl Cli {
+impl ReceiveCli {
     /// Does what was typed.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Some(action) = self.action else {
             let key = self.key.context("no key")?.to_string();
-            let Where { root, scripts } = self.place;
-            return Door { key, scope: self.apps, root: root_at(root)?, scripts: hook::scripts(scripts)? }
-                .open();
+            let MachineArgs { root, scripts } = self.place;
+            return KeySession {
+                key,
+                scope: self.apps,
+                root: root_at(root)?,
+                scripts: hook::scripts(scripts)?,
+            }
+            .open();
         };
         match action {
-            Action::Key(action) => action.run()?,
-            Action::Deploy { app, branch, dry_run, no_cache, rebuild, wait, place, by } => {
+            ReceiveAction::Key(action) => action.run()?,
+            ReceiveAction::Deploy { app, branch, dry_run, no_cache, rebuild, wait, place, by } => {
                 surroundings::own_umask();
                 let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
-                let place = Place { root: &root, scripts: &scripts, app: &app, key: &by };
-                let options = Options { dry_run, no_cache, rebuild: rebuild.is_some() };
+                let place = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
+                let options = PushOptions { dry_run, no_cache, rebuild: rebuild.is_some() };
                 let what = match rebuild {
-                    Some(commit) => What::Again(
+                    Some(commit) => DeploySubject::Again(
                         Oid::from_str(&commit).ok().with_context(|| format!("bad commit '{commit}'"))?,
                     ),
-                    None => What::Tip(branch),
+                    None => DeploySubject::Tip(branch),
                 };
                 return deploy::run(&place, &what, options, wait.map(Duration::from_secs))
                     .map(|outcome| ExitCode::from(outcome.code()));
             }
-            Action::Targets { place, whose: Whose { app, by } } => {
+            ReceiveAction::Targets { place, whose: AppKeyArgs { app, by } } => {
                 let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
                 surroundings::own_umask();
-                return ship::targets(&Place { root: &root, scripts: &scripts, app: &app, key: &by });
+                return ship::targets(&AppContext { root: &root, scripts: &scripts, app: &app, key: &by });
             }
-            Action::Ship { releases, targets, place, whose: Whose { app, by } } => {
+            ReceiveAction::Ship { releases, targets, place, whose: AppKeyArgs { app, by } } => {
                 surroundings::own_umask();
                 let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
-                let place = Place { root: &root, scripts: &scripts, app: &app, key: &by };
+                let place = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
                 return ship::run(&place, &absolute(&releases)?, &absolute(&targets)?);
             }
-            Action::Cancel { app: TheApp { app, root }, by } => {
+            ReceiveAction::Cancel { app: TheApp { app, root }, by } => {
                 cancel::run(&app, &root_at(root)?.app(&app), &by)?;
             }
-            Action::Export { repo, commit, dir, settings } => {
+            ReceiveAction::Export { repo, commit, dir, settings } => {
                 surroundings::own_umask();
-                let settings = settings.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+                let settings = settings.as_deref().map(HostSettings::read).transpose()?.unwrap_or_default();
                 export::run(&repo, &commit, &dir, &settings)?;
             }
-            Action::BeginDeploy { repo, app, by } => begin_deploy::run(&repo, &app.dir()?, &by)?,
-            Action::FinishDeploy { app, commit: _, dry_run: true } => verdict::finish_dry_run(&app.dir()?)?,
-            Action::FinishDeploy { app, commit, dry_run: false } => verdict::finish(&app.dir()?, &commit)?,
-            Action::Record { log, root } => {
+            ReceiveAction::BeginDeploy { repo, app, by } => begin_deploy::run(&repo, &app.dir()?, &by)?,
+            ReceiveAction::FinishDeploy { app, commit: _, dry_run: true } => {
+                verdict::finish_dry_run(&app.dir()?)?;
+            }
+            ReceiveAction::FinishDeploy { app, commit, dry_run: false } => {
+                verdict::finish(&app.dir()?, &commit)?;
+            }
+            ReceiveAction::Record { log, root } => {
                 // Settings that cannot be read are told of by the steps that need more of them.
-                let settings = Settings::read(&root_at(root)?.settings()).unwrap_or_default();
+                let settings = HostSettings::read(&root_at(root)?.settings()).unwrap_or_default();
                 record::run(&log, settings.deploy_log.saturating_mul(1 << 20))?;
             }
-            Action::Admit { root, app } => {
+            ReceiveAction::Admit { root, app } => {
                 let app = app.map(|app| OneApp { root, app }.dir()).transpose()?;
                 admit::run(app.as_ref())?;
             }
@@ -310,7 +319,7 @@ impl KeyAction {
                 // sshd gives the forced command none of this environment, so what is not the default is in its line.
                 let root = place.root.as_deref().map(absolute).transpose()?;
                 let scripts = place.scripts.as_deref().map(absolute).transpose()?;
-                key::add(&file.path()?, &Added { name, apps, root, scripts })
+                key::add(&file.path()?, &NewKeyArgs { name, apps, root, scripts })
             }
             Self::List { format, file } => key::list(&file.path()?, format),
             Self::Remove { name, file } => key::remove(&file.path()?, &name),
@@ -318,14 +327,14 @@ impl KeyAction {
     }
 }
 
-impl File {
+impl KeyFileArgs {
     fn path(self) -> anyhow::Result<PathBuf> {
         if let Some(path) = self.authorized_keys {
             return Ok(path);
         }
         if nix::unistd::geteuid().is_root() {
             // root's own keys are no keys of piku's.
-            return Err(Failure::new("this is root, and keys are let in to the user that runs piku")
+            return Err(UserError::new("this is root, and keys are let in to the user that runs piku")
                 .hint(
                     "sudo piku keys:add NAME [--app APP] < KEY.pub, or name the file with --authorized-keys",
                 )
@@ -343,9 +352,9 @@ impl OneApp {
 }
 
 /// The root as an absolute path: programs that run in other folders are told of it.
-fn root_at(given: Option<PathBuf>) -> anyhow::Result<Root> {
-    let root = Root::new(given)?;
-    Ok(Root::new(Some(absolute(root.path())?))?)
+fn root_at(given: Option<PathBuf>) -> anyhow::Result<PikuRoot> {
+    let root = PikuRoot::new(given)?;
+    Ok(PikuRoot::new(Some(absolute(root.path())?))?)
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
@@ -359,11 +368,13 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-        assert!(Cli::try_parse_from(["piku-receive"]).is_err());
-        assert!(Cli::try_parse_from(["piku-receive", "--key", "a", "--app", "x", "--app", "y"]).is_ok());
-        assert!(Cli::try_parse_from(["piku-receive", "key", "list"]).is_ok());
-        assert!(Cli::try_parse_from(["piku-receive", "--key", "a b"]).is_err());
-        assert!(Cli::try_parse_from(["piku-receive", "--key", "a", "--app", ".."]).is_err());
+        ReceiveCli::command().debug_assert();
+        assert!(ReceiveCli::try_parse_from(["piku-receive"]).is_err());
+        assert!(
+            ReceiveCli::try_parse_from(["piku-receive", "--key", "a", "--app", "x", "--app", "y"]).is_ok()
+        );
+        assert!(ReceiveCli::try_parse_from(["piku-receive", "key", "list"]).is_ok());
+        assert!(ReceiveCli::try_parse_from(["piku-receive", "--key", "a b"]).is_err());
+        assert!(ReceiveCli::try_parse_from(["piku-receive", "--key", "a", "--app", ".."]).is_err());
     }
 }

@@ -9,14 +9,14 @@
 use std::time::Duration;
 
 use git2::Oid;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
-use crate::branch::{self, PREFIX, Tip};
+use crate::branch::{self, BranchTip, PREFIX};
 use crate::git;
-use crate::hook::Place;
-use crate::lock::Lock;
-use crate::options::Options;
-use crate::push::{self, Outcome};
+use crate::hook::AppContext;
+use crate::lock::AppLock;
+use crate::options::PushOptions;
+use crate::push::{self, PushOutcome};
 use crate::repo;
 use crate::stale;
 use crate::surroundings;
@@ -28,7 +28,7 @@ const MOST_NAMES: usize = 20;
 
 /// What is to be deployed.
 #[derive(Debug)]
-pub(crate) enum What {
+pub(crate) enum DeploySubject {
     /// The tip of this branch, or of the deploy branch.
     Tip(Option<String>),
     /// This commit again, once more.
@@ -37,30 +37,30 @@ pub(crate) enum What {
 
 /// Deploys it. Waits for who is changing the app, for ever when no time is said.
 pub(crate) fn run(
-    place: &Place<'_>,
-    what: &What,
-    options: Options,
+    place: &AppContext<'_>,
+    what: &DeploySubject,
+    options: PushOptions,
     patience: Option<Duration>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<PushOutcome> {
     surroundings::refuse_root(place.root)?;
     let app = place.dir();
     if !app.repo().exists() {
-        return Err(Failure::new(format!("there is no app '{}'", place.app))
+        return Err(UserError::new(format!("there is no app '{}'", place.app))
             .hint("a first push makes it")
             .into());
     }
-    let lock = Lock::take_within(&app, place.key, patience)?;
+    let lock = AppLock::take_within(&app, place.key, patience)?;
     repo::ensure(&app, place.scripts)?;
     stale::sweep(&app.repo())?;
     verdict::close(&app)?;
     let repo = git::open(&app.repo())?;
     let branch = match what {
-        What::Tip(branch) => branch.as_deref(),
-        What::Again(commit) => {
-            let tip = Tip { reference: "HEAD".to_owned(), commit: *commit };
+        DeploySubject::Tip(branch) => branch.as_deref(),
+        DeploySubject::Again(commit) => {
+            let tip = BranchTip { reference: "HEAD".to_owned(), commit: *commit };
             if repo.find_commit(*commit).is_err() {
                 let what = format!("the repository of {} has no commit {commit} any more", place.app);
-                return Err(Failure::new(what).hint("push again").into());
+                return Err(UserError::new(what).hint("push again").into());
             }
             return push::deploy(place, &lock, &tip, None, options);
         }
@@ -80,7 +80,7 @@ pub(crate) fn run(
         };
         let what =
             branch.map_or_else(|| "branch".to_owned(), |name| format!("branch {}", talk::quoted(name)));
-        return Err(Failure::new(format!("{} has no {what}: {there}", place.app)).into());
+        return Err(UserError::new(format!("{} has no {what}: {there}", place.app)).into());
     };
     talk::step(&format!(
         "Deploying {} of {}, the tip of {}",

@@ -10,39 +10,39 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use piku_procfile::failure::{FAILED, Failure};
-use piku_procfile::layout::Root;
+use piku_procfile::failure::{FAILED, UserError};
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 
-use crate::audit::{self, Action};
-use crate::hook::Place;
+use crate::audit::{self, AuditedAction};
+use crate::hook::AppContext;
 use crate::push;
-use crate::release::{self, Step};
+use crate::release::{self, ReleaseStep};
 use crate::repo;
-use crate::request::{self, Request, Service};
+use crate::request::{self, GitService, KeyRequest};
 use crate::surroundings;
 use crate::verb;
 
 /// Who came in, and what this machine's piku is.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct KeySession {
     /// The key's name.
     pub(crate) key: String,
     /// The apps it reaches; all when empty.
     pub(crate) scope: Vec<AppName>,
     /// The root, an absolute path.
-    pub(crate) root: Root,
+    pub(crate) root: PikuRoot,
     /// The folder of the scripts.
     pub(crate) scripts: PathBuf,
 }
 
 /// How an action ended: the exit code, and the words for the audit log.
-struct End {
+struct SessionEnd {
     code: u8,
     outcome: String,
 }
 
-impl Door {
+impl KeySession {
     /// Does what `SSH_ORIGINAL_COMMAND` asks for.
     pub(crate) fn open(&self) -> anyhow::Result<ExitCode> {
         surroundings::refuse_root(&self.root)?;
@@ -63,85 +63,89 @@ impl Door {
             Err(err) => format!("error: {err:#}"),
         };
         // What only leads up to a deploy is written down when it fails.
-        let leads_up =
-            matches!(request, Request::Release { step: Step::Machine | Step::Offer | Step::Take(_), .. })
-                && end.as_ref().is_ok_and(|end| end.code == 0);
+        let leads_up = matches!(
+            request,
+            KeyRequest::Release {
+                step: ReleaseStep::Machine | ReleaseStep::Offer | ReleaseStep::Take(_),
+                ..
+            }
+        ) && end.as_ref().is_ok_and(|end| end.code == 0);
         if !leads_up {
             self.write(word, app, &outcome);
         }
         end.map(|end| ExitCode::from(end.code))
     }
 
-    fn greeting(&self) -> Failure {
-        Failure::new(format!(
+    fn greeting(&self) -> UserError {
+        UserError::new(format!(
             "hello {}: git push and piku's verbs come in here, a shell does not; try 'help'",
             self.key
         ))
         .code(FAILED)
     }
 
-    fn out_of_scope(&self, request: &Request) -> Option<Failure> {
+    fn out_of_scope(&self, request: &KeyRequest) -> Option<UserError> {
         let app = match request {
-            Request::Verb { verb: "apps" | "help", .. } => return None,
-            Request::Git { app, .. } | Request::Release { app, .. } => Some(app),
-            Request::Verb { app, .. } => app.as_ref(),
+            KeyRequest::Verb { verb: "apps" | "help", .. } => return None,
+            KeyRequest::Git { app, .. } | KeyRequest::Release { app, .. } => Some(app),
+            KeyRequest::Verb { app, .. } => app.as_ref(),
         };
         if self.scope.is_empty() || app.is_some_and(|app| self.scope.contains(app)) {
             return None;
         }
         let reaches = self.scope.iter().map(AppName::as_str).collect::<Vec<_>>().join(", ");
         let what = app.map_or_else(|| "all apps".to_owned(), |app| format!("'{app}'"));
-        Some(Failure::new(format!("key '{}' does not reach {what}, only {reaches}", self.key)))
+        Some(UserError::new(format!("key '{}' does not reach {what}, only {reaches}", self.key)))
     }
 
-    fn carry_out(&self, request: &Request) -> anyhow::Result<End> {
+    fn carry_out(&self, request: &KeyRequest) -> anyhow::Result<SessionEnd> {
         match request {
-            Request::Git { service: Service::ReceivePack, app } => {
-                let place = Place { root: &self.root, scripts: &self.scripts, app, key: &self.key };
+            KeyRequest::Git { service: GitService::ReceivePack, app } => {
+                let place = AppContext { root: &self.root, scripts: &self.scripts, app, key: &self.key };
                 let outcome = push::receive(&place)?;
-                Ok(End { code: outcome.code(), outcome: outcome.to_string() })
+                Ok(SessionEnd { code: outcome.code(), outcome: outcome.to_string() })
             }
-            Request::Git { service, app } => self.read_only(*service, app),
-            Request::Release { step, app } => self.release(step, app),
-            Request::Verb { verb, args, .. } => {
+            KeyRequest::Git { service, app } => self.read_only(*service, app),
+            KeyRequest::Release { step, app } => self.release(step, app),
+            KeyRequest::Verb { verb, args, .. } => {
                 let code = verb::run(&self.root, &self.scripts, &self.key, &self.scope, verb, args)?;
-                Ok(End { code, outcome: format!("exit {code}") })
+                Ok(SessionEnd { code, outcome: format!("exit {code}") })
             }
         }
     }
 
     /// A step of a release that another machine has built.
-    fn release(&self, step: &Step, app: &AppName) -> anyhow::Result<End> {
-        let place = Place { root: &self.root, scripts: &self.scripts, app, key: &self.key };
+    fn release(&self, step: &ReleaseStep, app: &AppName) -> anyhow::Result<SessionEnd> {
+        let place = AppContext { root: &self.root, scripts: &self.scripts, app, key: &self.key };
         Ok(match step {
-            Step::Machine => {
+            ReleaseStep::Machine => {
                 let code = release::machine(&place)?;
-                End { code, outcome: format!("exit {code}") }
+                SessionEnd { code, outcome: format!("exit {code}") }
             }
-            Step::Offer => {
+            ReleaseStep::Offer => {
                 let code = release::offer(&place)?;
-                End { code, outcome: format!("exit {code}") }
+                SessionEnd { code, outcome: format!("exit {code}") }
             }
-            Step::Take(part) => {
+            ReleaseStep::Take(part) => {
                 release::take(&place, part)?;
-                End { code: 0, outcome: "taken".to_owned() }
+                SessionEnd { code: 0, outcome: "taken".to_owned() }
             }
-            Step::Deploy(parts) => {
+            ReleaseStep::Deploy(parts) => {
                 let number = release::deploy(&place, parts)?;
-                End { code: 0, outcome: format!("deployed as release {number}") }
+                SessionEnd { code: 0, outcome: format!("deployed as release {number}") }
             }
-            Step::Undo(number) => {
+            ReleaseStep::Undo(number) => {
                 release::undo(&place, *number)?;
-                End { code: 0, outcome: format!("went back from release {number}") }
+                SessionEnd { code: 0, outcome: format!("went back from release {number}") }
             }
         })
     }
 
     /// Fetches take no lock: git's refs and objects may be read while they are written.
-    fn read_only(&self, service: Service, app: &AppName) -> anyhow::Result<End> {
+    fn read_only(&self, service: GitService, app: &AppName) -> anyhow::Result<SessionEnd> {
         let repo = self.root.app(app).repo();
         if !repo.exists() {
-            return Err(Failure::new(format!("there is no app '{app}'")).into());
+            return Err(UserError::new(format!("there is no app '{app}'")).into());
         }
         let name = service.name();
         repo::settle_config(&repo, &self.scripts)?;
@@ -152,27 +156,27 @@ impl Door {
             .status()
             .with_context(|| format!("cannot run 'git {name}'"))?;
         let code = u8::from(!status.success());
-        Ok(End { code, outcome: format!("exit {code}") })
+        Ok(SessionEnd { code, outcome: format!("exit {code}") })
     }
 
     fn refuse(&self, word: &str, app: Option<&AppName>, why: &dyn std::error::Error) -> anyhow::Error {
         self.write(word, app, &format!("refused: {why}"));
-        Failure::new(why.to_string()).into()
+        UserError::new(why.to_string()).into()
     }
 
     fn write(&self, verb: &str, app: Option<&AppName>, outcome: &str) {
-        let action = Action { key: &self.key, verb, app: app.map(AppName::as_str), outcome };
+        let action = AuditedAction { key: &self.key, verb, app: app.map(AppName::as_str), outcome };
         audit::write(&self.root.audit_log(), &action);
     }
 }
 
 /// What the audit log calls it, and whose app it is about.
-fn names(request: &Request) -> (&'static str, Option<&AppName>) {
+fn names(request: &KeyRequest) -> (&'static str, Option<&AppName>) {
     match request {
-        Request::Git { service: Service::ReceivePack, app } => ("push", Some(app)),
-        Request::Git { service: Service::UploadPack, app } => ("fetch", Some(app)),
-        Request::Git { service: Service::UploadArchive, app } => ("archive", Some(app)),
-        Request::Release { step, app } => (step.verb(), Some(app)),
-        Request::Verb { verb, app, .. } => (verb, app.as_ref()),
+        KeyRequest::Git { service: GitService::ReceivePack, app } => ("push", Some(app)),
+        KeyRequest::Git { service: GitService::UploadPack, app } => ("fetch", Some(app)),
+        KeyRequest::Git { service: GitService::UploadArchive, app } => ("archive", Some(app)),
+        KeyRequest::Release { step, app } => (step.verb(), Some(app)),
+        KeyRequest::Verb { verb, app, .. } => (verb, app.as_ref()),
     }
 }

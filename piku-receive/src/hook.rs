@@ -12,11 +12,11 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::Context;
 use piku_procfile::failure::TALK;
-use piku_procfile::layout::{AppDir, ROOT_VARIABLE, Root};
+use piku_procfile::layout::{AppDir, PikuRoot, ROOT_VARIABLE};
 use piku_procfile::name::AppName;
 
-use crate::branch::Tip;
-use crate::options::Options;
+use crate::branch::BranchTip;
+use crate::options::PushOptions;
 use crate::surroundings;
 
 /// The name of the variable with the folder of `post-receive` and `piku`.
@@ -30,9 +30,9 @@ pub(crate) const BRANCH: &str = "PIKU_BRANCH";
 
 /// One app, its place, and on whose behalf things are done to it.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct AppContext<'a> {
     /// The root, an absolute path.
-    pub(crate) root: &'a Root,
+    pub(crate) root: &'a PikuRoot,
     /// The folder of the scripts, an absolute path.
     pub(crate) scripts: &'a Path,
     /// The app.
@@ -41,7 +41,7 @@ pub(crate) struct Place<'a> {
     pub(crate) key: &'a str,
 }
 
-impl Place<'_> {
+impl AppContext<'_> {
     /// The app's folder.
     pub(crate) fn dir(&self) -> AppDir {
         self.root.app(self.app)
@@ -62,9 +62,9 @@ impl Place<'_> {
     /// Runs the hook for a tip that is there already. All that it says goes to stderr. `branch` as [`BRANCH`].
     pub(crate) fn run_hook(
         &self,
-        tip: &Tip,
+        tip: &BranchTip,
         branch: Option<&str>,
-        options: Options,
+        options: PushOptions,
     ) -> anyhow::Result<ExitStatus> {
         let repo = self.dir().repo();
         let hook = self.scripts.join("post-receive");

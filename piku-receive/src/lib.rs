@@ -44,12 +44,13 @@ use piku_procfile::failure;
 #[must_use]
 pub fn main() -> ExitCode {
     let matches = command().get_matches();
-    let done = cli::Cli::from_arg_matches(&matches).map_or_else(|err| err.exit(), cli::Cli::run);
+    let done =
+        cli::ReceiveCli::from_arg_matches(&matches).map_or_else(|err| err.exit(), cli::ReceiveCli::run);
     done.unwrap_or_else(|err| failure::report("piku-receive", &err))
 }
 
 /// The command line, for the manual and the completions.
 #[must_use]
 pub fn command() -> clap::Command {
-    cli::Cli::command()
+    cli::ReceiveCli::command()
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use piku_procfile::disk::{FreeSpace, size};
-use piku_procfile::failure::Failure;
-use piku_procfile::settings::Settings;
+use piku_procfile::failure::UserError;
+use piku_procfile::settings::HostSettings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// As little memory as git may need for an honest push, in bytes.
@@ -73,7 +73,7 @@ pub(crate) struct IntakeLimit {
 
 impl IntakeLimit {
     /// Returns the limit for what is written below `dir`, which is there.
-    pub(crate) fn of(settings: &Settings, dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn of(settings: &HostSettings, dir: &Path) -> anyhow::Result<Self> {
         let (most, reserve) = (settings.max_push_bytes(), settings.reserve_bytes());
         Ok(Self { most, reserve, free: FreeSpace::of(dir)?.bytes, dir: dir.to_owned() })
     }
@@ -82,7 +82,7 @@ impl IntakeLimit {
     ///
     /// # Errors
     /// When nothing may come in at all.
-    pub(crate) fn bytes(&self) -> Result<u64, Failure> {
+    pub(crate) fn bytes(&self) -> Result<u64, UserError> {
         match self.most.min(self.free.saturating_sub(self.reserve)) {
             0 => Err(self.refuse(0)),
             bytes => Ok(bytes),
@@ -90,15 +90,15 @@ impl IntakeLimit {
     }
 
     /// Refuses `bytes` more than are allowed, naming the setting that is in the way.
-    pub(crate) fn check(&self, bytes: u64) -> Result<(), Failure> {
+    pub(crate) fn check(&self, bytes: u64) -> Result<(), UserError> {
         let fits = bytes <= self.most && bytes <= self.free.saturating_sub(self.reserve);
         if fits { Ok(()) } else { Err(self.refuse(bytes)) }
     }
 
-    fn refuse(&self, bytes: u64) -> Failure {
+    fn refuse(&self, bytes: u64) -> UserError {
         if bytes > self.most || self.most == 0 {
             let what = format!("{} are to come in, {} are allowed", size(bytes), size(self.most));
-            return Failure::new(what).hint(format!("{MAX_PUSH} says how much"));
+            return UserError::new(what).hint(format!("{MAX_PUSH} says how much"));
         }
         let what = format!(
             "not enough room on the disk of '{}': {} are to come in, {} are free, and {} stay free",
@@ -107,7 +107,7 @@ impl IntakeLimit {
             size(self.free),
             size(self.reserve)
         );
-        Failure::new(what)
+        UserError::new(what)
             .hint(format!("'piku gc' removes what nothing needs; {RESERVE} says how much stays free"))
     }
 

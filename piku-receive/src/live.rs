@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use piku_files::TreeHandle;
-use piku_procfile::settings::Settings;
+use piku_procfile::settings::HostSettings;
 use serde::Deserialize;
 
-use crate::hook::Place;
-use crate::verdict::{State, Verdict};
+use crate::hook::AppContext;
+use crate::verdict::{DeployState, DeployVerdict};
 
 /// The largest size of a `release.yaml`, in bytes: much more than any has.
 const LARGEST: u64 = 16 << 20;
@@ -31,11 +31,11 @@ struct ReleaseCommit {
 
 impl LiveRelease {
     /// Returns the live release of an app; that of the last push, where the app's releases run on other machines only.
-    pub(crate) fn find(place: &Place<'_>, last: Option<&Verdict>) -> anyhow::Result<Option<Self>> {
-        let mut settings = Settings::read(&place.root.settings())?;
+    pub(crate) fn find(place: &AppContext<'_>, last: Option<&DeployVerdict>) -> anyhow::Result<Option<Self>> {
+        let mut settings = HostSettings::read(&place.root.settings())?;
         let is_here = settings.deploy_to.remove(place.app).is_none_or(|to| to.here);
         if !is_here {
-            let sent = last.filter(|last| last.state == State::Deployed);
+            let sent = last.filter(|last| last.state == DeployState::Deployed);
             return Ok(sent.map(|last| Self { commit: last.commit.clone(), number: last.number }));
         }
         let app = place.dir();

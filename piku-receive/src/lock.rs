@@ -17,16 +17,16 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
-use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::layout::{AppDir, Root};
-use piku_procfile::settings::Settings;
+use piku_procfile::failure::{BUSY, UserError};
+use piku_procfile::layout::{AppDir, PikuRoot};
+use piku_procfile::settings::HostSettings;
 
 use crate::now::now;
 use crate::talk;
 
 /// What others leave word of in the lock, for its holder: a line each, below the holder's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Note {
+pub(crate) enum LockNote {
     /// git has been sent something to store.
     Received,
     /// The objects that were sent may be stored.
@@ -39,7 +39,7 @@ pub(crate) enum Note {
     Cancelled(String),
 }
 
-impl Note {
+impl LockNote {
     fn line(&self) -> String {
         match self {
             Self::Received => "received\n".to_owned(),
@@ -66,13 +66,13 @@ const MAX_LINE: u64 = 4096;
 
 /// The held lock. Free when this process and all that have inherited it are gone.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub(crate) struct AppLock {
     /// Dropping a `Flock` unlocks, for everybody who has inherited it too; closing the file does not.
     file: ManuallyDrop<Flock<File>>,
     path: PathBuf,
 }
 
-impl Lock {
+impl AppLock {
     /// Takes the app's lock, making the app's folder when it is not there. Waits for who has it, and says so.
     ///
     /// # Errors
@@ -110,14 +110,14 @@ impl Lock {
     }
 
     /// What has been left word of since the lock was taken.
-    pub(crate) fn notes(&self) -> Vec<Note> {
+    pub(crate) fn notes(&self) -> Vec<LockNote> {
         let text = fs::read_to_string(&self.path).unwrap_or_default();
-        text.lines().skip(1).filter_map(Note::read).collect()
+        text.lines().skip(1).filter_map(LockNote::read).collect()
     }
 }
 
 /// Leaves word for whoever holds the app's lock.
-pub(crate) fn note(app: &AppDir, note: &Note) -> io::Result<()> {
+pub(crate) fn note(app: &AppDir, note: &LockNote) -> io::Result<()> {
     OpenOptions::new().append(true).open(app.lock())?.write_all(note.line().as_bytes())
 }
 
@@ -128,7 +128,7 @@ fn open(path: &Path) -> io::Result<File> {
 /// Returns how long anybody waits for a lock of this app.
 fn longest_wait(app: &AppDir) -> Duration {
     let root = app.path().ancestors().nth(2).map(Path::to_owned);
-    let settings = Root::new(root).ok().and_then(|root| Settings::read(&root.settings()).ok());
+    let settings = PikuRoot::new(root).ok().and_then(|root| HostSettings::read(&root.settings()).ok());
     // Settings that cannot be read are told of by whoever needs them for more than this.
     Duration::from_secs(settings.unwrap_or_default().lock_timeout)
 }
@@ -157,7 +157,7 @@ fn locked(file: File, path: &Path, patience: impl Fn() -> Duration) -> anyhow::R
             let mut again = again;
             let app = app_of(path);
             let what = format!("gave up waiting for {}", holder(&mut again, path));
-            Err(Failure::new(what)
+            Err(UserError::new(what)
                 .hint(format!("try again, or end a build that hangs: piku cancel {app}"))
                 .hint("lock_timeout in host.yaml says how many seconds to wait")
                 .code(BUSY)
@@ -206,7 +206,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piku_procfile::layout::Root;
+    use piku_procfile::layout::PikuRoot;
 
     #[test]
     fn says_whom_it_waits_for() {
@@ -220,12 +220,12 @@ mod tests {
     #[test]
     fn a_wait_ends_at_its_bound_and_says_whom_it_was_for() {
         let dir = tempfile::tempdir().unwrap();
-        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         fs::write(root.settings(), "lock_timeout: 0\n").unwrap();
         let app = root.app(&"blog".parse().unwrap());
-        let held = Lock::take(&app, "alice").unwrap();
+        let held = AppLock::take(&app, "alice").unwrap();
         for patience in [None, Some(Duration::from_millis(1))] {
-            let err = Lock::take_within(&app, "bob", patience).unwrap_err();
+            let err = AppLock::take_within(&app, "bob", patience).unwrap_err();
             assert!(err.to_string().starts_with("gave up waiting for alice, who has been"), "{err:#}");
             let (hints, code) = piku_procfile::failure::advice(&err);
             assert_eq!(
@@ -235,17 +235,22 @@ mod tests {
         }
         // What has waited too long keeps nothing.
         drop(ManuallyDrop::into_inner(held.file));
-        drop(Lock::take_within(&app, "bob", Some(Duration::from_secs(60))).unwrap());
+        drop(AppLock::take_within(&app, "bob", Some(Duration::from_secs(60))).unwrap());
     }
 
     #[test]
     fn word_is_left_for_the_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
-        let lock = Lock::take(&app, "alice").unwrap();
+        let app = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+        let lock = AppLock::take(&app, "alice").unwrap();
         assert_eq!(lock.notes(), []);
-        let notes =
-            [Note::Received, Note::Admitted, Note::DryRun, Note::Planned, Note::Cancelled("bob".to_owned())];
+        let notes = [
+            LockNote::Received,
+            LockNote::Admitted,
+            LockNote::DryRun,
+            LockNote::Planned,
+            LockNote::Cancelled("bob".to_owned()),
+        ];
         for left in &notes {
             note(&app, left).unwrap();
         }

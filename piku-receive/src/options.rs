@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::talk::quoted;
 
@@ -16,7 +16,7 @@ const REBUILD: &str = "rebuild";
 
 /// How a deploy is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Options {
+pub(crate) struct PushOptions {
     /// Show the plan; store and deploy nothing.
     pub(crate) dry_run: bool,
     /// Build everything anew.
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     pub(crate) rebuild: bool,
 }
 
-impl Options {
+impl PushOptions {
     /// Those of the push that this hook belongs to.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Options {
 
 fn unknown(word: &str) -> anyhow::Error {
     let what = format!("unknown push option {}", quoted(word));
-    Failure::new(what).hint("piku knows -o dry-run and -o no-cache").into()
+    UserError::new(what).hint("piku knows -o dry-run and -o no-cache").into()
 }
 
 #[cfg(test)]
@@ -84,8 +84,8 @@ mod tests {
 
     #[test]
     fn known_ones_are_taken_and_others_refused() {
-        let read = |words: &[&str]| Options::read(words.iter().map(|word| (*word).to_owned()));
-        assert_eq!(read(&[]).unwrap(), Options::default());
+        let read = |words: &[&str]| PushOptions::read(words.iter().map(|word| (*word).to_owned()));
+        assert_eq!(read(&[]).unwrap(), PushOptions::default());
         let both = read(&["no-cache", "dry-run", "no-cache"]).unwrap();
         assert_eq!(both.words().collect::<Vec<_>>(), ["dry-run", "no-cache"]);
         assert_eq!(read(&["dry-run "]).unwrap_err().to_string(), "unknown push option 'dry-run '");

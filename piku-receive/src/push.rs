@@ -21,41 +21,41 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::wait;
 use piku_procfile::name::AppName;
-use piku_procfile::settings::Settings;
+use piku_procfile::settings::HostSettings;
 
-use crate::branch::{self, Tip};
+use crate::branch::{self, BranchTip};
 use crate::git;
-use crate::hook::Place;
+use crate::hook::AppContext;
 use crate::limits::{self, IntakeLimit};
 use crate::live::LiveRelease;
-use crate::lock::{Lock, Note};
-use crate::options::Options;
-use crate::refs::Refs;
+use crate::lock::{AppLock, LockNote};
+use crate::options::PushOptions;
+use crate::refs::RefTips;
 use crate::repo;
 use crate::stale;
 use crate::talk;
 use crate::verdict;
-use decision::{Next, PushState};
-pub(crate) use outcome::Outcome;
+use decision::{NextStep, PushState};
+pub(crate) use outcome::PushOutcome;
 
 /// Takes a push for an app.
-pub(crate) fn receive(place: &Place<'_>) -> anyhow::Result<Outcome> {
+pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     let app = place.dir();
-    let lock = Lock::take(&app, place.key)?;
+    let lock = AppLock::take(&app, place.key)?;
     repo::ensure(&app, place.scripts)?;
     stale::sweep(&app.repo())?;
     // What had begun when its machine or its process went down has failed: nobody but us holds the lock.
     let known = verdict::close(&app)?;
     let repo = git::open(&app.repo())?;
     let before = branch::deployed(&repo);
-    let refs = Refs::of(&repo)?;
+    let refs = RefTips::of(&repo)?;
     drop(repo);
 
-    let intake = IntakeLimit::of(&Settings::read(&place.root.settings())?, app.path())?;
-    let objects = Objects::of(&app.repo());
+    let intake = IntakeLimit::of(&HostSettings::read(&place.root.settings())?, app.path())?;
+    let objects = ObjectsTime::of(&app.repo());
     let status = receive_pack(place, intake.bytes()?)?;
     let notes = lock.notes();
-    if notes.contains(&Note::DryRun) {
+    if notes.contains(&LockNote::DryRun) {
         return dry_run(place, &refs, &notes);
     }
     let last = verdict::close(&app)?;
@@ -64,10 +64,10 @@ pub(crate) fn receive(place: &Place<'_>) -> anyhow::Result<Outcome> {
     let tip = branch::deployed_or_first(&repo, &[])?;
     let live = LiveRelease::find(place, last.as_ref())?;
     // A pack that git refuses itself never reaches the hook that leaves word.
-    let received = notes.contains(&Note::Received) || objects != Objects::of(&app.repo());
+    let received = notes.contains(&LockNote::Received) || objects != ObjectsTime::of(&app.repo());
     let state = PushState {
         received,
-        refused: received && !notes.contains(&Note::Admitted),
+        refused: received && !notes.contains(&LockNote::Admitted),
         before: before.as_ref(),
         tip: tip.as_ref(),
         begun: last.as_ref().filter(|last| known.as_ref() != Some(last)),
@@ -76,32 +76,32 @@ pub(crate) fn receive(place: &Place<'_>) -> anyhow::Result<Outcome> {
     };
     let next = decision::decide(status, &state);
     say_who_cancelled(&lock);
-    if received && !notes.contains(&Note::Received) {
+    if received && !notes.contains(&LockNote::Received) {
         talk::bad("git has refused what was pushed; why stands above");
         talk::detail(&intake.describe());
     }
     match next {
-        Next::Done(outcome) => {
+        NextStep::Done(outcome) => {
             match (&outcome, &live) {
-                (Outcome::Empty, _) => talk::step(&format!(
+                (PushOutcome::Empty, _) => talk::step(&format!(
                     "Nothing was pushed, and {} has no branch yet; commit, then push a branch",
                     place.app
                 )),
-                (Outcome::Unchanged, Some(live)) => say_unchanged(place, live),
+                (PushOutcome::Unchanged, Some(live)) => say_unchanged(place, live),
                 _ => {}
             }
             Ok(outcome)
         }
-        Next::Deploy(tip) => {
+        NextStep::Deploy(tip) => {
             talk::step(&why_again(place.app, &tip.commit.to_string(), live.as_ref()));
-            deploy(place, &lock, &tip, None, Options::default())
+            deploy(place, &lock, &tip, None, PushOptions::default())
         }
     }
 }
 
 /// Says that the pushed commit is live already, and how it is built anew all the same: git sends no option with a push of
 /// nothing.
-fn say_unchanged(place: &Place<'_>, live: &LiveRelease) {
+fn say_unchanged(place: &AppContext<'_>, live: &LiveRelease) {
     let app = place.app;
     talk::step(&format!(
         "Nothing has changed: {} of {app} is live as release {}",
@@ -130,26 +130,26 @@ fn why_again(app: &AppName, commit: &str, live: Option<&LiveRelease>) -> String 
 
 /// When anything was last added to a repository's folder of objects. git makes a folder in it for each pack that comes in.
 #[derive(PartialEq, Eq)]
-struct Objects(Option<SystemTime>);
+struct ObjectsTime(Option<SystemTime>);
 
-impl Objects {
+impl ObjectsTime {
     fn of(repo: &Path) -> Self {
         Self(fs::metadata(repo.join("objects")).and_then(|meta| meta.modified()).ok())
     }
 }
 
 /// What a dry run comes to: all refs are where they were.
-fn dry_run(place: &Place<'_>, before: &Refs, notes: &[Note]) -> anyhow::Result<Outcome> {
+fn dry_run(place: &AppContext<'_>, before: &RefTips, notes: &[LockNote]) -> anyhow::Result<PushOutcome> {
     let repo = git::open(&place.dir().repo())?;
     let commit = branch::deployed(&repo).map(|tip| tip.commit.to_string()).unwrap_or_default();
     before.restore(&repo)?;
     talk::step("A dry run: nothing was stored, nothing is deployed");
-    Ok(if notes.contains(&Note::Planned) { Outcome::Planned } else { Outcome::Failed { commit } })
+    Ok(if notes.contains(&LockNote::Planned) { PushOutcome::Planned } else { PushOutcome::Failed { commit } })
 }
 
-fn say_who_cancelled(lock: &Lock) {
+fn say_who_cancelled(lock: &AppLock) {
     for note in lock.notes() {
-        if let Note::Cancelled(by) = note {
+        if let LockNote::Cancelled(by) = note {
             talk::bad(&format!("cancelled by {by}"));
         }
     }
@@ -157,35 +157,35 @@ fn say_who_cancelled(lock: &Lock) {
 
 /// Deploys a tip that is there already, with its app's lock held.
 pub(crate) fn deploy(
-    place: &Place<'_>,
-    lock: &Lock,
-    tip: &Tip,
+    place: &AppContext<'_>,
+    lock: &AppLock,
+    tip: &BranchTip,
     branch: Option<&str>,
-    options: Options,
-) -> anyhow::Result<Outcome> {
+    options: PushOptions,
+) -> anyhow::Result<PushOutcome> {
     let commit = tip.commit.to_string();
     let status = place.run_hook(tip, branch, options)?;
     say_who_cancelled(lock);
     if options.rebuild {
-        return Ok(if status.success() { Outcome::Unchanged } else { Outcome::Failed { commit } });
+        return Ok(if status.success() { PushOutcome::Unchanged } else { PushOutcome::Failed { commit } });
     }
     if options.dry_run {
-        let planned = lock.notes().contains(&Note::Planned);
-        return Ok(if planned { Outcome::Planned } else { Outcome::Failed { commit } });
+        let planned = lock.notes().contains(&LockNote::Planned);
+        return Ok(if planned { PushOutcome::Planned } else { PushOutcome::Failed { commit } });
     }
     // A hook that could not even begin, as on a full disk, leaves the verdict of an earlier deploy of this commit.
     Ok(match verdict::close(&place.dir())? {
         Some(verdict) if status.success() && verdict.is_deployed(&commit) => {
-            Outcome::Deployed { commit, number: verdict.number }
+            PushOutcome::Deployed { commit, number: verdict.number }
         }
-        _ => Outcome::Failed { commit },
+        _ => PushOutcome::Failed { commit },
     })
 }
 
 /// Runs git's end of a push, and waits for all that it has started.
 ///
 /// It takes at most so many bytes.
-fn receive_pack(place: &Place<'_>, most: u64) -> anyhow::Result<ExitStatus> {
+fn receive_pack(place: &AppContext<'_>, most: u64) -> anyhow::Result<ExitStatus> {
     // When the laptop goes away git is killed by SIGPIPE, but the hook goes on: its parent is then us.
     prctl::set_child_subreaper(true).context("cannot become a subreaper")?;
     let mut git = place.command("git")?;

@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn a_push_that_goes_away_and_a_full_disk_stop_nothing() {
-        struct Full;
-        impl Write for Full {
+        struct FullLog;
+        impl Write for FullLog {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
                 Err(ErrorKind::StorageFull.into())
             }
@@ -219,14 +219,14 @@ mod tests {
             }
         }
         let mut log = Vec::new();
-        let mut recorder = OutputRecorder::new(Full, 100);
+        let mut recorder = OutputRecorder::new(FullLog, 100);
         recorder.log = Some(&mut log);
         recorder.take(b"one\n");
         recorder.finish();
         assert_eq!(log, b"one\n");
         let mut push = Vec::new();
         let mut recorder = OutputRecorder::new(&mut push, 100);
-        recorder.log = Some(Full);
+        recorder.log = Some(FullLog);
         recorder.take(b"one\ntwo");
         recorder.finish();
         let push = String::from_utf8(push).unwrap();

@@ -8,9 +8,9 @@ use crate::git;
 
 /// Where each ref pointed.
 #[derive(Debug)]
-pub(crate) struct Refs(BTreeMap<Vec<u8>, Oid>);
+pub(crate) struct RefTips(BTreeMap<Vec<u8>, Oid>);
 
-impl Refs {
+impl RefTips {
     /// Those that point at an object themselves.
     pub(crate) fn of(repo: &Repository) -> anyhow::Result<Self> {
         let mut refs = BTreeMap::new();

@@ -14,7 +14,7 @@ use anyhow::Context;
 use git2::{Repository, RepositoryInitOptions};
 use piku_files::{TreeHandle, remove_all};
 use piku_procfile::durable;
-use piku_procfile::failure::{Failure, Hint};
+use piku_procfile::failure::{UserError, WithHint};
 use piku_procfile::layout::AppDir;
 
 use crate::git;
@@ -86,7 +86,7 @@ const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 pub(crate) fn ensure(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
     for hook in HOOKS.map(|hook| scripts.join(hook)) {
         if !hook.is_file() {
-            let failure = Failure::new(format!("there is no hook at '{}'", hook.display()));
+            let failure = UserError::new(format!("there is no hook at '{}'", hook.display()));
             return Err(failure.hint("run piku's installer again, or give the folder with --scripts").into());
         }
     }
@@ -177,11 +177,11 @@ fn make(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
 mod tests {
     use super::*;
     use git2::Config;
-    use piku_procfile::layout::Root;
+    use piku_procfile::layout::PikuRoot;
 
     fn place() -> (tempfile::TempDir, AppDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
-        let app = Root::new(Some(dir.path().join("root"))).unwrap().app(&"blog".parse().unwrap());
+        let app = PikuRoot::new(Some(dir.path().join("root"))).unwrap().app(&"blog".parse().unwrap());
         let scripts = dir.path().join("scr \"i\\pts");
         fs::create_dir_all(app.path()).unwrap();
         fs::create_dir(&scripts).unwrap();

@@ -6,12 +6,12 @@ use std::fmt;
 
 use piku_procfile::name::{AppName, BadName, MAX_LEN};
 
-use crate::release::Step;
+use crate::release::ReleaseStep;
 use crate::talk::quoted;
 
 /// One of git's programs at the server's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub enum GitService {
     /// `git push`.
     ReceivePack,
     /// `git fetch`, `git clone`, `git ls-remote`.
@@ -20,7 +20,7 @@ pub enum Service {
     UploadArchive,
 }
 
-impl Service {
+impl GitService {
     /// The name after `git`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -34,18 +34,18 @@ impl Service {
 
 /// A request that may be carried out, if the key's scope allows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
+pub enum KeyRequest {
     /// A program of git's for one app.
     Git {
         /// Which one.
-        service: Service,
+        service: GitService,
         /// Whose repository.
         app: AppName,
     },
     /// A release from another machine.
     Release {
         /// What is asked.
-        step: Step,
+        step: ReleaseStep,
         /// For which app.
         app: AppName,
     },
@@ -62,12 +62,12 @@ pub enum Request {
 
 /// Why there is no request. `Display` is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RequestRefusal {
     word: String,
     message: String,
 }
 
-impl Refusal {
+impl RequestRefusal {
     fn new(word: &str, message: impl Into<String>) -> Self {
         Self { word: word.to_owned(), message: message.into() }
     }
@@ -79,17 +79,17 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RequestRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RequestRefusal {}
 
 /// What stands behind a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Takes {
+enum VerbArguments {
     /// No app.
     Nothing,
     /// An app, or nothing for all of them.
@@ -99,48 +99,48 @@ enum Takes {
 }
 
 /// The verbs of `scripts/piku` that ssh reaches. Keys are not among them: who may come in is decided on the server.
-const VERBS: [(&str, Takes); 27] = [
-    ("apps", Takes::Nothing),
-    ("help", Takes::Nothing),
-    ("version", Takes::Nothing),
-    ("ps", Takes::Perhaps),
-    ("gc", Takes::Perhaps),
-    ("ps:scale", Takes::App),
-    ("maintenance:on", Takes::App),
-    ("maintenance:off", Takes::App),
-    ("certs:renew", Takes::App),
-    ("config", Takes::App),
-    ("config:get", Takes::App),
-    ("config:set", Takes::App),
-    ("config:unset", Takes::App),
-    ("config:import", Takes::App),
-    ("logs", Takes::App),
-    ("run", Takes::App),
-    ("releases", Takes::App),
-    ("rollback", Takes::App),
-    ("restart", Takes::App),
-    ("stop", Takes::App),
-    ("destroy", Takes::App),
-    ("data:export", Takes::App),
-    ("data:import", Takes::App),
-    ("data:remove", Takes::App),
-    ("deploy", Takes::App),
-    ("cancel", Takes::App),
-    ("rebuild", Takes::App),
+const VERBS: [(&str, VerbArguments); 27] = [
+    ("apps", VerbArguments::Nothing),
+    ("help", VerbArguments::Nothing),
+    ("version", VerbArguments::Nothing),
+    ("ps", VerbArguments::Perhaps),
+    ("gc", VerbArguments::Perhaps),
+    ("ps:scale", VerbArguments::App),
+    ("maintenance:on", VerbArguments::App),
+    ("maintenance:off", VerbArguments::App),
+    ("certs:renew", VerbArguments::App),
+    ("config", VerbArguments::App),
+    ("config:get", VerbArguments::App),
+    ("config:set", VerbArguments::App),
+    ("config:unset", VerbArguments::App),
+    ("config:import", VerbArguments::App),
+    ("logs", VerbArguments::App),
+    ("run", VerbArguments::App),
+    ("releases", VerbArguments::App),
+    ("rollback", VerbArguments::App),
+    ("restart", VerbArguments::App),
+    ("stop", VerbArguments::App),
+    ("destroy", VerbArguments::App),
+    ("data:export", VerbArguments::App),
+    ("data:import", VerbArguments::App),
+    ("data:remove", VerbArguments::App),
+    ("deploy", VerbArguments::App),
+    ("cancel", VerbArguments::App),
+    ("rebuild", VerbArguments::App),
 ];
 
 /// Reads `SSH_ORIGINAL_COMMAND`; `None` when there is nothing in it.
 ///
 /// # Errors
 /// When it is not one of the requests, in one line that says why.
-pub fn parse(command: &OsStr) -> Result<Option<Request>, Refusal> {
+pub fn parse(command: &OsStr) -> Result<Option<KeyRequest>, RequestRefusal> {
     let Some(command) = command.to_str() else {
-        return Err(Refusal::new("-", "the command is not UTF-8"));
+        return Err(RequestRefusal::new("-", "the command is not UTF-8"));
     };
     let first = command.split_whitespace().next().unwrap_or_default();
     let Ok(mut words) = shell_words::split(command) else {
         let message = "the command's quotes do not match; ssh takes one level away, so quote twice: ssh … \"run app 'a b'\"";
-        return Err(Refusal::new(first, message));
+        return Err(RequestRefusal::new(first, message));
     };
     // `git receive-pack`, as a remote.NAME.receivepack with a blank makes it, is the same as `git-receive-pack`.
     if words.len() > 1 && words[0] == "git" {
@@ -151,11 +151,11 @@ pub fn parse(command: &OsStr) -> Result<Option<Request>, Refusal> {
     let Some(verb) = words.next() else { return Ok(None) };
     let args: Vec<String> = words.collect();
     match verb.as_str() {
-        "git-receive-pack" => git(Service::ReceivePack, &verb, &args),
-        "git-upload-pack" => git(Service::UploadPack, &verb, &args),
-        "git-upload-archive" => git(Service::UploadArchive, &verb, &args),
-        "-h" | "--help" => Ok(Request::Verb { verb: "help", app: None, args: Vec::new() }),
-        "-V" | "--version" => Ok(Request::Verb { verb: "version", app: None, args: Vec::new() }),
+        "git-receive-pack" => git(GitService::ReceivePack, &verb, &args),
+        "git-upload-pack" => git(GitService::UploadPack, &verb, &args),
+        "git-upload-archive" => git(GitService::UploadArchive, &verb, &args),
+        "-h" | "--help" => Ok(KeyRequest::Verb { verb: "help", app: None, args: Vec::new() }),
+        "-V" | "--version" => Ok(KeyRequest::Verb { verb: "version", app: None, args: Vec::new() }),
         _ => match verb.strip_prefix("release:") {
             Some(step) => release(step, &verb, &args),
             None => verb_with(&verb, args),
@@ -164,20 +164,23 @@ pub fn parse(command: &OsStr) -> Result<Option<Request>, Refusal> {
     .map(Some)
 }
 
-fn git(service: Service, word: &str, args: &[String]) -> Result<Request, Refusal> {
+fn git(service: GitService, word: &str, args: &[String]) -> Result<KeyRequest, RequestRefusal> {
     let [path] = args else {
-        return Err(Refusal::new(word, format!("{word} takes one app's name, found {} words", args.len())));
+        return Err(RequestRefusal::new(
+            word,
+            format!("{word} takes one app's name, found {} words", args.len()),
+        ));
     };
-    let app = app_of_path(path).map_err(|err| Refusal::new(word, err.to_string()))?;
-    Ok(Request::Git { service, app })
+    let app = app_of_path(path).map_err(|err| RequestRefusal::new(word, err.to_string()))?;
+    Ok(KeyRequest::Git { service, app })
 }
 
-fn release(step: &str, word: &str, args: &[String]) -> Result<Request, Refusal> {
-    let refuse = |why: &str| Refusal::new(word, format!("{word}: {why}"));
+fn release(step: &str, word: &str, args: &[String]) -> Result<KeyRequest, RequestRefusal> {
+    let refuse = |why: &str| RequestRefusal::new(word, format!("{word}: {why}"));
     let Some((name, rest)) = args.split_first() else { return Err(refuse("needs an app's name")) };
     let app = app(name).map_err(|err| refuse(&err.to_string()))?;
-    let step = Step::parse(step, rest).map_err(|why| refuse(&why))?;
-    Ok(Request::Release { step, app })
+    let step = ReleaseStep::parse(step, rest).map_err(|why| refuse(&why))?;
+    Ok(KeyRequest::Release { step, app })
 }
 
 /// An app's name as people write it into a remote's address: `blog`, `blog.git`, `/blog`, `~/blog`, `blog/`.
@@ -193,21 +196,21 @@ fn app(name: &str) -> Result<AppName, BadName> {
     name[..end].parse()
 }
 
-fn verb_with(word: &str, args: Vec<String>) -> Result<Request, Refusal> {
-    let refuse = |message: String| Err(Refusal::new(word, message));
+fn verb_with(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusal> {
+    let refuse = |message: String| Err(RequestRefusal::new(word, message));
     let Some((verb, takes)) = VERBS.iter().find(|(verb, _)| *verb == word) else {
         return refuse(not_a_verb(word));
     };
     let app = match (takes, args.first()) {
-        (Takes::Nothing, _) | (Takes::Perhaps, None) => None,
-        (Takes::App, None) => return refuse(format!("{verb} needs an app's name")),
-        (Takes::Perhaps, Some(option)) if option.starts_with('-') => None,
+        (VerbArguments::Nothing, _) | (VerbArguments::Perhaps, None) => None,
+        (VerbArguments::App, None) => return refuse(format!("{verb} needs an app's name")),
+        (VerbArguments::Perhaps, Some(option)) if option.starts_with('-') => None,
         (_, Some(name)) => match app(name) {
             Ok(app) => Some(app),
             Err(err) => return refuse(format!("{verb}: {err}")),
         },
     };
-    Ok(Request::Verb { verb, app, args })
+    Ok(KeyRequest::Verb { verb, app, args })
 }
 
 fn not_a_verb(word: &str) -> String {

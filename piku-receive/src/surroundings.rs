@@ -14,8 +14,8 @@ use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Uid, geteuid};
 use piku_nss::UserAccount;
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::Root;
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::PikuRoot;
 
 /// Where programs are when sshd has set no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
@@ -52,18 +52,18 @@ fn may_stay(name: &OsStr) -> bool {
 
 /// Refuses to build and keep apps as root, in whose home nobody looks for them: what is done to a root is done by its owner. A root
 /// that is named, and is root's own, is somebody's choice.
-pub(crate) fn refuse_root(root: &Root) -> Result<(), Failure> {
+pub(crate) fn refuse_root(root: &PikuRoot) -> Result<(), UserError> {
     if !geteuid().is_root() {
         return Ok(());
     }
-    let default = Root::new(None).is_ok_and(|default| default.path() == root.path());
+    let default = PikuRoot::new(None).is_ok_and(|default| default.path() == root.path());
     let owner = fs::metadata(root.path()).ok().map(|meta| meta.uid()).filter(|owner| *owner != 0);
     let what = match owner.and_then(|owner| UserAccount::of(Uid::from_raw(owner)).ok().flatten()) {
         Some(owner) => format!("'{}' belongs to {}, and this is root", root.path().display(), owner.name),
         None if default || owner.is_some() => "piku does not keep apps as root".to_owned(),
         None => return Ok(()),
     };
-    Err(Failure::new(what)
+    Err(UserError::new(what)
         .hint("a key is let in by 'sudo piku keys:add NAME < KEY.pub', verbs are 'sudo piku VERB'"))
 }
 

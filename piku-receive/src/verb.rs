@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
-use piku_procfile::layout::{ROOT_VARIABLE, Root};
+use piku_procfile::layout::{PikuRoot, ROOT_VARIABLE};
 use piku_procfile::name::AppName;
 
 use crate::hook::{KEY, SCRIPTS};
@@ -17,7 +17,7 @@ const KEY_APPS: &str = "PIKU_KEY_APPS";
 
 /// Runs the verb and returns the code it ended with, 128 + n after signal n.
 pub(crate) fn run(
-    root: &Root,
+    root: &PikuRoot,
     scripts: &Path,
     key: &str,
     scope: &[AppName],

@@ -8,17 +8,17 @@ use std::fs;
 use anyhow::Context;
 use jiff::Timestamp;
 use piku_procfile::durable;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::layout::AppDir;
 use serde::{Deserialize, Serialize};
 
 use crate::git;
-use crate::lock::{self, Note};
+use crate::lock::{self, LockNote};
 
 /// Where a deploy stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum DeployState {
     /// It has begun; or was killed, when nobody holds the app's lock.
     Deploying,
     /// It is live, or was.
@@ -29,7 +29,7 @@ pub(crate) enum State {
 
 /// The last deploy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Verdict {
+pub(crate) struct DeployVerdict {
     /// What was deployed.
     pub(crate) commit: String,
     /// The branch it was the tip of.
@@ -42,10 +42,10 @@ pub(crate) struct Verdict {
     /// When it began.
     pub(crate) at: Timestamp,
     /// Where it stands.
-    pub(crate) state: State,
+    pub(crate) state: DeployState,
 }
 
-impl Verdict {
+impl DeployVerdict {
     /// The app's last verdict. One that cannot be read says nothing: the next push deploys.
     pub(crate) fn read(app: &AppDir) -> Option<Self> {
         serde_json::from_slice(&fs::read(app.verdict()).ok()?).ok()
@@ -61,35 +61,37 @@ impl Verdict {
 
     /// Whether this commit went live.
     pub(crate) fn is_deployed(&self, commit: &str) -> bool {
-        self.state == State::Deployed && self.commit == commit
+        self.state == DeployState::Deployed && self.commit == commit
     }
 }
 
 /// `finish-deploy`: the deploy that has begun is live.
 pub(crate) fn finish(app: &AppDir, commit: &str) -> anyhow::Result<()> {
-    match Verdict::read(app) {
+    match DeployVerdict::read(app) {
         Some(mut verdict) if verdict.commit == commit => {
-            verdict.state = State::Deployed;
+            verdict.state = DeployState::Deployed;
             verdict.write(app)
         }
         Some(other) => {
             let (begun, given) = (git::short(&other.commit), git::short(commit));
-            Err(Failure::new(format!("the deploy that has begun is of {begun}, not of {given}")).into())
+            Err(UserError::new(format!("the deploy that has begun is of {begun}, not of {given}")).into())
         }
-        None => Err(Failure::new("no deploy has begun").hint("piku-receive begin-deploy begins one").into()),
+        None => {
+            Err(UserError::new("no deploy has begun").hint("piku-receive begin-deploy begins one").into())
+        }
     }
 }
 
 /// `finish-deploy --dry-run`: the plan has been shown.
 pub(crate) fn finish_dry_run(app: &AppDir) -> anyhow::Result<()> {
-    lock::note(app, &Note::Planned).with_context(|| format!("cannot write '{}'", app.lock().display()))
+    lock::note(app, &LockNote::Planned).with_context(|| format!("cannot write '{}'", app.lock().display()))
 }
 
 /// Turns a deploy that has begun and whose hook has ended into a failed one. Call with the app's lock held.
-pub(crate) fn close(app: &AppDir) -> anyhow::Result<Option<Verdict>> {
-    let mut verdict = Verdict::read(app);
-    if let Some(open) = verdict.as_mut().filter(|verdict| verdict.state == State::Deploying) {
-        open.state = State::Failed;
+pub(crate) fn close(app: &AppDir) -> anyhow::Result<Option<DeployVerdict>> {
+    let mut verdict = DeployVerdict::read(app);
+    if let Some(open) = verdict.as_mut().filter(|verdict| verdict.state == DeployState::Deploying) {
+        open.state = DeployState::Failed;
         open.write(app)?;
     }
     Ok(verdict)
@@ -98,21 +100,21 @@ pub(crate) fn close(app: &AppDir) -> anyhow::Result<Option<Verdict>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piku_procfile::layout::Root;
+    use piku_procfile::layout::PikuRoot;
 
     #[test]
     fn a_deploy_is_live_only_when_settled() {
         let dir = tempfile::tempdir().unwrap();
-        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+        let app = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
         fs::create_dir_all(app.path()).unwrap();
         assert!(finish(&app, "a").unwrap_err().to_string().contains("no deploy has begun"));
-        let begun = Verdict {
+        let begun = DeployVerdict {
             commit: "aaaaaaaaaa".to_owned(),
             reference: "refs/heads/main".to_owned(),
             number: 3,
             by: "alice".to_owned(),
             at: "2026-01-02T03:04:05Z".parse().unwrap(),
-            state: State::Deploying,
+            state: DeployState::Deploying,
         };
         begun.write(&app).unwrap();
         assert_eq!(
@@ -126,9 +128,9 @@ mod tests {
         assert!(close(&app).unwrap().unwrap().is_deployed("aaaaaaaaaa"));
 
         begun.write(&app).unwrap();
-        assert_eq!(close(&app).unwrap().unwrap().state, State::Failed);
-        assert!(!Verdict::read(&app).unwrap().is_deployed("aaaaaaaaaa"));
+        assert_eq!(close(&app).unwrap().unwrap().state, DeployState::Failed);
+        assert!(!DeployVerdict::read(&app).unwrap().is_deployed("aaaaaaaaaa"));
         fs::write(app.verdict(), "{\"comm").unwrap();
-        assert_eq!(Verdict::read(&app), None);
+        assert_eq!(DeployVerdict::read(&app), None);
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use piku_procfile::layout::ROOT_VARIABLE;
 use piku_procfile::name::{AppName, ProcessName};
-use piku_procfile::output::Format;
+use piku_procfile::output::OutputFormat;
 
 /// Workers: started, checked, logged, restarted, replaced without a gap
 ///
@@ -16,18 +16,18 @@ use piku_procfile::output::Format;
 /// for any folder with a Procfile. Data goes to stdout, talk and errors to stderr.
 #[derive(Debug, Parser)]
 #[command(name = "piku-run", version, max_term_width = 100, after_long_help = exit_status::ALL)]
-pub struct Cli {
+pub struct RunCli {
     /// The folder with everything that piku keeps [default: ~/.piku]
     #[arg(long, global = true, env = ROOT_VARIABLE, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: RunCommand,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum RunCommand {
     /// Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay
     #[command(after_long_help = exit_status::DAEMON)]
     Daemon,
@@ -43,7 +43,7 @@ pub enum Command {
     Certs {
         /// What to do
         #[command(subcommand)]
-        action: Certs,
+        action: CertsCommand,
     },
     /// The app's own files, also after it was destroyed
     #[command(after_long_help = exit_status::CHANGE)]
@@ -62,7 +62,7 @@ pub enum Command {
         record: bool,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
     },
     /// Answer all requests to an app with 503 and a page that says why, or let them through again
     #[command(after_long_help = exit_status::CHANGE)]
@@ -70,7 +70,7 @@ pub enum Command {
         /// The app
         app: AppName,
         /// Whether it is down
-        state: Switch,
+        state: OnOff,
     },
     /// Supervise one app
     #[command(hide = true)]
@@ -86,7 +86,7 @@ pub enum Command {
     },
     /// Run what a folder's Procfile says, with one log, until Ctrl-C; needs no piku
     #[command(after_long_help = exit_status::START)]
-    Start(Start),
+    Start(StartArgs),
     /// Make a built release the live one; its folder is moved away
     #[command(after_long_help = exit_status::CHANGE)]
     Deploy {
@@ -102,7 +102,7 @@ pub enum Command {
         app: Option<AppName>,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
     },
     /// Set how many instances of each type there should be
     #[command(after_long_help = exit_status::CHANGE)]
@@ -136,7 +136,7 @@ pub enum Command {
     },
     /// What the instances of an app, or a deploy, said
     #[command(after_long_help = exit_status::READ)]
-    Logs(Logs),
+    Logs(LogsArgs),
     /// The releases of an app, newest first
     #[command(after_long_help = exit_status::READ)]
     Releases {
@@ -144,7 +144,7 @@ pub enum Command {
         app: AppName,
         /// How to print them
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
     },
     /// Make a new release with the tree and the configuration of an old one
     #[command(after_long_help = exit_status::CHANGE)]
@@ -167,7 +167,7 @@ pub enum Command {
         dry_run: bool,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
     },
     /// The configuration of an app, over what its ENV says; a change is a release of its own
     #[command(after_long_help = exit_status::CHANGE)]
@@ -176,10 +176,10 @@ pub enum Command {
         app: AppName,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: OutputFormat,
         /// What to do with it [default: print it]
         #[command(subcommand)]
-        action: Option<Config>,
+        action: Option<ConfigCommand>,
     },
     /// Run one command in the live release of an app, with its environment
     #[command(after_long_help = exit_status::EXEC)]
@@ -203,7 +203,7 @@ pub enum Command {
 
 /// `start`.
 #[derive(Debug, Args)]
-pub struct Start {
+pub struct StartArgs {
     /// The folder with the Procfile
     #[arg(default_value = ".")]
     pub dir: PathBuf,
@@ -226,7 +226,7 @@ pub struct Start {
 
 /// `logs`.
 #[derive(Debug, Args)]
-pub struct Logs {
+pub struct LogsArgs {
     /// The app
     pub app: AppName,
     /// Go on with what comes
@@ -271,7 +271,7 @@ pub enum DataAction {
 
 /// `config`.
 #[derive(Debug, Subcommand)]
-pub enum Config {
+pub enum ConfigCommand {
     /// Print one value
     #[command(after_long_help = exit_status::READ)]
     Get {
@@ -324,7 +324,7 @@ fn since(word: &str) -> Result<Timestamp, String> {
 
 /// `certs`.
 #[derive(Debug, Subcommand)]
-pub enum Certs {
+pub enum CertsCommand {
     /// Ask for those that are lacking or end within 30 days, through acme.sh or certbot; a timer does it daily
     #[command(after_long_help = exit_status::CHANGE)]
     Renew {
@@ -338,7 +338,7 @@ pub enum Certs {
 
 /// On or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
+pub enum OnOff {
     /// It is
     On,
     /// It is not
@@ -360,22 +360,22 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    fn parse(words: &[&str]) -> Result<Command, clap::Error> {
-        Cli::try_parse_from(["piku-run"].iter().chain(words)).map(|cli| cli.command)
+    fn parse(words: &[&str]) -> Result<RunCommand, clap::Error> {
+        RunCli::try_parse_from(["piku-run"].iter().chain(words)).map(|cli| cli.command)
     }
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        RunCli::command().debug_assert();
     }
 
     #[test]
     fn counts_and_formations() {
-        let Ok(Command::Scale { counts, .. }) = parse(&["scale", "blog", "web=2", "worker=0"]) else {
+        let Ok(RunCommand::Scale { counts, .. }) = parse(&["scale", "blog", "web=2", "worker=0"]) else {
             panic!()
         };
         assert_eq!(counts.len(), 2);
-        let Ok(Command::Start(start)) = parse(&["start", "-m", "web=2,worker=1"]) else { panic!() };
+        let Ok(RunCommand::Start(start)) = parse(&["start", "-m", "web=2,worker=1"]) else { panic!() };
         assert_eq!(start.formation, [("web".parse().unwrap(), 2), ("worker".parse().unwrap(), 1)]);
         for bad in ["web", "web=", "web=-1", "web=1001", "=1", "we b=1"] {
             assert!(parse(&["scale", "blog", bad]).is_err(), "{bad}");
@@ -399,13 +399,13 @@ mod tests {
 
     #[test]
     fn the_command_of_exec_is_data() {
-        let Ok(Command::Exec { command, .. }) = parse(&["exec", "blog", "--", "--help", "-x"]) else {
+        let Ok(RunCommand::Exec { command, .. }) = parse(&["exec", "blog", "--", "--help", "-x"]) else {
             panic!()
         };
         assert_eq!(command, ["--help", "-x"]);
-        let Ok(Command::Logs(logs)) = parse(&["logs", "blog", "--deploy", "-f"]) else { panic!() };
+        let Ok(RunCommand::Logs(logs)) = parse(&["logs", "blog", "--deploy", "-f"]) else { panic!() };
         assert_eq!(logs.deploy, Some(None));
-        let Ok(Command::Logs(logs)) = parse(&["logs", "blog", "--deploy", "7"]) else { panic!() };
+        let Ok(RunCommand::Logs(logs)) = parse(&["logs", "blog", "--deploy", "7"]) else { panic!() };
         assert_eq!(logs.deploy, Some(Some(7)));
     }
 

@@ -7,14 +7,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::layout::Root;
+use piku_procfile::failure::{BUSY, UserError};
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
-use piku_procfile::settings::Settings;
+use piku_procfile::settings::HostSettings;
 use piku_procfile::terminal::coloured_text;
 
-use crate::protocol::{Bad, Reply, Request, Wake};
-use crate::socket::Asker;
+use crate::protocol::{FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
+use crate::socket::ClientSocket;
 use crate::{lock, place};
 
 /// The time that a supervisor may take. A supervisor that is silent for longer is reported, and not waited for.
@@ -45,7 +45,7 @@ impl fmt::Display for SilentSupervisor {
     }
 }
 
-fn silent(root: &Root, app: &AppName, patience: Duration) -> anyhow::Error {
+fn silent(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Error {
     let what = format!("it has said nothing for {} s", patience.as_secs());
     let hint = match lock::holder(&place::supervisor_lock(&root.app(app))) {
         Some(pid) => {
@@ -53,14 +53,14 @@ fn silent(root: &Root, app: &AppName, patience: Duration) -> anyhow::Error {
         }
         None => "see the daemon's log".to_owned(),
     };
-    anyhow::Error::from(Failure::new(what).hint(hint).code(BUSY)).context(SilentSupervisor(app.clone()))
+    anyhow::Error::from(UserError::new(what).hint(hint).code(BUSY)).context(SilentSupervisor(app.clone()))
 }
 
 /// Asks an app's supervisor and shows what it says on stderr. Returns the data that it answered with, if any.
 pub(crate) fn ask(
-    root: &Root,
+    root: &PikuRoot,
     app: &AppName,
-    request: &Request,
+    request: &SupervisorRequest,
 ) -> anyhow::Result<Option<serde_json::Value>> {
     ask_within(root, app, request, AskPatience::CHANGE)
 }
@@ -70,15 +70,15 @@ pub(crate) fn ask(
 /// # Errors
 /// [`SilentSupervisor`] when that is at its end.
 pub(crate) fn ask_within(
-    root: &Root,
+    root: &PikuRoot,
     app: &AppName,
-    request: &Request,
+    request: &SupervisorRequest,
     patience: AskPatience,
 ) -> anyhow::Result<Option<serde_json::Value>> {
     // A supervisor that ends before it has heard the request is asked for again; one that has is not.
     for _ in 0..5 {
         let mut asker = reach(root, app, patience.heard)?;
-        let heard = asker.ask(request).and_then(|()| asker.answer::<Reply>());
+        let heard = asker.ask(request).and_then(|()| asker.answer::<SupervisorReply>());
         match heard {
             Ok(Some(_)) => {
                 asker.set_patience(patience.silence).context("cannot set a timeout")?;
@@ -94,7 +94,9 @@ pub(crate) fn ask_within(
             Err(err) => return Err(err).with_context(|| format!("cannot ask the supervisor of {app}")),
         }
     }
-    Err(Failure::new(format!("the supervisor of {app} does not answer")).hint("see the daemon's log").into())
+    Err(UserError::new(format!("the supervisor of {app} does not answer"))
+        .hint("see the daemon's log")
+        .into())
 }
 
 fn is_hangup(err: &io::Error) -> bool {
@@ -106,29 +108,29 @@ fn is_timeout(err: &io::Error) -> bool {
 }
 
 /// The outer error is one of the connection, the inner one what the supervisor has answered.
-fn listen(asker: &mut Asker, app: &AppName) -> io::Result<anyhow::Result<Option<serde_json::Value>>> {
+fn listen(asker: &mut ClientSocket, app: &AppName) -> io::Result<anyhow::Result<Option<serde_json::Value>>> {
     let mut data = None;
     loop {
-        let reply = match asker.answer::<Reply>() {
+        let reply = match asker.answer::<SupervisorReply>() {
             Ok(Some(reply)) => reply,
             Ok(None) => break,
             Err(err) if is_hangup(&err) => break,
             Err(err) => return Err(err),
         };
         match reply {
-            Reply::Heard => {}
-            Reply::Step { text } => step(&text),
-            Reply::Detail { text } => detail(&text),
-            Reply::Data { value } => data = Some(value),
-            Reply::Done { error: None } => return Ok(Ok(data)),
-            Reply::Done { error: Some(bad) } => return Ok(Err(failure(bad).into())),
+            SupervisorReply::Heard => {}
+            SupervisorReply::Step { text } => step(&text),
+            SupervisorReply::Detail { text } => detail(&text),
+            SupervisorReply::Data { value } => data = Some(value),
+            SupervisorReply::Done { error: None } => return Ok(Ok(data)),
+            SupervisorReply::Done { error: Some(bad) } => return Ok(Err(failure(bad).into())),
         }
     }
     let what = format!("the supervisor of {app} has ended before it was done");
-    Ok(Err(Failure::new(what).hint("nothing half done stays; try again").into()))
+    Ok(Err(UserError::new(what).hint("nothing half done stays; try again").into()))
 }
 
-fn failure(bad: Bad) -> Failure {
+fn failure(bad: FailedReply) -> UserError {
     let mut message = bad.reason;
     if !bad.tail.is_empty() {
         message.push_str("\nthe last lines of its log:");
@@ -137,7 +139,7 @@ fn failure(bad: Bad) -> Failure {
             message.push_str(&line);
         }
     }
-    bad.hints.into_iter().fold(Failure::new(message).code(bad.code), Failure::hint)
+    bad.hints.into_iter().fold(UserError::new(message).code(bad.code), UserError::hint)
 }
 
 /// A step of a deploy, as Heroku shows it.
@@ -156,7 +158,7 @@ fn talk(text: &str) {
 }
 
 /// Whether the app has a supervisor just now.
-pub(crate) fn is_supervised(root: &Root, app: &AppName) -> bool {
+pub(crate) fn is_supervised(root: &PikuRoot, app: &AppName) -> bool {
     match connect(&root.app(app).socket(), AskPatience::LOOK.heard) {
         Ok(asker) => asker.is_some(),
         // One that is there and does not accept.
@@ -166,18 +168,18 @@ pub(crate) fn is_supervised(root: &Root, app: &AppName) -> bool {
 
 /// Has the app's supervisor write what it has gathered of the logs. With `follow` it writes each line as it comes for as long as the
 /// connection is held that is returned.
-pub(crate) fn have_logs_written(root: &Root, app: &AppName, follow: bool) -> Option<Asker> {
+pub(crate) fn have_logs_written(root: &PikuRoot, app: &AppName, follow: bool) -> Option<ClientSocket> {
     let mut asker = connect(&root.app(app).socket(), AskPatience::LOOK.heard).ok()??;
-    asker.ask(&Request::Logs { follow }).ok()?;
+    asker.ask(&SupervisorRequest::Logs { follow }).ok()?;
     // The second answer is that they are written.
     for _ in 0..2 {
-        asker.answer::<Reply>().ok()??;
+        asker.answer::<SupervisorReply>().ok()??;
     }
     follow.then_some(asker)
 }
 
 /// A connection to the app's supervisor, started by the daemon where there is none.
-fn reach(root: &Root, app: &AppName, patience: Duration) -> anyhow::Result<Asker> {
+fn reach(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Result<ClientSocket> {
     let socket = root.app(app).socket();
     let connected = || match connect(&socket, patience) {
         Err(err) if is_timeout(&err) => Err(silent(root, app, patience)),
@@ -187,7 +189,7 @@ fn reach(root: &Root, app: &AppName, patience: Duration) -> anyhow::Result<Asker
         return Ok(asker);
     }
     // A supervisor that cannot read them would not come up, and nobody would hear why.
-    Settings::read(&root.settings())?;
+    HostSettings::read(&root.settings())?;
     let since = Instant::now();
     let mut awake = None;
     loop {
@@ -201,37 +203,37 @@ fn reach(root: &Root, app: &AppName, patience: Duration) -> anyhow::Result<Asker
         }
         if since.elapsed() > patience {
             let what = format!("the supervisor of {app} does not come up");
-            return Err(Failure::new(what).hint("see the daemon's log").into());
+            return Err(UserError::new(what).hint("see the daemon's log").into());
         }
         sleep(Duration::from_millis(3));
     }
 }
 
 /// Nothing when nobody listens there.
-fn connect(socket: &Path, patience: Duration) -> io::Result<Option<Asker>> {
-    match Asker::connect(socket, patience) {
+fn connect(socket: &Path, patience: Duration) -> io::Result<Option<ClientSocket>> {
+    match ClientSocket::connect(socket, patience) {
         Ok(asker) => Ok(Some(asker)),
         Err(err) if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
         Err(err) => Err(err),
     }
 }
 
-fn wake(root: &Root, app: &AppName, patience: Duration) -> anyhow::Result<()> {
+fn wake(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Result<()> {
     let socket = root.daemon_socket();
-    let silent = || Failure::new("the daemon does not answer").hint("systemctl restart piku").code(BUSY);
+    let silent = || UserError::new("the daemon does not answer").hint("systemctl restart piku").code(BUSY);
     let mut asker = match connect(&socket, patience) {
         Ok(Some(asker)) => asker,
         Ok(None) => {
             let what = format!("the daemon is not running: nobody listens at '{}'", socket.display());
-            return Err(Failure::new(what).hint("systemctl start piku, or: piku-run daemon").into());
+            return Err(UserError::new(what).hint("systemctl start piku, or: piku-run daemon").into());
         }
         Err(err) if is_timeout(&err) => return Err(silent().into()),
         Err(err) => return Err(err).with_context(|| format!("cannot connect to '{}'", socket.display())),
     };
-    match asker.ask(&Wake { app: app.clone() }).and_then(|()| asker.answer::<Option<String>>()) {
+    match asker.ask(&WakeRequest { app: app.clone() }).and_then(|()| asker.answer::<Option<String>>()) {
         Ok(Some(None)) => Ok(()),
-        Ok(Some(Some(error))) => Err(Failure::new(error).into()),
-        Ok(None) => Err(Failure::new("the daemon does not answer").hint("see its log").into()),
+        Ok(Some(Some(error))) => Err(UserError::new(error).into()),
+        Ok(None) => Err(UserError::new("the daemon does not answer").hint("see its log").into()),
         Err(err) if is_timeout(&err) => Err(silent().into()),
         Err(err) => Err(err).context("cannot ask the daemon"),
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::socket::Connection;
+use crate::socket::ClientConnection;
 
 /// The largest number of clients at once.
 const MAX_CLIENTS: usize = 128;
@@ -12,13 +12,13 @@ const MAX_CLIENTS: usize = 128;
 /// The connections, by numbers that are not used again.
 #[derive(Debug, Default)]
 pub(crate) struct ClientTable {
-    connections: BTreeMap<u64, Connection>,
+    connections: BTreeMap<u64, ClientConnection>,
     counter: u64,
 }
 
 impl ClientTable {
     /// Adds one and returns its number. Where there are too many, the one that has been asking for longest has to go.
-    pub(crate) fn add(&mut self, connection: Connection) -> u64 {
+    pub(crate) fn add(&mut self, connection: ClientConnection) -> u64 {
         if self.connections.len() >= MAX_CLIENTS {
             let oldest = self.connections.iter().find(|(_, one)| one.is_asking()).map(|(number, _)| *number);
             let oldest = oldest.or_else(|| self.connections.keys().next().copied());
@@ -31,11 +31,11 @@ impl ClientTable {
         self.counter
     }
 
-    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Connection> {
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut ClientConnection> {
         self.connections.get_mut(&number)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Connection)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &ClientConnection)> {
         self.connections.iter().map(|(number, connection)| (*number, connection))
     }
 
@@ -50,7 +50,7 @@ impl ClientTable {
 
     /// Returns the time after which [`Self::remove_gone`] may have something to do; nothing when no client has to do anything.
     pub(crate) fn time_left(&self) -> Option<Duration> {
-        let first = self.connections.values().filter_map(Connection::deadline).min()?;
+        let first = self.connections.values().filter_map(ClientConnection::deadline).min()?;
         Some(first.saturating_duration_since(Instant::now()))
     }
 }
@@ -58,7 +58,7 @@ impl ClientTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::{Asker, Listener};
+    use crate::socket::{ClientSocket, ControlSocket};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -66,15 +66,15 @@ mod tests {
     fn silent_clients_make_room_for_those_that_ask() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
-        let mut listener = Listener::bind(&path).unwrap();
+        let mut listener = ControlSocket::bind(&path).unwrap();
         let mut clients = ClientTable::default();
-        let mut asker = Asker::connect(&path, PATIENCE).unwrap();
+        let mut asker = ClientSocket::connect(&path, PATIENCE).unwrap();
         asker.ask(&1).unwrap();
         let first = clients.add(listener.accept().unwrap());
         assert_eq!(clients.get_mut(first).unwrap().receive::<u8>(), Some(Ok(1)));
-        let silent: Vec<Asker> = (0..MAX_CLIENTS * 2)
+        let silent: Vec<ClientSocket> = (0..MAX_CLIENTS * 2)
             .map(|_| {
-                let asker = Asker::connect(&path, PATIENCE).unwrap();
+                let asker = ClientSocket::connect(&path, PATIENCE).unwrap();
                 clients.add(listener.accept().unwrap());
                 asker
             })
@@ -94,15 +94,15 @@ mod tests {
     fn a_client_that_never_reads_has_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
-        let mut listener = Listener::bind(&path).unwrap();
-        let mut asker = Asker::connect(&path, PATIENCE).unwrap();
+        let mut listener = ControlSocket::bind(&path).unwrap();
+        let mut asker = ClientSocket::connect(&path, PATIENCE).unwrap();
         asker.ask(&0).unwrap();
         let mut connection = listener.accept().unwrap();
         assert_eq!(connection.receive::<u8>(), Some(Ok(0)));
         connection.send_last(&"x".repeat(2 * 1024 * 1024));
         assert!(!connection.is_gone() && connection.deadline().is_some());
         // What does not even fit into memory is not waited for.
-        let mut asker = Asker::connect(&path, PATIENCE).unwrap();
+        let mut asker = ClientSocket::connect(&path, PATIENCE).unwrap();
         asker.ask(&0).unwrap();
         let mut connection = listener.accept().unwrap();
         assert_eq!(connection.receive::<u8>(), Some(Ok(0)));

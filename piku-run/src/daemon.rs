@@ -20,17 +20,17 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 use piku_chroot::limits;
-use piku_procfile::failure::{self, BUSY, Failure};
-use piku_procfile::layout::{ROOT_VARIABLE, Root};
+use piku_procfile::failure::{self, BUSY, UserError};
+use piku_procfile::layout::{PikuRoot, ROOT_VARIABLE};
 use piku_procfile::name::AppName;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::clients::ClientTable;
-use crate::core::Backoff;
-use crate::lock::{self, Lock};
-use crate::protocol::Wake;
-use crate::socket::Listener;
-use crate::wait::{self, Interest, READ};
+use crate::core::CrashBackoff;
+use crate::lock::{self, FileLock};
+use crate::protocol::WakeRequest;
+use crate::socket::ControlSocket;
+use crate::wait::{self, PollInterest, READ};
 use crate::{place, protections, supervisor, sys};
 
 /// The subcommand's name.
@@ -44,16 +44,16 @@ const LONGEST_TURN: Duration = Duration::from_secs(40);
 
 /// An app that has, had or is to have a supervisor.
 #[derive(Debug, Default)]
-struct Watch {
-    supervisor: Option<Supervisor>,
+struct WatchedApp {
+    supervisor: Option<SupervisorChild>,
     since: Option<Instant>,
-    backoff: Backoff,
+    backoff: CrashBackoff,
     /// When to start the next one.
     again: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Supervisor {
+struct SupervisorChild {
     pid: Pid,
     /// For one that another daemon has started.
     pidfd: Option<OwnedFd>,
@@ -62,7 +62,7 @@ struct Supervisor {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Token {
+enum DaemonToken {
     Signals,
     Listener,
     Client(u64),
@@ -71,28 +71,29 @@ enum Token {
 }
 
 #[derive(Debug)]
-struct Daemon {
-    root: Root,
+struct DaemonLoop {
+    root: PikuRoot,
     program: PathBuf,
-    apps: BTreeMap<AppName, Watch>,
+    apps: BTreeMap<AppName, WatchedApp>,
     /// What waits at boot: no more apps start at once than there are processors.
     waiting: VecDeque<AppName>,
     clients: ClientTable,
-    listener: Listener,
+    listener: ControlSocket,
     signals: SignalFd,
     leaving: bool,
-    _lock: Lock,
+    _lock: FileLock,
 }
 
 /// Runs until SIGTERM. Then the supervisors leave, and the workers stay.
-pub(crate) fn run(root: &Root) -> anyhow::Result<()> {
+pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
     place::make(&root.run())?;
     let path = place::daemon_lock(root);
-    let Some(mut lock) = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
+    let Some(mut lock) =
+        FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
     else {
         let holder = lock::holder(&path).map_or(String::new(), |pid| format!(", pid {pid}"));
         let what = format!("a daemon runs for '{}' already{holder}", root.path().display());
-        return Err(Failure::new(what).code(BUSY).into());
+        return Err(UserError::new(what).code(BUSY).into());
     };
     lock.sign().context("cannot sign the lock")?;
     // Supervisors and monitors will be where the daemon is, beside the cgroups of the jails and not in their way.
@@ -112,9 +113,9 @@ pub(crate) fn run(root: &Root) -> anyhow::Result<()> {
     set_child_subreaper(true).context("cannot become a subreaper")?;
     let socket = root.daemon_socket();
     let listener =
-        Listener::bind(&socket).with_context(|| format!("cannot listen at '{}'", socket.display()))?;
+        ControlSocket::bind(&socket).with_context(|| format!("cannot listen at '{}'", socket.display()))?;
     let program = own_program()?;
-    let mut daemon = Daemon {
+    let mut daemon = DaemonLoop {
         root: root.clone(),
         program,
         apps: BTreeMap::new(),
@@ -136,7 +137,7 @@ fn own_program() -> anyhow::Result<PathBuf> {
     Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
 }
 
-impl Daemon {
+impl DaemonLoop {
     /// Every app that has a release and was not stopped. One that cannot be started does not keep the others waiting.
     fn boot(&mut self) -> anyhow::Result<()> {
         for app in self.root.apps().context("cannot list the apps")? {
@@ -156,7 +157,7 @@ impl Daemon {
     /// Starts as many of those that wait as may start at once. One that was asked for meanwhile has its supervisor.
     fn start_waiting(&mut self) {
         let at_once = std::thread::available_parallelism().map_or(AT_ONCE, std::num::NonZero::get);
-        let boots = |watch: &Watch| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
+        let boots = |watch: &WatchedApp| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
         while self.apps.values().filter(|watch| boots(watch)).count() < at_once {
             let Some(app) = self.waiting.pop_front() else { break };
             if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
@@ -175,19 +176,22 @@ impl Daemon {
             let next = due.map(|due| due.saturating_duration_since(now));
             let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused()).min();
             let ready = {
-                let names: Vec<&Watch> = self.apps.values().collect();
-                let mut watched = vec![(self.signals.as_fd(), READ, Token::Signals)];
+                let names: Vec<&WatchedApp> = self.apps.values().collect();
+                let mut watched = vec![(self.signals.as_fd(), READ, DaemonToken::Signals)];
                 if self.listener.paused().is_none() {
-                    watched.push((self.listener.as_fd(), READ, Token::Listener));
+                    watched.push((self.listener.as_fd(), READ, DaemonToken::Listener));
                 }
                 for (number, client) in self.clients.iter() {
-                    let interest = Interest { read: true, write: client.has_unsent() };
-                    watched.push((client.as_fd(), interest, Token::Client(number)));
+                    let interest = PollInterest { read: true, write: client.has_unsent() };
+                    watched.push((client.as_fd(), interest, DaemonToken::Client(number)));
                 }
                 for (at, watch) in names.iter().enumerate() {
                     let Some(one) = &watch.supervisor else { continue };
-                    watched.extend(one.pidfd.as_ref().map(|pidfd| (pidfd.as_fd(), READ, Token::Ended(at))));
-                    watched.extend(one.booting.as_ref().map(|end| (end.as_fd(), READ, Token::Booted(at))));
+                    watched.extend(
+                        one.pidfd.as_ref().map(|pidfd| (pidfd.as_fd(), READ, DaemonToken::Ended(at))),
+                    );
+                    watched
+                        .extend(one.booting.as_ref().map(|end| (end.as_fd(), READ, DaemonToken::Booted(at))));
                 }
                 wait::wait(&watched, next)?
             };
@@ -195,16 +199,16 @@ impl Daemon {
             let mut booted = Vec::new();
             for token in ready {
                 match token {
-                    Token::Signals => self.signalled(),
-                    Token::Listener => {
+                    DaemonToken::Signals => self.signalled(),
+                    DaemonToken::Listener => {
                         while let Some(connection) = self.listener.accept() {
                             let number = self.clients.add(connection);
                             self.serve(number);
                         }
                     }
-                    Token::Client(number) => self.serve(number),
-                    Token::Ended(at) => ended.extend(self.apps.keys().nth(at).cloned()),
-                    Token::Booted(at) => booted.extend(self.apps.keys().nth(at).cloned()),
+                    DaemonToken::Client(number) => self.serve(number),
+                    DaemonToken::Ended(at) => ended.extend(self.apps.keys().nth(at).cloned()),
+                    DaemonToken::Booted(at) => booted.extend(self.apps.keys().nth(at).cloned()),
                 }
             }
             for app in booted {
@@ -246,7 +250,7 @@ impl Daemon {
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => continue,
             };
-            let of = |watch: &Watch| {
+            let of = |watch: &WatchedApp| {
                 watch.supervisor.as_ref().is_some_and(|one| one.pid == pid && one.pidfd.is_none())
             };
             let app = self.apps.iter().find(|(_, watch)| of(watch)).map(|(app, _)| app.clone());
@@ -277,7 +281,7 @@ impl Daemon {
 
     fn start_due(&mut self) {
         let now = Instant::now();
-        let is_due = |watch: &Watch| watch.again.is_some_and(|again| again <= now);
+        let is_due = |watch: &WatchedApp| watch.again.is_some_and(|again| again <= now);
         let due: Vec<AppName> =
             self.apps.iter().filter(|(_, watch)| is_due(watch)).map(|(app, _)| app.clone()).collect();
         for app in due {
@@ -288,8 +292,8 @@ impl Daemon {
     fn serve(&mut self, number: u64) {
         let Some(client) = self.clients.get_mut(number) else { return };
         client.flush();
-        let app = match client.receive::<Wake>() {
-            Some(Ok(Wake { app })) => app,
+        let app = match client.receive::<WakeRequest>() {
+            Some(Ok(WakeRequest { app })) => app,
             Some(Err(bad)) => return client.send_last(&Some(bad)),
             None => return,
         };
@@ -303,7 +307,8 @@ impl Daemon {
 
     /// When supervisors that have not said so are no longer waited for at boot.
     fn turns_end(&self) -> Option<Instant> {
-        let booting = |watch: &&Watch| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
+        let booting =
+            |watch: &&WatchedApp| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
         self.apps.values().filter(booting).filter_map(|watch| Some(watch.since? + LONGEST_TURN)).min()
     }
 
@@ -334,19 +339,24 @@ impl Daemon {
 }
 
 /// The supervisor of another daemon that lives on.
-fn find(lock: &std::path::Path) -> Option<Supervisor> {
-    if !lock.exists() || Lock::take(lock).ok()?.is_some() {
+fn find(lock: &std::path::Path) -> Option<SupervisorChild> {
+    if !lock.exists() || FileLock::take(lock).ok()?.is_some() {
         return None;
     }
     let pid = lock::holder(lock)?;
     let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     // Still locked: the pid is the holder's, and from here on nobody else's.
-    let still = Lock::take(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
-    still.then_some(Supervisor { pid: Pid::from_raw(pid), pidfd: Some(pidfd), booting: None })
+    let still = FileLock::take(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
+    still.then_some(SupervisorChild { pid: Pid::from_raw(pid), pidfd: Some(pidfd), booting: None })
 }
 
 /// Starts one. At boot its stdin is a pipe's end to write to, which it keeps until its instances are up.
-fn spawn(program: &std::path::Path, root: &Root, app: &AppName, boot: bool) -> anyhow::Result<Supervisor> {
+fn spawn(
+    program: &std::path::Path,
+    root: &PikuRoot,
+    app: &AppName,
+    boot: bool,
+) -> anyhow::Result<SupervisorChild> {
     let mut command = Command::new(program);
     command.args([supervisor::NAME, app.as_str()]).env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
     let mut booting = None;
@@ -357,7 +367,7 @@ fn spawn(program: &std::path::Path, root: &Root, app: &AppName, boot: bool) -> a
     }
     let child = command.spawn().with_context(|| format!("cannot run '{}'", program.display()))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("no pid")?);
-    Ok(Supervisor { pid, pidfd: None, booting })
+    Ok(SupervisorChild { pid, pidfd: None, booting })
 }
 
 /// To the daemon's log.

@@ -17,13 +17,13 @@ use jiff::tz::TimeZone;
 use piku_procfile::durable;
 use piku_procfile::listen_ports;
 use piku_procfile::name::ProcessName;
-use piku_procfile::procfile::Kind;
+use piku_procfile::procfile::ProcessKind;
 use piku_procfile::schedule;
-use piku_procfile::settings::{NetworkMode, Settings};
+use piku_procfile::settings::{HostSettings, NetworkMode};
 
-use crate::core::{Found, Pace, Plan, Type};
+use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan};
 use crate::drain;
-use crate::environment::{Role, Vars, World};
+use crate::environment::{ProcessRole, ReleaseContext, Vars};
 
 pub(crate) use health::HealthCheck;
 
@@ -55,8 +55,8 @@ pub(crate) fn write_formation(path: &Path, formation: &Formation) -> anyhow::Res
 }
 
 /// What should run of this release, how it is checked, and what its author should know.
-pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, HealthCheck, Vec<String>) {
-    let role = Role { ps: "web.1", kind: "web", port: Some(0) };
+pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, HealthCheck, Vec<String>) {
+    let role = ProcessRole { ps: "web.1", kind: "web", port: Some(0) };
     // With a bad configuration no worker can be started, and says why. Those that run must not be stopped for it.
     let (vars, mut warnings) =
         world.vars(role).unwrap_or_else(|err| (Vars::new(), vec![format!("no settings: {err:#}")]));
@@ -65,14 +65,14 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, HealthCheck, 
     let mut types = Vec::new();
     let mut crons = Vec::new();
     for (name, command) in &world.release.processes {
-        let kind = Kind::of(name, command);
-        if kind == Kind::Cron && formation.get(name) != Some(&0) {
+        let kind = ProcessKind::of(name, command);
+        if kind == ProcessKind::Cron && formation.get(name) != Some(&0) {
             crons.extend(schedule::split(command).map(|(schedule, _)| (name.clone(), schedule)));
         }
         if !kind.runs() {
             continue;
         }
-        types.push(Type {
+        types.push(ProcessType {
             name: name.clone(),
             count: formation.get(name).copied().unwrap_or(1).min(MAX_COUNT),
             listens: kind.listens(),
@@ -89,8 +89,8 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, HealthCheck, 
     };
     let ready_within = seconds("HEALTHCHECK_START_PERIOD", 0.1).unwrap_or(Duration::from_secs(READY_WITHIN));
     let interval = seconds("HEALTHCHECK_INTERVAL", 0.01);
-    let timeout = seconds("HEALTHCHECK_TIMEOUT", 0.1).unwrap_or(Pace::default().timeout);
-    let pace = Pace { interval, timeout, ..Pace::default() };
+    let timeout = seconds("HEALTHCHECK_TIMEOUT", 0.1).unwrap_or(ProbePace::default().timeout);
+    let pace = ProbePace { interval, timeout, ..ProbePace::default() };
     let grace = seconds("STOP_TIMEOUT", 0.0).unwrap_or(Duration::from_secs(GRACE));
     let host = health::host_of(&words(vars.get("NGINX_SERVER_NAME")));
     let path = vars.get("HEALTHCHECK_PATH").filter(|path| {
@@ -105,12 +105,12 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, HealthCheck, 
         warnings.push(format!("{err}: HTTP is asked for"));
         health::HealthProtocol::default()
     });
-    if let Some(Err(err)) = vars.get(drain::VARIABLE).map(|value| value.parse::<drain::Address>()) {
+    if let Some(Err(err)) = vars.get(drain::VARIABLE).map(|value| value.parse::<drain::SyslogAddress>()) {
         warnings.push(format!("{} is ignored: {err}", drain::VARIABLE));
     }
     let mut check = HealthCheck { protocol, host, path, zone: None };
     let asked = check.question();
-    let plan = Plan { release: world.release.number, types, crons, ready_within, pace, grace, asked };
+    let plan = RunPlan { release: world.release.number, types, crons, ready_within, pace, grace, asked };
     check.zone = vars.get("TZ").filter(|name| !name.is_empty()).and_then(|name| {
         let known = TimeZone::get(name.trim_start_matches(':'));
         if known.is_err() && !plan.crons.is_empty() {
@@ -122,17 +122,17 @@ pub(crate) fn plan(world: &World, formation: &Formation) -> (Plan, HealthCheck, 
 }
 
 /// The cron types of a release; with a count of 0 one does not run.
-pub(crate) fn crons(world: &World) -> Vec<ProcessName> {
+pub(crate) fn crons(world: &ReleaseContext) -> Vec<ProcessName> {
     let processes = world.release.processes.iter();
-    let crons = processes.filter(|(name, command)| Kind::of(name, command) == Kind::Cron);
+    let crons = processes.filter(|(name, command)| ProcessKind::of(name, command) == ProcessKind::Cron);
     crons.map(|(name, _)| name.clone()).collect()
 }
 
 /// Whether all that the release's processes are limited to can be understood.
-pub(crate) fn check_limits(world: &World) -> anyhow::Result<()> {
+pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
     for kind in world.release.processes.keys().map(ProcessName::as_str) {
         // A bad configuration is another matter, and told elsewhere.
-        let Ok((vars, _)) = world.vars(Role { ps: "web.1", kind, port: Some(0) }) else { continue };
+        let Ok((vars, _)) = world.vars(ProcessRole { ps: "web.1", kind, port: Some(0) }) else { continue };
         limits::of(kind, &vars)?;
         limits::tmp_size(kind, &vars)?;
     }
@@ -143,13 +143,15 @@ pub(crate) fn check_limits(world: &World) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When one is no port, or one that instances of any app may be given.
-pub(crate) fn declared_ports(vars: &Vars, settings: &Settings) -> anyhow::Result<Vec<u16>> {
+pub(crate) fn declared_ports(vars: &Vars, settings: &HostSettings) -> anyhow::Result<Vec<u16>> {
     listen_ports::read(vars.get(listen_ports::VARIABLE).map(String::as_str), settings.ports)
 }
 
 /// Checks that the settings of the release for its health check, its listening ports and its network are valid.
-pub(crate) fn check_network(world: &World, settings: &Settings) -> anyhow::Result<()> {
-    let Ok((vars, _)) = world.vars(Role { ps: "web.1", kind: "web", port: Some(0) }) else { return Ok(()) };
+pub(crate) fn check_network(world: &ReleaseContext, settings: &HostSettings) -> anyhow::Result<()> {
+    let Ok((vars, _)) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
+        return Ok(());
+    };
     declared_ports(&vars, settings)?;
     let protocol = health::protocol_of(&vars)?;
     match network::of(&vars, settings.network.of(&world.app))? {
@@ -159,14 +161,14 @@ pub(crate) fn check_network(world: &World, settings: &Settings) -> anyhow::Resul
 }
 
 /// Where it cannot be read what should run: that what was found goes on as it is.
-pub(crate) fn as_found(found: &[Found]) -> Option<Plan> {
+pub(crate) fn as_found(found: &[FoundWorker]) -> Option<RunPlan> {
     let live = || found.iter().filter(|one| one.live);
     let release = live().map(|one| one.release).max()?;
-    let mut types: Vec<Type> = Vec::new();
+    let mut types: Vec<ProcessType> = Vec::new();
     for one in live().filter(|one| one.release == release) {
         match types.iter_mut().find(|kind| kind.name == one.ps.kind) {
             Some(kind) => kind.count = kind.count.max(one.ps.index),
-            None => types.push(Type {
+            None => types.push(ProcessType {
                 name: one.ps.kind.clone(),
                 count: one.ps.index,
                 listens: one.port.is_some(),
@@ -176,12 +178,12 @@ pub(crate) fn as_found(found: &[Found]) -> Option<Plan> {
         }
     }
     let ready_within = Duration::from_secs(READY_WITHIN);
-    Some(Plan {
+    Some(RunPlan {
         release,
         types,
         crons: Vec::new(),
         ready_within,
-        pace: Pace::default(),
+        pace: ProbePace::default(),
         grace: Duration::from_secs(GRACE),
         asked: HealthCheck::default().question(),
     })

@@ -16,20 +16,20 @@ use std::process::Command;
 use anyhow::Context;
 use indexmap::IndexMap;
 use nix::unistd::{getegid, geteuid};
-use piku_build::release::{Release, TREE};
-use piku_chroot::jail::Jail;
-use piku_chroot::profile::Ready;
+use piku_build::release::{BuiltRelease, TREE};
+use piku_chroot::jail::JailSpec;
+use piku_chroot::profile::BuiltinProfile;
 use piku_nss::UserAccount;
 use piku_procfile::command::after_profile;
-use piku_procfile::env::{self, Env};
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::env::{self, EnvFile};
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
-use piku_procfile::procfile::Options;
-use piku_procfile::render::values::Values;
-use piku_procfile::settings::{AppNetworks, AppUsers, NetworkMode, Protection, Sandbox, Settings};
+use piku_procfile::procfile::ParseOptions;
+use piku_procfile::render::values::AppValues;
+use piku_procfile::settings::{AppNetworks, AppUsers, HostSettings, NetworkMode, Protection, SandboxMode};
 
-use crate::config::{Config, store};
+use crate::config::{ConfigValues, store};
 use crate::desired::network;
 use crate::{home, notify};
 
@@ -41,10 +41,10 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// An app with one of its releases.
 #[derive(Debug, Clone)]
-pub(crate) struct World {
+pub(crate) struct ReleaseContext {
     pub(crate) app: AppName,
     pub(crate) dir: AppDir,
-    pub(crate) release: Release,
+    pub(crate) release: BuiltRelease,
     /// piku's own folder.
     root: PathBuf,
     /// Which app is which user.
@@ -53,7 +53,7 @@ pub(crate) struct World {
 
 /// Which of its processes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Role<'a> {
+pub(crate) struct ProcessRole<'a> {
     /// `web.1`.
     pub(crate) ps: &'a str,
     /// `web`.
@@ -63,7 +63,7 @@ pub(crate) struct Role<'a> {
 
 /// What a command gets beside its environment.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Around<'a> {
+pub(crate) struct CommandOptions<'a> {
     /// A terminal of its own.
     pub(crate) terminal: bool,
     /// As `piku-chroot --limit` takes them. Without a jail they are the caller's to set.
@@ -80,28 +80,28 @@ pub(crate) struct Around<'a> {
 
 /// The settings of this machine for how apps are kept apart.
 #[derive(Debug, Clone)]
-pub(crate) struct Isolation {
+pub(crate) struct AppIsolation {
     /// The kind of user that the app runs as: the shared one, or its own.
     pub(crate) users: AppUsers,
-    sandbox: Sandbox,
+    sandbox: SandboxMode,
     network: AppNetworks,
     /// The protections that a jail must have, since the machine had them when they were recorded.
     protections: Vec<Protection>,
 }
 
-impl Isolation {
+impl AppIsolation {
     /// Takes it from the settings, but for who the app is.
-    pub(crate) fn new(users: AppUsers, settings: Settings) -> Self {
+    pub(crate) fn new(users: AppUsers, settings: HostSettings) -> Self {
         let protections = settings.protections.unwrap_or_default();
         Self { users, sandbox: settings.sandbox, network: settings.network, protections }
     }
 }
 
-impl World {
+impl ReleaseContext {
     /// Reads the release with this number.
-    pub(crate) fn read(root: &Root, app: &AppName, number: u64) -> anyhow::Result<Self> {
+    pub(crate) fn read(root: &PikuRoot, app: &AppName, number: u64) -> anyhow::Result<Self> {
         let dir = root.app(app);
-        let release = Release::read(&dir.release(number))?;
+        let release = BuiltRelease::read(&dir.release(number))?;
         let (uids, root) = (root.uid_ranges(), root.path().to_owned());
         Ok(Self { app: app.clone(), dir, release, root, uids })
     }
@@ -117,7 +117,7 @@ impl World {
     }
 
     /// The environment of one of its processes, and what its author should know.
-    pub(crate) fn vars(&self, role: Role<'_>) -> anyhow::Result<(Vars, Vec<String>)> {
+    pub(crate) fn vars(&self, role: ProcessRole<'_>) -> anyhow::Result<(Vars, Vec<String>)> {
         let mut warnings = Vec::new();
         let mut vars = self.platform(role);
         vars.extend(self.release.env.clone());
@@ -135,29 +135,29 @@ impl World {
     }
 
     /// What the app's ENV and the operator have set, over what is known already.
-    fn set(&self, known: &Vars) -> anyhow::Result<(Env, Config)> {
-        let shipped = Env::read(&self.tree().join(env::FILE), known, Options::default())?;
+    fn set(&self, known: &Vars) -> anyhow::Result<(EnvFile, ConfigValues)> {
+        let shipped = EnvFile::read(&self.tree().join(env::FILE), known, ParseOptions::default())?;
         let config = match store::of_release(&self.dir, self.release.number)? {
             Some(config) => config,
             // An older piku has made it.
-            None => Config::read(&self.dir.config())?,
+            None => ConfigValues::read(&self.dir.config())?,
         };
         Ok((shipped, config))
     }
 
     /// The same for other programs than its own, each value with the place where it stands.
-    pub(crate) fn values(&self) -> anyhow::Result<Values> {
-        let mut known = self.platform(Role { ps: "web.1", kind: "web", port: None });
+    pub(crate) fn values(&self) -> anyhow::Result<AppValues> {
+        let mut known = self.platform(ProcessRole { ps: "web.1", kind: "web", port: None });
         known.extend(self.release.env.clone());
         let (shipped, config) = self.set(&known)?;
-        let mut values = Values::of(&shipped, env::FILE);
+        let mut values = AppValues::of(&shipped, env::FILE);
         for (name, value) in &config.0 {
             values.set(name, value, "configuration");
         }
         Ok(values)
     }
 
-    fn platform(&self, role: Role<'_>) -> Vars {
+    fn platform(&self, role: ProcessRole<'_>) -> Vars {
         let (home, data) = if self.release.jailed {
             ("/app".to_owned(), "/data".to_owned())
         } else {
@@ -201,26 +201,26 @@ impl World {
     }
 
     /// Refuses to run a release without a jail where the machine's settings require one, also one that was built before they did.
-    pub(crate) fn check_sandbox(&self, sandbox: Sandbox) -> anyhow::Result<()> {
-        if self.release.jailed || sandbox != Sandbox::Require {
+    pub(crate) fn check_sandbox(&self, sandbox: SandboxMode) -> anyhow::Result<()> {
+        if self.release.jailed || sandbox != SandboxMode::Require {
             return Ok(());
         }
         let what = format!(
             "release {} was built without the jail, and host.yaml says 'sandbox: require'",
             self.release.number
         );
-        Err(Failure::new(what).hint(format!("build it again: piku deploy {}", self.app)).into())
+        Err(UserError::new(what).hint(format!("build it again: piku deploy {}", self.app)).into())
     }
 
     /// The command that runs `argv` in the app's world, as `isolation` says. A jail says in the file `report` what holds and
     /// how it ended.
     pub(crate) fn command(
         &self,
-        isolation: &Isolation,
+        isolation: &AppIsolation,
         vars: &Vars,
         argv: &[String],
         report: &Path,
-        around: Around<'_>,
+        around: CommandOptions<'_>,
     ) -> anyhow::Result<Command> {
         self.check_sandbox(isolation.sandbox)?;
         let own_network = network::of(vars, isolation.network.of(&self.app))?;
@@ -231,7 +231,8 @@ impl World {
         let with_profile = self.release.profile.then(|| after_profile(argv));
         let argv = with_profile.as_deref().unwrap_or(argv);
         if self.release.jailed {
-            let mut jail = Jail::profile(Ready::Run).app(&tree).data(&self.dir.data()).report(report);
+            let mut jail =
+                JailSpec::profile(BuiltinProfile::Run).app(&tree).data(&self.dir.data()).report(report);
             for layer in &self.release.layers {
                 jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
             }
@@ -274,7 +275,7 @@ impl World {
             );
             let options = format!("--uid-range {} --uid-registry '{}'", self.app, self.uids.display());
             let hint = format!("give it back: piku-chroot {options} --data '{}' --give-back", data.display());
-            return Err(Failure::new(what).hint(hint).into());
+            return Err(UserError::new(what).hint(hint).into());
         }
         let (program, rest) = argv.split_first().context("no command")?;
         let mut command = Command::new(program);
@@ -284,7 +285,7 @@ impl World {
 }
 
 /// Returns whether an app was a user of its own when it last had its data.
-pub(crate) fn is_of_own_user(root: &Root, data: &Path) -> anyhow::Result<bool> {
+pub(crate) fn is_of_own_user(root: &PikuRoot, data: &Path) -> anyhow::Result<bool> {
     Ok(root.uid_ranges().exists() && !is_ours(data)?)
 }
 

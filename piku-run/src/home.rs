@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 /// Refuses a folder that is no interpreter's home, or has to do with piku's own folder `root`.
 ///
@@ -25,7 +25,7 @@ pub(crate) fn check(home: &Path, root: &Path) -> anyhow::Result<()> {
     let (folder, root) = (real(home)?, real(root)?);
     if folder.starts_with(&root) || root.starts_with(&folder) || !has_interpreter(&folder) {
         let what = format!("the release wants to see '{}', which is no interpreter's home", home.display());
-        return Err(Failure::new(what).hint("push it again: the release is then built anew").into());
+        return Err(UserError::new(what).hint("push it again: the release is then built anew").into());
     }
     Ok(())
 }

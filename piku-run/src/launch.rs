@@ -39,11 +39,15 @@ pub(crate) fn run(words: &[OsString]) -> anyhow::Result<()> {
 }
 
 /// A process that waits at the gate.
-pub(crate) struct Waiting(Child);
+pub(crate) struct WaitingProcess(Child);
 
 /// Starts `command` as far as the gate: its environment is exactly what it has been given, its stdout and stderr are `output`,
 /// and of this process's descriptors it inherits `kept`, locks that are held for as long as it lives.
-pub(crate) fn prepare(command: &Command, output: impl AsFd, kept: &[BorrowedFd<'_>]) -> io::Result<Waiting> {
+pub(crate) fn prepare(
+    command: &Command,
+    output: impl AsFd,
+    kept: &[BorrowedFd<'_>],
+) -> io::Result<WaitingProcess> {
     let output = output.as_fd();
     // This program itself, also when its file has been replaced by an upgrade meanwhile.
     let mut gate = Command::new("/proc/self/exe");
@@ -61,10 +65,10 @@ pub(crate) fn prepare(command: &Command, output: impl AsFd, kept: &[BorrowedFd<'
     for fd in kept {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
-    Ok(Waiting(child?))
+    Ok(WaitingProcess(child?))
 }
 
-impl Waiting {
+impl WaitingProcess {
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.0.id()).unwrap_or(-1))
     }
@@ -76,7 +80,7 @@ impl Waiting {
     }
 }
 
-impl std::fmt::Debug for Waiting {
+impl std::fmt::Debug for WaitingProcess {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Waiting({}, {:?})", self.0.id(), self.0.stdin.as_ref().map(AsRawFd::as_raw_fd))
     }

@@ -51,12 +51,12 @@ use piku_procfile::failure;
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     commands::own(&words)
-        .unwrap_or_else(|| commands::run(cli::Cli::parse()))
+        .unwrap_or_else(|| commands::run(cli::RunCli::parse()))
         .unwrap_or_else(|err| failure::report("piku-run", &err))
 }
 
 /// The command line, for the manual and the completions.
 #[must_use]
 pub fn command() -> clap::Command {
-    cli::Cli::command()
+    cli::RunCli::command()
 }

@@ -54,7 +54,7 @@ impl OwnedSockets {
     }
 
     /// Returns whether the listener may be one of them.
-    fn may_hold(&self, listener: &Listener) -> bool {
+    fn may_hold(&self, listener: &ListeningSocket) -> bool {
         self.inodes.contains(&listener.inode) || self.hidden.contains(&listener.uid)
     }
 
@@ -75,8 +75,9 @@ impl OwnedSockets {
         let all = listeners();
         // A user that is the other apps' too tells nothing of whose they are.
         let ours = geteuid().as_raw();
-        let is_its_own =
-            |one: &&Listener| self.may_hold(one) && (one.uid != ours || self.inodes.contains(&one.inode));
+        let is_its_own = |one: &&ListeningSocket| {
+            self.may_hold(one) && (one.uid != ours || self.inodes.contains(&one.inode))
+        };
         let exposed = all.iter().filter(is_its_own).filter(|one| !is_loopback(one.address));
         let mut ports: Vec<u16> = exposed.map(|one| one.port).collect();
         ports.sort_unstable();
@@ -119,7 +120,7 @@ pub fn holder_of(inode: u64) -> Option<u32> {
 
 /// A listening socket.
 #[derive(Debug, PartialEq, Eq)]
-struct Listener {
+struct ListeningSocket {
     address: IpAddr,
     port: u16,
     /// Of who has made it.
@@ -128,8 +129,8 @@ struct Listener {
 }
 
 /// The sockets that a connection to 127.0.0.1 reaches; several only where they share the port (`SO_REUSEPORT`).
-fn answering(listeners: &[Listener], port: u16) -> Vec<&Listener> {
-    let on = |addresses: &[IpAddr]| -> Vec<&Listener> {
+fn answering(listeners: &[ListeningSocket], port: u16) -> Vec<&ListeningSocket> {
+    let on = |addresses: &[IpAddr]| -> Vec<&ListeningSocket> {
         listeners.iter().filter(|one| one.port == port && addresses.contains(&one.address)).collect()
     };
     let v4 = on(&[
@@ -153,7 +154,7 @@ fn is_loopback(address: IpAddr) -> bool {
 }
 
 /// The kernel lists the sockets that listen before all others, of which there may be thousands.
-fn listeners() -> Vec<Listener> {
+fn listeners() -> Vec<ListeningSocket> {
     let mut all = Vec::new();
     for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let Ok(table) = File::open(path) else { continue };
@@ -164,11 +165,11 @@ fn listeners() -> Vec<Listener> {
 }
 
 /// One line of /proc/net/tcp or tcp6, when its socket listens (state 0A).
-fn parse(line: &str) -> Option<Listener> {
+fn parse(line: &str) -> Option<ListeningSocket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [_, local, _, "0A", _, _, _, uid, _, inode, ..] = fields[..] else { return None };
     let (address, port) = local.split_once(':')?;
-    Some(Listener {
+    Some(ListeningSocket {
         address: address_of(address)?,
         port: u16::from_str_radix(port, 16).ok()?,
         uid: uid.parse().ok()?,

@@ -12,9 +12,9 @@ use rustix::fs::{FlockOperation, flock};
 
 /// A lock that is held.
 #[derive(Debug)]
-pub(crate) struct Lock(File);
+pub(crate) struct FileLock(File);
 
-impl Lock {
+impl FileLock {
     /// Takes it; nothing when somebody else has it.
     pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
@@ -37,7 +37,7 @@ impl Lock {
     }
 }
 
-impl AsFd for Lock {
+impl AsFd for FileLock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -56,11 +56,11 @@ mod tests {
     fn one_holder_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let mut lock = Lock::take(&path).unwrap().unwrap();
+        let mut lock = FileLock::take(&path).unwrap().unwrap();
         lock.sign().unwrap();
-        assert!(Lock::take(&path).unwrap().is_none());
+        assert!(FileLock::take(&path).unwrap().is_none());
         assert_eq!(holder(&path), i32::try_from(std::process::id()).ok());
         drop(lock);
-        assert!(Lock::take(&path).unwrap().is_some());
+        assert!(FileLock::take(&path).unwrap().is_some());
     }
 }

@@ -37,21 +37,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// One instance's.
 #[derive(Debug)]
-pub(crate) struct Notify {
+pub(crate) struct NotifySocket {
     socket: UnixDatagram,
     pause: WaitPause,
 }
 
 /// A message, and who sent it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Message {
+pub(crate) struct NotifyMessage {
     /// On the host; it may have ended since.
     pub(crate) pid: i32,
     /// Whether it says that its sender's instance is ready.
     pub(crate) ready: bool,
 }
 
-impl Notify {
+impl NotifySocket {
     /// Listens in the folder, which is made; takes the place of a socket that is there.
     pub(crate) fn bind(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
@@ -76,7 +76,7 @@ impl Notify {
 
     /// Returns the messages that have come, but never more than the next pause allows: a flood costs its sender time, and
     /// nobody else.
-    pub(crate) fn receive(&mut self) -> Vec<Message> {
+    pub(crate) fn receive(&mut self) -> Vec<NotifyMessage> {
         let mut messages = Vec::new();
         for _ in 0..MAX_AT_ONCE {
             match self.receive_one() {
@@ -96,7 +96,7 @@ impl Notify {
     }
 
     /// Returns the next message; nothing when all are read. One without a sender is none of ours, and has pid 0.
-    fn receive_one(&self) -> io::Result<Option<Message>> {
+    fn receive_one(&self) -> io::Result<Option<NotifyMessage>> {
         let mut buffer = [0; MAX_MESSAGE];
         // Room for credentials alone. Descriptors (FDSTORE=1) do not fit: the kernel then makes none here and closes them with the
         // message. Those that came all the same would be closed with the buffer.
@@ -117,11 +117,11 @@ impl Notify {
         let is_whole = !received.flags.contains(ReturnFlags::TRUNC);
         let text = &buffer[..received.bytes.min(MAX_MESSAGE)];
         let ready = is_whole && text.split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
-        Ok(Some(Message { pid, ready }))
+        Ok(Some(NotifyMessage { pid, ready }))
     }
 }
 
-impl AsFd for Notify {
+impl AsFd for NotifySocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -135,9 +135,9 @@ mod tests {
     fn what_is_said_is_heard_with_its_sender() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("a".repeat(120)).join("1.notify");
-        let notify = Notify::bind(&folder).unwrap();
+        let notify = NotifySocket::bind(&folder).unwrap();
         // A second bind takes the place of the first.
-        let mut again = Notify::bind(&folder).unwrap();
+        let mut again = NotifySocket::bind(&folder).unwrap();
         drop(notify);
         assert_eq!(again.receive(), []);
         let sender = UnixDatagram::unbound().unwrap();
@@ -148,7 +148,7 @@ mod tests {
         say(b"STATUS=done\nREADY=1\n");
         say(b"XREADY=1");
         let pid = i32::try_from(std::process::id()).unwrap();
-        let message = |ready| Message { pid, ready };
+        let message = |ready| NotifyMessage { pid, ready };
         assert_eq!(again.receive(), [false, true, false].map(message));
         // One that is too long, or no text, is none.
         say(&[b"READY=1\n".as_slice(), &vec![b'x'; 64 * 1024]].concat());
@@ -164,7 +164,7 @@ mod tests {
             SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr,
         };
         let dir = tempfile::tempdir().unwrap();
-        let mut notify = Notify::bind(dir.path()).unwrap();
+        let mut notify = NotifySocket::bind(dir.path()).unwrap();
         let address = SocketAddrUnix::new(dir.path().join(NAME)).unwrap();
         let sender = UnixDatagram::unbound().unwrap();
         // A file of this test's own: other tests open and close theirs at the same time.
@@ -181,7 +181,7 @@ mod tests {
             let text = [io::IoSlice::new(b"READY=1")];
             sendmsg_addr(&sender, &address, &text, &mut control, SendFlags::empty()).unwrap();
             let pid = i32::try_from(std::process::id()).unwrap();
-            assert_eq!(notify.receive(), [Message { pid, ready: true }], "{count}");
+            assert_eq!(notify.receive(), [NotifyMessage { pid, ready: true }], "{count}");
         }
         assert_eq!(held(), before);
     }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_flood_is_read_in_portions() {
         let dir = tempfile::tempdir().unwrap();
-        let mut notify = Notify::bind(dir.path()).unwrap();
+        let mut notify = NotifySocket::bind(dir.path()).unwrap();
         let path = dir.path().join(NAME);
         let flood = std::thread::spawn(move || {
             let sender = UnixDatagram::unbound().unwrap();

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use piku_files::{TreeHandle, remove_all};
 use piku_procfile::durable;
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::{AppDir, PikuRoot};
 
 /// Makes a folder for nobody else's eyes, and those above it.
 pub(crate) fn make(path: &Path) -> anyhow::Result<()> {
@@ -40,7 +40,7 @@ pub(crate) fn supervisor_lock(app: &AppDir) -> PathBuf {
 }
 
 /// Held by the daemon.
-pub(crate) fn daemon_lock(root: &Root) -> PathBuf {
+pub(crate) fn daemon_lock(root: &PikuRoot) -> PathBuf {
     root.run().join("daemon.lock")
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn check_not_destroyed(app: &AppDir) -> anyhow::Result<()> {
     }
     let name = app.path().file_name().unwrap_or_default().to_string_lossy();
     let what = format!("{name} was being destroyed, and that has not come to its end");
-    Err(Failure::new(what).hint(format!("destroy it again: piku destroy {name} --confirm {name}")).into())
+    Err(UserError::new(what).hint(format!("destroy it again: piku destroy {name} --confirm {name}")).into())
 }
 
 /// The live release; nothing before the first deploy.
@@ -72,7 +72,7 @@ pub(crate) fn live(app: &AppDir) -> anyhow::Result<Option<u64>> {
         if current.symlink_metadata().is_ok() || releases.len() > 1 {
             let what = format!("'{}' is not the link to a release", current.display());
             let hint = format!("mend it: ln -sfn releases/N '{}'", current.display());
-            return Err(Failure::new(what).hint(hint).into());
+            return Err(UserError::new(what).hint(hint).into());
         }
     }
     Ok(number)
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn switching_replaces_the_link() {
         let dir = tempfile::tempdir().unwrap();
-        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+        let app = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
         make(&app.release(1)).unwrap();
         switch(&app, 1).unwrap();
         switch(&app, 2).unwrap();
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_lost_link_is_not_an_app_without_a_release() {
         let dir = tempfile::tempdir().unwrap();
-        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+        let app = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
         assert_eq!(live(&app).unwrap(), None);
         make(&app.release(1)).unwrap();
         assert_eq!(live(&app).unwrap(), None);

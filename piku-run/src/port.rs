@@ -16,8 +16,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt,
 };
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::Root;
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::settings::PortRange;
 use rustix::fs::{FlockOperation, flock};
 
@@ -25,13 +25,13 @@ pub use guard::PortGuard;
 
 /// A port that nobody else gets while this value, or a copy of its descriptor in another process, lives.
 #[derive(Debug)]
-pub struct Claim {
+pub struct PortClaim {
     port: u16,
     // Closed, never unlocked by hand: the lock stays with a worker that has inherited the descriptor.
     file: File,
 }
 
-impl Claim {
+impl PortClaim {
     /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -50,7 +50,7 @@ impl Claim {
 ///
 /// # Errors
 /// When there is none at all, or the folder of the locks cannot be used.
-pub fn claim(root: &Root, range: PortRange, prefer: Option<u16>) -> anyhow::Result<Claim> {
+pub fn claim(root: &PikuRoot, range: PortRange, prefer: Option<u16>) -> anyhow::Result<PortClaim> {
     let all = range.first..=range.last;
     if all.is_empty() || range.first == 0 {
         return Err(bad_range(root, range).into());
@@ -80,7 +80,7 @@ const BEYOND: usize = 64;
 ///
 /// # Errors
 /// When none is to be had, or the folder of the locks cannot be used.
-pub fn claim_beyond(root: &Root, range: PortRange) -> anyhow::Result<Claim> {
+pub fn claim_beyond(root: &PikuRoot, range: PortRange) -> anyhow::Result<PortClaim> {
     make_folder(root)?;
     for _ in 0..BEYOND {
         let Ok(any) = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) else { break };
@@ -93,7 +93,7 @@ pub fn claim_beyond(root: &Root, range: PortRange) -> anyhow::Result<Claim> {
     }
     let message = format!("all ports from {} to {} are taken", range.first, range.last);
     let hint = format!("widen 'ports' in '{}', or stop what is not needed", root.settings().display());
-    Err(Failure::new(message).hint(hint).into())
+    Err(UserError::new(message).hint(hint).into())
 }
 
 /// Locks the port of a worker that runs already, whether it listens or not; `None` when somebody else has the lock, the
@@ -101,20 +101,20 @@ pub fn claim_beyond(root: &Root, range: PortRange) -> anyhow::Result<Claim> {
 ///
 /// # Errors
 /// When the folder of the locks cannot be used.
-pub fn take_up(root: &Root, port: u16) -> anyhow::Result<Option<Claim>> {
+pub fn take_up(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
     make_folder(root)?;
     lock(root, port)
 }
 
-fn bad_range(root: &Root, range: PortRange) -> Failure {
+fn bad_range(root: &PikuRoot, range: PortRange) -> UserError {
     let hint = format!(
         "'ports' in '{}' wants 'first' and 'last', such as 20000 and 29999",
         root.settings().display()
     );
-    Failure::new(format!("no port lies between {} and {}", range.first.max(1), range.last)).hint(hint)
+    UserError::new(format!("no port lies between {} and {}", range.first.max(1), range.last)).hint(hint)
 }
 
-fn make_folder(root: &Root) -> anyhow::Result<()> {
+fn make_folder(root: &PikuRoot) -> anyhow::Result<()> {
     let folder = root.ports();
     DirBuilder::new()
         .recursive(true)
@@ -123,7 +123,7 @@ fn make_folder(root: &Root) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make '{}'", folder.display()))
 }
 
-fn lock(root: &Root, port: u16) -> anyhow::Result<Option<Claim>> {
+fn lock(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
     let path = root.ports().join(port.to_string());
     let file = OpenOptions::new()
         .read(true)
@@ -134,7 +134,7 @@ fn lock(root: &Root, port: u16) -> anyhow::Result<Option<Claim>> {
         .open(&path)
         .with_context(|| format!("cannot open '{}'", path.display()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(Claim { port, file })),
+        Ok(()) => Ok(Some(PortClaim { port, file })),
         Err(err) if err == rustix::io::Errno::WOULDBLOCK => Ok(None),
         Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot lock '{}'", path.display())),
     }
@@ -176,9 +176,9 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::process::{Command, Stdio};
 
-    fn root() -> (tempfile::TempDir, Root) {
+    fn root() -> (tempfile::TempDir, PikuRoot) {
         let dir = tempfile::tempdir().unwrap();
-        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         (dir, root)
     }
 

@@ -1,5 +1,5 @@
 //! One health check: a connection to 127.0.0.1, one request, the head of the answer. It never blocks and holds no clock:
-//! the loop waits for its descriptor, calls [`Probe::ready`], and drops it when it takes too long.
+//! the loop waits for its descriptor, calls [`HealthProbe::ready`], and drops it when it takes too long.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ const MAX_HEADERS: usize = 128;
 
 /// How far a check has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
+pub enum ProbeProgress {
     /// Nothing is known yet; wait for the descriptor.
     Waiting,
     /// It answered as a healthy app does.
@@ -39,9 +39,9 @@ pub enum Progress {
 
 /// A check under way.
 #[derive(Debug)]
-pub struct Probe {
+pub struct HealthProbe {
     stream: Option<TcpStream>,
-    state: State,
+    state: ProbeState,
     /// What the caller takes for alive.
     any_status: bool,
     request: Vec<u8>,
@@ -49,19 +49,19 @@ pub struct Probe {
 }
 
 #[derive(Debug)]
-enum State {
+enum ProbeState {
     Connecting,
     /// So many bytes of the request are sent.
     Sending(usize),
     Reading,
-    Done(Progress),
+    Done(ProbeProgress),
 }
 
-impl Probe {
+impl HealthProbe {
     /// Begins a check of the app at `127.0.0.1:PORT`, asking for `host`. Without a path it asks for `/` and takes any
     /// complete status below 500; with one it wants 2xx or 3xx there.
     ///
-    /// The connection may be made or refused at once: call [`Probe::ready`] before waiting for the descriptor.
+    /// The connection may be made or refused at once: call [`HealthProbe::ready`] before waiting for the descriptor.
     #[must_use]
     pub fn start(port: u16, host: &str, path: Option<&str>) -> Self {
         Self {
@@ -71,13 +71,13 @@ impl Probe {
         }
     }
 
-    /// Begins a check that is over once somebody has accepted the connection, with [`Progress::Open`].
+    /// Begins a check that is over once somebody has accepted the connection, with [`ProbeProgress::Open`].
     #[must_use]
     pub fn connect(port: u16) -> Self {
         let (stream, state) = match dial(port) {
-            Ok(stream) => (Some(stream), State::Connecting),
-            Err(Errno::ECONNREFUSED) => (None, State::Done(Progress::Refused)),
-            Err(err) => (None, State::Done(Progress::Failed(err.desc().to_owned()))),
+            Ok(stream) => (Some(stream), ProbeState::Connecting),
+            Err(Errno::ECONNREFUSED) => (None, ProbeState::Done(ProbeProgress::Refused)),
+            Err(err) => (None, ProbeState::Done(ProbeProgress::Failed(err.desc().to_owned()))),
         };
         Self { stream, state, any_status: true, request: Vec::new(), answer: Vec::new() }
     }
@@ -88,13 +88,13 @@ impl Probe {
         self.stream.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether it waits to read, whether it waits to write. To be asked again after each [`Probe::ready`].
+    /// Whether it waits to read, whether it waits to write. To be asked again after each [`HealthProbe::ready`].
     #[must_use]
     pub fn interest(&self) -> (bool, bool) {
         match self.state {
-            State::Connecting | State::Sending(_) => (false, true),
-            State::Reading => (true, false),
-            State::Done(_) => (false, false),
+            ProbeState::Connecting | ProbeState::Sending(_) => (false, true),
+            ProbeState::Reading => (true, false),
+            ProbeState::Done(_) => (false, false),
         }
     }
 
@@ -103,47 +103,49 @@ impl Probe {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         match &self.state {
-            State::Connecting => false,
-            State::Sending(_) | State::Reading => true,
-            State::Done(progress) => !matches!(progress, Progress::Refused | Progress::Failed(_)),
+            ProbeState::Connecting => false,
+            ProbeState::Sending(_) | ProbeState::Reading => true,
+            ProbeState::Done(progress) => {
+                !matches!(progress, ProbeProgress::Refused | ProbeProgress::Failed(_))
+            }
         }
     }
 
     /// Goes on as far as it can without waiting. Once done it says the same each time, and its descriptor is closed.
-    pub fn ready(&mut self) -> Progress {
+    pub fn ready(&mut self) -> ProbeProgress {
         loop {
             match self.step() {
                 Ok(()) => {}
-                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Progress::Waiting,
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return ProbeProgress::Waiting,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Err(err) => {
                     let progress = self.failed(&err);
                     self.finish(progress);
                 }
             }
-            if let State::Done(progress) = &self.state {
+            if let ProbeState::Done(progress) = &self.state {
                 return progress.clone();
             }
         }
     }
 
-    fn finish(&mut self, progress: Progress) {
+    fn finish(&mut self, progress: ProbeProgress) {
         self.stream = None;
         self.request = Vec::new();
         self.answer = Vec::new();
-        self.state = State::Done(progress);
+        self.state = ProbeState::Done(progress);
     }
 
     /// What an error means depends on how far the check had come.
-    fn failed(&self, err: &io::Error) -> Progress {
+    fn failed(&self, err: &io::Error) -> ProbeProgress {
         match (&self.state, err.kind()) {
-            (State::Connecting, io::ErrorKind::ConnectionRefused) => Progress::Refused,
+            (ProbeState::Connecting, io::ErrorKind::ConnectionRefused) => ProbeProgress::Refused,
             // Connected, and then hung up on: it listens and does not care for what we say.
             (
-                State::Sending(_) | State::Reading,
+                ProbeState::Sending(_) | ProbeState::Reading,
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted,
-            ) => self.verdict().unwrap_or(Progress::Closed),
-            _ => Progress::Failed(err.to_string()),
+            ) => self.verdict().unwrap_or(ProbeProgress::Closed),
+            _ => ProbeProgress::Failed(err.to_string()),
         }
     }
 
@@ -151,83 +153,83 @@ impl Probe {
     fn step(&mut self) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         match &mut self.state {
-            State::Connecting => {
+            ProbeState::Connecting => {
                 if let Some(err) = stream.take_error()? {
                     return Err(err);
                 }
                 match stream.peer_addr() {
                     // A port of the ephemeral range that nobody listens on can get connected to itself.
-                    Ok(peer) if stream.local_addr()? == peer => self.finish(Progress::Refused),
-                    Ok(_) if self.request.is_empty() => self.finish(Progress::Open),
-                    Ok(_) => self.state = State::Sending(0),
+                    Ok(peer) if stream.local_addr()? == peer => self.finish(ProbeProgress::Refused),
+                    Ok(_) if self.request.is_empty() => self.finish(ProbeProgress::Open),
+                    Ok(_) => self.state = ProbeState::Sending(0),
                     Err(err) if err.kind() == io::ErrorKind::NotConnected => {
                         return Err(io::ErrorKind::WouldBlock.into());
                     }
                     Err(err) => return Err(err),
                 }
             }
-            State::Sending(sent) => {
+            ProbeState::Sending(sent) => {
                 *sent += stream.write(&self.request[*sent..])?;
                 if *sent == self.request.len() {
-                    self.state = State::Reading;
+                    self.state = ProbeState::Reading;
                 }
             }
-            State::Reading => {
+            ProbeState::Reading => {
                 let mut buffer = [0; 4096];
                 let count = stream.read(&mut buffer)?;
                 self.answer.extend_from_slice(&buffer[..count]);
                 match self.look() {
-                    Look::More if count > 0 => {}
+                    ProbeLook::More if count > 0 => {}
                     // Whether the page was whole is no question of the app being alive.
-                    Look::More => {
-                        let progress = self.verdict().unwrap_or(Progress::Closed);
+                    ProbeLook::More => {
+                        let progress = self.verdict().unwrap_or(ProbeProgress::Closed);
                         self.finish(progress);
                     }
-                    Look::Enough(progress) => self.finish(progress),
+                    ProbeLook::Enough(progress) => self.finish(progress),
                 }
             }
-            State::Done(_) => {}
+            ProbeState::Done(_) => {}
         }
         Ok(())
     }
 
     /// Whether what has come is enough to know.
-    fn look(&mut self) -> Look {
+    fn look(&mut self) -> ProbeLook {
         let head = match head(&self.answer) {
             Ok(Some(head)) => head,
-            Ok(None) if self.answer.len() < MAX_HEAD => return Look::More,
-            Ok(None) | Err(_) => return Look::Enough(Progress::NotHttp),
+            Ok(None) if self.answer.len() < MAX_HEAD => return ProbeLook::More,
+            Ok(None) | Err(_) => return ProbeLook::Enough(ProbeProgress::NotHttp),
         };
         // An interim answer (100 Continue, 103 Early Hints) stands before the real one.
         if (100..200).contains(&head.status) && head.status != 101 {
             self.answer.drain(..head.length);
-            return if self.answer.is_empty() { Look::More } else { self.look() };
+            return if self.answer.is_empty() { ProbeLook::More } else { self.look() };
         }
         match head.body {
-            Some(body) if body <= MAX_BODY && self.answer.len() < head.length + body => Look::More,
-            _ => Look::Enough(self.judge(head.status)),
+            Some(body) if body <= MAX_BODY && self.answer.len() < head.length + body => ProbeLook::More,
+            _ => ProbeLook::Enough(self.judge(head.status)),
         }
     }
 
     /// The verdict on an answer whose head is complete, whatever has come of its body.
-    fn verdict(&self) -> Option<Progress> {
+    fn verdict(&self) -> Option<ProbeProgress> {
         let head = head(&self.answer).ok()??;
         Some(self.judge(head.status))
     }
 
-    fn judge(&self, status: u16) -> Progress {
+    fn judge(&self, status: u16) -> ProbeProgress {
         let good = if self.any_status { 200..500 } else { 200..400 };
         let alive = good.contains(&status);
-        if alive { Progress::Alive } else { Progress::Http(status) }
+        if alive { ProbeProgress::Alive } else { ProbeProgress::Http(status) }
     }
 }
 
-enum Look {
+enum ProbeLook {
     More,
-    Enough(Progress),
+    Enough(ProbeProgress),
 }
 
-struct Head {
+struct ResponseHead {
     status: u16,
     length: usize,
     /// Content-Length, where it says one.
@@ -235,7 +237,7 @@ struct Head {
 }
 
 /// The head of an answer; `None` while it is not complete.
-fn head(answer: &[u8]) -> Result<Option<Head>, httparse::Error> {
+fn head(answer: &[u8]) -> Result<Option<ResponseHead>, httparse::Error> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(length) = response.parse(answer)? else { return Ok(None) };
@@ -244,7 +246,7 @@ fn head(answer: &[u8]) -> Result<Option<Head>, httparse::Error> {
     let body = length_header.and_then(|one| std::str::from_utf8(one.value).ok()?.trim().parse().ok());
     // These have no body, whatever they say.
     let body = if matches!(status, 204 | 304) { None } else { body };
-    Ok(Some(Head { status, length, body }))
+    Ok(Some(ResponseHead { status, length, body }))
 }
 
 fn dial(port: u16) -> Result<TcpStream, Errno> {

@@ -10,7 +10,7 @@ const TICKS: u64 = 100;
 
 /// A line of /proc/PID/stat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat {
+pub struct ProcessStat {
     /// R, S, D, Z and so on.
     pub state: char,
     /// The parent.
@@ -23,7 +23,7 @@ pub struct Stat {
     pub start: u64,
 }
 
-impl Stat {
+impl ProcessStat {
     /// Of one process; nothing when there is none.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
@@ -67,7 +67,7 @@ pub fn is_dying(pid: u32) -> bool {
 }
 
 /// All processes, the newest first, each looked at when it is asked for: what is not there for long is looked at before it is gone.
-pub fn all() -> impl Iterator<Item = (i32, Stat)> {
+pub fn all() -> impl Iterator<Item = (i32, ProcessStat)> {
     let mut pids: Vec<i32> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -75,10 +75,10 @@ pub fn all() -> impl Iterator<Item = (i32, Stat)> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
     pids.sort_unstable_by(|a, b| b.cmp(a));
-    pids.into_iter().filter_map(|pid| Some((pid, Stat::of(pid)?)))
+    pids.into_iter().filter_map(|pid| Some((pid, ProcessStat::of(pid)?)))
 }
 
-/// Returns how long ago a process was started that the kernel says was started at `start`, see [`Stat::start`]. The wall clock has no
+/// Returns how long ago a process was started that the kernel says was started at `start`, see [`ProcessStat::start`]. The wall clock has no
 /// part in it.
 #[must_use]
 pub fn uptime(start: u64) -> Duration {
@@ -105,7 +105,7 @@ mod tests {
     fn the_uptime_of_a_process_is_counted_from_its_start() {
         let began = std::time::Instant::now();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let stat = Stat::of(i32::try_from(child.id()).unwrap()).unwrap();
+        let stat = ProcessStat::of(i32::try_from(child.id()).unwrap()).unwrap();
         std::thread::sleep(Duration::from_millis(300));
         let uptime = uptime(stat.start);
         child.kill().unwrap();
@@ -121,8 +121,8 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_fools_nobody() {
         let text = "42 (a) b (c)) S 7 42 41 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
-        let stat = Stat::parse(text).unwrap();
-        assert_eq!(stat, Stat { state: 'S', parent: 7, group: 42, session: 41, start: 98765 });
+        let stat = ProcessStat::parse(text).unwrap();
+        assert_eq!(stat, ProcessStat { state: 'S', parent: 7, group: 42, session: 41, start: 98765 });
     }
 
     #[test]
@@ -138,8 +138,8 @@ mod tests {
     #[test]
     fn this_process_is_there_and_has_not_changed() {
         let own = i32::try_from(std::process::id()).unwrap();
-        let stat = Stat::of(own).unwrap();
-        assert_eq!(stat.start, Stat::of(own).unwrap().start);
+        let stat = ProcessStat::of(own).unwrap();
+        assert_eq!(stat.start, ProcessStat::of(own).unwrap().start);
         assert_eq!(stat.parent, nix::unistd::getppid().as_raw());
         assert!(!boot_id().is_empty());
     }

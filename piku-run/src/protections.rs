@@ -14,10 +14,10 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use piku_chroot::jail;
 use piku_procfile::durable;
-use piku_procfile::failure::Hint;
-use piku_procfile::layout::Root;
-use piku_procfile::output::{self, Format};
-use piku_procfile::settings::{Protection, Settings};
+use piku_procfile::failure::WithHint;
+use piku_procfile::layout::PikuRoot;
+use piku_procfile::output::{self, OutputFormat};
+use piku_procfile::settings::{HostSettings, Protection};
 use serde::Serialize;
 
 /// The key in `host.yaml`.
@@ -42,11 +42,11 @@ struct ProtectionRow {
 ///
 /// # Errors
 /// When what holds cannot be found out now, or be recorded.
-pub(crate) fn run(root: &Root, record: bool, format: Format) -> anyhow::Result<bool> {
+pub(crate) fn run(root: &PikuRoot, record: bool, format: OutputFormat) -> anyhow::Result<bool> {
     if record {
         self::record(root)?;
     }
-    let rows = rows(Settings::read(&root.settings())?.protections.as_deref())?;
+    let rows = rows(HostSettings::read(&root.settings())?.protections.as_deref())?;
     output::print(format, &rows, || text(&rows))?;
     Ok(!rows.iter().any(|row| !row.holds && row.recorded == Some(true)))
 }
@@ -55,11 +55,11 @@ pub(crate) fn run(root: &Root, record: bool, format: Format) -> anyhow::Result<b
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn record_first(root: &Root) -> anyhow::Result<()> {
-    if Settings::read(&root.settings())?.protections.is_none() { record(root) } else { Ok(()) }
+pub(crate) fn record_first(root: &PikuRoot) -> anyhow::Result<()> {
+    if HostSettings::read(&root.settings())?.protections.is_none() { record(root) } else { Ok(()) }
 }
 
-fn record(root: &Root) -> anyhow::Result<()> {
+fn record(root: &PikuRoot) -> anyhow::Result<()> {
     let holding = holding().context("cannot tell what protects apps here")?;
     let path = root.settings();
     let (text, mode) = match fs::read_to_string(&path) {
@@ -114,9 +114,10 @@ fn with_line(text: &str, line: &str) -> anyhow::Result<String> {
         lines.extend([COMMENT, line]);
     }
     let new = lines.join("\n") + "\n";
-    let settings = |text: &str| -> anyhow::Result<Settings> {
-        let settings = if text.trim().is_empty() { Settings::default() } else { serde_yaml::from_str(text)? };
-        Ok(Settings { protections: None, ..settings })
+    let settings = |text: &str| -> anyhow::Result<HostSettings> {
+        let settings =
+            if text.trim().is_empty() { HostSettings::default() } else { serde_yaml::from_str(text)? };
+        Ok(HostSettings { protections: None, ..settings })
     };
     let is_same = settings(text)? == settings(&new).context("it cannot be added to this file")?;
     ensure!(is_same, "it cannot be added to this file");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Asked of an app's supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
-pub(crate) enum Request {
+pub(crate) enum SupervisorRequest {
     /// Makes the release in this folder the live one; the folder is moved away. With `task` its release task runs first.
     /// One that was made `after` another, and says itself what configuration it runs with, takes the place of no third one.
     Deploy {
@@ -37,7 +37,7 @@ pub(crate) enum Request {
 /// Said by a supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
-pub(crate) enum Reply {
+pub(crate) enum SupervisorReply {
     /// The request was understood; from here on it is not asked again. Said anew every few seconds as long as it is worked on.
     Heard,
     /// A step of the work.
@@ -47,12 +47,12 @@ pub(crate) enum Reply {
     /// What was asked for.
     Data { value: serde_json::Value },
     /// The end. An error with the exit code it deserves, hints, and the last lines of the log that tells more.
-    Done { error: Option<Bad> },
+    Done { error: Option<FailedReply> },
 }
 
 /// How it went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Bad {
+pub(crate) struct FailedReply {
     pub(crate) reason: String,
     pub(crate) code: u8,
     pub(crate) hints: Vec<String>,
@@ -61,6 +61,6 @@ pub(crate) struct Bad {
 
 /// Asked of the daemon: a supervisor for this app. Answered by an error's text, or nothing when there is one now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Wake {
+pub(crate) struct WakeRequest {
     pub(crate) app: AppName,
 }

@@ -1,23 +1,23 @@
 //! The table of `ps`.
 
-use crate::sample::{Instance, Limit, NO_SANDBOX};
+use crate::sample::{InstanceSample, NO_SANDBOX, SampledLimit};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use piku_chroot::report::By;
+use piku_chroot::report::LimitEnforcer;
 use piku_procfile::diagnostic::readable;
 use piku_procfile::disk::size;
-use piku_procfile::output::{self, Format};
+use piku_procfile::output::{self, OutputFormat};
 
 /// Prints the instances on stdout.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub fn print(instances: &[Instance], format: Format) -> anyhow::Result<()> {
+pub fn print(instances: &[InstanceSample], format: OutputFormat) -> anyhow::Result<()> {
     output::print(format, instances, || text(instances))
 }
 
 /// The table for people; a column that would be empty, or the same in each row for an app, is not there.
-fn text(instances: &[Instance]) -> String {
+fn text(instances: &[InstanceSample]) -> String {
     let several = instances.windows(2).any(|pair| pair[0].app != pair[1].app);
     let crons = instances.iter().any(|one| one.next_run.is_some());
     let exits = instances.iter().any(|one| one.last_exit.is_some());
@@ -71,7 +71,7 @@ fn text(instances: &[Instance]) -> String {
 }
 
 /// What holds around them: a line an app, or more where its instances were not started alike.
-fn sandboxes(instances: &[Instance], several: bool) -> String {
+fn sandboxes(instances: &[InstanceSample], several: bool) -> String {
     let mut lines = String::new();
     for app in instances.chunk_by(|one, next| one.app == next.app) {
         let known: Vec<(&str, &str)> =
@@ -103,10 +103,10 @@ fn sandboxes(instances: &[Instance], several: bool) -> String {
 
 /// What the apps have limited their instances to: a line for each that has limits. The old one of a deploy, which may have the
 /// same name, is told only where it has others.
-fn limits(instances: &[Instance], several: bool) -> String {
-    let by = |limit: &Limit| match limit.by {
-        Some(By::Cgroup) => "by cgroup",
-        Some(By::Rlimit) => "by rlimit, each process",
+fn limits(instances: &[InstanceSample], several: bool) -> String {
+    let by = |limit: &SampledLimit| match limit.by {
+        Some(LimitEnforcer::Cgroup) => "by cgroup",
+        Some(LimitEnforcer::Rlimit) => "by rlimit, each process",
         None => "held by nothing here",
     };
     let mut lines: Vec<String> = Vec::new();
@@ -126,7 +126,7 @@ fn limits(instances: &[Instance], several: bool) -> String {
 }
 
 /// Returns the notes on the instances for the operator, a line each.
-fn notes(instances: &[Instance], several: bool) -> String {
+fn notes(instances: &[InstanceSample], several: bool) -> String {
     let mut lines = String::new();
     for one in instances {
         let Some(note) = &one.note else { continue };
@@ -137,7 +137,7 @@ fn notes(instances: &[Instance], several: bool) -> String {
 }
 
 /// How its last process ended, and where it had too little memory, with how much.
-fn last_exit(one: &Instance) -> Option<String> {
+fn last_exit(one: &InstanceSample) -> Option<String> {
     let exit = readable(one.last_exit.as_ref()?);
     Some(one.last_memory_peak_bytes.map_or(exit.clone(), |peak| format!("{exit} ({})", size(peak))))
 }
@@ -161,14 +161,14 @@ fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::State;
+    use crate::sample::SampledState;
 
-    fn instance(app: &str, name: &str) -> Instance {
-        Instance {
+    fn instance(app: &str, name: &str) -> InstanceSample {
+        InstanceSample {
             app: app.parse().unwrap(),
             instance: name.to_owned(),
             kind: name.split('.').next().unwrap().parse().unwrap(),
-            state: State::Healthy,
+            state: SampledState::Healthy,
             pid: Some(4711),
             port: Some(20000),
             release: Some(3),
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn a_table_for_people() {
-        let stopped = Instance {
-            state: State::CrashLooping,
+        let stopped = InstanceSample {
+            state: SampledState::CrashLooping,
             pid: None,
             port: None,
             uptime_s: None,
@@ -207,17 +207,20 @@ web.1     healthy        4711  20000  3        1h 5m   0         1.2%  38.2 MiB 
 worker.1  crash-looping  -     -      3        -       7         -     -         out of memory (64.0 MiB)
 ";
         assert_eq!(text(&[instance("blog", "web.1"), stopped]), expected);
-        let holds = |one: Instance, sandbox: &str| Instance { sandbox: Some(sandbox.to_owned()), ..one };
+        let holds =
+            |one: InstanceSample, sandbox: &str| InstanceSample { sandbox: Some(sandbox.to_owned()), ..one };
         let (web, worker) =
             (holds(instance("blog", "web.1"), "level 1"), holds(instance("blog", "worker.1"), "level 1"));
         assert!(text(&[web.clone(), worker.clone()]).ends_with("\nSandbox: level 1\n"));
-        let limit = |limit: &str, value: &str, by| Limit { limit: limit.into(), value: value.into(), by };
-        let limits = vec![limit("memory", "64m", Some(By::Cgroup)), limit("pids", "9", None)];
-        let limited = Instance { limits, ..worker.clone() };
+        let limit =
+            |limit: &str, value: &str, by| SampledLimit { limit: limit.into(), value: value.into(), by };
+        let limits = vec![limit("memory", "64m", Some(LimitEnforcer::Cgroup)), limit("pids", "9", None)];
+        let limited = InstanceSample { limits, ..worker.clone() };
         let limited = text(&[limited.clone(), limited]);
         let expected = "\nLimits worker.1: memory 64m (by cgroup), pids 9 (held by nothing here)\n";
         assert!(limited.ends_with(expected) && limited.matches("Limits").count() == 1, "{limited}");
-        let noted = Instance { note: Some("port 20001 was taken by pid 7".to_owned()), ..worker.clone() };
+        let noted =
+            InstanceSample { note: Some("port 20001 was taken by pid 7".to_owned()), ..worker.clone() };
         assert!(text(&[noted]).ends_with("\nNote worker.1: port 20001 was taken by pid 7\n"));
         let unlike = text(&[web.clone(), holds(worker, "none")]);
         assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none (built without a jail; where there is one, build it again: piku deploy blog)\n"), "{unlike}");
@@ -230,16 +233,19 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
 
     #[test]
     fn the_fields_that_scripts_rely_on() {
-        let json = output::render(Format::Json, &[instance("blog", "web.1")], String::new).unwrap();
+        let json = output::render(OutputFormat::Json, &[instance("blog", "web.1")], String::new).unwrap();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         let fields: Vec<&str> = read[0].as_object().unwrap().keys().map(String::as_str).collect();
         let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit last_memory_peak_bytes sandbox limits next_run last_run listens_on_all note";
         assert_eq!(fields.join(" "), promised);
-        let back: Vec<Instance> = serde_json::from_str(&json).unwrap();
+        let back: Vec<InstanceSample> = serde_json::from_str(&json).unwrap();
         assert_eq!(back, [instance("blog", "web.1")]);
-        let yaml = output::render(Format::Yaml, &[instance("blog", "web.1")], String::new).unwrap();
+        let yaml = output::render(OutputFormat::Yaml, &[instance("blog", "web.1")], String::new).unwrap();
         assert!(yaml.contains("state: healthy\n"), "{yaml}");
-        assert_eq!(output::render(Format::Json, &[] as &[Instance], String::new).unwrap(), "[]\n");
+        assert_eq!(
+            output::render(OutputFormat::Json, &[] as &[InstanceSample], String::new).unwrap(),
+            "[]\n"
+        );
     }
 
     #[test]

@@ -4,14 +4,16 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::core::Exit;
+use crate::core::ProcessExit;
 
 /// Reaps one child that has ended, whichever it is; nothing when there is none for now.
-pub(crate) fn next() -> Option<(Pid, Exit)> {
+pub(crate) fn next() -> Option<(Pid, ProcessExit)> {
     loop {
         match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => return Some((pid, Exit::Code(code))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => return Some((pid, Exit::Signal(signal as i32))),
+            Ok(WaitStatus::Exited(pid, code)) => return Some((pid, ProcessExit::Code(code))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                return Some((pid, ProcessExit::Signal(signal as i32)));
+            }
             Ok(WaitStatus::StillAlive) => return None,
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return None,

@@ -16,15 +16,15 @@ use piku_procfile::layout::AppDir;
 use piku_procfile::settings::AppUsers;
 use serde::{Deserialize, Serialize};
 
-use crate::core::{Id, Ps};
-use crate::lock::Lock;
-use crate::process::{self, Stat};
+use crate::core::{InstanceId, InstanceName};
+use crate::lock::FileLock;
+use crate::process::{self, ProcessStat};
 
 /// One worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) id: Id,
-    pub(crate) ps: Ps,
+pub(crate) struct WorkerRecord {
+    pub(crate) id: InstanceId,
+    pub(crate) ps: InstanceName,
     pub(crate) release: u64,
     pub(crate) port: Option<u16>,
     pub(crate) pid: i32,
@@ -47,7 +47,7 @@ pub(crate) struct Record {
     pub(crate) limits: String,
     /// Whether it is kept running.
     #[serde(default)]
-    pub(crate) runs: Runs,
+    pub(crate) runs: StartCount,
     /// A release task: never taken up.
     pub(crate) task: bool,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Record {
 /// How often a process of this instance is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Runs {
+pub(crate) enum StartCount {
     /// Each time that the one before has ended.
     #[default]
     Always,
@@ -63,19 +63,19 @@ pub(crate) enum Runs {
     Once,
 }
 
-impl Record {
+impl WorkerRecord {
     /// Whether the very process lives.
     pub(crate) fn is_alive(&self) -> bool {
         self.boot == process::boot_id()
-            && Stat::of(self.pid).is_some_and(|stat| stat.start == self.start && !stat.is_dead())
+            && ProcessStat::of(self.pid).is_some_and(|stat| stat.start == self.start && !stat.is_dead())
     }
 }
 
 /// The folder of an app's records.
 #[derive(Debug)]
-pub(crate) struct Records(PathBuf);
+pub(crate) struct RecordFolder(PathBuf);
 
-impl Records {
+impl RecordFolder {
     pub(crate) fn open(app: &AppDir) -> io::Result<Self> {
         let records = Self::of(app);
         fs::create_dir_all(&records.0)?;
@@ -87,29 +87,29 @@ impl Records {
         Self(app.run().join("workers"))
     }
 
-    pub(crate) fn fifo(&self, id: Id) -> PathBuf {
+    pub(crate) fn fifo(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.fifo", id.0))
     }
 
     /// What of its output is between the fifo and the log.
-    pub(crate) fn spool(&self, id: Id) -> PathBuf {
+    pub(crate) fn spool(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.spool", id.0))
     }
 
     /// Inherited by the worker, locked: held for as long as it lives.
-    pub(crate) fn lock(&self, id: Id) -> PathBuf {
+    pub(crate) fn lock(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.lock", id.0))
     }
 
     /// Where the jail says what holds and how it ended.
-    pub(crate) fn report(&self, id: Id) -> PathBuf {
+    pub(crate) fn report(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.report", id.0))
     }
 
     /// Waits until no process of the instance holds its lock any more, but not for one that the kernel holds.
-    pub(crate) fn wait_until_free(&self, id: Id) {
+    pub(crate) fn wait_until_free(&self, id: InstanceId) {
         for _ in 0..500 {
-            if Lock::take(&self.lock(id)).is_ok_and(|lock| lock.is_some()) {
+            if FileLock::take(&self.lock(id)).is_ok_and(|lock| lock.is_some()) {
                 return;
             }
             sleep(Duration::from_millis(1));
@@ -117,22 +117,22 @@ impl Records {
     }
 
     /// The folder of its `NOTIFY_SOCKET`.
-    pub(crate) fn notify(&self, id: Id) -> PathBuf {
+    pub(crate) fn notify(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.notify", id.0))
     }
 
-    fn path(&self, id: Id) -> PathBuf {
+    fn path(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.json", id.0))
     }
 
-    pub(crate) fn write(&self, record: &Record) -> io::Result<()> {
+    pub(crate) fn write(&self, record: &WorkerRecord) -> io::Result<()> {
         let path = self.path(record.id);
         let aside = path.with_extension("part");
         fs::write(&aside, serde_json::to_vec(record)?)?;
         fs::rename(aside, path)
     }
 
-    pub(crate) fn remove(&self, id: Id) {
+    pub(crate) fn remove(&self, id: InstanceId) {
         // What stays behind of a dead worker is passed over at the next look.
         for path in [self.path(id), self.fifo(id), self.spool(id), self.lock(id), self.report(id)] {
             let _ = fs::remove_file(path);
@@ -141,7 +141,7 @@ impl Records {
     }
 
     /// All records that can be read, oldest first.
-    pub(crate) fn all(&self) -> io::Result<Vec<Record>> {
+    pub(crate) fn all(&self) -> io::Result<Vec<WorkerRecord>> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let path = entry?.path();
@@ -154,10 +154,10 @@ impl Records {
     }
 
     /// Removes every file that belongs to none of these.
-    pub(crate) fn tidy(&self, known: &[Id]) -> io::Result<()> {
+    pub(crate) fn tidy(&self, known: &[InstanceId]) -> io::Result<()> {
         for entry in fs::read_dir(&self.0)? {
             let path = entry?.path();
-            let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(Id);
+            let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(InstanceId);
             if !id.is_some_and(|id| known.contains(&id)) {
                 remove_all(&path)?;
             }
@@ -168,14 +168,14 @@ impl Records {
 
 /// The releases of an app of which a process lives; with or without a supervisor.
 pub(crate) fn running_releases(app: &AppDir) -> io::Result<Vec<u64>> {
-    let records = match Records::of(app).all() {
+    let records = match RecordFolder::of(app).all() {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
     Ok(records.iter().filter(|record| record.is_alive()).map(|record| record.release).collect())
 }
 
-fn read(path: &Path) -> Option<Record> {
+fn read(path: &Path) -> Option<WorkerRecord> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
@@ -184,15 +184,15 @@ pub(crate) mod tests {
     use super::*;
 
     /// A record of this very process.
-    pub(crate) fn own() -> Record {
+    pub(crate) fn own() -> WorkerRecord {
         let pid = i32::try_from(std::process::id()).unwrap();
-        Record {
-            id: Id(3),
-            ps: Ps { kind: "web".parse().unwrap(), index: 1 },
+        WorkerRecord {
+            id: InstanceId(3),
+            ps: InstanceName { kind: "web".parse().unwrap(), index: 1 },
             release: 1,
             port: None,
             pid,
-            start: Stat::of(pid).unwrap().start,
+            start: ProcessStat::of(pid).unwrap().start,
             boot: process::boot_id(),
             mark: None,
             users: AppUsers::Shared,
@@ -201,7 +201,7 @@ pub(crate) mod tests {
             ready: true,
             restarts: 0,
             limits: String::new(),
-            runs: Runs::default(),
+            runs: StartCount::default(),
             task: false,
         }
     }

@@ -7,7 +7,7 @@ use std::fs;
 use std::thread;
 
 use jiff::Timestamp;
-use piku_chroot::report::By;
+use piku_chroot::report::LimitEnforcer;
 use piku_procfile::name::{AppName, ProcessName};
 use serde::{Deserialize, Serialize};
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
@@ -19,7 +19,7 @@ pub const NO_SANDBOX: &str = "none";
 
 /// One instance, as `ps` tells it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Instance {
+pub struct InstanceSample {
     /// Whose instance.
     pub app: AppName,
     /// Its name: `web.1`.
@@ -28,7 +28,7 @@ pub struct Instance {
     #[serde(rename = "type")]
     pub kind: ProcessName,
     /// What it does.
-    pub state: State,
+    pub state: SampledState,
     /// Its process on the host, while there is one.
     pub pid: Option<u32>,
     /// Its port, for a type that listens.
@@ -53,7 +53,7 @@ pub struct Instance {
     pub sandbox: Option<String>,
     /// What the app has limited it to, and what holds it to that.
     #[serde(default)]
-    pub limits: Vec<Limit>,
+    pub limits: Vec<SampledLimit>,
     /// When a cron type runs next.
     #[serde(default)]
     pub next_run: Option<Timestamp>,
@@ -70,19 +70,19 @@ pub struct Instance {
 
 /// A limit of one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limit {
+pub struct SampledLimit {
     /// `memory`, `pids`, `cpu` or `nofile`.
     pub limit: String,
     /// As the app has written it: `512m`.
     pub value: String,
     /// `cgroup`: all of its processes together; `rlimit`: each alone; nothing: nobody.
-    pub by: Option<By>,
+    pub by: Option<LimitEnforcer>,
 }
 
 /// What an instance does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum SampledState {
     /// Its process runs and is not ready yet.
     Starting,
     /// It answers.
@@ -103,7 +103,7 @@ pub enum State {
     Unknown,
 }
 
-impl State {
+impl SampledState {
     /// The name that `ps` prints.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -123,7 +123,7 @@ impl State {
 
 /// What a process tree uses.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Usage {
+pub struct TreeUsage {
     /// Of one processor, over the time of the measurement.
     pub cpu_percent: f64,
     /// Its share of the pages in memory (PSS): pages that n processes share count 1/n for each. Of a process that hides
@@ -133,14 +133,14 @@ pub struct Usage {
 
 /// Measures the tree below one process; nothing when it has ended. Takes 200 ms, see [`measure_all`].
 #[must_use]
-pub fn measure(pid: u32) -> Option<Usage> {
+pub fn measure(pid: u32) -> Option<TreeUsage> {
     measure_all(&[pid]).remove(&pid)
 }
 
 /// Measures the trees below some processes, all over the same 200 ms, in which it sleeps: a load is a difference. Not for a
 /// supervisor's loop; `ps` itself does it.
 #[must_use]
-pub fn measure_all(roots: &[u32]) -> HashMap<u32, Usage> {
+pub fn measure_all(roots: &[u32]) -> HashMap<u32, TreeUsage> {
     let trees: Vec<(u32, Vec<u32>)> = roots.iter().map(|root| (*root, tree::of(*root))).collect();
     let all: Vec<Pid> = trees.iter().flat_map(|(_, tree)| tree).map(|pid| Pid::from_u32(*pid)).collect();
     if all.is_empty() {
@@ -154,7 +154,7 @@ pub fn measure_all(roots: &[u32]) -> HashMap<u32, Usage> {
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&all), true, kind);
     let usage = |tree: &[u32]| {
         let processes = tree.iter().filter_map(|pid| system.process(Pid::from_u32(*pid)));
-        processes.fold(Usage::default(), |sum, process| Usage {
+        processes.fold(TreeUsage::default(), |sum, process| TreeUsage {
             cpu_percent: sum.cpu_percent + f64::from(process.cpu_usage()),
             memory_bytes: sum.memory_bytes + memory(process.pid().as_u32()).unwrap_or(process.memory()),
         })
@@ -163,7 +163,7 @@ pub fn measure_all(roots: &[u32]) -> HashMap<u32, Usage> {
 }
 
 /// Fills in what the instances that run use.
-pub fn fill(instances: &mut [Instance]) {
+pub fn fill(instances: &mut [InstanceSample]) {
     let pids: Vec<u32> = instances.iter().filter_map(|one| one.pid).collect();
     let usages = measure_all(&pids);
     for one in instances {
@@ -190,9 +190,9 @@ mod tests {
     use std::process::{Child, Command};
 
     /// Ended with its children also when a test fails.
-    struct Tree(Child);
+    struct ProcessTree(Child);
 
-    impl Drop for Tree {
+    impl Drop for ProcessTree {
         fn drop(&mut self) {
             for pid in tree::of(self.0.id()).into_iter().rev() {
                 let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(0));
@@ -208,8 +208,8 @@ mod tests {
     fn a_whole_tree_is_measured() {
         // The shell sleeps, its child does not.
         let busy = "sh -c 'while :; do :; done' & wait";
-        let tree = Tree(Command::new("sh").args(["-c", busy]).spawn().unwrap());
-        let idle = Tree(Command::new("sleep").arg("60").spawn().unwrap());
+        let tree = ProcessTree(Command::new("sh").args(["-c", busy]).spawn().unwrap());
+        let idle = ProcessTree(Command::new("sleep").arg("60").spawn().unwrap());
         let (busy, idle) = (tree.0.id(), idle.0.id());
         let mut found = HashMap::new();
         // On a busy machine it may get no time at first.
@@ -227,7 +227,9 @@ mod tests {
 
     #[test]
     fn names_are_the_same_in_both_outputs() {
-        use State::{Backoff, CrashLooping, Draining, Healthy, Running, Starting, Stopped, Unknown, Waiting};
+        use SampledState::{
+            Backoff, CrashLooping, Draining, Healthy, Running, Starting, Stopped, Unknown, Waiting,
+        };
         for state in [Starting, Healthy, Running, Draining, Backoff, CrashLooping, Waiting, Stopped, Unknown]
         {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());

@@ -31,13 +31,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where others may ask.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct ControlSocket {
     socket: UnixListener,
     path: PathBuf,
     pause: WaitPause,
 }
 
-impl Listener {
+impl ControlSocket {
     /// Takes the place of a socket that is there. The caller holds a lock that says it may.
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
         match fs::remove_file(path) {
@@ -51,7 +51,7 @@ impl Listener {
     }
 
     /// The next one who asks; nothing when nobody is left. Other users' processes are hung up on.
-    pub(crate) fn accept(&mut self) -> Option<Connection> {
+    pub(crate) fn accept(&mut self) -> Option<ClientConnection> {
         loop {
             let stream = match self.socket.accept() {
                 Ok((stream, _)) => stream,
@@ -68,7 +68,7 @@ impl Listener {
             let same = getsockopt(&stream, PeerCredentials)
                 .is_ok_and(|peer| peer.uid() == geteuid().as_raw() || peer.uid() == 0);
             if same && stream.set_nonblocking(true).is_ok() {
-                return Some(Connection::new(stream));
+                return Some(ClientConnection::new(stream));
             }
         }
     }
@@ -84,7 +84,7 @@ impl Listener {
     }
 }
 
-impl AsFd for Listener {
+impl AsFd for ControlSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -99,18 +99,18 @@ pub(crate) fn through_folder<T>(path: &Path, open: impl Fn(&Path) -> io::Result<
 
 /// A client's connection, seen from the server: never blocks. It carries one request, then answers until the last.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct ClientConnection {
     stream: UnixStream,
     input: Vec<u8>,
     output: Vec<u8>,
-    progress: Progress,
+    progress: RequestProgress,
     /// When the client has to have done something, or is hung up on.
     deadline: Option<Instant>,
 }
 
 /// The progress of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Progress {
+enum RequestProgress {
     /// The request is not whole yet.
     Asking,
     /// Answers are to come.
@@ -120,10 +120,10 @@ enum Progress {
     Gone,
 }
 
-impl Connection {
+impl ClientConnection {
     fn new(stream: UnixStream) -> Self {
         let deadline = Some(Instant::now() + REQUEST_TIME);
-        Self { stream, input: Vec::new(), output: Vec::new(), progress: Progress::Asking, deadline }
+        Self { stream, input: Vec::new(), output: Vec::new(), progress: RequestProgress::Asking, deadline }
     }
 
     /// What came: a whole request, or nothing yet. After an error or the end the connection [is gone](Self::is_gone).
@@ -131,29 +131,29 @@ impl Connection {
         let mut buffer = [0; 4096];
         loop {
             match self.stream.read(&mut buffer) {
-                Ok(0) => break self.progress = Progress::Gone,
+                Ok(0) => break self.progress = RequestProgress::Gone,
                 Ok(count) => self.input.extend_from_slice(&buffer[..count]),
                 Err(err) if err.kind() == ErrorKind::WouldBlock => break,
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break self.progress = Progress::Gone,
+                Err(_) => break self.progress = RequestProgress::Gone,
             }
             if self.input.len() > MAX_LINE {
-                break self.progress = Progress::Gone;
+                break self.progress = RequestProgress::Gone;
             }
         }
-        if self.progress != Progress::Asking {
+        if self.progress != RequestProgress::Asking {
             return None;
         }
         let end = self.input.iter().position(|b| *b == b'\n')?;
         let line: Vec<u8> = self.input.drain(..=end).collect();
-        self.progress = Progress::Answering;
+        self.progress = RequestProgress::Answering;
         self.deadline = None;
         Some(serde_json::from_slice(&line).map_err(|err| format!("bad request: {err}")))
     }
 
     /// Queues a line and writes what goes.
     pub(crate) fn send(&mut self, reply: &impl Serialize) {
-        if self.progress >= Progress::Answered {
+        if self.progress >= RequestProgress::Answered {
             return;
         }
         // Into memory, and these types have string keys: cannot fail.
@@ -165,7 +165,7 @@ impl Connection {
     /// Queues the last line. The connection is gone when the client has it, or does not take it in time.
     pub(crate) fn send_last(&mut self, reply: &impl Serialize) {
         self.send(reply);
-        self.progress = self.progress.max(Progress::Answered);
+        self.progress = self.progress.max(RequestProgress::Answered);
         self.flush();
     }
 
@@ -178,11 +178,13 @@ impl Connection {
                 }
                 Err(err) if err.kind() == ErrorKind::WouldBlock => break,
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
-                Err(_) => self.progress = Progress::Gone,
+                Err(_) => self.progress = RequestProgress::Gone,
             }
         }
-        if self.output.len() > MAX_UNREAD || (self.output.is_empty() && self.progress == Progress::Answered) {
-            self.progress = Progress::Gone;
+        if self.output.len() > MAX_UNREAD
+            || (self.output.is_empty() && self.progress == RequestProgress::Answered)
+        {
+            self.progress = RequestProgress::Gone;
         }
         if !self.output.is_empty() && self.deadline.is_none() {
             self.deadline = Some(Instant::now() + ANSWER_TIME);
@@ -196,7 +198,7 @@ impl Connection {
 
     /// Returns whether the client has not sent its whole request yet.
     pub(crate) fn is_asking(&self) -> bool {
-        self.progress == Progress::Asking
+        self.progress == RequestProgress::Asking
     }
 
     /// Says whether bytes wait to be written to the client.
@@ -205,11 +207,11 @@ impl Connection {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.progress == Progress::Gone || self.deadline.is_some_and(|at| at <= Instant::now())
+        self.progress == RequestProgress::Gone || self.deadline.is_some_and(|at| at <= Instant::now())
     }
 }
 
-impl AsFd for Connection {
+impl AsFd for ClientConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
@@ -217,11 +219,11 @@ impl AsFd for Connection {
 
 /// The asking side: blocks, but never for longer than it was told.
 #[derive(Debug)]
-pub(crate) struct Asker {
+pub(crate) struct ClientSocket {
     stream: BufReader<UnixStream>,
 }
 
-impl Asker {
+impl ClientSocket {
     /// Connects, and has each later step end with [`ErrorKind::WouldBlock`] after this time.
     pub(crate) fn connect(path: &Path, patience: Duration) -> io::Result<Self> {
         let stream = through_folder(path, |short| {
@@ -278,9 +280,9 @@ mod tests {
         let folder = dir.path().join("x".repeat(150));
         fs::create_dir(&folder).unwrap();
         let path = folder.join("a.sock");
-        let mut listener = Listener::bind(&path).unwrap();
+        let mut listener = ControlSocket::bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let mut asker = Asker::connect(&path, Duration::from_secs(10)).unwrap();
+        let mut asker = ClientSocket::connect(&path, Duration::from_secs(10)).unwrap();
         asker.ask(&"hello\n").unwrap();
         let mut connection = listener.accept().unwrap();
         assert_eq!(connection.receive::<String>(), Some(Ok("hello\n".to_owned())));
@@ -290,23 +292,23 @@ mod tests {
         assert_eq!(asker.answer::<u8>().unwrap(), Some(1));
         assert_eq!(asker.answer::<u8>().unwrap(), Some(2));
         assert_eq!(asker.answer::<u8>().unwrap(), None);
-        drop(Listener::bind(&path).unwrap());
+        drop(ControlSocket::bind(&path).unwrap());
     }
 
     #[test]
     fn who_is_never_accepted_is_not_waited_for_for_ever() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
-        let listener = Listener::bind(&path).unwrap();
+        let listener = ControlSocket::bind(&path).unwrap();
         let patience = Duration::from_millis(1);
-        let mut asker = Asker::connect(&path, patience).unwrap();
+        let mut asker = ClientSocket::connect(&path, patience).unwrap();
         asker.ask(&1).unwrap();
         assert_eq!(asker.answer::<u8>().unwrap_err().kind(), ErrorKind::WouldBlock);
         // Until its queue is full, and then too.
         listen(&listener, Backlog::new(8).unwrap()).unwrap();
         let mut askers = vec![asker];
         let err = loop {
-            match Asker::connect(&path, patience) {
+            match ClientSocket::connect(&path, patience) {
                 Ok(asker) => askers.push(asker),
                 Err(err) => break err,
             }

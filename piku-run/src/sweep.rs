@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
 
-use crate::process::{self, Stat};
+use crate::process::{self, ProcessStat};
 use crate::tree;
 
 /// The variable that marks the processes of a worker without a jail.
@@ -25,14 +25,14 @@ const LOOKS: u32 = 200;
 
 /// Who belongs to a worker.
 #[derive(Debug, Clone)]
-pub(crate) struct Family<'a> {
+pub(crate) struct ProcessFamily<'a> {
     /// The process that was started.
     pub(crate) leader: Pid,
     /// The mark's value; none in a jail.
     pub(crate) mark: Option<&'a str>,
 }
 
-impl Family<'_> {
+impl ProcessFamily<'_> {
     /// SIGTERM to the worker's own group; a jail's monitor passes it on to the group inside.
     pub(crate) fn terminate(&self) {
         let target = if self.mark.is_some() { Pid::from_raw(-self.leader.as_raw()) } else { self.leader };
@@ -102,7 +102,7 @@ impl Family<'_> {
     /// Whether a message from this process is one of theirs. One that has ended since cannot be asked whose it was: it
     /// knew where to send it, which only they do.
     pub(crate) fn may_speak(&self, pid: i32) -> bool {
-        pid == self.leader.as_raw() || Stat::of(pid).is_none() || self.members().contains(&pid)
+        pid == self.leader.as_raw() || ProcessStat::of(pid).is_none() || self.members().contains(&pid)
     }
 
     /// Returns the processes whose trees are the worker's: without a jail a member may have left the leader's.
@@ -119,7 +119,7 @@ impl Family<'_> {
         let leader = self.leader.as_raw();
         let mut members: Vec<i32> =
             tree::of(leader.unsigned_abs()).into_iter().filter_map(|pid| pid.try_into().ok()).collect();
-        members.retain(|pid| *pid != leader && Stat::of(*pid).is_some_and(|stat| !stat.is_dead()));
+        members.retain(|pid| *pid != leader && ProcessStat::of(*pid).is_some_and(|stat| !stat.is_dead()));
         let Some(mark) = self.mark else { return members };
         let wanted = format!("{MARK}={mark}");
         for (pid, stat) in process::all() {

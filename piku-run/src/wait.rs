@@ -10,12 +10,12 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// What to wait for on a descriptor.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Interest {
+pub(crate) struct PollInterest {
     pub(crate) read: bool,
     pub(crate) write: bool,
 }
 
-pub(crate) const READ: Interest = Interest { read: true, write: false };
+pub(crate) const READ: PollInterest = PollInterest { read: true, write: false };
 
 /// A time during which a descriptor is left out of the wait. What is behind it cannot be served now, and poll would return at
 /// once, again and again.
@@ -37,7 +37,7 @@ impl WaitPause {
 /// Waits until one of the descriptors is ready (or broken: reading will tell) or the time is over; returns the tokens of
 /// those that are.
 pub(crate) fn wait<T: Copy>(
-    watched: &[(BorrowedFd<'_>, Interest, T)],
+    watched: &[(BorrowedFd<'_>, PollInterest, T)],
     timeout: Option<Duration>,
 ) -> anyhow::Result<Vec<T>> {
     let mut fds: Vec<PollFd<'_>> = watched

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use piku_procfile::procfile::{Options, Procfile};
-use piku_procfile::settings::Settings;
+use piku_procfile::procfile::{ParseOptions, Procfile};
+use piku_procfile::settings::HostSettings;
 use piku_tests::tools::repository;
 use piku_tests::world::World;
 
@@ -126,7 +126,7 @@ fn the_procfiles_are_good() {
     let blocks: Vec<_> = blocks("").into_iter().filter(|block| block.starts_with("web:")).collect();
     assert!(!blocks.is_empty());
     for block in blocks {
-        let parsed = Procfile::parse(block.as_bytes(), Options::default()).expect("a good Procfile");
+        let parsed = Procfile::parse(block.as_bytes(), ParseOptions::default()).expect("a good Procfile");
         assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
     }
 }
@@ -139,8 +139,8 @@ fn the_settings_are_good() {
     assert!(!blocks.is_empty());
     for block in blocks {
         fs::write(&file, &block).expect("host.yaml");
-        let read = Settings::read(&file).unwrap_or_else(|err| panic!("{err:#}\n{block}"));
-        assert_ne!(read, Settings::default());
+        let read = HostSettings::read(&file).unwrap_or_else(|err| panic!("{err:#}\n{block}"));
+        assert_ne!(read, HostSettings::default());
     }
 }
 

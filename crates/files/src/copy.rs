@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::TreeError;
-use crate::folder::{self, Entries};
+use crate::folder::{self, FolderEntries};
 use crate::handle::{TreeHandle, is_top};
 use crate::kind::{FileKind, FileStat};
 use crate::walk::{DEEPEST, TreeEntry, too_deep};
@@ -36,7 +36,7 @@ impl CopyLimit {
 }
 
 /// A copy that is under way.
-struct Copier<'a, E> {
+struct TreeCopier<'a, E> {
     from: &'a TreeHandle,
     limit: CopyLimit,
     takes: &'a mut dyn FnMut(&TreeEntry<'_>) -> Result<bool, E>,
@@ -95,7 +95,7 @@ impl TreeHandle {
             })
         };
         let (stat, source, target) = open().map_err(|err: io::Error| to.error("copy to", new, err))?;
-        let mut copier = Copier { from: self, limit, takes: &mut takes, odd: Vec::new() };
+        let mut copier = TreeCopier { from: self, limit, takes: &mut takes, odd: Vec::new() };
         copier.folder(source, target.as_fd(), &mut PathBuf::new(), 0)?;
         // The mode last: a folder without the right to write is filled first.
         folder::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o700)
@@ -104,7 +104,7 @@ impl TreeHandle {
     }
 }
 
-impl<E: From<TreeError>> Copier<'_, E> {
+impl<E: From<TreeError>> TreeCopier<'_, E> {
     fn folder(
         &mut self,
         from: OwnedFd,
@@ -114,7 +114,7 @@ impl<E: From<TreeError>> Copier<'_, E> {
     ) -> Result<(), E> {
         let tree = self.from;
         let cannot = |path: &Path, err: io::Error| tree.error("copy", path, err);
-        let mut entries = Entries::new(from).map_err(|err| cannot(path, err))?;
+        let mut entries = FolderEntries::new(from).map_err(|err| cannot(path, err))?;
         while let Some((name, _)) = entries.next().map_err(|err| cannot(path, err))? {
             let here = entries.fd().map_err(|err| cannot(path, err))?;
             path.push(&name);

@@ -154,9 +154,9 @@ fn through_proc(fd: BorrowedFd<'_>) -> String {
 }
 
 /// The entries of a folder, read bit by bit.
-pub(crate) struct Entries(fs::Dir);
+pub(crate) struct FolderEntries(fs::Dir);
 
-impl Entries {
+impl FolderEntries {
     /// Those of an open folder, which is read from its beginning.
     pub(crate) fn new(folder: OwnedFd) -> io::Result<Self> {
         Ok(Self(fs::Dir::new(folder)?))

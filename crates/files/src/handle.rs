@@ -25,14 +25,14 @@ pub struct TreeHandle {
 }
 
 /// The folder that a path's last name lies in.
-pub(crate) enum Parent<'a> {
+pub(crate) enum ParentFolder<'a> {
     /// The tree's top.
     Top(&'a Dir),
     /// Some folder below it.
     Below(Dir),
 }
 
-impl AsFd for Parent<'_> {
+impl AsFd for ParentFolder<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Top(dir) => dir.as_fd(),
@@ -149,15 +149,15 @@ impl TreeHandle {
     }
 
     /// Opens the folder that the last name of `path` lies in. Links on the way are followed as long as they stay in the tree.
-    pub(crate) fn parent<'a, 'p>(&'a self, path: &'p Path) -> io::Result<(Parent<'a>, &'p OsStr)> {
+    pub(crate) fn parent<'a, 'p>(&'a self, path: &'p Path) -> io::Result<(ParentFolder<'a>, &'p OsStr)> {
         let mut parts = path.components();
         let Some(Component::Normal(name)) = parts.next_back() else { return Err(escape()) };
         folder::check_name(name)?;
         let above = parts.as_path();
         if is_top(above) {
-            return Ok((Parent::Top(&self.dir), name));
+            return Ok((ParentFolder::Top(&self.dir), name));
         }
-        Ok((Parent::Below(self.open_dir(above)?), name))
+        Ok((ParentFolder::Below(self.open_dir(above)?), name))
     }
 
     /// Opens a folder by a path whose links stay in the tree.

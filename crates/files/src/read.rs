@@ -10,7 +10,7 @@ use cap_std::fs::{OpenOptions, OpenOptionsExt};
 use rustix::fs::{Mode, OFlags, openat};
 
 use crate::error::TreeError;
-use crate::folder::{self, Entries};
+use crate::folder::{self, FolderEntries};
 use crate::handle::{TreeHandle, is_top};
 use crate::kind::{FileKind, FileStat};
 
@@ -185,7 +185,7 @@ impl TreeHandle {
     pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<Vec<FolderEntry>, TreeError> {
         let path = path.as_ref();
         let list = || {
-            let mut entries = Entries::new(self.read_folder(path)?)?;
+            let mut entries = FolderEntries::new(self.read_folder(path)?)?;
             let mut found = Vec::new();
             while let Some((name, kind)) = entries.next()? {
                 let kind = match kind {
@@ -212,7 +212,7 @@ impl TreeHandle {
     /// # Errors
     /// When its top cannot be read.
     pub fn is_empty(&self) -> Result<bool, TreeError> {
-        let first = || Entries::new(self.read_folder(Path::new(""))?)?.next();
+        let first = || FolderEntries::new(self.read_folder(Path::new(""))?)?.next();
         first().map(|entry| entry.is_none()).map_err(|err| self.error("read", Path::new(""), err))
     }
 

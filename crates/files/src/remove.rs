@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use crate::error::{TreeError, escape};
-use crate::folder::{self, Entries};
+use crate::folder::{self, FolderEntries};
 use crate::handle::{TreeHandle, is_top};
 use crate::kind::FileKind;
 use crate::walk::{DEEPEST, is_swapped};
@@ -36,7 +36,7 @@ impl TreeHandle {
                 }
                 opened => opened,
             };
-            empty(&mut Entries::new(opened?)?, None, 0)
+            empty(&mut FolderEntries::new(opened?)?, None, 0)
         };
         match remove() {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -88,7 +88,7 @@ fn entry(parent: BorrowedFd<'_>, name: &OsStr, kind: Option<FileKind>, top: Top<
         opened => opened,
     };
     let mut entries = match opened {
-        Ok(fd) => Entries::new(fd)?,
+        Ok(fd) => FolderEntries::new(fd)?,
         // It was swapped just now for what is no folder.
         Err(err) if is_swapped(&err) => return Ok(folder::unlink(parent, name)?),
         Err(err) => return Err(err),
@@ -104,7 +104,7 @@ fn entry(parent: BorrowedFd<'_>, name: &OsStr, kind: Option<FileKind>, top: Top<
 }
 
 /// Removes what is in a folder, until nothing is found in it.
-fn empty(entries: &mut Entries, top: Top<'_>, depth: usize) -> io::Result<()> {
+fn empty(entries: &mut FolderEntries, top: Top<'_>, depth: usize) -> io::Result<()> {
     let mut is_opened = false;
     for _ in 0..ROUNDS {
         let mut found = false;

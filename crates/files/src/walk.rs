@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::TreeError;
-use crate::folder::{self, Entries};
+use crate::folder::{self, FolderEntries};
 use crate::handle::TreeHandle;
 use crate::kind::{FileKind, FileStat};
 use crate::read::TreeFile;
@@ -136,7 +136,7 @@ impl TreeHandle {
         visit: &mut dyn FnMut(&TreeEntry<'_>) -> Result<WalkStep, E>,
     ) -> Result<bool, E> {
         let cannot = |path: &Path, err: io::Error| self.error("read", path, err);
-        let mut entries = Entries::new(folder).map_err(|err| cannot(path, err))?;
+        let mut entries = FolderEntries::new(folder).map_err(|err| cannot(path, err))?;
         while let Some((name, _)) = entries.next().map_err(|err| cannot(path, err))? {
             let here = entries.fd().map_err(|err| cannot(path, err))?;
             let stat = match folder::stat(here, &name) {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
-use crate::step::Ended;
+use crate::step::StepOutcome;
 
 /// Debian's packages for gems that are compiled against a library.
 const LIBRARIES: [(&str, &str); 14] = [
@@ -24,16 +24,16 @@ const LIBRARIES: [(&str, &str); 14] = [
     ("zlib", "zlib1g-dev"),
 ];
 
-fn told(what: impl Into<String>, lines: &[String]) -> Failure {
+fn told(what: impl Into<String>, lines: &[String]) -> UserError {
     let mut text = what.into();
     for line in lines {
         let _ = write!(text, "\n  {line}");
     }
-    Failure::new(text)
+    UserError::new(text)
 }
 
 /// What Bundler's failure means; `None` when that is not known. `version` is the Ruby's.
-pub(crate) fn failed(ended: &Ended, version: &str) -> Option<Failure> {
+pub(crate) fn failed(ended: &StepOutcome, version: &str) -> Option<UserError> {
     if ended.wanted_memory() {
         return None;
     }
@@ -52,7 +52,7 @@ fn find<'a>(lines: &'a [String], text: &str) -> Option<&'a String> {
 }
 
 /// What is wrong with the lock file.
-fn lock(lines: &[String], all: &str, version: &str) -> Option<Failure> {
+fn lock(lines: &[String], all: &str, version: &str) -> Option<UserError> {
     if all.contains("Your bundle only supports platforms")
         || all.contains("your bundle only supports platforms")
     {
@@ -60,13 +60,13 @@ fn lock(lines: &[String], all: &str, version: &str) -> Option<Failure> {
         let platform = all.find("local platform").and_then(word).unwrap_or("x86_64-linux");
         let platform = platform.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
         return Some(
-            Failure::new(format!("Gemfile.lock was made for other kinds of machines than this one, {platform}"))
+            UserError::new(format!("Gemfile.lock was made for other kinds of machines than this one, {platform}"))
                 .hint(format!("run 'bundle lock --add-platform {platform}' and commit Gemfile.lock; with gems in vendor/cache also 'bundle cache --all-platforms'")),
         );
     }
     if all.contains("empty CHECKSUMS entry") {
         return Some(
-            Failure::new("Gemfile.lock has no checksum for a gem of which it promises one")
+            UserError::new("Gemfile.lock has no checksum for a gem of which it promises one")
                 .hint("run 'bundle lock --add-checksums' and commit Gemfile.lock"),
         );
     }
@@ -94,13 +94,13 @@ fn lock(lines: &[String], all: &str, version: &str) -> Option<Failure> {
     }
     if all.contains("contains merge conflicts") {
         return Some(
-            Failure::new("Gemfile.lock has the marks of a merge that was not finished")
+            UserError::new("Gemfile.lock has the marks of a merge that was not finished")
                 .hint("git checkout HEAD -- Gemfile.lock && bundle lock; then commit it"),
         );
     }
     if let Some(line) = find(lines, "but your Gemfile specified") {
         return Some(
-            Failure::new(line.clone())
+            UserError::new(line.clone())
                 .hint(format!("if the app runs on it, write: ruby \"~> {version}\"; then 'bundle lock', and commit both files"))
                 .hint("or have the machine's operator install that Ruby with rbenv as the user that runs piku"),
         );
@@ -110,19 +110,19 @@ fn lock(lines: &[String], all: &str, version: &str) -> Option<Failure> {
             .or_else(|| find(lines, "depends on Ruby").or_else(|| find(lines, "requires Ruby")))
     });
     needs.map(|line| {
-        Failure::new(format!("a gem does not run on this machine's Ruby {version}: {line}"))
+        UserError::new(format!("a gem does not run on this machine's Ruby {version}: {line}"))
             .hint("lock an older version of the gem, or have the machine's operator install that Ruby with rbenv as the user that runs piku")
     })
 }
 
 /// What is wrong between Bundler and those who have gems.
-fn server(lines: &[String], all: &str) -> Option<Failure> {
+fn server(lines: &[String], all: &str) -> Option<UserError> {
     const VENDOR: &str = "or bring the gems along, and no server is asked: 'bundle cache --all-platforms' puts them into vendor/cache, commit it";
     if all.contains("Authentication is required for") || all.contains("Bad username or password for") {
         let line = find(lines, "Authentication is required for")
             .or_else(|| find(lines, "Bad username or password for"));
         return Some(
-            Failure::new(format!("the server of gems wants to know who asks: {}", line.map_or("", String::as_str)))
+            UserError::new(format!("the server of gems wants to know who asks: {}", line.map_or("", String::as_str)))
                 .hint("config:set BUNDLE_HOST__EXAMPLE__COM=USER:PASSWORD, where the name is the server's with '__' for each dot"),
         );
     }
@@ -139,20 +139,20 @@ fn server(lines: &[String], all: &str) -> Option<Failure> {
     if let Some(line) = network.iter().find_map(|text| find(lines, text)) {
         let line = line.rsplit("Retrying fetcher due to error ").next().unwrap_or(line);
         return Some(
-            Failure::new(format!("Bundler cannot reach the server of gems: {line}"))
+            UserError::new(format!("Bundler cannot reach the server of gems: {line}"))
                 .hint("is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again")
                 .hint(VENDOR),
         );
     }
     if find(lines, "You need to install git").is_some() {
         return Some(
-            Failure::new("a gem comes from a git repository, and the machine has no git")
+            UserError::new("a gem comes from a git repository, and the machine has no git")
                 .hint("on the machine: apt install git"),
         );
     }
     if let Some(line) = find(lines, "Git error:") {
         return Some(
-            Failure::new(format!("a gem's git repository cannot be read: {line}"))
+            UserError::new(format!("a gem's git repository cannot be read: {line}"))
                 .hint("a build has no keys: name the repository by https, with a token in BUNDLE_GITHUB__COM where it is private")
                 .hint(VENDOR),
         );
@@ -166,7 +166,7 @@ fn server(lines: &[String], all: &str) -> Option<Failure> {
     ];
     absent.iter().find_map(|text| find(lines, text)).map(|line| {
         let cached = all.contains("locally") || all.contains("cached");
-        let failure = Failure::new(line.trim_end_matches('.'));
+        let failure = UserError::new(line.trim_end_matches('.'));
         if cached {
             failure.hint("vendor/cache has not all that is needed: run 'bundle cache --all-platforms' and commit it; 'git status --ignored' shows whether .gitignore names it")
         } else {
@@ -176,7 +176,7 @@ fn server(lines: &[String], all: &str) -> Option<Failure> {
 }
 
 /// What is missing where gems have native code.
-fn compiling(lines: &[String], all: &str) -> Option<Failure> {
+fn compiling(lines: &[String], all: &str) -> Option<UserError> {
     let gem = find(lines, "An error occurred while installing")
         .and_then(|line| line.split("while installing ").nth(1)?.split(" (").next())
         .unwrap_or("a gem");
@@ -196,7 +196,7 @@ fn compiling(lines: &[String], all: &str) -> Option<Failure> {
         let what =
             if no_headers { "the machine lacks Ruby's headers" } else { "the machine has no compiler" };
         return Some(
-            Failure::new(format!("the gem '{gem}' has native code that must be compiled, and {what}"))
+            UserError::new(format!("the gem '{gem}' has native code that must be compiled, and {what}"))
                 .hint("on the machine: apt install ruby-dev build-essential"),
         );
     }
@@ -223,12 +223,12 @@ fn compiling(lines: &[String], all: &str) -> Option<Failure> {
 }
 
 /// What is wrong with the Gemfile.
-fn gemfile(lines: &[String], all: &str) -> Option<Failure> {
+fn gemfile(lines: &[String], all: &str) -> Option<UserError> {
     if let Some(line) = find(lines, "There was an error parsing") {
         let place = find(lines, "#  from ").and_then(|line| line.rsplit_once("/app/"));
         let place = place.map_or("Gemfile", |(_, place)| place);
         let why = line.split("`: ").nth(1).unwrap_or(line).trim_end_matches(". Bundler cannot continue.");
-        return Some(Failure::new(format!("{place}: {why}")));
+        return Some(UserError::new(format!("{place}: {why}")));
     }
     if all.contains("could not find compatible versions") || all.contains("version solving has failed") {
         let from = lines
@@ -255,7 +255,7 @@ mod tests {
 
     fn said(lines: &str) -> String {
         let lines = lines.lines().map(str::to_owned).collect();
-        let ended = Ended { code: 1, lines, out_of_memory: false, peak: 0 };
+        let ended = StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 };
         failed(&ended, "3.1.2").map(|failure| failure.to_string()).unwrap_or_default()
     }
 
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn what_mends_it() {
         let ended =
-            |line: &str| Ended { code: 5, lines: vec![line.to_owned()], out_of_memory: false, peak: 0 };
+            |line: &str| StepOutcome { code: 5, lines: vec![line.to_owned()], out_of_memory: false, peak: 0 };
         let failure = failed(&ended("Could not reach host gems.example.org."), "3.1.2").unwrap();
         assert!(format!("{failure:?}").contains("bundle cache"));
     }

@@ -1,22 +1,22 @@
 //! Files for the web server.
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
-pub(crate) fn misspelt(name: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn misspelt(name: &str) -> UserError {
+    UserError::new(format!(
         "this looks like pages for the web server, but the first is '{name}'; expected 'index.html'"
     ))
     .hint(format!("git mv {name} index.html"))
 }
 
-pub(crate) fn is_source(part: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn is_source(part: &str) -> UserError {
+    UserError::new(format!(
         "index.html is the source of a front end: it loads '{part}', which no browser reads, and nothing here builds it"
     ))
     .hint("commit the package.json with its build script; or build it on your machine and commit the folder that it makes")
 }
 
-pub(crate) fn no_page() -> Failure {
-    Failure::new("there is no page to serve: no index.html at the top or in public/")
+pub(crate) fn no_page() -> UserError {
+    UserError::new("there is no page to serve: no index.html at the top or in public/")
         .hint("a Procfile with the line 'static: FOLDER' names another folder")
 }

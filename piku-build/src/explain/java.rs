@@ -3,41 +3,41 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use super::list;
 
-pub(crate) fn no_jdk() -> Failure {
-    Failure::new("this is a Java app, recognised, but the machine has no JDK in /usr/lib/jvm")
+pub(crate) fn no_jdk() -> UserError {
+    UserError::new("this is a Java app, recognised, but the machine has no JDK in /usr/lib/jvm")
         .hint("apt install default-jdk-headless")
 }
 
-pub(crate) fn bad_version(text: &str, from: &str) -> Failure {
-    Failure::new(format!("{from} asks for Java '{text}', which is no version"))
+pub(crate) fn bad_version(text: &str, from: &str) -> UserError {
+    UserError::new(format!("{from} asks for Java '{text}', which is no version"))
         .hint("good are 17, 21.0.2 and 1.8")
 }
 
-pub(crate) fn too_old(feature: u32, from: &str, there: &[String]) -> Failure {
-    Failure::new(format!("{from} asks for Java {feature}; this machine has {}", list(there))).hint(format!(
+pub(crate) fn too_old(feature: u32, from: &str, there: &[String]) -> UserError {
+    UserError::new(format!("{from} asks for Java {feature}; this machine has {}", list(there))).hint(format!(
         "apt install openjdk-{feature}-jdk-headless, where Debian has it, or another JDK in /usr/lib/jvm"
     ))
 }
 
-pub(crate) fn nothing_built(tool: &str, folders: &[&str]) -> Failure {
+pub(crate) fn nothing_built(tool: &str, folders: &[&str]) -> UserError {
     let folders: Vec<_> = folders.iter().map(|folder| format!("{folder}/")).collect();
-    Failure::new(format!("{tool} ended well but has made no jar, war or program in {}", folders.join(" or ")))
+    UserError::new(format!("{tool} ended well but has made no jar, war or program in {}", folders.join(" or ")))
         .hint("is the code where the tool looks for it, such as src/main/java? a project that packages 'pom' makes none")
         .hint("GRADLE_TASK or MAVEN_CUSTOM_GOALS in ENV say what else is to be run")
 }
 
-pub(crate) fn no_runnable(found: &[PathBuf]) -> Failure {
+pub(crate) fn no_runnable(found: &[PathBuf]) -> UserError {
     let failure = if found.is_empty() {
-        Failure::new(
+        UserError::new(
             "there is no Procfile, and none of the jars says in its manifest what it starts (Main-Class)",
         )
     } else {
         let names: Vec<_> = found.iter().map(|path| path.display().to_string()).collect();
-        Failure::new(format!(
+        UserError::new(format!(
             "there is no Procfile, and which of these is to be started is not obvious: {}",
             list(&names)
         ))
@@ -47,36 +47,36 @@ pub(crate) fn no_runnable(found: &[PathBuf]) -> Failure {
     failure.hint(format!("add a file 'Procfile' with a line such as 'web: java -jar {example}'"))
 }
 
-pub(crate) fn no_network(reason: &str) -> Failure {
-    Failure::new(format!("the repository of packages cannot be reached: {reason}"))
+pub(crate) fn no_network(reason: &str) -> UserError {
+    UserError::new(format!("the repository of packages cannot be reached: {reason}"))
         .hint("is the machine online? behind a proxy or with a mirror of your own, say so in the app's .mvn or gradle.properties; then push again")
 }
 
-pub(crate) fn wrapper_unreachable(line: &str) -> Failure {
-    Failure::new(format!("the wrapper cannot fetch the version of the tool that it pins: {line}"))
+pub(crate) fn wrapper_unreachable(line: &str) -> UserError {
+    UserError::new(format!("the wrapper cannot fetch the version of the tool that it pins: {line}"))
         .hint("is the machine online? without the wrapper's script the machine's own mvn or gradle is used")
 }
 
-pub(crate) fn missing_artifact(line: &str) -> Failure {
-    Failure::new(format!("a dependency cannot be found: {line}"))
+pub(crate) fn missing_artifact(line: &str) -> UserError {
+    UserError::new(format!("a dependency cannot be found: {line}"))
         .hint("is the version right? one from a repository of your own needs that in the build file")
 }
 
-pub(crate) fn no_task(line: &str) -> Failure {
-    Failure::new(format!("gradle: {}", line.trim_end_matches('.')))
+pub(crate) fn no_task(line: &str) -> UserError {
+    UserError::new(format!("gradle: {}", line.trim_end_matches('.')))
         .hint("does the build file apply a plugin, such as 'java' or 'application'? GRADLE_TASK in ENV names the task to be run")
 }
 
 /// Debian's Gradle is of 2017.
-pub(crate) fn perhaps_the_gradle(failure: Failure) -> Failure {
+pub(crate) fn perhaps_the_gradle(failure: UserError) -> UserError {
     failure.hint("the app has no gradlew, and the machine's own Gradle may be too old for its build file: 'gradle wrapper' on your machine makes one; commit it with gradle/wrapper")
 }
 
-pub(crate) fn other_java(lines: &[String]) -> Failure {
+pub(crate) fn other_java(lines: &[String]) -> UserError {
     let mut text = "the app or its build tool does not fit this Java".to_owned();
     for line in lines {
         let _ = write!(text, "\n  {line}");
     }
-    Failure::new(text)
+    UserError::new(text)
         .hint("ask for another one: a file system.properties with the line 'java.runtime.version=17'")
 }

@@ -20,10 +20,10 @@ use std::path::Path;
 use piku_chroot::jail::TrialError;
 use piku_files::{FileKind, TreeError};
 use piku_procfile::disk;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::settings::Protection;
 
-use crate::step::Ended;
+use crate::step::StepOutcome;
 
 /// How many names of a list are shown.
 const SHOWN: usize = 12;
@@ -50,14 +50,14 @@ fn list(names: &[String]) -> String {
 }
 
 /// A compiler was told of another architecture than that of the release.
-pub(crate) fn other_target(program: &str, its: &str, wanted: &str) -> Failure {
-    Failure::new(format!("the build made '{program}' for {its}, and the release is for {wanted}"))
+pub(crate) fn other_target(program: &str, its: &str, wanted: &str) -> UserError {
+    UserError::new(format!("the build made '{program}' for {its}, and the release is for {wanted}"))
         .hint("does ENV or a configuration file of the app name an architecture? leave that to the build")
 }
 
 /// Packages whose native code was made for this machine.
-pub(crate) fn foreign_packages(packages: &[String], target: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn foreign_packages(packages: &[String], target: &str) -> UserError {
+    UserError::new(format!(
         "native code that was built for this machine does not run on {target}: {}",
         list(packages)
     ))
@@ -70,7 +70,7 @@ pub(crate) fn nothing_fits(
     looked_for: &[(&str, String)],
     names: &[String],
     below: &[(String, &'static str)],
-) -> Failure {
+) -> UserError {
     let mut text = String::from("no runtime fits this app; looked for:");
     for (runtime, because) in looked_for {
         let _ = write!(text, "\n  {runtime}: {because}");
@@ -81,30 +81,30 @@ pub(crate) fn nothing_fits(
         let _ = write!(text, "\n'{folder}/' holds what looks like a {runtime} app");
     }
     if let Some((folder, _)) = below.first() {
-        return Failure::new(text)
+        return UserError::new(text)
             .hint(format!("the line 'APP_DIR={folder}' in a file ENV at the top makes that folder the app"));
     }
-    Failure::new(text).hint(
+    UserError::new(text).hint(
         "the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'",
     )
 }
 
 /// The app asks for a runtime that there is not.
-pub(crate) fn unknown_runtime(from: &str, name: &str, known: &[String]) -> Failure {
-    Failure::new(format!("{from} asks for the runtime '{name}'; there are {}", list(known)))
+pub(crate) fn unknown_runtime(from: &str, name: &str, known: &[String]) -> UserError {
+    UserError::new(format!("{from} asks for the runtime '{name}'; there are {}", list(known)))
         .hint("PIKU_RUNTIMES=node,python names several, and counts before RUNTIME where that is the app's own variable")
 }
 
 /// A runtime that starts nothing by itself.
-pub(crate) fn no_procfile(runtime: &str) -> Failure {
-    Failure::new(format!("there is no Procfile, and the runtime {runtime} starts nothing by itself"))
+pub(crate) fn no_procfile(runtime: &str) -> UserError {
+    UserError::new(format!("there is no Procfile, and the runtime {runtime} starts nothing by itself"))
         .hint("add a file 'Procfile' with a line for each process, such as 'web: ./server --port $PORT'")
 }
 
 /// Recognised, but its tool is not on the machine. `what` is `a Java app`.
-pub(crate) fn missing_tool(what: &str, tool: &str) -> Failure {
+pub(crate) fn missing_tool(what: &str, tool: &str) -> UserError {
     let failure =
-        Failure::new(format!("this is {what}, recognised, but '{tool}' is missing on this machine"));
+        UserError::new(format!("this is {what}, recognised, but '{tool}' is missing on this machine"));
     match start::package(tool) {
         Some(package) => failure.hint(format!("on the machine: apt install {package}")),
         None => failure.hint(format!("install it so that '{tool}' is in /usr/local/bin or /usr/bin")),
@@ -112,45 +112,45 @@ pub(crate) fn missing_tool(what: &str, tool: &str) -> Failure {
 }
 
 /// `APP_DIR` leads nowhere good.
-pub(crate) fn bad_app_dir(value: &str, from: &str, why: &str) -> Failure {
-    Failure::new(format!("APP_DIR in {from} is '{value}': {why}"))
+pub(crate) fn bad_app_dir(value: &str, from: &str, why: &str) -> UserError {
+    UserError::new(format!("APP_DIR in {from} is '{value}': {why}"))
         .hint("APP_DIR names a folder of the repository, such as APP_DIR=backend")
 }
 
-pub(crate) fn leads_out(name: &Path) -> Failure {
-    Failure::new(format!("'{}' leads out of the app's folder", name.display()))
+pub(crate) fn leads_out(name: &Path) -> UserError {
+    UserError::new(format!("'{}' leads out of the app's folder", name.display()))
         .hint("put a copy of the file into the repository")
 }
 
-pub(crate) fn dangling(name: &Path) -> Failure {
-    Failure::new(format!("'{}' is a link to nothing", name.display()))
+pub(crate) fn dangling(name: &Path) -> UserError {
+    UserError::new(format!("'{}' is a link to nothing", name.display()))
         .hint("commit the file that it points at, or the file itself")
 }
 
-pub(crate) fn link_in_circle(name: &Path, why: &TreeError) -> Failure {
+pub(crate) fn link_in_circle(name: &Path, why: &TreeError) -> UserError {
     let why = std::error::Error::source(why).map_or_else(String::new, ToString::to_string);
-    Failure::new(format!("'{}' is a link that cannot be followed: {why}", name.display()))
+    UserError::new(format!("'{}' is a link that cannot be followed: {why}", name.display()))
         .hint("commit the file itself")
 }
 
-pub(crate) fn not_a_file(name: &Path, kind: FileKind) -> Failure {
-    Failure::new(format!("'{}' is not a file: it is {}", name.display(), kind.name()))
+pub(crate) fn not_a_file(name: &Path, kind: FileKind) -> UserError {
+    UserError::new(format!("'{}' is not a file: it is {}", name.display(), kind.name()))
         .hint("put a regular file there, or nothing")
 }
 
-pub(crate) fn not_a_folder(name: &Path, kind: FileKind) -> Failure {
-    Failure::new(format!("'{}' is not a folder: it is {}", name.display(), kind.name()))
+pub(crate) fn not_a_folder(name: &Path, kind: FileKind) -> UserError {
+    UserError::new(format!("'{}' is not a folder: it is {}", name.display(), kind.name()))
         .hint("the build puts files there: let its steps leave a folder, or nothing")
 }
 
-pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> Failure {
-    Failure::new(format!("'{}' has {}, more than {}", name.display(), size(bytes), size(most)))
+pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> UserError {
+    UserError::new(format!("'{}' has {}, more than {}", name.display(), size(bytes), size(most)))
         .hint("what piku reads itself is a small text: is it the right file?")
 }
 
 /// Returns the failure for a name at which a build step has left something that leads piku's writes out of the app's folder.
-pub(crate) fn placed_outside(name: &Path) -> Failure {
-    Failure::new(format!(
+pub(crate) fn placed_outside(name: &Path) -> UserError {
+    UserError::new(format!(
         "'{}' leads out of the app's folder: nothing is written through a link that a build step has left",
         name.display()
     ))
@@ -159,34 +159,35 @@ pub(crate) fn placed_outside(name: &Path) -> Failure {
 
 // The machine.
 
-pub(crate) fn no_jail(err: &TrialError) -> Failure {
-    let failure = Failure::new(format!("this machine's settings require the jail, and there is none: {err}"));
-    err.hints().iter().fold(failure, Failure::hint)
+pub(crate) fn no_jail(err: &TrialError) -> UserError {
+    let failure =
+        UserError::new(format!("this machine's settings require the jail, and there is none: {err}"));
+    err.hints().iter().fold(failure, UserError::hint)
 }
 
 /// A machine that made jails when piku was installed.
-pub(crate) fn lost_jail(err: &TrialError) -> Failure {
-    let failure = Failure::new(format!("this machine made jails before, and now makes none: {err}"));
-    err.hints().iter().fold(failure, Failure::hint).hint(AGAIN)
+pub(crate) fn lost_jail(err: &TrialError) -> UserError {
+    let failure = UserError::new(format!("this machine made jails before, and now makes none: {err}"));
+    err.hints().iter().fold(failure, UserError::hint).hint(AGAIN)
 }
 
 /// A jail without what held when piku was installed.
-pub(crate) fn lost_protections(lost: &[Protection]) -> Failure {
+pub(crate) fn lost_protections(lost: &[Protection]) -> UserError {
     let names: Vec<_> = lost.iter().map(|one| one.name()).collect();
     let what = format!("the jail has lost protections that this machine had before: {}", names.join(", "));
-    Failure::new(what).hint("piku doctor says why, and what mends it").hint(AGAIN)
+    UserError::new(what).hint("piku doctor says why, and what mends it").hint(AGAIN)
 }
 
 /// The way on for an operator who has changed the machine on purpose.
 const AGAIN: &str = "when that is meant to be so, the operator records it: sudo piku doctor --record";
 
-pub(crate) fn output_exists(path: &Path) -> Failure {
-    Failure::new(format!("'{}' is there already", path.display()))
+pub(crate) fn output_exists(path: &Path) -> UserError {
+    UserError::new(format!("'{}' is there already", path.display()))
         .hint("a release is never written over: name a folder that is not there yet")
 }
 
 /// A step whose failure no runtime could explain better. `lines` are repeated: what was not shown yet, or says it best.
-pub(crate) fn step_failed(name: &str, ended: &Ended, lines: &[String]) -> Failure {
+pub(crate) fn step_failed(name: &str, ended: &StepOutcome, lines: &[String]) -> UserError {
     const KILLED: i32 = 128 + 9;
     if ended.code == KILLED {
         return if ended.out_of_memory { out_of_memory(name, ended.peak) } else { killed(name, ended.peak) };
@@ -196,12 +197,12 @@ pub(crate) fn step_failed(name: &str, ended: &Ended, lines: &[String]) -> Failur
     for line in last.into_iter().rev() {
         let _ = write!(text, "\n  {line}");
     }
-    Failure::new(text)
+    UserError::new(text)
 }
 
 /// What is written there would lie somewhere else.
-pub(crate) fn profile_is_no_folder(name: &str, kind: FileKind) -> Failure {
-    Failure::new(format!(
+pub(crate) fn profile_is_no_folder(name: &str, kind: FileKind) -> UserError {
+    UserError::new(format!(
         "'{name}' is {}; expected a folder of the app, with files that a shell reads before each command",
         kind.name()
     ))
@@ -210,7 +211,7 @@ pub(crate) fn profile_is_no_folder(name: &str, kind: FileKind) -> Failure {
 
 /// A step that wanted more memory than the operator lets builds have: as a whole where a cgroup has counted its `peak`, else in one
 /// of its processes.
-pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> Failure {
+pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> UserError {
     let what = match peak {
         // In the units of the limit.
         Some(peak) => {
@@ -218,25 +219,25 @@ pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> Fail
         }
         None => format!("step '{name}' ran out of memory; each of its processes may have {memory}"),
     };
-    Failure::new(what)
+    UserError::new(what)
         .hint("build_memory in host.yaml says how much a build may take; without it, what was available")
 }
 
-pub(crate) fn out_of_memory(name: &str, peak: u64) -> Failure {
-    Failure::new(format!("out of memory: the kernel killed step '{name}', which had {}", size(peak)))
+pub(crate) fn out_of_memory(name: &str, peak: u64) -> UserError {
+    UserError::new(format!("out of memory: the kernel killed step '{name}', which had {}", size(peak)))
         .hint("give the machine swap or more memory, or use packages that need no compiling")
 }
 
-pub(crate) fn killed(name: &str, peak: u64) -> Failure {
-    Failure::new(format!(
+pub(crate) fn killed(name: &str, peak: u64) -> UserError {
+    UserError::new(format!(
         "step '{name}' was killed, most likely out of memory; its largest process had {}",
         size(peak)
     ))
     .hint("give the machine swap or more memory, or use packages that need no compiling")
 }
 
-pub(crate) fn no_space(name: &str) -> Failure {
-    Failure::new(format!("no space left on the disk during step '{name}'"))
+pub(crate) fn no_space(name: &str) -> UserError {
+    UserError::new(format!("no space left on the disk during step '{name}'"))
         .hint("remove old releases or apps, or make the disk larger")
 }
 

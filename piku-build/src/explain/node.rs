@@ -2,32 +2,32 @@
 
 use std::fmt::Write;
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use super::list;
-use crate::step::Ended;
+use crate::step::StepOutcome;
 
 /// What says the process types of a front end.
 pub(crate) const BY_BUILD: &str = "what the build makes";
 
-pub(crate) fn misspelt(name: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn misspelt(name: &str) -> UserError {
+    UserError::new(format!(
         "this looks like a Node app, but its dependencies are in '{name}'; expected 'package.json'"
     ))
     .hint(format!("git mv {name} package.json"))
 }
 
-pub(crate) fn no_package() -> Failure {
-    Failure::new("a Node app needs a package.json at its top").hint("'npm init' makes one")
+pub(crate) fn no_package() -> UserError {
+    UserError::new("a Node app needs a package.json at its top").hint("'npm init' makes one")
 }
 
-pub(crate) fn bad_package(line: usize, column: usize, why: &str) -> Failure {
-    Failure::new(format!("package.json:{line}:{column}: {why}"))
+pub(crate) fn bad_package(line: usize, column: usize, why: &str) -> UserError {
+    UserError::new(format!("package.json:{line}:{column}: {why}"))
         .hint("'npm pkg get name' says the same on your machine")
 }
 
-pub(crate) fn bad_version(text: &str, from: &str, why: &str) -> Failure {
-    Failure::new(format!("{from} asks for Node '{text}': {why}"))
+pub(crate) fn bad_version(text: &str, from: &str, why: &str) -> UserError {
+    UserError::new(format!("{from} asks for Node '{text}': {why}"))
         .hint("good are 22, 22.x, 20.11.1, >=20, ^20.9 || >=22 and lts/*")
 }
 
@@ -39,20 +39,20 @@ pub(crate) fn engines_refuse(engines: &str, version: &str, from: &str) -> String
     format!("engines.node in package.json wants {engines}; Node {version} is taken, as {from} says")
 }
 
-pub(crate) fn no_such_version(asked: &str, from: &str, there: &[String]) -> Failure {
-    Failure::new(format!("{from} asks for Node {asked}; this machine has {}", list(there))).hint(format!(
+pub(crate) fn no_such_version(asked: &str, from: &str, there: &[String]) -> UserError {
+    UserError::new(format!("{from} asks for Node {asked}; this machine has {}", list(there))).hint(format!(
         "ask for one that is there, or put another below /usr/local/lib/nodejs/: {from} may say {}",
         there.first().map_or("*", String::as_str)
     ))
 }
 
-pub(crate) fn unknown_manager(text: &str) -> Failure {
-    Failure::new(format!("packageManager in package.json is '{text}'; npm, yarn and pnpm are known here"))
+pub(crate) fn unknown_manager(text: &str) -> UserError {
+    UserError::new(format!("packageManager in package.json is '{text}'; npm, yarn and pnpm are known here"))
         .hint("'npm pkg delete packageManager' lets npm install")
 }
 
-pub(crate) fn unknown_lock_format(name: &str, format: &str) -> Failure {
-    Failure::new(format!("{name} has the format '{format}', of which it is not known here who reads it"))
+pub(crate) fn unknown_lock_format(name: &str, format: &str) -> UserError {
+    UserError::new(format!("{name} has the format '{format}', of which it is not known here who reads it"))
         .hint("say it in package.json: \"packageManager\": \"pnpm@10.0.0\"")
 }
 
@@ -75,14 +75,14 @@ pub(crate) fn committed_modules() -> String {
     "'node_modules' is in the repository and is not used; 'git rm -r --cached node_modules' and a line in .gitignore take it out".to_owned()
 }
 
-pub(crate) fn no_process_types() -> Failure {
-    Failure::new("this is a Node app, and what is to be started is not obvious").hint(
+pub(crate) fn no_process_types() -> UserError {
+    UserError::new("this is a Node app, and what is to be started is not obvious").hint(
         "add a start script to package.json, such as \"start\": \"node server.js\", or a file 'Procfile' with the line 'web: node server.js'",
     )
 }
 
-pub(crate) fn built_nothing(folders: &[&str]) -> Failure {
-    Failure::new(format!(
+pub(crate) fn built_nothing(folders: &[&str]) -> UserError {
+    UserError::new(format!(
         "the build script has ended well, and made no page to serve: there is no index.html in {}",
         folders.join(", ")
     ))
@@ -90,16 +90,16 @@ pub(crate) fn built_nothing(folders: &[&str]) -> Failure {
 }
 
 /// Whose lock file does not say what package.json asks for.
-fn out_of_step(lock: &str, mend: &str, lines: &[String]) -> Failure {
+fn out_of_step(lock: &str, mend: &str, lines: &[String]) -> UserError {
     let mut text = format!("{lock} is out of step with package.json");
     for line in lines {
         let _ = write!(text, "\n  {line}");
     }
-    Failure::new(text).hint(format!("run '{mend}' and commit {lock}"))
+    UserError::new(text).hint(format!("run '{mend}' and commit {lock}"))
 }
 
 /// What a package manager's failure means; `None` when that is not known.
-pub(crate) fn failed(step: &str, ended: &Ended) -> Option<Failure> {
+pub(crate) fn failed(step: &str, ended: &StepOutcome) -> Option<UserError> {
     let lines = &ended.lines;
     let find = |text: &str| lines.iter().find(|line| line.contains(text));
     let has = |text: &str| find(text).is_some();
@@ -127,7 +127,7 @@ pub(crate) fn failed(step: &str, ended: &Ended) -> Option<Failure> {
     }
     if let Some(line) = find("code ETARGET").and_then(|_| find("No matching version found")) {
         return Some(
-            Failure::new(clean(line))
+            UserError::new(clean(line))
                 .hint("ask for a version that the registry has: 'npm view NAME versions'"),
         );
     }
@@ -135,26 +135,26 @@ pub(crate) fn failed(step: &str, ended: &Ended) -> Option<Failure> {
         find("code E404").and_then(|_| find("is not in this registry").or_else(|| find("404 ")))
     {
         return Some(
-            Failure::new(clean(line))
+            UserError::new(clean(line))
                 .hint("is the name spelt right? a package of your own needs a registry in .npmrc"),
         );
     }
     if let Some(line) = find("code EBADENGINE").and_then(|_| find("Not compatible")) {
         return Some(
-            Failure::new(clean(line))
+            UserError::new(clean(line))
                 .hint("ask for another Node in engines.node, or take engine-strict out of .npmrc"),
         );
     }
     if has("gyp http GET") && has("gyp ERR! configure error") {
         return Some(
-            Failure::new("a package has native code that must be compiled, and the C headers of this Node cannot be downloaded")
+            UserError::new("a package has native code that must be compiled, and the C headers of this Node cannot be downloaded")
                 .hint("on the machine: the package with them beside node, for Debian's own apt install libnode-dev"),
         );
     }
     if ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET"].iter().any(|code| has(code)) {
         let line =
             find("request to").or_else(|| find("getaddrinfo")).map(|line| clean(line)).unwrap_or_default();
-        return Some(Failure::new(format!("{step} cannot reach the package registry: {line}")).hint(
+        return Some(UserError::new(format!("{step} cannot reach the package registry: {line}")).hint(
             "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again",
         ));
     }
@@ -163,8 +163,10 @@ pub(crate) fn failed(step: &str, ended: &Ended) -> Option<Failure> {
         .any(|text| has(text))
     {
         return Some(
-            Failure::new("a package has native code that must be compiled, and the machine has no compiler")
-                .hint("on the machine: apt install build-essential python3"),
+            UserError::new(
+                "a package has native code that must be compiled, and the machine has no compiler",
+            )
+            .hint("on the machine: apt install build-essential python3"),
         );
     }
     None
@@ -180,7 +182,7 @@ mod tests {
 
     fn told(lines: &str) -> String {
         let lines = lines.lines().map(str::to_owned).collect();
-        let ended = Ended { code: 1, lines, out_of_memory: false, peak: 0 };
+        let ended = StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 };
         failed("npm", &ended).map(|failure| failure.to_string()).unwrap_or_default()
     }
 

@@ -3,37 +3,37 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use piku_procfile::failure::{Failure, advice};
+use piku_procfile::failure::{UserError, advice};
 
 use super::list;
 
-pub(crate) fn misspelt(name: &str, meant: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn misspelt(name: &str, meant: &str) -> UserError {
+    UserError::new(format!(
         "this looks like a Python app, but its dependencies are in '{name}'; expected '{meant}'"
     ))
     .hint(format!("git mv {name} {meant}"))
 }
 
 /// A Python app whose dependencies stand in a format that is not read.
-pub(crate) fn conda(name: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn conda(name: &str) -> UserError {
+    UserError::new(format!(
         "this looks like a Python app, but its dependencies are in '{name}', which conda reads and piku does not; expected 'requirements.txt'"
     ))
     .hint("make one and commit it: pip list --format=freeze > requirements.txt")
 }
 
-pub(crate) fn bad_toml(file: &str, line: usize, why: &str) -> Failure {
-    Failure::new(format!("{file}:{line}: {}", why.trim().replace('\n', ": ")))
+pub(crate) fn bad_toml(file: &str, line: usize, why: &str) -> UserError {
+    UserError::new(format!("{file}:{line}: {}", why.trim().replace('\n', ": ")))
 }
 
-pub(crate) fn bad_lock(file: &str, line: usize, mend: &str) -> Failure {
-    Failure::new(format!("{file}:{line}: this is not what its tool writes; was it merged by hand?"))
+pub(crate) fn bad_lock(file: &str, line: usize, mend: &str) -> UserError {
+    UserError::new(format!("{file}:{line}: this is not what its tool writes; was it merged by hand?"))
         .hint(format!("make it again and commit it: {mend}"))
 }
 
 /// A lock file that does not say what the file says that it locks.
-pub(crate) fn stale_lock(lock: &str, file: &str, mend: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn stale_lock(lock: &str, file: &str, mend: &str) -> UserError {
+    UserError::new(format!(
         "{lock} is out of step with {file}: it was made before {file} was changed, and nothing that is not locked is installed"
     ))
     .hint(format!("make it again and commit it: {mend}"))
@@ -50,24 +50,24 @@ pub(crate) fn no_root(why: &str) -> String {
     )
 }
 
-pub(crate) fn bad_tool_version(setting: &str, place: &str, value: &str) -> Failure {
-    Failure::new(format!("{setting} in {place}: '{value}' is not a version")).hint("a good one is 2.1.0")
+pub(crate) fn bad_tool_version(setting: &str, place: &str, value: &str) -> UserError {
+    UserError::new(format!("{setting} in {place}: '{value}' is not a version")).hint("a good one is 2.1.0")
 }
 
 /// The lock wants another version of the tool that reads it.
-pub(crate) fn other_tool(error: &str, setting: &str) -> Failure {
-    Failure::new(error.to_owned()).hint(format!("the line '{setting}=…' in ENV asks for another one"))
+pub(crate) fn other_tool(error: &str, setting: &str) -> UserError {
+    UserError::new(error.to_owned()).hint(format!("the line '{setting}=…' in ENV asks for another one"))
 }
 
 /// `tool` could not be installed.
-pub(crate) fn no_tool(tool: &str, why: Failure) -> Failure {
-    let failure = Failure::new(format!("cannot install {tool}, which reads the app's lock file: {why}"));
-    advice(&why.into()).0.into_iter().fold(failure, Failure::hint)
+pub(crate) fn no_tool(tool: &str, why: UserError) -> UserError {
+    let failure = UserError::new(format!("cannot install {tool}, which reads the app's lock file: {why}"));
+    advice(&why.into()).0.into_iter().fold(failure, UserError::hint)
 }
 
 /// pyenv's python-build did not build the Python that is asked for.
-pub(crate) fn no_such_build(version: &str, from: &str, why: &str, packages: Option<&str>) -> Failure {
-    let failure = Failure::new(format!(
+pub(crate) fn no_such_build(version: &str, from: &str, why: &str, packages: Option<&str>) -> UserError {
+    let failure = UserError::new(format!(
         "{from} asks for a Python that this machine has not, and pyenv cannot build {version}: {why}"
     ));
     match packages {
@@ -79,24 +79,24 @@ pub(crate) fn no_such_build(version: &str, from: &str, why: &str, packages: Opti
 }
 
 /// pip takes no release whose description breaks the rules of today, and then says that there is none.
-pub(crate) fn invalid_metadata(file: &str, requirement: &str, version: &str, why: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn invalid_metadata(file: &str, requirement: &str, version: &str, why: &str) -> UserError {
+    UserError::new(format!(
         "{file}: there is no '{requirement}' that can be installed: pip passes over version {version}, whose metadata is invalid: {why}"
     ))
     .hint("ask for a newer version of the package; pip before 24.1 would take this one")
 }
 
 /// Django's collectstatic failed.
-pub(crate) fn collectstatic(lines: &[String], variable: Option<&str>) -> Failure {
+pub(crate) fn collectstatic(lines: &[String], variable: Option<&str>) -> UserError {
     let mut text = String::from("Django's collectstatic failed");
     for line in lines {
         let _ = write!(text, "\n  {line}");
     }
     let failure = match variable {
-        Some(name) => Failure::new(text).hint(format!(
+        Some(name) => UserError::new(text).hint(format!(
             "the settings read {name} when they are loaded: give it a value with config:set, or in ENV, or a default in the settings"
         )),
-        None => Failure::new(text).hint("'python manage.py collectstatic --noinput' shows the same on your machine"),
+        None => UserError::new(text).hint("'python manage.py collectstatic --noinput' shows the same on your machine"),
     };
     failure.hint("an app that needs no static files says DISABLE_COLLECTSTATIC=1 in ENV")
 }
@@ -105,37 +105,37 @@ pub(crate) fn no_static_root() -> String {
     "static files are not collected: the settings have no STATIC_ROOT; DISABLE_COLLECTSTATIC=1 in ENV says that this is meant".to_owned()
 }
 
-pub(crate) fn no_python() -> Failure {
-    Failure::new("this is a Python app, but the machine has no python3")
+pub(crate) fn no_python() -> UserError {
+    UserError::new("this is a Python app, but the machine has no python3")
         .hint("apt install python3 python3-venv")
 }
 
-pub(crate) fn no_venv(minor: &str) -> Failure {
-    Failure::new("this is a Python app, recognised, but python3-venv is missing").hint(format!(
+pub(crate) fn no_venv(minor: &str) -> UserError {
+    UserError::new("this is a Python app, recognised, but python3-venv is missing").hint(format!(
         "apt install python3-venv (or python{minor}-venv where python{minor} is not the system's own)"
     ))
 }
 
-pub(crate) fn bad_python(path: &Path, why: &str) -> Failure {
-    Failure::new(format!("'{}' does not run: {why}", path.display()))
+pub(crate) fn bad_python(path: &Path, why: &str) -> UserError {
+    UserError::new(format!("'{}' does not run: {why}", path.display()))
         .hint("apt install --reinstall python3-minimal")
 }
 
-pub(crate) fn bad_version(text: &str, from: &str, why: &str) -> Failure {
-    Failure::new(format!("{from} asks for Python '{text}': {why}"))
+pub(crate) fn bad_version(text: &str, from: &str, why: &str) -> UserError {
+    UserError::new(format!("{from} asks for Python '{text}': {why}"))
         .hint("good are 3.12, 3.12.1, python-3.12.1 and ranges such as >=3.11,<3.14")
 }
 
-pub(crate) fn no_such_version(text: &str, from: &str, there: &[String]) -> Failure {
+pub(crate) fn no_such_version(text: &str, from: &str, there: &[String]) -> UserError {
     let first = there.first().map_or("3", String::as_str);
-    Failure::new(format!("{from} asks for Python {text}; this machine has {}", list(there)))
+    UserError::new(format!("{from} asks for Python {text}; this machine has {}", list(there)))
         .hint(format!("ask for one that is there: {from} may say {first}"))
         .hint(installed(text))
 }
 
 /// The Python that is asked for is not to be had, and the nearest that is does not do.
-pub(crate) fn refused_python(asked: &str, from: &str, version: &str, why: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn refused_python(asked: &str, from: &str, version: &str, why: &str) -> UserError {
+    UserError::new(format!(
         "{from} asks for Python {asked}, which is not to be had here, and the app's dependencies refuse the nearest, {version}: {why}"
     ))
     .hint(format!("ask for versions of them that go with Python {version}"))
@@ -143,7 +143,7 @@ pub(crate) fn refused_python(asked: &str, from: &str, version: &str, why: &str) 
 }
 
 /// The same where the dependencies do not say why they fail.
-pub(crate) fn perhaps_the_python(failure: Failure, asked: &str, from: &str, version: &str) -> Failure {
+pub(crate) fn perhaps_the_python(failure: UserError, asked: &str, from: &str, version: &str) -> UserError {
     failure
         .hint(format!(
             "{from} asks for Python {asked} and gets the nearest that is to be had, {version}: old versions of a package may fail to build with it"
@@ -160,11 +160,11 @@ fn installed(asked: &str) -> String {
     )
 }
 
-pub(crate) fn requirement_place(file: &Path, line: usize, why: &str) -> Failure {
-    Failure::new(format!("{}:{line}: {why}", file.display()))
+pub(crate) fn requirement_place(file: &Path, line: usize, why: &str) -> UserError {
+    UserError::new(format!("{}:{line}: {why}", file.display()))
 }
 
-pub(crate) fn editable_without_jail(file: &Path, line: usize, path: &str) -> Failure {
+pub(crate) fn editable_without_jail(file: &Path, line: usize, path: &str) -> UserError {
     requirement_place(
         file,
         line,
@@ -173,28 +173,28 @@ pub(crate) fn editable_without_jail(file: &Path, line: usize, path: &str) -> Fai
     .hint(format!("write '{path}' without -e"))
 }
 
-pub(crate) fn bad_wsgi(command: &str) -> Failure {
-    Failure::new(format!("Procfile: wsgi: '{command}' is not module:callable"))
+pub(crate) fn bad_wsgi(command: &str) -> UserError {
+    UserError::new(format!("Procfile: wsgi: '{command}' is not module:callable"))
         .hint("for an app in app.py with 'app = Flask(…)' the line is 'wsgi: app:app'")
 }
 
-pub(crate) fn missing_module(process: &str, module: &str) -> Failure {
-    Failure::new(format!(
+pub(crate) fn missing_module(process: &str, module: &str) -> UserError {
+    UserError::new(format!(
         "Procfile: {process}: there is no module '{module}', neither in the app nor in its dependencies"
     ))
     .hint(format!("expected {0}.py or {0}/__init__.py", module.replace('.', "/")))
 }
 
-pub(crate) fn no_process_types() -> Failure {
-    Failure::new("this is a Python app without a Procfile, and what is to be started is not obvious").hint(
+pub(crate) fn no_process_types() -> UserError {
+    UserError::new("this is a Python app without a Procfile, and what is to be started is not obvious").hint(
         "add a file 'Procfile' with a line for each process, for example 'web: gunicorn --bind 127.0.0.1:$PORT app:app' \
          for the callable 'app' in app.py, or 'web: python app.py' for a program that listens on PORT itself",
     )
 }
 
 /// A syntax error in a file that the app starts with, or that such a file imports.
-pub(crate) fn syntax_error(file: &str, line: Option<u32>, message: &str, how: &str) -> Failure {
-    Failure::new(format!("{}: {message}\n{how}", place(file, line)))
+pub(crate) fn syntax_error(file: &str, line: Option<u32>, message: &str, how: &str) -> UserError {
+    UserError::new(format!("{}: {message}\n{how}", place(file, line)))
         .hint(format!("'python3 -m py_compile {file}' shows the same on your machine"))
 }
 
@@ -209,29 +209,29 @@ fn place(file: &str, line: Option<u32>) -> String {
 
 // pip.
 
-pub(crate) fn bad_certificate(clock: bool) -> Failure {
+pub(crate) fn bad_certificate(clock: bool) -> UserError {
     if clock {
-        return Failure::new("pip does not trust the package index: its certificate is not yet valid, this machine's clock is wrong")
+        return UserError::new("pip does not trust the package index: its certificate is not yet valid, this machine's clock is wrong")
             .hint("set the clock: timedatectl set-ntp true");
     }
-    Failure::new("pip does not trust the package index: its certificate is signed by nobody whom this machine knows")
+    UserError::new("pip does not trust the package index: its certificate is signed by nobody whom this machine knows")
         .hint("a site with an authority of its own: put its certificate into /usr/local/share/ca-certificates and run update-ca-certificates")
 }
 
-pub(crate) fn no_network(reason: &str) -> Failure {
-    Failure::new(format!("pip cannot reach the package index: {reason}")).hint(
+pub(crate) fn no_network(reason: &str) -> UserError {
+    UserError::new(format!("pip cannot reach the package index: {reason}")).hint(
         "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again",
     )
 }
 
-pub(crate) fn conflict(file: &str, lines: &[String]) -> Failure {
-    Failure::new(format!("{file} asks for packages that do not go together\n{}", lines.join("\n"))).hint(
+pub(crate) fn conflict(file: &str, lines: &[String]) -> UserError {
+    UserError::new(format!("{file} asks for packages that do not go together\n{}", lines.join("\n"))).hint(
         "loosen one of the versions, try it with 'pip install -r requirements.txt' in a fresh virtualenv",
     )
 }
 
-pub(crate) fn bad_requirement(file: &str, error: &str) -> Failure {
-    Failure::new(format!("{file} is not understood by pip: {error}"))
+pub(crate) fn bad_requirement(file: &str, error: &str) -> UserError {
+    UserError::new(format!("{file} is not understood by pip: {error}"))
         .hint("one requirement a line, such as 'flask>=3' or 'six==1.17.0'")
 }
 
@@ -242,47 +242,47 @@ pub(crate) fn unsatisfiable(
     line: Option<usize>,
     versions: &[String],
     python: Option<&str>,
-) -> Failure {
+) -> UserError {
     let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
     let text = format!("{place}: there is no '{requirement}' that can be installed");
     if let Some(python) = python {
-        return Failure::new(format!("{text}: it needs another Python\n{python}"))
+        return UserError::new(format!("{text}: it needs another Python\n{python}"))
             .hint("ask for an older version of the package, or for another Python in .python-version");
     }
     if versions.is_empty() {
-        return Failure::new(format!("{text}: the index knows no such package for this machine"))
+        return UserError::new(format!("{text}: the index knows no such package for this machine"))
             .hint("is the name spelt right?");
     }
-    Failure::new(text).hint(format!("the newest versions are {}", versions.join(", ")))
+    UserError::new(text).hint(format!("the newest versions are {}", versions.join(", ")))
 }
 
-pub(crate) fn other_python(error: &str) -> Failure {
-    Failure::new(error.to_owned())
+pub(crate) fn other_python(error: &str) -> UserError {
+    UserError::new(error.to_owned())
         .hint("ask for an older version of the package, or for another Python in .python-version")
 }
 
-pub(crate) fn bad_hashes(file: &str, lines: &[String]) -> Failure {
-    Failure::new(format!("the hashes in {file} are not those of the packages\n{}", lines.join("\n")))
+pub(crate) fn bad_hashes(file: &str, lines: &[String]) -> UserError {
+    UserError::new(format!("the hashes in {file} are not those of the packages\n{}", lines.join("\n")))
         .hint("make the file again with the tool that wrote the hashes")
 }
 
-pub(crate) fn no_git(file: &str) -> Failure {
-    Failure::new(format!("{file} asks for a git repository, and the machine has no git"))
+pub(crate) fn no_git(file: &str) -> UserError {
+    UserError::new(format!("{file} asks for a git repository, and the machine has no git"))
         .hint("apt install git")
 }
 
-pub(crate) fn no_repository(file: &str, reason: &str) -> Failure {
-    Failure::new(format!("{file} asks for a git repository that cannot be fetched: {reason}")).hint(
+pub(crate) fn no_repository(file: &str, reason: &str) -> UserError {
+    UserError::new(format!("{file} asks for a git repository that cannot be fetched: {reason}")).hint(
         "are its address and the branch, tag or commit behind '@' right? a build has no key to a private one",
     )
 }
 
-pub(crate) fn build_failed(package: &str, mend: Option<&str>, lines: &[String]) -> Failure {
+pub(crate) fn build_failed(package: &str, mend: Option<&str>, lines: &[String]) -> UserError {
     let mut text = format!("'{package}' could not be built");
     for line in lines {
         let _ = write!(text, "\n  {line}");
     }
-    let failure = Failure::new(text);
+    let failure = UserError::new(text);
     match mend {
         Some(mend) => failure.hint(format!("on the machine: {mend}")),
         None => failure.hint("a version of it that comes built for this machine (a wheel) needs no compiler"),

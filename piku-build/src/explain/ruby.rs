@@ -2,49 +2,49 @@
 
 use std::fmt::Display;
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use super::list;
-use crate::step::Ended;
+use crate::step::StepOutcome;
 
 /// What an app of this kind is called.
 pub(crate) const KIND: &str = "a Ruby app";
 
-pub(crate) fn misspelt(name: &str) -> Failure {
+pub(crate) fn misspelt(name: &str) -> UserError {
     let meant = if name.to_ascii_lowercase().ends_with("lock") { "Gemfile.lock" } else { "Gemfile" };
-    Failure::new(format!("this looks like a Ruby app, but its gems are in '{name}'; expected '{meant}'"))
+    UserError::new(format!("this looks like a Ruby app, but its gems are in '{name}'; expected '{meant}'"))
         .hint(format!("git mv {name} {meant}"))
 }
 
-pub(crate) fn lock_alone(lock: &str) -> Failure {
+pub(crate) fn lock_alone(lock: &str) -> UserError {
     let file = if lock == "gems.locked" { "gems.rb" } else { "Gemfile" };
-    Failure::new(format!("there is a {lock} and no {file}: Bundler needs both"))
+    UserError::new(format!("there is a {lock} and no {file}: Bundler needs both"))
         .hint(format!("is it committed? git add {file}"))
 }
 
-pub(crate) fn rack_alone() -> Failure {
-    Failure::new(
+pub(crate) fn rack_alone() -> UserError {
+    UserError::new(
         "this looks like a Ruby app, but it has a config.ru and no Gemfile: which gems does it need?",
     )
     .hint("make one and commit it with its lock: bundle init && bundle add rack rackup puma")
 }
 
-pub(crate) fn no_gemfile() -> Failure {
-    Failure::new("a Ruby app needs a Gemfile at its top").hint("'bundle init' makes one")
+pub(crate) fn no_gemfile() -> UserError {
+    UserError::new("a Ruby app needs a Gemfile at its top").hint("'bundle init' makes one")
 }
 
-pub(crate) fn other_engine(engine: &str) -> Failure {
-    Failure::new(format!("Gemfile asks for the engine {engine}; only Ruby itself (CRuby) is known here"))
+pub(crate) fn other_engine(engine: &str) -> UserError {
+    UserError::new(format!("Gemfile asks for the engine {engine}; only Ruby itself (CRuby) is known here"))
         .hint(format!("take 'engine:' out of the line 'ruby …', or bring {engine} by a buildpack"))
 }
 
-pub(crate) fn bad_settings(file: &str, line: usize, column: usize) -> Failure {
-    Failure::new(format!("{file}:{line}:{column}: this is not what Bundler writes"))
+pub(crate) fn bad_settings(file: &str, line: usize, column: usize) -> UserError {
+    UserError::new(format!("{file}:{line}:{column}: this is not what Bundler writes"))
         .hint(format!("make it again with 'bundle config set --local …', or take it out: git rm {file}"))
 }
 
-pub(crate) fn bad_version(text: &str, from: &str) -> Failure {
-    Failure::new(format!("{from} asks for Ruby '{text}', which is none that is known here"))
+pub(crate) fn bad_version(text: &str, from: &str) -> UserError {
+    UserError::new(format!("{from} asks for Ruby '{text}', which is none that is known here"))
         .hint("good are 3.3, 3.3.6 and ruby-3.3.6")
 }
 
@@ -56,18 +56,18 @@ fn names(there: &[impl Display]) -> String {
     list(&there.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
-pub(crate) fn no_such_version(text: &str, from: &str, there: &[impl Display]) -> Failure {
-    Failure::new(format!("{from} asks for Ruby {text}; this machine has {}", names(there))).hint(format!(
+pub(crate) fn no_such_version(text: &str, from: &str, there: &[impl Display]) -> UserError {
+    UserError::new(format!("{from} asks for Ruby {text}; this machine has {}", names(there))).hint(format!(
         "ask for one that is there, or have the machine's operator install it with rbenv as the user that runs piku: rbenv install {text}"
     ))
 }
 
 /// The Gemfile's own line; Bundler refuses to do anything on another.
-pub(crate) fn gemfile_refuses(file: &str, line: &str, there: &[impl Display]) -> Failure {
+pub(crate) fn gemfile_refuses(file: &str, line: &str, there: &[impl Display]) -> UserError {
     let first = there.first().map_or_else(|| "3.1".to_owned(), ToString::to_string);
     let wanted =
         line.trim_start_matches(|c: char| !c.is_ascii_digit()).split([',', ' ']).next().unwrap_or("");
-    Failure::new(format!("{file} allows only Ruby {line}; this machine has {}", names(there)))
+    UserError::new(format!("{file} allows only Ruby {line}; this machine has {}", names(there)))
         .hint(format!("if the app runs on it, write: ruby \"~> {first}\"; then 'bundle lock', and commit both files"))
         .hint(format!(
             "or have the machine's operator install it with rbenv as the user that runs piku: rbenv install {wanted}"
@@ -91,15 +91,15 @@ pub(crate) fn committed_gems() -> String {
     "'vendor/bundle' is in the repository and is not used; 'git rm -r --cached vendor/bundle' and a line in .gitignore take it out".to_owned()
 }
 
-pub(crate) fn no_process_types() -> Failure {
-    Failure::new("this is a Ruby app, and what is to be started is not obvious: it has no config.ru and is no Rails app").hint(
+pub(crate) fn no_process_types() -> UserError {
+    UserError::new("this is a Ruby app, and what is to be started is not obvious: it has no config.ru and is no Rails app").hint(
         "add a file 'Procfile' with a line for each process, such as 'web: bundle exec puma -b tcp://$BIND_ADDRESS:$PORT' or 'worker: bundle exec ruby worker.rb'",
     )
 }
 
 /// What `bundle exec` is to start is in no gem.
-pub(crate) fn no_program(process: &str, program: &str) -> Failure {
-    let failure = Failure::new(format!(
+pub(crate) fn no_program(process: &str, program: &str) -> UserError {
+    let failure = UserError::new(format!(
         "{process}: 'bundle exec {program}' starts nothing: no gem of the Gemfile brings '{program}'"
     ));
     match program {
@@ -132,40 +132,45 @@ pub(crate) fn sqlite() -> String {
 }
 
 /// Why the assets could not be made, where that is known.
-pub(crate) fn assets(ended: &Ended) -> Option<Failure> {
+pub(crate) fn assets(ended: &StepOutcome) -> Option<UserError> {
     let find = |text: &str| ended.lines.iter().find(|line| line.contains(text));
     if ended.wanted_memory() {
         return None;
     }
     if find("Don't know how to build task 'assets:precompile'").is_some() {
         return Some(
-            Failure::new("the app has no task 'assets:precompile', though its gems bring one").hint(OFF),
+            UserError::new("the app has no task 'assets:precompile', though its gems bring one").hint(OFF),
         );
     }
     if find("Could not find a JavaScript runtime").is_some() {
         return Some(
-            Failure::new("a gem of the asset pipeline needs a JavaScript runtime, and the machine has none")
-                .hint("on the machine: apt install nodejs"),
+            UserError::new(
+                "a gem of the asset pipeline needs a JavaScript runtime, and the machine has none",
+            )
+            .hint("on the machine: apt install nodejs"),
         );
     }
     if let Some(tool) =
         ["yarn", "npm", "npx", "node"].into_iter().find(|tool| find(&format!("{tool}: not found")).is_some())
     {
         return Some(
-            Failure::new(format!("the assets are built by '{tool}', which is not there"))
+            UserError::new(format!("the assets are built by '{tool}', which is not there"))
                 .hint("'PIKU_RUNTIMES=node,ruby' in ENV builds package.json first; on the machine: apt install nodejs npm"),
         );
     }
     if let Some(line) = find("ConnectionNotEstablished").or_else(|| find("could not connect to server")) {
         return Some(
-            Failure::new(format!("the app asks for its database while its assets are made: {}", line.trim()))
-                .hint("an initializer does so, most likely; in builds there may be no database")
-                .hint(OFF),
+            UserError::new(format!(
+                "the app asks for its database while its assets are made: {}",
+                line.trim()
+            ))
+            .hint("an initializer does so, most likely; in builds there may be no database")
+            .hint(OFF),
         );
     }
     if let Some(line) = find("KeyError: key not found") {
         return Some(
-            Failure::new(format!("the app wants a variable while its assets are made: {}", line.trim()))
+            UserError::new(format!("the app wants a variable while its assets are made: {}", line.trim()))
                 .hint("set it with config:set, or give it a default: ENV.fetch(NAME, \"\")"),
         );
     }

@@ -3,24 +3,24 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use super::list;
 use crate::target::TargetArchitecture;
 
-pub(crate) fn no_rust() -> Failure {
-    Failure::new("this is a Rust app, recognised, but the machine has no cargo")
+pub(crate) fn no_rust() -> UserError {
+    UserError::new("this is a Rust app, recognised, but the machine has no cargo")
         .hint("apt install cargo (on Debian 12 its newer packages: cargo-web rustc-web), or rustup as the user piku")
 }
 
-pub(crate) fn no_linker() -> Failure {
-    Failure::new("this is a Rust app, and the machine has no linker: rustc calls 'cc'")
+pub(crate) fn no_linker() -> UserError {
+    UserError::new("this is a Rust app, and the machine has no linker: rustc calls 'cc'")
         .hint("on the machine: apt install gcc libc6-dev")
 }
 
 /// Nothing to build with for the target, by Debian's toolchain or by rustup's of this name.
-pub(crate) fn no_std(target: &TargetArchitecture, toolchain: Option<&str>) -> Failure {
-    let failure = Failure::new(format!("this machine's Rust has no standard library for {}", target.name));
+pub(crate) fn no_std(target: &TargetArchitecture, toolchain: Option<&str>) -> UserError {
+    let failure = UserError::new(format!("this machine's Rust has no standard library for {}", target.name));
     let triple = target.rust[0];
     let (debian, linker) = (target.debian(), target.compiler_package());
     match (toolchain, linker) {
@@ -38,8 +38,8 @@ pub(crate) fn no_std(target: &TargetArchitecture, toolchain: Option<&str>) -> Fa
 }
 
 /// A standard library without a linker.
-pub(crate) fn no_cross_linker(target: &TargetArchitecture) -> Failure {
-    let failure = Failure::new(format!("this machine has no linker for {}", target.name));
+pub(crate) fn no_cross_linker(target: &TargetArchitecture) -> UserError {
+    let failure = UserError::new(format!("this machine has no linker for {}", target.name));
     match target.compiler_package() {
         Some(package) => {
             failure.hint(format!("on the machine: apt install {package} libc6-dev-{}-cross", target.debian()))
@@ -49,70 +49,71 @@ pub(crate) fn no_cross_linker(target: &TargetArchitecture) -> Failure {
 }
 
 /// A C library that pkg-config finds for this machine alone.
-pub(crate) fn no_cross_library(lines: &[String]) -> Failure {
+pub(crate) fn no_cross_library(lines: &[String]) -> UserError {
     told("a dependency needs a C library of the machine that the release is for", lines)
         .hint("a feature of the dependency may build the library from source (\"vendored\", \"bundled\"), or do without it (rustls)")
 }
 
-pub(crate) fn misnamed(name: &str) -> Failure {
-    Failure::new(format!("this looks like a Rust app, but its manifest is '{name}'; expected 'Cargo.toml'"))
+pub(crate) fn misnamed(name: &str) -> UserError {
+    UserError::new(format!("this looks like a Rust app, but its manifest is '{name}'; expected 'Cargo.toml'"))
         .hint(format!("git mv {name} Cargo.toml"))
 }
 
-pub(crate) fn bad_file(file: &Path, why: &str) -> Failure {
-    Failure::new(format!("'{}' is no good: {}", file.display(), why.trim_end()))
+pub(crate) fn bad_file(file: &Path, why: &str) -> UserError {
+    UserError::new(format!("'{}' is no good: {}", file.display(), why.trim_end()))
 }
 
-pub(crate) fn too_old(text: &str, from: &str, there: &[String]) -> Failure {
-    Failure::new(format!("{from} asks for Rust {text}; this machine has {}", list(there)))
+pub(crate) fn too_old(text: &str, from: &str, there: &[String]) -> UserError {
+    UserError::new(format!("{from} asks for Rust {text}; this machine has {}", list(there)))
         .hint("install a newer one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web")
 }
 
-pub(crate) fn no_program() -> Failure {
-    Failure::new("this is a Rust app, but none of its packages has a program that is built by default").hint(
-        "a program is src/main.rs, src/bin/NAME.rs, or a [[bin]] of Cargo.toml without required-features",
-    )
+pub(crate) fn no_program() -> UserError {
+    UserError::new("this is a Rust app, but none of its packages has a program that is built by default")
+        .hint(
+            "a program is src/main.rs, src/bin/NAME.rs, or a [[bin]] of Cargo.toml without required-features",
+        )
 }
 
-pub(crate) fn no_process_types(programs: &[String]) -> Failure {
+pub(crate) fn no_process_types(programs: &[String]) -> UserError {
     let first = programs.first().map_or("app", String::as_str);
-    Failure::new(format!(
+    UserError::new(format!(
         "this is a Rust app without a Procfile, and which of its programs is to be started is not obvious: {}",
         list(programs)
     ))
     .hint(format!("add a file 'Procfile' with the line 'web: ./target/release/{first}', or default-run to Cargo.toml"))
 }
 
-pub(crate) fn nothing_built(missing: &[String]) -> Failure {
-    Failure::new(format!("cargo ended well but did not build {}", list(missing)))
+pub(crate) fn nothing_built(missing: &[String]) -> UserError {
+    UserError::new(format!("cargo ended well but did not build {}", list(missing)))
         .hint("does the app's .cargo/config.toml or a profile put programs elsewhere than target/release?")
 }
 
-pub(crate) fn stale_lock(lines: &[String]) -> Failure {
+pub(crate) fn stale_lock(lines: &[String]) -> UserError {
     told("Cargo.lock does not fit Cargo.toml", lines).hint("run 'cargo build' and commit Cargo.lock")
 }
 
-pub(crate) fn newer_wanted(lines: &[String]) -> Failure {
+pub(crate) fn newer_wanted(lines: &[String]) -> UserError {
     told("the app's dependencies need a newer Rust than this machine has", lines)
         .hint("install one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web")
         .hint("or commit a Cargo.lock with older versions")
 }
 
-pub(crate) fn no_network(reason: &str) -> Failure {
-    Failure::new(format!("cargo cannot reach the package registry: {reason}")).hint(
+pub(crate) fn no_network(reason: &str) -> UserError {
+    UserError::new(format!("cargo cannot reach the package registry: {reason}")).hint(
         "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again",
     )
 }
 
-pub(crate) fn no_library(lines: &[String]) -> Failure {
+pub(crate) fn no_library(lines: &[String]) -> UserError {
     told("a dependency needs a C library or a tool that the machine has not", lines)
         .hint("on the machine: apt install pkg-config and the library's -dev package, such as libssl-dev")
 }
 
-fn told(what: &str, lines: &[String]) -> Failure {
+fn told(what: &str, lines: &[String]) -> UserError {
     let mut text = what.to_owned();
     for line in lines {
         let _ = write!(text, "\n  {line}");
     }
-    Failure::new(text)
+    UserError::new(text)
 }

@@ -3,15 +3,15 @@
 use std::io;
 use std::path::Path;
 
-use piku_procfile::failure::Failure;
-use piku_procfile::procfile::Entry;
+use piku_procfile::failure::UserError;
+use piku_procfile::procfile::ProcfileEntry;
 
 use crate::architecture::ProgramArchitecture;
 use crate::machine::TargetMachine;
 
 /// Why a process type cannot be started.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub(crate) struct StartProblem {
     message: String,
     hint: Option<String>,
 }
@@ -52,7 +52,7 @@ fn how_to_build_for(machine: &TargetMachine) -> &'static str {
     }
 }
 
-impl Problem {
+impl StartProblem {
     fn new(message: String) -> Self {
         Self { message, hint: None }
     }
@@ -163,12 +163,12 @@ impl Problem {
     }
 }
 
-pub(crate) fn cannot_start(problems: &[(Entry, Problem)]) -> Failure {
+pub(crate) fn cannot_start(problems: &[(ProcfileEntry, StartProblem)]) -> UserError {
     let lines: Vec<_> = problems
         .iter()
         .map(|(entry, problem)| format!("Procfile: {}: {}", entry.name, problem.message))
         .collect();
-    let mut failure = Failure::new(lines.join("\n"));
+    let mut failure = UserError::new(lines.join("\n"));
     let mut hints: Vec<&String> = problems.iter().filter_map(|(_, problem)| problem.hint.as_ref()).collect();
     hints.dedup();
     for hint in hints {

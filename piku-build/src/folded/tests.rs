@@ -3,7 +3,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
-use piku_procfile::layout::Root;
+use piku_procfile::layout::PikuRoot;
 
 /// The difference of the first program from the second, and of the second from the third, as an older piku wrote them.
 const FRAMES: [&[u8]; 2] = [
@@ -43,7 +43,7 @@ struct App {
 impl App {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let at = Root::new(Some(dir.path().to_owned())).unwrap().app(&"shop".parse().unwrap());
+        let at = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&"shop".parse().unwrap());
         let app = Self { _dir: dir, at };
         for number in 1..=3 {
             fs::create_dir_all(app.file(number).parent().unwrap()).unwrap();

@@ -15,11 +15,11 @@ use elf::string_table::StringTable;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::elf::{self as header, Elf, Stream};
+use crate::elf::{self as header, ElfFile, Stream};
 
 /// A version of glibc: `2.36`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version(u32, u32);
+pub(super) struct GlibcVersion(u32, u32);
 
 /// More symbols with versions than a program asks for. A table can lead through the same bytes again and again.
 const MOST_SYMBOLS: usize = 4096;
@@ -27,7 +27,7 @@ const MOST_SYMBOLS: usize = 4096;
 /// Where systems keep their libraries, beside the folders of Debian's kind (`/usr/lib/x86_64-linux-gnu`).
 const FOLDERS: [&str; 5] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib32"];
 
-impl Version {
+impl GlibcVersion {
     /// What a program asks for that was linked against glibc and says no more.
     pub(super) const ANY: Self = Self(2, 0);
 
@@ -47,19 +47,19 @@ impl Version {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for GlibcVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
     }
 }
 
-impl Serialize for Version {
+impl Serialize for GlibcVersion {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Version {
+impl<'de> Deserialize<'de> for GlibcVersion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| D::Error::custom("a version has two numbers, such as 2.36"))
@@ -67,25 +67,25 @@ impl<'de> Deserialize<'de> for Version {
 }
 
 /// The glibc that a program or library of this kind of machine needs; `None` for what needs none.
-pub(super) fn needed(stream: &mut Stream<'_>) -> Option<Version> {
+pub(super) fn needed(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
     let (endian, class) = (stream.ehdr.endianness, stream.ehdr.class);
     let (names, headers) = versions(stream, SHT_GNU_VERNEED)?;
     let (strings, table, count) = (StringTable::new(&names), headers.0, headers.1);
     VerNeedIterator::new(endian, class, count, 0, &table)
         .flat_map(|(_, symbols)| symbols)
         .take(MOST_SYMBOLS)
-        .filter_map(|symbol| Version::of_symbols(strings.get(symbol.vna_name as usize).ok()?))
+        .filter_map(|symbol| GlibcVersion::of_symbols(strings.get(symbol.vna_name as usize).ok()?))
         .max()
 }
 
 /// The glibc that a `libc.so.6` is.
-fn defined(stream: &mut Stream<'_>) -> Option<Version> {
+fn defined(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
     let (endian, class): (AnyEndian, Class) = (stream.ehdr.endianness, stream.ehdr.class);
     let (names, (table, count)) = versions(stream, SHT_GNU_VERDEF)?;
     let strings = StringTable::new(&names);
     VerDefIterator::new(endian, class, count, 0, &table)
         .flat_map(|(_, symbols)| symbols)
-        .filter_map(|symbol| Version::of_symbols(strings.get(symbol.vda_name as usize).ok()?))
+        .filter_map(|symbol| GlibcVersion::of_symbols(strings.get(symbol.vda_name as usize).ok()?))
         .max()
 }
 
@@ -100,7 +100,7 @@ fn versions(stream: &mut Stream<'_>, kind: u32) -> Option<Table> {
 }
 
 /// This machine's glibc for programs of this kind.
-pub(super) fn glibc(machine: u16) -> Option<Version> {
+pub(super) fn glibc(machine: u16) -> Option<GlibcVersion> {
     let debian = ["/lib", "/usr/lib"].into_iter().flat_map(|folder| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("-linux-gnu"))
@@ -117,7 +117,7 @@ pub(super) fn has_musl(machine: u16) -> bool {
     fs::read_dir("/lib").into_iter().flatten().flatten().any(|entry| {
         is_musl(&entry.path())
             && File::open(entry.path()).is_ok_and(|file| {
-                Elf::read(&file).is_ok_and(|elf| elf.is_some_and(|elf| elf.machine == machine))
+                ElfFile::read(&file).is_ok_and(|elf| elf.is_some_and(|elf| elf.machine == machine))
             })
     })
 }
@@ -133,12 +133,12 @@ mod tests {
 
     #[test]
     fn versions_are_numbers() {
-        let parse = |text| Version::parse(text).unwrap();
+        let parse = |text| GlibcVersion::parse(text).unwrap();
         assert!(parse("2.9") < parse("2.36") && parse("2.36") < parse("2.36.1").max(parse("2.37")));
         assert_eq!(parse("2.2.5").to_string(), "2.2");
-        assert_eq!(Version::of_symbols("GLIBC_PRIVATE"), None);
-        assert_eq!(Version::of_symbols("GCC_3.0"), None);
-        assert_eq!(Version::of_symbols("GLIBC_ABI_DT_RELR"), Some(parse("2.36")));
+        assert_eq!(GlibcVersion::of_symbols("GLIBC_PRIVATE"), None);
+        assert_eq!(GlibcVersion::of_symbols("GCC_3.0"), None);
+        assert_eq!(GlibcVersion::of_symbols("GLIBC_ABI_DT_RELR"), Some(parse("2.36")));
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
         let machine = stream.ehdr.e_machine;
         if let Some(here) = glibc(machine) {
             let needs = needed(&mut stream).unwrap();
-            assert!(Version::ANY < needs && needs <= here, "{needs} {here}");
+            assert!(GlibcVersion::ANY < needs && needs <= here, "{needs} {here}");
         }
         assert_eq!(glibc(0), None);
         assert!(!has_musl(0));

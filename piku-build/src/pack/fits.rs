@@ -11,30 +11,30 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
-use piku_procfile::output::{self, Format};
-use piku_procfile::settings::Sandbox;
+use piku_procfile::output::{self, OutputFormat};
+use piku_procfile::settings::SandboxMode;
 use serde::Serialize;
 
 use super::LONGEST_TEXT;
 use super::clib;
-use super::head::Head;
+use super::head::PackHead;
 use super::interpreter::{has_command, is_command, is_interpreter};
 use super::jvm;
 use crate::architecture::ReleaseArchitecture;
 use crate::elf;
 use crate::explain::pack as explain;
-use crate::layer::Store;
+use crate::layer::LayerStore;
 use crate::machine::TargetMachine;
-use crate::place::Place;
+use crate::place::HostPaths;
 use crate::runtime;
 use crate::sandbox::SandboxPolicy;
 
 /// Where it is asked.
-pub(crate) struct Asked {
+pub(crate) struct FitQuestion {
     /// The machine's own.
-    pub(crate) place: Place,
+    pub(crate) place: HostPaths,
     /// Whose release it has to be.
     pub(crate) app: Option<AppName>,
     /// The machine that would run it.
@@ -43,33 +43,33 @@ pub(crate) struct Asked {
 
 /// The answer. This name is a contract with scripts.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct FitAnswer<'a> {
     /// The keys of the layers that are not here.
     lacks: Vec<&'a str>,
 }
 
 /// `fits`: reads a head from stdin.
-pub(crate) fn run(asked: &Asked, format: Format) -> anyhow::Result<()> {
+pub(crate) fn run(asked: &FitQuestion, format: OutputFormat) -> anyhow::Result<()> {
     let mut text = Vec::new();
     io::stdin()
         .lock()
         .take(LONGEST_TEXT)
         .read_to_end(&mut text)
         .context("cannot read the head from stdin")?;
-    let head = Head::parse(&text)?;
+    let head = PackHead::parse(&text)?;
     asked.check(&head)?;
-    let store = asked.place.layers.as_deref().map(Store::new).transpose()?;
+    let store = asked.place.layers.as_deref().map(LayerStore::new).transpose()?;
     let here = |key: &str| store.as_ref().is_some_and(|store| store.has(key));
     let lacks: Vec<_> = head.layers.iter().map(|layer| layer.key.as_str()).filter(|key| !here(key)).collect();
-    output::print(format, &Answer { lacks: lacks.clone() }, || {
+    output::print(format, &FitAnswer { lacks: lacks.clone() }, || {
         lacks.iter().flat_map(|key| [key, "\n"]).collect()
     })
 }
 
-impl Asked {
+impl FitQuestion {
     /// Refuses what cannot run here, with all that is in the way at once.
-    pub(super) fn check(&self, head: &Head) -> anyhow::Result<()> {
-        let mut problems: Vec<Failure> = Vec::new();
+    pub(super) fn check(&self, head: &PackHead) -> anyhow::Result<()> {
+        let mut problems: Vec<UserError> = Vec::new();
         if let (Some(app), Some(release)) = (&self.app, &head.release) {
             if release.app != *app {
                 problems.push(explain::other_app(&release.app, app));
@@ -83,7 +83,7 @@ impl Asked {
         if let Some(release) = &head.release {
             let jailed = SandboxPolicy::new(self.place.sandbox, &settings).decide(false)?;
             // Without a jail it would have all rights of this user: that is the operator's to say, for all apps.
-            let is_off = self.place.sandbox.unwrap_or(settings.sandbox) == Sandbox::Off;
+            let is_off = self.place.sandbox.unwrap_or(settings.sandbox) == SandboxMode::Off;
             if jailed != release.jailed || !release.jailed && !is_off {
                 problems.push(explain::other_sandbox(release.jailed));
             }
@@ -100,11 +100,11 @@ impl Asked {
 /// # Errors
 /// When it does, or this is no head.
 pub(crate) fn check_head(head: &[u8], machine: &TargetMachine) -> anyhow::Result<()> {
-    Ok(check_machine(&Head::parse(head)?, machine)?)
+    Ok(check_machine(&PackHead::parse(head)?, machine)?)
 }
 
 /// Refuses what needs another kind of machine than this one.
-pub(super) fn check_machine(head: &Head, machine: &TargetMachine) -> Result<(), Failure> {
+pub(super) fn check_machine(head: &PackHead, machine: &TargetMachine) -> Result<(), UserError> {
     match ReleaseArchitecture::parse(&head.architecture) {
         ReleaseArchitecture::Native(program) if !machine.runs(&program) => {
             Err(explain::other_architecture(&program, head.native.as_deref(), machine))
@@ -113,7 +113,7 @@ pub(super) fn check_machine(head: &Head, machine: &TargetMachine) -> Result<(), 
     }
 }
 
-fn c_library(head: &Head, here: &TargetMachine) -> Option<Failure> {
+fn c_library(head: &PackHead, here: &TargetMachine) -> Option<UserError> {
     let own = || elf::machine_of(here.programs().first()?.family());
     let machine = elf::machine_of(&head.architecture).or_else(own)?;
     let has_musl = || clib::has_musl(machine);
@@ -130,7 +130,7 @@ fn c_library(head: &Head, here: &TargetMachine) -> Option<Failure> {
 
 /// The machine's interpreters that links of layers lead to: each is there, and is the one it was. Of nothing else is said whether it
 /// is there.
-fn programs(head: &Head, homes: &[PathBuf]) -> Vec<Failure> {
+fn programs(head: &PackHead, homes: &[PathBuf]) -> Vec<UserError> {
     let mut missing = Vec::new();
     for (link, wanted) in &head.needs.programs {
         if !is_interpreter(link, homes) {
@@ -157,11 +157,11 @@ fn programs(head: &Head, homes: &[PathBuf]) -> Vec<Failure> {
 mod tests {
     use super::*;
     use crate::pack::head::FORMAT;
-    use crate::pack::needs::Needs;
+    use crate::pack::needs::ReleaseNeeds;
 
     fn judged_on(machine: &TargetMachine, architecture: &str, needs: &str) -> String {
-        let needs: Needs = serde_json::from_str(needs).unwrap();
-        let head = Head {
+        let needs: ReleaseNeeds = serde_json::from_str(needs).unwrap();
+        let head = PackHead {
             format: FORMAT,
             release: None,
             architecture: architecture.to_owned(),
@@ -171,7 +171,7 @@ mod tests {
             bytes: 0,
             files: 0,
         };
-        let place = Place {
+        let place = HostPaths {
             layers: None,
             tools: None,
             settings: None,
@@ -179,7 +179,7 @@ mod tests {
             config: None,
             sandbox: None,
         };
-        let asked = Asked { place, app: None, machine: machine.clone() };
+        let asked = FitQuestion { place, app: None, machine: machine.clone() };
         asked.check(&head).map_or_else(|err| err.to_string(), |()| String::new())
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
 use serde::{Deserialize, Serialize};
 
-use super::needs::Needs;
+use super::needs::ReleaseNeeds;
 use crate::layer::is_key;
 
 /// Counted up when an older `unpack` could not read what is written.
@@ -19,20 +19,20 @@ const MOST_NAME: usize = 1200;
 
 /// The head of a stream. These names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Head {
+pub(crate) struct PackHead {
     /// The version of the stream's form.
     pub(crate) format: u32,
     /// The release that is inside; nothing in a stream of one layer.
-    pub(crate) release: Option<Facts>,
+    pub(crate) release: Option<PackedFacts>,
     /// The kind of machine that it needs: `any`, or as `uname -m` says.
     pub(crate) architecture: String,
     /// The file that needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) native: Option<String>,
     /// What it asks of the machine that runs it.
-    pub(crate) needs: Needs,
+    pub(crate) needs: ReleaseNeeds,
     /// The layers that belong to it, by key.
-    pub(crate) layers: Vec<Layer>,
+    pub(crate) layers: Vec<PackedLayer>,
     /// How many bytes its files have.
     pub(crate) bytes: u64,
     /// How many files, folders and links it has.
@@ -41,7 +41,7 @@ pub(crate) struct Head {
 
 /// What a head says about its release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Facts {
+pub(crate) struct PackedFacts {
     /// Whose release it is.
     pub(crate) app: AppName,
     /// The commit it was built from; may be empty.
@@ -52,7 +52,7 @@ pub(crate) struct Facts {
 
 /// A layer that belongs to what is packed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Layer {
+pub(crate) struct PackedLayer {
     /// What is in it: `venv`.
     pub(crate) name: String,
     /// Its key.
@@ -61,13 +61,13 @@ pub(crate) struct Layer {
     pub(crate) packed: bool,
 }
 
-impl Head {
+impl PackHead {
     /// Reads it, and refuses what no `pack` writes: a key becomes a folder's name.
     pub(crate) fn parse(text: &[u8]) -> anyhow::Result<Self> {
-        let format: Format = serde_json::from_slice(text).context("bad head")?;
+        let format: PackFormat = serde_json::from_slice(text).context("bad head")?;
         if format.format != FORMAT {
             let what = format!("this release is packed in form {}, known here is {FORMAT}", format.format);
-            return Err(Failure::new(what).hint("install the same piku on both machines").into());
+            return Err(UserError::new(what).hint("install the same piku on both machines").into());
         }
         let head: Self = serde_json::from_slice(text).context("bad head")?;
         ensure!(head.layers.len() <= MOST, "bad head: it has more than {MOST} layers");
@@ -77,7 +77,7 @@ impl Head {
         let is_named = is_shown(&head.architecture) && head.architecture.len() <= MOST;
         ensure!(is_named, "bad head: 'architecture' is no name of one");
         let mut keys = BTreeSet::new();
-        for Layer { name, key, .. } in &head.layers {
+        for PackedLayer { name, key, .. } in &head.layers {
             ensure!(
                 is_key(key),
                 "bad head: '{}' is no layer's key",
@@ -93,7 +93,7 @@ impl Head {
 
 /// The one field that every form has.
 #[derive(Deserialize)]
-struct Format {
+struct PackFormat {
     format: u32,
 }
 
@@ -103,34 +103,34 @@ mod tests {
 
     #[test]
     fn refuses_what_no_pack_writes() {
-        let head = Head {
+        let head = PackHead {
             format: FORMAT,
             release: None,
             architecture: "x86_64".to_owned(),
             native: Some("app/server".to_owned()),
-            needs: Needs::default(),
-            layers: vec![Layer { name: "venv".to_owned(), key: "a1".repeat(32), packed: true }],
+            needs: ReleaseNeeds::default(),
+            layers: vec![PackedLayer { name: "venv".to_owned(), key: "a1".repeat(32), packed: true }],
             bytes: 1,
             files: 1,
         };
         let text = serde_json::to_string(&head).unwrap();
-        assert_eq!(Head::parse(text.as_bytes()).unwrap(), head);
+        assert_eq!(PackHead::parse(text.as_bytes()).unwrap(), head);
         for key in ["../../../etc", "", "A1"] {
             let bad = text.replace(&"a1".repeat(32), key);
-            assert!(Head::parse(bad.as_bytes()).unwrap_err().to_string().contains("key"), "{key}");
+            assert!(PackHead::parse(bad.as_bytes()).unwrap_err().to_string().contains("key"), "{key}");
         }
         let layer = serde_json::to_string(&head.layers[0]).unwrap();
         let twice = text.replace(&layer, &format!("{layer},{layer}"));
-        assert!(Head::parse(twice.as_bytes()).unwrap_err().to_string().contains("twice"));
+        assert!(PackHead::parse(twice.as_bytes()).unwrap_err().to_string().contains("twice"));
         let loud = text.replace("venv", "a\\u001bb");
-        assert!(Head::parse(loud.as_bytes()).unwrap_err().to_string().contains("no name"));
+        assert!(PackHead::parse(loud.as_bytes()).unwrap_err().to_string().contains("no name"));
         let loud = text.replace("app/server", "\\u001b[2J");
-        assert!(Head::parse(loud.as_bytes()).unwrap_err().to_string().contains("'native'"));
+        assert!(PackHead::parse(loud.as_bytes()).unwrap_err().to_string().contains("'native'"));
         let loud = text.replace("x86_64", "\\u001b[2J");
-        assert!(Head::parse(loud.as_bytes()).unwrap_err().to_string().contains("'architecture'"));
+        assert!(PackHead::parse(loud.as_bytes()).unwrap_err().to_string().contains("'architecture'"));
         let older = text.replace(",\"native\":\"app/server\"", "");
-        assert_eq!(Head::parse(older.as_bytes()).unwrap().native, None);
+        assert_eq!(PackHead::parse(older.as_bytes()).unwrap().native, None);
         let newer = text.replace("\"format\":1", "\"format\":2,\"more\":true");
-        assert!(Head::parse(newer.as_bytes()).unwrap_err().to_string().contains("form 2"));
+        assert!(PackHead::parse(newer.as_bytes()).unwrap_err().to_string().contains("form 2"));
     }
 }

@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use piku_procfile::output::{self, Format};
-use piku_procfile::settings::Settings;
+use piku_procfile::output::{self, OutputFormat};
+use piku_procfile::settings::HostSettings;
 use serde::Serialize;
 
 use super::clib;
@@ -29,8 +29,8 @@ struct MachineAnswer {
 }
 
 /// Prints it.
-pub(crate) fn run(settings: Option<&Path>, format: Format) -> anyhow::Result<()> {
-    let settings = settings.map(Settings::read).transpose()?.unwrap_or_default();
+pub(crate) fn run(settings: Option<&Path>, format: OutputFormat) -> anyhow::Result<()> {
+    let settings = settings.map(HostSettings::read).transpose()?.unwrap_or_default();
     let architecture = target::of_this_machine(&settings)?;
     let machine = elf::machine_of(&architecture);
     let glibc = machine.and_then(clib::glibc).map(|version| version.to_string());

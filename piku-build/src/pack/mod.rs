@@ -24,10 +24,10 @@ mod sum;
 mod unpack;
 mod write;
 
-pub(crate) use fits::{Asked, check_head, run as fits};
+pub(crate) use fits::{FitQuestion, check_head, run as fits};
 pub(crate) use machine::run as machine;
-pub(crate) use unpack::{Unpack, run as unpack};
-pub(crate) use write::{Pack, Part, run as pack};
+pub(crate) use unpack::{UnpackRequest, run as unpack};
+pub(crate) use write::{PackScope, PackSource, run as pack};
 
 /// The first entry's name.
 const HEAD: &str = "head.json";

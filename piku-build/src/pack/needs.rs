@@ -14,21 +14,21 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use piku_procfile::procfile::Kind;
+use piku_procfile::procfile::ProcessKind;
 use serde::{Deserialize, Serialize};
 
-use super::clib::{self, Version};
+use super::clib::{self, GlibcVersion};
 use super::interpreter::{is_command, is_interpreter, is_of_system};
-use crate::elf::{self, Elf};
+use crate::elf::{self, ElfFile};
 use crate::inside::PATH;
-use crate::release::Release;
+use crate::release::BuiltRelease;
 use crate::{startable, view};
 
 /// What is asked. These names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Needs {
+pub(crate) struct ReleaseNeeds {
     /// At least this glibc.
-    pub(super) glibc: Option<Version>,
+    pub(super) glibc: Option<GlibcVersion>,
     /// musl.
     pub(super) musl: bool,
     /// Programs of the machine: where links lead, and what was there in the end where it was built.
@@ -44,23 +44,23 @@ const RUNTIMES: [&str; 3] = ["node", "ruby", "java"];
 const SHELLS: [&str; 3] = ["sh", "dash", "bash"];
 
 /// Collects what files need.
-pub(super) struct Search {
+pub(super) struct NeedsSearch {
     machine: Option<u16>,
-    ours: Option<Version>,
+    ours: Option<GlibcVersion>,
     /// What was found.
-    pub(super) needs: Needs,
+    pub(super) needs: ReleaseNeeds,
 }
 
-impl Search {
+impl NeedsSearch {
     /// For a release that was built on this machine for this architecture.
     pub(super) fn new(architecture: &str) -> Self {
         let machine = elf::machine_of(architecture);
-        Self { machine, ours: machine.and_then(clib::glibc), needs: Needs::default() }
+        Self { machine, ours: machine.and_then(clib::glibc), needs: ReleaseNeeds::default() }
     }
 
     /// Looks at a file.
     pub(super) fn file(&mut self, file: &File) -> io::Result<()> {
-        let Some(elf) = Elf::read(file)? else { return Ok(()) };
+        let Some(elf) = ElfFile::read(file)? else { return Ok(()) };
         if Some(elf.machine) != self.machine {
             return Ok(());
         }
@@ -69,7 +69,7 @@ impl Search {
                 self.needs.musl = true;
                 return Ok(());
             }
-            self.needs.glibc = self.needs.glibc.max(self.ours.map(|_| Version::ANY));
+            self.needs.glibc = self.needs.glibc.max(self.ours.map(|_| GlibcVersion::ANY));
         }
         if let Some(mut stream) = elf::open(file)? {
             let needed = clib::needed(&mut stream).filter(|needed| Some(*needed) <= self.ours);
@@ -82,13 +82,13 @@ impl Search {
     /// names it, whether the release brings that file itself.
     pub(super) fn interpreters(
         &mut self,
-        release: &Release,
+        release: &BuiltRelease,
         path: Option<&str>,
         has: &dyn Fn(&Path) -> bool,
     ) {
         let by_runtime = RUNTIMES.contains(&release.runtime.as_str()).then(|| release.runtime.clone());
         let entries = startable::entries(&release.processes);
-        let commands = entries.iter().filter(|entry| entry.kind != Kind::Static);
+        let commands = entries.iter().filter(|entry| entry.kind != ProcessKind::Static);
         let words = commands.filter_map(|entry| startable::simple_words(&entry.command)?.into_iter().next());
         // Every machine has shells.
         let names = words.chain(by_runtime).filter(|name| !SHELLS.contains(&name.as_str()));
@@ -128,9 +128,9 @@ mod tests {
             "processes": {"web": "perl run.pl", "worker": "sh x", "static": "dash", "other": "true x"}, "jailed": true,
             "env": {"PATH": "node_modules/.bin:/app/bin:/usr/local/bin:/usr/bin:/bin"}}"#;
         fs::write(dir.path().join("release.yaml"), text).unwrap();
-        let release = Release::read(dir.path()).unwrap();
+        let release = BuiltRelease::read(dir.path()).unwrap();
         let found = |own: &str| {
-            let mut search = Search::new("any");
+            let mut search = NeedsSearch::new("any");
             search.interpreters(&release, None, &|path| path == Path::new(own));
             assert!(search.needs.programs.is_empty());
             search.needs.commands.into_iter().collect::<Vec<_>>()
@@ -141,12 +141,12 @@ mod tests {
 
     #[test]
     fn what_this_machine_runs_and_where_links_lead() {
-        let mut search = Search::new(&crate::machine::architecture().unwrap());
+        let mut search = NeedsSearch::new(&crate::machine::architecture().unwrap());
         search.link(Path::new("/app/bin/sh"));
         search.link(Path::new("sh"));
         search.link(Path::new("/nowhere/sh"));
         search.link(Path::new("/usr/bin/env"));
-        assert_eq!(search.needs, Needs::default());
+        assert_eq!(search.needs, ReleaseNeeds::default());
         search.link(Path::new("/bin/sh"));
         assert_eq!(
             search.needs.programs.get(Path::new("/bin/sh")),
@@ -155,8 +155,8 @@ mod tests {
         search.file(&File::open("/bin/sh").unwrap()).unwrap();
         assert!(search.needs.glibc.is_some() || search.needs.musl);
 
-        let mut other = Search::new("sparc64");
+        let mut other = NeedsSearch::new("sparc64");
         other.file(&File::open("/bin/sh").unwrap()).unwrap();
-        assert_eq!(other.needs, Needs::default());
+        assert_eq!(other.needs, ReleaseNeeds::default());
     }
 }

@@ -12,17 +12,17 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, ensure};
 use piku_files::TreeHandle;
 
-use super::read::Item;
-use super::sum::Kind;
+use super::read::PackItem;
+use super::sum::EntryKind;
 
 /// A tree under way.
-pub(super) struct Plant {
+pub(super) struct TreePlanter {
     top: TreeHandle,
     /// The folders made so far, with the mode and time they get when all is in them.
     folders: HashMap<PathBuf, (u32, u64)>,
 }
 
-impl Plant {
+impl TreePlanter {
     /// Creates a tree that grows in this empty folder.
     pub(super) fn new(top: TreeHandle) -> Self {
         Self { top, folders: HashMap::new() }
@@ -32,7 +32,7 @@ impl Plant {
     pub(super) fn take(
         &mut self,
         below: &Path,
-        item: &Item<'_>,
+        item: &PackItem<'_>,
         content: &mut dyn Read,
     ) -> anyhow::Result<()> {
         let parent = below.parent();
@@ -40,22 +40,22 @@ impl Plant {
             parent.is_none_or(|parent| self.folders.contains_key(parent)),
             "it is in no folder that came before it"
         );
-        ensure!(parent.is_some() || item.kind == Kind::Folder, "it is no folder");
+        ensure!(parent.is_some() || item.kind == EntryKind::Folder, "it is no folder");
         match item.kind {
-            Kind::Folder => {
+            EntryKind::Folder => {
                 ensure!(!self.folders.contains_key(below), "it is there twice");
                 if parent.is_some() {
                     self.top.create_dir(below)?;
                 }
                 self.folders.insert(below.to_owned(), (item.mode | 0o700, item.time));
             }
-            Kind::File(_) => {
+            EntryKind::File(_) => {
                 let mut file = self.top.create_file(below, 0o600)?;
                 io::copy(content, &mut file)?;
                 file.set_permissions(Permissions::from_mode(item.mode | 0o400))?;
                 file.set_modified(time(item.time)?)?;
             }
-            Kind::Link(target) => self.top.symlink(target, below)?,
+            EntryKind::Link(target) => self.top.symlink(target, below)?,
         }
         Ok(())
     }

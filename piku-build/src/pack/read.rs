@@ -8,11 +8,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use tar::{Archive, Entry, EntryType};
 
-use super::head::Head;
-use super::sum::{Kind, Sum};
+use super::head::PackHead;
+use super::sum::{ContentHash, EntryKind};
 use super::{HEAD, LONGEST_TEXT, SUM, links};
 use crate::interrupt;
 
@@ -24,9 +24,9 @@ const WINDOW_LOG: u32 = 23;
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// One entry.
-pub(super) struct Item<'a> {
+pub(super) struct PackItem<'a> {
     pub(super) path: &'a Path,
-    pub(super) kind: Kind<'a>,
+    pub(super) kind: EntryKind<'a>,
     /// Permission bits, no others.
     pub(super) mode: u32,
     /// Seconds since 1970.
@@ -34,20 +34,20 @@ pub(super) struct Item<'a> {
 }
 
 /// What is done with a stream's parts as they come.
-pub(super) trait Taker {
+pub(super) trait PartTaker {
     /// The head; an error refuses the stream.
-    fn begin(&mut self, head: &Head) -> anyhow::Result<()>;
+    fn begin(&mut self, head: &PackHead) -> anyhow::Result<()>;
     /// An entry between the head and the hash. All of a file's content is read afterwards whether this has read it or not.
-    fn take(&mut self, item: &Item<'_>, content: &mut dyn Read) -> anyhow::Result<()>;
+    fn take(&mut self, item: &PackItem<'_>, content: &mut dyn Read) -> anyhow::Result<()>;
 }
 
 /// Reads the whole stream. When it returns without an error, everything was as its hash says.
-pub(super) fn all(input: impl Read, taker: &mut dyn Taker) -> anyhow::Result<Head> {
+pub(super) fn all(input: impl Read, taker: &mut dyn PartTaker) -> anyhow::Result<PackHead> {
     let mut input = BufReader::with_capacity(1 << 16, input);
     let mut magic = Vec::new();
     input.by_ref().take(4).read_to_end(&mut magic).context("cannot read the stream")?;
     if magic != MAGIC {
-        return Err(Failure::new("this is no packed release").hint("piku-build pack makes one").into());
+        return Err(UserError::new("this is no packed release").hint("piku-build pack makes one").into());
     }
     let mut zstd = zstd::Decoder::with_buffer(magic.chain(input)).context("cannot read the stream")?;
     zstd.window_log_max(WINDOW_LOG).context("cannot read the stream")?;
@@ -62,11 +62,11 @@ pub(super) fn all(input: impl Read, taker: &mut dyn Taker) -> anyhow::Result<Hea
 
 const ENDS_EARLY: &str = "the stream ends early";
 
-fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn Taker) -> anyhow::Result<Head> {
-    let mut sum = Sum::default();
-    let mut head: Option<Head> = None;
+fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn PartTaker) -> anyhow::Result<PackHead> {
+    let mut sum = ContentHash::default();
+    let mut head: Option<PackHead> = None;
     let mut left = (0, 0);
-    let mut long = Long::default();
+    let mut long = LongNames::default();
     // Raw: names longer than a header come as entries of their own, and are bounded here.
     for entry in tar.entries().map_err(broken)?.raw(true) {
         interrupt::check()?;
@@ -78,9 +78,9 @@ fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn Taker) -> anyhow::Resul
         let Some(known) = &head else {
             ensure!(path == Path::new(HEAD), "this is no packed release: it does not begin with {HEAD}");
             let text = text(&mut entry)?;
-            sum.entry(&path, Kind::File(text.len() as u64), 0o644, 0);
+            sum.entry(&path, EntryKind::File(text.len() as u64), 0o644, 0);
             io::copy(&mut sum.through(text.as_slice()), &mut io::sink())?;
-            let parsed = Head::parse(&text)?;
+            let parsed = PackHead::parse(&text)?;
             taker.begin(&parsed)?;
             left = (parsed.bytes.saturating_add(LONGEST_TEXT), parsed.files.saturating_add(1));
             head = Some(parsed);
@@ -95,7 +95,7 @@ fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn Taker) -> anyhow::Resul
             return Ok(known.clone());
         }
         let item = judge(&entry, &path, target.as_deref())?;
-        let size = if let Kind::File(size) = item.kind { size } else { 0 };
+        let size = if let EntryKind::File(size) = item.kind { size } else { 0 };
         left = left
             .0
             .checked_sub(size)
@@ -115,7 +115,7 @@ fn judge<'a>(
     entry: &Entry<'_, impl Read>,
     path: &'a Path,
     target: Option<&'a Path>,
-) -> anyhow::Result<Item<'a>> {
+) -> anyhow::Result<PackItem<'a>> {
     let shown = path.display();
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     ensure!(plain && path.components().next().is_some(), "'{shown}' leads out of the release");
@@ -124,8 +124,8 @@ fn judge<'a>(
     ensure!(mode & !0o777 == 0, "'{shown}' is set-uid, set-gid or sticky (mode {mode:o})");
     let size = entry.size();
     let kind = match (header.entry_type(), target) {
-        (EntryType::Regular, None) => Kind::File(size),
-        (EntryType::Directory, None) if size == 0 => Kind::Folder,
+        (EntryType::Regular, None) => EntryKind::File(size),
+        (EntryType::Directory, None) if size == 0 => EntryKind::Folder,
         (EntryType::Symlink, Some(target)) if size == 0 => {
             let top = if path.starts_with(super::LAYERS) { 2 } else { 1 };
             let below: PathBuf = path.components().skip(top).collect();
@@ -134,24 +134,24 @@ fn judge<'a>(
                 "'{shown}' is a link out of the release, to '{}'",
                 target.display()
             );
-            Kind::Link(target)
+            EntryKind::Link(target)
         }
         (other, _) => bail!(
             "'{shown}' is neither a file nor a folder nor a link (type {:?})",
             char::from(other.as_byte())
         ),
     };
-    Ok(Item { path, kind, mode, time: header.mtime().context("bad time")? })
+    Ok(PackItem { path, kind, mode, time: header.mtime().context("bad time")? })
 }
 
 /// GNU tar's way to write names that are longer than its header's: entries in front.
 #[derive(Default)]
-struct Long {
+struct LongNames {
     path: Option<PathBuf>,
     target: Option<PathBuf>,
 }
 
-impl Long {
+impl LongNames {
     /// Takes such an entry; whether it was one.
     fn take(&mut self, entry: &mut Entry<'_, impl Read>) -> anyhow::Result<bool> {
         let slot = match entry.header().entry_type() {

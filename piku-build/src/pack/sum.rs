@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 
 /// A hash under way.
 #[derive(Default)]
-pub(super) struct Sum(Sha256);
+pub(super) struct ContentHash(Sha256);
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub(super) enum EntryKind<'a> {
     /// A folder.
     Folder,
     /// A file of so many bytes; they follow.
@@ -22,13 +22,13 @@ pub(super) enum Kind<'a> {
     Link(&'a Path),
 }
 
-impl Sum {
+impl ContentHash {
     /// Adds an entry. `mode`: permission bits; `time`: seconds since 1970.
-    pub(super) fn entry(&mut self, path: &Path, kind: Kind<'_>, mode: u32, time: u64) {
+    pub(super) fn entry(&mut self, path: &Path, kind: EntryKind<'_>, mode: u32, time: u64) {
         let (letter, size, target) = match kind {
-            Kind::Folder => (b'd', 0, Path::new("")),
-            Kind::File(size) => (b'f', size, Path::new("")),
-            Kind::Link(target) => (b'l', 0, target),
+            EntryKind::Folder => (b'd', 0, Path::new("")),
+            EntryKind::File(size) => (b'f', size, Path::new("")),
+            EntryKind::Link(target) => (b'l', 0, target),
         };
         self.0.update([letter]);
         self.0.update(mode.to_le_bytes());
@@ -42,8 +42,8 @@ impl Sum {
     }
 
     /// Adds content on its way through.
-    pub(super) fn through<R: Read>(&mut self, content: R) -> Through<'_, R> {
-        Through { sum: self, content, bytes: 0 }
+    pub(super) fn through<R: Read>(&mut self, content: R) -> HashingReader<'_, R> {
+        HashingReader { sum: self, content, bytes: 0 }
     }
 
     /// 64 hex digits.
@@ -53,14 +53,14 @@ impl Sum {
 }
 
 /// Content that is hashed and counted while it is read.
-pub(super) struct Through<'a, R> {
-    sum: &'a mut Sum,
+pub(super) struct HashingReader<'a, R> {
+    sum: &'a mut ContentHash,
     content: R,
     /// How much has come through.
     pub(super) bytes: u64,
 }
 
-impl<R: Read> Read for Through<'_, R> {
+impl<R: Read> Read for HashingReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(buffer)?;
         self.sum.0.update(&buffer[..read]);

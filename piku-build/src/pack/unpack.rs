@@ -15,33 +15,33 @@ use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use piku_files::TreeHandle;
 use piku_procfile::durable;
-use piku_procfile::failure::Failure;
-use piku_procfile::settings::{Sandbox, Settings};
+use piku_procfile::failure::UserError;
+use piku_procfile::settings::{HostSettings, SandboxMode};
 
-use super::fits::Asked;
-use super::head::Head;
+use super::fits::FitQuestion;
+use super::head::PackHead;
 use super::jvm;
-use super::plant::Plant;
-use super::read::{self, Item, Taker};
+use super::plant::TreePlanter;
+use super::read::{self, PackItem, PartTaker};
 use super::{LAYERS, LONGEST_TEXT};
 use crate::architecture::ReleaseArchitecture;
-use crate::disk::{self, Need};
+use crate::disk::{self, SpaceNeeded};
 use crate::explain::pack as explain;
 use crate::inside::PATH;
-use crate::layer::{Store, Taken, Unfinished};
+use crate::layer::{LayerStore, TakenLayer, UnfinishedLayer};
 use crate::native::NativeSearch;
 use crate::received::{LocalFacts, ReceivedManifest};
-use crate::release::{self, Release, TREE};
-use crate::source::Source;
+use crate::release::{self, BuiltRelease, TREE};
+use crate::source::AppSource;
 use crate::startable::StartTarget;
-use crate::view::{MountedFolder, View};
-use crate::work::Work;
+use crate::view::{MountedFolder, RootView};
+use crate::work::WorkFolder;
 use crate::{interrupt, place, profile, runtime, share, startable, talk, target};
 
 /// What `unpack` was told.
-pub(crate) struct Unpack {
+pub(crate) struct UnpackRequest {
     /// This machine, and whose release it has to be.
-    pub(crate) asked: Asked,
+    pub(crate) asked: FitQuestion,
     /// The release's folder, which must not be there yet.
     pub(crate) output: Option<PathBuf>,
     /// The number that the release gets here.
@@ -53,7 +53,7 @@ pub(crate) struct Unpack {
 }
 
 /// Reads a stream from stdin.
-pub(crate) fn run(unpack: &Unpack) -> anyhow::Result<()> {
+pub(crate) fn run(unpack: &UnpackRequest) -> anyhow::Result<()> {
     interrupt::watch()?;
     let output =
         unpack.output.as_deref().map(std::path::absolute).transpose().context("cannot find the output")?;
@@ -61,39 +61,46 @@ pub(crate) fn run(unpack: &Unpack) -> anyhow::Result<()> {
         place::refuse_existing(output)?;
     }
     let store = unpack.asked.place.layers.as_deref().map(place::make).transpose()?;
-    let store = store.as_deref().map(Store::new).transpose()?;
+    let store = store.as_deref().map(LayerStore::new).transpose()?;
     let settings = unpack.asked.place.settings()?;
-    let mut taking =
-        Taking { unpack, output, store, settings, layers: BTreeMap::new(), place: None, yaml: Vec::new() };
+    let mut taking = StreamIntake {
+        unpack,
+        output,
+        store,
+        settings,
+        layers: BTreeMap::new(),
+        place: None,
+        yaml: Vec::new(),
+    };
     let head = read::all(io::stdin().lock(), &mut taking)?;
     interrupt::check()?;
     taking.finish(&head)
 }
 
 /// A stream that comes in.
-struct Taking<'a> {
-    unpack: &'a Unpack,
+struct StreamIntake<'a> {
+    unpack: &'a UnpackRequest,
     output: Option<PathBuf>,
-    store: Option<Store>,
+    store: Option<LayerStore>,
     /// This machine's.
-    settings: Settings,
+    settings: HostSettings,
     /// By key; nothing for a layer that is there already.
-    layers: BTreeMap<String, Option<(Unfinished, Plant)>>,
+    layers: BTreeMap<String, Option<(UnfinishedLayer, TreePlanter)>>,
     /// Where the release is made.
-    place: Option<(Work, Plant)>,
+    place: Option<(WorkFolder, TreePlanter)>,
     yaml: Vec<u8>,
 }
 
 /// The release's folder in the work folder.
 const RELEASE: &str = "release";
 
-impl Taker for Taking<'_> {
-    fn begin(&mut self, head: &Head) -> anyhow::Result<()> {
+impl PartTaker for StreamIntake<'_> {
+    fn begin(&mut self, head: &PackHead) -> anyhow::Result<()> {
         self.unpack.asked.check(head)?;
-        let need = Need { bytes: head.bytes, files: head.files };
+        let need = SpaceNeeded { bytes: head.bytes, files: head.files };
         for layer in &head.layers {
             let Some(store) = &self.store else {
-                let failure = Failure::new(format!("it has the layer '{}'", layer.name));
+                let failure = UserError::new(format!("it has the layer '{}'", layer.name));
                 return Err(failure.hint("say with --layers where layers are kept").into());
             };
             if !layer.packed {
@@ -108,9 +115,9 @@ impl Taker for Taking<'_> {
             }
             disk::check_keeping(store.path(), need, self.settings.reserve_bytes(), "what comes in")?;
             let taken = match store.take(&layer.key)? {
-                Taken::There => None,
-                Taken::Build(unfinished) => {
-                    let plant = Plant::new(unfinished.tree()?);
+                TakenLayer::There => None,
+                TakenLayer::Build(unfinished) => {
+                    let plant = TreePlanter::new(unfinished.tree()?);
                     Some((unfinished, plant))
                 }
             };
@@ -118,22 +125,22 @@ impl Taker for Taking<'_> {
         }
         if head.release.is_some() {
             let Some(output) = &self.output else {
-                let failure = Failure::new("it has a release in it");
+                let failure = UserError::new("it has a release in it");
                 return Err(failure.hint("say with --output where the release is to be").into());
             };
             let parent = output.parent().unwrap_or(Path::new("/"));
-            let work = Work::new(parent)?;
+            let work = WorkFolder::new(parent)?;
             disk::check_keeping(parent, need, self.settings.reserve_bytes(), "what comes in")?;
             work.tree().create_dir(RELEASE)?;
             let release = work.tree().subtree(RELEASE)?;
             release.create_dir(TREE)?;
-            let plant = Plant::new(release.subtree(TREE)?);
+            let plant = TreePlanter::new(release.subtree(TREE)?);
             self.place = Some((work, plant));
         }
         Ok(())
     }
 
-    fn take(&mut self, item: &Item<'_>, content: &mut dyn Read) -> anyhow::Result<()> {
+    fn take(&mut self, item: &PackItem<'_>, content: &mut dyn Read) -> anyhow::Result<()> {
         if let Ok(below) = item.path.strip_prefix(LAYERS) {
             let mut names = below.components();
             let key = names.next().map(|key| key.as_os_str().to_string_lossy()).unwrap_or_default();
@@ -153,9 +160,9 @@ impl Taker for Taking<'_> {
     }
 }
 
-impl Taking<'_> {
+impl StreamIntake<'_> {
     /// The hash is right: puts everything in its place.
-    fn finish(mut self, head: &Head) -> anyhow::Result<()> {
+    fn finish(mut self, head: &PackHead) -> anyhow::Result<()> {
         let machine = &self.unpack.asked.machine;
         // Of a release that is refused nothing stays.
         let manifest = self.place.is_some().then(|| ReceivedManifest::parse(&self.yaml)).transpose()?;
@@ -192,7 +199,7 @@ impl Taking<'_> {
             native: natives.shown(),
             has_profile: profile::is_in(&tree),
             homes: &runtime::homes(&self.settings.build_env),
-            may_be_unjailed: sandbox == Sandbox::Off,
+            may_be_unjailed: sandbox == SandboxMode::Off,
             now: Timestamp::now(),
         })?;
         jvm::settle(&mut release.env);
@@ -222,7 +229,7 @@ impl Taking<'_> {
     }
 
     /// Checks that the release says the same of itself as its head, which this machine has checked.
-    fn judge(&self, release: &ReceivedManifest, head: &Head) -> anyhow::Result<()> {
+    fn judge(&self, release: &ReceivedManifest, head: &PackHead) -> anyhow::Result<()> {
         let facts = head.release.as_ref().context("bad head")?;
         let same = *release.app() == facts.app
             && release.is_jailed() == facts.jailed
@@ -244,18 +251,18 @@ impl Taking<'_> {
     }
 
     /// The release as its processes will see it here.
-    fn view(&self, release: &Release, tree: TreeHandle) -> anyhow::Result<View> {
-        let source = Source::open_tree(tree, self.unpack.asked.place.config.as_deref())?;
+    fn view(&self, release: &BuiltRelease, tree: TreeHandle) -> anyhow::Result<RootView> {
+        let source = AppSource::open_tree(tree, self.unpack.asked.place.config.as_deref())?;
         let path =
             source.variable("PATH").map(|(path, _)| path).or(release.env.get("PATH").map(String::as_str));
-        let content = |layer: &release::Layer| {
+        let content = |layer: &release::ReleaseLayer| {
             let store = self.store.as_ref().context("no layers")?;
             Ok((layer.mount.clone(), MountedFolder::Layer(store.content(&layer.key))))
         };
         let homes = release.host.iter().map(|home| Ok((home.clone(), MountedFolder::Host(home.clone()))));
         let mounts = release.layers.iter().map(content).chain(homes).collect::<anyhow::Result<_>>()?;
         let cross = target::said_by_operator(&self.settings)?;
-        let view = View::new(source.tree.clone(), release.jailed, mounts, path.unwrap_or(PATH));
+        let view = RootView::new(source.tree.clone(), release.jailed, mounts, path.unwrap_or(PATH));
         Ok(view.for_target(cross))
     }
 }

@@ -6,39 +6,39 @@ use std::time::SystemTime;
 
 use anyhow::{Context, ensure};
 use piku_files::{FileStat, TreeFile, TreeHandle};
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::output;
 use tar::{Builder, EntryType, Header};
 
-use super::head::{FORMAT, Facts, Head, Layer};
-use super::needs::Search;
-use super::sum::{Kind, Sum};
+use super::head::{FORMAT, PackHead, PackedFacts, PackedLayer};
+use super::needs::NeedsSearch;
+use super::sum::{ContentHash, EntryKind};
 use super::{HEAD, LAYERS, LONGEST_TEXT, SUM, links};
 use crate::explain::pack as explain;
 use crate::inside::APP;
-use crate::layer::Store;
+use crate::layer::LayerStore;
 use crate::machine::TargetMachine;
 use crate::native::NativeSearch;
-use crate::release::{self, Release, TREE};
-use crate::source::Source;
+use crate::release::{self, BuiltRelease, TREE};
+use crate::source::AppSource;
 use crate::{folded, interrupt, talk};
 
 /// The best that a Pi compresses as fast as its disk reads.
 const LEVEL: i32 = 3;
 
 /// What is to be packed.
-pub(crate) struct Pack {
+pub(crate) struct PackSource {
     /// The release's folder.
     pub(crate) release: PathBuf,
     /// Where its layers are kept.
     pub(crate) layers: Option<PathBuf>,
     /// How much of it.
-    pub(crate) part: Part,
+    pub(crate) part: PackScope,
 }
 
 /// How much of a release is packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum PackScope {
     /// All of it.
     Whole,
     /// The head, as JSON, and nothing else.
@@ -50,7 +50,7 @@ pub(crate) enum Part {
 }
 
 /// A tree to be packed, and below which name.
-struct Tree {
+struct PackTree {
     handle: TreeHandle,
     name: PathBuf,
     /// Whether it is a layer, whose links say what is needed.
@@ -58,18 +58,18 @@ struct Tree {
 }
 
 /// Packs.
-pub(crate) fn run(pack: &Pack) -> anyhow::Result<()> {
+pub(crate) fn run(pack: &PackSource) -> anyhow::Result<()> {
     interrupt::watch()?;
-    let release = Release::read(&pack.release)?;
+    let release = BuiltRelease::read(&pack.release)?;
     let (layers, trees) = choose(pack, &release)?;
-    let with_release = !matches!(pack.part, Part::Layer(_));
+    let with_release = !matches!(pack.part, PackScope::Layer(_));
     let head = head(&release, with_release, layers, &trees)?;
-    if pack.part == Part::Head {
+    if pack.part == PackScope::Head {
         return output::write(format!("{}\n", serde_json::to_string(&head)?).as_bytes());
     }
     let stdout = io::stdout().lock();
     if stdout.is_terminal() {
-        let failure = Failure::new("a packed release is nothing for a terminal");
+        let failure = UserError::new("a packed release is nothing for a terminal");
         return Err(failure.hint("piku-build pack RELEASE > FILE").into());
     }
     let written = write(pack, &head, &trees, BufWriter::with_capacity(1 << 16, stdout));
@@ -87,26 +87,26 @@ fn is_closed(err: &anyhow::Error) -> bool {
 }
 
 /// The layers that the head names and the trees that are packed.
-fn choose(pack: &Pack, release: &Release) -> anyhow::Result<(Vec<Layer>, Vec<Tree>)> {
-    let mut layers: Vec<Layer> = release
+fn choose(pack: &PackSource, release: &BuiltRelease) -> anyhow::Result<(Vec<PackedLayer>, Vec<PackTree>)> {
+    let mut layers: Vec<PackedLayer> = release
         .layers
         .iter()
-        .map(|layer| Layer { name: layer.name.clone(), key: layer.key.clone(), packed: false })
+        .map(|layer| PackedLayer { name: layer.name.clone(), key: layer.key.clone(), packed: false })
         .collect();
     layers.sort_by(|one, other| one.key.cmp(&other.key));
-    if let Part::Layer(key) = &pack.part {
+    if let PackScope::Layer(key) = &pack.part {
         layers.retain(|layer| layer.key == *key);
         ensure!(!layers.is_empty(), "the release has no layer '{key}'");
     }
     let mut trees = Vec::new();
     if let (Some(first), wanted) = (layers.first(), &pack.part) {
         let Some(dir) = &pack.layers else {
-            let failure = Failure::new(format!("the release needs the layer '{}'", first.name));
+            let failure = UserError::new(format!("the release needs the layer '{}'", first.name));
             return Err(failure.hint("say with --layers where the layers are kept").into());
         };
-        let store = Store::new(dir)?;
+        let store = LayerStore::new(dir)?;
         for layer in &mut layers {
-            layer.packed = *wanted != Part::Release;
+            layer.packed = *wanted != PackScope::Release;
             ensure!(
                 store.has(&layer.key),
                 "the layer '{}' ({}) is not in '{}'",
@@ -114,23 +114,23 @@ fn choose(pack: &Pack, release: &Release) -> anyhow::Result<(Vec<Layer>, Vec<Tre
                 layer.key,
                 dir.display()
             );
-            trees.push(Tree {
+            trees.push(PackTree {
                 handle: store.tree(&layer.key)?,
                 name: Path::new(LAYERS).join(&layer.key),
                 layer: true,
             });
         }
     }
-    if !matches!(pack.part, Part::Layer(_)) {
+    if !matches!(pack.part, PackScope::Layer(_)) {
         ensure!(!folded::is_folded(&pack.release), explain::folded(release.number, &release.app));
         let handle = TreeHandle::open_following(&pack.release)?.subtree(TREE)?;
-        trees.push(Tree { handle, name: TREE.into(), layer: false });
+        trees.push(PackTree { handle, name: TREE.into(), layer: false });
     }
     Ok((layers, trees))
 }
 
 /// Returns whether a release has the file that a process finds at this path.
-fn brings(release: &Release, trees: &[Tree], path: &Path) -> bool {
+fn brings(release: &BuiltRelease, trees: &[PackTree], path: &Path) -> bool {
     let layer = release
         .layers
         .iter()
@@ -141,13 +141,18 @@ fn brings(release: &Release, trees: &[Tree], path: &Path) -> bool {
 }
 
 /// Looks at all files once: what they need, and how much they are.
-fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree]) -> anyhow::Result<Head> {
+fn head(
+    release: &BuiltRelease,
+    with_release: bool,
+    layers: Vec<PackedLayer>,
+    trees: &[PackTree],
+) -> anyhow::Result<PackHead> {
     let machine = TargetMachine::parse(&release.architecture).context("the release names no architecture")?;
     let mut natives = NativeSearch::new(&machine);
-    let mut search = Search::new(&release.architecture);
+    let mut search = NeedsSearch::new(&release.architecture);
     if with_release {
         let tree = trees.iter().find(|tree| !tree.layer).context("no tree")?;
-        let source = Source::open_tree(tree.handle.clone(), None)?;
+        let source = AppSource::open_tree(tree.handle.clone(), None)?;
         let path = source.variable("PATH").map(|(path, _)| path);
         search.interpreters(release, path, &|path| brings(release, trees, path));
     }
@@ -185,9 +190,9 @@ fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree
     } else {
         (natives.architecture().to_string(), natives.shown())
     };
-    Ok(Head {
+    Ok(PackHead {
         format: FORMAT,
-        release: with_release.then(|| Facts {
+        release: with_release.then(|| PackedFacts {
             app: release.app.clone(),
             commit: release.commit.clone(),
             jailed: release.jailed,
@@ -202,15 +207,15 @@ fn head(release: &Release, with_release: bool, layers: Vec<Layer>, trees: &[Tree
 }
 
 /// A stream under way.
-struct Stream<W: Write> {
+struct PackStream<W: Write> {
     tar: Builder<W>,
-    sum: Sum,
+    sum: ContentHash,
 }
 
-fn write(pack: &Pack, head: &Head, trees: &[Tree], out: impl Write) -> anyhow::Result<()> {
+fn write(pack: &PackSource, head: &PackHead, trees: &[PackTree], out: impl Write) -> anyhow::Result<()> {
     let mut zstd = zstd::Encoder::new(out, LEVEL).context("cannot compress")?;
     zstd.include_checksum(true).context("cannot compress")?;
-    let mut stream = Stream { tar: Builder::new(zstd), sum: Sum::default() };
+    let mut stream = PackStream { tar: Builder::new(zstd), sum: ContentHash::default() };
     stream.text(HEAD, &serde_json::to_vec(head)?)?;
     for tree in trees {
         if !tree.layer {
@@ -227,14 +232,14 @@ fn write(pack: &Pack, head: &Head, trees: &[Tree], out: impl Write) -> anyhow::R
                 .with_context(|| format!("cannot pack '{}'", tree.handle.path().join(below).display()))
         })?;
     }
-    let Stream { mut tar, sum } = stream;
+    let PackStream { mut tar, sum } = stream;
     let sum = sum.finish();
     append(&mut tar, &mut header(EntryType::Regular, 0o644, 0, 64), Path::new(SUM), sum.as_bytes())?;
     let zstd = tar.into_inner().context("cannot write the stream")?;
     zstd.finish().and_then(|mut out| out.flush()).context("cannot write the stream")
 }
 
-impl<W: Write> Stream<W> {
+impl<W: Write> PackStream<W> {
     fn text(&mut self, name: &str, text: &[u8]) -> anyhow::Result<()> {
         self.file(Path::new(name), text, text.len() as u64, 0o644, 0)
     }
@@ -243,11 +248,11 @@ impl<W: Write> Stream<W> {
         let mode = stat.mode & 0o777;
         if stat.is_dir() {
             let (mode, time) = (mode | 0o700, seconds(stat));
-            self.sum.entry(name, Kind::Folder, mode, time);
+            self.sum.entry(name, EntryKind::Folder, mode, time);
             append(&mut self.tar, &mut header(EntryType::Directory, mode, time, 0), name, io::empty())
         } else if stat.is_symlink() {
             let target = tree.read_link(below)?;
-            self.sum.entry(name, Kind::Link(&target), 0o777, 0);
+            self.sum.entry(name, EntryKind::Link(&target), 0o777, 0);
             let mut header = header(EntryType::Symlink, 0o777, 0, 0);
             self.tar.append_link(&mut header, name, &target).context("cannot write the stream")
         } else {
@@ -265,7 +270,7 @@ impl<W: Write> Stream<W> {
         mode: u32,
         time: u64,
     ) -> anyhow::Result<()> {
-        self.sum.entry(name, Kind::File(size), mode, time);
+        self.sum.entry(name, EntryKind::File(size), mode, time);
         let mut content = self.sum.through(content.take(size));
         append(&mut self.tar, &mut header(EntryType::Regular, mode, time, size), name, &mut content)?;
         ensure!(content.bytes == size, "it became shorter while it was packed");

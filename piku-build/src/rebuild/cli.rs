@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use piku_procfile::layout::{ROOT_VARIABLE, Root};
+use piku_procfile::layout::{PikuRoot, ROOT_VARIABLE};
 use piku_procfile::name::AppName;
-use piku_procfile::output::Format;
+use piku_procfile::output::OutputFormat;
 
-use super::Rebuild;
+use super::RebuildRequest;
 
 /// What the end of `rebuild` means.
 pub(crate) const EXIT_STATUS: &str = "\
@@ -43,16 +43,16 @@ pub(crate) struct RebuildArgs {
     root: Option<PathBuf>,
     /// How to print it; as text only what has changed or failed
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: OutputFormat,
 }
 
 impl RebuildArgs {
     /// Does what was typed.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let root = Root::new(self.root)?;
+        let root = PikuRoot::new(self.root)?;
         let path = std::path::absolute(root.path()).context("cannot tell where this is")?;
-        super::run(&Rebuild {
-            root: Root::new(Some(path))?,
+        super::run(&RebuildRequest {
+            root: PikuRoot::new(Some(path))?,
             apps: self.apps,
             verify: self.verify,
             jitter: Duration::from_secs(self.jitter),

@@ -14,17 +14,17 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_procfile::failure::{BUSY, FAILED, Failure};
-use piku_procfile::layout::Root;
+use piku_procfile::failure::{BUSY, FAILED, UserError};
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
-use piku_procfile::output::{self, Format};
+use piku_procfile::output::{self, OutputFormat};
 use serde::Serialize;
 
-use crate::release::Release;
+use crate::release::BuiltRelease;
 
 /// What was asked for.
-pub(crate) struct Rebuild {
-    pub(crate) root: Root,
+pub(crate) struct RebuildRequest {
+    pub(crate) root: PikuRoot,
     /// Which apps; all that run when empty.
     pub(crate) apps: Vec<AppName>,
     pub(crate) verify: bool,
@@ -32,14 +32,14 @@ pub(crate) struct Rebuild {
     pub(crate) jitter: Duration,
     /// How many seconds to wait for an app's lock.
     pub(crate) wait: u64,
-    pub(crate) format: Format,
+    pub(crate) format: OutputFormat,
 }
 
 /// How it went with one app. These names are a contract with scripts.
 #[derive(Debug, Serialize)]
-struct Row {
+struct RebuildRow {
     app: AppName,
-    result: Outcome,
+    result: RebuildOutcome,
     /// The live release, afterwards.
     release: Option<u64>,
     /// What is another than before, a line each; of a failure what was said.
@@ -48,7 +48,7 @@ struct Row {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Outcome {
+enum RebuildOutcome {
     /// All came to the same.
     Unchanged,
     /// What was built anew is live.
@@ -61,7 +61,7 @@ enum Outcome {
     Busy,
 }
 
-impl Outcome {
+impl RebuildOutcome {
     fn code(self) -> u8 {
         match self {
             Self::Unchanged | Self::Updated => 0,
@@ -75,11 +75,11 @@ impl Outcome {
 const LINES: usize = 40;
 
 /// Rebuilds.
-pub(crate) fn run(asked: &Rebuild) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(asked: &RebuildRequest) -> anyhow::Result<ExitCode> {
     let apps = if asked.apps.is_empty() { running(&asked.root)? } else { asked.apps.clone() };
     for app in &apps {
         if asked.root.app(app).current_number().is_none() {
-            return Err(Failure::new(format!("{app} has no release that could be built again")).into());
+            return Err(UserError::new(format!("{app} has no release that could be built again")).into());
         }
     }
     if !apps.is_empty() {
@@ -88,10 +88,10 @@ pub(crate) fn run(asked: &Rebuild) -> anyhow::Result<ExitCode> {
     let mut rows = Vec::new();
     for app in apps {
         let row = if asked.verify { verify::verify(asked, &app) } else { rebuild(asked, &app) };
-        rows.push(row.unwrap_or_else(|err| Row {
+        rows.push(row.unwrap_or_else(|err| RebuildRow {
             release: asked.root.app(&app).current_number(),
             app,
-            result: Outcome::Failed,
+            result: RebuildOutcome::Failed,
             details: vec![format!("{err:#}")],
         }));
     }
@@ -101,11 +101,11 @@ pub(crate) fn run(asked: &Rebuild) -> anyhow::Result<ExitCode> {
         BUSY => 1,
         _ => 2,
     });
-    Ok(ExitCode::from(worst.map_or(0, Outcome::code)))
+    Ok(ExitCode::from(worst.map_or(0, RebuildOutcome::code)))
 }
 
 /// The apps that have a release and are not stopped: a rebuild is no reason to start one.
-fn running(root: &Root) -> anyhow::Result<Vec<AppName>> {
+fn running(root: &PikuRoot) -> anyhow::Result<Vec<AppName>> {
     let mut apps = root.apps().context("cannot list the apps")?;
     apps.retain(|app| {
         let dir = root.app(app);
@@ -121,15 +121,15 @@ fn share_of(longest: Duration) -> Duration {
     longest.mul_f64(f64::from(u32::try_from(chance >> 32).unwrap_or(0)) / f64::from(u32::MAX))
 }
 
-fn rebuild(asked: &Rebuild, app: &AppName) -> anyhow::Result<Row> {
+fn rebuild(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<RebuildRow> {
     let dir = asked.root.app(app);
     if dir.is_stopped() {
-        return Err(Failure::new(format!("{app} is stopped, and a rebuild does not start it")).into());
+        return Err(UserError::new(format!("{app} is stopped, and a rebuild does not start it")).into());
     }
     let before = live(asked, app)?;
     if before.commit.is_empty() {
         return Err(
-            Failure::new(format!("release {} of {app} was built from no commit", before.number)).into()
+            UserError::new(format!("release {} of {app} was built from no commit", before.number)).into()
         );
     }
     let deploy = tool("piku-receive")
@@ -140,22 +140,22 @@ fn rebuild(asked: &Rebuild, app: &AppName) -> anyhow::Result<Row> {
         .output()
         .context("cannot run 'piku-receive deploy'")?;
     let after = live(asked, app)?;
-    let row = |result, details| Row { app: app.clone(), result, release: Some(after.number), details };
+    let row = |result, details| RebuildRow { app: app.clone(), result, release: Some(after.number), details };
     match deploy.status.code() {
-        Some(0) if after.number == before.number => Ok(row(Outcome::Unchanged, Vec::new())),
-        Some(0) => Ok(row(Outcome::Updated, summary::changes(&dir, &before, &after))),
-        Some(code) if code == i32::from(BUSY) => Ok(row(Outcome::Busy, Vec::new())),
+        Some(0) if after.number == before.number => Ok(row(RebuildOutcome::Unchanged, Vec::new())),
+        Some(0) => Ok(row(RebuildOutcome::Updated, summary::changes(&dir, &before, &after))),
+        Some(code) if code == i32::from(BUSY) => Ok(row(RebuildOutcome::Busy, Vec::new())),
         _ => {
             let said = String::from_utf8_lossy(&deploy.stdout).into_owned()
                 + &String::from_utf8_lossy(&deploy.stderr);
             let lines: Vec<String> = said.lines().map(str::to_owned).collect();
-            Ok(row(Outcome::Failed, lines[lines.len().saturating_sub(LINES)..].to_vec()))
+            Ok(row(RebuildOutcome::Failed, lines[lines.len().saturating_sub(LINES)..].to_vec()))
         }
     }
 }
 
-fn live(asked: &Rebuild, app: &AppName) -> anyhow::Result<Release> {
-    Release::read(&asked.root.app(app).current())
+fn live(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<BuiltRelease> {
+    BuiltRelease::read(&asked.root.app(app).current())
 }
 
 /// One of the five tools: the one beside this, wherever cron's PATH leads.

@@ -5,19 +5,19 @@ use std::process::Stdio;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
 
-use super::{LINES, Outcome, Rebuild, Row, live, tool};
-use crate::difference::Trees;
-use crate::layer::Store;
-use crate::release::{Release, TREE};
-use crate::work::Work;
+use super::{LINES, RebuildOutcome, RebuildRequest, RebuildRow, live, tool};
+use crate::difference::TreePair;
+use crate::layer::LayerStore;
+use crate::release::{BuiltRelease, TREE};
+use crate::work::WorkFolder;
 
-pub(super) fn verify(asked: &Rebuild, app: &AppName) -> anyhow::Result<Row> {
+pub(super) fn verify(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<RebuildRow> {
     let release = live(asked, app)?;
     let dir = asked.root.app(app);
-    let work = Work::new(dir.path())?;
+    let work = WorkFolder::new(dir.path())?;
     let source = work.join("source");
     run(tool("piku-receive").arg("export").arg(dir.repo()).arg(&release.commit).arg(&source))?;
     for name in ["1", "2"] {
@@ -41,8 +41,8 @@ pub(super) fn verify(asked: &Rebuild, app: &AppName) -> anyhow::Result<Row> {
     if more > 0 {
         details.push(format!("and {more} more"));
     }
-    let result = if details.is_empty() { Outcome::Unchanged } else { Outcome::Differs };
-    Ok(Row { app: app.clone(), result, release: Some(release.number), details })
+    let result = if details.is_empty() { RebuildOutcome::Unchanged } else { RebuildOutcome::Differs };
+    Ok(RebuildRow { app: app.clone(), result, release: Some(release.number), details })
 }
 
 /// The paths that are not the same in two builds, as their processes see them.
@@ -50,15 +50,15 @@ fn differences(one: &Path, other: &Path) -> anyhow::Result<Vec<String>> {
     let [left, right] = [one, other].map(|place| place.join("release"));
     let mut found = Vec::new();
     let [old, new] = [&left, &right].map(|place| TreeHandle::open(&place.join(TREE)));
-    let trees = Trees { old: &old?, new: &new?, names: ("", "") };
+    let trees = TreePair { old: &old?, new: &new?, names: ("", "") };
     found.extend(trees.differ_in()?.iter().map(|path| Path::new("/app").join(path).display().to_string()));
-    let layers = Release::read(&left)?.layers.into_iter().zip(Release::read(&right)?.layers);
+    let layers = BuiltRelease::read(&left)?.layers.into_iter().zip(BuiltRelease::read(&right)?.layers);
     for (old, new) in layers {
         let content =
-            |place: &Path, key: &str| anyhow::Ok(Store::new(&place.join("cache/layers"))?.tree(key)?);
+            |place: &Path, key: &str| anyhow::Ok(LayerStore::new(&place.join("cache/layers"))?.tree(key)?);
         let (left, right) = (content(one, &old.key)?, content(other, &new.key)?);
         let trees =
-            Trees { old: &left, new: &right, names: (&one.to_string_lossy(), &other.to_string_lossy()) };
+            TreePair { old: &left, new: &right, names: (&one.to_string_lossy(), &other.to_string_lossy()) };
         found.extend(trees.differ_in()?.iter().map(|path| old.mount.join(path).display().to_string()));
     }
     Ok(found)
@@ -73,5 +73,5 @@ fn run(command: &mut std::process::Command) -> anyhow::Result<()> {
     }
     let said = String::from_utf8_lossy(&out.stderr);
     let lines: Vec<&str> = said.lines().collect();
-    Err(Failure::new(lines[lines.len().saturating_sub(LINES)..].join("\n")).into())
+    Err(UserError::new(lines[lines.len().saturating_sub(LINES)..].join("\n")).into())
 }

@@ -44,7 +44,7 @@ fn facts(homes: &[PathBuf]) -> LocalFacts<'_> {
     }
 }
 
-fn release(text: &str) -> Release {
+fn release(text: &str) -> BuiltRelease {
     let homes = [PathBuf::from("/opt/pythons/3.11.2")];
     ReceivedManifest::parse(text.as_bytes()).unwrap().into_release(&facts(&homes)).unwrap()
 }
@@ -52,7 +52,7 @@ fn release(text: &str) -> Release {
 #[test]
 fn what_this_machine_knows_is_not_taken() {
     let made = release(&good());
-    assert_eq!((made.number, made.origin, made.tree_of), (12, Origin::Deploy, None));
+    assert_eq!((made.number, made.origin, made.tree_of), (12, ReleaseOrigin::Deploy, None));
     assert_eq!((made.profile, made.kept.len(), made.by.as_str()), (false, 0, "alice via builder"));
     assert_eq!((made.architecture.as_str(), made.native), ("any", None));
     assert_eq!(made.processes.len(), 2);
@@ -225,5 +225,5 @@ fn check(text: &[u8]) {
     assert!(!release.env.contains_key("PORT"));
     // What is written can be read again, as the same.
     let text = serde_yaml::to_string(&release).unwrap();
-    assert_eq!(serde_yaml::from_str::<Release>(&text).unwrap(), release);
+    assert_eq!(serde_yaml::from_str::<BuiltRelease>(&text).unwrap(), release);
 }

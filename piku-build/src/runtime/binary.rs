@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Detection, Runtime, Site};
+use super::{BuildTarget, DetectResult, Runtime};
 use crate::explain;
 use crate::inside::PATH;
-use crate::plan::Plan;
-use crate::source::Source;
+use crate::plan::BuildPlan;
+use crate::source::AppSource;
 
 /// What other kinds of apps have at their top. It is not built; the programs may still be there.
 const NOT_BUILT: &[&str] = &["composer.json", "mix.exs"];
@@ -15,26 +15,26 @@ const NOT_BUILT: &[&str] = &["composer.json", "mix.exs"];
 pub(crate) const NAME: &str = "binary";
 
 /// The runtime.
-pub(super) struct Binary;
+pub(super) struct BinaryRuntime;
 
-impl Runtime for Binary {
+impl Runtime for BinaryRuntime {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         Ok(match &source.procfile {
-            Some(_) => Detection::Perhaps("there is a Procfile".to_owned()),
-            None => {
-                Detection::Not("a Procfile that starts a program or a script, which is not there".to_owned())
-            }
+            Some(_) => DetectResult::Perhaps("there is a Procfile".to_owned()),
+            None => DetectResult::Not(
+                "a Procfile that starts a program or a script, which is not there".to_owned(),
+            ),
         })
     }
 
-    fn plan(&self, source: &Source, _site: &Site) -> anyhow::Result<Plan> {
+    fn plan(&self, source: &AppSource, _site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let processes = super::procfile(source).ok_or_else(|| explain::no_procfile(self.name()))?;
         let unbuilt = NOT_BUILT.iter().filter(|name| source.has(name));
-        Ok(Plan {
+        Ok(BuildPlan {
             runtime: self.name(),
             processes,
             env: BTreeMap::from([
@@ -44,7 +44,7 @@ impl Runtime for Binary {
             warnings: unbuilt
                 .map(|name| format!("'{name}' is there, but apps of its kind are not built yet: what is started must be in the repository"))
                 .collect(),
-            ..Plan::default()
+            ..BuildPlan::default()
         })
     }
 }

@@ -14,23 +14,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use indexmap::IndexMap;
-use piku_chroot::jail::Jail;
-use piku_chroot::profile::Ready;
+use piku_chroot::jail::JailSpec;
+use piku_chroot::profile::BuiltinProfile;
 use piku_procfile::env::is_name;
 use piku_procfile::name::ProcessName;
-use piku_procfile::procfile::{Options, Procfile};
+use piku_procfile::procfile::{ParseOptions, Procfile};
 use serde::Deserialize;
 
-use super::{Detection, Runtime, Site};
+use super::{BuildTarget, DetectResult, Runtime};
 use crate::app_file;
 use crate::explain::{self, buildpack as told};
 use crate::inside::PATH;
-use crate::inside::{APP, Mount};
-use crate::plan::Plan;
-use crate::source::Source;
-use crate::step::{Ended, Step};
-use crate::view::View;
-use reference::{Origin, Reference};
+use crate::inside::{APP, StepMount};
+use crate::plan::BuildPlan;
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
+use crate::view::RootView;
+use reference::{BuildpackOrigin, BuildpackReference};
 
 /// Where a step sees the host's.
 const PACKS: &str = "/buildpacks";
@@ -45,54 +45,54 @@ const COMPILE: &str = "compile";
 /// What `bin/release` prints.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Said {
+struct ReleaseScriptOutput {
     default_process_types: IndexMap<ProcessName, String>,
 }
 
 /// The runtime.
-pub(super) struct Buildpack;
+pub(super) struct BuildpackRuntime;
 
-impl Runtime for Buildpack {
+impl Runtime for BuildpackRuntime {
     fn name(&self) -> &'static str {
         "buildpack"
     }
 
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let named = match reference::named(source) {
             Ok(named) => named,
-            Err(err) => return err.downcast().map(Detection::Refused),
+            Err(err) => return err.downcast().map(DetectResult::Refused),
         };
         if let Some((packs, from)) = named {
             let all: Vec<_> = packs.iter().map(|pack| pack.name.as_str()).collect();
-            return Ok(Detection::Fits(format!("{from} names {}", all.join(", "))));
+            return Ok(DetectResult::Fits(format!("{from} names {}", all.join(", "))));
         }
         if let Some((pack, answer)) = ask(source)? {
-            return Ok(Detection::Fits(format!("the host's buildpack '{pack}' says: {answer}")));
+            return Ok(DetectResult::Fits(format!("the host's buildpack '{pack}' says: {answer}")));
         }
-        Ok(Detection::Not("BUILDPACK_URL, or a file .buildpacks, which are not there; no buildpack of the host says that it is its own".to_owned()))
+        Ok(DetectResult::Not("BUILDPACK_URL, or a file .buildpacks, which are not there; no buildpack of the host says that it is its own".to_owned()))
     }
 
-    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let packs = if let Some((packs, _)) = reference::named(source)? {
             packs
         } else {
             let (name, _) = ask(source)?.ok_or_else(told::none)?;
-            vec![Reference::of_host(&name, source)?]
+            vec![BuildpackReference::of_host(&name, source)?]
         };
         let mut steps = Vec::new();
         let mut mounts = Vec::new();
         for (at, pack) in packs.iter().enumerate() {
-            if let Origin::Host(real) = &pack.origin {
+            if let BuildpackOrigin::Host(real) = &pack.origin {
                 let inside = if site.jailed { Path::new(PACKS).join(&pack.name) } else { real.clone() };
-                mounts.push(Mount { real: real.clone(), inside, writable: false });
+                mounts.push(StepMount { real: real.clone(), inside, writable: false });
             }
-            if matches!(pack.origin, Origin::Git { .. }) {
+            if matches!(pack.origin, BuildpackOrigin::Git { .. }) {
                 site.tool("an app with a buildpack in git", "git")?;
             }
             steps.extend(pack_steps(at, pack, source, site));
         }
         let processes = super::procfile(source);
-        Ok(Plan {
+        Ok(BuildPlan {
             runtime: self.name(),
             steps,
             mounts,
@@ -103,11 +103,17 @@ impl Runtime for Buildpack {
                 ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ]),
             build_env: BTreeMap::from([("STACK".to_owned(), STACK.to_owned())]),
-            ..Plan::default()
+            ..BuildPlan::default()
         })
     }
 
-    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+    fn judge(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
+        _plan: &BuildPlan,
+        _view: &RootView,
+    ) -> anyhow::Result<()> {
         if ended.succeeded() {
             return Ok(());
         }
@@ -120,14 +126,14 @@ impl Runtime for Buildpack {
     }
 
     /// What the packs say is started; a Procfile that one of them has written counts before that.
-    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let read = |name: &str| app_file::text(&view.tree, Path::new(name));
         let mut said = Vec::new();
         for at in 0.. {
             let name = format!("{RELEASE}-{at}");
             let Some(text) = read(&name)? else { break };
             view.tree.remove_file(&name)?;
-            let one: Option<Said> =
+            let one: Option<ReleaseScriptOutput> =
                 serde_yaml::from_slice(&text).map_err(|err| told::bad_release(&err.to_string()))?;
             said.push(one.unwrap_or_default());
         }
@@ -135,7 +141,7 @@ impl Runtime for Buildpack {
             return Ok(());
         }
         if let Some(text) = read("Procfile")? {
-            let procfile = Procfile::parse(&text, Options::default())?;
+            let procfile = Procfile::parse(&text, ParseOptions::default())?;
             plan.processes = procfile.entries.iter().map(super::process).collect();
             plan.processes_from = Some("the Procfile that a buildpack has written".to_owned());
             return Ok(());
@@ -148,17 +154,22 @@ impl Runtime for Buildpack {
 }
 
 /// The steps of one pack. It is copied first: a pack writes `export` into its own folder.
-fn pack_steps(at: usize, pack: &Reference, source: &Source, site: &Site) -> Vec<Step> {
+fn pack_steps(
+    at: usize,
+    pack: &BuildpackReference,
+    source: &AppSource,
+    site: &BuildTarget,
+) -> Vec<BuildStep> {
     let here = format!("\"$HOME/packs/{at}\"");
     let fetch = match &pack.origin {
-        Origin::Host(real) => {
+        BuildpackOrigin::Host(real) => {
             let from = if site.jailed { Path::new(PACKS).join(&pack.name) } else { real.clone() };
             format!("mkdir -p \"$HOME/packs\" && cp -R {} {here}", quoted(&from.to_string_lossy()))
         }
-        Origin::App(path) => {
+        BuildpackOrigin::App(path) => {
             format!("mkdir -p \"$HOME/packs\" && cp -R {} {here}", quoted(&format!("./{path}")))
         }
-        Origin::Git { url, branch } => {
+        BuildpackOrigin::Git { url, branch } => {
             let branch =
                 branch.as_ref().map_or_else(String::new, |name| format!("--branch {} ", quoted(name)));
             format!(
@@ -179,7 +190,7 @@ fn pack_steps(at: usize, pack: &Reference, source: &Source, site: &Site) -> Vec<
     );
     let release =
         format!("if [ -x {here}/bin/release ]; then {here}/bin/release \"$PWD\"; fi >{RELEASE}-{at}");
-    let step = |name, text: String, quiet| Step {
+    let step = |name, text: String, quiet| BuildStep {
         name,
         // The last word is for whoever reads the plan.
         run: vec!["/bin/bash".to_owned(), "-c".to_owned(), text, pack.name.clone()],
@@ -199,7 +210,7 @@ fn quoted(text: &str) -> String {
 
 /// Returns the first of the host's packs that says that the app is its own, and what it calls it. Each is asked in the jail, with
 /// the app's folder read-only; without one only where the build itself runs without.
-fn ask(source: &Source) -> anyhow::Result<Option<(String, String)>> {
+fn ask(source: &AppSource) -> anyhow::Result<Option<(String, String)>> {
     if source.packs.is_empty() {
         return Ok(None);
     }
@@ -209,13 +220,13 @@ fn ask(source: &Source) -> anyhow::Result<Option<(String, String)>> {
     Ok(answers.next())
 }
 
-fn answer(source: &Source, name: &str, dir: &Path, jailed: bool) -> Option<String> {
+fn answer(source: &AppSource, name: &str, dir: &Path, jailed: bool) -> Option<String> {
     let mut command = if jailed {
         let inside = Path::new(PACKS).join(name);
         let program = inside.join("bin/detect").to_string_lossy().into_owned();
         let env =
             BTreeMap::from([("PATH".to_owned(), PATH.to_owned()), ("STACK".to_owned(), STACK.to_owned())]);
-        let jail = Jail::profile(Ready::Build).die_with_caller();
+        let jail = JailSpec::profile(BuiltinProfile::Build).die_with_caller();
         let jail = jail.ro(source.tree.path(), Path::new(APP)).ro(dir, &inside);
         jail.command(&env, &[program, APP.to_owned()])
     } else {

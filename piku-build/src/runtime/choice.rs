@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{ALL, Detection, Runtime};
+use super::{ALL, DetectResult, Runtime};
 use crate::explain;
-use crate::source::Source;
+use crate::source::AppSource;
 
 /// By these, the first before the second, an app says which runtimes it is of: `PIKU_RUNTIMES=node,python` builds both, one
 /// after the other, into one release; the last one says what is started where there is no Procfile.
@@ -14,16 +14,16 @@ pub(crate) const VARIABLES: [&str; 2] = ["PIKU_RUNTIMES", "RUNTIME"];
 const FOLDERS: usize = 64;
 
 /// The runtimes of an app.
-pub(crate) struct Choice {
+pub(crate) struct RuntimeChoice {
     /// In the order in which they build; at least one.
     pub(crate) runtimes: Vec<&'static dyn Runtime>,
     /// What is told about it.
-    pub(crate) detected: Detected,
+    pub(crate) detected: DetectedRuntime,
 }
 
 /// Which runtime an app is of. These names are a contract with scripts.
 #[derive(Serialize)]
-pub(crate) struct Detected {
+pub(crate) struct DetectedRuntime {
     /// The runtime's name; of several the last one's, which says what is started.
     pub(crate) runtime: &'static str,
     /// All of them, in the order in which they build.
@@ -31,12 +31,12 @@ pub(crate) struct Detected {
     /// Why.
     pub(crate) because: String,
     /// The others, and why not.
-    pub(crate) others: Vec<Other>,
+    pub(crate) others: Vec<OtherRuntime>,
 }
 
 /// A runtime that an app is not of.
 #[derive(Serialize)]
-pub(crate) struct Other {
+pub(crate) struct OtherRuntime {
     /// The runtime's name.
     pub(crate) runtime: &'static str,
     /// Why not.
@@ -47,7 +47,7 @@ pub(crate) struct Other {
 ///
 /// # Errors
 /// When none fits, with the list of what was looked for; when one that fits refuses.
-pub(crate) fn choose(source: &Source) -> anyhow::Result<Choice> {
+pub(crate) fn choose(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     let asked = VARIABLES.iter().find_map(|name| {
         let (value, from) = source.variable(name)?;
         (!value.trim().is_empty()).then(|| (format!("{name} in {from}"), value))
@@ -59,7 +59,7 @@ pub(crate) fn choose(source: &Source) -> anyhow::Result<Choice> {
 }
 
 /// Those that the app names.
-fn named(source: &Source, from: &str, value: &str) -> anyhow::Result<Choice> {
+fn named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeChoice> {
     let mut runtimes: Vec<&'static dyn Runtime> = Vec::new();
     for name in value.split([',', ' ']).filter(|name| !name.is_empty()) {
         let known = ALL.iter().find(|runtime| runtime.name() == name);
@@ -76,40 +76,40 @@ fn named(source: &Source, from: &str, value: &str) -> anyhow::Result<Choice> {
     for runtime in ALL {
         let is_named = runtimes.iter().any(|named| named.name() == runtime.name());
         match runtime.detect(source)? {
-            Detection::Refused(failure) if is_named => return Err(failure.into()),
+            DetectResult::Refused(failure) if is_named => return Err(failure.into()),
             // The app says so itself: a plan that then finds nothing to build says what it misses.
-            Detection::Fits(because) | Detection::Perhaps(because) if is_named => reasons.push(because),
-            Detection::Not(_) if is_named => {}
-            Detection::Fits(because) | Detection::Perhaps(because) => {
+            DetectResult::Fits(because) | DetectResult::Perhaps(because) if is_named => reasons.push(because),
+            DetectResult::Not(_) if is_named => {}
+            DetectResult::Fits(because) | DetectResult::Perhaps(because) => {
                 others.push(other(*runtime, format!("{because}, but {from} does not name it")));
             }
-            Detection::Refused(failure) => others.push(other(*runtime, failure.to_string())),
-            Detection::Not(because) => others.push(other(*runtime, because)),
+            DetectResult::Refused(failure) => others.push(other(*runtime, failure.to_string())),
+            DetectResult::Not(because) => others.push(other(*runtime, because)),
         }
     }
     reasons.insert(0, format!("{from} says so"));
-    let detected = Detected {
+    let detected = DetectedRuntime {
         runtime: last.name(),
         runtimes: runtimes.iter().map(|runtime| runtime.name()).collect(),
         because: reasons.join("; "),
         others,
     };
-    Ok(Choice { runtimes, detected })
+    Ok(RuntimeChoice { runtimes, detected })
 }
 
 /// The first that fits, else the first that may.
-fn first(source: &Source) -> anyhow::Result<Choice> {
+fn first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     let mut answers = Vec::new();
     for runtime in ALL {
         answers.push((*runtime, runtime.detect(source)?));
     }
-    let sure = answers.iter().position(|(_, answer)| matches!(answer, Detection::Fits(_)));
-    let at = sure.or_else(|| answers.iter().position(|(_, answer)| !matches!(answer, Detection::Not(_))));
+    let sure = answers.iter().position(|(_, answer)| matches!(answer, DetectResult::Fits(_)));
+    let at = sure.or_else(|| answers.iter().position(|(_, answer)| !matches!(answer, DetectResult::Not(_))));
     let Some(at) = at else {
         let looked_for: Vec<_> = answers
             .into_iter()
             .filter_map(|(runtime, answer)| match answer {
-                Detection::Not(because) => Some((runtime.name(), because)),
+                DetectResult::Not(because) => Some((runtime.name(), because)),
                 _ => None,
             })
             .collect();
@@ -117,42 +117,42 @@ fn first(source: &Source) -> anyhow::Result<Choice> {
     };
     let (runtime, answer) = answers.remove(at);
     let because = match answer {
-        Detection::Refused(failure) => return Err(failure.into()),
-        Detection::Fits(because) | Detection::Perhaps(because) | Detection::Not(because) => because,
+        DetectResult::Refused(failure) => return Err(failure.into()),
+        DetectResult::Fits(because) | DetectResult::Perhaps(because) | DetectResult::Not(because) => because,
     };
     let first = runtime.name();
     let others = answers.into_iter().map(|(runtime, answer)| match answer {
-        Detection::Fits(because) => other(runtime, format!("{because}, but {first} comes first")),
-        Detection::Perhaps(because) => other(runtime, format!("{because}, but {first} fits better")),
-        Detection::Refused(failure) => other(runtime, failure.to_string()),
-        Detection::Not(because) => other(runtime, because),
+        DetectResult::Fits(because) => other(runtime, format!("{because}, but {first} comes first")),
+        DetectResult::Perhaps(because) => other(runtime, format!("{because}, but {first} fits better")),
+        DetectResult::Refused(failure) => other(runtime, failure.to_string()),
+        DetectResult::Not(because) => other(runtime, because),
     });
     let others = others.collect();
-    let detected = Detected { runtime: first, runtimes: vec![first], because, others };
-    Ok(Choice { runtimes: vec![runtime], detected })
+    let detected = DetectedRuntime { runtime: first, runtimes: vec![first], because, others };
+    Ok(RuntimeChoice { runtimes: vec![runtime], detected })
 }
 
 /// Folders at the top that hold an app: what was pushed may be one folder too high.
-fn below(source: &Source) -> Vec<(String, &'static str)> {
+fn below(source: &AppSource) -> Vec<(String, &'static str)> {
     let folders = source.names.iter().filter_map(|name| name.strip_suffix('/')).take(FOLDERS);
     let fits = folders.filter_map(|folder| {
         // What is bad in there is said once somebody says that it is the app.
         let inside = source.folder(folder).ok()?;
-        let fits = |runtime: &&&dyn Runtime| matches!(runtime.detect(&inside), Ok(Detection::Fits(_)));
+        let fits = |runtime: &&&dyn Runtime| matches!(runtime.detect(&inside), Ok(DetectResult::Fits(_)));
         Some((folder.to_owned(), ALL.iter().find(fits)?.name()))
     });
     fits.collect()
 }
 
-fn other(runtime: &'static dyn Runtime, because: String) -> Other {
-    Other { runtime: runtime.name(), because }
+fn other(runtime: &'static dyn Runtime, because: String) -> OtherRuntime {
+    OtherRuntime { runtime: runtime.name(), because }
 }
 
 fn names() -> Vec<String> {
     ALL.iter().map(|runtime| runtime.name().to_owned()).collect()
 }
 
-impl std::fmt::Display for Detected {
+impl std::fmt::Display for DetectedRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}: {}", self.runtimes.join(", "), self.because)?;
         self.others.iter().try_for_each(|other| writeln!(f, "not {}: {}", other.runtime, other.because))

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use piku_files::FolderEntry;
-use piku_procfile::procfile::Kind;
+use piku_procfile::procfile::ProcessKind;
 
-use super::{Detection, Runtime, Site};
+use super::{BuildTarget, DetectResult, Runtime};
 use crate::explain::files as told;
 use crate::inside::PATH;
-use crate::plan::Plan;
-use crate::source::{Source, decode};
-use crate::view::View;
+use crate::plan::BuildPlan;
+use crate::source::{AppSource, decode};
+use crate::view::RootView;
 
 /// The page that a folder is served for.
 const PAGE: &str = "index.html";
@@ -25,50 +25,54 @@ const SITE: &str = "site";
 const SERVED: &str = ".well-known";
 
 /// The runtime.
-pub(super) struct Files;
+pub(super) struct StaticRuntime;
 
-impl Runtime for Files {
+impl Runtime for StaticRuntime {
     fn name(&self) -> &'static str {
         "static"
     }
 
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         if let Some(procfile) = &source.procfile {
-            let only = |kind| matches!(kind, Kind::Static | Kind::Release | Kind::Preflight);
+            let only =
+                |kind| matches!(kind, ProcessKind::Static | ProcessKind::Release | ProcessKind::Preflight);
             let is_static =
                 procfile.get("static").is_some() && procfile.entries.iter().all(|entry| only(entry.kind));
             return Ok(if is_static {
-                Detection::Fits("the Procfile has a line 'static' and nothing that runs".to_owned())
+                DetectResult::Fits("the Procfile has a line 'static' and nothing that runs".to_owned())
             } else {
-                Detection::Not(format!("a Procfile with a line 'static' alone, or {PAGE} without a Procfile"))
+                DetectResult::Not(format!(
+                    "a Procfile with a line 'static' alone, or {PAGE} without a Procfile"
+                ))
             });
         }
         if let Some(name) =
             ["index.htm", "Index.html", "INDEX.HTML", "index.HTML"].iter().find(|name| source.has(name))
         {
-            return Ok(Detection::Refused(told::misspelt(name)));
+            return Ok(DetectResult::Refused(told::misspelt(name)));
         }
         let folder = folder(source)?;
         Ok(match (folder, part_of_source(source)?) {
-            (Some(folder), None) => Detection::Fits(format!("there is {}", page_in(folder))),
+            (Some(folder), None) => DetectResult::Fits(format!("there is {}", page_in(folder))),
             (Some(folder), Some(_)) if folder != SITE => {
-                Detection::Fits(format!("there is {}", page_in(folder)))
+                DetectResult::Fits(format!("there is {}", page_in(folder)))
             }
-            (_, Some(part)) => Detection::Refused(told::is_source(&part)),
-            (None, None) => {
-                Detection::Not(format!("{PAGE} at the top or in {}, which is not there", FOLDERS.join(", ")))
-            }
+            (_, Some(part)) => DetectResult::Refused(told::is_source(&part)),
+            (None, None) => DetectResult::Not(format!(
+                "{PAGE} at the top or in {}, which is not there",
+                FOLDERS.join(", ")
+            )),
         })
     }
 
-    fn plan(&self, source: &Source, _site: &Site) -> anyhow::Result<Plan> {
+    fn plan(&self, source: &AppSource, _site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let (processes, from) = if let Some(processes) = super::procfile(source) {
             (processes, None)
         } else {
             let folder = folder(source)?.ok_or_else(told::no_page)?;
             (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(page_in(folder)))
         };
-        Ok(Plan {
+        Ok(BuildPlan {
             runtime: self.name(),
             processes,
             processes_from: from,
@@ -76,12 +80,12 @@ impl Runtime for Files {
                 ("PATH".to_owned(), PATH.to_owned()),
                 ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ]),
-            ..Plan::default()
+            ..BuildPlan::default()
         })
     }
 
     /// Moves what is served out of the top, where the settings of the app lie.
-    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let tree = &view.tree;
         let at_top = plan.processes_from.as_deref() == Some(PAGE) && tree.is_file(PAGE);
         if !at_top {
@@ -103,7 +107,7 @@ impl Runtime for Files {
 }
 
 /// The folder that is served.
-fn folder(source: &Source) -> anyhow::Result<Option<&'static str>> {
+fn folder(source: &AppSource) -> anyhow::Result<Option<&'static str>> {
     let is_there = |folder: &str| -> anyhow::Result<bool> {
         Ok(source.find(Path::new(folder).join(PAGE))?.is_some_and(|page| page.is_file()))
     };
@@ -126,7 +130,7 @@ fn page_in(folder: &str) -> String {
 }
 
 /// What the page at the top loads that no browser reads: it is the source of a front end.
-fn part_of_source(source: &Source) -> anyhow::Result<Option<String>> {
+fn part_of_source(source: &AppSource) -> anyhow::Result<Option<String>> {
     if !source.has(PAGE) {
         return Ok(None);
     }

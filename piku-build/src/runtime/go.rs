@@ -16,21 +16,21 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
-use super::version::Version;
-use super::{Detection, Runtime, Site};
+use super::version::RuntimeVersion;
+use super::{BuildTarget, DetectResult, Runtime};
 use crate::explain;
 use crate::inside::PATH;
-use crate::plan::Plan;
-use crate::programs::{self, FOLDER, Program};
-use crate::source::{Source, decode, tidy};
+use crate::plan::BuildPlan;
+use crate::programs::{self, BuiltProgram, FOLDER};
+use crate::source::{AppSource, decode, tidy};
 use crate::startable::simple_words;
-use crate::step::{Ended, Step};
-use crate::view::{View, runs};
-use constraint::Tags;
+use crate::step::{BuildStep, StepOutcome};
+use crate::view::{RootView, runs};
+use constraint::BuildTags;
 use header::FileHeader;
-use module::Module;
-use packages::Package;
-use toolchain::Choice;
+use module::GoModule;
+use packages::GoPackage;
+use toolchain::GoChoice;
 
 const MODULE: &str = "go.mod";
 const WORKSPACE: &str = "go.work";
@@ -38,17 +38,17 @@ const WORKSPACE: &str = "go.work";
 const NAMELESS: &str = "app";
 
 /// The runtime.
-pub(super) struct Go;
+pub(super) struct GoRuntime;
 
-impl Runtime for Go {
+impl Runtime for GoRuntime {
     fn name(&self) -> &'static str {
         "go"
     }
 
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         for name in [WORKSPACE, MODULE] {
             if source.has(name) {
-                return Ok(Detection::Fits(format!("there is a {name}")));
+                return Ok(DetectResult::Fits(format!("there is a {name}")));
             }
         }
         let mut file = None;
@@ -60,25 +60,25 @@ impl Runtime for Go {
             }
         }
         Ok(match file {
-            Some(name) => Detection::Perhaps(format!("there is {name}, and no {MODULE}: no dependencies")),
-            None => Detection::Not(format!(
+            Some(name) => DetectResult::Perhaps(format!("there is {name}, and no {MODULE}: no dependencies")),
+            None => DetectResult::Not(format!(
                 "{MODULE}, {WORKSPACE} or *.go files with a 'package main', which are not there"
             )),
         })
     }
 
-    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let machine =
             site.cross.map_or_else(|| architecture(site.architecture), |target| target.go.to_owned());
-        let tags = Tags { architecture: machine, asked: tags(source, site) };
+        let tags = BuildTags { architecture: machine, asked: tags(source, site) };
         let (head, packages) = packages(source, &tags)?;
         if packages.is_empty() {
             return Err(explain::go::no_program(&tags.asked).into());
         }
         let choice = toolchain::choose(source, &head)?;
-        let programs: Vec<Program> = packages
+        let programs: Vec<BuiltProgram> = packages
             .iter()
-            .map(|package| Program {
+            .map(|package| BuiltProgram {
                 name: package.name.clone(),
                 made: Path::new(FOLDER).join(&package.name),
             })
@@ -86,7 +86,7 @@ impl Runtime for Go {
         if let Some(twice) = twice(&programs) {
             return Err(explain::go::same_name(twice).into());
         }
-        Ok(Plan {
+        Ok(BuildPlan {
             runtime: self.name(),
             version: Some(choice.version()),
             version_from: Some(choice.from.clone()),
@@ -96,11 +96,17 @@ impl Runtime for Go {
             env: programs::env(site),
             build_env: build_env(source, site, &choice)?,
             warnings: choice.warnings,
-            ..Plan::default()
+            ..BuildPlan::default()
         })
     }
 
-    fn judge(&self, step: &Step, ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<()> {
+    fn judge(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
+        plan: &BuildPlan,
+        view: &RootView,
+    ) -> anyhow::Result<()> {
         if step.name == cross::STEP {
             return cross::judge(ended, view.cross);
         }
@@ -110,7 +116,7 @@ impl Runtime for Go {
         Err(reason::explain(step.name, ended, plan.version.as_deref().unwrap_or_default()).into())
     }
 
-    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let missing = programs::missing(&plan.programs, &view.tree);
         if !missing.is_empty() {
             return Err(explain::go::nothing_built(&missing).into());
@@ -134,9 +140,9 @@ fn only_builds(below: &Path) -> bool {
 }
 
 /// The file that says which Go is wanted, and the programs.
-fn packages(source: &Source, tags: &Tags) -> anyhow::Result<(Module, Vec<Package>)> {
-    let read = |name: PathBuf| -> anyhow::Result<Option<Module>> {
-        Ok(source.text(name)?.map(|text| Module::parse(&decode(&text))))
+fn packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModule, Vec<GoPackage>)> {
+    let read = |name: PathBuf| -> anyhow::Result<Option<GoModule>> {
+        Ok(source.text(name)?.map(|text| GoModule::parse(&decode(&text))))
     };
     if let Some(work) = read(WORKSPACE.into())? {
         let mut found = Vec::new();
@@ -156,15 +162,15 @@ fn packages(source: &Source, tags: &Tags) -> anyhow::Result<(Module, Vec<Package
         }
         return Ok((module, found));
     }
-    let mut found: Vec<Package> = packages::look(source, Path::new(""), tags)?.into_iter().collect();
+    let mut found: Vec<GoPackage> = packages::look(source, Path::new(""), tags)?.into_iter().collect();
     for package in &mut found {
         package.name = started(source).unwrap_or_else(|| NAMELESS.to_owned());
     }
-    Ok((Module::default(), found))
+    Ok((GoModule::default(), found))
 }
 
 /// What is to be built, where the app says so as it would to Heroku; nothing where it does not.
-fn asked(source: &Source, module: &Module) -> Vec<String> {
+fn asked(source: &AppSource, module: &GoModule) -> Vec<String> {
     match source.variable("GO_INSTALL_PACKAGE_SPEC") {
         Some((text, _)) => text.split_whitespace().map(str::to_owned).collect(),
         None => module.heroku_install.clone(),
@@ -184,7 +190,7 @@ fn matches(pattern: &str, package: &str) -> bool {
 }
 
 /// The program that the Procfile starts by a path in the app, where that is not there yet.
-fn started(source: &Source) -> Option<String> {
+fn started(source: &AppSource) -> Option<String> {
     let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
     entries.into_iter().find_map(|entry| {
         let words = simple_words(&entry.command)?;
@@ -197,7 +203,7 @@ fn started(source: &Source) -> Option<String> {
 }
 
 /// The tags of `-tags` in GOFLAGS.
-fn tags(source: &Source, site: &Site) -> Vec<String> {
+fn tags(source: &AppSource, site: &BuildTarget) -> Vec<String> {
     let flags = flags(source, site);
     let mut words = flags.split_whitespace().map(|word| word.trim_start_matches('-'));
     let mut found = Vec::new();
@@ -208,19 +214,24 @@ fn tags(source: &Source, site: &Site) -> Vec<String> {
     found
 }
 
-fn flags<'a>(source: &'a Source, site: &'a Site) -> &'a str {
+fn flags<'a>(source: &'a AppSource, site: &'a BuildTarget) -> &'a str {
     let host = || site.build_env.get("GOFLAGS").map_or("", String::as_str);
     source.variable("GOFLAGS").map_or_else(host, |(value, _)| value)
 }
 
-fn steps(source: &Source, site: &Site, choice: &Choice, packages: &[Package]) -> Vec<Step> {
+fn steps(
+    source: &AppSource,
+    site: &BuildTarget,
+    choice: &GoChoice,
+    packages: &[GoPackage],
+) -> Vec<BuildStep> {
     let go = choice.installed.program().to_string_lossy().into_owned();
     let lists = cross::step(source, site, &go, packages);
     lists.into_iter().chain([step(source, site, go, packages)]).collect()
 }
 
 /// One call for all programs: what they share is compiled once.
-fn step(source: &Source, site: &Site, go: String, packages: &[Package]) -> Step {
+fn step(source: &AppSource, site: &BuildTarget, go: String, packages: &[GoPackage]) -> BuildStep {
     let mut run = vec![go];
     // No path of this machine in the program; and the cache can be removed like any other folder.
     run.extend(["build", "-trimpath", "-modcacherw"].map(str::to_owned));
@@ -236,15 +247,15 @@ fn step(source: &Source, site: &Site, go: String, packages: &[Package]) -> Step 
         }
         _ => {
             run.push(format!("{FOLDER}/"));
-            run.extend(packages.iter().map(Package::pattern));
+            run.extend(packages.iter().map(GoPackage::pattern));
         }
     }
-    Step { name: "go", run, quiet: false }
+    BuildStep { name: "go", run, quiet: false }
 }
 
 /// What the programs are told about themselves: `main.version` and `main.commit` where they have these variables, and Heroku's
 /// `GO_LINKER_SYMBOL`. An app that sets flags of its own keeps them.
-fn linking(source: &Source, site: &Site, packages: &[Package]) -> Option<String> {
+fn linking(source: &AppSource, site: &BuildTarget, packages: &[GoPackage]) -> Option<String> {
     if flags(source, site).contains("-ldflags") {
         return None;
     }
@@ -267,7 +278,7 @@ fn linking(source: &Source, site: &Site, packages: &[Package]) -> Option<String>
 }
 
 /// The Procfile's, or else the one program, or the one of several that is called `web`.
-fn processes(source: &Source, programs: &[Program]) -> anyhow::Result<IndexMap<ProcessName, String>> {
+fn processes(source: &AppSource, programs: &[BuiltProgram]) -> anyhow::Result<IndexMap<ProcessName, String>> {
     if let Some(processes) = super::procfile(source) {
         return Ok(processes);
     }
@@ -283,7 +294,7 @@ fn processes(source: &Source, programs: &[Program]) -> anyhow::Result<IndexMap<P
 }
 
 /// A name that two programs have.
-fn twice(programs: &[Program]) -> Option<&str> {
+fn twice(programs: &[BuiltProgram]) -> Option<&str> {
     let mut names: Vec<&str> = programs.iter().map(|program| program.name.as_str()).collect();
     names.sort_unstable();
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
@@ -301,7 +312,11 @@ fn architecture(machine: &str) -> String {
     .to_owned()
 }
 
-fn build_env(source: &Source, site: &Site, choice: &Choice) -> anyhow::Result<BTreeMap<String, String>> {
+fn build_env(
+    source: &AppSource,
+    site: &BuildTarget,
+    choice: &GoChoice,
+) -> anyhow::Result<BTreeMap<String, String>> {
     let root = choice.installed.root.display();
     let toolchain =
         choice.fetched.as_ref().map_or_else(|| "local".to_owned(), |version| format!("go{version}"));
@@ -317,7 +332,7 @@ fn build_env(source: &Source, site: &Site, choice: &Choice) -> anyhow::Result<BT
     }
     // Go 1.20 and newer see for themselves that there is no compiler of C.
     let compiler = ["gcc", "cc"].iter().any(|name| runs(&Path::new("/usr/bin").join(name)));
-    if !compiler && choice.installed.version < Version([1, 20, 0]) {
+    if !compiler && choice.installed.version < RuntimeVersion([1, 20, 0]) {
         env.insert("CGO_ENABLED".to_owned(), "0".to_owned());
     }
     Ok(env)

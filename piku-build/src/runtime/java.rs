@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
-use super::{Detection, Runtime, Site};
+use super::{BuildTarget, DetectResult, Runtime};
 use crate::explain;
 use crate::inside::PATH;
-use crate::kept::Keep;
-use crate::plan::Plan;
-use crate::source::{Source, decode};
-use crate::step::{Ended, Step};
-use crate::view::View;
-use jar::{Kind, Runnable};
-use jdk::{Choice, Installed};
+use crate::kept::KeptFolders;
+use crate::plan::BuildPlan;
+use crate::source::{AppSource, decode};
+use crate::step::{BuildStep, StepOutcome};
+use crate::view::RootView;
+use jar::{JarKind, RunnableJar};
+use jdk::{InstalledJdk, JdkChoice};
 
 const POM: &str = "pom.xml";
 const GRADLE: [&str; 4] = ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"];
@@ -29,7 +29,7 @@ const MAIN: &str = "Main.java";
 
 /// What makes the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tool {
+enum JavaTool {
     Maven,
     Gradle,
     /// Nothing: a jar is there.
@@ -38,56 +38,60 @@ enum Tool {
 }
 
 /// The runtime.
-pub(super) struct Java;
+pub(super) struct JavaRuntime;
 
-impl Runtime for Java {
+impl Runtime for JavaRuntime {
     fn name(&self) -> &'static str {
         "java"
     }
 
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let gradle = GRADLE.iter().find(|name| source.has(name));
         let jar = source.names.iter().find(|name| is_jar(name));
         Ok(match tool(source) {
-            Some(Tool::Maven) => Detection::Fits(match gradle {
+            Some(JavaTool::Maven) => DetectResult::Fits(match gradle {
                 Some(other) => format!("there is a {POM}; it counts before {other}"),
                 None => format!("there is a {POM}"),
             }),
-            Some(Tool::Gradle) if source.has(POM) => {
-                Detection::Fits(format!("there is a gradlew; {POM} has no mvnw and counts after it"))
+            Some(JavaTool::Gradle) if source.has(POM) => {
+                DetectResult::Fits(format!("there is a gradlew; {POM} has no mvnw and counts after it"))
             }
-            Some(Tool::Gradle) => Detection::Fits(format!("there is a {}", gradle.map_or("", |name| name))),
-            Some(Tool::Jar) => Detection::Perhaps(format!("there is {}", jar.map_or("", String::as_str))),
-            Some(Tool::Javac) => Detection::Perhaps(format!("there is a {MAIN}")),
-            None => Detection::Not(format!(
+            Some(JavaTool::Gradle) => {
+                DetectResult::Fits(format!("there is a {}", gradle.map_or("", |name| name)))
+            }
+            Some(JavaTool::Jar) => {
+                DetectResult::Perhaps(format!("there is {}", jar.map_or("", String::as_str)))
+            }
+            Some(JavaTool::Javac) => DetectResult::Perhaps(format!("there is a {MAIN}")),
+            None => DetectResult::Not(format!(
                 "{POM}, build.gradle, build.gradle.kts, a jar or {MAIN}, which are not there"
             )),
         })
     }
 
-    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
-        let tool = tool(source).unwrap_or(Tool::Maven);
-        let Choice { installed, from, warnings } = jdk::choose(source, tool != Tool::Jar)?;
+    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
+        let tool = tool(source).unwrap_or(JavaTool::Maven);
+        let JdkChoice { installed, from, warnings } = jdk::choose(source, tool != JavaTool::Jar)?;
         let (processes, processes_from) = processes(source, tool)?;
         let steps = match tool {
-            Tool::Maven => vec![maven(source, site)?],
-            Tool::Gradle => vec![gradle(source, site)?],
-            Tool::Javac => {
-                vec![Step {
+            JavaTool::Maven => vec![maven(source, site)?],
+            JavaTool::Gradle => vec![gradle(source, site)?],
+            JavaTool::Javac => {
+                vec![BuildStep {
                     name: "javac",
                     run: [jdk::program(&installed.home, "javac"), MAIN.to_owned()].into(),
                     quiet: false,
                 }]
             }
-            Tool::Jar => Vec::new(),
+            JavaTool::Jar => Vec::new(),
         };
         let keep = match tool {
             // Maven leaves in the jar what a source that is gone had brought.
-            Tool::Maven => Some(Keep { folders: &["target"], forgets: true }),
-            Tool::Gradle => Some(Keep { folders: &["build", ".gradle"], forgets: false }),
-            Tool::Jar | Tool::Javac => None,
+            JavaTool::Maven => Some(KeptFolders { folders: &["target"], forgets: true }),
+            JavaTool::Gradle => Some(KeptFolders { folders: &["build", ".gradle"], forgets: false }),
+            JavaTool::Jar | JavaTool::Javac => None,
         };
-        Ok(Plan {
+        Ok(BuildPlan {
             runtime: self.name(),
             version: Some(installed.version.clone()),
             version_from: Some(from),
@@ -98,11 +102,17 @@ impl Runtime for Java {
             env: env(&installed),
             profile: Some(("java-memory.sh", MEMORY)),
             warnings,
-            ..Plan::default()
+            ..BuildPlan::default()
         })
     }
 
-    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, view: &View) -> anyhow::Result<()> {
+    fn judge(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
+        _plan: &BuildPlan,
+        view: &RootView,
+    ) -> anyhow::Result<()> {
         if ended.succeeded() {
             return Ok(());
         }
@@ -111,7 +121,7 @@ impl Runtime for Java {
         Err(if is_machines { explain::java::perhaps_the_gradle(failure) } else { failure }.into())
     }
 
-    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let folders = match plan.keep {
             Some(keep) => {
                 let made = harvest::folders(&view.work, keep.folders[0])?;
@@ -145,16 +155,16 @@ const JAR: &str = "the jar";
 const MEMORY: &str = include_str!("java/memory.sh");
 
 /// Maven before Gradle, unless Gradle alone has its wrapper.
-fn tool(source: &Source) -> Option<Tool> {
+fn tool(source: &AppSource) -> Option<JavaTool> {
     let gradle = GRADLE.iter().any(|name| source.has(name));
     if source.has(POM) && !(gradle && source.has("gradlew") && !source.has("mvnw")) {
-        Some(Tool::Maven)
+        Some(JavaTool::Maven)
     } else if gradle {
-        Some(Tool::Gradle)
+        Some(JavaTool::Gradle)
     } else if source.names.iter().any(|name| is_jar(name)) {
-        Some(Tool::Jar)
+        Some(JavaTool::Jar)
     } else if source.has(MAIN) {
-        Some(Tool::Javac)
+        Some(JavaTool::Javac)
     } else {
         None
     }
@@ -176,7 +186,7 @@ fn afresh(folder: &str) -> Vec<String> {
 }
 
 /// `package` without the tests, or what Heroku's variables say.
-fn maven(source: &Source, site: &Site) -> anyhow::Result<Step> {
+fn maven(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
     let program = if source.has("mvnw") {
         vec!["sh".to_owned(), "./mvnw".to_owned()]
     } else {
@@ -192,11 +202,11 @@ fn maven(source: &Source, site: &Site) -> anyhow::Result<Step> {
     run.extend(["--batch-mode", "--no-transfer-progress"].map(str::to_owned));
     run.extend(words("MAVEN_CUSTOM_OPTS", "-DskipTests"));
     run.extend(words("MAVEN_CUSTOM_GOALS", "package"));
-    Ok(Step { name: "mvn", run, quiet: false })
+    Ok(BuildStep { name: "mvn", run, quiet: false })
 }
 
 /// The task that makes the program, as Heroku's buildpack finds it, without the tests.
-fn gradle(source: &Source, site: &Site) -> anyhow::Result<Step> {
+fn gradle(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
     let mut run = afresh("build");
     if source.has("gradlew") {
         run.extend(["sh", "./gradlew"].map(str::to_owned));
@@ -224,25 +234,25 @@ fn gradle(source: &Source, site: &Site) -> anyhow::Result<Step> {
     run.extend(shell_words::split(task).unwrap_or_default());
     // A daemon would be ended with the step, and its locks stay.
     run.extend(["--no-daemon", "--console=plain"].map(str::to_owned));
-    Ok(Step { name: "gradle", run, quiet: false })
+    Ok(BuildStep { name: "gradle", run, quiet: false })
 }
 
 /// The process types, and what says them where it is not the Procfile.
 fn processes(
-    source: &Source,
-    tool: Tool,
+    source: &AppSource,
+    tool: JavaTool,
 ) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<&'static str>)> {
     if let Some(processes) = super::procfile(source) {
         return Ok((processes, None));
     }
     let (command, from) = match tool {
-        Tool::Javac => ("java Main".to_owned(), MAIN),
-        Tool::Jar => {
+        JavaTool::Javac => ("java Main".to_owned(), MAIN),
+        JavaTool::Jar => {
             let jar = jar::find(&source.tree, &[PathBuf::new()]);
             (started(&jar.map_err(|found| explain::java::no_runnable(&found))?), JAR)
         }
-        Tool::Maven => (planned(&text(source, POM)?, "target", ""), BY_BUILD),
-        Tool::Gradle => (planned(&gradle_text(source)?, "build", "libs/"), BY_BUILD),
+        JavaTool::Maven => (planned(&text(source, POM)?, "target", ""), BY_BUILD),
+        JavaTool::Gradle => (planned(&gradle_text(source)?, "build", "libs/"), BY_BUILD),
     };
     Ok((IndexMap::from([("web".parse()?, command)]), Some(from)))
 }
@@ -250,17 +260,17 @@ fn processes(
 /// What will be started, as far as a build file tells: in `folder`, by most in its folder `below`.
 fn planned(build_file: &str, folder: &str, below: &str) -> String {
     let (kind, below) = if build_file.contains("org.springframework.boot") {
-        (Kind::Spring, below)
+        (JarKind::Spring, below)
     } else if build_file.contains("io.quarkus") {
-        (Kind::Quarkus, "quarkus-app/")
+        (JarKind::Quarkus, "quarkus-app/")
     } else {
-        (Kind::Plain, below)
+        (JarKind::Plain, below)
     };
     format!("{} -jar {folder}/{below}*.jar", java(kind))
 }
 
 /// The build files of the project and of those in its folders.
-fn gradle_text(source: &Source) -> anyhow::Result<String> {
+fn gradle_text(source: &AppSource) -> anyhow::Result<String> {
     let folders = source.names.iter().map(String::as_str).filter(|name| name.ends_with('/'));
     let mut all = String::new();
     for folder in std::iter::once("").chain(folders) {
@@ -271,25 +281,25 @@ fn gradle_text(source: &Source) -> anyhow::Result<String> {
     Ok(all)
 }
 
-fn text(source: &Source, name: &str) -> anyhow::Result<String> {
+fn text(source: &AppSource, name: &str) -> anyhow::Result<String> {
     Ok(source.text(name)?.map(|text| decode(&text)).unwrap_or_default())
 }
 
 /// How a jar is started where it is told to listen.
-fn started(jar: &Runnable) -> String {
+fn started(jar: &RunnableJar) -> String {
     format!("{} -jar {}", java(jar.kind), shell_words::quote(&jar.path.to_string_lossy()))
 }
 
-fn java(kind: Kind) -> String {
+fn java(kind: JarKind) -> String {
     let listens = match kind {
-        Kind::Spring => " -Dserver.address=${BIND_ADDRESS:-127.0.0.1} -Dserver.port=$PORT",
-        Kind::Quarkus => " -Dquarkus.http.host=${BIND_ADDRESS:-127.0.0.1} -Dquarkus.http.port=$PORT",
-        Kind::Plain => "",
+        JarKind::Spring => " -Dserver.address=${BIND_ADDRESS:-127.0.0.1} -Dserver.port=$PORT",
+        JarKind::Quarkus => " -Dquarkus.http.host=${BIND_ADDRESS:-127.0.0.1} -Dquarkus.http.port=$PORT",
+        JarKind::Plain => "",
     };
     format!("java{listens} $JAVA_OPTS")
 }
 
-fn env(jdk: &Installed) -> BTreeMap<String, String> {
+fn env(jdk: &InstalledJdk) -> BTreeMap<String, String> {
     let home = jdk.home.display();
     BTreeMap::from([
         ("PATH".to_owned(), format!("{home}/bin:{PATH}")),
@@ -302,25 +312,25 @@ fn env(jdk: &Installed) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
 
-    fn tool_of(names: &[&str]) -> Option<Tool> {
+    fn tool_of(names: &[&str]) -> Option<JavaTool> {
         let dir = tempfile::tempdir().unwrap();
         for name in names {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        tool(&Source::read(dir.path(), None).unwrap())
+        tool(&AppSource::read(dir.path(), None).unwrap())
     }
 
     #[test]
     fn one_tool_of_several() {
         for (names, expected) in [
-            (&["pom.xml"][..], Some(Tool::Maven)),
-            (&["pom.xml", "build.gradle"], Some(Tool::Maven)),
-            (&["pom.xml", "build.gradle", "gradlew"], Some(Tool::Gradle)),
-            (&["pom.xml", "build.gradle", "gradlew", "mvnw"], Some(Tool::Maven)),
-            (&["settings.gradle.kts", "app.jar"], Some(Tool::Gradle)),
-            (&["app.jar", "Main.java"], Some(Tool::Jar)),
+            (&["pom.xml"][..], Some(JavaTool::Maven)),
+            (&["pom.xml", "build.gradle"], Some(JavaTool::Maven)),
+            (&["pom.xml", "build.gradle", "gradlew"], Some(JavaTool::Gradle)),
+            (&["pom.xml", "build.gradle", "gradlew", "mvnw"], Some(JavaTool::Maven)),
+            (&["settings.gradle.kts", "app.jar"], Some(JavaTool::Gradle)),
+            (&["app.jar", "Main.java"], Some(JavaTool::Jar)),
             (&["app-sources.jar"], None),
-            (&["Main.java"], Some(Tool::Javac)),
+            (&["Main.java"], Some(JavaTool::Javac)),
         ] {
             assert_eq!(tool_of(names), expected, "{names:?}");
         }

@@ -18,37 +18,37 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use piku_files::TreeHandle;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::name::ProcessName;
-use piku_procfile::procfile::Entry;
+use piku_procfile::procfile::ProcfileEntry;
 
 use crate::explain;
-use crate::plan::Plan;
-use crate::site::Site;
-use crate::source::Source;
-use crate::step::{Ended, Step};
-use crate::view::View;
+use crate::plan::BuildPlan;
+use crate::site::BuildTarget;
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
+use crate::view::RootView;
 
-pub(crate) use choice::{Choice, Detected, choose};
+pub(crate) use choice::{DetectedRuntime, RuntimeChoice, choose};
 
 /// All runtimes. The first one that fits has the app. A back end comes before what often lies beside it for its front end;
 /// the one that needs least is last.
 static ALL: &[&dyn Runtime] = &[
     // What says in its own file which runtime it is comes before what is recognised by other files.
-    &buildpack::Buildpack,
+    &buildpack::BuildpackRuntime,
     // Back ends that often have a package.json beside them.
-    &python::Python,
+    &python::PythonRuntime,
     // What is built by its own compiler.
-    &go::Go,
-    &rust::Rust,
-    &java::Java,
+    &go::GoRuntime,
+    &rust::RustRuntime,
+    &java::JavaRuntime,
     // Back ends that nearly always have a package.json beside them; a Gemfile may be there for a tool alone.
-    &ruby::Ruby,
+    &ruby::RubyRuntime,
     // Front ends, and back ends in their language.
-    &node::Node,
-    &files::Files,
+    &node::NodeRuntime,
+    &files::StaticRuntime,
     // Ready to run.
-    &binary::Binary,
+    &binary::BinaryRuntime,
 ];
 
 /// The homes of the interpreters beside the system's, of all runtimes that have such: what a release may need to see of this
@@ -60,7 +60,7 @@ pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 }
 
 /// What a runtime says to an app.
-pub(crate) enum Detection {
+pub(crate) enum DetectResult {
     /// It is one of mine, because.
     Fits(String),
     /// It may be, because; anything that fits better has it.
@@ -68,7 +68,7 @@ pub(crate) enum Detection {
     /// It is not: what was looked for, or why that does not count.
     Not(String),
     /// It is one of mine, and cannot be built as it is; it is another's where that fits.
-    Refused(Failure),
+    Refused(UserError),
 }
 
 /// One kind of app: how it is recognised, what is done to build it, and what a failure means.
@@ -77,18 +77,24 @@ pub(crate) trait Runtime: Sync {
     fn name(&self) -> &'static str;
 
     /// Whether the app is of this kind. Runs nothing.
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection>;
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult>;
 
     /// What is to be done. Runs nothing of the app's.
-    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan>;
+    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan>;
 
     /// Takes from the tree of the release before, a copy each, what the steps would make again in this one.
-    fn carry(&self, _plan: &Plan, _before: &TreeHandle, _tree: &TreeHandle) -> anyhow::Result<()> {
+    fn carry(&self, _plan: &BuildPlan, _before: &TreeHandle, _tree: &TreeHandle) -> anyhow::Result<()> {
         Ok(())
     }
 
     /// Whether a step's end is good enough to go on; the error explains.
-    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+    fn judge(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
+        _plan: &BuildPlan,
+        _view: &RootView,
+    ) -> anyhow::Result<()> {
         if ended.succeeded() {
             return Ok(());
         }
@@ -99,12 +105,12 @@ pub(crate) trait Runtime: Sync {
 
     /// What only the built tree can tell, once the steps are done: the process types of an app without a Procfile, their
     /// environment.
-    fn finish(&self, _plan: &mut Plan, _view: &View) -> anyhow::Result<()> {
+    fn finish(&self, _plan: &mut BuildPlan, _view: &RootView) -> anyhow::Result<()> {
         Ok(())
     }
 
     /// What it knows about the process types of the finished tree beyond whether their programs are there.
-    fn check(&self, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+    fn check(&self, _plan: &BuildPlan, _view: &RootView) -> anyhow::Result<()> {
         Ok(())
     }
 }
@@ -118,12 +124,12 @@ fn told(build_env: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
 
 /// The process types that the Procfile says; `None` without one. A Procfile always wins: what a runtime would start by
 /// itself counts only where there is none.
-fn procfile(source: &Source) -> Option<IndexMap<ProcessName, String>> {
+fn procfile(source: &AppSource) -> Option<IndexMap<ProcessName, String>> {
     source.procfile.as_ref().map(|procfile| procfile.entries.iter().map(process).collect())
 }
 
 /// A line of the Procfile as a release has it: a schedule stays in front of its command.
-pub(crate) fn process(entry: &Entry) -> (ProcessName, String) {
+pub(crate) fn process(entry: &ProcfileEntry) -> (ProcessName, String) {
     let command = match &entry.schedule {
         Some(schedule) => format!("{schedule} {}", entry.command),
         None => entry.command.clone(),

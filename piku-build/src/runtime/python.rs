@@ -31,56 +31,59 @@ use std::path::Path;
 use indexmap::IndexMap;
 use piku_files::TreeHandle;
 use piku_procfile::name::ProcessName;
-use piku_procfile::procfile::Kind;
+use piku_procfile::procfile::ProcessKind;
 
-use super::{Detection, Runtime, Site};
+use super::{BuildTarget, DetectResult, Runtime};
 use crate::explain;
-use crate::plan::Plan;
-use crate::source::Source;
-use crate::step::{Ended, Step};
+use crate::plan::BuildPlan;
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
 use crate::talk;
-use crate::view::View;
-use dependencies::Dependencies;
-use interpreter::Choice;
+use crate::view::RootView;
+use dependencies::PythonDependencies;
+use interpreter::PythonChoice;
 pub(super) use interpreter::homes;
-use requirements::{FILE, Local};
+use requirements::{FILE, LocalRequirement};
 
 /// What conda reads.
 const CONDA: [&str; 2] = ["environment.yml", "environment.yaml"];
 
 /// The runtime.
-pub(super) struct Python;
+pub(super) struct PythonRuntime;
 
-impl Runtime for Python {
+impl Runtime for PythonRuntime {
     fn name(&self) -> &'static str {
         "python"
     }
 
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         if let Some(manifest) = manifest::find(source)? {
-            return Ok(Detection::Fits(format!("there is a {}", manifest.file)));
+            return Ok(DetectResult::Fits(format!("there is a {}", manifest.file)));
         }
         if let Some((name, meant)) = misspelt::find(source) {
-            return Ok(Detection::Refused(explain::python::misspelt(name, meant)));
+            return Ok(DetectResult::Refused(explain::python::misspelt(name, meant)));
         }
         if let Some(name) = CONDA.iter().find(|name| source.has(name)) {
-            return Ok(Detection::Refused(explain::python::conda(name)));
+            return Ok(DetectResult::Refused(explain::python::conda(name)));
         }
         let own = source.names.iter().find(|name| is_python_file(name));
         Ok(match own {
-            Some(name) if source.procfile.is_some() => {
-                Detection::Perhaps(format!("there are a Procfile and {name}, and no {FILE}: no dependencies"))
+            Some(name) if source.procfile.is_some() => DetectResult::Perhaps(format!(
+                "there are a Procfile and {name}, and no {FILE}: no dependencies"
+            )),
+            Some(name) => {
+                DetectResult::Not(format!("{FILE}, or a Procfile beside {name}, which are not there"))
             }
-            Some(name) => Detection::Not(format!("{FILE}, or a Procfile beside {name}, which are not there")),
-            None => Detection::Not(format!(
+            None => DetectResult::Not(format!(
                 "{}, or *.py files with a Procfile, which are not there",
                 manifest::names().join(", ")
             )),
         })
     }
 
-    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
-        let Choice { interpreter, from, unmet, layer, mut warnings } = interpreter::choose(source, site)?;
+    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
+        let PythonChoice { interpreter, from, unmet, layer, mut warnings } =
+            interpreter::choose(source, site)?;
         let mut all = managed::read(source, site.jailed)?;
         let (processes, processes_from) = processes(source)?;
         let added = added(source, &processes, &all);
@@ -88,7 +91,7 @@ impl Runtime for Python {
             return Err(explain::python::no_venv(&interpreter.version.minor()).into());
         }
         if let Some(local) = all.local.iter().find(|local| local.editable && !site.jailed) {
-            let Local { path, file, line, .. } = local;
+            let LocalRequirement { path, file, line, .. } = local;
             let path = if path.as_os_str().is_empty() { ".".into() } else { path.to_string_lossy() };
             return Err(explain::python::editable_without_jail(file, *line, &path).into());
         }
@@ -96,7 +99,7 @@ impl Runtime for Python {
         let venv = virtualenv::layer(source, site, &interpreter, &all, tool, &added)?;
         let python = venv.mount.join("bin/python").to_string_lossy().into_owned();
         warnings.append(&mut all.warnings);
-        Ok(Plan {
+        Ok(BuildPlan {
             runtime: self.name(),
             version: Some(interpreter.version.to_string()),
             version_from: Some(from),
@@ -111,15 +114,21 @@ impl Runtime for Python {
             build_env: managed::build_env(&venv.mount, all.manager),
             layers: layer.into_iter().chain([venv]).collect(),
             warnings,
-            ..Plan::default()
+            ..BuildPlan::default()
         })
     }
 
-    fn carry(&self, plan: &Plan, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+    fn carry(&self, plan: &BuildPlan, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
         bytecode::carry(plan.version.as_deref().unwrap_or_default(), before, tree)
     }
 
-    fn judge(&self, step: &Step, ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<()> {
+    fn judge(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
+        plan: &BuildPlan,
+        view: &RootView,
+    ) -> anyhow::Result<()> {
         match step.name {
             bytecode::NAME => return syntax::judge(ended, plan, view),
             django::STEP => return django::judge(ended),
@@ -130,7 +139,7 @@ impl Runtime for Python {
             }
             _ => {}
         }
-        let source = Source::of_tree(&view.tree, None)?;
+        let source = AppSource::of_tree(&view.tree, None)?;
         let file = manifest::find(&source)?.map_or(FILE, |manifest| manifest.file);
         let version = plan.version.as_deref().unwrap_or_default();
         let from = plan.version_from.as_deref().unwrap_or_default();
@@ -156,16 +165,16 @@ impl Runtime for Python {
         .into())
     }
 
-    fn check(&self, plan: &Plan, view: &View) -> anyhow::Result<()> {
+    fn check(&self, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
         syntax::check_modules(plan, view)
     }
 }
 
 /// What is installed that the app does not name: the server that it is started with.
 fn added(
-    source: &Source,
+    source: &AppSource,
     processes: &IndexMap<ProcessName, String>,
-    all: &Dependencies,
+    all: &PythonDependencies,
 ) -> Vec<&'static str> {
     let ours = source.procfile.is_none() || has_wsgi(source);
     [serve::WSGI, serve::ASGI]
@@ -179,13 +188,13 @@ fn is_python_file(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == "py")
 }
 
-fn has_wsgi(source: &Source) -> bool {
-    source.procfile.iter().flat_map(|procfile| &procfile.entries).any(|entry| entry.kind == Kind::Wsgi)
+fn has_wsgi(source: &AppSource) -> bool {
+    source.procfile.iter().flat_map(|procfile| &procfile.entries).any(|entry| entry.kind == ProcessKind::Wsgi)
 }
 
 /// The process types: the Procfile's, `wsgi` entries as commands of gunicorn; or, without a Procfile, what is obvious, and the
 /// file that makes it so.
-fn processes(source: &Source) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
+fn processes(source: &AppSource) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
     let Some(procfile) = &source.procfile else {
         let served = serve::find(source)?.ok_or_else(explain::python::no_process_types)?;
         return Ok((IndexMap::from([("web".parse()?, served.command())]), Some(served.file)));
@@ -193,7 +202,7 @@ fn processes(source: &Source) -> anyhow::Result<(IndexMap<ProcessName, String>, 
     let mut processes = IndexMap::new();
     for entry in &procfile.entries {
         let (name, mut command) = super::process(entry);
-        if entry.kind == Kind::Wsgi {
+        if entry.kind == ProcessKind::Wsgi {
             if !syntax::is_callable(&entry.command) {
                 return Err(explain::python::bad_wsgi(&entry.command).into());
             }

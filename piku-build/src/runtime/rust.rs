@@ -13,20 +13,20 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
-use super::{Detection, Runtime, Site};
+use super::{BuildTarget, DetectResult, Runtime};
 use crate::explain;
-use crate::inside::Mount;
 use crate::inside::PATH;
-use crate::kept::Keep;
-use crate::plan::Plan;
-use crate::programs::{self, Program};
-use crate::source::Source;
+use crate::inside::StepMount;
+use crate::kept::KeptFolders;
+use crate::plan::BuildPlan;
+use crate::programs::{self, BuiltProgram};
+use crate::source::AppSource;
 use crate::startable::simple_words;
-use crate::step::{Ended, Step};
-use crate::view::View;
+use crate::step::{BuildStep, StepOutcome};
+use crate::view::RootView;
 use cross::RustTarget;
-use manifest::{Binary, FILE, Manifest};
-use toolchain::{Choice, Installed};
+use manifest::{CargoBinary, CargoManifest, FILE};
+use toolchain::{InstalledRust, RustChoice};
 
 const LOCK: &str = "Cargo.lock";
 /// Where cargo leaves what it makes, programs in a folder `release` there.
@@ -37,30 +37,30 @@ const TOOLCHAIN: &str = "/toolchain";
 const FLAGS: &str = "RUST_CARGO_BUILD_FLAGS";
 
 /// The runtime.
-pub(super) struct Rust;
+pub(super) struct RustRuntime;
 
-impl Runtime for Rust {
+impl Runtime for RustRuntime {
     fn name(&self) -> &'static str {
         "rust"
     }
 
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         if source.has(FILE) {
-            return Ok(Detection::Fits(format!("there is a {FILE}")));
+            return Ok(DetectResult::Fits(format!("there is a {FILE}")));
         }
         Ok(match source.names.iter().find(|name| name.eq_ignore_ascii_case(FILE)) {
-            Some(name) => Detection::Refused(explain::rust::misnamed(name)),
-            None => Detection::Not(format!("{FILE}, which is not there")),
+            Some(name) => DetectResult::Refused(explain::rust::misnamed(name)),
+            None => DetectResult::Not(format!("{FILE}, which is not there")),
         })
     }
 
-    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let manifest = manifest::read(source)?;
         let binaries = wanted(source, &manifest);
         if binaries.is_empty() {
             return Err(explain::rust::no_program().into());
         }
-        let Choice { installed, from, mut warnings } = toolchain::choose(source, &manifest, site.cross)?;
+        let RustChoice { installed, from, mut warnings } = toolchain::choose(source, &manifest, site.cross)?;
         if site.find_tool("cc").is_none() {
             return Err(explain::rust::no_linker().into());
         }
@@ -73,33 +73,40 @@ impl Runtime for Rust {
         if !locked {
             warnings.push(format!("there is no {LOCK}: what is built may differ each time; commit it"));
         }
-        let program = |binary: &&Binary| Program { name: binary.name.clone(), made: made.join(&binary.name) };
+        let program =
+            |binary: &&CargoBinary| BuiltProgram { name: binary.name.clone(), made: made.join(&binary.name) };
         let programs: Vec<_> = binaries.iter().map(program).collect();
         let root = if site.jailed && !installed.shown { TOOLCHAIN.into() } else { installed.root.clone() };
-        Ok(Plan {
+        Ok(BuildPlan {
             runtime: self.name(),
             version: Some(installed.version.to_string()),
             version_from: Some(from),
             mounts: mounts(&installed, &root),
             steps: vec![step(source, &root, locked, cross.as_ref(), &binaries)],
-            keep: Some(Keep { folders: &[TARGET], forgets: false }),
+            keep: Some(KeptFolders { folders: &[TARGET], forgets: false }),
             processes: processes(source, &manifest, &programs)?,
             programs,
             env: programs::env(site),
             build_env: build_env(&root, cross.as_ref()),
             warnings,
-            ..Plan::default()
+            ..BuildPlan::default()
         })
     }
 
-    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+    fn judge(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
+        _plan: &BuildPlan,
+        _view: &RootView,
+    ) -> anyhow::Result<()> {
         if ended.succeeded() {
             return Ok(());
         }
         Err(reason::explain(step.name, ended).into())
     }
 
-    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let missing = programs::missing(&plan.programs, &view.work);
         if !missing.is_empty() {
             return Err(explain::rust::nothing_built(&missing).into());
@@ -120,9 +127,9 @@ fn only_builds(below: &Path) -> bool {
 }
 
 /// The programs that cargo builds by default, and those that the Procfile starts.
-fn wanted<'a>(source: &Source, manifest: &'a Manifest) -> Vec<&'a Binary> {
+fn wanted<'a>(source: &AppSource, manifest: &'a CargoManifest) -> Vec<&'a CargoBinary> {
     let entries = || source.procfile.iter().flat_map(|procfile| &procfile.entries);
-    let started = |binary: &&Binary| {
+    let started = |binary: &&CargoBinary| {
         entries().any(|entry| {
             simple_words(&entry.command).is_some_and(|words| {
                 Path::new(&words[0]).file_name().is_some_and(|name| name == binary.name.as_str())
@@ -133,12 +140,12 @@ fn wanted<'a>(source: &Source, manifest: &'a Manifest) -> Vec<&'a Binary> {
 }
 
 fn step(
-    source: &Source,
+    source: &AppSource,
     root: &Path,
     locked: bool,
     cross: Option<&RustTarget>,
-    binaries: &[&Binary],
-) -> Step {
+    binaries: &[&CargoBinary],
+) -> BuildStep {
     let mut run = vec![root.join("bin/cargo").to_string_lossy().into_owned()];
     run.extend(["build", "--release", "--bins"].map(str::to_owned));
     if let Some(cross) = cross {
@@ -155,22 +162,22 @@ fn step(
     if let Some((flags, _)) = source.variable(FLAGS) {
         run.extend(shell_words::split(flags).unwrap_or_default());
     }
-    Step { name: "cargo", run, quiet: false }
+    BuildStep { name: "cargo", run, quiet: false }
 }
 
 /// A toolchain that the jail does not show by itself.
-fn mounts(installed: &Installed, root: &Path) -> Vec<Mount> {
+fn mounts(installed: &InstalledRust, root: &Path) -> Vec<StepMount> {
     if installed.root == root {
         return Vec::new();
     }
-    vec![Mount { real: installed.root.clone(), inside: root.to_owned(), writable: false }]
+    vec![StepMount { real: installed.root.clone(), inside: root.to_owned(), writable: false }]
 }
 
 /// The Procfile's, or else the one program, the one of `cargo run`, or the one of several that is called `web`.
 fn processes(
-    source: &Source,
-    manifest: &Manifest,
-    programs: &[Program],
+    source: &AppSource,
+    manifest: &CargoManifest,
+    programs: &[BuiltProgram],
 ) -> anyhow::Result<IndexMap<ProcessName, String>> {
     if let Some(processes) = super::procfile(source) {
         return Ok(processes);

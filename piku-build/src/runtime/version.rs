@@ -4,9 +4,9 @@ use std::fmt;
 
 /// `3.12.1` is [3, 12, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version(pub(super) [u32; 3]);
+pub(super) struct RuntimeVersion(pub(super) [u32; 3]);
 
-impl Version {
+impl RuntimeVersion {
     /// Reads `3.12.1`, all three numbers.
     pub(super) fn exact(text: &str) -> Option<Self> {
         Self::padded(text).filter(|_| text.matches('.').count() == 2)
@@ -27,7 +27,7 @@ impl Version {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for RuntimeVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [major, minor, patch] = self.0;
         write!(f, "{major}.{minor}.{patch}")
@@ -40,12 +40,12 @@ mod tests {
 
     #[test]
     fn numbers_and_nothing_else() {
-        assert_eq!(Version::exact("3.12.1"), Some(Version([3, 12, 1])));
-        assert_eq!(Version::padded("3.12"), Some(Version([3, 12, 0])));
-        assert!(Version::exact("3.12").is_none());
+        assert_eq!(RuntimeVersion::exact("3.12.1"), Some(RuntimeVersion([3, 12, 1])));
+        assert_eq!(RuntimeVersion::padded("3.12"), Some(RuntimeVersion([3, 12, 0])));
+        assert!(RuntimeVersion::exact("3.12").is_none());
         for bad in ["", "3.", "3.12.1.4", "v3", "3.12rc1", "-1"] {
-            assert!(Version::padded(bad).is_none(), "{bad}");
+            assert!(RuntimeVersion::padded(bad).is_none(), "{bad}");
         }
-        assert_eq!(Version([3, 12, 1]).to_string(), "3.12.1");
+        assert_eq!(RuntimeVersion([3, 12, 1]).to_string(), "3.12.1");
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use piku_build::release::Release;
+use piku_build::release::BuiltRelease;
 use piku_chroot::jail;
 
 /// Longer than anything here takes.
@@ -129,8 +129,8 @@ impl World {
         Ran::of(self.build_command(name, more).output().expect("piku-build runs"))
     }
 
-    pub(crate) fn release(&self, name: &str) -> Release {
-        Release::read(&self.path("out").join(name)).expect("a release")
+    pub(crate) fn release(&self, name: &str) -> BuiltRelease {
+        BuiltRelease::read(&self.path("out").join(name)).expect("a release")
     }
 
     /// Everything in `out`: releases, and what should not be there.
@@ -152,7 +152,7 @@ impl World {
         let tree = self.path("out").join(name).join("app");
         let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
         let mut command = if release.jailed {
-            let mut jail = jail::Jail::new().app(&tree).chdir(Path::new("/app"));
+            let mut jail = jail::JailSpec::new().app(&tree).chdir(Path::new("/app"));
             for layer in &release.layers {
                 jail = jail.ro(&self.content(&layer.key), &layer.mount);
             }

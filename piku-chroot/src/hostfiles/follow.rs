@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use rustix::fs::{AtFlags, Mode, OFlags, openat, readlinkat, renameat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use crate::hostfiles::{FileContent, HostFiles, Snapshot};
+use crate::hostfiles::{FileContent, HostFiles, HostSnapshot};
 
 /// Comes when something may have changed.
 pub(crate) const CHANGED: Signal = Signal::SIGIO;
@@ -43,7 +43,7 @@ pub(crate) struct FollowedFiles {
 impl FollowedFiles {
     /// Reads the files and begins to watch them. [`CHANGED`] must be blocked.
     pub(crate) fn begin(files: HostFiles) -> Result<Self> {
-        let Snapshot { files: first, folders, told } =
+        let HostSnapshot { files: first, folders, told } =
             files.read(true, true).context("cannot read the host's /etc")?;
         Ok(Self { files, first, folders, told, etc: None })
     }

@@ -15,11 +15,11 @@ use std::path::{Component, Path, PathBuf};
 
 use piku_procfile::failure::tell;
 
-use crate::caller::Identity;
-use crate::hostfiles::trust::Trust;
-use crate::hostfiles::walk::{Found, PathWalk};
-use crate::options::Net;
-use crate::plan::Plan;
+use crate::caller::CallerIdentity;
+use crate::hostfiles::trust::TrustedIdentities;
+use crate::hostfiles::walk::{PathWalk, WalkEnd};
+use crate::options::NetworkOption;
+use crate::plan::JailPlan;
 use crate::shown::shown;
 
 /// Taken from the host wherever the jail's programs come from: the network is the host's.
@@ -35,7 +35,7 @@ pub(crate) struct HostFiles {
     /// The names of the files, but for those that the caller puts something else at.
     names: Vec<&'static str>,
     /// The identities that must not be able to write to them.
-    trust: Trust,
+    trust: TrustedIdentities,
     /// True if what lies in `/usr` is the same in the jail.
     same_usr: bool,
     /// The jail's own name, which its list of hosts has.
@@ -57,7 +57,7 @@ pub(crate) enum FileContent {
 
 /// The files that are on the host now, and the folders where a change of them would show.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
+pub(crate) struct HostSnapshot {
     pub(crate) files: Vec<(&'static str, FileContent)>,
     /// Folders of the host on the ways to the files; as long as they are open, the kernel tells of changes in them.
     pub(crate) folders: Vec<OwnedFd>,
@@ -67,7 +67,7 @@ pub(crate) struct Snapshot {
 
 impl HostFiles {
     /// Returns those that this jail needs: none without a tree of programs.
-    pub(crate) fn new(plan: &Plan, caller: Identity) -> Self {
+    pub(crate) fn new(plan: &JailPlan, caller: CallerIdentity) -> Self {
         let same_usr = plan.base.as_deref() == Some(Path::new("/"));
         let names: &[&[&'static str]] = match &plan.base {
             None => &[],
@@ -77,10 +77,10 @@ impl HostFiles {
         let free = |name: &&str| !plan.takes(&Path::new("/etc").join(name));
         Self {
             names: names.iter().copied().flatten().copied().filter(free).collect(),
-            trust: Trust::new(caller),
+            trust: TrustedIdentities::new(caller),
             same_usr,
             hostname: plan.hostname.as_bytes().to_vec(),
-            own_network: plan.net == Net::Own,
+            own_network: plan.net == NetworkOption::Own,
         }
     }
 
@@ -90,7 +90,7 @@ impl HostFiles {
     }
 
     /// Reads them, and where `watches` is said makes the kernel tell of each later change by [`follow::CHANGED`].
-    pub(crate) fn read(&self, watches: bool, warns: bool) -> io::Result<Snapshot> {
+    pub(crate) fn read(&self, watches: bool, warns: bool) -> io::Result<HostSnapshot> {
         let mut walk = PathWalk::begin(&self.trust, watches)?;
         let mut files = Vec::new();
         for name in &self.names {
@@ -105,19 +105,21 @@ impl HostFiles {
             files.push((*name, content));
         }
         let (folders, told) = walk.into_folders();
-        Ok(Snapshot { files, folders, told })
+        Ok(HostSnapshot { files, folders, told })
     }
 
     /// Reads one; `warns` when it leads to what an app could write.
     fn read_one(&self, walk: &mut PathWalk, name: &str, warns: bool) -> io::Result<FileContent> {
         let path = Path::new("/etc").join(name);
         Ok(match walk.follow(&path)? {
-            Found::Nothing => FileContent::Absent,
-            Found::File { first_link: Some(target), .. } if self.same_usr && leads_to_usr(&path, &target) => {
+            WalkEnd::Nothing => FileContent::Absent,
+            WalkEnd::File { first_link: Some(target), .. }
+                if self.same_usr && leads_to_usr(&path, &target) =>
+            {
                 FileContent::Link(target)
             }
-            Found::File { file, size, .. } => FileContent::Text(read(file, size)?),
-            Found::Writable(what) => {
+            WalkEnd::File { file, size, .. } => FileContent::Text(read(file, size)?),
+            WalkEnd::Writable(what) => {
                 if warns {
                     tell(&format!(
                         "piku-chroot: warning: {} leads through {}, which others than the machine's owner can \

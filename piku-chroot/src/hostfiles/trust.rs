@@ -3,7 +3,7 @@
 use nix::unistd::{Gid, Uid, getgroups};
 use rustix::fs::{FileType, Stat};
 
-use crate::caller::Identity;
+use crate::caller::CallerIdentity;
 
 /// Ids from here on are handed out to containers, and to apps that are users of their own.
 const SUBORDINATE: u32 = 65536;
@@ -13,14 +13,14 @@ const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// The identities that an app may have, to judge whether it can write to a file.
 #[derive(Debug)]
-pub(crate) struct Trust {
+pub(crate) struct TrustedIdentities {
     caller: Uid,
     groups: Vec<Gid>,
 }
 
-impl Trust {
+impl TrustedIdentities {
     /// The caller's apps are the caller, with its groups, or have one of its subordinate ids.
-    pub(crate) fn new(caller: Identity) -> Self {
+    pub(crate) fn new(caller: CallerIdentity) -> Self {
         let mut groups = getgroups().unwrap_or_default();
         groups.push(caller.gid);
         Self { caller: caller.uid, groups }
@@ -52,8 +52,11 @@ mod tests {
 
     #[test]
     fn what_no_app_can_write_to() {
-        let user = Trust { caller: Uid::from_raw(990), groups: vec![Gid::from_raw(990), Gid::from_raw(27)] };
-        let root = Trust { caller: Uid::from_raw(0), groups: vec![Gid::from_raw(0)] };
+        let user = TrustedIdentities {
+            caller: Uid::from_raw(990),
+            groups: vec![Gid::from_raw(990), Gid::from_raw(27)],
+        };
+        let root = TrustedIdentities { caller: Uid::from_raw(0), groups: vec![Gid::from_raw(0)] };
         let mut stat = rustix::fs::stat("/").unwrap();
         for (uid, gid, mode, by_user, by_root) in [
             (0, 0, 0o100_644, true, true),

@@ -13,14 +13,14 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use crate::hostfiles::trust::Trust;
+use crate::hostfiles::trust::TrustedIdentities;
 use crate::sys;
 
 /// As many as the kernel follows.
 const MOST_LINKS: usize = 40;
 
 /// The result of a walk: what stands at the end of its path.
-pub(super) enum Found {
+pub(super) enum WalkEnd {
     /// No regular file that we may read.
     Nothing,
     /// A file, and where the path itself leads when it is a link.
@@ -31,12 +31,12 @@ pub(super) enum Found {
 
 /// Walks that share what they have opened.
 pub(super) struct PathWalk<'a> {
-    trust: &'a Trust,
+    trust: &'a TrustedIdentities,
     root: Rc<OwnedFd>,
     /// Each once, by device and number.
     folders: Vec<((u64, u64), Rc<OwnedFd>)>,
     /// The folder that the last walk went into first, which the next one need not look at again.
-    first: Option<(OsString, Place)>,
+    first: Option<(OsString, WalkFolder)>,
     /// Set when the kernel is to report changes in them.
     watches: bool,
     /// True if it does so for all of them.
@@ -45,14 +45,14 @@ pub(super) struct PathWalk<'a> {
 
 /// A folder on the way, its path for a message, and what it lies on.
 #[derive(Clone)]
-struct Place {
+struct WalkFolder {
     folder: Rc<OwnedFd>,
     path: PathBuf,
     device: u64,
 }
 
 impl<'a> PathWalk<'a> {
-    pub(super) fn begin(trust: &'a Trust, watches: bool) -> io::Result<Self> {
+    pub(super) fn begin(trust: &'a TrustedIdentities, watches: bool) -> io::Result<Self> {
         let root = Rc::new(open(CWD, OsStr::new("/"), OFlags::DIRECTORY)?);
         Ok(Self { trust, root, folders: Vec::new(), first: None, watches, told: watches })
     }
@@ -64,9 +64,9 @@ impl<'a> PathWalk<'a> {
     }
 
     /// Goes where an absolute path leads.
-    pub(super) fn follow(&mut self, path: &Path) -> io::Result<Found> {
+    pub(super) fn follow(&mut self, path: &Path) -> io::Result<WalkEnd> {
         let mut way: VecDeque<OsString> = parts(path).collect();
-        let top = Place { folder: Rc::clone(&self.root), path: PathBuf::from("/"), device: 0 };
+        let top = WalkFolder { folder: Rc::clone(&self.root), path: PathBuf::from("/"), device: 0 };
         let mut places = vec![top];
         if let Some((_, first)) = self.first.as_ref().filter(|(name, _)| way.front() == Some(name)) {
             way.pop_front();
@@ -90,13 +90,15 @@ impl<'a> PathWalk<'a> {
             let opened = match opened {
                 Ok(fd) => fd,
                 Err(Errno::LOOP) => {
-                    let Some((target, stat)) = link(&here.folder, &name)? else { return Ok(Found::Nothing) };
+                    let Some((target, stat)) = link(&here.folder, &name)? else {
+                        return Ok(WalkEnd::Nothing);
+                    };
                     links += 1;
                     if links > MOST_LINKS {
-                        return Ok(Found::Nothing);
+                        return Ok(WalkEnd::Nothing);
                     }
                     if !self.trust.has(&stat) {
-                        return Ok(Found::Writable(path));
+                        return Ok(WalkEnd::Writable(path));
                     }
                     if way.is_empty() && links == 1 {
                         first_link = Some(target.clone());
@@ -111,19 +113,19 @@ impl<'a> PathWalk<'a> {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NXIO) => {
                     // The root is not watched: what is made in it later is looked for.
                     self.told &= places.len() > 1;
-                    return Ok(Found::Nothing);
+                    return Ok(WalkEnd::Nothing);
                 }
                 Err(err) => return Err(err.into()),
             };
             let stat = fstat(&opened)?;
             let kind = FileType::from_raw_mode(stat.st_mode);
             if matches!(kind, FileType::Directory | FileType::RegularFile) && !self.trust.has(&stat) {
-                return Ok(Found::Writable(path));
+                return Ok(WalkEnd::Writable(path));
             }
             let (device, number) = (stat.st_dev, stat.st_ino);
             match kind {
                 FileType::Directory => {
-                    let place = Place { folder: self.remember((device, number), opened), path, device };
+                    let place = WalkFolder { folder: self.remember((device, number), opened), path, device };
                     if places.len() == 1 && self.first.is_none() {
                         self.first = Some((name, place.clone()));
                     }
@@ -133,12 +135,12 @@ impl<'a> PathWalk<'a> {
                     // Mounted by itself, as containers have it, it is written in place without a word to its folder here.
                     self.told &= device == here.device;
                     let size = u64::try_from(stat.st_size).unwrap_or_default();
-                    return Ok(Found::File { file: File::from(opened), size, first_link });
+                    return Ok(WalkEnd::File { file: File::from(opened), size, first_link });
                 }
-                _ => return Ok(Found::Nothing),
+                _ => return Ok(WalkEnd::Nothing),
             }
         }
-        Ok(Found::Nothing)
+        Ok(WalkEnd::Nothing)
     }
 
     fn remember(&mut self, which: (u64, u64), opened: OwnedFd) -> Rc<OwnedFd> {

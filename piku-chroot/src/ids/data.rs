@@ -17,14 +17,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
-use piku_procfile::failure::{Failure, tell};
+use piku_procfile::failure::{UserError, tell};
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fstat, openat2,
 };
 use rustix::io::Errno;
 
 use crate::SETUP;
-use crate::caller::Identity;
+use crate::caller::CallerIdentity;
 use crate::root::tree;
 use crate::shown::shown;
 
@@ -32,7 +32,7 @@ use crate::shown::shown;
 const LONG: usize = 3500;
 
 /// Makes the folder `own`'s where it is the caller's.
-pub(crate) fn take(dir: &Path, caller: Identity, own: Identity) -> Result<()> {
+pub(crate) fn take(dir: &Path, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
     let top = open(dir)?;
     let stat = look(&top, dir)?;
     if stat.st_uid == own.uid.as_raw() {
@@ -44,7 +44,7 @@ pub(crate) fn take(dir: &Path, caller: Identity, own: Identity) -> Result<()> {
 }
 
 /// Makes the folder the caller's where it is `own`'s, or was to become that.
-pub(crate) fn give_back(dir: &Path, caller: Identity, own: Identity) -> Result<()> {
+pub(crate) fn give_back(dir: &Path, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
     let top = open(dir)?;
     let stat = look(&top, dir)?;
     let under_way = stat.st_uid == caller.uid.as_raw() && stat.st_gid == own.gid.as_raw();
@@ -56,21 +56,21 @@ pub(crate) fn give_back(dir: &Path, caller: Identity, own: Identity) -> Result<(
 }
 
 /// A change under way.
-struct Change<'a> {
+struct OwnerChange<'a> {
     dir: &'a Path,
-    caller: Identity,
-    from: Identity,
-    to: Identity,
+    caller: CallerIdentity,
+    from: CallerIdentity,
+    to: CallerIdentity,
     /// Files with more than one link, by device and inode.
-    links: HashMap<(u64, u64), Linked>,
+    links: HashMap<(u64, u64), LinkedFile>,
     /// What stays as it is.
     left: usize,
 }
 
 /// A file with more than one link.
-struct Linked {
+struct LinkedFile {
     /// Where one of them is.
-    place: Place,
+    place: DataPath,
     /// How many there are, here and elsewhere.
     all: u64,
     /// How many were found.
@@ -79,7 +79,7 @@ struct Linked {
 
 /// A path below an opened folder: paths have a longest length, trees of folders have no greatest depth.
 #[derive(Clone)]
-struct Place {
+struct DataPath {
     base: Rc<OwnedFd>,
     path: PathBuf,
 }
@@ -88,18 +88,18 @@ struct Place {
 fn change_hands(
     top: OwnedFd,
     dir: &Path,
-    (from, to): (Identity, Identity),
-    caller: Identity,
-    mark: Identity,
+    (from, to): (CallerIdentity, CallerIdentity),
+    caller: CallerIdentity,
+    mark: CallerIdentity,
 ) -> Result<()> {
-    let mut change = Change { dir, caller, from, to, links: HashMap::new(), left: 0 };
+    let mut change = OwnerChange { dir, caller, from, to, links: HashMap::new(), left: 0 };
     let refused = |err: io::Error| match err.raw_os_error() {
         Some(nix::libc::EPERM) => anyhow::Error::new(foreign(dir)),
         _ => anyhow::Error::new(err).context(format!("cannot change the owner of {}", shown(dir))),
     };
-    change.give(&top, Identity { uid: caller.uid, gid: mark.gid }).map_err(refused)?;
+    change.give(&top, CallerIdentity { uid: caller.uid, gid: mark.gid }).map_err(refused)?;
     let top = Rc::new(top);
-    let mut folders = vec![Place { base: Rc::clone(&top), path: ".".into() }];
+    let mut folders = vec![DataPath { base: Rc::clone(&top), path: ".".into() }];
     while let Some(folder) = folders.pop() {
         change.folder(&folder, &mut folders)?;
     }
@@ -117,9 +117,9 @@ fn change_hands(
     Ok(())
 }
 
-impl Change<'_> {
+impl OwnerChange<'_> {
     /// All that is in a folder; folders in it are put on the list.
-    fn folder(&mut self, place: &Place, folders: &mut Vec<Place>) -> Result<()> {
+    fn folder(&mut self, place: &DataPath, folders: &mut Vec<DataPath>) -> Result<()> {
         let Some(folder) = self.open(place, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(()) };
         let folder = Rc::new(folder);
         // Opened for reading, it can be what longer paths begin at.
@@ -137,10 +137,10 @@ impl Change<'_> {
                 continue;
             }
             let name = Path::new(OsStr::from_bytes(name));
-            let here = Place { base: Rc::clone(&folder), path: name.to_owned() };
+            let here = DataPath { base: Rc::clone(&folder), path: name.to_owned() };
             let Some(fd) = self.open(&here, OFlags::PATH)? else { continue };
             let stat = fstat(&fd).map_err(io::Error::from).with_context(|| self.describe(&here))?;
-            let there = Place { base: Rc::clone(&base), path: path.join(name) };
+            let there = DataPath { base: Rc::clone(&base), path: path.join(name) };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 self.change(&fd, &stat)?;
                 folders.push(there);
@@ -154,15 +154,15 @@ impl Change<'_> {
     }
 
     /// Counts a link of a file that has several.
-    fn remember(&mut self, stat: &Stat, place: Place) {
+    fn remember(&mut self, stat: &Stat, place: DataPath) {
         if stat.st_uid == self.from.uid.as_raw() {
-            let linked = Linked { place, all: links(stat), found: 0 };
+            let linked = LinkedFile { place, all: links(stat), found: 0 };
             self.links.entry((stat.st_dev, stat.st_ino)).or_insert(linked).found += 1;
         }
     }
 
     /// Changes a file all links of which were found.
-    fn linked(&mut self, linked: &Linked) -> Result<()> {
+    fn linked(&mut self, linked: &LinkedFile) -> Result<()> {
         if linked.found != linked.all {
             self.left += 1;
             return Ok(());
@@ -195,7 +195,7 @@ impl Change<'_> {
 
     /// The kernel lets us as far as both the owner and the group are known here. A group that is not, the owner may leave
     /// first.
-    fn give(&self, fd: impl AsFd, to: Identity) -> io::Result<()> {
+    fn give(&self, fd: impl AsFd, to: CallerIdentity) -> io::Result<()> {
         let chown = |uid: Option<Uid>, gid: Gid| chownat(&fd, c"", uid, Some(gid), AtFlags::EMPTY_PATH);
         let (uid, gid) = (Uid::from_raw(to.uid.as_raw()), Gid::from_raw(to.gid.as_raw()));
         match chown(Some(uid), gid) {
@@ -208,7 +208,7 @@ impl Change<'_> {
     }
 
     /// Opens what is there; `None` when it has gone, is a mount of its own, or is not for us.
-    fn open(&mut self, place: &Place, flags: OFlags) -> Result<Option<OwnedFd>> {
+    fn open(&mut self, place: &DataPath, flags: OFlags) -> Result<Option<OwnedFd>> {
         let resolve = ResolveFlags::BENEATH
             | ResolveFlags::NO_SYMLINKS
             | ResolveFlags::NO_MAGICLINKS
@@ -225,7 +225,7 @@ impl Change<'_> {
         }
     }
 
-    fn describe(&self, place: &Place) -> String {
+    fn describe(&self, place: &DataPath) -> String {
         format!("cannot look at {} in {}", shown(&place.path), shown(self.dir))
     }
 }
@@ -245,8 +245,8 @@ fn look(top: &OwnedFd, dir: &Path) -> Result<Stat> {
     fstat(top).map_err(io::Error::from).with_context(|| format!("cannot look at {}", shown(dir)))
 }
 
-fn foreign(dir: &Path) -> Failure {
-    Failure::new(format!("{} belongs neither to the caller nor to the user of --uid-range", shown(dir)))
+fn foreign(dir: &Path) -> UserError {
+    UserError::new(format!("{} belongs neither to the caller nor to the user of --uid-range", shown(dir)))
         .hint("--bind shows a folder as it is")
         .code(SETUP)
 }

@@ -18,32 +18,32 @@ use nix::unistd::{Pid, setgroups, setresgid, setresuid};
 use rustix::fs::{Mode, fchmod, fstat, fstatfs};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::caller::Identity;
-use crate::diagnosis::{Step, explain};
-use crate::plan::{Plan, UidRange};
+use crate::caller::CallerIdentity;
+use crate::diagnosis::{SetupStep, explain};
+use crate::plan::{JailPlan, UidRange};
 use crate::rights::capabilities;
 use crate::{SETUP, namespaces, report, sys};
 use piku_nss::UserAccount;
 
 /// Who makes the jail and who runs in it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ids {
+pub(crate) struct JailIds {
     /// Who called.
-    pub(crate) caller: Identity,
+    pub(crate) caller: CallerIdentity,
     /// Who the command is, when that is somebody else.
-    pub(crate) own: Option<Identity>,
+    pub(crate) own: Option<CallerIdentity>,
 }
 
-impl Ids {
+impl JailIds {
     /// Looks up, or decides for good, who the command is.
-    pub(crate) fn settle(plan: &Plan, caller: Identity) -> Result<Self> {
+    pub(crate) fn settle(plan: &JailPlan, caller: CallerIdentity) -> Result<Self> {
         let range = plan.uid_range.as_ref().filter(|range| !range.give_back);
         let own = range.map(|range| own(range, caller)).transpose().context("--uid-range")?;
         Ok(Self { caller, own })
     }
 
     /// Who the command is.
-    pub(crate) fn command(self) -> Identity {
+    pub(crate) fn command(self) -> CallerIdentity {
         self.own.unwrap_or(self.caller)
     }
 
@@ -78,11 +78,11 @@ impl Ids {
         ensure!(count > 0, "the monitor was killed");
         // Before anything is opened: what a group of the caller's lets it read is nothing for the command.
         let left = setgroups(&[]).map_err(io::Error::from);
-        left.map_err(|err| explain(Step::Rights, &err)).context("cannot leave the caller's groups")
+        left.map_err(|err| explain(SetupStep::Rights, &err)).context("cannot leave the caller's groups")
     }
 
     /// Makes the folder of `--data` the command's, where it is not yet.
-    pub(crate) fn take_data(self, plan: &Plan) -> Result<()> {
+    pub(crate) fn take_data(self, plan: &JailPlan) -> Result<()> {
         match (self.own, plan.data()) {
             (Some(own), Some(dir)) => data::take(dir, self.caller, own).context("--data"),
             _ => Ok(()),
@@ -91,7 +91,7 @@ impl Ids {
 
     /// Becomes the command's user; says whether that is somebody else.
     pub(crate) fn become_command(self) -> Result<bool> {
-        let Some(Identity { uid, gid }) = self.own else { return Ok(false) };
+        let Some(CallerIdentity { uid, gid }) = self.own else { return Ok(false) };
         self.share_pipes();
         capabilities::keep_over_change_of_user()?;
         setresgid(gid, gid, gid).context("--uid-range: cannot become its group")?;
@@ -117,19 +117,19 @@ impl Ids {
 }
 
 /// The way back: all of `--data` that is the name's becomes the caller's. Returns an exit code.
-pub(crate) fn give_back(plan: &Plan, caller: Identity) -> Result<u8> {
+pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
     let (Some(range), Some(dir)) = (&plan.uid_range, plan.data()) else { return Ok(0) };
     let known = || -> Result<_> {
         let file = registry::place(range.registry.as_deref(), &user(caller)?)?;
         registry::known(&file, &range.name)
     };
     let Some(own) = known().context("--uid-range")? else { return Ok(0) };
-    in_a_namespace(Ids { caller, own: Some(own) }, || data::give_back(dir, caller, own).context("--data"))
+    in_a_namespace(JailIds { caller, own: Some(own) }, || data::give_back(dir, caller, own).context("--data"))
 }
 
 /// Does something in a process in a user namespace in which both users are known; returns its exit code. It says itself
 /// what failed.
-pub(crate) fn in_a_namespace(ids: Ids, work: impl FnOnce() -> Result<()>) -> Result<u8> {
+pub(crate) fn in_a_namespace(ids: JailIds, work: impl FnOnce() -> Result<()>) -> Result<u8> {
     let (alive, life) =
         pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
     let mut ends = Some((alive, life));
@@ -141,7 +141,7 @@ pub(crate) fn in_a_namespace(ids: Ids, work: impl FnOnce() -> Result<()>) -> Res
             Err(err) => report(&err),
         }
     });
-    let pid = pid.map_err(|err| explain(Step::Namespaces, &err))?;
+    let pid = pid.map_err(|err| explain(SetupStep::Namespaces, &err))?;
     if let Some((_, life)) = &ends {
         ids.map(pid, life)?;
     }
@@ -152,7 +152,7 @@ pub(crate) fn in_a_namespace(ids: Ids, work: impl FnOnce() -> Result<()>) -> Res
 }
 
 /// Tries it with a uid that nobody gets by that, for a table. A named registry, if there is one, has to be in order.
-pub(crate) fn attempt(range: Option<&UidRange>, caller: Identity) -> Result<()> {
+pub(crate) fn attempt(range: Option<&UidRange>, caller: CallerIdentity) -> Result<()> {
     let user = user(caller)?;
     let ranges = ranges::of(&user)?;
     if let Some(range) = range {
@@ -161,22 +161,22 @@ pub(crate) fn attempt(range: Option<&UidRange>, caller: Identity) -> Result<()> 
     let (Some(uid), Some(gid)) = (ranges.uids.last(|_| Ok(true))?, ranges.gids.last(|_| Ok(true))?) else {
         bail!("no uid or gid of the caller's ranges can be used");
     };
-    let own = Identity { uid: uid.into(), gid: gid.into() };
-    match in_a_namespace(Ids { caller, own: Some(own) }, || Ok(()))? {
+    let own = CallerIdentity { uid: uid.into(), gid: gid.into() };
+    match in_a_namespace(JailIds { caller, own: Some(own) }, || Ok(()))? {
         0 => Ok(()),
         _ => bail!("the process that tried it failed"),
     }
 }
 
 /// Who the command is.
-fn own(range: &UidRange, caller: Identity) -> Result<Identity> {
+fn own(range: &UidRange, caller: CallerIdentity) -> Result<CallerIdentity> {
     let user = user(caller)?;
     let file = registry::place(range.registry.as_deref(), &user)?;
     registry::identity(&file, &range.name, &ranges::of(&user)?)
 }
 
 /// The caller as the list of users has it. The helpers want it to be that user wholly.
-pub(crate) fn user(caller: Identity) -> Result<UserAccount> {
+pub(crate) fn user(caller: CallerIdentity) -> Result<UserAccount> {
     let user = UserAccount::of(caller.uid).context("cannot look up the caller")?;
     let user = user.with_context(|| format!("uid {} is not in the list of users", caller.uid))?;
     ensure!(

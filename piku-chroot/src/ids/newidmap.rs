@@ -10,10 +10,10 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Error, Result};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::SETUP;
-use crate::caller::Identity;
+use crate::caller::CallerIdentity;
 use crate::plan::SEARCH;
 
 /// For uids.
@@ -23,7 +23,7 @@ pub(crate) const GIDS: &str = "newgidmap";
 
 /// Maps the caller and `own`, each to itself, in the user namespace of a child of this process. Both programs run at the
 /// same time: starting them is what this costs.
-pub(crate) fn map(child: Pid, caller: Identity, own: Identity) -> Result<()> {
+pub(crate) fn map(child: Pid, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
     let uids = start(UIDS, child, caller.uid.as_raw(), own.uid.as_raw());
     let gids = start(GIDS, child, caller.gid.as_raw(), own.gid.as_raw());
     // Both are waited for, whatever the first one says.
@@ -53,7 +53,7 @@ fn finish(name: &'static str, helper: Child) -> Result<()> {
     let said =
         said.lines().next().map_or_else(|| output.status.to_string(), |line| line.escape_debug().to_string());
     let said = said.strip_prefix(&format!("{name}: ")).unwrap_or(&said);
-    let failure = Failure::new(format!("{name} refused: {said}")).code(SETUP);
+    let failure = UserError::new(format!("{name} refused: {said}")).code(SETUP);
     Err(failure.hint(powerless(name).unwrap_or_else(|| "see: piku-chroot --check".to_owned())).into())
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn find(name: &'static str) -> Result<PathBuf> {
 }
 
 fn missing(name: &str) -> Error {
-    let failure = Failure::new(format!("there is no {name} on PATH"));
+    let failure = UserError::new(format!("there is no {name} on PATH"));
     failure.hint("apt-get install uidmap (elsewhere the package is shadow-utils)").code(SETUP).into()
 }
 
@@ -97,7 +97,7 @@ fn has_capability(program: &PathBuf) -> bool {
 pub(crate) fn usable(name: &'static str) -> Result<()> {
     find(name)?;
     match powerless(name) {
-        Some(why) => Err(Failure::new(why).code(SETUP).into()),
+        Some(why) => Err(UserError::new(why).code(SETUP).into()),
         None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use anyhow::{Context, Result};
 use nix::unistd::Uid;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::SETUP;
 use piku_nss::UserAccount;
@@ -18,7 +18,7 @@ const NOBODY: [u32; 3] = [65534, 65535, u32::MAX];
 
 /// The ranges of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ranges {
+pub(crate) struct IdRanges {
     /// Which file.
     pub(crate) file: &'static str,
     /// First and count of each.
@@ -27,17 +27,17 @@ pub(crate) struct Ranges {
 
 /// A user's, of both kinds.
 #[derive(Clone, Debug)]
-pub(crate) struct Both {
-    pub(crate) uids: Ranges,
-    pub(crate) gids: Ranges,
+pub(crate) struct UserRanges {
+    pub(crate) uids: IdRanges,
+    pub(crate) gids: IdRanges,
 }
 
 /// Reads both files; each must have something for the user.
-pub(crate) fn of(user: &UserAccount) -> Result<Both> {
-    Ok(Both { uids: read(UIDS, user)?, gids: read(GIDS, user)? })
+pub(crate) fn of(user: &UserAccount) -> Result<UserRanges> {
+    Ok(UserRanges { uids: read(UIDS, user)?, gids: read(GIDS, user)? })
 }
 
-fn read(file: &'static str, user: &UserAccount) -> Result<Ranges> {
+fn read(file: &'static str, user: &UserAccount) -> Result<IdRanges> {
     let text = match fs::read_to_string(file) {
         Err(err) if err.kind() == ErrorKind::NotFound => String::new(),
         text => text.with_context(|| format!("cannot read '{file}'"))?,
@@ -47,10 +47,10 @@ fn read(file: &'static str, user: &UserAccount) -> Result<Ranges> {
         let option = if file == UIDS { "--add-subuids" } else { "--add-subgids" };
         let hint =
             format!("as root: usermod {option} 100000-165535 {}, or any other range that is free", user.name);
-        let failure = Failure::new(format!("'{}' has no range in {file}", user.name));
+        let failure = UserError::new(format!("'{}' has no range in {file}", user.name));
         return Err(failure.hint(hint).code(SETUP).into());
     }
-    Ok(Ranges { file, ranges })
+    Ok(IdRanges { file, ranges })
 }
 
 /// The lines `NAME:FIRST:COUNT` of this user, who may stand there by number. Other lines are somebody else's business.
@@ -66,7 +66,7 @@ fn parse(text: &str, name: &str, uid: Uid) -> Vec<(u32, u32)> {
     text.lines().filter_map(line).collect()
 }
 
-impl Ranges {
+impl IdRanges {
     /// Whether it is in one of them.
     pub(crate) fn has(&self, id: u32) -> bool {
         self.ranges.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|at| at < *count))
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn from_the_last_on_and_never_nobody() {
-        let ranges = Ranges { file: UIDS, ranges: vec![(0, 2), (65533, 3), (u32::MAX - 1, 2)] };
+        let ranges = IdRanges { file: UIDS, ranges: vec![(0, 2), (65533, 3), (u32::MAX - 1, 2)] };
         let mut taken = Vec::new();
         while let Some(id) = ranges.last(|id| Ok(!taken.contains(&id))).unwrap() {
             taken.push(id);

@@ -12,12 +12,12 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::{Gid, Uid, geteuid};
 use piku_procfile::durable;
-use piku_procfile::failure::{Failure, Hint};
+use piku_procfile::failure::{UserError, WithHint};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::SETUP;
-use crate::caller::Identity;
-use crate::ids::ranges::{Both, Ranges};
+use crate::caller::CallerIdentity;
+use crate::ids::ranges::{IdRanges, UserRanges};
 use crate::shown::shown;
 use piku_nss::{UserAccount, is_taken};
 
@@ -29,9 +29,9 @@ const PLACE: &str = ".local/state/piku-chroot/uid-ranges";
 
 /// A line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct RegistryEntry {
     name: String,
-    own: Identity,
+    own: CallerIdentity,
 }
 
 /// The file that was named, or the user's.
@@ -52,24 +52,24 @@ pub(crate) fn place(named: Option<&Path>, user: &UserAccount) -> Result<PathBuf>
 }
 
 /// Who the name is; nobody when it has never been given anything.
-pub(crate) fn known(file: &Path, name: &str) -> Result<Option<Identity>> {
+pub(crate) fn known(file: &Path, name: &str) -> Result<Option<CallerIdentity>> {
     Ok(read(file)?.into_iter().find(|entry| entry.name == name).map(|entry| entry.own))
 }
 
 /// Who the name is, decided now if it never was before.
-pub(crate) fn identity(file: &Path, name: &str, ranges: &Both) -> Result<Identity> {
+pub(crate) fn identity(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
     let own = match known(file, name)? {
         Some(own) => own,
         None => add(file, name, ranges)?,
     };
-    let still = |ranges: &Ranges, id: u32, kind: &str| {
+    let still = |ranges: &IdRanges, id: u32, kind: &str| {
         let failure = || {
             let what = format!(
                 "'{name}' has {kind} {id} in {}, and {} no longer gives that to the caller",
                 shown(file),
                 ranges.file
             );
-            Failure::new(what).code(SETUP).hint(format!("give the range back in {}", ranges.file))
+            UserError::new(what).code(SETUP).hint(format!("give the range back in {}", ranges.file))
         };
         ranges.has(id).then_some(()).ok_or_else(failure)
     };
@@ -79,7 +79,7 @@ pub(crate) fn identity(file: &Path, name: &str, ranges: &Both) -> Result<Identit
 }
 
 /// Gives the name the last numbers that nobody has.
-fn add(file: &Path, name: &str, ranges: &Both) -> Result<Identity> {
+fn add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
     let _lock = lock(file)?;
     let mut entries = read(file)?;
     // Another start of the same name may have been first.
@@ -88,8 +88,8 @@ fn add(file: &Path, name: &str, ranges: &Both) -> Result<Identity> {
     }
     let uids: HashSet<u32> = entries.iter().map(|entry| entry.own.uid.as_raw()).collect();
     let gids: HashSet<u32> = entries.iter().map(|entry| entry.own.gid.as_raw()).collect();
-    let none = |ranges: &Ranges| {
-        Failure::new(format!(
+    let none = |ranges: &IdRanges| {
+        UserError::new(format!(
             "all that {} gives to the caller is taken by the {} names in {}",
             ranges.file,
             entries.len(),
@@ -102,8 +102,8 @@ fn add(file: &Path, name: &str, ranges: &Both) -> Result<Identity> {
     let uid = ranges.uids.last(|id| Ok(!uids.contains(&id) && !is_taken("passwd", id)?))?;
     let gid = ranges.gids.last(|id| Ok(!gids.contains(&id) && !is_taken("group", id)?))?;
     let (uid, gid) = (uid.ok_or_else(|| none(&ranges.uids))?, gid.ok_or_else(|| none(&ranges.gids))?);
-    let own = Identity { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
-    entries.push(Entry { name: name.to_owned(), own });
+    let own = CallerIdentity { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
+    entries.push(RegistryEntry { name: name.to_owned(), own });
     durable::write(file, text(&entries).as_bytes(), 0o600)
         .with_context(|| format!("cannot write {}", shown(file)))
         .hint("--uid-registry names another file")?;
@@ -131,7 +131,7 @@ fn lock(file: &Path) -> Result<File> {
 }
 
 /// All that it says; nothing when it is not there yet.
-fn read(file: &Path) -> Result<Vec<Entry>> {
+fn read(file: &Path) -> Result<Vec<RegistryEntry>> {
     let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(file);
     let mut opened = match opened {
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -151,7 +151,7 @@ fn read(file: &Path) -> Result<Vec<Entry>> {
         .hint("mend the line; do not remove the file, or every name gets other numbers")
 }
 
-fn parse(text: &str) -> Result<Vec<Entry>> {
+fn parse(text: &str) -> Result<Vec<RegistryEntry>> {
     let Some(rest) = text.strip_prefix(HEAD).and_then(|rest| rest.strip_prefix('\n')) else {
         bail!("line 1: it should be: {HEAD}");
     };
@@ -171,15 +171,15 @@ fn parse(text: &str) -> Result<Vec<Entry>> {
             names.insert(name) && uids.insert(uid) && gids.insert(gid),
             "line {number}: a line above has the same name or number"
         );
-        let own = Identity { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
-        entries.push(Entry { name: name.to_owned(), own });
+        let own = CallerIdentity { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
+        entries.push(RegistryEntry { name: name.to_owned(), own });
     }
     Ok(entries)
 }
 
-fn text(entries: &[Entry]) -> String {
+fn text(entries: &[RegistryEntry]) -> String {
     let mut text = format!("{HEAD}\n");
-    for Entry { name, own } in entries {
+    for RegistryEntry { name, own } in entries {
         // Writing into a String does not fail.
         let _ = writeln!(text, "{name} {} {}", own.uid, own.gid);
     }
@@ -192,10 +192,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let own = |id| Identity { uid: Uid::from_raw(id), gid: Gid::from_raw(id + 1) };
+        let own = |id| CallerIdentity { uid: Uid::from_raw(id), gid: Gid::from_raw(id + 1) };
         let entries = vec![
-            Entry { name: "blog".to_owned(), own: own(7) },
-            Entry { name: "--a:ö".to_owned(), own: own(9) },
+            RegistryEntry { name: "blog".to_owned(), own: own(7) },
+            RegistryEntry { name: "--a:ö".to_owned(), own: own(9) },
         ];
         assert_eq!(parse(&text(&entries)).unwrap(), entries);
         assert_eq!(parse(&text(&[])).unwrap(), []);

@@ -6,31 +6,31 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::Controller;
+use crate::limits::CgroupController;
 use crate::limits::rlimits::machine_memory;
-use crate::yaml::{self, Scalar};
+use crate::yaml::{self, YamlScalar};
 
 /// What was asked for; what was not is not limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "the keys memory, pids, cpu and nofile")]
-pub struct Limits {
+pub struct JailLimits {
     /// Of all processes together.
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Amount>,
+    pub memory: Option<MemoryAmount>,
     /// Processes and threads.
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
-    pub pids: Option<Count>,
+    pub pids: Option<CountLimit>,
     /// Processor time.
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<Processors>,
+    pub cpu: Option<ProcessorLimit>,
     /// Open files of one process.
     #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
-    pub nofile: Option<Count>,
+    pub nofile: Option<CountLimit>,
 }
 
 /// An amount of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
+pub enum MemoryAmount {
     /// That many.
     Bytes(u64),
     /// Of the machine's memory.
@@ -39,16 +39,16 @@ pub enum Amount {
 
 /// How many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count(pub(crate) u64);
+pub struct CountLimit(pub(crate) u64);
 
 /// Processors, in hundredths of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Processors(pub(crate) u64);
+pub struct ProcessorLimit(pub(crate) u64);
 
 /// No program runs in less memory.
 const LEAST: u64 = 1 << 20;
 
-impl Amount {
+impl MemoryAmount {
     /// In bytes, on this machine.
     pub(crate) fn bytes(self) -> u64 {
         match self {
@@ -59,7 +59,7 @@ impl Amount {
     }
 }
 
-impl Limits {
+impl JailLimits {
     /// Nothing is limited.
     pub(crate) fn are_none(&self) -> bool {
         *self == Self::default()
@@ -77,16 +77,16 @@ impl Limits {
     }
 
     /// Whether there is a limit for this controller to hold.
-    pub(crate) fn asks(&self, controller: Controller) -> bool {
+    pub(crate) fn asks(&self, controller: CgroupController) -> bool {
         match controller {
-            Controller::Memory => self.memory.is_some(),
-            Controller::Pids => self.pids.is_some(),
-            Controller::Cpu => self.cpu.is_some(),
+            CgroupController::Memory => self.memory.is_some(),
+            CgroupController::Pids => self.pids.is_some(),
+            CgroupController::Cpu => self.cpu.is_some(),
         }
     }
 }
 
-impl FromStr for Limits {
+impl FromStr for JailLimits {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -111,7 +111,7 @@ impl FromStr for Limits {
 }
 
 /// The value of a word, whose error names the word.
-fn read<T: Scalar>(word: &str, value: &str) -> Result<T, String> {
+fn read<T: YamlScalar>(word: &str, value: &str) -> Result<T, String> {
     T::from_text(value).map_err(|err| format!("{word}: {err}"))
 }
 
@@ -120,7 +120,7 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-impl Scalar for Amount {
+impl YamlScalar for MemoryAmount {
     const WHAT: &'static str = "an amount of memory";
     const NUMBER: bool = true;
 
@@ -157,7 +157,7 @@ impl Scalar for Amount {
     }
 }
 
-impl Scalar for Count {
+impl YamlScalar for CountLimit {
     const WHAT: &'static str = "a number";
     const NUMBER: bool = true;
 
@@ -174,7 +174,7 @@ impl Scalar for Count {
     }
 }
 
-impl Scalar for Processors {
+impl YamlScalar for ProcessorLimit {
     const WHAT: &'static str = "a number of processors";
     const NUMBER: bool = true;
 
@@ -205,20 +205,20 @@ mod tests {
 
     #[test]
     fn each_limit_has_its_form() {
-        let limits: Limits = "memory=512m,pids=10,cpu=1.5,nofile=1024".parse().unwrap();
-        let expected = Limits {
-            memory: Some(Amount::Bytes(512 << 20)),
-            pids: Some(Count(10)),
-            cpu: Some(Processors(150)),
-            nofile: Some(Count(1024)),
+        let limits: JailLimits = "memory=512m,pids=10,cpu=1.5,nofile=1024".parse().unwrap();
+        let expected = JailLimits {
+            memory: Some(MemoryAmount::Bytes(512 << 20)),
+            pids: Some(CountLimit(10)),
+            cpu: Some(ProcessorLimit(150)),
+            nofile: Some(CountLimit(1024)),
         };
         assert_eq!(limits, expected);
         for (text, bytes) in [("1048576", 1 << 20), ("1024k", 1 << 20), ("2G", 2 << 30)] {
-            assert_eq!(Amount::from_text(text), Ok(Amount::Bytes(bytes)));
+            assert_eq!(MemoryAmount::from_text(text), Ok(MemoryAmount::Bytes(bytes)));
         }
-        assert_eq!(Amount::from_text("90%"), Ok(Amount::Percent(90)));
+        assert_eq!(MemoryAmount::from_text("90%"), Ok(MemoryAmount::Percent(90)));
         for (text, hundredths) in [("1", 100), ("0.5", 50), ("0.05", 5), ("2.25", 225), ("0.01", 1)] {
-            assert_eq!(Processors::from_text(text), Ok(Processors(hundredths)), "{text}");
+            assert_eq!(ProcessorLimit::from_text(text), Ok(ProcessorLimit(hundredths)), "{text}");
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
             "pids=1,pids=2",
             " pids=1",
         ] {
-            let said = bad.parse::<Limits>().unwrap_err();
+            let said = bad.parse::<JailLimits>().unwrap_err();
             let word = bad.split(['=', ',']).next().unwrap();
             assert!(said.contains(word), "{bad}: {said}");
         }
@@ -260,14 +260,14 @@ mod tests {
 
     #[test]
     fn what_is_said_later_wins() {
-        let before: Limits = "memory=64m,pids=5".parse().unwrap();
-        let after: Limits = "pids=7,cpu=1".parse().unwrap();
+        let before: JailLimits = "memory=64m,pids=5".parse().unwrap();
+        let after: JailLimits = "pids=7,cpu=1".parse().unwrap();
         assert_eq!(after.over(before), "memory=64m,pids=7,cpu=1".parse().unwrap());
     }
 
     #[test]
     fn a_share_of_this_machine() {
-        let half = Amount::Percent(50).bytes();
-        assert!(half > 1 << 20 && half < Amount::Percent(100).bytes());
+        let half = MemoryAmount::Percent(50).bytes();
+        assert!(half > 1 << 20 && half < MemoryAmount::Percent(100).bytes());
     }
 }

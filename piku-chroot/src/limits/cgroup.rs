@@ -17,7 +17,7 @@ use nix::libc::EBUSY;
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::limits::{Controller, Limits};
+use crate::limits::{CgroupController, JailLimits};
 
 /// What the names of jails' cgroups begin with.
 const PREFIX: &str = "jail.";
@@ -26,7 +26,7 @@ const PERIOD: u64 = 100_000;
 
 /// A jail's own.
 #[derive(Debug)]
-pub(crate) struct Cgroup {
+pub(crate) struct JailCgroup {
     path: PathBuf,
     /// Locked for as long as this process, or the jail's first one, lives.
     dir: OwnedFd,
@@ -34,16 +34,16 @@ pub(crate) struct Cgroup {
 
 /// What was seen of a jail when it was over.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct End {
+pub(crate) struct CgroupEnd {
     /// The most memory that it ever used, as a whole, in bytes.
     pub(crate) peak: Option<u64>,
     /// How many of its processes were killed because its memory was used up.
     pub(crate) oom_kills: u64,
 }
 
-impl Cgroup {
+impl JailCgroup {
     /// A new one below `root`, whose controllers are on, with these limits.
-    pub(crate) fn make(root: &Path, limits: &Limits, controllers: &[Controller]) -> Result<Self> {
+    pub(crate) fn make(root: &Path, limits: &JailLimits, controllers: &[CgroupController]) -> Result<Self> {
         remove_abandoned(root);
         let cgroup =
             Self::begin(root).with_context(|| format!("cannot make a cgroup in '{}'", root.display()))?;
@@ -80,12 +80,12 @@ impl Cgroup {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    fn limit(&self, limits: &Limits, controllers: &[Controller]) -> Result<()> {
+    fn limit(&self, limits: &JailLimits, controllers: &[CgroupController]) -> Result<()> {
         // Below one with processes of its own the kernel makes cgroups that nobody can enter.
         let kind = fs::read_to_string(self.path.join("cgroup.type")).unwrap_or_default();
         ensure!(kind.trim() == "domain", "the cgroup above has processes of its own");
         let has = |controller| controllers.contains(&controller);
-        if let Some(memory) = limits.memory.filter(|_| has(Controller::Memory)) {
+        if let Some(memory) = limits.memory.filter(|_| has(CgroupController::Memory)) {
             self.write("memory.max", &memory.bytes().to_string())?;
             // What does not fit does not go to the disk instead. Kernels without swap have no such file.
             if self.path.join("memory.swap.max").exists() {
@@ -94,11 +94,11 @@ impl Cgroup {
             // All or nothing: half a jail is no use to anybody.
             self.write("memory.oom.group", "1")?;
         }
-        if let Some(pids) = limits.pids.filter(|_| has(Controller::Pids)) {
+        if let Some(pids) = limits.pids.filter(|_| has(CgroupController::Pids)) {
             // The stub is one of them.
             self.write("pids.max", &(pids.0 + 1).to_string())?;
         }
-        if let Some(cpu) = limits.cpu.filter(|_| has(Controller::Cpu)) {
+        if let Some(cpu) = limits.cpu.filter(|_| has(CgroupController::Cpu)) {
             self.write("cpu.max", &format!("{} {PERIOD}", cpu.0 * PERIOD / 100))?;
         }
         Ok(())
@@ -115,14 +115,14 @@ impl Cgroup {
     }
 
     /// Kills what may be left, reads what there is to be told, and removes it.
-    pub(crate) fn end(self) -> End {
+    pub(crate) fn end(self) -> CgroupEnd {
         // Since Linux 5.14. The jail's process namespace has seen to the same.
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
         let read = |name: &str| fs::read_to_string(self.path.join(name)).unwrap_or_default();
         let events = read("memory.events");
         let oom_kills =
             events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0);
-        let end = End { peak: read("memory.peak").trim().parse().ok(), oom_kills };
+        let end = CgroupEnd { peak: read("memory.peak").trim().parse().ok(), oom_kills };
         // The last one out may still be on its way. One that stays longer is left to the next start.
         for _ in 0..50 {
             match fs::remove_dir(&self.path) {
@@ -134,7 +134,7 @@ impl Cgroup {
     }
 }
 
-impl AsFd for Cgroup {
+impl AsFd for JailCgroup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use nix::libc::EBUSY;
 use nix::unistd::geteuid;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use crate::limits::{Controller, manager, mark};
+use crate::limits::{CgroupController, manager, mark};
 
 /// Where monitors go that would stand in the way themselves.
 pub(crate) const MONITORS: &str = "monitors";
@@ -22,12 +22,12 @@ const HANDED_DOWN: &str = "cgroup.subtree_control";
 
 /// Why a controller holds nothing here, and what mends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Missing {
+pub(crate) struct MissingController {
     pub(crate) why: String,
     pub(crate) mend: Option<String>,
 }
 
-impl Missing {
+impl MissingController {
     fn new(why: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { why: why.into(), mend: Some(mend.into()) }
     }
@@ -35,7 +35,7 @@ impl Missing {
 
 /// Our part of the tree.
 #[derive(Debug)]
-pub(crate) struct Tree {
+pub(crate) struct CgroupTree {
     /// Its top.
     pub(crate) root: PathBuf,
     /// Where this process is in it.
@@ -44,22 +44,23 @@ pub(crate) struct Tree {
     top: PathBuf,
 }
 
-impl Tree {
+impl CgroupTree {
     /// The one that this process runs in.
-    pub(crate) fn find() -> Result<Self, Missing> {
+    pub(crate) fn find() -> Result<Self, MissingController> {
         let read = |path: &str| {
-            fs::read_to_string(path).map_err(|err| Missing { why: format!("{path}: {err}"), mend: None })
+            fs::read_to_string(path)
+                .map_err(|err| MissingController { why: format!("{path}: {err}"), mend: None })
         };
         let place = place(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?);
         let Some((top, own)) = place else {
-            return Err(Missing::new(
+            return Err(MissingController::new(
                 "no cgroup v2 is mounted",
                 "boot with systemd.unified_cgroup_hierarchy=1",
             ));
         };
         let root = delegated(&top, &own).ok_or_else(|| {
             let name = own.strip_prefix(&top).unwrap_or(&own).display();
-            Missing::new(
+            MissingController::new(
                 format!("the cgroup '/{name}' is not delegated to this user"),
                 "run it in a unit with Delegate=yes, or: systemd-run --user --scope -p Delegate=yes piku-chroot …",
             )
@@ -69,10 +70,14 @@ impl Tree {
 
     /// Turns the controllers on for what lies below the root; returns those that cannot be had. When this process itself
     /// is in the way, and nobody else is, it goes into the `leaf`.
-    pub(crate) fn enable(&self, controllers: &[Controller], leaf: &str) -> Vec<(Controller, Missing)> {
+    pub(crate) fn enable(
+        &self,
+        controllers: &[CgroupController],
+        leaf: &str,
+    ) -> Vec<(CgroupController, MissingController)> {
         let on = words(&self.root.join(HANDED_DOWN));
         let there = words(&self.root.join("cgroup.controllers"));
-        let has = |list: &[String], one: Controller| list.iter().any(|word| word == one.name());
+        let has = |list: &[String], one: CgroupController| list.iter().any(|word| word == one.name());
         let mut missing = Vec::new();
         for one in controllers.iter().copied().filter(|one| !has(&on, *one)) {
             if !has(&there, one) {
@@ -86,7 +91,7 @@ impl Tree {
 
     /// Only where nobody is right in the root any more. The kernel itself refuses that for memory alone: for the others it
     /// makes the cgroups below such as can be made and never be entered.
-    fn turn_on(&self, controller: Controller, leaf: &str) -> io::Result<()> {
+    fn turn_on(&self, controller: CgroupController, leaf: &str) -> io::Result<()> {
         let own = std::process::id().to_string();
         let inside = words(&self.root.join("cgroup.procs"));
         if inside.iter().any(|pid| *pid != own) {
@@ -99,35 +104,35 @@ impl Tree {
     }
 
     /// Why the root has not got it to hand down.
-    fn absent(&self, controller: Controller) -> Missing {
+    fn absent(&self, controller: CgroupController) -> MissingController {
         let name = controller.name();
         let above = words(&self.top.join("cgroup.controllers")).iter().any(|word| word == name);
         if above {
-            return Missing::new(
+            return MissingController::new(
                 format!("the unit is not given the {name} controller"),
                 format!("Delegate=yes, or with {name} among others, in the unit"),
             );
         }
         if bound_to_v1(&fs::read_to_string("/proc/cgroups").unwrap_or_default(), name) {
-            return Missing::new(
+            return MissingController::new(
                 "its controller serves cgroup v1",
                 "boot with systemd.unified_cgroup_hierarchy=1",
             );
         }
-        Missing::new(format!("no {name} controller"), turn_it_on(controller))
+        MissingController::new(format!("no {name} controller"), turn_it_on(controller))
     }
 
     /// Why the kernel does not turn it on.
-    fn refused(&self, controller: Controller, err: &io::Error) -> Missing {
+    fn refused(&self, controller: CgroupController, err: &io::Error) -> MissingController {
         let name = controller.name();
         if err.raw_os_error() == Some(EBUSY) {
             let what = format!("the cgroup '{}' has processes of its own", self.shown());
-            return Missing::new(
+            return MissingController::new(
                 what,
                 "DelegateSubgroup= in the unit (systemd 254), or start anew what runs there",
             );
         }
-        Missing {
+        MissingController {
             why: format!("the {name} controller cannot be turned on in '{}': {err}", self.shown()),
             mend: None,
         }
@@ -145,21 +150,21 @@ impl Tree {
 /// # Errors
 /// When jails will be limited by rlimits only; nothing has been moved then.
 pub fn take_up(leaf: &str) -> Result<()> {
-    let failed = |missing: Missing| {
-        let failure = Failure::new(missing.why);
-        anyhow!(missing.mend.into_iter().fold(failure, Failure::hint))
+    let failed = |missing: MissingController| {
+        let failure = UserError::new(missing.why);
+        anyhow!(missing.mend.into_iter().fold(failure, UserError::hint))
     };
-    let tree = Tree::find().map_err(failed)?;
+    let tree = CgroupTree::find().map_err(failed)?;
     // What systemd started right in a service's cgroup it will start there again, and could not while controllers are on and
     // jails run: a restart of the service would fail for as long as they do.
     if tree.own == tree.root && tree.root.extension().is_some_and(|extension| extension == "service") {
         let what = format!("the service was started right in its own cgroup '{}'", tree.shown());
-        return Err(failed(Missing::new(
+        return Err(failed(MissingController::new(
             what,
             format!("DelegateSubgroup={leaf} in the unit, for which systemd 254 is needed"),
         )));
     }
-    let missing = tree.enable(&Controller::ALL, leaf);
+    let missing = tree.enable(&CgroupController::ALL, leaf);
     missing.into_iter().next().map_or(Ok(()), |(_, missing)| Err(failed(missing)))
 }
 
@@ -234,12 +239,12 @@ fn bound_to_v1(text: &str, name: &str) -> bool {
 const CMDLINES: [&str; 2] = ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"];
 
 /// What mends a kernel that was started without it.
-fn turn_it_on(controller: Controller) -> String {
+fn turn_it_on(controller: CgroupController) -> String {
     let cmdline = CMDLINES.into_iter().find(|path| Path::new(path).exists());
     // A Raspberry Pi's firmware puts cgroup_disable=memory in front of what stands in the file; its kernel alone knows the other
     // word, which comes later and counts.
     match (controller, cmdline) {
-        (Controller::Memory, Some(file)) => {
+        (CgroupController::Memory, Some(file)) => {
             format!("add cgroup_enable=memory at the end of the line in {file}, then reboot")
         }
         (other, _) => format!("boot without cgroup_disable={}, with a kernel that has it", other.name()),

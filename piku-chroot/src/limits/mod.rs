@@ -13,27 +13,27 @@ use std::io;
 
 use anyhow::Result;
 use nix::unistd::Pid;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
-pub use amount::{Amount, Count, Limits, Processors};
+pub use amount::{CountLimit, JailLimits, MemoryAmount, ProcessorLimit};
 pub use delegation::take_up;
 pub(crate) use manager::runtime_dir;
 
-use crate::report::{By, Held};
+use crate::report::{HeldLimit, LimitEnforcer};
 use crate::sys;
-use cgroup::{Cgroup, End};
-use delegation::{Missing, Tree};
-use rlimits::Rlimits;
+use cgroup::{CgroupEnd, JailCgroup};
+use delegation::{CgroupTree, MissingController};
+use rlimits::CommandRlimits;
 
 /// What a cgroup can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Controller {
+pub(crate) enum CgroupController {
     Memory,
     Pids,
     Cpu,
 }
 
-impl Controller {
+impl CgroupController {
     pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
 
     /// As the kernel and `--limit` call it.
@@ -48,19 +48,19 @@ impl Controller {
 
 /// The limits of one jail, and who holds them.
 #[derive(Debug)]
-pub(crate) struct Hold {
+pub(crate) struct LimitHold {
     /// Where something is held by it.
-    cgroup: Option<Cgroup>,
+    cgroup: Option<JailCgroup>,
     /// What the command itself is given.
-    pub(crate) rlimits: Rlimits,
+    pub(crate) rlimits: CommandRlimits,
     /// For the report.
-    pub(crate) held: Vec<Held>,
+    pub(crate) held: Vec<HeldLimit>,
 }
 
 /// Makes the cgroup as far as it can be had, and leaves the rest to rlimits.
-pub(crate) fn prepare(limits: &Limits, strict: bool) -> Result<Hold> {
-    let asked: Vec<Controller> =
-        Controller::ALL.into_iter().filter(|controller| limits.asks(*controller)).collect();
+pub(crate) fn prepare(limits: &JailLimits, strict: bool) -> Result<LimitHold> {
+    let asked: Vec<CgroupController> =
+        CgroupController::ALL.into_iter().filter(|controller| limits.asks(*controller)).collect();
     let (cgroup, missing) = if asked.is_empty() { (None, Vec::new()) } else { own_cgroup(limits, &asked) };
     let why = |controller| missing.iter().find(|(one, _)| *one == controller).map(|(_, missing)| missing);
     let mut held = Vec::new();
@@ -69,34 +69,41 @@ pub(crate) fn prepare(limits: &Limits, strict: bool) -> Result<Hold> {
         if let (true, Some(missing)) = (strict, why) {
             let what =
                 format!("--strict: --limit {}: no cgroup can hold it: {}", controller.name(), missing.why);
-            return Err(missing.mend.iter().fold(Failure::new(what), Failure::hint).into());
+            return Err(missing.mend.iter().fold(UserError::new(what), UserError::hint).into());
         }
-        let by = if why.is_some() { By::Rlimit } else { By::Cgroup };
-        held.push(Held { limit: controller.name().into(), by, why: why.map(|missing| missing.why.clone()) });
+        let by = if why.is_some() { LimitEnforcer::Rlimit } else { LimitEnforcer::Cgroup };
+        held.push(HeldLimit {
+            limit: controller.name().into(),
+            by,
+            why: why.map(|missing| missing.why.clone()),
+        });
     }
     if limits.nofile.is_some() {
-        held.push(Held { limit: "nofile".into(), by: By::Rlimit, why: None });
+        held.push(HeldLimit { limit: "nofile".into(), by: LimitEnforcer::Rlimit, why: None });
     }
-    let rlimits = Rlimits::new(limits, |controller| why(controller).is_some());
-    Ok(Hold { cgroup, rlimits, held })
+    let rlimits = CommandRlimits::new(limits, |controller| why(controller).is_some());
+    Ok(LimitHold { cgroup, rlimits, held })
 }
 
 /// The jail's cgroup, and what it does not hold.
-fn own_cgroup(limits: &Limits, asked: &[Controller]) -> (Option<Cgroup>, Vec<(Controller, Missing)>) {
-    let tree = match Tree::find() {
+fn own_cgroup(
+    limits: &JailLimits,
+    asked: &[CgroupController],
+) -> (Option<JailCgroup>, Vec<(CgroupController, MissingController)>) {
+    let tree = match CgroupTree::find() {
         Ok(tree) => tree,
         Err(missing) => return (None, asked.iter().map(|one| (*one, missing.clone())).collect()),
     };
     let mut missing = tree.enable(asked, delegation::MONITORS);
-    let there: Vec<Controller> =
+    let there: Vec<CgroupController> =
         asked.iter().copied().filter(|one| !missing.iter().any(|(other, _)| one == other)).collect();
     if there.is_empty() {
         return (None, missing);
     }
-    match Cgroup::make(&tree.root, limits, &there) {
+    match JailCgroup::make(&tree.root, limits, &there) {
         Ok(cgroup) => (Some(cgroup), missing),
         Err(err) => {
-            let failed = Missing { why: format!("{err:#}"), mend: None };
+            let failed = MissingController { why: format!("{err:#}"), mend: None };
             missing.extend(there.into_iter().map(|one| (one, failed.clone())));
             (None, missing)
         }
@@ -108,37 +115,37 @@ fn own_cgroup(limits: &Limits, asked: &[Controller]) -> (Option<Cgroup>, Vec<(Co
 /// # Errors
 /// When `limits` are none, or the kernel refuses.
 pub fn hold_alone(limits: &str, pid: Pid) -> Result<()> {
-    match limits.parse::<Limits>() {
-        Ok(limits) => Rlimits::new(&limits, |_| true).set_on(pid),
+    match limits.parse::<JailLimits>() {
+        Ok(limits) => CommandRlimits::new(&limits, |_| true).set_on(pid),
         Err(_) if limits.is_empty() => Ok(()),
-        Err(err) => Err(Failure::new(err).into()),
+        Err(err) => Err(UserError::new(err).into()),
     }
 }
 
 /// What [`hold_alone`] holds.
 #[must_use]
-pub fn held_alone(limits: &str) -> Vec<Held> {
+pub fn held_alone(limits: &str) -> Vec<HeldLimit> {
     let held = |(limit, _): (&str, &str)| {
         // The processes are counted a user there, not an app.
-        (limit != "pids").then(|| Held { limit: limit.to_owned(), by: By::Rlimit, why: None })
+        (limit != "pids").then(|| HeldLimit { limit: limit.to_owned(), by: LimitEnforcer::Rlimit, why: None })
     };
     limits.split(',').filter_map(|word| word.split_once('=')).filter_map(held).collect()
 }
 
 /// Whether a cgroup could hold each limit here; for `--check`, which leaves everything as it is but for the controllers
 /// that it turned on.
-pub(crate) fn check() -> Vec<(Controller, Result<(), Missing>)> {
-    let all = Controller::ALL;
-    let missing = match Tree::find() {
+pub(crate) fn check() -> Vec<(CgroupController, Result<(), MissingController>)> {
+    let all = CgroupController::ALL;
+    let missing = match CgroupTree::find() {
         Ok(tree) => tree.enable(&all, delegation::MONITORS),
         Err(missing) => all.map(|one| (one, missing.clone())).into(),
     };
     let answer =
-        |one: Controller| missing.iter().find(|(other, _)| one == *other).map(|(_, why)| why.clone());
+        |one: CgroupController| missing.iter().find(|(other, _)| one == *other).map(|(_, why)| why.clone());
     all.into_iter().map(|one| (one, answer(one).map_or(Ok(()), Err))).collect()
 }
 
-impl Hold {
+impl LimitHold {
     /// Starts the jail's first process, inside of its limits from its first moment.
     pub(crate) fn spawn(&self, namespaces: sys::Namespaces, child: impl FnOnce() -> u8) -> io::Result<Pid> {
         let Some(cgroup) = &self.cgroup else { return sys::spawn(namespaces, child) };
@@ -157,7 +164,7 @@ impl Hold {
     }
 
     /// Ends what is left of the jail's cgroup, and tells what it has seen.
-    pub(crate) fn end(self) -> End {
-        self.cgroup.map_or_else(End::default, Cgroup::end)
+    pub(crate) fn end(self) -> CgroupEnd {
+        self.cgroup.map_or_else(CgroupEnd::default, JailCgroup::end)
     }
 }

@@ -6,14 +6,14 @@ use std::fs;
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, nice, prlimit, setpriority_process, setrlimit};
 
-use crate::limits::{Amount, Controller, Limits};
+use crate::limits::{CgroupController, JailLimits, MemoryAmount};
 
 /// How much a command steps back where its processor time cannot be limited.
 const NICE: i32 = 10;
 
 /// What the command gets.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rlimits {
+pub(crate) struct CommandRlimits {
     /// Data and heap in bytes. Not the address space: the JVM, Go and Node reserve far more of that than they use, without
     /// any right to touch it, which `RLIMIT_DATA` does not count and `RLIMIT_AS` would.
     data: Option<u64>,
@@ -23,15 +23,15 @@ pub(crate) struct Rlimits {
     nice: bool,
 }
 
-impl Rlimits {
+impl CommandRlimits {
     /// For what no cgroup holds.
-    pub(crate) fn new(limits: &Limits, left: impl Fn(Controller) -> bool) -> Self {
+    pub(crate) fn new(limits: &JailLimits, left: impl Fn(CgroupController) -> bool) -> Self {
         Self {
-            data: limits.memory.filter(|_| left(Controller::Memory)).map(Amount::bytes),
+            data: limits.memory.filter(|_| left(CgroupController::Memory)).map(MemoryAmount::bytes),
             // The stub is counted too.
-            processes: limits.pids.filter(|_| left(Controller::Pids)).map(|pids| pids.0 + 1),
+            processes: limits.pids.filter(|_| left(CgroupController::Pids)).map(|pids| pids.0 + 1),
             files: limits.nofile.map(|files| files.0),
-            nice: limits.cpu.is_some() && left(Controller::Cpu),
+            nice: limits.cpu.is_some() && left(CgroupController::Cpu),
         }
     }
 

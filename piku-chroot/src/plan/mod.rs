@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
 
-pub use self::mounts::{BASE, Mount, What};
+pub use self::mounts::{BASE, JailMount, MountContent};
 use self::mounts::{mounts, plain};
 use piku_procfile::settings::Protection;
 
-use crate::limits::Limits;
-use crate::options::{Net, OomScore, Options};
+use crate::limits::JailLimits;
+use crate::options::{ChrootOptions, NetworkOption, OomScore};
 use crate::shown::shown;
 
 /// Where the app's tree stands.
@@ -31,13 +31,13 @@ const HOSTNAME: &str = "jail";
 
 /// All that is to be done.
 #[derive(Debug)]
-pub struct Plan {
+pub struct JailPlan {
     /// The tree that the programs and libraries come from; none for an empty root.
     pub base: Option<PathBuf>,
     /// Mounts, parents before what is mounted inside of them.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<JailMount>,
     /// The network inside.
-    pub net: Net,
+    pub net: NetworkOption,
     /// TCP ports that the command may bind; empty for all.
     pub listen: Vec<u16>,
     /// The name of the machine inside.
@@ -65,7 +65,7 @@ pub struct Plan {
     /// The caller, when the jail is to end with it.
     pub die_with: Option<Pid>,
     /// How much it may take of the machine.
-    pub limits: Limits,
+    pub limits: JailLimits,
     /// The command's `oom_score_adj`: how soon the kernel kills it when the machine is out of memory.
     pub oom_score_adj: Option<u16>,
     /// Where to write what holds and how it ended.
@@ -85,9 +85,12 @@ pub struct UidRange {
     pub give_back: bool,
 }
 
-impl Plan {
+impl JailPlan {
     /// The plan for these options, in this environment of the caller.
-    pub fn new(options: &Options, caller: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
+    pub fn new(
+        options: &ChrootOptions,
+        caller: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self> {
         let home = PathBuf::from(if options.app.is_some() { APP } else { "/tmp" });
         let env = environment(options, caller, &home)?;
         let home = env.get(OsStr::new("HOME")).and_then(|own| for_passwd(own)).unwrap_or(home);
@@ -116,7 +119,7 @@ impl Plan {
         Ok(Self {
             base: options.root_from_host.then(|| "/".into()).or_else(|| options.root.clone()),
             mounts: mounts(options)?,
-            net: options.net.unwrap_or(Net::Shared),
+            net: options.net.unwrap_or(NetworkOption::Shared),
             listen: options.listen.iter().map(|port| port.number()).collect(),
             hostname,
             chdir,
@@ -141,7 +144,7 @@ impl Plan {
     #[must_use]
     pub fn data(&self) -> Option<&Path> {
         self.mounts.iter().find_map(|mount| match &mount.what {
-            What::Tree { src, .. } if mount.option == "--data" => Some(src.as_path()),
+            MountContent::Tree { src, .. } if mount.option == "--data" => Some(src.as_path()),
             _ => None,
         })
     }
@@ -154,7 +157,7 @@ impl Plan {
 }
 
 /// The name is one word of a line in a file.
-fn uid_range(name: &OsStr, options: &Options) -> Result<UidRange> {
+fn uid_range(name: &OsStr, options: &ChrootOptions) -> Result<UidRange> {
     let good = |name: &str| {
         (1..=255).contains(&name.len())
             && !name.starts_with('#')
@@ -176,7 +179,7 @@ fn uid_range(name: &OsStr, options: &Options) -> Result<UidRange> {
 
 /// The command's environment: what was declared, and PATH and HOME where nothing was.
 fn environment(
-    options: &Options,
+    options: &ChrootOptions,
     caller: impl IntoIterator<Item = (OsString, OsString)>,
     home: &Path,
 ) -> Result<BTreeMap<OsString, OsString>> {
@@ -226,13 +229,14 @@ fn c_string<const N: usize>(parts: [&OsStr; N]) -> Result<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::ChrootCli;
     use clap::Parser;
 
-    fn plan(args: &[&str]) -> Result<Plan> {
-        let cli = Cli::try_parse_from(["piku-chroot"].iter().chain(args).chain(&["--", "true"])).unwrap();
+    fn plan(args: &[&str]) -> Result<JailPlan> {
+        let cli =
+            ChrootCli::try_parse_from(["piku-chroot"].iter().chain(args).chain(&["--", "true"])).unwrap();
         let caller = [("SECRET", "s"), ("LANG", "C"), ("IN_A", "1"), ("IN_PATH", "/p"), ("IN_", "x")];
-        Plan::new(&cli.into(), caller.map(|(name, value)| (name.into(), value.into())))
+        JailPlan::new(&cli.into(), caller.map(|(name, value)| (name.into(), value.into())))
     }
 
     fn error(args: &[&str]) -> String {

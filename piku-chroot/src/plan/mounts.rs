@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{APP, DATA};
-use crate::options::{Options, Size};
+use crate::options::{ChrootOptions, TmpfsSize};
 use crate::shown::shown;
 
 /// The size of a tmpfs for which none was said: a quarter of the memory.
@@ -19,20 +19,20 @@ const OURS: [&str; 3] = ["/proc", "/dev/pts", "/dev/fd"];
 
 /// One thing that appears in the jail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub struct JailMount {
     /// The option that asked for it.
     pub option: &'static str,
     /// Where, absolute and plain.
     pub dst: PathBuf,
     /// What.
-    pub what: What,
+    pub what: MountContent,
     /// It lies in a tree that is not ours, so its place must be there already.
     pub inside: Option<PathBuf>,
 }
 
 /// What appears.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum MountContent {
     /// A file or folder of the host.
     Tree {
         /// Which.
@@ -52,17 +52,17 @@ pub enum What {
 }
 
 /// Everything that is mounted, parents first, each told whether it lies in another tree.
-pub(super) fn mounts(options: &Options) -> Result<Vec<Mount>> {
+pub(super) fn mounts(options: &ChrootOptions) -> Result<Vec<JailMount>> {
     let mut mounts = Vec::new();
     let mut add = |option, dst: &Path, what| -> Result<()> {
         let dst = destination(dst).context(option)?;
-        if let Some(other) = mounts.iter().find(|other: &&Mount| other.dst == dst) {
+        if let Some(other) = mounts.iter().find(|other: &&JailMount| other.dst == dst) {
             bail!("{option}: {} is taken by {}", shown(&dst), other.option);
         }
-        mounts.push(Mount { option, dst, what, inside: None });
+        mounts.push(JailMount { option, dst, what, inside: None });
         Ok(())
     };
-    let tree = |src: &Path, writable, folder| What::Tree { src: src.to_owned(), writable, folder };
+    let tree = |src: &Path, writable, folder| MountContent::Tree { src: src.to_owned(), writable, folder };
     if let Some(app) = &options.app {
         add("--app", Path::new(APP), tree(app, false, true))?;
     }
@@ -76,22 +76,22 @@ pub(super) fn mounts(options: &Options) -> Result<Vec<Mount>> {
         add("--ro", &pair.dst, tree(&pair.src, false, false))?;
     }
     for memory in &options.tmpfs {
-        let size = memory.size.as_ref().map_or(QUARTER, Size::as_str).to_owned();
+        let size = memory.size.as_ref().map_or(QUARTER, TmpfsSize::as_str).to_owned();
         // As world-writable as the folder usually is; elsewhere it is the only user's anyway.
-        add("--tmpfs", &memory.dst, What::Memory { size, mode: "1777" })?;
+        add("--tmpfs", &memory.dst, MountContent::Memory { size, mode: "1777" })?;
     }
-    let temporary = options.tmp_size.as_ref().map_or(TEMPORARY, Size::as_str);
+    let temporary = options.tmp_size.as_ref().map_or(TEMPORARY, TmpfsSize::as_str);
     for (dst, size) in [("/tmp", temporary), ("/dev/shm", SHARED_MEMORY)] {
         if !mounts.iter().any(|mount| mount.dst == Path::new(dst)) {
-            let what = What::Memory { size: size.to_owned(), mode: "1777" };
-            mounts.push(Mount { option: "", dst: dst.into(), what, inside: None });
+            let what = MountContent::Memory { size: size.to_owned(), mode: "1777" };
+            mounts.push(JailMount { option: "", dst: dst.into(), what, inside: None });
         }
     }
     // Stable, so that what was given first stays first among equals.
     mounts.sort_by_key(|mount| mount.dst.components().count());
     let foreign: Vec<PathBuf> = mounts
         .iter()
-        .filter(|mount| matches!(mount.what, What::Tree { .. }))
+        .filter(|mount| matches!(mount.what, MountContent::Tree { .. }))
         .map(|mount| mount.dst.clone())
         .chain(base_trees(options))
         .collect();
@@ -103,7 +103,7 @@ pub(super) fn mounts(options: &Options) -> Result<Vec<Mount>> {
 }
 
 /// The trees of the base in which nothing of ours may be made.
-fn base_trees(options: &Options) -> Vec<PathBuf> {
+fn base_trees(options: &ChrootOptions) -> Vec<PathBuf> {
     let base = options.root_from_host || options.root.is_some();
     BASE.iter().filter(|_| base).map(|name| Path::new("/").join(name)).collect()
 }

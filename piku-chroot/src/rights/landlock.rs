@@ -13,9 +13,9 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fstat, openat};
 use rustix::io::Errno;
 use rustix::stdio;
 
-use crate::options::Net;
-use crate::plan::{Plan, What};
-use crate::sys::{self, Ruleset};
+use crate::options::NetworkOption;
+use crate::plan::{JailPlan, MountContent};
+use crate::sys::{self, LandlockRuleset};
 
 /// Since this version a file may be moved from folder to folder under a ruleset (Linux 5.19).
 const MOVES: u32 = 2;
@@ -63,16 +63,17 @@ pub(crate) fn guards_sockets(version: u32) -> bool {
 
 /// From now on files can be changed only beneath what is writable in this jail. Reading and running is for the mounts to
 /// decide.
-pub(crate) fn restrict(plan: &Plan, version: u32) -> Result<()> {
+pub(crate) fn restrict(plan: &JailPlan, version: u32) -> Result<()> {
     if !guards_files(version) {
         return Ok(());
     }
-    let rights = Rights::of(version);
+    let rights = GuardedTrees::of(version);
     let scope = if guards_sockets(version) { ABSTRACT_SOCKETS } else { 0 };
     // In a network that pasta connects, no port is another app's.
-    let restrict_ports = guards_ports(version) && !plan.listen.is_empty() && plan.net != Net::Own;
+    let restrict_ports = guards_ports(version) && !plan.listen.is_empty() && plan.net != NetworkOption::Own;
     let network = if restrict_ports { BIND_TCP } else { 0 };
-    let ruleset = Ruleset::new(rights.folder, network, scope).context("cannot make a Landlock ruleset")?;
+    let ruleset =
+        LandlockRuleset::new(rights.folder, network, scope).context("cannot make a Landlock ruleset")?;
     let places = WRITABLE.map(Path::new).into_iter().chain(plan.mounts.iter().filter_map(writable));
     for place in places {
         // What cannot be opened, and be it because somebody moves it about right now, needs no leave to be written to.
@@ -96,14 +97,14 @@ pub(crate) fn restrict(plan: &Plan, version: u32) -> Result<()> {
 
 /// What there is to guard.
 #[derive(Debug, PartialEq, Eq)]
-struct Rights {
+struct GuardedTrees {
     /// In and below a folder.
     folder: u64,
     /// Of a file alone.
     file: u64,
 }
 
-impl Rights {
+impl GuardedTrees {
     /// As far as this version knows it.
     fn of(version: u32) -> Self {
         let file = WRITE_FILE | if version >= TRUNCATES { TRUNCATE } else { 0 };
@@ -112,21 +113,21 @@ impl Rights {
 }
 
 /// Where a mount that can be written to stands.
-fn writable(mount: &crate::plan::Mount) -> Option<&Path> {
+fn writable(mount: &crate::plan::JailMount) -> Option<&Path> {
     match mount.what {
-        What::Tree { writable, .. } => writable.then_some(&mount.dst),
-        What::Memory { .. } => Some(&mount.dst),
+        MountContent::Tree { writable, .. } => writable.then_some(&mount.dst),
+        MountContent::Memory { .. } => Some(&mount.dst),
     }
 }
 
 /// Lets this and all beneath it be written to.
-fn allow(ruleset: &Ruleset, fd: BorrowedFd, rights: &Rights) -> io::Result<()> {
+fn allow(ruleset: &LandlockRuleset, fd: BorrowedFd, rights: &GuardedTrees) -> io::Result<()> {
     let folder = FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::Directory;
     ruleset.allow(fd, if folder { rights.folder } else { rights.file })
 }
 
 /// Lets one file be written to. Pipes and sockets without a name need no leave, and the kernel takes none for them.
-fn allow_file(ruleset: &Ruleset, fd: BorrowedFd, rights: &Rights) -> io::Result<()> {
+fn allow_file(ruleset: &LandlockRuleset, fd: BorrowedFd, rights: &GuardedTrees) -> io::Result<()> {
     match ruleset.allow(fd, rights.file) {
         Err(err) if err.raw_os_error() == Some(Errno::BADFD.raw_os_error()) => Ok(()),
         result => result,
@@ -139,9 +140,9 @@ mod tests {
 
     #[test]
     fn only_what_a_version_knows() {
-        assert_eq!(Rights::of(2), Rights { folder: 0x3ff2, file: 0x2 });
-        assert_eq!(Rights::of(3), Rights { folder: 0x7ff2, file: 0x4002 });
-        assert_eq!(Rights::of(7), Rights::of(3));
+        assert_eq!(GuardedTrees::of(2), GuardedTrees { folder: 0x3ff2, file: 0x2 });
+        assert_eq!(GuardedTrees::of(3), GuardedTrees { folder: 0x7ff2, file: 0x4002 });
+        assert_eq!(GuardedTrees::of(7), GuardedTrees::of(3));
         assert!(!guards_ports(3) && guards_ports(4));
         assert!(!guards_files(1) && guards_files(2) && !guards_sockets(5) && guards_sockets(6));
     }

@@ -13,18 +13,18 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, openat2, readlinkat};
 use rustix::io::Errno;
 
-use crate::plan::{BASE, Plan};
-use crate::root::folder::Folder;
-use crate::root::tree::{self, READ_ONLY, Tree};
+use crate::plan::{BASE, JailPlan};
+use crate::root::folder::OpenedFolder;
+use crate::root::tree::{self, HostTree, READ_ONLY};
 use crate::shown::shown;
 
 /// Bytes of names: an `/etc` is listed in one call.
 const LISTED_AT_ONCE: usize = 16 * 1024;
 
 /// An opened base.
-pub(crate) struct Base(OwnedFd);
+pub(crate) struct OpenedBase(OwnedFd);
 
-impl Base {
+impl OpenedBase {
     pub(crate) fn open(dir: &Path) -> Result<Self> {
         let fd = tree::open(dir)?;
         ensure!(tree::is_folder(&fd)?, "{} is not a folder", shown(dir));
@@ -32,12 +32,12 @@ impl Base {
     }
 
     /// Lets its programs and libraries in: links as they are, folders read-only.
-    pub(crate) fn let_in(&self, root: &Folder, plan: &Plan) -> Result<()> {
+    pub(crate) fn let_in(&self, root: &OpenedFolder, plan: &JailPlan) -> Result<()> {
         for name in BASE.map(Path::new).into_iter().filter(|name| !plan.takes(&Path::new("/").join(name))) {
             if let Some(target) = link(&self.0, name)? {
                 root.link(name, &target)?;
             } else if let Some(fd) = self.get(name, OFlags::PATH | OFlags::DIRECTORY)? {
-                let tree = Tree::copy(fd, true, READ_ONLY);
+                let tree = HostTree::copy(fd, true, READ_ONLY);
                 root.make_folder(name)?;
                 root.mount(name, tree.with_context(|| format!("cannot let in '/{}'", name.display()))?)?;
             }

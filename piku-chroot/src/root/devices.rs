@@ -9,10 +9,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use rustix::mount::MountAttrFlags;
 
-use crate::plan::Plan;
+use crate::plan::JailPlan;
 use crate::root::filesystem;
-use crate::root::folder::Folder;
-use crate::root::tree::{DEVICE, Tree};
+use crate::root::folder::OpenedFolder;
+use crate::root::tree::{DEVICE, HostTree};
 
 /// Names and numbers, as the kernel's list of devices has them.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -28,7 +28,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Fills the new `/dev`.
-pub(crate) fn fill(dev: &Folder, plan: &Plan) -> Result<()> {
+pub(crate) fn fill(dev: &OpenedFolder, plan: &JailPlan) -> Result<()> {
     let ours = |name: &str| !plan.takes(&Path::new("/dev").join(name));
     for (link, target) in LINKS.iter().filter(|(link, _)| ours(link)) {
         dev.link(Path::new(link), Path::new(target))?;
@@ -47,7 +47,7 @@ pub(crate) fn fill(dev: &Folder, plan: &Plan) -> Result<()> {
 }
 
 /// The host's device of this name, when it is the device that it should be.
-fn device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<Tree> {
+fn device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<HostTree> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = || -> Result<_, rustix::io::Errno> {
         let fd: OwnedFd = openat(CWD, Path::new("/dev").join(name), flags, Mode::empty())?;
@@ -57,5 +57,5 @@ fn device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<Tree> {
     let number = (major(stat.st_rdev), minor(stat.st_rdev));
     let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     ensure!(character && number == (wanted_major, wanted_minor), "it is not that device");
-    Tree::copy(fd, false, DEVICE)
+    HostTree::copy(fd, false, DEVICE)
 }

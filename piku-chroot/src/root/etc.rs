@@ -11,12 +11,12 @@ use anyhow::{Context, Result};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use crate::caller::Identity;
+use crate::caller::CallerIdentity;
 use crate::hostfiles::{FileContent, leads_to_usr};
-use crate::plan::Plan;
-use crate::root::base::{self, Base};
-use crate::root::folder::Folder;
-use crate::root::tree::{READ_ONLY, Tree};
+use crate::plan::JailPlan;
+use crate::root::base::{self, OpenedBase};
+use crate::root::folder::OpenedFolder;
+use crate::root::tree::{HostTree, READ_ONLY};
 use crate::shown::shown;
 
 /// Taken from the base.
@@ -52,10 +52,10 @@ const SMALL: u64 = 4096;
 
 /// Fills the new `/etc`.
 pub(crate) fn fill(
-    etc: &Folder,
-    plan: &Plan,
-    identity: Identity,
-    base: Option<&Base>,
+    etc: &OpenedFolder,
+    plan: &JailPlan,
+    identity: CallerIdentity,
+    base: Option<&OpenedBase>,
     host: &[(&'static str, FileContent)],
 ) -> Result<()> {
     let make = |name: &str, text: &[u8]| {
@@ -85,7 +85,7 @@ pub(crate) fn fill(
 }
 
 /// The one user there is, and the names that programs expect to find.
-fn passwd(identity: Identity, home: &Path) -> String {
+fn passwd(identity: CallerIdentity, home: &Path) -> String {
     let (uid, gid, home) = (identity.uid, identity.gid, home.display());
     if uid.is_root() {
         return format!("root:x:0:{gid}:root:{home}:/bin/sh\n{NOBODY}");
@@ -96,14 +96,20 @@ fn passwd(identity: Identity, home: &Path) -> String {
 /// Who everybody else is, seen from inside.
 const NOBODY: &str = "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
 
-fn group(identity: Identity) -> String {
+fn group(identity: CallerIdentity) -> String {
     let gid = identity.gid;
     let own = if gid.as_raw() == 0 { String::new() } else { format!("app:x:{gid}:\n") };
     format!("{own}root:x:0:\nnogroup:x:65534:\n")
 }
 
 /// Takes what is wanted from a folder of the base, as far as it is there and we may read it.
-fn take(base: &Base, from: &str, to: &Folder, plan: &Plan, wanted: impl Fn(&OsStr) -> bool) -> Result<()> {
+fn take(
+    base: &OpenedBase,
+    from: &str,
+    to: &OpenedFolder,
+    plan: &JailPlan,
+    wanted: impl Fn(&OsStr) -> bool,
+) -> Result<()> {
     let Some((folder, names)) = base.list(Path::new(from), wanted)? else { return Ok(()) };
     for name in names.iter().map(Path::new) {
         let path = Path::new("/").join(from).join(name);
@@ -111,9 +117,9 @@ fn take(base: &Base, from: &str, to: &Folder, plan: &Plan, wanted: impl Fn(&OsSt
             continue;
         }
         let fd = match open(&folder, name).with_context(|| format!("cannot open {}", shown(&path)))? {
-            Opened::Yes(fd) => Some(fd),
-            Opened::Refused => None,
-            Opened::Link => match base::link(&folder, name)? {
+            OpenedFile::Yes(fd) => Some(fd),
+            OpenedFile::Refused => None,
+            OpenedFile::Link => match base::link(&folder, name)? {
                 Some(target) if leads_to_usr(&path, &target) => {
                     to.link(name, &target)?;
                     None
@@ -129,37 +135,37 @@ fn take(base: &Base, from: &str, to: &Folder, plan: &Plan, wanted: impl Fn(&OsSt
 }
 
 /// Lets a file or folder in under this name.
-fn give(fd: OwnedFd, to: &Folder, name: &Path) -> Result<()> {
+fn give(fd: OwnedFd, to: &OpenedFolder, name: &Path) -> Result<()> {
     let stat = fstat(&fd).map_err(io::Error::from)?;
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if size <= SMALL => to.file(name, &base::read(fd, size)?),
         FileType::RegularFile => {
             to.make_file(name)?;
-            to.mount(name, Tree::copy(fd, false, READ_ONLY)?)
+            to.mount(name, HostTree::copy(fd, false, READ_ONLY)?)
         }
         FileType::Directory => {
             to.make_folder(name)?;
-            to.mount(name, Tree::copy(fd, true, READ_ONLY)?)
+            to.mount(name, HostTree::copy(fd, true, READ_ONLY)?)
         }
         _ => Ok(()),
     }
 }
 
 /// What came of opening something.
-enum Opened {
+enum OpenedFile {
     Yes(OwnedFd),
     Link,
     /// Gone, or not for us.
     Refused,
 }
 
-fn open(folder: &OwnedFd, name: &Path) -> io::Result<Opened> {
+fn open(folder: &OwnedFd, name: &Path) -> io::Result<OpenedFile> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(folder, name, flags, Mode::empty()) {
-        Ok(fd) => Ok(Opened::Yes(fd)),
-        Err(Errno::LOOP) => Ok(Opened::Link),
-        Err(Errno::NOENT | Errno::ACCESS | Errno::NXIO) => Ok(Opened::Refused),
+        Ok(fd) => Ok(OpenedFile::Yes(fd)),
+        Err(Errno::LOOP) => Ok(OpenedFile::Link),
+        Err(Errno::NOENT | Errno::ACCESS | Errno::NXIO) => Ok(OpenedFile::Refused),
         Err(err) => Err(err.into()),
     }
 }
@@ -171,10 +177,10 @@ mod tests {
 
     #[test]
     fn the_user_is_the_first_of_its_number() {
-        let identity = Identity { uid: Uid::from_raw(65534), gid: Gid::from_raw(7) };
+        let identity = CallerIdentity { uid: Uid::from_raw(65534), gid: Gid::from_raw(7) };
         assert!(passwd(identity, Path::new("/app")).starts_with("app:x:65534:7:app:/app:/bin/sh\n"));
         assert!(group(identity).starts_with("app:x:7:\nroot:x:0:\n"));
-        let root = Identity { uid: Uid::from_raw(0), gid: Gid::from_raw(0) };
+        let root = CallerIdentity { uid: Uid::from_raw(0), gid: Gid::from_raw(0) };
         assert_eq!(passwd(root, Path::new("/tmp")).matches(":x:0:").count(), 1);
         assert_eq!(group(root), "root:x:0:\nnogroup:x:65534:\n");
     }

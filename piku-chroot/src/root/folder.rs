@@ -12,9 +12,9 @@ use rustix::mount::{MoveMountFlags, move_mount};
 use crate::shown::shown;
 
 /// An opened one.
-pub(crate) struct Folder(OwnedFd);
+pub(crate) struct OpenedFolder(OwnedFd);
 
-impl Folder {
+impl OpenedFolder {
     /// The root of a mount that is our own.
     pub(crate) fn new(root: OwnedFd) -> Self {
         Self(root)
@@ -79,7 +79,7 @@ impl Folder {
     }
 }
 
-impl AsFd for Folder {
+impl AsFd for OpenedFolder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -23,15 +23,15 @@ use rustix::mount::{
 };
 use rustix::process::pivot_root;
 
-use crate::caller::Identity;
-use crate::diagnosis::{Step, explain};
+use crate::caller::CallerIdentity;
+use crate::diagnosis::{SetupStep, explain};
 use crate::hostfiles::FileContent;
-use crate::limits::Amount;
-use crate::options::Size;
-use crate::plan::{Mount, Plan, What};
-use crate::root::base::Base;
-use crate::root::folder::Folder;
-use crate::root::tree::{READ_ONLY, Tree, WRITABLE};
+use crate::limits::MemoryAmount;
+use crate::options::TmpfsSize;
+use crate::plan::{JailMount, JailPlan, MountContent};
+use crate::root::base::OpenedBase;
+use crate::root::folder::OpenedFolder;
+use crate::root::tree::{HostTree, READ_ONLY, WRITABLE};
 use crate::shown::shown;
 use crate::{handing, sys};
 
@@ -44,17 +44,17 @@ const VAR: [(&str, &str); 2] = [("tmp", "/tmp"), ("run", "/run")];
 ///
 /// The new `/etc` is handed out on `way` to whoever keeps the host's files in it up to date.
 pub(crate) fn enter(
-    plan: &Plan,
-    identity: Identity,
+    plan: &JailPlan,
+    identity: CallerIdentity,
     host: &[(&'static str, FileContent)],
     way: Option<&OwnedFd>,
 ) -> Result<()> {
     // What the host mounts from now on stays out.
     detach()?;
     // Asked while the host's /proc can be seen.
-    let largest = plan.limits.memory.map(Amount::bytes);
+    let largest = plan.limits.memory.map(MemoryAmount::bytes);
     let asked = plan.mounts.iter().map(open).collect::<Result<Vec<_>>>()?;
-    let base = plan.base.as_deref().map(Base::open).transpose().context("--root")?;
+    let base = plan.base.as_deref().map(OpenedBase::open).transpose().context("--root")?;
 
     let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
     let root = filesystem::memory("50%", "755", attributes).context("cannot make the new root")?;
@@ -62,7 +62,7 @@ pub(crate) fn enter(
     move_mount(&root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(io::Error::from)
         .context("cannot mount the new root")?;
-    let root = Folder::new(root);
+    let root = OpenedFolder::new(root);
     fill(&root, plan, identity, base.as_ref(), host)?;
     if let Some(way) = way {
         hand_out_etc(&root, way).context("cannot hand out /etc")?;
@@ -82,16 +82,16 @@ pub(crate) fn enter(
 /// Makes what is mounted here this namespace's own.
 pub(crate) fn detach() -> Result<()> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-        .map_err(|err| explain(Step::Rights, &err.into()))
+        .map_err(|err| explain(SetupStep::Rights, &err.into()))
         .context("cannot detach from the host's mounts")
 }
 
 /// What every jail has.
 fn fill(
-    root: &Folder,
-    plan: &Plan,
-    identity: Identity,
-    base: Option<&Base>,
+    root: &OpenedFolder,
+    plan: &JailPlan,
+    identity: CallerIdentity,
+    base: Option<&OpenedBase>,
     host: &[(&'static str, FileContent)],
 ) -> Result<()> {
     for name in EMPTY {
@@ -110,7 +110,7 @@ fn fill(
 }
 
 /// A mount of its own for `/etc` alone, since the root's becomes read-only.
-fn hand_out_etc(root: &Folder, way: &OwnedFd) -> Result<()> {
+fn hand_out_etc(root: &OpenedFolder, way: &OwnedFd) -> Result<()> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let etc = open_tree(root.find(Path::new("etc"))?, c"", flags).map_err(io::Error::from)?;
@@ -119,29 +119,35 @@ fn hand_out_etc(root: &Folder, way: &OwnedFd) -> Result<()> {
 }
 
 /// How a mount is called in an error.
-fn describe(mount: &Mount) -> String {
+fn describe(mount: &JailMount) -> String {
     format!("{}: cannot put anything at {}", mount.option, shown(&mount.dst))
 }
 
 /// Opens and copies what a mount shows; nothing for memory.
-fn open(mount: &Mount) -> Result<Option<Tree>> {
-    let What::Tree { src, writable, folder } = &mount.what else { return Ok(None) };
-    let open = || -> Result<Tree> {
+fn open(mount: &JailMount) -> Result<Option<HostTree>> {
+    let MountContent::Tree { src, writable, folder } = &mount.what else { return Ok(None) };
+    let open = || -> Result<HostTree> {
         let fd = tree::open(src)?;
         let is_folder = tree::is_folder(&fd)?;
         ensure!(is_folder || !*folder, "{} is not a folder", shown(src));
-        Tree::copy(fd, is_folder, if *writable { WRITABLE } else { READ_ONLY }).with_context(|| shown(src))
+        HostTree::copy(fd, is_folder, if *writable { WRITABLE } else { READ_ONLY })
+            .with_context(|| shown(src))
     };
     open().context(mount.option).map(Some)
 }
 
 /// Makes the place of a mount in our own tmpfs; memory is mounted at once, since other places may lie in it.
-fn make_place(root: &Folder, mount: &Mount, tree: Option<&Tree>, largest: Option<u64>) -> Result<()> {
+fn make_place(
+    root: &OpenedFolder,
+    mount: &JailMount,
+    tree: Option<&HostTree>,
+    largest: Option<u64>,
+) -> Result<()> {
     let (Some(parent), Some(name)) = (mount.dst.parent(), mount.dst.file_name()) else { return Ok(()) };
     let (parent, name) = (root.folders(parent)?, Path::new(name));
     match (tree, &mount.what) {
         (Some(tree), _) if !tree.folder => parent.make_file(name),
-        (None, What::Memory { size, mode }) => {
+        (None, MountContent::Memory { size, mode }) => {
             parent.make_folder(name)?;
             parent.mount(name, memory(size, mode, largest)?)
         }
@@ -150,10 +156,10 @@ fn make_place(root: &Folder, mount: &Mount, tree: Option<&Tree>, largest: Option
 }
 
 /// Puts a tree in its place, and memory that lies in another tree.
-fn put(root: &Folder, mount: &Mount, tree: Option<&Tree>, largest: Option<u64>) -> Result<()> {
+fn put(root: &OpenedFolder, mount: &JailMount, tree: Option<&HostTree>, largest: Option<u64>) -> Result<()> {
     match (tree, &mount.what) {
         (Some(tree), _) => tree::attach(tree, root.find(&mount.dst)?),
-        (None, What::Memory { size, mode }) if mount.inside.is_some() => {
+        (None, MountContent::Memory { size, mode }) if mount.inside.is_some() => {
             tree::attach(memory(size, mode, largest)?, root.find(&mount.dst)?)
         }
         _ => Ok(()),
@@ -162,13 +168,13 @@ fn put(root: &Folder, mount: &Mount, tree: Option<&Tree>, largest: Option<u64>) 
 
 /// Makes a writable folder in memory. Files in it count for no limit but a cgroup's, so that none may grow beyond `largest`.
 fn memory(size: &str, mode: &str, largest: Option<u64>) -> Result<OwnedFd> {
-    let bytes = size.parse().map_or(u64::MAX, |size: Size| size.bytes());
+    let bytes = size.parse().map_or(u64::MAX, |size: TmpfsSize| size.bytes());
     let capped = largest.filter(|largest| *largest < bytes).map(|largest| largest.to_string());
     filesystem::memory(capped.as_deref().unwrap_or(size), mode, WRITABLE)
 }
 
 /// The new root becomes `/`, and the old one is gone.
-fn become_root(root: &Folder) -> Result<()> {
+fn become_root(root: &OpenedFolder) -> Result<()> {
     fchdir(root).context("cannot enter the new root")?;
     match pivot_root(".", ".") {
         // The old root came to lie on the new one, where this finds it.

@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::mount::MountAttrFlags;
 
-use crate::caller::Identity;
-use crate::diagnosis::{Step, explain};
+use crate::caller::CallerIdentity;
+use crate::diagnosis::{SetupStep, explain};
 use crate::root::filesystem;
-use crate::root::folder::Folder;
-use crate::root::tree::{self, READ_ONLY, Tree};
+use crate::root::folder::OpenedFolder;
+use crate::root::tree::{self, HostTree, READ_ONLY};
 
 /// Read-only for everybody.
 const READ_ONLY_FOR_ALL: [&str; 2] = ["sys", "sysrq-trigger"];
@@ -56,40 +56,40 @@ pub(crate) fn new() -> Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    filesystem::new("proc", &[], attributes).map_err(|err| explain(Step::Proc, &err))
+    filesystem::new("proc", &[], attributes).map_err(|err| explain(SetupStep::Proc, &err))
 }
 
 /// Mounts it.
-pub(crate) fn mount(root: &Folder, identity: Identity) -> Result<()> {
+pub(crate) fn mount(root: &OpenedFolder, identity: CallerIdentity) -> Result<()> {
     root.make_folder(Path::new("proc"))?;
     root.mount(Path::new("proc"), new()?)?;
     for name in READ_ONLY_FOR_ALL {
         let path = Path::new("proc").join(name);
         // Not every kernel has them all.
         let Ok(place) = root.find(&path) else { continue };
-        let restrict = || tree::attach(Tree::copy(&place, tree::is_folder(&place)?, READ_ONLY)?, &place);
+        let restrict = || tree::attach(HostTree::copy(&place, tree::is_folder(&place)?, READ_ONLY)?, &place);
         restrict().with_context(|| format!("cannot restrict /{}", path.display()))?;
     }
     let more = if identity.uid.is_root() { &MASKED_FOR_ROOT[..] } else { &[] };
     let var = root.folder(Path::new("var"))?;
     var.make_file(Path::new(EMPTY_FILE))?;
     var.make_folder(Path::new(EMPTY_FOLDER))?;
-    let cover = |name: &str| Tree::copy(var.find(Path::new(name))?, false, READ_ONLY);
+    let cover = |name: &str| HostTree::copy(var.find(Path::new(name))?, false, READ_ONLY);
     mask(root, MASKED_FILES.iter().chain(more), || cover(EMPTY_FILE))?;
     mask(root, MASKED_FOLDERS.iter(), || cover(EMPTY_FOLDER))
 }
 
 /// Puts one thing over all of these files, or folders, as far as this kernel has them.
 fn mask<'a>(
-    root: &Folder,
+    root: &OpenedFolder,
     names: impl Iterator<Item = &'a &'static str>,
-    first: impl Fn() -> Result<Tree>,
+    first: impl Fn() -> Result<HostTree>,
 ) -> Result<()> {
-    let mut cover: Option<Tree> = None;
+    let mut cover: Option<HostTree> = None;
     for name in names {
         let path = Path::new("proc").join(name);
         let Ok(place) = root.find(&path) else { continue };
-        let next = cover.as_ref().map_or_else(&first, Tree::again);
+        let next = cover.as_ref().map_or_else(&first, HostTree::again);
         let masked = next.and_then(|next| {
             tree::attach(&next, &place)?;
             Ok(next)

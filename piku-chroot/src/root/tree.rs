@@ -24,7 +24,7 @@ pub(crate) const DEVICE: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
 /// Something of the host that is going to appear in the jail.
-pub(crate) struct Tree {
+pub(crate) struct HostTree {
     /// A detached copy of the mount.
     mount: OwnedFd,
     /// A folder, not a file.
@@ -55,7 +55,7 @@ fn file_type(fd: impl AsFd) -> Result<FileType> {
     Ok(FileType::from_raw_mode(fstat(fd).map_err(io::Error::from)?.st_mode))
 }
 
-impl Tree {
+impl HostTree {
     /// A private copy of what `source` is the root of, everything mounted below it included, restricted.
     pub(crate) fn copy(source: impl AsFd, folder: bool, attributes: MountAttrFlags) -> Result<Self> {
         let mut flags =
@@ -70,7 +70,7 @@ impl Tree {
     }
 }
 
-impl Tree {
+impl HostTree {
     /// Makes one more copy of a tree that has been attached, with the same restrictions.
     pub(crate) fn again(&self) -> Result<Self> {
         let flags =
@@ -80,7 +80,7 @@ impl Tree {
     }
 }
 
-impl AsFd for Tree {
+impl AsFd for HostTree {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.mount.as_fd()
     }

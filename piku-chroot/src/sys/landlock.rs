@@ -21,7 +21,7 @@ pub(crate) fn landlock_version() -> io::Result<u32> {
 }
 
 /// A set of rules for Landlock.
-pub(crate) struct Ruleset(OwnedFd);
+pub(crate) struct LandlockRuleset(OwnedFd);
 
 /// `struct landlock_ruleset_attr` of linux/landlock.h.
 #[repr(C)]
@@ -45,7 +45,7 @@ struct PathBeneath {
     parent: libc::c_int,
 }
 
-impl Ruleset {
+impl LandlockRuleset {
     /// Creates a ruleset that denies these rights on files and on TCP ports, but for what is allowed later, and guards these
     /// scopes.
     pub(crate) fn new(files: u64, network: u64, scopes: u64) -> io::Result<Self> {

@@ -17,7 +17,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-pub(crate) use self::landlock::{Ruleset, landlock_version};
+pub(crate) use self::landlock::{LandlockRuleset, landlock_version};
 pub(crate) use self::memory::release_memory;
 
 /// The flags of a new process in new namespaces (`CLONE_NEW…`).

@@ -20,11 +20,11 @@ pub(crate) fn own_size() -> Option<Winsize> {
 }
 
 /// The caller's terminal passes every key on, as long as this lives.
-pub(crate) struct Raw {
+pub(crate) struct RawTerminal {
     before: Termios,
 }
 
-impl Raw {
+impl RawTerminal {
     /// `None` when stdin is no terminal.
     pub(crate) fn begin() -> io::Result<Option<Self>> {
         let Ok(before) = tcgetattr(stdin()) else { return Ok(None) };
@@ -41,7 +41,7 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawTerminal {
     fn drop(&mut self) {
         // In the background the terminal is somebody else's by now.
         if tcgetpgrp(stdin()).is_ok_and(|foreground| foreground != getpgrp()) {

@@ -13,7 +13,7 @@ use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{Errno, read, write};
 use rustix::termios::{SpecialCodeIndex, isatty, tcgetattr, tcsetwinsize};
 
-use crate::terminal::outer::{self, Raw};
+use crate::terminal::outer::{self, RawTerminal};
 use crate::waiting::ended;
 
 /// As much as is carried at once.
@@ -25,31 +25,31 @@ const PIECE: usize = 4096;
 pub(crate) fn run(jail: Pid, signals: &SigSet, master: OwnedFd) -> Result<u8> {
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(signals, flags).context("cannot wait for signals")?;
-    let mut relay = Relay {
+    let mut relay = TerminalRelay {
         jail,
         signals,
-        inner: Some(Inner::new(master).context("--tty: cannot use the terminal")?),
-        raw: Raw::begin().context("--tty: cannot set the caller's terminal")?,
-        input: Input::default(),
-        output: Output::new(),
+        inner: Some(InnerTerminal::new(master).context("--tty: cannot use the terminal")?),
+        raw: RawTerminal::begin().context("--tty: cannot set the caller's terminal")?,
+        input: RelayInput::default(),
+        output: RelayOutput::new(),
         code: None,
     };
     relay.run()
 }
 
-struct Relay {
+struct TerminalRelay {
     jail: Pid,
     signals: SignalFd,
     /// None once nobody reads what the command shows.
-    inner: Option<Inner>,
-    raw: Option<Raw>,
-    input: Input,
-    output: Output,
+    inner: Option<InnerTerminal>,
+    raw: Option<RawTerminal>,
+    input: RelayInput,
+    output: RelayOutput,
     /// The jail has ended.
     code: Option<u8>,
 }
 
-impl Relay {
+impl TerminalRelay {
     fn run(&mut self) -> Result<u8> {
         loop {
             if let Some(inner) = &mut self.inner {
@@ -161,7 +161,7 @@ impl Relay {
                     }
                 }
                 // The caller's terminal may be gone.
-                let _ = self.raw.as_ref().map(Raw::again);
+                let _ = self.raw.as_ref().map(RawTerminal::again);
             }
             _ => {}
         }
@@ -175,14 +175,14 @@ impl Relay {
 ///
 /// When no process of the jail has it open any more, its end can be read, again and again, until one opens it again. So
 /// what is waited for are changes, which `edges` tells once.
-struct Inner {
+struct InnerTerminal {
     master: OwnedFd,
     edges: OwnedFd,
     readable: bool,
     writable: bool,
 }
 
-impl Inner {
+impl InnerTerminal {
     fn new(master: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
         let edges = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -199,7 +199,7 @@ impl Inner {
     }
 
     /// Whether something can be carried at once.
-    fn has_work(&self, input: &Input, output: &Output) -> bool {
+    fn has_work(&self, input: &RelayInput, output: &RelayOutput) -> bool {
         (self.readable && output.pending.is_empty()) || (self.writable && !input.pending.is_empty())
     }
 
@@ -218,7 +218,7 @@ impl Inner {
         Ok(())
     }
 
-    fn write(&mut self, input: &mut Input) -> io::Result<()> {
+    fn write(&mut self, input: &mut RelayInput) -> io::Result<()> {
         if !self.writable || input.pending.is_empty() {
             return Ok(());
         }
@@ -234,14 +234,14 @@ impl Inner {
 
 /// What comes in.
 #[derive(Default)]
-struct Input {
+struct RelayInput {
     pending: Vec<u8>,
     ended: bool,
     /// The last byte that came was no end of a line.
     unfinished: bool,
 }
 
-impl Input {
+impl RelayInput {
     fn wants_more(&self) -> bool {
         !self.ended && self.pending.is_empty()
     }
@@ -267,13 +267,13 @@ impl Input {
 }
 
 /// What goes out.
-struct Output {
+struct RelayOutput {
     pending: Vec<u8>,
     /// The same file as stdout, opened anew so that it can be told not to block: others have stdout too.
     own: Option<OwnedFd>,
 }
 
-impl Output {
+impl RelayOutput {
     fn new() -> Self {
         let kind = fstat(stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let blocks = matches!(kind, Ok(FileType::Fifo)) || isatty(stdout());

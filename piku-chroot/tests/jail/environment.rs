@@ -1,6 +1,6 @@
 //! Only what was declared gets in.
 
-use piku_chroot::jail::Jail;
+use piku_chroot::jail::JailSpec;
 
 use crate::scene::{Scene, User, run, users};
 
@@ -27,7 +27,7 @@ fn the_callers_side_passes_values_that_the_launcher_never_sees() {
     // A library that does not exist is complained about by each program that is told to load it: the one inside, once.
     let env = [("LD_PRELOAD", "/no/such.so"), ("PORT", "8000"), ("HOME", "/elsewhere")];
     let script = "echo $PORT $HOME $PWD".to_owned();
-    let jail = Jail::new().app(&app).data(&app).hostname("blog").chdir("/data".as_ref());
+    let jail = JailSpec::new().app(&app).data(&app).hostname("blog").chdir("/data".as_ref());
     let outcome = run(jail.command(env, &["/bin/sh".to_owned(), "-c".to_owned(), script]));
     assert_eq!(outcome.out, "8000 /elsewhere /data\n");
     assert_eq!(outcome.err.matches("/no/such.so").count(), 1, "{}", outcome.err);
@@ -38,7 +38,7 @@ fn odd_names_are_data_for_the_callers_side_too() {
     let scene = Scene::new(User::Own);
     let odd = scene.folder("--a:b\\c,d\ne");
     std::fs::write(odd.join("f"), "found").unwrap();
-    let jail = Jail::new().ro(&odd, "/x:y\\,\n--z".as_ref()).bind(&odd, "/data".as_ref());
+    let jail = JailSpec::new().ro(&odd, "/x:y\\,\n--z".as_ref()).bind(&odd, "/data".as_ref());
     let argv = ["cat".to_owned(), "--".to_owned(), "/x:y\\,\n--z/f".to_owned(), "/data/f".to_owned()];
     let outcome = run(jail.command([("A", "1")], &argv));
     assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (Some(0), "foundfound", ""));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
-use piku_chroot::report::{self, By};
+use piku_chroot::report::{self, LimitEnforcer};
 
 use crate::scene::{Running, Scene, run, until, users};
 
@@ -186,7 +186,7 @@ fn the_report_says_what_holds_and_how_it_ended() {
         for limit in ["memory", "pids", "nofile"] {
             let held = started.limits.iter().find(|held| held.limit == limit).unwrap();
             let by_cgroup = limit != "nofile" && by_cgroup(&scene, limit).is_ok();
-            assert_eq!(held.by == By::Cgroup, by_cgroup, "{started:?}");
+            assert_eq!(held.by == LimitEnforcer::Cgroup, by_cgroup, "{started:?}");
             assert_eq!(held.why.is_none(), by_cgroup || limit == "nofile", "{started:?}");
         }
         jail.signal(Signal::SIGTERM);

@@ -12,7 +12,7 @@ pub(super) const MAX_STRING: usize = 128 << 10;
 
 /// How a value's text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum ExpandMode {
     /// No quotes around it: a backslash is a backslash, but `\$` is a dollar.
     Bare,
     /// Between `"`: backslashes escape.
@@ -25,13 +25,13 @@ pub(super) enum Mode {
 
 /// What is wrong inside a value, and at which byte of it.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct ExpandProblem {
     pub(super) at: usize,
     pub(super) message: String,
     pub(super) hint: Option<String>,
 }
 
-impl Problem {
+impl ExpandProblem {
     pub(super) fn new(at: usize, message: impl Into<String>) -> Self {
         Self { at, message: message.into(), hint: None }
     }
@@ -43,26 +43,26 @@ impl Problem {
 }
 
 /// A run over one value.
-pub(super) struct Expander<'a> {
+pub(super) struct ValueExpander<'a> {
     text: &'a str,
     at: usize,
-    mode: Mode,
+    mode: ExpandMode,
     /// Line ends are CRLF, and the CR is not part of the value.
     crlf: bool,
     earlier: &'a IndexMap<String, String>,
     platform: &'a IndexMap<String, String>,
     depth: usize,
     /// What is taken, and probably not meant.
-    pub(super) warnings: Vec<Problem>,
+    pub(super) warnings: Vec<ExpandProblem>,
 }
 
 const COMPUTE: &str = "compute it in the app's start script";
 const KEEP_DOLLAR: &str = "single quotes keep a '$' as it is";
 
-impl<'a> Expander<'a> {
+impl<'a> ValueExpander<'a> {
     pub(super) fn new(
         text: &'a str,
-        mode: Mode,
+        mode: ExpandMode,
         crlf: bool,
         earlier: &'a IndexMap<String, String>,
         platform: &'a IndexMap<String, String>,
@@ -71,28 +71,35 @@ impl<'a> Expander<'a> {
     }
 
     /// The value.
-    pub(super) fn run(&mut self) -> Result<String, Problem> {
+    pub(super) fn run(&mut self) -> Result<String, ExpandProblem> {
         let mut value = String::new();
         self.text_until(None, &mut Some(&mut value))?;
         Ok(value)
     }
 
     /// Reads up to `end` or to the end of the text. Without an `out` the text is only passed over.
-    fn text_until(&mut self, end: Option<char>, out: &mut Option<&mut String>) -> Result<bool, Problem> {
+    fn text_until(
+        &mut self,
+        end: Option<char>,
+        out: &mut Option<&mut String>,
+    ) -> Result<bool, ExpandProblem> {
         while let Some(c) = self.peek() {
             let start = self.at;
             self.at += c.len_utf8();
             match c {
                 c if Some(c) == end => return Ok(true),
                 '\r' if self.crlf && self.peek() == Some('\n') => {}
-                c if self.mode == Mode::Literal => put(out, c.encode_utf8(&mut [0; 4])),
+                c if self.mode == ExpandMode::Literal => put(out, c.encode_utf8(&mut [0; 4])),
                 '\\' => self.backslash(end, out),
                 '$' => self.dollar(start, out)?,
                 '`' => self.backticks(start, out),
                 c => put(out, c.encode_utf8(&mut [0; 4])),
             }
             if out.as_ref().is_some_and(|out| out.len() > MAX_STRING) {
-                return Err(Problem::new(start, "longer than the 128 KiB that Linux takes for one variable"));
+                return Err(ExpandProblem::new(
+                    start,
+                    "longer than the 128 KiB that Linux takes for one variable",
+                ));
             }
         }
         Ok(false)
@@ -105,20 +112,20 @@ impl<'a> Expander<'a> {
     fn backslash(&mut self, end: Option<char>, out: &mut Option<&mut String>) {
         let next = self.peek();
         let meant = match (self.mode, next) {
-            (Mode::Bare | Mode::Double, Some('$')) => "$",
-            (Mode::Double, Some('n')) => "\n",
-            (Mode::Double, Some('r')) => "\r",
-            (Mode::Double, Some('t')) => "\t",
-            (Mode::Double, Some('"')) => "\"",
-            (Mode::Double, Some('\\')) => "\\",
-            (Mode::Double, Some('`')) => "`",
+            (ExpandMode::Bare | ExpandMode::Double, Some('$')) => "$",
+            (ExpandMode::Double, Some('n')) => "\n",
+            (ExpandMode::Double, Some('r')) => "\r",
+            (ExpandMode::Double, Some('t')) => "\t",
+            (ExpandMode::Double, Some('"')) => "\"",
+            (ExpandMode::Double, Some('\\')) => "\\",
+            (ExpandMode::Double, Some('`')) => "`",
             // As in a shell: the line goes on.
-            (Mode::Double, Some('\n')) => "",
-            (Mode::Double, Some('\r')) if self.crlf && self.text[self.at..].starts_with("\r\n") => {
+            (ExpandMode::Double, Some('\n')) => "",
+            (ExpandMode::Double, Some('\r')) if self.crlf && self.text[self.at..].starts_with("\r\n") => {
                 self.at += 1;
                 ""
             }
-            (Mode::Bare | Mode::Double, Some('}')) if end.is_some() => "}",
+            (ExpandMode::Bare | ExpandMode::Double, Some('}')) if end.is_some() => "}",
             _ => return put(out, "\\"),
         };
         self.at += 1;
@@ -126,7 +133,7 @@ impl<'a> Expander<'a> {
     }
 
     /// After a `$` at byte `start`.
-    fn dollar(&mut self, start: usize, out: &mut Option<&mut String>) -> Result<(), Problem> {
+    fn dollar(&mut self, start: usize, out: &mut Option<&mut String>) -> Result<(), ExpandProblem> {
         match self.peek() {
             // Two dollars are two dollars, whatever follows: 'p@$$w0rd'.
             Some('$') => {
@@ -138,7 +145,7 @@ impl<'a> Expander<'a> {
                 self.at += 1;
                 self.depth += 1;
                 if self.depth > MAX_DEPTH {
-                    return Err(Problem::new(start, "'${' inside '${' too many times"));
+                    return Err(ExpandProblem::new(start, "'${' inside '${' too many times"));
                 }
                 self.braces(start, out)?;
                 self.depth -= 1;
@@ -182,13 +189,15 @@ impl<'a> Expander<'a> {
     }
 
     /// After `${`, up to and with the `}`.
-    fn braces(&mut self, start: usize, out: &mut Option<&mut String>) -> Result<(), Problem> {
+    fn braces(&mut self, start: usize, out: &mut Option<&mut String>) -> Result<(), ExpandProblem> {
         let name = self.name();
         if name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
-            return Err(Problem::new(start, "no name after '${'").hint(KEEP_DOLLAR));
+            return Err(ExpandProblem::new(start, "no name after '${'").hint(KEEP_DOLLAR));
         }
-        let unfinished =
-            || Problem::new(start, format!("{} has no '}}'", word(&format!("${{{name}")))).hint(KEEP_DOLLAR);
+        let unfinished = || {
+            ExpandProblem::new(start, format!("{} has no '}}'", word(&format!("${{{name}"))))
+                .hint(KEEP_DOLLAR)
+        };
         let mut next = self.peek().ok_or_else(unfinished)?;
         self.at += next.len_utf8();
         if next == '}' {
@@ -210,7 +219,7 @@ impl<'a> Expander<'a> {
             '+' => None,
             '?' => return self.required(start, name, value, out),
             _ => {
-                return Err(Problem::new(
+                return Err(ExpandProblem::new(
                     start,
                     format!("this form of {} is not known", word(&format!("${{{name}"))),
                 ))
@@ -236,23 +245,22 @@ impl<'a> Expander<'a> {
         name: &str,
         value: Option<&str>,
         out: &mut Option<&mut String>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ExpandProblem> {
         let mut message = String::new();
         if !self.text_until(Some('}'), &mut Some(&mut message))? {
-            return Err(
-                Problem::new(start, format!("{} has no '}}'", word(&format!("${{{name}")))).hint(KEEP_DOLLAR)
-            );
+            return Err(ExpandProblem::new(start, format!("{} has no '}}'", word(&format!("${{{name}"))))
+                .hint(KEEP_DOLLAR));
         }
         match value {
             Some(value) => put(out, value),
             // Nothing is asked of a default that is not used.
             None if out.is_none() => {}
             None if message.is_empty() => {
-                return Err(Problem::new(start, format!("{} is not set", word(name))));
+                return Err(ExpandProblem::new(start, format!("{} is not set", word(name))));
             }
             None => {
                 let message: String = message.chars().take(200).collect();
-                return Err(Problem::new(start, format!("{} is not set: {message}", word(name))));
+                return Err(ExpandProblem::new(start, format!("{} is not set: {message}", word(name))));
             }
         }
         Ok(())
@@ -285,7 +293,11 @@ impl<'a> Expander<'a> {
     fn warn(&mut self, out: &Option<&mut String>, at: usize, message: &str, hint: Option<&str>) {
         // More would not be shown either.
         if out.is_some() && self.warnings.len() < 32 {
-            self.warnings.push(Problem { at, message: message.to_owned(), hint: hint.map(str::to_owned) });
+            self.warnings.push(ExpandProblem {
+                at,
+                message: message.to_owned(),
+                hint: hint.map(str::to_owned),
+            });
         }
     }
 }

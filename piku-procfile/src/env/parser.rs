@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
-use super::expand::{Expander, MAX_STRING, Mode, Problem};
-use super::{Env, is_name};
-use crate::diagnostic::{Collector, Diagnostic, Diagnostics, column, word};
-use crate::procfile::Options;
+use super::expand::{ExpandMode, ExpandProblem, MAX_STRING, ValueExpander};
+use super::{EnvFile, is_name};
+use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, column, word};
+use crate::procfile::ParseOptions;
 
 const BLANKS: [char; 2] = [' ', '\t'];
 const NO_BLANKS: &str = "drop the blanks around the '=': NAME=value";
@@ -16,36 +16,36 @@ const NAME_RULE: &str = "a name is A-Z, a-z, 0-9 and '_', with no digit in front
 const MAX_TOTAL: usize = 6 << 20;
 
 /// The state of one run over the file.
-struct Parser<'a> {
+struct EnvParser<'a> {
     text: &'a str,
     file: &'a str,
     platform: &'a IndexMap<String, String>,
-    options: Options,
+    options: ParseOptions,
     vars: IndexMap<String, String>,
     /// Where each name stands.
     lines: HashMap<String, usize>,
     /// The length of all values, as they have been met.
     total: usize,
-    errors: Collector,
-    warnings: Collector,
+    errors: DiagnosticCollector,
+    warnings: DiagnosticCollector,
     /// `--piku-compat` has said once that quotes are kept.
     quotes_said: bool,
 }
 
 /// A value as the file has it.
 #[derive(Clone, Copy)]
-struct Value<'a> {
+struct EnvValue<'a> {
     text: &'a str,
     /// Where in the file it begins.
     start: usize,
-    mode: Mode,
+    mode: ExpandMode,
     /// Whether a CR before a newline belongs to the line's end.
     crlf: bool,
 }
 
 /// One line that is not blank and no comment.
 #[derive(Clone, Copy)]
-struct Line<'a> {
+struct EnvLine<'a> {
     number: usize,
     /// Where in the file it begins.
     start: usize,
@@ -58,11 +58,11 @@ pub(super) fn parse(
     text: &[u8],
     file: &str,
     platform: &IndexMap<String, String>,
-    options: Options,
-) -> Result<Env, Diagnostics> {
+    options: ParseOptions,
+) -> Result<EnvFile, Diagnostics> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lossy = String::from_utf8_lossy(text);
-    let mut parser = Parser {
+    let mut parser = EnvParser {
         text: &lossy,
         file,
         platform,
@@ -70,8 +70,8 @@ pub(super) fn parse(
         vars: IndexMap::new(),
         lines: HashMap::new(),
         total: 0,
-        errors: Collector::default(),
-        warnings: Collector::default(),
+        errors: DiagnosticCollector::default(),
+        warnings: DiagnosticCollector::default(),
         quotes_said: false,
     };
     if std::str::from_utf8(text).is_err() {
@@ -79,13 +79,13 @@ pub(super) fn parse(
     }
     parser.run();
     if parser.errors.is_empty() {
-        Ok(Env { vars: parser.vars, lines: parser.lines, warnings: parser.warnings.finish() })
+        Ok(EnvFile { vars: parser.vars, lines: parser.lines, warnings: parser.warnings.finish() })
     } else {
         Err(Diagnostics(parser.errors.finish()))
     }
 }
 
-impl<'a> Parser<'a> {
+impl<'a> EnvParser<'a> {
     fn not_utf8(&mut self, text: &[u8]) {
         for (at, line) in text.split(|b| *b == b'\n').enumerate() {
             if let Err(err) = std::str::from_utf8(line) {
@@ -107,7 +107,7 @@ impl<'a> Parser<'a> {
             let mut next = start + end + 1;
             if !shown.is_empty() && !shown.starts_with('#') {
                 // A value between quotes may have taken more lines than this one.
-                next = next.max(self.assignment(Line { number, start, text }));
+                next = next.max(self.assignment(EnvLine { number, start, text }));
             }
             if self.total > MAX_TOTAL {
                 let file = self.file;
@@ -126,7 +126,7 @@ impl<'a> Parser<'a> {
     }
 
     /// One line with a variable. Returns where the next line begins, when that is after further lines.
-    fn assignment(&mut self, line: Line<'a>) -> usize {
+    fn assignment(&mut self, line: EnvLine<'a>) -> usize {
         let mut at = line.text.len() - line.text.trim_start_matches(BLANKS).len();
         if let Some(rest) = line.text[at..].strip_prefix("export") {
             if rest.starts_with(BLANKS) {
@@ -157,7 +157,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A value without quotes, from byte `at` of the line.
-    fn bare(&mut self, line: Line<'a>, name: &str, at: usize) {
+    fn bare(&mut self, line: EnvLine<'a>, name: &str, at: usize) {
         let bytes = line.text.as_bytes();
         // A comment needs a blank before it.
         let comment = line.text[at..]
@@ -174,11 +174,15 @@ impl<'a> Parser<'a> {
             self.refuse(|file| at_byte(file, line, at + bad, message));
             return;
         }
-        self.set(line, name, Value { text: value, start: line.start + at, mode: Mode::Bare, crlf: false });
+        self.set(
+            line,
+            name,
+            EnvValue { text: value, start: line.start + at, mode: ExpandMode::Bare, crlf: false },
+        );
     }
 
     /// A value between quotes, which open at byte `at` of the line. Returns where the line after it begins.
-    fn quoted(&mut self, line: Line<'a>, name: &str, at: usize, quote: char) -> usize {
+    fn quoted(&mut self, line: EnvLine<'a>, name: &str, at: usize, quote: char) -> usize {
         let open = line.start + at;
         let inside = &self.text[open + 1..];
         let Some(length) = closing(inside, quote) else {
@@ -202,11 +206,11 @@ impl<'a> Parser<'a> {
             self.refuse(|file| Diagnostic::error(file, number, "a NUL byte in the value"));
         } else {
             let mode = match (quote, self.options.piku_compat) {
-                ('"', false) => Mode::Double,
-                ('"', true) => Mode::Raw,
-                _ => Mode::Literal,
+                ('"', false) => ExpandMode::Double,
+                ('"', true) => ExpandMode::Raw,
+                _ => ExpandMode::Literal,
             };
-            self.set(line, name, Value { text, start: open + 1, mode, crlf });
+            self.set(line, name, EnvValue { text, start: open + 1, mode, crlf });
             if self.options.piku_compat {
                 self.keep_quotes(line, name, quote);
             }
@@ -215,8 +219,8 @@ impl<'a> Parser<'a> {
     }
 
     /// Gives the variable its value, or says what is wrong with it.
-    fn set(&mut self, line: Line<'a>, name: &str, value: Value<'a>) {
-        let mut expander = Expander::new(value.text, value.mode, value.crlf, &self.vars, self.platform);
+    fn set(&mut self, line: EnvLine<'a>, name: &str, value: EnvValue<'a>) {
+        let mut expander = ValueExpander::new(value.text, value.mode, value.crlf, &self.vars, self.platform);
         let made = expander.run();
         let warnings = std::mem::take(&mut expander.warnings);
         for problem in warnings {
@@ -225,7 +229,7 @@ impl<'a> Parser<'a> {
         }
         let made = match made {
             Ok(made) if name.len() + made.len() + 2 > MAX_STRING => {
-                Err(Problem::new(0, "longer than the 128 KiB that Linux takes for one variable"))
+                Err(ExpandProblem::new(0, "longer than the 128 KiB that Linux takes for one variable"))
             }
             made => made,
         };
@@ -251,7 +255,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `--piku-compat`: the value just set gets its quotes back.
-    fn keep_quotes(&mut self, line: Line<'a>, name: &str, quote: char) {
+    fn keep_quotes(&mut self, line: EnvLine<'a>, name: &str, quote: char) {
         if let Some(value) = self.vars.get_mut(name) {
             *value = format!("{quote}{value}{quote}");
         }
@@ -290,7 +294,7 @@ fn closing(inside: &str, quote: char) -> Option<usize> {
 }
 
 /// An error at a byte of the line. The value is not shown: it may be secret, and a deploy's log is kept.
-fn at_byte(file: &str, line: Line<'_>, at: usize, message: impl Into<String>) -> Diagnostic {
+fn at_byte(file: &str, line: EnvLine<'_>, at: usize, message: impl Into<String>) -> Diagnostic {
     let shown = line.text.find('=').map(|equals| format!("{}…", &line.text[..=equals]));
     match shown {
         Some(shown) if at < shown.len() - '…'.len_utf8() => {
@@ -306,7 +310,7 @@ fn at_byte(file: &str, line: Line<'_>, at: usize, message: impl Into<String>) ->
 }
 
 /// An error inside a value, on whichever of its lines.
-fn place(file: &str, text: &str, line: Line<'_>, start: usize, problem: Problem) -> Diagnostic {
+fn place(file: &str, text: &str, line: EnvLine<'_>, start: usize, problem: ExpandProblem) -> Diagnostic {
     let before = &text[line.start..start + problem.at];
     let found = match before.rfind('\n') {
         None => at_byte(file, line, before.len(), problem.message),
@@ -323,7 +327,7 @@ fn place(file: &str, text: &str, line: Line<'_>, start: usize, problem: Problem)
     }
 }
 
-fn text_after_quote(file: &str, line: Line<'_>, at: usize, value: &str, quote: char) -> Diagnostic {
+fn text_after_quote(file: &str, line: EnvLine<'_>, at: usize, value: &str, quote: char) -> Diagnostic {
     let lines = value.matches('\n').count();
     if lines == 0 {
         return at_byte(file, line, at + value.len() + 2, "text after the closing quote")
@@ -336,7 +340,7 @@ fn text_after_quote(file: &str, line: Line<'_>, at: usize, value: &str, quote: c
     at_byte(file, line, at, message).hint("is its own closing quote missing?")
 }
 
-fn no_equals(file: &str, line: Line<'_>, at: usize) -> Diagnostic {
+fn no_equals(file: &str, line: EnvLine<'_>, at: usize) -> Diagnostic {
     let text = &line.text[at..];
     let name = &text[..text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())];
     let found = Diagnostic::error(file, line.number, "this is not NAME=value: it has no '='");
@@ -348,7 +352,7 @@ fn no_equals(file: &str, line: Line<'_>, at: usize) -> Diagnostic {
     }
 }
 
-fn bad_name(file: &str, line: Line<'_>, at: usize, name: &str) -> Diagnostic {
+fn bad_name(file: &str, line: EnvLine<'_>, at: usize, name: &str) -> Diagnostic {
     let trimmed = name.trim_end_matches(BLANKS);
     if is_name(trimmed) && trimmed.len() < name.len() {
         let found = at_byte(file, line, at + trimmed.len(), "a blank before the '='");

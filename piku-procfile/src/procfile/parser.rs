@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Entry, Kind, Options, Procfile};
-use crate::diagnostic::{Collector, Diagnostic, Diagnostics, word};
+use super::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
+use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, word};
 use crate::name::{MAX_LEN, ProcessName};
 use crate::schedule;
 
@@ -32,34 +32,34 @@ const MAX_ENTRIES: usize = 1000;
 
 /// Whether `--piku-compat` makes a warning of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Compat {
+enum CompatRule {
     Warns,
     Refuses,
 }
 
 /// The state of one run over the lines.
-struct Parser<'a> {
+struct ProcfileParser<'a> {
     file: &'a str,
-    options: Options,
+    options: ParseOptions,
     /// By their lines.
-    entries: BTreeMap<usize, Entry>,
+    entries: BTreeMap<usize, ProcfileEntry>,
     /// The line of each name.
     lines: HashMap<ProcessName, usize>,
-    errors: Collector,
-    warnings: Collector,
+    errors: DiagnosticCollector,
+    warnings: DiagnosticCollector,
     /// The line before ended in a backslash, which is said already.
     continued: bool,
 }
 
 /// Parses `text`, which diagnostics call `file`.
-pub(super) fn parse(text: &[u8], file: &str, options: Options) -> Result<Procfile, Diagnostics> {
-    let mut parser = Parser {
+pub(super) fn parse(text: &[u8], file: &str, options: ParseOptions) -> Result<Procfile, Diagnostics> {
+    let mut parser = ProcfileParser {
         file,
         options,
         entries: BTreeMap::new(),
         lines: HashMap::new(),
-        errors: Collector::default(),
-        warnings: Collector::default(),
+        errors: DiagnosticCollector::default(),
+        warnings: DiagnosticCollector::default(),
         continued: false,
     };
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -70,7 +70,7 @@ pub(super) fn parse(text: &[u8], file: &str, options: Options) -> Result<Procfil
     parser.finish()
 }
 
-impl Parser<'_> {
+impl ProcfileParser<'_> {
     fn finish(mut self) -> Result<Procfile, Diagnostics> {
         if self.entries.is_empty() && self.errors.is_empty() {
             self.errors.push(|| {
@@ -98,14 +98,14 @@ impl Parser<'_> {
             return;
         }
         if is_conflict_marker(line) {
-            return self.refuse(Compat::Refuses, |file| {
+            return self.refuse(CompatRule::Refuses, |file| {
                 Diagnostic::error(file, number, "a merge conflict is left here")
                     .quote(line)
                     .hint("keep one of the two versions and remove the markers")
             });
         }
         if let Some((at, c)) = line.char_indices().find(|(_, c)| c.is_control() && *c != '\t') {
-            return self.refuse(Compat::Refuses, |file| control_character(file, number, line, at, c));
+            return self.refuse(CompatRule::Refuses, |file| control_character(file, number, line, at, c));
         }
         let colon = line.find(':').filter(|_| !shown.starts_with("//"));
         let name = colon.map(|colon| line[..colon].trim_matches(BLANKS));
@@ -116,30 +116,30 @@ impl Parser<'_> {
         }
         match (colon, name) {
             (Some(colon), Some(name)) => self.entry(number, line, colon, name),
-            _ => self.refuse(Compat::Warns, |file| garbage(file, number, line, shown)),
+            _ => self.refuse(CompatRule::Warns, |file| garbage(file, number, line, shown)),
         }
     }
 
     /// A line with a colon.
     fn entry(&mut self, number: usize, line: &str, colon: usize, given: &str) {
         let Ok(name) = given.parse::<ProcessName>() else {
-            return self.refuse(Compat::Warns, |file| bad_name(file, number, line, given));
+            return self.refuse(CompatRule::Warns, |file| bad_name(file, number, line, given));
         };
         if self.options.strict && !is_dns_label(given) {
-            return self.refuse(Compat::Refuses, |file| {
+            return self.refuse(CompatRule::Refuses, |file| {
                 Diagnostic::error(file, number, format!("{} is not a DNS label", word(given)))
                     .quote(line)
                     .hint("--strict takes a-z, 0-9 and '-' only")
             });
         }
         let command = line[colon + 1..].trim_matches(BLANKS);
-        let kind = Kind::of(&name, command);
-        let (schedule, command) = if kind == Kind::Cron {
+        let kind = ProcessKind::of(&name, command);
+        let (schedule, command) = if kind == ProcessKind::Cron {
             let start = line.len() - line[colon + 1..].trim_start_matches(BLANKS).len();
             match schedule::split(command) {
                 Ok((schedule, command)) => (Some(schedule), command),
                 Err(bad) => {
-                    return self.refuse(Compat::Refuses, |file| {
+                    return self.refuse(CompatRule::Refuses, |file| {
                         Diagnostic::error(file, number, bad.message)
                             .quote_at(line, start + bad.at)
                             .hint("a cron is five fields and a command: 'cron: 0 5 * * * ./backup'")
@@ -150,7 +150,7 @@ impl Parser<'_> {
             (None, command)
         };
         if command.is_empty() {
-            return self.refuse(Compat::Refuses, |file| {
+            return self.refuse(CompatRule::Refuses, |file| {
                 let what = if schedule.is_some() { "after its schedule" } else { "after the colon" };
                 Diagnostic::error(file, number, format!("{} has no command {what}", word(given)))
                     .quote_at(line, line.trim_end_matches(BLANKS).len())
@@ -158,14 +158,14 @@ impl Parser<'_> {
         }
         if ends_in_backslash(command) {
             self.continued = true;
-            return self.refuse(Compat::Refuses, |file| {
+            return self.refuse(CompatRule::Refuses, |file| {
                 Diagnostic::error(file, number, "a command is one line; it cannot go on in the next")
                     .quote_at(line, line.trim_end_matches(BLANKS).len() - 1)
                     .hint("write it on one line, or put it into a script and start that")
             });
         }
         if let Some(&first) = self.lines.get(&name) {
-            self.refuse(Compat::Warns, |file| {
+            self.refuse(CompatRule::Warns, |file| {
                 Diagnostic::error(file, number, format!("{} is already on line {first}", word(given)))
                     .quote(line)
             });
@@ -174,18 +174,20 @@ impl Parser<'_> {
             }
             self.entries.remove(&first);
         } else if self.lines.len() == MAX_ENTRIES {
-            return self.refuse(Compat::Refuses, |file| {
+            return self.refuse(CompatRule::Refuses, |file| {
                 Diagnostic::error(file, number, format!("more than {MAX_ENTRIES} process types")).quote(line)
             });
         }
         self.look_at(number, line, colon, &name, kind);
         self.lines.insert(name.clone(), number);
-        self.entries
-            .insert(number, Entry { name, command: command.to_owned(), schedule, line: number, kind });
+        self.entries.insert(
+            number,
+            ProcfileEntry { name, command: command.to_owned(), schedule, line: number, kind },
+        );
     }
 
     /// What is taken, and probably not meant.
-    fn look_at(&mut self, number: usize, line: &str, colon: usize, name: &ProcessName, kind: Kind) {
+    fn look_at(&mut self, number: usize, line: &str, colon: usize, name: &ProcessName, kind: ProcessKind) {
         let mut warn = |message: String, at: usize| {
             let file = self.file;
             self.warnings.push(|| Diagnostic::error(file, number, message).quote_at(line, at).warning());
@@ -196,14 +198,14 @@ impl Parser<'_> {
         if line[..colon].ends_with(BLANKS) {
             warn("blanks before the colon".to_owned(), line[..colon].trim_end_matches(BLANKS).len());
         }
-        if kind == Kind::Worker && schedule::is_cron(name.as_str()) {
+        if kind == ProcessKind::Worker && schedule::is_cron(name.as_str()) {
             let start = line.len() - line[colon + 1..].trim_start_matches(BLANKS).len();
             warn(format!("{} has no schedule: it runs as a plain worker", word(name.as_str())), start);
         }
     }
 
     fn not_utf8(&mut self, number: usize, line: &[u8], at: usize) {
-        self.refuse(Compat::Refuses, |file| {
+        self.refuse(CompatRule::Refuses, |file| {
             Diagnostic::error(file, number, "this is not UTF-8")
                 .quote_at(&String::from_utf8_lossy(line), at)
                 .hint("save the file as UTF-8")
@@ -211,8 +213,8 @@ impl Parser<'_> {
     }
 
     /// An error, or with `--piku-compat` a warning where the Python piku takes the file.
-    fn refuse(&mut self, compat: Compat, make: impl FnOnce(&str) -> Diagnostic) {
-        if compat == Compat::Warns && self.options.piku_compat {
+    fn refuse(&mut self, compat: CompatRule, make: impl FnOnce(&str) -> Diagnostic) {
+        if compat == CompatRule::Warns && self.options.piku_compat {
             self.warnings.push(|| make(self.file).warning());
         } else {
             self.errors.push(|| make(self.file));

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::nginx::include;
-use super::nginx::{Http2, Listen, Upstream};
+use super::nginx::{Http2Syntax, ListenAddress, UpstreamAddress};
 use crate::name::{AppName, ProcessName};
 
 /// The variables that `render nginx` knows, and the directives that it takes.
@@ -86,7 +86,7 @@ pub(crate) struct NginxArgs {
     files: AppArgs,
     /// An instance of the app that answers HTTP; one for each
     #[arg(long = "upstream", value_name = "HOST:PORT")]
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<UpstreamAddress>,
     /// The built tree, which is /app to the app
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -95,10 +95,10 @@ pub(crate) struct NginxArgs {
     data: Option<PathBuf>,
     /// Where to listen for HTTP; may be given again
     #[arg(long, default_value = "80", value_name = "[ADDRESS:]PORT")]
-    listen: Vec<Listen>,
+    listen: Vec<ListenAddress>,
     /// Where to listen for HTTPS; may be given again
     #[arg(long, default_value = "443", value_name = "[ADDRESS:]PORT")]
-    listen_tls: Vec<Listen>,
+    listen_tls: Vec<ListenAddress>,
     /// Listen on IPv4 only
     #[arg(long)]
     no_ipv6: bool,
@@ -122,7 +122,7 @@ pub(crate) struct NginxArgs {
     cloudflare_ranges: Option<PathBuf>,
     /// How to speak HTTP/2 with those who come by HTTPS
     #[arg(long, value_enum, default_value_t)]
-    http2: Http2,
+    http2: Http2Syntax,
     /// Answer everything with 503 and a page that says why
     #[arg(long)]
     maintenance: bool,
@@ -131,7 +131,7 @@ pub(crate) struct NginxArgs {
     connections: u32,
     /// What to print
     #[arg(long, value_enum, default_value_t)]
-    print: Print,
+    print: PrintedFile,
     /// Print the nginx.conf of an instance that keeps to DIR and includes DIR/apps/*.conf instead
     #[arg(
         long,
@@ -158,7 +158,7 @@ pub(crate) struct NginxArgs {
 
 /// Which of an app's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Print {
+pub(crate) enum PrintedFile {
     /// The file for nginx
     #[default]
     Server,
@@ -178,7 +178,7 @@ pub(crate) struct SystemdArgs {
     user: Option<String>,
     /// How many of each type the target starts; one where it says nothing
     #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',')]
-    formation: Vec<Count>,
+    formation: Vec<TypeCount>,
     /// The first port; each further type that listens begins 100 above
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
@@ -198,9 +198,9 @@ pub(crate) struct CrontabArgs {
 
 /// `TYPE=N`.
 #[derive(Debug, Clone)]
-struct Count(ProcessName, u16);
+struct TypeCount(ProcessName, u16);
 
-impl FromStr for Count {
+impl FromStr for TypeCount {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, String> {
@@ -215,23 +215,35 @@ impl FromStr for Count {
 
 /// What is to be printed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Rendering {
-    Nginx { files: Files, settings: Box<super::nginx::Settings>, cloudflare: Option<PathBuf>, print: Print },
-    NginxMain(super::nginx::Instance),
-    Systemd { files: Files, unit: super::systemd::Settings, output: Option<PathBuf> },
-    Crontab { files: Files, dir: PathBuf },
+pub(crate) enum RenderTarget {
+    Nginx {
+        files: AppFileArgs,
+        settings: Box<super::nginx::RenderSettings>,
+        cloudflare: Option<PathBuf>,
+        print: PrintedFile,
+    },
+    NginxMain(super::nginx::NginxInstance),
+    Systemd {
+        files: AppFileArgs,
+        unit: super::systemd::UnitSettings,
+        output: Option<PathBuf>,
+    },
+    Crontab {
+        files: AppFileArgs,
+        dir: PathBuf,
+    },
 }
 
 /// Where the app's own words are.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Files {
+pub(crate) struct AppFileArgs {
     pub(crate) procfile: PathBuf,
     pub(crate) env: PathBuf,
 }
 
 impl AppArgs {
-    fn files(self) -> Files {
-        Files { procfile: self.procfile, env: self.env }
+    fn files(self) -> AppFileArgs {
+        AppFileArgs { procfile: self.procfile, env: self.env }
     }
 }
 
@@ -240,14 +252,14 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-impl From<RenderVerb> for Rendering {
+impl From<RenderVerb> for RenderTarget {
     fn from(verb: RenderVerb) -> Self {
         match verb {
             RenderVerb::Nginx(args) => args.into(),
             RenderVerb::Systemd(args) => {
                 let formation: BTreeMap<_, _> =
-                    args.formation.into_iter().map(|Count(name, number)| (name, number)).collect();
-                let unit = super::systemd::Settings {
+                    args.formation.into_iter().map(|TypeCount(name, number)| (name, number)).collect();
+                let unit = super::systemd::UnitSettings {
                     app: args.files.app.clone(),
                     dir: absolute(&args.dir),
                     user: args.user,
@@ -263,10 +275,10 @@ impl From<RenderVerb> for Rendering {
     }
 }
 
-impl From<NginxArgs> for Rendering {
+impl From<NginxArgs> for RenderTarget {
     fn from(args: NginxArgs) -> Self {
         if let Some(dir) = args.main {
-            return Self::NginxMain(super::nginx::Instance {
+            return Self::NginxMain(super::nginx::NginxInstance {
                 dir: absolute(&dir),
                 listen: args.listen,
                 listen_tls: args.listen_tls,
@@ -280,7 +292,7 @@ impl From<NginxArgs> for Rendering {
             });
         }
         let path = |path: Option<PathBuf>| path.map(|path| absolute(&path));
-        let settings = super::nginx::Settings {
+        let settings = super::nginx::RenderSettings {
             app: args.files.app.clone(),
             upstreams: args.upstreams,
             root: path(args.root),

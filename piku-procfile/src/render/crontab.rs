@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::command;
-use crate::diagnostic::{Collector, Diagnostic, Diagnostics};
-use crate::failure::Failure;
-use crate::procfile::{self, Kind, Procfile};
-use crate::render::values::Values;
+use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics};
+use crate::failure::UserError;
+use crate::procfile::{self, ProcessKind, Procfile};
+use crate::render::values::AppValues;
 
 /// The longest line of a variable and the longest command that cron takes (`MAX_ENVSTR`, `MAX_COMMAND`), with its end.
 const MAX_VARIABLE: usize = 1000;
@@ -21,14 +21,18 @@ const CRONS: [&str; 5] = ["SHELL", "LOGNAME", "USER", "MAILTO", "MAILFROM"];
 ///
 /// # Errors
 /// When there are no crons; else a [`Diagnostics`] with everything that cron cannot have.
-pub fn render(dir: &Path, procfile: &Procfile, values: &Values) -> anyhow::Result<(String, Vec<Diagnostic>)> {
-    let crons: Vec<_> = procfile.entries.iter().filter(|entry| entry.kind == Kind::Cron).collect();
+pub fn render(
+    dir: &Path,
+    procfile: &Procfile,
+    values: &AppValues,
+) -> anyhow::Result<(String, Vec<Diagnostic>)> {
+    let crons: Vec<_> = procfile.entries.iter().filter(|entry| entry.kind == ProcessKind::Cron).collect();
     if crons.is_empty() {
-        return Err(Failure::new("the Procfile has no crons")
+        return Err(UserError::new("the Procfile has no crons")
             .hint("a cron is five fields and a command: 'cron: 0 5 * * * ./backup'")
             .into());
     }
-    let (mut errors, mut warnings) = (Collector::default(), Collector::default());
+    let (mut errors, mut warnings) = (DiagnosticCollector::default(), DiagnosticCollector::default());
     let [shell, ..] = command::argv("");
     let mut text = format!("# made by piku-procfile render crontab\nSHELL={shell}\n");
     for (name, value) in values.iter() {
@@ -45,7 +49,7 @@ pub fn render(dir: &Path, procfile: &Procfile, values: &Values) -> anyhow::Resul
         }
     }
     let dir = dir.to_str().filter(|dir| !dir.contains(char::is_control));
-    let dir = dir.ok_or_else(|| Failure::new("--dir: cron cannot have this path: it is not plain text"))?;
+    let dir = dir.ok_or_else(|| UserError::new("--dir: cron cannot have this path: it is not plain text"))?;
     for entry in crons {
         let [_, _, run] = command::argv(&entry.command);
         // With a ';' the command is one of its own, whatever operators it has.
@@ -110,13 +114,13 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Env;
-    use crate::procfile::Options;
+    use crate::env::EnvFile;
+    use crate::procfile::ParseOptions;
 
     fn rendered(procfile: &str, env: &str) -> anyhow::Result<(String, Vec<Diagnostic>)> {
-        let procfile = Procfile::parse(procfile.as_bytes(), Options::default())?;
-        let env = Env::parse(env.as_bytes(), &indexmap::IndexMap::new(), Options::default())?;
-        render(Path::new("/srv/it's 5%"), &procfile, &Values::of(&env, "ENV"))
+        let procfile = Procfile::parse(procfile.as_bytes(), ParseOptions::default())?;
+        let env = EnvFile::parse(env.as_bytes(), &indexmap::IndexMap::new(), ParseOptions::default())?;
+        render(Path::new("/srv/it's 5%"), &procfile, &AppValues::of(&env, "ENV"))
     }
 
     #[test]

@@ -8,16 +8,16 @@ use anyhow::anyhow;
 use indexmap::IndexMap;
 
 use crate::command;
-use crate::diagnostic::{Collector, Diagnostic, Diagnostics};
-use crate::failure::Failure;
+use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics};
+use crate::failure::UserError;
 use crate::name::{AppName, ProcessName};
-use crate::procfile::{self, Entry, Kind, Procfile};
-use crate::render::values::Values;
+use crate::procfile::{self, ProcessKind, Procfile, ProcfileEntry};
+use crate::render::values::AppValues;
 use crate::schedule;
 
 /// What the caller decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct UnitSettings {
     /// The app, whose name is in front of each unit's.
     pub app: AppName,
     /// The folder in which commands run; absolute.
@@ -32,7 +32,7 @@ pub struct Settings {
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unit {
+pub struct SystemdUnit {
     /// Its name, such as `blog.web@.service`.
     pub name: String,
     /// What is in it.
@@ -41,14 +41,14 @@ pub struct Unit {
 
 /// All files. `Display` writes each after a comment with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Units {
+pub struct SystemdUnits {
     /// The files, the target first.
-    pub files: Vec<Unit>,
+    pub files: Vec<SystemdUnit>,
     /// What their author should look at.
     pub warnings: Vec<Diagnostic>,
 }
 
-impl fmt::Display for Units {
+impl fmt::Display for SystemdUnits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, unit) in self.files.iter().enumerate() {
             let blank = if at > 0 { "\n" } else { "" };
@@ -72,31 +72,31 @@ const MAX_ARGUMENT: usize = 128 << 10;
 /// # Errors
 /// When nothing in the Procfile runs under systemd, or something of it cannot stand in a unit: then a [`Diagnostics`].
 pub fn render(
-    settings: &Settings,
+    settings: &UnitSettings,
     procfile: &Procfile,
-    mut values: impl FnMut(IndexMap<String, String>) -> anyhow::Result<Values>,
-) -> anyhow::Result<Units> {
+    mut values: impl FnMut(IndexMap<String, String>) -> anyhow::Result<AppValues>,
+) -> anyhow::Result<SystemdUnits> {
     if let Some(name) = settings
         .formation
         .keys()
         .find(|name| !procfile.entries.iter().any(|entry| entry.kind.runs() && entry.name == **name))
     {
         return Err(
-            Failure::new(format!("--formation: '{name}' is no type of worker in the Procfile")).into()
+            UserError::new(format!("--formation: '{name}' is no type of worker in the Procfile")).into()
         );
     }
     let place = place(settings)?;
     let app = &settings.app;
-    let (mut errors, mut warnings) = (Collector::default(), Collector::default());
+    let (mut errors, mut warnings) = (DiagnosticCollector::default(), DiagnosticCollector::default());
     let mut wanted = Vec::new();
     let mut units = Vec::new();
     let mut port = settings.port;
     for entry in &procfile.entries {
         let name = format!("{app}.{}", entry.name);
-        if !entry.kind.runs() && entry.kind != Kind::Cron {
+        if !entry.kind.runs() && entry.kind != ProcessKind::Cron {
             let what = match entry.kind {
-                Kind::Release => "is no unit: run it before the target is started",
-                Kind::Preflight => "is no unit: run it before the app is built",
+                ProcessKind::Release => "is no unit: run it before the target is started",
+                ProcessKind::Preflight => "is no unit: run it before the app is built",
                 _ => "is no unit: a web server serves it",
             };
             warnings.push(|| {
@@ -113,7 +113,7 @@ pub fn render(
                 continue;
             }
         };
-        if entry.kind == Kind::Cron {
+        if entry.kind == ProcessKind::Cron {
             let (calendar, never) = calendar(entry.schedule.as_deref().unwrap_or_default());
             if never {
                 warnings.push(|| {
@@ -129,39 +129,39 @@ pub fn render(
             }
             timer.push_str("AccuracySec=1s\n");
             wanted.push(format!("{name}.timer"));
-            units.push(Unit { name: format!("{name}.service"), text: service });
-            units.push(Unit { name: format!("{name}.timer"), text: timer });
+            units.push(SystemdUnit { name: format!("{name}.service"), text: service });
+            units.push(SystemdUnit { name: format!("{name}.timer"), text: timer });
             continue;
         }
         let count = settings.formation.get(&entry.name).copied().unwrap_or(1);
         if entry.kind.listens() {
             if port.checked_add(count).is_none() {
-                return Err(Failure::new(format!("--port: no ports are left for '{}'", entry.name)).into());
+                return Err(UserError::new(format!("--port: no ports are left for '{}'", entry.name)).into());
             }
             wanted.extend((0..count).map(|at| format!("{name}@{}.service", port + at)));
             port = port.saturating_add(PORTS_A_TYPE);
         } else {
             wanted.extend((1..=count).map(|at| format!("{name}@{at}.service")));
         }
-        units.push(Unit { name: format!("{name}@.service"), text: service });
+        units.push(SystemdUnit { name: format!("{name}@.service"), text: service });
     }
     if !errors.is_empty() {
         return Err(Diagnostics(errors.finish()).into());
     }
     if units.is_empty() {
-        return Err(Failure::new("nothing in the Procfile runs under systemd").into());
+        return Err(UserError::new("nothing in the Procfile runs under systemd").into());
     }
     let mut target = format!("[Unit]\nDescription={app}\n");
     for unit in wanted {
         let _ = writeln!(target, "Wants={unit}");
     }
     target.push_str("\n[Install]\nWantedBy=multi-user.target\n");
-    units.insert(0, Unit { name: format!("{app}.target"), text: target });
-    Ok(Units { files: units, warnings: warnings.finish() })
+    units.insert(0, SystemdUnit { name: format!("{app}.target"), text: target });
+    Ok(SystemdUnits { files: units, warnings: warnings.finish() })
 }
 
 /// `User=` and `WorkingDirectory=`.
-fn place(settings: &Settings) -> anyhow::Result<String> {
+fn place(settings: &UnitSettings) -> anyhow::Result<String> {
     let dir = settings.dir.to_str().filter(|dir| !dir.contains(char::is_control) && !dir.ends_with('\\'));
     // Blanks at its end would be cut off.
     let dir = dir.filter(|dir| dir.starts_with('/') && dir.trim() == *dir);
@@ -180,10 +180,10 @@ fn place(settings: &Settings) -> anyhow::Result<String> {
 }
 
 /// What the platform sets for this type.
-fn known(entry: &Entry) -> IndexMap<String, String> {
+fn known(entry: &ProcfileEntry) -> IndexMap<String, String> {
     let mut known = IndexMap::new();
     known.insert("PROC_TYPE".to_owned(), entry.name.to_string());
-    if entry.kind == Kind::Cron {
+    if entry.kind == ProcessKind::Cron {
         known.insert("PS".to_owned(), entry.name.to_string());
         return known;
     }
@@ -196,16 +196,16 @@ fn known(entry: &Entry) -> IndexMap<String, String> {
 }
 
 fn service(
-    settings: &Settings,
+    settings: &UnitSettings,
     place: &str,
-    entry: &Entry,
+    entry: &ProcfileEntry,
     known: &IndexMap<String, String>,
-    values: &Values,
+    values: &AppValues,
 ) -> Result<String, Box<Diagnostic>> {
     let app = &settings.app;
-    let cron = entry.kind == Kind::Cron;
+    let cron = entry.kind == ProcessKind::Cron;
     let run = match entry.kind {
-        Kind::Wsgi => {
+        ProcessKind::Wsgi => {
             format!("gunicorn --bind \"127.0.0.1:$PORT\" '{}'", entry.command.replace('\'', "'\"'\"'"))
         }
         _ => entry.command.clone(),

@@ -8,21 +8,21 @@ use std::path::Path;
 use anyhow::Context;
 use indexmap::IndexMap;
 
-use super::cli::{Files, Print, Rendering};
-use super::nginx::Site;
-use super::values::Values;
+use super::cli::{AppFileArgs, PrintedFile, RenderTarget};
+use super::nginx::VirtualHost;
+use super::values::AppValues;
 use super::{crontab, systemd};
-use crate::cli::Input;
-use crate::env::{self, Env};
+use crate::cli::FileOrStdin;
+use crate::env::{self, EnvFile};
 use crate::input::{platform, procfile, tell};
-use crate::procfile::{Options, Procfile};
+use crate::procfile::{ParseOptions, Procfile};
 use crate::{durable, output, source};
 
 /// Does it.
-pub(crate) fn run(rendering: &Rendering) -> anyhow::Result<()> {
+pub(crate) fn run(rendering: &RenderTarget) -> anyhow::Result<()> {
     match rendering {
-        Rendering::NginxMain(instance) => output::write(instance.file()?.as_bytes()),
-        Rendering::Nginx { files, settings, cloudflare, print } => {
+        RenderTarget::NginxMain(instance) => output::write(instance.file()?.as_bytes()),
+        RenderTarget::Nginx { files, settings, cloudflare, print } => {
             let mut settings = settings.clone();
             if let Some(file) = cloudflare {
                 let text = fs::read_to_string(file);
@@ -34,14 +34,14 @@ pub(crate) fn run(rendering: &Rendering) -> anyhow::Result<()> {
             known.entry("DATA_DIR".to_owned()).or_insert_with(|| "/data".to_owned());
             known.entry("HOME".to_owned()).or_insert_with(|| "/app".to_owned());
             let (procfile, values) = read(files, &known)?;
-            let site = Site::read(&settings, &procfile, &values)?;
+            let site = VirtualHost::read(&settings, &procfile, &values)?;
             tell(&site.warnings);
             match print {
-                Print::Server => output::write(site.server_file().as_bytes()),
-                Print::Passwords => output::write(site.password_file().unwrap_or_default().as_bytes()),
+                PrintedFile::Server => output::write(site.server_file().as_bytes()),
+                PrintedFile::Passwords => output::write(site.password_file().unwrap_or_default().as_bytes()),
             }
         }
-        Rendering::Systemd { files, unit, output } => {
+        RenderTarget::Systemd { files, unit, output } => {
             let procfile = procfile_of(files)?;
             // One file for all types, and each has its own PORT, PS and PROC_TYPE.
             let mut told = false;
@@ -60,7 +60,7 @@ pub(crate) fn run(rendering: &Rendering) -> anyhow::Result<()> {
                 None => output::write(units.to_string().as_bytes()),
             }
         }
-        Rendering::Crontab { files, dir } => {
+        RenderTarget::Crontab { files, dir } => {
             let (procfile, values) = read(files, &platform(None))?;
             let (text, warnings) = crontab::render(dir, &procfile, &values)?;
             tell(&warnings);
@@ -69,21 +69,21 @@ pub(crate) fn run(rendering: &Rendering) -> anyhow::Result<()> {
     }
 }
 
-fn procfile_of(files: &Files) -> anyhow::Result<Procfile> {
-    procfile(&Input::from(files.procfile.clone()), Options::default())
+fn procfile_of(files: &AppFileArgs) -> anyhow::Result<Procfile> {
+    procfile(&FileOrStdin::from(files.procfile.clone()), ParseOptions::default())
 }
 
-fn read(files: &Files, known: &IndexMap<String, String>) -> anyhow::Result<(Procfile, Values)> {
+fn read(files: &AppFileArgs, known: &IndexMap<String, String>) -> anyhow::Result<(Procfile, AppValues)> {
     let procfile = procfile_of(files)?;
     let values = values(&files.env, known, false)?;
     Ok((procfile, values))
 }
 
 /// The variables, with their places; the file's warnings are told, unless it is read again and again.
-fn values(file: &Path, known: &IndexMap<String, String>, quiet: bool) -> anyhow::Result<Values> {
-    let env = Env::read(file, known, Options::default())?;
+fn values(file: &Path, known: &IndexMap<String, String>, quiet: bool) -> anyhow::Result<AppValues> {
+    let env = EnvFile::read(file, known, ParseOptions::default())?;
     if !quiet {
         tell(&env.warnings);
     }
-    Ok(Values::of(&env, &source::label(file, env::FILE)))
+    Ok(AppValues::of(&env, &source::label(file, env::FILE)))
 }

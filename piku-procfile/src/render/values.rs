@@ -6,16 +6,16 @@ use std::str::FromStr;
 
 use indexmap::IndexMap;
 
-use crate::diagnostic::{Collector, Diagnostic, Diagnostics, word};
-use crate::env::Env;
+use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, word};
+use crate::env::EnvFile;
 
 /// The variables of an app.
 #[derive(Debug, Clone, Default)]
-pub struct Values(IndexMap<String, Value>);
+pub struct AppValues(IndexMap<String, SettingValue>);
 
 /// One of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Value {
+pub(crate) struct SettingValue {
     pub(crate) text: String,
     /// The file's name, or what else it comes from.
     origin: String,
@@ -23,20 +23,20 @@ pub(crate) struct Value {
     line: usize,
 }
 
-impl Values {
+impl AppValues {
     /// The variables of a file that diagnostics call `file`.
     #[must_use]
-    pub fn of(env: &Env, file: &str) -> Self {
+    pub fn of(env: &EnvFile, file: &str) -> Self {
         let value = |(name, text): (&String, &String)| {
             let line = env.lines.get(name).copied().unwrap_or(0);
-            (name.clone(), Value { text: text.clone(), origin: file.to_owned(), line })
+            (name.clone(), SettingValue { text: text.clone(), origin: file.to_owned(), line })
         };
         Self(env.vars.iter().map(value).collect())
     }
 
     /// Sets a variable that wins over the file's, such as one that the operator keeps on the server.
     pub fn set(&mut self, name: &str, value: &str, origin: &str) {
-        let value = Value { text: value.to_owned(), origin: origin.to_owned(), line: 0 };
+        let value = SettingValue { text: value.to_owned(), origin: origin.to_owned(), line: 0 };
         self.0.insert(name.to_owned(), value);
     }
 
@@ -46,16 +46,16 @@ impl Values {
         self.get(name).is_some_and(|value| !value.text.trim().is_empty())
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &SettingValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&SettingValue> {
         self.0.get(name)
     }
 }
 
-impl Value {
+impl SettingValue {
     /// Something that is wrong with it.
     pub(crate) fn error(&self, name: &str, message: impl Display) -> Diagnostic {
         Diagnostic::error(&self.origin, self.line, format!("{name}: {message}"))
@@ -63,15 +63,15 @@ impl Value {
 }
 
 /// Reads variables, and remembers all that is wrong with them.
-pub(crate) struct Reader<'a> {
-    values: &'a Values,
-    errors: Collector,
-    warnings: Collector,
+pub(crate) struct ValuesReader<'a> {
+    values: &'a AppValues,
+    errors: DiagnosticCollector,
+    warnings: DiagnosticCollector,
 }
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(values: &'a Values) -> Self {
-        Self { values, errors: Collector::default(), warnings: Collector::default() }
+impl<'a> ValuesReader<'a> {
+    pub(crate) fn new(values: &'a AppValues) -> Self {
+        Self { values, errors: DiagnosticCollector::default(), warnings: DiagnosticCollector::default() }
     }
 
     /// The text, when there is some.

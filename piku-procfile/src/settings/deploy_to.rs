@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[serde(default, deny_unknown_fields)]
 pub struct DeployTo {
     /// The machines that they are sent to.
-    pub machines: Vec<Machine>,
+    pub machines: Vec<MachineAddress>,
     /// The private key that those machines let in for this app; what ssh tries by itself when not given.
     pub identity: Option<PathBuf>,
     /// The file with the machines' host keys; the user's and the system's when not given.
@@ -41,7 +41,7 @@ impl Default for DeployTo {
 
 /// A machine as ssh reaches it: `[USER@]HOST[:PORT]`, an IPv6 address in brackets where a port follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
+pub struct MachineAddress {
     /// Whom to log in as, where it says so.
     pub user: Option<String>,
     /// Its name or address.
@@ -50,7 +50,7 @@ pub struct Machine {
     pub port: Option<u16>,
 }
 
-impl FromStr for Machine {
+impl FromStr for MachineAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -86,7 +86,7 @@ impl FromStr for Machine {
     }
 }
 
-impl fmt::Display for Machine {
+impl fmt::Display for MachineAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
@@ -99,13 +99,13 @@ impl fmt::Display for Machine {
     }
 }
 
-impl Serialize for Machine {
+impl Serialize for MachineAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Machine {
+impl<'de> Deserialize<'de> for MachineAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
@@ -120,13 +120,13 @@ mod tests {
         for text in
             ["pi", "piku@pi-2", "piku@10.0.0.2:2222", "[fe80::1%eth0]:22", "fe80::1", "piku@[::1]:2022"]
         {
-            assert_eq!(text.parse::<Machine>().expect(text).to_string(), text);
+            assert_eq!(text.parse::<MachineAddress>().expect(text).to_string(), text);
         }
-        assert_eq!("[::1]".parse::<Machine>().expect("an address").host, "::1");
+        assert_eq!("[::1]".parse::<MachineAddress>().expect("an address").host, "::1");
         for bad in
             ["", "@pi", "piku@", "-oProxyCommand=x", "piku@-x", "pi:x", "pi:70000", "a b", "[::1]22", "pi;x"]
         {
-            assert!(bad.parse::<Machine>().is_err(), "{bad}");
+            assert!(bad.parse::<MachineAddress>().is_err(), "{bad}");
         }
     }
 }

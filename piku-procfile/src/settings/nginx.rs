@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeSeq};
 
-use crate::render::nginx::Listen;
+use crate::render::nginx::ListenAddress;
 
 /// Who gets certificates for the apps' names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Acme {
+pub enum CertificateClient {
     /// The one that is installed, acme.sh before certbot.
     #[default]
     #[serde(rename = "auto")]
@@ -27,15 +27,15 @@ pub enum Acme {
 /// The nginx that piku runs for its apps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Nginx {
+pub struct NginxSettings {
     /// Whether there is to be one.
     pub enabled: bool,
     /// Where it listens for HTTP: `PORT`, `ADDRESS:PORT`, or a list of them.
     #[serde(deserialize_with = "listens", serialize_with = "as_texts")]
-    pub http: Vec<Listen>,
+    pub http: Vec<ListenAddress>,
     /// Where it listens for HTTPS; an empty list for nowhere.
     #[serde(deserialize_with = "listens", serialize_with = "as_texts")]
-    pub https: Vec<Listen>,
+    pub https: Vec<ListenAddress>,
     /// Whether it listens on IPv6 too.
     pub ipv6: bool,
     /// The largest number of connections of each of its worker processes; derived from the machine's memory when not set.
@@ -43,7 +43,7 @@ pub struct Nginx {
     /// For how many seconds requests that are under way may go on when a new release is live.
     pub drain: u32,
     /// Who gets certificates.
-    pub acme: Acme,
+    pub acme: CertificateClient,
     /// Whom the authority writes to.
     pub acme_email: Option<String>,
     /// The authority, when not Let's Encrypt: an address, or a name that the client knows.
@@ -52,9 +52,9 @@ pub struct Nginx {
     pub cloudflare_ranges: Option<PathBuf>,
 }
 
-impl Default for Nginx {
+impl Default for NginxSettings {
     fn default() -> Self {
-        let at = |port| vec![Listen { address: None, port }];
+        let at = |port| vec![ListenAddress { address: None, port }];
         Self {
             enabled: true,
             http: at(80),
@@ -62,7 +62,7 @@ impl Default for Nginx {
             ipv6: true,
             connections: None,
             drain: 60,
-            acme: Acme::default(),
+            acme: CertificateClient::default(),
             acme_email: None,
             acme_server: None,
             cloudflare_ranges: None,
@@ -72,32 +72,32 @@ impl Default for Nginx {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Place {
+enum ListenEntry {
     Port(u16),
     Text(String),
 }
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a port, an ADDRESS:PORT, or a list of them")]
-enum Places {
-    One(Place),
-    Many(Vec<Place>),
+enum ListenEntries {
+    One(ListenEntry),
+    Many(Vec<ListenEntry>),
 }
 
-fn listens<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Listen>, D::Error> {
-    let all = match Places::deserialize(from)? {
-        Places::One(one) => vec![one],
-        Places::Many(many) => many,
+fn listens<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ListenAddress>, D::Error> {
+    let all = match ListenEntries::deserialize(from)? {
+        ListenEntries::One(one) => vec![one],
+        ListenEntries::Many(many) => many,
     };
     let listen = |place| match place {
-        Place::Port(0) => Err(de::Error::custom("port 0 is none")),
-        Place::Port(port) => Ok(Listen { address: None, port }),
-        Place::Text(text) => text.parse().map_err(de::Error::custom),
+        ListenEntry::Port(0) => Err(de::Error::custom("port 0 is none")),
+        ListenEntry::Port(port) => Ok(ListenAddress { address: None, port }),
+        ListenEntry::Text(text) => text.parse().map_err(de::Error::custom),
     };
     all.into_iter().map(listen).collect()
 }
 
-fn as_texts<S: Serializer>(listens: &[Listen], to: S) -> Result<S::Ok, S::Error> {
+fn as_texts<S: Serializer>(listens: &[ListenAddress], to: S) -> Result<S::Ok, S::Error> {
     let mut list = to.serialize_seq(Some(listens.len()))?;
     listens.iter().try_for_each(|listen| list.serialize_element(&listen.to_string()))?;
     list.end()
@@ -107,22 +107,22 @@ fn as_texts<S: Serializer>(listens: &[Listen], to: S) -> Result<S::Ok, S::Error>
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Nginx, serde_yaml::Error> {
+    fn read(text: &str) -> Result<NginxSettings, serde_yaml::Error> {
         serde_yaml::from_str(text)
     }
 
     #[test]
     fn ports_addresses_and_lists() {
-        let texts = |listens: &[Listen]| listens.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let texts = |listens: &[ListenAddress]| listens.iter().map(ToString::to_string).collect::<Vec<_>>();
         let nginx =
             read("http: 8080\nhttps: ['127.0.0.1:8443', '[::1]:8443', 9443]\nacme: acme.sh\n").unwrap();
         assert_eq!(texts(&nginx.http), ["8080"]);
         assert_eq!(texts(&nginx.https), ["127.0.0.1:8443", "[::1]:8443", "9443"]);
-        assert_eq!(nginx.acme, Acme::AcmeSh);
+        assert_eq!(nginx.acme, CertificateClient::AcmeSh);
         assert!(read("https: []").unwrap().https.is_empty());
         let again = serde_yaml::to_string(&nginx).unwrap();
         assert_eq!(read(&again).unwrap(), nginx);
-        assert_eq!(read("{}").unwrap(), Nginx::default());
+        assert_eq!(read("{}").unwrap(), NginxSettings::default());
         for bad in ["http: 0", "http: 70000", "http: x", "https: {}", "port: 80", "acme: yes"] {
             assert!(read(bad).is_err(), "{bad}");
         }

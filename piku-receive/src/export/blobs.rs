@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use anyhow::Context;
 use git2::Oid;
 use piku_procfile::disk::size;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::surroundings;
 
@@ -53,7 +53,7 @@ impl BlobReader {
         if batch.answer.buffer().is_empty() && err.kind() == io::ErrorKind::UnexpectedEof {
             let why = self.batch.take().map(BatchProcess::complaint).unwrap_or_default();
             let what = format!("git cannot read its {}{why}", size(bytes));
-            return Err(Failure::new(what)
+            return Err(UserError::new(what)
                 .hint("a file that needs more memory than this machine can spare belongs into DATA_DIR")
                 .into());
         }

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 
 /// Why a link was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum LinkRefusal {
     /// It leads out of the tree.
     Outside,
     /// It goes down and up again, so that where it leads depends on other links.
@@ -19,15 +19,15 @@ pub(super) enum Refusal {
 const LONGEST: usize = 4095;
 
 /// Whether a link `depth` folders below the top of the tree may have this target.
-pub(super) fn check(target: &[u8], depth: usize) -> Result<(), Refusal> {
+pub(super) fn check(target: &[u8], depth: usize) -> Result<(), LinkRefusal> {
     if target.is_empty() || target.contains(&0) || target.len() > LONGEST {
-        return Err(Refusal::NoPath);
+        return Err(LinkRefusal::NoPath);
     }
     let path = Path::new(std::ffi::OsStr::from_bytes(target));
     let inside = ["/app", "/data"].iter().find_map(|own| path.strip_prefix(own).ok());
     let (path, mut above) = match inside {
         Some(below) => (below, 0),
-        None if path.is_absolute() => return Err(Refusal::Outside),
+        None if path.is_absolute() => return Err(LinkRefusal::Outside),
         None => (path, depth),
     };
     let mut down = false;
@@ -35,9 +35,9 @@ pub(super) fn check(target: &[u8], depth: usize) -> Result<(), Refusal> {
         match component {
             Component::CurDir => {}
             Component::Normal(_) => down = true,
-            Component::ParentDir if down => return Err(Refusal::UpAfterDown),
-            Component::ParentDir => above = above.checked_sub(1).ok_or(Refusal::Outside)?,
-            Component::RootDir | Component::Prefix(_) => return Err(Refusal::Outside),
+            Component::ParentDir if down => return Err(LinkRefusal::UpAfterDown),
+            Component::ParentDir => above = above.checked_sub(1).ok_or(LinkRefusal::Outside)?,
+            Component::RootDir | Component::Prefix(_) => return Err(LinkRefusal::Outside),
         }
     }
     Ok(())
@@ -83,13 +83,13 @@ mod tests {
             ("/proc/self/root", 0),
             ("./..", 0),
         ] {
-            assert_eq!(check(target.as_bytes(), depth), Err(Refusal::Outside), "{target} at {depth}");
+            assert_eq!(check(target.as_bytes(), depth), Err(LinkRefusal::Outside), "{target} at {depth}");
         }
         for target in ["a/..", "sub/../../..", "a/../b", "../a/../b", "/app/x/../../etc"] {
-            assert_eq!(check(target.as_bytes(), 5), Err(Refusal::UpAfterDown), "{target}");
+            assert_eq!(check(target.as_bytes(), 5), Err(LinkRefusal::UpAfterDown), "{target}");
         }
         for target in [&b""[..], b"a\0b", &[b'a'; 4096]] {
-            assert_eq!(check(target, 0), Err(Refusal::NoPath));
+            assert_eq!(check(target, 0), Err(LinkRefusal::NoPath));
         }
     }
 }

@@ -13,33 +13,33 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use git2::{Commit, Repository};
 use piku_files::{TreeHandle, remove_all};
-use piku_procfile::failure::Failure;
-use piku_procfile::settings::Settings;
+use piku_procfile::failure::UserError;
+use piku_procfile::settings::HostSettings;
 use tempfile::TempDir;
 
 use crate::git;
 use crate::limits;
 use crate::talk::{self, quoted};
-use tree::Walk;
+use tree::ExportWalk;
 
 /// Writes the tree of `commit` in `repo` to `dir`, which must not be there or be empty: made aside and renamed in.
 #[expect(clippy::disallowed_methods, reason = "a new folder is renamed to the place that the caller names")]
-pub(crate) fn run(repo: &Path, commit: &str, dir: &Path, settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn run(repo: &Path, commit: &str, dir: &Path, settings: &HostSettings) -> anyhow::Result<()> {
     limits::bound_memory().context("cannot bound this process's memory")?;
     let dir = std::path::absolute(dir).with_context(|| format!("bad path '{}'", dir.display()))?;
     if !may_be_made(&dir).with_context(|| format!("cannot look at '{}'", dir.display()))? {
-        return Err(Failure::new(format!("'{}' is there and not an empty folder", dir.display())).into());
+        return Err(UserError::new(format!("'{}' is there and not an empty folder", dir.display())).into());
     }
     let opened = git::open(repo)?;
     let commit = find(&opened, commit)?;
     let tree = commit.tree().map_err(git::plain).context("cannot read the commit's tree")?;
     if tree.is_empty() {
         let failure =
-            Failure::new(format!("the commit {} holds no file", git::short(&commit.id().to_string())));
+            UserError::new(format!("the commit {} holds no file", git::short(&commit.id().to_string())));
         return Err(failure.hint("add the app's files: git add -A, git commit, git push").into());
     }
     let aside = aside(&dir).with_context(|| format!("cannot make a folder beside '{}'", dir.display()))?;
-    let mut walk = Walk::new(repo, TreeHandle::open(aside.path())?, settings);
+    let mut walk = ExportWalk::new(repo, TreeHandle::open(aside.path())?, settings);
     walk.root(&opened, &tree)?;
     if let Some(line) = walk.pointers() {
         talk::bad(&line);
@@ -76,6 +76,6 @@ fn find<'r>(repo: &'r Repository, name: &str) -> anyhow::Result<Commit<'r>> {
     let found = repo.revparse_single(name).and_then(|object| object.peel_to_commit());
     found.map_err(|_| {
         let at = repo.path().display();
-        Failure::new(format!("there is no commit {} in '{at}'", quoted(name))).into()
+        UserError::new(format!("there is no commit {} in '{at}'", quoted(name))).into()
     })
 }

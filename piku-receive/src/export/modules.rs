@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context;
 use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
 use piku_files::remove_all;
-use piku_procfile::failure::{Failure, Hint};
-use piku_procfile::settings::Settings;
+use piku_procfile::failure::{UserError, WithHint};
+use piku_procfile::settings::HostSettings;
 use sha2::{Digest, Sha256};
 
 use crate::git;
@@ -27,17 +27,17 @@ const LONGEST: usize = 1 << 20;
 const PATIENCE: [&str; 4] = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60"];
 
 /// The fetched repositories, one a URL.
-pub(super) struct Modules {
+pub(super) struct SubmoduleRepos {
     repo: PathBuf,
     /// The settings that limit how much one of them may bring.
-    settings: Settings,
+    settings: HostSettings,
     /// What each `.gitmodules` says, by the blob's name: path and URL.
     read: HashMap<Oid, HashMap<String, String>>,
 }
 
-impl Modules {
+impl SubmoduleRepos {
     /// Kept below the bare repository `repo`, in the folder that git itself uses for this.
-    pub(super) fn beside(repo: &Path, settings: &Settings) -> Self {
+    pub(super) fn beside(repo: &Path, settings: &HostSettings) -> Self {
         Self { repo: repo.to_owned(), settings: settings.clone(), read: HashMap::new() }
     }
 
@@ -54,7 +54,7 @@ impl Modules {
         let url = self.url(repo, top, path, shown)?;
         if let Err(why) = check(&url) {
             let failure =
-                Failure::new(format!("the submodule {} is at {}: {why}", quoted(shown), quoted(&url)));
+                UserError::new(format!("the submodule {} is at {}: {why}", quoted(shown), quoted(&url)));
             return Err(failure.hint("give it an https:// or ssh:// address in .gitmodules").into());
         }
         let home = self.repo.join("modules").join(format!("{}.git", name_of(&url)));
@@ -70,7 +70,7 @@ impl Modules {
 
     fn url(&mut self, repo: &Repository, top: &Tree<'_>, path: &str, shown: &str) -> anyhow::Result<String> {
         let unnamed = || {
-            Failure::new(format!(
+            UserError::new(format!(
                 "{} is a submodule, but .gitmodules does not say where it comes from",
                 quoted(shown)
             ))
@@ -78,12 +78,12 @@ impl Modules {
         };
         let entry = top.get_name(".gitmodules").ok_or_else(unnamed)?;
         if entry.kind() != Some(ObjectType::Blob) || entry.filemode() == 0o120_000 {
-            return Err(Failure::new(".gitmodules is not a file").into());
+            return Err(UserError::new(".gitmodules is not a file").into());
         }
         let objects = repo.odb().map_err(git::plain).context("cannot read the repository")?;
         let (bytes, _) = objects.read_header(entry.id()).map_err(git::plain)?;
         if bytes > LONGEST {
-            return Err(Failure::new(format!(".gitmodules is longer than {LONGEST} bytes")).into());
+            return Err(UserError::new(format!(".gitmodules is longer than {LONGEST} bytes")).into());
         }
         let urls = match self.read.entry(entry.id()) {
             Entry::Occupied(known) => known.into_mut(),
@@ -100,7 +100,7 @@ fn read(repo: &Repository, blob: Oid) -> anyhow::Result<HashMap<String, String>>
         .output()
         .context("cannot run git")?;
     if !out.status.success() {
-        return Err(Failure::new(format!("bad .gitmodules: {}", last_line(&out.stderr))).into());
+        return Err(UserError::new(format!("bad .gitmodules: {}", last_line(&out.stderr))).into());
     }
     Ok(parse(&String::from_utf8_lossy(&out.stdout)))
 }
@@ -214,7 +214,7 @@ fn fetch(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Result<Repos
         }
         said = last_line(&out.stderr);
     }
-    Err(Failure::new(said).into())
+    Err(UserError::new(said).into())
 }
 
 /// An empty bare repository in the place of whatever was there.

@@ -10,13 +10,13 @@ use std::path::Path;
 use anyhow::Context;
 use git2::{Oid, Repository, Tree, TreeEntry};
 use piku_files::{TreeError, TreeHandle};
-use piku_procfile::disk::{self, Need};
-use piku_procfile::failure::Failure;
-use piku_procfile::settings::Settings;
+use piku_procfile::disk::{self, SpaceNeeded};
+use piku_procfile::failure::UserError;
+use piku_procfile::settings::HostSettings;
 
 use super::blobs::{BlobReader, LARGE};
-use super::link::{self, Refusal};
-use super::modules::Modules;
+use super::link::{self, LinkRefusal};
+use super::modules::SubmoduleRepos;
 use crate::git;
 use crate::talk::quoted;
 
@@ -31,20 +31,20 @@ const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 const LONGEST_POINTER: usize = 1024;
 
 /// An export under way.
-pub(super) struct Walk {
-    modules: Modules,
+pub(super) struct ExportWalk {
+    modules: SubmoduleRepos,
     /// Where to.
     top: TreeHandle,
     /// The disk space that stays free, in bytes.
     reserve: u64,
     /// What all the trees take that were counted.
-    need: Need,
+    need: SpaceNeeded,
     pointers: usize,
     first_pointer: String,
 }
 
 /// Where the walk stands in one repository.
-struct At<'r> {
+struct WalkPosition<'r> {
     repo: &'r Repository,
     /// The root of this repository's tree: there lies its `.gitmodules`.
     top: &'r Tree<'r>,
@@ -56,7 +56,7 @@ struct At<'r> {
 }
 
 /// The folder that is written to.
-struct Folder<'a> {
+struct ExportFolder<'a> {
     dir: &'a TreeHandle,
     /// Its path, empty or with a slash at its end.
     path: &'a str,
@@ -64,14 +64,14 @@ struct Folder<'a> {
     depth: usize,
 }
 
-impl Walk {
+impl ExportWalk {
     /// An export from the bare repository at `repo`, which also keeps what is fetched for submodules, into an empty folder.
-    pub(super) fn new(repo: &Path, top: TreeHandle, settings: &Settings) -> Self {
+    pub(super) fn new(repo: &Path, top: TreeHandle, settings: &HostSettings) -> Self {
         Self {
-            modules: Modules::beside(repo, settings),
+            modules: SubmoduleRepos::beside(repo, settings),
             top,
             reserve: settings.reserve_bytes(),
-            need: Need::default(),
+            need: SpaceNeeded::default(),
             pointers: 0,
             first_pointer: String::new(),
         }
@@ -80,11 +80,11 @@ impl Walk {
     /// Counts a repository's tree before it is written, each of its trees once however often it is named. Refuses what
     /// the disk has no room for. Returns the large files.
     fn count(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<HashMap<Oid, u64>> {
-        let mut count = Count { repo, known: HashMap::new(), large: HashMap::new() };
+        let mut count = TreeCount { repo, known: HashMap::new(), large: HashMap::new() };
         let need = count.need(tree, 0)?;
         self.need += need;
         if self.need.files > MOST_ENTRIES {
-            return Err(Failure::new(format!("the commit holds more than {MOST_ENTRIES} files")).into());
+            return Err(UserError::new(format!("the commit holds more than {MOST_ENTRIES} files")).into());
         }
         disk::check_keeping(self.top.path(), need, self.reserve, "what was pushed")?;
         Ok(count.large)
@@ -94,8 +94,8 @@ impl Walk {
     pub(super) fn root(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<()> {
         let large = self.count(repo, tree)?;
         let top = self.top.clone();
-        let mut at = At { repo, top: tree, prefix: "", large, blobs: BlobReader::new(repo.path()) };
-        self.folder(&mut at, tree, &Folder { dir: &top, path: "", depth: 0 })
+        let mut at = WalkPosition { repo, top: tree, prefix: "", large, blobs: BlobReader::new(repo.path()) };
+        self.folder(&mut at, tree, &ExportFolder { dir: &top, path: "", depth: 0 })
     }
 
     /// The line that warns of Git LFS pointers, if there are any.
@@ -111,7 +111,12 @@ impl Walk {
         ))
     }
 
-    fn folder(&mut self, at: &mut At<'_>, tree: &Tree<'_>, folder: &Folder<'_>) -> anyhow::Result<()> {
+    fn folder(
+        &mut self,
+        at: &mut WalkPosition<'_>,
+        tree: &Tree<'_>,
+        folder: &ExportFolder<'_>,
+    ) -> anyhow::Result<()> {
         if folder.depth > DEEPEST {
             return Err(too_deep().into());
         }
@@ -126,9 +131,9 @@ impl Walk {
 
     fn entry(
         &mut self,
-        at: &mut At<'_>,
+        at: &mut WalkPosition<'_>,
         entry: &TreeEntry<'_>,
-        folder: &Folder<'_>,
+        folder: &ExportFolder<'_>,
         path: &str,
     ) -> anyhow::Result<()> {
         let (repo, dir, name) = (at.repo, folder.dir, OsStr::from_bytes(entry.name_bytes()));
@@ -139,7 +144,7 @@ impl Walk {
                 let below = new_folder(dir, name).with_context(unwritten)?;
                 let tree = repo.find_tree(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
                 let path = format!("{path}/");
-                self.folder(at, &tree, &Folder { dir: &below, path: &path, depth: folder.depth + 1 })
+                self.folder(at, &tree, &ExportFolder { dir: &below, path: &path, depth: folder.depth + 1 })
             }
             0o100_000 => {
                 let mode = if entry.filemode_raw() & 0o100 == 0 { 0o644 } else { 0o755 };
@@ -154,7 +159,7 @@ impl Walk {
             0o120_000 => {
                 let refuse = |target: &[u8], refusal| refused_link(path, target, refusal);
                 if large.is_some() {
-                    return Err(refuse(b"a target of megabytes", Refusal::NoPath).into());
+                    return Err(refuse(b"a target of megabytes", LinkRefusal::NoPath).into());
                 }
                 let blob = repo.find_blob(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
                 let target = blob.content();
@@ -162,15 +167,15 @@ impl Walk {
                 dir.symlink(OsStr::from_bytes(target), name).map_err(twice).with_context(unwritten)
             }
             0o160_000 => self.submodule(at, entry.id(), folder, name, path),
-            kind => Err(Failure::new(format!("{} is of the unknown kind {kind:o}", quoted(path))).into()),
+            kind => Err(UserError::new(format!("{} is of the unknown kind {kind:o}", quoted(path))).into()),
         }
     }
 
     fn submodule(
         &mut self,
-        at: &At<'_>,
+        at: &WalkPosition<'_>,
         commit: Oid,
-        folder: &Folder<'_>,
+        folder: &ExportFolder<'_>,
         name: &OsStr,
         path: &str,
     ) -> anyhow::Result<()> {
@@ -185,8 +190,8 @@ impl Walk {
         let below = new_folder(folder.dir, name).with_context(|| format!("cannot write {}", quoted(path)))?;
         let prefix = format!("{path}/");
         let blobs = BlobReader::new(repo.path());
-        let mut at = At { repo: &repo, top: &tree, prefix: &prefix, large, blobs };
-        self.folder(&mut at, &tree, &Folder { dir: &below, path: &prefix, depth: folder.depth + 1 })
+        let mut at = WalkPosition { repo: &repo, top: &tree, prefix: &prefix, large, blobs };
+        self.folder(&mut at, &tree, &ExportFolder { dir: &below, path: &prefix, depth: folder.depth + 1 })
     }
 
     fn note_pointer(&mut self, content: &[u8], path: &str) {
@@ -200,21 +205,21 @@ impl Walk {
 }
 
 /// A repository's trees that are being counted.
-struct Count<'r> {
+struct TreeCount<'r> {
     repo: &'r Repository,
     /// The space that each object takes, with all below it.
-    known: HashMap<Oid, Need>,
+    known: HashMap<Oid, SpaceNeeded>,
     large: HashMap<Oid, u64>,
 }
 
-impl Count<'_> {
+impl TreeCount<'_> {
     /// Returns what the files and folders in a tree and all below it take.
-    fn need(&mut self, tree: &Tree<'_>, depth: usize) -> anyhow::Result<Need> {
+    fn need(&mut self, tree: &Tree<'_>, depth: usize) -> anyhow::Result<SpaceNeeded> {
         if depth > DEEPEST {
             return Err(too_deep().into());
         }
         let objects = self.repo.odb().map_err(git::plain).context("cannot read the repository")?;
-        let mut sum = Need::default();
+        let mut sum = SpaceNeeded::default();
         for entry in tree {
             let unreadable = || missing(&String::from_utf8_lossy(entry.name_bytes()));
             let one = match (self.known.get(&entry.id()), entry.filemode_raw() & 0o170_000) {
@@ -222,12 +227,12 @@ impl Count<'_> {
                 (None, 0o040_000) => {
                     let tree =
                         self.repo.find_tree(entry.id()).map_err(git::plain).with_context(unreadable)?;
-                    let mut folder = Need::of(0);
+                    let mut folder = SpaceNeeded::of(0);
                     folder += self.need(&tree, depth + 1)?;
                     folder
                 }
                 // Another repository's: counted when it is there.
-                (None, 0o160_000) => Need::of(0),
+                (None, 0o160_000) => SpaceNeeded::of(0),
                 (None, _) => {
                     let (bytes, _) =
                         objects.read_header(entry.id()).map_err(git::plain).with_context(unreadable)?;
@@ -235,7 +240,7 @@ impl Count<'_> {
                     if bytes > LARGE {
                         self.large.insert(entry.id(), bytes);
                     }
-                    Need::of(bytes)
+                    SpaceNeeded::of(bytes)
                 }
             };
             self.known.insert(entry.id(), one);
@@ -245,12 +250,12 @@ impl Count<'_> {
     }
 }
 
-fn too_deep() -> Failure {
-    Failure::new(format!("the tree has folders deeper than {DEEPEST}"))
+fn too_deep() -> UserError {
+    UserError::new(format!("the tree has folders deeper than {DEEPEST}"))
 }
 
 /// git itself makes no such name; somebody who writes trees by hand may.
-fn check_name(name: &[u8], path: &str) -> Result<(), Failure> {
+fn check_name(name: &[u8], path: &str) -> Result<(), UserError> {
     let bad = name.is_empty()
         || name == b"."
         || name == b".."
@@ -258,12 +263,12 @@ fn check_name(name: &[u8], path: &str) -> Result<(), Failure> {
         || name.contains(&b'/')
         || name.contains(&0);
     if bad {
-        let failure = Failure::new(format!("a commit may hold no file named {}", quoted(path)));
+        let failure = UserError::new(format!("a commit may hold no file named {}", quoted(path)));
         return Err(failure.hint("git makes no such commit; make it anew from a clean clone"));
     }
     if path.len() > LONGEST_PATH {
         let what = format!("the path {} is longer than {LONGEST_PATH} bytes", quoted(path));
-        return Err(Failure::new(what).hint("give its folders shorter names"));
+        return Err(UserError::new(what).hint("give its folders shorter names"));
     }
     Ok(())
 }
@@ -272,14 +277,14 @@ fn missing(path: &str) -> String {
     format!("cannot read {} from the repository", quoted(path))
 }
 
-fn refused_link(path: &str, target: &[u8], refusal: Refusal) -> Failure {
+fn refused_link(path: &str, target: &[u8], refusal: LinkRefusal) -> UserError {
     let target = quoted(&String::from_utf8_lossy(target));
     let why = match refusal {
-        Refusal::Outside => "leads out of the app",
-        Refusal::UpAfterDown => "goes down and up again, so that it could lead out of the app",
-        Refusal::NoPath => "is no path",
+        LinkRefusal::Outside => "leads out of the app",
+        LinkRefusal::UpAfterDown => "goes down and up again, so that it could lead out of the app",
+        LinkRefusal::NoPath => "is no path",
     };
-    let failure = Failure::new(format!("the link {} to {target} {why}", quoted(path)));
+    let failure = UserError::new(format!("the link {} to {target} {why}", quoted(path)));
     failure.hint("a link may point within the repository, or below /app or /data")
 }
 

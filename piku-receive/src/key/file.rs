@@ -17,13 +17,13 @@ use piku_procfile::durable;
 
 /// An edit that has begun: nobody else edits until it is dropped.
 #[derive(Debug)]
-pub(super) struct Edit {
+pub(super) struct KeyFileEdit {
     path: PathBuf,
     text: Vec<u8>,
     _folder: Flock<File>,
 }
 
-impl Edit {
+impl KeyFileEdit {
     /// Reads the file, which need not be there, having shut out other editors.
     pub(super) fn begin(path: &Path) -> anyhow::Result<Self> {
         // A link to the file stays one.
@@ -122,14 +122,14 @@ mod tests {
         let foreign = b"# comment \r\n\n  ssh-rsa  odd \xff bytes\nlast line without end".to_vec();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &foreign).unwrap();
-        let mut edit = Edit::begin(&path).unwrap();
+        let mut edit = KeyFileEdit::begin(&path).unwrap();
         edit.append("one");
         edit.append("two");
         edit.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), [&foreign[..], b"\none\ntwo\n"].concat());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
-        let mut edit = Edit::begin(&path).unwrap();
+        let mut edit = KeyFileEdit::begin(&path).unwrap();
         assert!(edit.remove(|line| line == "one"));
         assert!(!edit.remove(|line| line == "one"));
         edit.finish().unwrap();
@@ -144,7 +144,7 @@ mod tests {
         fs::write(&target, "").unwrap();
         let link = dir.path().join("authorized_keys");
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        let mut edit = Edit::begin(&link).unwrap();
+        let mut edit = KeyFileEdit::begin(&link).unwrap();
         edit.append("x");
         edit.finish().unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "x\n");

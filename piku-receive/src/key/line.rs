@@ -6,11 +6,11 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
 
 use super::public::PublicKey;
-use super::{Added, Name};
+use super::{KeyName, NewKeyArgs};
 use crate::talk::quoted;
 
 /// In front of the command.
@@ -20,9 +20,9 @@ const ADDED: &str = "added=";
 
 /// What a line of piku's says.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct KeyLine {
     /// The key's name.
-    pub(super) name: Name,
+    pub(super) name: KeyName,
     /// The apps it reaches; all when empty.
     pub(super) apps: Vec<AppName>,
     /// When it was added, if the line still says so.
@@ -34,10 +34,10 @@ pub(super) struct Line {
 /// Writes the line, without its newline. `program` is run for the key.
 pub(super) fn render(
     program: &Path,
-    added: &Added,
+    added: &NewKeyArgs,
     at: Timestamp,
     key: &PublicKey,
-) -> Result<String, Failure> {
+) -> Result<String, UserError> {
     let mut words = vec![text(program)?, "--key", added.name.as_str()];
     for app in &added.apps {
         words.extend(["--app", app.as_str()]);
@@ -57,9 +57,9 @@ pub(super) fn render(
     Ok(line)
 }
 
-fn text(path: &Path) -> Result<&str, Failure> {
+fn text(path: &Path) -> Result<&str, UserError> {
     path.to_str().filter(|text| !text.chars().any(char::is_control)).ok_or_else(|| {
-        Failure::new(format!(
+        UserError::new(format!(
             "{} cannot stand in authorized_keys: it has to be plain text",
             quoted(&path.to_string_lossy())
         ))
@@ -67,7 +67,7 @@ fn text(path: &Path) -> Result<&str, Failure> {
 }
 
 /// Reads a line of the file; `None` when it is not one of piku's.
-pub(super) fn parse(line: &str) -> Option<Line> {
+pub(super) fn parse(line: &str) -> Option<KeyLine> {
     let (options, key) = options(line.trim_start())?;
     let command = option(options, "command")?;
     let words = shell_words::split(&command).ok()?;
@@ -84,7 +84,7 @@ pub(super) fn parse(line: &str) -> Option<Line> {
     let apps = values("--app").into_iter().map(str::parse).collect::<Result<_, _>>().ok()?;
     let added =
         key.comment().split_whitespace().next().and_then(|word| word.strip_prefix(ADDED)?.parse().ok());
-    Some(Line { name, apps, added, key })
+    Some(KeyLine { name, apps, added, key })
 }
 
 /// The key of any line, whoever wrote it.
@@ -150,8 +150,8 @@ mod tests {
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIoBSfbhZqMVgdOPVlrXH1CKrWdNuZQm2K9fFcqlgXIB";
 
-    fn added(apps: &[&str], root: Option<&str>) -> Added {
-        Added {
+    fn added(apps: &[&str], root: Option<&str>) -> NewKeyArgs {
+        NewKeyArgs {
             name: "alice".parse().unwrap(),
             apps: apps.iter().map(|app| app.parse().unwrap()).collect(),
             root: root.map(PathBuf::from),
@@ -159,7 +159,7 @@ mod tests {
         }
     }
 
-    fn rendered(program: &str, added: &Added) -> String {
+    fn rendered(program: &str, added: &NewKeyArgs) -> String {
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
         render(Path::new(program), added, at, &PublicKey::line(&format!("{KEY} me@home")).unwrap()).unwrap()
     }

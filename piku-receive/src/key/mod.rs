@@ -12,14 +12,14 @@ use std::str::FromStr;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
 use serde::Serialize;
 
 use crate::now::now;
 use crate::talk::quoted;
-use file::Edit;
-use piku_procfile::output::{self, Format};
+use file::KeyFileEdit;
+use piku_procfile::output::{self, OutputFormat};
 use public::PublicKey;
 
 /// More than any key has.
@@ -28,16 +28,16 @@ const MAX_INPUT: u64 = 64 * 1024;
 /// A key's name: `[A-Za-z0-9][A-Za-z0-9._@-]*`, at most 63 characters; such as `alice` or `alice@laptop`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub(crate) struct Name(String);
+pub(crate) struct KeyName(String);
 
-impl Name {
+impl KeyName {
     /// The name as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for Name {
+impl FromStr for KeyName {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, String> {
@@ -53,7 +53,7 @@ impl FromStr for Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for KeyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
@@ -61,9 +61,9 @@ impl fmt::Display for Name {
 
 /// What `key add` was told beside the key.
 #[derive(Debug)]
-pub(crate) struct Added {
+pub(crate) struct NewKeyArgs {
     /// The key's name.
-    pub(crate) name: Name,
+    pub(crate) name: KeyName,
     /// The apps it reaches; all when empty.
     pub(crate) apps: Vec<AppName>,
     /// The root, when it is not the default.
@@ -74,29 +74,29 @@ pub(crate) struct Added {
 
 /// One key as `key list` prints it.
 #[derive(Debug, Serialize)]
-struct Listed {
-    name: Name,
+struct ListedKey {
+    name: KeyName,
     fingerprint: String,
     apps: Vec<AppName>,
     added: Option<Timestamp>,
 }
 
 /// Reads a public key from stdin and lets it in.
-pub(crate) fn add(path: &Path, added: &Added) -> anyhow::Result<()> {
+pub(crate) fn add(path: &Path, added: &NewKeyArgs) -> anyhow::Result<()> {
     let mut text = String::new();
     io::stdin().lock().take(MAX_INPUT).read_to_string(&mut text).context("cannot read the key from stdin")?;
     let key = PublicKey::read(&text)?;
-    let mut edit = Edit::begin(path)?;
+    let mut edit = KeyFileEdit::begin(path)?;
     for there in edit.lines() {
         let ours = line::parse(&there);
         if ours.as_ref().is_some_and(|line| line.name == added.name) {
-            let failure = Failure::new(format!("there is a key '{}' already", added.name));
+            let failure = UserError::new(format!("there is a key '{}' already", added.name));
             return Err(failure.hint(format!("piku-receive key remove {}", added.name)).into());
         }
         if line::key_of(&there).is_some_and(|other| other.is(&key)) {
             let failure = match ours {
-                Some(line) => Failure::new(format!("this key is there already, as '{}'", line.name)),
-                None => Failure::new(format!(
+                Some(line) => UserError::new(format!("this key is there already, as '{}'", line.name)),
+                None => UserError::new(format!(
                     "this key is in '{}' already, in a line that is not piku's",
                     path.display()
                 ))
@@ -111,12 +111,12 @@ pub(crate) fn add(path: &Path, added: &Added) -> anyhow::Result<()> {
 }
 
 /// Prints piku's keys in the file's order.
-pub(crate) fn list(path: &Path, format: Format) -> anyhow::Result<()> {
+pub(crate) fn list(path: &Path, format: OutputFormat) -> anyhow::Result<()> {
     let lines = file::lines(path)?;
-    let keys: Vec<Listed> = lines
+    let keys: Vec<ListedKey> = lines
         .iter()
         .filter_map(|text| line::parse(text))
-        .map(|line| Listed {
+        .map(|line| ListedKey {
             name: line.name,
             fingerprint: line.key.fingerprint(),
             apps: line.apps,
@@ -126,7 +126,7 @@ pub(crate) fn list(path: &Path, format: Format) -> anyhow::Result<()> {
     output::print(format, &keys, || keys.iter().map(for_people).collect())
 }
 
-fn for_people(key: &Listed) -> String {
+fn for_people(key: &ListedKey) -> String {
     let apps: Vec<&str> = key.apps.iter().map(AppName::as_str).collect();
     let apps = if apps.is_empty() { "all apps".to_owned() } else { apps.join(",") };
     let added = key.added.map_or_else(|| "-".to_owned(), |added| added.to_string());
@@ -134,10 +134,10 @@ fn for_people(key: &Listed) -> String {
 }
 
 /// Shuts out the key of this name.
-pub(crate) fn remove(path: &Path, name: &Name) -> anyhow::Result<()> {
-    let mut edit = Edit::begin(path)?;
+pub(crate) fn remove(path: &Path, name: &KeyName) -> anyhow::Result<()> {
+    let mut edit = KeyFileEdit::begin(path)?;
     if !edit.remove(|text| line::parse(text).is_some_and(|line| line.name == *name)) {
-        let failure = Failure::new(format!("there is no key '{name}' in '{}'", path.display()));
+        let failure = UserError::new(format!("there is no key '{name}' in '{}'", path.display()));
         return Err(failure.hint("piku-receive key list").into());
     }
     edit.finish()

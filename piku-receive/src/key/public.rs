@@ -1,6 +1,6 @@
 //! A public key as `id_ed25519.pub` has it: `TYPE BASE64 COMMENT`. What sshd would pass over in silence is refused here.
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use sha2::{Digest, Sha256};
 
 use crate::talk::quoted;
@@ -21,41 +21,41 @@ const LEAST_RSA_BITS: usize = 1024;
 
 impl PublicKey {
     /// Reads the text of a `.pub` file: one key, no options in front.
-    pub(crate) fn read(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn read(text: &str) -> Result<Self, UserError> {
         if text.contains("PRIVATE KEY-----") {
-            let refusal = Failure::new("this is a private key, which must not leave its machine");
+            let refusal = UserError::new("this is a private key, which must not leave its machine");
             return Err(refusal.hint("give the file that ends in .pub"));
         }
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let Some(line) = lines.next() else {
-            return Err(Failure::new("there is no public key on stdin")
+            return Err(UserError::new("there is no public key on stdin")
                 .hint("piku-receive key add NAME < ~/.ssh/id_ed25519.pub"));
         };
         if line.starts_with("---- BEGIN SSH2") || line.starts_with("-----BEGIN") {
             return Err(
-                Failure::new("this key is not in OpenSSH's form").hint("ssh-keygen -i -f FILE converts it")
+                UserError::new("this key is not in OpenSSH's form").hint("ssh-keygen -i -f FILE converts it")
             );
         }
         if lines.next().is_some() {
-            return Err(Failure::new("there is more than one line on stdin")
+            return Err(UserError::new("there is more than one line on stdin")
                 .hint("add one key at a time, each under its name"));
         }
         Self::line(line)
     }
 
     /// Reads `TYPE BASE64 COMMENT`.
-    pub(crate) fn line(line: &str) -> Result<Self, Failure> {
+    pub(crate) fn line(line: &str) -> Result<Self, UserError> {
         if let Some(control) = line.chars().find(|c| c.is_control() && *c != '\t') {
-            return Err(Failure::new(format!("the key holds the control character {control:?}")));
+            return Err(UserError::new(format!("the key holds the control character {control:?}")));
         }
         let (kind, rest) = split(line);
         let (text, comment) = split(rest);
         let Some(fields) = fields_of(kind) else { return Err(not_a_type(kind)) };
         if text.is_empty() {
-            return Err(Failure::new(format!("there is nothing after '{kind}'")));
+            return Err(UserError::new(format!("there is nothing after '{kind}'")));
         }
         let bad = |why: &str| {
-            Failure::new(format!("the key is damaged: {why}")).hint("copy the whole line of the .pub file")
+            UserError::new(format!("the key is damaged: {why}")).hint("copy the whole line of the .pub file")
         };
         let blob = STANDARD.decode(text).map_err(|_| bad("it is not base64"))?;
         let parts = parts(&blob).ok_or_else(|| bad("it is cut off"))?;
@@ -69,7 +69,7 @@ impl PublicKey {
             "ssh-ed25519" if parts[1].len() != 32 => return Err(bad("an ed25519 key has 32 bytes")),
             "ssh-rsa" if bits(parts[2]) < LEAST_RSA_BITS => {
                 let refusal =
-                    Failure::new(format!("this RSA key has {} bits, too few to be safe", bits(parts[2])));
+                    UserError::new(format!("this RSA key has {} bits, too few to be safe", bits(parts[2])));
                 return Err(refusal.hint("ssh-keygen -t ed25519 makes a good one"));
             }
             _ => {}
@@ -112,8 +112,8 @@ fn fields_of(kind: &str) -> Option<usize> {
     }
 }
 
-fn not_a_type(word: &str) -> Failure {
-    let failure = Failure::new(format!(
+fn not_a_type(word: &str) -> UserError {
+    let failure = UserError::new(format!(
         "expected a public key such as 'ssh-ed25519 AAAA… name', found {}",
         quoted(word)
     ));

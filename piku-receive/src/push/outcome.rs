@@ -6,7 +6,7 @@ use crate::git;
 
 /// The outcome of a push, for the exit code and the audit log.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum PushOutcome {
     /// The deploy branch's tip is live.
     Deployed {
         /// Its commit.
@@ -36,7 +36,7 @@ pub(crate) enum Outcome {
     },
 }
 
-impl Outcome {
+impl PushOutcome {
     /// Returns the exit code of the session.
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -46,7 +46,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for PushOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deployed { commit, number } => {

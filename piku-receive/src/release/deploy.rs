@@ -11,28 +11,28 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 
 use anyhow::Context;
-use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::failure::{BUSY, UserError};
 
-use super::{Deployed, Sha256Hex, failed};
-use crate::hook::Place;
-use crate::lock::Lock;
+use super::{DeployedRelease, Sha256Hex, failed};
+use crate::hook::AppContext;
+use crate::lock::AppLock;
 use crate::{repo, stale, verdict};
 
 /// The script's name.
 const SCRIPT: &str = "receive-release";
 
 /// Deploys the release that these parts make; returns its number.
-pub(crate) fn run(place: &Place<'_>, parts: &[Sha256Hex]) -> anyhow::Result<u64> {
+pub(crate) fn run(place: &AppContext<'_>, parts: &[Sha256Hex]) -> anyhow::Result<u64> {
     let app = place.dir();
     let files: Vec<_> = parts.iter().map(|part| app.incoming().join(part.to_string())).collect();
     if let Some(file) = files.iter().find(|file| !file.is_file()) {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        return Err(Failure::new(format!("the part {name} is not here"))
+        return Err(UserError::new(format!("the part {name} is not here"))
             .hint("send it again")
             .code(BUSY)
             .into());
     }
-    let _lock = Lock::take(&app, place.key)?;
+    let _lock = AppLock::take(&app, place.key)?;
     // The first release makes the app, with all that a push would find.
     repo::ensure(&app, place.scripts)?;
     stale::sweep(&app.repo())?;
@@ -64,7 +64,7 @@ pub(crate) fn run(place: &Place<'_>, parts: &[Sha256Hex]) -> anyhow::Result<u64>
         _ => {}
     }
     let release = app.current_number().context("there is no live release after the deploy")?;
-    let answer = serde_json::to_string(&Deployed { release })?;
+    let answer = serde_json::to_string(&DeployedRelease { release })?;
     // The sender may have gone: the release is live all the same.
     let _ = writeln!(io::stdout().lock(), "{answer}");
     Ok(release)

@@ -18,7 +18,7 @@ mod undo;
 
 use std::fmt;
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use deploy::run as deploy;
@@ -29,7 +29,7 @@ pub(crate) use undo::{go_back, run as undo};
 
 /// A step that the sender asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum ReleaseStep {
     /// Say what this machine is.
     Machine,
     /// Would it run here, and what is not here yet?
@@ -58,7 +58,7 @@ pub struct Sha256Hex(String);
 /// More parts than any release has.
 const MOST_PARTS: usize = 100;
 
-impl Step {
+impl ReleaseStep {
     /// The words of a request behind the app's name; the error says what is expected.
     ///
     /// # Errors
@@ -112,34 +112,39 @@ impl fmt::Display for Sha256Hex {
 
 /// What `release:deploy` says when it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Deployed {
+pub(crate) struct DeployedRelease {
     /// The release that is live now.
     pub(crate) release: u64,
 }
 
 /// The failure of a program that has said itself why.
-fn failed(what: &str, code: Option<i32>) -> Failure {
+fn failed(what: &str, code: Option<i32>) -> UserError {
     let code = code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0);
-    Failure::new(format!("{what} failed")).code(code.unwrap_or(1))
+    UserError::new(format!("{what} failed")).code(code.unwrap_or(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Step, String> {
+    fn parse(text: &str) -> Result<ReleaseStep, String> {
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        Step::parse(&words[0], &words[1..])
+        ReleaseStep::parse(&words[0], &words[1..])
     }
 
     #[test]
     fn steps_are_told_by_their_words() {
         let sum = "0a".repeat(32);
-        assert_eq!(parse("machine"), Ok(Step::Machine));
-        assert_eq!(parse("offer"), Ok(Step::Offer));
-        assert!(matches!(parse(&format!("take {sum} 17")), Ok(Step::Take(PartName { bytes: 17, .. }))));
-        assert!(matches!(parse(&format!("deploy {sum} {sum}")), Ok(Step::Deploy(parts)) if parts.len() == 2));
-        assert_eq!(parse("undo 7"), Ok(Step::Undo(7)));
+        assert_eq!(parse("machine"), Ok(ReleaseStep::Machine));
+        assert_eq!(parse("offer"), Ok(ReleaseStep::Offer));
+        assert!(matches!(
+            parse(&format!("take {sum} 17")),
+            Ok(ReleaseStep::Take(PartName { bytes: 17, .. }))
+        ));
+        assert!(
+            matches!(parse(&format!("deploy {sum} {sum}")), Ok(ReleaseStep::Deploy(parts)) if parts.len() == 2)
+        );
+        assert_eq!(parse("undo 7"), Ok(ReleaseStep::Undo(7)));
         for bad in [
             "machine x",
             "offer x",

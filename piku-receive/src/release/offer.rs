@@ -2,10 +2,10 @@
 
 use anyhow::Context;
 
-use crate::hook::Place;
+use crate::hook::AppContext;
 
 /// Answers on stdout; returns the exit code.
-pub(crate) fn run(place: &Place<'_>) -> anyhow::Result<u8> {
+pub(crate) fn run(place: &AppContext<'_>) -> anyhow::Result<u8> {
     let app = place.dir();
     let status = place
         .command("piku-build")?

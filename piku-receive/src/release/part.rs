@@ -20,11 +20,11 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_procfile::clock;
 use piku_procfile::durable;
-use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::settings::Settings;
+use piku_procfile::failure::{BUSY, UserError};
+use piku_procfile::settings::HostSettings;
 
 use super::PartName;
-use crate::hook::Place;
+use crate::hook::AppContext;
 use crate::limits::IntakeLimit;
 use crate::sha256;
 
@@ -40,7 +40,7 @@ const OTHER: Duration = Duration::from_secs(60);
 const OLD: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Takes the part from stdin.
-pub(crate) fn run(place: &Place<'_>, part: &PartName) -> anyhow::Result<()> {
+pub(crate) fn run(place: &AppContext<'_>, part: &PartName) -> anyhow::Result<()> {
     let folder = place.dir().incoming();
     DirBuilder::new()
         .recursive(true)
@@ -60,7 +60,7 @@ pub(crate) fn run(place: &Place<'_>, part: &PartName) -> anyhow::Result<()> {
         file.set_len(0).with_context(cannot)?;
         here = 0;
     }
-    let settings = Settings::read(&place.root.settings())?;
+    let settings = HostSettings::read(&place.root.settings())?;
     IntakeLimit::of(&settings, &folder)?.check(part.bytes - here)?;
     file.seek(SeekFrom::Start(here)).with_context(cannot)?;
     say(here)?;
@@ -71,13 +71,13 @@ pub(crate) fn run(place: &Place<'_>, part: &PartName) -> anyhow::Result<()> {
     let here = here + came?.with_context(cannot)?;
     if here < part.bytes {
         let what = format!("the line broke: {here} of {} bytes are here", part.bytes);
-        return Err(Failure::new(what).hint("send it again: it goes on from there").code(BUSY).into());
+        return Err(UserError::new(what).hint("send it again: it goes on from there").code(BUSY).into());
     }
     file.rewind().with_context(cannot)?;
     if sha256::of(&mut *file).with_context(cannot)? != part.sha256.to_string() {
         fs::remove_file(&path).with_context(cannot)?;
         let failure =
-            Failure::new("what came in is damaged: its hash is another one, and it was thrown away");
+            UserError::new("what came in is damaged: its hash is another one, and it was thrown away");
         return Err(failure.hint("is the disk sound? send it again").into());
     }
     fs::rename(&path, &whole).and_then(|()| durable::order_parent(&whole)).with_context(cannot)
@@ -103,7 +103,7 @@ fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
             }
             Err((_, Errno::EWOULDBLOCK)) => {
                 let what = "the same part is coming in through another session";
-                return Err(Failure::new(what).code(BUSY).into());
+                return Err(UserError::new(what).code(BUSY).into());
             }
             Err((_, errno)) => {
                 return Err(errno).with_context(|| format!("cannot lock '{}'", path.display()));

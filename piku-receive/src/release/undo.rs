@@ -6,30 +6,30 @@ use std::io;
 use std::os::fd::AsFd;
 
 use anyhow::Context;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use super::failed;
-use crate::hook::Place;
-use crate::lock::Lock;
+use crate::hook::AppContext;
+use crate::lock::AppLock;
 use crate::talk;
 
 /// Goes back from this release, under the app's lock.
-pub(crate) fn run(place: &Place<'_>, number: u64) -> anyhow::Result<()> {
+pub(crate) fn run(place: &AppContext<'_>, number: u64) -> anyhow::Result<()> {
     let app = place.dir();
     if !app.path().exists() {
-        return Err(Failure::new(format!("there is no app '{}'", place.app)).into());
+        return Err(UserError::new(format!("there is no app '{}'", place.app)).into());
     }
-    let _lock = Lock::take(&app, place.key)?;
+    let _lock = AppLock::take(&app, place.key)?;
     go_back(place, number)
 }
 
 /// The same for who has the lock already. An app that had no release before is stopped.
-pub(crate) fn go_back(place: &Place<'_>, number: u64) -> anyhow::Result<()> {
+pub(crate) fn go_back(place: &AppContext<'_>, number: u64) -> anyhow::Result<()> {
     let app = place.dir();
     let live = app.current_number();
     if live != Some(number) {
         let live = live.map_or_else(|| "none is".to_owned(), |live| format!("{live} is"));
-        return Err(Failure::new(format!("release {number} is not live, {live}: nothing is undone")).into());
+        return Err(UserError::new(format!("release {number} is not live, {live}: nothing is undone")).into());
     }
     let before =
         app.release_numbers().context("cannot list the releases")?.into_iter().rfind(|n| *n < number);

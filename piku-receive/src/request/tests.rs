@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use std::os::unix::ffi::OsStrExt;
 
-fn ok(command: &str) -> Request {
+fn ok(command: &str) -> KeyRequest {
     parse(OsStr::new(command)).expect(command).expect(command)
 }
 
@@ -19,11 +19,11 @@ fn git_asks_for_an_app_in_several_spellings() {
     {
         let app = "blog".parse().unwrap();
         let request = ok(&format!("git-receive-pack {path}"));
-        assert_eq!(request, Request::Git { service: Service::ReceivePack, app }, "{path}");
+        assert_eq!(request, KeyRequest::Git { service: GitService::ReceivePack, app }, "{path}");
     }
-    assert!(matches!(ok("git receive-pack '/a'"), Request::Git { service: Service::ReceivePack, .. }));
-    assert!(matches!(ok("git-upload-pack 'a'"), Request::Git { service: Service::UploadPack, .. }));
-    assert!(matches!(ok("git upload-archive a"), Request::Git { service: Service::UploadArchive, .. }));
+    assert!(matches!(ok("git receive-pack '/a'"), KeyRequest::Git { service: GitService::ReceivePack, .. }));
+    assert!(matches!(ok("git-upload-pack 'a'"), KeyRequest::Git { service: GitService::UploadPack, .. }));
+    assert!(matches!(ok("git upload-archive a"), KeyRequest::Git { service: GitService::UploadArchive, .. }));
 }
 
 #[test]
@@ -107,17 +107,17 @@ fn verbs_keep_their_arguments_as_they_are() {
     let app: AppName = "blog".parse().unwrap();
     assert_eq!(
         ok("config:set blog 'A=a  b' B='$x; `y`' \"C=it's\" D=\\*"),
-        Request::Verb {
+        KeyRequest::Verb {
             verb: "config:set",
             app: Some(app.clone()),
             args: ["blog", "A=a  b", "B=$x; `y`", "C=it's", "D=*"].map(str::to_owned).to_vec(),
         }
     );
-    assert_eq!(ok("ps"), Request::Verb { verb: "ps", app: None, args: vec![] });
-    assert!(matches!(ok("ps --format json"), Request::Verb { verb: "ps", app: None, .. }));
-    assert!(matches!(ok("ps blog"), Request::Verb { verb: "ps", app: Some(name), .. } if name == app));
-    assert!(matches!(ok("apps"), Request::Verb { verb: "apps", app: None, .. }));
-    assert!(matches!(ok("--help"), Request::Verb { verb: "help", .. }));
+    assert_eq!(ok("ps"), KeyRequest::Verb { verb: "ps", app: None, args: vec![] });
+    assert!(matches!(ok("ps --format json"), KeyRequest::Verb { verb: "ps", app: None, .. }));
+    assert!(matches!(ok("ps blog"), KeyRequest::Verb { verb: "ps", app: Some(name), .. } if name == app));
+    assert!(matches!(ok("apps"), KeyRequest::Verb { verb: "apps", app: None, .. }));
+    assert!(matches!(ok("--help"), KeyRequest::Verb { verb: "help", .. }));
 }
 
 #[test]
@@ -141,10 +141,10 @@ fn in_grammar(name: &str) -> bool {
 fn check(command: &[u8]) {
     match parse(OsStr::from_bytes(command)) {
         Ok(None) => {}
-        Ok(Some(Request::Git { app, .. } | Request::Release { app, .. })) => {
+        Ok(Some(KeyRequest::Git { app, .. } | KeyRequest::Release { app, .. })) => {
             assert!(in_grammar(app.as_str()), "{app}");
         }
-        Ok(Some(Request::Verb { verb, app, args })) => {
+        Ok(Some(KeyRequest::Verb { verb, app, args })) => {
             assert!(VERBS.iter().any(|(known, _)| *known == verb));
             assert_eq!(
                 app.as_ref().map(AppName::as_str),

@@ -5,16 +5,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use piku_procfile::failure::{BUSY, Failure};
+use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::{self, DeployTo};
 use serde::Deserialize;
 
-use super::parts::{Packed, Part};
+use super::parts::{PackedPart, PackedParts};
 use super::say;
-use super::session::{self, Ended, Input, NO_CONNECTION, TimeLimit};
+use super::session::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
 use super::targets::TargetFacts;
-use crate::release::Deployed;
+use crate::release::DeployedRelease;
 
 /// Part of the answer of a piku that does not know a step.
 const UNKNOWN_STEP: &str = "expected offer APP";
@@ -26,11 +26,11 @@ const WORK: TimeLimit = TimeLimit::Silence(Duration::from_secs(3600));
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// A machine, and how far it has come.
-pub(super) struct Machine<'a> {
+pub(super) struct TargetHost<'a> {
     /// As people read it.
     pub(super) name: String,
     app: &'a AppName,
-    pub(super) address: &'a settings::Machine,
+    pub(super) address: &'a settings::MachineAddress,
     to: &'a DeployTo,
     /// The answer to what it is, once it has been asked.
     pub(super) facts: Option<TargetFacts>,
@@ -48,13 +48,13 @@ pub(super) struct Machine<'a> {
 
 /// What `release:offer` answers.
 #[derive(Deserialize)]
-struct Answer {
+struct OfferAnswer {
     lacks: Vec<String>,
 }
 
-impl<'a> Machine<'a> {
-    pub(super) fn new(app: &'a AppName, address: &'a settings::Machine, to: &'a DeployTo) -> Self {
-        let name = settings::Machine { user: None, ..address.clone() }.to_string();
+impl<'a> TargetHost<'a> {
+    pub(super) fn new(app: &'a AppName, address: &'a settings::MachineAddress, to: &'a DeployTo) -> Self {
+        let name = settings::MachineAddress { user: None, ..address.clone() }.to_string();
         let (lacks, release, unknown, failure) = (Vec::new(), None, false, None);
         let folder = PathBuf::new();
         Self { name, app, address, to, facts: None, folder, lacks, release, unknown, failure }
@@ -64,9 +64,9 @@ impl<'a> Machine<'a> {
     pub(super) fn ask(&mut self, own: &TargetFacts) -> anyhow::Result<()> {
         let ended = self.again(&mut |machine| {
             let ended =
-                machine.session(&["release:machine", machine.app.as_str()], Input::Nothing, ANSWER)?;
+                machine.session(&["release:machine", machine.app.as_str()], SessionInput::Nothing, ANSWER)?;
             let is_older = ended.code != 0 && ended.last.contains(UNKNOWN_STEP);
-            Ok(if is_older { Ended { code: 0, answer: String::new(), ..ended } } else { ended })
+            Ok(if is_older { EndedSession { code: 0, answer: String::new(), ..ended } } else { ended })
         })?;
         self.facts = Some(if ended.answer.is_empty() {
             say(
@@ -83,20 +83,20 @@ impl<'a> Machine<'a> {
     /// Asks whether the release would run there, and what it lacks.
     pub(super) fn offer(&mut self, head: &[u8]) -> anyhow::Result<()> {
         let ended = self.again(&mut |machine| {
-            machine.session(&["release:offer", machine.app.as_str()], Input::Text(head), WORK)
+            machine.session(&["release:offer", machine.app.as_str()], SessionInput::Text(head), WORK)
         })?;
-        self.lacks = serde_json::from_str::<Answer>(&ended.answer).context("it gave no answer")?.lacks;
+        self.lacks = serde_json::from_str::<OfferAnswer>(&ended.answer).context("it gave no answer")?.lacks;
         Ok(())
     }
 
     /// Sends the parts that it lacks, each from where it broke off the last time.
-    pub(super) fn send(&mut self, packed: &Packed) -> anyhow::Result<()> {
+    pub(super) fn send(&mut self, packed: &PackedParts) -> anyhow::Result<()> {
         let (mut sent, mut all) = (0, 0);
         for part in self.wanted(packed) {
             let bytes = part.bytes.to_string();
             self.again(&mut |machine| {
                 let words = ["release:take", machine.app.as_str(), &part.sha256, &bytes];
-                let ended = machine.session(&words, Input::File(&part.path), WORK)?;
+                let ended = machine.session(&words, SessionInput::File(&part.path), WORK)?;
                 sent += ended.sent;
                 let kept = part.bytes.saturating_sub(ended.sent);
                 if ended.code == 0 && kept > 0 {
@@ -111,11 +111,11 @@ impl<'a> Machine<'a> {
     }
 
     /// Has it deployed there.
-    pub(super) fn deploy(&mut self, packed: &Packed) -> anyhow::Result<()> {
+    pub(super) fn deploy(&mut self, packed: &PackedParts) -> anyhow::Result<()> {
         let mut words = vec!["release:deploy", self.app.as_str()];
         words.extend(self.wanted(packed).map(|part| part.sha256.as_str()));
         // Once only: a deploy whose end was not heard of may go on there.
-        let ended = self.session(&words, Input::Nothing, WORK)?;
+        let ended = self.session(&words, SessionInput::Nothing, WORK)?;
         self.unknown = ended.code == NO_CONNECTION;
         if self.unknown {
             bail!(
@@ -123,7 +123,8 @@ impl<'a> Machine<'a> {
                 self.how_to_ask()
             );
         }
-        let deployed: Deployed = serde_json::from_str(&well(ended)?.answer).context("it gave no answer")?;
+        let deployed: DeployedRelease =
+            serde_json::from_str(&well(ended)?.answer).context("it gave no answer")?;
         self.release = Some(deployed.release);
         Ok(())
     }
@@ -139,24 +140,32 @@ impl<'a> Machine<'a> {
         let Some(release) = self.release.take() else { return };
         let number = release.to_string();
         let undone = self.again(&mut |machine| {
-            machine.session(&["release:undo", machine.app.as_str(), &number], Input::Nothing, WORK)
+            machine.session(&["release:undo", machine.app.as_str(), &number], SessionInput::Nothing, WORK)
         });
         if let Err(err) = undone {
             self.failure = Some(format!("release {release} is live, and it did not go back: {err:#}"));
         }
     }
 
-    fn wanted<'b>(&self, packed: &'b Packed) -> impl Iterator<Item = &'b Part> + use<'b> {
+    fn wanted<'b>(&self, packed: &'b PackedParts) -> impl Iterator<Item = &'b PackedPart> + use<'b> {
         let lacks = self.lacks.clone();
         packed.parts.iter().filter(move |part| part.layer.as_ref().is_none_or(|key| lacks.contains(key)))
     }
 
-    fn session(&self, words: &[&str], input: Input<'_>, limit: TimeLimit) -> anyhow::Result<Ended> {
+    fn session(
+        &self,
+        words: &[&str],
+        input: SessionInput<'_>,
+        limit: TimeLimit,
+    ) -> anyhow::Result<EndedSession> {
         session::run(&self.name, self.address, self.to, words, input, limit)
     }
 
     /// Tries again what a broken line or somebody busy has stopped, as long as patience lasts since bytes went through.
-    fn again(&self, attempt: &mut dyn FnMut(&Self) -> anyhow::Result<Ended>) -> anyhow::Result<Ended> {
+    fn again(
+        &self,
+        attempt: &mut dyn FnMut(&Self) -> anyhow::Result<EndedSession>,
+    ) -> anyhow::Result<EndedSession> {
         let mut since = Instant::now();
         let patience = Duration::from_secs(self.to.patience);
         loop {
@@ -200,16 +209,16 @@ fn mend(last: &str) -> Option<&'static str> {
 }
 
 /// The end of a session as an error, where it is one.
-fn well(ended: Ended) -> anyhow::Result<Ended> {
+fn well(ended: EndedSession) -> anyhow::Result<EndedSession> {
     let why =
         |text: &str| if ended.last.is_empty() { text.to_owned() } else { format!("{text}: {}", ended.last) };
     match ended.code {
         0 => Ok(ended),
         NO_CONNECTION => {
             let mend = mend(&ended.last).map(|mend| format!(" ({mend})")).unwrap_or_default();
-            Err(Failure::new(why("no connection") + &mend).into())
+            Err(UserError::new(why("no connection") + &mend).into())
         }
-        code if code == i32::from(BUSY) => Err(Failure::new(why("busy")).code(BUSY).into()),
-        _ => Err(Failure::new(why("failed")).into()),
+        code if code == i32::from(BUSY) => Err(UserError::new(why("busy")).code(BUSY).into()),
+        _ => Err(UserError::new(why("failed")).into()),
     }
 }

@@ -22,49 +22,49 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::Context;
-use piku_procfile::failure::Failure;
-use piku_procfile::settings::{DeployTo, Settings};
+use piku_procfile::failure::UserError;
+use piku_procfile::settings::{DeployTo, HostSettings};
 
-use crate::hook::Place;
+use crate::hook::AppContext;
 use crate::release;
 use crate::talk;
-use machine::Machine;
-use parts::{Packed, Parts};
+use machine::TargetHost;
+use parts::{PackedParts, ReleaseParts};
 use targets::KindList;
 
 /// The folder of a release that runs on machines of every kind.
 const ANY: &str = "any";
 
 /// `targets`: the machines that the app's releases are for, by kind.
-pub(crate) fn targets(place: &Place<'_>) -> anyhow::Result<ExitCode> {
+pub(crate) fn targets(place: &AppContext<'_>) -> anyhow::Result<ExitCode> {
     targets::run(place, &deploy_to(place)?)
 }
 
-fn deploy_to(place: &Place<'_>) -> anyhow::Result<DeployTo> {
-    let mut settings = Settings::read(&place.root.settings())?;
+fn deploy_to(place: &AppContext<'_>) -> anyhow::Result<DeployTo> {
+    let mut settings = HostSettings::read(&place.root.settings())?;
     let to = settings.deploy_to.remove(place.app).unwrap_or_default();
     if !to.here && to.machines.is_empty() {
         let what = format!("deploy_to of {} in host.yaml names no machine, and 'here: false'", place.app);
-        return Err(Failure::new(what).hint("name its machines: [piku@HOST, …]").into());
+        return Err(UserError::new(what).hint("name its machines: [piku@HOST, …]").into());
     }
     Ok(to)
 }
 
 /// Sends the releases in this folder, one for each architecture of the list `targets`; nothing to do where no machine is named.
-pub(crate) fn run(place: &Place<'_>, releases: &Path, targets: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(place: &AppContext<'_>, releases: &Path, targets: &Path) -> anyhow::Result<ExitCode> {
     let to = deploy_to(place)?;
     if to.machines.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let list = KindList::read(targets)?;
-    let mut machines: Vec<Machine<'_>> =
-        to.machines.iter().map(|machine| Machine::new(place.app, machine, &to)).collect();
-    let mut parts: BTreeMap<PathBuf, Parts<'_>> = BTreeMap::new();
+    let mut machines: Vec<TargetHost<'_>> =
+        to.machines.iter().map(|machine| TargetHost::new(place.app, machine, &to)).collect();
+    let mut parts: BTreeMap<PathBuf, ReleaseParts<'_>> = BTreeMap::new();
     for machine in &mut machines {
         match choose(releases, &list, machine) {
             Ok(folder) => {
                 if !parts.contains_key(&folder) {
-                    parts.insert(folder.clone(), Parts::new(place, folder.clone())?);
+                    parts.insert(folder.clone(), ReleaseParts::new(place, folder.clone())?);
                 }
                 machine.folder = folder;
             }
@@ -82,7 +82,7 @@ pub(crate) fn run(place: &Place<'_>, releases: &Path, targets: &Path) -> anyhow:
 }
 
 /// The folder of the release that is for this machine, or why there is none.
-fn choose(releases: &Path, list: &KindList, machine: &Machine<'_>) -> Result<PathBuf, &'static str> {
+fn choose(releases: &Path, list: &KindList, machine: &TargetHost<'_>) -> Result<PathBuf, &'static str> {
     let kinds = list.by_machine();
     let kind = kinds.get(machine.address.to_string().as_str());
     let kind = kind.ok_or("it was not reached before the build, and is sent nothing")?;
@@ -92,22 +92,22 @@ fn choose(releases: &Path, list: &KindList, machine: &Machine<'_>) -> Result<Pat
 
 /// Offers, sends and deploys.
 fn send(
-    place: &Place<'_>,
+    place: &AppContext<'_>,
     to: &DeployTo,
-    machines: &mut [Machine<'_>],
-    parts: &BTreeMap<PathBuf, Parts<'_>>,
+    machines: &mut [TargetHost<'_>],
+    parts: &BTreeMap<PathBuf, ReleaseParts<'_>>,
 ) -> anyhow::Result<ExitCode> {
     // One that has no release has failed and is not asked.
-    let of = |machine: &Machine<'_>| parts.get(&machine.folder).context("no release for it");
+    let of = |machine: &TargetHost<'_>| parts.get(&machine.folder).context("no release for it");
     each(machines, |machine| machine.offer(of(machine)?.head()));
-    let has_failed = |machines: &[Machine<'_>]| machines.iter().any(|machine| machine.failure.is_some());
+    let has_failed = |machines: &[TargetHost<'_>]| machines.iter().any(|machine| machine.failure.is_some());
     if to.all_or_nothing && has_failed(machines) {
         return Ok(go_back_here(place, to, machines, "nothing was sent"));
     }
     if machines.iter().all(|machine| machine.failure.is_some()) {
         return Ok(go_back_here(place, to, machines, ""));
     }
-    let mut packed: BTreeMap<&Path, Packed> = BTreeMap::new();
+    let mut packed: BTreeMap<&Path, PackedParts> = BTreeMap::new();
     for (folder, parts) in parts {
         let its = machines.iter().filter(|machine| machine.folder == *folder && machine.failure.is_none());
         let mut lacked: Vec<String> = its.flat_map(|machine| machine.lacks.clone()).collect();
@@ -115,7 +115,7 @@ fn send(
         lacked.dedup();
         packed.insert(folder, parts.pack(&lacked)?);
     }
-    let of = |machine: &Machine<'_>| packed.get(machine.folder.as_path()).context("no release for it");
+    let of = |machine: &TargetHost<'_>| packed.get(machine.folder.as_path()).context("no release for it");
     each(machines, |machine| machine.send(of(machine)?));
     if to.all_or_nothing && has_failed(machines) {
         return Ok(go_back_here(place, to, machines, "none of them has deployed it"));
@@ -123,18 +123,21 @@ fn send(
     each(machines, |machine| machine.deploy(of(machine)?));
     if to.all_or_nothing && has_failed(machines) {
         talk::step("Not all of them have deployed it: the others go back");
-        each_of_all(machines, Machine::undo);
+        each_of_all(machines, TargetHost::undo);
     }
     let app = place.dir();
     if app.current_number().is_none() {
-        let keys: Vec<_> = parts.values().map(Parts::layers).collect::<anyhow::Result<_>>()?;
+        let keys: Vec<_> = parts.values().map(ReleaseParts::layers).collect::<anyhow::Result<_>>()?;
         tidy::layers(&app.layers(), &keys.concat());
     }
     Ok(go_back_here(place, to, machines, ""))
 }
 
 /// Does it for all machines at once that have not failed.
-fn each<'a>(machines: &mut [Machine<'a>], what: impl Fn(&mut Machine<'a>) -> anyhow::Result<()> + Sync) {
+fn each<'a>(
+    machines: &mut [TargetHost<'a>],
+    what: impl Fn(&mut TargetHost<'a>) -> anyhow::Result<()> + Sync,
+) {
     each_of_all(machines, |machine| {
         if machine.failure.is_none() {
             if let Err(err) = what(machine) {
@@ -144,7 +147,7 @@ fn each<'a>(machines: &mut [Machine<'a>], what: impl Fn(&mut Machine<'a>) -> any
     });
 }
 
-fn each_of_all<'a>(machines: &mut [Machine<'a>], what: impl Fn(&mut Machine<'a>) + Sync) {
+fn each_of_all<'a>(machines: &mut [TargetHost<'a>], what: impl Fn(&mut TargetHost<'a>) + Sync) {
     thread::scope(|scope| {
         for machine in machines {
             scope.spawn(|| what(machine));
@@ -153,7 +156,7 @@ fn each_of_all<'a>(machines: &mut [Machine<'a>], what: impl Fn(&mut Machine<'a>)
 }
 
 /// Says how it ended on each machine.
-fn end(machines: &[Machine<'_>], but: &str) -> ExitCode {
+fn end(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
     let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
     for machine in machines {
         match (&machine.failure, machine.release) {
@@ -171,7 +174,7 @@ fn end(machines: &[Machine<'_>], but: &str) -> ExitCode {
 }
 
 /// The same. This machine goes back too, where it has deployed, one has failed and all are to be the same.
-fn go_back_here(place: &Place<'_>, to: &DeployTo, machines: &[Machine<'_>], but: &str) -> ExitCode {
+fn go_back_here(place: &AppContext<'_>, to: &DeployTo, machines: &[TargetHost<'_>], but: &str) -> ExitCode {
     let code = end(machines, but);
     let has_failed = machines.iter().any(|machine| machine.failure.is_some());
     if has_failed && to.all_or_nothing && to.here {

@@ -12,18 +12,18 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::hook::Place;
+use crate::hook::AppContext;
 use crate::sha256;
 
 /// A release that is to be sent.
-pub(super) struct Parts<'a> {
-    place: &'a Place<'a>,
+pub(super) struct ReleaseParts<'a> {
+    place: &'a AppContext<'a>,
     dir: PathBuf,
     head: Vec<u8>,
 }
 
 /// A packed part.
-pub(super) struct Part {
+pub(super) struct PackedPart {
     /// The layer's key; nothing for the release itself.
     pub(super) layer: Option<String>,
     pub(super) path: PathBuf,
@@ -32,28 +32,28 @@ pub(super) struct Part {
 }
 
 /// Packed parts, removed with this.
-pub(super) struct Packed {
+pub(super) struct PackedParts {
     /// Layers first.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<PackedPart>,
     _dir: TempDir,
 }
 
 /// What is read of a head.
 #[derive(Deserialize)]
-struct Head {
-    layers: Vec<Layer>,
+struct ReleaseHead {
+    layers: Vec<HeadLayer>,
 }
 
 #[derive(Deserialize)]
-struct Layer {
+struct HeadLayer {
     key: String,
 }
 
 /// What the folder of packed parts is called: the hook sweeps what begins so.
 const FOLDER: &str = "deploy.";
 
-impl<'a> Parts<'a> {
-    pub(super) fn new(place: &'a Place<'a>, dir: PathBuf) -> anyhow::Result<Self> {
+impl<'a> ReleaseParts<'a> {
+    pub(super) fn new(place: &'a AppContext<'a>, dir: PathBuf) -> anyhow::Result<Self> {
         let mut parts = Self { place, dir, head: Vec::new() };
         let mut head = tempfile::tempfile().context("cannot make a file")?;
         parts.write("head", head.try_clone().context("cannot make a file")?)?;
@@ -69,12 +69,12 @@ impl<'a> Parts<'a> {
 
     /// The keys of its layers.
     pub(super) fn layers(&self) -> anyhow::Result<Vec<String>> {
-        let head: Head = serde_json::from_slice(&self.head).context("cannot read the head")?;
+        let head: ReleaseHead = serde_json::from_slice(&self.head).context("cannot read the head")?;
         Ok(head.layers.into_iter().map(|layer| layer.key).collect())
     }
 
     /// Packs these layers of it, and the release.
-    pub(super) fn pack(&self, lacked: &[String]) -> anyhow::Result<Packed> {
+    pub(super) fn pack(&self, lacked: &[String]) -> anyhow::Result<PackedParts> {
         let dir = tempfile::Builder::new()
             .prefix(FOLDER)
             .tempdir_in(self.place.dir().path())
@@ -89,9 +89,14 @@ impl<'a> Parts<'a> {
             self.write(name, File::create_new(&path).with_context(cannot)?)?;
             let mut file = File::open(&path).with_context(cannot)?;
             let bytes = file.metadata().with_context(cannot)?.len();
-            parts.push(Part { layer, sha256: sha256::of(&mut file).with_context(cannot)?, bytes, path });
+            parts.push(PackedPart {
+                layer,
+                sha256: sha256::of(&mut file).with_context(cannot)?,
+                bytes,
+                path,
+            });
         }
-        Ok(Packed { parts, _dir: dir })
+        Ok(PackedParts { parts, _dir: dir })
     }
 
     fn write(&self, part: &str, to: File) -> anyhow::Result<()> {

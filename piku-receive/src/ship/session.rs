@@ -26,7 +26,7 @@ const LONGEST_LINE: u64 = 64 << 10;
 const LONGEST: u64 = 1 << 20;
 
 /// A session that has ended.
-pub(super) struct Ended {
+pub(super) struct EndedSession {
     pub(super) code: i32,
     pub(super) answer: String,
     /// How many bytes of a file went in.
@@ -46,7 +46,7 @@ pub(super) enum TimeLimit {
 
 /// What goes into a session.
 #[derive(Clone, Copy)]
-pub(super) enum Input<'a> {
+pub(super) enum SessionInput<'a> {
     Nothing,
     Text(&'a [u8]),
     /// A file, from where the other end's first line says.
@@ -56,17 +56,22 @@ pub(super) enum Input<'a> {
 /// Runs `words` on the machine.
 pub(super) fn run(
     name: &str,
-    machine: &settings::Machine,
+    machine: &settings::MachineAddress,
     to: &DeployTo,
     words: &[&str],
-    input: Input<'_>,
+    input: SessionInput<'_>,
     limit: TimeLimit,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<EndedSession> {
     converse(ssh(machine, to, words)?, name, input, limit)
 }
 
 /// Runs the command and talks to it until its end, or until the limit, when it is killed.
-fn converse(mut ssh: Command, name: &str, input: Input<'_>, limit: TimeLimit) -> anyhow::Result<Ended> {
+fn converse(
+    mut ssh: Command,
+    name: &str,
+    input: SessionInput<'_>,
+    limit: TimeLimit,
+) -> anyhow::Result<EndedSession> {
     ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().context("cannot run 'ssh'")?;
     let stderr = child.stderr.take().context("no stderr")?;
@@ -84,20 +89,20 @@ fn converse(mut ssh: Command, name: &str, input: Input<'_>, limit: TimeLimit) ->
     let overdue = watchdog.join().unwrap_or_default();
     let status = child.wait().context("cannot wait for 'ssh'")?;
     if let Some(overdue) = overdue {
-        return Ok(Ended { code: NO_CONNECTION, answer: String::new(), sent, last: overdue });
+        return Ok(EndedSession { code: NO_CONNECTION, answer: String::new(), sent, last: overdue });
     }
     let code = status.code().unwrap_or(NO_CONNECTION);
     match answer {
         Ok(answer) if answer.len() as u64 >= LONGEST => bail!("its answer is longer than {LONGEST} bytes"),
-        Ok(answer) => Ok(Ended { code, answer, sent, last }),
+        Ok(answer) => Ok(EndedSession { code, answer, sent, last }),
         // A session that broke explains itself by its end.
-        Err(_) if code != 0 => Ok(Ended { code, answer: String::new(), sent, last }),
+        Err(_) if code != 0 => Ok(EndedSession { code, answer: String::new(), sent, last }),
         Err(err) => Err(err).context("cannot talk to it"),
     }
 }
 
 /// ssh asks nobody anything, and notices within seconds when the line is dead.
-fn ssh(machine: &settings::Machine, to: &DeployTo, words: &[&str]) -> anyhow::Result<Command> {
+fn ssh(machine: &settings::MachineAddress, to: &DeployTo, words: &[&str]) -> anyhow::Result<Command> {
     let mut ssh = surroundings::clean("ssh")?;
     ssh.arg("-T");
     for option in ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"] {
@@ -150,17 +155,22 @@ fn watch(pid: Pid, seen: &Receiver<()>, limit: TimeLimit) -> Option<String> {
 }
 
 /// Gives the session what it is to have, and reads its answer.
-fn feed(child: &mut Child, input: Input<'_>, sent: &mut u64, activity: &Sender<()>) -> io::Result<String> {
+fn feed(
+    child: &mut Child,
+    input: SessionInput<'_>,
+    sent: &mut u64,
+    activity: &Sender<()>,
+) -> io::Result<String> {
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("no pipes"));
     };
     let mut stdout = BufReader::new(stdout.take(LONGEST));
     let mut answer = String::new();
     match input {
-        Input::Nothing => {}
+        SessionInput::Nothing => {}
         // One that refuses before it has read all says so by its end.
-        Input::Text(text) => _ = stdin.write_all(text),
-        Input::File(path) => {
+        SessionInput::Text(text) => _ = stdin.write_all(text),
+        SessionInput::File(path) => {
             stdout.read_line(&mut answer)?;
             let from =
                 answer.trim().parse().map_err(|_| io::Error::other("it did not say how much it has"))?;
@@ -220,10 +230,10 @@ fn talk(name: &str, stderr: impl Read, activity: &Sender<()>) -> String {
 mod tests {
     use super::*;
 
-    fn shell(script: &str, limit: TimeLimit) -> anyhow::Result<Ended> {
+    fn shell(script: &str, limit: TimeLimit) -> anyhow::Result<EndedSession> {
         let mut shell = Command::new("sh");
         shell.args(["-c", script]);
-        converse(shell, "pi", Input::Nothing, limit)
+        converse(shell, "pi", SessionInput::Nothing, limit)
     }
 
     #[test]

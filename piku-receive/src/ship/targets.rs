@@ -19,9 +19,9 @@ use piku_procfile::output;
 use piku_procfile::settings::DeployTo;
 use serde::Deserialize;
 
-use super::machine::Machine;
+use super::machine::TargetHost;
 use super::{each, end};
-use crate::hook::Place;
+use crate::hook::AppContext;
 use crate::talk;
 
 /// The name of this machine in the list.
@@ -72,14 +72,14 @@ impl TargetFacts {
 }
 
 /// Asks all machines and prints the list.
-pub(super) fn run(place: &Place<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
+pub(super) fn run(place: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
     let own = own(place)?;
     if to.machines.is_empty() {
         output::write(format!("{} must {HERE}\n", own.architecture).as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut machines: Vec<Machine<'_>> =
-        to.machines.iter().map(|machine| Machine::new(place.app, machine, to)).collect();
+    let mut machines: Vec<TargetHost<'_>> =
+        to.machines.iter().map(|machine| TargetHost::new(place.app, machine, to)).collect();
     each(&mut machines, |machine| machine.ask(&own));
     for machine in &machines {
         if let Some(facts) = &machine.facts {
@@ -104,7 +104,7 @@ pub(super) fn run(place: &Place<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> 
 }
 
 /// This machine, by the tool that builds.
-fn own(place: &Place<'_>) -> anyhow::Result<TargetFacts> {
+fn own(place: &AppContext<'_>) -> anyhow::Result<TargetFacts> {
     let asked = place
         .command("piku-build")?
         .args(["machine", "--format", "json", "--settings"])
@@ -133,7 +133,7 @@ pub(super) struct KindList {
 }
 
 impl KindList {
-    fn of(here: Option<&str>, machines: &[Machine<'_>], all: bool) -> Self {
+    fn of(here: Option<&str>, machines: &[TargetHost<'_>], all: bool) -> Self {
         let own = here.map(|own| (own.to_owned(), HERE.to_owned()));
         let others = machines.iter().filter_map(|machine| {
             Some((machine.facts.as_ref()?.architecture.clone(), machine.address.to_string()))
@@ -198,12 +198,13 @@ mod tests {
     fn list(here: Option<&str>, all: bool, of: &[(&str, Option<&str>)]) -> String {
         let app = "blog".parse().unwrap();
         let to = DeployTo::default();
-        let addresses: Vec<settings::Machine> = of.iter().map(|(name, _)| name.parse().unwrap()).collect();
+        let addresses: Vec<settings::MachineAddress> =
+            of.iter().map(|(name, _)| name.parse().unwrap()).collect();
         let machines: Vec<_> = addresses
             .iter()
             .zip(of)
             .map(|(address, (_, architecture))| {
-                let mut machine = Machine::new(&app, address, &to);
+                let mut machine = TargetHost::new(&app, address, &to);
                 machine.facts = architecture
                     .map(|name| TargetFacts::parse(&format!("{{\"architecture\": \"{name}\"}}")).unwrap());
                 machine

@@ -7,12 +7,12 @@ use piku_files::{FileStat, TreeError, TreeHandle, WalkStep};
 
 /// Counts what is freed by removing one thing after the other.
 #[derive(Debug, Default)]
-pub(super) struct Measure {
+pub(super) struct FreedSpace {
     /// How many names of a shared file are gone so far.
     names: HashMap<(u64, u64), u32>,
 }
 
-impl Measure {
+impl FreedSpace {
     /// What this one frees, after those that were asked for before.
     pub(super) fn frees(&mut self, path: &Path) -> u64 {
         let mut sum = 0;
@@ -95,7 +95,7 @@ mod tests {
         fs::create_dir_all(tree.join(OsStr::from_bytes(&[0xff; 255])).join("below")).unwrap();
         let all = size(&tree);
         assert!((alone..alone + 100_000).contains(&all), "{all} after {alone}");
-        assert_eq!(Measure::default().frees(&tree), all);
+        assert_eq!(FreedSpace::default().frees(&tree), all);
         assert_eq!(size(&dir.path().join("nothing")), 0);
     }
 }

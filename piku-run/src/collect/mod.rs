@@ -20,11 +20,11 @@ use std::time::Duration;
 use anyhow::Context;
 use piku_build::folded;
 use piku_build::layer::{self, TOOLS};
-use piku_build::release::Release;
+use piku_build::release::BuiltRelease;
 use piku_files::{FileKind, TreeError, TreeHandle};
-use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
-use piku_procfile::settings::Settings;
+use piku_procfile::settings::HostSettings;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
@@ -35,10 +35,10 @@ const TOOLS_STAY: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// Something that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Garbage {
+pub(crate) struct GarbageItem {
     /// Whose.
     pub(crate) app: AppName,
-    pub(crate) kind: Kind,
+    pub(crate) kind: GarbageKind,
     /// Its name, below the app's folder.
     pub(crate) name: PathBuf,
     /// What its removal frees: a file that something else shares is not counted.
@@ -48,7 +48,7 @@ pub(crate) struct Garbage {
 /// What it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub(crate) enum GarbageKind {
     /// An old release.
     Release,
     /// A layer of dependencies that no release needs, or that was never finished.
@@ -61,7 +61,7 @@ pub(crate) enum Kind {
     Leftover,
 }
 
-impl Kind {
+impl GarbageKind {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Release => "release",
@@ -73,17 +73,17 @@ impl Kind {
     }
 }
 
-impl Garbage {
+impl GarbageItem {
     /// Which release it is.
     fn number(&self) -> Option<u64> {
         let number = || self.name.file_name()?.to_str()?.parse().ok();
-        (self.kind == Kind::Release).then(number).flatten()
+        (self.kind == GarbageKind::Release).then(number).flatten()
     }
 }
 
 /// How far a look goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum CollectScope {
     /// After a configuration or a rollback: a push may be under way, and its build counts on layers and caches.
     Releases,
     /// After a deploy, whose hook keeps other pushes out; what takes long to measure is not measured each time.
@@ -94,15 +94,15 @@ pub(crate) enum Reach {
 
 /// One app's.
 #[derive(Debug)]
-pub(crate) struct Collector<'a> {
+pub(crate) struct AppCollector<'a> {
     pub(crate) app: &'a AppName,
     pub(crate) dir: &'a AppDir,
-    pub(crate) settings: &'a Settings,
+    pub(crate) settings: &'a HostSettings,
 }
 
-impl Collector<'_> {
+impl AppCollector<'_> {
     /// Looks, and removes what it finds. Without a word: it is done beside something else, and again the next time.
-    pub(crate) fn tidy(&self, reach: Reach) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn tidy(&self, reach: CollectScope) -> anyhow::Result<Vec<String>> {
         let Some(_alone) = alone(self.dir)? else { return Ok(Vec::new()) };
         let garbage = self.find(reach)?;
         let failed = garbage.iter().filter_map(|one| self.remove(one).err());
@@ -110,61 +110,63 @@ impl Collector<'_> {
     }
 
     /// What there is, its bytes not counted yet.
-    pub(crate) fn find(&self, reach: Reach) -> anyhow::Result<Vec<Garbage>> {
+    pub(crate) fn find(&self, reach: CollectScope) -> anyhow::Result<Vec<GarbageItem>> {
         let mut found = Vec::new();
-        let mut add = |kind: Kind, paths: Vec<PathBuf>| {
+        let mut add = |kind: GarbageKind, paths: Vec<PathBuf>| {
             found.extend(paths.into_iter().map(|path| {
                 let name = path.strip_prefix(self.dir.path()).unwrap_or(&path).to_owned();
-                Garbage { app: self.app.clone(), kind, name, bytes: 0 }
+                GarbageItem { app: self.app.clone(), kind, name, bytes: 0 }
             }));
         };
         // Without a live release there is nothing to tell the needed from the others.
         if let Some(live) = self.dir.current_number() {
             let (old, kept) = old::releases(self.dir, live, self.settings.keep_releases)?;
-            add(Kind::Release, old.iter().map(|number| self.dir.release(*number)).collect());
-            let looks = reach != Reach::Releases;
+            add(GarbageKind::Release, old.iter().map(|number| self.dir.release(*number)).collect());
+            let looks = reach != CollectScope::Releases;
             if let Some(needed) = looks.then(|| needed_layers(self.dir, &kept)).flatten() {
                 let unused = layer::unused(&self.dir.layers(), &needed);
-                add(Kind::Layer, unused.context("cannot list the layers")?);
+                add(GarbageKind::Layer, unused.context("cannot list the layers")?);
             }
-            add(Kind::Log, logs::old(self.dir, &kept));
+            add(GarbageKind::Log, logs::old(self.dir, &kept));
         }
-        if reach != Reach::Releases {
+        if reach != CollectScope::Releases {
             let cache = self.dir.cache();
             // A link that a build without a jail has put in their place leads to what is not theirs.
             if place::has_folder(&cache, TOOLS) {
                 let tools = layer::unused_for(&cache.join(TOOLS), TOOLS_STAY);
-                add(Kind::Layer, tools.context("cannot list the tools")?);
+                add(GarbageKind::Layer, tools.context("cannot list the tools")?);
             }
         }
         let limit = self.settings.cache_limit.saturating_mul(1 << 20);
         match reach {
-            Reach::Releases => {}
-            Reach::Deploy => add(Kind::Cache, cache::over_now_and_then(&self.dir.cache(), limit)),
-            Reach::All => add(Kind::Cache, cache::over(&self.dir.cache(), limit)),
+            CollectScope::Releases => {}
+            CollectScope::Deploy => {
+                add(GarbageKind::Cache, cache::over_now_and_then(&self.dir.cache(), limit));
+            }
+            CollectScope::All => add(GarbageKind::Cache, cache::over(&self.dir.cache(), limit)),
         }
-        add(Kind::Leftover, leftover::find(self.dir, reach == Reach::All));
+        add(GarbageKind::Leftover, leftover::find(self.dir, reach == CollectScope::All));
         Ok(found)
     }
 
     /// Counts what the removal of all of it frees.
-    pub(crate) fn measure(&self, found: &mut [Garbage]) {
-        let mut measure = measure::Measure::default();
+    pub(crate) fn measure(&self, found: &mut [GarbageItem]) {
+        let mut measure = measure::FreedSpace::default();
         for one in found {
             one.bytes = measure.frees(&self.dir.path().join(&one.name));
         }
     }
 
     /// Removes it; says whether it is gone, which it is not when it has come into use.
-    pub(crate) fn remove(&self, one: &Garbage) -> anyhow::Result<bool> {
+    pub(crate) fn remove(&self, one: &GarbageItem) -> anyhow::Result<bool> {
         let path = self.dir.path().join(&one.name);
         let cannot = || format!("cannot remove '{}'", path.display());
         let gone = match one.kind {
-            Kind::Layer => match layer::withdraw(&path).with_context(cannot)? {
+            GarbageKind::Layer => match layer::withdraw(&path).with_context(cannot)? {
                 Some(gone) => gone,
                 None => return Ok(false),
             },
-            Kind::Release | Kind::Cache => {
+            GarbageKind::Release | GarbageKind::Cache => {
                 if let Some(number) = one.number() {
                     folded::unfold_dependents(self.dir, number)?;
                 }
@@ -174,16 +176,16 @@ impl Collector<'_> {
                 rename(&path, &gone).with_context(cannot)?;
                 gone
             }
-            Kind::Log | Kind::Leftover => path,
+            GarbageKind::Log | GarbageKind::Leftover => path,
         };
         place::remove(&gone).map(|()| true)
     }
 }
 
 /// Tidies up after something that has succeeded. What cannot be removed now is tried again the next time.
-pub(crate) fn after(root: &Root, app: &AppName, reach: Reach) {
-    let tidied = Settings::read(&root.settings())
-        .and_then(|settings| Collector { app, dir: &root.app(app), settings: &settings }.tidy(reach));
+pub(crate) fn after(root: &PikuRoot, app: &AppName, reach: CollectScope) {
+    let tidied = HostSettings::read(&root.settings())
+        .and_then(|settings| AppCollector { app, dir: &root.app(app), settings: &settings }.tidy(reach));
     match tidied {
         Ok(left) => left.iter().for_each(|why| client::detail(why)),
         Err(err) => client::detail(&format!("cannot remove what nothing needs: {err:#}")),
@@ -192,21 +194,21 @@ pub(crate) fn after(root: &Root, app: &AppName, reach: Reach) {
 
 /// As long as it is there, nobody makes a release of another's tree.
 #[derive(Debug)]
-pub(crate) struct Alone {
+pub(crate) struct SoleCollector {
     /// Where there are no releases nobody can make one of another.
     _folder: Option<TreeHandle>,
 }
 
 /// Keeps everybody out who makes a release of another's tree; nothing when somebody does just now.
-pub(crate) fn alone(dir: &AppDir) -> anyhow::Result<Option<Alone>> {
+pub(crate) fn alone(dir: &AppDir) -> anyhow::Result<Option<SoleCollector>> {
     let path = dir.releases();
     let folder = match TreeHandle::open_following(&path) {
         Ok(folder) => folder,
-        Err(err) if err.is_missing() => return Ok(Some(Alone { _folder: None })),
+        Err(err) if err.is_missing() => return Ok(Some(SoleCollector { _folder: None })),
         Err(err) => return Err(err.into()),
     };
     match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(Alone { _folder: Some(folder) })),
+        Ok(()) => Ok(Some(SoleCollector { _folder: Some(folder) })),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(err) => Err(err).with_context(|| format!("cannot lock '{}'", path.display())),
     }
@@ -216,7 +218,7 @@ pub(crate) fn alone(dir: &AppDir) -> anyhow::Result<Option<Alone>> {
 fn needed_layers(dir: &AppDir, kept: &[u64]) -> Option<BTreeSet<String>> {
     let mut needed = BTreeSet::new();
     for number in kept {
-        let release = Release::read(&dir.release(*number)).ok()?;
+        let release = BuiltRelease::read(&dir.release(*number)).ok()?;
         needed.extend(release.layers.into_iter().map(|layer| layer.key).chain(release.kept));
     }
     Some(needed)

@@ -1,6 +1,6 @@
 //! Which releases are old.
 
-use piku_build::release::Release;
+use piku_build::release::BuiltRelease;
 use piku_procfile::layout::AppDir;
 
 use crate::record::running_releases;
@@ -20,8 +20,9 @@ pub(super) fn releases(dir: &AppDir, live: u64, keep: usize) -> anyhow::Result<(
     let (mut old, mut kept): (Vec<u64>, Vec<u64>) = (numbers[..excess].to_vec(), numbers[excess..].to_vec());
     let is_used = |number: &u64| *number == live || running.contains(number);
     let mut keep_too: Vec<u64> = numbers[..excess].iter().copied().filter(is_used).collect();
-    let tree =
-        |number: u64| Release::read(&dir.release(number)).ok().map(|read| read.tree_of.unwrap_or(number));
+    let tree = |number: u64| {
+        BuiltRelease::read(&dir.release(number)).ok().map(|read| read.tree_of.unwrap_or(number))
+    };
     let is_the_same = |number: u64| tree(number).is_none_or(|of| Some(of) == tree(live));
     if numbers[excess..].iter().all(|number| is_the_same(*number)) {
         keep_too.extend(numbers[..excess].iter().rev().find(|number| !is_the_same(**number)));

@@ -2,44 +2,47 @@ use super::*;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use piku_build::release::{Layer, Origin};
-use piku_procfile::layout::Root;
+use piku_build::release::{ReleaseLayer, ReleaseOrigin};
+use piku_procfile::layout::PikuRoot;
 
-use crate::record::{self, Record, Records};
+use crate::record::{self, RecordFolder, WorkerRecord};
 
 struct App {
     dir: tempfile::TempDir,
     name: AppName,
     at: AppDir,
-    settings: Settings,
+    settings: HostSettings,
 }
 
 impl App {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let name: AppName = "blog".parse().unwrap();
-        let at = Root::new(Some(dir.path().to_owned())).unwrap().app(&name);
+        let at = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&name);
         for folder in [at.releases(), at.layers(), at.cache(), at.log()] {
             fs::create_dir_all(folder).unwrap();
         }
-        Self { dir, name, at, settings: Settings::default() }
+        Self { dir, name, at, settings: HostSettings::default() }
     }
 
     /// A release on the disk that needs one layer.
-    fn release(&self, number: u64, layer: &str) -> Release {
+    fn release(&self, number: u64, layer: &str) -> BuiltRelease {
         let folder = self.at.release(number);
         fs::create_dir_all(folder.join("app/deep/er")).unwrap();
         fs::write(folder.join("app/deep/er/file"), "x".repeat(10_000)).unwrap();
         fs::create_dir_all(self.at.layers().join(layer).join("content")).unwrap();
-        let layer =
-            Layer { name: "venv".to_owned(), key: layer.to_owned(), mount: PathBuf::from("/layers/venv") };
-        let release = Release {
+        let layer = ReleaseLayer {
+            name: "venv".to_owned(),
+            key: layer.to_owned(),
+            mount: PathBuf::from("/layers/venv"),
+        };
+        let release = BuiltRelease {
             app: self.name.clone(),
             number,
             commit: format!("{number:040}"),
             subject: format!("Change {number}"),
             by: "ann".to_owned(),
-            origin: Origin::Deploy,
+            origin: ReleaseOrigin::Deploy,
             tree_of: None,
             at: "2026-11-22T10:00:00Z".parse().unwrap(),
             architecture: "x86_64".to_owned(),
@@ -64,17 +67,17 @@ impl App {
         symlink(format!("releases/{number}"), self.at.current()).unwrap();
     }
 
-    fn collector(&self) -> Collector<'_> {
-        Collector { app: &self.name, dir: &self.at, settings: &self.settings }
+    fn collector(&self) -> AppCollector<'_> {
+        AppCollector { app: &self.name, dir: &self.at, settings: &self.settings }
     }
 
     /// What is found, as `KIND NAME`.
-    fn found(&self, reach: Reach) -> Vec<String> {
+    fn found(&self, reach: CollectScope) -> Vec<String> {
         let found = self.collector().find(reach).unwrap();
         found.iter().map(|one| format!("{} {}", one.kind.as_str(), one.name.display())).collect()
     }
 
-    fn tidy(&self, reach: Reach) {
+    fn tidy(&self, reach: CollectScope) {
         assert_eq!(self.collector().tidy(reach).unwrap(), [""; 0]);
     }
 
@@ -91,21 +94,24 @@ fn the_newest_and_what_they_need_are_kept() {
     }
     // Nothing is live: nothing goes.
     app.settings.keep_releases = 1;
-    assert!(app.found(Reach::All).is_empty());
+    assert!(app.found(CollectScope::All).is_empty());
     // 6 is being started.
     app.live(5);
     app.settings.keep_releases = 3;
-    assert_eq!(app.found(Reach::Releases), ["release releases/1", "release releases/2"]);
-    assert_eq!(app.found(Reach::Deploy), ["release releases/1", "release releases/2", "layer layers/layer0"]);
-    app.tidy(Reach::Deploy);
+    assert_eq!(app.found(CollectScope::Releases), ["release releases/1", "release releases/2"]);
+    assert_eq!(
+        app.found(CollectScope::Deploy),
+        ["release releases/1", "release releases/2", "layer layers/layer0"]
+    );
+    app.tidy(CollectScope::Deploy);
     // Even when asked for less, the one before the live one stays.
     app.settings.keep_releases = 0;
-    app.tidy(Reach::Deploy);
+    app.tidy(CollectScope::Deploy);
     assert_eq!(app.names("releases"), ["4", "5", "6"]);
     assert_eq!(app.names("layers"), ["layer2", "layer3"]);
     // A live release that is older than all others stays too.
     app.live(4);
-    assert!(app.found(Reach::All).is_empty());
+    assert!(app.found(CollectScope::All).is_empty());
 }
 
 #[test]
@@ -116,12 +122,12 @@ fn what_an_instance_still_runs_stays() {
     }
     app.live(4);
     app.settings.keep_releases = 2;
-    let records = Records::open(&app.at).unwrap();
-    records.write(&Record { release: 1, ..record::tests::own() }).unwrap();
-    assert_eq!(app.found(Reach::Releases), ["release releases/2"]);
+    let records = RecordFolder::open(&app.at).unwrap();
+    records.write(&WorkerRecord { release: 1, ..record::tests::own() }).unwrap();
+    assert_eq!(app.found(CollectScope::Releases), ["release releases/2"]);
     // One whose process is gone keeps nothing.
-    records.write(&Record { release: 1, boot: String::new(), ..record::tests::own() }).unwrap();
-    assert_eq!(app.found(Reach::Releases), ["release releases/1", "release releases/2"]);
+    records.write(&WorkerRecord { release: 1, boot: String::new(), ..record::tests::own() }).unwrap();
+    assert_eq!(app.found(CollectScope::Releases), ["release releases/1", "release releases/2"]);
 }
 
 #[test]
@@ -132,13 +138,14 @@ fn changes_of_the_configuration_do_not_push_out_the_code_before() {
         app.release(number, "a");
     }
     for number in 4..=9 {
-        let release = Release { tree_of: Some(3), origin: Origin::Config, ..app.release(number, "a") };
+        let release =
+            BuiltRelease { tree_of: Some(3), origin: ReleaseOrigin::Config, ..app.release(number, "a") };
         release.write(&app.at.release(number)).unwrap();
     }
     app.live(9);
-    app.tidy(Reach::Releases);
+    app.tidy(CollectScope::Releases);
     assert_eq!(app.names("releases"), ["2", "7", "8", "9"]);
-    app.tidy(Reach::All);
+    app.tidy(CollectScope::All);
     assert_eq!(app.names("releases"), ["2", "7", "8", "9"]);
 }
 
@@ -152,7 +159,7 @@ fn layers_stay_while_a_release_does_not_say_what_it_needs() {
     fs::create_dir_all(app.at.layers().join("of-the-second")).unwrap();
     app.live(3);
     fs::write(app.at.release(2).join("release.yaml"), "").unwrap();
-    app.tidy(Reach::All);
+    app.tidy(CollectScope::All);
     assert_eq!(app.names("releases"), ["1", "2", "3"], "the second is no way back");
     assert_eq!(app.names("layers"), ["a", "b", "of-the-second"]);
 }
@@ -172,10 +179,10 @@ fn what_the_killed_have_left_goes() {
     fs::write(app.at.path().join(".config.json.4194305"), "{").unwrap();
     let mine = format!(".verdict.json.{}", std::process::id());
     fs::write(app.at.path().join(&mine), "{").unwrap();
-    app.tidy(Reach::Releases);
+    app.tidy(CollectScope::Releases);
     let left = [mine.as_str(), "cache", "current", "deploy.xyz", "layers", "log", "releases"];
     assert_eq!(app.names(""), left);
-    app.tidy(Reach::All);
+    app.tidy(CollectScope::All);
     assert!(!app.names("").contains(&"deploy.xyz".to_owned()));
     assert_eq!((app.names("releases"), app.names("layers")), (vec!["7".to_owned()], vec!["a".to_owned()]));
     assert!(app.names("cache").is_empty());
@@ -191,10 +198,10 @@ fn while_a_release_is_being_made_nothing_goes() {
     app.live(3);
     let making = File::open(app.at.releases()).unwrap();
     flock(&making, FlockOperation::LockShared).unwrap();
-    app.tidy(Reach::Releases);
+    app.tidy(CollectScope::Releases);
     assert_eq!(app.names("releases"), ["1", "2", "3"]);
     drop(making);
-    app.tidy(Reach::Releases);
+    app.tidy(CollectScope::Releases);
     assert_eq!(app.names("releases"), ["2", "3"]);
 }
 
@@ -214,7 +221,7 @@ fn folders_that_are_not_writable_go_too_and_links_are_not_followed() {
     for folder in [deep.join("er"), deep.clone()] {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
     }
-    app.tidy(Reach::Releases);
+    app.tidy(CollectScope::Releases);
     assert_eq!(app.names("releases"), ["2", "3"]);
     assert!(outside.join("file").exists());
 }
@@ -235,10 +242,10 @@ fn logs_of_old_deploys_go_and_caches_over_their_bound() {
     }
     let logs = |found: Vec<String>| found.into_iter().filter(|one| one.starts_with("log ")).count();
     // 1, 3, 4, 5, each with its record; and that of 2, which is a release.
-    assert_eq!(logs(app.found(Reach::Releases)), 9);
+    assert_eq!(logs(app.found(CollectScope::Releases)), 9);
     app.settings.cache_limit = 4;
-    assert_eq!(app.found(Reach::All).last().unwrap(), "cache cache/pip");
-    app.tidy(Reach::Deploy);
+    assert_eq!(app.found(CollectScope::All).last().unwrap(), "cache cache/pip");
+    app.tidy(CollectScope::Deploy);
     assert_eq!(app.names("cache"), ["go", "measured", "npm"]);
     assert!(app.names("log").contains(&"deploy-2.log".to_owned()) && app.names("log").len() == 42);
     // Not measured again on the same day.
@@ -253,16 +260,16 @@ fn logs_of_old_deploys_go_and_caches_over_their_bound() {
             file.set_modified(date.into()).unwrap();
         }
     }
-    assert_eq!(app.found(Reach::All), ["layer cache/tools/half", "layer cache/tools/old"]);
-    app.tidy(Reach::All);
+    assert_eq!(app.found(CollectScope::All), ["layer cache/tools/half", "layer cache/tools/old"]);
+    app.tidy(CollectScope::All);
     assert_eq!(app.names("cache/tools"), ["ahead", "new"]);
     let ahead = fs::metadata(app.at.cache().join("tools/ahead/complete")).unwrap().modified().unwrap();
     assert!(ahead <= std::time::SystemTime::now(), "its time begins now");
     fs::remove_dir_all(app.at.cache().join("tools")).unwrap();
     app.settings.cache_limit = 0;
-    app.tidy(Reach::Deploy);
+    app.tidy(CollectScope::Deploy);
     assert_eq!(app.names("cache"), ["go", "measured", "npm"]);
-    app.tidy(Reach::All);
+    app.tidy(CollectScope::All);
     assert_eq!(app.names("cache"), ["measured"]);
 }
 
@@ -287,16 +294,16 @@ fn links_of_a_build_lead_nowhere() {
     let times = rustix::fs::Timestamps { last_access: old, last_modification: old };
     let follow = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::utimensat(rustix::fs::CWD, app.at.cache().join("measured"), &times, follow).unwrap();
-    app.tidy(Reach::Deploy);
+    app.tidy(CollectScope::Deploy);
     assert!(!app.at.cache().join("measured").is_symlink());
-    assert!(app.found(Reach::All).is_empty(), "{:?}", app.found(Reach::All));
-    app.tidy(Reach::All);
+    assert!(app.found(CollectScope::All).is_empty(), "{:?}", app.found(CollectScope::All));
+    app.tidy(CollectScope::All);
     for name in ["file", ".x.gone", "pip/file"] {
         assert_eq!(fs::read_to_string(victim.join(name)).unwrap(), "precious", "{name}");
     }
     // What is to go and is a link goes itself.
     symlink(&victim, app.at.releases().join(".9.gone")).unwrap();
-    app.tidy(Reach::All);
+    app.tidy(CollectScope::All);
     assert!(!app.at.releases().join(".9.gone").is_symlink() && victim.join("file").exists());
 }
 
@@ -312,7 +319,7 @@ fn a_shared_file_is_freed_with_its_last_name() {
     fs::hard_link(shared(1), shared(2)).unwrap();
     app.live(4);
     let measured = || {
-        let mut found = app.collector().find(Reach::Releases).unwrap();
+        let mut found = app.collector().find(CollectScope::Releases).unwrap();
         app.collector().measure(&mut found);
         found.iter().map(|one| one.bytes >= 1 << 20).collect::<Vec<bool>>()
     };

@@ -12,11 +12,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
-use piku_chroot::jail::{self, Jail};
-use piku_procfile::failure::{Failure, USAGE};
-use piku_procfile::layout::{AppDir, Root};
+use piku_chroot::jail::{self, JailSpec};
+use piku_procfile::failure::{USAGE, UserError};
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
-use piku_procfile::settings::{Protection, Sandbox, Settings};
+use piku_procfile::settings::{HostSettings, Protection, SandboxMode};
 
 use crate::cli::DataAction;
 use crate::{client, environment, place};
@@ -24,7 +24,7 @@ use crate::{client, environment, place};
 /// Where a jail shows them.
 const INSIDE: &str = "/data";
 
-pub(super) fn run(root: &Root, app: &AppName, action: DataAction) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow::Result<()> {
     let dir = root.app(app);
     let data = dir.data();
     match action {
@@ -32,7 +32,7 @@ pub(super) fn run(root: &Root, app: &AppName, action: DataAction) -> anyhow::Res
             ensure!(data.is_dir(), "{app} has no data");
             if stdout().is_terminal() {
                 let what = "the archive does not go to a terminal";
-                return Err(Failure::new(what)
+                return Err(UserError::new(what)
                     .hint(format!("piku data:export {app} >{app}.tar"))
                     .code(USAGE)
                     .into());
@@ -43,7 +43,7 @@ pub(super) fn run(root: &Root, app: &AppName, action: DataAction) -> anyhow::Res
             super::must_be_there(root, app)?;
             if stdin().is_terminal() {
                 let what = "expected an archive on stdin";
-                return Err(Failure::new(what)
+                return Err(UserError::new(what)
                     .hint(format!("piku data:import {app} <{app}.tar"))
                     .code(USAGE)
                     .into());
@@ -56,15 +56,15 @@ pub(super) fn run(root: &Root, app: &AppName, action: DataAction) -> anyhow::Res
 }
 
 /// Removes the data of an app that is destroyed.
-fn remove(root: &Root, app: &AppName, confirm: &AppName, dir: &AppDir) -> anyhow::Result<()> {
+fn remove(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) -> anyhow::Result<()> {
     if app != confirm {
         let what = format!("'{confirm}' is not the name of the app whose data is to go, '{app}'");
-        return Err(Failure::new(what).code(USAGE).into());
+        return Err(UserError::new(what).code(USAGE).into());
     }
     ensure!(dir.data().is_dir(), "{app} has no data");
     if dir.current().symlink_metadata().is_ok() || dir.repo().exists() {
         let what = format!("{app} is there, and uses its data");
-        return Err(Failure::new(what).hint(format!("first: piku destroy {app} --confirm {app}")).into());
+        return Err(UserError::new(what).hint(format!("first: piku destroy {app} --confirm {app}")).into());
     }
     let argv = ["find", INSIDE, "-xdev", "-mindepth", "1", "-delete"];
     let status = command(root, app, &argv)?.stdin(Stdio::null()).status().context("cannot run 'find'")?;
@@ -76,18 +76,18 @@ fn remove(root: &Root, app: &AppName, confirm: &AppName, dir: &AppDir) -> anyhow
     Ok(())
 }
 
-fn become_command(root: &Root, app: &AppName, argv: &[&str]) -> anyhow::Result<()> {
+fn become_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<()> {
     let err = command(root, app, argv)?.exec();
     Err(err).with_context(|| format!("cannot run '{}'", argv[0]))
 }
 
 /// Makes the command that does this to the data as the user that it belongs to.
-fn command(root: &Root, app: &AppName, argv: &[&str]) -> anyhow::Result<Command> {
+fn command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<Command> {
     let data = root.app(app).data();
     let own = environment::is_of_own_user(root, &data)?;
     match jail::available() {
         Ok(_) => {
-            let jail = Jail::new().data(&data);
+            let jail = JailSpec::new().data(&data);
             let jail = if own { jail.own_user(app.as_str(), &root.uid_ranges()) } else { jail };
             let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
             Ok(jail.command([("LANG", "C.UTF-8")], &argv))
@@ -105,8 +105,8 @@ fn command(root: &Root, app: &AppName, argv: &[&str]) -> anyhow::Result<Command>
 }
 
 /// Returns whether jails are among the protections that were recorded, or the settings require them.
-fn had_jails(root: &Root) -> anyhow::Result<bool> {
-    let settings = Settings::read(&root.settings())?;
+fn had_jails(root: &PikuRoot) -> anyhow::Result<bool> {
+    let settings = HostSettings::read(&root.settings())?;
     let recorded = settings.protections.unwrap_or_default();
-    Ok(recorded.contains(&Protection::Namespaces) || settings.sandbox == Sandbox::Require)
+    Ok(recorded.contains(&Protection::Namespaces) || settings.sandbox == SandboxMode::Require)
 }

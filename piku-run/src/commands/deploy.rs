@@ -4,33 +4,33 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use piku_build::architecture::ReleaseArchitecture;
-use piku_build::release::{Release, TREE};
+use piku_build::release::{BuiltRelease, TREE};
 use piku_build::target;
 use piku_files::TreeHandle;
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
-use piku_procfile::settings::Settings;
+use piku_procfile::settings::HostSettings;
 
-use crate::collect::{self, Reach};
-use crate::protocol::Request;
+use crate::collect::{self, CollectScope};
+use crate::protocol::SupervisorRequest;
 use crate::{client, place};
 
-pub(super) fn run(root: &Root, app: &AppName, dir: &Path) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<()> {
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
-    let release = Release::read(&dir)?;
-    check(&release, app, &Settings::read(&root.settings())?)?;
+    let release = BuiltRelease::read(&dir)?;
+    check(&release, app, &HostSettings::read(&root.settings())?)?;
     place::make(root.app(app).path())?;
     settle(&dir, &root.app(app))?;
-    client::ask(root, app, &Request::Deploy { dir, task: true, after: None })?;
+    client::ask(root, app, &SupervisorRequest::Deploy { dir, task: true, after: None })?;
     // The release says itself what it is of.
     place::remove(&root.app(app).attempt(release.number))?;
-    collect::after(root, app, Reach::Deploy);
+    collect::after(root, app, CollectScope::Deploy);
     Ok(())
 }
 
 /// What can be said without asking anybody.
-fn check(release: &Release, app: &AppName, settings: &Settings) -> anyhow::Result<()> {
+fn check(release: &BuiltRelease, app: &AppName, settings: &HostSettings) -> anyhow::Result<()> {
     ensure!(release.app == *app, "this is a release of {}, not of {app}", release.app);
     if let ReleaseArchitecture::Native(program) = ReleaseArchitecture::parse(&release.architecture) {
         let machine = target::this_machine(settings)?;
@@ -40,7 +40,7 @@ fn check(release: &Release, app: &AppName, settings: &Settings) -> anyhow::Resul
                 Some(file) => format!("this release needs {program} for '{file}', this machine is {here}"),
                 None => format!("this release was built for {program}, this machine is {here}"),
             };
-            return Err(Failure::new(what).hint("build it here").into());
+            return Err(UserError::new(what).hint("build it here").into());
         }
     }
     ensure!(!release.processes.is_empty(), "this release has no process types");

@@ -12,35 +12,35 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use piku_procfile::durable;
-use piku_procfile::failure::{BUSY, Failure, USAGE};
-use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::failure::{BUSY, USAGE, UserError};
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
 
-use crate::lock::Lock;
-use crate::protocol::Request;
-use crate::web::Web;
+use crate::lock::FileLock;
+use crate::protocol::SupervisorRequest;
+use crate::web::WebServer;
 use crate::{client, place};
 
 /// How long a supervisor without work may take to leave.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::Result<()> {
     if app != confirm {
         let what = format!("'{confirm}' is not the name of the app to destroy, '{app}'");
-        return Err(Failure::new(what).code(USAGE).into());
+        return Err(UserError::new(what).code(USAGE).into());
     }
     let dir = root.app(app);
     super::must_be_there(root, app)?;
     let _push = when_nobody_pushes(&dir, app)?;
-    client::ask(root, app, &Request::Stop { stay: true })?;
-    client::ask(root, app, &Request::Leave)?;
+    client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
+    client::ask(root, app, &SupervisorRequest::Leave)?;
     let _lock = when_alone(root, app)?;
     if dir.path().is_dir() {
         // From here on what is there is no app any more, and whoever finds it knows.
         durable::write(&dir.destroying(), b"", 0o600)
             .with_context(|| format!("cannot write '{}'", dir.destroying().display()))?;
     }
-    Web::of(root)?.forget(app)?;
+    WebServer::of(root)?.forget(app)?;
     // First what would make it run again, last the marks that it is stopped, and why.
     place::remove(&dir.current())?;
     let kept = [dir.data(), dir.stopped(), dir.destroying()];
@@ -73,31 +73,31 @@ pub(super) fn run(root: &Root, app: &AppName, confirm: &AppName) -> anyhow::Resu
 
 /// Keeps pushes out, which hold this lock from their first byte to the end of their deploy. Nothing to keep when somebody
 /// has removed the folder by hand.
-fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<Lock>> {
+fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<FileLock>> {
     if !dir.path().exists() {
         return Ok(None);
     }
     let path = dir.lock();
-    let lock = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     if lock.is_none() {
         let what = format!("somebody is pushing to {app}");
-        return Err(Failure::new(what).hint("try again when the push has ended").code(BUSY).into());
+        return Err(UserError::new(what).hint("try again when the push has ended").code(BUSY).into());
     }
     Ok(lock)
 }
 
 /// Waits until the supervisor has left, and keeps the next one from coming.
-fn when_alone(root: &Root, app: &AppName) -> anyhow::Result<Lock> {
+fn when_alone(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
     let path = place::supervisor_lock(&root.app(app));
     let since = Instant::now();
     loop {
-        let lock = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+        let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
         if let Some(lock) = lock {
             return Ok(lock);
         }
         if since.elapsed() > PATIENCE {
             let what = format!("the supervisor of {app} does not leave");
-            return Err(Failure::new(what).hint("try again").code(BUSY).into());
+            return Err(UserError::new(what).hint("try again").code(BUSY).into());
         }
         sleep(Duration::from_millis(3));
     }

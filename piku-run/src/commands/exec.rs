@@ -7,51 +7,53 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::Root;
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
-use piku_procfile::settings::{AppUsers, Settings};
+use piku_procfile::settings::{AppUsers, HostSettings};
 
 use crate::desired::{declared_ports, limits};
-use crate::environment::{Around, Isolation, Role, World};
+use crate::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::place;
-use crate::record::Records;
+use crate::record::RecordFolder;
 
 /// As a shell and piku-chroot say it.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// Who the app is: what its workers are, as long as there are any, so that nobody takes their data from them.
-fn users(root: &Root, app: &AppName, settings: &Settings) -> anyhow::Result<AppUsers> {
-    let records =
-        Records::open(&root.app(app)).and_then(|records| records.all()).context("cannot read the records")?;
+fn users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Result<AppUsers> {
+    let records = RecordFolder::open(&root.app(app))
+        .and_then(|records| records.all())
+        .context("cannot read the records")?;
     match records.iter().find(|record| record.is_alive()) {
         Some(record) => Ok(record.users),
         None => Ok(settings.app_users),
     }
 }
 
-pub(super) fn run(root: &Root, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
     let number = place::live(&root.app(app))?;
     let number =
-        number.ok_or_else(|| Failure::new(format!("{app} has no release yet")).hint("push it first"))?;
-    let world = World::read(root, app, number)?;
-    let (mut vars, _) = world.vars(Role { ps: "run.1", kind: "run", port: None })?;
+        number.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
+    let world = ReleaseContext::read(root, app, number)?;
+    let (mut vars, _) = world.vars(ProcessRole { ps: "run.1", kind: "run", port: None })?;
     if let Some(term) = std::env::var_os("TERM").and_then(|term| term.into_string().ok()) {
         vars.insert("TERM".to_owned(), term);
     }
     place::make_data(&world.dir)?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
     let limits = limits::of("run", &vars)?;
-    let listen = declared_ports(&vars, &Settings::read(&root.settings())?)?;
+    let listen = declared_ports(&vars, &HostSettings::read(&root.settings())?)?;
     let tmp_size = limits::tmp_size("run", &vars)?;
     let tmp_size = tmp_size.as_deref();
-    let around = Around { terminal, limits: &limits, tmp_size, notify: None, listen: &listen, port: None };
-    let settings = Settings::read(&root.settings())?;
-    let isolation = Isolation::new(users(root, app, &settings)?, settings);
+    let around =
+        CommandOptions { terminal, limits: &limits, tmp_size, notify: None, listen: &listen, port: None };
+    let settings = HostSettings::read(&root.settings())?;
+    let isolation = AppIsolation::new(users(root, app, &settings)?, settings);
     let err = world.command(&isolation, &vars, argv, Path::new("/dev/null"), around)?.exec();
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);
-    Err(Failure::new(format!("cannot run '{program}': {err}")).code(code).into())
+    Err(UserError::new(format!("cannot run '{program}': {err}")).code(code).into())
 }

@@ -2,18 +2,23 @@
 
 use anyhow::Context;
 use piku_procfile::disk::size;
-use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::layout::Root;
+use piku_procfile::failure::{BUSY, UserError};
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
-use piku_procfile::output::{self, Format};
-use piku_procfile::settings::Settings;
+use piku_procfile::output::{self, OutputFormat};
+use piku_procfile::settings::HostSettings;
 
 use crate::client;
-use crate::collect::{self, Collector, Garbage, Reach};
-use crate::lock::Lock;
+use crate::collect::{self, AppCollector, CollectScope, GarbageItem};
+use crate::lock::FileLock;
 
-pub(super) fn run(root: &Root, app: Option<&AppName>, dry_run: bool, format: Format) -> anyhow::Result<()> {
-    let settings = Settings::read(&root.settings())?;
+pub(super) fn run(
+    root: &PikuRoot,
+    app: Option<&AppName>,
+    dry_run: bool,
+    format: OutputFormat,
+) -> anyhow::Result<()> {
+    let settings = HostSettings::read(&root.settings())?;
     let apps = match app {
         Some(app) => {
             super::must_be_there(root, app)?;
@@ -33,12 +38,17 @@ pub(super) fn run(root: &Root, app: Option<&AppName>, dry_run: bool, format: For
     output::print(format, &all, || text(&all, apps.len() > 1, dry_run))
 }
 
-fn of_app(root: &Root, app: &AppName, settings: &Settings, dry_run: bool) -> anyhow::Result<Vec<Garbage>> {
+fn of_app(
+    root: &PikuRoot,
+    app: &AppName,
+    settings: &HostSettings,
+    dry_run: bool,
+) -> anyhow::Result<Vec<GarbageItem>> {
     let dir = root.app(app);
-    let collector = Collector { app, dir: &dir, settings };
-    let busy = |what: String| Failure::new(what).hint("try again when that has ended").code(BUSY);
+    let collector = AppCollector { app, dir: &dir, settings };
+    let busy = |what: String| UserError::new(what).hint("try again when that has ended").code(BUSY);
     let path = dir.lock();
-    let lock = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let mut lock = lock.ok_or_else(|| busy(format!("somebody is pushing to {app}")))?;
     // As a push signs: whoever waits is told for whom.
     let name = crate::releases::who();
@@ -46,7 +56,7 @@ fn of_app(root: &Root, app: &AppName, settings: &Settings, dry_run: bool) -> any
         .with_context(|| format!("cannot write '{}'", path.display()))?;
     let _alone =
         collect::alone(&dir)?.ok_or_else(|| busy(format!("a new release of {app} is being made")))?;
-    let mut found = collector.find(Reach::All)?;
+    let mut found = collector.find(CollectScope::All)?;
     collector.measure(&mut found);
     if dry_run {
         return Ok(found);
@@ -62,12 +72,12 @@ fn of_app(root: &Root, app: &AppName, settings: &Settings, dry_run: bool) -> any
     Ok(removed)
 }
 
-fn text(all: &[Garbage], several: bool, dry_run: bool) -> String {
+fn text(all: &[GarbageItem], several: bool, dry_run: bool) -> String {
     let word = if dry_run { "would be removed" } else { "removed" };
     if all.is_empty() {
         return format!("nothing {}\n", if dry_run { "to remove" } else { "to be removed" });
     }
-    let row = |one: &Garbage| {
+    let row = |one: &GarbageItem| {
         let cells = [one.kind.as_str().to_owned(), one.name.display().to_string(), size(one.bytes)];
         several.then(|| one.app.to_string()).into_iter().chain(cells).collect()
     };

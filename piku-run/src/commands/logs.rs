@@ -3,18 +3,18 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use piku_procfile::layout::Root;
+use piku_procfile::layout::PikuRoot;
 
 use crate::cli;
 use crate::client;
-use crate::log::{Deploy, Query, show};
+use crate::log::{DeployLogChoice, LogQuery, show};
 
-pub(super) fn run(root: &Root, typed: cli::Logs) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
     let stdout = io::stdout();
-    let query = Query {
+    let query = LogQuery {
         follow: typed.follow,
         lines: typed.lines,
-        deploy: typed.deploy.map(|number| number.map_or(Deploy::Last, Deploy::Number)),
+        deploy: typed.deploy.map(|number| number.map_or(DeployLogChoice::Last, DeployLogChoice::Number)),
         only: typed.ps,
         since: typed.since,
         raw: typed.raw,

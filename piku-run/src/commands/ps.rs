@@ -4,16 +4,16 @@ use std::thread;
 
 use anyhow::{Context, anyhow};
 use piku_procfile::failure;
-use piku_procfile::layout::Root;
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 
 use crate::client::{AskPatience, SilentSupervisor};
-use crate::protocol::Request;
-use crate::sample::{self, Instance};
+use crate::protocol::SupervisorRequest;
+use crate::sample::{self, InstanceSample};
 use crate::{client, ps, supervisor};
-use piku_procfile::output::Format;
+use piku_procfile::output::OutputFormat;
 
-pub(super) fn run(root: &Root, app: Option<&AppName>, format: Format) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) -> anyhow::Result<()> {
     let apps = match app {
         Some(app) => {
             super::must_be_there(root, app)?;
@@ -52,14 +52,14 @@ pub(super) fn run(root: &Root, app: Option<&AppName>, format: Format) -> anyhow:
     last.map_or(Ok(()), |(app, err)| Err(err.context(format!("cannot tell what runs of {app}"))))
 }
 
-fn of(root: &Root, app: &AppName) -> anyhow::Result<Vec<Instance>> {
+fn of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<InstanceSample>> {
     let dir = root.app(app);
     let is_silent = dir.is_stopped() || dir.current_number().is_none();
     if is_silent && !client::is_supervised(root, app) {
         // No need to start a supervisor that says that there is nothing.
         return supervisor::stopped(root, app);
     }
-    let value = client::ask_within(root, app, &Request::Ps, AskPatience::LOOK)?
+    let value = client::ask_within(root, app, &SupervisorRequest::Ps, AskPatience::LOOK)?
         .context("the supervisor has no answer")?;
     serde_json::from_value(value).context("cannot understand the supervisor")
 }

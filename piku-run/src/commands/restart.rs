@@ -1,13 +1,13 @@
 //! `restart APP [TYPE]`: new instances of what is live. What was stored with `--no-restart` takes effect, as a release.
 
-use piku_procfile::layout::Root;
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::{AppName, ProcessName};
 
 use super::config;
 use crate::client;
-use crate::protocol::Request;
+use crate::protocol::SupervisorRequest;
 
-pub(super) fn run(root: &Root, app: &AppName, only: Option<ProcessName>) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: &AppName, only: Option<ProcessName>) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
     if only.is_none() {
         if config::take_up_postponed(root, app)? {
@@ -19,6 +19,6 @@ pub(super) fn run(root: &Root, app: &AppName, only: Option<ProcessName>) -> anyh
             "as in release {live}; for what was stored since ({differs}) restart all: piku restart {app}"
         ));
     }
-    client::ask(root, app, &Request::Restart { only })?;
+    client::ask(root, app, &SupervisorRequest::Restart { only })?;
     Ok(())
 }

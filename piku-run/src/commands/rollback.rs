@@ -1,27 +1,27 @@
 //! `rollback APP [N]`: a new release with the tree and the configuration of an old one, through the same health check as any
 //! deploy.
 
-use piku_build::release::{Origin, Release};
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::{AppDir, Root};
+use piku_build::release::{BuiltRelease, ReleaseOrigin};
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
 
-use crate::config::{Change, store};
-use crate::releases::Successor;
+use crate::config::{ConfigChange, store};
+use crate::releases::ReleaseSuccessor;
 use crate::{client, place};
 
-pub(super) fn run(root: &Root, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
     let dir = root.app(app);
     let (number, live) = choose(app, &dir, number)?;
-    let old = Release::read(&dir.release(number))?;
+    let old = BuiltRelease::read(&dir.release(number))?;
     client::step(&format!("Rolling {app} back to release {number}"));
     let stored = store::read(&dir)?;
     let config = store::of_release(&dir, number)?.unwrap_or_else(|| {
         client::detail("that release is an older piku's and has no configuration of its own: today's holds");
         stored.clone()
     });
-    let change = Change::between(&stored, &config);
+    let change = ConfigChange::between(&stored, &config);
     if !change.is_empty() {
         client::detail(&format!("with its configuration: {change}"));
     }
@@ -30,8 +30,14 @@ pub(super) fn run(root: &Root, app: &AppName, number: Option<u64>) -> anyhow::Re
         "" => format!("rollback to {number}"),
         old => format!("rollback to {number}: {old}"),
     };
-    let successor =
-        Successor { tree_of: number, after: live, origin: Origin::Rollback, subject, config, change };
+    let successor = ReleaseSuccessor {
+        tree_of: number,
+        after: live,
+        origin: ReleaseOrigin::Rollback,
+        subject,
+        config,
+        change,
+    };
     successor.go(root, app)?;
     if says {
         client::detail("'config' shows the configuration of that release now");
@@ -50,17 +56,18 @@ fn without_rollback(subject: &str) -> &str {
 fn choose(app: &AppName, dir: &AppDir, number: Option<u64>) -> anyhow::Result<(u64, u64)> {
     let all = super::numbers(dir)?;
     let live = place::live(dir)?;
-    let live = live.ok_or_else(|| Failure::new(format!("{app} has no release yet")).hint("push it first"))?;
+    let live =
+        live.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
     let number = match number {
         Some(number) if all.contains(&number) => number,
         Some(number) => {
             let kept: Vec<String> = all.iter().map(u64::to_string).collect();
             let what = format!("{app} has no release {number}");
-            return Err(Failure::new(what).hint(format!("it has: {}", kept.join(", "))).into());
+            return Err(UserError::new(what).hint(format!("it has: {}", kept.join(", "))).into());
         }
         None => {
             let before = all.into_iter().rfind(|number| *number < live);
-            before.ok_or_else(|| Failure::new(format!("{app} has no release before {live}")))?
+            before.ok_or_else(|| UserError::new(format!("{app} has no release before {live}")))?
         }
     };
     Ok((number, live))

@@ -3,28 +3,28 @@
 use std::thread;
 
 use anyhow::Context;
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::Root;
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 
 use crate::client;
-use crate::protocol::Request;
+use crate::protocol::SupervisorRequest;
 
-pub(super) fn run(root: &Root, app: Option<&AppName>) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<()> {
     if let Some(app) = app {
         super::must_be_there(root, app)?;
-        client::ask(root, app, &Request::Stop { stay: true })?;
+        client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
         return Ok(());
     }
     // All at once: one that is slow to stop, or cannot be stopped, does not keep the others running.
     let apps = root.apps().context("cannot list the apps")?;
     let stop = |app: &AppName| {
-        let err = client::ask(root, app, &Request::Stop { stay: false }).err()?;
+        let err = client::ask(root, app, &SupervisorRequest::Stop { stay: false }).err()?;
         Some(format!("{app}: {err:#}"))
     };
     let failed: Vec<String> = thread::scope(|scope| {
         let asked: Vec<_> = apps.iter().map(|app| scope.spawn(|| stop(app))).collect();
         asked.into_iter().filter_map(|asked| asked.join().ok().flatten()).collect()
     });
-    if failed.is_empty() { Ok(()) } else { Err(Failure::new(failed.join("\n")).into()) }
+    if failed.is_empty() { Ok(()) } else { Err(UserError::new(failed.join("\n")).into()) }
 }

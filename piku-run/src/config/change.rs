@@ -5,18 +5,18 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::Config;
+use super::ConfigValues;
 
 /// Names with their new values, or with none when they are to go. Its `Display` names the names alone, `set A, B; unset C`:
 /// values are secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Change(pub IndexMap<String, Option<String>>);
+pub struct ConfigChange(pub IndexMap<String, Option<String>>);
 
-impl Change {
+impl ConfigChange {
     /// What makes the new one of the old one.
     #[must_use]
-    pub fn between(old: &Config, new: &Config) -> Self {
+    pub fn between(old: &ConfigValues, new: &ConfigValues) -> Self {
         let set = new.0.iter().filter(|(name, value)| old.get(name) != Some(value));
         let unset = old.0.keys().filter(|name| !new.0.contains_key(*name));
         let set = set.map(|(name, value)| (name.clone(), Some(value.clone())));
@@ -24,7 +24,7 @@ impl Change {
     }
 
     /// Makes it.
-    pub fn apply(&self, config: &mut Config) {
+    pub fn apply(&self, config: &mut ConfigValues) {
         for (name, value) in &self.0 {
             match value {
                 Some(value) => _ = config.0.insert(name.clone(), value.clone()),
@@ -40,7 +40,7 @@ impl Change {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for ConfigChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |set: bool| {
             let names = self.0.iter().filter(|(_, value)| value.is_some() == set);

@@ -1,15 +1,15 @@
 //! What the operator asks to be changed, as it was typed.
 
 use indexmap::IndexMap;
-use piku_procfile::env::Env;
-use piku_procfile::failure::Failure;
-use piku_procfile::procfile::Options;
+use piku_procfile::env::EnvFile;
+use piku_procfile::failure::UserError;
+use piku_procfile::procfile::ParseOptions;
 
-use super::Config;
+use super::ConfigValues;
 
 /// One command's edit; all of it holds or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edit {
+pub enum ConfigEdit {
     /// Set values.
     Set(Vec<(String, String)>),
     /// Remove names; one that is not set is no error.
@@ -18,12 +18,12 @@ pub enum Edit {
     Import(Vec<u8>),
 }
 
-impl Edit {
+impl ConfigEdit {
     /// The configuration as it is to be, and what its operator should know.
     ///
     /// # Errors
     /// When a name or value is bad, or with every bad line of the text.
-    pub fn apply(&self, config: &Config) -> anyhow::Result<(Config, Vec<String>)> {
+    pub fn apply(&self, config: &ConfigValues) -> anyhow::Result<(ConfigValues, Vec<String>)> {
         let mut edited = config.clone();
         let mut warnings = Vec::new();
         match self {
@@ -34,7 +34,7 @@ impl Edit {
             }
             Self::Unset(names) => names.iter().for_each(|name| edited.unset(name)),
             Self::Import(text) => {
-                let env = Env::parse(text, &IndexMap::new(), Options::default())?;
+                let env = EnvFile::parse(text, &IndexMap::new(), ParseOptions::default())?;
                 for (name, value) in &env.vars {
                     edited.set(name, value)?;
                 }
@@ -52,7 +52,7 @@ impl Edit {
 pub fn assignment(text: &str) -> anyhow::Result<(String, String)> {
     let Some((name, value)) = text.split_once('=') else {
         // The text is not repeated: it may be a secret that lost its name.
-        return Err(Failure::new("expected NAME=value").hint("such as DEBUG=1").into());
+        return Err(UserError::new("expected NAME=value").hint("such as DEBUG=1").into());
     };
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -17,11 +17,11 @@ use anyhow::{Context, bail};
 use indexmap::IndexMap;
 use piku_procfile::durable;
 use piku_procfile::env;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use serde::{Deserialize, Serialize};
 
-pub use change::Change;
-pub use edit::{Edit, assignment};
+pub use change::ConfigChange;
+pub use edit::{ConfigEdit, assignment};
 
 /// Linux takes no longer `NAME=value` in a program's environment, its NUL included (`MAX_ARG_STRLEN` with 4 KiB pages).
 const MAX_STRING: usize = 128 * 1024;
@@ -29,9 +29,9 @@ const MAX_STRING: usize = 128 * 1024;
 /// Names and values, in the order in which they were first set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Config(pub IndexMap<String, String>);
+pub struct ConfigValues(pub IndexMap<String, String>);
 
-impl Config {
+impl ConfigValues {
     /// Reads the file; one that is not there is empty.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Config {
     /// Reads the file; nothing when there is none.
     ///
     /// # Errors
-    /// As [`Config::read`].
+    /// As [`ConfigValues::read`].
     #[expect(clippy::disallowed_methods, reason = "a configuration, which only piku writes")]
     pub fn find(path: &Path) -> anyhow::Result<Option<Self>> {
         let text = match fs::read(path) {
@@ -72,7 +72,7 @@ impl Config {
     /// The same, on the disk before whatever makes the release live that it lies in.
     ///
     /// # Errors
-    /// As [`Config::write`].
+    /// As [`ConfigValues::write`].
     pub(crate) fn write_ordered(&self, path: &Path) -> anyhow::Result<()> {
         durable::write_ordered(path, &self.text()?, 0o600)
             .with_context(|| format!("cannot write '{}'", path.display()))
@@ -109,7 +109,7 @@ impl Config {
 /// Whether an environment can hold it.
 fn check(name: &str, value: &str) -> anyhow::Result<()> {
     if !env::is_name(name) {
-        let failure = Failure::new(format!("bad name {name:?}"));
+        let failure = UserError::new(format!("bad name {name:?}"));
         return Err(failure
             .hint("a name is made of A-Z, a-z, 0-9 and '_' and does not begin with a digit")
             .into());
@@ -119,7 +119,7 @@ fn check(name: &str, value: &str) -> anyhow::Result<()> {
     }
     if name.len() + value.len() + 2 > MAX_STRING {
         let failure =
-            Failure::new(format!("the value of {name} is longer than the 128 KiB that Linux takes"));
+            UserError::new(format!("the value of {name} is longer than the 128 KiB that Linux takes"));
         return Err(failure.hint("put it into a file below DATA_DIR").into());
     }
     Ok(())

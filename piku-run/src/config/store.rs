@@ -19,34 +19,38 @@ use piku_procfile::durable;
 use piku_procfile::layout::AppDir;
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Change, Config};
+use super::{ConfigChange, ConfigValues};
 use crate::place;
 
 /// The note in a release's folder.
 const NOTE: &str = "config-change.json";
 
 /// The store's content. What the live release still has to give it is in it.
-pub(crate) fn read(app: &AppDir) -> anyhow::Result<Config> {
+pub(crate) fn read(app: &AppDir) -> anyhow::Result<ConfigValues> {
     follow(app)?;
-    Config::read(&app.config())
+    ConfigValues::read(&app.config())
 }
 
 /// Takes a change in.
-pub(crate) fn apply(app: &AppDir, change: &Change) -> anyhow::Result<()> {
+pub(crate) fn apply(app: &AppDir, change: &ConfigChange) -> anyhow::Result<()> {
     let _locked = lock(app.path())?;
     take_in(app, change)
 }
 
-fn take_in(app: &AppDir, change: &Change) -> anyhow::Result<()> {
+fn take_in(app: &AppDir, change: &ConfigChange) -> anyhow::Result<()> {
     let path = app.config();
-    let mut config = Config::read(&path)?;
+    let mut config = ConfigValues::read(&path)?;
     let before = config.clone();
     change.apply(&mut config);
     if config == before { Ok(()) } else { config.write(&path) }
 }
 
 /// Writes what a release in the making will run with, and what the store takes in when it goes live.
-pub(crate) fn write_beside(release: &Path, config: &Config, change: &Change) -> anyhow::Result<()> {
+pub(crate) fn write_beside(
+    release: &Path,
+    config: &ConfigValues,
+    change: &ConfigChange,
+) -> anyhow::Result<()> {
     config.write_ordered(&release.join(CONFIG))?;
     if change.is_empty() {
         return Ok(());
@@ -70,7 +74,7 @@ pub(crate) fn follow(app: &AppDir) -> anyhow::Result<()> {
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
         Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", note.display())),
     };
-    let change: Change =
+    let change: ConfigChange =
         serde_json::from_slice(&text).with_context(|| format!("bad change in '{}'", note.display()))?;
     take_in(app, &change)?;
     place::remove(&note)?;
@@ -78,8 +82,8 @@ pub(crate) fn follow(app: &AppDir) -> anyhow::Result<()> {
 }
 
 /// The configuration of a release; nothing for one that an older piku has made, which runs with the store's.
-pub(crate) fn of_release(app: &AppDir, number: u64) -> anyhow::Result<Option<Config>> {
-    Config::find(&app.release(number).join(CONFIG))
+pub(crate) fn of_release(app: &AppDir, number: u64) -> anyhow::Result<Option<ConfigValues>> {
+    ConfigValues::find(&app.release(number).join(CONFIG))
 }
 
 /// One change at a time. The folder is locked, as the file itself is replaced by each change; the kernel unlocks it with

@@ -1,96 +1,96 @@
 //! What the machine wants done.
 
-use super::{Id, Job, Ps, Route};
+use super::{AppRoute, InstanceId, InstanceName, JobId};
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum CoreAction {
     /// Start the process of an instance; answered at once by `Spawned` or `SpawnFailed`.
     Spawn {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// Run the release task; answered by `TaskEnded`.
     Task {
         /// Of which release.
         release: u64,
         /// For whom.
-        job: Job,
+        job: JobId,
     },
     /// End the release task.
     KillTask,
     /// Ask an instance whether it is alive; answered by `Probed`. A question that is under way is over.
     Probe {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// Find out where an instance listens; answered by `Listens`.
     Diagnose {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// SIGTERM to the worker's group.
     Terminate {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// SIGKILL to everything it ever started.
     Kill {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// It is gone for good: its port is free, its record is void.
     Forget {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// An instance has become part of what the app is, or ready: worth writing down.
     Record {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// Send requests to what will be live, and make it so on disk (`current`, formation); answered by `Switched`.
     Switch {
         /// For whom.
-        job: Job,
+        job: JobId,
         /// Where requests go from now on.
-        route: Route,
+        route: AppRoute,
     },
     /// Send requests there, or nowhere; no answer. Comes before what they must no longer reach is told to end.
-    Route(Option<Route>),
+    Route(Option<AppRoute>),
     /// Find out when no request is under way to an instance that gets no new ones; answered by `Drained`.
     Drain {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// A line of progress.
     Say {
         /// To whom.
-        job: Job,
+        job: JobId,
         /// The line.
-        line: Line,
+        line: ProgressLine,
     },
     /// A remark in an instance's own log.
     Remark {
         /// Which; it may be forgotten by now.
-        id: Id,
+        id: InstanceId,
         /// Its place, after which the log is named.
-        ps: Ps,
+        ps: InstanceName,
         /// The text.
         text: String,
     },
     /// The command has ended.
     Done {
         /// Whose.
-        job: Job,
+        job: JobId,
         /// How.
-        result: Result<(), Refusal>,
+        result: Result<(), ChangeRefusal>,
     },
 }
 
 /// A line of talk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ProgressLine {
     /// A step: `-----> …`.
     Step(String),
     /// A detail of the step before.
@@ -99,11 +99,11 @@ pub enum Line {
 
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ChangeRefusal {
     /// In words.
     pub reason: String,
     /// The instance whose last log lines tell more.
-    pub blame: Option<Id>,
+    pub blame: Option<InstanceId>,
     /// Whether the same command may succeed a little later.
     pub busy: bool,
 }

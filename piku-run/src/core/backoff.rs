@@ -12,11 +12,11 @@ const LOOP: u32 = 5;
 
 /// The crashes in a row of one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Backoff {
+pub struct CrashBackoff {
     crashes: u32,
 }
 
-impl Backoff {
+impl CrashBackoff {
     /// Counts a crash after `uptime` and says how long to wait. `seed` spreads the waits of instances that crash together.
     pub fn crashed(&mut self, uptime: Duration, seed: u64) -> Duration {
         if uptime >= STABLE {
@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn grows_to_a_minute_and_is_forgotten_after_a_stable_one() {
         let short = Duration::from_millis(5);
-        let mut backoff = Backoff::default();
+        let mut backoff = CrashBackoff::default();
         assert_eq!(backoff.crashed(short, 1), Duration::ZERO);
         let waits: Vec<f64> = (0..9).map(|_| backoff.crashed(short, 1).as_secs_f64()).collect();
         for (wait, whole) in waits.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]) {
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn instances_that_crash_together_do_not_come_back_together() {
         let wait = |seed| {
-            let mut backoff = Backoff::default();
+            let mut backoff = CrashBackoff::default();
             backoff.crashed(Duration::ZERO, seed);
             backoff.crashed(Duration::ZERO, seed)
         };

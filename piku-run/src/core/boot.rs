@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Action, Backoff, Core, Found, Id, Instance, Pace, Plan, State};
+use super::{
+    AppInstance, CoreAction, CrashBackoff, FoundWorker, InstanceId, InstanceState, ProbePace, RunPlan,
+    SupervisorCore,
+};
 
-impl Core {
-    pub(super) fn boot(&mut self, plan: Option<Plan>, found: Vec<Found>) {
+impl SupervisorCore {
+    pub(super) fn boot(&mut self, plan: Option<RunPlan>, found: Vec<FoundWorker>) {
         self.next = self.next.max(1 + found.iter().map(|found| found.id.0).max().unwrap_or(0));
         let grace = plan.as_ref().map_or(Duration::from_secs(10), |plan| plan.grace);
-        let asked = plan.as_ref().map_or_else(Pace::default, |plan| plan.pace);
+        let asked = plan.as_ref().map_or_else(ProbePace::default, |plan| plan.pace);
         self.plan = plan;
         // What was live is kept before what was on trial, and of two the older one.
         let mut found = found;
@@ -20,7 +23,7 @@ impl Core {
                 self.instances.values().any(|other| other.ps == one.ps && other.live && !other.is_leaving());
             let since = self.now.saturating_sub(one.uptime);
             let keep = listens.filter(|_| !taken);
-            let instance = Instance {
+            let instance = AppInstance {
                 ps: one.ps,
                 release: one.release,
                 listens: listens.unwrap_or(one.port.is_some()),
@@ -28,18 +31,18 @@ impl Core {
                 pace: asked,
                 port: one.port,
                 live: keep.is_some(),
-                state: State::Up { since },
+                state: InstanceState::Up { since },
                 routed: one.port.filter(|_| one.ready),
                 moves: 0,
                 restarts: one.restarts,
                 last_exit: None,
                 grace,
-                backoff: Backoff::default(),
+                backoff: CrashBackoff::default(),
             };
             self.instances.insert(one.id, instance);
             if one.once && self.plan.is_some() {
                 if let Some(one) = self.instances.get_mut(&one.id) {
-                    one.state = State::Once { since };
+                    one.state = InstanceState::Once { since };
                 }
                 continue;
             }
@@ -53,7 +56,7 @@ impl Core {
                 self.ask_soon(one.id);
             }
             if !one.live {
-                self.out.push(Action::Record { id: one.id });
+                self.out.push(CoreAction::Record { id: one.id });
             }
         }
         self.reconcile();
@@ -62,7 +65,7 @@ impl Core {
     /// Starts what the live plan has and nobody fills; stops what it has not. Not during a change.
     pub(super) fn reconcile(&mut self) {
         let Some(plan) = self.plan.clone() else { return };
-        let surplus: Vec<Id> = self
+        let surplus: Vec<InstanceId> = self
             .instances()
             .filter(|(_, one)| one.live && !one.is_leaving())
             .filter(|(_, one)| one.release != plan.release || plan.place(&one.ps).is_none())

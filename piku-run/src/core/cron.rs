@@ -3,41 +3,41 @@
 
 use piku_procfile::name::ProcessName;
 
-use super::{Action, Core, Instance, Ps, State};
-use crate::core::{Backoff, Pace};
+use super::{AppInstance, CoreAction, InstanceName, InstanceState, SupervisorCore};
+use crate::core::{CrashBackoff, ProbePace};
 
-impl Core {
+impl SupervisorCore {
     /// The time of a cron type has come.
     pub(super) fn due(&mut self, kind: &ProcessName) {
         let Some(plan) = &self.plan else { return };
         if !plan.crons.iter().any(|(name, _)| name == kind) {
             return;
         }
-        let ps = Ps { kind: kind.clone(), index: 1 };
+        let ps = InstanceName { kind: kind.clone(), index: 1 };
         let running = self.instances().find(|(_, one)| one.ps == ps).map(|(id, _)| id);
         if let Some(id) = running {
             let text = format!("{ps} is due and skipped: its run before has not ended");
-            self.out.push(Action::Remark { id, ps, text });
+            self.out.push(CoreAction::Remark { id, ps, text });
             return;
         }
         let (release, grace) = (plan.release, plan.grace);
         let id = self.next_id();
-        let once = Instance {
+        let once = AppInstance {
             ps,
             release,
             listens: false,
-            pace: Pace::default(),
+            pace: ProbePace::default(),
             port: None,
             live: false,
-            state: State::Once { since: self.now },
+            state: InstanceState::Once { since: self.now },
             routed: None,
             moves: 0,
             restarts: 0,
             last_exit: None,
             grace,
-            backoff: Backoff::default(),
+            backoff: CrashBackoff::default(),
         };
         self.instances.insert(id, once);
-        self.out.push(Action::Spawn { id });
+        self.out.push(CoreAction::Spawn { id });
     }
 }

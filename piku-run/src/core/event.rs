@@ -4,67 +4,67 @@ use std::time::Duration;
 
 use piku_procfile::name::ProcessName;
 
-use super::{Exit, Id, Job, Outcome, Plan, Ps, Replace};
+use super::{InstanceId, InstanceName, JobId, ProbeOutcome, ProcessExit, ReplaceScope, RunPlan};
 
 /// What happened.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum CoreEvent {
     /// The beginning, once: what should run, and what was found running.
     Boot {
         /// What should run; nothing when there is no release yet or the app was stopped.
-        plan: Option<Plan>,
+        plan: Option<RunPlan>,
         /// The living workers of the supervisor before this one.
-        found: Vec<Found>,
+        found: Vec<FoundWorker>,
     },
     /// A deploy, restart or scaling is asked for.
     Change {
         /// Who asks.
-        job: Job,
+        job: JobId,
         /// What should run afterwards.
-        plan: Plan,
+        plan: RunPlan,
         /// Which of the running instances give way.
-        replace: Replace,
+        replace: ReplaceScope,
         /// Whether the release has a task to run first.
         task: bool,
     },
     /// Everything is to end and stay ended.
     Stop {
         /// Who asks.
-        job: Job,
+        job: JobId,
     },
     /// The process of an instance was started.
     Spawned {
         /// Which.
-        id: Id,
+        id: InstanceId,
         /// Its port, where it has one.
         port: Option<u16>,
     },
     /// It could not be started.
     SpawnFailed {
         /// Which.
-        id: Id,
+        id: InstanceId,
         /// Why, in words.
         reason: String,
     },
     /// The process of an instance, and everything it had started, has ended.
     Exited {
         /// Which.
-        id: Id,
+        id: InstanceId,
         /// How.
-        exit: Exit,
+        exit: ProcessExit,
     },
     /// The answer to [`super::Action::Probe`].
     Probed {
         /// Which.
-        id: Id,
+        id: InstanceId,
         /// What it told.
-        outcome: Outcome,
+        outcome: ProbeOutcome,
     },
     /// Somebody else listens on the port of an instance, beside it or in its place. Comes before `Exited` where that was why
     /// it ended.
     PortTaken {
         /// The instance whose port it was.
-        id: Id,
+        id: InstanceId,
         /// The process that has it, in words.
         by: String,
     },
@@ -72,30 +72,30 @@ pub enum Event {
     /// somebody who does not show himself. Comes before `Exited`.
     PortLost {
         /// The instance that lost its port.
-        id: Id,
+        id: InstanceId,
         /// The connections or the process that have it, in words.
         by: String,
     },
     /// An instance has said that it is ready.
     Notified {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// The answer to [`super::Action::Diagnose`].
     Listens {
         /// Which.
-        id: Id,
+        id: InstanceId,
         /// The ports that its processes listen on.
         ports: Vec<u16>,
     },
     /// The answer to [`super::Action::Task`]; an error when it could not be started.
-    TaskEnded(Result<Exit, String>),
+    TaskEnded(Result<ProcessExit, String>),
     /// The answer to [`super::Action::Switch`].
     Switched(Result<(), String>),
     /// The answer to [`super::Action::Drain`].
     Drained {
         /// Which.
-        id: Id,
+        id: InstanceId,
     },
     /// The time of a cron type has come.
     Due {
@@ -108,11 +108,11 @@ pub enum Event {
 
 /// A living worker that was found.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct FoundWorker {
     /// Its id.
-    pub id: Id,
+    pub id: InstanceId,
     /// The place it fills.
-    pub ps: Ps,
+    pub ps: InstanceName,
     /// Its release.
     pub release: u64,
     /// Its port.

@@ -6,17 +6,17 @@ use std::time::Duration;
 use piku_procfile::disk::size;
 use serde::{Deserialize, Serialize};
 
-use super::backoff::Backoff;
-use super::plan::Pace;
-use super::ps::Ps;
+use super::backoff::CrashBackoff;
+use super::plan::ProbePace;
+use super::ps::InstanceName;
 
 /// Tells instances apart, also the old and the new `web.1` of a deploy. Not used again while anything of it is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Id(pub u64);
+pub struct InstanceId(pub u64);
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub enum ProcessExit {
     /// By itself, with this code. 128+n is how a jail's monitor passes on that signal n ended its worker.
     Code(i32),
     /// By this signal.
@@ -30,7 +30,7 @@ pub enum Exit {
     Unknown,
 }
 
-impl Exit {
+impl ProcessExit {
     /// Whether it is what a program that has done its work says.
     #[must_use]
     pub fn is_success(self) -> bool {
@@ -49,7 +49,7 @@ impl Exit {
     }
 }
 
-impl fmt::Display for Exit {
+impl fmt::Display for ProcessExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name =
             |signal: i32| nix::sys::signal::Signal::try_from(signal).map(nix::sys::signal::Signal::as_str);
@@ -68,7 +68,7 @@ impl fmt::Display for Exit {
 
 /// What asking an instance whether it is alive has told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ProbeOutcome {
     /// It answered as a healthy app does.
     Alive,
     /// It answered, with a status that is not good enough.
@@ -87,7 +87,7 @@ pub enum Outcome {
 
 /// Where an instance is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum InstanceState {
     /// Its process runs, or is about to, and is not ready yet.
     Starting {
         /// Since when.
@@ -101,7 +101,7 @@ pub enum State {
         /// When it counts as ready because it stayed up: plain workers.
         settled: Option<Duration>,
         /// What the last question told.
-        last: Option<Outcome>,
+        last: Option<ProbeOutcome>,
         /// Its time is up and what it listens on instead is being looked up.
         diagnosed: bool,
     },
@@ -143,15 +143,15 @@ pub enum State {
 
 /// One instance.
 #[derive(Debug, Clone)]
-pub struct Instance {
+pub struct AppInstance {
     /// The place it fills.
-    pub ps: Ps,
+    pub ps: InstanceName,
     /// The release it runs.
     pub release: u64,
     /// Whether it gets a PORT.
     pub listens: bool,
     /// How it is asked whether it is alive.
-    pub pace: Pace,
+    pub pace: ProbePace,
     /// The port that it listens on; nothing while another is to be found.
     pub port: Option<u16>,
     /// The port that requests are sent to, or were. After a crash that of the process before, until the new one is ready.
@@ -161,40 +161,45 @@ pub struct Instance {
     /// Whether it is part of what the app is, or still on trial (or on its way out).
     pub live: bool,
     /// Where it is in its life.
-    pub state: State,
+    pub state: InstanceState,
     /// How often it was started again after a crash.
     pub restarts: u32,
     /// How it ended last time.
-    pub last_exit: Option<Exit>,
+    pub last_exit: Option<ProcessExit>,
     /// How long it has from SIGTERM to SIGKILL.
     pub grace: Duration,
-    pub(super) backoff: Backoff,
+    pub(super) backoff: CrashBackoff,
 }
 
-impl Instance {
+impl AppInstance {
     /// Whether it is on its way out.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
-        matches!(self.state, State::Draining { .. } | State::Stopping { .. } | State::Killing)
+        matches!(
+            self.state,
+            InstanceState::Draining { .. } | InstanceState::Stopping { .. } | InstanceState::Killing
+        )
     }
 
     /// Whether it is ready.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        matches!(self.state, State::Up { .. })
+        matches!(self.state, InstanceState::Up { .. })
     }
 
     /// Whether it has yet to show that it is ready.
     #[must_use]
     pub fn is_starting(&self) -> bool {
-        matches!(self.state, State::Starting { .. })
+        matches!(self.state, InstanceState::Starting { .. })
     }
 
     /// Since when its process runs, where it does.
     #[must_use]
     pub fn since(&self) -> Option<Duration> {
         match self.state {
-            State::Starting { since, .. } | State::Up { since } | State::Once { since } => Some(since),
+            InstanceState::Starting { since, .. }
+            | InstanceState::Up { since }
+            | InstanceState::Once { since } => Some(since),
             _ => None,
         }
     }
@@ -213,13 +218,13 @@ impl Instance {
     /// When something is due without anything happening. `limit` is how long it may take to get ready, for one on trial.
     pub(super) fn deadline(&self, limit: Duration) -> Option<Duration> {
         match self.state {
-            State::Starting { since, ask, patience, settled, diagnosed, .. } => {
+            InstanceState::Starting { since, ask, patience, settled, diagnosed, .. } => {
                 let limit = (!self.live && !diagnosed).then_some(since + limit);
                 [ask, patience, settled, limit].into_iter().flatten().min()
             }
-            State::Waiting { until } | State::Draining { until, .. } => Some(until),
-            State::Stopping { kill } | State::Moving { kill } => Some(kill),
-            State::Up { .. } | State::Once { .. } | State::Killing => None,
+            InstanceState::Waiting { until } | InstanceState::Draining { until, .. } => Some(until),
+            InstanceState::Stopping { kill } | InstanceState::Moving { kill } => Some(kill),
+            InstanceState::Up { .. } | InstanceState::Once { .. } | InstanceState::Killing => None,
         }
     }
 }
@@ -230,13 +235,13 @@ mod tests {
 
     #[test]
     fn an_exit_reads_as_a_sentence() {
-        assert_eq!(Exit::Code(1).to_string(), "exited with code 1");
-        assert_eq!(Exit::Code(137).to_string(), "exited with code 137 (SIGKILL)");
-        assert_eq!(Exit::Signal(11).to_string(), "was ended by SIGSEGV");
-        let told = |peak| Exit::OutOfMemory { peak }.to_string();
+        assert_eq!(ProcessExit::Code(1).to_string(), "exited with code 1");
+        assert_eq!(ProcessExit::Code(137).to_string(), "exited with code 137 (SIGKILL)");
+        assert_eq!(ProcessExit::Signal(11).to_string(), "was ended by SIGSEGV");
+        let told = |peak| ProcessExit::OutOfMemory { peak }.to_string();
         assert_eq!(told(None), "ran out of memory");
         assert_eq!(told(Some(64 << 20)), "ran out of memory at 64.0 MiB");
-        assert_eq!(Exit::Unknown.to_string(), "ended");
-        assert_eq!(Exit::Signal(9).code(), 137);
+        assert_eq!(ProcessExit::Unknown.to_string(), "ended");
+        assert_eq!(ProcessExit::Signal(9).code(), 137);
     }
 }

@@ -22,20 +22,20 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use action::{Action, Line, Refusal};
-pub use backoff::Backoff;
-pub use change::Replace;
-pub use event::{Event, Found};
-pub use instance::{Exit, Id, Instance, Outcome, State};
-pub use plan::{Pace, Plan, SETTLE, Type};
-pub use ps::Ps;
-pub use route::Route;
+pub use action::{ChangeRefusal, CoreAction, ProgressLine};
+pub use backoff::CrashBackoff;
+pub use change::ReplaceScope;
+pub use event::{CoreEvent, FoundWorker};
+pub use instance::{AppInstance, InstanceId, InstanceState, ProbeOutcome, ProcessExit};
+pub use plan::{ProbePace, ProcessType, RunPlan, SETTLE};
+pub use ps::InstanceName;
+pub use route::AppRoute;
 
-use change::Change;
+use change::AppChange;
 
 /// Whom to tell how a command went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Job(pub u64);
+pub struct JobId(pub u64);
 
 /// The time that a late answer is waited for before the question is given up and asked anew.
 const LATE: Duration = Duration::from_secs(10);
@@ -51,27 +51,27 @@ pub enum OnExit {
 
 /// The state.
 #[derive(Debug)]
-pub struct Core {
+pub struct SupervisorCore {
     on_exit: OnExit,
-    plan: Option<Plan>,
-    instances: BTreeMap<Id, Instance>,
-    change: Option<Change>,
-    stops: Vec<Job>,
+    plan: Option<RunPlan>,
+    instances: BTreeMap<InstanceId, AppInstance>,
+    change: Option<AppChange>,
+    stops: Vec<JobId>,
     /// Where requests go, as the executor was told last.
-    routed: Option<Route>,
+    routed: Option<AppRoute>,
     /// Whether it was told, and has not failed.
     is_routed: bool,
     /// How long an instance may go on with the requests that it has got, when it gets no new ones.
     drain: Duration,
     next: u64,
     now: Duration,
-    out: Vec<Action>,
+    out: Vec<CoreAction>,
 }
 
-impl Core {
+impl SupervisorCore {
     /// Nothing runs, nothing should. `last` is the highest id that was ever given away.
     #[must_use]
-    pub fn new(on_exit: OnExit, last: Id) -> Self {
+    pub fn new(on_exit: OnExit, last: InstanceId) -> Self {
         Self {
             on_exit,
             plan: None,
@@ -93,25 +93,25 @@ impl Core {
     }
 
     /// Takes in what happened at `now`, monotonic, and says what to do, in order.
-    pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
+    pub fn handle(&mut self, now: Duration, event: CoreEvent) -> Vec<CoreAction> {
         self.now = now;
         match event {
-            Event::Boot { plan, found } => self.boot(plan, found),
-            Event::Change { job, plan, replace, task } => self.begin(job, plan, replace, task),
-            Event::Stop { job } => self.stop_all(job),
-            Event::Spawned { id, port } => self.spawned(id, port),
-            Event::SpawnFailed { id, reason } => self.spawn_failed(id, &reason),
-            Event::Exited { id, exit } => self.exited(id, exit),
-            Event::Probed { id, outcome } => self.probed(id, outcome),
-            Event::PortTaken { id, by } => self.port_taken(id, &by),
-            Event::PortLost { id, by } => self.port_lost(id, &by),
-            Event::Notified { id } => self.notified(id),
-            Event::Listens { id, ports } => self.listens(id, &ports),
-            Event::TaskEnded(ended) => self.task_ended(ended),
-            Event::Switched(result) => self.switched(result),
-            Event::Drained { id } => self.drained(id),
-            Event::Due { kind } => self.due(&kind),
-            Event::Tick => {}
+            CoreEvent::Boot { plan, found } => self.boot(plan, found),
+            CoreEvent::Change { job, plan, replace, task } => self.begin(job, plan, replace, task),
+            CoreEvent::Stop { job } => self.stop_all(job),
+            CoreEvent::Spawned { id, port } => self.spawned(id, port),
+            CoreEvent::SpawnFailed { id, reason } => self.spawn_failed(id, &reason),
+            CoreEvent::Exited { id, exit } => self.exited(id, exit),
+            CoreEvent::Probed { id, outcome } => self.probed(id, outcome),
+            CoreEvent::PortTaken { id, by } => self.port_taken(id, &by),
+            CoreEvent::PortLost { id, by } => self.port_lost(id, &by),
+            CoreEvent::Notified { id } => self.notified(id),
+            CoreEvent::Listens { id, ports } => self.listens(id, &ports),
+            CoreEvent::TaskEnded(ended) => self.task_ended(ended),
+            CoreEvent::Switched(result) => self.switched(result),
+            CoreEvent::Drained { id } => self.drained(id),
+            CoreEvent::Due { kind } => self.due(&kind),
+            CoreEvent::Tick => {}
         }
         self.pass_time();
         self.advance();
@@ -120,7 +120,7 @@ impl Core {
         std::mem::take(&mut self.out)
     }
 
-    /// When to call again with [`Event::Tick`], if nothing happens before.
+    /// When to call again with [`CoreEvent::Tick`], if nothing happens before.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         let limit = self.change.as_ref().map_or(Duration::MAX / 2, |change| change.plan.ready_within);
@@ -129,19 +129,19 @@ impl Core {
 
     /// All instances, also those on trial and on their way out.
     #[must_use]
-    pub fn instances(&self) -> impl DoubleEndedIterator<Item = (Id, &Instance)> {
+    pub fn instances(&self) -> impl DoubleEndedIterator<Item = (InstanceId, &AppInstance)> {
         self.instances.iter().map(|(id, instance)| (*id, instance))
     }
 
     /// One instance.
     #[must_use]
-    pub fn instance(&self, id: Id) -> Option<&Instance> {
+    pub fn instance(&self, id: InstanceId) -> Option<&AppInstance> {
         self.instances.get(&id)
     }
 
     /// What is live.
     #[must_use]
-    pub fn plan(&self) -> Option<&Plan> {
+    pub fn plan(&self) -> Option<&RunPlan> {
         self.plan.as_ref()
     }
 
@@ -157,45 +157,45 @@ impl Core {
         self.instances.is_empty() && self.change.is_none() && self.stops.is_empty()
     }
 
-    fn next_id(&mut self) -> Id {
+    fn next_id(&mut self) -> InstanceId {
         self.next += 1;
-        Id(self.next - 1)
+        InstanceId(self.next - 1)
     }
 
     /// A new instance, its process on its way.
-    fn create(&mut self, ps: Ps, kind: &Type, plan: &Plan, live: bool) -> Id {
+    fn create(&mut self, ps: InstanceName, kind: &ProcessType, plan: &RunPlan, live: bool) -> InstanceId {
         let id = self.next_id();
-        let instance = Instance {
+        let instance = AppInstance {
             ps,
             release: plan.release,
             listens: kind.listens,
-            pace: Pace { announced: kind.notifies, ..plan.pace },
+            pace: ProbePace { announced: kind.notifies, ..plan.pace },
             port: None,
             live,
             routed: None,
             moves: 0,
-            state: State::Killing,
+            state: InstanceState::Killing,
             restarts: 0,
             last_exit: None,
             grace: plan.grace,
-            backoff: Backoff::default(),
+            backoff: CrashBackoff::default(),
         };
         self.instances.insert(id, instance);
         self.spawn(id);
         id
     }
 
-    fn spawn(&mut self, id: Id) {
+    fn spawn(&mut self, id: InstanceId) {
         self.mark_started(id);
-        self.out.push(Action::Spawn { id });
+        self.out.push(CoreAction::Spawn { id });
     }
 
-    fn mark_started(&mut self, id: Id) {
+    fn mark_started(&mut self, id: InstanceId) {
         let since = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
         let unannounced = one.pace.announced;
         let settled = (!one.listens && !unannounced).then_some(since + SETTLE);
-        one.state = State::Starting {
+        one.state = InstanceState::Starting {
             since,
             ask: None,
             patience: None,
@@ -206,7 +206,7 @@ impl Core {
         };
     }
 
-    fn spawned(&mut self, id: Id, port: Option<u16>) {
+    fn spawned(&mut self, id: InstanceId, port: Option<u16>) {
         let Some(one) = self.instances.get_mut(&id) else { return };
         one.port = port;
         self.ask_soon(id);
@@ -216,39 +216,39 @@ impl Core {
             None => format!("Starting {}", one.ps),
         };
         if let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) {
-            self.out.push(Action::Say { job: change.job, line: Line::Step(text) });
+            self.out.push(CoreAction::Say { job: change.job, line: ProgressLine::Step(text) });
         }
     }
 
     /// It has a process now and, where it listens, a port to ask at.
-    fn ask_soon(&mut self, id: Id) {
+    fn ask_soon(&mut self, id: InstanceId) {
         let now = self.now;
         let Some(one) = self.instances.get_mut(&id).filter(|one| one.listens) else { return };
-        if let State::Starting { ask, unannounced: false, .. } = &mut one.state {
+        if let InstanceState::Starting { ask, unannounced: false, .. } = &mut one.state {
             *ask = Some(now);
         }
     }
 
     /// It says that it is ready. Where it can be asked it is asked too: nginx will send it requests.
-    fn notified(&mut self, id: Id) {
+    fn notified(&mut self, id: InstanceId) {
         let Some(one) = self.instances.get_mut(&id) else { return };
-        let State::Starting { unannounced, .. } = &mut one.state else { return };
+        let InstanceState::Starting { unannounced, .. } = &mut one.state else { return };
         if !std::mem::take(unannounced) {
             return;
         }
         if one.listens { self.ask_soon(id) } else { self.ready(id) }
     }
 
-    fn spawn_failed(&mut self, id: Id, reason: &str) {
+    fn spawn_failed(&mut self, id: InstanceId, reason: &str) {
         let Some(one) = self.instances.get(&id) else { return };
         let text = format!("cannot start {}: {reason}", one.ps);
-        self.out.push(Action::Remark { id, ps: one.ps.clone(), text: text.clone() });
+        self.out.push(CoreAction::Remark { id, ps: one.ps.clone(), text: text.clone() });
         let on_trial = self.change.as_ref().is_some_and(|change| change.fresh.contains(&id));
-        let is_once = matches!(one.state, State::Once { .. });
+        let is_once = matches!(one.state, InstanceState::Once { .. });
         if one.is_leaving() || is_once || on_trial || self.on_exit == OnExit::StopAll {
             self.forget(id);
             if on_trial {
-                self.fail(Refusal { reason: text, blame: None, busy: false });
+                self.fail(ChangeRefusal { reason: text, blame: None, busy: false });
             }
         } else {
             self.back_off(id, Duration::ZERO);
@@ -258,22 +258,22 @@ impl Core {
         }
     }
 
-    fn exited(&mut self, id: Id, exit: Exit) {
+    fn exited(&mut self, id: InstanceId, exit: ProcessExit) {
         let Some(one) = self.instances.get_mut(&id) else { return };
         let uptime = one.since().map_or(Duration::ZERO, |since| self.now.saturating_sub(since));
         let was_ready = one.is_up();
         one.last_exit = Some(exit);
         let text = format!("{} {exit}", one.ps);
-        self.out.push(Action::Remark { id, ps: one.ps.clone(), text: text.clone() });
-        if one.is_leaving() || matches!(one.state, State::Once { .. }) {
+        self.out.push(CoreAction::Remark { id, ps: one.ps.clone(), text: text.clone() });
+        if one.is_leaving() || matches!(one.state, InstanceState::Once { .. }) {
             self.forget(id);
-        } else if matches!(one.state, State::Moving { .. }) {
+        } else if matches!(one.state, InstanceState::Moving { .. }) {
             one.restarts += u32::from(one.live);
             if one.moves > port::MAX_MOVES { self.back_off(id, uptime) } else { self.spawn(id) }
         } else if self.change.as_ref().is_some_and(|change| change.fresh.contains(&id)) {
             let when = if was_ready { "before the others were" } else { "before it was" };
             self.forget(id);
-            self.fail(Refusal { reason: format!("{text} {when} ready"), blame: Some(id), busy: false });
+            self.fail(ChangeRefusal { reason: format!("{text} {when} ready"), blame: Some(id), busy: false });
         } else if self.on_exit == OnExit::StopAll {
             self.forget(id);
             self.stop_everything();
@@ -282,21 +282,21 @@ impl Core {
         }
     }
 
-    fn back_off(&mut self, id: Id, uptime: Duration) {
+    fn back_off(&mut self, id: InstanceId, uptime: Duration) {
         let now = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
         let wait = one.backoff.crashed(uptime, id.0);
-        one.state = State::Waiting { until: now + wait };
+        one.state = InstanceState::Waiting { until: now + wait };
         if wait > Duration::ZERO {
             let text = format!("{} is started again in {:.1} s", one.ps, wait.as_secs_f64());
-            self.out.push(Action::Remark { id, ps: one.ps.clone(), text });
+            self.out.push(CoreAction::Remark { id, ps: one.ps.clone(), text });
         }
     }
 
-    fn probed(&mut self, id: Id, outcome: Outcome) {
+    fn probed(&mut self, id: InstanceId, outcome: ProbeOutcome) {
         let now = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
-        let State::Starting { since, ask, patience, last, .. } = &mut one.state else { return };
+        let InstanceState::Starting { since, ask, patience, last, .. } = &mut one.state else { return };
         // Asked more and more seldom: a tenth of what it has taken so far is lost at most.
         let pause = one.pace.interval.unwrap_or_else(|| {
             (now.saturating_sub(*since) / 10).clamp(Duration::from_millis(10), Duration::from_secs(2))
@@ -304,26 +304,26 @@ impl Core {
         let is_late = patience.take().is_none();
         match outcome {
             // Asked again: the first answer of a program that loads as it is asked says little of the second.
-            Outcome::Alive if is_late => {
+            ProbeOutcome::Alive if is_late => {
                 *ask = Some(now);
                 return;
             }
-            Outcome::Alive => return self.ready(id),
+            ProbeOutcome::Alive => return self.ready(id),
             // The connection stays open for a while: a program with one thread is not to find a queue of questions that nobody
             // waits for any more.
-            Outcome::Silent => *ask = Some(now + pause.max(LATE)),
+            ProbeOutcome::Silent => *ask = Some(now + pause.max(LATE)),
             _ => *ask = Some(now + pause),
         }
         // Of all answers the one that tells most is remembered.
-        if outcome != Outcome::Silent || matches!(last, None | Some(Outcome::Refused)) {
+        if outcome != ProbeOutcome::Silent || matches!(last, None | Some(ProbeOutcome::Refused)) {
             *last = Some(outcome);
         }
     }
 
-    fn ready(&mut self, id: Id) {
+    fn ready(&mut self, id: InstanceId) {
         let Some(one) = self.instances.get_mut(&id) else { return };
-        let State::Starting { since, .. } = one.state else { return };
-        one.state = State::Up { since };
+        let InstanceState::Starting { since, .. } = one.state else { return };
+        one.state = InstanceState::Up { since };
         one.moves = 0;
         if one.live {
             one.routed = one.port;
@@ -335,82 +335,89 @@ impl Core {
             self.now.saturating_sub(since).as_secs_f64()
         );
         if let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) {
-            self.out.push(Action::Say { job: change.job, line: Line::Detail(text) });
+            self.out.push(CoreAction::Say { job: change.job, line: ProgressLine::Detail(text) });
         }
-        self.out.push(Action::Record { id });
+        self.out.push(CoreAction::Record { id });
     }
 
     /// Asks an instance to end; one without a process is gone at once.
-    fn stop(&mut self, id: Id) {
+    fn stop(&mut self, id: InstanceId) {
         let now = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
         one.live = false;
         match one.state {
-            State::Waiting { .. } => self.forget(id),
-            State::Stopping { .. } | State::Killing => {}
+            InstanceState::Waiting { .. } => self.forget(id),
+            InstanceState::Stopping { .. } | InstanceState::Killing => {}
             // Told already, and not to come back.
-            State::Moving { kill } => one.state = State::Stopping { kill },
-            State::Starting { .. } | State::Up { .. } | State::Once { .. } | State::Draining { .. } => {
-                one.state = State::Stopping { kill: now + one.grace };
-                self.out.push(Action::Terminate { id });
+            InstanceState::Moving { kill } => one.state = InstanceState::Stopping { kill },
+            InstanceState::Starting { .. }
+            | InstanceState::Up { .. }
+            | InstanceState::Once { .. }
+            | InstanceState::Draining { .. } => {
+                one.state = InstanceState::Stopping { kill: now + one.grace };
+                self.out.push(CoreAction::Terminate { id });
             }
         }
     }
 
     fn stop_everything(&mut self) {
-        let all: Vec<Id> = self.instances.keys().copied().collect();
+        let all: Vec<InstanceId> = self.instances.keys().copied().collect();
         for id in all {
             self.stop(id);
         }
     }
 
-    fn stop_all(&mut self, job: Job) {
+    fn stop_all(&mut self, job: JobId) {
         self.plan = None;
         self.stops.push(job);
         self.reroute();
-        self.fail(Refusal { reason: "the app was stopped meanwhile".to_owned(), blame: None, busy: false });
+        self.fail(ChangeRefusal {
+            reason: "the app was stopped meanwhile".to_owned(),
+            blame: None,
+            busy: false,
+        });
         self.stop_everything();
     }
 
-    fn forget(&mut self, id: Id) {
+    fn forget(&mut self, id: InstanceId) {
         self.instances.remove(&id);
-        self.out.push(Action::Forget { id });
+        self.out.push(CoreAction::Forget { id });
     }
 
     /// What is due by now.
     fn pass_time(&mut self) {
         let now = self.now;
-        let due: Vec<Id> = self.instances.keys().copied().collect();
+        let due: Vec<InstanceId> = self.instances.keys().copied().collect();
         for id in due {
             let Some(one) = self.instances.get_mut(&id) else { continue };
             match &mut one.state {
-                State::Starting { settled: Some(at), .. } if *at <= now => self.ready(id),
-                State::Starting { ask, patience, .. } if ask.is_some_and(|at| at <= now) => {
+                InstanceState::Starting { settled: Some(at), .. } if *at <= now => self.ready(id),
+                InstanceState::Starting { ask, patience, .. } if ask.is_some_and(|at| at <= now) => {
                     *ask = None;
                     *patience = Some(now + one.pace.timeout);
-                    self.out.push(Action::Probe { id });
+                    self.out.push(CoreAction::Probe { id });
                 }
-                State::Starting { patience: Some(until), .. } if *until <= now => {
-                    self.probed(id, Outcome::Silent);
+                InstanceState::Starting { patience: Some(until), .. } if *until <= now => {
+                    self.probed(id, ProbeOutcome::Silent);
                 }
-                State::Waiting { until } if *until <= now => {
+                InstanceState::Waiting { until } if *until <= now => {
                     one.restarts += 1;
                     self.spawn(id);
                 }
-                State::Draining { until, .. } if *until <= now => {
+                InstanceState::Draining { until, .. } if *until <= now => {
                     let text = format!("{} still has requests, stopped", one.ps);
-                    self.out.push(Action::Remark { id, ps: one.ps.clone(), text });
+                    self.out.push(CoreAction::Remark { id, ps: one.ps.clone(), text });
                     self.stop(id);
                 }
-                State::Moving { kill } if *kill <= now => {
+                InstanceState::Moving { kill } if *kill <= now => {
                     *kill = now + one.grace.max(Duration::from_secs(1));
-                    self.out.push(Action::Kill { id });
+                    self.out.push(CoreAction::Kill { id });
                 }
-                State::Stopping { kill } if *kill <= now => {
-                    one.state = State::Killing;
+                InstanceState::Stopping { kill } if *kill <= now => {
+                    one.state = InstanceState::Killing;
                     let text = format!("{} did not end within {} s, killed", one.ps, one.grace.as_secs());
-                    self.out.push(Action::Remark { id, ps: one.ps.clone(), text });
-                    self.out.push(Action::Kill { id });
+                    self.out.push(CoreAction::Remark { id, ps: one.ps.clone(), text });
+                    self.out.push(CoreAction::Kill { id });
                 }
                 _ => {}
             }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use piku_procfile::name::ProcessName;
 
-use super::ps::Ps;
+use super::ps::InstanceName;
 
 /// One process type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Type {
+pub struct ProcessType {
     /// Its name.
     pub name: ProcessName,
     /// How many instances.
@@ -23,7 +23,7 @@ pub struct Type {
 
 /// How often and how patiently a new instance is asked whether it is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct ProbePace {
     /// From one answer to the next question; where nothing is set, short at first and longer and longer.
     pub interval: Option<Duration>,
     /// How long an answer may take.
@@ -32,7 +32,7 @@ pub struct Pace {
     pub announced: bool,
 }
 
-impl Default for Pace {
+impl Default for ProbePace {
     fn default() -> Self {
         Self { interval: None, timeout: Duration::from_secs(30), announced: false }
     }
@@ -40,17 +40,17 @@ impl Default for Pace {
 
 /// What should run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct RunPlan {
     /// The release.
     pub release: u64,
     /// Its types, in the Procfile's order.
-    pub types: Vec<Type>,
+    pub types: Vec<ProcessType>,
     /// Its cron types, with their schedules.
     pub crons: Vec<(ProcessName, String)>,
     /// How long a new instance may take until it is ready.
     pub ready_within: Duration,
     /// How it is asked meanwhile.
-    pub pace: Pace,
+    pub pace: ProbePace,
     /// How long an instance has from SIGTERM to SIGKILL.
     pub grace: Duration,
     /// The question of the health check, in words: `GET /health`.
@@ -60,17 +60,17 @@ pub struct Plan {
 /// How long what is not asked over HTTP must stay up to count as ready.
 pub const SETTLE: Duration = Duration::from_secs(1);
 
-impl Plan {
+impl RunPlan {
     /// The place's type, where the plan has such a place.
     #[must_use]
-    pub fn place(&self, ps: &Ps) -> Option<&Type> {
+    pub fn place(&self, ps: &InstanceName) -> Option<&ProcessType> {
         self.types.iter().find(|kind| kind.name == ps.kind && (1..=kind.count).contains(&ps.index))
     }
 
     /// All places, in order.
-    pub fn places(&self) -> impl Iterator<Item = (Ps, &Type)> {
-        self.types
-            .iter()
-            .flat_map(|kind| (1..=kind.count).map(move |index| (Ps { kind: kind.name.clone(), index }, kind)))
+    pub fn places(&self) -> impl Iterator<Item = (InstanceName, &ProcessType)> {
+        self.types.iter().flat_map(|kind| {
+            (1..=kind.count).map(move |index| (InstanceName { kind: kind.name.clone(), index }, kind))
+        })
     }
 }

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// The name of a place that an instance fills: `web.1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Ps {
+pub struct InstanceName {
     /// The process type.
     pub kind: ProcessName,
     /// Counted from 1.
     pub index: u32,
 }
 
-impl fmt::Display for Ps {
+impl fmt::Display for InstanceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}.{}", self.kind, self.index))
     }

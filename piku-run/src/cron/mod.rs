@@ -16,8 +16,8 @@ use piku_procfile::clock;
 use piku_procfile::name::ProcessName;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use schedule::Schedule;
-pub(crate) use timer::Timer;
+pub(crate) use schedule::CronSchedule;
+pub(crate) use timer::CronTimer;
 
 /// Later than this a run was missed.
 const LATE: SignedDuration = SignedDuration::from_mins(10);
@@ -28,7 +28,7 @@ const SHOWN: usize = 3;
 
 /// What is kept of a cron type from one supervisor to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Memory {
+pub(crate) struct CronMemory {
     /// With another one nothing was missed.
     pub(crate) schedule: String,
     /// Until when all that was due has been seen to.
@@ -40,29 +40,29 @@ pub(crate) struct Memory {
 }
 
 /// Of all cron types of an app.
-pub(crate) type Memories = BTreeMap<ProcessName, Memory>;
+pub(crate) type Memories = BTreeMap<ProcessName, CronMemory>;
 
 /// The cron types of an app.
 #[derive(Debug)]
-pub(crate) struct Crontab {
+pub(crate) struct AppCrontab {
     zone: TimeZone,
-    entries: Vec<Entry>,
+    entries: Vec<CronEntry>,
     /// True as long as the clock has yet to be set.
     waits: bool,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct CronEntry {
     pub(crate) name: ProcessName,
-    pub(crate) memory: Memory,
+    pub(crate) memory: CronMemory,
     pub(crate) next: Option<Timestamp>,
-    schedule: Schedule,
+    schedule: CronSchedule,
 }
 
 /// What comes of a time that has come.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Due {
+pub(crate) struct DueRun {
     pub(crate) name: ProcessName,
     /// Whether to run it.
     pub(crate) run: bool,
@@ -70,7 +70,7 @@ pub(crate) struct Due {
     pub(crate) remark: Option<String>,
 }
 
-impl Crontab {
+impl AppCrontab {
     /// Of nothing.
     pub(crate) fn none() -> Self {
         Self { zone: TimeZone::UTC, entries: Vec::new(), waits: false }
@@ -87,24 +87,24 @@ impl Crontab {
     ) -> Self {
         let entry = |(name, text): &(ProcessName, String)| {
             // The Procfile was checked; what no version of the parser takes never runs.
-            let schedule = Schedule::parse(text)?;
+            let schedule = CronSchedule::parse(text)?;
             let known = memories.get(name);
             let same = known.filter(|memory| memory.schedule == *text);
             let seen = same.filter(|_| resumed).map_or(now, |memory| memory.seen);
-            let memory = Memory {
+            let memory = CronMemory {
                 schedule: text.clone(),
                 seen,
                 last_run: known.and_then(|memory| memory.last_run),
                 last_exit: known.and_then(|memory| memory.last_exit.clone()),
             };
             let next = if is_set(now) { schedule.after(from(seen, now), &zone) } else { None };
-            Some(Entry { name: name.clone(), memory, next, schedule })
+            Some(CronEntry { name: name.clone(), memory, next, schedule })
         };
         let entries = crons.iter().filter_map(entry).collect();
         Self { zone, entries, waits: !is_set(now) }
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[CronEntry] {
         &self.entries
     }
 
@@ -117,7 +117,7 @@ impl Crontab {
     }
 
     /// What is due by now.
-    pub(crate) fn due(&mut self, now: Timestamp) -> Vec<Due> {
+    pub(crate) fn due(&mut self, now: Timestamp) -> Vec<DueRun> {
         self.waits = !is_set(now);
         let mut due = Vec::new();
         for entry in &mut self.entries {
@@ -148,7 +148,7 @@ impl Crontab {
             }
             entry.memory.seen = now;
             entry.next = entry.schedule.after(now, &self.zone);
-            due.push(Due { name: entry.name.clone(), run, remark });
+            due.push(DueRun { name: entry.name.clone(), run, remark });
         }
         due
     }
@@ -168,7 +168,7 @@ impl Crontab {
     /// A line for each: the next times.
     pub(crate) fn upcoming(&self) -> Vec<String> {
         let zone = self.zone.iana_name().unwrap_or("local time").to_owned();
-        let line = |entry: &Entry| {
+        let line = |entry: &CronEntry| {
             if self.waits {
                 return format!("{} waits until the clock of the machine is set", entry.name);
             }

@@ -10,9 +10,9 @@ const DAY: SignedDuration = SignedDuration::from_hours(23);
 
 /// Five fields of crontab(5), or a word such as `@daily`.
 #[derive(Debug)]
-pub(crate) struct Schedule(Cron);
+pub(crate) struct CronSchedule(Cron);
 
-impl Schedule {
+impl CronSchedule {
     /// Nothing for what is none.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();

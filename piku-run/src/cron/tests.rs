@@ -15,15 +15,15 @@ fn berlin() -> TimeZone {
     TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
 }
 
-fn table(schedule: &str, zone: TimeZone, now: &str) -> Crontab {
-    Crontab::new(&[(name(), schedule.to_owned())], zone, &Memories::new(), at(now), false)
+fn table(schedule: &str, zone: TimeZone, now: &str) -> AppCrontab {
+    AppCrontab::new(&[(name(), schedule.to_owned())], zone, &Memories::new(), at(now), false)
 }
 
 /// The times at which it runs, looked at when it is due, until `end`.
-fn runs(table: &mut Crontab, end: &str) -> Vec<String> {
+fn runs(table: &mut AppCrontab, end: &str) -> Vec<String> {
     let mut times = Vec::new();
     while let Some(next) = table.next().filter(|next| *next <= at(end)) {
-        assert_eq!(table.due(next), [Due { name: name(), run: true, remark: None }]);
+        assert_eq!(table.due(next), [DueRun { name: name(), run: true, remark: None }]);
         times.push(next.strftime("%d %H:%M").to_string());
     }
     times
@@ -57,7 +57,7 @@ fn summer_time_leaves_nothing_out_and_runs_nothing_twice() {
 fn what_was_missed_is_made_up_for_once_a_day_at_most() {
     let resume = |schedule: &str, now: &str| {
         let before = table(schedule, TimeZone::UTC, "2026-01-01T12:00:00").memories();
-        Crontab::new(&[(name(), schedule.to_owned())], TimeZone::UTC, &before, at(now), true)
+        AppCrontab::new(&[(name(), schedule.to_owned())], TimeZone::UTC, &before, at(now), true)
     };
     let mut nightly = resume("0 3 * * *", "2026-01-05T09:00:00");
     let due = nightly.due(at("2026-01-05T09:00:00"));
@@ -72,7 +72,7 @@ fn what_was_missed_is_made_up_for_once_a_day_at_most() {
     let before = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00").memories();
     for (schedule, resumed) in [("0 4 * * *", true), ("0 3 * * *", false)] {
         let crons = [(name(), schedule.to_owned())];
-        let mut new = Crontab::new(&crons, TimeZone::UTC, &before, at("2026-01-05T09:00:00"), resumed);
+        let mut new = AppCrontab::new(&crons, TimeZone::UTC, &before, at("2026-01-05T09:00:00"), resumed);
         assert_eq!(new.due(at("2026-01-05T09:00:00")), []);
     }
 }
@@ -113,7 +113,7 @@ fn nothing_is_due_before_the_clock_is_set() {
     // It is turned off, and on again two days later; its memory knows what was missed.
     let before = nightly.memories();
     let crons = [(name(), "0 3 * * *".to_owned())];
-    let mut nightly = Crontab::new(&crons, TimeZone::UTC, &before, at("1970-01-01T00:00:10"), true);
+    let mut nightly = AppCrontab::new(&crons, TimeZone::UTC, &before, at("1970-01-01T00:00:10"), true);
     assert_eq!(nightly.due(at("1970-01-01T03:00:00")), []);
     assert_eq!(nightly.memories(), before, "1970 is not remembered");
     let due = nightly.due(at("2026-01-05T09:00:00"));

@@ -10,12 +10,12 @@ use rustix::time::{
 
 /// Disarmed, or to end at a time.
 #[derive(Debug)]
-pub(crate) struct Timer(OwnedFd);
+pub(crate) struct CronTimer(OwnedFd);
 
 /// No time: it disarms a timer, and as an interval it makes one end once.
 const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-impl Timer {
+impl CronTimer {
     pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(timerfd_create(TimerfdClockId::Realtime, flags).map(Self)?)
@@ -39,7 +39,7 @@ impl Timer {
     }
 }
 
-impl AsFd for Timer {
+impl AsFd for CronTimer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn it_ends_at_its_time_and_not_before() {
-        let timer = Timer::new().unwrap();
+        let timer = CronTimer::new().unwrap();
         let ended = |patience| !wait::wait(&[(timer.as_fd(), READ, ())], Some(patience)).unwrap().is_empty();
         let at = Timestamp::now() + Duration::from_millis(50);
         timer.set(Some(at)).unwrap();

@@ -1,7 +1,7 @@
 //! The health check of a release, which asks its instances whether they are ready, from ENV and the configuration.
 
 use jiff::tz::TimeZone;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::environment::Vars;
 
@@ -61,7 +61,7 @@ pub(crate) fn protocol_of(vars: &Vars) -> anyhow::Result<HealthProtocol> {
         Some("tcp") => Ok(HealthProtocol::Tcp),
         Some(other) => {
             let shown: String = other.chars().take(40).collect();
-            Err(Failure::new(format!("{VARIABLE}: '{shown}' is not a protocol of health checks"))
+            Err(UserError::new(format!("{VARIABLE}: '{shown}' is not a protocol of health checks"))
                 .hint(format!(
                     "{VARIABLE}=tcp is for apps that speak no HTTP; without it an app must answer HTTP"
                 ))

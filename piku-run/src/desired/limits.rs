@@ -1,8 +1,8 @@
 //! How much of the machine a process type may take, from ENV and the configuration: `MEMORY_LIMIT=512m` is for each process
 //! of the app, `WORKER_MEMORY_LIMIT=256m` for those of the type `worker`.
 
-use piku_chroot::limits::Limits as Parsed;
-use piku_procfile::failure::Failure;
+use piku_chroot::limits::JailLimits as Parsed;
+use piku_procfile::failure::UserError;
 
 use crate::environment::Vars;
 
@@ -45,7 +45,7 @@ pub(crate) fn tmp_size(kind: &str, vars: &Vars) -> anyhow::Result<Option<String>
 }
 
 /// Checks that the word is one limit, as piku-chroot takes it.
-fn check(name: &str, word: &str, value: &str) -> Result<(), Failure> {
+fn check(name: &str, word: &str, value: &str) -> Result<(), UserError> {
     let parsed = if value.contains(',') {
         Err(format!("'{value}' is more than one value"))
     } else {
@@ -53,7 +53,7 @@ fn check(name: &str, word: &str, value: &str) -> Result<(), Failure> {
     };
     parsed.map_err(|err| {
         let why = err.strip_prefix(&format!("{word}: ")).unwrap_or(&err).to_owned();
-        Failure::new(format!("{name}: {why}"))
+        UserError::new(format!("{name}: {why}"))
     })
 }
 

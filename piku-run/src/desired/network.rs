@@ -1,6 +1,6 @@
 //! The network of an app: shared, or its own by `host.yaml` or by `NETWORK=own` in ENV and the configuration.
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::settings::NetworkMode;
 
 use crate::environment::Vars;
@@ -19,7 +19,9 @@ pub(crate) fn of(vars: &Vars, set: NetworkMode) -> anyhow::Result<NetworkMode> {
         Some(other) => {
             let shown: String = other.chars().take(40).collect();
             let what = format!("{VARIABLE}: '{shown}' is not a network");
-            Err(Failure::new(what).hint(format!("{VARIABLE}=own gives the app a network of its own")).into())
+            Err(UserError::new(what)
+                .hint(format!("{VARIABLE}=own gives the app a network of its own"))
+                .into())
         }
     }
 }
@@ -28,15 +30,15 @@ pub(crate) fn of(vars: &Vars, set: NetworkMode) -> anyhow::Result<NetworkMode> {
 pub(crate) fn check(is_jailed: bool, speaks_http: bool) -> anyhow::Result<()> {
     if !is_jailed {
         let what = "a network of its own (NETWORK=own) needs the jail, and this release was built without";
-        return Err(Failure::new(what).hint("see piku-chroot --check, and build it again").into());
+        return Err(UserError::new(what).hint("see piku-chroot --check, and build it again").into());
     }
     if piku_chroot::find_pasta().is_none() {
         let what = "a network of its own (NETWORK=own) needs pasta, which is not installed";
-        return Err(Failure::new(what).hint("sudo apt install passt").into());
+        return Err(UserError::new(what).hint("sudo apt install passt").into());
     }
     if !speaks_http {
         let what = "HEALTHCHECK=tcp says nothing of an app with NETWORK=own: pasta accepts its connections";
-        return Err(Failure::new(what).hint("leave out one of them").into());
+        return Err(UserError::new(what).hint("leave out one of them").into());
     }
     Ok(())
 }

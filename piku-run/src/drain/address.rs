@@ -8,7 +8,7 @@ const PORT: u16 = 514;
 
 /// How messages travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
+pub(crate) enum SyslogTransport {
     /// RFC 5426: a datagram a message.
     Udp,
     /// RFC 6587, each message with its length in front.
@@ -19,14 +19,14 @@ pub(crate) enum Transport {
 
 /// A receiver of syslog: `syslog+tcp://HOST[:PORT][?framing=newline]`, or `syslog+udp://HOST[:PORT]`; `syslog://` is the latter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) transport: Transport,
+pub(crate) struct SyslogAddress {
+    pub(crate) transport: SyslogTransport,
     /// A name, or an address; one of IPv6 without its brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
-impl FromStr for Address {
+impl FromStr for SyslogAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -34,9 +34,9 @@ impl FromStr for Address {
         let (scheme, rest) = text.trim().split_once("://").ok_or(expected)?;
         let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
         let transport = match (scheme, query) {
-            ("syslog+tcp", None | Some("framing=octet-counting")) => Transport::Counted,
-            ("syslog+tcp", Some("framing=newline")) => Transport::Lines,
-            ("syslog" | "syslog+udp", None) => Transport::Udp,
+            ("syslog+tcp", None | Some("framing=octet-counting")) => SyslogTransport::Counted,
+            ("syslog+tcp", Some("framing=newline")) => SyslogTransport::Lines,
+            ("syslog" | "syslog+udp", None) => SyslogTransport::Udp,
             ("syslog+tls" | "syslogs", _) => {
                 return Err(
                     "there is no TLS here: lead it to a relay on this machine that speaks it".to_owned()
@@ -64,9 +64,9 @@ impl FromStr for Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for SyslogAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.transport == Transport::Udp { "syslog+udp" } else { "syslog+tcp" };
+        let scheme = if self.transport == SyslogTransport::Udp { "syslog+udp" } else { "syslog+tcp" };
         let brackets = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         write!(f, "{scheme}://{}{}{}:{}", brackets.0, self.host, brackets.1, self.port)
     }
@@ -79,15 +79,15 @@ mod tests {
     #[test]
     fn addresses_good_and_bad() {
         for (text, transport, host, port) in [
-            ("syslog://logs.example", Transport::Udp, "logs.example", 514),
-            ("syslog+udp://10.0.0.1:5140/", Transport::Udp, "10.0.0.1", 5140),
-            ("syslog+tcp://logs.example:601", Transport::Counted, "logs.example", 601),
-            ("syslog+tcp://[fe80::1%eth0]:601?framing=newline", Transport::Lines, "fe80::1%eth0", 601),
-            ("syslog+tcp://[::1]", Transport::Counted, "::1", 514),
+            ("syslog://logs.example", SyslogTransport::Udp, "logs.example", 514),
+            ("syslog+udp://10.0.0.1:5140/", SyslogTransport::Udp, "10.0.0.1", 5140),
+            ("syslog+tcp://logs.example:601", SyslogTransport::Counted, "logs.example", 601),
+            ("syslog+tcp://[fe80::1%eth0]:601?framing=newline", SyslogTransport::Lines, "fe80::1%eth0", 601),
+            ("syslog+tcp://[::1]", SyslogTransport::Counted, "::1", 514),
         ] {
-            let address: Address = text.parse().unwrap();
-            assert_eq!(address, Address { transport, host: host.to_owned(), port }, "{text}");
-            let again: Address = address.to_string().parse().unwrap();
+            let address: SyslogAddress = text.parse().unwrap();
+            assert_eq!(address, SyslogAddress { transport, host: host.to_owned(), port }, "{text}");
+            let again: SyslogAddress = address.to_string().parse().unwrap();
             assert_eq!((again.host, again.port), (address.host, port), "{text}");
         }
         for bad in [
@@ -105,7 +105,7 @@ mod tests {
             "syslog://[::1]x",
             "syslog://a b",
         ] {
-            assert!(bad.parse::<Address>().is_err(), "{bad}");
+            assert!(bad.parse::<SyslogAddress>().is_err(), "{bad}");
         }
     }
 }

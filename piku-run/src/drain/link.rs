@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use piku_nss::find_addresses;
 
-use super::address::{Address, Transport};
+use super::address::{SyslogAddress, SyslogTransport};
 
 /// How long a receiver may take to answer, and to take what it is sent. A drain waits for nothing else, and nobody for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,19 +16,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
-pub(super) enum Link {
+pub(super) enum ReceiverLink {
     Datagrams(UdpSocket),
     Stream(TcpStream),
 }
 
-impl Link {
+impl ReceiverLink {
     /// Connects to the first of the name's addresses that takes it.
-    pub(super) fn open(address: &Address) -> io::Result<Self> {
+    pub(super) fn open(address: &SyslogAddress) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for to in find_addresses(&address.host, address.port, PATIENCE)? {
             let opened = match address.transport {
-                Transport::Udp => datagrams(to).map(Self::Datagrams),
-                Transport::Counted | Transport::Lines => stream(to).map(Self::Stream),
+                SyslogTransport::Udp => datagrams(to).map(Self::Datagrams),
+                SyslogTransport::Counted | SyslogTransport::Lines => stream(to).map(Self::Stream),
             };
             match opened {
                 Ok(link) => return Ok(link),
@@ -91,7 +91,7 @@ fn stream(to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-impl AsFd for Link {
+impl AsFd for ReceiverLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Datagrams(socket) => socket.as_fd(),

@@ -1,8 +1,8 @@
 //! A line of a log as messages of syslog, RFC 5424.
 
-use crate::log::Line;
+use crate::log::TailLine;
 
-use super::address::Transport;
+use super::address::SyslogTransport;
 
 /// The most that every receiver of datagrams should take (RFC 5426, 3.2), and what one of streams takes when nobody has told
 /// it otherwise (rsyslog: 8096).
@@ -16,20 +16,20 @@ const NAME: usize = 48;
 
 /// Who speaks: HOSTNAME and APP-NAME.
 #[derive(Debug)]
-pub(super) struct Speaker {
+pub(super) struct SyslogSpeaker {
     pub(super) host: String,
     pub(super) app: String,
 }
 
-impl Speaker {
+impl SyslogSpeaker {
     /// The messages of a line, ready to be sent: a line that is longer than receivers take becomes several. The bytes of the
     /// worker stay as they are.
-    pub(super) fn messages(&self, line: &Line, transport: Transport) -> Vec<Vec<u8>> {
+    pub(super) fn messages(&self, line: &TailLine, transport: SyslogTransport) -> Vec<Vec<u8>> {
         let (priority, kind) = if line.is_remark { (REMARK, "piku") } else { (SAID, "-") };
         let app = &self.app[..self.app.len().min(NAME)];
-        let Line { time, instance, .. } = line;
+        let TailLine { time, instance, .. } = line;
         let head = format!("<{priority}>1 {time} {} {app} {instance} {kind} - ", self.host);
-        let room = if transport == Transport::Udp { DATAGRAM } else { MESSAGE } - head.len();
+        let room = if transport == SyslogTransport::Udp { DATAGRAM } else { MESSAGE } - head.len();
         let mut messages = Vec::new();
         let mut rest = line.text.as_slice();
         loop {
@@ -43,11 +43,11 @@ impl Speaker {
     }
 }
 
-fn framed(message: &[u8], transport: Transport) -> Vec<u8> {
+fn framed(message: &[u8], transport: SyslogTransport) -> Vec<u8> {
     match transport {
-        Transport::Udp => message.to_vec(),
-        Transport::Counted => [format!("{} ", message.len()).as_bytes(), message].concat(),
-        Transport::Lines => [message, b"\n"].concat(),
+        SyslogTransport::Udp => message.to_vec(),
+        SyslogTransport::Counted => [format!("{} ", message.len()).as_bytes(), message].concat(),
+        SyslogTransport::Lines => [message, b"\n"].concat(),
     }
 }
 
@@ -64,31 +64,34 @@ fn fitting(text: &[u8], room: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn speaker() -> Speaker {
-        Speaker { host: "pi".to_owned(), app: "blog".to_owned() }
+    fn speaker() -> SyslogSpeaker {
+        SyslogSpeaker { host: "pi".to_owned(), app: "blog".to_owned() }
     }
 
-    fn line(text: &[u8]) -> Line {
+    fn line(text: &[u8]) -> TailLine {
         let time = "2026-11-22T10:00:00.123Z".to_owned();
-        Line { time, instance: "web.1".to_owned(), is_remark: false, text: text.to_vec() }
+        TailLine { time, instance: "web.1".to_owned(), is_remark: false, text: text.to_vec() }
     }
 
     #[test]
     fn the_form_of_rfc_5424_in_each_frame() {
         let expected = b"<14>1 2026-11-22T10:00:00.123Z pi blog web.1 - - h\xffi";
         let sent = |transport| speaker().messages(&line(b"h\xffi"), transport).concat();
-        assert_eq!(sent(Transport::Udp), expected);
-        assert_eq!(sent(Transport::Counted), [format!("{} ", expected.len()).as_bytes(), expected].concat());
-        assert_eq!(sent(Transport::Lines), [&expected[..], b"\n"].concat());
-        let remark = Line { is_remark: true, ..line(b"") };
-        let sent = speaker().messages(&remark, Transport::Udp).concat();
+        assert_eq!(sent(SyslogTransport::Udp), expected);
+        assert_eq!(
+            sent(SyslogTransport::Counted),
+            [format!("{} ", expected.len()).as_bytes(), expected].concat()
+        );
+        assert_eq!(sent(SyslogTransport::Lines), [&expected[..], b"\n"].concat());
+        let remark = TailLine { is_remark: true, ..line(b"") };
+        let sent = speaker().messages(&remark, SyslogTransport::Udp).concat();
         assert_eq!(sent, b"<13>1 2026-11-22T10:00:00.123Z pi blog web.1 piku - ");
     }
 
     #[test]
     fn a_long_line_is_several_messages_and_no_character_is_cut() {
         let text = "é".repeat(10_000);
-        for (transport, most) in [(Transport::Udp, DATAGRAM), (Transport::Lines, MESSAGE + 1)] {
+        for (transport, most) in [(SyslogTransport::Udp, DATAGRAM), (SyslogTransport::Lines, MESSAGE + 1)] {
             let messages = speaker().messages(&line(text.as_bytes()), transport);
             let texts: Vec<String> = messages
                 .iter()
@@ -101,7 +104,7 @@ mod tests {
             assert_eq!(texts.concat(), text);
         }
         // What is no text is cut where it must be.
-        let messages = speaker().messages(&line(&[0x80; 5000]), Transport::Udp);
+        let messages = speaker().messages(&line(&[0x80; 5000]), SyslogTransport::Udp);
         assert!(messages.iter().all(|message| message.len() <= DATAGRAM));
     }
 }

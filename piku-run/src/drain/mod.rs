@@ -20,18 +20,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::gethostname;
-use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
-use piku_procfile::settings::Settings;
+use piku_procfile::settings::HostSettings;
 
-use crate::core::Backoff;
-use crate::lock::Lock;
-use crate::log::{Limits, LogWriter, Places, Tail};
+use crate::core::CrashBackoff;
+use crate::lock::FileLock;
+use crate::log::{LogTail, LogWriter, Places, RotationLimits};
 
-pub(crate) use address::Address;
-use address::Transport;
-use link::Link;
-use message::Speaker;
+pub(crate) use address::SyslogAddress;
+use address::SyslogTransport;
+use link::ReceiverLink;
+use message::SyslogSpeaker;
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "drain";
@@ -54,31 +54,40 @@ pub(crate) fn away_file(dir: &AppDir) -> PathBuf {
 
 /// Sends until its supervisor ends.
 #[expect(clippy::disallowed_methods, reason = "the drain's own notes, which only piku writes")]
-pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
+pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     end_with_supervisor()?;
     let dir = root.app(app);
-    let address: Address = std::env::var(VARIABLE)
+    let address: SyslogAddress = std::env::var(VARIABLE)
         .with_context(|| format!("no {VARIABLE}"))?
         .parse()
         .map_err(|err| anyhow::anyhow!("{VARIABLE}: {err}"))?;
     let path = dir.run().join("drain.lock");
     let lock = loop {
         // The drain of a supervisor that has just been killed is about to end.
-        match Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))? {
+        match FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))? {
             Some(lock) => break lock,
             None => std::thread::sleep(Duration::from_millis(20)),
         }
     };
     let host = gethostname().ok().and_then(|name| name.into_string().ok());
     let host = host.filter(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()));
-    let speaker = Speaker { host: host.unwrap_or_else(|| "-".to_owned()), app: app.to_string() };
+    let speaker = SyslogSpeaker { host: host.unwrap_or_else(|| "-".to_owned()), app: app.to_string() };
     let save = dir.run().join("drain.json");
     // A place that cannot be read is none: it goes on with what comes.
     let places: Option<Places> = fs::read(&save).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    let limits = Limits::from(Settings::read(&root.settings())?.logs);
-    let tail = Tail::open(&dir, limits, places.as_ref()).context("cannot read the logs")?;
-    let mut drain =
-        Drain { dir, address, speaker, limits, tail, save, saved: Instant::now(), dropped: 0, _lock: lock };
+    let limits = RotationLimits::from(HostSettings::read(&root.settings())?.logs);
+    let tail = LogTail::open(&dir, limits, places.as_ref()).context("cannot read the logs")?;
+    let mut drain = LogForwarder {
+        dir,
+        address,
+        speaker,
+        limits,
+        tail,
+        save,
+        saved: Instant::now(),
+        dropped: 0,
+        _lock: lock,
+    };
     drain.save();
     drain.tell_ps(None);
     drain.work().context("cannot read the logs")
@@ -97,29 +106,29 @@ fn end_with_supervisor() -> anyhow::Result<()> {
 }
 
 #[derive(Debug)]
-struct Drain {
+struct LogForwarder {
     dir: AppDir,
-    address: Address,
-    speaker: Speaker,
-    limits: Limits,
-    tail: Tail,
+    address: SyslogAddress,
+    speaker: SyslogSpeaker,
+    limits: RotationLimits,
+    tail: LogTail,
     /// Where it is written down how far it has come.
     save: PathBuf,
     saved: Instant,
     /// Lines that were rotated away while the receiver was not there.
     dropped: u64,
-    _lock: Lock,
+    _lock: FileLock,
 }
 
-impl Drain {
+impl LogForwarder {
     fn work(&mut self) -> io::Result<()> {
-        let mut backoff = Backoff::default();
+        let mut backoff = CrashBackoff::default();
         let mut away: Option<Instant> = None;
         // What is read and not known to be sent.
         let mut waiting: Vec<Vec<u8>> = Vec::new();
         loop {
             let begun = Instant::now();
-            let ended = match Link::open(&self.address) {
+            let ended = match ReceiverLink::open(&self.address) {
                 Ok(mut link) => self.send_all(&mut link, &mut waiting, &mut away)?,
                 Err(err) => err,
             };
@@ -143,7 +152,7 @@ impl Drain {
     /// Sends what is there and what comes; returns why that has ended.
     fn send_all(
         &mut self,
-        link: &mut Link,
+        link: &mut ReceiverLink,
         waiting: &mut Vec<Vec<u8>>,
         away: &mut Option<Instant>,
     ) -> io::Result<io::Error> {
@@ -152,7 +161,7 @@ impl Drain {
             let mut failed = None;
             for message in &*waiting {
                 // After an outage the first datagram asks whether somebody listens: when nobody does, the answer takes a moment.
-                let is_trial = sent == 0 && away.is_some() && self.address.transport == Transport::Udp;
+                let is_trial = sent == 0 && away.is_some() && self.address.transport == SyslogTransport::Udp;
                 let told = link.send(message).and_then(|()| if is_trial { link.ask() } else { Ok(()) });
                 if let Err(err) = told {
                     failed = Some(said_better(err));

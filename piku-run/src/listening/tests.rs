@@ -19,8 +19,8 @@ fn ports_of(pid: u32) -> Vec<u16> {
     OwnedSockets::of(&[pid]).ports()
 }
 
-fn listener(address: &str, port: u16, inode: u64) -> Listener {
-    Listener { address: address.parse().unwrap(), port, uid: 0, inode }
+fn listener(address: &str, port: u16, inode: u64) -> ListeningSocket {
+    ListeningSocket { address: address.parse().unwrap(), port, uid: 0, inode }
 }
 
 #[test]

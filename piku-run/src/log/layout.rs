@@ -4,7 +4,7 @@ use super::line;
 
 /// Where in a line the file ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum LogEnd {
     /// At a line's start.
     Start,
     /// Inside a line of the worker, after this many bytes of its text.
@@ -14,7 +14,7 @@ pub(super) enum At {
 }
 
 /// Adds the text to `out`, `prefix` before each line's first byte; returns where in a line it ends.
-pub(super) fn render(bytes: &[u8], mut at: At, prefix: &str, out: &mut Vec<u8>) -> At {
+pub(super) fn render(bytes: &[u8], mut at: LogEnd, prefix: &str, out: &mut Vec<u8>) -> LogEnd {
     for piece in bytes.split_inclusive(|b| *b == b'\n') {
         let (mut text, ended) = match piece.strip_suffix(b"\n") {
             Some(text) => (text, true),
@@ -22,25 +22,25 @@ pub(super) fn render(bytes: &[u8], mut at: At, prefix: &str, out: &mut Vec<u8>) 
         };
         loop {
             let length = match at {
-                At::Text(length) => length,
-                At::Start | At::Foreign => {
+                LogEnd::Text(length) => length,
+                LogEnd::Start | LogEnd::Foreign => {
                     out.extend_from_slice(prefix.as_bytes());
                     0
                 }
             };
             let (fits, over) = text.split_at(fitting(text, length));
             out.extend_from_slice(fits);
-            at = At::Text(length + fits.len());
+            at = LogEnd::Text(length + fits.len());
             if over.is_empty() {
                 break;
             }
             out.push(b'\n');
-            at = At::Start;
+            at = LogEnd::Start;
             text = over;
         }
         if ended {
             out.push(b'\n');
-            at = At::Start;
+            at = LogEnd::Start;
         }
     }
     at

@@ -10,7 +10,7 @@ const KEPT: usize = 4096;
 
 /// All since the last thing that could be written.
 #[derive(Debug)]
-pub(super) struct Lost {
+pub(super) struct DroppedLines {
     since: Timestamp,
     reason: String,
     lines: u64,
@@ -19,7 +19,7 @@ pub(super) struct Lost {
     last: Vec<u8>,
 }
 
-impl Lost {
+impl DroppedLines {
     /// Counts what was not written, for this reason, at this time.
     pub(super) fn add(lost: &mut Option<Self>, bytes: &[u8], err: &io::Error, now: Timestamp) {
         let lost = lost.get_or_insert_with(|| Self {
@@ -41,7 +41,7 @@ impl Lost {
     }
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for DroppedLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { since, reason, lines, bytes, .. } = self;
         write!(f, "{lines} lines ({bytes} bytes) lost since {since:.3}: {reason}")

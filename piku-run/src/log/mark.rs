@@ -2,21 +2,21 @@
 
 use jiff::Timestamp;
 
-use super::layout::At;
+use super::layout::LogEnd;
 
 /// Where in the spool the worker's bytes begin.
 pub(super) const HEAD: usize = 64;
 
 /// A piece of the spool that is about to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct SpoolMark {
     /// The log's inode, and its length before.
     pub(super) file: u64,
     pub(super) end: u64,
     /// How many bytes of the writer's own come before the piece.
     pub(super) lead: u64,
     /// Where in a line the log ended.
-    pub(super) at: At,
+    pub(super) at: LogEnd,
     /// Which of the spool's bytes the piece is.
     pub(super) from: usize,
     pub(super) to: usize,
@@ -24,13 +24,13 @@ pub(super) struct Mark {
     pub(super) now: Timestamp,
 }
 
-impl Mark {
+impl SpoolMark {
     /// Never all zeros: that is a spool without a mark.
     pub(super) fn bytes(&self) -> [u8; HEAD] {
         let at = match self.at {
-            At::Start => u64::MAX,
-            At::Foreign => u64::MAX - 1,
-            At::Text(length) => length as u64,
+            LogEnd::Start => u64::MAX,
+            LogEnd::Foreign => u64::MAX - 1,
+            LogEnd::Text(length) => length as u64,
         };
         let words = [
             1,
@@ -60,9 +60,9 @@ impl Mark {
             end: next()?,
             lead: next()?,
             at: match next()? {
-                u64::MAX => At::Start,
-                length if length == u64::MAX - 1 => At::Foreign,
-                length => At::Text(usize::try_from(length).ok()?),
+                u64::MAX => LogEnd::Start,
+                length if length == u64::MAX - 1 => LogEnd::Foreign,
+                length => LogEnd::Text(usize::try_from(length).ok()?),
             },
             from: usize::try_from(next()?).ok()?,
             to: usize::try_from(next()?).ok()?,

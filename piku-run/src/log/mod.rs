@@ -18,8 +18,8 @@ mod tail;
 mod writer;
 
 pub use fifo::{open_fifo, open_fifo_for_worker};
-pub use reader::{Deploy, Query, show};
-pub use rotate::Limits;
-pub use spool::{Intake, recover};
-pub(crate) use tail::{Line, Places, Tail};
+pub use reader::{DeployLogChoice, LogQuery, show};
+pub use rotate::RotationLimits;
+pub use spool::{LogIntake, recover};
+pub(crate) use tail::{LogTail, Places, TailLine};
 pub use writer::LogWriter;

@@ -12,12 +12,12 @@ use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::layout::AppDir;
 use piku_procfile::name::{AppName, ProcessName};
 
 use super::line;
-use super::source::Source;
+use super::source::LogPosition;
 use piku_procfile::output::forgive;
 use piku_procfile::terminal::coloured_text;
 
@@ -30,13 +30,13 @@ const BLOCK: usize = 64 * 1024;
 
 /// What to show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Query {
+pub struct LogQuery {
     /// Go on as lines come, until nobody listens any more.
     pub follow: bool,
     /// How many lines to begin with, of all instances together; 100 without it, of a deploy's log all.
     pub lines: Option<usize>,
     /// The log of a deploy, or of the last one, instead of those of the instances.
-    pub deploy: Option<Deploy>,
+    pub deploy: Option<DeployLogChoice>,
     /// Only this instance (`web.1`) or type (`web`).
     pub only: Option<String>,
     /// Only lines of this time or later; all of them, when nobody says how many.
@@ -48,7 +48,7 @@ pub struct Query {
 
 /// Which deploy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deploy {
+pub enum DeployLogChoice {
     /// The last one.
     Last,
     /// The one with this number.
@@ -63,17 +63,17 @@ pub enum Deploy {
 pub fn show(
     app: &AppName,
     dir: &AppDir,
-    query: &Query,
+    query: &LogQuery,
     out: &mut dyn Write,
     listener: Option<BorrowedFd<'_>>,
 ) -> anyhow::Result<()> {
     if !dir.path().is_dir() {
-        return Err(Failure::new(format!("there is no app '{app}'")).into());
+        return Err(UserError::new(format!("there is no app '{app}'")).into());
     }
     let folder = dir.log();
     // Watched before it is read, so that nothing falls in between.
     let watch = if query.follow { watch(&folder)? } else { None };
-    let mut reader = Reader { app, dir, query, since: query.since.map(line::time), sources: Vec::new() };
+    let mut reader = LogReader { app, dir, query, since: query.since.map(line::time), sources: Vec::new() };
     let wanted = match query.lines {
         Some(lines) => lines,
         None if query.deploy.is_some() || query.since.is_some() => usize::MAX,
@@ -83,8 +83,8 @@ pub fn show(
     let mut out = BufWriter::with_capacity(BLOCK, out);
     let shown = reader.run(available.saturating_sub(wanted), &mut out, watch.as_ref().zip(Some(listener)));
     match shown {
-        Err(Stop::Output(err)) => forgive(Err(err)).context("cannot write the log to stdout"),
-        Err(Stop::Input(err)) => {
+        Err(StopReason::Output(err)) => forgive(Err(err)).context("cannot write the log to stdout"),
+        Err(StopReason::Input(err)) => {
             Err(err).with_context(|| format!("cannot read the logs in '{}'", folder.display()))
         }
         Ok(()) => Ok(()),
@@ -92,33 +92,33 @@ pub fn show(
 }
 
 /// Why it ends before the end.
-enum Stop {
+enum StopReason {
     Output(io::Error),
     Input(io::Error),
 }
 
-impl From<io::Error> for Stop {
+impl From<io::Error> for StopReason {
     fn from(err: io::Error) -> Self {
         Self::Input(err)
     }
 }
 
-impl From<Errno> for Stop {
+impl From<Errno> for StopReason {
     fn from(err: Errno) -> Self {
         Self::Input(err.into())
     }
 }
 
-struct Reader<'a> {
+struct LogReader<'a> {
     app: &'a AppName,
     dir: &'a AppDir,
-    query: &'a Query,
+    query: &'a LogQuery,
     /// As it stands in front of a line, to be compared as text.
     since: Option<String>,
-    sources: Vec<Source>,
+    sources: Vec<LogPosition>,
 }
 
-impl Reader<'_> {
+impl LogReader<'_> {
     /// Opens what is there, at most the last `wanted` lines of each; how many lines that are.
     fn open(&mut self, wanted: usize) -> anyhow::Result<usize> {
         let folder = self.dir.log();
@@ -132,7 +132,7 @@ impl Reader<'_> {
         }
         let mut available = 0_usize;
         for path in paths {
-            let (source, lines) = Source::last(path.clone(), wanted)
+            let (source, lines) = LogPosition::last(path.clone(), wanted)
                 .with_context(|| format!("cannot read '{}'", path.display()))?;
             available = available.saturating_add(lines);
             self.sources.push(source);
@@ -140,21 +140,21 @@ impl Reader<'_> {
         Ok(available)
     }
 
-    fn chosen(&self, all: &[Name]) -> Vec<PathBuf> {
-        let fits = |name: &&Name| self.query.only.as_ref().is_none_or(|only| name.is(only));
+    fn chosen(&self, all: &[LogName]) -> Vec<PathBuf> {
+        let fits = |name: &&LogName| self.query.only.as_ref().is_none_or(|only| name.is(only));
         all.iter().filter(fits).map(|name| self.dir.instance_log(&name.to_string())).collect()
     }
 
-    fn nothing(&self, all: &[Name]) -> Failure {
+    fn nothing(&self, all: &[LogName]) -> UserError {
         let app = self.app;
         match &self.query.only {
             Some(only) if !all.is_empty() => {
                 let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-                let failure = Failure::new(format!("'{app}' has no log of '{only}'"));
+                let failure = UserError::new(format!("'{app}' has no log of '{only}'"));
                 failure.hint(format!("there are: {}", names.join(", ")))
             }
             _ => {
-                let failure = Failure::new(format!("'{app}' has no logs yet"));
+                let failure = UserError::new(format!("'{app}' has no logs yet"));
                 failure.hint(
                     "they begin with the first deploy; 'logs --deploy' shows what the deploy itself said",
                 )
@@ -162,18 +162,18 @@ impl Reader<'_> {
         }
     }
 
-    fn deploy_log(&self, deploy: Deploy) -> anyhow::Result<PathBuf> {
+    fn deploy_log(&self, deploy: DeployLogChoice) -> anyhow::Result<PathBuf> {
         let folder = self.dir.log();
         let numbers = deploys(self.dir).with_context(|| format!("cannot read '{}'", folder.display()))?;
         let app = self.app;
         let failure = match (deploy, numbers.last()) {
-            (_, None) => Failure::new(format!("'{app}' has no log of a deploy yet")),
-            (Deploy::Last, Some(last)) => return Ok(self.dir.deploy_log(*last)),
-            (Deploy::Number(number), Some(_)) if numbers.contains(&number) => {
+            (_, None) => UserError::new(format!("'{app}' has no log of a deploy yet")),
+            (DeployLogChoice::Last, Some(last)) => return Ok(self.dir.deploy_log(*last)),
+            (DeployLogChoice::Number(number), Some(_)) if numbers.contains(&number) => {
                 return Ok(self.dir.deploy_log(number));
             }
-            (Deploy::Number(number), Some(last)) => {
-                let failure = Failure::new(format!("'{app}' has no log of deploy {number}"));
+            (DeployLogChoice::Number(number), Some(last)) => {
+                let failure = UserError::new(format!("'{app}' has no log of deploy {number}"));
                 failure.hint(format!("there are {}, the last one is {last}", numbers.len()))
             }
         };
@@ -186,11 +186,11 @@ impl Reader<'_> {
         mut skip: usize,
         out: &mut dyn Write,
         follow: Option<(&Inotify, Option<BorrowedFd<'_>>)>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), StopReason> {
         loop {
             self.drain(&mut skip, out)?;
             let Some((watch, listener)) = follow else { return self.finish(out) };
-            out.flush().map_err(Stop::Output)?;
+            out.flush().map_err(StopReason::Output)?;
             if !wait(watch, listener)? {
                 return Ok(());
             }
@@ -206,7 +206,7 @@ impl Reader<'_> {
             }
             if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_DELETE)) {
                 self.drain(&mut skip, out)?;
-                self.sources.iter_mut().for_each(Source::let_go);
+                self.sources.iter_mut().for_each(LogPosition::let_go);
             }
             if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_IGNORED)) {
                 // The folder is gone, and with it the app.
@@ -216,7 +216,7 @@ impl Reader<'_> {
     }
 
     /// Shows all whole lines that are there, the oldest first.
-    fn drain(&mut self, skip: &mut usize, out: &mut dyn Write) -> Result<(), Stop> {
+    fn drain(&mut self, skip: &mut usize, out: &mut dyn Write) -> Result<(), StopReason> {
         // Lines come in while they are shown.
         let latest = Timestamp::now().saturating_add(SHOWING).unwrap_or(Timestamp::MAX);
         let latest = line::time(latest);
@@ -238,14 +238,14 @@ impl Reader<'_> {
     }
 
     /// Lines without an end are shown too when nobody waits for it.
-    fn finish(&mut self, out: &mut dyn Write) -> Result<(), Stop> {
+    fn finish(&mut self, out: &mut dyn Write) -> Result<(), StopReason> {
         for source in &self.sources {
             let is_old = self.since.as_ref().is_some_and(|since| source.unfinished() < since.as_bytes());
             if !source.unfinished().is_empty() && !is_old {
                 print(source.unfinished(), self.query.raw, out)?;
             }
         }
-        out.flush().map_err(Stop::Output)
+        out.flush().map_err(StopReason::Output)
     }
 
     /// Adds the instances that are new since the last look.
@@ -255,16 +255,16 @@ impl Reader<'_> {
         }
         for path in self.chosen(&instances(self.dir)?) {
             if !self.sources.iter().any(|source| source.path() == path) {
-                self.sources.push(Source::start(path));
+                self.sources.push(LogPosition::start(path));
             }
         }
         Ok(())
     }
 }
 
-fn print(text: &[u8], raw: bool, out: &mut dyn Write) -> Result<(), Stop> {
+fn print(text: &[u8], raw: bool, out: &mut dyn Write) -> Result<(), StopReason> {
     let written = if raw { out.write_all(text) } else { out.write_all(coloured_text(text).as_bytes()) };
-    written.and_then(|()| out.write_all(b"\n")).map_err(Stop::Output)
+    written.and_then(|()| out.write_all(b"\n")).map_err(StopReason::Output)
 }
 
 /// Watches the folder of the logs; nothing where there is none.
@@ -283,7 +283,7 @@ pub(super) fn watch(folder: &std::path::Path) -> anyhow::Result<Option<Inotify>>
 }
 
 /// Waits for something to happen in the folder; false when the listener is gone.
-fn wait(watch: &Inotify, listener: Option<BorrowedFd<'_>>) -> Result<bool, Stop> {
+fn wait(watch: &Inotify, listener: Option<BorrowedFd<'_>>) -> Result<bool, StopReason> {
     let mut fds = vec![PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
     // Asked for nothing, told of errors and hang-ups.
     fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::empty())));
@@ -300,26 +300,26 @@ fn wait(watch: &Inotify, listener: Option<BorrowedFd<'_>>) -> Result<bool, Stop>
 
 /// The name of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
+pub(super) struct LogName {
     kind: ProcessName,
     number: u32,
 }
 
-impl Name {
+impl LogName {
     /// Whether it is meant by the name of an instance or a type.
     fn is(&self, only: &str) -> bool {
         only == self.kind.as_str() || only == self.to_string()
     }
 }
 
-impl std::fmt::Display for Name {
+impl std::fmt::Display for LogName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.kind, self.number)
     }
 }
 
 /// The instances that have a log, sorted.
-pub(super) fn instances(dir: &AppDir) -> io::Result<Vec<Name>> {
+pub(super) fn instances(dir: &AppDir) -> io::Result<Vec<LogName>> {
     let mut names = Vec::new();
     for file in files(dir)? {
         // A log that has just been put away has only its number: `web.1.log.1`.
@@ -328,9 +328,9 @@ pub(super) fn instances(dir: &AppDir) -> io::Result<Vec<Name>> {
         if !rotation.is_empty() && !rotation.strip_prefix('.').is_some_and(is_age) {
             continue;
         }
-        let parsed = name
-            .rsplit_once('.')
-            .and_then(|(kind, number)| Some(Name { kind: kind.parse().ok()?, number: number.parse().ok()? }));
+        let parsed = name.rsplit_once('.').and_then(|(kind, number)| {
+            Some(LogName { kind: kind.parse().ok()?, number: number.parse().ok()? })
+        });
         names.extend(parsed);
     }
     names.sort();

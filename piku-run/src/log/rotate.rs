@@ -7,29 +7,29 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use piku_procfile::settings::Logs;
+use piku_procfile::settings::LogSettings;
 
 /// No log is kept in more files than this.
 pub(super) const MAX_AGE: u32 = 99;
 
 /// How large a log may grow and how many full ones are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct RotationLimits {
     /// A file of this many bytes is put away at its next line's start.
     pub bytes: u64,
     /// How many full files are kept beside the one being written.
     pub keep: u32,
 }
 
-impl Default for Limits {
+impl Default for RotationLimits {
     fn default() -> Self {
-        Logs::default().into()
+        LogSettings::default().into()
     }
 }
 
-impl From<Logs> for Limits {
+impl From<LogSettings> for RotationLimits {
     /// At least a megabyte, and one file that is put away: what is being read is not taken from under its reader.
-    fn from(logs: Logs) -> Self {
+    fn from(logs: LogSettings) -> Self {
         Self { bytes: u64::from(logs.megabytes.max(1)) * 1024 * 1024, keep: logs.keep.clamp(1, MAX_AGE) }
     }
 }

@@ -18,7 +18,7 @@ const TIME: usize = "2026-11-22T10:00:00.123Z".len();
 
 /// A place in a log.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct LogPosition {
     path: PathBuf,
     file: Option<File>,
     /// How far `file` is read.
@@ -32,13 +32,13 @@ pub(super) struct Source {
     searched: usize,
     /// The time of the line at hand.
     time: Vec<u8>,
-    /// Its place among the lines of other logs, see [`Source::place_line`].
+    /// Its place among the lines of other logs, see [`LogPosition::place_line`].
     order: Vec<u8>,
     /// The file has lost its name to a newer one; it is read to its end, then the next one follows.
     rotated: bool,
 }
 
-impl Source {
+impl LogPosition {
     /// The beginning of a log, which need not be there yet.
     pub(super) fn start(path: PathBuf) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Source {
         Ok((source, found))
     }
 
-    /// A place that was remembered, see [`Source::place`] and [`Source::last_time`]. When its file is gone, the oldest that goes
+    /// A place that was remembered, see [`LogPosition::place`] and [`LogPosition::last_time`]. When its file is gone, the oldest that goes
     /// on after that time.
     pub(super) fn at(path: PathBuf, inode: u64, offset: u64, time: &str) -> io::Result<Self> {
         let mut source = Self::start(path);
@@ -133,7 +133,7 @@ impl Source {
         Ok(())
     }
 
-    /// The time of the next line, when [`Source::look`] has found one, to be compared as text. A line without a time has
+    /// The time of the next line, when [`LogPosition::look`] has found one, to be compared as text. A line without a time has
     /// that of the line before.
     pub(super) fn time(&self) -> Option<&[u8]> {
         self.line_end.map(|_| self.time.as_slice())
@@ -147,12 +147,12 @@ impl Source {
         }
     }
 
-    /// Its place, when [`Source::look`] has found a line, to be compared as text.
+    /// Its place, when [`LogPosition::look`] has found a line, to be compared as text.
     pub(super) fn order(&self) -> Option<&[u8]> {
         self.line_end.map(|_| self.order.as_slice())
     }
 
-    /// The next line without its end; only after [`Source::look`] has found one.
+    /// The next line without its end; only after [`LogPosition::look`] has found one.
     pub(super) fn take(&mut self) -> &[u8] {
         let Some(end) = self.line_end.take() else { return &[] };
         let begin = self.taken;

@@ -17,14 +17,14 @@ use std::path::Path;
 use jiff::Timestamp;
 use rustix::pipe::{SpliceFlags, splice};
 
-use super::mark::{HEAD, Mark};
+use super::mark::{HEAD, SpoolMark};
 use super::writer::LogWriter;
 
 /// How much is taken at a time: what one worker says loudest must not silence the others.
 const BLOCK: usize = 64 * 1024;
 /// A worker's fifo and its spool.
 #[derive(Debug)]
-pub struct Intake {
+pub struct LogIntake {
     fifo: File,
     /// Nothing where there is none to be had, or lines are gathered in memory: then what is between the two is lost with the
     /// supervisor.
@@ -32,7 +32,7 @@ pub struct Intake {
     buffer: Vec<u8>,
 }
 
-impl Intake {
+impl LogIntake {
     /// Takes from this fifo; what the supervisor before had in the spool goes to the log first.
     #[must_use]
     pub fn open(fifo: OwnedFd, spool: &Path, log: &mut LogWriter) -> Self {
@@ -78,7 +78,7 @@ impl Intake {
     }
 }
 
-impl AsFd for Intake {
+impl AsFd for LogIntake {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fifo.as_fd()
     }
@@ -92,13 +92,13 @@ pub fn recover(mut spool: &File, log: &mut LogWriter) -> io::Result<()> {
     let mut bytes = Vec::new();
     spool.read_to_end(&mut bytes)?;
     if let Some((head, bytes)) = bytes.split_at_checked(HEAD) {
-        log.resume(bytes, Mark::parse(head).as_ref(), &mut |mark| note(Some(spool), mark));
+        log.resume(bytes, SpoolMark::parse(head).as_ref(), &mut |mark| note(Some(spool), mark));
     }
     spool.set_len(0)
 }
 
 /// A mark that cannot be written costs nothing as long as nobody is killed.
-fn note(spool: Option<&File>, mark: &Mark) {
+fn note(spool: Option<&File>, mark: &SpoolMark) {
     if let Some(spool) = spool {
         let _ = spool.write_all_at(&mark.bytes(), 0);
     }

@@ -13,15 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use super::line;
 use super::reader::{instances, watch};
-use super::rotate::Limits;
-use super::source::Source;
+use super::rotate::RotationLimits;
+use super::source::LogPosition;
 
 /// How far each instance's log is read.
-pub(crate) type Places = BTreeMap<String, Place>;
+pub(crate) type Places = BTreeMap<String, LogPlace>;
 
 /// A place in a log that is rotated: a file, and how much of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct LogPlace {
     /// The file's inode.
     pub(crate) file: u64,
     pub(crate) offset: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Place {
 
 /// A line, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct TailLine {
     pub(crate) time: String,
     pub(crate) instance: String,
     /// The supervisor says it, not the worker.
@@ -41,16 +41,20 @@ pub(crate) struct Line {
 
 /// Reads on in all of them.
 #[derive(Debug)]
-pub(crate) struct Tail {
+pub(crate) struct LogTail {
     dir: AppDir,
     watch: Inotify,
-    limits: Limits,
-    sources: BTreeMap<String, Source>,
+    limits: RotationLimits,
+    sources: BTreeMap<String, LogPosition>,
 }
 
-impl Tail {
+impl LogTail {
     /// From these places on. A log without one is read from its begin; without any places, all are read from their ends.
-    pub(crate) fn open(dir: &AppDir, limits: Limits, places: Option<&Places>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        dir: &AppDir,
+        limits: RotationLimits,
+        places: Option<&Places>,
+    ) -> anyhow::Result<Self> {
         crate::place::make(&dir.log())?;
         let watch = watch(&dir.log())?.ok_or_else(|| anyhow::anyhow!("the folder of the logs is gone"))?;
         let mut tail = Self { dir: dir.clone(), watch, limits, sources: BTreeMap::new() };
@@ -58,10 +62,10 @@ impl Tail {
             let name = name.to_string();
             let path = dir.instance_log(&name);
             let source = match places {
-                None => Source::last(path, 0)?.0,
+                None => LogPosition::last(path, 0)?.0,
                 Some(places) => match places.get(&name) {
-                    Some(place) => Source::at(path, place.file, place.offset, &place.time)?,
-                    None => Source::start(path),
+                    Some(place) => LogPosition::at(path, place.file, place.offset, &place.time)?,
+                    None => LogPosition::start(path),
                 },
             };
             tail.sources.insert(name, source);
@@ -70,7 +74,7 @@ impl Tail {
     }
 
     /// Up to so many lines of each that are there now.
-    pub(crate) fn take(&mut self, most: usize) -> io::Result<Vec<Line>> {
+    pub(crate) fn take(&mut self, most: usize) -> io::Result<Vec<TailLine>> {
         let mut lines = Vec::new();
         for (instance, source) in &mut self.sources {
             for _ in 0..most {
@@ -79,7 +83,7 @@ impl Tail {
                 let time =
                     if time.is_empty() { "-".to_owned() } else { String::from_utf8_lossy(time).into_owned() };
                 let (is_remark, text) = line::parts(source.take(), instance);
-                lines.push(Line { time, instance: instance.clone(), is_remark, text: text.to_vec() });
+                lines.push(TailLine { time, instance: instance.clone(), is_remark, text: text.to_vec() });
             }
         }
         Ok(lines)
@@ -87,10 +91,10 @@ impl Tail {
 
     /// How far all that was taken goes.
     pub(crate) fn places(&self) -> Places {
-        let place = |(name, source): (&String, &Source)| {
+        let place = |(name, source): (&String, &LogPosition)| {
             let (file, offset) = source.place()?;
             let time = String::from_utf8_lossy(source.last_time()).into_owned();
-            Some((name.clone(), Place { file, offset, time }))
+            Some((name.clone(), LogPlace { file, offset, time }))
         };
         self.sources.iter().filter_map(place).collect()
     }
@@ -142,7 +146,7 @@ impl Tail {
     fn discover(&mut self) -> io::Result<()> {
         for name in instances(&self.dir)? {
             let path = self.dir.instance_log(&name.to_string());
-            self.sources.entry(name.to_string()).or_insert_with(|| Source::start(path));
+            self.sources.entry(name.to_string()).or_insert_with(|| LogPosition::start(path));
         }
         Ok(())
     }
@@ -153,9 +157,9 @@ mod tests {
     use super::*;
     use crate::log::LogWriter;
     use jiff::Timestamp;
-    use piku_procfile::layout::Root;
+    use piku_procfile::layout::PikuRoot;
 
-    fn texts(tail: &mut Tail) -> Vec<String> {
+    fn texts(tail: &mut LogTail) -> Vec<String> {
         let lines = tail.take(10_000).unwrap();
         lines.into_iter().map(|line| String::from_utf8(line.text).unwrap()).collect()
     }
@@ -163,11 +167,11 @@ mod tests {
     #[test]
     fn goes_on_where_another_has_ended_and_counts_what_it_passes_over() {
         let root = tempfile::tempdir().unwrap();
-        let dir = Root::new(Some(root.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
-        let limits = Limits { bytes: 100, ..Limits::default() };
+        let dir = PikuRoot::new(Some(root.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+        let limits = RotationLimits { bytes: 100, ..RotationLimits::default() };
         let mut log = LogWriter::with_limits(dir.instance_log("web.1"), limits).unwrap();
         log.feed(b"before\n", Timestamp::now());
-        let mut tail = Tail::open(&dir, limits, None).unwrap();
+        let mut tail = LogTail::open(&dir, limits, None).unwrap();
         assert_eq!(texts(&mut tail), [""; 0]);
         log.feed(b"1\n2\n", Timestamp::now());
         log.line("remark", Timestamp::now());
@@ -181,7 +185,7 @@ mod tests {
         for number in 3..=9 {
             log.feed(format!("{number}\n").as_bytes(), Timestamp::now());
         }
-        let mut tail = Tail::open(&dir, limits, Some(&places)).unwrap();
+        let mut tail = LogTail::open(&dir, limits, Some(&places)).unwrap();
         assert_eq!(texts(&mut tail), ["remark", "3", "4", "5", "6", "7", "8", "9", "new"]);
         // Nobody takes anything: the file at hand grows old, and what is left in it is passed over.
         let mut skipped = 0;

@@ -14,12 +14,12 @@ use jiff::Timestamp;
 
 use piku_procfile::terminal::plain_text;
 
-use super::gather::Gather;
-use super::layout::{At, fitting, render};
+use super::gather::LineGatherer;
+use super::layout::{LogEnd, fitting, render};
 use super::line;
-use super::lost::Lost;
-use super::mark::Mark;
-use super::rotate::{Limits, numbered, rotate};
+use super::lost::DroppedLines;
+use super::mark::SpoolMark;
+use super::rotate::{RotationLimits, numbered, rotate};
 
 /// How much of a log's end is looked through for the last lines.
 const TAIL_BYTES: u64 = 256 * 1024;
@@ -33,20 +33,20 @@ const TAIL_LINE: usize = 1000;
 pub struct LogWriter {
     path: PathBuf,
     instance: String,
-    limits: Limits,
+    limits: RotationLimits,
     file: Option<File>,
     /// Its number on its disk.
     inode: u64,
     /// The file's length as this writer left it; when it is another, somebody else wrote.
     end: u64,
-    at: At,
+    at: LogEnd,
     /// The file's length when this writer came; what stands before is not its own.
     begin: u64,
     /// Whether the file that `begin` is about has become `path.1`.
     rotated: bool,
-    lost: Option<Lost>,
+    lost: Option<DroppedLines>,
     /// What waits to be written, where lines are gathered.
-    gather: Option<Gather>,
+    gather: Option<LineGatherer>,
 }
 
 impl LogWriter {
@@ -56,7 +56,7 @@ impl LogWriter {
     /// # Errors
     /// When the file cannot be opened. A full disk is no error.
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        Self::with_limits(path, Limits::default())
+        Self::with_limits(path, RotationLimits::default())
     }
 
     /// The same for a worker that is about to begin: a line at the file's end is somebody else's, the one before it or
@@ -66,8 +66,8 @@ impl LogWriter {
     /// When the file cannot be opened. A full disk is no error.
     pub fn begin(path: PathBuf) -> io::Result<Self> {
         let mut writer = Self::open(path)?;
-        if writer.at != At::Start {
-            writer.at = At::Foreign;
+        if writer.at != LogEnd::Start {
+            writer.at = LogEnd::Foreign;
         }
         Ok(writer)
     }
@@ -76,7 +76,7 @@ impl LogWriter {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn with_limits(path: PathBuf, limits: Limits) -> io::Result<Self> {
+    pub fn with_limits(path: PathBuf, limits: RotationLimits) -> io::Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let instance = name.strip_suffix(".log").unwrap_or(&name).to_owned();
         let mut writer = Self {
@@ -86,15 +86,15 @@ impl LogWriter {
             file: None,
             inode: 0,
             end: 0,
-            at: At::Start,
+            at: LogEnd::Start,
             begin: 0,
             rotated: false,
             lost: None,
             gather: None,
         };
         writer.reopen()?;
-        if writer.at == At::Foreign {
-            writer.at = At::Text(writer.open_length());
+        if writer.at == LogEnd::Foreign {
+            writer.at = LogEnd::Text(writer.open_length());
         }
         writer.begin = writer.end;
         Ok(writer)
@@ -109,7 +109,7 @@ impl LogWriter {
 
     /// Gathers for this long from now on what [`LogWriter::take_in`] is given.
     pub fn gather(&mut self, pause: Duration) {
-        self.gather = Some(Gather::new(pause));
+        self.gather = Some(LineGatherer::new(pause));
     }
 
     /// Returns whether lines are gathered: what is gathered is lost with this process when it is killed.
@@ -118,7 +118,7 @@ impl LogWriter {
     }
 
     /// As [`LogWriter::feed`], where lines are not gathered; before each write `note` is told what is about to be written where.
-    pub(super) fn take_in(&mut self, bytes: &[u8], now: Timestamp, note: &mut dyn FnMut(&Mark)) {
+    pub(super) fn take_in(&mut self, bytes: &[u8], now: Timestamp, note: &mut dyn FnMut(&SpoolMark)) {
         match &mut self.gather {
             None => self.feed_marked(bytes, 0, now, note),
             Some(gather) => {
@@ -136,7 +136,7 @@ impl LogWriter {
     }
 
     fn write_gathered(&mut self) {
-        for (time, bytes) in self.gather.as_mut().map(Gather::take).unwrap_or_default() {
+        for (time, bytes) in self.gather.as_mut().map(LineGatherer::take).unwrap_or_default() {
             self.feed_marked(&bytes, 0, time, &mut |_| {});
         }
     }
@@ -147,7 +147,7 @@ impl LogWriter {
         bytes: &[u8],
         from: usize,
         now: Timestamp,
-        note: &mut dyn FnMut(&Mark),
+        note: &mut dyn FnMut(&SpoolMark),
     ) {
         for from in (from..bytes.len()).step_by(line::MAX_TEXT) {
             let to = bytes.len().min(from + line::MAX_TEXT);
@@ -157,7 +157,7 @@ impl LogWriter {
                 // The line that is open ends in the file it began in.
                 begin += self.to_line_end(&bytes[from..to]);
                 self.say(bytes, from..begin, now, note);
-                if begin < to || self.at == At::Start {
+                if begin < to || self.at == LogEnd::Start {
                     self.put_away();
                 }
             }
@@ -167,13 +167,18 @@ impl LogWriter {
 
     /// Ends what a supervisor was killed in the middle of: the piece of `bytes` that `mark` tells of may be in the file in
     /// part, and everything after it is not. Without a mark nothing is.
-    pub(super) fn resume(&mut self, bytes: &[u8], mark: Option<&Mark>, note: &mut dyn FnMut(&Mark)) {
+    pub(super) fn resume(
+        &mut self,
+        bytes: &[u8],
+        mark: Option<&SpoolMark>,
+        note: &mut dyn FnMut(&SpoolMark),
+    ) {
         let done = mark.and_then(|mark| self.complete(bytes, mark));
         self.feed_marked(bytes, done.unwrap_or(0), Timestamp::now(), note);
     }
 
     /// Writes the rest of a piece, whose text and time tell exactly what is to stand there; how much of `bytes` is done then.
-    fn complete(&mut self, bytes: &[u8], mark: &Mark) -> Option<usize> {
+    fn complete(&mut self, bytes: &[u8], mark: &SpoolMark) -> Option<usize> {
         let (from, to) = (mark.from.min(bytes.len()), mark.to.min(bytes.len()));
         let is_ours = |path: &Path| fs::metadata(path).is_ok_and(|there| there.ino() == mark.file);
         if !is_ours(&self.path) {
@@ -190,7 +195,7 @@ impl LogWriter {
             return Some(from);
         }
         let mut out = Vec::new();
-        let at = if mark.lead == 0 { mark.at } else { At::Start };
+        let at = if mark.lead == 0 { mark.at } else { LogEnd::Start };
         let at = render(&bytes[from..to], at, &line::prefix(mark.now, &self.instance), &mut out);
         let mut there = Vec::new();
         let file = self.file.as_mut()?;
@@ -221,7 +226,7 @@ impl LogWriter {
 
     /// How much of it belongs to the line that is open.
     fn to_line_end(&self, bytes: &[u8]) -> usize {
-        let At::Text(length) = self.at else { return 0 };
+        let LogEnd::Text(length) = self.at else { return 0 };
         let end = bytes.iter().position(|b| *b == b'\n');
         let fits = fitting(&bytes[..end.unwrap_or(bytes.len())], length);
         if end == Some(fits) { fits + 1 } else { fits }
@@ -240,10 +245,10 @@ impl LogWriter {
         out.extend_from_slice(line::remark(now, &self.instance, text).as_bytes());
         match self.write(&out) {
             Ok(()) => {
-                self.at = At::Start;
+                self.at = LogEnd::Start;
                 self.lost = None;
             }
-            Err(err) => Lost::add(&mut self.lost, format!("{text}\n").as_bytes(), &err, now),
+            Err(err) => DroppedLines::add(&mut self.lost, format!("{text}\n").as_bytes(), &err, now),
         }
     }
 
@@ -296,20 +301,20 @@ impl LogWriter {
     }
 
     /// Appends a piece of the worker's text, each line with its prefix.
-    fn say(&mut self, bytes: &[u8], piece: Range<usize>, now: Timestamp, note: &mut dyn FnMut(&Mark)) {
+    fn say(&mut self, bytes: &[u8], piece: Range<usize>, now: Timestamp, note: &mut dyn FnMut(&SpoolMark)) {
         let text = &bytes[piece.clone()];
         let mut out = Vec::with_capacity(text.len() * 2 + 64);
-        if self.at == At::Foreign || self.lost.is_some() {
+        if self.at == LogEnd::Foreign || self.lost.is_some() {
             self.end_line(&mut out);
         }
         self.tell_lost(&mut out, now);
         let lead = out.len() as u64;
-        let at = if out.is_empty() { self.at } else { At::Start };
+        let at = if out.is_empty() { self.at } else { LogEnd::Start };
         let at = render(text, at, &line::prefix(now, &self.instance), &mut out);
         if out.is_empty() {
             return;
         }
-        note(&Mark {
+        note(&SpoolMark {
             file: self.inode,
             end: self.end,
             lead,
@@ -323,12 +328,12 @@ impl LogWriter {
                 self.at = at;
                 self.lost = None;
             }
-            Err(err) => Lost::add(&mut self.lost, text, &err, now),
+            Err(err) => DroppedLines::add(&mut self.lost, text, &err, now),
         }
     }
 
     fn end_line(&self, out: &mut Vec<u8>) {
-        if self.at != At::Start {
+        if self.at != LogEnd::Start {
             out.push(b'\n');
         }
     }
@@ -362,8 +367,8 @@ impl LogWriter {
     /// Rotates. When that fails the log goes on in the old file, up to about twice its size.
     fn put_away(&mut self) {
         // A line of another writer, or one that is too long, ends here.
-        if self.at != At::Start && self.write(b"\n").is_ok() {
-            self.at = At::Start;
+        if self.at != LogEnd::Start && self.write(b"\n").is_ok() {
+            self.at = LogEnd::Start;
         }
         if rotate(&self.path, self.limits.keep).is_err() {
             return;
@@ -385,7 +390,7 @@ impl LogWriter {
             (Some(ours), Some(there)) if (ours.dev(), ours.ino()) == (there.dev(), there.ino()) => {
                 if ours.len() != self.end {
                     self.end = ours.len();
-                    self.at = self.file.as_mut().map_or(At::Start, end_of);
+                    self.at = self.file.as_mut().map_or(LogEnd::Start, end_of);
                     self.begin = self.begin.min(self.end);
                 }
             }
@@ -400,7 +405,7 @@ impl LogWriter {
     fn reopen(&mut self) -> io::Result<()> {
         self.file = None;
         self.end = 0;
-        self.at = At::Start;
+        self.at = LogEnd::Start;
         if let Some(folder) = self.path.parent().filter(|folder| !folder.exists()) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -421,12 +426,12 @@ impl Drop for LogWriter {
 }
 
 /// Whether a file that somebody else wrote ends at a line's start.
-fn end_of(file: &mut File) -> At {
+fn end_of(file: &mut File) -> LogEnd {
     let mut last = [b'\n'];
     // An empty file has no byte before its end, and one that cannot be read is taken for ended: at worst there is an
     // empty line less.
     let read = file.seek(SeekFrom::End(-1)).and_then(|_| file.read(&mut last));
-    if read.is_ok() && last != [b'\n'] { At::Foreign } else { At::Start }
+    if read.is_ok() && last != [b'\n'] { LogEnd::Foreign } else { LogEnd::Start }
 }
 
 /// A line as text, not longer than a person reads.

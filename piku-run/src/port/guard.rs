@@ -6,12 +6,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
 
-use super::Claim;
+use super::PortClaim;
 
 /// A port that nobody can listen on while this value lives, and on which connections are refused.
 #[derive(Debug)]
 pub struct PortGuard {
-    claim: Claim,
+    claim: PortClaim,
     _socket: OwnedFd,
 }
 
@@ -20,7 +20,7 @@ impl PortGuard {
     ///
     /// # Errors
     /// The claim, when somebody else has bound the port.
-    pub fn hold(claim: Claim) -> Result<Self, Claim> {
+    pub fn hold(claim: PortClaim) -> Result<Self, PortClaim> {
         match occupy(claim.port()) {
             Ok(socket) => Ok(Self { claim, _socket: socket }),
             Err(_) => Err(claim),
@@ -29,7 +29,7 @@ impl PortGuard {
 
     /// Gives the port free for the next process.
     #[must_use]
-    pub fn release(self) -> Claim {
+    pub fn release(self) -> PortClaim {
         self.claim
     }
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
-    use piku_procfile::layout::Root;
+    use piku_procfile::layout::PikuRoot;
     use piku_procfile::settings::PortRange;
 
     /// Tries to listen as a thief would.
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn nobody_listens_on_a_held_port_and_its_clients_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().min(60_000);
         let claim = super::super::claim(&root, PortRange { first, last: first + 100 }, None).unwrap();
         let port = claim.port();

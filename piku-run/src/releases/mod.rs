@@ -3,20 +3,20 @@
 mod successor;
 
 use anyhow::Context;
-use piku_build::release::{Origin, Release};
-use piku_procfile::attempt::Attempt;
+use piku_build::release::{BuiltRelease, ReleaseOrigin};
+use piku_procfile::attempt::DeployAttempt;
 use piku_procfile::layout::AppDir;
 use serde::{Deserialize, Serialize};
 
-use piku_procfile::output::{self, Format};
+use piku_procfile::output::{self, OutputFormat};
 
-use crate::lock::Lock;
+use crate::lock::FileLock;
 
-pub(crate) use successor::{ASIDE, Successor, who};
+pub(crate) use successor::{ASIDE, ReleaseSuccessor, who};
 
 /// One release, as `releases` tells it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct ReleaseRow {
     /// Its number.
     pub release: u64,
     /// The commit it was built from.
@@ -28,9 +28,9 @@ pub struct Row {
     /// When it was built; nothing when its release.yaml cannot be read.
     pub at: Option<jiff::Timestamp>,
     /// What it is.
-    pub state: State,
+    pub state: ReleaseState,
     /// What it was made by.
-    pub origin: Origin,
+    pub origin: ReleaseOrigin,
     /// The release that its tree was built for, where that is another one.
     pub tree_of: Option<u64>,
     /// The kind of machine that it needs: `any`, or as `uname -m` says; nothing where that is not known.
@@ -42,7 +42,7 @@ pub struct Row {
 /// What a release is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum ReleaseState {
     /// The one that runs.
     Live,
     /// Older than the live one; there to go back to.
@@ -55,7 +55,7 @@ pub enum State {
     Broken,
 }
 
-impl State {
+impl ReleaseState {
     /// The name that `releases` prints.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -73,18 +73,22 @@ impl State {
 ///
 /// # Errors
 /// When the folder cannot be read. One broken release does not hide the others.
-pub fn list(app: &AppDir) -> anyhow::Result<Vec<Row>> {
+pub fn list(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
     let live = app.current_number();
-    let mut rows: Vec<Row> = numbers(app)?.into_iter().map(|number| of_release(app, number, live)).collect();
+    let mut rows: Vec<ReleaseRow> =
+        numbers(app)?.into_iter().map(|number| of_release(app, number, live)).collect();
     let attempts = app.attempts().with_context(|| format!("cannot read '{}'", app.log().display()))?;
     let newest = app.next_number().context("cannot number the releases")? - 1;
     for number in attempts {
         // One that cannot be read tells nothing, and its log is still there.
-        let Ok(Attempt { commit, subject, by, at }) = Attempt::read(&app.attempt(number)) else { continue };
-        let state = if number == newest && is_pushing(app) { State::Deploying } else { State::Failed };
-        let (origin, at) = (Origin::Deploy, at.parse().ok());
+        let Ok(DeployAttempt { commit, subject, by, at }) = DeployAttempt::read(&app.attempt(number)) else {
+            continue;
+        };
+        let state =
+            if number == newest && is_pushing(app) { ReleaseState::Deploying } else { ReleaseState::Failed };
+        let (origin, at) = (ReleaseOrigin::Deploy, at.parse().ok());
         let (tree_of, architecture, native) = (None, None, None);
-        rows.push(Row {
+        rows.push(ReleaseRow {
             release: number,
             commit,
             subject,
@@ -105,38 +109,40 @@ pub fn list(app: &AppDir) -> anyhow::Result<Vec<Row>> {
 #[expect(clippy::disallowed_methods, reason = "the app's lock, which only piku writes")]
 fn is_pushing(app: &AppDir) -> bool {
     let lock = app.lock();
-    lock.exists() && Lock::take(&lock).is_ok_and(|lock| lock.is_none())
+    lock.exists() && FileLock::take(&lock).is_ok_and(|lock| lock.is_none())
 }
 
-fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> Row {
-    let read = Release::read(&app.release(number));
+fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> ReleaseRow {
+    let read = BuiltRelease::read(&app.release(number));
     let state = match (&read, live) {
-        (Err(_), _) => State::Broken,
-        (Ok(_), Some(live)) if number == live => State::Live,
-        (Ok(_), Some(live)) if number < live => State::Previous,
-        (Ok(_), _) => State::Deploying,
+        (Err(_), _) => ReleaseState::Broken,
+        (Ok(_), Some(live)) if number == live => ReleaseState::Live,
+        (Ok(_), Some(live)) if number < live => ReleaseState::Previous,
+        (Ok(_), _) => ReleaseState::Deploying,
     };
     match read {
-        Ok(Release { commit, subject, by, at, origin, tree_of, architecture, native, .. }) => Row {
-            release: number,
-            commit,
-            subject,
-            by,
-            at: Some(at),
-            state,
-            origin,
-            tree_of,
-            architecture: Some(architecture),
-            native,
-        },
-        Err(_) => Row {
+        Ok(BuiltRelease { commit, subject, by, at, origin, tree_of, architecture, native, .. }) => {
+            ReleaseRow {
+                release: number,
+                commit,
+                subject,
+                by,
+                at: Some(at),
+                state,
+                origin,
+                tree_of,
+                architecture: Some(architecture),
+                native,
+            }
+        }
+        Err(_) => ReleaseRow {
             release: number,
             commit: String::new(),
             subject: String::new(),
             by: String::new(),
             at: None,
             state,
-            origin: Origin::Deploy,
+            origin: ReleaseOrigin::Deploy,
             tree_of: None,
             architecture: None,
             native: None,
@@ -148,12 +154,12 @@ fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> Row {
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub fn print(rows: &[Row], format: Format) -> anyhow::Result<()> {
+pub fn print(rows: &[ReleaseRow], format: OutputFormat) -> anyhow::Result<()> {
     output::print(format, rows, || text(rows))
 }
 
-fn text(rows: &[Row]) -> String {
-    let cells = |row: &Row| {
+fn text(rows: &[ReleaseRow]) -> String {
+    let cells = |row: &ReleaseRow| {
         let at = row.at.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"));
         let commit = row.commit.get(..8).unwrap_or(&row.commit).to_owned();
         let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();

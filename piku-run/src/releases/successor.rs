@@ -8,18 +8,18 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use piku_build::folded;
-use piku_build::release::{Origin, Release, TREE};
+use piku_build::release::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_nss::UserAccount;
-use piku_procfile::disk::{self, Need};
-use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::disk::{self, SpaceNeeded};
+use piku_procfile::failure::{BUSY, UserError};
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::collect::{self, Reach};
-use crate::config::{Change, Config, store};
-use crate::protocol::Request;
+use crate::collect::{self, CollectScope};
+use crate::config::{ConfigChange, ConfigValues, store};
+use crate::protocol::SupervisorRequest;
 use crate::{client, place};
 
 /// What the folder of a release in the making is called, with something random behind.
@@ -27,38 +27,38 @@ pub(crate) const ASIDE: &str = ".release.";
 
 /// A release to be made.
 #[derive(Debug)]
-pub(crate) struct Successor {
+pub(crate) struct ReleaseSuccessor {
     /// The release whose tree it shares.
     pub(crate) tree_of: u64,
     /// The live release that it takes the place of, and of no other.
     pub(crate) after: u64,
-    pub(crate) origin: Origin,
+    pub(crate) origin: ReleaseOrigin,
     /// What it is, in the place of a commit's first line.
     pub(crate) subject: String,
     /// What it runs with.
-    pub(crate) config: Config,
+    pub(crate) config: ConfigValues,
     /// What the store takes in once it is live.
-    pub(crate) change: Change,
+    pub(crate) change: ConfigChange,
 }
 
-impl Successor {
+impl ReleaseSuccessor {
     /// Makes it and takes it live.
     ///
     /// # Errors
     /// When it cannot be made, or its instances do not come up; then nothing of it stays. Busy when the app changes just
     /// now, or another release has gone live since `after` was looked up.
-    pub(crate) fn go(&self, root: &Root, app: &AppName) -> anyhow::Result<()> {
+    pub(crate) fn go(&self, root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         let dir = root.app(app);
         self.make(root, app, &dir)?;
-        collect::after(root, app, Reach::Releases);
+        collect::after(root, app, CollectScope::Releases);
         Ok(())
     }
 
-    fn make(&self, root: &Root, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
+    fn make(&self, root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
         // Whoever collects what nothing needs leaves this one alone, and the layers it will need.
         let _making = making(dir)?;
         let old = dir.release(self.tree_of);
-        let mut release = Release::read(&old)?;
+        let mut release = BuiltRelease::read(&old)?;
         release.number = dir.next_number().context("cannot number the release")?;
         release.at = jiff::Timestamp::now();
         release.by = who();
@@ -85,7 +85,7 @@ impl Successor {
         // On the disk before anything says that it is live. What is shared is there already.
         made.write_out(Some(&TreeHandle::open(&old)?))?;
         client::detail(&format!("release {}, with the tree of release {}", release.number, self.tree_of));
-        let request = Request::Deploy { dir: new, task: false, after: Some(self.after) };
+        let request = SupervisorRequest::Deploy { dir: new, task: false, after: Some(self.after) };
         client::ask(root, app, &request)?;
         Ok(())
     }
@@ -105,7 +105,7 @@ fn making(dir: &AppDir) -> anyhow::Result<File> {
     let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
     flock(&folder, FlockOperation::NonBlockingLockShared).map_err(|err| match err {
         rustix::io::Errno::WOULDBLOCK => {
-            Failure::new("old releases are being removed just now").hint("try again").code(BUSY).into()
+            UserError::new("old releases are being removed just now").hint("try again").code(BUSY).into()
         }
         err => anyhow::Error::from(err).context(format!("cannot lock '{}'", path.display())),
     })?;
@@ -113,15 +113,15 @@ fn making(dir: &AppDir) -> anyhow::Result<File> {
 }
 
 /// What the tree takes once more.
-fn need(tree: &TreeHandle, link: bool) -> anyhow::Result<Need> {
+fn need(tree: &TreeHandle, link: bool) -> anyhow::Result<SpaceNeeded> {
     // The tree's top is a folder as well.
-    let mut need = Need::of(0) * 9;
+    let mut need = SpaceNeeded::of(0) * 9;
     tree.walk::<TreeError>(|entry| {
         let stat = entry.stat();
         if stat.is_dir() {
-            need += Need::of(0);
+            need += SpaceNeeded::of(0);
         } else if stat.is_symlink() || (stat.is_file() && !link) {
-            need += Need::of(stat.len);
+            need += SpaceNeeded::of(stat.len);
         }
         Ok(WalkStep::Into)
     })?;

@@ -3,12 +3,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use piku_build::release::Layer;
-use piku_procfile::layout::Root;
+use piku_build::release::ReleaseLayer;
+use piku_procfile::layout::PikuRoot;
 
 fn app() -> (tempfile::TempDir, AppDir) {
     let dir = tempfile::tempdir().unwrap();
-    let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
+    let app = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
     (dir, app)
 }
 
@@ -18,13 +18,13 @@ fn release(app: &AppDir, number: u64, layer: &str) {
     fs::create_dir_all(folder.join("app/deep/er")).unwrap();
     fs::write(folder.join("app/deep/er/file"), "x").unwrap();
     fs::create_dir_all(app.layers().join(layer).join("content")).unwrap();
-    let release = Release {
+    let release = BuiltRelease {
         app: "blog".parse().unwrap(),
         number,
         commit: format!("{number:040}"),
         subject: format!("Change {number}"),
         by: "ann".to_owned(),
-        origin: Origin::Deploy,
+        origin: ReleaseOrigin::Deploy,
         tree_of: None,
         at: "2026-11-22T10:00:00Z".parse().unwrap(),
         architecture: "x86_64".to_owned(),
@@ -34,7 +34,7 @@ fn release(app: &AppDir, number: u64, layer: &str) {
         version_from: None,
         profile: false,
         kept: Vec::new(),
-        layers: vec![Layer {
+        layers: vec![ReleaseLayer {
             name: "venv".to_owned(),
             key: layer.to_owned(),
             mount: PathBuf::from("/layers/venv"),
@@ -62,7 +62,7 @@ fn newest_first_with_what_each_is() {
     live(&app, 3);
     fs::write(app.release(1).join("release.yaml"), "app: [").unwrap();
     fs::create_dir_all(app.log()).unwrap();
-    let attempt = Attempt {
+    let attempt = DeployAttempt {
         commit: "f".repeat(40),
         subject: "No good".to_owned(),
         by: "bob".to_owned(),
@@ -75,7 +75,7 @@ fn newest_first_with_what_each_is() {
     let rows = list(&app).unwrap();
     let told: Vec<(u64, &str)> = rows.iter().map(|row| (row.release, row.state.as_str())).collect();
     assert_eq!(told, [(10, "deploying"), (5, "failed"), (3, "live"), (2, "previous"), (1, "broken")]);
-    let json = output::render(Format::Json, &rows[2], String::new).unwrap();
+    let json = output::render(OutputFormat::Json, &rows[2], String::new).unwrap();
     let expected = serde_json::json!({
         "release": 3, "commit": format!("{:040}", 3), "subject": "Change 3", "by": "ann",
         "at": "2026-11-22T10:00:00Z", "state": "live", "origin": "deploy", "tree_of": null,

@@ -1,39 +1,42 @@
 //! Which process types run, and how many of each.
 
-use piku_procfile::failure::{Failure, USAGE};
+use piku_procfile::failure::{USAGE, UserError};
 use piku_procfile::name::ProcessName;
-use piku_procfile::procfile::{Entry, Kind};
+use piku_procfile::procfile::{ProcessKind, ProcfileEntry};
 
 use super::STRIDE;
-use crate::core::Type;
+use crate::core::ProcessType;
 
 /// The name that stands for all types in `-m all=1,web=2`.
 const ALL: &str = "all";
 
 /// When piku runs what is no worker.
-pub(super) fn when(kind: Kind) -> Option<&'static str> {
+pub(super) fn when(kind: ProcessKind) -> Option<&'static str> {
     match kind {
-        Kind::Release => Some("before each release goes live"),
-        Kind::Preflight => Some("before each build"),
-        Kind::Cron => Some("at its times"),
+        ProcessKind::Release => Some("before each release goes live"),
+        ProcessKind::Preflight => Some("before each build"),
+        ProcessKind::Cron => Some("at its times"),
         _ => None,
     }
 }
 
 /// How many of each; an error when a name is nobody's or nothing is left to run.
-pub(super) fn types(entries: &[Entry], formation: &[(ProcessName, u32)]) -> anyhow::Result<Vec<Type>> {
+pub(super) fn types(
+    entries: &[ProcfileEntry],
+    formation: &[(ProcessName, u32)],
+) -> anyhow::Result<Vec<ProcessType>> {
     let known = || entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", ");
     let named = |name: &str| formation.iter().rfind(|(one, _)| one.as_str() == name).map(|(_, count)| *count);
     for (name, _) in formation {
         if name.as_str() != ALL && !entries.iter().any(|entry| entry.name == *name) {
-            let failure = Failure::new(format!("the Procfile has no process type '{name}'")).code(USAGE);
+            let failure = UserError::new(format!("the Procfile has no process type '{name}'")).code(USAGE);
             return Err(failure.hint(format!("it has: {}", known())).into());
         }
     }
     let rest = named(ALL).unwrap_or_else(|| u32::from(formation.is_empty()));
-    let types: Vec<Type> = entries
+    let types: Vec<ProcessType> = entries
         .iter()
-        .map(|entry| Type {
+        .map(|entry| ProcessType {
             name: entry.name.clone(),
             count: named(entry.name.as_str()).unwrap_or(if entry.kind.runs() { rest } else { 0 }),
             // Not asked whether it answers: its user sees that.
@@ -43,20 +46,20 @@ pub(super) fn types(entries: &[Entry], formation: &[(ProcessName, u32)]) -> anyh
         })
         .collect();
     if types.iter().all(|kind| kind.count == 0) {
-        return Err(Failure::new("there is nothing to run").hint(format!("it has: {}", known())).into());
+        return Err(UserError::new("there is nothing to run").hint(format!("it has: {}", known())).into());
     }
     Ok(types)
 }
 
 /// That each instance has a port of its own.
-pub(super) fn check_ports(first: u16, types: &[Type]) -> anyhow::Result<()> {
-    let last = |(at, kind): (usize, &Type)| match kind.count {
+pub(super) fn check_ports(first: u16, types: &[ProcessType]) -> anyhow::Result<()> {
+    let last = |(at, kind): (usize, &ProcessType)| match kind.count {
         0 => 0,
         count => usize::from(first) + at * usize::from(STRIDE) + count as usize - 1,
     };
     let last = types.iter().enumerate().map(last).max().unwrap_or(0);
     if last > usize::from(u16::MAX) {
-        let failure = Failure::new(format!("the last instance's PORT would be {last}")).code(USAGE);
+        let failure = UserError::new(format!("the last instance's PORT would be {last}")).code(USAGE);
         return Err(failure.hint("ports end at 65535: choose a lower --port").into());
     }
     Ok(())
@@ -65,10 +68,10 @@ pub(super) fn check_ports(first: u16, types: &[Type]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piku_procfile::procfile::{Options, Procfile};
+    use piku_procfile::procfile::{ParseOptions, Procfile};
 
     fn counts(formation: &[(&str, u32)]) -> anyhow::Result<Vec<u32>> {
-        let file = Procfile::parse(b"web: a\nworker: b\nrelease: c\n", Options::default()).unwrap();
+        let file = Procfile::parse(b"web: a\nworker: b\nrelease: c\n", ParseOptions::default()).unwrap();
         let entries = file.entries;
         let formation: Vec<_> =
             formation.iter().map(|(name, count)| (name.parse().unwrap(), *count)).collect();
@@ -77,8 +80,8 @@ mod tests {
 
     #[test]
     fn ports_end_somewhere() {
-        let types = |counts: &[u32]| -> Vec<Type> {
-            let kind = |count: &u32| Type {
+        let types = |counts: &[u32]| -> Vec<ProcessType> {
+            let kind = |count: &u32| ProcessType {
                 name: "web".parse().unwrap(),
                 count: *count,
                 listens: false,

@@ -19,79 +19,82 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, pipe2};
 use piku_procfile::command::argv;
-use piku_procfile::env::{self, Env};
-use piku_procfile::procfile::{self, Entry, Kind, Options, Procfile};
+use piku_procfile::env::{self, EnvFile};
+use piku_procfile::procfile::{self, ParseOptions, ProcessKind, Procfile, ProcfileEntry};
 
 use crate::cli;
-use crate::core::{Action, Core, Event, Exit, Id, Job, OnExit, Pace, Plan, Ps, Type};
+use crate::core::{
+    CoreAction, CoreEvent, InstanceId, InstanceName, JobId, OnExit, ProbePace, ProcessExit, ProcessType,
+    RunPlan, SupervisorCore,
+};
 use crate::environment::Vars;
-use crate::sweep::{Family, MARK};
+use crate::sweep::{MARK, ProcessFamily};
 use crate::wait::{self, READ};
 use crate::{launch, port, reap, sys};
 
-use printer::Printer;
+use printer::LinePrinter;
 
 /// How far the ports of two types lie apart.
 const STRIDE: u16 = 100;
 
 /// A process under the foreman.
 #[derive(Debug)]
-struct Child {
+struct ForemanChild {
     pid: Pid,
     output: File,
     partial: Vec<u8>,
     mark: String,
 }
 
-impl Child {
-    fn family(&self) -> Family<'_> {
-        Family { leader: self.pid, mark: Some(&self.mark) }
+impl ForemanChild {
+    fn family(&self) -> ProcessFamily<'_> {
+        ProcessFamily { leader: self.pid, mark: Some(&self.mark) }
     }
 }
 
 #[derive(Debug)]
-struct Foreman {
+struct ForemanLoop {
     dir: PathBuf,
     /// What can be run, in the Procfile's order.
-    entries: Vec<Entry>,
+    entries: Vec<ProcfileEntry>,
     first_port: u16,
     env: PathBuf,
-    core: Core,
+    core: SupervisorCore,
     born: Instant,
-    children: BTreeMap<Id, Child>,
-    events: VecDeque<Event>,
-    printer: Printer,
+    children: BTreeMap<InstanceId, ForemanChild>,
+    events: VecDeque<CoreEvent>,
+    printer: LinePrinter,
     signals: SignalFd,
     /// How the first that failed has ended.
-    failed: Option<Exit>,
+    failed: Option<ProcessExit>,
     /// How often it was told to stop.
     told: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Token {
+enum ForemanToken {
     Signals,
-    Output(Id),
+    Output(InstanceId),
 }
 
 /// Runs until all have ended.
-pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
     let dir =
         std::path::absolute(&typed.dir).with_context(|| format!("cannot find '{}'", typed.dir.display()))?;
     let file = typed.procfile.unwrap_or_else(|| dir.join(procfile::FILE));
-    let file = Procfile::read(&file, Options::default())?;
-    let (mut entries, once): (Vec<Entry>, Vec<Entry>) = file
+    let file = Procfile::read(&file, ParseOptions::default())?;
+    let (mut entries, once): (Vec<ProcfileEntry>, Vec<ProcfileEntry>) = file
         .entries
         .into_iter()
-        .filter(|entry| entry.kind != Kind::Static)
+        .filter(|entry| entry.kind != ProcessKind::Static)
         .partition(|entry| entry.kind.runs());
     // After the others: their ports are the same with and without these.
     entries.extend(once);
     let wanted = formation::types(&entries, &typed.formation)?;
     formation::check_ports(typed.port, &wanted)?;
-    let width = |kind: &Type| kind.name.as_str().len() + 1 + kind.count.to_string().len();
+    let width = |kind: &ProcessType| kind.name.as_str().len() + 1 + kind.count.to_string().len();
     let width = wanted.iter().filter(|kind| kind.count > 0).map(width).max();
-    let mut printer = Printer::new(width.unwrap_or(0));
+    let mut printer = LinePrinter::new(width.unwrap_or(0));
     for warning in file.warnings {
         printer.remark(&warning.to_string());
     }
@@ -107,12 +110,12 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     set_child_subreaper(true).context("cannot become a subreaper")?;
     let named_env = typed.env.clone();
-    let mut foreman = Foreman {
+    let mut foreman = ForemanLoop {
         env: typed.env.unwrap_or_else(|| dir.join(env::FILE)),
         dir,
         entries,
         first_port: typed.port,
-        core: Core::new(OnExit::StopAll, Id(0)),
+        core: SupervisorCore::new(OnExit::StopAll, InstanceId(0)),
         born: Instant::now(),
         children: BTreeMap::new(),
         events: VecDeque::new(),
@@ -125,18 +128,18 @@ pub(crate) fn run(typed: cli::Start) -> anyhow::Result<ExitCode> {
         check_named(path)?;
     }
     // A bad ENV is told once, before anything runs.
-    foreman.vars(&Ps { kind: wanted[0].name.clone(), index: 1 })?;
+    foreman.vars(&InstanceName { kind: wanted[0].name.clone(), index: 1 })?;
     let grace = Duration::from_secs(typed.timeout);
-    let plan = Plan {
+    let plan = RunPlan {
         release: 0,
         types: wanted,
         ready_within: Duration::MAX / 4,
         crons: Vec::new(),
-        pace: Pace::default(),
+        pace: ProbePace::default(),
         grace,
         asked: String::new(),
     };
-    foreman.tell(Event::Boot { plan: Some(plan), found: Vec::new() });
+    foreman.tell(CoreEvent::Boot { plan: Some(plan), found: Vec::new() });
     foreman.work()
 }
 
@@ -146,25 +149,26 @@ fn check_named(path: &Path) -> anyhow::Result<()> {
     fs::metadata(path).map(drop).with_context(|| format!("cannot read '{}'", path.display()))
 }
 
-impl Foreman {
+impl ForemanLoop {
     fn work(&mut self) -> anyhow::Result<ExitCode> {
         while !self.core.is_idle() {
-            let mut watched = vec![(self.signals.as_fd(), READ, Token::Signals)];
-            watched
-                .extend(self.children.iter().map(|(id, one)| (one.output.as_fd(), READ, Token::Output(*id))));
+            let mut watched = vec![(self.signals.as_fd(), READ, ForemanToken::Signals)];
+            watched.extend(
+                self.children.iter().map(|(id, one)| (one.output.as_fd(), READ, ForemanToken::Output(*id))),
+            );
             let now = self.born.elapsed();
             let timeout = self.core.deadline().map(|deadline| deadline.saturating_sub(now));
             for token in wait::wait(&watched, timeout)? {
                 match token {
-                    Token::Signals => self.signalled(),
-                    Token::Output(id) => {
+                    ForemanToken::Signals => self.signalled(),
+                    ForemanToken::Output(id) => {
                         self.take_output(id);
                     }
                 }
             }
-            self.tell(Event::Tick);
+            self.tell(CoreEvent::Tick);
         }
-        let code = self.failed.map_or(0, Exit::code);
+        let code = self.failed.map_or(0, ProcessExit::code);
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     }
 
@@ -177,7 +181,7 @@ impl Foreman {
             self.told += 1;
             if self.told == 1 {
                 self.printer.remark(&format!("{signal}, stopping all"));
-                self.events.push_back(Event::Stop { job: Job(0) });
+                self.events.push_back(CoreEvent::Stop { job: JobId(0) });
             } else {
                 // Whoever says it twice does not want to wait.
                 self.children.values().for_each(|child| child.family().kill());
@@ -194,7 +198,7 @@ impl Foreman {
         }
     }
 
-    fn ended(&mut self, id: Id, exit: Exit) {
+    fn ended(&mut self, id: InstanceId, exit: ProcessExit) {
         let Some(child) = self.children.get(&id) else { return };
         child.family().sweep();
         while self.take_output(id) {}
@@ -207,11 +211,11 @@ impl Foreman {
                 self.failed = Some(exit);
             }
         }
-        self.events.push_back(Event::Exited { id, exit });
+        self.events.push_back(CoreEvent::Exited { id, exit });
     }
 
     /// Reads once; whether there was anything.
-    fn take_output(&mut self, id: Id) -> bool {
+    fn take_output(&mut self, id: InstanceId) -> bool {
         const LONGEST: usize = 64 * 1024;
         let (Some(child), Some(one)) = (self.children.get_mut(&id), self.core.instance(id)) else {
             return false;
@@ -236,7 +240,7 @@ impl Foreman {
         true
     }
 
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: CoreEvent) {
         self.events.push_back(event);
         while let Some(event) = self.events.pop_front() {
             for action in self.core.handle(self.born.elapsed(), event) {
@@ -245,42 +249,42 @@ impl Foreman {
         }
     }
 
-    fn perform(&mut self, action: Action) {
+    fn perform(&mut self, action: CoreAction) {
         match action {
-            Action::Spawn { id } => {
+            CoreAction::Spawn { id } => {
                 let event = match self.spawn(id) {
-                    Ok(port) => Event::Spawned { id, port },
+                    Ok(port) => CoreEvent::Spawned { id, port },
                     Err(err) => {
-                        self.failed = self.failed.or(Some(Exit::Code(1)));
-                        Event::SpawnFailed { id, reason: format!("{err:#}") }
+                        self.failed = self.failed.or(Some(ProcessExit::Code(1)));
+                        CoreEvent::SpawnFailed { id, reason: format!("{err:#}") }
                     }
                 };
                 self.events.push_back(event);
             }
-            Action::Terminate { id } => {
+            CoreAction::Terminate { id } => {
                 if let Some(one) = self.children.get(&id) {
                     one.family().terminate();
                 }
             }
-            Action::Kill { id } => {
+            CoreAction::Kill { id } => {
                 if let Some(one) = self.children.get(&id) {
                     one.family().kill();
                 }
             }
-            Action::Remark { text, .. } => self.printer.remark(&text),
+            CoreAction::Remark { text, .. } => self.printer.remark(&text),
             // These belong to changes and health checks, and a foreman has neither.
             _ => {}
         }
     }
 
-    fn spawn(&mut self, id: Id) -> anyhow::Result<Option<u16>> {
+    fn spawn(&mut self, id: InstanceId) -> anyhow::Result<Option<u16>> {
         let ps = self.core.instance(id).context("no such instance")?.ps.clone();
         let mut vars = self.vars(&ps)?;
         let mark = format!("{}.{}", std::process::id(), id.0);
         vars.insert(MARK.to_owned(), mark.clone());
         let entry = self.entries.iter().find(|entry| entry.name == ps.kind).context("no such type")?;
         let line = match entry.kind {
-            Kind::Wsgi => format!("gunicorn --bind 127.0.0.1:$PORT {}", entry.command),
+            ProcessKind::Wsgi => format!("gunicorn --bind 127.0.0.1:$PORT {}", entry.command),
             _ => entry.command.clone(),
         };
         let [program, args @ ..] = argv(&line);
@@ -296,12 +300,12 @@ impl Foreman {
         }
         self.printer.remark(&format!("{ps} has started, pid {pid}, PORT {port}"));
         waiting.go().context("it ended at once")?;
-        self.children.insert(id, Child { pid, output: File::from(output), partial: Vec::new(), mark });
+        self.children.insert(id, ForemanChild { pid, output: File::from(output), partial: Vec::new(), mark });
         Ok(None)
     }
 
     /// The caller's environment, what a foreman sets, and the ENV file.
-    fn vars(&self, ps: &Ps) -> anyhow::Result<Vars> {
+    fn vars(&self, ps: &InstanceName) -> anyhow::Result<Vars> {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
@@ -309,7 +313,7 @@ impl Foreman {
         vars.insert("PORT".to_owned(), self.port(ps).to_string());
         vars.insert("PS".to_owned(), ps.to_string());
         vars.insert("PROC_TYPE".to_owned(), ps.kind.to_string());
-        let file = Env::read(&self.env, &vars, Options::default())?;
+        let file = EnvFile::read(&self.env, &vars, ParseOptions::default())?;
         for (name, value) in file.vars {
             if name != "PORT" {
                 vars.insert(name, value);
@@ -318,7 +322,7 @@ impl Foreman {
         Ok(vars)
     }
 
-    fn port(&self, ps: &Ps) -> u16 {
+    fn port(&self, ps: &InstanceName) -> u16 {
         let at = self.entries.iter().position(|entry| entry.name == ps.kind).unwrap_or(0);
         let offset = u16::try_from(at).unwrap_or(0).saturating_mul(STRIDE);
         self.first_port.saturating_add(offset).saturating_add(u16::try_from(ps.index - 1).unwrap_or(0))

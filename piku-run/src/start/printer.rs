@@ -11,12 +11,12 @@ const OWN: &str = "system";
 
 /// Writes to stdout.
 #[derive(Debug)]
-pub(super) struct Printer {
+pub(super) struct LinePrinter {
     width: usize,
     colours: Option<BTreeMap<String, u8>>,
 }
 
-impl Printer {
+impl LinePrinter {
     /// `width` is that of the longest name.
     pub(super) fn new(width: usize) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -1,43 +1,43 @@
 //! What the core asks for, done.
 
 use super::worker::TASK;
-use super::{Supervisor, requests};
-use crate::core::{Action, Event, Id, Ps};
+use super::{AppSupervisor, requests};
+use crate::core::{CoreAction, CoreEvent, InstanceId, InstanceName};
 use crate::listening::OwnedSockets;
 
-impl Supervisor {
-    pub(super) fn perform(&mut self, action: Action) {
+impl AppSupervisor {
+    pub(super) fn perform(&mut self, action: CoreAction) {
         match action {
-            Action::Spawn { id } => {
+            CoreAction::Spawn { id } => {
                 let event = match self.spawn(id) {
-                    Ok(port) => Event::Spawned { id, port },
-                    Err(err) => Event::SpawnFailed { id, reason: format!("{err:#}") },
+                    Ok(port) => CoreEvent::Spawned { id, port },
+                    Err(err) => CoreEvent::SpawnFailed { id, reason: format!("{err:#}") },
                 };
-                if let (Event::SpawnFailed { .. }, Some(one)) = (&event, self.core.instance(id)) {
+                if let (CoreEvent::SpawnFailed { .. }, Some(one)) = (&event, self.core.instance(id)) {
                     let kind = one.ps.kind.clone();
                     self.cron_ended(&kind, "not started");
                 }
                 self.events.push_back(event);
             }
-            Action::Task { release, job } => {
+            CoreAction::Task { release, job } => {
                 if let Err(err) = self.start_task(release, job) {
-                    self.events.push_back(Event::TaskEnded(Err(format!("{err:#}"))));
+                    self.events.push_back(CoreEvent::TaskEnded(Err(format!("{err:#}"))));
                 }
             }
-            Action::KillTask => self.kill(TASK),
-            Action::Probe { id } => self.probe(id),
-            Action::Diagnose { id } => {
+            CoreAction::KillTask => self.kill(TASK),
+            CoreAction::Probe { id } => self.probe(id),
+            CoreAction::Diagnose { id } => {
                 let sockets = self.workers.get(&id).map(|worker| OwnedSockets::of(&worker.family().roots()));
                 let ports = sockets.map(|sockets| sockets.ports()).unwrap_or_default();
-                self.events.push_back(Event::Listens { id, ports });
+                self.events.push_back(CoreEvent::Listens { id, ports });
             }
-            Action::Terminate { id } => {
+            CoreAction::Terminate { id } => {
                 if let Some(worker) = self.workers.get(&id) {
                     worker.family().terminate();
                 }
             }
-            Action::Kill { id } => self.kill(id),
-            Action::Forget { id } => {
+            CoreAction::Kill { id } => self.kill(id),
+            CoreAction::Forget { id } => {
                 self.probes.remove(&id);
                 self.ports.remove(&id);
                 self.notes.remove(&id);
@@ -48,25 +48,25 @@ impl Supervisor {
                     self.forget_release(number);
                 }
             }
-            Action::Record { id } => self.write_down(id),
-            Action::Switch { job, route } => {
+            CoreAction::Record { id } => self.write_down(id),
+            CoreAction::Switch { job, route } => {
                 let result = self.switch(job, &route).map_err(|err| requests::words(&err));
-                self.events.push_back(Event::Switched(result));
+                self.events.push_back(CoreEvent::Switched(result));
             }
-            Action::Route(route) => {
+            CoreAction::Route(route) => {
                 if let Err(err) = self.send_requests(route.as_ref()) {
                     self.complain(&requests::words(&err));
                 }
                 self.release_guards();
             }
-            Action::Drain { id } => self.drain(id),
-            Action::Say { job, line } => self.say(job, line),
-            Action::Remark { id, ps, text } => self.remark(id, &ps, &text),
-            Action::Done { job, result } => self.done(job, result),
+            CoreAction::Drain { id } => self.drain(id),
+            CoreAction::Say { job, line } => self.say(job, line),
+            CoreAction::Remark { id, ps, text } => self.remark(id, &ps, &text),
+            CoreAction::Done { job, result } => self.done(job, result),
         }
     }
 
-    fn kill(&self, id: Id) {
+    fn kill(&self, id: InstanceId) {
         if let Some(worker) = self.workers.get(&id) {
             worker.family().kill();
         }
@@ -80,7 +80,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn remark(&mut self, id: Id, ps: &Ps, text: &str) {
+    pub(super) fn remark(&mut self, id: InstanceId, ps: &InstanceName, text: &str) {
         let now = jiff::Timestamp::now();
         if let Some(worker) = self.workers.get_mut(&id) {
             return worker.log.line(text, now);
@@ -89,7 +89,7 @@ impl Supervisor {
     }
 
     /// A remark where no process of the instance runs.
-    pub(super) fn note(&self, ps: &Ps, text: &str) {
+    pub(super) fn note(&self, ps: &InstanceName, text: &str) {
         let now = jiff::Timestamp::now();
         match self.open_log(&ps.to_string()) {
             Ok(mut log) => log.line(text, now),

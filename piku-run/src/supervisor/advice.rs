@@ -1,13 +1,13 @@
 //! Hints about an instance whose last words are those of a program that met a bound of its jail.
 
-use super::Supervisor;
+use super::AppSupervisor;
 
 /// The messages of programs that may not bind a port, in lower case.
 const REFUSED: [&str; 3] = ["permission denied", "permissionerror", "eacces"];
 /// The messages of programs for which a disk, or `/tmp`, is full, in lower case.
 const FULL: [&str; 3] = ["no space left on device", "enospc", "errno 28]"];
 
-impl Supervisor {
+impl AppSupervisor {
     /// Returns hints for the author of an app, by the last lines of an instance.
     pub(super) fn hints(&self, tail: &[String]) -> Vec<String> {
         hints(tail, self.guards_ports)

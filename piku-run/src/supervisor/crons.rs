@@ -10,11 +10,11 @@ use jiff::tz::TimeZone;
 use piku_procfile::durable;
 use piku_procfile::name::ProcessName;
 
-use super::Supervisor;
-use crate::core::{Event, Ps};
-use crate::cron::{Crontab, Memories, Timer};
+use super::AppSupervisor;
+use crate::core::{CoreEvent, InstanceName};
+use crate::cron::{AppCrontab, CronTimer, Memories};
 
-impl Supervisor {
+impl AppSupervisor {
     /// Plans the crons of what is live. `resumed` when the app was to run all the time, and only nobody was there.
     pub(super) fn load_crons(&mut self, resumed: bool) {
         let plan = self.core.plan();
@@ -30,7 +30,7 @@ impl Supervisor {
             Memories::new()
         });
         let zone = zone.unwrap_or_else(TimeZone::system);
-        self.crontab = Crontab::new(&crons, zone, &memories, Timestamp::now(), resumed);
+        self.crontab = AppCrontab::new(&crons, zone, &memories, Timestamp::now(), resumed);
         self.look_at_crons();
     }
 
@@ -41,10 +41,10 @@ impl Supervisor {
         }
         for due in self.crontab.due(Timestamp::now()) {
             if let Some(text) = due.remark {
-                self.note(&Ps { kind: due.name.clone(), index: 1 }, &text);
+                self.note(&InstanceName { kind: due.name.clone(), index: 1 }, &text);
             }
             if due.run {
-                self.events.push_back(Event::Due { kind: due.name });
+                self.events.push_back(CoreEvent::Due { kind: due.name });
             }
         }
         self.remember();
@@ -52,7 +52,7 @@ impl Supervisor {
         let set = match (&self.timer, next) {
             (None, None) => return,
             (Some(timer), next) => timer.set(next),
-            (None, next) => Timer::new().and_then(|timer| self.timer.insert(timer).set(next)),
+            (None, next) => CronTimer::new().and_then(|timer| self.timer.insert(timer).set(next)),
         };
         if let Err(err) = set {
             self.complain(&format!("cannot set the timer of the crons: {err}"));

@@ -14,27 +14,27 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use piku_procfile::layout::ROOT_VARIABLE;
 
-use super::{Supervisor, rows};
-use crate::core::{Backoff, Ps};
-use crate::drain::{Address, NAME, OWN, VARIABLE, away_file};
-use crate::environment::Role;
-use crate::sample::{Instance as Row, State};
+use super::{AppSupervisor, rows};
+use crate::core::{CrashBackoff, InstanceName};
+use crate::drain::{NAME, OWN, SyslogAddress, VARIABLE, away_file};
+use crate::environment::ProcessRole;
+use crate::sample::{InstanceSample as Row, SampledState};
 
 /// What is known of it.
 #[derive(Debug, Default)]
-pub(super) struct Drain {
+pub(super) struct ForwarderState {
     /// Where it is to lead, as the app or its operator wrote it.
     wanted: Option<String>,
     process: Option<Child>,
     began: Duration,
     /// How often it was started again after it had ended by itself.
     restarts: u32,
-    backoff: Backoff,
+    backoff: CrashBackoff,
     /// When it is started again.
     again: Option<Duration>,
 }
 
-impl Drain {
+impl ForwarderState {
     /// When something is to be done about it.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.again
@@ -57,19 +57,21 @@ impl Drain {
     }
 }
 
-impl Supervisor {
+impl AppSupervisor {
     /// Has the drain lead where the live release says. An app that is stopped keeps the one that it has, for its last words.
     pub(super) fn lead_drain(&mut self) {
         let Some(release) = self.core.plan().map(|plan| plan.release) else { return };
         let Some((world, _)) = self.worlds.get(&release) else { return };
-        let Ok((mut vars, _)) = world.vars(Role { ps: "web.1", kind: "web", port: Some(0) }) else { return };
+        let Ok((mut vars, _)) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
+            return;
+        };
         // A deploy has said what is wrong with a bad one.
-        let wanted = vars.swap_remove(VARIABLE).filter(|value| value.parse::<Address>().is_ok());
+        let wanted = vars.swap_remove(VARIABLE).filter(|value| value.parse::<SyslogAddress>().is_ok());
         if wanted == self.drain.wanted {
             return;
         }
         self.drain.wanted = wanted;
-        self.drain.backoff = Backoff::default();
+        self.drain.backoff = CrashBackoff::default();
         self.drain.restarts = 0;
         self.drain.again = self.drain.wanted.is_some().then_some(self.now());
         if let Some(mut process) = self.drain.process.take() {
@@ -83,12 +85,12 @@ impl Supervisor {
     pub(super) fn drain_row(&self) -> Option<Row> {
         self.drain.wanted.as_ref()?;
         let (name, _) = OWN.split_once('.')?;
-        let ps = Ps { kind: name.parse().ok()?, index: 1 };
+        let ps = InstanceName { kind: name.parse().ok()?, index: 1 };
         let why = fs::read_to_string(away_file(&self.dir)).ok();
         let process = self.drain.process.as_ref();
         let runs = process.is_some() && why.is_none();
         Some(Row {
-            state: if runs { State::Running } else { State::Backoff },
+            state: if runs { SampledState::Running } else { SampledState::Backoff },
             pid: process.map(Child::id),
             uptime_s: process.map(|_| self.now().saturating_sub(self.drain.began).as_secs()),
             restarts: self.drain.restarts,

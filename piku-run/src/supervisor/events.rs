@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::Supervisor;
-use crate::core::{Event, Exit, Id, Instance};
-use crate::protocol::{Reply, Request};
+use super::AppSupervisor;
+use crate::core::{AppInstance, CoreEvent, InstanceId, ProcessExit};
+use crate::protocol::{SupervisorReply, SupervisorRequest};
 use crate::reap;
-use crate::socket::{Connection, Listener};
-use crate::wait::{self, Interest, READ};
+use crate::socket::{ClientConnection, ControlSocket};
+use crate::wait::{self, PollInterest, READ};
 
 /// How long a supervisor without work stays: whoever had it started has yet to ask.
 const LINGER: Duration = Duration::from_secs(5);
@@ -20,19 +20,19 @@ const BEAT: Duration = Duration::from_secs(10);
 
 /// What a descriptor belongs to.
 #[derive(Debug, Clone, Copy)]
-enum Token {
+enum SupervisorToken {
     Signals,
     Listener,
     Client(u64),
-    Output(Id),
-    Ended(Id),
-    Probe(Id),
-    Notify(Id),
+    Output(InstanceId),
+    Ended(InstanceId),
+    Probe(InstanceId),
+    Notify(InstanceId),
     OldWorker(i32),
     Crons,
 }
 
-impl Supervisor {
+impl AppSupervisor {
     pub(super) fn work(&mut self) -> anyhow::Result<()> {
         let mut busy = self.now();
         loop {
@@ -52,7 +52,7 @@ impl Supervisor {
             let beat = self.tell_waiting();
             let watch = self.watch_ports();
             let logs = self.tend_logs();
-            self.tell(Event::Tick);
+            self.tell(CoreEvent::Tick);
             let next =
                 self.core.deadline().into_iter().chain(leave).chain(self.drain.deadline()).chain(turn).min();
             let next = next.map(|next| next.saturating_sub(self.now()));
@@ -70,7 +70,7 @@ impl Supervisor {
             }
             self.clients.remove_gone();
             self.forget_followers();
-            self.tell(Event::Tick);
+            self.tell(CoreEvent::Tick);
         }
         self.flush_logs();
         self.listener.hide();
@@ -82,7 +82,7 @@ impl Supervisor {
         self.listener.hide();
         let Some(connection) = self.listener.accept() else { return false };
         self.add_client(connection);
-        match Listener::bind(&self.dir.socket()) {
+        match ControlSocket::bind(&self.dir.socket()) {
             Ok(listener) => self.listener = listener,
             Err(err) => self.complain(&format!("cannot listen again: {err}")),
         }
@@ -95,40 +95,40 @@ impl Supervisor {
         notify.chain(self.listener.paused())
     }
 
-    fn watched(&self) -> Vec<(std::os::fd::BorrowedFd<'_>, Interest, Token)> {
-        let mut watched = vec![(self.signals.as_fd(), READ, Token::Signals)];
+    fn watched(&self) -> Vec<(std::os::fd::BorrowedFd<'_>, PollInterest, SupervisorToken)> {
+        let mut watched = vec![(self.signals.as_fd(), READ, SupervisorToken::Signals)];
         if self.listener.paused().is_none() {
-            watched.push((self.listener.as_fd(), READ, Token::Listener));
+            watched.push((self.listener.as_fd(), READ, SupervisorToken::Listener));
         }
-        watched.extend(self.timer.as_ref().map(|timer| (timer.as_fd(), READ, Token::Crons)));
+        watched.extend(self.timer.as_ref().map(|timer| (timer.as_fd(), READ, SupervisorToken::Crons)));
         for (id, worker) in &self.workers {
-            watched.push((worker.output.as_fd(), READ, Token::Output(*id)));
+            watched.push((worker.output.as_fd(), READ, SupervisorToken::Output(*id)));
             if let Some(notify) = worker.notify.as_ref().filter(|notify| notify.paused().is_none()) {
-                watched.push((notify.as_fd(), READ, Token::Notify(*id)));
+                watched.push((notify.as_fd(), READ, SupervisorToken::Notify(*id)));
             }
             if let Some(pidfd) = &worker.pidfd {
-                watched.push((pidfd.as_fd(), READ, Token::Ended(*id)));
+                watched.push((pidfd.as_fd(), READ, SupervisorToken::Ended(*id)));
             }
         }
         for (id, probe) in &self.probes {
             if let Some(fd) = probe.fd() {
                 let (read, write) = probe.interest();
-                watched.push((fd, Interest { read, write }, Token::Probe(*id)));
+                watched.push((fd, PollInterest { read, write }, SupervisorToken::Probe(*id)));
             }
         }
         for (pid, worker) in self.old.iter() {
-            watched.push((worker.as_fd(), READ, Token::OldWorker(pid)));
+            watched.push((worker.as_fd(), READ, SupervisorToken::OldWorker(pid)));
         }
         for (number, client) in self.clients.iter() {
-            let interest = Interest { read: true, write: client.has_unsent() };
-            watched.push((client.as_fd(), interest, Token::Client(number)));
+            let interest = PollInterest { read: true, write: client.has_unsent() };
+            watched.push((client.as_fd(), interest, SupervisorToken::Client(number)));
         }
         watched
     }
 
-    fn happened(&mut self, token: Token) {
+    fn happened(&mut self, token: SupervisorToken) {
         match token {
-            Token::Signals => {
+            SupervisorToken::Signals => {
                 for signal in wait::received(&self.signals) {
                     match signal {
                         Signal::SIGTERM | Signal::SIGINT => self.leaving = true,
@@ -138,26 +138,26 @@ impl Supervisor {
                     }
                 }
             }
-            Token::Listener => {
+            SupervisorToken::Listener => {
                 while let Some(connection) = self.listener.accept() {
                     self.add_client(connection);
                 }
             }
-            Token::Client(number) => self.serve(number),
-            Token::Output(id) => {
+            SupervisorToken::Client(number) => self.serve(number),
+            SupervisorToken::Output(id) => {
                 self.take_output(id);
             }
-            Token::Ended(id) => self.ended(id, Exit::Unknown),
-            Token::Probe(id) => self.look(id),
-            Token::OldWorker(pid) => self.old_worker_ended(pid),
-            Token::Crons => self.look_at_crons(),
-            Token::Notify(id) => self.take_messages(id),
+            SupervisorToken::Ended(id) => self.ended(id, ProcessExit::Unknown),
+            SupervisorToken::Probe(id) => self.look(id),
+            SupervisorToken::OldWorker(pid) => self.old_worker_ended(pid),
+            SupervisorToken::Crons => self.look_at_crons(),
+            SupervisorToken::Notify(id) => self.take_messages(id),
         }
     }
 
     /// What an instance, or a stranger in its name, says of its readiness.
-    fn take_messages(&mut self, id: Id) {
-        let waits = self.core.instance(id).is_some_and(Instance::is_starting);
+    fn take_messages(&mut self, id: InstanceId) {
+        let waits = self.core.instance(id).is_some_and(AppInstance::is_starting);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Some(notify) = &mut worker.notify else { return };
         let mut senders: Vec<i32> =
@@ -166,7 +166,7 @@ impl Supervisor {
         senders.dedup();
         let family = worker.family();
         if waits && senders.into_iter().any(|sender| family.may_speak(sender)) {
-            self.events.push_back(Event::Notified { id });
+            self.events.push_back(CoreEvent::Notified { id });
         }
     }
 
@@ -180,13 +180,13 @@ impl Supervisor {
         if now >= self.beat + BEAT {
             self.beat = now;
             for client in waiting {
-                self.reply(client, &Reply::Heard);
+                self.reply(client, &SupervisorReply::Heard);
             }
         }
         Some((self.beat + BEAT).saturating_sub(now))
     }
 
-    fn add_client(&mut self, connection: Connection) {
+    fn add_client(&mut self, connection: ClientConnection) {
         let number = self.clients.add(connection);
         self.serve(number);
     }
@@ -194,7 +194,7 @@ impl Supervisor {
     fn serve(&mut self, number: u64) {
         let Some(client) = self.clients.get_mut(number) else { return };
         client.flush();
-        if let Some(request) = client.receive::<Request>() {
+        if let Some(request) = client.receive::<SupervisorRequest>() {
             self.request(number, request);
         }
     }

@@ -9,73 +9,73 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use piku_build::release::{Release, TREE};
+use piku_build::release::{BuiltRelease, TREE};
 use piku_procfile::durable;
-use piku_procfile::failure::{self, BUSY, FAILED, Failure};
+use piku_procfile::failure::{self, BUSY, FAILED, UserError};
 use piku_procfile::name::ProcessName;
-use piku_procfile::settings::Sandbox;
+use piku_procfile::settings::SandboxMode;
 
-use crate::config::{Change, store};
-use crate::core::{Event, Job, Line, Refusal, Replace, Route};
+use crate::config::{ConfigChange, store};
+use crate::core::{AppRoute, ChangeRefusal, CoreEvent, JobId, ProgressLine, ReplaceScope};
 use crate::desired::{self, Formation};
 use crate::place;
-use crate::protocol::{Bad, Reply, Request};
-use crate::web::Reach;
+use crate::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
+use crate::web::SiteReach;
 
-use super::Supervisor;
+use super::AppSupervisor;
 
 /// A command under way.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingJob {
     client: u64,
-    what: What,
+    what: JobContent,
 }
 
 #[derive(Debug)]
-enum What {
+enum JobContent {
     Deploy(u64),
     Restart,
     Scale(Formation),
     Stop,
 }
 
-impl Supervisor {
-    pub(super) fn request(&mut self, client: u64, request: Result<Request, String>) {
-        self.reply(client, &Reply::Heard);
+impl AppSupervisor {
+    pub(super) fn request(&mut self, client: u64, request: Result<SupervisorRequest, String>) {
+        self.reply(client, &SupervisorReply::Heard);
         let begun = match request {
-            Ok(_) if self.leaving => Err(Failure::new("the supervisor is leaving").code(BUSY).into()),
-            Ok(Request::Ps) => self.ps(client),
-            Ok(Request::Leave) => {
+            Ok(_) if self.leaving => Err(UserError::new("the supervisor is leaving").code(BUSY).into()),
+            Ok(SupervisorRequest::Ps) => self.ps(client),
+            Ok(SupervisorRequest::Leave) => {
                 self.leaving = true;
-                self.reply(client, &Reply::Done { error: None });
+                self.reply(client, &SupervisorReply::Done { error: None });
                 return;
             }
-            Ok(Request::Stop { stay }) => self.stop(client, stay),
-            Ok(Request::Route) => self.route(client),
-            Ok(Request::Logs { follow }) => {
+            Ok(SupervisorRequest::Stop { stay }) => self.stop(client, stay),
+            Ok(SupervisorRequest::Route) => self.route(client),
+            Ok(SupervisorRequest::Logs { follow }) => {
                 self.show_logs(client, follow);
                 return;
             }
             Ok(_) if self.core.is_changing() => {
                 let what = format!("another change of {} is under way", self.app);
-                Err(Failure::new(what).hint("try again when it has ended").code(BUSY).into())
+                Err(UserError::new(what).hint("try again when it has ended").code(BUSY).into())
             }
-            Ok(Request::Deploy { dir, task, after }) => self.deploy(client, &dir, task, after),
-            Ok(Request::Restart { only }) => self.restart(client, only),
-            Ok(Request::Scale { counts }) => self.scale(client, &counts),
+            Ok(SupervisorRequest::Deploy { dir, task, after }) => self.deploy(client, &dir, task, after),
+            Ok(SupervisorRequest::Restart { only }) => self.restart(client, only),
+            Ok(SupervisorRequest::Scale { counts }) => self.scale(client, &counts),
             Err(bad) => Err(anyhow::anyhow!(bad)),
         };
         if let Err(err) = begun {
             let (hints, code) = failure::advice(&err);
-            let bad = Bad { reason: format!("{err:#}"), code, hints, tail: Vec::new() };
-            self.reply(client, &Reply::Done { error: Some(bad) });
+            let bad = FailedReply { reason: format!("{err:#}"), code, hints, tail: Vec::new() };
+            self.reply(client, &SupervisorReply::Done { error: Some(bad) });
         }
     }
 
-    pub(super) fn reply(&mut self, client: u64, reply: &Reply) {
+    pub(super) fn reply(&mut self, client: u64, reply: &SupervisorReply) {
         let Some(connection) = self.clients.get_mut(client) else { return };
         match reply {
-            Reply::Done { .. } => connection.send_last(reply),
+            SupervisorReply::Done { .. } => connection.send_last(reply),
             _ => connection.send(reply),
         }
     }
@@ -87,15 +87,15 @@ impl Supervisor {
 
     fn ps(&mut self, client: u64) -> anyhow::Result<()> {
         let value = serde_json::to_value(self.rows()?).context("cannot write the rows as JSON")?;
-        self.reply(client, &Reply::Data { value });
-        self.reply(client, &Reply::Done { error: None });
+        self.reply(client, &SupervisorReply::Data { value });
+        self.reply(client, &SupervisorReply::Done { error: None });
         Ok(())
     }
 
-    fn begin(&mut self, client: u64, what: What) -> Job {
+    fn begin(&mut self, client: u64, what: JobContent) -> JobId {
         self.counter += 1;
-        let job = Job(self.counter);
-        self.jobs.insert(job, Pending { client, what });
+        let job = JobId(self.counter);
+        self.jobs.insert(job, PendingJob { client, what });
         job
     }
 
@@ -115,28 +115,28 @@ impl Supervisor {
         desired::check_network(&self.worlds[&number].0, &self.current_settings())?;
         self.check_requests(number)?;
         let task = task && self.worlds[&number].0.release.processes.contains_key("release");
-        let job = self.begin(client, What::Deploy(number));
+        let job = self.begin(client, JobContent::Deploy(number));
         for text in warnings {
-            self.reply(client, &Reply::Detail { text });
+            self.reply(client, &SupervisorReply::Detail { text });
         }
-        self.events.push_back(Event::Change { job, plan, replace: Replace::All, task });
+        self.events.push_back(CoreEvent::Change { job, plan, replace: ReplaceScope::All, task });
         Ok(())
     }
 
     /// Moves a release to its place, with the configuration it will run with; returns its number.
     fn take_in(&mut self, dir: &Path, after: Option<u64>) -> anyhow::Result<u64> {
         place::check_not_destroyed(&self.dir)?;
-        let mut release = Release::read(dir)?;
+        let mut release = BuiltRelease::read(dir)?;
         self.judge(&release)?;
         ensure!(place::has_folder(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
         match after {
             Some(_) if after == place::live(&self.dir)? => {}
             Some(_) => {
                 let what = format!("another release of {} has gone live meanwhile", self.app);
-                return Err(Failure::new(what).hint("try again").code(BUSY).into());
+                return Err(UserError::new(what).hint("try again").code(BUSY).into());
             }
             // Between here and its end no other change is let in.
-            None => store::write_beside(dir, &store::read(&self.dir)?, &Change::default())?,
+            None => store::write_beside(dir, &store::read(&self.dir)?, &ConfigChange::default())?,
         }
         let newest = self.dir.release_numbers().context("cannot list the releases")?.last().copied();
         let mut place = self.dir.release(release.number);
@@ -154,18 +154,18 @@ impl Supervisor {
     }
 
     /// Whether the release may run here.
-    fn judge(&self, release: &Release) -> anyhow::Result<()> {
+    fn judge(&self, release: &BuiltRelease) -> anyhow::Result<()> {
         if release.app != self.app {
             bail!("this is a release of {}, not of {}", release.app, self.app);
         }
-        if !release.jailed && self.current_settings().sandbox == Sandbox::Require {
+        if !release.jailed && self.current_settings().sandbox == SandboxMode::Require {
             let what = "this release was built without the jail, and host.yaml says 'sandbox: require'";
-            return Err(Failure::new(what).hint("build it again").into());
+            return Err(UserError::new(what).hint("build it again").into());
         }
         for layer in &release.layers {
             if !place::has_folder(&self.dir.layers(), &layer.key) {
                 let what = format!("the layer '{}' of this release is gone", layer.name);
-                return Err(Failure::new(what).hint("build it again: push, or piku deploy").into());
+                return Err(UserError::new(what).hint("build it again: push, or piku deploy").into());
             }
         }
         Ok(())
@@ -181,12 +181,12 @@ impl Supervisor {
             Some(name) => {
                 let known = plan.types.iter().any(|kind| kind.name == name);
                 ensure!(known, "{} has no process type '{name}'", self.app);
-                Replace::Type(name)
+                ReplaceScope::Type(name)
             }
-            None => Replace::All,
+            None => ReplaceScope::All,
         };
-        let job = self.begin(client, What::Restart);
-        self.events.push_back(Event::Change { job, plan, replace, task: false });
+        let job = self.begin(client, JobContent::Restart);
+        self.events.push_back(CoreEvent::Change { job, plan, replace, task: false });
         Ok(())
     }
 
@@ -203,7 +203,7 @@ impl Supervisor {
             if !is_cron && !plan.types.iter().any(|kind| kind.name == *name) {
                 let known: Vec<&str> = plan.types.iter().map(|kind| kind.name.as_str()).collect();
                 let what = format!("{} has no process type '{name}'", self.app);
-                return Err(Failure::new(what).hint(format!("it has: {}", known.join(", "))).into());
+                return Err(UserError::new(what).hint(format!("it has: {}", known.join(", "))).into());
             }
         }
         if self.dir.is_stopped() {
@@ -211,13 +211,15 @@ impl Supervisor {
             desired::write_formation(&self.dir.formation(), &formation)?;
             self.reply(
                 client,
-                &Reply::Detail { text: format!("{} is stopped; this holds when it is started", self.app) },
+                &SupervisorReply::Detail {
+                    text: format!("{} is stopped; this holds when it is started", self.app),
+                },
             );
-            self.reply(client, &Reply::Done { error: None });
+            self.reply(client, &SupervisorReply::Done { error: None });
             return Ok(());
         }
-        let job = self.begin(client, What::Scale(formation));
-        self.events.push_back(Event::Change { job, plan, replace: Replace::Missing, task: false });
+        let job = self.begin(client, JobContent::Scale(formation));
+        self.events.push_back(CoreEvent::Change { job, plan, replace: ReplaceScope::Missing, task: false });
         Ok(())
     }
 
@@ -228,31 +230,32 @@ impl Supervisor {
             durable::write(&mark, b"", 0o600)
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
-        let job = self.begin(client, What::Stop);
-        self.events.push_back(Event::Stop { job });
+        let job = self.begin(client, JobContent::Stop);
+        self.events.push_back(CoreEvent::Stop { job });
         Ok(())
     }
 
     fn live_number(&self) -> anyhow::Result<u64> {
         let number = place::live(&self.dir)?;
-        Ok(number
-            .ok_or_else(|| Failure::new(format!("{} has no release yet", self.app)).hint("push it first"))?)
+        Ok(number.ok_or_else(|| {
+            UserError::new(format!("{} has no release yet", self.app)).hint("push it first")
+        })?)
     }
 
     /// Makes so, on disk and for whoever sends requests, what the new instances have earned.
-    pub(super) fn switch(&mut self, job: Job, route: &Route) -> anyhow::Result<()> {
+    pub(super) fn switch(&mut self, job: JobId, route: &AppRoute) -> anyhow::Result<()> {
         match self.jobs.get(&job).map(|pending| &pending.what) {
-            Some(What::Deploy(number)) => {
+            Some(JobContent::Deploy(number)) => {
                 let number = *number;
                 self.switch_release(number, route, job)?;
                 self.follow();
             }
-            Some(What::Scale(formation)) => {
+            Some(JobContent::Scale(formation)) => {
                 let formation = formation.clone();
                 self.switch_requests(route, job)?;
                 desired::write_formation(&self.dir.formation(), &formation)?;
             }
-            Some(What::Restart | What::Stop) | None => self.switch_requests(route, job)?,
+            Some(JobContent::Restart | JobContent::Stop) | None => self.switch_requests(route, job)?,
         }
         place::remove(&self.dir.stopped())?;
         place::remove(&self.dir.paused())
@@ -265,17 +268,17 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn say(&mut self, job: Job, line: Line) {
+    pub(super) fn say(&mut self, job: JobId, line: ProgressLine) {
         let Some(client) = self.jobs.get(&job).map(|pending| pending.client) else { return };
         let reply = match line {
-            Line::Step(text) => Reply::Step { text },
-            Line::Detail(text) => Reply::Detail { text },
+            ProgressLine::Step(text) => SupervisorReply::Step { text },
+            ProgressLine::Detail(text) => SupervisorReply::Detail { text },
         };
         self.reply(client, &reply);
     }
 
-    pub(super) fn say_step(&mut self, job: Job, text: &str) {
-        self.say(job, Line::Step(text.to_owned()));
+    pub(super) fn say_step(&mut self, job: JobId, text: &str) {
+        self.say(job, ProgressLine::Step(text.to_owned()));
     }
 
     /// Lines of the release task, to the deploy that it belongs to.
@@ -283,32 +286,32 @@ impl Supervisor {
         let job = self
             .jobs
             .iter()
-            .find(|(_, pending)| matches!(pending.what, What::Deploy(_)))
+            .find(|(_, pending)| matches!(pending.what, JobContent::Deploy(_)))
             .map(|(job, _)| *job);
         let Some(job) = job else { return };
         for line in lines {
-            self.say(job, Line::Detail(line.clone()));
+            self.say(job, ProgressLine::Detail(line.clone()));
         }
     }
 
-    pub(super) fn done(&mut self, job: Job, result: Result<(), Refusal>) {
-        let Some(Pending { client, what }) = self.jobs.remove(&job) else { return };
+    pub(super) fn done(&mut self, job: JobId, result: Result<(), ChangeRefusal>) {
+        let Some(PendingJob { client, what }) = self.jobs.remove(&job) else { return };
         if result.is_ok() {
             self.load_crons(false);
         }
         let error = match (result, &what) {
-            (Ok(()), What::Deploy(number)) => {
+            (Ok(()), JobContent::Deploy(number)) => {
                 let texts = self.crontab.upcoming().into_iter().chain(self.why_not_served(*number));
                 for text in texts.chain(self.exposures()).collect::<Vec<_>>() {
-                    self.reply(client, &Reply::Detail { text });
+                    self.reply(client, &SupervisorReply::Detail { text });
                 }
                 let text = self.where_it_is(*number);
-                self.reply(client, &Reply::Step { text });
+                self.reply(client, &SupervisorReply::Step { text });
                 None
             }
             (Ok(()), _) => None,
             (Err(refusal), what) => {
-                if let What::Deploy(number) = what {
+                if let JobContent::Deploy(number) = what {
                     self.worlds.remove(number);
                     if let Err(err) = place::remove(&self.dir.release(*number)) {
                         self.complain(&format!("{err:#}"));
@@ -316,12 +319,12 @@ impl Supervisor {
                 }
                 let tail = refusal.blame.and_then(|id| self.tails.remove(&id)).unwrap_or_default();
                 let code = if refusal.busy { BUSY } else { FAILED };
-                Some(Bad { reason: refusal.reason, code, hints: self.hints(&tail), tail })
+                Some(FailedReply { reason: refusal.reason, code, hints: self.hints(&tail), tail })
             }
         };
         self.tails.clear();
         self.lead_drain();
-        self.reply(client, &Reply::Done { error });
+        self.reply(client, &SupervisorReply::Done { error });
     }
 
     fn where_it_is(&self, number: u64) -> String {
@@ -332,7 +335,7 @@ impl Supervisor {
             .filter_map(|(_, one)| Some(format!("http://127.0.0.1:{}", one.port?)))
             .collect();
         let addresses = match &self.reach {
-            Reach::Served(urls) if !urls.is_empty() => urls,
+            SiteReach::Served(urls) if !urls.is_empty() => urls,
             _ => &ports,
         };
         match addresses.as_slice() {

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::log::LogWriter;
-use crate::protocol::Reply;
+use crate::protocol::SupervisorReply;
 
-use super::Supervisor;
+use super::AppSupervisor;
 
-impl Supervisor {
+impl AppSupervisor {
     /// The log of an instance, kept as `host.yaml` says.
     pub(super) fn open_log(&self, instance: &str) -> std::io::Result<LogWriter> {
         let settings = self.settings.logs;
@@ -41,9 +41,9 @@ impl Supervisor {
         self.flush_logs();
         if follow {
             self.followers.insert(client);
-            self.reply(client, &Reply::Heard);
+            self.reply(client, &SupervisorReply::Heard);
         } else {
-            self.reply(client, &Reply::Done { error: None });
+            self.reply(client, &SupervisorReply::Done { error: None });
         }
     }
 

@@ -27,50 +27,50 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use piku_chroot::report;
-use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::layout::{AppDir, Root};
+use piku_procfile::failure::{BUSY, UserError};
+use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
-use piku_procfile::settings::Settings;
+use piku_procfile::settings::HostSettings;
 
 use crate::clients::ClientTable;
-use crate::core::{Core, Event, Exit, Found, Id, Job, OnExit};
-use crate::cron::{Crontab, Timer};
+use crate::core::{CoreEvent, FoundWorker, InstanceId, JobId, OnExit, ProcessExit, SupervisorCore};
+use crate::cron::{AppCrontab, CronTimer};
 use crate::desired::{self, HealthCheck};
-use crate::environment::World;
-use crate::lock::Lock;
-use crate::port::{self, Claim, PortGuard};
-use crate::probe::Probe;
-use crate::record::{Records, Runs};
-use crate::sample::Limit;
-use crate::socket::Listener;
+use crate::environment::ReleaseContext;
+use crate::lock::FileLock;
+use crate::port::{self, PortClaim, PortGuard};
+use crate::probe::HealthProbe;
+use crate::record::{RecordFolder, StartCount};
+use crate::sample::SampledLimit;
+use crate::socket::ControlSocket;
 use crate::wait;
-use crate::web::Reach;
+use crate::web::SiteReach;
 use crate::{place, process, sys};
 
 pub(crate) use rows::{stopped, unknown};
 
-use jobs::Pending;
+use jobs::PendingJob;
 use requests::OldWorkers;
 use shortage::ShortageWatch;
-use turn::Turn;
-use worker::{TASK, Worker};
+use turn::BootTurn;
+use worker::{InstanceProcess, TASK};
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "supervise";
 
 /// One app's supervisor.
 #[derive(Debug)]
-struct Supervisor {
-    root: Root,
+struct AppSupervisor {
+    root: PikuRoot,
     app: AppName,
     dir: AppDir,
-    settings: Settings,
-    records: Records,
-    core: Core,
+    settings: HostSettings,
+    records: RecordFolder,
+    core: SupervisorCore,
     born: Instant,
-    workers: BTreeMap<Id, Worker>,
+    workers: BTreeMap<InstanceId, InstanceProcess>,
     /// Kept from one process of an instance to its next.
-    ports: BTreeMap<Id, Claim>,
+    ports: BTreeMap<InstanceId, PortClaim>,
     /// Of instances that are down, held so that nobody else gets their requests.
     guards: BTreeMap<u16, PortGuard>,
     /// True if the kernel keeps each jail to its own ports.
@@ -78,20 +78,20 @@ struct Supervisor {
     /// When somebody was looked for who listens beside an instance.
     watched_at: Duration,
     /// The processes that have taken ports of instances, in words.
-    notes: BTreeMap<Id, String>,
-    probes: BTreeMap<Id, Probe>,
+    notes: BTreeMap<InstanceId, String>,
+    probes: BTreeMap<InstanceId, HealthProbe>,
     /// Releases that have been read.
-    worlds: BTreeMap<u64, (Rc<World>, HealthCheck)>,
+    worlds: BTreeMap<u64, (Rc<ReleaseContext>, HealthCheck)>,
     /// The last words of instances on trial.
-    tails: BTreeMap<Id, Vec<String>>,
+    tails: BTreeMap<InstanceId, Vec<String>>,
     /// What the last processes were limited to, of instances that wait for their next one.
-    limits: BTreeMap<Id, Vec<Limit>>,
-    crontab: Crontab,
+    limits: BTreeMap<InstanceId, Vec<SampledLimit>>,
+    crontab: AppCrontab,
     /// Of the wall clock; there once a cron was.
-    timer: Option<Timer>,
-    jobs: BTreeMap<Job, Pending>,
+    timer: Option<CronTimer>,
+    jobs: BTreeMap<JobId, PendingJob>,
     /// How the app is reached.
-    reach: Reach,
+    reach: SiteReach,
     /// Who may still send requests to instances that get no new ones.
     old: OldWorkers,
     clients: ClientTable,
@@ -100,45 +100,45 @@ struct Supervisor {
     /// When those who wait were last told that their request is worked on.
     beat: Duration,
     counter: u64,
-    events: VecDeque<Event>,
-    drain: drain::Drain,
+    events: VecDeque<CoreEvent>,
+    drain: drain::ForwarderState,
     shortage: ShortageWatch,
     /// At boot: others wait for it to end.
-    turn: Turn,
+    turn: BootTurn,
     /// Asked to leave: nothing new is begun.
     leaving: bool,
-    listener: Listener,
+    listener: ControlSocket,
     signals: SignalFd,
-    _lock: Lock,
+    _lock: FileLock,
 }
 
 /// Supervises until it is told to leave, or until there is nothing to supervise.
-pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
+pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     place::make(dir.run())?;
     let lock_path = place::supervisor_lock(&dir);
     let Some(mut lock) =
-        Lock::take(&lock_path).with_context(|| format!("cannot lock '{}'", lock_path.display()))?
+        FileLock::take(&lock_path).with_context(|| format!("cannot lock '{}'", lock_path.display()))?
     else {
-        return Err(Failure::new(format!("{app} has a supervisor already")).code(BUSY).into());
+        return Err(UserError::new(format!("{app} has a supervisor already")).code(BUSY).into());
     };
     lock.sign().context("cannot sign the lock")?;
     sys::default_dispositions();
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // What a worker without a jail leaves behind becomes this process's child and not init's.
     set_child_subreaper(true).context("cannot become a subreaper")?;
-    let settings = Settings::read(&root.settings())?;
-    let records = Records::open(&dir).context("cannot open the folder of the records")?;
+    let settings = HostSettings::read(&root.settings())?;
+    let records = RecordFolder::open(&dir).context("cannot open the folder of the records")?;
     let last = records.all().context("cannot read the records")?.last().map_or(TASK, |record| record.id);
-    let listener = Listener::bind(&dir.socket())
+    let listener = ControlSocket::bind(&dir.socket())
         .with_context(|| format!("cannot listen at '{}'", dir.socket().display()))?;
-    let mut supervisor = Supervisor {
+    let mut supervisor = AppSupervisor {
         root: root.clone(),
         app: app.clone(),
         dir,
         settings,
         records,
-        core: Core::new(OnExit::Restart, last),
+        core: SupervisorCore::new(OnExit::Restart, last),
         born: Instant::now(),
         workers: BTreeMap::new(),
         ports: BTreeMap::new(),
@@ -150,20 +150,20 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
         worlds: BTreeMap::new(),
         tails: BTreeMap::new(),
         limits: BTreeMap::new(),
-        crontab: Crontab::none(),
+        crontab: AppCrontab::none(),
         timer: None,
         jobs: BTreeMap::new(),
-        reach: Reach::Unnamed,
+        reach: SiteReach::Unnamed,
         old: OldWorkers::default(),
         clients: ClientTable::default(),
         followers: BTreeSet::new(),
         beat: Duration::ZERO,
         counter: 0,
         events: VecDeque::new(),
-        drain: drain::Drain::default(),
+        drain: drain::ForwarderState::default(),
         leaving: false,
         shortage: ShortageWatch::new(),
-        turn: Turn::take()?,
+        turn: BootTurn::take()?,
         listener,
         signals,
         _lock: lock,
@@ -172,7 +172,7 @@ pub(crate) fn run(root: &Root, app: &AppName) -> anyhow::Result<()> {
     supervisor.work()
 }
 
-impl Supervisor {
+impl AppSupervisor {
     /// The time on a clock that began before any worker: one that is taken up has been running for longer than this
     /// supervisor.
     fn now(&self) -> Duration {
@@ -192,16 +192,16 @@ impl Supervisor {
                 found.push(one);
             }
         }
-        let known: Vec<Id> = self.workers.keys().copied().collect();
+        let known: Vec<InstanceId> = self.workers.keys().copied().collect();
         self.records.tidy(&known).context("cannot tidy the records")?;
         let plan = self.live_plan().unwrap_or_else(|err| {
             // Its workers, if they live, go on: what they serve is better than nothing.
             self.complain(&format!("cannot run the live release: {err:#}"));
             desired::as_found(&found)
         });
-        self.tell(Event::Boot { plan, found });
+        self.tell(CoreEvent::Boot { plan, found });
         self.load_crons(true);
-        self.tell(Event::Tick);
+        self.tell(CoreEvent::Tick);
         self.lead_drain();
         Ok(())
     }
@@ -219,7 +219,7 @@ impl Supervisor {
     }
 
     /// What the live release and the formation say; nothing when there is no release or the app was stopped.
-    fn live_plan(&mut self) -> anyhow::Result<Option<crate::core::Plan>> {
+    fn live_plan(&mut self) -> anyhow::Result<Option<crate::core::RunPlan>> {
         if self.dir.is_stopped() {
             return Ok(None);
         }
@@ -233,8 +233,8 @@ impl Supervisor {
         &mut self,
         number: u64,
         formation: &desired::Formation,
-    ) -> anyhow::Result<(crate::core::Plan, Vec<String>)> {
-        let world = World::read(&self.root, &self.app, number)?;
+    ) -> anyhow::Result<(crate::core::RunPlan, Vec<String>)> {
+        let world = ReleaseContext::read(&self.root, &self.app, number)?;
         let (plan, check, warnings) = desired::plan(&world, formation);
         self.worlds.insert(number, (Rc::new(world), check));
         Ok((plan, warnings))
@@ -247,7 +247,7 @@ impl Supervisor {
     }
 
     /// Tells the core, and does what it says until it has no more to say.
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: CoreEvent) {
         self.events.push_back(event);
         while let Some(event) = self.events.pop_front() {
             for action in self.core.handle(self.now(), event) {
@@ -257,7 +257,7 @@ impl Supervisor {
     }
 
     /// Reads a worker's fifo once; whether there was anything.
-    fn take_output(&mut self, id: Id) -> bool {
+    fn take_output(&mut self, id: InstanceId) -> bool {
         let Some(worker) = self.workers.get_mut(&id) else { return false };
         let lines = worker.take_output();
         let Some(lines) = lines else { return false };
@@ -271,7 +271,7 @@ impl Supervisor {
     }
 
     /// A worker's process has ended.
-    fn ended(&mut self, id: Id, exit: Exit) {
+    fn ended(&mut self, id: InstanceId, exit: ProcessExit) {
         let Some(worker) = self.workers.get(&id) else { return };
         worker.family().sweep();
         // A jail whose monitor was killed is ended by the kernel a moment later.
@@ -280,13 +280,15 @@ impl Supervisor {
         let Some(mut worker) = self.workers.remove(&id) else { return };
         let (_, ended) = report::read(&self.records.report(id));
         let exit = match (ended, exit) {
-            (Some(ended), _) if ended.oom_kills > 0 => Exit::OutOfMemory { peak: ended.memory_peak_bytes },
+            (Some(ended), _) if ended.oom_kills > 0 => {
+                ProcessExit::OutOfMemory { peak: ended.memory_peak_bytes }
+            }
             // Of one that was taken up only its jail knows how it ended.
-            (Some(ended), Exit::Unknown) => Exit::Code(ended.exit_code.into()),
+            (Some(ended), ProcessExit::Unknown) => ProcessExit::Code(ended.exit_code.into()),
             (_, exit) => exit,
         };
         // One that was told to end may have been killed by us.
-        let was_told = self.core.instance(id).is_some_and(crate::core::Instance::is_leaving);
+        let was_told = self.core.instance(id).is_some_and(crate::core::AppInstance::is_leaving);
         let shortage = self.shortage.look(exit).filter(|_| !was_told);
         if let Some(text) = &shortage {
             worker.log.line(text, jiff::Timestamp::now());
@@ -299,28 +301,28 @@ impl Supervisor {
                 self.say_output(&[rest]);
             }
             self.records.remove(TASK);
-            self.events.push_back(Event::TaskEnded(Ok(exit)));
+            self.events.push_back(CoreEvent::TaskEnded(Ok(exit)));
             return;
         }
-        if worker.record.runs == Runs::Once {
+        if worker.record.runs == StartCount::Once {
             self.cron_ended(&worker.record.ps.kind, &rows::exit(exit));
         } else if !worker.record.live {
             self.tails.insert(id, worker.log.tail(20));
         }
         self.limits.insert(id, self.limits_of(&worker));
         self.hold_port(id, &worker);
-        self.events.push_back(Event::Exited { id, exit });
+        self.events.push_back(CoreEvent::Exited { id, exit });
     }
 
     /// An instance for the core's eyes, from a record; what cannot be taken up is cleared away.
-    fn take_up(&mut self, record: crate::record::Record) -> Option<Found> {
+    fn take_up(&mut self, record: crate::record::WorkerRecord) -> Option<FoundWorker> {
         let id = record.id;
         if record.task || !record.is_alive() {
             // Its jail, if it had one, is empty: the leader leaves last.
             worker::clear_away(&record, &self.records, self.open_log(&record.ps.to_string()));
             return None;
         }
-        let found = Found {
+        let found = FoundWorker {
             id,
             ps: record.ps.clone(),
             release: record.release,
@@ -329,7 +331,7 @@ impl Supervisor {
             ready: record.ready,
             restarts: record.restarts,
             uptime: process::uptime(record.start),
-            once: record.runs == Runs::Once,
+            once: record.runs == StartCount::Once,
         };
         if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| port::take_up(&self.root, port)) {
             self.ports.insert(id, claim);
@@ -337,7 +339,7 @@ impl Supervisor {
         let adopted = self
             .open_log(&record.ps.to_string())
             .context("cannot open its log")
-            .and_then(|log| Worker::adopt(record, &self.records, log));
+            .and_then(|log| InstanceProcess::adopt(record, &self.records, log));
         match adopted {
             Ok(worker) => {
                 self.workers.insert(id, worker);

@@ -17,14 +17,14 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::{Supervisor, Worker};
-use crate::core::{Event, Id, Instance};
+use super::{AppSupervisor, InstanceProcess};
+use crate::core::{AppInstance, CoreEvent, InstanceId};
 use crate::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
-use crate::port::{self, Claim, PortGuard};
+use crate::port::{self, PortClaim, PortGuard};
 use crate::process;
-use crate::record::Records;
+use crate::record::RecordFolder;
 use crate::tree;
-use crate::web::Reach;
+use crate::web::SiteReach;
 
 /// The interval at which listeners beside an instance are looked for. No event tells of one.
 const WATCH: Duration = Duration::from_secs(5);
@@ -32,11 +32,11 @@ const WATCH: Duration = Duration::from_secs(5);
 /// After so many moves whoever takes the ports is taken to go on with it, in the range.
 const MOVES_IN_RANGE: u32 = 2;
 
-impl Supervisor {
+impl AppSupervisor {
     /// Gives an instance the port that its process is to listen on.
     pub(super) fn claim_port(
         &mut self,
-        id: Id,
+        id: InstanceId,
         release: u64,
         kept: Option<u16>,
         moves: u32,
@@ -66,11 +66,11 @@ impl Supervisor {
     /// Returns whether the next process may get the port of the one before it.
     fn gives_back(&self, release: u64) -> bool {
         let is_jailed = self.worlds.get(&release).is_some_and(|(world, _)| world.is_jailed());
-        self.guards_ports && is_jailed || matches!(self.reach, Reach::Unnamed)
+        self.guards_ports && is_jailed || matches!(self.reach, SiteReach::Unnamed)
     }
 
     /// Holds the port of an instance whose process has ended.
-    pub(super) fn hold_port(&mut self, id: Id, worker: &Worker) {
+    pub(super) fn hold_port(&mut self, id: InstanceId, worker: &InstanceProcess) {
         let Some(port) = worker.record.port else { return };
         let Some(one) = self.core.instance(id) else { return };
         let (is_routed, is_leaving) = (one.routed == Some(port), one.is_leaving());
@@ -91,7 +91,7 @@ impl Supervisor {
                     let by = "connections that have not ended, or by somebody who does not show himself"
                         .to_owned();
                     self.say_who_has(id, port, &by);
-                    self.events.push_back(Event::PortLost { id, by });
+                    self.events.push_back(CoreEvent::PortLost { id, by });
                 }
                 _ => {}
             },
@@ -108,7 +108,7 @@ impl Supervisor {
     }
 
     /// Returns who gets connections to the port of an instance.
-    pub(super) fn port_holder(&self, id: Id, port: u16) -> PortHolder {
+    pub(super) fn port_holder(&self, id: InstanceId, port: u16) -> PortHolder {
         // Nobody listens, in most of the time in which somebody is asked.
         if OwnedSockets::default().holder(port) == PortHolder::Nobody {
             return PortHolder::Nobody;
@@ -123,15 +123,15 @@ impl Supervisor {
     }
 
     /// Somebody else listens on the port of an instance.
-    pub(super) fn lose_port(&mut self, id: Id, port: u16, stranger: StrangeListener) {
+    pub(super) fn lose_port(&mut self, id: InstanceId, port: u16, stranger: StrangeListener) {
         let by = self.name_of(stranger);
         self.probes.remove(&id);
         self.say_who_has(id, port, &by);
-        self.events.push_back(Event::PortTaken { id, by });
+        self.events.push_back(CoreEvent::PortTaken { id, by });
     }
 
     /// To the daemon's log, and to whoever asks later.
-    fn say_who_has(&mut self, id: Id, port: u16, by: &str) {
+    fn say_who_has(&mut self, id: InstanceId, port: u16, by: &str) {
         self.notes.insert(id, format!("port {port} was taken by {by}"));
         self.complain(&format!("port {port} is taken by {by}"));
     }
@@ -145,7 +145,7 @@ impl Supervisor {
         let comm: String = comm.trim_end().chars().filter(|c| !c.is_control()).collect();
         let process = format!("pid {pid}, {comm}");
         for app in self.root.apps().unwrap_or_default() {
-            let records = Records::of(&self.root.app(&app)).all().unwrap_or_default();
+            let records = RecordFolder::of(&self.root.app(&app)).all().unwrap_or_default();
             let its = |pid_of: i32| tree::of(pid_of.unsigned_abs()).contains(&pid);
             if let Some(record) = records.iter().find(|record| record.is_alive() && its(record.pid)) {
                 return format!("{} of {app} ({process})", record.ps);
@@ -157,7 +157,7 @@ impl Supervisor {
     /// Looks whether somebody has begun to listen beside an instance, where the kernel does not see to it that nobody can.
     /// Returns how long it is until the next look.
     pub(super) fn watch_ports(&mut self) -> Option<Duration> {
-        let watched: Vec<(Id, u16)> = self
+        let watched: Vec<(InstanceId, u16)> = self
             .core
             .instances()
             .filter(|(_, one)| one.is_up() && !self.is_guarded(one))
@@ -179,12 +179,12 @@ impl Supervisor {
         Some(WATCH)
     }
 
-    fn is_guarded(&self, one: &Instance) -> bool {
+    fn is_guarded(&self, one: &AppInstance) -> bool {
         self.guards_ports && self.worlds.get(&one.release).is_some_and(|(world, _)| world.is_jailed())
     }
 
     /// Returns the ports on which an instance can be reached from other machines, past nginx.
-    pub(super) fn exposed_ports(&self, id: Id) -> Vec<u16> {
+    pub(super) fn exposed_ports(&self, id: InstanceId) -> Vec<u16> {
         let Some(worker) = self.workers.get(&id) else { return Vec::new() };
         OwnedSockets::of(&worker.family().roots()).exposed_ports()
     }
@@ -202,7 +202,7 @@ impl Supervisor {
 
 /// Holds a port as soon as the last process of the instance is gone: a jail whose monitor was killed is ended by the kernel a
 /// moment later.
-fn hold_when_gone(mut claim: Claim) -> Result<PortGuard, Claim> {
+fn hold_when_gone(mut claim: PortClaim) -> Result<PortGuard, PortClaim> {
     /// Milliseconds until the kernel has begun to end a jail, and until a process that it ends is taken to be stuck.
     const BEGUN: u32 = 20;
     const STUCK: u32 = 500;

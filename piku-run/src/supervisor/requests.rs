@@ -8,13 +8,13 @@ use std::rc::Rc;
 
 use piku_procfile::failure;
 
-use crate::core::{Event, Id, Job, Line, Route};
-use crate::environment::World;
+use crate::core::{AppRoute, CoreEvent, InstanceId, JobId, ProgressLine};
+use crate::environment::ReleaseContext;
 use crate::place;
-use crate::protocol::Reply;
-use crate::web::{OldWorker, Put, Reach, Web};
+use crate::protocol::SupervisorReply;
+use crate::web::{OldWorker, SiteOutcome, SiteReach, WebServer};
 
-use super::Supervisor;
+use super::AppSupervisor;
 
 /// Beyond what nginx gives its old workers: those are to end first.
 const BEYOND: u64 = 10;
@@ -25,7 +25,7 @@ pub(super) struct OldWorkers {
     workers: BTreeMap<i32, OldWorker>,
     /// Those from before nginx was told last.
     last: BTreeSet<i32>,
-    keep: BTreeMap<Id, BTreeSet<i32>>,
+    keep: BTreeMap<InstanceId, BTreeSet<i32>>,
 }
 
 impl OldWorkers {
@@ -47,7 +47,7 @@ impl OldWorkers {
     }
 
     /// Whether any of them keeps it.
-    fn keeps(&mut self, id: Id) -> bool {
+    fn keeps(&mut self, id: InstanceId) -> bool {
         let alive: BTreeSet<i32> =
             self.last.iter().copied().filter(|pid| self.workers.contains_key(pid)).collect();
         let keeps = !alive.is_empty();
@@ -58,44 +58,45 @@ impl OldWorkers {
     }
 
     /// Whom nobody keeps any more.
-    fn ended(&mut self, pid: i32) -> Vec<Id> {
+    fn ended(&mut self, pid: i32) -> Vec<InstanceId> {
         self.workers.remove(&pid);
         self.last.remove(&pid);
         self.keep.values_mut().for_each(|pids| {
             pids.remove(&pid);
         });
-        let free: Vec<Id> = self.keep.iter().filter(|(_, pids)| pids.is_empty()).map(|(id, _)| *id).collect();
+        let free: Vec<InstanceId> =
+            self.keep.iter().filter(|(_, pids)| pids.is_empty()).map(|(id, _)| *id).collect();
         self.keep.retain(|_, pids| !pids.is_empty());
         free
     }
 
-    pub(super) fn forget(&mut self, id: Id) {
+    pub(super) fn forget(&mut self, id: InstanceId) {
         self.keep.remove(&id);
     }
 }
 
-impl Supervisor {
+impl AppSupervisor {
     /// Whether the release's settings are good for nginx, before anything of it is started.
     pub(super) fn check_requests(&mut self, number: u64) -> anyhow::Result<()> {
         self.web()?.check(&*self.world(number)?)
     }
 
     /// As `host.yaml` has it now.
-    fn web(&mut self) -> anyhow::Result<Web> {
-        let web = Web::of(&self.root)?;
+    fn web(&mut self) -> anyhow::Result<WebServer> {
+        let web = WebServer::of(&self.root)?;
         self.core.set_drain(std::time::Duration::from_secs(u64::from(web.drain()) + BEYOND));
         Ok(web)
     }
 
-    fn world(&self, number: u64) -> anyhow::Result<Rc<World>> {
+    fn world(&self, number: u64) -> anyhow::Result<Rc<ReleaseContext>> {
         match self.worlds.get(&number) {
             Some((world, _)) => Ok(world.clone()),
-            None => Ok(Rc::new(World::read(&self.root, &self.app, number)?)),
+            None => Ok(Rc::new(ReleaseContext::read(&self.root, &self.app, number)?)),
         }
     }
 
     /// Sends requests there, or nowhere.
-    pub(super) fn send_requests(&mut self, route: Option<&Route>) -> anyhow::Result<Vec<String>> {
+    pub(super) fn send_requests(&mut self, route: Option<&AppRoute>) -> anyhow::Result<Vec<String>> {
         let web = self.web()?;
         let put = match route {
             Some(route) => web.ready(&*self.world(route.release)?, &route.ports)?.put()?,
@@ -109,23 +110,23 @@ impl Supervisor {
         Ok(self.have_put(put))
     }
 
-    fn have_put(&mut self, put: Put) -> Vec<String> {
+    fn have_put(&mut self, put: SiteOutcome) -> Vec<String> {
         self.reach = put.reach;
         self.old.told(put.old);
         put.warnings
     }
 
     /// The same for a change, whose author is told of what he should know.
-    pub(super) fn switch_requests(&mut self, route: &Route, job: Job) -> anyhow::Result<()> {
+    pub(super) fn switch_requests(&mut self, route: &AppRoute, job: JobId) -> anyhow::Result<()> {
         for warning in self.send_requests(Some(route))? {
-            self.say(job, Line::Detail(warning));
+            self.say(job, ProgressLine::Detail(warning));
         }
         Ok(())
     }
 
     /// Makes a release the live one, on disk and for requests. In between it is the live one already: killed there, the next
     /// supervisor finishes it.
-    pub(super) fn switch_release(&mut self, number: u64, route: &Route, job: Job) -> anyhow::Result<()> {
+    pub(super) fn switch_release(&mut self, number: u64, route: &AppRoute, job: JobId) -> anyhow::Result<()> {
         let web = self.web()?;
         let ready = web.ready(&*self.world(route.release)?, &route.ports)?;
         // A link that was lost or led nowhere is mended by this, and nothing to go back to.
@@ -134,7 +135,7 @@ impl Supervisor {
         match ready.put() {
             Ok(put) => {
                 for warning in self.have_put(put) {
-                    self.say(job, Line::Detail(warning));
+                    self.say(job, ProgressLine::Detail(warning));
                 }
                 Ok(())
             }
@@ -152,22 +153,22 @@ impl Supervisor {
     pub(super) fn route(&mut self, client: u64) -> anyhow::Result<()> {
         let route = self.core.route();
         for text in self.send_requests(route.as_ref())? {
-            self.reply(client, &Reply::Detail { text });
+            self.reply(client, &SupervisorReply::Detail { text });
         }
-        self.reply(client, &Reply::Done { error: None });
+        self.reply(client, &SupervisorReply::Done { error: None });
         Ok(())
     }
 
     /// Tells the core when no request is under way to it any more.
-    pub(super) fn drain(&mut self, id: Id) {
+    pub(super) fn drain(&mut self, id: InstanceId) {
         if !self.old.keeps(id) {
-            self.events.push_back(Event::Drained { id });
+            self.events.push_back(CoreEvent::Drained { id });
         }
     }
 
     pub(super) fn old_worker_ended(&mut self, pid: i32) {
         for id in self.old.ended(pid) {
-            self.tell(Event::Drained { id });
+            self.tell(CoreEvent::Drained { id });
         }
         self.release_guards();
     }
@@ -180,11 +181,11 @@ impl Supervisor {
             Some(world.release.processes.contains_key("static") && !listens)
         };
         match &self.reach {
-            Reach::Unserved(why, hint) => Some(format!("NGINX_SERVER_NAME is set, but {why} ({hint})")),
-            Reach::Unnamed if has_files() == Some(true) => {
+            SiteReach::Unserved(why, hint) => Some(format!("NGINX_SERVER_NAME is set, but {why} ({hint})")),
+            SiteReach::Unnamed if has_files() == Some(true) => {
                 Some("its files are served when NGINX_SERVER_NAME is set".to_owned())
             }
-            Reach::Unnamed | Reach::Served(_) => None,
+            SiteReach::Unnamed | SiteReach::Served(_) => None,
         }
     }
 }

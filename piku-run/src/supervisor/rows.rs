@@ -2,27 +2,27 @@
 
 use anyhow::Context;
 use piku_chroot::{limits, report};
-use piku_procfile::layout::Root;
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 
-use crate::core::{Exit, Instance, Ps, State};
+use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit};
 use crate::desired;
-use crate::environment::World;
-use crate::record::{Record, Records};
-use crate::sample::{self, Instance as Row, Limit};
+use crate::environment::ReleaseContext;
+use crate::record::{RecordFolder, WorkerRecord};
+use crate::sample::{self, InstanceSample as Row, SampledLimit};
 use crate::{place, process};
 
-use super::Supervisor;
+use super::AppSupervisor;
 use super::ports;
-use super::worker::Worker;
+use super::worker::InstanceProcess;
 
-impl Supervisor {
+impl AppSupervisor {
     /// All instances, those on trial and on their way out too; where nothing is to run, the places that are empty.
     pub(super) fn rows(&self) -> anyhow::Result<Vec<Row>> {
         if self.core.is_idle() && self.core.plan().is_none() {
             return stopped(&self.root, &self.app);
         }
-        let mut rows: Vec<(&Instance, Row)> = Vec::new();
+        let mut rows: Vec<(&AppInstance, Row)> = Vec::new();
         for (id, one) in self.core.instances() {
             let worker = self.workers.get(&id);
             let exposed = if one.is_up() && one.listens { self.exposed_ports(id) } else { Vec::new() };
@@ -57,7 +57,7 @@ impl Supervisor {
         }
         // In the Procfile's order; in a place first what is live, last what is on its way out.
         let types = self.core.plan().map(|plan| plan.types.as_slice()).unwrap_or_default();
-        let order = |one: &Instance| {
+        let order = |one: &AppInstance| {
             let at = types.iter().position(|kind| kind.name == one.ps.kind).unwrap_or(usize::MAX);
             (at, one.ps.clone(), !one.live, one.is_leaving())
         };
@@ -73,8 +73,8 @@ impl Supervisor {
         for entry in self.crontab.entries() {
             let at = rows.iter().position(|row| row.kind == entry.name).unwrap_or(rows.len());
             if at == rows.len() {
-                let mut row = idle(&self.app, &Ps { kind: entry.name.clone(), index: 1 });
-                row.state = sample::State::Waiting;
+                let mut row = idle(&self.app, &InstanceName { kind: entry.name.clone(), index: 1 });
+                row.state = sample::SampledState::Waiting;
                 row.release = self.core.plan().map(|plan| plan.release);
                 rows.push(row);
             }
@@ -85,9 +85,9 @@ impl Supervisor {
     }
 }
 
-impl Supervisor {
+impl AppSupervisor {
     /// What holds around a worker; nothing while it is still being set up.
-    fn sandbox(&self, worker: &Worker) -> Option<String> {
+    fn sandbox(&self, worker: &InstanceProcess) -> Option<String> {
         // What has a mark is found by it, since no jail holds it together.
         if worker.record.mark.is_some() {
             return Some(sample::NO_SANDBOX.to_owned());
@@ -97,7 +97,7 @@ impl Supervisor {
     }
 
     /// What a worker is limited to; nothing while it is still being set up.
-    pub(super) fn limits_of(&self, worker: &Worker) -> Vec<Limit> {
+    pub(super) fn limits_of(&self, worker: &InstanceProcess) -> Vec<SampledLimit> {
         let record = &worker.record;
         let held = if record.mark.is_some() {
             limits::held_alone(&record.limits)
@@ -109,29 +109,30 @@ impl Supervisor {
         };
         let limit = |(limit, value): (&str, &str)| {
             let by = held.iter().find(|one| one.limit == limit).map(|one| one.by);
-            Limit { limit: limit.to_owned(), value: value.to_owned(), by }
+            SampledLimit { limit: limit.to_owned(), value: value.to_owned(), by }
         };
         record.limits.split(',').filter_map(|word| word.split_once('=')).map(limit).collect()
     }
 }
 
 /// The places of an app of which nothing is to run.
-pub(crate) fn stopped(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn stopped(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
     let Some(number) = place::live(&dir)? else { return Ok(Vec::new()) };
     let formation = desired::read_formation(&dir.formation())?;
-    let (plan, ..) = desired::plan(&World::read(root, app, number)?, &formation);
-    let row = |ps: Ps| Row { release: Some(number), ..idle(app, &ps) };
-    let crons = plan.crons.iter().map(|(name, _)| Ps { kind: name.clone(), index: 1 });
+    let (plan, ..) = desired::plan(&ReleaseContext::read(root, app, number)?, &formation);
+    let row = |ps: InstanceName| Row { release: Some(number), ..idle(app, &ps) };
+    let crons = plan.crons.iter().map(|(name, _)| InstanceName { kind: name.clone(), index: 1 });
     Ok(plan.places().map(|(ps, _)| ps).chain(crons).map(row).collect())
 }
 
 /// The instances of an app whose supervisor does not answer, from what it has written down.
-pub(crate) fn unknown(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
-    let records = Records::open(&dir).and_then(|records| records.all()).context("cannot read the records")?;
-    let row = |record: Record| Row {
-        state: sample::State::Unknown,
+    let records =
+        RecordFolder::open(&dir).and_then(|records| records.all()).context("cannot read the records")?;
+    let row = |record: WorkerRecord| Row {
+        state: sample::SampledState::Unknown,
         pid: record.is_alive().then(|| record.pid.unsigned_abs()),
         port: record.port,
         release: Some(record.release),
@@ -141,19 +142,19 @@ pub(crate) fn unknown(root: &Root, app: &AppName) -> anyhow::Result<Vec<Row>> {
     };
     let mut rows: Vec<Row> = records.into_iter().filter(|record| !record.task).map(row).collect();
     if rows.is_empty() {
-        let unknown = |row| Row { state: sample::State::Unknown, ..row };
+        let unknown = |row| Row { state: sample::SampledState::Unknown, ..row };
         rows = stopped(root, app)?.into_iter().map(unknown).collect();
     }
     Ok(rows)
 }
 
 /// A place where nothing runs.
-pub(super) fn idle(app: &AppName, ps: &Ps) -> Row {
+pub(super) fn idle(app: &AppName, ps: &InstanceName) -> Row {
     Row {
         app: app.clone(),
         instance: ps.to_string(),
         kind: ps.kind.clone(),
-        state: sample::State::Stopped,
+        state: sample::SampledState::Stopped,
         pid: None,
         port: None,
         release: None,
@@ -172,26 +173,28 @@ pub(super) fn idle(app: &AppName, ps: &Ps) -> Row {
     }
 }
 
-fn state(one: &Instance) -> sample::State {
+fn state(one: &AppInstance) -> sample::SampledState {
     match one.state {
-        State::Starting { .. } | State::Moving { .. } => sample::State::Starting,
-        State::Up { .. } if one.listens => sample::State::Healthy,
-        State::Up { .. } | State::Once { .. } => sample::State::Running,
-        State::Waiting { .. } if one.is_crash_looping() => sample::State::CrashLooping,
-        State::Waiting { .. } => sample::State::Backoff,
-        State::Draining { .. } | State::Stopping { .. } | State::Killing => sample::State::Draining,
+        InstanceState::Starting { .. } | InstanceState::Moving { .. } => sample::SampledState::Starting,
+        InstanceState::Up { .. } if one.listens => sample::SampledState::Healthy,
+        InstanceState::Up { .. } | InstanceState::Once { .. } => sample::SampledState::Running,
+        InstanceState::Waiting { .. } if one.is_crash_looping() => sample::SampledState::CrashLooping,
+        InstanceState::Waiting { .. } => sample::SampledState::Backoff,
+        InstanceState::Draining { .. } | InstanceState::Stopping { .. } | InstanceState::Killing => {
+            sample::SampledState::Draining
+        }
     }
 }
 
-fn peak(exit: Exit) -> Option<u64> {
-    if let Exit::OutOfMemory { peak } = exit { peak } else { None }
+fn peak(exit: ProcessExit) -> Option<u64> {
+    if let ProcessExit::OutOfMemory { peak } = exit { peak } else { None }
 }
 
-pub(super) fn exit(exit: Exit) -> String {
+pub(super) fn exit(exit: ProcessExit) -> String {
     match exit {
-        Exit::Code(code) => format!("exit {code}"),
-        Exit::Signal(signal) => format!("signal {signal}"),
-        Exit::OutOfMemory { .. } => "out of memory".to_owned(),
-        Exit::Unknown => "unknown".to_owned(),
+        ProcessExit::Code(code) => format!("exit {code}"),
+        ProcessExit::Signal(signal) => format!("signal {signal}"),
+        ProcessExit::OutOfMemory { .. } => "out of memory".to_owned(),
+        ProcessExit::Unknown => "unknown".to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use piku_procfile::diagnostic::readable;
 use piku_procfile::disk::size;
 
-use crate::core::Exit;
+use crate::core::ProcessExit;
 
 /// The number of the largest processes that are named.
 const NAMED: usize = 2;
@@ -28,7 +28,7 @@ impl ShortageWatch {
 
     /// Looks anew, and returns what to say of a process that has ended so: that the machine had too little memory, and what has
     /// most of it. Nothing when it had enough, or the process was not killed.
-    pub(super) fn look(&mut self, exit: Exit) -> Option<String> {
+    pub(super) fn look(&mut self, exit: ProcessExit) -> Option<String> {
         let last = std::mem::replace(self, Self::new());
         let text = explain(exit, self.kills.saturating_sub(last.kills), last.since)?;
         let largest: Vec<String> = largest_processes(NAMED)
@@ -39,9 +39,9 @@ impl ShortageWatch {
     }
 }
 
-fn explain(exit: Exit, kills: u64, since: Timestamp) -> Option<String> {
+fn explain(exit: ProcessExit, kills: u64, since: Timestamp) -> Option<String> {
     // 137 is how a jail passes it on.
-    let was_killed = matches!(exit, Exit::Signal(9) | Exit::Code(137));
+    let was_killed = matches!(exit, ProcessExit::Signal(9) | ProcessExit::Code(137));
     (was_killed && kills > 0).then(|| {
         let times = if kills == 1 { "once".to_owned() } else { format!("{kills} times") };
         format!(
@@ -86,12 +86,15 @@ mod tests {
     #[test]
     fn only_a_kill_while_the_machine_ran_out_is_explained() {
         let since: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let said = explain(Exit::Code(137), 1, since).unwrap();
+        let said = explain(ProcessExit::Code(137), 1, since).unwrap();
         assert!(said.ends_with("for that once since 2026-11-22T10:00:00Z"), "{said}");
-        assert!(explain(Exit::Signal(9), 3, since).unwrap().contains("3 times"));
-        for (exit, kills) in
-            [(Exit::Signal(9), 0), (Exit::Code(1), 1), (Exit::Signal(15), 1), (Exit::Code(0), 2)]
-        {
+        assert!(explain(ProcessExit::Signal(9), 3, since).unwrap().contains("3 times"));
+        for (exit, kills) in [
+            (ProcessExit::Signal(9), 0),
+            (ProcessExit::Code(1), 1),
+            (ProcessExit::Signal(15), 1),
+            (ProcessExit::Code(0), 2),
+        ] {
             assert_eq!(explain(exit, kills, since), None, "{exit:?}");
         }
         assert_eq!(oom_kills_in("nr_free_pages 1\noom_kill 12\noom_kill_x 3\n"), 12);

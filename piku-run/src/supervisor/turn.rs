@@ -17,9 +17,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// What the daemon waits for, if it does.
 #[derive(Debug)]
-pub(super) struct Turn(Option<OwnedFd>);
+pub(super) struct BootTurn(Option<OwnedFd>);
 
-impl Turn {
+impl BootTurn {
     /// Takes it from stdin, which nobody who is started from here inherits.
     pub(super) fn take() -> anyhow::Result<Self> {
         let held = File::from(stdin().as_fd().try_clone_to_owned().context("cannot copy stdin")?);

@@ -16,56 +16,60 @@ use nix::unistd::Pid;
 use piku_chroot::limits as jail_limits;
 use piku_procfile::command::argv;
 use piku_procfile::schedule;
-use piku_procfile::settings::{AppUsers, Settings};
+use piku_procfile::settings::{AppUsers, HostSettings};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::core::{Id, Job, Ps, State};
+use crate::core::{InstanceId, InstanceName, InstanceState, JobId};
 use crate::desired::{declared_ports, limits};
-use crate::environment::{Around, Isolation, Role, World};
-use crate::lock::Lock;
-use crate::log::{Intake, LogWriter, open_fifo, open_fifo_for_worker, recover};
-use crate::notify::{self, Notify};
-use crate::process::{self, Stat};
-use crate::record::{Record, Records, Runs};
-use crate::sweep::{Family, MARK};
+use crate::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
+use crate::lock::FileLock;
+use crate::log::{LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover};
+use crate::notify::{self, NotifySocket};
+use crate::process::{self, ProcessStat};
+use crate::record::{RecordFolder, StartCount, WorkerRecord};
+use crate::sweep::{MARK, ProcessFamily};
 use crate::{launch, place};
 
-use super::Supervisor;
+use super::AppSupervisor;
 
 /// The release task's id; those of instances begin at 1.
-pub(super) const TASK: Id = Id(0);
+pub(super) const TASK: InstanceId = InstanceId(0);
 
 /// The longest line of a release task that is shown.
 const LINE_BYTES: usize = 4096;
 
 /// A process of an instance.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct InstanceProcess {
     pub(super) pid: Pid,
     /// For one that another supervisor has started: it is no child, only its pidfd tells of its end.
     pub(super) pidfd: Option<OwnedFd>,
-    pub(super) record: Record,
-    pub(super) output: Intake,
+    pub(super) record: WorkerRecord,
+    pub(super) output: LogIntake,
     pub(super) log: LogWriter,
     /// Where it says that it is ready, for a type that does.
-    pub(super) notify: Option<Notify>,
+    pub(super) notify: Option<NotifySocket>,
     /// What the release task has said after its last newline.
     partial: Vec<u8>,
 }
 
-impl Worker {
+impl InstanceProcess {
     /// Takes up a living worker.
-    pub(super) fn adopt(record: Record, records: &Records, mut log: LogWriter) -> anyhow::Result<Self> {
+    pub(super) fn adopt(
+        record: WorkerRecord,
+        records: &RecordFolder,
+        mut log: LogWriter,
+    ) -> anyhow::Result<Self> {
         let pid = Pid::from_raw(record.pid);
         let known = rustix::process::Pid::from_raw(record.pid).context("no pid")?;
         // It may end at any time; from here on its pid is nobody else's, or the descriptor tells that it has ended.
         let pidfd = pidfd_open(known, PidfdFlags::empty()).context("cannot open its pidfd")?;
         anyhow::ensure!(record.is_alive(), "it has just ended");
         let fifo = open_fifo(&records.fifo(record.id)).context("cannot open its fifo")?;
-        let output = Intake::open(fifo, &records.spool(record.id), &mut log);
+        let output = LogIntake::open(fifo, &records.spool(record.id), &mut log);
         // Nobody listened meanwhile. It counts as ready, and what it still says should not fail.
         let folder = records.notify(record.id);
-        let notify = folder.is_dir().then(|| Notify::bind(&folder)).transpose();
+        let notify = folder.is_dir().then(|| NotifySocket::bind(&folder)).transpose();
         let notify = notify.context("cannot listen for its readiness")?;
         Ok(Self { pid, pidfd: Some(pidfd), record, output, log, notify, partial: Vec::new() })
     }
@@ -74,8 +78,8 @@ impl Worker {
         self.pidfd.is_none() && self.pid == pid
     }
 
-    pub(super) fn family(&self) -> Family<'_> {
-        Family { leader: self.pid, mark: self.record.mark.as_deref() }
+    pub(super) fn family(&self) -> ProcessFamily<'_> {
+        ProcessFamily { leader: self.pid, mark: self.record.mark.as_deref() }
     }
 
     /// Reads once and logs it. The whole lines, for the release task; nothing when there was nothing to read.
@@ -108,7 +112,7 @@ fn shown(line: &[u8]) -> String {
 }
 
 /// Ends what may be left of a worker that nobody takes up, and logs what it said last.
-pub(super) fn clear_away(record: &Record, records: &Records, log: io::Result<LogWriter>) {
+pub(super) fn clear_away(record: &WorkerRecord, records: &RecordFolder, log: io::Result<LogWriter>) {
     if let Ok(spool) = File::options().read(true).write(true).open(records.spool(record.id)) {
         // What cannot be logged now is gone.
         let _ = log.and_then(|mut log| recover(&spool, &mut log));
@@ -116,35 +120,35 @@ pub(super) fn clear_away(record: &Record, records: &Records, log: io::Result<Log
     if record.boot != process::boot_id() {
         return;
     }
-    let family = Family { leader: Pid::from_raw(record.pid), mark: record.mark.as_deref() };
+    let family = ProcessFamily { leader: Pid::from_raw(record.pid), mark: record.mark.as_deref() };
     if record.is_alive() {
         family.kill();
     }
     family.sweep();
 }
 
-impl Supervisor {
+impl AppSupervisor {
     /// Starts the process of an instance; returns its port.
-    pub(super) fn spawn(&mut self, id: Id) -> anyhow::Result<Option<u16>> {
+    pub(super) fn spawn(&mut self, id: InstanceId) -> anyhow::Result<Option<u16>> {
         let one = self.core.instance(id).context("no such instance")?;
         let (ps, release, restarts, live) = (one.ps.clone(), one.release, one.restarts, one.live);
         let (listens, kept, moves) = (one.listens, one.port, one.moves);
-        let is_cron = matches!(one.state, State::Once { .. });
+        let is_cron = matches!(one.state, InstanceState::Once { .. });
         if listens {
             self.claim_port(id, release, kept, moves)?;
         }
-        let port = self.ports.get(&id).map(crate::port::Claim::port);
+        let port = self.ports.get(&id).map(crate::port::PortClaim::port);
         let mut record = self.record(id, ps, release, port, live, restarts);
-        record.runs = if is_cron { Runs::Once } else { Runs::Always };
+        record.runs = if is_cron { StartCount::Once } else { StartCount::Always };
         let worker = self.start(record)?;
         self.workers.insert(id, worker);
         Ok(port)
     }
 
     /// Starts the release task.
-    pub(super) fn start_task(&mut self, release: u64, job: Job) -> anyhow::Result<()> {
+    pub(super) fn start_task(&mut self, release: u64, job: JobId) -> anyhow::Result<()> {
         self.say_step(job, "Running the release task");
-        let ps = Ps { kind: "release".parse()?, index: 1 };
+        let ps = InstanceName { kind: "release".parse()?, index: 1 };
         let mut record = self.record(TASK, ps, release, None, false, 0);
         record.task = true;
         let worker = self.start(record)?;
@@ -159,21 +163,21 @@ impl Supervisor {
     }
 
     /// Returns the machine's settings as they are now; those of this supervisor's start where the file cannot be read.
-    pub(super) fn current_settings(&self) -> Settings {
-        Settings::read(&self.root.settings()).unwrap_or_else(|_| self.settings.clone())
+    pub(super) fn current_settings(&self) -> HostSettings {
+        HostSettings::read(&self.root.settings()).unwrap_or_else(|_| self.settings.clone())
     }
 
     fn record(
         &mut self,
-        id: Id,
-        ps: Ps,
+        id: InstanceId,
+        ps: InstanceName,
         release: u64,
         port: Option<u16>,
         live: bool,
         restarts: u32,
-    ) -> Record {
+    ) -> WorkerRecord {
         self.counter += 1;
-        Record {
+        WorkerRecord {
             id,
             ps,
             release,
@@ -188,27 +192,27 @@ impl Supervisor {
             ready: false,
             restarts,
             limits: String::new(),
-            runs: Runs::default(),
+            runs: StartCount::default(),
             task: false,
         }
     }
 
-    fn start(&mut self, mut record: Record) -> anyhow::Result<Worker> {
+    fn start(&mut self, mut record: WorkerRecord) -> anyhow::Result<InstanceProcess> {
         let world = match self.worlds.get(&record.release) {
             Some((world, _)) => world.clone(),
-            None => std::rc::Rc::new(World::read(&self.root, &self.app, record.release)?),
+            None => std::rc::Rc::new(ReleaseContext::read(&self.root, &self.app, record.release)?),
         };
         let kind = record.ps.kind.as_str();
         let line =
             world.release.processes.get(kind).with_context(|| format!("the release has no '{kind}'"))?;
         // The schedule in front of a cron's command is not part of it.
-        let line = if record.runs == Runs::Once {
+        let line = if record.runs == StartCount::Once {
             schedule::split(line).map_or(line.as_str(), |(_, line)| line)
         } else {
             line
         };
         let name = record.ps.to_string();
-        let role = Role { ps: &name, kind, port: record.port };
+        let role = ProcessRole { ps: &name, kind, port: record.port };
         let (mut vars, warnings) = world.vars(role)?;
         if !world.release.jailed {
             let mark = format!("{}.{}.{}.{}", self.app, std::process::id(), record.id.0, self.counter);
@@ -222,23 +226,23 @@ impl Supervisor {
         record.limits = limits::of(kind, &vars)?;
         let folder = self.records.notify(record.id);
         let notifies = self.core.instance(record.id).is_some_and(|one| one.pace.announced);
-        let notify = notifies.then(|| Notify::bind(&folder)).transpose();
+        let notify = notifies.then(|| NotifySocket::bind(&folder)).transpose();
         let notify = notify.context("cannot listen for its readiness")?;
         if notifies {
-            let path = Notify::path(&folder, world.release.jailed);
+            let path = NotifySocket::path(&folder, world.release.jailed);
             vars.insert(notify::VARIABLE.to_owned(), path.display().to_string());
         }
         let listen = declared_ports(&vars, &self.settings)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
-        let around = Around {
+        let around = CommandOptions {
             limits: &record.limits,
             tmp_size: tmp_size.as_deref(),
             notify: notifies.then_some(&folder),
             listen: &listen,
             port: record.port,
-            ..Around::default()
+            ..CommandOptions::default()
         };
-        let isolation = Isolation::new(record.users, self.current_settings());
+        let isolation = AppIsolation::new(record.users, self.current_settings());
         let command = world.command(&isolation, &vars, &argv(line), &report, around)?;
 
         let mut log = self.open_log(&name).context("cannot open its log")?;
@@ -247,31 +251,31 @@ impl Supervisor {
         }
         let fifo = self.records.fifo(record.id);
         let output = open_fifo(&fifo).context("cannot make its fifo")?;
-        let output = Intake::open(output, &self.records.spool(record.id), &mut log);
+        let output = LogIntake::open(output, &self.records.spool(record.id), &mut log);
         let end = open_fifo_for_worker(&fifo).context("cannot open its fifo")?;
         if record.users == AppUsers::Own {
             // For programs that open /dev/stdout anew. The fifo lies where only piku gets.
             fs::set_permissions(&fifo, Permissions::from_mode(0o622)).context("cannot share its fifo")?;
         }
-        let lock = Lock::take(&self.records.lock(record.id)).context("cannot lock")?;
+        let lock = FileLock::take(&self.records.lock(record.id)).context("cannot lock")?;
         let lock = lock.context("the one before it is still there")?;
         let mut kept = vec![std::os::fd::AsFd::as_fd(&lock)];
-        kept.extend(self.ports.get(&record.id).map(crate::port::Claim::fd));
+        kept.extend(self.ports.get(&record.id).map(crate::port::PortClaim::fd));
 
         let waiting = launch::prepare(&command, &end, &kept).context("cannot start a process")?;
         let pid = waiting.pid();
         record.pid = pid.as_raw();
-        record.start = Stat::of(record.pid).context("it ended at once")?.start;
+        record.start = ProcessStat::of(record.pid).context("it ended at once")?.start;
         if !world.release.jailed {
             jail_limits::hold_alone(&record.limits, pid).context("cannot limit it")?;
         }
         self.records.write(&record).context("cannot write its record")?;
         waiting.go().context("it ended at once")?;
-        Ok(Worker { pid, pidfd: None, record, output, log, notify, partial: Vec::new() })
+        Ok(InstanceProcess { pid, pidfd: None, record, output, log, notify, partial: Vec::new() })
     }
 
     /// Writes down that an instance has become ready, or live.
-    pub(super) fn write_down(&mut self, id: Id) {
+    pub(super) fn write_down(&mut self, id: InstanceId) {
         let (Some(one), Some(worker)) = (self.core.instance(id), self.workers.get_mut(&id)) else { return };
         worker.record.live = one.live;
         // Also of one that is on its way out: the next supervisor lets it finish its requests.

@@ -12,16 +12,16 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
 use piku_procfile::clock;
-use piku_procfile::failure::{self, Failure};
-use piku_procfile::layout::Root;
+use piku_procfile::failure::{self, UserError};
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
-use piku_procfile::settings::Acme;
+use piku_procfile::settings::CertificateClient;
 use serde::{Deserialize, Serialize};
 
-use super::certificate::{About, Certificates, Pair};
-use super::master::Master;
-use super::{Web, folder, program};
-use crate::protocol::Request;
+use super::certificate::{AppCertificates, CertificatePair, PairFacts};
+use super::master::NginxMaster;
+use super::{WebServer, folder, program};
+use crate::protocol::SupervisorRequest;
 use crate::{client, place};
 
 /// Names that no authority vouches for (RFC 2606, RFC 6762, RFC 8375, and what people call their home).
@@ -30,13 +30,13 @@ const PRIVATE: [&str; 9] =
 
 /// What has been tried in vain.
 #[derive(Debug, Serialize, Deserialize)]
-struct Attempt {
+struct FailedAttempt {
     names: BTreeSet<String>,
     at: Timestamp,
     failures: u32,
 }
 
-impl Attempt {
+impl FailedAttempt {
     /// An hour after the first failure, then twice as long, a day at most: five failures in an hour are Let's Encrypt's limit.
     fn next(&self) -> Timestamp {
         let hours = 1_i64.checked_shl(self.failures.saturating_sub(1)).unwrap_or(24).clamp(1, 24);
@@ -51,9 +51,9 @@ impl Attempt {
 
 /// Gets certificates for those apps that have none of an authority's, or one that ends soon. With `force` also where it was
 /// tried in vain a short while ago.
-pub(crate) fn renew(root: &Root, only: Option<&AppName>, force: bool) -> anyhow::Result<()> {
-    let web = Web::of(root)?;
-    let Some(client) = Client::of(&web)? else {
+pub(crate) fn renew(root: &PikuRoot, only: Option<&AppName>, force: bool) -> anyhow::Result<()> {
+    let web = WebServer::of(root)?;
+    let Some(client) = AcmeClient::of(&web)? else {
         client::detail(
             "neither acme.sh nor certbot is there, or 'acme: off' in host.yaml: certificates stay self-signed",
         );
@@ -84,13 +84,13 @@ pub(crate) fn renew(root: &Root, only: Option<&AppName>, force: bool) -> anyhow:
     // Once what is the same for all of them.
     let mut seen = BTreeSet::new();
     hints.retain(|hint| seen.insert(hint.clone()));
-    Err(hints.into_iter().fold(Failure::new(failed.join("\n")), Failure::hint).into())
+    Err(hints.into_iter().fold(UserError::new(failed.join("\n")), UserError::hint).into())
 }
 
-impl Web {
-    fn renew(&self, client: &Client, app: &AppName, force: bool) -> anyhow::Result<()> {
+impl WebServer {
+    fn renew(&self, client: &AcmeClient, app: &AppName, force: bool) -> anyhow::Result<()> {
         let Some(site) = self.folder.about(app).filter(|_| self.folder.has_app(app)) else {
-            return Err(Failure::new("it is not served by nginx")
+            return Err(UserError::new("it is not served by nginx")
                 .hint("set NGINX_SERVER_NAME and push it")
                 .into());
         };
@@ -98,7 +98,7 @@ impl Web {
         if names.is_empty() || self.settings.https.is_empty() {
             return Ok(());
         }
-        let all = Certificates::of(&self.root, app);
+        let all = AppCertificates::of(&self.root, app);
         let current = all.current();
         let is_good = current.as_ref().is_some_and(|pair| {
             !pair.about.self_signed && pair.about.names.is_superset(&names) && !pair.is_due(Timestamp::now())
@@ -107,7 +107,8 @@ impl Web {
             return Ok(());
         }
         let tried = all.path().join("attempt.json");
-        let last: Option<Attempt> = fs::read(&tried).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let last: Option<FailedAttempt> =
+            fs::read(&tried).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let last = last.filter(|last| last.names == names);
         if let Some(last) = last.as_ref().filter(|last| !force && last.is_recent(Timestamp::now())) {
             client::detail(&format!(
@@ -117,16 +118,16 @@ impl Web {
             ));
             return Ok(());
         }
-        if Master::find(&self.folder).is_none() {
+        if NginxMaster::find(&self.folder).is_none() {
             bail!("piku's nginx does not run, so no authority could ask it");
         }
         let failures = last.map_or(0, |last| last.failures) + 1;
         // Before it is tried: killed meanwhile, it was tried all the same.
         place::make(all.path())?;
-        let attempt = Attempt { names: names.clone(), at: Timestamp::now(), failures };
+        let attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures };
         folder::write(&tried, &serde_json::to_vec(&attempt)?)?;
         client::step(&format!("Asking for a certificate of {app} for {}", join(&names, ", ")));
-        let about = About { names, self_signed: false, at: Timestamp::now() };
+        let about = PairFacts { names, self_signed: false, at: Timestamp::now() };
         let pair = all.add(&about, |pair| client.fetch(self, app, pair))?;
         if !pair.is_good(Timestamp::now()) {
             place::remove(&pair.dir)?;
@@ -139,7 +140,7 @@ impl Web {
             return place::remove(&tried);
         }
         all.set_current(&pair)?;
-        if let Err(err) = client::ask(&self.root, app, &Request::Route) {
+        if let Err(err) = client::ask(&self.root, app, &SupervisorRequest::Route) {
             if let Some(before) = current {
                 all.set_current(&before)?;
             }
@@ -150,25 +151,25 @@ impl Web {
 }
 
 /// Who asks the authority.
-enum Client {
+enum AcmeClient {
     AcmeSh(PathBuf),
     Certbot(PathBuf),
 }
 
-impl Client {
+impl AcmeClient {
     /// The one that the settings name, or that is installed.
-    fn of(web: &Web) -> anyhow::Result<Option<Self>> {
+    fn of(web: &WebServer) -> anyhow::Result<Option<Self>> {
         let acme_sh = || {
             let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(".acme.sh/acme.sh"));
             program::find("acme.sh").or_else(|| own.filter(|path| path.is_file())).map(Self::AcmeSh)
         };
         let certbot = || program::find("certbot").map(Self::Certbot);
-        let lacks = |name| Failure::new(format!("host.yaml says 'acme: {name}', and it is not installed"));
+        let lacks = |name| UserError::new(format!("host.yaml says 'acme: {name}', and it is not installed"));
         Ok(match web.settings.acme {
-            Acme::Off => None,
-            Acme::Auto => acme_sh().or_else(certbot),
-            Acme::AcmeSh => Some(acme_sh().ok_or_else(|| lacks("acme.sh"))?),
-            Acme::Certbot => Some(certbot().ok_or_else(|| lacks("certbot"))?),
+            CertificateClient::Off => None,
+            CertificateClient::Auto => acme_sh().or_else(certbot),
+            CertificateClient::AcmeSh => Some(acme_sh().ok_or_else(|| lacks("acme.sh"))?),
+            CertificateClient::Certbot => Some(certbot().ok_or_else(|| lacks("certbot"))?),
         })
     }
 
@@ -180,7 +181,7 @@ impl Client {
     }
 
     /// Gets a certificate and its key into a pair's folder.
-    fn fetch(&self, web: &Web, app: &AppName, pair: &Pair) -> anyhow::Result<()> {
+    fn fetch(&self, web: &WebServer, app: &AppName, pair: &CertificatePair) -> anyhow::Result<()> {
         let webroot = web.root.acme().join("webroot");
         place::make(&webroot.join(".well-known/acme-challenge"))?;
         let settings = &web.settings;
@@ -247,7 +248,7 @@ impl Client {
             return Ok(());
         }
         let what = format!("{} got no certificate: {status}", self.name());
-        Err(Failure::new(what)
+        Err(UserError::new(what)
             .hint("its reason stands above; it is tried again after an hour, or with --force")
             .into())
     }
@@ -287,7 +288,7 @@ mod tests {
     fn failures_are_tried_again_more_and_more_seldom() {
         let hours = |failures| {
             let at = Timestamp::UNIX_EPOCH;
-            Attempt { names: BTreeSet::new(), at, failures }.next().duration_since(at).as_hours()
+            FailedAttempt { names: BTreeSet::new(), at, failures }.next().duration_since(at).as_hours()
         };
         assert_eq!([1, 2, 3, 5, 6, 40, 4000].map(hours), [1, 2, 4, 16, 24, 24, 24]);
     }
@@ -295,7 +296,7 @@ mod tests {
     #[test]
     fn a_failure_of_a_time_to_come_puts_off_nothing() {
         let at = |time: &str| -> Timestamp { format!("{time}:00:00Z").parse().unwrap() };
-        let last = Attempt { names: BTreeSet::new(), at: at("2036-01-01T12"), failures: 3 };
+        let last = FailedAttempt { names: BTreeSet::new(), at: at("2036-01-01T12"), failures: 3 };
         assert!(last.is_recent(at("2036-01-01T13")) && !last.is_recent(at("2036-01-01T16")));
         assert!(last.is_recent(at("2036-01-01T11")), "a clock that was set back a little");
         assert!(!last.is_recent(at("2026-01-01T12")));

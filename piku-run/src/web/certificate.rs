@@ -15,8 +15,8 @@ use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use piku_procfile::clock;
 use piku_procfile::durable;
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::Root;
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 use serde::{Deserialize, Serialize};
 
@@ -34,18 +34,18 @@ const CURRENT: &str = "current";
 
 /// An app's pairs.
 #[derive(Debug, Clone)]
-pub(super) struct Certificates(PathBuf);
+pub(super) struct AppCertificates(PathBuf);
 
 /// A certificate with its chain, and its key.
 #[derive(Debug, Clone)]
-pub(super) struct Pair {
+pub(super) struct CertificatePair {
     pub(super) dir: PathBuf,
-    pub(super) about: About,
+    pub(super) about: PairFacts,
 }
 
 /// What is known of a pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct About {
+pub(super) struct PairFacts {
     /// The host names that it is for.
     pub(super) names: BTreeSet<String>,
     /// Whether nobody has vouched for it.
@@ -54,7 +54,7 @@ pub(super) struct About {
     pub(super) at: Timestamp,
 }
 
-impl About {
+impl PairFacts {
     /// Whether a self-signed pair goes on being used. One of a time when nobody had set the clock, and one of a time that has yet
     /// to come, give way to another; but not while the clock is not set.
     fn is_fresh(&self, now: Timestamp) -> bool {
@@ -66,7 +66,7 @@ impl About {
     }
 }
 
-impl Pair {
+impl CertificatePair {
     pub(super) fn certificate(&self) -> PathBuf {
         self.dir.join("certificate.pem")
     }
@@ -108,13 +108,13 @@ impl Pair {
     }
 }
 
-impl Certificates {
-    pub(super) fn of(root: &Root, app: &AppName) -> Self {
+impl AppCertificates {
+    pub(super) fn of(root: &PikuRoot, app: &AppName) -> Self {
         Self(root.acme().join("certificates").join(app.as_str()))
     }
 
     /// The pair for hosts that no app has, where nginx needs one.
-    pub(super) fn of_strangers(root: &Root) -> Self {
+    pub(super) fn of_strangers(root: &PikuRoot) -> Self {
         Self(root.acme().join("unknown-host"))
     }
 
@@ -123,14 +123,19 @@ impl Certificates {
     }
 
     /// The pair in use.
-    pub(super) fn current(&self) -> Option<Pair> {
+    pub(super) fn current(&self) -> Option<CertificatePair> {
         let dir = fs::canonicalize(self.0.join(CURRENT)).ok()?;
         let about = serde_json::from_slice(&fs::read(dir.join("about.json")).ok()?).ok()?;
-        Some(Pair { dir, about })
+        Some(CertificatePair { dir, about })
     }
 
     /// The pair with these names: the one in use, or a new self-signed one that is called `title`.
-    pub(super) fn for_names(&self, title: &str, names: &[String], now: Timestamp) -> anyhow::Result<Pair> {
+    pub(super) fn for_names(
+        &self,
+        title: &str,
+        names: &[String],
+        now: Timestamp,
+    ) -> anyhow::Result<CertificatePair> {
         let names: BTreeSet<String> = names.iter().cloned().collect();
         if let Some(pair) = self.current() {
             let about = &pair.about;
@@ -144,7 +149,8 @@ impl Certificates {
                 return Ok(pair);
             }
         }
-        let pair = self.add(&About { names, self_signed: true, at: now }, |pair| self_signed(title, pair))?;
+        let pair =
+            self.add(&PairFacts { names, self_signed: true, at: now }, |pair| self_signed(title, pair))?;
         self.set_current(&pair)?;
         Ok(pair)
     }
@@ -152,13 +158,13 @@ impl Certificates {
     /// A new pair, whole or not there; `fill` writes both files.
     pub(super) fn add(
         &self,
-        about: &About,
-        fill: impl FnOnce(&Pair) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Pair> {
+        about: &PairFacts,
+        fill: impl FnOnce(&CertificatePair) -> anyhow::Result<()>,
+    ) -> anyhow::Result<CertificatePair> {
         place::make(&self.0)?;
         let work =
             tempfile::Builder::new().prefix(".new.").tempdir_in(&self.0).context("cannot make a folder")?;
-        let new = Pair { dir: work.path().join("pair"), about: about.clone() };
+        let new = CertificatePair { dir: work.path().join("pair"), about: about.clone() };
         place::make(&new.dir)?;
         fill(&new)?;
         for path in [new.certificate(), new.key()] {
@@ -174,11 +180,11 @@ impl Certificates {
         fs::rename(&new.dir, &dir)
             .and_then(|()| durable::sync_parent(&dir))
             .with_context(|| format!("cannot make '{}'", dir.display()))?;
-        Ok(Pair { dir, about: about.clone() })
+        Ok(CertificatePair { dir, about: about.clone() })
     }
 
     /// Makes a pair the one in use.
-    pub(super) fn set_current(&self, pair: &Pair) -> anyhow::Result<()> {
+    pub(super) fn set_current(&self, pair: &CertificatePair) -> anyhow::Result<()> {
         let name = pair.dir.file_name().context("a pair has a name")?;
         let aside = self.0.join(".current");
         place::remove(&aside)?;
@@ -220,7 +226,7 @@ impl Certificates {
 
 pub(super) fn openssl() -> anyhow::Result<Command> {
     let program = program::find("openssl").ok_or_else(|| {
-        Failure::new("openssl is not installed; it makes the certificates")
+        UserError::new("openssl is not installed; it makes the certificates")
             .hint("sudo apt-get install openssl")
     })?;
     let mut openssl = Command::new(program);
@@ -229,7 +235,7 @@ pub(super) fn openssl() -> anyhow::Result<Command> {
 }
 
 /// Makes both files.
-fn self_signed(title: &str, pair: &Pair) -> anyhow::Result<()> {
+fn self_signed(title: &str, pair: &CertificatePair) -> anyhow::Result<()> {
     let alternative = |name: &String| match name.parse::<IpAddr>() {
         Ok(address) => format!("IP:{address}"),
         Err(_) => format!("DNS:{name}"),
@@ -271,9 +277,9 @@ mod tests {
     #[test]
     fn a_pair_is_made_once_and_another_when_the_names_change() {
         let dir = tempfile::tempdir().unwrap();
-        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         let app: AppName = "blog".parse().unwrap();
-        let all = Certificates::of(&root, &app);
+        let all = AppCertificates::of(&root, &app);
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let now = Timestamp::now();
         let one = all.for_names("blog", &names(&["a.test", "*.b.test", "10.0.0.1"]), now).unwrap();
@@ -288,7 +294,7 @@ mod tests {
         assert!(!one.dir.exists() && other.dir.exists());
 
         // One that somebody has vouched for stays while it is good for any of the names.
-        let about = About { self_signed: false, ..other.about.clone() };
+        let about = PairFacts { self_signed: false, ..other.about.clone() };
         let empty = all.add(&about, |pair| {
             fs::write(pair.certificate(), "")?;
             Ok(fs::write(pair.key(), "x")?)
@@ -334,9 +340,9 @@ mod tests {
     #[test]
     fn another_one_is_made_when_the_clock_was_wrong() {
         let dir = tempfile::tempdir().unwrap();
-        let root = Root::new(Some(dir.path().to_owned())).unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         let app: AppName = "blog".parse().unwrap();
-        let all = Certificates::of(&root, &app);
+        let all = AppCertificates::of(&root, &app);
         let at = |time: &str| {
             let now: Timestamp = format!("{time}T12:00:00Z").parse().unwrap();
             all.for_names("blog", &["a.test".to_owned()], now).unwrap().dir

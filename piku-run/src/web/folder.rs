@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use piku_procfile::durable;
-use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::layout::Root;
+use piku_procfile::failure::{BUSY, UserError};
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 use serde::{Deserialize, Serialize};
 
-use crate::lock::Lock;
+use crate::lock::FileLock;
 use crate::place;
 
 /// How long other apps may take with theirs: each holds the lock for a test of the configuration.
@@ -28,11 +28,11 @@ const TRIAL: &str = ".trial.";
 
 /// The folder.
 #[derive(Debug, Clone)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct SitesFolder(PathBuf);
 
 /// What is known of an app's file beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct About {
+pub(super) struct SiteFacts {
     /// The names that it answers to.
     pub(super) names: Vec<String>,
     /// In which run of the machine its ports were given; nothing where it sends requests to none.
@@ -41,8 +41,8 @@ pub(super) struct About {
     pub(super) certificate: Option<PathBuf>,
 }
 
-impl Folder {
-    pub(super) fn of(root: &Root) -> Self {
+impl SitesFolder {
+    pub(super) fn of(root: &PikuRoot) -> Self {
         Self(root.nginx())
     }
 
@@ -127,11 +127,11 @@ impl Folder {
     }
 
     /// What is known of the app's file.
-    pub(super) fn about(&self, app: &AppName) -> Option<About> {
+    pub(super) fn about(&self, app: &AppName) -> Option<SiteFacts> {
         serde_json::from_slice(&fs::read(self.about_path(app)).ok()?).ok()
     }
 
-    pub(super) fn write_about(&self, app: &AppName, about: &About) -> anyhow::Result<()> {
+    pub(super) fn write_about(&self, app: &AppName, about: &SiteFacts) -> anyhow::Result<()> {
         write(&self.about_path(app), &serde_json::to_vec(about).context("cannot write it as JSON")?)
     }
 
@@ -182,17 +182,17 @@ impl Folder {
     }
 
     /// Keeps everybody else from the files. Waits for who has them.
-    pub(super) fn lock(&self) -> anyhow::Result<Lock> {
+    pub(super) fn lock(&self) -> anyhow::Result<FileLock> {
         let path = self.0.join("lock");
         let since = Instant::now();
         loop {
-            let lock = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+            let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
             if let Some(lock) = lock {
                 self.tidy()?;
                 return Ok(lock);
             }
             if since.elapsed() > PATIENCE {
-                return Err(Failure::new("others are busy with nginx").hint("try again").code(BUSY).into());
+                return Err(UserError::new("others are busy with nginx").hint("try again").code(BUSY).into());
             }
             sleep(Duration::from_millis(5));
         }

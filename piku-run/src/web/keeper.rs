@@ -19,19 +19,19 @@ use anyhow::Context;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use piku_procfile::failure::{BUSY, Failure};
-use piku_procfile::layout::Root;
+use piku_procfile::failure::{BUSY, UserError};
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::Web;
+use super::WebServer;
 use super::folder;
-use super::master::Master;
-use super::program::Nginx;
+use super::master::NginxMaster;
+use super::program::NginxProgram;
 use crate::client::AskPatience;
-use crate::cron::Timer;
-use crate::lock::Lock;
-use crate::protocol::Request;
+use crate::cron::CronTimer;
+use crate::lock::FileLock;
+use crate::protocol::SupervisorRequest;
 use crate::wait::{self, READ};
 use crate::{client, place, process, sys, tree};
 
@@ -46,38 +46,38 @@ const LOG_PAUSE: Duration = Duration::from_secs(600);
 const LOG_BYTES: u64 = 16 << 20;
 
 /// An nginx that is kept.
-struct Kept {
-    web: Web,
-    master: Master,
+struct KeptNginx {
+    web: WebServer,
+    master: NginxMaster,
     pidfd: OwnedFd,
     /// Tells when somebody sets the clock.
-    clock: Timer,
+    clock: CronTimer,
     /// Nothing when another keeper has started it.
     child: Option<Child>,
-    _lock: Lock,
+    _lock: FileLock,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Token {
+enum KeeperToken {
     Signals,
     Ended,
     ClockSet,
 }
 
 /// Runs until it is told to end, or until nginx ends.
-pub(crate) fn run(root: &Root) -> anyhow::Result<ExitCode> {
-    let web = Web::of(root)?;
+pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
+    let web = WebServer::of(root)?;
     if !web.settings.enabled {
         let hint = format!("set 'nginx: {{enabled: true}}' in '{}'", root.settings().display());
-        return Err(Failure::new("nginx is off on this machine").hint(hint).into());
+        return Err(UserError::new("nginx is off on this machine").hint(hint).into());
     }
-    let nginx = Nginx::needed()?;
+    let nginx = NginxProgram::needed()?;
     web.folder.make()?;
     place::make(&root.acme().join("webroot/.well-known/acme-challenge"))?;
     let path = web.folder.keeper_lock();
-    let lock = Lock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let Some(mut lock) = lock else {
-        return Err(Failure::new("piku's nginx is kept running already").code(BUSY).into());
+        return Err(UserError::new("piku's nginx is kept running already").code(BUSY).into());
     };
     lock.sign().context("cannot sign the lock")?;
     sys::default_dispositions();
@@ -94,11 +94,11 @@ pub(crate) fn run(root: &Root) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts nginx, or takes up the one that runs. Nobody changes a file from before they are read until it can be told.
-fn begin(web: Web, nginx: &Nginx, lock: Lock) -> anyhow::Result<Kept> {
+fn begin(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyhow::Result<KeptNginx> {
     let files = web.folder.lock()?;
     web.leave_out(nginx)?;
     folder::write(&web.folder.main(), web.instance(nginx)?.file()?.as_bytes())?;
-    let (master, child) = if let Some(master) = Master::find(&web.folder) {
+    let (master, child) = if let Some(master) = NginxMaster::find(&web.folder) {
         master.reload(&web.folder)?;
         (master, None)
     } else {
@@ -110,13 +110,13 @@ fn begin(web: Web, nginx: &Nginx, lock: Lock) -> anyhow::Result<Kept> {
     let pid = rustix::process::Pid::from_raw(master.pid.as_raw()).context("no pid")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("nginx has just ended")?;
     let clock = watch_clock().context("cannot make a timer")?;
-    Ok(Kept { web, master, pidfd, clock, child, _lock: lock })
+    Ok(KeptNginx { web, master, pidfd, clock, child, _lock: lock })
 }
 
-impl Web {
+impl WebServer {
     /// Leaves out the files that are no good any more: ports that were given before the machine was booted are others' by
     /// now; and one app's file that has gone bad keeps no other from being served.
-    fn leave_out(&self, nginx: &Nginx) -> anyhow::Result<()> {
+    fn leave_out(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
         let boot = process::boot_id();
         for (app, _) in self.folder.apps()? {
             let about = self.folder.about(&app);
@@ -137,18 +137,18 @@ impl Web {
             }
             if good.is_empty() {
                 self.test_files(nginx, &[])?
-                    .map_err(|_| Failure::new(format!("nginx does not take its file: {said}")))?;
+                    .map_err(|_| UserError::new(format!("nginx does not take its file: {said}")))?;
             }
         }
         Ok(())
     }
 
-    fn start(&self, nginx: &Nginx) -> anyhow::Result<(Master, Child)> {
+    fn start(&self, nginx: &NginxProgram) -> anyhow::Result<(NginxMaster, Child)> {
         // One that a dead nginx has left.
         place::remove(&self.folder.pid())?;
         self.rotate()?;
         let mut command = nginx.command(&self.folder.main());
-        command.args(["-g", &Nginx::globals("daemon off;")]).stdout(Stdio::null());
+        command.args(["-g", &NginxProgram::globals("daemon off;")]).stdout(Stdio::null());
         let mask = SigSet::thread_get_mask().context("cannot read the signal mask")?;
         // What is started inherits the mask.
         SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
@@ -166,15 +166,15 @@ impl Web {
                      which piku-nginx.service has",
                     sockets.join(" and ")
                 );
-                return Err(Failure::new(what).hint(hint).into());
+                return Err(UserError::new(what).hint(hint).into());
             }
-            if let Some(master) = Master::find(&self.folder).filter(|master| master.serves()) {
+            if let Some(master) = NginxMaster::find(&self.folder).filter(|master| master.serves()) {
                 return Ok((master, child));
             }
             if since.elapsed() > PATIENCE {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(Failure::new("nginx does not begin to serve").into());
+                return Err(UserError::new("nginx does not begin to serve").into());
             }
             sleep(Duration::from_millis(5));
         }
@@ -192,27 +192,27 @@ impl Web {
     }
 }
 
-impl Kept {
+impl KeptNginx {
     fn work(&mut self, signals: &nix::sys::signalfd::SignalFd) -> anyhow::Result<ExitCode> {
         // Once it has been told to end: when patience is over.
         let mut end: Option<Instant> = None;
         loop {
             let watched = [
-                (signals.as_fd(), READ, Token::Signals),
-                (self.pidfd.as_fd(), READ, Token::Ended),
-                (self.clock.as_fd(), READ, Token::ClockSet),
+                (signals.as_fd(), READ, KeeperToken::Signals),
+                (self.pidfd.as_fd(), READ, KeeperToken::Ended),
+                (self.clock.as_fd(), READ, KeeperToken::ClockSet),
             ];
             let timeout = end.map_or(LOG_PAUSE, |end| end.saturating_duration_since(Instant::now()));
             for token in wait::wait(&watched, Some(timeout))? {
                 match token {
-                    Token::Ended => return Ok(self.ended(end.is_some())),
+                    KeeperToken::Ended => return Ok(self.ended(end.is_some())),
                     // A certificate may have ended long ago by now, or not have begun.
-                    Token::ClockSet => {
+                    KeeperToken::ClockSet => {
                         self.clock.heard();
                         let web = self.web.clone();
                         std::thread::spawn(move || have_all_put_in(&web));
                     }
-                    Token::Signals => {
+                    KeeperToken::Signals => {
                         for signal in wait::received(signals) {
                             self.signalled(signal, &mut end);
                         }
@@ -248,8 +248,8 @@ impl Kept {
 
     /// Another `host.yaml`.
     fn read_again(&mut self) -> anyhow::Result<()> {
-        self.web = Web::of(&self.web.root)?;
-        let nginx = Nginx::needed()?;
+        self.web = WebServer::of(&self.web.root)?;
+        let nginx = NginxProgram::needed()?;
         let files = self.web.folder.lock()?;
         folder::write(&self.web.folder.main(), self.web.instance(&nginx)?.file()?.as_bytes())?;
         self.master.reload(&self.web.folder)?;
@@ -281,17 +281,18 @@ impl Kept {
 }
 
 /// A timer that ends when the clock is set, and at no time.
-fn watch_clock() -> std::io::Result<Timer> {
-    let timer = Timer::new()?;
+fn watch_clock() -> std::io::Result<CronTimer> {
+    let timer = CronTimer::new()?;
     timer.set(None)?;
     Ok(timer)
 }
 
 /// Has each supervisor that runs put its app in as it is now. One that does not answer keeps none of the others waiting.
-fn have_all_put_in(web: &Web) {
+fn have_all_put_in(web: &WebServer) {
     let put_in = |app: &AppName| {
         if client::is_supervised(&web.root, app) {
-            if let Err(err) = client::ask_within(&web.root, app, &Request::Route, AskPatience::EACH) {
+            if let Err(err) = client::ask_within(&web.root, app, &SupervisorRequest::Route, AskPatience::EACH)
+            {
                 say(&format!("{app}: {err:#}"));
             }
         }

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::folder::Folder;
-use crate::process::{self, Stat};
+use super::folder::SitesFolder;
+use crate::process::{self, ProcessStat};
 
 /// How long a master may take to read its files and start workers.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ const LEAVING: &str = "nginx: worker process is shutting down";
 
 /// A running master.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Master {
+pub(super) struct NginxMaster {
     pub(super) pid: Pid,
 }
 
@@ -45,13 +45,13 @@ impl AsFd for OldWorker {
     }
 }
 
-impl Master {
+impl NginxMaster {
     /// The one whose number is in the folder, if it is one.
-    pub(super) fn find(folder: &Folder) -> Option<Self> {
+    pub(super) fn find(folder: &SitesFolder) -> Option<Self> {
         let pid: i32 = fs::read_to_string(folder.pid()).ok()?.trim().parse().ok()?;
         // The number may be somebody else's by now. An nginx has its own file in its title.
         let is_it = title(pid).contains(&folder.main().display().to_string())
-            && Stat::of(pid).is_some_and(|stat| !stat.is_dead());
+            && ProcessStat::of(pid).is_some_and(|stat| !stat.is_dead());
         is_it.then_some(Self { pid: Pid::from_raw(pid) })
     }
 
@@ -64,7 +64,8 @@ impl Master {
             |text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>(),
         );
         let is_worker = |pid: &i32| {
-            Stat::of(*pid).is_some_and(|stat| !stat.is_dead()) && !title(*pid).starts_with("nginx: cache ")
+            ProcessStat::of(*pid).is_some_and(|stat| !stat.is_dead())
+                && !title(*pid).starts_with("nginx: cache ")
         };
         children.into_iter().filter(is_worker).collect()
     }
@@ -76,19 +77,19 @@ impl Master {
 
     /// Has it read the files again. When this returns, no worker of before takes new connections; they are returned. An error
     /// when that does not come about: nginx goes on with what it had.
-    pub(super) fn reload(self, folder: &Folder) -> anyhow::Result<Vec<OldWorker>> {
+    pub(super) fn reload(self, folder: &SitesFolder) -> anyhow::Result<Vec<OldWorker>> {
         let old = open(self.workers().into_iter());
         kill(self.pid, Signal::SIGHUP).context("cannot tell nginx to read its files")?;
         let since = Instant::now();
         while !old.iter().all(|one| is_leaving(one.pid)) || self.workers().is_empty() {
-            if Stat::of(self.pid.as_raw()).is_none_or(|stat| stat.is_dead()) {
+            if ProcessStat::of(self.pid.as_raw()).is_none_or(|stat| stat.is_dead()) {
                 // Whoever starts it again has it read them.
                 return Ok(old);
             }
             if since.elapsed() > PATIENCE {
                 let what = "nginx does not take up its new configuration";
                 let hint = format!("its reason is in '{}'", folder.error_log().display());
-                return Err(Failure::new(what).hint(hint).into());
+                return Err(UserError::new(what).hint(hint).into());
             }
             sleep(Duration::from_millis(5));
         }

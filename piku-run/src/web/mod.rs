@@ -17,37 +17,37 @@ mod trial;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::Root;
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
-use piku_procfile::render::nginx::Site;
-use piku_procfile::settings::{Nginx as Settings, Settings as Host};
+use piku_procfile::render::nginx::VirtualHost;
+use piku_procfile::settings::{HostSettings as Host, NginxSettings as Settings};
 
 pub(crate) use acme::renew;
 pub(crate) use keeper::{NAME, run};
 pub(crate) use master::OldWorker;
 pub(crate) use trial::check;
 
-use certificate::{Certificates, Pair};
-use folder::{About, Folder};
-use master::Master;
-use program::Nginx;
+use certificate::{AppCertificates, CertificatePair};
+use folder::{SiteFacts, SitesFolder};
+use master::NginxMaster;
+use program::NginxProgram;
 
-use crate::environment::World;
-use crate::lock::Lock;
+use crate::environment::ReleaseContext;
+use crate::lock::FileLock;
 use crate::process;
 
 /// The nginx of one root.
 #[derive(Debug, Clone)]
-pub(crate) struct Web {
-    root: Root,
-    folder: Folder,
+pub(crate) struct WebServer {
+    root: PikuRoot,
+    folder: SitesFolder,
     settings: Settings,
 }
 
 /// How an app is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum SiteReach {
     /// It asks for no host name.
     Unnamed,
     /// It does, and nobody serves it under one; why, and what to do.
@@ -58,9 +58,9 @@ pub(crate) enum Reach {
 
 /// What has been done.
 #[derive(Debug)]
-pub(crate) struct Put {
+pub(crate) struct SiteOutcome {
     /// How the app is reached now.
-    pub(crate) reach: Reach,
+    pub(crate) reach: SiteReach,
     /// What its author should know.
     pub(crate) warnings: Vec<String>,
     /// Workers of nginx that may still send requests to where they went before.
@@ -68,38 +68,38 @@ pub(crate) struct Put {
 }
 
 /// An app's file that has been found good, before it goes in. Nobody else changes any meanwhile.
-pub(crate) struct Ready<'a> {
-    web: &'a Web,
+pub(crate) struct PreparedSite<'a> {
+    web: &'a WebServer,
     app: AppName,
-    change: Change,
-    reach: Reach,
+    change: SiteChange,
+    reach: SiteReach,
     warnings: Vec<String>,
     /// Held until it is in.
-    lock: Option<Lock>,
+    lock: Option<FileLock>,
 }
 
-enum Change {
+enum SiteChange {
     /// There is no nginx to be told.
     Nothing,
     /// The app's file goes, if there is one.
     Remove,
     /// It is replaced.
-    Replace(Box<Files>),
+    Replace(Box<SiteFiles>),
 }
 
 /// An app's files.
-struct Files {
+struct SiteFiles {
     text: String,
-    about: About,
+    about: SiteFacts,
     passwords: Option<(PathBuf, String)>,
-    certificate: Option<Pair>,
+    certificate: Option<CertificatePair>,
 }
 
-impl Web {
+impl WebServer {
     /// As `host.yaml` has it now.
-    pub(crate) fn of(root: &Root) -> anyhow::Result<Self> {
+    pub(crate) fn of(root: &PikuRoot) -> anyhow::Result<Self> {
         let settings = Host::read(&root.settings())?.nginx;
-        Ok(Self { root: root.clone(), folder: Folder::of(root), settings })
+        Ok(Self { root: root.clone(), folder: SitesFolder::of(root), settings })
     }
 
     /// For how many seconds requests that are under way may go on.
@@ -108,26 +108,26 @@ impl Web {
     }
 
     /// Whether the app's settings are good, with an instance that is yet to come; nothing is changed.
-    pub(crate) fn check(&self, world: &World) -> anyhow::Result<()> {
+    pub(crate) fn check(&self, world: &ReleaseContext) -> anyhow::Result<()> {
         // It listens on no real port: whatever is sent there meets nobody.
         self.ready(world, &[1]).map(drop)
     }
 
     /// Renders and tests the app's file with its instances at these ports.
-    pub(crate) fn ready(&self, world: &World, ports: &[u16]) -> anyhow::Result<Ready<'_>> {
-        let mut ready = Ready {
+    pub(crate) fn ready(&self, world: &ReleaseContext, ports: &[u16]) -> anyhow::Result<PreparedSite<'_>> {
+        let mut ready = PreparedSite {
             web: self,
             app: world.app.clone(),
-            change: Change::Nothing,
-            reach: Reach::Unnamed,
+            change: SiteChange::Nothing,
+            reach: SiteReach::Unnamed,
             warnings: Vec::new(),
             lock: None,
         };
         let values = world.values()?;
-        let wanted = Site::is_wanted(&values);
+        let wanted = VirtualHost::is_wanted(&values);
         if !self.settings.enabled || !wanted {
             if wanted {
-                ready.reach = Reach::Unserved(
+                ready.reach = SiteReach::Unserved(
                     "nginx is off on this machine",
                     "set 'nginx: {enabled: true}' in host.yaml",
                 );
@@ -135,12 +135,12 @@ impl Web {
             // What an earlier release has put in.
             if self.folder.has_app(&world.app) {
                 ready.lock = Some(self.folder.lock()?);
-                ready.change = Change::Remove;
+                ready.change = SiteChange::Remove;
             }
             return Ok(ready);
         }
-        let Some(nginx) = Nginx::find() else {
-            ready.reach = Reach::Unserved("nginx is not installed", "sudo apt-get install nginx-light");
+        let Some(nginx) = NginxProgram::find() else {
+            ready.reach = SiteReach::Unserved("nginx is not installed", "sudo apt-get install nginx-light");
             return Ok(ready);
         };
         self.folder.make()?;
@@ -158,24 +158,25 @@ impl Web {
             }
             tested?;
         }
-        ready.change = Change::Replace(Box::new(files));
+        ready.change = SiteChange::Replace(Box::new(files));
         Ok(ready)
     }
 
     fn files(
         &self,
-        nginx: &Nginx,
-        world: &World,
-        values: &piku_procfile::render::values::Values,
+        nginx: &NginxProgram,
+        world: &ReleaseContext,
+        values: &piku_procfile::render::values::AppValues,
         ports: &[u16],
-        ready: &mut Ready<'_>,
-    ) -> anyhow::Result<Files> {
-        let names: Vec<String> = Site::names_of(values).iter().map(|name| name.as_str().to_owned()).collect();
+        ready: &mut PreparedSite<'_>,
+    ) -> anyhow::Result<SiteFiles> {
+        let names: Vec<String> =
+            VirtualHost::names_of(values).iter().map(|name| name.as_str().to_owned()).collect();
         // Bad names are told by what reads them all.
         let certificate = if self.settings.https.is_empty() || names.is_empty() {
             None
         } else {
-            Some(Certificates::of(&self.root, &world.app).for_names(
+            Some(AppCertificates::of(&self.root, &world.app).for_names(
                 world.app.as_str(),
                 &names,
                 Timestamp::now(),
@@ -193,21 +194,21 @@ impl Web {
                 )
             }));
         }
-        ready.reach = match Master::find(&self.folder) {
-            Some(_) => Reach::Served(self.urls(&site)),
-            None => Reach::Unserved(
+        ready.reach = match NginxMaster::find(&self.folder) {
+            Some(_) => SiteReach::Served(self.urls(&site)),
+            None => SiteReach::Unserved(
                 "piku's nginx does not run",
                 "sudo systemctl start piku-nginx, or: piku-run nginx",
             ),
         };
         let passwords =
             site.password_file().map(|content| (self.folder.passwords(&world.app, &content), content));
-        let about = About {
+        let about = SiteFacts {
             names,
             boot: (!ports.is_empty()).then(process::boot_id),
             certificate: certificate.as_ref().map(|pair| pair.dir.clone()),
         };
-        Ok(Files { text: site.server_file(), about, passwords, certificate })
+        Ok(SiteFiles { text: site.server_file(), about, passwords, certificate })
     }
 
     /// No other app has one of these names.
@@ -216,7 +217,7 @@ impl Web {
             let Some(about) = self.folder.about(&other).filter(|_| other != *app) else { continue };
             if let Some(name) = names.iter().find(|name| about.names.contains(name)) {
                 let what = format!("NGINX_SERVER_NAME: '{name}' is served for the app '{other}' already");
-                return Err(Failure::new(what)
+                return Err(UserError::new(what)
                     .hint(format!("take it from {other} first, or leave it out here"))
                     .into());
             }
@@ -225,11 +226,17 @@ impl Web {
     }
 
     /// Takes the app out, if it is in.
-    pub(crate) fn take_out(&self, app: &AppName) -> anyhow::Result<Put> {
-        let change = if self.folder.has_app(app) { Change::Remove } else { Change::Nothing };
-        let lock = if matches!(change, Change::Remove) { Some(self.folder.lock()?) } else { None };
-        let ready =
-            Ready { web: self, app: app.clone(), change, reach: Reach::Unnamed, warnings: Vec::new(), lock };
+    pub(crate) fn take_out(&self, app: &AppName) -> anyhow::Result<SiteOutcome> {
+        let change = if self.folder.has_app(app) { SiteChange::Remove } else { SiteChange::Nothing };
+        let lock = if matches!(change, SiteChange::Remove) { Some(self.folder.lock()?) } else { None };
+        let ready = PreparedSite {
+            web: self,
+            app: app.clone(),
+            change,
+            reach: SiteReach::Unnamed,
+            warnings: Vec::new(),
+            lock,
+        };
         ready.put()
     }
 
@@ -237,7 +244,7 @@ impl Web {
     pub(crate) fn forget(&self, app: &AppName) -> anyhow::Result<()> {
         self.take_out(app)?;
         crate::place::remove(&self.folder.cache().join(app.as_str()))?;
-        Certificates::of(&self.root, app).remove()
+        AppCertificates::of(&self.root, app).remove()
     }
 
     fn drop_passwords(&self, app: &AppName) {
@@ -252,35 +259,35 @@ impl Web {
     }
 }
 
-impl Ready<'_> {
+impl PreparedSite<'_> {
     /// Puts it in and tells nginx. When nginx does not take it up, what was in before is in again.
-    pub(crate) fn put(self) -> anyhow::Result<Put> {
+    pub(crate) fn put(self) -> anyhow::Result<SiteOutcome> {
         let (folder, app) = (&self.web.folder, &self.app);
         if self.lock.is_none() {
-            return Ok(Put { reach: self.reach, warnings: self.warnings, old: Vec::new() });
+            return Ok(SiteOutcome { reach: self.reach, warnings: self.warnings, old: Vec::new() });
         }
         let path = folder.app(app);
         let before = folder.app_text(app);
         let about = folder.about(app);
         let changes = match &self.change {
-            Change::Nothing => false,
-            Change::Remove => before.is_some(),
-            Change::Replace(files) => before.as_ref() != Some(&files.text),
+            SiteChange::Nothing => false,
+            SiteChange::Remove => before.is_some(),
+            SiteChange::Replace(files) => before.as_ref() != Some(&files.text),
         };
         if changes {
             folder.set_untold(true)?;
         }
         match &self.change {
-            Change::Nothing => {}
-            Change::Remove => folder.remove(app)?,
-            Change::Replace(files) => {
+            SiteChange::Nothing => {}
+            SiteChange::Remove => folder.remove(app)?,
+            SiteChange::Replace(files) => {
                 folder.write_about(app, &files.about)?;
                 if changes {
                     folder::write(&path, files.text.as_bytes())?;
                 }
             }
         }
-        let master = Master::find(folder);
+        let master = NginxMaster::find(folder);
         let old = match master {
             Some(master) if folder.is_untold() => match master.reload(folder) {
                 Ok(old) => old,
@@ -298,12 +305,12 @@ impl Ready<'_> {
             None => Vec::new(),
         };
         folder.set_untold(false)?;
-        if let Change::Replace(files) = &self.change {
+        if let SiteChange::Replace(files) = &self.change {
             folder.tidy_passwords(app, files.passwords.as_ref().map(|(path, _)| path.as_path()))?;
             if let Some(pair) = &files.certificate {
-                Certificates::of(&self.web.root, app).tidy(&pair.dir)?;
+                AppCertificates::of(&self.web.root, app).tidy(&pair.dir)?;
             }
         }
-        Ok(Put { reach: self.reach, warnings: self.warnings, old })
+        Ok(SiteOutcome { reach: self.reach, warnings: self.warnings, old })
     }
 }

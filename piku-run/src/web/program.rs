@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use nix::unistd::geteuid;
 use piku_nss::UserAccount;
-use piku_procfile::failure::Failure;
-use piku_procfile::render::nginx::Http2;
+use piku_procfile::failure::UserError;
+use piku_procfile::render::nginx::Http2Syntax;
 
 /// Where programs are that are not on everybody's PATH.
 const BEYOND_PATH: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
@@ -22,12 +22,12 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 
 /// nginx as it is installed.
 #[derive(Debug, Clone)]
-pub(super) struct Nginx {
+pub(super) struct NginxProgram {
     program: PathBuf,
     build: NginxBuild,
 }
 
-impl Nginx {
+impl NginxProgram {
     /// Looks for it, and asks it how it was built.
     pub(super) fn find() -> Option<Self> {
         let program = find("nginx")?;
@@ -39,7 +39,7 @@ impl Nginx {
     /// The same, where nothing can be done without.
     pub(super) fn needed() -> anyhow::Result<Self> {
         let hint = "sudo apt-get install nginx-light";
-        Ok(Self::find().ok_or_else(|| Failure::new("nginx is not installed").hint(hint))?)
+        Ok(Self::find().ok_or_else(|| UserError::new("nginx is not installed").hint(hint))?)
     }
 
     /// `nginx -c FILE`, with nothing of ours in its environment. The file comes first: of a long command line its title has the
@@ -87,7 +87,7 @@ impl Nginx {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NginxBuild {
     /// How it is told to speak HTTP/2.
-    pub(super) http2: Http2,
+    pub(super) http2: Http2Syntax,
     /// True if it has `limit_conn`, which older nginx-light packages leave out.
     pub(super) counts_connections: bool,
     /// True if it can refuse a TLS handshake (`ssl_reject_handshake`, 1.19.4). Ubuntu 22.04 has 1.18.
@@ -101,8 +101,8 @@ impl NginxBuild {
     fn of(said: &str) -> Self {
         let version = version(said);
         let http2 = match version {
-            Some(version) if version >= [1, 25, 1] => Http2::On,
-            _ => Http2::Listen,
+            Some(version) if version >= [1, 25, 1] => Http2Syntax::On,
+            _ => Http2Syntax::Listen,
         };
         // What says no version is taken for one of the last years.
         let since = |first: [u32; 3]| version.is_none_or(|version| version >= first);
@@ -134,14 +134,14 @@ mod tests {
         let light =
             "nginx version: nginx/1.18.0 (Ubuntu)\nconfigure arguments: --without-http_limit_conn_module";
         let old = NginxBuild {
-            http2: Http2::Listen,
+            http2: Http2Syntax::Listen,
             counts_connections: false,
             rejects_handshakes: false,
             takes_error_log: false,
         };
         assert_eq!(NginxBuild::of(light), old);
         let new = NginxBuild {
-            http2: Http2::On,
+            http2: Http2Syntax::On,
             counts_connections: true,
             rejects_handshakes: true,
             takes_error_log: true,
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(NginxBuild::of("nginx version: nginx/1.26.3\n"), new);
         assert!(!NginxBuild::of("nginx version: nginx/1.19.4\n").takes_error_log);
         assert!(NginxBuild::of("nginx version: nginx/1.19.4\n").rejects_handshakes);
-        let other = NginxBuild { http2: Http2::Listen, ..new };
+        let other = NginxBuild { http2: Http2Syntax::Listen, ..new };
         assert_eq!(NginxBuild::of("nginx version: openresty/1.21.4.1\n"), other);
         assert!(find("sh").is_some() && find("no-such-program").is_none());
     }

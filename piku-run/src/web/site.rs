@@ -9,24 +9,26 @@ use std::net::{Ipv6Addr, UdpSocket};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use piku_build::release::Release;
-use piku_procfile::failure::Failure;
-use piku_procfile::procfile::{Entry, Kind, Procfile};
-use piku_procfile::render::nginx::{HostName, Instance, Listen, Settings, Site, Upstream};
-use piku_procfile::render::values::Values;
+use piku_build::release::BuiltRelease;
+use piku_procfile::failure::UserError;
+use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
+use piku_procfile::render::nginx::{
+    HostName, ListenAddress, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost,
+};
+use piku_procfile::render::values::AppValues;
 
-use super::Web;
+use super::WebServer;
 use super::capacity;
-use super::certificate::{Certificates, Pair};
-use super::program::Nginx;
-use crate::environment::World;
+use super::certificate::{AppCertificates, CertificatePair};
+use super::program::NginxProgram;
+use crate::environment::ReleaseContext;
 
-impl Web {
+impl WebServer {
     /// The instance that all sites share.
-    pub(super) fn instance(&self, nginx: &Nginx) -> anyhow::Result<Instance> {
+    pub(super) fn instance(&self, nginx: &NginxProgram) -> anyhow::Result<NginxInstance> {
         let rejects = nginx.build().rejects_handshakes || self.settings.https.is_empty();
         let stranger = if rejects { None } else { Some(self.stranger_pair()?) };
-        Ok(Instance {
+        Ok(NginxInstance {
             dir: self.folder.path().to_owned(),
             listen: self.settings.http.clone(),
             listen_tls: self.settings.https.clone(),
@@ -38,8 +40,8 @@ impl Web {
     }
 
     /// Returns the certificate for whoever asks for a host that no app has. No name can be right for them.
-    fn stranger_pair(&self) -> anyhow::Result<Pair> {
-        let all = Certificates::of_strangers(&self.root);
+    fn stranger_pair(&self) -> anyhow::Result<CertificatePair> {
+        let all = AppCertificates::of_strangers(&self.root);
         let pair = all.for_names("unknown host", &["unknown.invalid".to_owned()], Timestamp::now())?;
         all.tidy(&pair.dir)?;
         Ok(pair)
@@ -59,32 +61,32 @@ impl Web {
     /// What nginx is told of the app; a list of ports is where its instances listen.
     pub(super) fn site(
         &self,
-        nginx: &Nginx,
-        world: &World,
-        values: &Values,
+        nginx: &NginxProgram,
+        world: &ReleaseContext,
+        values: &AppValues,
         ports: &[u16],
-        certificate: Option<&Pair>,
-    ) -> anyhow::Result<Site> {
+        certificate: Option<&CertificatePair>,
+    ) -> anyhow::Result<VirtualHost> {
         let procfile = procfile(&world.release);
         let listens = procfile.entries.iter().any(|entry| entry.kind.listens());
-        let files = procfile.entries.iter().any(|entry| entry.kind == Kind::Static);
+        let files = procfile.entries.iter().any(|entry| entry.kind == ProcessKind::Static);
         if !listens && !files && !values.has("NGINX_STATIC_PATHS") {
             let what = "NGINX_SERVER_NAME is set, and the app has neither a web process nor a folder of files to serve";
             let hint =
                 "add a line 'web: …' or 'static: FOLDER' to the Procfile, or leave NGINX_SERVER_NAME out";
-            return Err(Failure::new(what).hint(hint).into());
+            return Err(UserError::new(what).hint(hint).into());
         }
         // Those of whoever only looks whether the settings are good are made up.
         let ports = if listens { ports } else { &[] };
         let upstreams = ports
             .iter()
-            .map(|port| Upstream::from(std::net::SocketAddr::from(([127, 0, 0, 1], *port))))
+            .map(|port| UpstreamAddress::from(std::net::SocketAddr::from(([127, 0, 0, 1], *port))))
             .collect();
         let cloudflare = self.settings.cloudflare_ranges.as_ref().map(|path| {
             std::fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))
         });
         let build = nginx.build();
-        let mut settings = Settings {
+        let mut settings = RenderSettings {
             app: world.app.clone(),
             upstreams,
             root: Some(world.tree()),
@@ -103,10 +105,10 @@ impl Web {
             maintenance: world.dir.maintenance().exists() || listens && ports.is_empty(),
             connections: build.counts_connections.then(|| self.app_connections()),
         };
-        let site = Site::read(&settings, &procfile, values)?;
+        let site = VirtualHost::read(&settings, &procfile, values)?;
         let Some(passwords) = site.password_file() else { return Ok(site) };
         settings.passwords = Some(self.folder.passwords(&world.app, &passwords));
-        Site::read(&settings, &procfile, values)
+        VirtualHost::read(&settings, &procfile, values)
     }
 
     /// Returns how many requests to one app may be under way, of those that nginx as it runs has room for.
@@ -116,11 +118,11 @@ impl Web {
     }
 
     /// The addresses that people type.
-    pub(super) fn urls(&self, site: &Site) -> Vec<String> {
+    pub(super) fn urls(&self, site: &VirtualHost) -> Vec<String> {
         let (https, _) = site.https();
         let (scheme, listens, usual) =
             if https { ("https", &self.settings.https, 443) } else { ("http", &self.settings.http, 80) };
-        let port = listens.first().map_or(usual, |listen: &Listen| listen.port);
+        let port = listens.first().map_or(usual, |listen: &ListenAddress| listen.port);
         let port = if port == usual { String::new() } else { format!(":{port}") };
         let names = site.names().iter().map(HostName::as_str).filter(|name| !name.starts_with("*."));
         names.map(|name| format!("{scheme}://{name}{port}")).collect()
@@ -128,9 +130,9 @@ impl Web {
 }
 
 /// The process types as the release has them.
-fn procfile(release: &Release) -> Procfile {
-    let entry = |(name, command): (&piku_procfile::name::ProcessName, &String)| Entry {
-        kind: Kind::of(name, command),
+fn procfile(release: &BuiltRelease) -> Procfile {
+    let entry = |(name, command): (&piku_procfile::name::ProcessName, &String)| ProcfileEntry {
+        kind: ProcessKind::of(name, command),
         name: name.clone(),
         command: command.clone(),
         schedule: None,

@@ -6,42 +6,42 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use piku_procfile::failure::Failure;
-use piku_procfile::layout::Root;
+use piku_procfile::failure::UserError;
+use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
-use piku_procfile::render::nginx::Listen;
+use piku_procfile::render::nginx::ListenAddress;
 
-use super::Web;
-use super::program::Nginx;
+use super::WebServer;
+use super::program::NginxProgram;
 
 /// What is added to a port below 1024.
 const ABOVE: u16 = 10_000;
 
 /// Whether nginx takes what is in now, with what `host.yaml` says.
-pub(crate) fn check(root: &Root) -> anyhow::Result<()> {
-    let web = Web::of(root)?;
-    let nginx = Nginx::needed()?;
+pub(crate) fn check(root: &PikuRoot) -> anyhow::Result<()> {
+    let web = WebServer::of(root)?;
+    let nginx = NginxProgram::needed()?;
     web.folder.make()?;
     // Nobody puts anything in meanwhile.
     let _lock = web.folder.lock()?;
     let Err(said) = web.test_files(&nginx, &web.folder.apps()?)? else { return Ok(()) };
-    Err(Failure::new(format!("nginx does not take its configuration: {said}"))
+    Err(UserError::new(format!("nginx does not take its configuration: {said}"))
         .hint("push or restart the app that it names; until then piku-run nginx leaves it out when it starts")
         .into())
 }
 
-impl Web {
+impl WebServer {
     /// Tests this file of an app's among those of all the others.
-    pub(super) fn test(&self, nginx: &Nginx, app: &AppName, text: &str) -> anyhow::Result<()> {
+    pub(super) fn test(&self, nginx: &NginxProgram, app: &AppName, text: &str) -> anyhow::Result<()> {
         let mut all = self.folder.apps()?;
         all.retain(|(other, _)| other != app);
         all.push((app.clone(), text.to_owned()));
         let Err(said) = self.test_files(nginx, &all)? else { return Ok(()) };
         let alone = [(app.clone(), text.to_owned())];
         let failure = match self.test_files(nginx, &alone)? {
-            Err(said) => Failure::new(format!("nginx does not take the app's settings: {said}"))
+            Err(said) => UserError::new(format!("nginx does not take the app's settings: {said}"))
                 .hint("what it names comes from NGINX_INCLUDE_FILE, or from another NGINX_ variable"),
-            Ok(()) => Failure::new(format!(
+            Ok(()) => UserError::new(format!(
                 "nginx does not take the app's settings beside those of the other apps: {said}"
             ))
             .hint("push or restart the app that it names"),
@@ -52,14 +52,14 @@ impl Web {
     /// Tests these files and no others; what nginx says against them.
     pub(super) fn test_files(
         &self,
-        nginx: &Nginx,
+        nginx: &NginxProgram,
         apps: &[(AppName, String)],
     ) -> anyhow::Result<Result<(), String>> {
         let dir = self.folder.trial()?;
         let mut instance = self.instance(nginx)?;
         dir.path().clone_into(&mut instance.dir);
         for listen in instance.listen.iter_mut().chain(&mut instance.listen_tls) {
-            *listen = Listen { port: above(listen.port), ..*listen };
+            *listen = ListenAddress { port: above(listen.port), ..*listen };
         }
         let main = dir.path().join("nginx.conf");
         std::fs::write(&main, instance.file()?)?;

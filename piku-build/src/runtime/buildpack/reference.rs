@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::explain::buildpack as told;
-use crate::source::{Source, decode, tidy};
+use crate::source::{AppSource, decode, tidy};
 
 /// The variable with one, and the file with a line each.
 const VARIABLE: &str = "BUILDPACK_URL";
@@ -13,7 +13,7 @@ const SCHEMES: [&str; 6] = ["https://", "http://", "git://", "ssh://", "git@", "
 
 /// Where a pack comes from.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum BuildpackOrigin {
     /// The host's, at this path.
     Host(PathBuf),
     /// A folder of the app.
@@ -29,18 +29,18 @@ pub(super) enum Origin {
 
 /// One buildpack.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reference {
+pub(super) struct BuildpackReference {
     /// What it is called: good for a folder's name.
     pub(super) name: String,
-    pub(super) origin: Origin,
+    pub(super) origin: BuildpackOrigin,
 }
 
-impl Reference {
+impl BuildpackReference {
     /// Reads one: `NAME`, `./FOLDER`, or `https://host/repo.git#branch`.
     ///
     /// # Errors
     /// When it is none of them, or the host has no such pack, or the app no such folder.
-    fn parse(text: &str, from: &str, source: &Source) -> anyhow::Result<Self> {
+    fn parse(text: &str, from: &str, source: &AppSource) -> anyhow::Result<Self> {
         if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
             let (url, branch) =
                 text.split_once('#').map_or((text, None), |(url, branch)| (url, Some(branch)));
@@ -53,7 +53,7 @@ impl Reference {
             let name = if is_good(&name) { name } else { "git".to_owned() };
             return Ok(Self {
                 name,
-                origin: Origin::Git { url: url.to_owned(), branch: branch.map(str::to_owned) },
+                origin: BuildpackOrigin::Git { url: url.to_owned(), branch: branch.map(str::to_owned) },
             });
         }
         if text.contains('/') || text.starts_with('.') {
@@ -66,11 +66,13 @@ impl Reference {
             }
             let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_good(name));
             let name = name.unwrap_or("own").to_owned();
-            return Ok(Self { name, origin: Origin::App(path.to_string_lossy().into_owned()) });
+            return Ok(Self { name, origin: BuildpackOrigin::App(path.to_string_lossy().into_owned()) });
         }
         let host = source.packs.iter().find(|(name, _)| name == text);
         match host {
-            Some((name, path)) => Ok(Self { name: name.clone(), origin: Origin::Host(path.clone()) }),
+            Some((name, path)) => {
+                Ok(Self { name: name.clone(), origin: BuildpackOrigin::Host(path.clone()) })
+            }
             None => Err(told::unknown(
                 text,
                 from,
@@ -81,7 +83,7 @@ impl Reference {
     }
 
     /// One of the host's by its name.
-    pub(super) fn of_host(name: &str, source: &Source) -> anyhow::Result<Self> {
+    pub(super) fn of_host(name: &str, source: &AppSource) -> anyhow::Result<Self> {
         Self::parse(name, "the host", source)
     }
 }
@@ -93,11 +95,11 @@ pub(super) fn is_good(name: &str) -> bool {
 }
 
 /// The packs that the app names, in the order in which they work, and what names them.
-pub(super) fn named(source: &Source) -> anyhow::Result<Option<(Vec<Reference>, String)>> {
+pub(super) fn named(source: &AppSource) -> anyhow::Result<Option<(Vec<BuildpackReference>, String)>> {
     if let Some((value, from)) = source.variable(VARIABLE) {
         let from = format!("{VARIABLE} in {from}");
         if !value.trim().is_empty() {
-            return Ok(Some((vec![Reference::parse(value.trim(), &from, source)?], from)));
+            return Ok(Some((vec![BuildpackReference::parse(value.trim(), &from, source)?], from)));
         }
     }
     let Some(text) = source.text(FILE)? else { return Ok(None) };
@@ -106,7 +108,7 @@ pub(super) fn named(source: &Source) -> anyhow::Result<Option<(Vec<Reference>, S
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') {
-            packs.push(Reference::parse(line, &format!("{FILE}:{}", at + 1), source)?);
+            packs.push(BuildpackReference::parse(line, &format!("{FILE}:{}", at + 1), source)?);
         }
     }
     if packs.is_empty() {
@@ -125,22 +127,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("pack/bin")).unwrap();
         fs::write(dir.path().join("pack/bin/compile"), "").unwrap();
-        let mut source = Source::read(dir.path(), None).unwrap();
+        let mut source = AppSource::read(dir.path(), None).unwrap();
         source.packs = vec![("php".to_owned(), "/srv/php".into())];
-        let parse = |text| Reference::parse(text, "x", &source);
-        assert_eq!(parse("php").unwrap().origin, Origin::Host("/srv/php".into()));
+        let parse = |text| BuildpackReference::parse(text, "x", &source);
+        assert_eq!(parse("php").unwrap().origin, BuildpackOrigin::Host("/srv/php".into()));
         assert_eq!(
             parse("./pack/").unwrap(),
-            Reference { name: "pack".to_owned(), origin: Origin::App("pack".to_owned()) }
+            BuildpackReference { name: "pack".to_owned(), origin: BuildpackOrigin::App("pack".to_owned()) }
         );
-        let git = |url: &str, branch: Option<&str>| Origin::Git {
+        let git = |url: &str, branch: Option<&str>| BuildpackOrigin::Git {
             url: url.to_owned(),
             branch: branch.map(str::to_owned),
         };
         let found = parse("https://host/heroku-buildpack-php.git#v1").unwrap();
         assert_eq!(
             found,
-            Reference {
+            BuildpackReference {
                 name: "heroku-buildpack-php".to_owned(),
                 origin: git("https://host/heroku-buildpack-php.git", Some("v1"))
             }

@@ -4,7 +4,7 @@
 use super::header::FileHeader;
 
 /// What the lines `//go:build` and the endings of file names are judged by.
-pub(super) struct Tags {
+pub(super) struct BuildTags {
     /// As Go names it: `amd64`, `arm64`, `arm`.
     pub(super) architecture: String,
     /// Asked for with `-tags`.
@@ -59,7 +59,7 @@ const MACHINES: [&str; 24] = [
     "wasm",
 ];
 
-impl Tags {
+impl BuildTags {
     /// Says whether a file takes part in a build for this machine: by its name, and by the constraint in its header.
     pub(super) fn take(&self, name: &str, header: &FileHeader) -> bool {
         self.take_name(name) && header.constraint.as_ref().is_none_or(|expression| self.holds(expression))
@@ -136,8 +136,8 @@ impl Tags {
 mod tests {
     use super::*;
 
-    fn tags() -> Tags {
-        Tags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] }
+    fn tags() -> BuildTags {
+        BuildTags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] }
     }
 
     #[test]

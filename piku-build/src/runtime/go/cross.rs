@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::packages::Package;
+use super::packages::GoPackage;
 use crate::explain;
-use crate::site::Site;
-use crate::source::Source;
-use crate::step::{Ended, Step};
+use crate::site::BuildTarget;
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
 use crate::target::TargetArchitecture;
 
 /// The step that looks for C code.
@@ -19,8 +19,8 @@ const SETTING: &str = "CGO_ENABLED";
 /// # Errors
 /// When the app asks for C code and this machine has no compiler of C for the target.
 pub(super) fn env(
-    source: &Source,
-    site: &Site,
+    source: &AppSource,
+    site: &BuildTarget,
     target: &TargetArchitecture,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut env: BTreeMap<String, String> = [("GOOS", "linux"), ("GOARCH", target.go)]
@@ -44,19 +44,24 @@ pub(super) fn env(
 
 /// Lists the packages that have C code, where that could not be compiled: without a compiler `go build` leaves it out, and
 /// what remains may build and not work.
-pub(super) fn step(source: &Source, site: &Site, go: &str, packages: &[Package]) -> Option<Step> {
+pub(super) fn step(
+    source: &AppSource,
+    site: &BuildTarget,
+    go: &str,
+    packages: &[GoPackage],
+) -> Option<BuildStep> {
     if site.cross.is_none() || site.cross_compiler().is_some() || asked(source, site).is_some() {
         return None;
     }
     let with_c = "{{if and .CgoFiles (not .Standard)}}{{.ImportPath}}{{end}}";
     let mut run: Vec<String> =
         ["env", "CGO_ENABLED=1", go, "list", "-deps", "-f", with_c].map(str::to_owned).into();
-    run.extend(packages.iter().map(Package::pattern));
-    Some(Step { name: STEP, run, quiet: true })
+    run.extend(packages.iter().map(GoPackage::pattern));
+    Some(BuildStep { name: STEP, run, quiet: true })
 }
 
 /// Refuses an app with C code. A list that could not be made is left to `go build` to explain.
-pub(super) fn judge(ended: &Ended, target: Option<&TargetArchitecture>) -> anyhow::Result<()> {
+pub(super) fn judge(ended: &StepOutcome, target: Option<&TargetArchitecture>) -> anyhow::Result<()> {
     let is_package = |line: &&String| !line.is_empty() && !line.contains([' ', ':', '\t']);
     let found: Vec<String> = ended.lines.iter().filter(is_package).cloned().collect();
     match target {
@@ -68,7 +73,7 @@ pub(super) fn judge(ended: &Ended, target: Option<&TargetArchitecture>) -> anyho
 }
 
 /// Returns the setting of the app, or else of the operator, for C code.
-fn asked<'a>(source: &'a Source, site: &'a Site) -> Option<&'a str> {
+fn asked<'a>(source: &'a AppSource, site: &'a BuildTarget) -> Option<&'a str> {
     let host = || site.build_env.get(SETTING).map(String::as_str);
     source.variable(SETTING).map(|(value, _)| value.trim()).or_else(host)
 }

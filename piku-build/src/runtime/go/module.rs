@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// What such a file says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Module {
+pub(super) struct GoModule {
     /// The module's path, `example.org/shop/v2`; empty in go.work.
     pub(super) path: String,
     /// The line `go 1.22`.
@@ -19,7 +19,7 @@ pub(super) struct Module {
     pub(super) uses: Vec<PathBuf>,
 }
 
-impl Module {
+impl GoModule {
     /// Reads the text. What is wrong in it is left to Go, which says it best.
     pub(super) fn parse(text: &str) -> Self {
         let mut module = Self::default();
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_go_mod_says() {
-        let module = Module::parse(
+        let module = GoModule::parse(
             "// +heroku goVersion go1.21\n// +heroku install ./cmd/... ./tool\nmodule example.org/shop/v2 // a shop\n\n\
              go 1.22.1\n\ntoolchain go1.23.4\n\nrequire (\n\tgo.uber.org/zap v1.0.0\n)\nrequire module.example/x v1.0.0\n",
         );
@@ -96,13 +96,13 @@ mod tests {
         assert_eq!((module.go.as_deref(), module.toolchain.as_deref()), (Some("1.22.1"), Some("1.23.4")));
         assert_eq!(module.heroku_go.as_deref(), Some("1.21"));
         assert_eq!(module.heroku_install, ["./cmd/...", "./tool"]);
-        assert_eq!(Module::parse("module \"hello\"\ntoolchain default\n").program(), "hello");
-        assert_eq!(Module::parse("toolchain default\n").toolchain, None);
+        assert_eq!(GoModule::parse("module \"hello\"\ntoolchain default\n").program(), "hello");
+        assert_eq!(GoModule::parse("toolchain default\n").toolchain, None);
     }
 
     #[test]
     fn what_go_work_uses() {
-        let work = Module::parse("go 1.21\nuse ./api\nuse (\n\t./web // the site\n\t.\n)\n");
+        let work = GoModule::parse("go 1.21\nuse ./api\nuse (\n\t./web // the site\n\t.\n)\n");
         assert_eq!(work.uses, ["./api", "./web", "."].map(PathBuf::from));
     }
 }

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use piku_files::FileKind;
 
-use super::constraint::Tags;
+use super::constraint::BuildTags;
 use super::header::FileHeader;
-use super::module::Module;
-use crate::source::Source;
+use super::module::GoModule;
+use crate::source::AppSource;
 
 /// Deeper folders are nobody's.
 const DEEPEST: usize = 20;
 
 /// A folder whose package is a program.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Package {
+pub(super) struct GoPackage {
     /// The folder in the app; empty for its top.
     pub(super) dir: PathBuf,
     /// What Go calls the program.
@@ -25,7 +25,7 @@ pub(super) struct Package {
     pub(super) stamps: Vec<&'static str>,
 }
 
-impl Package {
+impl GoPackage {
     /// As the go command takes it: `.`, `./cmd/web`.
     pub(super) fn pattern(&self) -> String {
         if self.dir.as_os_str().is_empty() { ".".to_owned() } else { format!("./{}", self.dir.display()) }
@@ -34,11 +34,11 @@ impl Package {
 
 /// The programs of the module in `dir`, sorted; modules of their own inside it are not part of it.
 pub(super) fn find(
-    source: &Source,
+    source: &AppSource,
     dir: &Path,
-    module: &Module,
-    tags: &Tags,
-) -> anyhow::Result<Vec<Package>> {
+    module: &GoModule,
+    tags: &BuildTags,
+) -> anyhow::Result<Vec<GoPackage>> {
     let mut found = Vec::new();
     walk(source, dir, DEEPEST, &mut |below| {
         if let Some(mut package) = look(source, below, tags)? {
@@ -58,7 +58,7 @@ pub(super) fn find(
 
 /// Calls `visit` for the folder and those below it that belong to the same module.
 fn walk(
-    source: &Source,
+    source: &AppSource,
     dir: &Path,
     deeper: usize,
     visit: &mut dyn FnMut(&Path) -> anyhow::Result<()>,
@@ -77,9 +77,9 @@ fn walk(
 }
 
 /// What a folder holds when it is a program, without its name.
-pub(super) fn look(source: &Source, dir: &Path, tags: &Tags) -> anyhow::Result<Option<Package>> {
+pub(super) fn look(source: &AppSource, dir: &Path, tags: &BuildTags) -> anyhow::Result<Option<GoPackage>> {
     let mut package =
-        Package { dir: dir.to_owned(), name: String::new(), files: Vec::new(), stamps: Vec::new() };
+        GoPackage { dir: dir.to_owned(), name: String::new(), files: Vec::new(), stamps: Vec::new() };
     for name in names(source, dir, |kind| kind != FileKind::Folder)? {
         if !super::is_go(Path::new(&name)) || name.ends_with("_test.go") || name.starts_with(['.', '_']) {
             continue;
@@ -98,7 +98,7 @@ pub(super) fn look(source: &Source, dir: &Path, tags: &Tags) -> anyhow::Result<O
 }
 
 /// The names that are text of what a folder holds of such kinds, sorted.
-fn names(source: &Source, dir: &Path, takes: impl Fn(FileKind) -> bool) -> anyhow::Result<Vec<String>> {
+fn names(source: &AppSource, dir: &Path, takes: impl Fn(FileKind) -> bool) -> anyhow::Result<Vec<String>> {
     let entries = source.list(dir)?.into_iter().filter(|entry| takes(entry.kind));
     Ok(entries.filter_map(|entry| entry.name.into_string().ok()).collect())
 }
@@ -126,8 +126,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn tags() -> Tags {
-        Tags { architecture: "amd64".to_owned(), asked: Vec::new() }
+    fn tags() -> BuildTags {
+        BuildTags { architecture: "amd64".to_owned(), asked: Vec::new() }
     }
 
     #[test]
@@ -153,15 +153,15 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let source = Source::read(dir.path(), None).unwrap();
-        let module = Module::parse("module example.org/shop/v2\n");
+        let source = AppSource::read(dir.path(), None).unwrap();
+        let module = GoModule::parse("module example.org/shop/v2\n");
         let found = find(&source, Path::new(""), &module, &tags()).unwrap();
         let short: Vec<_> = found.iter().map(|one| (one.pattern(), one.name.as_str())).collect();
         assert_eq!(short, [(".".to_owned(), "shop"), ("./cmd/web".to_owned(), "web")]);
         assert_eq!(found[0].files, ["main.go"]);
         assert_eq!(found[0].stamps, ["version", "commit"]);
         let other =
-            find(&source, Path::new("other"), &Module::parse("module other.org/tool\n"), &tags()).unwrap();
+            find(&source, Path::new("other"), &GoModule::parse("module other.org/tool\n"), &tags()).unwrap();
         assert_eq!((other[0].pattern().as_str(), other[0].name.as_str()), ("./other", "tool"));
     }
     /// Each file alone in a folder: the folders that hold a program are those that `go list` names.
@@ -245,9 +245,9 @@ mod tests {
             fs::write(folder.join(name), text).unwrap();
         }
         let Some(expected) = go_list(dir.path()) else { return };
-        let source = Source::read(dir.path(), None).unwrap();
-        let tags = Tags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] };
-        let found = find(&source, Path::new(""), &Module::parse("module example.org/x\n"), &tags).unwrap();
+        let source = AppSource::read(dir.path(), None).unwrap();
+        let tags = BuildTags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] };
+        let found = find(&source, Path::new(""), &GoModule::parse("module example.org/x\n"), &tags).unwrap();
         let found: Vec<String> = found.iter().map(|one| one.dir.display().to_string()).collect();
         for (number, case) in cases.iter().enumerate() {
             let name = format!("c{number:03}");

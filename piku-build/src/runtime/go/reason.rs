@@ -1,9 +1,9 @@
 //! Why `go build` failed. What the compiler says about the app's own code is its best explanation; this finds the rest.
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::explain;
-use crate::step::Ended;
+use crate::step::StepOutcome;
 
 const NO_SPACE: [&str; 2] = ["no space left on device", "disk quota exceeded"];
 const NETWORK: [&str; 6] = [
@@ -33,10 +33,10 @@ const NO_MODULE: [&str; 5] = [
 const REPEATED: usize = 4;
 
 /// The reason of a failed step, as its author is told.
-pub(super) fn explain(step: &str, ended: &Ended, version: &str) -> Failure {
+pub(super) fn explain(step: &str, ended: &StepOutcome, version: &str) -> UserError {
     let any = |texts: &[&str]| ended.saying(texts, REPEATED);
     if ended.code == 137 || !any(&["signal: killed"]).is_empty() {
-        return explain::step_failed(step, &Ended { code: 137, lines: Vec::new(), ..*ended }, &[]);
+        return explain::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[]);
     }
     if !any(&NO_SPACE).is_empty() {
         return explain::no_space(step);
@@ -105,7 +105,7 @@ mod tests {
             ),
         ] {
             let lines = text.lines().map(str::to_owned).collect();
-            let ended = Ended { code: 1, lines, out_of_memory: false, peak: 0 };
+            let ended = StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 };
             let failure = explain("go", &ended, "1.99.0");
             let text_only = failure.to_string();
             let hints = piku_procfile::failure::advice(&failure.into()).0.join(" ");

@@ -7,22 +7,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::module::Module;
+use super::module::GoModule;
 use crate::explain;
-use crate::runtime::version::Version;
-use crate::source::Source;
+use crate::runtime::version::RuntimeVersion;
+use crate::source::AppSource;
 use crate::view::runs;
 
 /// Where a Go may lie so that the jail shows it: Debian's, and the one of the tarball.
 const ROOTS: [&str; 2] = ["/usr/lib", "/usr/local"];
 /// Since this one Go fetches a newer one itself.
-const FETCHES: Version = Version([1, 21, 0]);
+const FETCHES: RuntimeVersion = RuntimeVersion([1, 21, 0]);
 
 /// Reads `1.22`, `1.22.3`; a pre-release `1.22rc1` counts as 1.22.
-fn parse(text: &str) -> Option<Version> {
+fn parse(text: &str) -> Option<RuntimeVersion> {
     let text = text.split_whitespace().next()?;
     let text = text.strip_prefix("go").unwrap_or(text);
-    Version::padded(text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?)
+    RuntimeVersion::padded(text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?)
 }
 
 /// Whether the text names a patch too: `1.22.3`.
@@ -32,13 +32,13 @@ fn is_exact(text: &str) -> bool {
 
 /// One Go of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Installed {
+pub(super) struct InstalledGo {
     /// GOROOT.
     pub(super) root: PathBuf,
-    pub(super) version: Version,
+    pub(super) version: RuntimeVersion,
 }
 
-impl Installed {
+impl InstalledGo {
     /// The program.
     pub(super) fn program(&self) -> PathBuf {
         self.root.join("bin/go")
@@ -47,9 +47,9 @@ impl Installed {
 
 /// What an app gets.
 #[derive(Debug)]
-pub(super) struct Choice {
+pub(super) struct GoChoice {
     /// The Go that is called.
-    pub(super) installed: Installed,
+    pub(super) installed: InstalledGo,
     /// The Go that it is to fetch and become, without `go`.
     pub(super) fetched: Option<String>,
     /// Where the version was asked for.
@@ -57,7 +57,7 @@ pub(super) struct Choice {
     pub(super) warnings: Vec<String>,
 }
 
-impl Choice {
+impl GoChoice {
     /// The version that builds.
     pub(super) fn version(&self) -> String {
         self.fetched.clone().unwrap_or_else(|| self.installed.version.to_string())
@@ -68,19 +68,19 @@ impl Choice {
 ///
 /// # Errors
 /// When there is no Go, or none that is new enough nor one that could fetch it.
-pub(super) fn choose(source: &Source, module: &Module) -> anyhow::Result<Choice> {
+pub(super) fn choose(source: &AppSource, module: &GoModule) -> anyhow::Result<GoChoice> {
     pick(&installed(), asked(source, module)?)
 }
 
 /// What is asked for and by whom, and whether a newer one will not do.
-struct Asked {
+struct RequestedGo {
     text: String,
-    version: Version,
+    version: RuntimeVersion,
     from: String,
     pinned: bool,
 }
 
-fn asked(source: &Source, module: &Module) -> anyhow::Result<Option<Asked>> {
+fn asked(source: &AppSource, module: &GoModule) -> anyhow::Result<Option<RequestedGo>> {
     let file = if module.uses.is_empty() { "go.mod" } else { "go.work" };
     let (text, from, pinned) = if let Some((text, from)) = source.variable("GOVERSION") {
         (text, format!("GOVERSION in {from}"), true)
@@ -95,25 +95,25 @@ fn asked(source: &Source, module: &Module) -> anyhow::Result<Option<Asked>> {
     };
     let text = text.trim().trim_start_matches("go").to_owned();
     let version = parse(&text).ok_or_else(|| explain::go::bad_version(&text, &from))?;
-    Ok(Some(Asked { text, version, from, pinned }))
+    Ok(Some(RequestedGo { text, version, from, pinned }))
 }
 
 /// `there` is newest first.
-fn pick(there: &[Installed], asked: Option<Asked>) -> anyhow::Result<Choice> {
+fn pick(there: &[InstalledGo], asked: Option<RequestedGo>) -> anyhow::Result<GoChoice> {
     let newest = there.first().ok_or_else(explain::go::no_go)?;
     let Some(asked) = asked else {
         let from = "the machine's go".to_owned();
-        return Ok(Choice { installed: newest.clone(), fetched: None, from, warnings: Vec::new() });
+        return Ok(GoChoice { installed: newest.clone(), fetched: None, from, warnings: Vec::new() });
     };
     let exact = is_exact(&asked.text);
-    let fits = |one: &&Installed| {
+    let fits = |one: &&InstalledGo| {
         if exact { one.version == asked.version } else { one.version.0[..2] == asked.version.0[..2] }
     };
     let from = asked.from;
     let mut warnings = Vec::new();
     // A go line is the least that will do, so the newest fits best: it has the latest mends.
     if let Some(fitting) = there.iter().find(fits).filter(|_| asked.pinned) {
-        return Ok(Choice { installed: fitting.clone(), fetched: None, from, warnings });
+        return Ok(GoChoice { installed: fitting.clone(), fetched: None, from, warnings });
     }
     if newest.version >= asked.version {
         if asked.pinned {
@@ -122,7 +122,7 @@ fn pick(there: &[Installed], asked: Option<Asked>) -> anyhow::Result<Choice> {
                 asked.text, newest.version
             ));
         }
-        return Ok(Choice { installed: newest.clone(), fetched: None, from, warnings });
+        return Ok(GoChoice { installed: newest.clone(), fetched: None, from, warnings });
     }
     if newest.version < FETCHES {
         let versions: Vec<_> = there.iter().map(|one| one.version.to_string()).collect();
@@ -130,12 +130,12 @@ fn pick(there: &[Installed], asked: Option<Asked>) -> anyhow::Result<Choice> {
     }
     // Since 1.21 a release is called 1.21.0; 1.27 is a language and no release.
     let fetched = if exact || asked.version < FETCHES { asked.text } else { asked.version.to_string() };
-    Ok(Choice { installed: newest.clone(), fetched: Some(fetched), from, warnings })
+    Ok(GoChoice { installed: newest.clone(), fetched: Some(fetched), from, warnings })
 }
 
 /// All of them, newest first.
-fn installed() -> Vec<Installed> {
-    let mut found: Vec<Installed> = ROOTS
+fn installed() -> Vec<InstalledGo> {
+    let mut found: Vec<InstalledGo> = ROOTS
         .iter()
         .filter_map(|root| fs::read_dir(root).ok())
         .flat_map(Iterator::flatten)
@@ -147,18 +147,18 @@ fn installed() -> Vec<Installed> {
     found
 }
 
-fn look(root: &Path) -> Option<Installed> {
+fn look(root: &Path) -> Option<InstalledGo> {
     let text = fs::read_to_string(root.join("VERSION")).ok()?;
     let version = parse(text.lines().next()?)?;
-    runs(&root.join("bin/go")).then(|| Installed { root: root.to_owned(), version })
+    runs(&root.join("bin/go")).then(|| InstalledGo { root: root.to_owned(), version })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn there(versions: &[&str]) -> Vec<Installed> {
-        let one = |text: &&str| Installed { root: text.into(), version: parse(text).unwrap() };
+    fn there(versions: &[&str]) -> Vec<InstalledGo> {
+        let one = |text: &&str| InstalledGo { root: text.into(), version: parse(text).unwrap() };
         versions.iter().map(one).collect()
     }
 
@@ -168,16 +168,16 @@ mod tests {
         pinned: bool,
     ) -> anyhow::Result<(String, Option<String>, usize)> {
         let version = parse(text).unwrap();
-        let asked = Asked { text: text.to_owned(), version, from: "go in go.mod".to_owned(), pinned };
+        let asked = RequestedGo { text: text.to_owned(), version, from: "go in go.mod".to_owned(), pinned };
         let choice = pick(&there(versions), Some(asked))?;
         Ok((choice.installed.version.to_string(), choice.fetched, choice.warnings.len()))
     }
 
     #[test]
     fn versions() {
-        assert_eq!(parse("go1.26.8"), Some(Version([1, 26, 8])));
-        assert_eq!(parse("1.22rc1"), Some(Version([1, 22, 0])));
-        assert_eq!(parse("1.19.8 X:boringcrypto"), Some(Version([1, 19, 8])));
+        assert_eq!(parse("go1.26.8"), Some(RuntimeVersion([1, 26, 8])));
+        assert_eq!(parse("1.22rc1"), Some(RuntimeVersion([1, 22, 0])));
+        assert_eq!(parse("1.19.8 X:boringcrypto"), Some(RuntimeVersion([1, 19, 8])));
         assert_eq!(parse("latest"), None);
         assert_eq!(parse("1.2.3.4"), None);
     }

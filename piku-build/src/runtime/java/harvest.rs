@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use piku_files::{CopyLimit, TreeEntry, TreeError, TreeHandle, WalkStep};
 
 use super::jar;
-use crate::disk::{self, Need};
+use crate::disk::{self, SpaceNeeded};
 use crate::{app_file, interrupt};
 
 /// Deeper modules are nobody's.
@@ -69,7 +69,7 @@ pub(super) fn take(work: &TreeHandle, tree: &TreeHandle, folders: &[PathBuf]) ->
         tree.remove_all(folder)?;
         let from = work.subtree(folder)?;
         let limit = measure(&from)?;
-        let need = Need { bytes: limit.bytes, files: limit.entries };
+        let need = SpaceNeeded { bytes: limit.bytes, files: limit.entries };
         disk::check(tree.path(), need, "what the build has made")?;
         from.copy_tree(tree, folder, limit, takes)?;
     }

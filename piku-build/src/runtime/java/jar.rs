@@ -16,7 +16,7 @@ const WHOLE: [&str; 7] = ["-jar-with-dependencies", "-all", "-shaded", "-runner"
 
 /// How the program is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum JarKind {
     Quarkus,
     Spring,
     Plain,
@@ -24,25 +24,25 @@ pub(super) enum Kind {
 
 /// A jar that `java -jar` starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Runnable {
+pub(super) struct RunnableJar {
     /// Its path in the tree.
     pub(super) path: PathBuf,
-    pub(super) kind: Kind,
+    pub(super) kind: JarKind,
 }
 
 /// The one that is the program: one of a framework, one with its dependencies inside, the only one.
 ///
 /// # Errors
 /// With all that may be meant, when that is not obvious; with none, when there is none.
-pub(super) fn find(tree: &TreeHandle, folders: &[PathBuf]) -> Result<Runnable, Vec<PathBuf>> {
+pub(super) fn find(tree: &TreeHandle, folders: &[PathBuf]) -> Result<RunnableJar, Vec<PathBuf>> {
     let mut found = Vec::new();
     for folder in folders {
         found.extend(in_folder(tree, folder));
     }
     for is_better in [
-        |one: &Runnable| one.kind == Kind::Quarkus,
-        |one: &Runnable| one.kind == Kind::Spring,
-        |one: &Runnable| WHOLE.iter().any(|end| stem(&one.path).ends_with(end)),
+        |one: &RunnableJar| one.kind == JarKind::Quarkus,
+        |one: &RunnableJar| one.kind == JarKind::Spring,
+        |one: &RunnableJar| WHOLE.iter().any(|end| stem(&one.path).ends_with(end)),
     ] {
         if found.iter().filter(|one| is_better(one)).count() == 1 {
             found.retain(is_better);
@@ -57,10 +57,10 @@ pub(super) fn is_beside(path: &Path) -> bool {
     stem.starts_with("original-") || BESIDE.iter().any(|end| stem.ends_with(end))
 }
 
-fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<Runnable> {
+fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<RunnableJar> {
     let quarkus = folder.join("quarkus-app/quarkus-run.jar");
     if tree.is_file(&quarkus) {
-        return vec![Runnable { path: quarkus, kind: Kind::Quarkus }];
+        return vec![RunnableJar { path: quarkus, kind: JarKind::Quarkus }];
     }
     let mut found = Vec::new();
     for below in [folder.to_owned(), folder.join("libs")] {
@@ -78,19 +78,19 @@ fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<Runnable> {
 }
 
 /// A jar whose manifest names a main class.
-pub(super) fn look(tree: &TreeHandle, path: PathBuf) -> Option<Runnable> {
+pub(super) fn look(tree: &TreeHandle, path: PathBuf) -> Option<RunnableJar> {
     let manifest = manifest(tree, &path)?;
     let value = |name: &str| manifest.lines().find_map(|line| line.strip_prefix(name));
     let main = value("Main-Class:")?;
     let spring = main.contains("springframework.boot.loader") || value("Spring-Boot-Version:").is_some();
     let kind = if spring {
-        Kind::Spring
+        JarKind::Spring
     } else if main.trim_start().starts_with("io.quarkus.") {
-        Kind::Quarkus
+        JarKind::Quarkus
     } else {
-        Kind::Plain
+        JarKind::Plain
     };
-    Some(Runnable { path, kind })
+    Some(RunnableJar { path, kind })
 }
 
 fn manifest(tree: &TreeHandle, jar: &Path) -> Option<String> {
@@ -141,9 +141,9 @@ mod tests {
         );
         jar(dir.path(), "build/libs/boot-plain.jar", "Created-By: x\r\n");
         let boot = find(&[PathBuf::from("build")]).unwrap();
-        assert_eq!((boot.path.as_path(), boot.kind), (Path::new("build/libs/boot.jar"), Kind::Spring));
+        assert_eq!((boot.path.as_path(), boot.kind), (Path::new("build/libs/boot.jar"), JarKind::Spring));
         jar(dir.path(), "one/app-runner.jar", "Main-Class: io.quarkus.runner.GeneratedMain\r\n");
-        assert_eq!(find(&[PathBuf::from("one")]).unwrap().kind, Kind::Quarkus);
+        assert_eq!(find(&[PathBuf::from("one")]).unwrap().kind, JarKind::Quarkus);
         jar(dir.path(), "target/two.jar", "Main-Class: app.Two\r\n");
         jar(dir.path(), "target/three-all.jar", "Main-Class: app.Three\r\n");
         assert_eq!(find(&target).unwrap_err().len(), 4);

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::explain;
-use crate::source::{Source, decode};
+use crate::source::{AppSource, decode};
 use crate::view::runs;
 
 /// Where Debian and others put them, and the one that Debian calls the default.
@@ -16,7 +16,7 @@ const DEFAULT: &str = "/usr/bin/java";
 
 /// One JDK of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Installed {
+pub(super) struct InstalledJdk {
     /// `JAVA_HOME`.
     pub(super) home: PathBuf,
     /// `17.0.15`.
@@ -29,15 +29,15 @@ pub(super) struct Installed {
 
 /// What an app gets.
 #[derive(Debug)]
-pub(super) struct Choice {
-    pub(super) installed: Installed,
+pub(super) struct JdkChoice {
+    pub(super) installed: InstalledJdk,
     pub(super) from: String,
     pub(super) warnings: Vec<String>,
 }
 
 /// What an app asks for.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
+struct RequestedJdk {
     feature: u32,
     from: String,
     /// Whether a newer one is worth a warning.
@@ -48,12 +48,12 @@ struct Asked {
 ///
 /// # Errors
 /// When there is none, or none that is new enough.
-pub(super) fn choose(source: &Source, compiles: bool) -> anyhow::Result<Choice> {
+pub(super) fn choose(source: &AppSource, compiles: bool) -> anyhow::Result<JdkChoice> {
     let there: Vec<_> = installed().into_iter().filter(|one| one.compiles || !compiles).collect();
     pick(&there, asked(source)?)
 }
 
-fn asked(source: &Source) -> anyhow::Result<Option<Asked>> {
+fn asked(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
     let text =
         |name: &str| -> anyhow::Result<Option<String>> { Ok(source.text(name)?.map(|text| decode(&text))) };
     if let Some(properties) = text("system.properties")? {
@@ -64,7 +64,7 @@ fn asked(source: &Source) -> anyhow::Result<Option<Asked>> {
         if let Some(value) = value {
             let feature =
                 feature(&value).ok_or_else(|| explain::java::bad_version(&value, "system.properties"))?;
-            return Ok(Some(Asked {
+            return Ok(Some(RequestedJdk {
                 feature,
                 from: "java.runtime.version in system.properties".to_owned(),
                 pinned: true,
@@ -73,7 +73,7 @@ fn asked(source: &Source) -> anyhow::Result<Option<Asked>> {
     }
     if let Some(version) = text(".java-version")? {
         if let Some(feature) = feature(version.trim()) {
-            return Ok(Some(Asked { feature, from: ".java-version".to_owned(), pinned: true }));
+            return Ok(Some(RequestedJdk { feature, from: ".java-version".to_owned(), pinned: true }));
         }
     }
     for (file, marks) in FILES {
@@ -81,7 +81,7 @@ fn asked(source: &Source) -> anyhow::Result<Option<Asked>> {
         let text = without_comments(&text);
         if let Some((mark, feature)) = marks.iter().find_map(|mark| Some((mark, after(&text, mark)?))) {
             let name = mark.trim_matches(['<', '>', '(']);
-            return Ok(Some(Asked { feature, from: format!("{name} in {file}"), pinned: false }));
+            return Ok(Some(RequestedJdk { feature, from: format!("{name} in {file}"), pinned: false }));
         }
     }
     Ok(None)
@@ -133,14 +133,14 @@ fn feature(text: &str) -> Option<u32> {
 }
 
 /// `there`: the default first, then the older before the newer.
-fn pick(there: &[Installed], asked: Option<Asked>) -> anyhow::Result<Choice> {
+fn pick(there: &[InstalledJdk], asked: Option<RequestedJdk>) -> anyhow::Result<JdkChoice> {
     let first = there.first().ok_or_else(explain::java::no_jdk)?;
-    let Some(Asked { feature, from, pinned }) = asked else {
+    let Some(RequestedJdk { feature, from, pinned }) = asked else {
         let from = "the machine's java".to_owned();
-        return Ok(Choice { installed: first.clone(), from, warnings: Vec::new() });
+        return Ok(JdkChoice { installed: first.clone(), from, warnings: Vec::new() });
     };
     if let Some(exact) = there.iter().find(|one| one.feature == feature) {
-        return Ok(Choice { installed: exact.clone(), from, warnings: Vec::new() });
+        return Ok(JdkChoice { installed: exact.clone(), from, warnings: Vec::new() });
     }
     let newer = there.iter().filter(|one| one.feature > feature).min_by_key(|one| one.feature);
     let Some(newer) = newer else {
@@ -154,28 +154,28 @@ fn pick(there: &[Installed], asked: Option<Asked>) -> anyhow::Result<Choice> {
         )
     };
     let warnings = if pinned { vec![warning()] } else { Vec::new() };
-    Ok(Choice { installed: newer.clone(), from, warnings })
+    Ok(JdkChoice { installed: newer.clone(), from, warnings })
 }
 
 /// All of them, the default first.
-fn installed() -> Vec<Installed> {
+fn installed() -> Vec<InstalledJdk> {
     let entries = fs::read_dir(FOLDER).into_iter().flatten().flatten();
     let mut homes: Vec<PathBuf> = entries.filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect();
     homes.sort();
     homes.dedup();
-    let mut found: Vec<Installed> = homes.into_iter().filter_map(look).collect();
+    let mut found: Vec<InstalledJdk> = homes.into_iter().filter_map(look).collect();
     let default = fs::canonicalize(DEFAULT).unwrap_or_default();
     found.sort_by_key(|one| (!default.starts_with(&one.home), one.feature, one.home.clone()));
     found
 }
 
-fn look(home: PathBuf) -> Option<Installed> {
+fn look(home: PathBuf) -> Option<InstalledJdk> {
     let text = fs::read_to_string(home.join("release")).ok()?;
     let version =
         text.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?.trim_matches('"').to_owned();
     let compiles = runs(&home.join("bin/javac"));
     let feature = feature(&version)?;
-    runs(&home.join("bin/java")).then_some(Installed { home, version, feature, compiles })
+    runs(&home.join("bin/java")).then_some(InstalledJdk { home, version, feature, compiles })
 }
 
 /// The program of a JDK.
@@ -225,14 +225,15 @@ mod tests {
 
     #[test]
     fn the_nearest_newer_one_will_do() {
-        let one = |feature| Installed {
+        let one = |feature| InstalledJdk {
             home: "/j".into(),
             version: format!("{feature}.0.1"),
             feature,
             compiles: true,
         };
         let there = [one(17), one(11), one(25)];
-        let picked = |feature, pinned| pick(&there, Some(Asked { feature, from: "x".to_owned(), pinned }));
+        let picked =
+            |feature, pinned| pick(&there, Some(RequestedJdk { feature, from: "x".to_owned(), pinned }));
         for (asked, expected, warnings) in [(17, 17, 0), (11, 11, 0), (8, 11, 1), (21, 25, 1)] {
             let choice = picked(asked, true).unwrap();
             assert_eq!((choice.installed.feature, choice.warnings.len()), (expected, warnings), "{asked}");

@@ -1,16 +1,16 @@
 //! Why Maven, Gradle or javac failed. What the compiler says about the app's own code is its best explanation; this finds the
 //! rest.
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::explain;
-use crate::step::Ended;
+use crate::step::StepOutcome;
 
 /// How many of the tool's own lines are repeated.
 const REPEATED: usize = 3;
 
 /// The reason of a failed step, as its author is told.
-pub(super) fn explain(step: &str, ended: &Ended) -> Failure {
+pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
     let any = |texts: &[&str]| -> Vec<String> {
         let told = ended.saying(texts, REPEATED).into_iter();
         told.map(|line| line.trim_start_matches("[ERROR] ").to_owned()).collect()
@@ -100,7 +100,8 @@ mod tests {
             ("[ERROR] /app/src/main/java/A.java:[3,5] cannot find symbol", "exit code 1"),
         ] {
             let lines = text.lines().map(str::to_owned).collect();
-            let told = explain("mvn", &Ended { code: 1, lines, out_of_memory: false, peak: 0 }).to_string();
+            let told =
+                explain("mvn", &StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 }).to_string();
             assert!(told.contains(reason), "{text} -> {told}");
         }
     }

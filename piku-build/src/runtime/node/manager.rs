@@ -1,13 +1,13 @@
 //! Which package manager an app is written for, and how that one is asked: npm, yarn in its two kinds, pnpm. npm is the machine's; the
 //! others come from the package registry by npm, in the version that fits the lock file.
 
-use super::package::Package;
+use super::package::PackageJson;
 use super::range::exact;
 use crate::explain::node as explain;
-use crate::source::{Source, decode};
+use crate::source::{AppSource, decode};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ManagerKind {
     Npm,
     /// Yarn 1.
     Classic,
@@ -18,8 +18,8 @@ pub(super) enum Kind {
 
 /// A package manager.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Manager {
-    pub(super) kind: Kind,
+pub(super) struct NodeManager {
+    pub(super) kind: ManagerKind,
     /// What npm installs for it: the package and its range.
     pub(super) fetch: Option<String>,
     /// What says that it is this one.
@@ -31,22 +31,22 @@ pub(super) struct Manager {
 }
 
 /// Lock files, those of the managers that one adds to an app first.
-const LOCKS: [(&str, Kind); 4] = [
-    ("pnpm-lock.yaml", Kind::Pnpm),
-    ("yarn.lock", Kind::Classic),
-    ("npm-shrinkwrap.json", Kind::Npm),
-    ("package-lock.json", Kind::Npm),
+const LOCKS: [(&str, ManagerKind); 4] = [
+    ("pnpm-lock.yaml", ManagerKind::Pnpm),
+    ("yarn.lock", ManagerKind::Classic),
+    ("npm-shrinkwrap.json", ManagerKind::Npm),
+    ("package-lock.json", ManagerKind::Npm),
 ];
 
 /// Lock files that nothing here reads.
 const UNREAD: [&str; 2] = ["bun.lock", "bun.lockb"];
 
-impl Manager {
+impl NodeManager {
     /// Finds the app's.
     ///
     /// # Errors
     /// When `packageManager` names one that is not known.
-    pub(super) fn choose(source: &Source, package: &Package) -> anyhow::Result<Self> {
+    pub(super) fn choose(source: &AppSource, package: &PackageJson) -> anyhow::Result<Self> {
         let there: Vec<_> = LOCKS.iter().filter(|(name, _)| source.has(name)).collect();
         let mut warnings = Vec::new();
         let named = package.text("packageManager");
@@ -55,21 +55,23 @@ impl Manager {
                 let (name, version) = text.split_once('@').unwrap_or((text, ""));
                 let version = version.split('+').next().unwrap_or_default();
                 let kind = match name {
-                    "npm" => Kind::Npm,
-                    "pnpm" => Kind::Pnpm,
-                    "yarn" if version.starts_with(['0', '1']) => Kind::Classic,
-                    "yarn" => Kind::Berry,
+                    "npm" => ManagerKind::Npm,
+                    "pnpm" => ManagerKind::Pnpm,
+                    "yarn" if version.starts_with(['0', '1']) => ManagerKind::Classic,
+                    "yarn" => ManagerKind::Berry,
                     _ => return Err(explain::unknown_manager(text).into()),
                 };
                 (kind, "packageManager".to_owned(), Some(version).filter(|version| !version.is_empty()))
             }
             None => match there.first() {
-                Some((name, Kind::Classic)) if is_berry(source)? => (Kind::Berry, (*name).to_owned(), None),
+                Some((name, ManagerKind::Classic)) if is_berry(source)? => {
+                    (ManagerKind::Berry, (*name).to_owned(), None)
+                }
                 Some((name, kind)) => (*kind, (*name).to_owned(), None),
-                None => (Kind::Npm, "no lock file".to_owned(), None),
+                None => (ManagerKind::Npm, "no lock file".to_owned(), None),
             },
         };
-        let wanted = if kind == Kind::Berry { Kind::Classic } else { kind };
+        let wanted = if kind == ManagerKind::Berry { ManagerKind::Classic } else { kind };
         let lock = there.iter().find(|(_, of)| *of == wanted).map(|(name, _)| *name);
         if lock.is_none() {
             let unread = UNREAD.into_iter().find(|name| source.has(name));
@@ -79,10 +81,10 @@ impl Manager {
             warnings.push(explain::other_lock(name, kind.program(), &from));
         }
         let fetch = match kind {
-            Kind::Npm => None,
-            Kind::Classic => Some(format!("yarn@{}", version.unwrap_or("1"))),
-            Kind::Berry => Some(format!("@yarnpkg/cli-dist@{}", version.unwrap_or(berry(source)?))),
-            Kind::Pnpm => Some(format!("pnpm@{}", pnpm(source, package, version)?)),
+            ManagerKind::Npm => None,
+            ManagerKind::Classic => Some(format!("yarn@{}", version.unwrap_or("1"))),
+            ManagerKind::Berry => Some(format!("@yarnpkg/cli-dist@{}", version.unwrap_or(berry(source)?))),
+            ManagerKind::Pnpm => Some(format!("pnpm@{}", pnpm(source, package, version)?)),
         };
         Ok(Self { kind, fetch, from, lock, warnings })
     }
@@ -91,21 +93,21 @@ impl Manager {
     pub(super) fn install(&self, dev: bool) -> Vec<&'static str> {
         let locked = self.lock.is_some();
         match (self.kind, locked) {
-            (Kind::Npm, _) => {
+            (ManagerKind::Npm, _) => {
                 let verb = if locked { "ci" } else { "install" };
                 let which = if dev { "--include=dev" } else { "--omit=dev" };
                 vec!["npm", verb, which, "--no-audit", "--no-fund", "--no-progress"]
             }
-            (Kind::Classic, _) => {
+            (ManagerKind::Classic, _) => {
                 let which = if dev { "--production=false" } else { "--production=true" };
                 let mut words = vec!["yarn", "install", "--non-interactive", "--no-progress", which];
                 words.extend(locked.then_some("--frozen-lockfile"));
                 words
             }
             // Its `focus` looks at no lock file's age: what is not needed is taken away afterwards.
-            (Kind::Berry, true) => vec!["yarn", "install", "--immutable"],
-            (Kind::Berry, false) => vec!["yarn", "install", "--no-immutable"],
-            (Kind::Pnpm, _) => {
+            (ManagerKind::Berry, true) => vec!["yarn", "install", "--immutable"],
+            (ManagerKind::Berry, false) => vec!["yarn", "install", "--no-immutable"],
+            (ManagerKind::Pnpm, _) => {
                 let which = if dev { "--prod=false" } else { "--prod" };
                 let frozen = if locked { "--frozen-lockfile" } else { "--no-frozen-lockfile" };
                 vec!["pnpm", "install", which, frozen, "--reporter=append-only"]
@@ -116,8 +118,10 @@ impl Manager {
     /// The words that take away what only the build needs.
     pub(super) fn prune(&self) -> Vec<&'static str> {
         match self.kind {
-            Kind::Npm => vec!["npm", "prune", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
-            Kind::Classic => {
+            ManagerKind::Npm => {
+                vec!["npm", "prune", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+            }
+            ManagerKind::Classic => {
                 vec![
                     "yarn",
                     "install",
@@ -128,13 +132,13 @@ impl Manager {
                     "--no-progress",
                 ]
             }
-            Kind::Berry => vec!["yarn", "workspaces", "focus", "--all", "--production"],
-            Kind::Pnpm => vec!["pnpm", "prune", "--prod", "--ignore-scripts"],
+            ManagerKind::Berry => vec!["yarn", "workspaces", "focus", "--all", "--production"],
+            ManagerKind::Pnpm => vec!["pnpm", "prune", "--prod", "--ignore-scripts"],
         }
     }
 }
 
-impl Kind {
+impl ManagerKind {
     /// How it is called.
     pub(super) fn program(self) -> &'static str {
         match self {
@@ -146,12 +150,12 @@ impl Kind {
 }
 
 /// Whether yarn.lock was written by yarn 2 or later.
-fn is_berry(source: &Source) -> anyhow::Result<bool> {
+fn is_berry(source: &AppSource) -> anyhow::Result<bool> {
     Ok(lines(source, "yarn.lock")?.iter().any(|line| line.starts_with("__metadata:")))
 }
 
 /// The yarn that writes this lock file's version.
-fn berry(source: &Source) -> anyhow::Result<&'static str> {
+fn berry(source: &AppSource) -> anyhow::Result<&'static str> {
     let lines = lines(source, "yarn.lock")?;
     let version = lines.iter().find_map(|line| line.strip_prefix("  version: "));
     Ok(match version.and_then(|version| version.trim().parse::<u32>().ok()) {
@@ -161,7 +165,7 @@ fn berry(source: &Source) -> anyhow::Result<&'static str> {
 }
 
 /// The pnpm that reads this lock file's version: each has its own, and another one refuses it or makes it anew.
-fn pnpm(source: &Source, package: &Package, version: Option<&str>) -> anyhow::Result<String> {
+fn pnpm(source: &AppSource, package: &PackageJson, version: Option<&str>) -> anyhow::Result<String> {
     if let Some(version) = version {
         return Ok(version.to_owned());
     }
@@ -184,7 +188,7 @@ fn pnpm(source: &Source, package: &Package, version: Option<&str>) -> anyhow::Re
     })
 }
 
-fn lines(source: &Source, name: &str) -> anyhow::Result<Vec<String>> {
+fn lines(source: &AppSource, name: &str) -> anyhow::Result<Vec<String>> {
     let text = source.text(name)?.unwrap_or_default();
     Ok(decode(&text).lines().take(40).map(str::to_owned).collect())
 }
@@ -194,33 +198,33 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn choose(files: &[(&str, &str)]) -> Manager {
+    fn choose(files: &[(&str, &str)]) -> NodeManager {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             fs::write(dir.path().join(name), text).unwrap();
         }
-        let source = Source::read(dir.path(), None).unwrap();
-        let package = Package::read(&source).unwrap().unwrap();
-        Manager::choose(&source, &package).unwrap()
+        let source = AppSource::read(dir.path(), None).unwrap();
+        let package = PackageJson::read(&source).unwrap().unwrap();
+        NodeManager::choose(&source, &package).unwrap()
     }
 
     #[test]
     fn the_version_fits_the_lock_file() {
         let plain = ("package.json", "{}");
         for (name, text, kind, fetch) in [
-            ("package-lock.json", "{}", Kind::Npm, None),
-            ("yarn.lock", "# yarn lockfile v1\n", Kind::Classic, Some("yarn@1")),
-            ("yarn.lock", "__metadata:\n  version: 6\n", Kind::Berry, Some("@yarnpkg/cli-dist@3")),
+            ("package-lock.json", "{}", ManagerKind::Npm, None),
+            ("yarn.lock", "# yarn lockfile v1\n", ManagerKind::Classic, Some("yarn@1")),
+            ("yarn.lock", "__metadata:\n  version: 6\n", ManagerKind::Berry, Some("@yarnpkg/cli-dist@3")),
             (
                 "yarn.lock",
                 "# generated\n\n__metadata:\n  version: 8\n",
-                Kind::Berry,
+                ManagerKind::Berry,
                 Some("@yarnpkg/cli-dist@4"),
             ),
-            ("pnpm-lock.yaml", "lockfileVersion: 5.3\n", Kind::Pnpm, Some("pnpm@6")),
-            ("pnpm-lock.yaml", "lockfileVersion: 5.4\n", Kind::Pnpm, Some("pnpm@7")),
-            ("pnpm-lock.yaml", "lockfileVersion: '6.0'\n", Kind::Pnpm, Some("pnpm@8")),
-            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n", Kind::Pnpm, Some("pnpm@9")),
+            ("pnpm-lock.yaml", "lockfileVersion: 5.3\n", ManagerKind::Pnpm, Some("pnpm@6")),
+            ("pnpm-lock.yaml", "lockfileVersion: 5.4\n", ManagerKind::Pnpm, Some("pnpm@7")),
+            ("pnpm-lock.yaml", "lockfileVersion: '6.0'\n", ManagerKind::Pnpm, Some("pnpm@8")),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n", ManagerKind::Pnpm, Some("pnpm@9")),
         ] {
             let chosen = choose(&[plain, (name, text)]);
             assert_eq!((chosen.kind, chosen.fetch.as_deref()), (kind, fetch), "{text}");
@@ -236,7 +240,7 @@ mod tests {
         assert_eq!(chosen.fetch.as_deref(), Some("pnpm@9.15.0"));
         assert!(chosen.warnings[0].contains("yarn.lock"), "{:?}", chosen.warnings);
         let chosen = choose(&[("package.json", r#"{"packageManager": "yarn@4.5.0"}"#)]);
-        assert_eq!((chosen.kind, chosen.lock), (Kind::Berry, None));
+        assert_eq!((chosen.kind, chosen.lock), (ManagerKind::Berry, None));
         assert!(chosen.warnings[0].contains("no lock file"), "{:?}", chosen.warnings);
     }
 }

@@ -13,16 +13,16 @@ use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile;
 
-use super::{Detection, Runtime, Site};
+use super::{BuildTarget, DetectResult, Runtime};
 use crate::explain::{self, node as told};
 use crate::inside::PATH;
-use crate::plan::Plan;
-use crate::source::Source;
-use crate::step::{Ended, Step};
-use crate::view::View;
-use manager::{Kind, Manager};
+use crate::plan::BuildPlan;
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
+use crate::view::RootView;
+use manager::{ManagerKind, NodeManager};
 use modules::MODULES;
-use package::{FILE, LIFECYCLE, Package};
+use package::{FILE, LIFECYCLE, PackageJson};
 
 /// Programs that `npm start` would start, or that a package.json of few words means.
 const SERVERS: [&str; 4] = ["server.js", "index.js", "app.js", "main.js"];
@@ -32,47 +32,47 @@ const BUILT: [&str; 6] = ["dist", "build", "out", "_site", ".output/public", "pu
 const PRUNE: &str = "prune";
 
 /// The runtime.
-pub(super) struct Node;
+pub(super) struct NodeRuntime;
 
-impl Runtime for Node {
+impl Runtime for NodeRuntime {
     fn name(&self) -> &'static str {
         "node"
     }
 
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let misspelt = ["packages.json", "package.jsn", "Package.json", "pakage.json"];
         if let Some(name) = misspelt.iter().find(|name| source.has(name) && !source.has(FILE)) {
-            return Ok(Detection::Refused(told::misspelt(name)));
+            return Ok(DetectResult::Refused(told::misspelt(name)));
         }
         if !source.has(FILE) {
-            return Ok(Detection::Not(format!("{FILE}, which is not there")));
+            return Ok(DetectResult::Not(format!("{FILE}, which is not there")));
         }
-        let package = match Package::read(source) {
+        let package = match PackageJson::read(source) {
             Ok(Some(package)) => package,
-            Ok(None) => return Ok(Detection::Not(format!("{FILE}, which is not there"))),
-            Err(err) => return err.downcast().map(Detection::Refused),
+            Ok(None) => return Ok(DetectResult::Not(format!("{FILE}, which is not there"))),
+            Err(err) => return err.downcast().map(DetectResult::Refused),
         };
         let runs = source
             .procfile
             .iter()
             .flat_map(|procfile| &procfile.entries)
-            .any(|entry| entry.kind != procfile::Kind::Static);
+            .any(|entry| entry.kind != procfile::ProcessKind::Static);
         let about = runs || package.start().is_some() || package.build().is_some();
         Ok(if about || program(source, &package).is_some() {
-            Detection::Fits(format!("there is a {FILE}"))
+            DetectResult::Fits(format!("there is a {FILE}"))
         } else {
-            Detection::Perhaps(format!("there is a {FILE}, which neither builds nor starts anything"))
+            DetectResult::Perhaps(format!("there is a {FILE}, which neither builds nor starts anything"))
         })
     }
 
-    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
-        let package = Package::read(source)?.ok_or_else(told::no_package)?;
+    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
+        let package = PackageJson::read(source)?.ok_or_else(told::no_package)?;
         let node = version::choose(source, &package, site)?;
-        let manager = Manager::choose(source, &package)?;
+        let manager = NodeManager::choose(source, &package)?;
         let npm = site.tool("a Node app", "npm")?.inside.to_string_lossy().into_owned();
         let own: Vec<_> = LIFECYCLE.into_iter().filter(|name| package.script(name).is_some()).collect();
         // yarn's way to leave something out looks at no lock file's age.
-        let dev = package.build().is_some() || !own.is_empty() || manager.kind == Kind::Berry;
+        let dev = package.build().is_some() || !own.is_empty() || manager.kind == ManagerKind::Berry;
         let has_dev = !package.dependencies(&["devDependencies"]).is_empty() || package.has_workspaces();
         let (processes, processes_from) = processes(source, &package)?;
         // Of a front end that is only built nothing stays.
@@ -100,7 +100,7 @@ impl Runtime for Node {
         if source.has("node_modules/") {
             warnings.push(told::committed_modules());
         }
-        Ok(Plan {
+        Ok(BuildPlan {
             runtime: self.name(),
             version: Some(node.version),
             version_from: Some(node.from),
@@ -112,11 +112,17 @@ impl Runtime for Node {
             env: env(&bins, site),
             build_env: build_env(node.headers.as_deref()),
             warnings,
-            ..Plan::default()
+            ..BuildPlan::default()
         })
     }
 
-    fn judge(&self, step: &Step, ended: &Ended, _plan: &Plan, _view: &View) -> anyhow::Result<()> {
+    fn judge(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
+        _plan: &BuildPlan,
+        _view: &RootView,
+    ) -> anyhow::Result<()> {
         if ended.succeeded() {
             return Ok(());
         }
@@ -126,7 +132,7 @@ impl Runtime for Node {
     }
 
     /// A front end is what its build has made, wherever that is.
-    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let is_guess = plan.processes_from.as_deref() == Some(told::BY_BUILD);
         if !is_guess {
             return Ok(());
@@ -152,24 +158,25 @@ impl Runtime for Node {
 }
 
 /// What is done in the tree once the packages are there.
-fn steps(package: &Package, manager: &Manager, own: &[&'static str], prune: bool) -> Vec<Step> {
+fn steps(package: &PackageJson, manager: &NodeManager, own: &[&'static str], prune: bool) -> Vec<BuildStep> {
     let program = manager.kind.program();
-    let mut steps: Vec<Step> = own.iter().map(|name| Step::new(name, &["npm", "run", name], false)).collect();
+    let mut steps: Vec<BuildStep> =
+        own.iter().map(|name| BuildStep::new(name, &["npm", "run", name], false)).collect();
     let build = package.build();
     for name in ["heroku-prebuild"].into_iter().filter(|name| package.script(name).is_some()) {
-        steps.insert(0, Step::new(name, &[program, "run", name], false));
+        steps.insert(0, BuildStep::new(name, &[program, "run", name], false));
     }
-    steps.extend(build.map(|name| Step::new("build", &[program, "run", name], false)));
+    steps.extend(build.map(|name| BuildStep::new("build", &[program, "run", name], false)));
     if prune {
-        steps.push(Step::new(PRUNE, &manager.prune(), true));
+        steps.push(BuildStep::new(PRUNE, &manager.prune(), true));
     }
     steps
 }
 
 /// The process types, and what says them where it is not the Procfile.
 fn processes(
-    source: &Source,
-    package: &Package,
+    source: &AppSource,
+    package: &PackageJson,
 ) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
     if let Some(processes) = super::procfile(source) {
         return Ok((processes, None));
@@ -198,7 +205,7 @@ fn processes(
 }
 
 /// The program of an app without a start script.
-fn program<'a>(source: &Source, package: &'a Package) -> Option<&'a str> {
+fn program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a str> {
     if source.has("server.js") {
         return Some("server.js");
     }
@@ -213,7 +220,7 @@ fn program<'a>(source: &Source, package: &'a Package) -> Option<&'a str> {
 }
 
 /// The environment of workers.
-fn env(bins: &[std::path::PathBuf], site: &Site) -> BTreeMap<String, String> {
+fn env(bins: &[std::path::PathBuf], site: &BuildTarget) -> BTreeMap<String, String> {
     let mut path: Vec<String> = bins.iter().map(|bin| bin.to_string_lossy().into_owned()).collect();
     let own = if site.jailed { "/app/node_modules/.bin" } else { "node_modules/.bin" };
     path.extend([own.to_owned(), PATH.to_owned()]);

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use piku_files::{FileKind, FolderEntry};
 
-use super::manager::{Kind, Manager};
-use super::package::{FILE, Package};
-use super::version::Node;
-use crate::disk::Need;
+use super::manager::{ManagerKind, NodeManager};
+use super::package::{FILE, PackageJson};
+use super::version::ChosenNode;
+use crate::disk::SpaceNeeded;
 use crate::inside::APP;
 use crate::plan::{LayerPlan, TreeLayer};
-use crate::site::Site;
-use crate::source::Source;
-use crate::step::Step;
+use crate::site::BuildTarget;
+use crate::source::AppSource;
+use crate::step::BuildStep;
 
 /// Changed when layers are made in another way: the old ones then do not count.
 const FORMAT: u32 = 2;
@@ -34,7 +34,7 @@ const ONLY_FETCHING: [&str; 8] =
     ["cache", "cafile", "fetch_retries", "fetch_timeout", "https_proxy", "loglevel", "progress", "proxy"];
 
 /// A layer of one tool that npm installs: a package manager, another Node.
-pub(super) fn tool(site: &Site, name: &'static str, package: &str, npm: &str) -> LayerPlan {
+pub(super) fn tool(site: &BuildTarget, name: &'static str, package: &str, npm: &str) -> LayerPlan {
     let mut key = site.key(name, FORMAT, false);
     key.fact("package", package.as_bytes());
     key.fact("mount", site.layers().as_os_str().as_encoded_bytes());
@@ -59,25 +59,25 @@ pub(super) fn tool(site: &Site, name: &'static str, package: &str, npm: &str) ->
         name,
         key,
         mount,
-        steps: vec![Step { name: "npm", run, quiet: false }],
-        need: Need { bytes: 20_000_000, files: 1000 },
+        steps: vec![BuildStep { name: "npm", run, quiet: false }],
+        need: SpaceNeeded { bytes: 20_000_000, files: 1000 },
         ..LayerPlan::default()
     }
 }
 
 /// Whether there is anything to install.
-pub(super) fn needed(package: &Package) -> bool {
+pub(super) fn needed(package: &PackageJson) -> bool {
     !package.dependencies(&["dependencies", "devDependencies", "optionalDependencies"]).is_empty()
         || package.has_workspaces()
 }
 
 /// The layer itself. `dev` is whether what only the build needs is in it, `read` whether nobody will write to it.
 pub(super) fn layer(
-    source: &Source,
-    site: &Site,
-    package: &Package,
-    node: &Node,
-    manager: &Manager,
+    source: &AppSource,
+    site: &BuildTarget,
+    package: &PackageJson,
+    node: &ChosenNode,
+    manager: &NodeManager,
     dev: bool,
     read: bool,
 ) -> anyhow::Result<TreeLayer> {
@@ -110,14 +110,14 @@ pub(super) fn layer(
     }
     let packages =
         package.dependencies(&["dependencies", "devDependencies", "optionalDependencies"]).len() as u64;
-    let need = Need { bytes: 5_000_000 + 2_000_000 * packages, files: 200 + 200 * packages };
+    let need = SpaceNeeded { bytes: 5_000_000 + 2_000_000 * packages, files: 200 + 200 * packages };
     let mut run = without_node_env();
     run.extend(manager.install(dev).into_iter().map(str::to_owned));
     Ok(TreeLayer {
         name: MODULES,
         key: key.finish(),
         files,
-        steps: vec![Step { name: manager.kind.program(), run, quiet: false }],
+        steps: vec![BuildStep { name: manager.kind.program(), run, quiet: false }],
         need,
         folder: MODULES,
         mount,
@@ -131,9 +131,9 @@ fn without_node_env() -> Vec<String> {
 
 /// The files that an installation reads, by their paths in the app.
 fn files(
-    source: &Source,
-    package: &Package,
-    manager: &Manager,
+    source: &AppSource,
+    package: &PackageJson,
+    manager: &NodeManager,
 ) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let mut below = Vec::new();
@@ -152,14 +152,15 @@ fn files(
         let local = local.or(Some(*range).filter(|range| range.starts_with("./")));
         let Some(local) = local.map(Path::new) else { continue };
         let folder = source.find(local)?.is_some_and(|stat| stat.is_dir());
-        let path = if folder && manager.kind == Kind::Npm { local.join(FILE) } else { local.to_owned() };
+        let path =
+            if folder && manager.kind == ManagerKind::Npm { local.join(FILE) } else { local.to_owned() };
         add(source, &path, &mut files)?;
     }
     Ok(files)
 }
 
 /// Adds a file, or a folder with all that is in it.
-fn add(source: &Source, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
+fn add(source: &AppSource, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
     let path = crate::source::tidy(path);
     let Some(stat) = source.find(&path)? else { return Ok(()) };
     if stat.is_dir() {
@@ -170,7 +171,7 @@ fn add(source: &Source, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> 
         }
     } else if let Some(mut text) = source.text(&path)? {
         if path.ends_with(FILE) {
-            if let Some(package) = Package::parse(&text) {
+            if let Some(package) = PackageJson::parse(&text) {
                 text = package.reduced()?;
             }
         }
@@ -180,7 +181,7 @@ fn add(source: &Source, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> 
 }
 
 /// Every package.json below the top.
-fn packages(source: &Source, below: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+fn packages(source: &AppSource, below: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for FolderEntry { name, kind } in source.list(below)? {
         if found.len() >= MOST_PACKAGES || name == MODULES || name == ".git" {
             continue;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::{Map, Value};
 
 use crate::explain::node as explain;
-use crate::source::{Source, decode};
+use crate::source::{AppSource, decode};
 
 /// The file.
 pub(super) const FILE: &str = "package.json";
@@ -55,14 +55,14 @@ const DEVELOPMENT: [&str; 12] = [
 ];
 
 /// The app's package.json.
-pub(super) struct Package(Map<String, Value>);
+pub(super) struct PackageJson(Map<String, Value>);
 
-impl Package {
+impl PackageJson {
     /// Reads it; `None` when there is none.
     ///
     /// # Errors
     /// When it is no JSON object.
-    pub(super) fn read(source: &Source) -> anyhow::Result<Option<Self>> {
+    pub(super) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
         let Some(text) = source.text(FILE)? else { return Ok(None) };
         match serde_json::from_str(&decode(&text)) {
             Ok(Value::Object(map)) => Ok(Some(Self(map))),
@@ -138,8 +138,8 @@ impl Package {
 mod tests {
     use super::*;
 
-    fn package(text: &str) -> Package {
-        Package::parse(text.as_bytes()).unwrap()
+    fn package(text: &str) -> PackageJson {
+        PackageJson::parse(text.as_bytes()).unwrap()
     }
 
     #[test]

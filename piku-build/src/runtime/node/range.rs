@@ -2,16 +2,16 @@
 
 use anyhow::bail;
 
-use crate::runtime::version::Version;
+use crate::runtime::version::RuntimeVersion;
 
 /// Reads `20.11.1` or `v20.11.1`, all three numbers; what stands behind a `-` or `+` is not looked at.
-pub(super) fn exact(text: &str) -> Option<Version> {
-    Version::exact(text.trim().trim_start_matches('v').split(['-', '+']).next()?)
+pub(super) fn exact(text: &str) -> Option<RuntimeVersion> {
+    RuntimeVersion::exact(text.trim().trim_start_matches('v').split(['-', '+']).next()?)
 }
 
 /// How well a version answers what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(super) enum NodeFit {
     /// As asked.
     Exact,
     /// Another version of a major release that was asked for.
@@ -27,7 +27,7 @@ const ANY: Interval = ([0; 3], [u32::MAX; 3]);
 
 /// What is asked for: one of the intervals, or any even major release (what Node calls LTS).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Range {
+pub(super) struct NodeRange {
     intervals: Vec<Interval>,
     even: bool,
 }
@@ -38,7 +38,7 @@ const LONG_TERM: [&str; 11] = [
     "krypton",
 ];
 
-impl Range {
+impl NodeRange {
     /// Reads a range.
     ///
     /// # Errors
@@ -67,18 +67,18 @@ impl Range {
     }
 
     /// How well this version fits.
-    pub(super) fn fit(&self, version: Version) -> Fit {
+    pub(super) fn fit(&self, version: RuntimeVersion) -> NodeFit {
         let major = version.0[0];
         if self.even && major % 2 == 1 {
-            return Fit::No;
+            return NodeFit::No;
         }
         if self.intervals.iter().any(|(from, to)| *from <= version.0 && version.0 < *to) {
-            Fit::Exact
+            NodeFit::Exact
         } else if self.intervals.iter().any(|(from, to)| from[0] <= major && [major, 0, 0] < *to && from < to)
         {
-            Fit::Near
+            NodeFit::Near
         } else {
-            Fit::No
+            NodeFit::No
         }
     }
 }
@@ -148,8 +148,8 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
 mod tests {
     use super::*;
 
-    fn fit(asked: &str, version: &str) -> Fit {
-        Range::parse(asked).expect(asked).fit(exact(version).unwrap())
+    fn fit(asked: &str, version: &str) -> NodeFit {
+        NodeRange::parse(asked).expect(asked).fit(exact(version).unwrap())
     }
 
     #[test]
@@ -188,17 +188,17 @@ mod tests {
             ">=20.0.0-rc.1",
             "<=20.x",
         ] {
-            assert_eq!(fit(asked, "20.20.2"), Fit::Exact, "{asked}");
+            assert_eq!(fit(asked, "20.20.2"), NodeFit::Exact, "{asked}");
         }
         for asked in ["20.11.0", "v20.11.0", "^20.21", "~20.11", ">=20.21", "<20.1", "18 || 20.1.x"] {
-            assert_eq!(fit(asked, "20.20.2"), Fit::Near, "{asked}");
+            assert_eq!(fit(asked, "20.20.2"), NodeFit::Near, "{asked}");
         }
         for asked in ["18", "^18 || ^22", ">20", "<20", ">=21", "lts/jod", "18 - 19", "0.12", "<20.0.0"] {
-            assert_eq!(fit(asked, "20.20.2"), Fit::No, "{asked}");
+            assert_eq!(fit(asked, "20.20.2"), NodeFit::No, "{asked}");
         }
-        assert_eq!(fit("lts/*", "21.1.0"), Fit::No);
-        assert_eq!(fit("^0.10.3", "0.10.40"), Fit::Exact);
-        assert_eq!(fit("^0.10.3", "0.12.0"), Fit::Near);
+        assert_eq!(fit("lts/*", "21.1.0"), NodeFit::No);
+        assert_eq!(fit("^0.10.3", "0.10.40"), NodeFit::Exact);
+        assert_eq!(fit("^0.10.3", "0.12.0"), NodeFit::Near);
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
             "><20",
             "20.99999999999999",
         ] {
-            assert!(Range::parse(bad).is_err(), "{bad}");
+            assert!(NodeRange::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::package::Package;
-use super::range::{Fit, Range, exact};
+use super::package::PackageJson;
+use super::range::{NodeFit, NodeRange, exact};
 use crate::explain::node as explain;
 use crate::inside::PATH;
-use crate::runtime::version::Version;
-use crate::site::Site;
-use crate::source::{Source, decode};
+use crate::runtime::version::RuntimeVersion;
+use crate::site::BuildTarget;
+use crate::source::{AppSource, decode};
 
 /// Files with one version in their first line.
 const FILES: [&str; 2] = [".nvmrc", ".node-version"];
@@ -27,7 +27,7 @@ const SIDE_BY_SIDE: [&str; 4] = [
 ];
 
 /// The Node that an app gets.
-pub(super) struct Node {
+pub(super) struct ChosenNode {
     /// Its version; what was asked for where it is still to be fetched.
     pub(super) version: String,
     /// What the version comes from.
@@ -43,13 +43,17 @@ pub(super) struct Node {
 }
 
 /// A Node of this machine.
-struct There {
-    version: Version,
+struct NodeOnMachine {
+    version: RuntimeVersion,
     bin: PathBuf,
 }
 
 /// Chooses.
-pub(super) fn choose(source: &Source, package: &Package, site: &Site) -> anyhow::Result<Node> {
+pub(super) fn choose(
+    source: &AppSource,
+    package: &PackageJson,
+    site: &BuildTarget,
+) -> anyhow::Result<ChosenNode> {
     let there = all(site);
     if there.is_empty() {
         site.tool("a Node app", "node")?;
@@ -61,11 +65,13 @@ pub(super) fn choose(source: &Source, package: &Package, site: &Site) -> anyhow:
             None => ("*".to_owned(), "the machine's own".to_owned()),
         },
     };
-    let range = Range::parse(&asked).map_err(|err| explain::bad_version(&asked, &from, &err.to_string()))?;
+    let range =
+        NodeRange::parse(&asked).map_err(|err| explain::bad_version(&asked, &from, &err.to_string()))?;
     let mut node = pick(&there, &range, &asked, &from, site)?;
     // One who asks in a file of its own may have forgotten the other.
     if let Some(engines) = package.text("engines.node").filter(|text| *text != asked) {
-        let refuses = |version| Range::parse(engines).is_ok_and(|range| range.fit(version) != Fit::Exact);
+        let refuses =
+            |version| NodeRange::parse(engines).is_ok_and(|range| range.fit(version) != NodeFit::Exact);
         if exact(&node.version).is_some_and(refuses) {
             node.warnings.push(explain::engines_refuse(engines, &node.version, &from));
         }
@@ -74,7 +80,7 @@ pub(super) fn choose(source: &Source, package: &Package, site: &Site) -> anyhow:
 }
 
 /// What the app asks for in a variable or in a file of its own.
-fn asked(source: &Source) -> anyhow::Result<Option<(String, String)>> {
+fn asked(source: &AppSource) -> anyhow::Result<Option<(String, String)>> {
     if let Some((value, from)) = source.variable(VARIABLE) {
         return Ok(Some((value.trim().to_owned(), format!("{VARIABLE} in {from}"))));
     }
@@ -90,9 +96,15 @@ fn asked(source: &Source) -> anyhow::Result<Option<(String, String)>> {
 }
 
 /// The exact one, else one of the same major release, else one from the registry.
-fn pick(there: &[There], range: &Range, asked: &str, from: &str, site: &Site) -> anyhow::Result<Node> {
+fn pick(
+    there: &[NodeOnMachine],
+    range: &NodeRange,
+    asked: &str,
+    from: &str,
+    site: &BuildTarget,
+) -> anyhow::Result<ChosenNode> {
     let find = |fit| there.iter().find(|one| range.fit(one.version) == fit);
-    let node = |one: &There, warnings| Node {
+    let node = |one: &NodeOnMachine, warnings| ChosenNode {
         version: one.version.to_string(),
         from: from.to_owned(),
         bin: (!PATH.split(':').any(|folder| Path::new(folder) == one.bin)).then(|| one.bin.clone()),
@@ -100,10 +112,10 @@ fn pick(there: &[There], range: &Range, asked: &str, from: &str, site: &Site) ->
         fetch: None,
         warnings,
     };
-    if let Some(one) = find(Fit::Exact) {
+    if let Some(one) = find(NodeFit::Exact) {
         return Ok(node(one, Vec::new()));
     }
-    if let Some(one) = find(Fit::Near) {
+    if let Some(one) = find(NodeFit::Near) {
         return Ok(node(one, vec![explain::near(asked, from, &one.version.to_string())]));
     }
     let versions: Vec<_> = there.iter().map(|one| one.version.to_string()).collect();
@@ -117,7 +129,7 @@ fn pick(there: &[There], range: &Range, asked: &str, from: &str, site: &Site) ->
     // nvm's names mean nothing to the registry.
     let kind = kind.filter(|_| !spec.contains('/') && cfg!(target_env = "gnu"));
     let kind = kind.ok_or_else(|| explain::no_such_version(asked, from, &versions))?;
-    Ok(Node {
+    Ok(ChosenNode {
         version: spec.to_owned(),
         from: format!("{from}; fetched from the package registry"),
         bin: Some(PathBuf::from("node_modules").join(kind).join("bin")),
@@ -133,20 +145,20 @@ fn has_headers(prefix: &Path) -> bool {
 }
 
 /// Every Node of this machine that steps and workers see: that on PATH first, then the newest.
-fn all(site: &Site) -> Vec<There> {
+fn all(site: &BuildTarget) -> Vec<NodeOnMachine> {
     let mut bins: Vec<PathBuf> = Vec::new();
     bins.extend(PATH.split(':').map(PathBuf::from));
     for folder in SIDE_BY_SIDE {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         bins.extend(entries.map(|entry| entry.path().join("bin")));
     }
-    let mut there: Vec<There> = bins.into_iter().filter_map(|bin| at(bin, site)).collect();
+    let mut there: Vec<NodeOnMachine> = bins.into_iter().filter_map(|bin| at(bin, site)).collect();
     let first = there.first().map(|one| one.bin.clone());
     there.sort_by_key(|one| (first.as_ref() != Some(&one.bin), std::cmp::Reverse(one.version)));
     there
 }
 
-fn at(bin: PathBuf, site: &Site) -> Option<There> {
+fn at(bin: PathBuf, site: &BuildTarget) -> Option<NodeOnMachine> {
     let program = bin.join("node");
     site.find_tool(program.to_str()?)?;
     let output = Command::new(&program)
@@ -156,5 +168,5 @@ fn at(bin: PathBuf, site: &Site) -> Option<There> {
         .stdin(Stdio::null())
         .output()
         .ok()?;
-    exact(&String::from_utf8_lossy(&output.stdout)).map(|version| There { version, bin })
+    exact(&String::from_utf8_lossy(&output.stdout)).map(|version| NodeOnMachine { version, bin })
 }

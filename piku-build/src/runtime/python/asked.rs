@@ -1,33 +1,33 @@
 //! Which Python an app asks for, and where it says so: the most deliberate place first.
 
-use super::manifest::{self, Manager, Manifest};
+use super::manifest::{self, PythonManager, PythonManifest};
 use super::pipfile;
-use super::pyproject::Pyproject;
-use super::version::Asked;
+use super::pyproject::PyprojectFile;
+use super::version::PythonRange;
 use crate::explain;
-use crate::source::{Source, decode};
+use crate::source::{AppSource, decode};
 
 /// What an app asks for.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct RequestedPython {
     /// As it stands there.
     pub(super) text: String,
     /// Where it stands.
     pub(super) from: String,
     /// What it means, the best first: pyenv's file may name several versions.
-    pub(super) any_of: Vec<Asked>,
+    pub(super) any_of: Vec<PythonRange>,
 }
 
-impl Wish {
+impl RequestedPython {
     /// One that its author has to mend where it is no version.
     fn strict(text: &str, from: &str) -> anyhow::Result<Self> {
         let lines: Vec<_> = text.lines().collect();
         let parse = |line: &&str| {
-            Asked::parse(line).map_err(|err| explain::python::bad_version(line, from, &err.to_string()))
+            PythonRange::parse(line).map_err(|err| explain::python::bad_version(line, from, &err.to_string()))
         };
         // Of several the first counts; the others may be another program's business: `pypy3.10`.
         let first = lines.first().map(parse).transpose()?;
-        let others = lines.iter().skip(1).filter_map(|line| Asked::parse(line).ok());
+        let others = lines.iter().skip(1).filter_map(|line| PythonRange::parse(line).ok());
         Ok(Self {
             text: lines.join(" or "),
             from: from.to_owned(),
@@ -37,7 +37,7 @@ impl Wish {
 
     /// One whose grammar is larger than ours: what is not understood is left to whoever reads that file later.
     fn lenient(text: &str, from: &str) -> Option<Self> {
-        let asked = Asked::parse(text).ok()?;
+        let asked = PythonRange::parse(text).ok()?;
         Some(Self { text: text.trim().to_owned(), from: from.to_owned(), any_of: vec![asked] })
     }
 }
@@ -46,11 +46,14 @@ impl Wish {
 ///
 /// # Errors
 /// When what it says in a place of its own for that is no version.
-pub(super) fn asked(source: &Source, warnings: &mut Vec<String>) -> anyhow::Result<Option<Wish>> {
+pub(super) fn asked(
+    source: &AppSource,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Option<RequestedPython>> {
     // An empty one is how a config takes back what ENV says.
     let variable = source.variable("PYTHON_VERSION").filter(|(value, _)| !value.trim().is_empty());
     if let Some((value, place)) = variable {
-        return Wish::strict(value.trim(), &format!("PYTHON_VERSION in {place}")).map(Some);
+        return RequestedPython::strict(value.trim(), &format!("PYTHON_VERSION in {place}")).map(Some);
     }
     let mut found: Vec<(String, &str)> = Vec::new();
     for name in [".python-version", "runtime.txt"] {
@@ -71,14 +74,15 @@ pub(super) fn asked(source: &Source, warnings: &mut Vec<String>) -> anyhow::Resu
         }
     }
     if let Some((text, place)) = found.first() {
-        return Wish::strict(text, place).map(Some);
+        return RequestedPython::strict(text, place).map(Some);
     }
-    let Some(Manifest { manager, .. }) = manifest::find(source)? else { return Ok(None) };
-    if manager == Manager::Pipenv {
-        return Ok(pipfile::python(source)?.and_then(|text| Wish::lenient(&text, pipfile::FILE)));
+    let Some(PythonManifest { manager, .. }) = manifest::find(source)? else { return Ok(None) };
+    if manager == PythonManager::Pipenv {
+        return Ok(pipfile::python(source)?.and_then(|text| RequestedPython::lenient(&text, pipfile::FILE)));
     }
     // A file that does not parse is the business of whoever needs it.
-    let project = Pyproject::read(source).ok().flatten();
-    Ok(project
-        .and_then(|project| project.requires_python().and_then(|text| Wish::lenient(text, "pyproject.toml"))))
+    let project = PyprojectFile::read(source).ok().flatten();
+    Ok(project.and_then(|project| {
+        project.requires_python().and_then(|text| RequestedPython::lenient(text, "pyproject.toml"))
+    }))
 }

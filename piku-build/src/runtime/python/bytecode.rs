@@ -8,7 +8,7 @@ use piku_files::{FileKind, FolderEntry, TreeHandle};
 
 use crate::difference;
 use crate::interrupt;
-use crate::step::Step;
+use crate::step::BuildStep;
 
 /// The step's name.
 pub(super) const NAME: &str = "compile";
@@ -43,7 +43,7 @@ sys.exit(broken)
 
 /// A file that does not compile.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(super) struct BrokenSource {
     /// Its path in the app.
     pub(super) file: PathBuf,
     pub(super) line: Option<u32>,
@@ -51,19 +51,19 @@ pub(super) struct Broken {
 }
 
 /// Compiles all files of the tree with this Python.
-pub(super) fn step(python: &str) -> Step {
+pub(super) fn step(python: &str) -> BuildStep {
     let mut run: Vec<String> = [python, "-I", "-S", "-W", "ignore", "-c", COMPILE].map(str::to_owned).into();
     run.extend(SKIPPED.iter().chain(&[CACHE]).map(ToString::to_string));
-    Step { name: NAME, run, quiet: true }
+    BuildStep { name: NAME, run, quiet: true }
 }
 
 /// What the step has told.
-pub(super) fn parse(lines: &[String]) -> Vec<Broken> {
+pub(super) fn parse(lines: &[String]) -> Vec<BrokenSource> {
     let broken = |line: &String| {
         let mut parts = line.splitn(3, '\t');
         let (line, message, file) = (parts.next()?, parts.next()?, parts.next()?);
         let file = Path::new(file.strip_prefix("./").unwrap_or(file)).to_owned();
-        Some(Broken { file, line: line.parse().ok(), message: message.to_owned() })
+        Some(BrokenSource { file, line: line.parse().ok(), message: message.to_owned() })
     };
     lines.iter().filter_map(broken).collect()
 }

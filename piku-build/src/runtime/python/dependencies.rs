@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::manifest::Manager;
-use super::requirements::{self, Local, Requirements, normal};
-use crate::source::{Source, tidy};
+use super::manifest::PythonManager;
+use super::requirements::{self, LocalRequirement, PythonRequirements, normal};
+use crate::source::{AppSource, tidy};
 
 /// Everything that an app depends on.
 #[derive(Debug, Default)]
-pub(super) struct Dependencies {
+pub(super) struct PythonDependencies {
     /// Who installs them; nobody when there are none.
-    pub(super) manager: Option<Manager>,
+    pub(super) manager: Option<PythonManager>,
     /// The file that says them.
     pub(super) file: &'static str,
     /// What determines them, by names.
     pub(super) facts: Vec<(String, Vec<u8>)>,
     /// What of the app's own tree is installed, or installed from.
-    pub(super) local: Vec<Local>,
+    pub(super) local: Vec<LocalRequirement>,
     /// The packages that are named, with what is said of their versions.
     pub(super) packages: BTreeMap<String, String>,
     /// How pip is told of them.
@@ -36,14 +36,14 @@ pub(super) struct Dependencies {
     pub(super) warnings: Vec<String>,
 }
 
-impl Dependencies {
+impl PythonDependencies {
     /// Whether anything is to be installed.
     pub(super) fn any(&self) -> bool {
-        self.manager.is_some_and(|manager| manager != Manager::Pip || !self.targets.is_empty())
+        self.manager.is_some_and(|manager| manager != PythonManager::Pip || !self.targets.is_empty())
     }
 
     /// Adds a file of the app as a fact.
-    pub(super) fn fact(&mut self, source: &Source, file: &str) -> anyhow::Result<()> {
+    pub(super) fn fact(&mut self, source: &AppSource, file: &str) -> anyhow::Result<()> {
         if let Some(content) = source.text(file)? {
             self.facts.push((file.to_owned(), content));
         }
@@ -53,14 +53,14 @@ impl Dependencies {
     /// Adds what of the app's tree a lock file says is installed.
     pub(super) fn local(
         &mut self,
-        source: &Source,
+        source: &AppSource,
         lock: &str,
         path: &str,
         editable: bool,
     ) -> anyhow::Result<()> {
         let path = tidy(Path::new(path));
         if source.has_path(&path)? {
-            self.local.push(Local { path, editable, file: PathBuf::from(lock), line: 1 });
+            self.local.push(LocalRequirement { path, editable, file: PathBuf::from(lock), line: 1 });
         }
         Ok(())
     }
@@ -79,8 +79,8 @@ impl Dependencies {
     }
 }
 
-impl From<Requirements> for Dependencies {
-    fn from(read: Requirements) -> Self {
+impl From<PythonRequirements> for PythonDependencies {
+    fn from(read: PythonRequirements) -> Self {
         let targets = ["--requirement", requirements::FILE].map(str::to_owned);
         Self {
             facts: read

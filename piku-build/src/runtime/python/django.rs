@@ -2,8 +2,8 @@
 //! `DISABLE_COLLECTSTATIC`.
 
 use crate::explain;
-use crate::source::Source;
-use crate::step::{Ended, Step};
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
 use crate::talk;
 
 /// The step's name.
@@ -11,15 +11,15 @@ pub(super) const STEP: &str = "collectstatic";
 const MANAGE: &str = "manage.py";
 
 /// What collects them; nothing where it is no Django app or does not want it.
-pub(super) fn step_for(source: &Source, python: &str) -> anyhow::Result<Option<Step>> {
+pub(super) fn step_for(source: &AppSource, python: &str) -> anyhow::Result<Option<BuildStep>> {
     let off =
         source.variable("DISABLE_COLLECTSTATIC").is_some_and(|(value, _)| !matches!(value.trim(), "" | "0"));
     let Some(manage) = manage(source)?.filter(|_| !off) else { return Ok(None) };
-    Ok(Some(Step::new(STEP, &[python, &manage, "collectstatic", "--noinput"], true)))
+    Ok(Some(BuildStep::new(STEP, &[python, &manage, "collectstatic", "--noinput"], true)))
 }
 
 /// Django's manage.py: at the top or, where the project is a folder, in the one folder that has one.
-fn manage(source: &Source) -> anyhow::Result<Option<String>> {
+fn manage(source: &AppSource) -> anyhow::Result<Option<String>> {
     let below = source.names.iter().filter(|name| name.ends_with('/')).map(|name| format!("{name}{MANAGE}"));
     let mut found = Vec::new();
     for path in std::iter::once(MANAGE.to_owned()).chain(below) {
@@ -35,7 +35,7 @@ fn manage(source: &Source) -> anyhow::Result<Option<String>> {
 }
 
 /// Whether what it said is good enough.
-pub(super) fn judge(ended: &Ended) -> anyhow::Result<()> {
+pub(super) fn judge(ended: &StepOutcome) -> anyhow::Result<()> {
     let lines = &ended.lines;
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
     if ended.succeeded() {
@@ -77,7 +77,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let step = step_for(&Source::read(dir.path(), None).unwrap(), "python").unwrap();
+        let step = step_for(&AppSource::read(dir.path(), None).unwrap(), "python").unwrap();
         step.map(|step| step.run[1].clone())
     }
 
@@ -94,7 +94,7 @@ mod tests {
 
     fn judged(text: &str) -> String {
         let lines = text.lines().map(str::to_owned).collect();
-        let judged = judge(&Ended { code: 1, lines, out_of_memory: false, peak: 0 });
+        let judged = judge(&StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 });
         judged
             .err()
             .map_or_else(String::new, |err| format!("{err} {:?}", piku_procfile::failure::advice(&err).0))

@@ -7,15 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::super::Site;
-use super::asked::{self, Wish};
+use super::super::BuildTarget;
+use super::asked::{self, RequestedPython};
 use super::pyenv;
-use super::version::Fit;
+use super::version::PythonFit;
 use crate::explain;
 use crate::plan::LayerPlan;
-use crate::runtime::version::Version;
-use crate::source::Source;
-use crate::step::Step;
+use crate::runtime::version::RuntimeVersion;
+use crate::source::AppSource;
+use crate::step::BuildStep;
 use crate::view::runs;
 
 /// Where the system's are, and those that its owner has built. What PATH has in front for the caller does not count: the
@@ -37,11 +37,11 @@ const ASK: [&str; 4] = [
 
 /// One Python of the machine.
 #[derive(Debug, Clone)]
-pub(super) struct Interpreter {
+pub(super) struct PythonInterpreter {
     /// The program, `/usr/bin/python3.11`.
     pub(super) path: PathBuf,
     /// Its exact version.
-    pub(super) version: Version,
+    pub(super) version: RuntimeVersion,
     /// The C library it runs on: a compiled package fits one of them.
     pub(super) libc: String,
     /// Whether it can put pip into a virtualenv; Debian has that in a package of its own.
@@ -50,9 +50,9 @@ pub(super) struct Interpreter {
     pub(super) home: Option<PathBuf>,
 }
 
-impl Interpreter {
+impl PythonInterpreter {
     /// The step of this name that makes a virtualenv in this folder.
-    pub(super) fn make_venv(&self, name: &'static str, venv: &Path, with_pip: bool) -> Step {
+    pub(super) fn make_venv(&self, name: &'static str, venv: &Path, with_pip: bool) -> BuildStep {
         let (python, venv) = (self.path.to_string_lossy(), venv.to_string_lossy());
         // -I: the app's folder is the working directory, and its files are no modules of ours.
         let mut run: Vec<&str> = vec![&python, "-I", "-m", "venv"];
@@ -60,13 +60,13 @@ impl Interpreter {
             run.push("--without-pip");
         }
         run.push(&venv);
-        Step::new(name, &run, true)
+        BuildStep::new(name, &run, true)
     }
 }
 
 /// What an app gets.
-pub(super) struct Choice {
-    pub(super) interpreter: Interpreter,
+pub(super) struct PythonChoice {
+    pub(super) interpreter: PythonInterpreter,
     /// Where the version was asked for.
     pub(super) from: String,
     /// What was asked for, where it is not that.
@@ -78,10 +78,10 @@ pub(super) struct Choice {
 }
 
 /// A program `python3.X`, not yet asked.
-struct Candidate {
+struct PythonCandidate {
     path: PathBuf,
     /// Its X.Y, and the third part where its home says it, else 0.
-    version: Version,
+    version: RuntimeVersion,
     exact: bool,
     default: bool,
     home: Option<PathBuf>,
@@ -92,21 +92,21 @@ struct Candidate {
 ///
 /// # Errors
 /// When there is none, or none that fits.
-pub(super) fn choose(source: &Source, site: &Site) -> anyhow::Result<Choice> {
+pub(super) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<PythonChoice> {
     let candidates = candidates(site.build_env);
     if candidates.is_empty() {
         return Err(explain::python::no_python().into());
     }
     let mut warnings = Vec::new();
-    let Some(Wish { text, from, any_of }) = asked::asked(source, &mut warnings)? else {
+    let Some(RequestedPython { text, from, any_of }) = asked::asked(source, &mut warnings)? else {
         let interpreter = ask(&candidates[0])?;
         let from = "the machine's python3".to_owned();
-        return Ok(Choice { interpreter, from, unmet: None, layer: None, warnings });
+        return Ok(PythonChoice { interpreter, from, unmet: None, layer: None, warnings });
     };
     let mut near = None;
     for asked in &any_of {
         for candidate in candidates.iter().filter(|candidate| asked.fits_line(candidate.version)) {
-            if near.is_some() && candidate.exact && asked.fit(candidate.version) != Fit::Exact {
+            if near.is_some() && candidate.exact && asked.fit(candidate.version) != PythonFit::Exact {
                 continue;
             }
             let interpreter = match ask(candidate) {
@@ -117,8 +117,8 @@ pub(super) fn choose(source: &Source, site: &Site) -> anyhow::Result<Choice> {
                 }
                 asked => asked?,
             };
-            if asked.fit(interpreter.version) == Fit::Exact {
-                return Ok(Choice { interpreter, from, unmet: None, layer: None, warnings });
+            if asked.fit(interpreter.version) == PythonFit::Exact {
+                return Ok(PythonChoice { interpreter, from, unmet: None, layer: None, warnings });
             }
             near = near.or(Some(interpreter));
         }
@@ -129,27 +129,28 @@ pub(super) fn choose(source: &Source, site: &Site) -> anyhow::Result<Choice> {
             let layer = recipe.layer(site, &libc);
             let path = layer.mount.join("bin/python3");
             let interpreter =
-                Interpreter { path, version: recipe.version, libc, has_ensurepip: true, home: None };
-            return Ok(Choice { interpreter, from, unmet: None, layer: Some(layer), warnings });
+                PythonInterpreter { path, version: recipe.version, libc, has_ensurepip: true, home: None };
+            return Ok(PythonChoice { interpreter, from, unmet: None, layer: Some(layer), warnings });
         }
-        let newer = |candidate: &&Candidate| any_of.iter().any(|asked| asked.is_before(candidate.version));
+        let newer =
+            |candidate: &&PythonCandidate| any_of.iter().any(|asked| asked.is_before(candidate.version));
         let mut all: Vec<_> = candidates.iter().filter(newer).collect();
         all.sort_by_key(|candidate| candidate.version);
         near = all.into_iter().find_map(|candidate| ask(candidate).ok());
     }
     let Some(interpreter) = near else {
-        let mut there: Vec<_> = candidates.iter().map(Candidate::name).collect();
+        let mut there: Vec<_> = candidates.iter().map(PythonCandidate::name).collect();
         there.dedup();
         return Err(explain::python::no_such_version(&text, &from, &there).into());
     };
     warnings
         .push(format!("{from} asks for Python {text}, this machine has {}: using that", interpreter.version));
-    Ok(Choice { interpreter, from, unmet: Some(text), layer: None, warnings })
+    Ok(PythonChoice { interpreter, from, unmet: Some(text), layer: None, warnings })
 }
 
 /// The Python that tools run on which are no part of the app: the machine's own where it can, since tools leave old ones
 /// behind sooner than apps do.
-pub(super) fn for_tools(site: &Site) -> Option<Interpreter> {
+pub(super) fn for_tools(site: &BuildTarget) -> Option<PythonInterpreter> {
     candidates(site.build_env)
         .iter()
         .filter(|candidate| candidate.default)
@@ -161,16 +162,16 @@ pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     candidates(build_env).into_iter().filter_map(|candidate| candidate.home).collect()
 }
 
-impl Candidate {
+impl PythonCandidate {
     fn name(&self) -> String {
         if self.exact { self.version.to_string() } else { self.version.minor() }
     }
 }
 
 /// The machine's own `python3` first, then the system's newest, then those of pyenv and uv, the newest first.
-fn candidates(build_env: &BTreeMap<String, String>) -> Vec<Candidate> {
+fn candidates(build_env: &BTreeMap<String, String>) -> Vec<PythonCandidate> {
     let default = fs::canonicalize("/usr/bin/python3").ok();
-    let mut found: Vec<Candidate> = Vec::new();
+    let mut found: Vec<PythonCandidate> = Vec::new();
     for folder in FOLDERS {
         let Ok(entries) = fs::read_dir(folder) else { continue };
         for entry in entries.flatten() {
@@ -183,7 +184,7 @@ fn candidates(build_env: &BTreeMap<String, String>) -> Vec<Candidate> {
                 continue;
             }
             let default = default.as_ref() == Some(&real);
-            found.push(Candidate { path, version, exact: false, default, home: None });
+            found.push(PythonCandidate { path, version, exact: false, default, home: None });
         }
     }
     for home in pyenv::homes(build_env) {
@@ -191,7 +192,7 @@ fn candidates(build_env: &BTreeMap<String, String>) -> Vec<Candidate> {
         let path = home.join(format!("bin/python{}", version.minor()));
         if runs(&path) {
             let home = (!home.starts_with("/usr")).then_some(home);
-            found.push(Candidate { path, version, exact: true, default: false, home });
+            found.push(PythonCandidate { path, version, exact: true, default: false, home });
         }
     }
     found
@@ -200,17 +201,17 @@ fn candidates(build_env: &BTreeMap<String, String>) -> Vec<Candidate> {
 }
 
 /// `python3.11` is 3.11; `python3`, `python3.11-config` and others are none of it.
-fn line_of(name: &str) -> Option<Version> {
+fn line_of(name: &str) -> Option<RuntimeVersion> {
     let minor = name.strip_prefix("python3.")?;
     minor
         .bytes()
         .all(|byte| byte.is_ascii_digit())
         .then(|| minor.parse().ok())
         .flatten()
-        .map(|minor| Version([3, minor, 0]))
+        .map(|minor| RuntimeVersion([3, minor, 0]))
 }
 
-fn ask(candidate: &Candidate) -> anyhow::Result<Interpreter> {
+fn ask(candidate: &PythonCandidate) -> anyhow::Result<PythonInterpreter> {
     let path = candidate.path.clone();
     let bad = |why: &str| explain::python::bad_python(&candidate.path, why);
     let output = Command::new(&path)
@@ -222,35 +223,35 @@ fn ask(candidate: &Candidate) -> anyhow::Result<Interpreter> {
         .map_err(|err| bad(&err.to_string()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();
-    let parts = (lines.next().and_then(Version::exact), lines.next(), lines.next());
+    let parts = (lines.next().and_then(RuntimeVersion::exact), lines.next(), lines.next());
     let (Some(version), Some(libc), Some(ensurepip)) = parts else {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(bad(said.lines().last().unwrap_or("it says nothing")).into());
     };
     let (libc, home) = (libc.to_owned(), candidate.home.clone());
-    Ok(Interpreter { path, version, libc, has_ensurepip: ensurepip == "1", home })
+    Ok(PythonInterpreter { path, version, libc, has_ensurepip: ensurepip == "1", home })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn source(files: &[(&str, &str)]) -> (tempfile::TempDir, Source) {
+    fn source(files: &[(&str, &str)]) -> (tempfile::TempDir, AppSource) {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             fs::write(dir.path().join(name), text).unwrap();
         }
-        let source = Source::read(dir.path(), None).unwrap();
+        let source = AppSource::read(dir.path(), None).unwrap();
         (dir, source)
     }
 
     /// What the system alone has to offer, and what lies below `home`.
-    fn choice_with(home: &std::path::Path, files: &[(&str, &str)]) -> anyhow::Result<Choice> {
+    fn choice_with(home: &std::path::Path, files: &[(&str, &str)]) -> anyhow::Result<PythonChoice> {
         let build_env = BTreeMap::from([
             ("PYENV_ROOT".to_owned(), home.display().to_string()),
             ("UV_PYTHON_INSTALL_DIR".to_owned(), home.join("uv").display().to_string()),
         ]);
-        let site = Site {
+        let site = BuildTarget {
             jailed: true,
             store: None,
             tools: None,
@@ -262,7 +263,7 @@ mod tests {
         choose(&source(files).1, &site)
     }
 
-    fn choice(files: &[(&str, &str)]) -> anyhow::Result<Choice> {
+    fn choice(files: &[(&str, &str)]) -> anyhow::Result<PythonChoice> {
         choice_with("/nowhere".as_ref(), files)
     }
 
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn names_of_programs() {
-        assert_eq!(line_of("python3.11"), Some(Version([3, 11, 0])));
+        assert_eq!(line_of("python3.11"), Some(RuntimeVersion([3, 11, 0])));
         for other in ["python3", "python3.", "python3.11-config", "python3.11m", "python2.7", "pythonw3.1"] {
             assert_eq!(line_of(other), None, "{other}");
         }
@@ -324,7 +325,7 @@ mod tests {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
         let own = choice(&[]).unwrap().interpreter;
-        let line = Version([3, own.version.0[1], 0]);
+        let line = RuntimeVersion([3, own.version.0[1], 0]);
         // Their names say what they are not; enough to see which one is taken.
         for (home, version) in [("versions/3.4.7", "3.4"), ("uv/cpython-3.4.9-linux-x86_64-gnu", "3.4")] {
             let bin = dir.path().join(home).join("bin");

@@ -3,28 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::dependencies::Dependencies;
-use super::manifest::{self, Manager, Manifest};
-use super::requirements::{self, Requirements};
-use super::target::Target;
+use super::dependencies::PythonDependencies;
+use super::manifest::{self, PythonManager, PythonManifest};
+use super::requirements::{self, PythonRequirements};
+use super::target::VenvTarget;
 use super::{pip, pipenv, poetry, project, uv};
-use crate::source::Source;
-use crate::step::Step;
+use crate::source::AppSource;
+use crate::step::BuildStep;
 
 /// Reads what the app depends on.
 ///
 /// # Errors
 /// When a file is not what its name says, or something leads out of the app.
-pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies> {
-    let Some(Manifest { manager, file, others }) = manifest::find(source)? else {
-        return Ok(Dependencies { file: requirements::FILE, ..Dependencies::default() });
+pub(super) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
+    let Some(PythonManifest { manager, file, others }) = manifest::find(source)? else {
+        return Ok(PythonDependencies { file: requirements::FILE, ..PythonDependencies::default() });
     };
     let mut all = match manager {
-        Manager::Uv => uv::read(source, jailed)?,
-        Manager::Poetry => poetry::read(source, jailed)?,
-        Manager::Pipenv => pipenv::read(source)?,
-        Manager::Project => project::read(source, file, jailed)?,
-        Manager::Pip => Requirements::read(source)?.into(),
+        PythonManager::Uv => uv::read(source, jailed)?,
+        PythonManager::Poetry => poetry::read(source, jailed)?,
+        PythonManager::Pipenv => pipenv::read(source)?,
+        PythonManager::Project => project::read(source, file, jailed)?,
+        PythonManager::Pip => PythonRequirements::read(source)?.into(),
     };
     all.manager = Some(manager);
     all.file = file;
@@ -35,27 +35,27 @@ pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies
 }
 
 /// What installs them.
-pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
+pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     match all.manager {
-        Some(Manager::Uv) => uv::steps(target, all),
-        Some(Manager::Poetry) => poetry::steps(target, all),
-        Some(Manager::Pipenv) => pipenv::steps(target, all),
-        Some(Manager::Pip | Manager::Project) | None => pip::steps(target, all),
+        Some(PythonManager::Uv) => uv::steps(target, all),
+        Some(PythonManager::Poetry) => poetry::steps(target, all),
+        Some(PythonManager::Pipenv) => pipenv::steps(target, all),
+        Some(PythonManager::Pip | PythonManager::Project) | None => pip::steps(target, all),
     }
 }
 
 /// The settings in an app's environment that a manager obeys begin so.
-pub(super) fn prefixes(manager: Option<Manager>) -> BTreeSet<&'static str> {
+pub(super) fn prefixes(manager: Option<PythonManager>) -> BTreeSet<&'static str> {
     match manager {
-        Some(Manager::Uv) => BTreeSet::from(["UV_"]),
-        Some(Manager::Poetry) => BTreeSet::from(["PIP_", "POETRY_"]),
-        Some(Manager::Pipenv) => BTreeSet::from(["PIP_", "PIPENV_"]),
+        Some(PythonManager::Uv) => BTreeSet::from(["UV_"]),
+        Some(PythonManager::Poetry) => BTreeSet::from(["PIP_", "POETRY_"]),
+        Some(PythonManager::Pipenv) => BTreeSet::from(["PIP_", "PIPENV_"]),
         _ => BTreeSet::from(["PIP_"]),
     }
 }
 
 /// What the managers are to know in the build, whatever their versions.
-pub(super) fn build_env(venv: &Path, manager: Option<Manager>) -> BTreeMap<String, String> {
+pub(super) fn build_env(venv: &Path, manager: Option<PythonManager>) -> BTreeMap<String, String> {
     let place = venv.to_string_lossy();
     let pip = [
         ("PIP_NO_INPUT", "1"),
@@ -65,22 +65,24 @@ pub(super) fn build_env(venv: &Path, manager: Option<Manager>) -> BTreeMap<Strin
         ("PIP_ROOT_USER_ACTION", "ignore"),
     ];
     let more: &[(&str, &str)] = match manager {
-        Some(Manager::Uv) => &[
+        Some(PythonManager::Uv) => &[
             ("UV_PROJECT_ENVIRONMENT", &place),
             // The cache is another mount, and a layer shares no file with what a later step may write to.
             ("UV_LINK_MODE", "copy"),
             ("UV_NO_PROGRESS", "1"),
             ("UV_PYTHON_DOWNLOADS", "never"),
         ],
-        Some(Manager::Poetry) => &[("POETRY_VIRTUALENVS_CREATE", "false"), ("POETRY_NO_INTERACTION", "1")],
-        Some(Manager::Pipenv) => &[
+        Some(PythonManager::Poetry) => {
+            &[("POETRY_VIRTUALENVS_CREATE", "false"), ("POETRY_NO_INTERACTION", "1")]
+        }
+        Some(PythonManager::Pipenv) => &[
             ("PIPENV_VERBOSITY", "-1"),
             ("PIPENV_NOSPIN", "1"),
             ("PIPENV_YES", "1"),
             ("PIPENV_DONT_LOAD_ENV", "1"),
             ("PIPENV_MAX_DEPTH", "1"),
         ],
-        Some(Manager::Pip | Manager::Project) | None => &[],
+        Some(PythonManager::Pip | PythonManager::Project) | None => &[],
     };
     pip.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }

@@ -2,11 +2,11 @@
 
 use super::super::misspelt::is_close;
 use super::requirements::FILE;
-use crate::source::Source;
+use crate::source::AppSource;
 
 /// A file at the top whose name is so close to one that counts that it was meant, and that one: `requirments.txt`,
 /// `requirement.txt`, `Requirements.txt`, `pyproject.tml`, `pipfile`.
-pub(super) fn find(source: &Source) -> Option<(&str, &'static str)> {
+pub(super) fn find(source: &AppSource) -> Option<(&str, &'static str)> {
     let meant = |name: &str| {
         [(FILE, 2), ("pyproject.toml", 2), ("Pipfile", 0)]
             .into_iter()

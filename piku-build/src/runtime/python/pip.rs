@@ -1,19 +1,19 @@
 //! pip, the last step of most: into a virtualenv of its own, what is named, and what is added to make it run.
 
-use super::dependencies::Dependencies;
-use super::target::Target;
-use crate::runtime::version::Version;
-use crate::step::Step;
+use super::dependencies::PythonDependencies;
+use super::target::VenvTarget;
+use crate::runtime::version::RuntimeVersion;
+use crate::step::BuildStep;
 
 /// The step's name.
 pub(super) const STEP: &str = "pip";
 /// The last setuptools that have `pkg_resources`, which old programs import and no longer find beside a new Python.
 const OLD_SETUPTOOLS: &str = "setuptools<81";
 /// The first Python that makes virtualenvs without setuptools.
-const WITHOUT_SETUPTOOLS: Version = Version([3, 12, 0]);
+const WITHOUT_SETUPTOOLS: RuntimeVersion = RuntimeVersion([3, 12, 0]);
 
 /// What makes the virtualenv of an app whose dependencies pip reads itself.
-pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
+pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let mut steps = vec![target.venv_step(all.any() || !target.added.is_empty())];
     let pip = target.pip();
     let mut install = vec![pip.as_str(), "install"];
@@ -27,7 +27,7 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
         install.extend(added(target, all));
     }
     if install.len() > 2 {
-        steps.push(Step::new(STEP, &install, false));
+        steps.push(BuildStep::new(STEP, &install, false));
     }
     if all.hashes {
         steps.extend(apart(target, all));
@@ -36,28 +36,28 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
 }
 
 /// Installs what a lock's manager has exported. It is complete: nothing is to be resolved.
-pub(super) fn from_export(target: &Target<'_>) -> Step {
+pub(super) fn from_export(target: &VenvTarget<'_>) -> BuildStep {
     let install = "exec \"$0\" install --no-deps --requirement \"$TMPDIR/requirements.txt\"";
-    Step::new(STEP, &["sh", "-c", install, &target.pip()], false)
+    BuildStep::new(STEP, &["sh", "-c", install, &target.pip()], false)
 }
 
 /// Installs what is listed without a lock, and what that needs.
-pub(super) fn from_file(target: &Target<'_>) -> Step {
+pub(super) fn from_file(target: &VenvTarget<'_>) -> BuildStep {
     let install = "exec \"$0\" install --requirement \"$TMPDIR/requirements.txt\"";
-    Step::new(STEP, &["sh", "-c", install, &target.pip()], false)
+    BuildStep::new(STEP, &["sh", "-c", install, &target.pip()], false)
 }
 
 /// Installs what is added, beside what is locked.
-pub(super) fn apart(target: &Target<'_>, all: &Dependencies) -> Option<Step> {
+pub(super) fn apart(target: &VenvTarget<'_>, all: &PythonDependencies) -> Option<BuildStep> {
     let added = added(target, all);
     let pip = target.pip();
     let mut install = vec![pip.as_str(), "install"];
     install.extend(&added);
-    (!added.is_empty()).then(|| Step::new(STEP, &install, false))
+    (!added.is_empty()).then(|| BuildStep::new(STEP, &install, false))
 }
 
 /// The server that the app is started with and does not name, and what an old one needs.
-pub(super) fn added<'a>(target: &Target<'a>, all: &Dependencies) -> Vec<&'a str> {
+pub(super) fn added<'a>(target: &VenvTarget<'a>, all: &PythonDependencies) -> Vec<&'a str> {
     let mut added = target.added.to_vec();
     let old = all.packages.get("gunicorn").is_some_and(|spec| is_old_gunicorn(spec));
     if old && !all.packages.contains_key("setuptools") && target.interpreter.version >= WITHOUT_SETUPTOOLS {

@@ -3,24 +3,25 @@
 
 use serde_json::{Map, Value};
 
-use super::dependencies::Dependencies;
+use super::dependencies::PythonDependencies;
 use super::pip;
 use super::pipfile::FILE;
 use super::pyproject;
 use super::requirements::normal;
-use super::target::Target;
+use super::target::VenvTarget;
 use crate::explain;
-use crate::source::Source;
-use crate::step::{Ended, Step};
-use piku_procfile::failure::Failure;
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
+use piku_procfile::failure::UserError;
 
 /// The lock, and the steps' name.
 const LOCK: &str = "Pipfile.lock";
 pub(super) const STEP: &str = "pipenv";
 
 /// Reads the lock, or else the Pipfile.
-pub(super) fn read(source: &Source) -> anyhow::Result<Dependencies> {
-    let mut all = Dependencies { hashes: true, locked: source.has(LOCK), ..Dependencies::default() };
+pub(super) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
+    let mut all =
+        PythonDependencies { hashes: true, locked: source.has(LOCK), ..PythonDependencies::default() };
     all.fact(source, FILE)?;
     all.fact(source, LOCK)?;
     let table = pyproject::table(source, FILE)?.unwrap_or_default();
@@ -48,7 +49,7 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Dependencies> {
 }
 
 /// What makes the virtualenv.
-pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
+pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let pipenv = target.program();
     let lock = if all.locked { "verify" } else { "lock" };
     let mut export = "exec \"$0\" requirements".to_owned();
@@ -61,8 +62,8 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
     export.push_str(" > \"$TMPDIR/requirements.txt\"");
     let mut steps = vec![
         target.venv_step(true),
-        Step::new(STEP, &[&pipenv, lock], true),
-        Step::new(STEP, &["sh", "-c", &export, &pipenv], true),
+        BuildStep::new(STEP, &[&pipenv, lock], true),
+        BuildStep::new(STEP, &["sh", "-c", &export, &pipenv], true),
         pip::from_export(target),
     ];
     steps.extend(pip::apart(target, all));
@@ -70,7 +71,7 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
 }
 
 /// Why pipenv failed.
-pub(super) fn explain(ended: &Ended) -> Failure {
+pub(super) fn explain(ended: &StepOutcome) -> UserError {
     let lines = &ended.lines;
     if lines.iter().any(|line| line.contains("out-of-date") || line.contains("out of date")) {
         return explain::python::stale_lock(LOCK, FILE, "pipenv lock");

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use toml::Value;
 
-use super::dependencies::Dependencies;
+use super::dependencies::PythonDependencies;
 use super::pip;
-use super::pyproject::{self, Pyproject};
-use super::target::Target;
+use super::pyproject::{self, PyprojectFile};
+use super::target::VenvTarget;
 use crate::explain;
-use crate::source::Source;
-use crate::step::{Ended, Step};
-use piku_procfile::failure::Failure;
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
+use piku_procfile::failure::UserError;
 
 /// The lock file, and the steps' names.
 const LOCK: &str = "poetry.lock";
@@ -20,11 +20,12 @@ pub(super) const STEP: &str = "poetry";
 pub(super) const ROOT: &str = "poetry-root";
 
 /// Reads the lock.
-pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies> {
-    let mut all = Dependencies { hashes: true, locked: source.has(LOCK), ..Dependencies::default() };
+pub(super) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
+    let mut all =
+        PythonDependencies { hashes: true, locked: source.has(LOCK), ..PythonDependencies::default() };
     all.fact(source, LOCK)?;
     let lock = pyproject::table(source, LOCK)?.unwrap_or_default();
-    if let Some(project) = Pyproject::read(source)? {
+    if let Some(project) = PyprojectFile::read(source)? {
         all.facts.push((pyproject::FILE.to_owned(), project.facts()));
         all.package = project.is_poetry_package();
         all.sources = project.poetry_sources();
@@ -55,19 +56,19 @@ pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies
 const REQUIREMENTS: &str = r"from pathlib import Path; from poetry.core.factory import Factory; print(*(it.to_pep_508() for it in Factory().create_poetry(Path.cwd()).package.requires if not it.is_optional()), sep='\n')";
 
 /// What makes the virtualenv.
-pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
+pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let poetry = target.program();
     let mut steps = vec![target.venv_step(true)];
     if all.locked || !all.sources.is_empty() {
         if !all.locked {
-            steps.push(Step::new(STEP, &[&poetry, "lock"], false));
+            steps.push(BuildStep::new(STEP, &[&poetry, "lock"], false));
         }
         steps.extend(exported(target, all));
     } else {
         // Poetry's resolver asks the index for JSON, too.
         let python = Path::new(&poetry).with_file_name("python");
         let read = "exec \"$0\" -c \"$1\" > \"$TMPDIR/requirements.txt\"";
-        steps.push(Step::new(STEP, &["sh", "-c", read, &python.to_string_lossy(), REQUIREMENTS], true));
+        steps.push(BuildStep::new(STEP, &["sh", "-c", read, &python.to_string_lossy(), REQUIREMENTS], true));
         steps.push(pip::from_file(target));
     }
     if all.package {
@@ -80,24 +81,24 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
         } else {
             &[&pip, "install", "--no-deps", "."]
         };
-        steps.push(Step::new(ROOT, root, true));
+        steps.push(BuildStep::new(ROOT, root, true));
     }
     steps.extend(pip::apart(target, all));
     steps
 }
 
 /// Installs what the lock says.
-fn exported(target: &Target<'_>, all: &Dependencies) -> [Step; 2] {
+fn exported(target: &VenvTarget<'_>, all: &PythonDependencies) -> [BuildStep; 2] {
     let poetry = target.program();
     let hashes = if all.hashes { "" } else { " --without-hashes" };
     let export = format!(
         "exec \"$0\" export --only main --with-credentials{hashes} --format requirements.txt --output \"$TMPDIR/requirements.txt\""
     );
-    [Step::new(STEP, &["sh", "-c", &export, &poetry], true), pip::from_export(target)]
+    [BuildStep::new(STEP, &["sh", "-c", &export, &poetry], true), pip::from_export(target)]
 }
 
 /// Why poetry failed.
-pub(super) fn explain(ended: &Ended) -> Failure {
+pub(super) fn explain(ended: &StepOutcome) -> UserError {
     let lines = &ended.lines;
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
     if any("changed significantly since poetry.lock").or(any("poetry.lock is not up to date")).is_some() {
@@ -113,7 +114,7 @@ pub(super) fn explain(ended: &Ended) -> Failure {
 }
 
 /// What to say when the app itself could not be installed as a package: most such apps are none, and do not need it.
-pub(super) fn no_root(ended: &Ended) -> String {
+pub(super) fn no_root(ended: &StepOutcome) -> String {
     let why = ended
         .lines
         .iter()

@@ -1,16 +1,16 @@
 //! An app that says what it needs as a package does: `pyproject.toml` (PEP 621), `setup.py`, `setup.cfg`.
 
-use super::dependencies::Dependencies;
-use super::pyproject::{self, Pyproject};
+use super::dependencies::PythonDependencies;
+use super::pyproject::{self, PyprojectFile};
 use super::requirements::{self, name_of};
 use crate::explain;
-use crate::source::Source;
+use crate::source::AppSource;
 
 /// Reads what it says.
-pub(super) fn read(source: &Source, file: &str, jailed: bool) -> anyhow::Result<Dependencies> {
-    let mut all = Dependencies::default();
-    let project = Pyproject::read(source)?;
-    let named = project.as_ref().map(Pyproject::dependencies).unwrap_or_default();
+pub(super) fn read(source: &AppSource, file: &str, jailed: bool) -> anyhow::Result<PythonDependencies> {
+    let mut all = PythonDependencies::default();
+    let project = PyprojectFile::read(source)?;
+    let named = project.as_ref().map(PyprojectFile::dependencies).unwrap_or_default();
     for dependency in &named {
         if let Some(name) = name_of(dependency) {
             all.packages.insert(name, requirements::specifier(dependency));

@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::{Site, told};
-use super::version::{Asked, Fit};
-use crate::disk::Need;
+use super::super::{BuildTarget, told};
+use super::version::{PythonFit, PythonRange};
+use crate::disk::SpaceNeeded;
 use crate::explain;
 use crate::plan::LayerPlan;
-use crate::runtime::version::Version;
-use crate::step::{Ended, Step};
+use crate::runtime::version::RuntimeVersion;
+use crate::step::{BuildStep, StepOutcome};
 use crate::view::runs;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 /// The name of the step that builds one, and of its layer.
 pub(super) const STEP: &str = "python-build";
@@ -52,36 +52,37 @@ pub(super) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 }
 
 /// The exact version that a home's name says: `3.12.1`, `cpython-3.12.1-linux-x86_64-gnu`.
-pub(super) fn version_of(home: &Path) -> Option<Version> {
+pub(super) fn version_of(home: &Path) -> Option<RuntimeVersion> {
     let name = home.file_name()?.to_str()?;
-    Version::exact(name.strip_prefix("cpython-").unwrap_or(name).split('-').next()?)
+    RuntimeVersion::exact(name.strip_prefix("cpython-").unwrap_or(name).split('-').next()?)
 }
 
 /// One that pyenv can build.
-pub(super) struct Recipe {
+pub(super) struct PyenvRecipe {
     root: PathBuf,
-    pub(super) version: Version,
+    pub(super) version: RuntimeVersion,
 }
 
 /// The newest that fits, where pyenv is there to build it; of those whose source it has, if it has any.
-pub(super) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[Asked]) -> Option<Recipe> {
+pub(super) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[PythonRange]) -> Option<PyenvRecipe> {
     let root = root(build_env)?;
     let plugin = plugin(&root);
     if !runs(&plugin.join("bin/python-build")) {
         return None;
     }
     let names = fs::read_dir(plugin.join("share/python-build")).ok()?.flatten();
-    let all: Vec<Version> = names
-        .filter_map(|entry| Version::exact(entry.file_name().to_str()?))
+    let all: Vec<RuntimeVersion> = names
+        .filter_map(|entry| RuntimeVersion::exact(entry.file_name().to_str()?))
         .filter(|version| version.0[0] == 3)
         .collect();
     let cache = cached(&root.join("cache"));
-    let has_source = |version: &Version| cache.iter().any(|name| name.starts_with(&source_of(*version)));
-    let best = |asked: &Asked| {
-        let fitting = all.iter().filter(|version| asked.fit(**version) == Fit::Exact);
+    let has_source =
+        |version: &RuntimeVersion| cache.iter().any(|name| name.starts_with(&source_of(*version)));
+    let best = |asked: &PythonRange| {
+        let fitting = all.iter().filter(|version| asked.fit(**version) == PythonFit::Exact);
         fitting.copied().max_by_key(|version| (has_source(version), *version))
     };
-    any_of.iter().find_map(best).map(|version| Recipe { root, version })
+    any_of.iter().find_map(best).map(|version| PyenvRecipe { root, version })
 }
 
 /// The names of the sources that pyenv has already.
@@ -91,7 +92,7 @@ fn cached(folder: &Path) -> Vec<String> {
 }
 
 /// How the name of one's source begins.
-fn source_of(version: Version) -> String {
+fn source_of(version: RuntimeVersion) -> String {
     format!("Python-{version}.")
 }
 
@@ -99,9 +100,9 @@ fn plugin(root: &Path) -> PathBuf {
     root.join("plugins/python-build")
 }
 
-impl Recipe {
+impl PyenvRecipe {
     /// The layer that it is built as.
-    pub(super) fn layer(&self, site: &Site, libc: &str) -> LayerPlan {
+    pub(super) fn layer(&self, site: &BuildTarget, libc: &str) -> LayerPlan {
         let version = self.version.to_string();
         let mut key = site.key(LAYER, FORMAT, true);
         for (name, value) in [
@@ -133,8 +134,8 @@ impl Recipe {
             name: LAYER,
             key,
             mount,
-            steps: vec![Step { name: STEP, run, quiet: false }],
-            need: Need { bytes: 300_000_000, files: 10_000 },
+            steps: vec![BuildStep { name: STEP, run, quiet: false }],
+            need: SpaceNeeded { bytes: 300_000_000, files: 10_000 },
             writes_app: false,
             tools: Vec::new(),
             host,
@@ -143,7 +144,7 @@ impl Recipe {
 }
 
 /// Why python-build failed.
-pub(super) fn explain(ended: &Ended, version: &str, from: &str) -> Failure {
+pub(super) fn explain(ended: &StepOutcome, version: &str, from: &str) -> UserError {
     const NEEDED: &str = "build-essential libssl-dev zlib1g-dev libbz2-dev libreadline-dev libsqlite3-dev libffi-dev liblzma-dev";
     if ended.code > 128 {
         return explain::step_failed(STEP, ended, &[]);
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn names_of_homes() {
         for name in ["/x/3.12.1", "/y/cpython-3.12.1-linux-x86_64-gnu"] {
-            assert_eq!(version_of(Path::new(name)), Some(Version([3, 12, 1])), "{name}");
+            assert_eq!(version_of(Path::new(name)), Some(RuntimeVersion([3, 12, 1])), "{name}");
         }
         for name in ["/x/pypy3.10-7.3.12", "/x/3.13-dev", "/x/my-virtualenv", "/y/cpython-3.12-linux"] {
             assert_eq!(version_of(Path::new(name)), None, "{name}");

@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use crate::explain;
-use crate::source::{Source, decode};
+use crate::source::{AppSource, decode};
 
 /// The file's name.
 pub(super) const FILE: &str = "pyproject.toml";
@@ -34,13 +34,13 @@ const NO_MATTER: [&str; 20] = [
 
 /// The file, read.
 #[derive(Debug)]
-pub(super) struct Pyproject(Table);
+pub(super) struct PyprojectFile(Table);
 
 /// The table of a TOML file of the app; `None` where there is no such file.
 ///
 /// # Errors
 /// When it is not TOML, with the place.
-pub(super) fn table(source: &Source, file: &str) -> anyhow::Result<Option<Table>> {
+pub(super) fn table(source: &AppSource, file: &str) -> anyhow::Result<Option<Table>> {
     let Some(bytes) = source.text(file)? else { return Ok(None) };
     let text = decode(&bytes);
     let table = text.parse::<Table>().map_err(|err| {
@@ -50,9 +50,9 @@ pub(super) fn table(source: &Source, file: &str) -> anyhow::Result<Option<Table>
     Ok(Some(table))
 }
 
-impl Pyproject {
+impl PyprojectFile {
     /// Reads the app's.
-    pub(super) fn read(source: &Source) -> anyhow::Result<Option<Self>> {
+    pub(super) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
         Ok(table(source, FILE)?.map(Self))
     }
 
@@ -122,10 +122,10 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn read(text: &str) -> anyhow::Result<Pyproject> {
+    fn read(text: &str) -> anyhow::Result<PyprojectFile> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), text).unwrap();
-        Pyproject::read(&Source::read(dir.path(), None).unwrap()).map(Option::unwrap)
+        PyprojectFile::read(&AppSource::read(dir.path(), None).unwrap()).map(Option::unwrap)
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Why pip failed. Its output says so somewhere in the middle, behind retries, notices and tracebacks; this finds the reason.
 
 use piku_files::TreeHandle;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::explain;
-use crate::step::Ended;
+use crate::step::StepOutcome;
 
 /// How many of pip's own lines are repeated when nothing better is known.
 const REPEATED: usize = 6;
@@ -47,7 +47,7 @@ const MISSING: [(&str, &str); 11] = [
 ];
 
 /// The reason of a failed step, as its author is told. `tree` is the app's folder, `file` what in it says the dependencies.
-pub(super) fn explain(step: &str, ended: &Ended, tree: &TreeHandle, file: &str) -> Failure {
+pub(super) fn explain(step: &str, ended: &StepOutcome, tree: &TreeHandle, file: &str) -> UserError {
     let lines = &ended.lines;
     let any =
         |needles: &[&str]| lines.iter().rev().find(|line| needles.iter().any(|needle| line.contains(needle)));
@@ -137,8 +137,8 @@ fn other_python(lines: &[String], requirement: &str) -> Option<String> {
 }
 
 /// It was, or a compiler that it had started.
-fn killed(step: &str, ended: &Ended) -> Failure {
-    explain::step_failed(step, &Ended { code: 137, lines: Vec::new(), ..*ended }, &[])
+fn killed(step: &str, ended: &StepOutcome) -> UserError {
+    explain::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[])
 }
 
 /// What brings the thing that a compiler or a build script misses, where that is known.
@@ -279,7 +279,7 @@ mod tests {
 
     fn told(text: &str, code: i32) -> String {
         let lines = text.lines().map(str::to_owned).collect();
-        let ended = Ended { code, lines, out_of_memory: false, peak: 400_000_000 };
+        let ended = StepOutcome { code, lines, out_of_memory: false, peak: 400_000_000 };
         let dir = tempfile::tempdir().unwrap();
         let tree = TreeHandle::open(dir.path()).unwrap();
         explain("pip", &ended, &tree, "requirements.txt").to_string()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use crate::source::{Source, decode, tidy};
+use crate::source::{AppSource, decode, tidy};
 
 /// The file's name.
 pub(super) const FILE: &str = "requirements.txt";
@@ -15,11 +15,11 @@ const MAX_FILES: usize = 100;
 
 /// Everything that the requirements of an app say.
 #[derive(Debug, Default)]
-pub(super) struct Requirements {
+pub(super) struct PythonRequirements {
     /// The files by their paths in the app, with their contents, in the order in which they are met.
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
     /// What of the app is installed from.
-    pub(super) local: Vec<Local>,
+    pub(super) local: Vec<LocalRequirement>,
     /// The names of packages, as PEP 503 writes them, with what is said of their versions.
     pub(super) packages: BTreeMap<String, String>,
     /// Whether hashes are asked for: then pip wants one of everything.
@@ -30,7 +30,7 @@ pub(super) struct Requirements {
 
 /// A folder or an archive of the app that is installed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Local {
+pub(super) struct LocalRequirement {
     /// Its path in the app.
     pub(super) path: PathBuf,
     /// `-e`: the app's folder stays the place of the code.
@@ -41,12 +41,12 @@ pub(super) struct Local {
     pub(super) line: usize,
 }
 
-impl Requirements {
+impl PythonRequirements {
     /// Reads the app's requirements; all empty when there are none.
     ///
     /// # Errors
     /// When a file that is included is missing, or something leads out of the app.
-    pub(super) fn read(source: &Source) -> anyhow::Result<Self> {
+    pub(super) fn read(source: &AppSource) -> anyhow::Result<Self> {
         let mut all = Self::default();
         if source.has(FILE) {
             all.file(source, Path::new(FILE), None)?;
@@ -54,7 +54,7 @@ impl Requirements {
         Ok(all)
     }
 
-    fn file(&mut self, source: &Source, path: &Path, from: Option<(&Path, usize)>) -> anyhow::Result<()> {
+    fn file(&mut self, source: &AppSource, path: &Path, from: Option<(&Path, usize)>) -> anyhow::Result<()> {
         if self.files.iter().any(|(known, _)| known == path) {
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl Requirements {
         Ok(())
     }
 
-    fn line(&mut self, source: &Source, file: &Path, number: usize, line: &str) -> anyhow::Result<()> {
+    fn line(&mut self, source: &AppSource, file: &Path, number: usize, line: &str) -> anyhow::Result<()> {
         let folder = file.parent().unwrap_or(Path::new(""));
         if line.contains("--hash") || line.contains("--require-hashes") {
             self.hashes = true;
@@ -126,7 +126,7 @@ impl Requirements {
     /// Something of the app that is installed from; what is an address elsewhere determines itself by its text.
     fn local(
         &mut self,
-        source: &Source,
+        source: &AppSource,
         file: &Path,
         line: usize,
         value: &str,
@@ -147,7 +147,7 @@ impl Requirements {
         let path = tidy(Path::new(value));
         let found = source.has_path(&path).with_context(|| format!("{}:{line}", file.display()))?;
         if found {
-            self.local.push(Local { path, editable, file: file.to_owned(), line });
+            self.local.push(LocalRequirement { path, editable, file: file.to_owned(), line });
         }
         // Otherwise pip says what it is, better than a guess would.
         Ok(())
@@ -225,14 +225,14 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn read(files: &[(&str, &[u8])]) -> anyhow::Result<Requirements> {
+    fn read(files: &[(&str, &[u8])]) -> anyhow::Result<PythonRequirements> {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        Requirements::read(&Source::read(dir.path(), None).unwrap())
+        PythonRequirements::read(&AppSource::read(dir.path(), None).unwrap())
     }
 
     #[test]

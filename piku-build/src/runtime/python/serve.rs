@@ -1,7 +1,7 @@
 //! How a Python app is served: by gunicorn where it is a WSGI callable, by uvicorn where it is an ASGI one; and, for an app
 //! without a Procfile, which callable that obviously is.
 
-use crate::source::Source;
+use crate::source::AppSource;
 
 /// What serves WSGI.
 pub(super) const WSGI: &str = "gunicorn";
@@ -31,7 +31,7 @@ const MADE_BY: [(&str, &str); 12] = [
 
 /// A callable and its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Served {
+pub(super) struct PythonServer {
     /// `module:callable`.
     pub(super) callable: String,
     /// The program that serves it.
@@ -40,7 +40,7 @@ pub(super) struct Served {
     pub(super) file: String,
 }
 
-impl Served {
+impl PythonServer {
     /// The command that serves it.
     pub(super) fn command(&self) -> String {
         let Self { callable, server, .. } = self;
@@ -53,12 +53,12 @@ impl Served {
 }
 
 /// A `wsgi` entry of a Procfile.
-pub(super) fn wsgi(callable: &str) -> Served {
-    Served { callable: callable.to_owned(), server: WSGI, file: String::new() }
+pub(super) fn wsgi(callable: &str) -> PythonServer {
+    PythonServer { callable: callable.to_owned(), server: WSGI, file: String::new() }
 }
 
 /// What an app is obviously about, when there is exactly one such callable.
-pub(super) fn find(source: &Source) -> anyhow::Result<Option<Served>> {
+pub(super) fn find(source: &AppSource) -> anyhow::Result<Option<PythonServer>> {
     let django = source.names.iter().filter(|name| name.ends_with('/') && source.has("manage.py"));
     let files = FILES.iter().chain(&ASYNC_FILES).map(|file| (*file).to_owned());
     let mut found = Vec::new();
@@ -71,7 +71,7 @@ pub(super) fn find(source: &Source) -> anyhow::Result<Option<Served>> {
 }
 
 /// The callable that a file's text makes.
-fn callable(file: &str, text: &str) -> Option<Served> {
+fn callable(file: &str, text: &str) -> Option<PythonServer> {
     let module = file.trim_end_matches(".py").replace('/', ".");
     text.lines().find_map(|line| {
         let (name, value) = line.split_once('=')?;
@@ -80,7 +80,7 @@ fn callable(file: &str, text: &str) -> Option<Served> {
         let known = NAMES.into_iter().find(|known| *known == name)?;
         let value = value.trim_start();
         let (_, server) = MADE_BY.iter().find(|(maker, _)| value.starts_with(maker))?;
-        Some(Served { callable: format!("{module}:{known}"), server, file: file.to_owned() })
+        Some(PythonServer { callable: format!("{module}:{known}"), server, file: file.to_owned() })
     })
 }
 
@@ -96,7 +96,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let found = find(&Source::read(dir.path(), None).unwrap()).unwrap();
+        let found = find(&AppSource::read(dir.path(), None).unwrap()).unwrap();
         found.map(|served| format!("{} {}", served.server, served.callable))
     }
 

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use piku_files::TreeHandle;
-use piku_procfile::procfile::Kind;
+use piku_procfile::procfile::ProcessKind;
 
 use super::bytecode;
 use crate::explain;
 use crate::found::FilePlace;
-use crate::plan::Plan;
+use crate::plan::BuildPlan;
 use crate::startable::{entries, is_python, script};
-use crate::step::Ended;
+use crate::step::StepOutcome;
 use crate::talk;
-use crate::view::View;
+use crate::view::RootView;
 
 /// How many broken files are told one by one.
 const SHOWN: usize = 5;
@@ -22,7 +22,7 @@ const SHOWN: usize = 5;
 const MOST: u64 = 1024 * 1024;
 
 /// Refuses, or warns of, what did not compile.
-pub(super) fn judge(ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<()> {
+pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
     if ended.succeeded() {
         return Ok(());
     }
@@ -62,7 +62,7 @@ pub(super) fn judge(ended: &Ended, plan: &Plan, view: &View) -> anyhow::Result<(
 }
 
 /// Whether the modules that are served are there at all.
-pub(super) fn check_modules(plan: &Plan, view: &View) -> anyhow::Result<()> {
+pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
     for entry in entries(&plan.processes) {
         let Some(words) = crate::startable::simple_words(&entry.command) else { continue };
         let elsewhere = ["--chdir", "--pythonpath", "--app-dir", "--config", "-c"];
@@ -77,7 +77,7 @@ pub(super) fn check_modules(plan: &Plan, view: &View) -> anyhow::Result<()> {
         if file_of(&view.tree, module).is_some() || is_installed(view, top) || view.tree.is_dir(top) {
             continue;
         }
-        if entry.kind == Kind::Wsgi {
+        if entry.kind == ProcessKind::Wsgi {
             return Err(explain::python::missing_module(entry.name.as_str(), module).into());
         }
         talk::warning(&format!("{}: there is no module '{module}' to be seen", entry.name));
@@ -86,7 +86,7 @@ pub(super) fn check_modules(plan: &Plan, view: &View) -> anyhow::Result<()> {
 }
 
 /// Whether a layer or Python itself has a module of this name.
-fn is_installed(view: &View, top: &str) -> bool {
+fn is_installed(view: &RootView, top: &str) -> bool {
     let libraries = view.mounts().map(|(_, place)| place.join("lib"));
     libraries.chain([FilePlace::Host("/usr/lib".into())]).any(|library| {
         library.names().iter().filter(|name| name.starts_with("python3")).any(|name| {
@@ -103,7 +103,7 @@ fn has_module(folder: &FilePlace, top: &str) -> bool {
 
 /// Whether a package of the app that is installed in place has the module: by a folder that a `.pth` names, or through a
 /// finder, whose mappings only Python reads.
-fn is_in_place(view: &View, packages: &FilePlace, top: &str) -> bool {
+fn is_in_place(view: &RootView, packages: &FilePlace, top: &str) -> bool {
     packages.names().iter().any(|name| {
         let file = packages.join(name);
         let is_path = Path::new(name).extension().is_some_and(|extension| extension == "pth");
@@ -130,7 +130,7 @@ fn is_identifier(word: &str) -> bool {
 }
 
 /// The files that the process types start with, each with its process type.
-fn starts(plan: &Plan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
+fn starts(plan: &BuildPlan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for entry in entries(&plan.processes) {
         let Ok(words) = shell_words::split(&entry.command) else { continue };

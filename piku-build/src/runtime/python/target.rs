@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
-use super::interpreter::Interpreter;
-use super::tool::Provided;
-use crate::step::Step;
+use super::interpreter::PythonInterpreter;
+use super::tool::ToolSource;
+use crate::step::BuildStep;
 
 /// The first step's name.
 const NAME: &str = "venv";
 
 /// What a virtualenv is made for.
-pub(super) struct Target<'a> {
-    pub(super) interpreter: &'a Interpreter,
+pub(super) struct VenvTarget<'a> {
+    pub(super) interpreter: &'a PythonInterpreter,
     /// Its folder, as steps see it.
     pub(super) venv: &'a Path,
     /// What reads the lock.
-    pub(super) tool: Option<&'a Provided>,
+    pub(super) tool: Option<&'a ToolSource>,
     /// Whether the path of the build is the path of the release.
     pub(super) jailed: bool,
     /// What is installed that the app does not name.
@@ -24,7 +24,7 @@ pub(super) struct Target<'a> {
     pub(super) mirror: bool,
 }
 
-impl Target<'_> {
+impl VenvTarget<'_> {
     /// The tool's program.
     pub(super) fn program(&self) -> String {
         self.tool.map_or_else(String::new, |tool| tool.program.to_string_lossy().into_owned())
@@ -41,7 +41,7 @@ impl Target<'_> {
     }
 
     /// Makes it, empty.
-    pub(super) fn venv_step(&self, with_pip: bool) -> Step {
+    pub(super) fn venv_step(&self, with_pip: bool) -> BuildStep {
         self.interpreter.make_venv(NAME, self.venv, with_pip)
     }
 }

@@ -6,15 +6,15 @@
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::super::Site;
-use super::interpreter::{self, Interpreter};
-use super::manifest::Manager;
-use super::pyproject::Pyproject;
-use crate::disk::Need;
+use super::super::BuildTarget;
+use super::interpreter::{self, PythonInterpreter};
+use super::manifest::PythonManager;
+use super::pyproject::PyprojectFile;
+use crate::disk::SpaceNeeded;
 use crate::explain;
 use crate::plan::LayerPlan;
-use crate::source::Source;
-use crate::step::Step;
+use crate::source::AppSource;
+use crate::step::BuildStep;
 use crate::view::runs;
 
 /// The step's name.
@@ -25,7 +25,7 @@ const FORMAT: u32 = 1;
 const FOLDERS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
 
 /// One program.
-struct Tool {
+struct PythonTool {
     name: &'static str,
     /// The variable that asks for another version.
     setting: &'static str,
@@ -37,19 +37,25 @@ struct Tool {
     megabytes: u64,
 }
 
-const UV: Tool = Tool { name: "uv", setting: "UV_VERSION", pinned: "0.13.9", plugins: &[], megabytes: 80 };
-const POETRY: Tool = Tool {
+const UV: PythonTool =
+    PythonTool { name: "uv", setting: "UV_VERSION", pinned: "0.13.9", plugins: &[], megabytes: 80 };
+const POETRY: PythonTool = PythonTool {
     name: "poetry",
     setting: "POETRY_VERSION",
     pinned: "2.5.1",
     plugins: &["poetry-plugin-export"],
     megabytes: 90,
 };
-const PIPENV: Tool =
-    Tool { name: "pipenv", setting: "PIPENV_VERSION", pinned: "2026.10.3", plugins: &[], megabytes: 60 };
+const PIPENV: PythonTool = PythonTool {
+    name: "pipenv",
+    setting: "PIPENV_VERSION",
+    pinned: "2026.10.3",
+    plugins: &[],
+    megabytes: 60,
+};
 
 /// Where a tool comes from.
-pub(super) struct Provided {
+pub(super) struct ToolSource {
     /// The program as steps find it.
     pub(super) program: PathBuf,
     /// What it is, as far as that may change what it does.
@@ -65,16 +71,16 @@ pub(super) struct Provided {
 /// # Errors
 /// When the version asked for is none, or there is no Python to run it on.
 pub(super) fn provide(
-    manager: Option<Manager>,
-    source: &Source,
-    site: &Site,
-    own: &Interpreter,
-) -> anyhow::Result<Option<Provided>> {
+    manager: Option<PythonManager>,
+    source: &AppSource,
+    site: &BuildTarget,
+    own: &PythonInterpreter,
+) -> anyhow::Result<Option<ToolSource>> {
     let tool = match manager {
-        Some(Manager::Uv) => UV,
-        Some(Manager::Poetry) => POETRY,
-        Some(Manager::Pipenv) => PIPENV,
-        Some(Manager::Pip | Manager::Project) | None => return Ok(None),
+        Some(PythonManager::Uv) => UV,
+        Some(PythonManager::Poetry) => POETRY,
+        Some(PythonManager::Pipenv) => PIPENV,
+        Some(PythonManager::Pip | PythonManager::Project) | None => return Ok(None),
     };
     let asked = asked(&tool, source, site)?;
     let on_machine = FOLDERS.map(|folder| Path::new(folder).join(tool.name));
@@ -83,7 +89,7 @@ pub(super) fn provide(
         .find(|path| path.canonicalize().is_ok_and(|real| real.starts_with("/usr") && runs(&real)));
     if let (None, true, Some(program)) = (&asked, tool.plugins.is_empty(), there) {
         let fact = format!("{} {}", program.display(), stamp(program));
-        return Ok(Some(Provided { program: program.clone(), fact, layer: None, home: None }));
+        return Ok(Some(ToolSource { program: program.clone(), fact, layer: None, home: None }));
     }
     let requirement = asked.unwrap_or_else(|| format!("=={}", tool.pinned));
     let Some(python) = interpreter::for_tools(site).or_else(|| own.has_ensurepip.then(|| own.clone())) else {
@@ -93,7 +99,7 @@ pub(super) fn provide(
 }
 
 /// The version that is asked for, as pip takes it.
-fn asked(tool: &Tool, source: &Source, site: &Site) -> anyhow::Result<Option<String>> {
+fn asked(tool: &PythonTool, source: &AppSource, site: &BuildTarget) -> anyhow::Result<Option<String>> {
     let told = source
         .variable(tool.setting)
         .or(site.build_env.get(tool.setting).map(|value| (value.as_str(), "host.yaml")));
@@ -107,8 +113,8 @@ fn asked(tool: &Tool, source: &Source, site: &Site) -> anyhow::Result<Option<Str
     if tool.name != UV.name {
         return Ok(None);
     }
-    let project = Pyproject::read(source)?;
-    let wanted = project.as_ref().and_then(Pyproject::requires_uv);
+    let project = PyprojectFile::read(source)?;
+    let wanted = project.as_ref().and_then(PyprojectFile::requires_uv);
     Ok(wanted.map(|wanted| {
         if wanted.starts_with(|c: char| c.is_ascii_digit()) {
             format!("=={wanted}")
@@ -130,7 +136,12 @@ fn stamp(program: &Path) -> String {
     )
 }
 
-fn installed(tool: &Tool, requirement: &str, python: &Interpreter, site: &Site) -> Provided {
+fn installed(
+    tool: &PythonTool,
+    requirement: &str,
+    python: &PythonInterpreter,
+    site: &BuildTarget,
+) -> ToolSource {
     let fact = format!("{}{requirement}", tool.name);
     let mut key = site.key(tool.name, FORMAT, false);
     for (name, value) in [
@@ -147,17 +158,17 @@ fn installed(tool: &Tool, requirement: &str, python: &Interpreter, site: &Site) 
     let pip = mount.join("bin/pip").to_string_lossy().into_owned();
     let mut install = vec![pip.as_str(), "install", "--quiet", &fact];
     install.extend(tool.plugins);
-    let steps = vec![python.make_venv(STEP, &mount, true), Step::new(STEP, &install, true)];
+    let steps = vec![python.make_venv(STEP, &mount, true), BuildStep::new(STEP, &install, true)];
     let program = mount.join("bin").join(tool.name);
     let layer = LayerPlan {
         name: tool.name,
         key,
         mount,
         steps,
-        need: Need { bytes: tool.megabytes * 1_000_000, files: 3000 },
+        need: SpaceNeeded { bytes: tool.megabytes * 1_000_000, files: 3000 },
         writes_app: false,
         tools: Vec::new(),
         host: python.home.iter().cloned().collect(),
     };
-    Provided { program, fact, layer: Some(layer), home: python.home.clone() }
+    ToolSource { program, fact, layer: Some(layer), home: python.home.clone() }
 }

@@ -2,15 +2,15 @@
 
 use toml::Value;
 
-use super::dependencies::Dependencies;
+use super::dependencies::PythonDependencies;
 use super::pip;
-use super::pyproject::{self, Pyproject};
+use super::pyproject::{self, PyprojectFile};
 use super::reason;
-use super::target::Target;
+use super::target::VenvTarget;
 use crate::explain;
-use crate::source::Source;
-use crate::step::{Ended, Step};
-use piku_procfile::failure::Failure;
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
+use piku_procfile::failure::UserError;
 
 /// The lock file, and the step's name.
 const LOCK: &str = "uv.lock";
@@ -19,11 +19,11 @@ pub(super) const STEP: &str = "uv";
 pub(super) const INDEXES: [&str; 3] = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"];
 
 /// Reads the lock.
-pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies> {
-    let mut all = Dependencies { hashes: true, locked: true, ..Dependencies::default() };
+pub(super) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
+    let mut all = PythonDependencies { hashes: true, locked: true, ..PythonDependencies::default() };
     all.fact(source, LOCK)?;
     let lock = pyproject::table(source, LOCK)?.unwrap_or_default();
-    if let Some(project) = Pyproject::read(source)? {
+    if let Some(project) = PyprojectFile::read(source)? {
         all.facts.push((pyproject::FILE.to_owned(), project.facts()));
     }
     for package in all.locked_packages(&lock) {
@@ -39,28 +39,28 @@ pub(super) fn read(source: &Source, jailed: bool) -> anyhow::Result<Dependencies
 }
 
 /// What makes the virtualenv.
-pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
+pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let python = target.interpreter.path.to_string_lossy();
     let uv = target.program();
     let venv = target.python();
     let mut steps = Vec::new();
     if target.mirror {
         // The lock names the index that it was made with; another one has the same files under its own addresses.
-        steps.push(Step::new(
+        steps.push(BuildStep::new(
             STEP,
             &[&uv, "venv", "--allow-existing", "--python", &python, &target.venv.to_string_lossy()],
             false,
         ));
         let export = "exec \"$0\" export --quiet --frozen --no-default-groups --no-emit-workspace --format requirements-txt --output-file \"$TMPDIR/requirements.txt\"";
-        steps.push(Step::new(STEP, &["sh", "-c", export, &uv], true));
+        steps.push(BuildStep::new(STEP, &["sh", "-c", export, &uv], true));
         let install = "exec \"$0\" pip install --python \"$1\" --no-deps --compile-bytecode --requirement \"$TMPDIR/requirements.txt\"";
-        steps.push(Step::new(STEP, &["sh", "-c", install, &uv, &venv], false));
+        steps.push(BuildStep::new(STEP, &["sh", "-c", install, &uv, &venv], false));
         for local in &all.local {
             let path = format!("./{}", local.path.display());
             let mut run = vec![uv.as_str(), "pip", "install", "--python", &venv, "--no-deps"];
             run.extend(local.editable.then_some("--editable"));
             run.push(&path);
-            steps.push(Step::new(STEP, &run, false));
+            steps.push(BuildStep::new(STEP, &run, false));
         }
     } else {
         let mut sync = vec![
@@ -75,19 +75,19 @@ pub(super) fn steps(target: &Target<'_>, all: &Dependencies) -> Vec<Step> {
         if !target.jailed {
             sync.push("--no-editable");
         }
-        steps.push(Step::new(STEP, &sync, false));
+        steps.push(BuildStep::new(STEP, &sync, false));
     }
     let added = pip::added(target, all);
     if !added.is_empty() {
         let mut install = vec![uv.as_str(), "pip", "install", "--python", &venv, "--compile-bytecode"];
         install.extend(added);
-        steps.push(Step::new(STEP, &install, false));
+        steps.push(BuildStep::new(STEP, &install, false));
     }
     steps
 }
 
 /// Why uv failed.
-pub(super) fn explain(ended: &Ended) -> Failure {
+pub(super) fn explain(ended: &StepOutcome) -> UserError {
     let lines = &ended.lines;
     let any = |needles: &[&str]| lines.iter().find(|line| needles.iter().any(|needle| line.contains(needle)));
     if any(&["needs to be updated, but `--locked`", "Unable to find lockfile"]).is_some() {
@@ -159,7 +159,7 @@ mod tests {
             ),
             ("  × Failed to download `x==1`\n  ╰─▶ Hash mismatch for `x==1`", "hashes in uv.lock"),
         ] {
-            let ended = Ended {
+            let ended = StepOutcome {
                 code: 1,
                 lines: text.lines().map(str::to_owned).collect(),
                 out_of_memory: false,

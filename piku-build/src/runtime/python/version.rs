@@ -2,11 +2,11 @@
 
 use anyhow::bail;
 
-use crate::runtime::version::Version;
+use crate::runtime::version::RuntimeVersion;
 
 /// How well a version answers what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(super) enum PythonFit {
     /// As asked.
     Exact,
     /// Another patch release of a line that was asked for: the same X.Y.
@@ -16,7 +16,7 @@ pub(super) enum Fit {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Op {
+enum VersionOperator {
     /// The version begins with these parts.
     Prefix,
     /// The version does not begin with these parts.
@@ -35,16 +35,16 @@ enum Op {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Clause {
-    op: Op,
+struct VersionClause {
+    op: VersionOperator,
     parts: Vec<u32>,
 }
 
 /// What an app asks for: all clauses hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked(Vec<Clause>);
+pub(super) struct PythonRange(Vec<VersionClause>);
 
-impl Asked {
+impl PythonRange {
     /// Reads one line of whatever file it stands in.
     ///
     /// # Errors
@@ -63,46 +63,50 @@ impl Asked {
     }
 
     /// How well this version fits.
-    pub(super) fn fit(&self, version: Version) -> Fit {
+    pub(super) fn fit(&self, version: RuntimeVersion) -> PythonFit {
         if self.0.iter().all(|clause| clause.holds(version)) {
-            Fit::Exact
+            PythonFit::Exact
         } else if self.fits_line(version) {
-            Fit::Near
+            PythonFit::Near
         } else {
-            Fit::No
+            PythonFit::No
         }
     }
 
     /// Whether it is one version, or the beginning of one, and this one is the same, or comes later and has the same first
     /// part: what was written for an old Python mostly runs on a newer one.
-    pub(super) fn is_before(&self, version: Version) -> bool {
-        let [Clause { op: Op::Prefix | Op::Equal, parts }] = self.0.as_slice() else { return false };
+    pub(super) fn is_before(&self, version: RuntimeVersion) -> bool {
+        let [VersionClause { op: VersionOperator::Prefix | VersionOperator::Equal, parts }] =
+            self.0.as_slice()
+        else {
+            return false;
+        };
         parts[0] == version.0[0] && parts.as_slice() <= &version.0[..parts.len()]
     }
 
     /// Whether some version of the same X.Y fits.
-    pub(super) fn fits_line(&self, version: Version) -> bool {
+    pub(super) fn fits_line(&self, version: RuntimeVersion) -> bool {
         self.0.iter().all(|clause| clause.holds_in_line(version))
     }
 }
 
-fn clause(text: &str) -> anyhow::Result<Clause> {
-    const OPS: [(&str, Op); 11] = [
-        ("===", Op::Equal),
-        ("~=", Op::Compatible),
-        ("==", Op::Equal),
-        ("!=", Op::NotEqual),
-        (">=", Op::AtLeast),
-        ("<=", Op::AtMost),
-        (">", Op::More),
-        ("<", Op::Less),
-        ("^", Op::Caret),
-        ("~", Op::Prefix),
-        ("=", Op::Equal),
+fn clause(text: &str) -> anyhow::Result<VersionClause> {
+    const OPS: [(&str, VersionOperator); 11] = [
+        ("===", VersionOperator::Equal),
+        ("~=", VersionOperator::Compatible),
+        ("==", VersionOperator::Equal),
+        ("!=", VersionOperator::NotEqual),
+        (">=", VersionOperator::AtLeast),
+        ("<=", VersionOperator::AtMost),
+        (">", VersionOperator::More),
+        ("<", VersionOperator::Less),
+        ("^", VersionOperator::Caret),
+        ("~", VersionOperator::Prefix),
+        ("=", VersionOperator::Equal),
     ];
     let text = text.trim();
     let found = OPS.iter().find_map(|(sign, op)| text.strip_prefix(sign).map(|rest| (*op, rest, *sign)));
-    let (op, rest, sign) = found.unwrap_or((Op::Prefix, text, ""));
+    let (op, rest, sign) = found.unwrap_or((VersionOperator::Prefix, text, ""));
     let mut parts = Vec::new();
     let mut has_wildcard = false;
     for part in rest.trim().trim_start_matches('v').split('.') {
@@ -120,54 +124,54 @@ fn clause(text: &str) -> anyhow::Result<Clause> {
     }
     // `~3.11.2` allows other patch releases, `~3.11` none of another line.
     if sign == "~" && parts.len() == 3 {
-        return Ok(Clause { op: Op::Compatible, parts });
+        return Ok(VersionClause { op: VersionOperator::Compatible, parts });
     }
-    if op == Op::Compatible && parts.len() < 2 {
+    if op == VersionOperator::Compatible && parts.len() < 2 {
         bail!("'{text}' needs two parts");
     }
     let op = match op {
-        Op::Equal if has_wildcard => Op::Prefix,
-        Op::NotEqual if has_wildcard => Op::NotPrefix,
+        VersionOperator::Equal if has_wildcard => VersionOperator::Prefix,
+        VersionOperator::NotEqual if has_wildcard => VersionOperator::NotPrefix,
         op => op,
     };
-    Ok(Clause { op, parts })
+    Ok(VersionClause { op, parts })
 }
 
-impl Clause {
-    fn holds(&self, Version(version): Version) -> bool {
+impl VersionClause {
+    fn holds(&self, RuntimeVersion(version): RuntimeVersion) -> bool {
         let parts = self.parts.as_slice();
         let mut padded = [0; 3];
         padded[..parts.len()].copy_from_slice(parts);
         let same = |count: usize| version[..count] == parts[..count];
         match self.op {
-            Op::Prefix => same(parts.len()),
-            Op::NotPrefix => !same(parts.len()),
-            Op::Equal => version == padded,
-            Op::NotEqual => version != padded,
-            Op::Less => version < padded,
-            Op::AtMost => version <= padded,
-            Op::More => version > padded,
-            Op::AtLeast => version >= padded,
-            Op::Compatible => version >= padded && same(parts.len() - 1),
-            Op::Caret => version >= padded && same(1),
+            VersionOperator::Prefix => same(parts.len()),
+            VersionOperator::NotPrefix => !same(parts.len()),
+            VersionOperator::Equal => version == padded,
+            VersionOperator::NotEqual => version != padded,
+            VersionOperator::Less => version < padded,
+            VersionOperator::AtMost => version <= padded,
+            VersionOperator::More => version > padded,
+            VersionOperator::AtLeast => version >= padded,
+            VersionOperator::Compatible => version >= padded && same(parts.len() - 1),
+            VersionOperator::Caret => version >= padded && same(1),
         }
     }
 
     /// The same question of X.Y alone: whether a third part could make it hold.
-    fn holds_in_line(&self, Version(version): Version) -> bool {
+    fn holds_in_line(&self, RuntimeVersion(version): RuntimeVersion) -> bool {
         let count = self.parts.len().min(2);
         let (line, parts) = (&version[..count], &self.parts[..count]);
         let inside = self.parts.len() == 3;
         match self.op {
-            Op::Prefix => line == parts,
-            Op::NotPrefix => inside || line != parts,
-            Op::Equal => line == parts && version[count..2].iter().all(|part| *part == 0),
-            Op::NotEqual => true,
-            Op::Less => line < parts || inside && line == parts && self.parts[2] > 0,
-            Op::AtMost => line <= parts,
-            Op::More | Op::AtLeast => line >= parts,
-            Op::Compatible if inside => line == parts,
-            Op::Compatible | Op::Caret => line >= parts && line[0] == parts[0],
+            VersionOperator::Prefix => line == parts,
+            VersionOperator::NotPrefix => inside || line != parts,
+            VersionOperator::Equal => line == parts && version[count..2].iter().all(|part| *part == 0),
+            VersionOperator::NotEqual => true,
+            VersionOperator::Less => line < parts || inside && line == parts && self.parts[2] > 0,
+            VersionOperator::AtMost => line <= parts,
+            VersionOperator::More | VersionOperator::AtLeast => line >= parts,
+            VersionOperator::Compatible if inside => line == parts,
+            VersionOperator::Compatible | VersionOperator::Caret => line >= parts && line[0] == parts[0],
         }
     }
 }
@@ -176,8 +180,8 @@ impl Clause {
 mod tests {
     use super::*;
 
-    fn fit(asked: &str, version: &str) -> Fit {
-        Asked::parse(asked).expect(asked).fit(Version::exact(version).unwrap())
+    fn fit(asked: &str, version: &str) -> PythonFit {
+        PythonRange::parse(asked).expect(asked).fit(RuntimeVersion::exact(version).unwrap())
     }
 
     #[test]
@@ -206,7 +210,7 @@ mod tests {
             "<=3.11.2",
             ">3.11",
         ] {
-            assert_eq!(fit(asked, "3.11.2"), Fit::Exact, "{asked}");
+            assert_eq!(fit(asked, "3.11.2"), PythonFit::Exact, "{asked}");
         }
         for asked in [
             "3.11.9",
@@ -221,7 +225,7 @@ mod tests {
             "===3.11",
             "= 3.11",
         ] {
-            assert_eq!(fit(asked, "3.11.2"), Fit::Near, "{asked}");
+            assert_eq!(fit(asked, "3.11.2"), PythonFit::Near, "{asked}");
         }
         for asked in [
             "2.7.18",
@@ -239,7 +243,7 @@ mod tests {
             "==3.10",
             "~=3.10.4",
         ] {
-            assert_eq!(fit(asked, "3.11.2"), Fit::No, "{asked}");
+            assert_eq!(fit(asked, "3.11.2"), PythonFit::No, "{asked}");
         }
     }
 
@@ -259,7 +263,7 @@ mod tests {
             "*",
             "3.99999999999",
         ] {
-            assert!(Asked::parse(bad).is_err(), "{bad}");
+            assert!(PythonRange::parse(bad).is_err(), "{bad}");
         }
     }
     /// Every operator and versions around its bound, as `packaging` judges them, which is PEP 440 for pip.
@@ -285,7 +289,7 @@ mod tests {
         for (asked, expected) in clauses.iter().zip(expected) {
             let ours: String = versions
                 .iter()
-                .map(|version| if fit(asked, version) == Fit::Exact { '1' } else { '0' })
+                .map(|version| if fit(asked, version) == PythonFit::Exact { '1' } else { '0' })
                 .collect();
             assert_eq!(ours, expected, "{asked} of {versions:?}");
         }

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::Site;
-use super::dependencies::Dependencies;
-use super::interpreter::Interpreter;
-use super::manifest::Manager;
-use super::requirements::Local;
-use super::target::Target;
-use super::tool::Provided;
+use super::super::BuildTarget;
+use super::dependencies::PythonDependencies;
+use super::interpreter::PythonInterpreter;
+use super::manifest::PythonManager;
+use super::requirements::LocalRequirement;
+use super::target::VenvTarget;
+use super::tool::ToolSource;
 use super::{managed, uv};
-use crate::disk::Need;
+use crate::disk::SpaceNeeded;
 use crate::inside::PATH;
 use crate::plan::LayerPlan;
-use crate::source::Source;
+use crate::source::AppSource;
 
 /// The layer's name.
 pub(super) const NAME: &str = "venv";
@@ -42,18 +42,18 @@ const ONLY_FETCHING: [&str; 15] = [
 
 /// The whole layer.
 pub(super) fn layer(
-    source: &Source,
-    site: &Site,
-    interpreter: &Interpreter,
-    all: &Dependencies,
-    tool: Option<Provided>,
+    source: &AppSource,
+    site: &BuildTarget,
+    interpreter: &PythonInterpreter,
+    all: &PythonDependencies,
+    tool: Option<ToolSource>,
     added: &[&str],
 ) -> anyhow::Result<LayerPlan> {
     let key = key(source, site, interpreter, all, tool.as_ref(), added)?;
     let mount = site.mount(NAME, &key);
     let mirror = uv::INDEXES.iter().any(|name| site.build_env.contains_key(*name));
     let target =
-        Target { interpreter, venv: &mount, tool: tool.as_ref(), jailed: site.jailed, added, mirror };
+        VenvTarget { interpreter, venv: &mount, tool: tool.as_ref(), jailed: site.jailed, added, mirror };
     let steps = managed::steps(&target, all);
     let with_pip = all.any() || !added.is_empty();
     let (tools, host) = tool.map_or_else(Default::default, |tool| {
@@ -63,17 +63,18 @@ pub(super) fn layer(
         )
     });
     // A manager that locks, and a build of the app as a package, write beside what they read.
-    let writes_app = !all.local.is_empty() || !all.locked && all.manager.is_some_and(|it| it != Manager::Pip);
+    let writes_app =
+        !all.local.is_empty() || !all.locked && all.manager.is_some_and(|it| it != PythonManager::Pip);
     Ok(LayerPlan { name: NAME, steps, key, need: need(all, with_pip), writes_app, mount, tools, host })
 }
 
 /// Everything that determines the virtualenv.
 fn key(
-    source: &Source,
-    site: &Site,
-    interpreter: &Interpreter,
-    all: &Dependencies,
-    tool: Option<&Provided>,
+    source: &AppSource,
+    site: &BuildTarget,
+    interpreter: &PythonInterpreter,
+    all: &PythonDependencies,
+    tool: Option<&ToolSource>,
     added: &[&str],
 ) -> anyhow::Result<String> {
     let mut key = site.key(NAME, FORMAT, all.locked && added.is_empty());
@@ -85,7 +86,7 @@ fn key(
     for (name, content) in &all.facts {
         key.fact(name, content);
     }
-    for Local { path, editable, .. } in &all.local {
+    for LocalRequirement { path, editable, .. } in &all.local {
         key.fact("local", path.as_os_str().as_encoded_bytes());
         if source.has_path(path)? {
             // Code that is installed in place is read from the release's own tree: only what describes it counts.
@@ -126,12 +127,12 @@ fn describes(below: &Path) -> bool {
 }
 
 /// The room that it may take: a rough guess, too low rather than too high.
-fn need(all: &Dependencies, with_pip: bool) -> Need {
+fn need(all: &PythonDependencies, with_pip: bool) -> SpaceNeeded {
     let packages = all.packages.len() as u64;
     if with_pip {
-        Need { bytes: 25_000_000 + 3_000_000 * packages, files: 1500 + 100 * packages }
+        SpaceNeeded { bytes: 25_000_000 + 3_000_000 * packages, files: 1500 + 100 * packages }
     } else {
-        Need { bytes: 1_000_000, files: 50 }
+        SpaceNeeded { bytes: 1_000_000, files: 50 }
     }
 }
 

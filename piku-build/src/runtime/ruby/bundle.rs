@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use piku_files::{FileKind, FolderEntry};
 
-use super::super::Site;
+use super::super::BuildTarget;
 use super::gemfile::Gemfile;
-use super::machine::Ruby;
+use super::machine::InstalledRuby;
 use super::settings;
-use crate::disk::Need;
+use crate::disk::SpaceNeeded;
 use crate::explain::ruby as told;
 use crate::inside::PATH;
 use crate::plan::LayerPlan;
-use crate::source::Source;
-use crate::step::Step;
+use crate::source::AppSource;
+use crate::step::BuildStep;
 
 /// The layer's name.
 const NAME: &str = "gems";
@@ -59,20 +59,25 @@ const SYNC: &str = "$stdout.sync = true";
 const SYNC_FILE: &str = "sync.rb";
 
 /// The gems of an app.
-pub(super) struct Gems {
+pub(super) struct AppGems {
     pub(super) layer: LayerPlan,
     /// The folder in the layer that Ruby knows as `GEM_HOME`.
     pub(super) home: PathBuf,
     /// What puts the lock file that an installation without one has made into the tree.
-    pub(super) lock: Option<Step>,
+    pub(super) lock: Option<BuildStep>,
     /// The app's own settings of Bundler.
     pub(super) settings: BTreeMap<String, String>,
     /// What the app's author should know.
     pub(super) warnings: Vec<String>,
 }
 
-impl Gems {
-    pub(super) fn plan(source: &Source, site: &Site, gemfile: &Gemfile, ruby: &Ruby) -> anyhow::Result<Self> {
+impl AppGems {
+    pub(super) fn plan(
+        source: &AppSource,
+        site: &BuildTarget,
+        gemfile: &Gemfile,
+        ruby: &InstalledRuby,
+    ) -> anyhow::Result<Self> {
         let locked = gemfile.lock_text.is_some();
         let vendored = vendored(source)?;
         let missing = missing(gemfile, &vendored);
@@ -98,12 +103,12 @@ impl Gems {
             &text(&ruby.bin),
         ];
         let mut steps = vec![
-            Step::new("clean", &["/bin/sh", "-c", CLEAN], true),
-            Step { name: STEP, run, quiet: false },
-            Step::new("tidy", &tidy, true),
+            BuildStep::new("clean", &["/bin/sh", "-c", CLEAN], true),
+            BuildStep { name: STEP, run, quiet: false },
+            BuildStep::new("tidy", &tidy, true),
         ];
         let kept = mount.join("Gemfile.lock").to_string_lossy().into_owned();
-        let copy = |from: &str, to: &str| Step::new("lock", &["cp", from, to], true);
+        let copy = |from: &str, to: &str| BuildStep::new("lock", &["cp", from, to], true);
         if !locked {
             steps.push(copy(&gemfile.lock_name, &kept));
         }
@@ -123,7 +128,7 @@ impl Gems {
             key,
             mount,
             steps,
-            need: Need { bytes: 2_000_000 + 1_000_000 * gems, files: 100 + 60 * gems },
+            need: SpaceNeeded { bytes: 2_000_000 + 1_000_000 * gems, files: 100 + 60 * gems },
             // Bundler writes the lock file that there is not, and puts what it has found beside it.
             writes_app: !locked,
             ..LayerPlan::default()
@@ -133,7 +138,12 @@ impl Gems {
     }
 
     /// The environment of workers.
-    pub(super) fn env(&self, site: &Site, gemfile: &Gemfile, ruby: &Ruby) -> BTreeMap<String, String> {
+    pub(super) fn env(
+        &self,
+        site: &BuildTarget,
+        gemfile: &Gemfile,
+        ruby: &InstalledRuby,
+    ) -> BTreeMap<String, String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let own = if site.jailed { "/app/bin" } else { "bin" };
         let mut path = vec![own.to_owned(), text(&self.home.join("bin"))];
@@ -169,7 +179,7 @@ impl Gems {
 }
 
 /// What Bundler is to know in the build.
-pub(super) fn build_env(gemfile: &Gemfile, ruby: &Ruby) -> BTreeMap<String, String> {
+pub(super) fn build_env(gemfile: &Gemfile, ruby: &InstalledRuby) -> BTreeMap<String, String> {
     let locked = gemfile.lock_text.is_some();
     [
         // Older ones than know BUNDLE_VERSION: they look for no other when they have been told which they are.
@@ -187,10 +197,10 @@ pub(super) fn build_env(gemfile: &Gemfile, ruby: &Ruby) -> BTreeMap<String, Stri
 
 /// Everything that determines the gems.
 fn key(
-    source: &Source,
-    site: &Site,
+    source: &AppSource,
+    site: &BuildTarget,
     gemfile: &Gemfile,
-    ruby: &Ruby,
+    ruby: &InstalledRuby,
     settings: &BTreeMap<String, String>,
 ) -> anyhow::Result<String> {
     let mut key = site.key(NAME, FORMAT, gemfile.lock_text.is_some());
@@ -236,7 +246,7 @@ fn key(
 
 /// The files that say what gems that lie in the app are: their gemspecs, and the versions that those read.
 fn describing(
-    source: &Source,
+    source: &AppSource,
     below: &Path,
     depth: usize,
     found: &mut BTreeSet<PathBuf>,
@@ -258,7 +268,7 @@ fn describing(
 }
 
 /// The gems in `vendor/cache`.
-fn vendored(source: &Source) -> anyhow::Result<Vec<String>> {
+fn vendored(source: &AppSource) -> anyhow::Result<Vec<String>> {
     if !source.has("vendor/") {
         return Ok(Vec::new());
     }

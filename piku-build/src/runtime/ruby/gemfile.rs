@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::lock::Lock;
+use super::lock::GemfileLock;
 use crate::explain::ruby as told;
-use crate::source::{Source, decode};
+use crate::source::{AppSource, decode};
 
 /// Names, the first one where both are there, as Bundler has it: the file and its lock.
 const NAMES: [(&str, &str); 2] = [("gems.rb", "gems.locked"), ("Gemfile", "Gemfile.lock")];
@@ -22,7 +22,7 @@ pub(super) struct Gemfile {
     pub(super) text: Vec<u8>,
     pub(super) lock_text: Option<Vec<u8>>,
     /// What the lock says; nothing where there is none.
-    pub(super) lock: Lock,
+    pub(super) lock: GemfileLock,
     /// What its `ruby` line asks for, each condition as it is written.
     pub(super) ruby: Vec<String>,
     /// The names of its `gem` lines.
@@ -33,11 +33,11 @@ pub(super) struct Gemfile {
 
 impl Gemfile {
     /// The app's; `None` when it has none.
-    pub(super) fn read(source: &Source) -> anyhow::Result<Option<Self>> {
+    pub(super) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
         let Some((name, lock_name)) = find(source) else { return Ok(None) };
         let Some(text) = source.text(&name)? else { return Ok(None) };
         let lock_text = source.text(&lock_name)?;
-        let lock = lock_text.as_deref().map(|text| Lock::parse(&decode(text))).unwrap_or_default();
+        let lock = lock_text.as_deref().map(|text| GemfileLock::parse(&decode(text))).unwrap_or_default();
         let decoded = decode(&text);
         let mut gemfile = Self {
             name,
@@ -68,7 +68,7 @@ impl Gemfile {
 }
 
 /// The file's name and its lock's.
-fn find(source: &Source) -> Option<(String, String)> {
+fn find(source: &AppSource) -> Option<(String, String)> {
     if let Some((name, _)) = source.variable(VARIABLE).filter(|(name, _)| !name.trim().is_empty()) {
         let name = name.trim().trim_start_matches("/app/");
         let lock = if name.ends_with("gems.rb") {
@@ -105,7 +105,7 @@ fn quoted(line: &str) -> Vec<(&str, &str)> {
 }
 
 /// The conditions of a `ruby` line; none where only Bundler can work them out.
-fn ruby(rest: &str, source: &Source) -> anyhow::Result<Vec<String>> {
+fn ruby(rest: &str, source: &AppSource) -> anyhow::Result<Vec<String>> {
     let mut conditions = Vec::new();
     for (before, word) in quoted(rest) {
         let key = before.trim_start_matches(['(', ',', '[', ' ']).trim_end_matches("=>").trim();
@@ -142,7 +142,7 @@ mod tests {
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        Gemfile::read(&Source::read(dir.path(), None)?).map(|gemfile| gemfile.expect("a Gemfile"))
+        Gemfile::read(&AppSource::read(dir.path(), None)?).map(|gemfile| gemfile.expect("a Gemfile"))
     }
 
     #[test]

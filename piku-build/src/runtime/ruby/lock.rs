@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// What a lock file says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Lock {
+pub(super) struct GemfileLock {
     /// `ruby 3.1.2p20`.
     pub(super) ruby: Option<String>,
     /// The gems of all sources; of one in several builds for platforms the last version.
@@ -16,7 +16,7 @@ pub(super) struct Lock {
     pub(super) paths: Vec<PathBuf>,
 }
 
-impl Lock {
+impl GemfileLock {
     /// Reads it. What is not understood is for Bundler to judge.
     pub(super) fn parse(text: &str) -> Self {
         let mut lock = Self::default();
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn all_sections() {
-        let lock = Lock::parse(
+        let lock = GemfileLock::parse(
             "GIT\n  remote: https://example.org/x.git\n  revision: abc\n  specs:\n    x (0.1.0)\n\n\
              PATH\n  remote: engines/shop\n  specs:\n    shop (1.0)\n      rails (~> 7.0)\n\n\
              GEM\n  remote: https://example.org/\n  specs:\n    nokogiri (1.16.0-aarch64-linux)\n    nokogiri (1.16.0-x86_64-linux)\n      racc (~> 1.4)\n    racc (1.7.3)\n\n\
@@ -66,6 +66,6 @@ mod tests {
         assert_eq!(gems, [("nokogiri", "1.16.0"), ("racc", "1.7.3"), ("shop", "1.0"), ("x", "0.1.0")]);
         assert_eq!(lock.served.len(), 3, "{:?}", lock.served);
         assert_eq!(lock.served[1].1, "nokogiri-1.16.0-x86_64-linux");
-        assert_eq!(Lock::parse("<<<<<<< HEAD\n"), Lock::default());
+        assert_eq!(GemfileLock::parse("<<<<<<< HEAD\n"), GemfileLock::default());
     }
 }

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::super::{Site, told};
+use super::super::{BuildTarget, told};
 use super::requirement::version;
-use crate::runtime::version::Version;
+use crate::runtime::version::RuntimeVersion;
 use crate::view::runs;
 
 /// What PATH has in front for the caller does not count: the jail shows /usr alone.
@@ -25,10 +25,10 @@ const ASK: &str = "begin; require 'bundler/version'; bundler = Bundler::VERSION;
 
 /// One Ruby of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ruby {
+pub(super) struct InstalledRuby {
     /// The folder with `ruby` and `bundle`.
     pub(super) bin: PathBuf,
-    pub(super) version: Version,
+    pub(super) version: RuntimeVersion,
     /// What its folders of gems are called: `3.1.0`.
     pub(super) api: String,
     /// What its compiled gems fit: `x86_64-linux-gnu`.
@@ -40,7 +40,7 @@ pub(super) struct Ruby {
 }
 
 /// All of them, the system's own first.
-pub(super) fn all(site: &Site) -> Vec<Ruby> {
+pub(super) fn all(site: &BuildTarget) -> Vec<InstalledRuby> {
     let system = FOLDERS.iter().filter_map(|folder| {
         let bin = PathBuf::from(folder);
         site.find_tool(bin.join("ruby").to_str()?)?;
@@ -77,7 +77,7 @@ fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     homes
 }
 
-fn ask(bin: &Path, home: Option<PathBuf>) -> Option<Ruby> {
+fn ask(bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
     let program = bin.join("ruby");
     if !runs(&program) {
         return None;
@@ -93,11 +93,11 @@ fn ask(bin: &Path, home: Option<PathBuf>) -> Option<Ruby> {
     read(&String::from_utf8_lossy(&output.stdout), bin, home)
 }
 
-fn read(said: &str, bin: &Path, home: Option<PathBuf>) -> Option<Ruby> {
+fn read(said: &str, bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
     let mut lines = said.lines();
     let (engine, version) = (lines.next()?, version(lines.next()?)?);
     let (api, arch, bundler) = (lines.next()?.to_owned(), lines.next()?.to_owned(), lines.next()?.to_owned());
-    (engine == "ruby").then_some(Ruby { bin: bin.to_owned(), version, api, arch, bundler, home })
+    (engine == "ruby").then_some(InstalledRuby { bin: bin.to_owned(), version, api, arch, bundler, home })
 }
 
 #[cfg(test)]
@@ -108,7 +108,7 @@ mod tests {
     fn what_a_ruby_says() {
         let read = |said| read(said, Path::new("/usr/bin"), None);
         let ruby = read("ruby\n3.1.2\n3.1.0\nx86_64-linux-gnu\n2.3.15\n").unwrap();
-        assert_eq!((ruby.version, ruby.api.as_str()), (Version([3, 1, 2]), "3.1.0"));
+        assert_eq!((ruby.version, ruby.api.as_str()), (RuntimeVersion([3, 1, 2]), "3.1.0"));
         assert_eq!(read("ruby\n3.1.2\n3.1.0\nx\n\n").unwrap().bundler, "");
         assert_eq!(read("jruby\n2.6.8\n2.6.0\nx\n\n"), None);
         assert_eq!(read(""), None);

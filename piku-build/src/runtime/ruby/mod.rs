@@ -12,53 +12,53 @@ mod version;
 
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
-use piku_procfile::procfile::Kind;
+use piku_procfile::procfile::ProcessKind;
 
-use super::{Detection, Runtime, Site, misspelt};
+use super::{BuildTarget, DetectResult, Runtime, misspelt};
 use crate::explain::{self, bundler, ruby as told};
-use crate::plan::Plan;
-use crate::source::Source;
-use crate::step::{Ended, Step};
-use crate::view::View;
-use bundle::Gems;
+use crate::plan::BuildPlan;
+use crate::source::AppSource;
+use crate::step::{BuildStep, StepOutcome};
+use crate::view::RootView;
+use bundle::AppGems;
 use gemfile::Gemfile;
 pub(super) use machine::hidden_homes as homes;
-use version::Choice;
+use version::RubyChoice;
 
 /// The runtime.
-pub(super) struct Ruby;
+pub(super) struct RubyRuntime;
 
-impl Runtime for Ruby {
+impl Runtime for RubyRuntime {
     fn name(&self) -> &'static str {
         "ruby"
     }
 
-    fn detect(&self, source: &Source) -> anyhow::Result<Detection> {
+    fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let gemfile = match Gemfile::read(source) {
             Ok(gemfile) => gemfile,
-            Err(err) => return err.downcast().map(Detection::Refused),
+            Err(err) => return err.downcast().map(DetectResult::Refused),
         };
         let Some(gemfile) = gemfile else { return Ok(without_gemfile(source)) };
         let runs = source
             .procfile
             .iter()
             .flat_map(|procfile| &procfile.entries)
-            .any(|entry| entry.kind != Kind::Static);
+            .any(|entry| entry.kind != ProcessKind::Static);
         let name = &gemfile.name;
         Ok(if runs || serve::find(source, &gemfile)?.is_some() {
-            Detection::Fits(format!("there is a {name}"))
+            DetectResult::Fits(format!("there is a {name}"))
         } else {
-            Detection::Perhaps(format!("there is a {name}, and nothing that says what is to be started"))
+            DetectResult::Perhaps(format!("there is a {name}, and nothing that says what is to be started"))
         })
     }
 
-    fn plan(&self, source: &Source, site: &Site) -> anyhow::Result<Plan> {
+    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let gemfile = Gemfile::read(source)?.ok_or_else(told::no_gemfile)?;
-        let Choice { ruby, from, mut warnings } = version::choose(source, &gemfile, site)?;
+        let RubyChoice { ruby, from, mut warnings } = version::choose(source, &gemfile, site)?;
         if ruby.bundler.is_empty() || !crate::view::runs(&ruby.bin.join("bundle")) {
             return Err(explain::missing_tool(told::KIND, "bundle").into());
         }
-        let gems = Gems::plan(source, site, &gemfile, &ruby)?;
+        let gems = AppGems::plan(source, site, &gemfile, &ruby)?;
         let (processes, processes_from) = processes(source, &gemfile)?;
         let mut env = gems.env(site, &gemfile, &ruby);
         let mut secrets = Vec::new();
@@ -79,8 +79,8 @@ impl Runtime for Ruby {
         warnings.extend(rails::warnings(source, &gemfile)?);
         let bundle = ruby.bin.join("bundle").to_string_lossy().into_owned();
         let build_env = bundle::build_env(&gemfile, &ruby);
-        let Gems { layer, lock, .. } = gems;
-        Ok(Plan {
+        let AppGems { layer, lock, .. } = gems;
+        Ok(BuildPlan {
             runtime: self.name(),
             version: Some(ruby.version.to_string()),
             version_from: Some(from),
@@ -93,11 +93,17 @@ impl Runtime for Ruby {
             secrets,
             build_env,
             warnings,
-            ..Plan::default()
+            ..BuildPlan::default()
         })
     }
 
-    fn judge(&self, step: &Step, ended: &Ended, plan: &Plan, _view: &View) -> anyhow::Result<()> {
+    fn judge(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
+        plan: &BuildPlan,
+        _view: &RootView,
+    ) -> anyhow::Result<()> {
         if ended.succeeded() {
             return Ok(());
         }
@@ -113,7 +119,7 @@ impl Runtime for Ruby {
         })
     }
 
-    fn finish(&self, plan: &mut Plan, view: &View) -> anyhow::Result<()> {
+    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         if plan.steps.iter().any(|step| step.name == rails::ASSETS) {
             rails::settle_assets(&view.tree)?;
         }
@@ -123,14 +129,14 @@ impl Runtime for Ruby {
         Ok(())
     }
 
-    fn check(&self, plan: &Plan, view: &View) -> anyhow::Result<()> {
+    fn check(&self, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
         Ok(serve::check(&plan.processes, view)?)
     }
 }
 
 /// The process types, and what says them where it is not the Procfile.
 fn processes(
-    source: &Source,
+    source: &AppSource,
     gemfile: &Gemfile,
 ) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
     if let Some(processes) = super::procfile(source) {
@@ -141,10 +147,10 @@ fn processes(
 }
 
 /// Whether an app without a Gemfile looks as if it should have one.
-fn without_gemfile(source: &Source) -> Detection {
+fn without_gemfile(source: &AppSource) -> DetectResult {
     let lock = ["Gemfile.lock", "gems.locked"].into_iter().find(|name| source.has(name));
     if let Some(lock) = lock {
-        return Detection::Refused(told::lock_alone(lock));
+        return DetectResult::Refused(told::lock_alone(lock));
     }
     let close = |name: &&String| {
         misspelt::is_close(name, "Gemfile", 1)
@@ -152,10 +158,10 @@ fn without_gemfile(source: &Source) -> Detection {
             || *name == "Gemfile.rb"
     };
     if let Some(name) = source.names.iter().find(close) {
-        return Detection::Refused(told::misspelt(name));
+        return DetectResult::Refused(told::misspelt(name));
     }
     if source.has(serve::RACK) && source.procfile.is_none() {
-        return Detection::Refused(told::rack_alone());
+        return DetectResult::Refused(told::rack_alone());
     }
-    Detection::Not("Gemfile or gems.rb, which are not there".to_owned())
+    DetectResult::Not("Gemfile or gems.rb, which are not there".to_owned())
 }

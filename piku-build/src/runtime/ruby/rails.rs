@@ -8,8 +8,8 @@ use piku_files::{TreeHandle, WalkStep};
 use super::gemfile::Gemfile;
 use crate::explain::{self, ruby as told};
 use crate::interrupt;
-use crate::source::{Source, decode};
-use crate::step::{Ended, Step};
+use crate::source::{AppSource, decode};
+use crate::step::{BuildStep, StepOutcome};
 
 /// What every Rails app has.
 pub(super) const APPLICATION: &str = "config/application.rb";
@@ -51,14 +51,14 @@ pub(super) const SECRET: &str = "SECRET_KEY_BASE";
 const MASTER: &str = "RAILS_MASTER_KEY";
 
 /// Whether it is a Rails app: not every app that has a part of Rails among its gems is one.
-pub(super) fn is_one(source: &Source, gemfile: &Gemfile) -> anyhow::Result<bool> {
+pub(super) fn is_one(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
     Ok((gemfile.has("rails") || gemfile.has("railties"))
         && source.has("config/")
         && source.has_path(APPLICATION)?)
 }
 
 /// What makes the assets; nothing where there is no pipeline, or the app does not want it.
-pub(super) fn assets(source: &Source, gemfile: &Gemfile, bundle: &str) -> anyhow::Result<Vec<Step>> {
+pub(super) fn assets(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> anyhow::Result<Vec<BuildStep>> {
     let off = OFF.iter().any(|name| {
         source.variable(name).is_some_and(|(value, _)| !matches!(value.trim(), "" | "0" | "false"))
     });
@@ -78,16 +78,19 @@ pub(super) fn assets(source: &Source, gemfile: &Gemfile, bundle: &str) -> anyhow
     }
     run.extend([bundle, "exec", "rake", "assets:precompile"].map(str::to_owned));
     let cache = ["/bin/sh", "-c", CACHE].map(str::to_owned).into();
-    Ok(vec![Step { name: "assets-cache", run: cache, quiet: true }, Step { name: ASSETS, run, quiet: false }])
+    Ok(vec![
+        BuildStep { name: "assets-cache", run: cache, quiet: true },
+        BuildStep { name: ASSETS, run, quiet: false },
+    ])
 }
 
 /// Why that failed.
-pub(super) fn assets_failed(ended: &Ended) -> anyhow::Error {
+pub(super) fn assets_failed(ended: &StepOutcome) -> anyhow::Error {
     told::assets(ended).unwrap_or_else(|| explain::step_failed(ASSETS, ended, &[])).into()
 }
 
 /// Whether it has no secret of its own to sign with.
-pub(super) fn wants_secret(source: &Source, gemfile: &Gemfile) -> anyhow::Result<bool> {
+pub(super) fn wants_secret(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
     let has = |name| source.variable(name).is_some_and(|(value, _)| !value.trim().is_empty());
     Ok(is_one(source, gemfile)? && !has(SECRET) && !has(MASTER) && !source.has_path("config/master.key")?)
 }
@@ -124,7 +127,7 @@ pub(super) fn give_tmp(tree: &TreeHandle) -> anyhow::Result<()> {
 }
 
 /// What its author should know.
-pub(super) fn warnings(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Vec<String>> {
+pub(super) fn warnings(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Vec<String>> {
     let mut warnings = Vec::new();
     if !is_one(source, gemfile)? {
         return Ok(warnings);

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use indexmap::IndexMap;
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 use piku_procfile::name::ProcessName;
 
 use super::gemfile::Gemfile;
 use super::rails;
 use crate::explain::ruby as told;
-use crate::source::Source;
+use crate::source::AppSource;
 use crate::startable;
-use crate::view::View;
+use crate::view::RootView;
 
 /// What Rack starts.
 pub(super) const RACK: &str = "config.ru";
@@ -23,19 +23,22 @@ const HEAD: u64 = 128;
 
 /// A default, and the file that makes it obvious.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Served {
+pub(super) struct RubyServer {
     pub(super) command: &'static str,
     pub(super) file: &'static str,
 }
 
 /// What is obvious.
-pub(super) fn find(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Option<Served>> {
+pub(super) fn find(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<RubyServer>> {
     if rails::is_one(source, gemfile)? {
         let own = source.has_path("bin/rails")?;
         return Ok(Some(if own {
-            Served { command: "bin/rails server -b $BIND_ADDRESS -p $PORT -e $RAILS_ENV", file: "bin/rails" }
+            RubyServer {
+                command: "bin/rails server -b $BIND_ADDRESS -p $PORT -e $RAILS_ENV",
+                file: "bin/rails",
+            }
         } else {
-            Served {
+            RubyServer {
                 command: "bundle exec rails server -b $BIND_ADDRESS -p $PORT -e $RAILS_ENV",
                 file: rails::APPLICATION,
             }
@@ -51,14 +54,14 @@ pub(super) fn find(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Option<
     } else {
         "bundle exec rackup config.ru -o $BIND_ADDRESS -p $PORT"
     };
-    Ok(Some(Served { command, file: RACK }))
+    Ok(Some(RubyServer { command, file: RACK }))
 }
 
 /// Looks for what `bundle exec` starts.
 ///
 /// # Errors
 /// When a process type names a program that no gem of the app has.
-pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &View) -> Result<(), Failure> {
+pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &RootView) -> Result<(), UserError> {
     for entry in startable::entries(processes) {
         let Some(words) = startable::simple_words(&entry.command) else { continue };
         let [first, second, program, ..] = words.as_slice() else { continue };
@@ -72,7 +75,7 @@ pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &View) -> R
 
 /// Whether Bundler will find a program: one of the app's gems, or one of the machine's that is none of another gem. Debian has
 /// those of its own packages on PATH, and Bundler does not let them start.
-fn is_there(program: &str, view: &View) -> bool {
+fn is_there(program: &str, view: &RootView) -> bool {
     let Some(found) = view.program(program) else { return view.find(Path::new(program)).is_some() };
     let is_mounted = view.mounts().any(|(mount, _)| found.inside.starts_with(mount));
     if view.own(&found) || is_mounted || WITH_RUBY.contains(&program) {
@@ -96,7 +99,7 @@ mod tests {
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, text).unwrap();
             }
-            let source = Source::read(dir.path(), None).unwrap();
+            let source = AppSource::read(dir.path(), None).unwrap();
             let gemfile = Gemfile::read(&source).unwrap().unwrap();
             find(&source, &gemfile).unwrap().map(|served| served.command.split(" -").next().unwrap())
         };

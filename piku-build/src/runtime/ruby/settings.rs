@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::explain::ruby as told;
-use crate::source::{Source, decode};
+use crate::source::{AppSource, decode};
 
 /// The file.
 const FILE: &str = ".bundle/config";
@@ -30,7 +30,7 @@ const OURS: [&str; 14] = [
 ///
 /// # Errors
 /// When it is not what Bundler writes.
-pub(super) fn read(source: &Source) -> anyhow::Result<BTreeMap<String, String>> {
+pub(super) fn read(source: &AppSource) -> anyhow::Result<BTreeMap<String, String>> {
     let Some(text) = source.text(FILE)? else { return Ok(BTreeMap::new()) };
     let text = decode(&text);
     if text.lines().all(|line| matches!(line.trim(), "" | "---")) {
@@ -67,7 +67,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(".bundle")).unwrap();
         std::fs::write(dir.path().join(FILE), text).unwrap();
-        read(&Source::read(dir.path(), None).unwrap())
+        read(&AppSource::read(dir.path(), None).unwrap())
     }
 
     #[test]

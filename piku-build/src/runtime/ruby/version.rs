@@ -1,12 +1,12 @@
 //! Which Ruby an app runs on: what it asks for, beside what the machine has.
 
-use super::super::Site;
+use super::super::BuildTarget;
 use super::gemfile::{Gemfile, in_file};
-use super::machine::{self, Ruby};
-use super::requirement::{Fit, Requirement, Wish};
+use super::machine::{self, InstalledRuby};
+use super::requirement::{RequestedRuby, RubyFit, RubyRequirement};
 use crate::explain::ruby as told;
-use crate::runtime::version::Version;
-use crate::source::{Source, decode};
+use crate::runtime::version::RuntimeVersion;
+use crate::source::{AppSource, decode};
 
 /// By this an app or its operator asks.
 const VARIABLE: &str = "RUBY_VERSION";
@@ -15,8 +15,8 @@ const FILES: [&str; 2] = [".ruby-version", ".tool-versions"];
 
 /// What an app gets.
 #[derive(Debug)]
-pub(super) struct Choice {
-    pub(super) ruby: Ruby,
+pub(super) struct RubyChoice {
+    pub(super) ruby: InstalledRuby,
     /// What the version comes from.
     pub(super) from: String,
     /// What its author should know.
@@ -27,7 +27,11 @@ pub(super) struct Choice {
 ///
 /// # Errors
 /// When there is none, or none that the Gemfile allows.
-pub(super) fn choose(source: &Source, gemfile: &Gemfile, site: &Site) -> anyhow::Result<Choice> {
+pub(super) fn choose(
+    source: &AppSource,
+    gemfile: &Gemfile,
+    site: &BuildTarget,
+) -> anyhow::Result<RubyChoice> {
     let there = machine::all(site);
     if there.is_empty() {
         site.tool(told::KIND, "ruby")?;
@@ -36,7 +40,7 @@ pub(super) fn choose(source: &Source, gemfile: &Gemfile, site: &Site) -> anyhow:
 }
 
 /// What is asked for by one version, and where: what the Gemfile allows counts beside it.
-fn asked(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Option<(String, String)>> {
+fn asked(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<(String, String)>> {
     if let Some((value, from)) = source.variable(VARIABLE).filter(|(value, _)| !value.trim().is_empty()) {
         return Ok(Some((value.trim().to_owned(), format!("{VARIABLE} in {from}"))));
     }
@@ -61,13 +65,17 @@ fn asked(source: &Source, gemfile: &Gemfile) -> anyhow::Result<Option<(String, S
 }
 
 /// Of those that the Gemfile allows the one that fits best what is asked for; the system's first among equals.
-fn pick(there: &[Ruby], asked: Option<(String, String)>, gemfile: &Gemfile) -> anyhow::Result<Choice> {
-    let versions: Vec<Version> = there.iter().map(|ruby| ruby.version).collect();
+fn pick(
+    there: &[InstalledRuby],
+    asked: Option<(String, String)>,
+    gemfile: &Gemfile,
+) -> anyhow::Result<RubyChoice> {
+    let versions: Vec<RuntimeVersion> = there.iter().map(|ruby| ruby.version).collect();
     let line = gemfile.ruby.join(", ");
     // One that is worked out by the Gemfile itself is for Bundler to judge.
-    let requirement = Requirement::parse(&gemfile.ruby);
-    let allowed = |ruby: &&Ruby| requirement.as_ref().is_none_or(|all| all.allows(ruby.version));
-    let mut allowed: Vec<&Ruby> = there.iter().filter(allowed).collect();
+    let requirement = RubyRequirement::parse(&gemfile.ruby);
+    let allowed = |ruby: &&InstalledRuby| requirement.as_ref().is_none_or(|all| all.allows(ruby.version));
+    let mut allowed: Vec<&InstalledRuby> = there.iter().filter(allowed).collect();
     let Some(first) = allowed.first().copied() else {
         return Err(told::gemfile_refuses(&gemfile.name, &line, &versions).into());
     };
@@ -77,23 +85,23 @@ fn pick(there: &[Ruby], asked: Option<(String, String)>, gemfile: &Gemfile) -> a
         } else {
             "the machine's own".to_owned()
         };
-        return Ok(Choice { ruby: first.clone(), from, warnings: Vec::new() });
+        return Ok(RubyChoice { ruby: first.clone(), from, warnings: Vec::new() });
     };
-    let wish = Wish::parse(&text).ok_or_else(|| told::bad_version(&text, &from))?;
+    let wish = RequestedRuby::parse(&text).ok_or_else(|| told::bad_version(&text, &from))?;
     allowed.sort_by_key(|ruby| {
         let fit = wish.fit(ruby.version);
         // The nearest: of newer ones the oldest, of others the newest.
         let [major, minor, patch] = ruby.version.0.map(i64::from);
         let number = (major * 1000 + minor) * 1000 + patch;
-        (fit, if fit == Fit::Newer { number } else { -number })
+        (fit, if fit == RubyFit::Newer { number } else { -number })
     });
     let best = allowed.first().copied().unwrap_or(first);
     let fit = wish.fit(best.version);
-    if fit == Fit::No {
+    if fit == RubyFit::No {
         return Err(told::no_such_version(&text, &from, &versions).into());
     }
-    let warning = (fit != Fit::Exact).then(|| told::near(&text, &from, best.version));
-    Ok(Choice { ruby: best.clone(), from, warnings: warning.into_iter().collect() })
+    let warning = (fit != RubyFit::Exact).then(|| told::near(&text, &from, best.version));
+    Ok(RubyChoice { ruby: best.clone(), from, warnings: warning.into_iter().collect() })
 }
 
 #[cfg(test)]
@@ -106,9 +114,9 @@ mod tests {
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let source = Source::read(dir.path(), None)?;
+        let source = AppSource::read(dir.path(), None)?;
         let gemfile = Gemfile::read(&source)?.expect("a Gemfile");
-        let ruby = |text: &&str| Ruby {
+        let ruby = |text: &&str| InstalledRuby {
             bin: "/usr/bin".into(),
             version: requirement::version(text).unwrap(),
             api: String::new(),

@@ -6,9 +6,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::toolchain::Installed;
+use super::toolchain::InstalledRust;
 use crate::explain;
-use crate::site::Site;
+use crate::site::BuildTarget;
 use crate::target::TargetArchitecture;
 
 /// The linker that rustup brings.
@@ -29,8 +29,8 @@ impl RustTarget {
     /// # Errors
     /// When the standard library or the linker is not there, with what brings it.
     pub(super) fn find(
-        installed: &Installed,
-        site: &Site,
+        installed: &InstalledRust,
+        site: &BuildTarget,
         target: &'static TargetArchitecture,
     ) -> anyhow::Result<Self> {
         let compiler = site.cross_compiler();
@@ -81,7 +81,7 @@ fn has_own_linker(root: &Path) -> bool {
 }
 
 /// The name of rustup's toolchain; nothing for Debian's.
-fn toolchain(installed: &Installed) -> Option<String> {
+fn toolchain(installed: &InstalledRust) -> Option<String> {
     let name = installed.root.file_name()?.to_string_lossy().into_owned();
     (!installed.shown).then_some(name)
 }
@@ -89,7 +89,7 @@ fn toolchain(installed: &Installed) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::version::Version;
+    use crate::runtime::version::RuntimeVersion;
     use std::collections::BTreeMap;
 
     #[test]
@@ -103,13 +103,13 @@ mod tests {
         let empty = BTreeMap::new();
         let of = |target: &str, shown: bool| {
             let target = TargetArchitecture::parse(target).unwrap();
-            let installed = Installed {
+            let installed = InstalledRust {
                 root: dir.path().to_owned(),
-                version: Version([1, 85, 0]),
+                version: RuntimeVersion([1, 85, 0]),
                 nightly: false,
                 shown,
             };
-            let site = Site {
+            let site = BuildTarget {
                 jailed: false,
                 store: None,
                 tools: None,

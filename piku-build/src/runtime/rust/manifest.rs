@@ -7,13 +7,13 @@ use toml::{Table, Value};
 
 use super::version;
 use crate::explain;
-use crate::source::{Source, decode, tidy};
+use crate::source::{AppSource, decode, tidy};
 
 pub(super) const FILE: &str = "Cargo.toml";
 
 /// A program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Binary {
+pub(super) struct CargoBinary {
     pub(super) name: String,
     /// The package that has it.
     pub(super) package: String,
@@ -23,9 +23,9 @@ pub(super) struct Binary {
 
 /// All that the packages of an app come to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Manifest {
+pub(super) struct CargoManifest {
     /// The programs that are built without features that are not the default's.
-    pub(super) binaries: Vec<Binary>,
+    pub(super) binaries: Vec<CargoBinary>,
     /// The one that `cargo run` starts.
     pub(super) default_run: Option<String>,
     /// The oldest compiler that will do, `1.85`.
@@ -36,9 +36,9 @@ pub(super) struct Manifest {
 ///
 /// # Errors
 /// When one of the files is no TOML.
-pub(super) fn read(source: &Source) -> anyhow::Result<Manifest> {
-    let Some(root) = table(source, Path::new(""))? else { return Ok(Manifest::default()) };
-    let mut manifest = Manifest::default();
+pub(super) fn read(source: &AppSource) -> anyhow::Result<CargoManifest> {
+    let Some(root) = table(source, Path::new(""))? else { return Ok(CargoManifest::default()) };
+    let mut manifest = CargoManifest::default();
     let workspace = root.get("workspace").and_then(Value::as_table);
     let has_package = root.contains_key("package");
     let shared = workspace.and_then(|workspace| workspace.get("package")).and_then(Value::as_table);
@@ -62,10 +62,10 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Manifest> {
     Ok(manifest)
 }
 
-impl Manifest {
+impl CargoManifest {
     fn take(
         &mut self,
-        source: &Source,
+        source: &AppSource,
         dir: &Path,
         table: &Table,
         shared: Option<&Table>,
@@ -99,7 +99,7 @@ impl Manifest {
                 names.push((name.to_owned(), PathBuf::new()));
             }
         }
-        let binary = |(name, _)| Binary { name, package: text("name").unwrap_or_default(), default };
+        let binary = |(name, _)| CargoBinary { name, package: text("name").unwrap_or_default(), default };
         self.binaries.extend(names.into_iter().map(binary));
         Ok(())
     }
@@ -118,7 +118,7 @@ impl MaxByVersion for Option<String> {
 }
 
 /// The programs by their places: `src/main.rs`, `src/bin/x.rs`, `src/bin/x/main.rs`.
-fn found(source: &Source, dir: &Path, package: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
+fn found(source: &AppSource, dir: &Path, package: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut names = Vec::new();
     let main = dir.join("src/main.rs");
     if source.has_path(&main)? {
@@ -138,7 +138,7 @@ fn found(source: &Source, dir: &Path, package: &str) -> anyhow::Result<Vec<(Stri
 }
 
 /// The folders that a pattern such as `crates/*` stands for.
-fn expand(source: &Source, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
+fn expand(source: &AppSource, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     let pattern = tidy(Path::new(pattern));
     let mut folders = vec![PathBuf::new()];
     for part in pattern.components() {
@@ -160,14 +160,14 @@ fn expand(source: &Source, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// The names in a folder, sorted; none where there is no folder.
-fn list(source: &Source, dir: &Path) -> anyhow::Result<Vec<String>> {
+fn list(source: &AppSource, dir: &Path) -> anyhow::Result<Vec<String>> {
     if !source.find(dir)?.is_some_and(|stat| stat.is_dir()) {
         return Ok(Vec::new());
     }
     Ok(source.list(dir)?.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect())
 }
 
-fn table(source: &Source, dir: &Path) -> anyhow::Result<Option<Table>> {
+fn table(source: &AppSource, dir: &Path) -> anyhow::Result<Option<Table>> {
     let file = dir.join(FILE);
     let Some(text) = source.text(&file)? else { return Ok(None) };
     let parsed: Result<Table, _> = toml::from_str(&decode(&text));
@@ -183,17 +183,17 @@ fn strings(value: &Value) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn manifest(files: &[(&str, &str)]) -> Manifest {
+    fn manifest(files: &[(&str, &str)]) -> CargoManifest {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        read(&Source::read(dir.path(), None).unwrap()).unwrap()
+        read(&AppSource::read(dir.path(), None).unwrap()).unwrap()
     }
 
-    fn names(manifest: &Manifest) -> Vec<(&str, bool)> {
+    fn names(manifest: &CargoManifest) -> Vec<(&str, bool)> {
         manifest.binaries.iter().map(|binary| (binary.name.as_str(), binary.default)).collect()
     }
 

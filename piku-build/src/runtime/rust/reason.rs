@@ -1,18 +1,18 @@
 //! Why `cargo build` failed. What the compiler says about the app's own code is its best explanation; this finds the rest.
 
-use piku_procfile::failure::Failure;
+use piku_procfile::failure::UserError;
 
 use crate::explain;
-use crate::step::Ended;
+use crate::step::StepOutcome;
 
 /// How many of cargo's own lines are repeated.
 const REPEATED: usize = 4;
 
 /// The reason of a failed step, as its author is told.
-pub(super) fn explain(step: &str, ended: &Ended) -> Failure {
+pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
     let any = |texts: &[&str]| ended.saying(texts, REPEATED);
     if ended.code == 137 || !any(&["signal: 9, SIGKILL"]).is_empty() {
-        return explain::step_failed(step, &Ended { code: 137, lines: Vec::new(), ..*ended }, &[]);
+        return explain::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[]);
     }
     if !any(&["No space left on device", "os error 28"]).is_empty() {
         return explain::no_space(step);
@@ -83,8 +83,8 @@ mod tests {
             ),
         ] {
             let lines = text.lines().map(str::to_owned).collect();
-            let told =
-                explain("cargo", &Ended { code: 101, lines, out_of_memory: false, peak: 0 }).to_string();
+            let told = explain("cargo", &StepOutcome { code: 101, lines, out_of_memory: false, peak: 0 })
+                .to_string();
             assert!(told.contains(reason), "{text} -> {told}");
         }
     }

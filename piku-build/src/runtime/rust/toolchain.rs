@@ -10,11 +10,11 @@ use std::process::{Command, Stdio};
 use toml::{Table, Value};
 
 use super::cross;
-use super::manifest::Manifest;
+use super::manifest::CargoManifest;
 use super::version;
 use crate::explain;
-use crate::runtime::version::Version;
-use crate::source::{Source, decode};
+use crate::runtime::version::RuntimeVersion;
+use crate::source::{AppSource, decode};
 use crate::target::TargetArchitecture;
 use crate::view::runs;
 
@@ -25,17 +25,17 @@ const FILES: [&str; 2] = ["rust-toolchain", "rust-toolchain.toml"];
 
 /// One Rust of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Installed {
+pub(super) struct InstalledRust {
     /// The folder with `bin/cargo`.
     pub(super) root: PathBuf,
-    pub(super) version: Version,
+    pub(super) version: RuntimeVersion,
     /// Whether it is a nightly.
     pub(super) nightly: bool,
     /// Whether the jail shows it by itself.
     pub(super) shown: bool,
 }
 
-impl Installed {
+impl InstalledRust {
     /// Whether it is rustup's toolchain of this name: `beta`, `nightly-2026-01-01`, one that its owner has named.
     fn is_called(&self, name: &str) -> bool {
         let own = self.root.file_name().unwrap_or_default().to_string_lossy();
@@ -50,8 +50,8 @@ fn is_target(text: &str) -> bool {
 
 /// What an app gets.
 #[derive(Debug)]
-pub(super) struct Choice {
-    pub(super) installed: Installed,
+pub(super) struct RustChoice {
+    pub(super) installed: InstalledRust,
     pub(super) from: String,
     pub(super) warnings: Vec<String>,
 }
@@ -61,13 +61,13 @@ pub(super) struct Choice {
 /// # Errors
 /// When there is none, or none that is new enough.
 pub(super) fn choose(
-    source: &Source,
-    manifest: &Manifest,
+    source: &AppSource,
+    manifest: &CargoManifest,
     target: Option<&TargetArchitecture>,
-) -> anyhow::Result<Choice> {
+) -> anyhow::Result<RustChoice> {
     let mut there = installed();
     if let Some(target) = target {
-        let builds_for = |one: &Installed| cross::builds_for(&one.root, target);
+        let builds_for = |one: &InstalledRust| cross::builds_for(&one.root, target);
         // Where none does, the one that is chosen says what it lacks.
         if there.iter().any(builds_for) {
             there.retain(builds_for);
@@ -78,7 +78,7 @@ pub(super) fn choose(
 }
 
 /// What is pinned, and where.
-fn channel(source: &Source) -> anyhow::Result<Option<(String, String)>> {
+fn channel(source: &AppSource) -> anyhow::Result<Option<(String, String)>> {
     for file in FILES {
         let Some(text) = source.text(file)? else { continue };
         let text = decode(&text);
@@ -97,10 +97,10 @@ fn channel(source: &Source) -> anyhow::Result<Option<(String, String)>> {
 
 /// `there` is newest first.
 fn pick(
-    there: &[Installed],
+    there: &[InstalledRust],
     channel: Option<(String, String)>,
-    least: Option<(&str, Version)>,
-) -> anyhow::Result<Choice> {
+    least: Option<(&str, RuntimeVersion)>,
+) -> anyhow::Result<RustChoice> {
     let stable = there.iter().find(|one| !one.nightly).or(there.first());
     let newest = stable.ok_or_else(explain::rust::no_rust)?;
     let mut warnings = Vec::new();
@@ -136,21 +136,21 @@ fn pick(
         let _ = least;
         return Err(explain::rust::too_old(text, "rust-version in Cargo.toml", &versions(there)).into());
     }
-    Ok(Choice { installed: installed.clone(), from, warnings })
+    Ok(RustChoice { installed: installed.clone(), from, warnings })
 }
 
 /// `1.85` is any 1.85.
-fn fits(version: Version, asked: Version, text: &str) -> bool {
+fn fits(version: RuntimeVersion, asked: RuntimeVersion, text: &str) -> bool {
     let parts = text.split('.').count().min(3);
     version.0[..parts] == asked.0[..parts]
 }
 
-fn versions(there: &[Installed]) -> Vec<String> {
+fn versions(there: &[InstalledRust]) -> Vec<String> {
     there.iter().map(|one| one.version.to_string()).collect()
 }
 
 /// All of them, newest first.
-fn installed() -> Vec<Installed> {
+fn installed() -> Vec<InstalledRust> {
     let system = SYSTEM.iter().map(|root| (PathBuf::from(root), true));
     let home = std::env::var_os("RUSTUP_HOME")
         .map(PathBuf::from)
@@ -158,13 +158,14 @@ fn installed() -> Vec<Installed> {
     let own =
         home.and_then(|home| fs::read_dir(home.join("toolchains")).ok()).into_iter().flatten().flatten();
     let own = own.map(|entry| (entry.path(), false));
-    let mut found: Vec<Installed> = system.chain(own).filter_map(|(root, shown)| look(root, shown)).collect();
+    let mut found: Vec<InstalledRust> =
+        system.chain(own).filter_map(|(root, shown)| look(root, shown)).collect();
     found.sort_by(|one, other| other.version.cmp(&one.version).then(other.shown.cmp(&one.shown)));
     found
 }
 
 /// Asks a Rust for its version.
-fn look(root: PathBuf, shown: bool) -> Option<Installed> {
+fn look(root: PathBuf, shown: bool) -> Option<InstalledRust> {
     let (cargo, rustc) = (root.join("bin/cargo"), root.join("bin/rustc"));
     // rustup's own stands for toolchains in a home that the jail does not show.
     let is_proxy =
@@ -175,15 +176,15 @@ fn look(root: PathBuf, shown: bool) -> Option<Installed> {
     let out = Command::new(&rustc).arg("--version").env_clear().stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8(out.stdout).ok()?;
     let text = text.split_whitespace().nth(1)?;
-    Some(Installed { root, version: version::parse(text)?, nightly: text.contains("nightly"), shown })
+    Some(InstalledRust { root, version: version::parse(text)?, nightly: text.contains("nightly"), shown })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn there(versions: &[&str]) -> Vec<Installed> {
-        let one = |text: &&str| Installed {
+    fn there(versions: &[&str]) -> Vec<InstalledRust> {
+        let one = |text: &&str| InstalledRust {
             root: format!(
                 "/home/.rustup/toolchains/{}-x86_64-unknown-linux-gnu",
                 text.split(' ').next().unwrap()

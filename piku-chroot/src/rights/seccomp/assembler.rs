@@ -10,7 +10,7 @@ pub(super) type Block = Vec<sock_filter>;
 
 /// A question about the word that was loaded last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum WordQuestion {
     /// It is this number.
     Equals(u32),
     /// It has one of these bits.
@@ -30,11 +30,11 @@ pub(super) fn load(offset: u32, rest: Block) -> Block {
 }
 
 /// One of two blocks.
-pub(super) fn choose(question: Question, yes: Block, no: Block) -> Block {
+pub(super) fn choose(question: WordQuestion, yes: Block, no: Block) -> Block {
     let (test, operand) = match question {
-        Question::Equals(number) => (BPF_JEQ, number),
-        Question::HasAny(bits) => (BPF_JSET, bits),
-        Question::AtLeast(number) => (BPF_JGE, number),
+        WordQuestion::Equals(number) => (BPF_JEQ, number),
+        WordQuestion::HasAny(bits) => (BPF_JSET, bits),
+        WordQuestion::AtLeast(number) => (BPF_JGE, number),
     };
     let test = |yes, no| instruction(BPF_JMP | test | BPF_K, yes, no, operand);
     let mut block = match (u8::try_from(no.len()), u32::try_from(no.len())) {
@@ -51,7 +51,7 @@ pub(super) fn choose(question: Question, yes: Block, no: Block) -> Block {
 }
 
 /// A part of all numbers, from `first` up to the next part's.
-pub(super) struct Part {
+pub(super) struct NumberRange {
     pub(super) first: u32,
     pub(super) block: Block,
 }
@@ -59,13 +59,13 @@ pub(super) struct Part {
 /// The block of the part that the loaded number is in. The parts are sorted, and the first begins at 0. Half of them fall
 /// away with each question: the kernel runs the filter once for each number when it is installed, and remembers which
 /// numbers are allowed whatever their arguments.
-pub(super) fn search(parts: &[Part]) -> Block {
+pub(super) fn search(parts: &[NumberRange]) -> Block {
     match parts {
         [] => Block::new(),
         [part] => part.block.clone(),
         _ => {
             let (lower, upper) = parts.split_at(parts.len() / 2);
-            choose(Question::AtLeast(upper[0].first), search(upper), search(lower))
+            choose(WordQuestion::AtLeast(upper[0].first), search(upper), search(lower))
         }
     }
 }

@@ -14,104 +14,104 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use nix::libc::{ENOSYS, EPERM, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, c_int, seccomp_data};
 
-use crate::rights::seccomp::assembler::{Block, Part, Question, answer, choose, load, search};
-use crate::rights::seccomp::numbers::Architecture;
-use crate::rights::seccomp::policy::{Answer, Check};
+use crate::rights::seccomp::assembler::{Block, NumberRange, WordQuestion, answer, choose, load, search};
+use crate::rights::seccomp::numbers::CallArchitecture;
+use crate::rights::seccomp::policy::{ArgumentCheck, CallAnswer};
 use crate::sys;
 
 /// Whether this kernel has filters, and we have one for this machine.
 pub(crate) fn available() -> bool {
-    Architecture::OWN.is_some() && sys::has_filters()
+    CallArchitecture::OWN.is_some() && sys::has_filters()
 }
 
 /// Puts the filter on this process. It may do no more than the command from now on. `shell` is a program of the userland
 /// that the command is going to live in.
 pub(crate) fn install(shell: &Path) -> Result<()> {
-    let Some(own) = Architecture::OWN else { return Ok(()) };
+    let Some(own) = CallArchitecture::OWN else { return Ok(()) };
     let sister = own.sister().filter(|sister| is_for(shell, *sister));
-    let architectures: Vec<Architecture> = [own].into_iter().chain(sister).collect();
+    let architectures: Vec<CallArchitecture> = [own].into_iter().chain(sister).collect();
     sys::set_filter(&mut program(&architectures)).context("cannot filter the system calls")
 }
 
 /// Returns whether this program is one of that architecture. What cannot be read is not.
-fn is_for(shell: &Path, architecture: Architecture) -> bool {
+fn is_for(shell: &Path, architecture: CallArchitecture) -> bool {
     let mut head = [0; 20];
     let read = File::open(shell).and_then(|mut file| file.read_exact(&mut head));
     read.is_ok() && has_elf_header(&head, architecture)
 }
 
 /// Returns whether an ELF header begins so: its magic, its class, and its machine in little-endian order.
-fn has_elf_header(head: &[u8; 20], architecture: Architecture) -> bool {
+fn has_elf_header(head: &[u8; 20], architecture: CallArchitecture) -> bool {
     let (class, machine) = architecture.elf();
     head.starts_with(b"\x7fELF") && head[4] == class && head[18..] == machine.to_le_bytes()
 }
 
 /// The whole filter: what programs of these architectures may do, and nothing for those of any other.
-fn program(architectures: &[Architecture]) -> Block {
+fn program(architectures: &[CallArchitecture]) -> Block {
     // A number means another call in another architecture.
     let known = architectures.iter().rev().fold(answer(refuse(ENOSYS)), |others, architecture| {
         let calls = load(offset(offset_of!(seccomp_data, nr)), search(&parts(*architecture)));
-        choose(Question::Equals(architecture.audit()), calls, others)
+        choose(WordQuestion::Equals(architecture.audit()), calls, others)
     });
     load(offset(offset_of!(seccomp_data, arch)), known)
 }
 
 /// What becomes of a call.
 #[derive(Clone, Copy)]
-enum Verdict {
+enum CallVerdict {
     /// The same whatever its arguments are.
     Action(u32),
     /// An argument decides.
-    Ask(&'static Check),
+    Ask(&'static ArgumentCheck),
 }
 
 /// All numbers, in parts that are answered alike.
-fn parts(architecture: Architecture) -> Vec<Part> {
+fn parts(architecture: CallArchitecture) -> Vec<NumberRange> {
     let listed = listed(architecture);
     let above = policy::above(architecture).iter().flat_map(|number| [*number, number + 1]);
     let mut parts = Vec::new();
     let mut last = None;
     for first in (0..=policy::LAST + 1).chain(above) {
         let block = match listed.get(&first).copied().unwrap_or_else(|| unlisted(first, architecture)) {
-            Verdict::Action(action) if last == Some(action) => continue,
-            Verdict::Action(action) => {
+            CallVerdict::Action(action) if last == Some(action) => continue,
+            CallVerdict::Action(action) => {
                 last = Some(action);
                 answer(action)
             }
-            Verdict::Ask(check) => {
+            CallVerdict::Ask(check) => {
                 last = None;
                 ask(check)
             }
         };
-        parts.push(Part { first, block });
+        parts.push(NumberRange { first, block });
     }
     parts
 }
 
 /// What the policy names.
-fn listed(architecture: Architecture) -> BTreeMap<u32, Verdict> {
-    let refused = policy::REFUSED.iter().map(|call| (call, Verdict::Action(refuse(EPERM))));
-    let not_there = policy::NOT_THERE.iter().map(|call| (call, Verdict::Action(refuse(ENOSYS))));
-    let checked = policy::CHECKED.iter().map(|(call, check)| (call, Verdict::Ask(check)));
+fn listed(architecture: CallArchitecture) -> BTreeMap<u32, CallVerdict> {
+    let refused = policy::REFUSED.iter().map(|call| (call, CallVerdict::Action(refuse(EPERM))));
+    let not_there = policy::NOT_THERE.iter().map(|call| (call, CallVerdict::Action(refuse(ENOSYS))));
+    let checked = policy::CHECKED.iter().map(|(call, check)| (call, CallVerdict::Ask(check)));
     let all = refused.chain(not_there).chain(checked);
     all.filter_map(|(call, verdict)| Some((call.number(architecture)?, verdict))).collect()
 }
 
 /// What it says of all others.
-fn unlisted(number: u32, architecture: Architecture) -> Verdict {
+fn unlisted(number: u32, architecture: CallArchitecture) -> CallVerdict {
     let unassigned = policy::unassigned(architecture);
     let unassigned = unassigned.iter().any(|(first, last)| (*first..=*last).contains(&number));
     let above = policy::above(architecture);
     let there = if number > policy::LAST { above.contains(&number) } else { !unassigned };
-    Verdict::Action(if there { SECCOMP_RET_ALLOW } else { refuse(ENOSYS) })
+    CallVerdict::Action(if there { SECCOMP_RET_ALLOW } else { refuse(ENOSYS) })
 }
 
 /// Looks at an argument.
-fn ask(check: &Check) -> Block {
+fn ask(check: &ArgumentCheck) -> Block {
     let action = |outcome| match outcome {
-        Answer::Allow => answer(SECCOMP_RET_ALLOW),
-        Answer::Refuse(errno) => answer(refuse(errno)),
-        Answer::Ask(check) => ask(check),
+        CallAnswer::Allow => answer(SECCOMP_RET_ALLOW),
+        CallAnswer::Refuse(errno) => answer(refuse(errno)),
+        CallAnswer::Ask(check) => ask(check),
     };
     let lower = check.cases.iter().rev().fold(action(check.otherwise), |otherwise, (question, outcome)| {
         choose(*question, action(*outcome), otherwise)
@@ -122,7 +122,7 @@ fn ask(check: &Check) -> Block {
     let lower = load(argument + low, lower);
     match check.upper {
         None => lower,
-        Some(errno) => load(argument + high, choose(Question::Equals(0), lower, answer(refuse(errno)))),
+        Some(errno) => load(argument + high, choose(WordQuestion::Equals(0), lower, answer(refuse(errno)))),
     }
 }
 

@@ -3,14 +3,14 @@
 
 /// An architecture whose calls are known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Architecture {
+pub(super) enum CallArchitecture {
     X86_64,
     Aarch64,
     /// 32 bits, with the EABI.
     Arm,
 }
 
-impl Architecture {
+impl CallArchitecture {
     /// The one that this program was built for, and whose calls it makes itself; `None` where nobody made the list fit.
     pub(super) const OWN: Option<Self> = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
         Some(Self::X86_64)
@@ -53,7 +53,7 @@ impl Architecture {
 
 /// A system call, by its number on each architecture.
 #[derive(Clone, Copy)]
-pub(super) struct Call {
+pub(super) struct SystemCall {
     x86_64: u32,
     aarch64: u32,
     arm: u32,
@@ -62,7 +62,7 @@ pub(super) struct Call {
 /// It does not exist there.
 const NONE: u32 = u32::MAX;
 
-impl Call {
+impl SystemCall {
     const fn new(x86_64: u32, aarch64: u32, arm: u32) -> Self {
         Self { x86_64, aarch64, arm }
     }
@@ -73,81 +73,81 @@ impl Call {
     }
 
     /// Returns its number, where it exists.
-    pub(super) fn number(self, architecture: Architecture) -> Option<u32> {
+    pub(super) fn number(self, architecture: CallArchitecture) -> Option<u32> {
         let number = match architecture {
-            Architecture::X86_64 => self.x86_64,
-            Architecture::Aarch64 => self.aarch64,
-            Architecture::Arm => self.arm,
+            CallArchitecture::X86_64 => self.x86_64,
+            CallArchitecture::Aarch64 => self.aarch64,
+            CallArchitecture::Arm => self.arm,
         };
         (number != NONE).then_some(number)
     }
 }
 
-pub(super) const MOUNT: Call = Call::new(165, 40, 21);
-pub(super) const UMOUNT2: Call = Call::new(166, 39, 52);
-pub(super) const PIVOT_ROOT: Call = Call::new(155, 41, 218);
-pub(super) const CHROOT: Call = Call::new(161, 51, 61);
-pub(super) const OPEN_TREE: Call = Call::everywhere(428);
-pub(super) const MOVE_MOUNT: Call = Call::everywhere(429);
-pub(super) const FSOPEN: Call = Call::everywhere(430);
-pub(super) const FSCONFIG: Call = Call::everywhere(431);
-pub(super) const FSMOUNT: Call = Call::everywhere(432);
-pub(super) const FSPICK: Call = Call::everywhere(433);
-pub(super) const MOUNT_SETATTR: Call = Call::everywhere(442);
-pub(super) const SETNS: Call = Call::new(308, 268, 375);
-pub(super) const OPEN_BY_HANDLE_AT: Call = Call::new(304, 265, 371);
-pub(super) const PTRACE: Call = Call::new(101, 117, 26);
-pub(super) const PROCESS_VM_READV: Call = Call::new(310, 270, 376);
-pub(super) const PROCESS_VM_WRITEV: Call = Call::new(311, 271, 377);
-pub(super) const KCMP: Call = Call::new(312, 272, 378);
-pub(super) const PIDFD_GETFD: Call = Call::everywhere(438);
-pub(super) const KEYCTL: Call = Call::new(250, 219, 311);
-pub(super) const ADD_KEY: Call = Call::new(248, 217, 309);
-pub(super) const REQUEST_KEY: Call = Call::new(249, 218, 310);
-pub(super) const BPF: Call = Call::new(321, 280, 386);
-pub(super) const PERF_EVENT_OPEN: Call = Call::new(298, 241, 364);
-pub(super) const USERFAULTFD: Call = Call::new(323, 282, 388);
-pub(super) const IO_URING_SETUP: Call = Call::everywhere(425);
-pub(super) const IO_URING_ENTER: Call = Call::everywhere(426);
-pub(super) const IO_URING_REGISTER: Call = Call::everywhere(427);
-pub(super) const FANOTIFY_INIT: Call = Call::new(300, 262, 367);
-pub(super) const LOOKUP_DCOOKIE: Call = Call::new(212, 18, 249);
-pub(super) const REBOOT: Call = Call::new(169, 142, 88);
-pub(super) const KEXEC_LOAD: Call = Call::new(246, 104, 347);
-pub(super) const KEXEC_FILE_LOAD: Call = Call::new(320, 294, 401);
-pub(super) const INIT_MODULE: Call = Call::new(175, 105, 128);
-pub(super) const FINIT_MODULE: Call = Call::new(313, 273, 379);
-pub(super) const DELETE_MODULE: Call = Call::new(176, 106, 129);
-pub(super) const SWAPON: Call = Call::new(167, 224, 87);
-pub(super) const SWAPOFF: Call = Call::new(168, 225, 115);
-pub(super) const ACCT: Call = Call::new(163, 89, 51);
-pub(super) const SYSLOG: Call = Call::new(103, 116, 103);
-pub(super) const QUOTACTL: Call = Call::new(179, 60, 131);
-pub(super) const QUOTACTL_FD: Call = Call::everywhere(443);
-pub(super) const SETHOSTNAME: Call = Call::new(170, 161, 74);
-pub(super) const SETDOMAINNAME: Call = Call::new(171, 162, 121);
-pub(super) const SETTIMEOFDAY: Call = Call::new(164, 170, 79);
-pub(super) const CLOCK_SETTIME: Call = Call::new(227, 112, 262);
-pub(super) const CLOCK_SETTIME64: Call = Call::new(NONE, NONE, 404);
-pub(super) const VHANGUP: Call = Call::new(153, 58, 111);
-pub(super) const IOPL: Call = Call::new(172, NONE, NONE);
-pub(super) const IOPERM: Call = Call::new(173, NONE, NONE);
-pub(super) const MODIFY_LDT: Call = Call::new(154, NONE, NONE);
-pub(super) const USELIB: Call = Call::new(134, NONE, 86);
-pub(super) const USTAT: Call = Call::new(136, NONE, 62);
-pub(super) const SYSFS: Call = Call::new(139, NONE, 135);
-pub(super) const SYSCTL: Call = Call::new(156, NONE, 149);
-pub(super) const PCICONFIG_IOBASE: Call = Call::new(NONE, NONE, 271);
-pub(super) const PCICONFIG_READ: Call = Call::new(NONE, NONE, 272);
-pub(super) const PCICONFIG_WRITE: Call = Call::new(NONE, NONE, 273);
-pub(super) const CLONE3: Call = Call::everywhere(435);
-pub(super) const PROCESS_MADVISE: Call = Call::everywhere(440);
-pub(super) const CLONE: Call = Call::new(56, 220, 120);
-pub(super) const UNSHARE: Call = Call::new(272, 97, 337);
-pub(super) const PERSONALITY: Call = Call::new(135, 92, 136);
-pub(super) const SOCKET: Call = Call::new(41, 198, 281);
-pub(super) const SOCKETPAIR: Call = Call::new(53, 199, 288);
-pub(super) const IOCTL: Call = Call::new(16, 29, 54);
+pub(super) const MOUNT: SystemCall = SystemCall::new(165, 40, 21);
+pub(super) const UMOUNT2: SystemCall = SystemCall::new(166, 39, 52);
+pub(super) const PIVOT_ROOT: SystemCall = SystemCall::new(155, 41, 218);
+pub(super) const CHROOT: SystemCall = SystemCall::new(161, 51, 61);
+pub(super) const OPEN_TREE: SystemCall = SystemCall::everywhere(428);
+pub(super) const MOVE_MOUNT: SystemCall = SystemCall::everywhere(429);
+pub(super) const FSOPEN: SystemCall = SystemCall::everywhere(430);
+pub(super) const FSCONFIG: SystemCall = SystemCall::everywhere(431);
+pub(super) const FSMOUNT: SystemCall = SystemCall::everywhere(432);
+pub(super) const FSPICK: SystemCall = SystemCall::everywhere(433);
+pub(super) const MOUNT_SETATTR: SystemCall = SystemCall::everywhere(442);
+pub(super) const SETNS: SystemCall = SystemCall::new(308, 268, 375);
+pub(super) const OPEN_BY_HANDLE_AT: SystemCall = SystemCall::new(304, 265, 371);
+pub(super) const PTRACE: SystemCall = SystemCall::new(101, 117, 26);
+pub(super) const PROCESS_VM_READV: SystemCall = SystemCall::new(310, 270, 376);
+pub(super) const PROCESS_VM_WRITEV: SystemCall = SystemCall::new(311, 271, 377);
+pub(super) const KCMP: SystemCall = SystemCall::new(312, 272, 378);
+pub(super) const PIDFD_GETFD: SystemCall = SystemCall::everywhere(438);
+pub(super) const KEYCTL: SystemCall = SystemCall::new(250, 219, 311);
+pub(super) const ADD_KEY: SystemCall = SystemCall::new(248, 217, 309);
+pub(super) const REQUEST_KEY: SystemCall = SystemCall::new(249, 218, 310);
+pub(super) const BPF: SystemCall = SystemCall::new(321, 280, 386);
+pub(super) const PERF_EVENT_OPEN: SystemCall = SystemCall::new(298, 241, 364);
+pub(super) const USERFAULTFD: SystemCall = SystemCall::new(323, 282, 388);
+pub(super) const IO_URING_SETUP: SystemCall = SystemCall::everywhere(425);
+pub(super) const IO_URING_ENTER: SystemCall = SystemCall::everywhere(426);
+pub(super) const IO_URING_REGISTER: SystemCall = SystemCall::everywhere(427);
+pub(super) const FANOTIFY_INIT: SystemCall = SystemCall::new(300, 262, 367);
+pub(super) const LOOKUP_DCOOKIE: SystemCall = SystemCall::new(212, 18, 249);
+pub(super) const REBOOT: SystemCall = SystemCall::new(169, 142, 88);
+pub(super) const KEXEC_LOAD: SystemCall = SystemCall::new(246, 104, 347);
+pub(super) const KEXEC_FILE_LOAD: SystemCall = SystemCall::new(320, 294, 401);
+pub(super) const INIT_MODULE: SystemCall = SystemCall::new(175, 105, 128);
+pub(super) const FINIT_MODULE: SystemCall = SystemCall::new(313, 273, 379);
+pub(super) const DELETE_MODULE: SystemCall = SystemCall::new(176, 106, 129);
+pub(super) const SWAPON: SystemCall = SystemCall::new(167, 224, 87);
+pub(super) const SWAPOFF: SystemCall = SystemCall::new(168, 225, 115);
+pub(super) const ACCT: SystemCall = SystemCall::new(163, 89, 51);
+pub(super) const SYSLOG: SystemCall = SystemCall::new(103, 116, 103);
+pub(super) const QUOTACTL: SystemCall = SystemCall::new(179, 60, 131);
+pub(super) const QUOTACTL_FD: SystemCall = SystemCall::everywhere(443);
+pub(super) const SETHOSTNAME: SystemCall = SystemCall::new(170, 161, 74);
+pub(super) const SETDOMAINNAME: SystemCall = SystemCall::new(171, 162, 121);
+pub(super) const SETTIMEOFDAY: SystemCall = SystemCall::new(164, 170, 79);
+pub(super) const CLOCK_SETTIME: SystemCall = SystemCall::new(227, 112, 262);
+pub(super) const CLOCK_SETTIME64: SystemCall = SystemCall::new(NONE, NONE, 404);
+pub(super) const VHANGUP: SystemCall = SystemCall::new(153, 58, 111);
+pub(super) const IOPL: SystemCall = SystemCall::new(172, NONE, NONE);
+pub(super) const IOPERM: SystemCall = SystemCall::new(173, NONE, NONE);
+pub(super) const MODIFY_LDT: SystemCall = SystemCall::new(154, NONE, NONE);
+pub(super) const USELIB: SystemCall = SystemCall::new(134, NONE, 86);
+pub(super) const USTAT: SystemCall = SystemCall::new(136, NONE, 62);
+pub(super) const SYSFS: SystemCall = SystemCall::new(139, NONE, 135);
+pub(super) const SYSCTL: SystemCall = SystemCall::new(156, NONE, 149);
+pub(super) const PCICONFIG_IOBASE: SystemCall = SystemCall::new(NONE, NONE, 271);
+pub(super) const PCICONFIG_READ: SystemCall = SystemCall::new(NONE, NONE, 272);
+pub(super) const PCICONFIG_WRITE: SystemCall = SystemCall::new(NONE, NONE, 273);
+pub(super) const CLONE3: SystemCall = SystemCall::everywhere(435);
+pub(super) const PROCESS_MADVISE: SystemCall = SystemCall::everywhere(440);
+pub(super) const CLONE: SystemCall = SystemCall::new(56, 220, 120);
+pub(super) const UNSHARE: SystemCall = SystemCall::new(272, 97, 337);
+pub(super) const PERSONALITY: SystemCall = SystemCall::new(135, 92, 136);
+pub(super) const SOCKET: SystemCall = SystemCall::new(41, 198, 281);
+pub(super) const SOCKETPAIR: SystemCall = SystemCall::new(53, 199, 288);
+pub(super) const IOCTL: SystemCall = SystemCall::new(16, 29, 54);
 
 #[cfg(test)]
 mod tests {
@@ -157,7 +157,7 @@ mod tests {
     /// The C library's own numbers, as far as it has them wherever this is built.
     #[test]
     fn the_numbers_are_those_of_this_machine() {
-        let Some(own) = Architecture::OWN else { return };
+        let Some(own) = CallArchitecture::OWN else { return };
         for (call, number) in [
             (MOUNT, libc::SYS_mount),
             (UMOUNT2, libc::SYS_umount2),

@@ -6,35 +6,35 @@
 
 use nix::libc::{EAFNOSUPPORT, EPERM, EPROTONOSUPPORT, c_int};
 
-use self::Answer::{Allow, Ask, Refuse};
-use super::assembler::Question::{self, Equals, HasAny};
-use super::numbers::{self, Architecture, Call};
+use self::CallAnswer::{Allow, Ask, Refuse};
+use super::assembler::WordQuestion::{self, Equals, HasAny};
+use super::numbers::{self, CallArchitecture, SystemCall};
 
 /// The last number that programs need: `futex_requeue` of Linux 6.7. What is newer has nothing to ask that a library cannot
 /// do without, and is not there until somebody has looked at it. On x86-64 the numbers with the x32 bit lie above too.
 pub(super) const LAST: u32 = 456;
 
 /// Returns the numbers above the last one that stay.
-pub(super) fn above(architecture: Architecture) -> &'static [u32] {
+pub(super) fn above(architecture: CallArchitecture) -> &'static [u32] {
     match architecture {
         // breakpoint, cacheflush, set_tls, get_tls: what a program that makes code cannot do without.
-        Architecture::Arm => &[0x000f_0001, 0x000f_0002, 0x000f_0005, 0x000f_0006],
-        Architecture::X86_64 | Architecture::Aarch64 => &[],
+        CallArchitecture::Arm => &[0x000f_0001, 0x000f_0002, 0x000f_0005, 0x000f_0006],
+        CallArchitecture::X86_64 | CallArchitecture::Aarch64 => &[],
     }
 }
 
 /// Returns the numbers that nobody has yet, first and last. On x86-64 the two before them are the kernel's own, for probes
 /// that an administrator set.
-pub(super) fn unassigned(architecture: Architecture) -> &'static [(u32, u32)] {
+pub(super) fn unassigned(architecture: CallArchitecture) -> &'static [(u32, u32)] {
     match architecture {
-        Architecture::X86_64 => &[(337, 423)],
-        Architecture::Aarch64 => &[(244, 259), (295, 423)],
-        Architecture::Arm => &[],
+        CallArchitecture::X86_64 => &[(337, 423)],
+        CallArchitecture::Aarch64 => &[(244, 259), (295, 423)],
+        CallArchitecture::Arm => &[],
     }
 }
 
 /// Refused with EPERM, whatever the arguments.
-pub(super) const REFUSED: &[Call] = &[
+pub(super) const REFUSED: &[SystemCall] = &[
     // Mounts and roots.
     numbers::MOUNT,
     numbers::UMOUNT2,
@@ -103,7 +103,7 @@ pub(super) const REFUSED: &[Call] = &[
 ];
 
 /// Answered with ENOSYS, so that who asks does without.
-pub(super) const NOT_THERE: &[Call] = &[
+pub(super) const NOT_THERE: &[SystemCall] = &[
     // Its flags lie in memory, where no filter can read them; C libraries go back to clone.
     numbers::CLONE3,
     // Of other processes; the one for itself is madvise.
@@ -111,17 +111,24 @@ pub(super) const NOT_THERE: &[Call] = &[
 ];
 
 /// It depends on an argument.
-pub(super) const CHECKED: &[(Call, Check)] = &[
+pub(super) const CHECKED: &[(SystemCall, ArgumentCheck)] = &[
     // The kernel looks at the lower half of the flags only.
-    (numbers::CLONE, Check { cases: &[(HasAny(NAMESPACES), Refuse(EPERM))], ..Check::ARGUMENT_0 }),
+    (
+        numbers::CLONE,
+        ArgumentCheck { cases: &[(HasAny(NAMESPACES), Refuse(EPERM))], ..ArgumentCheck::ARGUMENT_0 },
+    ),
     (
         numbers::UNSHARE,
-        Check { upper: Some(EPERM), cases: &[(HasAny(!OWN_COPIES), Refuse(EPERM))], ..Check::ARGUMENT_0 },
+        ArgumentCheck {
+            upper: Some(EPERM),
+            cases: &[(HasAny(!OWN_COPIES), Refuse(EPERM))],
+            ..ArgumentCheck::ARGUMENT_0
+        },
     ),
     // Linux itself, 32 bits, old version numbers and both, and the question which it is. The others switch protections off.
     (
         numbers::PERSONALITY,
-        Check {
+        ArgumentCheck {
             cases: &[
                 (Equals(0), Allow),
                 (Equals(0x8), Allow),
@@ -130,7 +137,7 @@ pub(super) const CHECKED: &[(Call, Check)] = &[
                 (Equals(u32::MAX), Allow),
             ],
             otherwise: Refuse(EPERM),
-            ..Check::ARGUMENT_0
+            ..ArgumentCheck::ARGUMENT_0
         },
     ),
     (numbers::SOCKET, FAMILIES),
@@ -138,20 +145,20 @@ pub(super) const CHECKED: &[(Call, Check)] = &[
     // Typing on a terminal for its owner, and drivers for it. The kernel looks at the lower half only.
     (
         numbers::IOCTL,
-        Check {
+        ArgumentCheck {
             argument: 1,
             cases: &[
                 (Equals(TIOCSTI), Refuse(EPERM)),
                 (Equals(TIOCLINUX), Refuse(EPERM)),
                 (Equals(TIOCSETD), Refuse(EPERM)),
             ],
-            ..Check::ARGUMENT_0
+            ..ArgumentCheck::ARGUMENT_0
         },
     ),
 ];
 
 /// The kinds of sockets.
-const FAMILIES: Check = Check {
+const FAMILIES: ArgumentCheck = ArgumentCheck {
     cases: &[
         (Equals(1), Allow),            // AF_UNIX
         (Equals(2), Ask(&PROTOCOLS)),  // AF_INET
@@ -162,12 +169,12 @@ const FAMILIES: Check = Check {
         (Equals(17), Refuse(EPERM)),   // AF_PACKET
     ],
     otherwise: Refuse(EAFNOSUPPORT),
-    ..Check::ARGUMENT_0
+    ..ArgumentCheck::ARGUMENT_0
 };
 
 /// The protocols of the internet that programs use. The others are large and rarely tried parts of the kernel, and two of
 /// them, MPTCP (262) and SMC (256), speak TCP past Landlock's rules about ports.
-const PROTOCOLS: Check = Check {
+const PROTOCOLS: ArgumentCheck = ArgumentCheck {
     argument: 2,
     cases: &[
         (Equals(0), Allow),   // the type's own: TCP or UDP
@@ -178,37 +185,41 @@ const PROTOCOLS: Check = Check {
         (Equals(136), Allow), // UDP-Lite
     ],
     otherwise: Refuse(EPROTONOSUPPORT),
-    ..Check::ARGUMENT_0
+    ..ArgumentCheck::ARGUMENT_0
 };
 
 /// `NETLINK_ROUTE`, with which the C library lists addresses, and no other family: the rest sets the kernel up.
-const NETLINK: Check =
-    Check { argument: 2, cases: &[(Equals(0), Allow)], otherwise: Refuse(EPERM), ..Check::ARGUMENT_0 };
+const NETLINK: ArgumentCheck = ArgumentCheck {
+    argument: 2,
+    cases: &[(Equals(0), Allow)],
+    otherwise: Refuse(EPERM),
+    ..ArgumentCheck::ARGUMENT_0
+};
 
 /// The answer to a call.
 #[derive(Clone, Copy)]
-pub(super) enum Answer {
+pub(super) enum CallAnswer {
     /// The kernel may see it.
     Allow,
     /// It fails with this error number.
     Refuse(c_int),
     /// Another argument decides.
-    Ask(&'static Check),
+    Ask(&'static ArgumentCheck),
 }
 
 /// A question about an argument's lower 32 bits.
-pub(super) struct Check {
+pub(super) struct ArgumentCheck {
     /// Which.
     pub(super) argument: u32,
     /// The answer when one of its upper 32 bits is set, where the kernel looks at them.
     pub(super) upper: Option<c_int>,
     /// The first that is true decides.
-    pub(super) cases: &'static [(Question, Answer)],
+    pub(super) cases: &'static [(WordQuestion, CallAnswer)],
     /// When none is.
-    pub(super) otherwise: Answer,
+    pub(super) otherwise: CallAnswer,
 }
 
-impl Check {
+impl ArgumentCheck {
     /// The first argument, whatever it is.
     const ARGUMENT_0: Self = Self { argument: 0, upper: None, cases: &[], otherwise: Allow };
 }

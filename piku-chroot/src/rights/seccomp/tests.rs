@@ -3,18 +3,19 @@
 use nix::libc::*;
 
 use super::*;
-use crate::rights::seccomp::numbers::Call;
+use crate::rights::seccomp::numbers::SystemCall;
 
-const ALL: [Architecture; 3] = [Architecture::X86_64, Architecture::Aarch64, Architecture::Arm];
+const ALL: [CallArchitecture; 3] =
+    [CallArchitecture::X86_64, CallArchitecture::Aarch64, CallArchitecture::Arm];
 
 /// This machine's; what the C library calls `SYS_…` are its numbers.
-fn own() -> Architecture {
-    Architecture::OWN.expect("a filter for this machine")
+fn own() -> CallArchitecture {
+    CallArchitecture::OWN.expect("a filter for this machine")
 }
 
 const ALLOW: u32 = SECCOMP_RET_ALLOW;
 
-fn data(architecture: Architecture, nr: u32, args: [u64; 6]) -> seccomp_data {
+fn data(architecture: CallArchitecture, nr: u32, args: [u64; 6]) -> seccomp_data {
     seccomp_data {
         nr: i32::from_ne_bytes(nr.to_ne_bytes()),
         arch: architecture.audit(),
@@ -102,28 +103,28 @@ fn samples() -> Vec<[u64; 6]> {
 }
 
 /// The error that a check answers with, if any.
-fn decide(check: &Check, args: [u64; 6]) -> Option<c_int> {
+fn decide(check: &ArgumentCheck, args: [u64; 6]) -> Option<c_int> {
     let argument = args[check.argument as usize];
     let low = u32::try_from(argument & 0xffff_ffff).unwrap();
-    let fits = |question: Question| match question {
-        Question::Equals(number) => low == number,
-        Question::HasAny(bits) => low & bits != 0,
-        Question::AtLeast(number) => low >= number,
+    let fits = |question: WordQuestion| match question {
+        WordQuestion::Equals(number) => low == number,
+        WordQuestion::HasAny(bits) => low & bits != 0,
+        WordQuestion::AtLeast(number) => low >= number,
     };
     let case = check.cases.iter().find(|(question, _)| fits(*question));
     if let Some(errno) = check.upper.filter(|_| argument >> 32 != 0) {
         return Some(errno);
     }
     match case.map_or(check.otherwise, |(_, answer)| *answer) {
-        Answer::Allow => None,
-        Answer::Refuse(errno) => Some(errno),
-        Answer::Ask(check) => decide(check, args),
+        CallAnswer::Allow => None,
+        CallAnswer::Refuse(errno) => Some(errno),
+        CallAnswer::Ask(check) => decide(check, args),
     }
 }
 
 /// Returns what the policy says of a call: its error, if any, and whether an argument decides.
-fn wanted(architecture: Architecture, number: u32, args: [u64; 6]) -> (Option<c_int>, bool) {
-    let has = |list: &[Call]| list.iter().any(|call| call.number(architecture) == Some(number));
+fn wanted(architecture: CallArchitecture, number: u32, args: [u64; 6]) -> (Option<c_int>, bool) {
+    let has = |list: &[SystemCall]| list.iter().any(|call| call.number(architecture) == Some(number));
     if has(policy::REFUSED) {
         return (Some(EPERM), false);
     }
@@ -142,7 +143,8 @@ fn wanted(architecture: Architecture, number: u32, args: [u64; 6]) -> (Option<c_
 #[test]
 fn every_number_as_the_policy_has_it() {
     let numbers = (0..=1000).chain([0x000f_0001, 0x000f_0005, 0x4000_0000, 0x4000_0027, u32::MAX]);
-    for programs in [&ALL[..1], &ALL[1..2], &ALL[2..], &[Architecture::Arm, Architecture::Aarch64], &ALL[1..]]
+    for programs in
+        [&ALL[..1], &ALL[1..2], &ALL[2..], &[CallArchitecture::Arm, CallArchitecture::Aarch64], &ALL[1..]]
     {
         let filter = program(programs);
         for (number, architecture) in numbers.clone().flat_map(|number| ALL.map(|one| (number, one))) {
@@ -169,11 +171,14 @@ fn a_userland_of_another_word_size() {
         head[18..].copy_from_slice(&machine.to_le_bytes());
         head
     };
-    assert_eq!(ALL.map(Architecture::sister), [None, Some(Architecture::Arm), Some(Architecture::Aarch64)]);
+    assert_eq!(
+        ALL.map(CallArchitecture::sister),
+        [None, Some(CallArchitecture::Arm), Some(CallArchitecture::Aarch64)]
+    );
     for (class, machine, expected) in [
-        (2, 62, Some(Architecture::X86_64)),
-        (2, 183, Some(Architecture::Aarch64)),
-        (1, 40, Some(Architecture::Arm)),
+        (2, 62, Some(CallArchitecture::X86_64)),
+        (2, 183, Some(CallArchitecture::Aarch64)),
+        (1, 40, Some(CallArchitecture::Arm)),
         // x32, i386, big-endian ARM, RISC-V.
         (1, 62, None),
         (1, 3, None),
@@ -329,9 +334,9 @@ fn what_real_programs_need() {
 
 #[test]
 fn long_ways_are_jumped_over() {
-    let part = |first: u32| Part { first, block: answer(first) };
+    let part = |first: u32| NumberRange { first, block: answer(first) };
     for count in [1_u32, 2, 3, 255, 256, 257, 600] {
-        let parts: Vec<Part> = (0..count).map(|index| part(index * 10)).collect();
+        let parts: Vec<NumberRange> = (0..count).map(|index| part(index * 10)).collect();
         let program = load(0, search(&parts));
         for number in 0..count * 10 + 50 {
             let expected = (number / 10).min(count - 1) * 10;

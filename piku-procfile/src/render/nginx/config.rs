@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 /// A file that is being written.
 #[derive(Default)]
-pub(super) struct Config {
+pub(super) struct NginxConfigFile {
     text: String,
     depth: usize,
 }
 
-impl Config {
+impl NginxConfigFile {
     /// `WORD WORD…;`
     pub(super) fn put(&mut self, words: &[&str]) {
         self.words(words);

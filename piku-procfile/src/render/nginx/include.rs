@@ -2,14 +2,14 @@
 //! only directives are taken that say how this app's requests are answered. What opens a file, a socket or a zone that
 //! others share is refused by name, and what is taken is written anew from its words.
 
-use super::config::Config;
+use super::config::NginxConfigFile;
 use super::pattern;
-use super::syntax::{self, Directive};
+use super::syntax::{self, NginxDirective};
 use crate::diagnostic::{Diagnostic, word};
 
 /// What a directive may have for arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
+enum ArgumentRule {
     /// Any.
     Words,
     /// Any, and a block with more of these.
@@ -26,25 +26,25 @@ enum Rule {
 
 /// What is taken.
 #[rustfmt::skip]
-const TAKEN: &[(&str, Rule)] = &[
-    ("access_log", Rule::Off), ("add_header", Rule::Words), ("allow", Rule::Words), ("auth_basic", Rule::Words),
-    ("auth_request", Rule::Words), ("auth_request_set", Rule::Words), ("break", Rule::Words), ("charset", Rule::Words),
-    ("client_body_timeout", Rule::Words), ("client_max_body_size", Rule::Words), ("default_type", Rule::Words),
-    ("deny", Rule::Words), ("error_page", Rule::Words), ("etag", Rule::Words), ("expires", Rule::Words),
-    ("gzip", Rule::Words), ("gzip_comp_level", Rule::Words), ("gzip_min_length", Rule::Words),
-    ("gzip_proxied", Rule::Words), ("gzip_types", Rule::Words), ("gzip_vary", Rule::Words), ("if", Rule::If),
-    ("if_modified_since", Rule::Words), ("internal", Rule::Words), ("keepalive_timeout", Rule::Words),
-    ("limit_except", Rule::Block), ("limit_rate", Rule::Words), ("limit_rate_after", Rule::Words),
-    ("location", Rule::Block), ("log_not_found", Rule::Words), ("proxy_buffer_size", Rule::Buffers),
-    ("proxy_buffering", Rule::Words), ("proxy_buffers", Rule::Buffers), ("proxy_connect_timeout", Rule::Words),
-    ("proxy_cookie_domain", Rule::Words), ("proxy_cookie_flags", Rule::Words), ("proxy_cookie_path", Rule::Words),
-    ("proxy_hide_header", Rule::Words), ("proxy_intercept_errors", Rule::Words), ("proxy_pass", Rule::ToApp),
-    ("proxy_pass_header", Rule::Words), ("proxy_read_timeout", Rule::Words), ("proxy_redirect", Rule::Words),
-    ("proxy_request_buffering", Rule::Words), ("proxy_send_timeout", Rule::Words), ("proxy_set_header", Rule::Words),
-    ("real_ip_header", Rule::Words), ("real_ip_recursive", Rule::Words), ("recursive_error_pages", Rule::Words),
-    ("return", Rule::Words), ("rewrite", Rule::Words), ("satisfy", Rule::Words), ("send_timeout", Rule::Words),
-    ("set", Rule::Words), ("set_real_ip_from", Rule::Words), ("sub_filter", Rule::Words),
-    ("sub_filter_once", Rule::Words), ("sub_filter_types", Rule::Words),
+const TAKEN: &[(&str, ArgumentRule)] = &[
+    ("access_log", ArgumentRule::Off), ("add_header", ArgumentRule::Words), ("allow", ArgumentRule::Words), ("auth_basic", ArgumentRule::Words),
+    ("auth_request", ArgumentRule::Words), ("auth_request_set", ArgumentRule::Words), ("break", ArgumentRule::Words), ("charset", ArgumentRule::Words),
+    ("client_body_timeout", ArgumentRule::Words), ("client_max_body_size", ArgumentRule::Words), ("default_type", ArgumentRule::Words),
+    ("deny", ArgumentRule::Words), ("error_page", ArgumentRule::Words), ("etag", ArgumentRule::Words), ("expires", ArgumentRule::Words),
+    ("gzip", ArgumentRule::Words), ("gzip_comp_level", ArgumentRule::Words), ("gzip_min_length", ArgumentRule::Words),
+    ("gzip_proxied", ArgumentRule::Words), ("gzip_types", ArgumentRule::Words), ("gzip_vary", ArgumentRule::Words), ("if", ArgumentRule::If),
+    ("if_modified_since", ArgumentRule::Words), ("internal", ArgumentRule::Words), ("keepalive_timeout", ArgumentRule::Words),
+    ("limit_except", ArgumentRule::Block), ("limit_rate", ArgumentRule::Words), ("limit_rate_after", ArgumentRule::Words),
+    ("location", ArgumentRule::Block), ("log_not_found", ArgumentRule::Words), ("proxy_buffer_size", ArgumentRule::Buffers),
+    ("proxy_buffering", ArgumentRule::Words), ("proxy_buffers", ArgumentRule::Buffers), ("proxy_connect_timeout", ArgumentRule::Words),
+    ("proxy_cookie_domain", ArgumentRule::Words), ("proxy_cookie_flags", ArgumentRule::Words), ("proxy_cookie_path", ArgumentRule::Words),
+    ("proxy_hide_header", ArgumentRule::Words), ("proxy_intercept_errors", ArgumentRule::Words), ("proxy_pass", ArgumentRule::ToApp),
+    ("proxy_pass_header", ArgumentRule::Words), ("proxy_read_timeout", ArgumentRule::Words), ("proxy_redirect", ArgumentRule::Words),
+    ("proxy_request_buffering", ArgumentRule::Words), ("proxy_send_timeout", ArgumentRule::Words), ("proxy_set_header", ArgumentRule::Words),
+    ("real_ip_header", ArgumentRule::Words), ("real_ip_recursive", ArgumentRule::Words), ("recursive_error_pages", ArgumentRule::Words),
+    ("return", ArgumentRule::Words), ("rewrite", ArgumentRule::Words), ("satisfy", ArgumentRule::Words), ("send_timeout", ArgumentRule::Words),
+    ("set", ArgumentRule::Words), ("set_real_ip_from", ArgumentRule::Words), ("sub_filter", ArgumentRule::Words),
+    ("sub_filter_once", ArgumentRule::Words), ("sub_filter_types", ArgumentRule::Words),
 ];
 
 /// Why some others are not, in the words of who asks for them.
@@ -76,14 +76,14 @@ const MAX_PATTERNS: usize = 32;
 
 /// A good file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Include(Vec<Directive>);
+pub(super) struct IncludeFile(Vec<NginxDirective>);
 
 /// The names of all that is taken, for the manual.
 pub(crate) fn taken() -> impl Iterator<Item = &'static str> {
     TAKEN.iter().map(|(name, _)| *name)
 }
 
-impl Include {
+impl IncludeFile {
     /// Reads the file's text; diagnostics call it `file`.
     pub(super) fn read(text: &[u8], file: &str) -> Result<Self, Vec<Diagnostic>> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -105,7 +105,7 @@ impl Include {
 
     /// Whether it wants the app's instances.
     pub(super) fn proxies(&self) -> bool {
-        fn any(directives: &[Directive]) -> bool {
+        fn any(directives: &[NginxDirective]) -> bool {
             directives.iter().any(|directive| {
                 directive.name() == "proxy_pass" || directive.block.as_ref().is_some_and(|block| any(block))
             })
@@ -115,9 +115,10 @@ impl Include {
 
     /// Returns how many kilobytes of answers nginx may hold for one connection, where the file says so.
     pub(super) fn buffered(&self) -> Option<u32> {
-        fn most(directives: &[Directive], name: &str) -> Option<u32> {
-            let below = |directive: &Directive| directive.block.as_ref().and_then(|block| most(block, name));
-            let own = |directive: &Directive| {
+        fn most(directives: &[NginxDirective], name: &str) -> Option<u32> {
+            let below =
+                |directive: &NginxDirective| directive.block.as_ref().and_then(|block| most(block, name));
+            let own = |directive: &NginxDirective| {
                 (directive.name() == name).then(|| kilobytes(&directive.words[1..])).flatten()
             };
             directives.iter().filter_map(|directive| own(directive).max(below(directive))).max()
@@ -127,12 +128,12 @@ impl Include {
     }
 
     /// Writes it; `app` is what `http://app` stands for.
-    pub(super) fn write(&self, to: &mut Config, app: &str) {
+    pub(super) fn write(&self, to: &mut NginxConfigFile, app: &str) {
         write(&self.0, to, app);
     }
 }
 
-fn write(directives: &[Directive], to: &mut Config, app: &str) {
+fn write(directives: &[NginxDirective], to: &mut NginxConfigFile, app: &str) {
     for directive in directives {
         let mut words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
         if directive.name() == "proxy_pass" {
@@ -150,7 +151,7 @@ fn write(directives: &[Directive], to: &mut Config, app: &str) {
     }
 }
 
-fn check(directives: &[Directive], file: &str, errors: &mut Vec<Diagnostic>) {
+fn check(directives: &[NginxDirective], file: &str, errors: &mut Vec<Diagnostic>) {
     for directive in directives {
         let name = directive.name();
         match check_one(directive) {
@@ -171,14 +172,14 @@ fn check(directives: &[Directive], file: &str, errors: &mut Vec<Diagnostic>) {
     }
 }
 
-fn check_one(directive: &Directive) -> Result<(), String> {
+fn check_one(directive: &NginxDirective) -> Result<(), String> {
     let name = directive.name();
     let shown = word(name);
     let Some((_, rule)) = TAKEN.iter().find(|(taken, _)| *taken == name) else {
         return Err(format!("{shown} is not taken from an app"));
     };
     let args = &directive.words[1..];
-    let block = matches!(rule, Rule::Block | Rule::If);
+    let block = matches!(rule, ArgumentRule::Block | ArgumentRule::If);
     if block != directive.block.is_some() {
         return Err(format!("{shown} {} a block", if block { "needs" } else { "has no" }));
     }
@@ -194,7 +195,7 @@ fn check_one(directive: &Directive) -> Result<(), String> {
         }
     }
     match rule {
-        Rule::If => {
+        ArgumentRule::If => {
             let asks = |arg: &String| {
                 let test = arg.trim_start_matches('(').trim_start_matches('!');
                 matches!(test, "-f" | "-d" | "-e" | "-x")
@@ -203,11 +204,11 @@ fn check_one(directive: &Directive) -> Result<(), String> {
                 return Err(format!("{shown}: a condition may not ask for a file"));
             }
         }
-        Rule::Off if args != ["off"] => return Err(format!("{shown} takes 'off' alone from an app")),
-        Rule::ToApp if args != [APP] => {
+        ArgumentRule::Off if args != ["off"] => return Err(format!("{shown} takes 'off' alone from an app")),
+        ArgumentRule::ToApp if args != [APP] => {
             return Err(format!("{shown} takes '{APP}' alone, which is the app itself"));
         }
-        Rule::Buffers if kilobytes(args).is_none() => {
+        ArgumentRule::Buffers if kilobytes(args).is_none() => {
             return Err(format!(
                 "{shown}: at most {MAX_BUFFERS} buffers of {MAX_BUFFERED}k together, such as '16 32k'"
             ));
@@ -238,7 +239,7 @@ impl FoundPattern<'_> {
 }
 
 /// Returns the regular expression that nginx will read in a directive.
-fn pattern_in(directive: &Directive) -> Option<FoundPattern<'_>> {
+fn pattern_in(directive: &NginxDirective) -> Option<FoundPattern<'_>> {
     let words = &directive.words;
     let whole = |at: usize| Some(FoundPattern { at, around: ("", ""), pattern: words.get(at)? });
     // `~x` and `~*x` in one word.
@@ -269,7 +270,7 @@ fn pattern_in(directive: &Directive) -> Option<FoundPattern<'_>> {
 }
 
 /// The lines that have a regular expression.
-fn patterns(directives: &[Directive]) -> Box<dyn Iterator<Item = usize> + '_> {
+fn patterns(directives: &[NginxDirective]) -> Box<dyn Iterator<Item = usize> + '_> {
     Box::new(directives.iter().flat_map(|directive| {
         let own = pattern_in(directive).map(|_| directive.line);
         own.into_iter().chain(directive.block.as_deref().map(patterns).into_iter().flatten())
@@ -301,8 +302,8 @@ mod tests {
     use super::*;
 
     fn written(text: &str) -> String {
-        let include = Include::read(text.as_bytes(), "nginx.conf").expect(text);
-        let mut config = Config::default();
+        let include = IncludeFile::read(text.as_bytes(), "nginx.conf").expect(text);
+        let mut config = NginxConfigFile::default();
         include.write(&mut config, "http://piku");
         config.finish()
     }
@@ -379,14 +380,14 @@ proxy_buffers 8 16k;
             ("location /;", "'location'"),
             ("return 200 { }", "'return'"),
         ] {
-            let errors = Include::read(text.as_bytes(), "nginx.conf").expect_err(text);
+            let errors = IncludeFile::read(text.as_bytes(), "nginx.conf").expect_err(text);
             assert_eq!(errors.len(), 1, "{text}");
             assert!(errors[0].message.starts_with(named), "{text}: {}", errors[0]);
         }
         for text in ["}", "return 200; }", "location / {", "return 'a", "return 200", "\u{0}"] {
-            assert!(Include::read(text.as_bytes(), "nginx.conf").is_err(), "{text:?}");
+            assert!(IncludeFile::read(text.as_bytes(), "nginx.conf").is_err(), "{text:?}");
         }
-        let errors = Include::read(b"gzip on;\n\xff;", "nginx.conf").unwrap_err();
+        let errors = IncludeFile::read(b"gzip on;\n\xff;", "nginx.conf").unwrap_err();
         assert_eq!(errors[0].to_string(), "nginx.conf:2: this is not UTF-8");
     }
 
@@ -412,14 +413,14 @@ proxy_buffers 8 16k;
             ]
         );
         let many = "location ~ x { }\n".repeat(33);
-        let errors = Include::read(many.as_bytes(), "nginx.conf").unwrap_err();
+        let errors = IncludeFile::read(many.as_bytes(), "nginx.conf").unwrap_err();
         assert_eq!(errors.len(), 1);
         assert!(errors[0].to_string().starts_with("nginx.conf:33: more than 32 regular expressions\nhint: "));
     }
 
     #[test]
     fn buffers_are_summed_up() {
-        let buffered = |text: &str| Include::read(text.as_bytes(), "nginx.conf").unwrap().buffered();
+        let buffered = |text: &str| IncludeFile::read(text.as_bytes(), "nginx.conf").unwrap().buffered();
         assert_eq!(buffered("gzip on;"), None);
         assert_eq!(buffered("proxy_buffer_size 16k;"), Some(16));
         assert_eq!(
@@ -430,8 +431,8 @@ proxy_buffers 8 16k;
 
     #[test]
     fn all_that_is_wrong_is_told_with_its_line() {
-        let errors =
-            Include::read(b"gzip on;\nroot /x;\nlocation / {\n alias /y;\n}\n", "nginx.conf").unwrap_err();
+        let errors = IncludeFile::read(b"gzip on;\nroot /x;\nlocation / {\n alias /y;\n}\n", "nginx.conf")
+            .unwrap_err();
         let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(
             told,

@@ -5,18 +5,18 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 
-use super::config::Config;
-use super::places::{Listen, text_of};
+use super::config::NginxConfigFile;
+use super::places::{ListenAddress, text_of};
 
 /// What the caller decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
+pub struct NginxInstance {
     /// Holds everything: the pid, the logs, the temporary files, and `apps/*.conf`. Absolute.
     pub dir: PathBuf,
     /// Where the apps listen for HTTP.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<ListenAddress>,
     /// Where the apps listen for HTTPS.
-    pub listen_tls: Vec<Listen>,
+    pub listen_tls: Vec<ListenAddress>,
     /// Whether IPv6 is to be had.
     pub ipv6: bool,
     /// A certificate and its key for an nginx older than 1.19.4, which cannot refuse a handshake: whoever asks by HTTPS for a host
@@ -68,7 +68,7 @@ const COMPRESSED: [&str; 10] = [
     "image/svg+xml",
 ];
 
-impl Instance {
+impl NginxInstance {
     /// The whole file.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Instance {
         }
         let at = |name: &str| format!("{dir}/{name}");
         let certificate = self.certificate().map_err(|message| anyhow!(message))?;
-        let mut to = Config::default();
+        let mut to = NginxConfigFile::default();
         to.comment("made by piku-procfile render nginx --main; a change here is lost");
         to.put(&["pid", &at("nginx.pid")]);
         to.put(&["error_log", &at("error.log"), "warn"]);
@@ -142,8 +142,8 @@ impl Instance {
     }
 
     /// Who asks for a host that no app has.
-    fn strangers(&self, certificate: Option<&(String, String)>, to: &mut Config) {
-        let sockets = |listens: &[Listen]| -> Vec<String> {
+    fn strangers(&self, certificate: Option<&(String, String)>, to: &mut NginxConfigFile) {
+        let sockets = |listens: &[ListenAddress]| -> Vec<String> {
             let mut seen = std::collections::HashSet::new();
             let all = listens.iter().flat_map(|listen| listen.sockets(self.ipv6));
             all.filter(|socket| seen.insert(socket.clone())).collect()

@@ -1,5 +1,5 @@
 //! One app's file for nginx, and the `nginx.conf` of an instance that needs no root. What the app has set is read once into
-//! a [`Site`]; from there on nothing is text of the app's own.
+//! a [`VirtualHost`]; from there on nothing is text of the app's own.
 //!
 //! All apps share one nginx, and it runs as piku's own user: it could read every app's files and secrets. So folders lie in
 //! the app's own tree or data and are served without following a link; the app's own lines are a chosen set of directives;
@@ -22,19 +22,19 @@ mod users;
 use std::path::PathBuf;
 
 pub use host::HostName;
-pub use instance::Instance;
-pub use places::{Listen, Upstream};
+pub use instance::NginxInstance;
+pub use places::{ListenAddress, UpstreamAddress};
 
-use super::values::{Reader, Values};
+use super::values::{AppValues, ValuesReader};
 use crate::diagnostic::Diagnostic;
 use crate::name::AppName;
-use include::Include;
-use places::Prefix;
-use users::Users;
+use include::IncludeFile;
+use places::PathPrefix;
+use users::PasswordUsers;
 
 /// How nginx is told to speak HTTP/2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Http2 {
+pub enum Http2Syntax {
     /// As a word of `listen`: every nginx takes it; 1.25.1 and newer say that it is old
     #[default]
     Listen,
@@ -46,19 +46,19 @@ pub enum Http2 {
 
 /// What the caller decides, and no app. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct RenderSettings {
     /// The app.
     pub app: AppName,
     /// All instances that answer HTTP.
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<UpstreamAddress>,
     /// The built tree, `/app` to the app.
     pub root: Option<PathBuf>,
     /// The app's own files, `/data` to the app.
     pub data: Option<PathBuf>,
     /// Where HTTP is listened for.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<ListenAddress>,
     /// Where HTTPS is listened for, when there is a certificate.
-    pub listen_tls: Vec<Listen>,
+    pub listen_tls: Vec<ListenAddress>,
     /// Whether IPv6 is to be had.
     pub ipv6: bool,
     /// The certificate with its chain, and its key.
@@ -72,7 +72,7 @@ pub struct Settings {
     /// Who is Cloudflare, when not those known here.
     pub cloudflare: Option<String>,
     /// How to speak HTTP/2.
-    pub http2: Http2,
+    pub http2: Http2Syntax,
     /// Whether all requests are answered with 503.
     pub maintenance: bool,
     /// The largest number of requests to the app at once, websockets among them; further ones are answered with 503, so that
@@ -82,21 +82,21 @@ pub struct Settings {
 
 /// An app as nginx serves it: everything checked.
 #[derive(Debug, Clone)]
-pub struct Site {
+pub struct VirtualHost {
     app: AppName,
     names: Vec<HostName>,
     sockets: Vec<String>,
     sockets_tls: Vec<String>,
-    http2: Http2,
-    tls: Option<Tls>,
+    http2: Http2Syntax,
+    tls: Option<TlsFiles>,
     acme_root: Option<String>,
-    upstreams: Vec<Upstream>,
-    folders: Vec<Folder>,
+    upstreams: Vec<UpstreamAddress>,
+    folders: Vec<StaticFolder>,
     catch_all: Option<String>,
-    caching: Option<Caching>,
+    caching: Option<CacheSettings>,
     cloudflare: Option<Vec<String>>,
-    users: Option<Users>,
-    include: Include,
+    users: Option<PasswordUsers>,
+    include: IncludeFile,
     git_reaches_app: bool,
     maintenance: bool,
     connections: Option<u32>,
@@ -105,7 +105,7 @@ pub struct Site {
 }
 
 #[derive(Debug, Clone)]
-struct Tls {
+struct TlsFiles {
     certificate: String,
     key: String,
     /// Whether HTTP is only redirected.
@@ -116,8 +116,8 @@ struct Tls {
 
 /// A folder whose files are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Folder {
-    prefix: Prefix,
+struct StaticFolder {
+    prefix: PathPrefix,
     /// Absolute.
     path: String,
     /// What holds it: links are not followed below.
@@ -127,8 +127,8 @@ struct Folder {
 }
 
 #[derive(Debug, Clone)]
-struct Caching {
-    prefixes: Vec<Prefix>,
+struct CacheSettings {
+    prefixes: Vec<PathPrefix>,
     path: String,
     /// In GB.
     size: u32,
@@ -142,18 +142,18 @@ struct Caching {
 
 const SERVER_NAME: &str = "NGINX_SERVER_NAME";
 
-impl Site {
+impl VirtualHost {
     /// Whether the app asks to be served under a name of its own.
     #[must_use]
-    pub fn is_wanted(values: &Values) -> bool {
+    pub fn is_wanted(values: &AppValues) -> bool {
         values.has(SERVER_NAME)
     }
 
     /// The names that the app asks for, those that are no good left out: what a certificate is to be for.
     #[must_use]
-    pub fn names_of(values: &Values) -> Vec<HostName> {
+    pub fn names_of(values: &AppValues) -> Vec<HostName> {
         let mut names: Vec<HostName> =
-            Reader::new(values).items(SERVER_NAME).filter_map(|item| item.parse().ok()).collect();
+            ValuesReader::new(values).items(SERVER_NAME).filter_map(|item| item.parse().ok()).collect();
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
         names

@@ -25,7 +25,7 @@ const HINT: &str = "a pattern with '*' or '+' begins with '^', such as '^/images
 /// # Errors
 /// When its cost cannot be bounded.
 pub(super) fn bounded(pattern: &str) -> Result<String, String> {
-    let scan = Scan::of(pattern)?;
+    let scan = PatternScan::of(pattern)?;
     if scan.repeats && !scan.anchored {
         return Err(format!("{}: {HINT}", word(pattern)));
     }
@@ -34,14 +34,14 @@ pub(super) fn bounded(pattern: &str) -> Result<String, String> {
 }
 
 /// The properties of a pattern that decide its cost.
-struct Scan {
+struct PatternScan {
     /// True if each of its alternatives begins with `^`.
     anchored: bool,
     /// True if anything in it may be repeated without a small bound.
     repeats: bool,
 }
 
-impl Scan {
+impl PatternScan {
     fn of(pattern: &str) -> Result<Self, String> {
         let bad = |what: &str| Err(format!("{}: {what} is not taken from an app", word(pattern)));
         let mut scan = Self { anchored: true, repeats: false };

@@ -13,9 +13,9 @@ const MAX_LEN: usize = 1024;
 
 /// The beginning of an address' path, such as `/static`: with no `/` at its end; `/` itself is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Prefix(String);
+pub(super) struct PathPrefix(String);
 
-impl Prefix {
+impl PathPrefix {
     /// Without a slash at the end.
     pub(super) fn bare(&self) -> &str {
         &self.0
@@ -31,7 +31,7 @@ impl Prefix {
     }
 }
 
-impl FromStr for Prefix {
+impl FromStr for PathPrefix {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, String> {
@@ -139,14 +139,14 @@ pub(super) fn text_of(path: &Path, option: &str) -> Result<String, String> {
 
 /// A port to listen on, at one address or at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listen {
+pub struct ListenAddress {
     /// None: all addresses of the machine.
     pub address: Option<IpAddr>,
     /// The port.
     pub port: u16,
 }
 
-impl FromStr for Listen {
+impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, String> {
@@ -164,7 +164,7 @@ impl FromStr for Listen {
     }
 }
 
-impl std::fmt::Display for Listen {
+impl std::fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.address {
             Some(address) => write!(f, "{}", std::net::SocketAddr::new(address, self.port)),
@@ -173,7 +173,7 @@ impl std::fmt::Display for Listen {
     }
 }
 
-impl Listen {
+impl ListenAddress {
     /// The sockets, as nginx has them.
     pub(super) fn sockets(self, ipv6: bool) -> Vec<String> {
         let Self { address, port } = self;
@@ -189,9 +189,9 @@ impl Listen {
 
 /// Where one instance of the app listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upstream(String);
+pub struct UpstreamAddress(String);
 
-impl Upstream {
+impl UpstreamAddress {
     /// `HOST:PORT`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -199,13 +199,13 @@ impl Upstream {
     }
 }
 
-impl From<std::net::SocketAddr> for Upstream {
+impl From<std::net::SocketAddr> for UpstreamAddress {
     fn from(socket: std::net::SocketAddr) -> Self {
         Self(socket.to_string())
     }
 }
 
-impl FromStr for Upstream {
+impl FromStr for UpstreamAddress {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, String> {
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn prefixes() {
         for (given, bare) in [("/", ""), ("/static", "/static"), ("/a/b/", "/a/b"), ("/a b", "/a b")] {
-            assert_eq!(given.parse::<Prefix>().expect(given).bare(), bare);
+            assert_eq!(given.parse::<PathPrefix>().expect(given).bare(), bare);
         }
         for given in [
             "",
@@ -251,9 +251,9 @@ mod tests {
             "/.well-known/acme-challenge/x",
             &format!("/{}", "a".repeat(1024)),
         ] {
-            assert!(given.parse::<Prefix>().is_err(), "{given:?}");
+            assert!(given.parse::<PathPrefix>().is_err(), "{given:?}");
         }
-        assert!("/.well-known".parse::<Prefix>().is_ok());
+        assert!("/.well-known".parse::<PathPrefix>().is_ok());
     }
 
     #[test]
@@ -279,22 +279,22 @@ mod tests {
 
     #[test]
     fn sockets() {
-        let sockets = |text: &str, ipv6| text.parse::<Listen>().map(|listen| listen.sockets(ipv6));
+        let sockets = |text: &str, ipv6| text.parse::<ListenAddress>().map(|listen| listen.sockets(ipv6));
         assert_eq!(sockets("80", true).unwrap(), ["80", "[::]:80"]);
         assert_eq!(sockets("80", false).unwrap(), ["80"]);
         assert_eq!(sockets("127.0.0.1:8080", true).unwrap(), ["127.0.0.1:8080"]);
         assert_eq!(sockets("[::1]:8080", true).unwrap(), ["[::1]:8080"]);
         assert!(sockets("[::1]:8080", false).unwrap().is_empty());
         for bad in ["", "0", "65536", "localhost:80", "127.0.0.1", "80 default_server", "::1:80"] {
-            assert!(bad.parse::<Listen>().is_err(), "{bad}");
+            assert!(bad.parse::<ListenAddress>().is_err(), "{bad}");
         }
         for (given, wanted) in
             [("127.0.0.1:5000", "127.0.0.1:5000"), ("[::1]:1", "[::1]:1"), ("App:1", "app:1")]
         {
-            assert_eq!(given.parse::<Upstream>().unwrap().as_str(), wanted);
+            assert_eq!(given.parse::<UpstreamAddress>().unwrap().as_str(), wanted);
         }
         for bad in ["", "5000", "a:0", "a:x", "a b:1", "unix:/x:1", "*.a:1", "127.0.0.1:0", "a:1 backup"] {
-            assert!(bad.parse::<Upstream>().is_err(), "{bad}");
+            assert!(bad.parse::<UpstreamAddress>().is_err(), "{bad}");
         }
     }
 }

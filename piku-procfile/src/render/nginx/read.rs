@@ -1,16 +1,19 @@
-//! What an app has set, read into a [`Site`]: every value checked, and what is wrong told with its place.
+//! What an app has set, read into a [`VirtualHost`]: every value checked, and what is wrong told with its place.
 
 use std::path::Path;
 
 use anyhow::anyhow;
 
-use super::include::Include;
-use super::places::{AppPath, Prefix, path, text_of};
-use super::{Caching, Folder, HostName, SERVER_NAME, Settings, Site, Tls, cloudflare, host, users};
+use super::include::IncludeFile;
+use super::places::{AppPath, PathPrefix, path, text_of};
+use super::{
+    CacheSettings, HostName, RenderSettings, SERVER_NAME, StaticFolder, TlsFiles, VirtualHost, cloudflare,
+    host, users,
+};
 use crate::diagnostic::{Diagnostic, word};
-use crate::failure::Failure;
-use crate::procfile::{self, Kind, Procfile};
-use crate::render::values::{Reader, Values};
+use crate::failure::UserError;
+use crate::procfile::{self, ProcessKind, Procfile};
+use crate::render::values::{AppValues, ValuesReader};
 use crate::source;
 
 const STATIC_PATHS: &str = "NGINX_STATIC_PATHS";
@@ -28,14 +31,14 @@ const MAX_NAMES: usize = 2000;
 /// A year, in seconds.
 const YEAR: u32 = 31_536_000;
 
-impl Site {
+impl VirtualHost {
     /// Reads what the app has set, and the file that it includes.
     ///
     /// # Errors
     /// When a setting of the caller's is no good; else with everything that is wrong with the app's, as a
     /// [`Diagnostics`](crate::diagnostic::Diagnostics).
-    pub fn read(settings: &Settings, procfile: &Procfile, values: &Values) -> anyhow::Result<Self> {
-        let mut read = Reader::new(values);
+    pub fn read(settings: &RenderSettings, procfile: &Procfile, values: &AppValues) -> anyhow::Result<Self> {
+        let mut read = ValuesReader::new(values);
         let mut names: Vec<HostName> = read.parsed(SERVER_NAME, Some(host::HINT));
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
@@ -76,7 +79,7 @@ impl Site {
         if lacks_app && !site.maintenance {
             let what =
                 if listens { "the app's own process answers" } else { "the app serves no files at '/'" };
-            return Err(Failure::new(format!("no --upstream is given, and {what}"))
+            return Err(UserError::new(format!("no --upstream is given, and {what}"))
                 .hint("name each instance, such as --upstream 127.0.0.1:5000, or use --maintenance")
                 .into());
         }
@@ -96,8 +99,8 @@ fn share(connections: u32, buffered: Option<u32>) -> u32 {
 
 /// Where it listens for HTTP and for HTTPS, and the ports of the latter.
 fn sockets(
-    settings: &Settings,
-    read: &mut Reader<'_>,
+    settings: &RenderSettings,
+    read: &mut ValuesReader<'_>,
 ) -> anyhow::Result<(Vec<String>, Vec<String>, Vec<u16>)> {
     let ipv6 = settings.ipv6 && !read.boolean("DISABLE_IPV6");
     let mut chosen = [settings.listen.clone(), settings.listen_tls.clone()];
@@ -134,12 +137,16 @@ fn sockets(
         sockets
     });
     if plain.is_empty() && (tls.is_empty() || settings.certificate.is_none()) {
-        return Err(Failure::new("nothing to listen on").hint("add --listen PORT").into());
+        return Err(UserError::new("nothing to listen on").hint("add --listen PORT").into());
     }
     Ok((plain, tls, settings.listen_tls.iter().map(|listen| listen.port).collect()))
 }
 
-fn tls(settings: &Settings, read: &mut Reader<'_>, ports: &[u16]) -> anyhow::Result<Option<Tls>> {
+fn tls(
+    settings: &RenderSettings,
+    read: &mut ValuesReader<'_>,
+    ports: &[u16],
+) -> anyhow::Result<Option<TlsFiles>> {
     let only = read.boolean(HTTPS_ONLY);
     let (Some((certificate, key)), Some(port)) = (&settings.certificate, ports.first()) else {
         if only {
@@ -149,7 +156,7 @@ fn tls(settings: &Settings, read: &mut Reader<'_>, ports: &[u16]) -> anyhow::Res
         return Ok(None);
     };
     let text = |path: &Path, option| text_of(path, option).map_err(|message| anyhow!(message));
-    Ok(Some(Tls {
+    Ok(Some(TlsFiles {
         certificate: text(certificate, "--certificate")?,
         key: text(key, "--key")?,
         only,
@@ -158,11 +165,15 @@ fn tls(settings: &Settings, read: &mut Reader<'_>, ports: &[u16]) -> anyhow::Res
 }
 
 /// `static:` of the Procfile and `NGINX_STATIC_PATHS`.
-fn folders(settings: &Settings, procfile: &Procfile, read: &mut Reader<'_>) -> anyhow::Result<Vec<Folder>> {
+fn folders(
+    settings: &RenderSettings,
+    procfile: &Procfile,
+    read: &mut ValuesReader<'_>,
+) -> anyhow::Result<Vec<StaticFolder>> {
     let root = path(settings.root.as_deref(), "--root")?;
     let data = path(settings.data.as_deref(), "--data")?;
-    let make = |prefix: &str, text: &str| -> Result<Folder, String> {
-        let prefix: Prefix = prefix.parse()?;
+    let make = |prefix: &str, text: &str| -> Result<StaticFolder, String> {
+        let prefix: PathPrefix = prefix.parse()?;
         let (top, option, below) = match text.parse()? {
             AppPath::Tree(below) => (&root, "--root", below),
             AppPath::Data(below) => (&data, "--data", below),
@@ -171,10 +182,10 @@ fn folders(settings: &Settings, procfile: &Procfile, read: &mut Reader<'_>) -> a
         let whole = below.as_os_str().is_empty() && option == "--root";
         // Both are text: one is the caller's that has been checked, the other has been parsed from text.
         let path = Path::new(top).join(&below).to_string_lossy().trim_end_matches('/').to_owned();
-        Ok(Folder { prefix, path, top: top.clone(), whole })
+        Ok(StaticFolder { prefix, path, top: top.clone(), whole })
     };
-    let mut folders: Vec<Folder> = Vec::new();
-    if let Some(entry) = procfile.entries.iter().find(|entry| entry.kind == Kind::Static) {
+    let mut folders: Vec<StaticFolder> = Vec::new();
+    if let Some(entry) = procfile.entries.iter().find(|entry| entry.kind == ProcessKind::Static) {
         let (prefix, text) = match entry.command.split_once(':') {
             Some((prefix, text)) if prefix.starts_with('/') => (prefix, text),
             _ => ("/", entry.command.as_str()),
@@ -210,7 +221,7 @@ fn folders(settings: &Settings, procfile: &Procfile, read: &mut Reader<'_>) -> a
 }
 
 /// The file, relative to its folder.
-fn catch_all(read: &mut Reader<'_>, folders: &[Folder], app_answers: bool) -> Option<String> {
+fn catch_all(read: &mut ValuesReader<'_>, folders: &[StaticFolder], app_answers: bool) -> Option<String> {
     let text = read.text(CATCH_ALL)?;
     let file = match text.trim_start_matches('/').parse() {
         Ok(AppPath::Tree(path)) if !path.as_os_str().is_empty() => path.to_string_lossy().into_owned(),
@@ -236,11 +247,11 @@ fn catch_all(read: &mut Reader<'_>, folders: &[Folder], app_answers: bool) -> Op
 }
 
 fn caching(
-    settings: &Settings,
-    read: &mut Reader<'_>,
-    folders: &[Folder],
-) -> anyhow::Result<Option<Caching>> {
-    let mut prefixes: Vec<Prefix> = Vec::new();
+    settings: &RenderSettings,
+    read: &mut ValuesReader<'_>,
+    folders: &[StaticFolder],
+) -> anyhow::Result<Option<CacheSettings>> {
+    let mut prefixes: Vec<PathPrefix> = Vec::new();
     for item in read.items(CACHE_PREFIXES) {
         // The Python piku needs no slash.
         let with_slash = format!("/{}", item.strip_prefix('/').unwrap_or(item));
@@ -276,10 +287,10 @@ fn caching(
         return Ok(None);
     };
     let path = format!("{}/{}", path.trim_end_matches('/'), settings.app);
-    Ok(Some(Caching { prefixes, path, size, content, redirects, any, control, expiry }))
+    Ok(Some(CacheSettings { prefixes, path, size, content, redirects, any, control, expiry }))
 }
 
-fn ranges(settings: &Settings, read: &mut Reader<'_>) -> anyhow::Result<Option<Vec<String>>> {
+fn ranges(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> anyhow::Result<Option<Vec<String>>> {
     let wanted = read.boolean(CLOUDFLARE);
     let ranges = match &settings.cloudflare {
         Some(text) => cloudflare::parse(text).map_err(|message| anyhow!("--cloudflare-ranges: {message}"))?,
@@ -288,40 +299,40 @@ fn ranges(settings: &Settings, read: &mut Reader<'_>) -> anyhow::Result<Option<V
     Ok(wanted.then_some(ranges))
 }
 
-fn included(settings: &Settings, read: &mut Reader<'_>) -> Include {
-    let Some(text) = read.text(INCLUDE_FILE) else { return Include::default() };
+fn included(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> IncludeFile {
+    let Some(text) = read.text(INCLUDE_FILE) else { return IncludeFile::default() };
     let below = match text.parse() {
         Ok(AppPath::Tree(below)) => below,
         Ok(AppPath::Data(_)) => {
             // It would change without a deploy.
             read.refuse(INCLUDE_FILE, format!("{} is not in the app's folder", word(text)), None);
-            return Include::default();
+            return IncludeFile::default();
         }
         Err(message) => {
             read.refuse(INCLUDE_FILE, message, None);
-            return Include::default();
+            return IncludeFile::default();
         }
     };
     let Some(root) = &settings.root else {
         read.refuse(INCLUDE_FILE, format!("{} needs --root", word(text)), None);
-        return Include::default();
+        return IncludeFile::default();
     };
     match source::read_below(root, &below) {
         Ok(Some(bytes)) if bytes.len() > 64 << 10 => {
             read.refuse(INCLUDE_FILE, format!("{} is longer than 64 KiB", word(text)), None);
         }
-        Ok(Some(bytes)) => match Include::read(&bytes, &below.to_string_lossy()) {
+        Ok(Some(bytes)) => match IncludeFile::read(&bytes, &below.to_string_lossy()) {
             Ok(include) => return include,
             Err(errors) => errors.into_iter().for_each(|error| read.push(error)),
         },
         Ok(None) => read.refuse(INCLUDE_FILE, format!("there is no file {}", word(text)), None),
         Err(err) => read.refuse(INCLUDE_FILE, format!("{err:#}"), None),
     }
-    Include::default()
+    IncludeFile::default()
 }
 
 /// Whether `.git` in an address reaches the app's process.
-fn git(read: &mut Reader<'_>, folders: &[Folder]) -> bool {
+fn git(read: &mut ValuesReader<'_>, folders: &[StaticFolder]) -> bool {
     let allowed = read.boolean(ALLOW_GIT);
     if allowed && !folders.is_empty() {
         read.warn(

@@ -1,7 +1,7 @@
 //! Writes an app's file. It stands alone: what it needs outside of its servers bears the app's name.
 
-use super::config::Config;
-use super::{Caching, Folder, Http2, Site, Tls};
+use super::config::NginxConfigFile;
+use super::{CacheSettings, Http2Syntax, StaticFolder, TlsFiles, VirtualHost};
 
 /// What a request for a file with a dot in front is matched by, and one that a rewrite has led out with `..`.
 const DOTFILE: &str = r"/\.(?!well-known/)";
@@ -12,16 +12,16 @@ const MAINTENANCE: &str = "<!doctype html><meta charset=utf-8><title>Be right ba
 /// Seconds until a client should try again.
 const RETRY_AFTER: &str = "120";
 
-pub(super) fn render(site: &Site) -> String {
-    Writer { site, to: Config::default() }.run()
+pub(super) fn render(site: &VirtualHost) -> String {
+    ServerWriter { site, to: NginxConfigFile::default() }.run()
 }
 
-struct Writer<'a> {
-    site: &'a Site,
-    to: Config,
+struct ServerWriter<'a> {
+    site: &'a VirtualHost,
+    to: NginxConfigFile,
 }
 
-impl Site {
+impl VirtualHost {
     /// A variable of this app's: `$piku_blog_ROLE`.
     fn variable(&self, role: &str) -> String {
         format!("$piku_{}_{role}", self.app.as_str().replace('-', "_"))
@@ -42,7 +42,7 @@ impl Site {
     }
 }
 
-impl Writer<'_> {
+impl ServerWriter<'_> {
     fn run(mut self) -> String {
         let site = self.site;
         self.to.comment(&format!("{}: made by piku-procfile render nginx; a change here is lost", site.app));
@@ -94,7 +94,7 @@ impl Writer<'_> {
                 }
             });
         }
-        let map = |to: &mut Config, from: &str, role: &str, rows: &[[&str; 2]]| {
+        let map = |to: &mut NginxConfigFile, from: &str, role: &str, rows: &[[&str; 2]]| {
             to.block(&["map", from, &site.variable(role)], |to| rows.iter().for_each(|row| to.put(row)));
         };
         let (kept, once) = (site.group(""), site.group(".once"));
@@ -118,7 +118,7 @@ impl Writer<'_> {
         });
     }
 
-    fn cache_zone(&mut self, caching: &Caching) {
+    fn cache_zone(&mut self, caching: &CacheSettings) {
         let site = self.site;
         let zone = format!("keys_zone={}:1m", site.group(""));
         let max_size = format!("max_size={}g", caching.size);
@@ -180,14 +180,14 @@ impl Writer<'_> {
     }
 }
 
-fn secured(site: &Site, tls: &Tls, to: &mut Config) {
+fn secured(site: &VirtualHost, tls: &TlsFiles, to: &mut NginxConfigFile) {
     for socket in &site.sockets_tls {
         match site.http2 {
-            Http2::Listen => to.put(&["listen", socket, "ssl", "http2"]),
-            Http2::On | Http2::Off => to.put(&["listen", socket, "ssl"]),
+            Http2Syntax::Listen => to.put(&["listen", socket, "ssl", "http2"]),
+            Http2Syntax::On | Http2Syntax::Off => to.put(&["listen", socket, "ssl"]),
         }
     }
-    if site.http2 == Http2::On {
+    if site.http2 == Http2Syntax::On {
         to.put(&["http2", "on"]);
     }
     to.put(&["ssl_certificate", &tls.certificate]);
@@ -196,7 +196,7 @@ fn secured(site: &Site, tls: &Tls, to: &mut Config) {
 }
 
 /// An ACME client's answers, before any redirect and for everybody.
-fn challenges(root: &str, to: &mut Config) {
+fn challenges(root: &str, to: &mut NginxConfigFile) {
     to.block(&["location", "^~", "/.well-known/acme-challenge/"], |to| {
         // Only what a token can be (RFC 8555, 8.3).
         to.block(&["location", "~", "^/\\.well-known/acme-challenge/[A-Za-z0-9_-]+$"], |to| {
@@ -209,14 +209,14 @@ fn challenges(root: &str, to: &mut Config) {
     });
 }
 
-fn redirect(tls: &Tls, to: &mut Config) {
+fn redirect(tls: &TlsFiles, to: &mut NginxConfigFile) {
     let port = if tls.port == 443 { String::new() } else { format!(":{}", tls.port) };
     to.block(&["location", "/"], |to| {
         to.put(&["return", "301", &format!("https://$host{port}$request_uri")]);
     });
 }
 
-fn maintenance(to: &mut Config) {
+fn maintenance(to: &mut NginxConfigFile) {
     to.put(&["error_page", "503", "@maintenance"]);
     to.block(&["location", "/"], |to| to.put(&["return", "503"]));
     to.block(&["location", "@maintenance"], |to| {
@@ -227,7 +227,7 @@ fn maintenance(to: &mut Config) {
     });
 }
 
-fn content(site: &Site, to: &mut Config) {
+fn content(site: &VirtualHost, to: &mut NginxConfigFile) {
     if let Some(users) = &site.users {
         to.put(&["auth_basic", site.app.as_str()]);
         to.put(&["auth_basic_user_file", &users.path]);
@@ -256,7 +256,7 @@ fn content(site: &Site, to: &mut Config) {
         }
     }
     let cached_root =
-        site.caching.as_ref().is_some_and(|caching| caching.prefixes.iter().any(super::Prefix::is_root));
+        site.caching.as_ref().is_some_and(|caching| caching.prefixes.iter().any(super::PathPrefix::is_root));
     let root = site.folders.iter().any(|folder| folder.prefix.is_root());
     if site.proxies() {
         let address = site.app_address();
@@ -265,14 +265,14 @@ fn content(site: &Site, to: &mut Config) {
         }
         to.block(&["location", "@app"], |to| to.put(&["proxy_pass", &address]));
     }
-    if site.include != super::Include::default() {
+    if site.include != super::IncludeFile::default() {
         to.comment("the app's own");
         site.include.write(to, &site.app_address());
     }
 }
 
 /// What all that goes to the app has in common.
-fn proxy(site: &Site, to: &mut Config) {
+fn proxy(site: &VirtualHost, to: &mut NginxConfigFile) {
     to.put(&["client_max_body_size", "64m"]);
     to.put(&["proxy_http_version", "1.1"]);
     let host = format!("$host{}", site.variable("port"));
@@ -299,13 +299,13 @@ fn proxy(site: &Site, to: &mut Config) {
     to.put(&["proxy_next_upstream", "error"]);
 }
 
-fn files(site: &Site, folder: &Folder, to: &mut Config) {
-    let common = |to: &mut Config| {
+fn files(site: &VirtualHost, folder: &StaticFolder, to: &mut NginxConfigFile) {
+    let common = |to: &mut NginxConfigFile| {
         // What lies there may be the app's own work at any time: a link could lead to another app's secrets.
         to.put(&["disable_symlinks", "on", &format!("from={}", folder.top)]);
         to.put(&["charset", "utf-8"]);
     };
-    let hidden = |to: &mut Config| {
+    let hidden = |to: &mut NginxConfigFile| {
         to.put(&["index", "index.html", "index.htm"]);
         to.block(&["location", "~", DOTFILE], |to| to.put(&["return", "404"]));
         if folder.whole {
@@ -356,13 +356,13 @@ fn files(site: &Site, folder: &Folder, to: &mut Config) {
     });
 }
 
-fn cached(site: &Site, caching: &Caching, to: &mut Config) {
+fn cached(site: &VirtualHost, caching: &CacheSettings, to: &mut NginxConfigFile) {
     to.put(&["proxy_pass", &site.app_address()]);
     to.put(&["proxy_cache", &site.group("")]);
     to.put(&["proxy_cache_key", "$scheme$host$request_uri"]);
     to.put(&["proxy_cache_lock", "on"]);
     to.put(&["proxy_cache_use_stale", "error", "timeout", "updating"]);
-    let valid = |to: &mut Config, codes: &[&str], time: u32| {
+    let valid = |to: &mut NginxConfigFile, codes: &[&str], time: u32| {
         let time = format!("{time}s");
         let words: Vec<&str> =
             std::iter::once(&"proxy_cache_valid").chain(codes).copied().chain([time.as_str()]).collect();

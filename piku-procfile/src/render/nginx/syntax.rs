@@ -4,15 +4,15 @@ use crate::diagnostic::word;
 
 /// `WORD WORD…;`, or with a block in place of the semicolon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Directive {
+pub(super) struct NginxDirective {
     /// The line on which it begins, from 1.
     pub(super) line: usize,
     /// Its name and its arguments, quotes and escapes undone.
     pub(super) words: Vec<String>,
-    pub(super) block: Option<Vec<Directive>>,
+    pub(super) block: Option<Vec<NginxDirective>>,
 }
 
-impl Directive {
+impl NginxDirective {
     pub(super) fn name(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
@@ -20,7 +20,7 @@ impl Directive {
 
 /// What cannot be read, and on which line.
 #[derive(Debug)]
-pub(super) struct Unreadable {
+pub(super) struct UnreadableSyntax {
     pub(super) line: usize,
     pub(super) message: String,
 }
@@ -28,20 +28,20 @@ pub(super) struct Unreadable {
 /// nginx itself has no limit, but a recursive reader must.
 const MAX_DEPTH: usize = 16;
 
-pub(super) fn parse(text: &str) -> Result<Vec<Directive>, Unreadable> {
-    let mut reader = Reader { chars: text.chars().peekable(), line: 1, depth: 0 };
+pub(super) fn parse(text: &str) -> Result<Vec<NginxDirective>, UnreadableSyntax> {
+    let mut reader = SyntaxReader { chars: text.chars().peekable(), line: 1, depth: 0 };
     reader.block()
 }
 
-struct Reader<'a> {
+struct SyntaxReader<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
     line: usize,
     depth: usize,
 }
 
-impl Reader<'_> {
+impl SyntaxReader<'_> {
     /// Up to the `}` of this block, or to the end of the file.
-    fn block(&mut self) -> Result<Vec<Directive>, Unreadable> {
+    fn block(&mut self) -> Result<Vec<NginxDirective>, UnreadableSyntax> {
         let mut directives = Vec::new();
         let mut words: Vec<String> = Vec::new();
         let mut line = self.line;
@@ -71,7 +71,7 @@ impl Reader<'_> {
                     }
                     let words = std::mem::take(&mut words);
                     let block = if end == '{' { Some(self.inner()?) } else { None };
-                    directives.push(Directive { line, words, block });
+                    directives.push(NginxDirective { line, words, block });
                 }
                 Some(_) => {
                     let word = self.word()?;
@@ -81,7 +81,7 @@ impl Reader<'_> {
         }
     }
 
-    fn inner(&mut self) -> Result<Vec<Directive>, Unreadable> {
+    fn inner(&mut self) -> Result<Vec<NginxDirective>, UnreadableSyntax> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return self.fail("too many blocks in each other");
@@ -103,7 +103,7 @@ impl Reader<'_> {
         }
     }
 
-    fn word(&mut self) -> Result<String, Unreadable> {
+    fn word(&mut self) -> Result<String, UnreadableSyntax> {
         let mut text = String::new();
         if let Some(quote @ ('"' | '\'')) = self.chars.peek().copied() {
             let opened = self.line;
@@ -112,7 +112,7 @@ impl Reader<'_> {
                 match self.next() {
                     None => {
                         let message = format!("the quote {quote} is not closed");
-                        return Err(Unreadable { line: opened, message });
+                        return Err(UnreadableSyntax { line: opened, message });
                     }
                     Some(c) if c == quote => break,
                     Some('\\') => self.escape(&mut text),
@@ -157,8 +157,8 @@ impl Reader<'_> {
         c
     }
 
-    fn fail<T>(&self, message: impl Into<String>) -> Result<T, Unreadable> {
-        Err(Unreadable { line: self.line, message: message.into() })
+    fn fail<T>(&self, message: impl Into<String>) -> Result<T, UnreadableSyntax> {
+        Err(UnreadableSyntax { line: self.line, message: message.into() })
     }
 }
 

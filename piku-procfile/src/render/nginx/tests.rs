@@ -4,14 +4,14 @@ use indexmap::IndexMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::syntax::{self, Directive};
-use super::{Settings, Site};
-use crate::env::Env;
-use crate::procfile::{Options, Procfile};
-use crate::render::values::Values;
+use super::syntax::{self, NginxDirective};
+use super::{RenderSettings, VirtualHost};
+use crate::env::EnvFile;
+use crate::procfile::{ParseOptions, Procfile};
+use crate::render::values::AppValues;
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> RenderSettings {
+    RenderSettings {
         app: "my-blog".parse().unwrap(),
         upstreams: vec!["127.0.0.1:5000".parse().unwrap()],
         root: Some("/srv/app".into()),
@@ -24,24 +24,24 @@ fn settings() -> Settings {
         cache: Some("/srv/cache".into()),
         passwords: Some("/srv/passwords".into()),
         cloudflare: None,
-        http2: super::Http2::Listen,
+        http2: super::Http2Syntax::Listen,
         maintenance: false,
         connections: Some(100),
     }
 }
 
-fn site(procfile: &str, values: &Values) -> anyhow::Result<Site> {
-    let procfile = Procfile::parse(procfile.as_bytes(), Options::default())?;
-    Site::read(&settings(), &procfile, values)
+fn site(procfile: &str, values: &AppValues) -> anyhow::Result<VirtualHost> {
+    let procfile = Procfile::parse(procfile.as_bytes(), ParseOptions::default())?;
+    VirtualHost::read(&settings(), &procfile, values)
 }
 
-fn of_env(text: &str) -> anyhow::Result<Site> {
-    let env = Env::parse(text.as_bytes(), &IndexMap::new(), Options::default())?;
-    site("web: a", &Values::of(&env, "ENV"))
+fn of_env(text: &str) -> anyhow::Result<VirtualHost> {
+    let env = EnvFile::parse(text.as_bytes(), &IndexMap::new(), ParseOptions::default())?;
+    site("web: a", &AppValues::of(&env, "ENV"))
 }
 
 /// Each directive's name, blocks in brackets: what a value has no part in.
-fn shape(directives: &[Directive]) -> String {
+fn shape(directives: &[NginxDirective]) -> String {
     let mut text = String::new();
     for directive in directives {
         text.push_str(directive.name());
@@ -53,7 +53,7 @@ fn shape(directives: &[Directive]) -> String {
     text
 }
 
-fn shape_of(site: &Site) -> String {
+fn shape_of(site: &VirtualHost) -> String {
     let text = site.server_file();
     assert!(!text.contains('\u{0}'));
     shape(&syntax::parse(&text).expect("a file that can be read"))
@@ -116,8 +116,8 @@ fn empty_values_are_none() {
 
 #[test]
 fn the_operators_setting_wins_and_is_told_by_its_place() {
-    let env = Env::parse(b"NGINX_SERVER_NAME=a.b", &IndexMap::new(), Options::default()).unwrap();
-    let mut values = Values::of(&env, "ENV");
+    let env = EnvFile::parse(b"NGINX_SERVER_NAME=a.b", &IndexMap::new(), ParseOptions::default()).unwrap();
+    let mut values = AppValues::of(&env, "ENV");
     values.set("NGINX_SERVER_NAME", "c.d", "the configuration");
     assert_eq!(site("web: a", &values).unwrap().names()[0].as_str(), "c.d");
     values.set("NGINX_CACHE_TIME", "x", "the configuration");
@@ -166,7 +166,7 @@ proptest! {
             ("NGINX_SERVER_NAME", "", "y"),
         ] {
             let with = |text: &str| {
-                let mut values = Values::default();
+                let mut values = AppValues::default();
                 values.set("NGINX_SERVER_NAME", "a.test", "ENV");
                 if name == "NGINX_CATCH_ALL" {
                     values.set("NGINX_STATIC_PATHS", "/x:y", "ENV");
@@ -203,7 +203,7 @@ proptest! {
     /// What the writer writes is what the reader reads.
     #[test]
     fn words_are_read_as_they_were_written(words in vec("[^\0]{1,12}", 1..4)) {
-        let mut config = super::config::Config::default();
+        let mut config = super::config::NginxConfigFile::default();
         let all: Vec<&str> = words.iter().map(String::as_str).collect();
         config.block(&all, |to| to.put(&all));
         let read = syntax::parse(&config.finish()).unwrap();
@@ -214,8 +214,8 @@ proptest! {
     /// What is taken from the app's own lines is the same when it is read again.
     #[test]
     fn the_apps_own_lines_are_refused_or_kept(text in "((location|return|add_header|if|set|root|#|[ ;{}\"'\\\\$~()a-z/.]){0,4}[ ;{}\n]){0,6}") {
-        if let Ok(include) = super::include::Include::read(text.as_bytes(), "nginx.conf") {
-            let mut config = super::config::Config::default();
+        if let Ok(include) = super::include::IncludeFile::read(text.as_bytes(), "nginx.conf") {
+            let mut config = super::config::NginxConfigFile::default();
             include.write(&mut config, "http://app");
             let again = config.finish();
             let read = syntax::parse(&again).unwrap();

@@ -1,20 +1,23 @@
 //! Who may see a site that asks for a name and a password.
 
-use super::Settings;
+use super::RenderSettings;
 use super::places::path;
-use crate::render::values::Reader;
+use crate::render::values::ValuesReader;
 
 const BASIC_AUTH: &str = "NGINX_BASIC_AUTH";
 
 #[derive(Debug, Clone)]
-pub(super) struct Users {
+pub(super) struct PasswordUsers {
     pub(super) path: String,
     /// `NAME:PASSWORD` as nginx reads it.
     pub(super) lines: Vec<String>,
 }
 
 /// Reads `NAME:PASSWORD`, blanks between several. A password is as it is typed, or hashed as crypt(3) or nginx knows it.
-pub(super) fn read(settings: &Settings, reader: &mut Reader<'_>) -> anyhow::Result<Option<Users>> {
+pub(super) fn read(
+    settings: &RenderSettings,
+    reader: &mut ValuesReader<'_>,
+) -> anyhow::Result<Option<PasswordUsers>> {
     // What they say is never repeated.
     let Some(text) = reader.text(BASIC_AUTH) else { return Ok(None) };
     let mut lines = Vec::new();
@@ -32,7 +35,7 @@ pub(super) fn read(settings: &Settings, reader: &mut Reader<'_>) -> anyhow::Resu
         reader.refuse(BASIC_AUTH, "there is no place for the passwords", Some(hint));
         return Ok(None);
     };
-    Ok(Some(Users { path, lines }))
+    Ok(Some(PasswordUsers { path, lines }))
 }
 
 fn user(item: &str) -> Result<String, &'static str> {

@@ -5,22 +5,25 @@ use super::*;
 #[test]
 fn boot_starts_every_place_and_waits_for_its_answer() {
     let mut world = World::new();
-    world.send(Event::Boot { plan: Some(plan(1, &[("web", 2), ("worker", 1)])), found: vec![] });
+    world.send(CoreEvent::Boot { plan: Some(plan(1, &[("web", 2), ("worker", 1)])), found: vec![] });
     assert_eq!(world.did(), ["spawn web.1@1", "spawn web.2@1", "spawn worker.1@1"]);
     assert_eq!(world.states(), ["web.1@1 starting", "web.2@1 starting", "worker.1@1 starting"]);
     world.ready("web.1@1");
     world.pass(1);
     assert_eq!(world.states(), ["web.1@1 healthy", "web.2@1 starting", "worker.1@1 running"]);
-    assert_ne!(world.core.instance(Id(1)).unwrap().port, world.core.instance(Id(2)).unwrap().port);
+    assert_ne!(
+        world.core.instance(InstanceId(1)).unwrap().port,
+        world.core.instance(InstanceId(2)).unwrap().port
+    );
 }
 
 #[test]
 fn an_instance_at_boot_that_is_slow_is_not_killed() {
     let mut world = World::new();
-    world.send(Event::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
+    world.send(CoreEvent::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
     for _ in 0..300 {
         world.pass(1);
-        world.send(Event::Probed { id: Id(1), outcome: Outcome::Refused });
+        world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Refused });
     }
     assert_eq!(world.states(), ["web.1@1 starting"]);
     world.pass(2);
@@ -31,11 +34,11 @@ fn an_instance_at_boot_that_is_slow_is_not_killed() {
 #[test]
 fn a_first_crash_is_restarted_at_once_on_the_same_port() {
     let mut world = World::boot(plan(1, &[("web", 1)]));
-    let port = world.core.instance(Id(1)).unwrap().port;
+    let port = world.core.instance(InstanceId(1)).unwrap().port;
     world.exit("web.1@1", 1);
     assert_eq!(world.did(), ["spawn web.1@1"]);
-    let one = world.core.instance(Id(1)).unwrap();
-    assert_eq!((one.port, one.restarts, one.last_exit), (port, 1, Some(Exit::Code(1))));
+    let one = world.core.instance(InstanceId(1)).unwrap();
+    assert_eq!((one.port, one.restarts, one.last_exit), (port, 1, Some(ProcessExit::Code(1))));
 }
 
 #[test]
@@ -54,7 +57,7 @@ fn crashes_in_a_row_back_off_become_a_loop_and_are_forgotten_after_a_stable_minu
         assert!(wait > waited, "{wait:?} after {waited:?}");
         waited = wait;
         world.now += wait;
-        world.send(Event::Tick);
+        world.send(CoreEvent::Tick);
         assert_eq!(world.states(), ["worker.1@1 starting"]);
     }
     world.pass(61);
@@ -74,7 +77,7 @@ fn a_worker_that_ends_with_success_is_started_again_too() {
 fn a_program_that_cannot_be_started_backs_off_and_does_not_spin() {
     let mut world = World::new();
     world.fail_spawns = true;
-    world.send(Event::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
+    world.send(CoreEvent::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
     world.pass(3);
     let spawns = world.did().len();
     assert!((2..=4).contains(&spawns), "{spawns}");

@@ -5,11 +5,11 @@ use super::*;
 #[test]
 fn a_cron_runs_once_at_a_time_beside_all_else_and_ends_with_a_stop() {
     let mut world = World::boot(plan(1, &[("worker", 1)]));
-    let due = || Event::Due { kind: "cron".parse().unwrap() };
+    let due = || CoreEvent::Due { kind: "cron".parse().unwrap() };
     world.send(due());
     world.send(due());
     assert_eq!(world.did(), ["spawn cron.1@1"], "not while it runs");
-    world.send(Event::Due { kind: "other".parse().unwrap() });
+    world.send(CoreEvent::Due { kind: "other".parse().unwrap() });
     // A deploy goes on beside it.
     world.deploy(plan(2, &[("worker", 1)]));
     world.exit("worker.1@1", 143);
@@ -20,7 +20,7 @@ fn a_cron_runs_once_at_a_time_beside_all_else_and_ends_with_a_stop() {
     world.log.clear();
     world.send(due());
     assert_eq!(world.did(), ["spawn cron.1@2"]);
-    world.send(Event::Stop { job: Job(2) });
+    world.send(CoreEvent::Stop { job: JobId(2) });
     assert_eq!(world.did(), ["term worker.1@2", "term cron.1@2"]);
     world.exit("worker.1@2", 143);
     world.exit("cron.1@2", 143);

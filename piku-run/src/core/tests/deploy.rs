@@ -20,7 +20,7 @@ fn a_deploy_starts_the_new_beside_the_old_switches_and_stops_the_old() {
 #[test]
 fn a_first_deploy_needs_no_old() {
     let mut world = World::new();
-    world.send(Event::Boot { plan: None, found: vec![] });
+    world.send(CoreEvent::Boot { plan: None, found: vec![] });
     world.deploy(plan(1, &[("web", 1), ("worker", 2)]));
     assert_eq!(world.did(), ["spawn web.1@1", "spawn worker.1@1", "spawn worker.2@1"]);
     world.all_ready();
@@ -30,7 +30,7 @@ fn a_first_deploy_needs_no_old() {
 #[test]
 fn a_deploy_of_nothing_to_run_succeeds() {
     let mut world = World::new();
-    world.send(Event::Boot { plan: None, found: vec![] });
+    world.send(CoreEvent::Boot { plan: None, found: vec![] });
     world.deploy(plan(1, &[("web", 0)]));
     assert_eq!(world.did(), ["switch", "done"]);
 }
@@ -52,7 +52,7 @@ fn a_new_instance_that_exits_fails_the_deploy_and_the_old_is_untouched() {
 #[test]
 fn a_failed_first_deploy_leaves_nothing() {
     let mut world = World::new();
-    world.send(Event::Boot { plan: None, found: vec![] });
+    world.send(CoreEvent::Boot { plan: None, found: vec![] });
     world.deploy(plan(1, &[("web", 1)]));
     world.exit("web.1@1", 3);
     assert_eq!(world.did(), ["spawn web.1@1", "failed web.1 exited with code 3 before it was ready"]);
@@ -65,11 +65,11 @@ fn a_new_instance_that_keeps_a_question_waiting_is_not_told_to_listen_elsewhere(
     world.deploy(plan(2, &[("web", 1)]));
     let id = world.id("web.1@2");
     world.pass(57);
-    world.send(Event::Probed { id, outcome: Outcome::Refused });
+    world.send(CoreEvent::Probed { id, outcome: ProbeOutcome::Refused });
     // It is asked again, and accepts, before its time is up.
     world.pass(3);
     world.log.clear();
-    world.send(Event::Listens { id, ports: vec![20001] });
+    world.send(CoreEvent::Listens { id, ports: vec![20001] });
     world.exit("web.1@2", 143);
     let why = "it accepted GET / on port 20001 and did not answer within 30 s (HEALTHCHECK_TIMEOUT)";
     assert_eq!(world.did(), ["term web.1@2", &format!("failed web.1 was not healthy within 60 s: {why}")]);
@@ -81,12 +81,12 @@ fn a_new_instance_on_a_wrong_port_is_told_where_it_listens() {
     world.deploy(plan(2, &[("web", 1)]));
     let id = world.id("web.1@2");
     world.pass(59);
-    world.send(Event::Probed { id, outcome: Outcome::Refused });
+    world.send(CoreEvent::Probed { id, outcome: ProbeOutcome::Refused });
     world.log.clear();
     world.now += secs(1);
-    world.send(Event::Tick);
+    world.send(CoreEvent::Tick);
     assert_eq!(world.did(), ["diagnose web.1@2"]);
-    world.send(Event::Listens { id, ports: vec![3000] });
+    world.send(CoreEvent::Listens { id, ports: vec![3000] });
     assert_eq!(world.did(), ["term web.1@2"]);
     world.exit("web.1@2", 143);
     assert_eq!(
@@ -98,11 +98,11 @@ fn a_new_instance_on_a_wrong_port_is_told_where_it_listens() {
 #[test]
 fn an_unhealthy_answer_is_named() {
     let mut world = World::new();
-    world.send(Event::Boot { plan: None, found: vec![] });
+    world.send(CoreEvent::Boot { plan: None, found: vec![] });
     world.deploy(plan(1, &[("web", 1)]));
-    world.send(Event::Probed { id: Id(1), outcome: Outcome::Http(500) });
+    world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Http(500) });
     world.pass(60);
-    world.send(Event::Listens { id: Id(1), ports: vec![20000] });
+    world.send(CoreEvent::Listens { id: InstanceId(1), ports: vec![20000] });
     world.exit("web.1@1", 0);
     assert_eq!(
         world.did().last().unwrap(),
@@ -127,14 +127,14 @@ fn the_release_task_runs_first_and_its_failure_is_the_deploys() {
     let mut world = World::boot(plan(1, &[("web", 1)]));
     let deploy = |world: &mut World, release| {
         let plan = plan(release, &[("web", 1)]);
-        world.send(Event::Change { job: Job(1), plan, replace: Replace::All, task: true });
+        world.send(CoreEvent::Change { job: JobId(1), plan, replace: ReplaceScope::All, task: true });
     };
     deploy(&mut world, 2);
     assert_eq!(world.did(), ["task 2"]);
-    world.send(Event::TaskEnded(Ok(Exit::Code(2))));
+    world.send(CoreEvent::TaskEnded(Ok(ProcessExit::Code(2))));
     assert_eq!(world.did(), ["failed the release task exited with code 2"]);
     deploy(&mut world, 3);
-    world.send(Event::TaskEnded(Ok(Exit::Code(0))));
+    world.send(CoreEvent::TaskEnded(Ok(ProcessExit::Code(0))));
     assert_eq!(world.did(), ["task 3", "spawn web.1@3"]);
 }
 
@@ -200,10 +200,10 @@ fn a_second_change_is_told_to_come_back_later() {
     let mut world = World::boot(plan(1, &[("web", 1)]));
     world.deploy(plan(2, &[("web", 1)]));
     world.log.clear();
-    world.send(Event::Change {
-        job: Job(2),
+    world.send(CoreEvent::Change {
+        job: JobId(2),
         plan: plan(1, &[("web", 1)]),
-        replace: Replace::All,
+        replace: ReplaceScope::All,
         task: false,
     });
     assert_eq!(world.did(), ["failed another change of this app is under way"]);
@@ -211,23 +211,27 @@ fn a_second_change_is_told_to_come_back_later() {
 
 #[test]
 fn a_switch_that_fails_undoes_the_deploy() {
-    let mut core = Core::new(OnExit::Restart, Id(0));
+    let mut core = SupervisorCore::new(OnExit::Restart, InstanceId(0));
     let now = secs(1);
-    core.handle(now, Event::Boot { plan: None, found: vec![] });
-    let deploy =
-        Event::Change { job: Job(1), plan: plan(1, &[("web", 1)]), replace: Replace::All, task: false };
+    core.handle(now, CoreEvent::Boot { plan: None, found: vec![] });
+    let deploy = CoreEvent::Change {
+        job: JobId(1),
+        plan: plan(1, &[("web", 1)]),
+        replace: ReplaceScope::All,
+        task: false,
+    };
     core.handle(now, deploy);
-    core.handle(now, Event::Spawned { id: Id(1), port: Some(1) });
-    let route = Route { release: 1, ports: vec![1] };
+    core.handle(now, CoreEvent::Spawned { id: InstanceId(1), port: Some(1) });
+    let route = AppRoute { release: 1, ports: vec![1] };
     assert!(
-        core.handle(now, Event::Probed { id: Id(1), outcome: Outcome::Alive })
-            .contains(&Action::Switch { job: Job(1), route })
+        core.handle(now, CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Alive })
+            .contains(&CoreAction::Switch { job: JobId(1), route })
     );
     // It may have requests by now.
-    let actions = core.handle(now, Event::Switched(Err("disk full".into())));
-    assert_eq!(actions, [Action::Route(None), Action::Drain { id: Id(1) }]);
-    let actions = core.handle(now, Event::Drained { id: Id(1) });
-    assert_eq!(actions, [Action::Terminate { id: Id(1) }]);
-    let actions = core.handle(now, Event::Exited { id: Id(1), exit: Exit::Code(0) });
-    assert!(matches!(actions.last(), Some(Action::Done { result: Err(_), .. })));
+    let actions = core.handle(now, CoreEvent::Switched(Err("disk full".into())));
+    assert_eq!(actions, [CoreAction::Route(None), CoreAction::Drain { id: InstanceId(1) }]);
+    let actions = core.handle(now, CoreEvent::Drained { id: InstanceId(1) });
+    assert_eq!(actions, [CoreAction::Terminate { id: InstanceId(1) }]);
+    let actions = core.handle(now, CoreEvent::Exited { id: InstanceId(1), exit: ProcessExit::Code(0) });
+    assert!(matches!(actions.last(), Some(CoreAction::Done { result: Err(_), .. })));
 }

@@ -16,10 +16,10 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn plan(release: u64, types: &[(&str, u32)]) -> Plan {
+fn plan(release: u64, types: &[(&str, u32)]) -> RunPlan {
     let types = types
         .iter()
-        .map(|(name, count)| Type {
+        .map(|(name, count)| ProcessType {
             name: name.parse().unwrap(),
             count: *count,
             listens: *name == "web",
@@ -27,12 +27,12 @@ fn plan(release: u64, types: &[(&str, u32)]) -> Plan {
             notifies: name.starts_with("notify"),
         })
         .collect();
-    Plan {
+    RunPlan {
         release,
         types,
         ready_within: secs(60),
         crons: vec![("cron".parse().unwrap(), String::new())],
-        pace: Pace::default(),
+        pace: ProbePace::default(),
         grace: secs(10),
         asked: "GET /".to_owned(),
     }
@@ -40,14 +40,14 @@ fn plan(release: u64, types: &[(&str, u32)]) -> Plan {
 
 /// A core whose spawns succeed, with a clock, and a log of what it asked for.
 struct World {
-    core: Core,
+    core: SupervisorCore,
     now: Duration,
     next_port: u16,
     log: Vec<String>,
     fail_spawns: bool,
     probes: u32,
     /// Where requests were sent, in turn.
-    routes: Vec<Option<Route>>,
+    routes: Vec<Option<AppRoute>>,
     /// Whether old instances have requests that do not end by themselves here.
     requests_under_way: bool,
     /// How a switch ends.
@@ -57,7 +57,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            core: Core::new(OnExit::Restart, Id(0)),
+            core: SupervisorCore::new(OnExit::Restart, InstanceId(0)),
             now: secs(1000),
             next_port: 20000,
             log: vec![],
@@ -69,25 +69,25 @@ impl World {
         }
     }
 
-    fn boot(plan: Plan) -> Self {
+    fn boot(plan: RunPlan) -> Self {
         let mut world = Self::new();
-        world.send(Event::Boot { plan: Some(plan), found: vec![] });
+        world.send(CoreEvent::Boot { plan: Some(plan), found: vec![] });
         world.all_ready();
         world.log.clear();
         world
     }
 
-    fn send(&mut self, event: Event) {
+    fn send(&mut self, event: CoreEvent) {
         let mut events = std::collections::VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             for action in self.core.handle(self.now, event) {
                 match action {
-                    Action::Spawn { id } => {
+                    CoreAction::Spawn { id } => {
                         let ps = self.name(id);
                         let listens = self.core.instance(id).unwrap().listens;
                         self.log.push(format!("spawn {ps}"));
                         if self.fail_spawns {
-                            events.push_back(Event::SpawnFailed { id, reason: "no such file".into() });
+                            events.push_back(CoreEvent::SpawnFailed { id, reason: "no such file".into() });
                             continue;
                         }
                         let kept = self.core.instance(id).unwrap().port;
@@ -97,43 +97,45 @@ impl World {
                                 self.next_port - 1
                             })
                         });
-                        events.push_back(Event::Spawned { id, port });
+                        events.push_back(CoreEvent::Spawned { id, port });
                     }
-                    Action::Task { release, .. } => self.log.push(format!("task {release}")),
-                    Action::KillTask => self.log.push("kill task".into()),
-                    Action::Record { .. } | Action::Remark { .. } | Action::Forget { .. } => {}
-                    Action::Probe { id } => {
+                    CoreAction::Task { release, .. } => self.log.push(format!("task {release}")),
+                    CoreAction::KillTask => self.log.push("kill task".into()),
+                    CoreAction::Record { .. } | CoreAction::Remark { .. } | CoreAction::Forget { .. } => {}
+                    CoreAction::Probe { id } => {
                         assert!(self.core.instance(id).unwrap().port.is_some());
                         self.probes += 1;
                     }
-                    Action::Diagnose { id } => {
+                    CoreAction::Diagnose { id } => {
                         let ps = self.name(id);
                         self.log.push(format!("diagnose {ps}"));
                     }
-                    Action::Terminate { id } => {
+                    CoreAction::Terminate { id } => {
                         let ps = self.name(id);
                         self.log.push(format!("term {ps}"));
                     }
-                    Action::Kill { id } => {
+                    CoreAction::Kill { id } => {
                         let ps = self.name(id);
                         self.log.push(format!("kill {ps}"));
                     }
-                    Action::Switch { route, .. } => {
+                    CoreAction::Switch { route, .. } => {
                         self.routes.push(Some(route));
                         self.log.push("switch".into());
-                        events.push_back(Event::Switched(self.switch.clone()));
+                        events.push_back(CoreEvent::Switched(self.switch.clone()));
                     }
-                    Action::Route(route) => self.routes.push(route),
-                    Action::Drain { id } if self.requests_under_way => {
+                    CoreAction::Route(route) => self.routes.push(route),
+                    CoreAction::Drain { id } if self.requests_under_way => {
                         let ps = self.name(id);
                         self.log.push(format!("drain {ps}"));
                     }
-                    Action::Drain { id } => events.push_back(Event::Drained { id }),
-                    Action::Say { line: Line::Step(text) | Line::Detail(text), .. } => {
+                    CoreAction::Drain { id } => events.push_back(CoreEvent::Drained { id }),
+                    CoreAction::Say {
+                        line: ProgressLine::Step(text) | ProgressLine::Detail(text), ..
+                    } => {
                         self.log.push(format!("say {text}"));
                     }
-                    Action::Done { result: Ok(()), .. } => self.log.push("done".into()),
-                    Action::Done { result: Err(refusal), .. } => {
+                    CoreAction::Done { result: Ok(()), .. } => self.log.push("done".into()),
+                    CoreAction::Done { result: Err(refusal), .. } => {
                         self.log.push(format!("failed {}", refusal.reason));
                     }
                 }
@@ -141,7 +143,7 @@ impl World {
         }
     }
 
-    fn name(&self, id: Id) -> String {
+    fn name(&self, id: InstanceId) -> String {
         let one = self.core.instance(id).unwrap();
         format!("{}@{}", one.ps, one.release)
     }
@@ -151,7 +153,7 @@ impl World {
         std::mem::take(&mut self.log).into_iter().filter(|line| !line.starts_with("say ")).collect()
     }
 
-    fn id(&self, name: &str) -> Id {
+    fn id(&self, name: &str) -> InstanceId {
         self.core.instances().map(|(id, _)| id).rfind(|id| self.name(*id) == name).expect(name)
     }
 
@@ -159,41 +161,41 @@ impl World {
         let end = self.now + secs(seconds);
         while let Some(deadline) = self.core.deadline().filter(|deadline| *deadline <= end) {
             self.now = self.now.max(deadline);
-            self.send(Event::Tick);
+            self.send(CoreEvent::Tick);
         }
         self.now = end;
-        self.send(Event::Tick);
+        self.send(CoreEvent::Tick);
     }
 
     fn ready(&mut self, name: &str) {
         let id = self.id(name);
-        self.send(Event::Probed { id, outcome: Outcome::Alive });
+        self.send(CoreEvent::Probed { id, outcome: ProbeOutcome::Alive });
     }
 
     fn all_ready(&mut self) {
-        let starting: Vec<Id> = self
+        let starting: Vec<InstanceId> = self
             .core
             .instances()
-            .filter(|(_, one)| one.listens && matches!(one.state, State::Starting { .. }))
+            .filter(|(_, one)| one.listens && matches!(one.state, InstanceState::Starting { .. }))
             .map(|(id, _)| id)
             .collect();
         for id in starting {
-            self.send(Event::Probed { id, outcome: Outcome::Alive });
+            self.send(CoreEvent::Probed { id, outcome: ProbeOutcome::Alive });
         }
         self.pass(1);
     }
 
     fn exit(&mut self, name: &str, code: i32) {
         let id = self.id(name);
-        self.send(Event::Exited { id, exit: Exit::Code(code) });
+        self.send(CoreEvent::Exited { id, exit: ProcessExit::Code(code) });
     }
 
-    fn deploy(&mut self, plan: Plan) {
-        self.send(Event::Change { job: Job(1), plan, replace: Replace::All, task: false });
+    fn deploy(&mut self, plan: RunPlan) {
+        self.send(CoreEvent::Change { job: JobId(1), plan, replace: ReplaceScope::All, task: false });
     }
 
-    fn change(&mut self, plan: Plan, replace: Replace) {
-        self.send(Event::Change { job: Job(1), plan, replace, task: false });
+    fn change(&mut self, plan: RunPlan, replace: ReplaceScope) {
+        self.send(CoreEvent::Change { job: JobId(1), plan, replace, task: false });
     }
 
     fn states(&self) -> Vec<String> {
@@ -201,23 +203,25 @@ impl World {
     }
 }
 
-fn word(one: &Instance) -> &'static str {
+fn word(one: &AppInstance) -> &'static str {
     match one.state {
-        State::Starting { .. } => "starting",
-        State::Once { .. } => "once",
-        State::Up { .. } => one.ready_word(),
-        State::Waiting { .. } if one.is_crash_looping() => "crash-looping",
-        State::Waiting { .. } => "backoff",
-        State::Moving { .. } => "moving",
-        State::Draining { .. } | State::Stopping { .. } | State::Killing => "draining",
+        InstanceState::Starting { .. } => "starting",
+        InstanceState::Once { .. } => "once",
+        InstanceState::Up { .. } => one.ready_word(),
+        InstanceState::Waiting { .. } if one.is_crash_looping() => "crash-looping",
+        InstanceState::Waiting { .. } => "backoff",
+        InstanceState::Moving { .. } => "moving",
+        InstanceState::Draining { .. } | InstanceState::Stopping { .. } | InstanceState::Killing => {
+            "draining"
+        }
     }
 }
 
-fn found(id: u64, ps: &str, release: u64, live: bool) -> Found {
+fn found(id: u64, ps: &str, release: u64, live: bool) -> FoundWorker {
     let (kind, index) = ps.split_once('.').unwrap();
-    Found {
-        id: Id(id),
-        ps: Ps { kind: kind.parse().unwrap(), index: index.parse().unwrap() },
+    FoundWorker {
+        id: InstanceId(id),
+        ps: InstanceName { kind: kind.parse().unwrap(), index: index.parse().unwrap() },
         release,
         port: Some(20000),
         live,

@@ -4,7 +4,7 @@ use super::*;
 
 fn taken(world: &mut World, name: &str) {
     let id = world.id(name);
-    world.send(Event::PortTaken { id, by: "hog.1 of evil".into() });
+    world.send(CoreEvent::PortTaken { id, by: "hog.1 of evil".into() });
 }
 
 fn ports(world: &World) -> Vec<u16> {
@@ -23,7 +23,7 @@ fn a_stolen_port_gets_no_more_requests_and_the_instance_another() {
     assert!(world.did().is_empty(), "told twice, done once");
     world.exit("web.1@1", 143);
     assert_eq!(world.did(), ["spawn web.1@1"]);
-    assert_eq!(world.core.instance(Id(1)).unwrap().port, Some(20002));
+    assert_eq!(world.core.instance(InstanceId(1)).unwrap().port, Some(20002));
     world.ready("web.1@1");
     assert_eq!(ports(&world), [20002, 20001]);
 }
@@ -72,7 +72,7 @@ fn who_is_faster_each_time_fails_a_deploy_and_backs_off_what_is_live() {
     assert_eq!(world.states(), ["web.1@1 healthy"]);
 
     let mut tries = 0;
-    while world.core.instance(Id(1)).unwrap().port.is_some() {
+    while world.core.instance(InstanceId(1)).unwrap().port.is_some() {
         taken(&mut world, "web.1@1");
         world.exit("web.1@1", 1);
         tries += 1;
@@ -92,14 +92,14 @@ fn a_crashed_instance_stays_in_the_route_until_its_port_is_lost_or_it_is_ready_o
     taken(&mut world, "web.1@1");
     assert!(ports(&world).is_empty());
     world.pass(60);
-    assert_eq!(world.core.instance(Id(1)).unwrap().port, Some(20001));
+    assert_eq!(world.core.instance(InstanceId(1)).unwrap().port, Some(20001));
     assert!(ports(&world).is_empty(), "not ready");
     world.ready("web.1@1");
     assert_eq!(ports(&world), [20001]);
 
     // Where its port is not given back it comes on another, which is told when it is ready there.
     world.exit("web.1@1", 1);
-    world.send(Event::Spawned { id: Id(1), port: Some(20050) });
+    world.send(CoreEvent::Spawned { id: InstanceId(1), port: Some(20050) });
     assert_eq!(ports(&world), [20001]);
     world.pass(60);
     world.ready("web.1@1");
@@ -110,16 +110,16 @@ fn a_crashed_instance_stays_in_the_route_until_its_port_is_lost_or_it_is_ready_o
 fn a_crash_that_leaves_its_port_in_use_is_a_crash_all_the_same() {
     let mut world = World::boot(plan(1, &[("web", 1)]));
     for port in 20001..20006 {
-        world.send(Event::PortLost { id: Id(1), by: "connections".into() });
+        world.send(CoreEvent::PortLost { id: InstanceId(1), by: "connections".into() });
         world.exit("web.1@1", 1);
         assert!(ports(&world).is_empty());
-        while world.core.instance(Id(1)).unwrap().port.is_none() {
+        while world.core.instance(InstanceId(1)).unwrap().port.is_none() {
             world.pass(1);
         }
         world.ready("web.1@1");
         assert_eq!(ports(&world), [port]);
     }
-    let one = world.core.instance(Id(1)).unwrap();
+    let one = world.core.instance(InstanceId(1)).unwrap();
     assert!(one.is_crash_looping() && one.restarts == 5, "{one:?}");
 }
 
@@ -129,24 +129,24 @@ fn a_port_that_is_taken_while_the_switch_is_made_is_taken_out_again() {
     world.deploy(plan(2, &[("web", 1)]));
     let id = world.id("web.1@2");
     let now = world.now;
-    let actions = world.core.handle(now, Event::Probed { id, outcome: Outcome::Alive });
-    assert!(actions.iter().any(|action| matches!(action, Action::Switch { .. })), "{actions:?}");
-    world.core.handle(now, Event::PortTaken { id, by: "a stranger".into() });
-    let actions = world.core.handle(now, Event::Switched(Ok(())));
-    let routes: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Route(_))).collect();
-    assert_eq!(routes, [&Action::Route(Some(Route { release: 2, ports: vec![] }))]);
+    let actions = world.core.handle(now, CoreEvent::Probed { id, outcome: ProbeOutcome::Alive });
+    assert!(actions.iter().any(|action| matches!(action, CoreAction::Switch { .. })), "{actions:?}");
+    world.core.handle(now, CoreEvent::PortTaken { id, by: "a stranger".into() });
+    let actions = world.core.handle(now, CoreEvent::Switched(Ok(())));
+    let routes: Vec<_> = actions.iter().filter(|action| matches!(action, CoreAction::Route(_))).collect();
+    assert_eq!(routes, [&CoreAction::Route(Some(AppRoute { release: 2, ports: vec![] }))]);
 }
 
 #[test]
 fn what_is_on_its_way_out_or_is_stopped_does_not_move() {
     let mut world = World::boot(plan(1, &[("web", 1)]));
     taken(&mut world, "web.1@1");
-    world.send(Event::Stop { job: Job(1) });
+    world.send(CoreEvent::Stop { job: JobId(1) });
     world.exit("web.1@1", 143);
     assert_eq!(world.did(), ["term web.1@1", "done"]);
     assert!(world.core.is_idle());
     let mut world = World::boot(plan(1, &[("web", 1)]));
-    world.send(Event::Stop { job: Job(1) });
+    world.send(CoreEvent::Stop { job: JobId(1) });
     taken(&mut world, "web.1@1");
     world.exit("web.1@1", 143);
     assert!(world.core.is_idle());

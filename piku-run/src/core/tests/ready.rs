@@ -13,9 +13,9 @@ fn what_announces_its_readiness_is_ready_when_it_says_so_and_one_that_listens_is
     assert_eq!(world.probes, probes, "nobody asks before it says so");
     assert_eq!(world.states()[1..], ["web.1@2 starting", "notify.1@2 starting"]);
     let (web, worker) = (world.id("web.1@2"), world.id("notify.1@2"));
-    world.send(Event::Notified { id: worker });
-    world.send(Event::Notified { id: web });
-    world.send(Event::Notified { id: web });
+    world.send(CoreEvent::Notified { id: worker });
+    world.send(CoreEvent::Notified { id: web });
+    world.send(CoreEvent::Notified { id: web });
     assert_eq!(world.probes, probes + 1);
     assert_eq!(world.states()[1..], ["web.1@2 starting", "notify.1@2 running"]);
     world.ready("web.1@2");
@@ -26,7 +26,7 @@ fn what_announces_its_readiness_is_ready_when_it_says_so_and_one_that_listens_is
     world.deploy(types);
     world.pass(60);
     let id = world.id("web.1@3");
-    world.send(Event::Listens { id, ports: vec![] });
+    world.send(CoreEvent::Listens { id, ports: vec![] });
     world.exit("web.1@3", 143);
     let told = world.did().pop().unwrap();
     assert!(told.contains("web.1 was not ready within 60 s: it did not say READY=1"), "{told}");
@@ -35,16 +35,16 @@ fn what_announces_its_readiness_is_ready_when_it_says_so_and_one_that_listens_is
 #[test]
 fn a_question_has_an_interval_and_an_end() {
     let mut paced = plan(1, &[("web", 1)]);
-    paced.pace = Pace { interval: Some(secs(5)), timeout: secs(2), announced: false };
+    paced.pace = ProbePace { interval: Some(secs(5)), timeout: secs(2), announced: false };
     let mut world = World::new();
-    world.send(Event::Boot { plan: Some(paced), found: vec![] });
+    world.send(CoreEvent::Boot { plan: Some(paced), found: vec![] });
     assert_eq!(world.probes, 1);
     // Unanswered for two seconds, late for ten, and then asked again.
     world.pass(11);
     assert_eq!(world.probes, 1);
     world.pass(1);
     assert_eq!(world.probes, 2);
-    world.send(Event::Probed { id: Id(1), outcome: Outcome::Refused });
+    world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Refused });
     world.pass(4);
     assert_eq!(world.probes, 2);
     world.pass(1);
@@ -52,19 +52,19 @@ fn a_question_has_an_interval_and_an_end() {
 }
 
 /// Answers each question in this way until the deploy's time is up; returns what the deploy ended with.
-fn deploy_answered(outcome: &Outcome) -> String {
+fn deploy_answered(outcome: &ProbeOutcome) -> String {
     let mut world = World::boot(plan(1, &[("web", 1)]));
     world.deploy(plan(2, &[("web", 1)]));
     let id = world.id("web.1@2");
     let probes = world.probes;
     for _ in 0..60 {
-        world.send(Event::Probed { id, outcome: outcome.clone() });
+        world.send(CoreEvent::Probed { id, outcome: outcome.clone() });
         assert_eq!(world.states()[1], "web.1@2 starting", "{outcome:?}");
         world.pass(1);
     }
     assert!(world.probes > probes + 10, "it is asked again: {outcome:?}");
     assert_eq!(world.did().last().unwrap(), "diagnose web.1@2");
-    world.send(Event::Listens { id, ports: vec![20001] });
+    world.send(CoreEvent::Listens { id, ports: vec![20001] });
     world.exit("web.1@2", 143);
     assert_eq!(world.states(), ["web.1@1 healthy"], "the old one serves on");
     assert_eq!(world.core.plan().unwrap().release, 1);
@@ -74,10 +74,10 @@ fn deploy_answered(outcome: &Outcome) -> String {
 #[test]
 fn no_answer_that_is_not_good_makes_an_instance_ready_however_long_it_stays_up() {
     for (outcome, word) in [
-        (Outcome::Closed, "it accepted GET / on port 20001 and closed the connection without an answer"),
-        (Outcome::NotHttp, "its answer to GET / on port 20001 is not HTTP/1"),
-        (Outcome::Http(503), "it answered 503 to GET / on port 20001"),
-        (Outcome::Http(101), "it answered 101 to GET / on port 20001"),
+        (ProbeOutcome::Closed, "it accepted GET / on port 20001 and closed the connection without an answer"),
+        (ProbeOutcome::NotHttp, "its answer to GET / on port 20001 is not HTTP/1"),
+        (ProbeOutcome::Http(503), "it answered 503 to GET / on port 20001"),
+        (ProbeOutcome::Http(101), "it answered 101 to GET / on port 20001"),
     ] {
         let told = deploy_answered(&outcome);
         assert!(
@@ -90,36 +90,38 @@ fn no_answer_that_is_not_good_makes_an_instance_ready_however_long_it_stays_up()
 #[test]
 fn an_instance_that_never_answers_is_not_ready_after_a_restart_a_scaling_or_a_boot() {
     let mut world = World::boot(plan(1, &[("web", 1)]));
-    for (counts, replace, refused) in [(1, Replace::All, "web.1@1"), (2, Replace::Missing, "web.2@1")] {
+    for (counts, replace, refused) in
+        [(1, ReplaceScope::All, "web.1@1"), (2, ReplaceScope::Missing, "web.2@1")]
+    {
         world.change(plan(1, &[("web", counts)]), replace);
         let id = world.id(refused);
         world.pass(60);
         assert!(world.did().contains(&format!("diagnose {refused}")));
-        world.send(Event::Listens { id, ports: vec![] });
-        world.send(Event::Exited { id, exit: Exit::Code(0) });
+        world.send(CoreEvent::Listens { id, ports: vec![] });
+        world.send(CoreEvent::Exited { id, exit: ProcessExit::Code(0) });
         let told = world.did().pop().unwrap();
         assert!(told.contains("and did not answer within 30 s"), "{told}");
         assert_eq!(world.states(), ["web.1@1 healthy"]);
     }
 
     let mut world = World::new();
-    world.send(Event::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
+    world.send(CoreEvent::Boot { plan: Some(plan(1, &[("web", 1)])), found: vec![] });
     world.pass(600);
     assert_eq!(world.states(), ["web.1@1 starting"]);
-    assert_eq!(world.routes, [Some(Route { release: 1, ports: vec![] })], "and gets no request");
+    assert_eq!(world.routes, [Some(AppRoute { release: 1, ports: vec![] })], "and gets no request");
     world.ready("web.1@1");
 }
 
 #[test]
 fn an_answer_that_comes_too_late_is_waited_for_and_then_asked_for_again() {
     let mut paced = plan(1, &[("web", 1)]);
-    paced.pace = Pace { timeout: secs(1), ..Pace::default() };
+    paced.pace = ProbePace { timeout: secs(1), ..ProbePace::default() };
     let mut world = World::new();
-    world.send(Event::Boot { plan: Some(paced), found: vec![] });
+    world.send(CoreEvent::Boot { plan: Some(paced), found: vec![] });
     world.pass(5);
     assert_eq!(world.probes, 1, "no second connection beside the first");
-    world.send(Event::Probed { id: Id(1), outcome: Outcome::Alive });
+    world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Alive });
     assert_eq!((world.probes, world.states()[0].as_str()), (2, "web.1@1 starting"));
-    world.send(Event::Probed { id: Id(1), outcome: Outcome::Alive });
+    world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Alive });
     assert_eq!(world.states(), ["web.1@1 healthy"]);
 }

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use piku_procfile::failure::advice;
-use piku_procfile::layout::Root;
+use piku_procfile::layout::PikuRoot;
 
-use crate::log::{Limits, LogWriter};
+use crate::log::{LogWriter, RotationLimits};
 
 struct App {
     _dir: tempfile::TempDir,
@@ -22,7 +22,7 @@ impl App {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let name: AppName = "blog".parse().unwrap();
-        let app = Root::new(Some(dir.path().to_owned())).unwrap().app(&name);
+        let app = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&name);
         fs::create_dir_all(app.path()).unwrap();
         Self { _dir: dir, name, dir: app }
     }
@@ -31,31 +31,31 @@ impl App {
         LogWriter::open(self.dir.instance_log(instance)).unwrap()
     }
 
-    fn show(&self, query: &Query) -> anyhow::Result<String> {
+    fn show(&self, query: &LogQuery) -> anyhow::Result<String> {
         let mut out = Vec::new();
         show(&self.name, &self.dir, query, &mut out, None)?;
         Ok(String::from_utf8(out).unwrap())
     }
 
     /// The texts of the lines shown, with the instance's name and without the time.
-    fn texts(&self, query: &Query) -> Vec<String> {
+    fn texts(&self, query: &LogQuery) -> Vec<String> {
         self.show(query).unwrap().lines().map(text).collect()
     }
 
-    fn refusal(&self, query: &Query) -> String {
+    fn refusal(&self, query: &LogQuery) -> String {
         let err = self.show(query).unwrap_err();
         let (hints, _) = advice(&err);
         [format!("{err:#}")].into_iter().chain(hints).collect::<Vec<_>>().join(" | ")
     }
 
     /// Follows in a thread of its own; gives the pipe into which it does and what comes of it.
-    fn follow(&self, query: Query) -> (File, Receiver<anyhow::Result<()>>) {
+    fn follow(&self, query: LogQuery) -> (File, Receiver<anyhow::Result<()>>) {
         let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (name, dir) = (self.name.clone(), self.dir.clone());
         let (ended, result) = channel();
         std::thread::spawn(move || {
             let mut out = File::from(write.try_clone().unwrap());
-            let shown = show(&name, &dir, &Query { follow: true, ..query }, &mut out, Some(write.as_fd()));
+            let shown = show(&name, &dir, &LogQuery { follow: true, ..query }, &mut out, Some(write.as_fd()));
             // The test may have failed and gone.
             let _ = ended.send(shown);
         });
@@ -122,25 +122,25 @@ fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
         "web.10: f",
         "worker.1: no end",
     ];
-    assert_eq!(app.texts(&Query::default()), all);
+    assert_eq!(app.texts(&LogQuery::default()), all);
     for count in 0..=8 {
-        let query = Query { lines: Some(count), ..Query::default() };
+        let query = LogQuery { lines: Some(count), ..LogQuery::default() };
         assert_eq!(app.texts(&query), all[8 - count..], "{count}");
     }
-    let only = |only: &str| Query { only: Some(only.to_owned()), ..Query::default() };
+    let only = |only: &str| LogQuery { only: Some(only.to_owned()), ..LogQuery::default() };
     assert_eq!(app.texts(&only("web.10")), ["web.10: b", "web.10: f"]);
     assert_eq!(app.texts(&only("web")).len(), 6);
     assert_eq!(
         app.refusal(&only("web.1")),
         "'blog' has no log of 'web.1' | there are: web.2, web.10, worker.1"
     );
-    let since = |second, lines| Query { since: Some(at(second)), lines, ..Query::default() };
+    let since = |second, lines| LogQuery { since: Some(at(second)), lines, ..LogQuery::default() };
     assert_eq!(app.texts(&since(0, None)), all);
     assert_eq!(app.texts(&since(4, None)), all[3..]);
     assert_eq!(app.texts(&since(4, Some(2))), all[6..]);
     assert_eq!(app.texts(&since(4, Some(7))), all[3..]);
     assert_eq!(app.texts(&since(7, None)), [""; 0]);
-    let first = app.show(&Query::default()).unwrap();
+    let first = app.show(&LogQuery::default()).unwrap();
     assert!(first.starts_with("2025-04-18T18:13:21.000Z web.2: a\n"), "{first}");
 }
 
@@ -161,7 +161,7 @@ fn a_clock_that_was_wrong_turns_no_order_round() {
     web.feed(b"h\n", ahead(2));
     worker.feed(b"i\n", at(20));
     web.feed(b"j\n", at(21));
-    let shown = app.texts(&Query::default());
+    let shown = app.texts(&LogQuery::default());
     let order = |text: &str| shown.iter().position(|line| line.ends_with(text)).unwrap();
     for (before, after) in
         [("a", "b"), ("b", "e"), ("c", "e"), ("d", "f"), ("e", "f"), ("g", "i"), ("h", "i"), ("i", "j")]
@@ -169,9 +169,9 @@ fn a_clock_that_was_wrong_turns_no_order_round() {
         assert!(order(before) < order(after), "{before} {after}: {shown:?}");
     }
     // What was written years ahead is not newer than what came after.
-    let since = Query { since: Some(at(15)), ..Query::default() };
+    let since = LogQuery { since: Some(at(15)), ..LogQuery::default() };
     assert_eq!(app.texts(&since), ["worker.1: i", "web.1: j"]);
-    assert_eq!(app.texts(&Query { lines: Some(2), ..Query::default() }), ["worker.1: i", "web.1: j"]);
+    assert_eq!(app.texts(&LogQuery { lines: Some(2), ..LogQuery::default() }), ["worker.1: i", "web.1: j"]);
 }
 
 #[test]
@@ -179,9 +179,9 @@ fn only_text_and_colours_are_shown_unless_all_bytes_are_asked_for() {
     let app = App::new();
     app.writer("web.1").feed(b"\x1b]0;title\x07\x1b[1mbold \xff\n", at(1));
     let mut out = Vec::new();
-    show(&app.name, &app.dir, &Query { raw: true, ..Query::default() }, &mut out, None).unwrap();
+    show(&app.name, &app.dir, &LogQuery { raw: true, ..LogQuery::default() }, &mut out, None).unwrap();
     assert!(out.ends_with(b" web.1: \x1b]0;title\x07\x1b[1mbold \xff\n"));
-    let shown = app.show(&Query::default()).unwrap();
+    let shown = app.show(&LogQuery::default()).unwrap();
     assert!(shown.ends_with(" web.1: \x1b[1mbold \u{fffd}\x1b[0m\n"), "{shown:?}");
 }
 
@@ -189,15 +189,15 @@ fn only_text_and_colours_are_shown_unless_all_bytes_are_asked_for() {
 fn one_clear_line_where_there_is_nothing() {
     let app = App::new();
     let hint = "they begin with the first deploy; 'logs --deploy' shows what the deploy itself said";
-    assert_eq!(app.refusal(&Query::default()), format!("'blog' has no logs yet | {hint}"));
+    assert_eq!(app.refusal(&LogQuery::default()), format!("'blog' has no logs yet | {hint}"));
     assert_eq!(
-        app.refusal(&Query { follow: true, ..Query::default() }),
+        app.refusal(&LogQuery { follow: true, ..LogQuery::default() }),
         format!("'blog' has no logs yet | {hint}")
     );
-    let deploy = |deploy| Query { deploy: Some(deploy), ..Query::default() };
-    assert_eq!(app.refusal(&deploy(Deploy::Last)), "'blog' has no log of a deploy yet");
-    let gone = Root::new(Some(app.dir.path().to_owned())).unwrap().app(&app.name);
-    let err = show(&app.name, &gone, &Query::default(), &mut Vec::new(), None).unwrap_err();
+    let deploy = |deploy| LogQuery { deploy: Some(deploy), ..LogQuery::default() };
+    assert_eq!(app.refusal(&deploy(DeployLogChoice::Last)), "'blog' has no log of a deploy yet");
+    let gone = PikuRoot::new(Some(app.dir.path().to_owned())).unwrap().app(&app.name);
+    let err = show(&app.name, &gone, &LogQuery::default(), &mut Vec::new(), None).unwrap_err();
     assert_eq!(format!("{err:#}"), "there is no app 'blog'");
 }
 
@@ -209,22 +209,23 @@ fn the_log_of_a_deploy() {
     for (number, text) in [(2, "two\n"), (9, "nine\n !     it broke"), (10, "-----> ten\n       ok\n")] {
         fs::write(app.dir.deploy_log(number), text).unwrap();
     }
-    let show = |deploy, lines| app.show(&Query { deploy: Some(deploy), lines, ..Query::default() }).unwrap();
-    assert_eq!(show(Deploy::Last, None), "-----> ten\n       ok\n");
-    assert_eq!(show(Deploy::Number(9), None), "nine\n !     it broke\n");
-    assert_eq!(show(Deploy::Last, Some(1)), "       ok\n");
-    let query = Query { deploy: Some(Deploy::Number(3)), ..Query::default() };
+    let show =
+        |deploy, lines| app.show(&LogQuery { deploy: Some(deploy), lines, ..LogQuery::default() }).unwrap();
+    assert_eq!(show(DeployLogChoice::Last, None), "-----> ten\n       ok\n");
+    assert_eq!(show(DeployLogChoice::Number(9), None), "nine\n !     it broke\n");
+    assert_eq!(show(DeployLogChoice::Last, Some(1)), "       ok\n");
+    let query = LogQuery { deploy: Some(DeployLogChoice::Number(3)), ..LogQuery::default() };
     assert_eq!(app.refusal(&query), "'blog' has no log of deploy 3 | there are 3, the last one is 10");
-    assert_eq!(app.texts(&Query::default()), ["deploy-12.1: x"]);
+    assert_eq!(app.texts(&LogQuery::default()), ["deploy-12.1: x"]);
 }
 
 #[test]
 fn following_goes_on_across_rotations_under_load() {
     let app = App::new();
-    let limits = Limits { bytes: 20_000, keep: 90 };
+    let limits = RotationLimits { bytes: 20_000, keep: 90 };
     let mut writer = LogWriter::with_limits(app.dir.instance_log("web.1"), limits).unwrap();
     writer.feed(b"early\nbefore\n", at(0));
-    let follower = Lines::of(app.follow(Query { lines: Some(1), ..Query::default() }).0);
+    let follower = Lines::of(app.follow(LogQuery { lines: Some(1), ..LogQuery::default() }).0);
     follower.expect(&["web.1: before"]);
     for number in 0..20_000 {
         // Lines that end later than they begin, as they come from a pipe.
@@ -243,7 +244,7 @@ fn following_goes_on_across_rotations_under_load() {
 fn an_instance_that_appears_is_followed_too() {
     let app = App::new();
     fs::create_dir(app.dir.log()).unwrap();
-    let follower = Lines::of(app.follow(Query::default()).0);
+    let follower = Lines::of(app.follow(LogQuery::default()).0);
     let mut web = app.writer("web.1");
     web.feed(b"one\n", at(1));
     follower.expect(&["web.1: one"]);
@@ -261,14 +262,14 @@ fn an_instance_that_appears_is_followed_too() {
 fn following_ends_with_its_listener_and_with_its_app() {
     let app = App::new();
     app.writer("web.1").feed(b"one\ntwo\n", at(1));
-    let (mut pipe, result) = app.follow(Query::default());
+    let (mut pipe, result) = app.follow(LogQuery::default());
     let mut byte = [0];
     pipe.read_exact(&mut byte).unwrap();
     // It stops reading, as `head` does, and no line comes after that.
     drop(pipe);
     result.recv_timeout(Duration::from_secs(10)).expect("it ends").unwrap();
 
-    let (pipe, result) = app.follow(Query::default());
+    let (pipe, result) = app.follow(LogQuery::default());
     Lines::of(pipe).expect(&["web.1: one", "web.1: two"]);
     fs::remove_dir_all(app.dir.path()).unwrap();
     result.recv_timeout(Duration::from_secs(10)).expect("it ends").unwrap();
@@ -280,8 +281,8 @@ fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
     app.writer("web.1").feed(b"one\n", at(1));
     let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
     drop(read);
-    show(&app.name, &app.dir, &Query::default(), &mut File::from(write), None).unwrap();
+    show(&app.name, &app.dir, &LogQuery::default(), &mut File::from(write), None).unwrap();
     let mut full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let err = show(&app.name, &app.dir, &Query::default(), &mut full, None).unwrap_err();
+    let err = show(&app.name, &app.dir, &LogQuery::default(), &mut full, None).unwrap_err();
     assert_eq!(format!("{err:#}"), "cannot write the log to stdout: No space left on device (os error 28)");
 }

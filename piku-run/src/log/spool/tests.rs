@@ -1,6 +1,6 @@
-use super::super::layout::At;
+use super::super::layout::LogEnd;
 use super::*;
-use crate::log::{Limits, open_fifo};
+use crate::log::{RotationLimits, open_fifo};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,12 +17,12 @@ impl Scene {
         self.0.path().join(name)
     }
 
-    fn log(&self, limits: Limits) -> LogWriter {
+    fn log(&self, limits: RotationLimits) -> LogWriter {
         LogWriter::with_limits(self.path("web.1.log"), limits).unwrap()
     }
 
-    fn intake(&self, log: &mut LogWriter) -> Intake {
-        Intake::open(open_fifo(&self.path("fifo")).unwrap(), &self.path("spool"), log)
+    fn intake(&self, log: &mut LogWriter) -> LogIntake {
+        LogIntake::open(open_fifo(&self.path("fifo")).unwrap(), &self.path("spool"), log)
     }
 
     /// The texts of all lines, the older files first.
@@ -36,18 +36,18 @@ impl Scene {
 
 #[test]
 fn a_mark_is_read_as_it_was_written() {
-    for at in [At::Start, At::Foreign, At::Text(0), At::Text(65_536)] {
+    for at in [LogEnd::Start, LogEnd::Foreign, LogEnd::Text(0), LogEnd::Text(65_536)] {
         let now = Timestamp::from_millisecond(1_795_000_000_123).unwrap();
-        let mark = Mark { file: 7, end: 1 << 40, lead: 3, at, from: 1, to: 65_536, now };
-        assert_eq!(Mark::parse(&mark.bytes()), Some(mark));
+        let mark = SpoolMark { file: 7, end: 1 << 40, lead: 3, at, from: 1, to: 65_536, now };
+        assert_eq!(SpoolMark::parse(&mark.bytes()), Some(mark));
     }
-    assert_eq!(Mark::parse(&[0; HEAD]), None);
-    assert_eq!(Mark::parse(&[1]), None);
+    assert_eq!(SpoolMark::parse(&[0; HEAD]), None);
+    assert_eq!(SpoolMark::parse(&[1]), None);
 }
 
 #[test]
 fn wherever_it_was_killed_each_line_is_there_once() {
-    let limits = Limits { bytes: 200, keep: 5 };
+    let limits = RotationLimits { bytes: 200, keep: 5 };
     let expected: Vec<String> = (1..=9).map(|number| format!("line {number}")).collect();
     // Killed after so many bytes of the last write, or before the mark was written, or after all was written.
     for first in ["line 1\n", "line 1\nli", "line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nli"] {
@@ -99,7 +99,7 @@ fn wherever_it_was_killed_each_line_is_there_once() {
 #[test]
 fn without_a_spool_it_goes_on() {
     let scene = Scene::new();
-    let mut log = scene.log(Limits::default());
+    let mut log = scene.log(RotationLimits::default());
     fs::create_dir(scene.path("spool")).unwrap();
     let mut intake = scene.intake(&mut log);
     intake.fifo.try_clone().unwrap().write_all(b"one\n").unwrap();

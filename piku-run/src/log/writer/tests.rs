@@ -103,7 +103,7 @@ fn no_byte_is_lost_whatever_comes_and_however_often_the_supervisor_is_killed() {
     for seed in 1..=60 {
         let mut random = Random(seed);
         let (_dir, path) = log();
-        let limits = Limits { bytes: [300, 20_000, 10_000_000][random.below(3)], keep: 500 };
+        let limits = RotationLimits { bytes: [300, 20_000, 10_000_000][random.below(3)], keep: 500 };
         let mut writer = LogWriter::with_limits(path.clone(), limits).unwrap();
         let text = random.text();
         for piece in random.cut(&text) {
@@ -138,7 +138,7 @@ fn a_line_is_never_cut_inside_a_character() {
 #[test]
 fn full_files_are_put_away_at_a_lines_end_and_the_oldest_go() {
     let (_dir, path) = log();
-    let limits = Limits { bytes: 10_000, keep: 3 };
+    let limits = RotationLimits { bytes: 10_000, keep: 3 };
     let mut writer = LogWriter::with_limits(path.clone(), limits).unwrap();
     for number in 0..2000 {
         // No piece ends where a line ends.
@@ -180,7 +180,7 @@ fn the_last_lines_are_those_since_it_was_opened() {
 #[test]
 fn two_writers_cut_lines_and_never_mix_them() {
     let (_dir, path) = log();
-    let limits = Limits { bytes: 2000, keep: 500 };
+    let limits = RotationLimits { bytes: 2000, keep: 500 };
     let mut old = LogWriter::with_limits(path.clone(), limits).unwrap();
     old.feed(b"old be", now());
     let mut new = LogWriter::with_limits(path.clone(), limits).unwrap();
@@ -295,7 +295,7 @@ fn a_full_disk_stops_nothing_and_leaves_whole_lines() {
     let Some(folder) = again_on_a_small_disk(name) else { return };
     let path = folder.join("web.1.log");
     let filler = folder.join("filler");
-    let limits = Limits { bytes: 50_000, keep: 2 };
+    let limits = RotationLimits { bytes: 50_000, keep: 2 };
     let mut writer = LogWriter::with_limits(path.clone(), limits).unwrap();
     let mut fed = 0;
     for round in 0..4 {
@@ -326,7 +326,7 @@ fn a_full_disk_stops_nothing_and_leaves_whole_lines() {
 #[test]
 fn a_log_that_cannot_be_rotated_does_not_grow_for_ever() {
     let (_dir, path) = log();
-    let limits = Limits { bytes: 1000, keep: 1 };
+    let limits = RotationLimits { bytes: 1000, keep: 1 };
     let mut writer = LogWriter::with_limits(path.clone(), limits).unwrap();
     // A folder in the place of the file that it would become.
     fs::create_dir_all(numbered(&path, 1).join("x")).unwrap();
