@@ -8,8 +8,8 @@ use anyhow::Context;
 use nix::errno::Errno;
 use piku_files::{FileStat, FolderEntry, TreeHandle};
 
+use crate::app_source::tidy;
 use crate::explain;
-use crate::source::tidy;
 
 /// The longest file of an app that is read into memory.
 const MAX_FILE: u64 = 8 * 1024 * 1024;

@@ -14,30 +14,30 @@ use std::time::Duration;
 use anyhow::Context;
 use piku_files::TreeHandle;
 use piku_files::remove_all;
-use piku_procfile::durable;
+use piku_procfile::atomic_file;
 use piku_procfile::name::AppName;
 use piku_procfile::procfile::ProcessKind;
 
+use crate::app_source::AppSource;
 use crate::architecture::ReleaseArchitecture;
-use crate::bench::BuildContext;
+use crate::build_context::BuildContext;
+use crate::build_step::BuildStep;
+use crate::build_target::BuildTarget;
+use crate::combined_plan::CombinedPlan;
+use crate::host_paths::{self, HostPaths};
 use crate::layer::{LayerStore, TOOLS};
 use crate::machine::TargetMachine;
-use crate::making::{ReleaseBuilder, capital};
 use crate::native::NativeSearch;
-use crate::place::{self, HostPaths};
 use crate::plan::BuildPlan;
 use crate::release::{BuiltRelease, ReleaseLayer, ReleaseOrigin, TREE};
+use crate::release_builder::{ReleaseBuilder, capital};
 use crate::runtime::{self, DetectedRuntime};
 use crate::sandbox::SandboxPolicy;
-use crate::site::BuildTarget;
-use crate::source::AppSource;
-use crate::step::BuildStep;
 use crate::target::{self, TargetArchitecture};
-use crate::whole::CombinedPlan;
-use crate::work::WorkFolder;
+use crate::work_folder::WorkFolder;
 use crate::{
-    again, caches, environment, explain, interrupt, leftover, machine, manners, memory, profile, secret,
-    share, subfolder, talk,
+    app_folder, caches, environment, explain, generated_secret, hard_link, interrupt, machine, memory,
+    priority, profile, progress, stray_processes, unchanged,
 };
 
 /// What a release says about itself and a build cannot know.
@@ -83,10 +83,10 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     let mut settings = build.place.settings()?;
     settings.build_memory = settings.build_memory.or_else(memory::available);
     interrupt::limit(Duration::from_secs(settings.build_timeout))?;
-    manners::observe(&settings)?;
+    priority::observe(&settings)?;
     let output = std::path::absolute(&build.output)
         .with_context(|| format!("cannot find '{}'", build.output.display()))?;
-    place::refuse_existing(&output)?;
+    host_paths::refuse_existing(&output)?;
     let parent = output.parent().unwrap_or(Path::new("/"));
 
     // Whether there are jails is found out meanwhile.
@@ -98,23 +98,23 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     let names: Vec<_> = runtimes.into_iter().map(capital).collect();
     let place =
         source.below.as_deref().map_or_else(String::new, |below| format!(" in '{}'", below.display()));
-    talk::stage(&format!("{} app detected{place}: {because}", names.join(" and ")));
+    progress::stage(&format!("{} app detected{place}: {because}", names.join(" and ")));
     let jailed = sandbox.decide(true)?;
     if !jailed {
-        leftover::adopt()?;
+        stray_processes::adopt()?;
     }
     let app = app_name(build, source.tree.path())?;
 
-    let cache = place::make(&build.cache)?;
-    let layers = place::make(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
+    let cache = host_paths::make(&build.cache)?;
+    let layers = host_paths::make(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
     let mut store = LayerStore::new(&layers)?;
     if build.reuse != ReusePolicy::All {
         store = store.anew(build.reuse == ReusePolicy::Nothing);
     }
     let work = WorkFolder::new(parent)?;
     let fresh = work.join("cache");
-    let used = if build.reuse == ReusePolicy::Nothing { place::make(&fresh)? } else { cache.clone() };
-    let before = build.before.as_deref().filter(|_| jailed).and_then(share::tree_of);
+    let used = if build.reuse == ReusePolicy::Nothing { host_paths::make(&fresh)? } else { cache.clone() };
+    let before = build.before.as_deref().filter(|_| jailed).and_then(hard_link::tree_of);
     let bench = BuildContext {
         settings: &settings,
         jailed,
@@ -131,9 +131,9 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     }
     let compared = build.before.as_ref().filter(|_| build.reuse == ReusePolicy::Caches);
     let made = work.tree().subtree(RELEASE)?;
-    let is_same = |before: &PathBuf| again::is_same(before, &release, &made.subtree(TREE)?, &store);
+    let is_same = |before: &PathBuf| unchanged::is_same(before, &release, &made.subtree(TREE)?, &store);
     if compared.map_or(Ok(false), is_same)? {
-        talk::stage("Nothing has changed");
+        progress::stage("Nothing has changed");
         return discard(&store, &release, compared);
     }
     if build.reuse != ReusePolicy::All {
@@ -144,9 +144,9 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     let old = build.before.as_deref().filter(|_| bench.before.is_some());
     made.write_out(old.map(TreeHandle::open_following).transpose()?.as_ref())?;
     interrupt::check()?;
-    place::refuse_existing(&output)?;
+    host_paths::refuse_existing(&output)?;
     fs::rename(&aside, &output).with_context(|| format!("cannot make '{}'", output.display()))?;
-    durable::order_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))
+    atomic_file::order_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))
 }
 
 /// Removes the layers that were built for nothing: those that the release before has not.
@@ -174,9 +174,13 @@ impl BuildJob {
         if preflight(bench, &source)? {
             source = self.place.of_tree(&tree)?;
         }
-        source.warnings.iter().for_each(|warning| talk::marked(&warning.to_string()));
-        found.notes.iter().for_each(|note| talk::warning(note));
-        source.notes.iter().filter(|note| !found.notes.contains(note)).for_each(|note| talk::warning(note));
+        source.warnings.iter().for_each(|warning| progress::marked(&warning.to_string()));
+        found.notes.iter().for_each(|note| progress::warning(note));
+        source
+            .notes
+            .iter()
+            .filter(|note| !found.notes.contains(note))
+            .for_each(|note| progress::warning(note));
         let runtimes = runtime::choose(&source)?.runtimes;
         let tools = LayerStore::new(&bench.cache.join(TOOLS))?;
         let architecture = machine::architecture()?;
@@ -205,20 +209,20 @@ impl BuildJob {
         };
         making.all(&mut whole)?;
         making.refuse_foreign(&whole, &architecture)?;
-        secret::supply(&mut whole, self.before.as_deref())?;
+        generated_secret::supply(&mut whole, self.before.as_deref())?;
         let types: Vec<_> = whole.processes.keys().map(AsRef::as_ref).collect();
         let from = if source.procfile.is_some() {
             String::new()
         } else {
             format!(" (by default, from {})", whole.processes_from)
         };
-        talk::stage(&format!("Process types: {}{from}", types.join(", ")));
+        progress::stage(&format!("Process types: {}{from}", types.join(", ")));
         if let Some(old) = &bench.before {
-            share::with(old, &tree)?;
+            hard_link::with(old, &tree)?;
         }
         let natives = making.natives(&whole)?;
         if let Some(file) = natives.binding() {
-            talk::detail(&format!("Needs {} for '{}'", file.architecture, file.path.display()));
+            progress::detail(&format!("Needs {} for '{}'", file.architecture, file.path.display()));
         }
         Ok(self.facts(bench, whole, app, &natives, cross, &tree))
     }
@@ -279,7 +283,7 @@ impl BuildJob {
             remove_all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
         }
         let tree = release.subtree(TREE)?;
-        subfolder::settle(&tree, &source.shared)?;
+        app_folder::settle(&tree, &source.shared)?;
         Ok(tree)
     }
 }
@@ -290,7 +294,7 @@ fn preflight(bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<boo
     let Some(entry) = entries.into_iter().find(|entry| entry.kind == ProcessKind::Preflight) else {
         return Ok(false);
     };
-    talk::stage(&format!("Running preflight: {}", entry.command));
+    progress::stage(&format!("Running preflight: {}", entry.command));
     let run = piku_procfile::command::argv(&entry.command).into();
     let step = BuildStep { name: "preflight", run, quiet: false };
     let env = environment::of_preflight(&bench.settings.build_env, source);

@@ -9,11 +9,11 @@ use piku_procfile::name::AppName;
 use piku_procfile::settings::SandboxMode;
 
 use crate::build::{self, BuildJob, ReleaseFacts, ReusePolicy};
+use crate::host_paths::HostPaths;
 use crate::layer::TOOLS;
 use crate::pack::{self, FitQuestion, PackScope, PackSource, UnpackRequest};
-use crate::place::HostPaths;
+use crate::print_plan;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
-use crate::show;
 use crate::target::{self, AskedArchitecture};
 use piku_procfile::output::OutputFormat;
 
@@ -266,8 +266,8 @@ pub(crate) fn command() -> clap::Command {
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match BuildCli::parse().verb {
         BuildVerb::Rebuild(typed) => return typed.run(),
-        BuildVerb::Detect { dir, format } => show::detect(&dir, format),
-        BuildVerb::Plan { dir, cache, target, host, format } => show::plan(
+        BuildVerb::Detect { dir, format } => print_plan::detect(&dir, format),
+        BuildVerb::Plan { dir, cache, target, host, format } => print_plan::plan(
             &dir,
             &host.place(cache.as_ref()),
             target.architecture.and_then(|asked| asked.0),

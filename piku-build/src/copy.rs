@@ -16,7 +16,7 @@ use nix::sys::statvfs::fstatvfs;
 use piku_files::{CopyLimit, TreeEntry, TreeHandle, WalkStep};
 
 use crate::disk::SpaceNeeded;
-use crate::{interrupt, work};
+use crate::{interrupt, work_folder};
 
 /// What is left out of a copy of an app's folder: git's own, builds under way, and the given folders (a cache or an
 /// output that its user keeps inside).
@@ -35,7 +35,7 @@ impl CopyExclusions {
         let name = entry.name().as_encoded_bytes();
         let stat = entry.stat();
         name == b".git"
-            || name.starts_with(work::PREFIX.as_bytes())
+            || name.starts_with(work_folder::PREFIX.as_bytes())
             || stat.is_dir() && self.places.contains(&(stat.dev, stat.ino))
     }
 }

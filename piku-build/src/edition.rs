@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::durable;
+use piku_procfile::atomic_file;
 
 /// Says, beside the folder, which edition of the layers is in use: `layers.edition`. Not there in the first.
 const EDITION: &str = "edition";
@@ -45,7 +45,7 @@ impl LayerEditions {
     pub(crate) fn keep(&self, layers: &Path) -> anyhow::Result<()> {
         for (name, edition) in [(EDITION, &self.open), (LOCKED, &self.locked)] {
             let file = layers.with_extension(name);
-            durable::write(&file, edition.as_bytes(), 0o644)
+            atomic_file::write(&file, edition.as_bytes(), 0o644)
                 .with_context(|| format!("cannot write '{}'", file.display()))?;
         }
         Ok(())

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::inside::PATH;
+use crate::app_source::AppSource;
 use crate::plan::BuildPlan;
-use crate::source::AppSource;
+use crate::step_mount::PATH;
 
 /// The host's certificates: a site's own authority counts for the build as well.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";

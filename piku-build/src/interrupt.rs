@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use piku_procfile::failure::{self, UserError};
+use piku_procfile::user_error::{self, UserError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -60,8 +60,8 @@ fn end(why: i32) {
         end_group(Signal::SIGKILL);
         thread::sleep(LAST_GRACE);
         let err = check().err().unwrap_or_else(|| anyhow::anyhow!("ended"));
-        let _ = failure::report("piku-build", &err);
-        let code = failure::advice(&err).1;
+        let _ = user_error::report("piku-build", &err);
+        let code = user_error::advice(&err).1;
         std::process::exit(code.into());
     });
 }

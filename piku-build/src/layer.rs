@@ -23,13 +23,13 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use piku_files::remove_all;
 use piku_files::{FileKind, TreeError, TreeHandle};
-use piku_procfile::{clock, durable};
+use piku_procfile::{atomic_file, clock};
 
 use crate::edition::LayerEditions;
 use crate::machine::TargetMachine;
 use crate::native::{NativeSearch, record};
 use crate::plan::TreeLayer;
-use crate::{interrupt, talk, tree_layer};
+use crate::{interrupt, progress, tree_layer};
 
 /// The marker.
 const COMPLETE: &str = "complete";
@@ -193,7 +193,7 @@ impl LayerStore {
             fs::create_dir_all(&dir).with_context(cannot)?;
             let Some(lock) = try_lock(&dir).with_context(cannot)? else {
                 if !said {
-                    talk::detail("waiting: another build is making the same layer");
+                    progress::detail("waiting: another build is making the same layer");
                     said = true;
                 }
                 thread::sleep(PAUSE);
@@ -243,8 +243,8 @@ impl UnfinishedLayer {
     fn finish(mut self, about: &str) -> anyhow::Result<()> {
         let cannot = || format!("cannot finish the layer '{}'", self.dir.display());
         self.tree()?.write_out(None)?;
-        durable::write_ordered(&self.dir.join(COMPLETE), about.as_bytes(), 0o644).with_context(cannot)?;
-        durable::order_parent(&self.dir).with_context(cannot)?;
+        atomic_file::write_ordered(&self.dir.join(COMPLETE), about.as_bytes(), 0o644).with_context(cannot)?;
+        atomic_file::order_parent(&self.dir).with_context(cannot)?;
         self.lock = None;
         Ok(())
     }

@@ -11,66 +11,66 @@ pub mod received;
 pub mod release;
 pub mod target;
 
-mod again;
 mod app_file;
-mod bench;
+mod app_folder;
+mod app_source;
 mod build;
+mod build_context;
+mod build_step;
+mod build_target;
 mod caches;
 mod cli;
+mod combined_plan;
+mod command_check;
 mod copy;
-mod difference;
 mod edition;
 mod elf;
 mod environment;
 mod explain;
 mod foreign;
 mod found;
+mod generated_secret;
+mod hard_link;
 mod hash;
-mod inside;
+mod host_paths;
 mod interrupt;
-mod kept;
-mod leftover;
-mod making;
-mod manners;
+mod kept_tree;
 mod memory;
 mod native;
 mod oom_score;
 mod pack;
 mod packages;
-mod place;
 mod plan;
+mod plan_report;
+mod print_plan;
+mod priority;
 mod profile;
 mod programs;
+mod progress;
 mod rebuild;
-mod room;
+mod release_builder;
+mod root_view;
 mod runtime;
 mod sandbox;
-mod secret;
-mod share;
-mod show;
-mod shown;
-mod site;
-mod source;
-mod startable;
-mod step;
+mod step_mount;
 mod step_output;
-mod subfolder;
-mod talk;
+mod step_runner;
+mod stray_processes;
+mod tree_comparison;
 mod tree_layer;
-mod view;
-mod whole;
-mod work;
+mod unchanged;
+mod work_folder;
 
 use std::process::ExitCode;
 
-use piku_procfile::{disk, failure};
+use piku_procfile::{disk, user_error};
 
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
     match cli::run() {
         Ok(code) => code,
-        Err(err) => failure::report("piku-build", &err),
+        Err(err) => user_error::report("piku-build", &err),
     }
 }
 

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
+use crate::build_step::BuildStep;
 use crate::disk::SpaceNeeded;
-use crate::inside::StepMount;
-use crate::kept::KeptFolders;
+use crate::kept_tree::KeptFolders;
 use crate::programs::BuiltProgram;
 use crate::release::ReleaseLayer;
-use crate::step::BuildStep;
+use crate::step_mount::StepMount;
 
 /// A runtime's whole answer to an app.
 #[derive(Default)]

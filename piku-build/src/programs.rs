@@ -8,13 +8,13 @@ use indexmap::IndexMap;
 use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_procfile::name::ProcessName;
 
+use crate::app_source::tidy;
+use crate::build_target::BuildTarget;
+use crate::command_check::{entries, simple_words};
 use crate::elf::ElfFile;
 use crate::explain;
-use crate::inside::APP;
-use crate::inside::PATH;
-use crate::site::BuildTarget;
-use crate::source::tidy;
-use crate::startable::{entries, simple_words};
+use crate::step_mount::APP;
+use crate::step_mount::PATH;
 use crate::target::TargetArchitecture;
 use crate::{app_file, copy};
 

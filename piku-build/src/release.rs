@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use indexmap::IndexMap;
-use piku_procfile::durable;
+use piku_procfile::atomic_file;
 use piku_procfile::name::{AppName, ProcessName};
 use serde::{Deserialize, Serialize};
 
@@ -124,7 +124,7 @@ impl BuiltRelease {
     /// When the file cannot be written.
     pub fn write(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
-        durable::write_ordered(&path, self.text()?.as_bytes(), 0o644)
+        atomic_file::write_ordered(&path, self.text()?.as_bytes(), 0o644)
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 

@@ -6,10 +6,10 @@ use std::thread;
 
 use piku_chroot::jail::{self, TrialError};
 use piku_chroot::report::JailStart;
-use piku_procfile::failure::UserError;
 use piku_procfile::settings::{HostSettings, Protection, SandboxMode};
+use piku_procfile::user_error::UserError;
 
-use crate::{explain, talk};
+use crate::{explain, progress};
 
 /// The settings that decide whether a build is jailed, besides the machine.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +42,7 @@ impl SandboxPolicy {
     pub(crate) fn decide(&self, loud: bool) -> anyhow::Result<bool> {
         if self.sandbox == SandboxMode::Off {
             if loud {
-                talk::detail("the sandbox is off: the steps run with all rights of this user");
+                progress::detail("the sandbox is off: the steps run with all rights of this user");
             }
             return Ok(false);
         }
@@ -51,7 +51,7 @@ impl SandboxPolicy {
                 self.check(holds)?;
                 if loud {
                     // Nothing degrades without a word: what holds on this machine is said each time.
-                    talk::detail(&format!("Sandbox: {}", holds.line()));
+                    progress::detail(&format!("Sandbox: {}", holds.line()));
                 }
                 Ok(true)
             }
@@ -59,9 +59,9 @@ impl SandboxPolicy {
                 self.judge(err)?;
                 if loud {
                     let what = "the steps run without a jail, with all rights of this user";
-                    talk::warning(&format!("{what}: {err}"));
+                    progress::warning(&format!("{what}: {err}"));
                     for hint in err.hints() {
-                        talk::detail(&format!("hint: {hint}"));
+                        progress::detail(&format!("hint: {hint}"));
                     }
                 }
                 Ok(false)
@@ -95,7 +95,7 @@ impl SandboxPolicy {
 mod tests {
     use super::*;
     use piku_chroot::report::JailObstacle;
-    use piku_procfile::failure::{BUSY, FAILED, advice};
+    use piku_procfile::user_error::{BUSY, FAILED, advice};
 
     fn policy(sandbox: SandboxMode, recorded: &[Protection]) -> SandboxPolicy {
         SandboxPolicy { sandbox, recorded: recorded.to_vec() }

@@ -9,7 +9,7 @@ use std::thread;
 use piku_procfile::disk::size;
 use piku_procfile::terminal::plain_text;
 
-use crate::talk;
+use crate::progress;
 
 /// The number of last lines that are kept.
 const KEPT: usize = 400;
@@ -62,7 +62,7 @@ impl LastLines {
     fn take(&mut self, line: &[u8]) {
         let text = text_of(line);
         if !self.quiet {
-            talk::detail(&text);
+            progress::detail(&text);
         }
         if self.kept.len() == KEPT {
             self.kept.pop_front();
@@ -74,7 +74,9 @@ impl LastLines {
     fn take_end(&mut self, begin: &[u8], reader: &mut impl BufRead) {
         if !self.quiet {
             let bound = size(SHOWN);
-            talk::warning(&format!("this step has printed more than {bound}: only its last lines are shown"));
+            progress::warning(&format!(
+                "this step has printed more than {bound}: only its last lines are shown"
+            ));
         }
         let mut tail = begin.to_vec();
         let mut all = begin.len() as u64;

@@ -8,8 +8,8 @@ use piku_files::{FolderCursor, TreeError, TreeHandle, WalkStep};
 
 use crate::copy;
 use crate::explain::layer::swapped;
+use crate::hard_link;
 use crate::plan::TreeLayer;
-use crate::share;
 
 /// Puts what its steps read into a layer that is to be made.
 pub(crate) fn seed(content: &TreeHandle, files: &BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
@@ -72,7 +72,7 @@ pub(crate) fn share(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer) 
     for folder in folders(content, layer.folder)? {
         // The build may have put anything in its place.
         if is_itself(tree, &folder)? {
-            share::with(&content.subtree(&folder)?, &tree.subtree(&folder)?)?;
+            hard_link::with(&content.subtree(&folder)?, &tree.subtree(&folder)?)?;
         }
     }
     Ok(())

@@ -10,23 +10,23 @@ use anyhow::{Context, Error, Result, ensure};
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
 use nix::unistd::execve;
-use piku_procfile::failure::{FAILED, advice};
+use piku_procfile::user_error::{FAILED, advice};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
-use crate::caller::{self, CallerIdentity};
+use crate::caller_identity::{self, CallerIdentity};
 use crate::cli::PrintFormat;
+use crate::confinement::{capabilities, keyring, landlock, seccomp};
 use crate::diagnosis::{SetupStep, explain};
 use crate::hostfiles::HostFiles;
 use crate::ids::{self, newidmap};
-use crate::layers::{self, ProtectionLayers};
 use crate::limits::delegation::MissingController;
 use crate::limits::{self, CgroupController};
 use crate::namespaces;
 use crate::options::NetworkOption;
 use crate::payload::SHELL;
 use crate::plan::JailPlan;
-use crate::rights::{capabilities, keyring, landlock, seccomp};
+use crate::protections::{self, ProtectionLayers};
 use crate::root::tree::WRITABLE;
 use crate::root::{self, filesystem, proc};
 use crate::sys;
@@ -61,7 +61,7 @@ struct CheckRow {
 
 /// Prints the table; the exit code is 1 when a required layer is missing, with `--strict` when any is.
 pub(crate) fn run(plan: &JailPlan, format: PrintFormat, quiet: bool) -> Result<u8> {
-    let rows = rows(plan, caller::settle(plan)?);
+    let rows = rows(plan, caller_identity::settle(plan)?);
     if !quiet {
         let mut out = io::stdout().lock();
         match print(&mut out, &rows, format) {
@@ -109,28 +109,28 @@ fn rows(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
         own_user("newgidmap (--uid-range)", plan, newidmap::usable(newidmap::GIDS)),
         own_user("users of their own (--uid-range)", plan, ids::attempt(plan.uid_range.as_ref(), identity)),
     ];
-    for layers::ProtectionLayer { name: layer, wanted, missing } in
+    for protections::ProtectionLayer { name: layer, wanted, missing } in
         layers.all(plan.net, !plan.listen.is_empty())
     {
         let tried = match (missing, layer) {
-            (Some(layers::LayerFailure { why, mend }), _) => {
+            (Some(protections::LayerFailure { why, mend }), _) => {
                 let (why, mend) = (Some(why.to_owned()), Some(mend.to_owned()));
                 CheckRow { layer, required: false, wanted, holds: false, why, mend }
             }
-            (None, layers::CGROUP) => {
+            (None, protections::CGROUP) => {
                 row(identity, layer, false, USER | CloneFlags::CLONE_NEWCGROUP, nothing)
             }
-            (None, layers::KEYRING) if layers.seccomp => row(identity, layer, false, USER, || {
+            (None, protections::KEYRING) if layers.seccomp => row(identity, layer, false, USER, || {
                 capabilities::drop_all()?;
                 seccomp::install(Path::new(SHELL))?;
                 ensure!(!keyring::available(), "the filter lets keyctl pass");
                 Ok(())
             }),
-            (None, layers::KEYRING) => row(identity, layer, false, USER, || keyring::begin(true)),
-            (None, layers::SOCKETS) if plan.net != NetworkOption::Shared => {
+            (None, protections::KEYRING) => row(identity, layer, false, USER, || keyring::begin(true)),
+            (None, protections::SOCKETS) if plan.net != NetworkOption::Shared => {
                 row(identity, layer, false, NETWORK, nothing)
             }
-            (None, layers::SECCOMP) => row(identity, layer, false, USER, || {
+            (None, protections::SECCOMP) => row(identity, layer, false, USER, || {
                 capabilities::drop_all()?;
                 seccomp::install(Path::new(SHELL))
             }),
@@ -211,7 +211,7 @@ fn row(
 
 /// The caller's other groups cannot be left in a namespace with one user.
 fn groups(plan: &JailPlan) -> CheckRow {
-    let others = if plan.uid_range.is_some() { 0 } else { caller::other_groups() };
+    let others = if plan.uid_range.is_some() { 0 } else { caller_identity::other_groups() };
     let holds = others == 0;
     CheckRow {
         layer: "no rights of other groups",

@@ -20,24 +20,24 @@ pub mod plan;
 pub mod profile;
 pub mod report;
 
-mod caller;
+mod caller_identity;
 mod check;
+mod confinement;
 mod diagnosis;
 mod handing;
 mod hostfiles;
 mod ids;
-mod layers;
+mod init;
+mod jail_reporter;
 mod monitor;
 mod namespaces;
 mod network;
 mod payload;
-mod rights;
+mod protections;
 mod root;
 mod scope;
 mod shown;
-mod stub;
 mod sys;
-mod teller;
 mod terminal;
 mod waiting;
 mod yaml;
@@ -48,7 +48,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use piku_procfile::failure;
+use piku_procfile::user_error;
 
 use crate::options::ChrootOptions;
 
@@ -64,7 +64,7 @@ pub const SIGNALLED: u8 = 128;
 /// Returns whether a jail's `--listen` holds on this machine.
 #[must_use]
 pub fn guards_ports() -> bool {
-    rights::landlock::guards_ports(rights::landlock::version())
+    confinement::landlock::guards_ports(confinement::landlock::version())
 }
 
 /// Runs the tool.
@@ -105,9 +105,9 @@ fn run(cli: cli::ChrootCli) -> Result<u8> {
 
 /// Says what kept the command from being started.
 fn report(err: &anyhow::Error) -> u8 {
-    let _ = failure::report("piku-chroot", err);
+    let _ = user_error::report("piku-chroot", err);
     if let Some(mend) = diagnosis::mend(err) {
-        failure::tell(&format!("hint: {mend}"));
+        user_error::tell(&format!("hint: {mend}"));
     }
     SETUP
 }

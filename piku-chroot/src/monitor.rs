@@ -17,15 +17,15 @@ use crate::diagnosis::{JailObstacle, SetupStep, explain};
 use crate::hostfiles::HostFiles;
 use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::ids::JailIds;
-use crate::layers::ProtectionLayers;
+use crate::init::MonitorLink;
+use crate::jail_reporter::JailReporter;
 use crate::limits::LimitHold;
 use crate::network::{JailNamespaces, NetworkLink};
 use crate::options::NetworkOption;
 use crate::plan::JailPlan;
-use crate::stub::MonitorLink;
-use crate::teller::JailReporter;
+use crate::protections::ProtectionLayers;
 use crate::terminal::relay;
-use crate::{SETUP, caller, handing, ids, limits, namespaces, stub, sys, waiting};
+use crate::{SETUP, caller_identity, handing, ids, init, limits, namespaces, sys, waiting};
 
 /// Passed on to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
@@ -41,15 +41,15 @@ pub(crate) const FORWARDED: [Signal; 8] = [
 
 /// Makes the jail and waits for its end; returns the command's exit code.
 pub(crate) fn run(plan: JailPlan) -> Result<u8> {
-    caller::refuse_ways_out()?;
-    let ids = JailIds::settle(&plan, caller::settle(&plan)?)?;
+    caller_identity::refuse_ways_out()?;
+    let ids = JailIds::settle(&plan, caller_identity::settle(&plan)?)?;
     let layers = ProtectionLayers::probe();
     layers.require(plan.net, !plan.listen.is_empty(), plan.strict, &plan.require)?;
     if ids.own.is_none() {
         if plan.strict {
-            caller::refuse_other_groups()?;
+            caller_identity::refuse_other_groups()?;
         }
-        caller::warn_of_groups(&plan);
+        caller_identity::warn_of_groups(&plan);
     }
     if let Some(caller) = plan.die_with {
         die_with(caller)?;
@@ -153,7 +153,7 @@ fn start(
         Some((life, started, way, connect, inside, plan)) => {
             drop((life, started, way, connect));
             followed.close_folders();
-            stub::run(plan, ids, signals, &hold.rlimits, inside)
+            init::run(plan, ids, signals, &hold.rlimits, inside)
         }
         None => SETUP,
     });
@@ -181,8 +181,8 @@ fn with_changes(mut signals: SigSet) -> SigSet {
 fn hear(word: &OwnedFd) -> Result<(), JailObstacle> {
     let mut heard = [0];
     match rustix::io::read(word, &mut heard) {
-        Ok(1) if heard == *stub::RUNS => Ok(()),
-        Ok(1) if heard == *stub::ABSENT => Err(JailObstacle::Absent),
+        Ok(1) if heard == *init::RUNS => Ok(()),
+        Ok(1) if heard == *init::ABSENT => Err(JailObstacle::Absent),
         _ => Err(JailObstacle::Temporary),
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
-use crate::caller::CallerIdentity;
+use crate::caller_identity::CallerIdentity;
 use crate::diagnosis::{SetupStep, explain};
 use crate::options::NetworkOption;
 use crate::plan::JailPlan;

@@ -14,10 +14,10 @@ use nix::unistd::{execve, fchdir, getcwd, setsid};
 use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::layers::ProtectionLayers;
+use crate::confinement::{keyring, landlock, seccomp};
 use crate::limits::rlimits::CommandRlimits;
 use crate::plan::JailPlan;
-use crate::rights::{keyring, landlock, seccomp};
+use crate::protections::ProtectionLayers;
 use crate::shown::shown;
 use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys, terminal};
 

@@ -12,7 +12,7 @@ use piku_procfile::settings::Protection;
 use serde::{Deserialize, Serialize};
 
 pub use crate::diagnosis::JailObstacle;
-use crate::layers::layer_of;
+use crate::protections::layer_of;
 use crate::shown::shown;
 
 /// A line.

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use rustix::fs::statvfs;
 
-use crate::failure::UserError;
+use crate::user_error::UserError;
 
 /// What is about to be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use indexmap::IndexMap;
 use crate::cli::FileOrStdin;
 use crate::diagnostic::Diagnostic;
 use crate::env::{self, EnvFile};
-use crate::failure::{self, UserError};
 use crate::procfile::{ParseOptions, Procfile};
 use crate::source;
+use crate::user_error::{self, UserError};
 
 pub(crate) fn procfile(input: &FileOrStdin, options: ParseOptions) -> anyhow::Result<Procfile> {
     let procfile = match input {
@@ -66,6 +66,6 @@ pub(crate) fn platform(otherwise: Option<&str>) -> IndexMap<String, String> {
 
 pub(crate) fn tell(warnings: &[Diagnostic]) {
     for warning in warnings {
-        failure::tell(&warning.to_string());
+        user_error::tell(&warning.to_string());
     }
 }

@@ -2,15 +2,14 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-pub mod attempt;
+pub mod atomic_file;
 mod cli;
 pub mod clock;
 pub mod command;
+pub mod deploy_attempt;
 pub mod diagnostic;
 pub mod disk;
-pub mod durable;
 pub mod env;
-pub mod failure;
 mod input;
 pub mod layout;
 pub mod listen_ports;
@@ -23,6 +22,7 @@ pub mod settings;
 mod source;
 pub mod terminal;
 mod tool;
+pub mod user_error;
 
 use std::process::ExitCode;
 
@@ -37,6 +37,6 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     match tool::run(cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(err) => failure::report("piku-procfile", &err),
+        Err(err) => user_error::report("piku-procfile", &err),
     }
 }

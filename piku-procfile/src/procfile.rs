@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::failure::UserError;
 use crate::name::ProcessName;
+use crate::user_error::UserError;
 use crate::{schedule, source};
 
 /// The file's name at the top of an app.

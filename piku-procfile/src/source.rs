@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use piku_files::TreeHandle;
 
-use crate::failure::UserError;
+use crate::user_error::UserError;
 
 /// No Procfile or ENV is as long as this; an endless one (`/dev/zero`) must end somewhere.
 const MAX_BYTES: u64 = 64 << 20;

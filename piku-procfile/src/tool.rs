@@ -1,9 +1,9 @@
 //! What the tool does with a file: reads it, says what is wrong with it, prints what it says.
 
 use crate::cli::ProcfileAction;
-use crate::failure::UserError;
 use crate::input::{environment, platform, procfile};
 use crate::procfile::Procfile;
+use crate::user_error::UserError;
 use crate::{output, render};
 
 /// Does it.

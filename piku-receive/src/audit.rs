@@ -13,7 +13,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::now::now;
-use crate::talk;
+use crate::progress;
 
 /// An action that has ended.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct AuditedAction<'a> {
 pub(crate) fn write(log: &Path, action: &AuditedAction<'_>) {
     let line = line(now(), action);
     if let Err(err) = append(log, line.as_bytes()) {
-        talk::bad(&format!("cannot write '{}': {err}", log.display()));
+        progress::bad(&format!("cannot write '{}': {err}", log.display()));
     }
 }
 

@@ -10,18 +10,18 @@ use std::path::Path;
 
 use anyhow::Context;
 use git2::{Oid, Repository};
-use piku_procfile::attempt::DeployAttempt;
+use piku_procfile::deploy_attempt::DeployAttempt;
 use piku_procfile::layout::AppDir;
 use piku_procfile::output;
 
+use crate::app_context;
 use crate::branch::{self, BranchTip, PREFIX};
+use crate::deploy_verdict::{DeployState, DeployVerdict};
 use crate::git;
-use crate::hook;
 use crate::lock::{self, LockNote};
 use crate::now::now;
-use crate::options::PushOptions;
-use crate::talk;
-use crate::verdict::{DeployState, DeployVerdict};
+use crate::progress;
+use crate::push_options::PushOptions;
 
 /// Where tags lie.
 pub(crate) const TAGS: &str = "refs/tags/";
@@ -48,11 +48,11 @@ pub(crate) fn updates() -> anyhow::Result<Vec<RefUpdate>> {
 fn update(line: &str) -> anyhow::Result<RefUpdate> {
     let mut words = line.splitn(3, ' ');
     let (Some(_), Some(new), Some(reference)) = (words.next(), words.next(), words.next()) else {
-        anyhow::bail!("expected 'OLD NEW REF' on stdin, found {}", talk::quoted(line));
+        anyhow::bail!("expected 'OLD NEW REF' on stdin, found {}", progress::quoted(line));
     };
     let new = Oid::from_str(new)
         .map_err(git::plain)
-        .with_context(|| format!("bad object name {} on stdin", talk::quoted(new)))?;
+        .with_context(|| format!("bad object name {} on stdin", progress::quoted(new)))?;
     Ok(RefUpdate { new, reference: reference.to_owned() })
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     let updates = updates()?;
     let repo = git::open(path)?;
     // Set by `piku-receive deploy` for a branch that is not the app's deploy branch.
-    let asked = env::var(hook::BRANCH).ok().filter(|asked| !asked.is_empty());
+    let asked = env::var(app_context::BRANCH).ok().filter(|asked| !asked.is_empty());
     let options = PushOptions::of_this_push()?;
     let due = match &asked {
         _ if options.rebuild => again(&repo, &updates),
@@ -125,22 +125,22 @@ fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[RefUpdate], de
     for update in updates.iter().filter(|update| !update.new.is_zero()) {
         if let Some(tag) = update.reference.strip_prefix(TAGS) {
             if !deploys {
-                talk::step(&format!("{tag} is stored, not deployed: it is a tag"));
+                progress::step(&format!("{tag} is stored, not deployed: it is a tag"));
                 if let Some(tip) = &deployed {
                     let spec = format!("{tag}^{{}}:{}", branch::name(&tip.reference));
-                    talk::detail(&format!("to deploy it: git push REMOTE {}", talk::word(&spec)));
+                    progress::detail(&format!("to deploy it: git push REMOTE {}", progress::word(&spec)));
                 }
             }
         } else if let (Some(name), Some(tip)) = (update.reference.strip_prefix(PREFIX), &deployed) {
             if tip.reference != update.reference {
                 let main = branch::name(&tip.reference);
                 let spec = format!("{name}:{main}");
-                talk::step(&format!("{name} is stored, not deployed: {app} deploys {main}"));
-                talk::detail(&format!(
+                progress::step(&format!("{name} is stored, not deployed: {app} deploys {main}"));
+                progress::detail(&format!(
                     "to deploy it: {} deploy {app} {} (or: git push REMOTE {})",
-                    talk::door(),
-                    talk::word(name),
-                    talk::word(&spec)
+                    progress::door(),
+                    progress::word(name),
+                    progress::word(&spec)
                 ));
             }
         }

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::layout::AppDir;
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::{BUSY, UserError};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::lock::{self, LockNote};
-use crate::talk;
+use crate::progress;
 
 /// What can be ended: the tools of the stages before anything of the new release is started.
 const ENDED: [&str; 2] = ["piku-build", "piku-receive export"];
@@ -57,7 +57,7 @@ pub(crate) fn run(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
         one.send(Signal::TERM);
     }
     if wait_until_gone(&mut build, GRACE)? {
-        talk::step(&format!("The build of {app} is cancelled"));
+        progress::step(&format!("The build of {app} is cancelled"));
         return Ok(());
     }
     // Looked up before: what it has started is a child of somebody else once it has ended.
@@ -67,7 +67,7 @@ pub(crate) fn run(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
         one.send(Signal::KILL);
     }
     if wait_until_gone(&mut all, AFTER_KILL)? {
-        talk::step(&format!("The build of {app} did not end when it was told to: it was killed"));
+        progress::step(&format!("The build of {app} did not end when it was told to: it was killed"));
         return Ok(());
     }
     let left: Vec<String> = all.iter().map(|one| one.pid.as_raw_nonzero().to_string()).collect();

@@ -7,17 +7,17 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use git2::Oid;
-use piku_procfile::failure::UserError;
 use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::HostSettings;
+use piku_procfile::user_error::UserError;
 
+use crate::app_context::{self, AppContext};
 use crate::deploy::{self, DeploySubject};
-use crate::door::KeySession;
-use crate::hook::{self, AppContext};
 use crate::key::{self, KeyName, NewKeyArgs};
-use crate::options::PushOptions;
-use crate::{admit, begin_deploy, cancel, export, record, ship, surroundings, verdict};
+use crate::key_session::KeySession;
+use crate::push_options::PushOptions;
+use crate::{begin_deploy, cancel, child_env, deploy_verdict, export, pre_receive, record, ship};
 use piku_procfile::output::OutputFormat;
 
 /// How it ends.
@@ -252,15 +252,15 @@ impl ReceiveCli {
                 key,
                 scope: self.apps,
                 root: root_at(root)?,
-                scripts: hook::scripts(scripts)?,
+                scripts: app_context::scripts(scripts)?,
             }
             .open();
         };
         match action {
             ReceiveAction::Key(action) => action.run()?,
             ReceiveAction::Deploy { app, branch, dry_run, no_cache, rebuild, wait, place, by } => {
-                surroundings::own_umask();
-                let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
+                child_env::own_umask();
+                let (root, scripts) = (root_at(place.root)?, app_context::scripts(place.scripts)?);
                 let place = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
                 let options = PushOptions { dry_run, no_cache, rebuild: rebuild.is_some() };
                 let what = match rebuild {
@@ -273,13 +273,13 @@ impl ReceiveCli {
                     .map(|outcome| ExitCode::from(outcome.code()));
             }
             ReceiveAction::Targets { place, whose: AppKeyArgs { app, by } } => {
-                let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
-                surroundings::own_umask();
+                let (root, scripts) = (root_at(place.root)?, app_context::scripts(place.scripts)?);
+                child_env::own_umask();
                 return ship::targets(&AppContext { root: &root, scripts: &scripts, app: &app, key: &by });
             }
             ReceiveAction::Ship { releases, targets, place, whose: AppKeyArgs { app, by } } => {
-                surroundings::own_umask();
-                let (root, scripts) = (root_at(place.root)?, hook::scripts(place.scripts)?);
+                child_env::own_umask();
+                let (root, scripts) = (root_at(place.root)?, app_context::scripts(place.scripts)?);
                 let place = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
                 return ship::run(&place, &absolute(&releases)?, &absolute(&targets)?);
             }
@@ -287,16 +287,16 @@ impl ReceiveCli {
                 cancel::run(&app, &root_at(root)?.app(&app), &by)?;
             }
             ReceiveAction::Export { repo, commit, dir, settings } => {
-                surroundings::own_umask();
+                child_env::own_umask();
                 let settings = settings.as_deref().map(HostSettings::read).transpose()?.unwrap_or_default();
                 export::run(&repo, &commit, &dir, &settings)?;
             }
             ReceiveAction::BeginDeploy { repo, app, by } => begin_deploy::run(&repo, &app.dir()?, &by)?,
             ReceiveAction::FinishDeploy { app, commit: _, dry_run: true } => {
-                verdict::finish_dry_run(&app.dir()?)?;
+                deploy_verdict::finish_dry_run(&app.dir()?)?;
             }
             ReceiveAction::FinishDeploy { app, commit, dry_run: false } => {
-                verdict::finish(&app.dir()?, &commit)?;
+                deploy_verdict::finish(&app.dir()?, &commit)?;
             }
             ReceiveAction::Record { log, root } => {
                 // Settings that cannot be read are told of by the steps that need more of them.
@@ -305,7 +305,7 @@ impl ReceiveCli {
             }
             ReceiveAction::Admit { root, app } => {
                 let app = app.map(|app| OneApp { root, app }.dir()).transpose()?;
-                admit::run(app.as_ref())?;
+                pre_receive::run(app.as_ref())?;
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -9,19 +9,19 @@
 use std::time::Duration;
 
 use git2::Oid;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
+use crate::app_context::AppContext;
 use crate::branch::{self, BranchTip, PREFIX};
+use crate::child_env;
+use crate::deploy_verdict;
 use crate::git;
-use crate::hook::AppContext;
+use crate::git_leftovers;
 use crate::lock::AppLock;
-use crate::options::PushOptions;
+use crate::progress;
 use crate::push::{self, PushOutcome};
+use crate::push_options::PushOptions;
 use crate::repo;
-use crate::stale;
-use crate::surroundings;
-use crate::talk;
-use crate::verdict;
 
 /// More branches are not listed in a message.
 const MOST_NAMES: usize = 20;
@@ -42,7 +42,7 @@ pub(crate) fn run(
     options: PushOptions,
     patience: Option<Duration>,
 ) -> anyhow::Result<PushOutcome> {
-    surroundings::refuse_root(place.root)?;
+    child_env::refuse_root(place.root)?;
     let app = place.dir();
     if !app.repo().exists() {
         return Err(UserError::new(format!("there is no app '{}'", place.app))
@@ -51,8 +51,8 @@ pub(crate) fn run(
     }
     let lock = AppLock::take_within(&app, place.key, patience)?;
     repo::ensure(&app, place.scripts)?;
-    stale::sweep(&app.repo())?;
-    verdict::close(&app)?;
+    git_leftovers::sweep(&app.repo())?;
+    deploy_verdict::close(&app)?;
     let repo = git::open(&app.repo())?;
     let branch = match what {
         DeploySubject::Tip(branch) => branch.as_deref(),
@@ -79,10 +79,10 @@ pub(crate) fn run(
             format!("it has {}{more}", names[..names.len().min(MOST_NAMES)].join(", "))
         };
         let what =
-            branch.map_or_else(|| "branch".to_owned(), |name| format!("branch {}", talk::quoted(name)));
+            branch.map_or_else(|| "branch".to_owned(), |name| format!("branch {}", progress::quoted(name)));
         return Err(UserError::new(format!("{} has no {what}: {there}", place.app)).into());
     };
-    talk::step(&format!(
+    progress::step(&format!(
         "Deploying {} of {}, the tip of {}",
         git::short(&tip.commit.to_string()),
         place.app,

@@ -4,24 +4,28 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-mod admit;
+mod app_context;
 mod audit;
 mod begin_deploy;
 mod branch;
 mod cancel;
+mod child_env;
 mod cli;
 mod deploy;
-mod door;
+mod deploy_verdict;
 mod export;
 mod git;
-mod hook;
+mod git_leftovers;
 mod key;
+mod key_session;
 mod limits;
 mod live;
 mod lock;
 mod now;
-mod options;
+mod pre_receive;
+mod progress;
 mod push;
+mod push_options;
 mod record;
 mod refs;
 pub mod release;
@@ -29,16 +33,12 @@ mod repo;
 pub mod request;
 mod sha256;
 mod ship;
-mod stale;
-mod surroundings;
-mod talk;
 mod verb;
-mod verdict;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use piku_procfile::failure;
+use piku_procfile::user_error;
 
 /// Runs the tool.
 #[must_use]
@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let done =
         cli::ReceiveCli::from_arg_matches(&matches).map_or_else(|err| err.exit(), cli::ReceiveCli::run);
-    done.unwrap_or_else(|err| failure::report("piku-receive", &err))
+    done.unwrap_or_else(|err| user_error::report("piku-receive", &err))
 }
 
 /// The command line, for the manual and the completions.

@@ -7,8 +7,8 @@ use piku_files::TreeHandle;
 use piku_procfile::settings::HostSettings;
 use serde::Deserialize;
 
-use crate::hook::AppContext;
-use crate::verdict::{DeployState, DeployVerdict};
+use crate::app_context::AppContext;
+use crate::deploy_verdict::{DeployState, DeployVerdict};
 
 /// The largest size of a `release.yaml`, in bytes: much more than any has.
 const LARGEST: u64 = 16 << 20;

@@ -17,12 +17,12 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
-use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::settings::HostSettings;
+use piku_procfile::user_error::{BUSY, UserError};
 
 use crate::now::now;
-use crate::talk;
+use crate::progress;
 
 /// What others leave word of in the lock, for its holder: a line each, below the holder's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +142,7 @@ fn locked(file: File, path: &Path, patience: impl Fn() -> Duration) -> anyhow::R
         Err((file, Errno::EWOULDBLOCK)) => file,
         Err((_, errno)) => return Err(cannot(errno)),
     };
-    talk::step(&format!("Waiting for {}", holder(&mut file, path)));
+    progress::step(&format!("Waiting for {}", holder(&mut file, path)));
     let again = open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
     let (sender, receiver) = mpsc::channel();
     // The kernel wakes who waits, but not at a certain time. A lock that comes too late is given back by the thread.
@@ -227,7 +227,7 @@ mod tests {
         for patience in [None, Some(Duration::from_millis(1))] {
             let err = AppLock::take_within(&app, "bob", patience).unwrap_err();
             assert!(err.to_string().starts_with("gave up waiting for alice, who has been"), "{err:#}");
-            let (hints, code) = piku_procfile::failure::advice(&err);
+            let (hints, code) = piku_procfile::user_error::advice(&err);
             assert_eq!(
                 (code, hints[0].as_str()),
                 (BUSY, "try again, or end a build that hangs: piku cancel blog")

@@ -23,18 +23,18 @@ use nix::sys::wait::wait;
 use piku_procfile::name::AppName;
 use piku_procfile::settings::HostSettings;
 
+use crate::app_context::AppContext;
 use crate::branch::{self, BranchTip};
+use crate::deploy_verdict;
 use crate::git;
-use crate::hook::AppContext;
+use crate::git_leftovers;
 use crate::limits::{self, IntakeLimit};
 use crate::live::LiveRelease;
 use crate::lock::{AppLock, LockNote};
-use crate::options::PushOptions;
+use crate::progress;
+use crate::push_options::PushOptions;
 use crate::refs::RefTips;
 use crate::repo;
-use crate::stale;
-use crate::talk;
-use crate::verdict;
 use decision::{NextStep, PushState};
 pub(crate) use outcome::PushOutcome;
 
@@ -43,9 +43,9 @@ pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     let app = place.dir();
     let lock = AppLock::take(&app, place.key)?;
     repo::ensure(&app, place.scripts)?;
-    stale::sweep(&app.repo())?;
+    git_leftovers::sweep(&app.repo())?;
     // What had begun when its machine or its process went down has failed: nobody but us holds the lock.
-    let known = verdict::close(&app)?;
+    let known = deploy_verdict::close(&app)?;
     let repo = git::open(&app.repo())?;
     let before = branch::deployed(&repo);
     let refs = RefTips::of(&repo)?;
@@ -58,7 +58,7 @@ pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     if notes.contains(&LockNote::DryRun) {
         return dry_run(place, &refs, &notes);
     }
-    let last = verdict::close(&app)?;
+    let last = deploy_verdict::close(&app)?;
     // Opened anew: git has written packs and refs behind the first one's back.
     let repo = git::open(&app.repo())?;
     let tip = branch::deployed_or_first(&repo, &[])?;
@@ -77,13 +77,13 @@ pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     let next = decision::decide(status, &state);
     say_who_cancelled(&lock);
     if received && !notes.contains(&LockNote::Received) {
-        talk::bad("git has refused what was pushed; why stands above");
-        talk::detail(&intake.describe());
+        progress::bad("git has refused what was pushed; why stands above");
+        progress::detail(&intake.describe());
     }
     match next {
         NextStep::Done(outcome) => {
             match (&outcome, &live) {
-                (PushOutcome::Empty, _) => talk::step(&format!(
+                (PushOutcome::Empty, _) => progress::step(&format!(
                     "Nothing was pushed, and {} has no branch yet; commit, then push a branch",
                     place.app
                 )),
@@ -93,7 +93,7 @@ pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
             Ok(outcome)
         }
         NextStep::Deploy(tip) => {
-            talk::step(&why_again(place.app, &tip.commit.to_string(), live.as_ref()));
+            progress::step(&why_again(place.app, &tip.commit.to_string(), live.as_ref()));
             deploy(place, &lock, &tip, None, PushOptions::default())
         }
     }
@@ -103,15 +103,15 @@ pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
 /// nothing.
 fn say_unchanged(place: &AppContext<'_>, live: &LiveRelease) {
     let app = place.app;
-    talk::step(&format!(
+    progress::step(&format!(
         "Nothing has changed: {} of {app} is live as release {}",
         git::short(&live.commit),
         live.number
     ));
     if place.dir().is_stopped() {
-        talk::detail(&format!("{app} is stopped; to start it: {} restart {app}", talk::door()));
+        progress::detail(&format!("{app} is stopped; to start it: {} restart {app}", progress::door()));
     }
-    talk::detail(&format!("to build it anew: {} deploy {app} --no-cache", talk::door()));
+    progress::detail(&format!("to build it anew: {} deploy {app} --no-cache", progress::door()));
 }
 
 /// Returns the line that says why a push that brought nothing new deploys.
@@ -143,14 +143,14 @@ fn dry_run(place: &AppContext<'_>, before: &RefTips, notes: &[LockNote]) -> anyh
     let repo = git::open(&place.dir().repo())?;
     let commit = branch::deployed(&repo).map(|tip| tip.commit.to_string()).unwrap_or_default();
     before.restore(&repo)?;
-    talk::step("A dry run: nothing was stored, nothing is deployed");
+    progress::step("A dry run: nothing was stored, nothing is deployed");
     Ok(if notes.contains(&LockNote::Planned) { PushOutcome::Planned } else { PushOutcome::Failed { commit } })
 }
 
 fn say_who_cancelled(lock: &AppLock) {
     for note in lock.notes() {
         if let LockNote::Cancelled(by) = note {
-            talk::bad(&format!("cancelled by {by}"));
+            progress::bad(&format!("cancelled by {by}"));
         }
     }
 }
@@ -174,7 +174,7 @@ pub(crate) fn deploy(
         return Ok(if planned { PushOutcome::Planned } else { PushOutcome::Failed { commit } });
     }
     // A hook that could not even begin, as on a full disk, leaves the verdict of an earlier deploy of this commit.
-    Ok(match verdict::close(&place.dir())? {
+    Ok(match deploy_verdict::close(&place.dir())? {
         Some(verdict) if status.success() && verdict.is_deployed(&commit) => {
             PushOutcome::Deployed { commit, number: verdict.number }
         }

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use git2::{Repository, RepositoryInitOptions};
 use piku_files::{TreeHandle, remove_all};
-use piku_procfile::durable;
-use piku_procfile::failure::{UserError, WithHint};
+use piku_procfile::atomic_file;
 use piku_procfile::layout::AppDir;
+use piku_procfile::user_error::{UserError, WithHint};
 
 use crate::git;
 
@@ -112,7 +112,7 @@ pub(crate) fn settle_config(repo: &Path, scripts: &Path) -> anyhow::Result<()> {
     if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
         return Ok(());
     }
-    durable::write(&path, text.as_bytes(), 0o644)
+    atomic_file::write(&path, text.as_bytes(), 0o644)
         .with_context(|| format!("cannot put '{}' right", path.display()))
 }
 
@@ -169,7 +169,7 @@ fn make(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
     // Before the refs that git syncs in it.
     TreeHandle::open(&aside)?.write_out(None)?;
     fs::rename(&aside, repo)?;
-    durable::order_parent(repo)?;
+    atomic_file::order_parent(repo)?;
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use std::fmt;
 
 use piku_procfile::name::{AppName, BadName, MAX_LEN};
 
+use crate::progress::quoted;
 use crate::release::ReleaseStep;
-use crate::talk::quoted;
 
 /// One of git's programs at the server's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

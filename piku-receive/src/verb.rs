@@ -9,8 +9,8 @@ use nix::sys::signal::{SigSet, Signal};
 use piku_procfile::layout::{PikuRoot, ROOT_VARIABLE};
 use piku_procfile::name::AppName;
 
-use crate::hook::{KEY, SCRIPTS};
-use crate::surroundings;
+use crate::app_context::{KEY, SCRIPTS};
+use crate::child_env;
 
 /// The name of the variable with the apps that a limited key reaches, blanks between.
 const KEY_APPS: &str = "PIKU_KEY_APPS";
@@ -25,7 +25,7 @@ pub(crate) fn run(
     args: &[String],
 ) -> anyhow::Result<u8> {
     let script = scripts.join("piku");
-    let mut command = surroundings::clean(&script)?;
+    let mut command = child_env::clean(&script)?;
     command.arg(verb).args(args);
     command.env(ROOT_VARIABLE, root.path()).env(SCRIPTS, scripts).env(KEY, key);
     if !scope.is_empty() {

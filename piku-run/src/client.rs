@@ -7,15 +7,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 use piku_procfile::settings::HostSettings;
 use piku_procfile::terminal::coloured_text;
+use piku_procfile::user_error::{BUSY, UserError};
 
 use crate::protocol::{FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
 use crate::socket::ClientSocket;
-use crate::{lock, place};
+use crate::{current_release, lock};
 
 /// The time that a supervisor may take. A supervisor that is silent for longer is reported, and not waited for.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ impl fmt::Display for SilentSupervisor {
 
 fn silent(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Error {
     let what = format!("it has said nothing for {} s", patience.as_secs());
-    let hint = match lock::holder(&place::supervisor_lock(&root.app(app))) {
+    let hint = match lock::holder(&current_release::supervisor_lock(&root.app(app))) {
         Some(pid) => {
             format!("have it replaced: kill -KILL {pid}; the instances go on, and another one takes them up")
         }

@@ -20,9 +20,9 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 use piku_chroot::limits;
-use piku_procfile::failure::{self, BUSY, UserError};
 use piku_procfile::layout::{PikuRoot, ROOT_VARIABLE};
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::{self, BUSY, UserError};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::clients::ClientTable;
@@ -31,7 +31,7 @@ use crate::lock::{self, FileLock};
 use crate::protocol::WakeRequest;
 use crate::socket::ControlSocket;
 use crate::wait::{self, PollInterest, READ};
-use crate::{place, protections, supervisor, sys};
+use crate::{current_release, protections, supervisor, sys};
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "daemon";
@@ -86,8 +86,8 @@ struct DaemonLoop {
 
 /// Runs until SIGTERM. Then the supervisors leave, and the workers stay.
 pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
-    place::make(&root.run())?;
-    let path = place::daemon_lock(root);
+    current_release::make(&root.run())?;
+    let path = current_release::daemon_lock(root);
     let Some(mut lock) =
         FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
     else {
@@ -99,7 +99,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
     // Supervisors and monitors will be where the daemon is, beside the cgroups of the jails and not in their way.
     if let Err(err) = limits::take_up(NAME) {
         complain(&format!("cgroups do not hold all limits of the workers: {err:#}"));
-        for hint in failure::advice(&err).0 {
+        for hint in user_error::advice(&err).0 {
             complain(&format!("hint: {hint}"));
         }
     }
@@ -142,7 +142,7 @@ impl DaemonLoop {
     fn boot(&mut self) -> anyhow::Result<()> {
         for app in self.root.apps().context("cannot list the apps")? {
             let dir = self.root.app(&app);
-            if let Err(err) = place::remove(&dir.paused()) {
+            if let Err(err) = current_release::remove(&dir.paused()) {
                 complain(&format!("{app}: {err:#}"));
             }
             // Also where nothing runs: a supervisor that was killed in a first deploy may have left something.
@@ -324,7 +324,7 @@ impl DaemonLoop {
 
     /// Starts a supervisor, or takes up the one there is.
     fn start(&mut self, app: &AppName, boot: bool) {
-        let lock = place::supervisor_lock(&self.root.app(app));
+        let lock = current_release::supervisor_lock(&self.root.app(app));
         let watch = self.apps.entry(app.clone()).or_default();
         watch.again = None;
         watch.since = Some(Instant::now());

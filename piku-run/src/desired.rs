@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::tz::TimeZone;
-use piku_procfile::durable;
+use piku_procfile::atomic_file;
 use piku_procfile::listen_ports;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::ProcessKind;
@@ -23,7 +23,7 @@ use piku_procfile::settings::{HostSettings, NetworkMode};
 
 use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan};
 use crate::drain;
-use crate::environment::{ProcessRole, ReleaseContext, Vars};
+use crate::process_environment::{ProcessRole, ReleaseContext, Vars};
 
 pub(crate) use health::HealthCheck;
 
@@ -51,7 +51,7 @@ pub(crate) fn read_formation(path: &Path) -> anyhow::Result<Formation> {
 /// Writes it, durably.
 pub(crate) fn write_formation(path: &Path, formation: &Formation) -> anyhow::Result<()> {
     let text = serde_json::to_vec_pretty(formation).context("cannot write the formation as JSON")?;
-    durable::write(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
+    atomic_file::write(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
 /// What should run of this release, how it is checked, and what its author should know.

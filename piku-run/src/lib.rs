@@ -5,38 +5,38 @@
 pub mod cli;
 mod client;
 mod clients;
-mod collect;
 mod commands;
 pub mod config;
 pub mod core;
 mod cron;
+mod current_release;
 mod daemon;
 mod desired;
 mod drain;
-mod environment;
+mod garbage;
 mod home;
 mod launch;
 pub mod listening;
 mod lock;
 pub mod log;
 mod notify;
-mod place;
 pub mod port;
 pub mod probe;
 pub mod process;
+mod process_environment;
+mod process_family;
 mod protections;
 mod protocol;
 pub mod ps;
 mod reap;
 mod record;
 pub mod releases;
-pub mod sample;
 mod socket;
 mod start;
 mod supervisor;
-mod sweep;
 mod sys;
 mod tree;
+pub mod usage;
 mod wait;
 mod web;
 
@@ -44,7 +44,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use piku_procfile::failure;
+use piku_procfile::user_error;
 
 /// Runs the tool.
 #[must_use]
@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     commands::own(&words)
         .unwrap_or_else(|| commands::run(cli::RunCli::parse()))
-        .unwrap_or_else(|err| failure::report("piku-run", &err))
+        .unwrap_or_else(|err| user_error::report("piku-run", &err))
 }
 
 /// The command line, for the manual and the completions.

@@ -13,11 +13,11 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use piku_chroot::jail;
-use piku_procfile::durable;
-use piku_procfile::failure::WithHint;
+use piku_procfile::atomic_file;
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::output::{self, OutputFormat};
 use piku_procfile::settings::{HostSettings, Protection};
+use piku_procfile::user_error::WithHint;
 use serde::Serialize;
 
 /// The key in `host.yaml`.
@@ -70,7 +70,7 @@ fn record(root: &PikuRoot) -> anyhow::Result<()> {
     let line = line(&holding);
     let written = with_line(&text, &line).hint(format!("write it there by hand: {line}"));
     let written = written.with_context(|| format!("cannot record it in '{}'", path.display()))?;
-    durable::write(&path, written.as_bytes(), mode)
+    atomic_file::write(&path, written.as_bytes(), mode)
         .with_context(|| format!("cannot write '{}'", path.display()))
 }
 

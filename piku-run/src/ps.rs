@@ -1,6 +1,6 @@
 //! The table of `ps`.
 
-use crate::sample::{InstanceSample, NO_SANDBOX, SampledLimit};
+use crate::usage::{InstanceSample, NO_SANDBOX, SampledLimit};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use piku_chroot::report::LimitEnforcer;
@@ -161,7 +161,7 @@ fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::SampledState;
+    use crate::usage::SampledState;
 
     fn instance(app: &str, name: &str) -> InstanceSample {
         InstanceSample {

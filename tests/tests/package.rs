@@ -319,7 +319,7 @@ fn the_filter_of_system_calls_is_right_on_their_machines() {
             return;
         }
         let Some(other) = OtherMachine::of(arch) else { return };
-        let said = print(other.run(&tests).arg("rights::seccomp"));
+        let said = print(other.run(&tests).arg("confinement::seccomp"));
         let passed: usize = said
             .split_once("test result: ok. ")
             .and_then(|(_, rest)| rest.split_once(' '))

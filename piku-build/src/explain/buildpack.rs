@@ -1,6 +1,6 @@
 //! Buildpacks.
 
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
 use super::list;
 

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
-use crate::step::StepOutcome;
+use crate::build_step::StepOutcome;
 
 /// Debian's packages for gems that are compiled against a library.
 const LIBRARIES: [(&str, &str); 14] = [

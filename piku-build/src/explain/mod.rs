@@ -20,10 +20,10 @@ use std::path::Path;
 use piku_chroot::jail::TrialError;
 use piku_files::{FileKind, TreeError};
 use piku_procfile::disk;
-use piku_procfile::failure::UserError;
 use piku_procfile::settings::Protection;
+use piku_procfile::user_error::UserError;
 
-use crate::step::StepOutcome;
+use crate::build_step::StepOutcome;
 
 /// How many names of a list are shown.
 const SHOWN: usize = 12;

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
 use super::list;
-use crate::step::StepOutcome;
+use crate::build_step::StepOutcome;
 
 /// What says the process types of a front end.
 pub(crate) const BY_BUILD: &str = "what the build makes";

@@ -2,10 +2,10 @@
 
 use std::fmt::Display;
 
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
 use super::list;
-use crate::step::StepOutcome;
+use crate::build_step::StepOutcome;
 
 /// What an app of this kind is called.
 pub(crate) const KIND: &str = "a Ruby app";

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use piku_procfile::failure::UserError;
 use piku_procfile::procfile::ProcfileEntry;
+use piku_procfile::user_error::UserError;
 
 use crate::architecture::ProgramArchitecture;
 use crate::machine::TargetMachine;

@@ -11,10 +11,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
 use piku_procfile::output::{self, OutputFormat};
 use piku_procfile::settings::SandboxMode;
+use piku_procfile::user_error::UserError;
 use serde::Serialize;
 
 use super::LONGEST_TEXT;
@@ -25,9 +25,9 @@ use super::jvm;
 use crate::architecture::ReleaseArchitecture;
 use crate::elf;
 use crate::explain::pack as explain;
+use crate::host_paths::HostPaths;
 use crate::layer::LayerStore;
 use crate::machine::TargetMachine;
-use crate::place::HostPaths;
 use crate::runtime;
 use crate::sandbox::SandboxPolicy;
 
@@ -157,7 +157,7 @@ fn programs(head: &PackHead, homes: &[PathBuf]) -> Vec<UserError> {
 mod tests {
     use super::*;
     use crate::pack::head::FORMAT;
-    use crate::pack::needs::ReleaseNeeds;
+    use crate::pack::release_needs::ReleaseNeeds;
 
     fn judged_on(machine: &TargetMachine, architecture: &str, needs: &str) -> String {
         let needs: ReleaseNeeds = serde_json::from_str(needs).unwrap();

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
-use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
-use super::needs::ReleaseNeeds;
+use super::release_needs::ReleaseNeeds;
 use crate::layer::is_key;
 
 /// Counted up when an older `unpack` could not read what is written.

@@ -4,7 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::jvm::JAVAS;
-use crate::view;
+use crate::root_view;
 
 /// Where systems have theirs.
 const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
@@ -41,7 +41,7 @@ pub(super) fn is_of_system(program: &Path) -> bool {
 
 /// Returns whether the system has this command.
 pub(super) fn has_command(name: &str) -> bool {
-    FOLDERS.iter().any(|folder| view::runs(&Path::new(folder).join(name)))
+    FOLDERS.iter().any(|folder| root_view::runs(&Path::new(folder).join(name)))
 }
 
 #[cfg(test)]

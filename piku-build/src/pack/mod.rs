@@ -11,16 +11,16 @@
 //! Entries are sorted by name and have no owners, so the same release gives the same bytes.
 
 mod clib;
+mod content_hash;
 mod fits;
 mod head;
 mod interpreter;
 mod jvm;
 mod links;
 mod machine;
-mod needs;
-mod plant;
 mod read;
-mod sum;
+mod release_needs;
+mod tree_planter;
 mod unpack;
 mod write;
 

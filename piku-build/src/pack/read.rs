@@ -8,11 +8,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 use tar::{Archive, Entry, EntryType};
 
+use super::content_hash::{ContentHash, EntryKind};
 use super::head::PackHead;
-use super::sum::{ContentHash, EntryKind};
 use super::{HEAD, LONGEST_TEXT, SUM, links};
 use crate::interrupt;
 

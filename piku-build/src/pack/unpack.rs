@@ -14,29 +14,29 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use piku_files::TreeHandle;
-use piku_procfile::durable;
-use piku_procfile::failure::UserError;
+use piku_procfile::atomic_file;
 use piku_procfile::settings::{HostSettings, SandboxMode};
+use piku_procfile::user_error::UserError;
 
 use super::fits::FitQuestion;
 use super::head::PackHead;
 use super::jvm;
-use super::plant::TreePlanter;
 use super::read::{self, PackItem, PartTaker};
+use super::tree_planter::TreePlanter;
 use super::{LAYERS, LONGEST_TEXT};
+use crate::app_source::AppSource;
 use crate::architecture::ReleaseArchitecture;
+use crate::command_check::StartTarget;
 use crate::disk::{self, SpaceNeeded};
 use crate::explain::pack as explain;
-use crate::inside::PATH;
 use crate::layer::{LayerStore, TakenLayer, UnfinishedLayer};
 use crate::native::NativeSearch;
 use crate::received::{LocalFacts, ReceivedManifest};
 use crate::release::{self, BuiltRelease, TREE};
-use crate::source::AppSource;
-use crate::startable::StartTarget;
-use crate::view::{MountedFolder, RootView};
-use crate::work::WorkFolder;
-use crate::{interrupt, place, profile, runtime, share, startable, talk, target};
+use crate::root_view::{MountedFolder, RootView};
+use crate::step_mount::PATH;
+use crate::work_folder::WorkFolder;
+use crate::{command_check, hard_link, host_paths, interrupt, profile, progress, runtime, target};
 
 /// What `unpack` was told.
 pub(crate) struct UnpackRequest {
@@ -58,9 +58,9 @@ pub(crate) fn run(unpack: &UnpackRequest) -> anyhow::Result<()> {
     let output =
         unpack.output.as_deref().map(std::path::absolute).transpose().context("cannot find the output")?;
     if let Some(output) = &output {
-        place::refuse_existing(output)?;
+        host_paths::refuse_existing(output)?;
     }
-    let store = unpack.asked.place.layers.as_deref().map(place::make).transpose()?;
+    let store = unpack.asked.place.layers.as_deref().map(host_paths::make).transpose()?;
     let store = store.as_deref().map(LayerStore::new).transpose()?;
     let settings = unpack.asked.place.settings()?;
     let mut taking = StreamIntake {
@@ -184,12 +184,12 @@ impl StreamIntake<'_> {
         let natives = self.natives(&manifest, &tree)?;
         if let (None, Some(file)) = (natives.binding(), natives.foreign()) {
             let (path, its) = (file.path.display(), &file.architecture);
-            talk::warning(&format!("'{path}' is for {its}, and this machine is {}", machine.beside(its)));
+            progress::warning(&format!("'{path}' is for {its}, and this machine is {}", machine.beside(its)));
         }
         let claims_any = manifest.architecture() == ReleaseArchitecture::ANY;
         let before = self.unpack.before.as_deref().filter(|_| manifest.is_jailed());
-        if let Some(old) = before.and_then(share::tree_of) {
-            share::with(&old, &tree)?;
+        if let Some(old) = before.and_then(hard_link::tree_of) {
+            hard_link::with(&old, &tree)?;
         }
         let sandbox = self.unpack.asked.place.sandbox.unwrap_or(self.settings.sandbox);
         let mut release = manifest.into_release(&LocalFacts {
@@ -206,15 +206,15 @@ impl StreamIntake<'_> {
         let aside = work.join(RELEASE);
         // Who has built a release with programs has said which machines they are for.
         let on = StartTarget { machine, judges_levels: claims_any };
-        for warning in startable::check(&release.processes, &self.view(&release, tree)?, on)? {
-            talk::warning(&warning);
+        for warning in command_check::check(&release.processes, &self.view(&release, tree)?, on)? {
+            progress::warning(&warning);
         }
         release.write(&aside)?;
         work.tree().subtree(RELEASE)?.write_out(None)?;
         interrupt::check()?;
-        place::refuse_existing(output)?;
+        host_paths::refuse_existing(output)?;
         fs::rename(&aside, output).with_context(|| format!("cannot make '{}'", output.display()))?;
-        durable::order_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
+        atomic_file::order_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
     }
 
     /// Looks for what binds the release to a kind of machine: only the files are believed.

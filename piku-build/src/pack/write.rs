@@ -6,22 +6,22 @@ use std::time::SystemTime;
 
 use anyhow::{Context, ensure};
 use piku_files::{FileStat, TreeFile, TreeHandle};
-use piku_procfile::failure::UserError;
 use piku_procfile::output;
+use piku_procfile::user_error::UserError;
 use tar::{Builder, EntryType, Header};
 
+use super::content_hash::{ContentHash, EntryKind};
 use super::head::{FORMAT, PackHead, PackedFacts, PackedLayer};
-use super::needs::NeedsSearch;
-use super::sum::{ContentHash, EntryKind};
+use super::release_needs::NeedsSearch;
 use super::{HEAD, LAYERS, LONGEST_TEXT, SUM, links};
+use crate::app_source::AppSource;
 use crate::explain::pack as explain;
-use crate::inside::APP;
 use crate::layer::LayerStore;
 use crate::machine::TargetMachine;
 use crate::native::NativeSearch;
 use crate::release::{self, BuiltRelease, TREE};
-use crate::source::AppSource;
-use crate::{folded, interrupt, talk};
+use crate::step_mount::APP;
+use crate::{folded, interrupt, progress};
 
 /// The best that a Pi compresses as fast as its disk reads.
 const LEVEL: i32 = 3;
@@ -314,7 +314,7 @@ fn walk(
     let stat = tree.symlink_metadata(below)?;
     if !(stat.is_dir() || stat.is_file() || stat.is_symlink()) {
         let path = tree.path().join(below);
-        talk::warning(&format!("'{}' is left out: it is {}", path.display(), stat.kind.name()));
+        progress::warning(&format!("'{}' is left out: it is {}", path.display(), stat.kind.name()));
         return Ok(());
     }
     visit(below, &stat)?;

@@ -5,14 +5,14 @@ use std::process::Stdio;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
-use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::UserError;
 
 use super::{LINES, RebuildOutcome, RebuildRequest, RebuildRow, live, tool};
-use crate::difference::TreePair;
 use crate::layer::LayerStore;
 use crate::release::{BuiltRelease, TREE};
-use crate::work::WorkFolder;
+use crate::tree_comparison::TreePair;
+use crate::work_folder::WorkFolder;
 
 pub(super) fn verify(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<RebuildRow> {
     let release = live(asked, app)?;

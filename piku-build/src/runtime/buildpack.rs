@@ -23,13 +23,13 @@ use serde::Deserialize;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app_file;
+use crate::app_source::AppSource;
+use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain::{self, buildpack as told};
-use crate::inside::PATH;
-use crate::inside::{APP, StepMount};
 use crate::plan::BuildPlan;
-use crate::source::AppSource;
-use crate::step::{BuildStep, StepOutcome};
-use crate::view::RootView;
+use crate::root_view::RootView;
+use crate::step_mount::PATH;
+use crate::step_mount::{APP, StepMount};
 use reference::{BuildpackOrigin, BuildpackReference};
 
 /// Where a step sees the host's.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{ALL, DetectResult, Runtime};
+use crate::app_source::AppSource;
 use crate::explain;
-use crate::source::AppSource;
 
 /// By these, the first before the second, an app says which runtimes it is of: `PIKU_RUNTIMES=node,python` builds both, one
 /// after the other, into one release; the last one says what is started where there is no Procfile.

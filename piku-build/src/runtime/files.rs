@@ -9,11 +9,11 @@ use piku_files::FolderEntry;
 use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime};
+use crate::app_source::{AppSource, decode};
 use crate::explain::files as told;
-use crate::inside::PATH;
 use crate::plan::BuildPlan;
-use crate::source::{AppSource, decode};
-use crate::view::RootView;
+use crate::root_view::RootView;
+use crate::step_mount::PATH;
 
 /// The page that a folder is served for.
 const PAGE: &str = "index.html";

@@ -13,13 +13,13 @@ use indexmap::IndexMap;
 use piku_procfile::name::ProcessName;
 
 use super::{BuildTarget, DetectResult, Runtime};
+use crate::app_source::{AppSource, decode};
+use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
-use crate::inside::PATH;
-use crate::kept::KeptFolders;
+use crate::kept_tree::KeptFolders;
 use crate::plan::BuildPlan;
-use crate::source::{AppSource, decode};
-use crate::step::{BuildStep, StepOutcome};
-use crate::view::RootView;
+use crate::root_view::RootView;
+use crate::step_mount::PATH;
 use jar::{JarKind, RunnableJar};
 use jdk::{InstalledJdk, JdkChoice};
 

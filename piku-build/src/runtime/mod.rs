@@ -18,16 +18,16 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use piku_files::TreeHandle;
-use piku_procfile::failure::UserError;
 use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::ProcfileEntry;
+use piku_procfile::user_error::UserError;
 
+use crate::app_source::AppSource;
+use crate::build_step::{BuildStep, StepOutcome};
+use crate::build_target::BuildTarget;
 use crate::explain;
 use crate::plan::BuildPlan;
-use crate::site::BuildTarget;
-use crate::source::AppSource;
-use crate::step::{BuildStep, StepOutcome};
-use crate::view::RootView;
+use crate::root_view::RootView;
 
 pub(crate) use choice::{DetectedRuntime, RuntimeChoice, choose};
 

@@ -34,12 +34,12 @@ use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime};
+use crate::app_source::AppSource;
+use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
 use crate::plan::BuildPlan;
-use crate::source::AppSource;
-use crate::step::{BuildStep, StepOutcome};
-use crate::talk;
-use crate::view::RootView;
+use crate::progress;
+use crate::root_view::RootView;
 use dependencies::PythonDependencies;
 use interpreter::PythonChoice;
 pub(super) use interpreter::homes;
@@ -134,7 +134,7 @@ impl Runtime for PythonRuntime {
             django::STEP => return django::judge(ended),
             _ if ended.succeeded() => return Ok(()),
             poetry::ROOT => {
-                talk::warning(&poetry::no_root(ended));
+                progress::warning(&poetry::no_root(ended));
                 return Ok(());
             }
             _ => {}

@@ -13,9 +13,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use piku_procfile::failure::tell;
+use piku_procfile::user_error::tell;
 
-use crate::caller::CallerIdentity;
+use crate::caller_identity::CallerIdentity;
 use crate::hostfiles::trust::TrustedIdentities;
 use crate::hostfiles::walk::{PathWalk, WalkEnd};
 use crate::options::NetworkOption;

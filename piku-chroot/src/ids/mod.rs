@@ -3,8 +3,8 @@
 //!
 //! Only set-uid helpers may map a second user; they are told to by the monitor, while the stub waits.
 
-mod data;
 pub(crate) mod newidmap;
+mod owner_change;
 pub(crate) mod ranges;
 mod registry;
 
@@ -18,10 +18,10 @@ use nix::unistd::{Pid, setgroups, setresgid, setresuid};
 use rustix::fs::{Mode, fchmod, fstat, fstatfs};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::caller::CallerIdentity;
+use crate::caller_identity::CallerIdentity;
+use crate::confinement::capabilities;
 use crate::diagnosis::{SetupStep, explain};
 use crate::plan::{JailPlan, UidRange};
-use crate::rights::capabilities;
 use crate::{SETUP, namespaces, report, sys};
 use piku_nss::UserAccount;
 
@@ -84,7 +84,7 @@ impl JailIds {
     /// Makes the folder of `--data` the command's, where it is not yet.
     pub(crate) fn take_data(self, plan: &JailPlan) -> Result<()> {
         match (self.own, plan.data()) {
-            (Some(own), Some(dir)) => data::take(dir, self.caller, own).context("--data"),
+            (Some(own), Some(dir)) => owner_change::take(dir, self.caller, own).context("--data"),
             _ => Ok(()),
         }
     }
@@ -124,7 +124,9 @@ pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
         registry::known(&file, &range.name)
     };
     let Some(own) = known().context("--uid-range")? else { return Ok(0) };
-    in_a_namespace(JailIds { caller, own: Some(own) }, || data::give_back(dir, caller, own).context("--data"))
+    in_a_namespace(JailIds { caller, own: Some(own) }, || {
+        owner_change::give_back(dir, caller, own).context("--data")
+    })
 }
 
 /// Does something in a process in a user namespace in which both users are known; returns its exit code. It says itself

@@ -10,10 +10,10 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Error, Result};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
 use crate::SETUP;
-use crate::caller::CallerIdentity;
+use crate::caller_identity::CallerIdentity;
 use crate::plan::SEARCH;
 
 /// For uids.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use anyhow::{Context, Result};
 use nix::unistd::Uid;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
 use crate::SETUP;
 use piku_nss::UserAccount;

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::{Gid, Uid, geteuid};
-use piku_procfile::durable;
-use piku_procfile::failure::{UserError, WithHint};
+use piku_procfile::atomic_file;
+use piku_procfile::user_error::{UserError, WithHint};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::SETUP;
-use crate::caller::CallerIdentity;
+use crate::caller_identity::CallerIdentity;
 use crate::ids::ranges::{IdRanges, UserRanges};
 use crate::shown::shown;
 use piku_nss::{UserAccount, is_taken};
@@ -104,7 +104,7 @@ fn add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
     let (uid, gid) = (uid.ok_or_else(|| none(&ranges.uids))?, gid.ok_or_else(|| none(&ranges.gids))?);
     let own = CallerIdentity { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
     entries.push(RegistryEntry { name: name.to_owned(), own });
-    durable::write(file, text(&entries).as_bytes(), 0o600)
+    atomic_file::write(file, text(&entries).as_bytes(), 0o600)
         .with_context(|| format!("cannot write {}", shown(file)))
         .hint("--uid-registry names another file")?;
     Ok(own)

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use crate::caller::CallerIdentity;
+use crate::caller_identity::CallerIdentity;
 use crate::hostfiles::{FileContent, leads_to_usr};
 use crate::plan::JailPlan;
 use crate::root::base::{self, OpenedBase};

@@ -23,7 +23,7 @@ use rustix::mount::{
 };
 use rustix::process::pivot_root;
 
-use crate::caller::CallerIdentity;
+use crate::caller_identity::CallerIdentity;
 use crate::diagnosis::{SetupStep, explain};
 use crate::hostfiles::FileContent;
 use crate::limits::MemoryAmount;

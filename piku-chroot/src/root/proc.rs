@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::mount::MountAttrFlags;
 
-use crate::caller::CallerIdentity;
+use crate::caller_identity::CallerIdentity;
 use crate::diagnosis::{SetupStep, explain};
 use crate::root::filesystem;
 use crate::root::folder::OpenedFolder;

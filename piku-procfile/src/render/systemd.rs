@@ -9,11 +9,11 @@ use indexmap::IndexMap;
 
 use crate::command;
 use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics};
-use crate::failure::UserError;
 use crate::name::{AppName, ProcessName};
 use crate::procfile::{self, ProcessKind, Procfile, ProcfileEntry};
 use crate::render::values::AppValues;
 use crate::schedule;
+use crate::user_error::UserError;
 
 /// What the caller decides.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::cli::FileOrStdin;
 use crate::env::{self, EnvFile};
 use crate::input::{platform, procfile, tell};
 use crate::procfile::{ParseOptions, Procfile};
-use crate::{durable, output, source};
+use crate::{atomic_file, output, source};
 
 /// Does it.
 pub(crate) fn run(rendering: &RenderTarget) -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ pub(crate) fn run(rendering: &RenderTarget) -> anyhow::Result<()> {
             match output {
                 Some(dir) => units.files.iter().try_for_each(|unit| {
                     let path = dir.join(&unit.name);
-                    durable::write(&path, unit.text.as_bytes(), 0o600)
+                    atomic_file::write(&path, unit.text.as_bytes(), 0o600)
                         .with_context(|| format!("cannot write '{}'", path.display()))
                 }),
                 None => output::write(units.to_string().as_bytes()),

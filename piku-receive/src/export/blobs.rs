@@ -9,9 +9,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use anyhow::Context;
 use git2::Oid;
 use piku_procfile::disk::size;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
-use crate::surroundings;
+use crate::child_env;
 
 /// A file that is larger is read through git, in bytes; the same as `core.bigFileThreshold` of the repository.
 pub(super) const LARGE: u64 = 1 << 20;
@@ -63,7 +63,7 @@ impl BlobReader {
 
 impl BatchProcess {
     fn start(repo: &Path) -> anyhow::Result<Self> {
-        let mut git = surroundings::clean("git")?
+        let mut git = child_env::clean("git")?
             .env("GIT_DIR", repo)
             .args(["-c", &format!("core.bigFileThreshold={LARGE}"), "cat-file", "--batch"])
             .stdin(Stdio::piped())

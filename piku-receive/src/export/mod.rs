@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use git2::{Commit, Repository};
 use piku_files::{TreeHandle, remove_all};
-use piku_procfile::failure::UserError;
 use piku_procfile::settings::HostSettings;
+use piku_procfile::user_error::UserError;
 use tempfile::TempDir;
 
 use crate::git;
 use crate::limits;
-use crate::talk::{self, quoted};
+use crate::progress::{self, quoted};
 use tree::ExportWalk;
 
 /// Writes the tree of `commit` in `repo` to `dir`, which must not be there or be empty: made aside and renamed in.
@@ -42,7 +42,7 @@ pub(crate) fn run(repo: &Path, commit: &str, dir: &Path, settings: &HostSettings
     let mut walk = ExportWalk::new(repo, TreeHandle::open(aside.path())?, settings);
     walk.root(&opened, &tree)?;
     if let Some(line) = walk.pointers() {
-        talk::bad(&line);
+        progress::bad(&line);
     }
     let made = aside.keep();
     fs::rename(&made, &dir).with_context(|| format!("cannot make '{}'", dir.display())).inspect_err(|_| {

@@ -8,14 +8,14 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context;
 use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
 use piku_files::remove_all;
-use piku_procfile::failure::{UserError, WithHint};
 use piku_procfile::settings::HostSettings;
+use piku_procfile::user_error::{UserError, WithHint};
 use sha2::{Digest, Sha256};
 
+use crate::child_env;
 use crate::git;
 use crate::limits::{self, IntakeLimit};
-use crate::surroundings;
-use crate::talk::{self, quoted};
+use crate::progress::{self, quoted};
 
 /// What git may fetch by; `file` and `ext` would reach this machine's own files and programs.
 const PROTOCOLS: &str = "https:http:ssh:git";
@@ -61,7 +61,7 @@ impl SubmoduleRepos {
         if let Some(repo) = ready(&home, commit) {
             return Ok(repo);
         }
-        talk::step(&format!("Fetching submodule {shown} from {}", without_password(&url)));
+        progress::step(&format!("Fetching submodule {shown} from {}", without_password(&url)));
         let most = IntakeLimit::of(&self.settings, &self.repo)?.bytes()?;
         fetch(&home, &url, commit, most)
             .with_context(|| format!("cannot fetch the submodule {}", quoted(shown)))
@@ -228,7 +228,7 @@ fn make(home: &Path) -> anyhow::Result<()> {
 
 /// git in this repository, allowed no more than it needs.
 fn command(repo: &Path) -> anyhow::Result<Command> {
-    let mut git = surroundings::clean("git")?;
+    let mut git = child_env::clean("git")?;
     git.env("GIT_DIR", repo)
         .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
         .env("GIT_TERMINAL_PROMPT", "0")

@@ -11,14 +11,14 @@ use anyhow::Context;
 use git2::{Oid, Repository, Tree, TreeEntry};
 use piku_files::{TreeError, TreeHandle};
 use piku_procfile::disk::{self, SpaceNeeded};
-use piku_procfile::failure::UserError;
 use piku_procfile::settings::HostSettings;
+use piku_procfile::user_error::UserError;
 
 use super::blobs::{BlobReader, LARGE};
 use super::link::{self, LinkRefusal};
 use super::modules::SubmoduleRepos;
 use crate::git;
-use crate::talk::quoted;
+use crate::progress::quoted;
 
 /// Folders in folders; every one keeps a descriptor open.
 const DEEPEST: usize = 200;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Gid, Uid, fchown};
-use piku_procfile::durable;
+use piku_procfile::atomic_file;
 
 /// An edit that has begun: nobody else edits until it is dropped.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl KeyFileEdit {
         }
         aside.as_file().sync_all()?;
         aside.persist(&self.path).map_err(|err| err.error)?;
-        durable::sync_parent(&self.path)
+        atomic_file::sync_parent(&self.path)
     }
 }
 

@@ -6,12 +6,12 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::UserError;
 
 use super::public::PublicKey;
 use super::{KeyName, NewKeyArgs};
-use crate::talk::quoted;
+use crate::progress::quoted;
 
 /// In front of the command.
 const OPTIONS: &str = "restrict,pty,command=\"";

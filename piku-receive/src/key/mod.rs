@@ -12,12 +12,12 @@ use std::str::FromStr;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use piku_procfile::failure::UserError;
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::UserError;
 use serde::Serialize;
 
 use crate::now::now;
-use crate::talk::quoted;
+use crate::progress::quoted;
 use file::KeyFileEdit;
 use piku_procfile::output::{self, OutputFormat};
 use public::PublicKey;

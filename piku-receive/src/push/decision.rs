@@ -6,8 +6,8 @@ use std::process::ExitStatus;
 
 use super::PushOutcome;
 use crate::branch::BranchTip;
+use crate::deploy_verdict::{DeployState, DeployVerdict};
 use crate::live::LiveRelease;
-use crate::verdict::{DeployState, DeployVerdict};
 
 /// The state of a push once git's part of it is over.
 #[derive(Debug, Clone, Copy, Default)]

@@ -11,12 +11,12 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 
 use anyhow::Context;
-use piku_procfile::failure::{BUSY, UserError};
+use piku_procfile::user_error::{BUSY, UserError};
 
 use super::{DeployedRelease, Sha256Hex, failed};
-use crate::hook::AppContext;
+use crate::app_context::AppContext;
 use crate::lock::AppLock;
-use crate::{repo, stale, verdict};
+use crate::{deploy_verdict, git_leftovers, repo};
 
 /// The script's name.
 const SCRIPT: &str = "receive-release";
@@ -35,8 +35,8 @@ pub(crate) fn run(place: &AppContext<'_>, parts: &[Sha256Hex]) -> anyhow::Result
     let _lock = AppLock::take(&app, place.key)?;
     // The first release makes the app, with all that a push would find.
     repo::ensure(&app, place.scripts)?;
-    stale::sweep(&app.repo())?;
-    verdict::close(&app)?;
+    git_leftovers::sweep(&app.repo())?;
+    deploy_verdict::close(&app)?;
     let number = app.next_number().context("cannot count the releases")?;
     let script = place.scripts.join(SCRIPT);
     let talk = io::stderr().as_fd().try_clone_to_owned().context("cannot copy stderr")?;

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::hook::AppContext;
+use crate::app_context::AppContext;
 
 /// Answers on stdout; returns the exit code.
 pub(crate) fn run(place: &AppContext<'_>) -> anyhow::Result<u8> {

@@ -18,13 +18,13 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use piku_procfile::atomic_file;
 use piku_procfile::clock;
-use piku_procfile::durable;
-use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::settings::HostSettings;
+use piku_procfile::user_error::{BUSY, UserError};
 
 use super::PartName;
-use crate::hook::AppContext;
+use crate::app_context::AppContext;
 use crate::limits::IntakeLimit;
 use crate::sha256;
 
@@ -80,7 +80,7 @@ pub(crate) fn run(place: &AppContext<'_>, part: &PartName) -> anyhow::Result<()>
             UserError::new("what came in is damaged: its hash is another one, and it was thrown away");
         return Err(failure.hint("is the disk sound? send it again").into());
     }
-    fs::rename(&path, &whole).and_then(|()| durable::order_parent(&whole)).with_context(cannot)
+    fs::rename(&path, &whole).and_then(|()| atomic_file::order_parent(&whole)).with_context(cannot)
 }
 
 /// How many bytes are here, for the sender to go on from.

@@ -6,12 +6,12 @@ use std::io;
 use std::os::fd::AsFd;
 
 use anyhow::Context;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
 use super::failed;
-use crate::hook::AppContext;
+use crate::app_context::AppContext;
 use crate::lock::AppLock;
-use crate::talk;
+use crate::progress;
 
 /// Goes back from this release, under the app's lock.
 pub(crate) fn run(place: &AppContext<'_>, number: u64) -> anyhow::Result<()> {
@@ -37,7 +37,7 @@ pub(crate) fn go_back(place: &AppContext<'_>, number: u64) -> anyhow::Result<()>
     if let Some(before) = before {
         command.args(["rollback", place.app.as_str(), &before.to_string()]);
     } else {
-        talk::step(&format!("{} had no release before: it is stopped", place.app));
+        progress::step(&format!("{} had no release before: it is stopped", place.app));
         command.args(["stop", place.app.as_str()]);
     }
     let talk = io::stderr().as_fd().try_clone_to_owned().context("cannot copy stderr")?;

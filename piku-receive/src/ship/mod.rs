@@ -22,12 +22,12 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::Context;
-use piku_procfile::failure::UserError;
 use piku_procfile::settings::{DeployTo, HostSettings};
+use piku_procfile::user_error::UserError;
 
-use crate::hook::AppContext;
+use crate::app_context::AppContext;
+use crate::progress;
 use crate::release;
-use crate::talk;
 use machine::TargetHost;
 use parts::{PackedParts, ReleaseParts};
 use targets::KindList;
@@ -76,7 +76,7 @@ pub(crate) fn run(place: &AppContext<'_>, releases: &Path, targets: &Path) -> an
         let names: Vec<_> = its.map(|machine| machine.name.as_str()).collect();
         let kind = folder.file_name().unwrap_or_default().to_string_lossy();
         let of = if parts.len() > 1 { format!(" for {kind}") } else { String::new() };
-        talk::step(&format!("Sending the release{of} to {}", names.join(", ")));
+        progress::step(&format!("Sending the release{of} to {}", names.join(", ")));
     }
     send(place, &to, &mut machines, &parts)
 }
@@ -122,7 +122,7 @@ fn send(
     }
     each(machines, |machine| machine.deploy(of(machine)?));
     if to.all_or_nothing && has_failed(machines) {
-        talk::step("Not all of them have deployed it: the others go back");
+        progress::step("Not all of them have deployed it: the others go back");
         each_of_all(machines, TargetHost::undo);
     }
     let app = place.dir();
@@ -160,16 +160,16 @@ fn end(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
     let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
     for machine in machines {
         match (&machine.failure, machine.release) {
-            (Some(why), _) => talk::bad(&format!("{}: {why}", machine.name)),
-            (None, Some(release)) => talk::step(&format!("{}: release {release} is live", machine.name)),
-            (None, None) => talk::step(&format!("{}: it has what it had", machine.name)),
+            (Some(why), _) => progress::bad(&format!("{}: {why}", machine.name)),
+            (None, Some(release)) => progress::step(&format!("{}: release {release} is live", machine.name)),
+            (None, None) => progress::step(&format!("{}: it has what it had", machine.name)),
         }
     }
     if failed == 0 {
         return ExitCode::SUCCESS;
     }
     let but = if but.is_empty() { String::new() } else { format!("; {but}") };
-    talk::bad(&format!("{failed} of {} machines failed{but}", machines.len()));
+    progress::bad(&format!("{failed} of {} machines failed{but}", machines.len()));
     ExitCode::FAILURE
 }
 
@@ -178,10 +178,10 @@ fn go_back_here(place: &AppContext<'_>, to: &DeployTo, machines: &[TargetHost<'_
     let code = end(machines, but);
     let has_failed = machines.iter().any(|machine| machine.failure.is_some());
     if has_failed && to.all_or_nothing && to.here {
-        talk::step("This machine goes back too");
+        progress::step("This machine goes back too");
         let live = place.dir().current_number().context("there is no live release");
         if let Err(err) = live.and_then(|live| release::go_back(place, live)) {
-            talk::bad(&format!("this machine: {err:#}"));
+            progress::bad(&format!("this machine: {err:#}"));
         }
     }
     code
@@ -193,5 +193,5 @@ static SAYING: Mutex<()> = Mutex::new(());
 /// A machine's own line, its name in front.
 fn say(name: &str, line: &str) {
     let _one = SAYING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    talk::of_machine(name, line);
+    progress::of_machine(name, line);
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::hook::AppContext;
+use crate::app_context::AppContext;
 use crate::sha256;
 
 /// A release that is to be sent.

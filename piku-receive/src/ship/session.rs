@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use piku_procfile::settings::{self, DeployTo};
 
 use super::say;
-use crate::surroundings;
+use crate::child_env;
 
 /// What ssh ends with when there is no connection, or no more.
 pub(super) const NO_CONNECTION: i32 = 255;
@@ -103,7 +103,7 @@ fn converse(
 
 /// ssh asks nobody anything, and notices within seconds when the line is dead.
 fn ssh(machine: &settings::MachineAddress, to: &DeployTo, words: &[&str]) -> anyhow::Result<Command> {
-    let mut ssh = surroundings::clean("ssh")?;
+    let mut ssh = child_env::clean("ssh")?;
     ssh.arg("-T");
     for option in ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"] {
         ssh.args(["-o", option]);

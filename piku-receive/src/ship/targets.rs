@@ -21,8 +21,8 @@ use serde::Deserialize;
 
 use super::machine::TargetHost;
 use super::{each, end};
-use crate::hook::AppContext;
-use crate::talk;
+use crate::app_context::AppContext;
+use crate::progress;
 
 /// The name of this machine in the list.
 const HERE: &str = "here";
@@ -83,7 +83,7 @@ pub(super) fn run(place: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitC
     each(&mut machines, |machine| machine.ask(&own));
     for machine in &machines {
         if let Some(facts) = &machine.facts {
-            talk::step(&format!("{} is {}", machine.name, facts.describe()));
+            progress::step(&format!("{} is {}", machine.name, facts.describe()));
         }
     }
     let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
@@ -92,12 +92,12 @@ pub(super) fn run(place: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitC
     }
     for machine in machines.iter().filter(|machine| machine.failure.is_some()) {
         let why = machine.failure.as_deref().unwrap_or_default();
-        talk::bad(&format!("{}: {why}; the others go on", machine.name));
+        progress::bad(&format!("{}: {why}; the others go on", machine.name));
     }
     let list = KindList::of(to.here.then_some(own.architecture.as_str()), &machines, to.all_or_nothing);
     if list.kinds.len() > 1 {
         let kinds: Vec<_> = list.kinds.iter().map(|kind| kind.architecture.as_str()).collect();
-        talk::step(&format!("A release is built for each of {}", kinds.join(", ")));
+        progress::step(&format!("A release is built for each of {}", kinds.join(", ")));
     }
     output::write(list.print().as_bytes())?;
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use piku_files::remove_all;
 
-use crate::talk;
+use crate::progress;
 
 /// How a folder is called while it is being removed: `.NAME.gone`, which nothing takes for a layer.
 const GONE: &str = ".gone";
@@ -29,7 +29,7 @@ pub(super) fn layers(folder: &Path, keep: &[String]) {
         let removed = if left_over { Ok(()) } else { fs::rename(&path, &gone) };
         if let Err(err) = removed.and_then(|()| remove_all(&gone)) {
             // The next deploy tries again.
-            talk::detail(&format!("cannot remove '{}': {err}", path.display()));
+            progress::detail(&format!("cannot remove '{}': {err}", path.display()));
         }
     }
 }

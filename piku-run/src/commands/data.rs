@@ -13,13 +13,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use piku_chroot::jail::{self, JailSpec};
-use piku_procfile::failure::{USAGE, UserError};
 use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::{HostSettings, Protection, SandboxMode};
+use piku_procfile::user_error::{USAGE, UserError};
 
 use crate::cli::DataAction;
-use crate::{client, environment, place};
+use crate::{client, current_release, process_environment};
 
 /// Where a jail shows them.
 const INSIDE: &str = "/data";
@@ -48,7 +48,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .code(USAGE)
                     .into());
             }
-            place::make_data(&dir)?;
+            current_release::make_data(&dir)?;
             become_command(root, app, &["tar", "-x", "-C", INSIDE])
         }
         DataAction::Remove { confirm } => remove(root, app, &confirm, &dir),
@@ -84,7 +84,7 @@ fn become_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Resu
 /// Makes the command that does this to the data as the user that it belongs to.
 fn command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<Command> {
     let data = root.app(app).data();
-    let own = environment::is_of_own_user(root, &data)?;
+    let own = process_environment::is_of_own_user(root, &data)?;
     match jail::available() {
         Ok(_) => {
             let jail = JailSpec::new().data(&data);

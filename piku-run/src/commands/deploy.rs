@@ -7,25 +7,25 @@ use piku_build::architecture::ReleaseArchitecture;
 use piku_build::release::{BuiltRelease, TREE};
 use piku_build::target;
 use piku_files::TreeHandle;
-use piku_procfile::failure::UserError;
 use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::HostSettings;
+use piku_procfile::user_error::UserError;
 
-use crate::collect::{self, CollectScope};
+use crate::garbage::{self, CollectScope};
 use crate::protocol::SupervisorRequest;
-use crate::{client, place};
+use crate::{client, current_release};
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<()> {
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
     let release = BuiltRelease::read(&dir)?;
     check(&release, app, &HostSettings::read(&root.settings())?)?;
-    place::make(root.app(app).path())?;
+    current_release::make(root.app(app).path())?;
     settle(&dir, &root.app(app))?;
     client::ask(root, app, &SupervisorRequest::Deploy { dir, task: true, after: None })?;
     // The release says itself what it is of.
-    place::remove(&root.app(app).attempt(release.number))?;
-    collect::after(root, app, CollectScope::Deploy);
+    current_release::remove(&root.app(app).attempt(release.number))?;
+    garbage::after(root, app, CollectScope::Deploy);
     Ok(())
 }
 

@@ -11,15 +11,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_procfile::durable;
-use piku_procfile::failure::{BUSY, USAGE, UserError};
+use piku_procfile::atomic_file;
 use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::{BUSY, USAGE, UserError};
 
 use crate::lock::FileLock;
 use crate::protocol::SupervisorRequest;
 use crate::web::WebServer;
-use crate::{client, place};
+use crate::{client, current_release};
 
 /// How long a supervisor without work may take to leave.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,12 +37,12 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
     let _lock = when_alone(root, app)?;
     if dir.path().is_dir() {
         // From here on what is there is no app any more, and whoever finds it knows.
-        durable::write(&dir.destroying(), b"", 0o600)
+        atomic_file::write(&dir.destroying(), b"", 0o600)
             .with_context(|| format!("cannot write '{}'", dir.destroying().display()))?;
     }
     WebServer::of(root)?.forget(app)?;
     // First what would make it run again, last the marks that it is stopped, and why.
-    place::remove(&dir.current())?;
+    current_release::remove(&dir.current())?;
     let kept = [dir.data(), dir.stopped(), dir.destroying()];
     let entries = match fs::read_dir(dir.path()) {
         Ok(entries) => entries.collect(),
@@ -55,11 +55,11 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
         if kept.contains(&path) {
             continue;
         }
-        place::remove(&path)?;
+        current_release::remove(&path)?;
     }
-    place::remove(dir.run())?;
-    place::remove(&dir.stopped())?;
-    place::remove(&dir.destroying())?;
+    current_release::remove(dir.run())?;
+    current_release::remove(&dir.stopped())?;
+    current_release::remove(&dir.destroying())?;
     // Goes when it is empty.
     let _ = fs::remove_dir(dir.data());
     match fs::remove_dir(dir.path()) {
@@ -88,7 +88,7 @@ fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<File
 
 /// Waits until the supervisor has left, and keeps the next one from coming.
 fn when_alone(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
-    let path = place::supervisor_lock(&root.app(app));
+    let path = current_release::supervisor_lock(&root.app(app));
     let since = Instant::now();
     loop {
         let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;

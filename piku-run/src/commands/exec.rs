@@ -7,14 +7,14 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::failure::UserError;
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 use piku_procfile::settings::{AppUsers, HostSettings};
+use piku_procfile::user_error::UserError;
 
+use crate::current_release;
 use crate::desired::{declared_ports, limits};
-use crate::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
-use crate::place;
+use crate::process_environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::record::RecordFolder;
 
 /// As a shell and piku-chroot say it.
@@ -34,7 +34,7 @@ fn users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Res
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
-    let number = place::live(&root.app(app))?;
+    let number = current_release::live(&root.app(app))?;
     let number =
         number.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
     let world = ReleaseContext::read(root, app, number)?;
@@ -42,7 +42,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Re
     if let Some(term) = std::env::var_os("TERM").and_then(|term| term.into_string().ok()) {
         vars.insert("TERM".to_owned(), term);
     }
-    place::make_data(&world.dir)?;
+    current_release::make_data(&world.dir)?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
     let limits = limits::of("run", &vars)?;
     let listen = declared_ports(&vars, &HostSettings::read(&root.settings())?)?;

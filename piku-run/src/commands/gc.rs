@@ -2,14 +2,14 @@
 
 use anyhow::Context;
 use piku_procfile::disk::size;
-use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 use piku_procfile::output::{self, OutputFormat};
 use piku_procfile::settings::HostSettings;
+use piku_procfile::user_error::{BUSY, UserError};
 
 use crate::client;
-use crate::collect::{self, AppCollector, CollectScope, GarbageItem};
+use crate::garbage::{self, AppCollector, CollectScope, GarbageItem};
 use crate::lock::FileLock;
 
 pub(super) fn run(
@@ -55,7 +55,7 @@ fn of_app(
     lock.sign_as(&format!("{name} {} {:.0}\n", std::process::id(), jiff::Timestamp::now()))
         .with_context(|| format!("cannot write '{}'", path.display()))?;
     let _alone =
-        collect::alone(&dir)?.ok_or_else(|| busy(format!("a new release of {app} is being made")))?;
+        garbage::alone(&dir)?.ok_or_else(|| busy(format!("a new release of {app} is being made")))?;
     let mut found = collector.find(CollectScope::All)?;
     collector.measure(&mut found);
     if dry_run {

@@ -1,24 +1,24 @@
 //! `maintenance APP on|off`: whether requests reach the app. What runs goes on running; the mark outlives deploys and boots.
 
 use anyhow::Context;
-use piku_procfile::durable;
+use piku_procfile::atomic_file;
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 
 use crate::cli::OnOff;
 use crate::protocol::SupervisorRequest;
-use crate::{client, place};
+use crate::{client, current_release};
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
     let mark = root.app(app).maintenance();
     match state {
         OnOff::On => {
-            durable::write(&mark, b"", 0o600)
+            atomic_file::write(&mark, b"", 0o600)
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
 
-        OnOff::Off => place::remove(&mark)?,
+        OnOff::Off => current_release::remove(&mark)?,
     }
     client::ask(root, app, &SupervisorRequest::Route).context("it is stored, but nginx does not know it")?;
     client::step(&match state {

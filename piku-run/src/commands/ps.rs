@@ -3,13 +3,13 @@
 use std::thread;
 
 use anyhow::{Context, anyhow};
-use piku_procfile::failure;
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
+use piku_procfile::user_error;
 
 use crate::client::{AskPatience, SilentSupervisor};
 use crate::protocol::SupervisorRequest;
-use crate::sample::{self, InstanceSample};
+use crate::usage::{self, InstanceSample};
 use crate::{client, ps, supervisor};
 use piku_procfile::output::OutputFormat;
 
@@ -43,11 +43,11 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
         }
     }
     // One bad app does not hide the others.
-    sample::fill(&mut rows);
+    usage::fill(&mut rows);
     ps::print(&rows, format)?;
     let last = failures.pop();
     for (app, err) in failures {
-        let _ = failure::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));
+        let _ = user_error::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));
     }
     last.map_or(Ok(()), |(app, err)| Err(err.context(format!("cannot tell what runs of {app}"))))
 }

@@ -2,13 +2,13 @@
 //! deploy.
 
 use piku_build::release::{BuiltRelease, ReleaseOrigin};
-use piku_procfile::failure::UserError;
 use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::UserError;
 
 use crate::config::{ConfigChange, store};
 use crate::releases::ReleaseSuccessor;
-use crate::{client, place};
+use crate::{client, current_release};
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
@@ -55,7 +55,7 @@ fn without_rollback(subject: &str) -> &str {
 /// The release to go back to, and the live one.
 fn choose(app: &AppName, dir: &AppDir, number: Option<u64>) -> anyhow::Result<(u64, u64)> {
     let all = super::numbers(dir)?;
-    let live = place::live(dir)?;
+    let live = current_release::live(dir)?;
     let live =
         live.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
     let number = match number {

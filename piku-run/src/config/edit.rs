@@ -2,8 +2,8 @@
 
 use indexmap::IndexMap;
 use piku_procfile::env::EnvFile;
-use piku_procfile::failure::UserError;
 use piku_procfile::procfile::ParseOptions;
+use piku_procfile::user_error::UserError;
 
 use super::ConfigValues;
 

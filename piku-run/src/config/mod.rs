@@ -15,9 +15,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use indexmap::IndexMap;
-use piku_procfile::durable;
+use piku_procfile::atomic_file;
 use piku_procfile::env;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 pub use change::ConfigChange;
@@ -65,7 +65,7 @@ impl ConfigValues {
     /// # Errors
     /// When it cannot be written; the old one then stays.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        durable::write(path, &self.text()?, 0o600)
+        atomic_file::write(path, &self.text()?, 0o600)
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
@@ -74,7 +74,7 @@ impl ConfigValues {
     /// # Errors
     /// As [`ConfigValues::write`].
     pub(crate) fn write_ordered(&self, path: &Path) -> anyhow::Result<()> {
-        durable::write_ordered(path, &self.text()?, 0o600)
+        atomic_file::write_ordered(path, &self.text()?, 0o600)
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 

@@ -15,12 +15,12 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_build::release::CONFIG;
-use piku_procfile::durable;
+use piku_procfile::atomic_file;
 use piku_procfile::layout::AppDir;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{ConfigChange, ConfigValues};
-use crate::place;
+use crate::current_release;
 
 /// The note in a release's folder.
 const NOTE: &str = "config-change.json";
@@ -57,7 +57,8 @@ pub(crate) fn write_beside(
     }
     let note = release.join(NOTE);
     let text = serde_json::to_vec(change).context("cannot make JSON of it")?;
-    durable::write_ordered(&note, &text, 0o600).with_context(|| format!("cannot write '{}'", note.display()))
+    atomic_file::write_ordered(&note, &text, 0o600)
+        .with_context(|| format!("cannot write '{}'", note.display()))
 }
 
 /// Lets the store take in what the live release notes, if it does.
@@ -77,8 +78,8 @@ pub(crate) fn follow(app: &AppDir) -> anyhow::Result<()> {
     let change: ConfigChange =
         serde_json::from_slice(&text).with_context(|| format!("bad change in '{}'", note.display()))?;
     take_in(app, &change)?;
-    place::remove(&note)?;
-    durable::sync_parent(&note).with_context(|| format!("cannot sync the folder of '{}'", note.display()))
+    current_release::remove(&note)?;
+    atomic_file::sync_parent(&note).with_context(|| format!("cannot sync the folder of '{}'", note.display()))
 }
 
 /// The configuration of a release; nothing for one that an older piku has made, which runs with the store's.

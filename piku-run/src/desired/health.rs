@@ -1,9 +1,9 @@
 //! The health check of a release, which asks its instances whether they are ready, from ENV and the configuration.
 
 use jiff::tz::TimeZone;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
-use crate::environment::Vars;
+use crate::process_environment::Vars;
 
 /// Says which protocol a `web` is asked in.
 const VARIABLE: &str = "HEALTHCHECK";

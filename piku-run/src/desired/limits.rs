@@ -2,9 +2,9 @@
 //! of the app, `WORKER_MEMORY_LIMIT=256m` for those of the type `worker`.
 
 use piku_chroot::limits::JailLimits as Parsed;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
-use crate::environment::Vars;
+use crate::process_environment::Vars;
 
 /// A variable's end, and what piku-chroot calls the limit.
 const NAMES: [(&str, &str); 4] =

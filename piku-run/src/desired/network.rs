@@ -1,9 +1,9 @@
 //! The network of an app: shared, or its own by `host.yaml` or by `NETWORK=own` in ENV and the configuration.
 
-use piku_procfile::failure::UserError;
 use piku_procfile::settings::NetworkMode;
+use piku_procfile::user_error::UserError;
 
-use crate::environment::Vars;
+use crate::process_environment::Vars;
 
 /// Asks for one.
 const VARIABLE: &str = "NETWORK";

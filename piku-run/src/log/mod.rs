@@ -4,16 +4,16 @@
 //! A line of a log is `TIME INSTANCE: TEXT`, such as `2026-11-22T10:00:00.123Z web.1: hello`; what the supervisor itself
 //! has to say about the instance stands between as `TIME INSTANCE piku: TEXT`, a form that no worker can forge.
 
+mod dropped_lines;
 mod fifo;
 mod gather;
 mod layout;
 mod line;
-mod lost;
-mod mark;
 mod reader;
 mod rotate;
 mod source;
 mod spool;
+mod spool_mark;
 mod tail;
 mod writer;
 

@@ -12,9 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use piku_procfile::failure::UserError;
 use piku_procfile::layout::AppDir;
 use piku_procfile::name::{AppName, ProcessName};
+use piku_procfile::user_error::UserError;
 
 use super::line;
 use super::source::LogPosition;

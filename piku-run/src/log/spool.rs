@@ -17,7 +17,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rustix::pipe::{SpliceFlags, splice};
 
-use super::mark::{HEAD, SpoolMark};
+use super::spool_mark::{HEAD, SpoolMark};
 use super::writer::LogWriter;
 
 /// How much is taken at a time: what one worker says loudest must not silence the others.

@@ -14,12 +14,12 @@ use jiff::Timestamp;
 
 use piku_procfile::terminal::plain_text;
 
+use super::dropped_lines::DroppedLines;
 use super::gather::LineGatherer;
 use super::layout::{LogEnd, fitting, render};
 use super::line;
-use super::lost::DroppedLines;
-use super::mark::SpoolMark;
 use super::rotate::{RotationLimits, numbered, rotate};
+use super::spool_mark::SpoolMark;
 
 /// How much of a log's end is looked through for the last lines.
 const TAIL_BYTES: u64 = 256 * 1024;

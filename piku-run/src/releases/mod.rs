@@ -4,7 +4,7 @@ mod successor;
 
 use anyhow::Context;
 use piku_build::release::{BuiltRelease, ReleaseOrigin};
-use piku_procfile::attempt::DeployAttempt;
+use piku_procfile::deploy_attempt::DeployAttempt;
 use piku_procfile::layout::AppDir;
 use serde::{Deserialize, Serialize};
 

@@ -12,15 +12,15 @@ use piku_build::release::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_nss::UserAccount;
 use piku_procfile::disk::{self, SpaceNeeded};
-use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::{BUSY, UserError};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::collect::{self, CollectScope};
 use crate::config::{ConfigChange, ConfigValues, store};
+use crate::garbage::{self, CollectScope};
 use crate::protocol::SupervisorRequest;
-use crate::{client, place};
+use crate::{client, current_release};
 
 /// What the folder of a release in the making is called, with something random behind.
 pub(crate) const ASIDE: &str = ".release.";
@@ -50,7 +50,7 @@ impl ReleaseSuccessor {
     pub(crate) fn go(&self, root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         let dir = root.app(app);
         self.make(root, app, &dir)?;
-        collect::after(root, app, CollectScope::Releases);
+        garbage::after(root, app, CollectScope::Releases);
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl ReleaseSuccessor {
             .tempdir_in(dir.path())
             .with_context(|| format!("cannot make a folder in '{}'", dir.path().display()))?;
         let new = work.path().join("release");
-        place::make(&new)?;
+        current_release::make(&new)?;
         let made = TreeHandle::open(&new)?;
         made.create_dir(TREE)?;
         copy(&tree, &made.subtree(TREE)?, link)?;
@@ -207,9 +207,9 @@ mod tests {
             for special in ["socket", "pipe"] {
                 assert!(to.join(special).symlink_metadata().is_err(), "{special}");
             }
-            place::remove(release.path()).unwrap();
+            current_release::remove(release.path()).unwrap();
         }
-        place::remove(&from).unwrap();
+        current_release::remove(&from).unwrap();
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
         fs::create_dir(&whole).unwrap();
         std::os::unix::fs::symlink(&victim, whole.join(TREE)).unwrap();
         assert!(TreeHandle::open(&whole).unwrap().subtree(TREE).is_err());
-        place::remove(&from).unwrap();
+        current_release::remove(&from).unwrap();
         assert_eq!(fs::read(victim.join("secret")).unwrap(), b"s");
     }
 }

@@ -27,8 +27,8 @@ use crate::core::{
     CoreAction, CoreEvent, InstanceId, InstanceName, JobId, OnExit, ProbePace, ProcessExit, ProcessType,
     RunPlan, SupervisorCore,
 };
-use crate::environment::Vars;
-use crate::sweep::{MARK, ProcessFamily};
+use crate::process_environment::Vars;
+use crate::process_family::{MARK, ProcessFamily};
 use crate::wait::{self, READ};
 use crate::{launch, port, reap, sys};
 

@@ -1,7 +1,7 @@
 //! What the core asks for, done.
 
 use super::worker::TASK;
-use super::{AppSupervisor, requests};
+use super::{AppSupervisor, routing};
 use crate::core::{CoreAction, CoreEvent, InstanceId, InstanceName};
 use crate::listening::OwnedSockets;
 
@@ -50,12 +50,12 @@ impl AppSupervisor {
             }
             CoreAction::Record { id } => self.write_down(id),
             CoreAction::Switch { job, route } => {
-                let result = self.switch(job, &route).map_err(|err| requests::words(&err));
+                let result = self.switch(job, &route).map_err(|err| routing::words(&err));
                 self.events.push_back(CoreEvent::Switched(result));
             }
             CoreAction::Route(route) => {
                 if let Err(err) = self.send_requests(route.as_ref()) {
-                    self.complain(&requests::words(&err));
+                    self.complain(&routing::words(&err));
                 }
                 self.release_guards();
             }

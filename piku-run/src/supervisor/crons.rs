@@ -7,7 +7,7 @@ use std::fs;
 use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use piku_procfile::durable;
+use piku_procfile::atomic_file;
 use piku_procfile::name::ProcessName;
 
 use super::AppSupervisor;
@@ -83,7 +83,7 @@ impl AppSupervisor {
         let path = self.dir.crons();
         let written = serde_json::to_vec(&self.crontab.memories())
             .map_err(anyhow::Error::from)
-            .and_then(|text| Ok(durable::write_ordered(&path, &text, 0o600)?));
+            .and_then(|text| Ok(atomic_file::write_ordered(&path, &text, 0o600)?));
         if let Err(err) = written {
             self.complain(&format!("cannot write '{}': {err:#}", path.display()));
         }

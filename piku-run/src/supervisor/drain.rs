@@ -17,8 +17,8 @@ use piku_procfile::layout::ROOT_VARIABLE;
 use super::{AppSupervisor, rows};
 use crate::core::{CrashBackoff, InstanceName};
 use crate::drain::{NAME, OWN, SyslogAddress, VARIABLE, away_file};
-use crate::environment::ProcessRole;
-use crate::sample::{InstanceSample as Row, SampledState};
+use crate::process_environment::ProcessRole;
+use crate::usage::{InstanceSample as Row, SampledState};
 
 /// What is known of it.
 #[derive(Debug, Default)]

@@ -10,15 +10,15 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use piku_build::release::{BuiltRelease, TREE};
-use piku_procfile::durable;
-use piku_procfile::failure::{self, BUSY, FAILED, UserError};
+use piku_procfile::atomic_file;
 use piku_procfile::name::ProcessName;
 use piku_procfile::settings::SandboxMode;
+use piku_procfile::user_error::{self, BUSY, FAILED, UserError};
 
 use crate::config::{ConfigChange, store};
 use crate::core::{AppRoute, ChangeRefusal, CoreEvent, JobId, ProgressLine, ReplaceScope};
+use crate::current_release;
 use crate::desired::{self, Formation};
-use crate::place;
 use crate::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
 use crate::web::SiteReach;
 
@@ -66,7 +66,7 @@ impl AppSupervisor {
             Err(bad) => Err(anyhow::anyhow!(bad)),
         };
         if let Err(err) = begun {
-            let (hints, code) = failure::advice(&err);
+            let (hints, code) = user_error::advice(&err);
             let bad = FailedReply { reason: format!("{err:#}"), code, hints, tail: Vec::new() };
             self.reply(client, &SupervisorReply::Done { error: Some(bad) });
         }
@@ -103,7 +103,7 @@ impl AppSupervisor {
         let number = self.take_in(dir, after)?;
         let begun = self.begin_deploy(client, number, task);
         if begun.is_err() {
-            place::remove(&self.dir.release(number))?;
+            current_release::remove(&self.dir.release(number))?;
         }
         begun
     }
@@ -125,12 +125,12 @@ impl AppSupervisor {
 
     /// Moves a release to its place, with the configuration it will run with; returns its number.
     fn take_in(&mut self, dir: &Path, after: Option<u64>) -> anyhow::Result<u64> {
-        place::check_not_destroyed(&self.dir)?;
+        current_release::check_not_destroyed(&self.dir)?;
         let mut release = BuiltRelease::read(dir)?;
         self.judge(&release)?;
-        ensure!(place::has_folder(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
+        ensure!(current_release::has_folder(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
         match after {
-            Some(_) if after == place::live(&self.dir)? => {}
+            Some(_) if after == current_release::live(&self.dir)? => {}
             Some(_) => {
                 let what = format!("another release of {} has gone live meanwhile", self.app);
                 return Err(UserError::new(what).hint("try again").code(BUSY).into());
@@ -146,9 +146,9 @@ impl AppSupervisor {
             release.write(dir)?;
             place = self.dir.release(release.number);
         }
-        place::make(&self.dir.releases())?;
+        current_release::make(&self.dir.releases())?;
         std::fs::rename(dir, &place)
-            .and_then(|()| durable::order_parent(&place))
+            .and_then(|()| atomic_file::order_parent(&place))
             .with_context(|| format!("cannot move '{}' to '{}'", dir.display(), place.display()))?;
         Ok(release.number)
     }
@@ -163,7 +163,7 @@ impl AppSupervisor {
             return Err(UserError::new(what).hint("build it again").into());
         }
         for layer in &release.layers {
-            if !place::has_folder(&self.dir.layers(), &layer.key) {
+            if !current_release::has_folder(&self.dir.layers(), &layer.key) {
                 let what = format!("the layer '{}' of this release is gone", layer.name);
                 return Err(UserError::new(what).hint("build it again: push, or piku deploy").into());
             }
@@ -227,7 +227,7 @@ impl AppSupervisor {
         // Said on disk first: killed now, the next supervisor goes on with it.
         let mark = if stay { self.dir.stopped() } else { self.dir.paused() };
         if self.dir.path().is_dir() {
-            durable::write(&mark, b"", 0o600)
+            atomic_file::write(&mark, b"", 0o600)
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
         let job = self.begin(client, JobContent::Stop);
@@ -236,7 +236,7 @@ impl AppSupervisor {
     }
 
     fn live_number(&self) -> anyhow::Result<u64> {
-        let number = place::live(&self.dir)?;
+        let number = current_release::live(&self.dir)?;
         Ok(number.ok_or_else(|| {
             UserError::new(format!("{} has no release yet", self.app)).hint("push it first")
         })?)
@@ -257,8 +257,8 @@ impl AppSupervisor {
             }
             Some(JobContent::Restart | JobContent::Stop) | None => self.switch_requests(route, job)?,
         }
-        place::remove(&self.dir.stopped())?;
-        place::remove(&self.dir.paused())
+        current_release::remove(&self.dir.stopped())?;
+        current_release::remove(&self.dir.paused())
     }
 
     /// Lets the store take in what the live release has changed. Where it cannot now, it will: whoever reads it tries again.
@@ -313,7 +313,7 @@ impl AppSupervisor {
             (Err(refusal), what) => {
                 if let JobContent::Deploy(number) = what {
                     self.worlds.remove(number);
-                    if let Err(err) = place::remove(&self.dir.release(*number)) {
+                    if let Err(err) = current_release::remove(&self.dir.release(*number)) {
                         self.complain(&format!("{err:#}"));
                     }
                 }

@@ -4,6 +4,7 @@
 
 mod actions;
 mod advice;
+mod boot_turn;
 mod crons;
 mod drain;
 mod events;
@@ -11,10 +12,9 @@ mod health;
 mod jobs;
 mod logs;
 mod ports;
-mod requests;
+mod routing;
 mod rows;
 mod shortage;
-mod turn;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,32 +27,32 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use piku_chroot::report;
-use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::layout::{AppDir, PikuRoot};
 use piku_procfile::name::AppName;
 use piku_procfile::settings::HostSettings;
+use piku_procfile::user_error::{BUSY, UserError};
 
 use crate::clients::ClientTable;
 use crate::core::{CoreEvent, FoundWorker, InstanceId, JobId, OnExit, ProcessExit, SupervisorCore};
 use crate::cron::{AppCrontab, CronTimer};
 use crate::desired::{self, HealthCheck};
-use crate::environment::ReleaseContext;
 use crate::lock::FileLock;
 use crate::port::{self, PortClaim, PortGuard};
 use crate::probe::HealthProbe;
+use crate::process_environment::ReleaseContext;
 use crate::record::{RecordFolder, StartCount};
-use crate::sample::SampledLimit;
 use crate::socket::ControlSocket;
+use crate::usage::SampledLimit;
 use crate::wait;
 use crate::web::SiteReach;
-use crate::{place, process, sys};
+use crate::{current_release, process, sys};
 
 pub(crate) use rows::{stopped, unknown};
 
+use boot_turn::BootTurn;
 use jobs::PendingJob;
-use requests::OldWorkers;
+use routing::OldWorkers;
 use shortage::ShortageWatch;
-use turn::BootTurn;
 use worker::{InstanceProcess, TASK};
 
 /// The subcommand's name.
@@ -115,8 +115,8 @@ struct AppSupervisor {
 /// Supervises until it is told to leave, or until there is nothing to supervise.
 pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
-    place::make(dir.run())?;
-    let lock_path = place::supervisor_lock(&dir);
+    current_release::make(dir.run())?;
+    let lock_path = current_release::supervisor_lock(&dir);
     let Some(mut lock) =
         FileLock::take(&lock_path).with_context(|| format!("cannot lock '{}'", lock_path.display()))?
     else {
@@ -209,10 +209,10 @@ impl AppSupervisor {
     /// A release above the live one is what a deploy has left that did not come to its end.
     fn remove_half_releases(&self) -> anyhow::Result<()> {
         let numbers = self.dir.release_numbers().context("cannot list the releases")?;
-        let live = place::live(&self.dir)?.unwrap_or(0);
+        let live = current_release::live(&self.dir)?.unwrap_or(0);
         for number in numbers {
             if number > live {
-                place::remove(&self.dir.release(number))?;
+                current_release::remove(&self.dir.release(number))?;
             }
         }
         Ok(())
@@ -223,7 +223,7 @@ impl AppSupervisor {
         if self.dir.is_stopped() {
             return Ok(None);
         }
-        let Some(number) = place::live(&self.dir)? else { return Ok(None) };
+        let Some(number) = current_release::live(&self.dir)? else { return Ok(None) };
         let formation = desired::read_formation(&self.dir.formation())?;
         Ok(Some(self.plan_of(number, &formation)?.0))
     }

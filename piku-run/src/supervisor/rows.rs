@@ -7,10 +7,10 @@ use piku_procfile::name::AppName;
 
 use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit};
 use crate::desired;
-use crate::environment::ReleaseContext;
+use crate::process_environment::ReleaseContext;
 use crate::record::{RecordFolder, WorkerRecord};
-use crate::sample::{self, InstanceSample as Row, SampledLimit};
-use crate::{place, process};
+use crate::usage::{self, InstanceSample as Row, SampledLimit};
+use crate::{current_release, process};
 
 use super::AppSupervisor;
 use super::ports;
@@ -74,7 +74,7 @@ impl AppSupervisor {
             let at = rows.iter().position(|row| row.kind == entry.name).unwrap_or(rows.len());
             if at == rows.len() {
                 let mut row = idle(&self.app, &InstanceName { kind: entry.name.clone(), index: 1 });
-                row.state = sample::SampledState::Waiting;
+                row.state = usage::SampledState::Waiting;
                 row.release = self.core.plan().map(|plan| plan.release);
                 rows.push(row);
             }
@@ -90,7 +90,7 @@ impl AppSupervisor {
     fn sandbox(&self, worker: &InstanceProcess) -> Option<String> {
         // What has a mark is found by it, since no jail holds it together.
         if worker.record.mark.is_some() {
-            return Some(sample::NO_SANDBOX.to_owned());
+            return Some(usage::NO_SANDBOX.to_owned());
         }
         let (started, _) = report::read(&self.records.report(worker.record.id));
         started.map(|started| started.line())
@@ -118,7 +118,7 @@ impl AppSupervisor {
 /// The places of an app of which nothing is to run.
 pub(crate) fn stopped(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
-    let Some(number) = place::live(&dir)? else { return Ok(Vec::new()) };
+    let Some(number) = current_release::live(&dir)? else { return Ok(Vec::new()) };
     let formation = desired::read_formation(&dir.formation())?;
     let (plan, ..) = desired::plan(&ReleaseContext::read(root, app, number)?, &formation);
     let row = |ps: InstanceName| Row { release: Some(number), ..idle(app, &ps) };
@@ -132,7 +132,7 @@ pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>
     let records =
         RecordFolder::open(&dir).and_then(|records| records.all()).context("cannot read the records")?;
     let row = |record: WorkerRecord| Row {
-        state: sample::SampledState::Unknown,
+        state: usage::SampledState::Unknown,
         pid: record.is_alive().then(|| record.pid.unsigned_abs()),
         port: record.port,
         release: Some(record.release),
@@ -142,7 +142,7 @@ pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>
     };
     let mut rows: Vec<Row> = records.into_iter().filter(|record| !record.task).map(row).collect();
     if rows.is_empty() {
-        let unknown = |row| Row { state: sample::SampledState::Unknown, ..row };
+        let unknown = |row| Row { state: usage::SampledState::Unknown, ..row };
         rows = stopped(root, app)?.into_iter().map(unknown).collect();
     }
     Ok(rows)
@@ -154,7 +154,7 @@ pub(super) fn idle(app: &AppName, ps: &InstanceName) -> Row {
         app: app.clone(),
         instance: ps.to_string(),
         kind: ps.kind.clone(),
-        state: sample::SampledState::Stopped,
+        state: usage::SampledState::Stopped,
         pid: None,
         port: None,
         release: None,
@@ -173,15 +173,15 @@ pub(super) fn idle(app: &AppName, ps: &InstanceName) -> Row {
     }
 }
 
-fn state(one: &AppInstance) -> sample::SampledState {
+fn state(one: &AppInstance) -> usage::SampledState {
     match one.state {
-        InstanceState::Starting { .. } | InstanceState::Moving { .. } => sample::SampledState::Starting,
-        InstanceState::Up { .. } if one.listens => sample::SampledState::Healthy,
-        InstanceState::Up { .. } | InstanceState::Once { .. } => sample::SampledState::Running,
-        InstanceState::Waiting { .. } if one.is_crash_looping() => sample::SampledState::CrashLooping,
-        InstanceState::Waiting { .. } => sample::SampledState::Backoff,
+        InstanceState::Starting { .. } | InstanceState::Moving { .. } => usage::SampledState::Starting,
+        InstanceState::Up { .. } if one.listens => usage::SampledState::Healthy,
+        InstanceState::Up { .. } | InstanceState::Once { .. } => usage::SampledState::Running,
+        InstanceState::Waiting { .. } if one.is_crash_looping() => usage::SampledState::CrashLooping,
+        InstanceState::Waiting { .. } => usage::SampledState::Backoff,
         InstanceState::Draining { .. } | InstanceState::Stopping { .. } | InstanceState::Killing => {
-            sample::SampledState::Draining
+            usage::SampledState::Draining
         }
     }
 }

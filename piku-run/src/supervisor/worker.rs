@@ -21,14 +21,14 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::core::{InstanceId, InstanceName, InstanceState, JobId};
 use crate::desired::{declared_ports, limits};
-use crate::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::lock::FileLock;
 use crate::log::{LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover};
 use crate::notify::{self, NotifySocket};
 use crate::process::{self, ProcessStat};
+use crate::process_environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
+use crate::process_family::{MARK, ProcessFamily};
 use crate::record::{RecordFolder, StartCount, WorkerRecord};
-use crate::sweep::{MARK, ProcessFamily};
-use crate::{launch, place};
+use crate::{current_release, launch};
 
 use super::AppSupervisor;
 
@@ -219,10 +219,10 @@ impl AppSupervisor {
             vars.insert(MARK.to_owned(), mark.clone());
             record.mark = Some(mark);
         }
-        place::make_data(&self.dir)?;
+        current_release::make_data(&self.dir)?;
         let report = self.records.report(record.id);
         // That of the process before this one is read and over.
-        place::remove(&report)?;
+        current_release::remove(&report)?;
         record.limits = limits::of(kind, &vars)?;
         let folder = self.records.notify(record.id);
         let notifies = self.core.instance(record.id).is_some_and(|one| one.pace.announced);

@@ -12,17 +12,17 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
 use piku_procfile::clock;
-use piku_procfile::failure::{self, UserError};
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 use piku_procfile::settings::CertificateClient;
+use piku_procfile::user_error::{self, UserError};
 use serde::{Deserialize, Serialize};
 
 use super::certificate::{AppCertificates, CertificatePair, PairFacts};
 use super::master::NginxMaster;
-use super::{WebServer, folder, program};
+use super::{WebServer, program, sites_folder};
 use crate::protocol::SupervisorRequest;
-use crate::{client, place};
+use crate::{client, current_release};
 
 /// Names that no authority vouches for (RFC 2606, RFC 6762, RFC 8375, and what people call their home).
 const PRIVATE: [&str; 9] =
@@ -75,7 +75,7 @@ pub(crate) fn renew(root: &PikuRoot, only: Option<&AppName>, force: bool) -> any
         // One that fails keeps none of the others from theirs.
         if let Err(err) = web.renew(&client, &app, force) {
             failed.push(format!("{app}: {err:#}"));
-            hints.extend(failure::advice(&err).0);
+            hints.extend(user_error::advice(&err).0);
         }
     }
     if failed.is_empty() {
@@ -123,21 +123,21 @@ impl WebServer {
         }
         let failures = last.map_or(0, |last| last.failures) + 1;
         // Before it is tried: killed meanwhile, it was tried all the same.
-        place::make(all.path())?;
+        current_release::make(all.path())?;
         let attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures };
-        folder::write(&tried, &serde_json::to_vec(&attempt)?)?;
+        sites_folder::write(&tried, &serde_json::to_vec(&attempt)?)?;
         client::step(&format!("Asking for a certificate of {app} for {}", join(&names, ", ")));
         let about = PairFacts { names, self_signed: false, at: Timestamp::now() };
         let pair = all.add(&about, |pair| client.fetch(self, app, pair))?;
         if !pair.is_good(Timestamp::now()) {
-            place::remove(&pair.dir)?;
+            current_release::remove(&pair.dir)?;
             bail!("what {} has left is no certificate that is good today", client.name());
         }
         // Each of them judges for itself when it is time for another.
         if current.as_ref().is_some_and(|current| current.holds_the_same(&pair)) {
-            place::remove(&pair.dir)?;
+            current_release::remove(&pair.dir)?;
             client::detail(&format!("{}: {} keeps the one that is there", app, client.name()));
-            return place::remove(&tried);
+            return current_release::remove(&tried);
         }
         all.set_current(&pair)?;
         if let Err(err) = client::ask(&self.root, app, &SupervisorRequest::Route) {
@@ -146,7 +146,7 @@ impl WebServer {
             }
             return Err(err).context("the new certificate is not in use");
         }
-        place::remove(&tried)
+        current_release::remove(&tried)
     }
 }
 
@@ -183,7 +183,7 @@ impl AcmeClient {
     /// Gets a certificate and its key into a pair's folder.
     fn fetch(&self, web: &WebServer, app: &AppName, pair: &CertificatePair) -> anyhow::Result<()> {
         let webroot = web.root.acme().join("webroot");
-        place::make(&webroot.join(".well-known/acme-challenge"))?;
+        current_release::make(&webroot.join(".well-known/acme-challenge"))?;
         let settings = &web.settings;
         let names = || pair.about.names.iter().flat_map(|name| ["-d", name]);
         match self {

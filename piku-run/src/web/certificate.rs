@@ -13,15 +13,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp, ToSpan};
+use piku_procfile::atomic_file;
 use piku_procfile::clock;
-use piku_procfile::durable;
-use piku_procfile::failure::UserError;
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 use super::program;
-use crate::place;
+use crate::current_release;
 
 /// For how many days a self-signed one is good; it is replaced long before.
 const SELF_SIGNED_DAYS: i64 = 3650;
@@ -161,11 +161,11 @@ impl AppCertificates {
         about: &PairFacts,
         fill: impl FnOnce(&CertificatePair) -> anyhow::Result<()>,
     ) -> anyhow::Result<CertificatePair> {
-        place::make(&self.0)?;
+        current_release::make(&self.0)?;
         let work =
             tempfile::Builder::new().prefix(".new.").tempdir_in(&self.0).context("cannot make a folder")?;
         let new = CertificatePair { dir: work.path().join("pair"), about: about.clone() };
-        place::make(&new.dir)?;
+        current_release::make(&new.dir)?;
         fill(&new)?;
         for path in [new.certificate(), new.key()] {
             let length =
@@ -174,11 +174,11 @@ impl AppCertificates {
             fs::set_permissions(&path, Permissions::from_mode(0o600))?;
             fs::File::open(&path)?.sync_all()?;
         }
-        durable::write(&new.about(), &serde_json::to_vec(about)?, 0o600)?;
+        atomic_file::write(&new.about(), &serde_json::to_vec(about)?, 0o600)?;
         let number = 1 + self.numbers()?.last().copied().unwrap_or(0);
         let dir = self.0.join(number.to_string());
         fs::rename(&new.dir, &dir)
-            .and_then(|()| durable::sync_parent(&dir))
+            .and_then(|()| atomic_file::sync_parent(&dir))
             .with_context(|| format!("cannot make '{}'", dir.display()))?;
         Ok(CertificatePair { dir, about: about.clone() })
     }
@@ -187,11 +187,11 @@ impl AppCertificates {
     pub(super) fn set_current(&self, pair: &CertificatePair) -> anyhow::Result<()> {
         let name = pair.dir.file_name().context("a pair has a name")?;
         let aside = self.0.join(".current");
-        place::remove(&aside)?;
+        current_release::remove(&aside)?;
         let current = self.0.join(CURRENT);
         symlink(name, &aside)
             .and_then(|()| fs::rename(&aside, &current))
-            .and_then(|()| durable::sync_parent(&current))
+            .and_then(|()| atomic_file::sync_parent(&current))
             .with_context(|| format!("cannot make '{}'", current.display()))
     }
 
@@ -201,14 +201,14 @@ impl AppCertificates {
         for number in self.numbers()? {
             let dir = self.0.join(number.to_string());
             if Some(&dir) != current.as_ref() && dir != keep {
-                place::remove(&dir)?;
+                current_release::remove(&dir)?;
             }
         }
         Ok(())
     }
 
     pub(super) fn remove(&self) -> anyhow::Result<()> {
-        place::remove(&self.0)
+        current_release::remove(&self.0)
     }
 
     fn numbers(&self) -> anyhow::Result<Vec<u64>> {
@@ -267,7 +267,7 @@ fn self_signed(title: &str, pair: &CertificatePair) -> anyhow::Result<()> {
         let said = String::from_utf8_lossy(&out.stderr);
         anyhow::bail!("openssl made no certificate: {}", said.trim());
     }
-    place::remove(&file)
+    current_release::remove(&file)
 }
 
 #[cfg(test)]

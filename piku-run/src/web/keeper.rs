@@ -19,21 +19,21 @@ use anyhow::Context;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use piku_procfile::failure::{BUSY, UserError};
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
+use piku_procfile::user_error::{BUSY, UserError};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::WebServer;
-use super::folder;
 use super::master::NginxMaster;
 use super::program::NginxProgram;
+use super::sites_folder;
 use crate::client::AskPatience;
 use crate::cron::CronTimer;
 use crate::lock::FileLock;
 use crate::protocol::SupervisorRequest;
 use crate::wait::{self, READ};
-use crate::{client, place, process, sys, tree};
+use crate::{client, current_release, process, sys, tree};
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "nginx";
@@ -73,7 +73,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
     }
     let nginx = NginxProgram::needed()?;
     web.folder.make()?;
-    place::make(&root.acme().join("webroot/.well-known/acme-challenge"))?;
+    current_release::make(&root.acme().join("webroot/.well-known/acme-challenge"))?;
     let path = web.folder.keeper_lock();
     let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let Some(mut lock) = lock else {
@@ -97,7 +97,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
 fn begin(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyhow::Result<KeptNginx> {
     let files = web.folder.lock()?;
     web.leave_out(nginx)?;
-    folder::write(&web.folder.main(), web.instance(nginx)?.file()?.as_bytes())?;
+    sites_folder::write(&web.folder.main(), web.instance(nginx)?.file()?.as_bytes())?;
     let (master, child) = if let Some(master) = NginxMaster::find(&web.folder) {
         master.reload(&web.folder)?;
         (master, None)
@@ -145,7 +145,7 @@ impl WebServer {
 
     fn start(&self, nginx: &NginxProgram) -> anyhow::Result<(NginxMaster, Child)> {
         // One that a dead nginx has left.
-        place::remove(&self.folder.pid())?;
+        current_release::remove(&self.folder.pid())?;
         self.rotate()?;
         let mut command = nginx.command(&self.folder.main());
         command.args(["-g", &NginxProgram::globals("daemon off;")]).stdout(Stdio::null());
@@ -251,7 +251,7 @@ impl KeptNginx {
         self.web = WebServer::of(&self.web.root)?;
         let nginx = NginxProgram::needed()?;
         let files = self.web.folder.lock()?;
-        folder::write(&self.web.folder.main(), self.web.instance(&nginx)?.file()?.as_bytes())?;
+        sites_folder::write(&self.web.folder.main(), self.web.instance(&nginx)?.file()?.as_bytes())?;
         self.master.reload(&self.web.folder)?;
         drop(files);
         let web = self.web.clone();

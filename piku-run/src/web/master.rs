@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::folder::SitesFolder;
+use super::sites_folder::SitesFolder;
 use crate::process::{self, ProcessStat};
 
 /// How long a master may take to read its files and start workers.

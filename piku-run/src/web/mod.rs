@@ -7,35 +7,35 @@
 mod acme;
 mod capacity;
 mod certificate;
-mod folder;
+mod config_test;
 mod keeper;
 mod master;
 mod program;
 mod site;
-mod trial;
+mod sites_folder;
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use piku_procfile::failure::UserError;
 use piku_procfile::layout::PikuRoot;
 use piku_procfile::name::AppName;
 use piku_procfile::render::nginx::VirtualHost;
 use piku_procfile::settings::{HostSettings as Host, NginxSettings as Settings};
+use piku_procfile::user_error::UserError;
 
 pub(crate) use acme::renew;
+pub(crate) use config_test::check;
 pub(crate) use keeper::{NAME, run};
 pub(crate) use master::OldWorker;
-pub(crate) use trial::check;
 
 use certificate::{AppCertificates, CertificatePair};
-use folder::{SiteFacts, SitesFolder};
 use master::NginxMaster;
 use program::NginxProgram;
+use sites_folder::{SiteFacts, SitesFolder};
 
-use crate::environment::ReleaseContext;
 use crate::lock::FileLock;
 use crate::process;
+use crate::process_environment::ReleaseContext;
 
 /// The nginx of one root.
 #[derive(Debug, Clone)]
@@ -150,7 +150,7 @@ impl WebServer {
         let is_in = self.folder.app_text(&world.app).is_some_and(|text| text == files.text);
         if !is_in {
             if let Some((path, content)) = &files.passwords {
-                folder::write(path, content.as_bytes())?;
+                sites_folder::write(path, content.as_bytes())?;
             }
             let tested = self.test(&nginx, &world.app, &files.text);
             if tested.is_err() {
@@ -243,7 +243,7 @@ impl WebServer {
     /// Removes all that is kept of an app that is no more.
     pub(crate) fn forget(&self, app: &AppName) -> anyhow::Result<()> {
         self.take_out(app)?;
-        crate::place::remove(&self.folder.cache().join(app.as_str()))?;
+        crate::current_release::remove(&self.folder.cache().join(app.as_str()))?;
         AppCertificates::of(&self.root, app).remove()
     }
 
@@ -283,7 +283,7 @@ impl PreparedSite<'_> {
             SiteChange::Replace(files) => {
                 folder.write_about(app, &files.about)?;
                 if changes {
-                    folder::write(&path, files.text.as_bytes())?;
+                    sites_folder::write(&path, files.text.as_bytes())?;
                 }
             }
         }
@@ -294,7 +294,7 @@ impl PreparedSite<'_> {
                 Err(err) => {
                     if let (Some(text), Some(about)) = (before, about) {
                         folder.write_about(app, &about)?;
-                        folder::write(&path, text.as_bytes())?;
+                        sites_folder::write(&path, text.as_bytes())?;
                     } else {
                         folder.remove(app)?;
                     }

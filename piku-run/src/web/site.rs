@@ -10,18 +10,18 @@ use std::net::{Ipv6Addr, UdpSocket};
 use anyhow::Context;
 use jiff::Timestamp;
 use piku_build::release::BuiltRelease;
-use piku_procfile::failure::UserError;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
 use piku_procfile::render::nginx::{
     HostName, ListenAddress, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost,
 };
 use piku_procfile::render::values::AppValues;
+use piku_procfile::user_error::UserError;
 
 use super::WebServer;
 use super::capacity;
 use super::certificate::{AppCertificates, CertificatePair};
 use super::program::NginxProgram;
-use crate::environment::ReleaseContext;
+use crate::process_environment::ReleaseContext;
 
 impl WebServer {
     /// The instance that all sites share.

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::app_source::{AppSource, decode, tidy};
 use crate::explain::buildpack as told;
-use crate::source::{AppSource, decode, tidy};
 
 /// The variable with one, and the file with a line each.
 const VARIABLE: &str = "BUILDPACK_URL";

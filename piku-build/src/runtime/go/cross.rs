@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::packages::GoPackage;
+use crate::app_source::AppSource;
+use crate::build_step::{BuildStep, StepOutcome};
+use crate::build_target::BuildTarget;
 use crate::explain;
-use crate::site::BuildTarget;
-use crate::source::AppSource;
-use crate::step::{BuildStep, StepOutcome};
 use crate::target::TargetArchitecture;
 
 /// The step that looks for C code.

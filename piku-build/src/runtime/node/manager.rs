@@ -3,8 +3,8 @@
 
 use super::package::PackageJson;
 use super::range::exact;
+use crate::app_source::{AppSource, decode};
 use crate::explain::node as explain;
-use crate::source::{AppSource, decode};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ManagerKind {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use serde_json::{Map, Value};
 
+use crate::app_source::{AppSource, decode};
 use crate::explain::node as explain;
-use crate::source::{AppSource, decode};
 
 /// The file.
 pub(super) const FILE: &str = "package.json";

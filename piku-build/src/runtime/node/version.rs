@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 
 use super::package::PackageJson;
 use super::range::{NodeFit, NodeRange, exact};
+use crate::app_source::{AppSource, decode};
+use crate::build_target::BuildTarget;
 use crate::explain::node as explain;
-use crate::inside::PATH;
 use crate::runtime::version::RuntimeVersion;
-use crate::site::BuildTarget;
-use crate::source::{AppSource, decode};
+use crate::step_mount::PATH;
 
 /// Files with one version in their first line.
 const FILES: [&str; 2] = [".nvmrc", ".node-version"];

@@ -4,8 +4,8 @@ use super::manifest::{self, PythonManager, PythonManifest};
 use super::pipfile;
 use super::pyproject::PyprojectFile;
 use super::version::PythonRange;
+use crate::app_source::{AppSource, decode};
 use crate::explain;
-use crate::source::{AppSource, decode};
 
 /// What an app asks for.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use piku_files::{FileKind, FolderEntry, TreeHandle};
 
-use crate::difference;
+use crate::build_step::BuildStep;
 use crate::interrupt;
-use crate::step::BuildStep;
+use crate::tree_comparison;
 
 /// The step's name.
 pub(super) const NAME: &str = "compile";
@@ -111,7 +111,7 @@ fn date_of_same(before: &TreeHandle, tree: &TreeHandle, name: &Path) -> Option<S
     if old.stat.len != new.stat.len || old.stat.len > LARGEST {
         return None;
     }
-    let same = difference::same_bytes(&old.file, &new.file).ok()?;
+    let same = tree_comparison::same_bytes(&old.file, &new.file).ok()?;
     same.then_some(old.stat.modified)
 }
 

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::manifest::PythonManager;
 use super::requirements::{self, LocalRequirement, PythonRequirements, normal};
-use crate::source::{AppSource, tidy};
+use crate::app_source::{AppSource, tidy};
 
 /// Everything that an app depends on.
 #[derive(Debug, Default)]

@@ -1,10 +1,10 @@
 //! Django's static files: collected in the release's own tree, with the app's own settings, unless it says
 //! `DISABLE_COLLECTSTATIC`.
 
+use crate::app_source::AppSource;
+use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
-use crate::source::AppSource;
-use crate::step::{BuildStep, StepOutcome};
-use crate::talk;
+use crate::progress;
 
 /// The step's name.
 pub(super) const STEP: &str = "collectstatic";
@@ -40,16 +40,16 @@ pub(super) fn judge(ended: &StepOutcome) -> anyhow::Result<()> {
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
     if ended.succeeded() {
         if let Some(line) = any("static file").or(lines.last()) {
-            talk::stage(&format!("Django: {}", line.trim()));
+            progress::stage(&format!("Django: {}", line.trim()));
         }
         return Ok(());
     }
     if any("Unknown command: 'collectstatic'").is_some() {
-        talk::detail("Django: the settings do not use staticfiles: nothing is collected");
+        progress::detail("Django: the settings do not use staticfiles: nothing is collected");
         return Ok(());
     }
     if any("without having set the STATIC_ROOT setting").is_some() {
-        talk::warning(&explain::python::no_static_root());
+        progress::warning(&explain::python::no_static_root());
         return Ok(());
     }
     if ended.code > 128 {
@@ -97,7 +97,7 @@ mod tests {
         let judged = judge(&StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 });
         judged
             .err()
-            .map_or_else(String::new, |err| format!("{err} {:?}", piku_procfile::failure::advice(&err).0))
+            .map_or_else(String::new, |err| format!("{err} {:?}", piku_procfile::user_error::advice(&err).0))
     }
 
     #[test]

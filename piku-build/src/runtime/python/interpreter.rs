@@ -11,12 +11,12 @@ use super::super::BuildTarget;
 use super::asked::{self, RequestedPython};
 use super::pyenv;
 use super::version::PythonFit;
+use crate::app_source::AppSource;
+use crate::build_step::BuildStep;
 use crate::explain;
 use crate::plan::LayerPlan;
+use crate::root_view::runs;
 use crate::runtime::version::RuntimeVersion;
-use crate::source::AppSource;
-use crate::step::BuildStep;
-use crate::view::runs;
 
 /// Where the system's are, and those that its owner has built. What PATH has in front for the caller does not count: the
 /// jail shows /usr alone.

@@ -8,8 +8,8 @@ use super::manifest::{self, PythonManager, PythonManifest};
 use super::requirements::{self, PythonRequirements};
 use super::target::VenvTarget;
 use super::{pip, pipenv, poetry, project, uv};
-use crate::source::AppSource;
-use crate::step::BuildStep;
+use crate::app_source::AppSource;
+use crate::build_step::BuildStep;
 
 /// Reads what the app depends on.
 ///

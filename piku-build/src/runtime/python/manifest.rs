@@ -2,7 +2,7 @@
 
 use super::pyproject::{self, PyprojectFile};
 use super::requirements;
-use crate::source::AppSource;
+use crate::app_source::AppSource;
 
 /// Who reads the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

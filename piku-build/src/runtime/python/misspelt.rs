@@ -2,7 +2,7 @@
 
 use super::super::misspelt::is_close;
 use super::requirements::FILE;
-use crate::source::AppSource;
+use crate::app_source::AppSource;
 
 /// A file at the top whose name is so close to one that counts that it was meant, and that one: `requirments.txt`,
 /// `requirement.txt`, `Requirements.txt`, `pyproject.tml`, `pipfile`.

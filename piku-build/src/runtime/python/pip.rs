@@ -2,8 +2,8 @@
 
 use super::dependencies::PythonDependencies;
 use super::target::VenvTarget;
+use crate::build_step::BuildStep;
 use crate::runtime::version::RuntimeVersion;
-use crate::step::BuildStep;
 
 /// The step's name.
 pub(super) const STEP: &str = "pip";

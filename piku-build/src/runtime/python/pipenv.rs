@@ -9,10 +9,10 @@ use super::pipfile::FILE;
 use super::pyproject;
 use super::requirements::normal;
 use super::target::VenvTarget;
+use crate::app_source::AppSource;
+use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
-use crate::source::AppSource;
-use crate::step::{BuildStep, StepOutcome};
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
 /// The lock, and the steps' name.
 const LOCK: &str = "Pipfile.lock";

@@ -1,7 +1,7 @@
 //! `Pipfile`: which Python it asks for.
 
 use super::pyproject;
-use crate::source::AppSource;
+use crate::app_source::AppSource;
 
 /// The file.
 pub(super) const FILE: &str = "Pipfile";

@@ -3,8 +3,8 @@
 use super::dependencies::PythonDependencies;
 use super::pyproject::{self, PyprojectFile};
 use super::requirements::{self, name_of};
+use crate::app_source::AppSource;
 use crate::explain;
-use crate::source::AppSource;
 
 /// Reads what it says.
 pub(super) fn read(source: &AppSource, file: &str, jailed: bool) -> anyhow::Result<PythonDependencies> {

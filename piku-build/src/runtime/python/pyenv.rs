@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use super::super::{BuildTarget, told};
 use super::version::{PythonFit, PythonRange};
+use crate::build_step::{BuildStep, StepOutcome};
 use crate::disk::SpaceNeeded;
 use crate::explain;
 use crate::plan::LayerPlan;
+use crate::root_view::runs;
 use crate::runtime::version::RuntimeVersion;
-use crate::step::{BuildStep, StepOutcome};
-use crate::view::runs;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
 /// The name of the step that builds one, and of its layer.
 pub(super) const STEP: &str = "python-build";

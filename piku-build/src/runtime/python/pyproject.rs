@@ -2,8 +2,8 @@
 
 use toml::{Table, Value};
 
+use crate::app_source::{AppSource, decode};
 use crate::explain;
-use crate::source::{AppSource, decode};
 
 /// The file's name.
 pub(super) const FILE: &str = "pyproject.toml";

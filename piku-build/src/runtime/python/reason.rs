@@ -1,10 +1,10 @@
 //! Why pip failed. Its output says so somewhere in the middle, behind retries, notices and tracebacks; this finds the reason.
 
 use piku_files::TreeHandle;
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
+use crate::build_step::StepOutcome;
 use crate::explain;
-use crate::step::StepOutcome;
 
 /// How many of pip's own lines are repeated when nothing better is known.
 const REPEATED: usize = 6;

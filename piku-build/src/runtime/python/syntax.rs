@@ -8,13 +8,13 @@ use piku_files::TreeHandle;
 use piku_procfile::procfile::ProcessKind;
 
 use super::bytecode;
+use crate::build_step::StepOutcome;
+use crate::command_check::{entries, is_python, script};
 use crate::explain;
 use crate::found::FilePlace;
 use crate::plan::BuildPlan;
-use crate::startable::{entries, is_python, script};
-use crate::step::StepOutcome;
-use crate::talk;
-use crate::view::RootView;
+use crate::progress;
+use crate::root_view::RootView;
 
 /// How many broken files are told one by one.
 const SHOWN: usize = 5;
@@ -49,14 +49,14 @@ pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> a
         }
     }
     for file in broken.iter().take(SHOWN) {
-        talk::warning(&explain::python::syntax_warning(
+        progress::warning(&explain::python::syntax_warning(
             &file.file.to_string_lossy(),
             file.line,
             &file.message,
         ));
     }
     if broken.len() > SHOWN {
-        talk::warning(&format!("and {} more files that do not compile", broken.len() - SHOWN));
+        progress::warning(&format!("and {} more files that do not compile", broken.len() - SHOWN));
     }
     Ok(())
 }
@@ -64,7 +64,7 @@ pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> a
 /// Whether the modules that are served are there at all.
 pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
     for entry in entries(&plan.processes) {
-        let Some(words) = crate::startable::simple_words(&entry.command) else { continue };
+        let Some(words) = crate::command_check::simple_words(&entry.command) else { continue };
         let elsewhere = ["--chdir", "--pythonpath", "--app-dir", "--config", "-c"];
         if words.iter().any(|word| elsewhere.iter().any(|option| word.starts_with(option))) {
             continue;
@@ -80,7 +80,7 @@ pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result
         if entry.kind == ProcessKind::Wsgi {
             return Err(explain::python::missing_module(entry.name.as_str(), module).into());
         }
-        talk::warning(&format!("{}: there is no module '{module}' to be seen", entry.name));
+        progress::warning(&format!("{}: there is no module '{module}' to be seen", entry.name));
     }
     Ok(())
 }

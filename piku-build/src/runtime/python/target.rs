@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::interpreter::PythonInterpreter;
 use super::tool::ToolSource;
-use crate::step::BuildStep;
+use crate::build_step::BuildStep;
 
 /// The first step's name.
 const NAME: &str = "venv";

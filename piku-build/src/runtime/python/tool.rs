@@ -10,12 +10,12 @@ use super::super::BuildTarget;
 use super::interpreter::{self, PythonInterpreter};
 use super::manifest::PythonManager;
 use super::pyproject::PyprojectFile;
+use crate::app_source::AppSource;
+use crate::build_step::BuildStep;
 use crate::disk::SpaceNeeded;
 use crate::explain;
 use crate::plan::LayerPlan;
-use crate::source::AppSource;
-use crate::step::BuildStep;
-use crate::view::runs;
+use crate::root_view::runs;
 
 /// The step's name.
 pub(super) const STEP: &str = "tool";

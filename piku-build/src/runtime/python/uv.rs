@@ -7,10 +7,10 @@ use super::pip;
 use super::pyproject::{self, PyprojectFile};
 use super::reason;
 use super::target::VenvTarget;
+use crate::app_source::AppSource;
+use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
-use crate::source::AppSource;
-use crate::step::{BuildStep, StepOutcome};
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
 /// The lock file, and the step's name.
 const LOCK: &str = "uv.lock";
@@ -167,7 +167,7 @@ mod tests {
             };
             let said = explain(&ended);
             let said = anyhow::Error::from(said);
-            let all = format!("{said} {:?}", piku_procfile::failure::advice(&said).0);
+            let all = format!("{said} {:?}", piku_procfile::user_error::advice(&said).0);
             assert!(all.contains(reason), "{text} -> {all}");
         }
     }

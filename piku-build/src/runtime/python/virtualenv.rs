@@ -11,10 +11,10 @@ use super::requirements::LocalRequirement;
 use super::target::VenvTarget;
 use super::tool::ToolSource;
 use super::{managed, uv};
+use crate::app_source::AppSource;
 use crate::disk::SpaceNeeded;
-use crate::inside::PATH;
 use crate::plan::LayerPlan;
-use crate::source::AppSource;
+use crate::step_mount::PATH;
 
 /// The layer's name.
 pub(super) const NAME: &str = "venv";

@@ -12,12 +12,12 @@ use super::super::BuildTarget;
 use super::gemfile::Gemfile;
 use super::machine::InstalledRuby;
 use super::settings;
+use crate::app_source::AppSource;
+use crate::build_step::BuildStep;
 use crate::disk::SpaceNeeded;
 use crate::explain::ruby as told;
-use crate::inside::PATH;
 use crate::plan::LayerPlan;
-use crate::source::AppSource;
-use crate::step::BuildStep;
+use crate::step_mount::PATH;
 
 /// The layer's name.
 const NAME: &str = "gems";

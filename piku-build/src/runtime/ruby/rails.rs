@@ -6,10 +6,10 @@ use anyhow::Context;
 use piku_files::{TreeHandle, WalkStep};
 
 use super::gemfile::Gemfile;
+use crate::app_source::{AppSource, decode};
+use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain::{self, ruby as told};
 use crate::interrupt;
-use crate::source::{AppSource, decode};
-use crate::step::{BuildStep, StepOutcome};
 
 /// What every Rails app has.
 pub(super) const APPLICATION: &str = "config/application.rb";

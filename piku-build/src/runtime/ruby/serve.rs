@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use indexmap::IndexMap;
-use piku_procfile::failure::UserError;
 use piku_procfile::name::ProcessName;
+use piku_procfile::user_error::UserError;
 
 use super::gemfile::Gemfile;
 use super::rails;
+use crate::app_source::AppSource;
+use crate::command_check;
 use crate::explain::ruby as told;
-use crate::source::AppSource;
-use crate::startable;
-use crate::view::RootView;
+use crate::root_view::RootView;
 
 /// What Rack starts.
 pub(super) const RACK: &str = "config.ru";
@@ -62,8 +62,8 @@ pub(super) fn find(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Opti
 /// # Errors
 /// When a process type names a program that no gem of the app has.
 pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &RootView) -> Result<(), UserError> {
-    for entry in startable::entries(processes) {
-        let Some(words) = startable::simple_words(&entry.command) else { continue };
+    for entry in command_check::entries(processes) {
+        let Some(words) = command_check::simple_words(&entry.command) else { continue };
         let [first, second, program, ..] = words.as_slice() else { continue };
         let bundled = first.ends_with("bundle") && second == "exec" && !program.starts_with('-');
         if bundled && !program.contains(['/', '$']) && !is_there(program, view) {

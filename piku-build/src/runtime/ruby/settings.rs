@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::app_source::{AppSource, decode};
 use crate::explain::ruby as told;
-use crate::source::{AppSource, decode};
 
 /// The file.
 const FILE: &str = ".bundle/config";

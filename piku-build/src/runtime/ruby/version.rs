@@ -4,9 +4,9 @@ use super::super::BuildTarget;
 use super::gemfile::{Gemfile, in_file};
 use super::machine::{self, InstalledRuby};
 use super::requirement::{RequestedRuby, RubyFit, RubyRequirement};
+use crate::app_source::{AppSource, decode};
 use crate::explain::ruby as told;
 use crate::runtime::version::RuntimeVersion;
-use crate::source::{AppSource, decode};
 
 /// By this an app or its operator asks.
 const VARIABLE: &str = "RUBY_VERSION";

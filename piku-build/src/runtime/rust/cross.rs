@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use super::toolchain::InstalledRust;
+use crate::build_target::BuildTarget;
 use crate::explain;
-use crate::site::BuildTarget;
 use crate::target::TargetArchitecture;
 
 /// The linker that rustup brings.
@@ -119,7 +119,7 @@ mod tests {
                 commit: "",
             };
             RustTarget::find(&installed, &site, target).map_err(|err| {
-                let (hints, _) = piku_procfile::failure::advice(&err);
+                let (hints, _) = piku_procfile::user_error::advice(&err);
                 format!("{err:#} {}", hints.join(" "))
             })
         };

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::version;
+use crate::app_source::{AppSource, decode, tidy};
 use crate::explain;
-use crate::source::{AppSource, decode, tidy};
 
 pub(super) const FILE: &str = "Cargo.toml";
 

@@ -1,9 +1,9 @@
 //! Why `cargo build` failed. What the compiler says about the app's own code is its best explanation; this finds the rest.
 
-use piku_procfile::failure::UserError;
+use piku_procfile::user_error::UserError;
 
+use crate::build_step::StepOutcome;
 use crate::explain;
-use crate::step::StepOutcome;
 
 /// How many of cargo's own lines are repeated.
 const REPEATED: usize = 4;

@@ -11,10 +11,10 @@ use super::{
     host, users,
 };
 use crate::diagnostic::{Diagnostic, word};
-use crate::failure::UserError;
 use crate::procfile::{self, ProcessKind, Procfile};
 use crate::render::values::{AppValues, ValuesReader};
 use crate::source;
+use crate::user_error::UserError;
 
 const STATIC_PATHS: &str = "NGINX_STATIC_PATHS";
 const CATCH_ALL: &str = "NGINX_CATCH_ALL";

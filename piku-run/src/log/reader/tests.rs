@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
-use piku_procfile::failure::advice;
 use piku_procfile::layout::PikuRoot;
+use piku_procfile::user_error::advice;
 
 use crate::log::{LogWriter, RotationLimits};
 

@@ -1,0 +1,163 @@
+//! What a release asks of the machine that runs it, found in its files: a C library as new as its programs were linked
+//! against, and the machine's own programs that its links lead to, such as the interpreter of a virtualenv.
+//!
+//! Files for other kinds of machines are common in packages that bring a program for each; only what could run on the machine
+//! that built the release counts.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "looks for loaders and interpreters of the machine that a tree names; nothing is read"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use piku_procfile::procfile::ProcessKind;
+use serde::{Deserialize, Serialize};
+
+use super::clib::{self, GlibcVersion};
+use super::interpreter::{is_command, is_interpreter, is_of_system};
+use crate::elf::{self, ElfFile};
+use crate::release::BuiltRelease;
+use crate::step_mount::PATH;
+use crate::{command_check, root_view};
+
+/// What is asked. These names are a contract with scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct ReleaseNeeds {
+    /// At least this glibc.
+    pub(super) glibc: Option<GlibcVersion>,
+    /// musl.
+    pub(super) musl: bool,
+    /// Programs of the machine: where links lead, and what was there in the end where it was built.
+    pub(super) programs: BTreeMap<PathBuf, PathBuf>,
+    /// Interpreters that start a process, in whichever of the system's folders.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) commands: BTreeSet<String>,
+}
+
+/// Runtimes whose releases run on an interpreter of the same name.
+const RUNTIMES: [&str; 3] = ["node", "ruby", "java"];
+/// Commands that nobody asks for.
+const SHELLS: [&str; 3] = ["sh", "dash", "bash"];
+
+/// Collects what files need.
+pub(super) struct NeedsSearch {
+    machine: Option<u16>,
+    ours: Option<GlibcVersion>,
+    /// What was found.
+    pub(super) needs: ReleaseNeeds,
+}
+
+impl NeedsSearch {
+    /// For a release that was built on this machine for this architecture.
+    pub(super) fn new(architecture: &str) -> Self {
+        let machine = elf::machine_of(architecture);
+        Self { machine, ours: machine.and_then(clib::glibc), needs: ReleaseNeeds::default() }
+    }
+
+    /// Looks at a file.
+    pub(super) fn file(&mut self, file: &File) -> io::Result<()> {
+        let Some(elf) = ElfFile::read(file)? else { return Ok(()) };
+        if Some(elf.machine) != self.machine {
+            return Ok(());
+        }
+        if let Some(loader) = elf.loader.filter(|loader| loader.exists()) {
+            if clib::is_musl(&loader) {
+                self.needs.musl = true;
+                return Ok(());
+            }
+            self.needs.glibc = self.needs.glibc.max(self.ours.map(|_| GlibcVersion::ANY));
+        }
+        if let Some(mut stream) = elf::open(file)? {
+            let needed = clib::needed(&mut stream).filter(|needed| Some(*needed) <= self.ours);
+            self.needs.glibc = self.needs.glibc.max(needed);
+        }
+        Ok(())
+    }
+
+    /// Looks for the interpreters of the machine that start the processes of a release. `path`: the app's own PATH. `has` says of a path, as a process
+    /// names it, whether the release brings that file itself.
+    pub(super) fn interpreters(
+        &mut self,
+        release: &BuiltRelease,
+        path: Option<&str>,
+        has: &dyn Fn(&Path) -> bool,
+    ) {
+        let by_runtime = RUNTIMES.contains(&release.runtime.as_str()).then(|| release.runtime.clone());
+        let entries = command_check::entries(&release.processes);
+        let commands = entries.iter().filter(|entry| entry.kind != ProcessKind::Static);
+        let words =
+            commands.filter_map(|entry| command_check::simple_words(&entry.command)?.into_iter().next());
+        // Every machine has shells.
+        let names = words.chain(by_runtime).filter(|name| !SHELLS.contains(&name.as_str()));
+        let names: BTreeSet<String> = names.filter(|name| is_command(name)).collect();
+        let path = path.or(release.env.get("PATH").map(String::as_str)).unwrap_or(PATH);
+        for name in names {
+            let mut programs = path.split(':').map(|folder| Path::new(folder).join(&name));
+            let first =
+                programs.find(|program| program.is_absolute() && (has(program) || root_view::runs(program)));
+            let Some(program) = first.filter(|program| !has(program)) else { continue };
+            if is_of_system(&program) {
+                self.needs.commands.insert(name);
+            } else {
+                self.link(&program);
+            }
+        }
+    }
+
+    /// Looks at where a link of a layer leads.
+    pub(super) fn link(&mut self, target: &Path) {
+        if is_interpreter(target, &[]) && root_view::runs(target) {
+            if let Ok(real) = fs::canonicalize(target) {
+                self.needs.programs.insert(target.to_owned(), real);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreters_that_a_release_does_not_bring() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"app": "a", "number": 1, "at": "2026-01-01T00:00:00Z", "architecture": "any", "runtime": "binary",
+            "processes": {"web": "perl run.pl", "worker": "sh x", "static": "dash", "other": "true x"}, "jailed": true,
+            "env": {"PATH": "node_modules/.bin:/app/bin:/usr/local/bin:/usr/bin:/bin"}}"#;
+        fs::write(dir.path().join("release.yaml"), text).unwrap();
+        let release = BuiltRelease::read(dir.path()).unwrap();
+        let found = |own: &str| {
+            let mut search = NeedsSearch::new("any");
+            search.interpreters(&release, None, &|path| path == Path::new(own));
+            assert!(search.needs.programs.is_empty());
+            search.needs.commands.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(found(""), ["perl"]);
+        assert!(found("/app/bin/perl").is_empty());
+    }
+
+    #[test]
+    fn what_this_machine_runs_and_where_links_lead() {
+        let mut search = NeedsSearch::new(&crate::machine::architecture().unwrap());
+        search.link(Path::new("/app/bin/sh"));
+        search.link(Path::new("sh"));
+        search.link(Path::new("/nowhere/sh"));
+        search.link(Path::new("/usr/bin/env"));
+        assert_eq!(search.needs, ReleaseNeeds::default());
+        search.link(Path::new("/bin/sh"));
+        assert_eq!(
+            search.needs.programs.get(Path::new("/bin/sh")),
+            Some(&fs::canonicalize("/bin/sh").unwrap())
+        );
+        search.file(&File::open("/bin/sh").unwrap()).unwrap();
+        assert!(search.needs.glibc.is_some() || search.needs.musl);
+
+        let mut other = NeedsSearch::new("sparc64");
+        other.file(&File::open("/bin/sh").unwrap()).unwrap();
+        assert_eq!(other.needs, ReleaseNeeds::default());
+    }
+}

@@ -1,0 +1,63 @@
+//! `detect` and `plan`: data on stdout, and nothing is run.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use piku_procfile::output::{self, OutputFormat};
+use piku_procfile::settings::HostSettings;
+
+use crate::build_target::BuildTarget;
+use crate::combined_plan::CombinedPlan;
+use crate::host_paths::HostPaths;
+use crate::layer::LayerStore;
+use crate::runtime::{self, RuntimeChoice};
+use crate::sandbox::SandboxPolicy;
+use crate::target::{self, TargetArchitecture};
+use crate::{app_folder, environment, machine, plan_report, progress};
+
+/// `detect DIR`.
+pub(crate) fn detect(dir: &Path, format: OutputFormat) -> anyhow::Result<()> {
+    let source = app_folder::find(dir, None)?;
+    let detected = runtime::choose(&source)?.detected;
+    output::print(format, &detected, || detected.to_string())
+}
+
+/// `plan DIR`.
+pub(crate) fn plan(
+    dir: &Path,
+    place: &HostPaths,
+    asked: Option<&'static TargetArchitecture>,
+    format: OutputFormat,
+) -> anyhow::Result<()> {
+    let settings = place.settings()?;
+    let source = place.find(dir)?;
+    let RuntimeChoice { runtimes, detected } = runtime::choose(&source)?;
+    let jailed = SandboxPolicy::new(place.sandbox, &settings).decide(true)?;
+    let store = place.layers.as_deref().map(LayerStore::new).transpose()?;
+    let tools = place.tools.as_deref().map(LayerStore::new).transpose()?;
+    let HostSettings { build_env, .. } = &settings;
+    let architecture = machine::architecture()?;
+    let (architecture, tools) = (architecture.as_str(), tools.as_ref());
+    let cross = target::cross(asked)?;
+    let site =
+        BuildTarget { jailed, store: store.as_ref(), tools, architecture, cross, build_env, commit: "" };
+    let whole = CombinedPlan::plan(&runtimes, &source, &site)?;
+    source.warnings.iter().for_each(|warning| progress::marked(&warning.to_string()));
+    for warning in source.notes.iter().chain(whole.plans().flat_map(|plan| &plan.warnings)) {
+        progress::warning(warning);
+    }
+    let steps: Vec<_> = (0..whole.parts.len())
+        .map(|at| environment::of_steps(&whole.env_until(at), &whole.parts[at].plan, build_env, &source))
+        .collect();
+    let secrets = whole.plans().flat_map(|plan| plan.secrets.iter().copied());
+    let names: BTreeSet<&str> = steps
+        .iter()
+        .flat_map(|env| env.keys())
+        .chain(whole.env.keys())
+        .map(String::as_str)
+        .chain(secrets)
+        .collect();
+    let shown =
+        plan_report::show(&whole, &detected.because, store.as_ref(), tools, names.into_iter().collect());
+    output::print(format, &shown, || shown.to_string())
+}

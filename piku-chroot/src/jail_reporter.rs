@@ -1,0 +1,93 @@
+//! What the monitor tells about its jail: in the report, and on stderr what nobody asked for in any other way.
+
+use std::io;
+
+use anyhow::Result;
+use piku_procfile::user_error::tell;
+
+use crate::ids::JailIds;
+use crate::limits::MemoryAmount;
+use crate::limits::cgroup::{CgroupEnd, largest_process};
+use crate::plan::JailPlan;
+use crate::protections::{LayerFailure, NAMESPACES, ProtectionLayer, ProtectionLayers};
+use crate::report::{HeldLimit, JailEnd, JailObstacle, JailStart, MissingLayer, ReportWriter};
+
+/// Opened before anything else is begun.
+pub(crate) struct JailReporter {
+    report: Option<ReportWriter>,
+    /// The limit in bytes, where there is one.
+    memory: Option<u64>,
+    tell_memory: bool,
+    level: u8,
+    layers: [ProtectionLayer; 6],
+}
+
+impl JailReporter {
+    pub(crate) fn open(plan: &JailPlan, ids: JailIds, layers: ProtectionLayers) -> Result<Self> {
+        let report = plan.report.as_deref().map(ReportWriter::begin).transpose()?;
+        let memory = plan.limits.memory.map(MemoryAmount::bytes);
+        let layers = layers.all(plan.net, !plan.listen.is_empty());
+        Ok(Self { report, memory, tell_memory: plan.tell_memory, level: ids.level(), layers })
+    }
+
+    /// Whether anybody wants to know when the command runs.
+    pub(crate) fn wants_the_start(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// The command runs.
+    pub(crate) fn started(&mut self, held: &[HeldLimit]) {
+        let Some(report) = &mut self.report else { return };
+        let (layers, missing) = sorted(&self.layers);
+        complain(report.started(JailStart { level: self.level, layers, missing, limits: held.to_vec() }));
+    }
+
+    /// All of it is over.
+    pub(crate) fn ended(self, exit_code: u8, end: CgroupEnd, obstacle: Option<JailObstacle>) {
+        let peak = end.peak.map(|peak| format!("peak {}", megabytes(peak)));
+        match self.memory {
+            Some(limit) if end.oom_kills > 0 => {
+                let peak = peak.map_or_else(String::new, |peak| format!(", {peak}"));
+                tell(&format!("piku-chroot: killed for memory: limit {}{peak}", megabytes(limit)));
+            }
+            Some(_) if self.tell_memory => {
+                let largest = || format!("peak {} (its largest process)", megabytes(largest_process()));
+                tell(&format!("piku-chroot: memory: {}", peak.unwrap_or_else(largest)));
+            }
+            _ => {}
+        }
+        if let Some(mut report) = self.report {
+            let ended =
+                JailEnd { exit_code, memory_peak_bytes: end.peak, oom_kills: end.oom_kills, obstacle };
+            complain(report.ended(ended));
+        }
+    }
+}
+
+/// The layers that the jail of this machine has, and those that it has not.
+fn sorted(optional: &[ProtectionLayer]) -> (Vec<String>, Vec<MissingLayer>) {
+    let mut layers = vec![NAMESPACES.to_owned(), "no capabilities".to_owned()];
+    let mut missing = Vec::new();
+    for layer in optional.iter().filter(|layer| layer.wanted) {
+        match layer.missing {
+            None => layers.push(layer.name.to_owned()),
+            Some(LayerFailure { why, mend }) => {
+                let (layer, why, mend) = (layer.name.to_owned(), why.to_owned(), Some(mend.to_owned()));
+                missing.push(MissingLayer { layer, why, mend });
+            }
+        }
+    }
+    (layers, missing)
+}
+
+/// A full disk ends no command.
+fn complain(written: io::Result<()>) {
+    if let Err(err) = written {
+        tell(&format!("piku-chroot: --report: cannot write it: {err}"));
+    }
+}
+
+/// Rounded.
+fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes.saturating_add(1 << 19) >> 20)
+}
