@@ -34,7 +34,10 @@ fn machine_of(program: &Path) -> u16 {
 fn build_info(program: &Path) -> String {
     let go = ["/usr/local/go/bin/go", "/usr/bin/go"].into_iter().find(|go| Path::new(go).exists());
     let mut command = Command::new(go.expect("a Go"));
-    let out = command.args(["version", "-m"]).arg(program).env("HOME", "/nowhere").output().expect("go runs");
+    // Go keeps notes of its own there.
+    let home = tempfile::tempdir().expect("a folder");
+    let out =
+        command.args(["version", "-m"]).arg(program).env("HOME", home.path()).output().expect("go runs");
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
