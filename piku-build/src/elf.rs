@@ -65,10 +65,25 @@ impl ElfFile {
             Self {
                 machine: stream.ehdr.e_machine,
                 architecture: ProgramArchitecture::new(&family(&stream.ehdr), level),
+                is_runnable: is_runnable(&stream),
                 loader: loader(&mut stream),
-                is_runnable: is_runnable(&stream.ehdr),
             }
         }))
+    }
+
+    /// Reads an open file as [`Self::read`] does, and one whose tables cannot be read by its header alone: Linux starts a program
+    /// without a look at most of them.
+    pub(crate) fn read_leniently(file: &File) -> io::Result<Option<Self>> {
+        if let Some(whole) = Self::read(file)? {
+            return Ok(Some(whole));
+        }
+        let from_header = |header: FileHeader<AnyEndian>| Self {
+            machine: header.e_machine,
+            architecture: ProgramArchitecture::new(&family(&header), 0),
+            loader: None,
+            is_runnable: matches!(header.e_type, ET_EXEC | ET_DYN),
+        };
+        Ok(read_header(file).ok().map(from_header))
     }
 
     /// The header of this very program: what runs it runs others of its kind.
@@ -94,12 +109,19 @@ fn family(header: &FileHeader<AnyEndian>) -> String {
     }
 }
 
-/// Returns whether the file is a program or a library that Linux runs where the processor fits.
-fn is_runnable(header: &FileHeader<AnyEndian>) -> bool {
+/// Returns whether the file is a program or a library that Linux runs where the processor fits. The system that it names counts
+/// for libraries alone: Linux starts programs without a look at it.
+fn is_runnable(stream: &Stream<'_>) -> bool {
     /// The one that older compilers for ARM wrote.
     const ELFOSABI_ARM: u8 = 97;
-    matches!(header.e_type, ET_EXEC | ET_DYN)
-        && matches!(header.osabi, ELFOSABI_SYSV | ELFOSABI_GNU | ELFOSABI_ARM)
+    match stream.ehdr.e_type {
+        ET_EXEC => true,
+        ET_DYN => {
+            matches!(stream.ehdr.osabi, ELFOSABI_SYSV | ELFOSABI_GNU | ELFOSABI_ARM)
+                || stream.segments().iter().any(|segment| segment.p_type == PT_INTERP)
+        }
+        _ => false,
+    }
 }
 
 /// The tables of an open file; `None` when it is no (whole) ELF file.
@@ -120,20 +142,34 @@ pub(crate) fn open(file: &File) -> io::Result<Option<Stream<'_>>> {
 /// # Errors
 /// When the header leads nowhere.
 fn has_short_tables(file: &File) -> Result<bool, ParseError> {
-    let mut head = [0; HEADER];
-    let read = file.read_at(&mut head, 0)?;
-    let (ident, tail) = head[..read].split_at_checked(EI_NIDENT).ok_or(ParseError::BadOffset(0))?;
-    let header: FileHeader<AnyEndian> = FileHeader::parse_tail(parse_ident(ident)?, tail)?;
+    let header = read_header(file)?;
     let (many_sections, many_segments) = (header.e_shnum == 0, header.e_phnum == PN_XNUM);
     if !(many_segments || many_sections && header.e_shoff != 0) {
         // A count of 16 bits.
         return Ok(true);
     }
     // The first section then says how many there are.
+    let mut head = [0; HEADER];
     let read = file.read_at(&mut head, header.e_shoff)?;
     let first = SectionHeader::parse_at(header.endianness, header.class, &mut 0, &head[..read])?;
     Ok((!many_sections || first.sh_size <= MOST_HEADERS)
         && (!many_segments || u64::from(first.sh_info) <= MOST_HEADERS))
+}
+
+fn read_header(file: &File) -> Result<FileHeader<AnyEndian>, ParseError> {
+    let mut head = [0; HEADER];
+    let read = file.read_at(&mut head, 0)?;
+    let (ident, tail) = head[..read].split_at_checked(EI_NIDENT).ok_or(ParseError::BadOffset(0))?;
+    FileHeader::parse_tail(parse_ident(ident)?, tail)
+}
+
+/// Returns the name at this place of a table of names. Longer ones than compilers write are none: a table without a zero byte
+/// would be searched to its end for each of thousands of names.
+pub(crate) fn name_at(table: &[u8], at: u32) -> Option<&str> {
+    const LONGEST_NAME: usize = 64;
+    let rest = table.get(usize::try_from(at).ok()?..)?;
+    let rest = &rest[..rest.len().min(LONGEST_NAME)];
+    std::str::from_utf8(&rest[..rest.iter().position(|byte| *byte == 0)?]).ok()
 }
 
 /// `e_machine` of the programs of an architecture as `uname -m` says it; `None` for one that is not in the table.
@@ -216,6 +252,33 @@ pub(crate) mod tests {
         let mut bytes = vec![0xff; 64];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
         assert_eq!(read(&bytes), None);
+    }
+
+    #[test]
+    fn what_linux_starts_is_a_program_whatever_its_tables_say() {
+        let program = |edit: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = arm(b"\x06\x06\x0a\x02");
+            edit(&mut bytes);
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            ElfFile::read_leniently(&file).unwrap()
+        };
+        let is_program =
+            |found: Option<ElfFile>| found.is_some_and(|elf| elf.is_runnable && elf.machine == 40);
+        assert!(is_program(program(&|_| {})));
+        // Sections beyond the end; another system.
+        assert!(is_program(program(&|bytes| bytes[32..36].copy_from_slice(&[0xff; 4]))));
+        assert!(is_program(program(&|bytes| bytes[7] = 9)));
+        // A library of another system is none.
+        assert!(!is_program(program(&|bytes| (bytes[7], bytes[16]) = (9, 3))));
+        assert_eq!(program(&|bytes| bytes.truncate(20)), None);
+    }
+
+    #[test]
+    fn a_name_has_an_end_and_is_short() {
+        assert_eq!(name_at(b"\0.text\0x", 1), Some(".text"));
+        assert_eq!((name_at(b"\0.text\0x", 7), name_at(b"abc\0", 9)), (None, None));
+        assert_eq!(name_at(&vec![b'a'; 1 << 20], 5), None);
     }
 
     #[test]

@@ -80,16 +80,29 @@ pub fn is_taken(list: &str, number: u32) -> Result<bool> {
     Ok(has(&text) || has(&getent(list, &number)?))
 }
 
+/// Seconds in which `getent` has to answer.
+const PATIENCE: &str = "10";
+
 /// What the host's other lists say; nothing where there is no `getent`.
 fn getent(list: &str, key: &str) -> Result<Vec<u8>> {
-    let mut command = Command::new("getent");
-    let output = command.args(["--", list, key]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    // None has such a name, and getents differ in what they take for an option.
+    if key.starts_with('-') {
+        return Ok(Vec::new());
+    }
+    // A directory service that does not answer must not hold up a deploy.
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=1", PATIENCE, "getent", list, key]);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
     let output = match output {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         output => output.context("cannot run getent")?,
     };
-    // 2: there is none.
-    ensure!(matches!(output.status.code(), Some(0 | 2)), "getent {list} ended with {}", output.status);
+    ensure!(
+        !matches!(output.status.code(), Some(124 | 137)),
+        "getent {list} has not answered within {PATIENCE} s: is the directory service of nsswitch.conf reached?"
+    );
+    // 2: there is none. 127: there is no getent.
+    ensure!(matches!(output.status.code(), Some(0 | 2 | 127)), "getent {list} ended with {}", output.status);
     Ok(output.stdout)
 }
 
@@ -117,6 +130,7 @@ mod tests {
         assert_eq!(UserAccount::find(OsStr::new("root")).unwrap().unwrap().uid, Uid::from_raw(0));
         assert_eq!(UserAccount::find(OsStr::new("no-such-user")).unwrap(), None);
         assert_eq!(UserAccount::find(OsStr::new("a:b")).unwrap(), None);
+        assert_eq!(UserAccount::find(OsStr::new("--help")).unwrap(), None);
         assert_eq!(UserAccount::of(Uid::from_raw(0)).unwrap().unwrap().name, "root");
         assert!(is_taken("passwd", 0).unwrap() && is_taken("group", 0).unwrap());
         assert!(!is_taken("passwd", 3_999_999_999).unwrap() && !is_taken("group", 3_999_999_999).unwrap());

@@ -6,9 +6,8 @@
 
 use elf::abi::{EM_ARM, EM_X86_64, PT_GNU_PROPERTY};
 use elf::section::SectionHeader;
-use elf::string_table::StringTable;
 
-use super::{LONGEST, Stream, section};
+use super::{LONGEST, Stream, name_at, section};
 
 /// `sh_type` of `.ARM.attributes`.
 const SHT_ARM_ATTRIBUTES: u32 = 0x7000_0003;
@@ -129,9 +128,7 @@ fn x86_level(note: &[u8]) -> Option<u8> {
 fn go_setting(stream: &mut Stream<'_>, setting: &[u8]) -> Option<u8> {
     let names = stream.section_headers().get(usize::from(stream.ehdr.e_shstrndx)).copied()?;
     let names = section(stream, &names)?.to_vec();
-    let names = StringTable::new(&names);
-    let is_info =
-        |header: &&SectionHeader| names.get(header.sh_name as usize).is_ok_and(|name| name == GO_BUILD_INFO);
+    let is_info = |header: &&SectionHeader| name_at(&names, header.sh_name) == Some(GO_BUILD_INFO);
     let header = stream.section_headers().iter().find(is_info).copied()?;
     let info = section(stream, &header)?;
     let found = info.windows(setting.len()).position(|window| window == setting)?;

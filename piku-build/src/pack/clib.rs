@@ -11,11 +11,10 @@ use elf::endian::AnyEndian;
 use elf::file::Class;
 use elf::gnu_symver::{VerDefIterator, VerNeedIterator};
 use elf::section::SectionHeader;
-use elf::string_table::StringTable;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::elf::{self as header, ElfFile, Stream};
+use crate::elf::{self as header, ElfFile, Stream, name_at};
 
 /// A version of glibc: `2.36`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,11 +69,11 @@ impl<'de> Deserialize<'de> for GlibcVersion {
 pub(super) fn needed(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
     let (endian, class) = (stream.ehdr.endianness, stream.ehdr.class);
     let (names, headers) = versions(stream, SHT_GNU_VERNEED)?;
-    let (strings, table, count) = (StringTable::new(&names), headers.0, headers.1);
+    let (table, count) = headers;
     VerNeedIterator::new(endian, class, count, 0, &table)
         .flat_map(|(_, symbols)| symbols)
         .take(MOST_SYMBOLS)
-        .filter_map(|symbol| GlibcVersion::of_symbols(strings.get(symbol.vna_name as usize).ok()?))
+        .filter_map(|symbol| GlibcVersion::of_symbols(name_at(&names, symbol.vna_name)?))
         .max()
 }
 
@@ -82,10 +81,10 @@ pub(super) fn needed(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
 fn defined(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
     let (endian, class): (AnyEndian, Class) = (stream.ehdr.endianness, stream.ehdr.class);
     let (names, (table, count)) = versions(stream, SHT_GNU_VERDEF)?;
-    let strings = StringTable::new(&names);
     VerDefIterator::new(endian, class, count, 0, &table)
         .flat_map(|(_, symbols)| symbols)
-        .filter_map(|symbol| GlibcVersion::of_symbols(strings.get(symbol.vda_name as usize).ok()?))
+        .take(MOST_SYMBOLS)
+        .filter_map(|symbol| GlibcVersion::of_symbols(name_at(&names, symbol.vda_name)?))
         .max()
 }
 
