@@ -61,6 +61,11 @@ mod tests {
         assert!(FileLock::take(&path).unwrap().is_none());
         assert_eq!(holder(&path), i32::try_from(std::process::id()).ok());
         drop(lock);
-        assert!(FileLock::take(&path).unwrap().is_some());
+        // A process that another test is starting has the descriptor too, until it runs its program.
+        let is_free = |_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            FileLock::take(&path).unwrap().is_some()
+        };
+        assert!((0..1000).any(is_free));
     }
 }
