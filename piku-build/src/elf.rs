@@ -74,8 +74,15 @@ impl ElfFile {
     /// Reads an open file as [`Self::read`] does, and one whose tables cannot be read by its header alone: Linux starts a program
     /// without a look at most of them.
     pub(crate) fn read_leniently(file: &File) -> io::Result<Option<Self>> {
-        if let Some(whole) = Self::read(file)? {
-            return Ok(Some(whole));
+        let seen = read_header_as_linux(file)?;
+        let is_true = |claimed: &FileHeader<AnyEndian>| {
+            seen.as_ref()
+                .is_none_or(|seen| (seen.class, seen.endianness) == (claimed.class, claimed.endianness))
+        };
+        if read_header(file).is_ok_and(|claimed| is_true(&claimed)) {
+            if let Some(whole) = Self::read(file)? {
+                return Ok(Some(whole));
+            }
         }
         let from_header = |header: FileHeader<AnyEndian>| Self {
             machine: header.e_machine,
@@ -83,7 +90,7 @@ impl ElfFile {
             loader: None,
             is_runnable: matches!(header.e_type, ET_EXEC | ET_DYN),
         };
-        Ok(read_header(file).ok().map(from_header))
+        Ok(seen.map(from_header))
     }
 
     /// The header of this very program: what runs it runs others of its kind.
@@ -161,6 +168,33 @@ fn read_header(file: &File) -> Result<FileHeader<AnyEndian>, ParseError> {
     let read = file.read_at(&mut head, 0)?;
     let (ident, tail) = head[..read].split_at_checked(EI_NIDENT).ok_or(ParseError::BadOffset(0))?;
     FileHeader::parse_tail(parse_ident(ident)?, tail)
+}
+
+/// Reads the header of a program or library as Linux does: it has no look at the class, the byte order and the version that stand
+/// in front, and takes the size of a segment's header and the type of the file for what they are. `None` when it is none.
+fn read_header_as_linux(file: &File) -> io::Result<Option<FileHeader<AnyEndian>>> {
+    let mut head = [0; HEADER];
+    let read = file.read_at(&mut head, 0)?;
+    if read < EI_NIDENT || head[..4] != *b"\x7fELF" {
+        return Ok(None);
+    }
+    let order = match [head[16], head[17]].map(u16::from) {
+        [ET_EXEC | ET_DYN, 0] => AnyEndian::Little,
+        [0, ET_EXEC | ET_DYN] => AnyEndian::Big,
+        _ => return Ok(None),
+    };
+    let number = |at: usize| match order {
+        AnyEndian::Little => u16::from_le_bytes([head[at], head[at + 1]]),
+        AnyEndian::Big => u16::from_be_bytes([head[at], head[at + 1]]),
+    };
+    let class = match (number(54), number(42), head[4]) {
+        (56, _, _) => Class::ELF64,
+        // Linux starts no program with another size; then it is what it says.
+        (_, 32, _) | (_, _, 1) => Class::ELF32,
+        (_, _, 2) => Class::ELF64,
+        _ => return Ok(None),
+    };
+    Ok(FileHeader::parse_tail((order, class, head[7], head[8]), &head[EI_NIDENT..read]).ok())
 }
 
 /// Returns the name at this place of a table of names. Longer ones than compilers write are none: a table without a zero byte
@@ -269,6 +303,10 @@ pub(crate) mod tests {
         // Sections beyond the end; another system.
         assert!(is_program(program(&|bytes| bytes[32..36].copy_from_slice(&[0xff; 4]))));
         assert!(is_program(program(&|bytes| bytes[7] = 9)));
+        // A class, byte order and version that are none, or another's.
+        for (at, byte) in [(4, 9), (4, 2), (5, 9), (5, 2), (6, 0), (20, 7)] {
+            assert!(is_program(program(&|bytes| bytes[at] = byte)), "{at} {byte}");
+        }
         // A library of another system is none.
         assert!(!is_program(program(&|bytes| (bytes[7], bytes[16]) = (9, 3))));
         assert_eq!(program(&|bytes| bytes.truncate(20)), None);
@@ -279,6 +317,7 @@ pub(crate) mod tests {
         assert_eq!(name_at(b"\0.text\0x", 1), Some(".text"));
         assert_eq!((name_at(b"\0.text\0x", 7), name_at(b"abc\0", 9)), (None, None));
         assert_eq!(name_at(&vec![b'a'; 1 << 20], 5), None);
+        assert_eq!(name_at(&[&[b'a'; 100][..], b"\0"].concat(), 5), None);
     }
 
     #[test]

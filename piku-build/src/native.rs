@@ -200,6 +200,17 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_lies_hides_no_program() {
+        // The size of a segment's header is that of 64 bits; the class, the byte order, both.
+        for lies in [(1, 1), (2, 2), (1, 2)] {
+            let mut program = elf(2, 0, 2, 62);
+            program[54] = 56;
+            (program[4], program[5]) = lies;
+            assert_eq!(found("x86_64", &[("server", program)]).0, "x86_64", "{lies:?}");
+        }
+    }
+
+    #[test]
     fn what_runs_on_the_machine_binds() {
         let files = [
             ("prebuilds/linux-arm/x.node", elf(1, 0, 3, 40)),

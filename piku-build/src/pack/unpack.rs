@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
@@ -63,6 +64,7 @@ pub(crate) fn run(unpack: &UnpackRequest) -> anyhow::Result<()> {
     let store = unpack.asked.place.layers.as_deref().map(host_paths::make).transpose()?;
     let store = store.as_deref().map(LayerStore::new).transpose()?;
     let settings = unpack.asked.place.settings()?;
+    interrupt::limit(Duration::from_secs(settings.build_timeout))?;
     let mut taking = StreamIntake {
         unpack,
         output,
