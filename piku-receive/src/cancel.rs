@@ -118,6 +118,17 @@ fn wait_until_gone(build: &mut Vec<BuildProcess>, time: Duration) -> anyhow::Res
     Ok(true)
 }
 
+/// Kills a child that has not been waited for, and all that it has started.
+pub(crate) fn kill_with_descendants(child: Pid) {
+    let Ok(pidfd) = pidfd_open(child, PidfdFlags::empty()) else { return };
+    let mut all = vec![BuildProcess { pid: child, pidfd }];
+    // Looked up before: they are children of somebody else once it has ended.
+    all.append(&mut descendants(&all));
+    for one in &all {
+        one.send(Signal::KILL);
+    }
+}
+
 /// Returns all descendants of these processes.
 fn descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();

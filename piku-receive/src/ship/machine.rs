@@ -21,7 +21,9 @@ const UNKNOWN_STEP: &str = "expected offer APP";
 /// The time for an answer that takes no work.
 const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(60));
 /// The time for what takes work there: it may wait for another push, or for a release task that says nothing.
-const WORK: TimeLimit = TimeLimit::Silence(Duration::from_secs(3600));
+const WORK: TimeLimit = TimeLimit::Silence { silence: Duration::from_secs(3600), whole: DAY };
+/// The time after which nothing is tried again, and no session goes on: a byte now and then is no work.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -166,7 +168,8 @@ impl<'a> TargetHost<'a> {
         &self,
         attempt: &mut dyn FnMut(&Self) -> anyhow::Result<EndedSession>,
     ) -> anyhow::Result<EndedSession> {
-        let mut since = Instant::now();
+        let begin = Instant::now();
+        let mut since = begin;
         let patience = Duration::from_secs(self.to.patience);
         loop {
             let ended = attempt(self)?;
@@ -175,7 +178,7 @@ impl<'a> TargetHost<'a> {
             }
             let passes =
                 ended.code == NO_CONNECTION && mend(&ended.last).is_none() || ended.code == i32::from(BUSY);
-            if !passes || since.elapsed() >= patience {
+            if !passes || since.elapsed() >= patience || begin.elapsed() >= DAY {
                 return well(ended);
             }
             say(&self.name, "       trying again");

@@ -4,19 +4,21 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_procfile::settings::{self, DeployTo};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::say;
-use crate::child_env;
+use crate::{cancel, child_env};
 
 /// What ssh ends with when there is no connection, or no more.
 pub(super) const NO_CONNECTION: i32 = 255;
@@ -24,6 +26,8 @@ pub(super) const NO_CONNECTION: i32 = 255;
 const LONGEST_LINE: u64 = 64 << 10;
 /// The longest answer that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
+/// The time in which what ssh has started, and still runs, may say something after its end.
+const AFTER_END: Duration = Duration::from_secs(1);
 
 /// A session that has ended.
 pub(super) struct EndedSession {
@@ -40,8 +44,8 @@ pub(super) struct EndedSession {
 pub(super) enum TimeLimit {
     /// From its begin to its end.
     Whole(Duration),
-    /// Without a byte in either direction.
-    Silence(Duration),
+    /// Without a byte in either direction; and from its begin to its end, however much it says.
+    Silence { silence: Duration, whole: Duration },
 }
 
 /// What goes into a session.
@@ -74,15 +78,23 @@ fn converse(
 ) -> anyhow::Result<EndedSession> {
     ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().context("cannot run 'ssh'")?;
-    let stderr = child.stderr.take().context("no stderr")?;
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        bail!("no pipes");
+    };
+    let pid = Pid::from_child(&child);
+    // Without it the child ends with its pipes.
+    let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch 'ssh'")?;
+    let stdout = SessionPipe::new(stdout, process.try_clone()?);
+    let stderr = SessionPipe::new(stderr, process);
     let name = name.to_owned();
     let (activity, seen) = mpsc::channel();
-    let pid = Pid::from_raw(i32::try_from(child.id()).context("a process id")?);
     let watchdog = thread::spawn(move || watch(pid, &seen, limit));
     let talking = activity.clone();
     let talker = thread::spawn(move || talk(&name, stderr, &talking));
     let mut sent = 0;
-    let answer = feed(&mut child, input, &mut sent, &activity);
+    let answer = feed(stdin, stdout, input, &mut sent, &activity);
     // Not waited for before the watchdog is gone: until then its id is nobody else's.
     let last = talker.join().unwrap_or_default();
     drop(activity);
@@ -133,37 +145,85 @@ fn from_home(path: &Path) -> PathBuf {
     }
 }
 
-/// Kills the process at the limit and says why; nothing when the session has ended by itself before.
+/// Kills the process with all that it has started at the limit and says why; nothing when the session has ended by itself before.
 fn watch(pid: Pid, seen: &Receiver<()>, limit: TimeLimit) -> Option<String> {
+    let (silence, whole, what) = match limit {
+        TimeLimit::Whole(whole) => (whole, whole, "no answer"),
+        TimeLimit::Silence { silence, whole } => (silence, whole, "no end"),
+    };
     let begin = Instant::now();
     loop {
-        let (left, what) = match limit {
-            TimeLimit::Whole(whole) => {
-                (whole.saturating_sub(begin.elapsed()), format!("no answer within {} s", whole.as_secs()))
-            }
-            TimeLimit::Silence(silence) => (silence, format!("nothing came for {} s", silence.as_secs())),
-        };
-        match seen.recv_timeout(left) {
-            Ok(()) => {}
+        let left = whole.saturating_sub(begin.elapsed());
+        match seen.recv_timeout(left.min(silence)) {
+            Ok(()) if !left.is_zero() => {}
             Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => {
-                let _ = kill(pid, Signal::SIGKILL);
-                return Some(what);
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {
+                cancel::kill_with_descendants(pid);
+                return Some(if begin.elapsed() >= whole {
+                    format!("{what} within {} s", whole.as_secs())
+                } else {
+                    format!("nothing came for {} s", silence.as_secs())
+                });
             }
+        }
+    }
+}
+
+/// The reading end of a pipe that ends with the process, and not with the last of those that have inherited the other end: a
+/// `ProxyCommand`, or the connection that `ControlPersist` keeps.
+struct SessionPipe<R> {
+    pipe: R,
+    process: OwnedFd,
+    /// Since when the process has ended.
+    ended: Option<Instant>,
+    /// How many bytes may come after that; no pipe holds more.
+    left: u64,
+}
+
+impl<R: Read + AsFd> SessionPipe<R> {
+    fn new(pipe: R, process: OwnedFd) -> Self {
+        Self { pipe, process, ended: None, left: LONGEST }
+    }
+}
+
+impl<R: Read + AsFd> Read for SessionPipe<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ended.is_none() {
+            let [_, has_ended] = wait([self.pipe.as_fd(), self.process.as_fd()], None)?;
+            self.ended = has_ended.then(Instant::now);
+        }
+        let Some(ended) = self.ended else { return self.pipe.read(buffer) };
+        let [is_ready] = wait([self.pipe.as_fd()], Some(AFTER_END.saturating_sub(ended.elapsed())))?;
+        if !is_ready || self.left == 0 {
+            return Ok(0);
+        }
+        let read = self.pipe.read(buffer)?;
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
+    }
+}
+
+/// Waits until one of these can be read or has ended, for so long at most, and returns which.
+fn wait<const N: usize>(fds: [BorrowedFd<'_>; N], time: Option<Duration>) -> io::Result<[bool; N]> {
+    let mut watched = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    let time = time.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
+    loop {
+        match poll(&mut watched, time) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(_) => return Ok(watched.map(|one| one.any().unwrap_or(true))),
         }
     }
 }
 
 /// Gives the session what it is to have, and reads its answer.
 fn feed(
-    child: &mut Child,
+    mut stdin: ChildStdin,
+    stdout: impl Read,
     input: SessionInput<'_>,
     sent: &mut u64,
     activity: &Sender<()>,
 ) -> io::Result<String> {
-    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(io::Error::other("no pipes"));
-    };
     let mut stdout = BufReader::new(stdout.take(LONGEST));
     let mut answer = String::new();
     match input {
@@ -236,6 +296,45 @@ mod tests {
         converse(shell, "pi", SessionInput::Nothing, limit)
     }
 
+    fn silence(seconds: u64) -> TimeLimit {
+        TimeLimit::Silence { silence: Duration::from_secs(seconds), whole: Duration::from_secs(600) }
+    }
+
+    #[test]
+    fn what_ssh_has_started_holds_up_no_push() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().display();
+        // As a `ProxyCommand` it has the same stderr, for ten seconds, or until the folder is gone.
+        let proxy = format!(
+            "(i=0; while [ -e {path} ] && [ $i -lt 100 ]; do i=$((i + 1)); sleep 0.1; done; : > {path}/late) &"
+        );
+        // One whose ssh is killed is killed with it.
+        let killed = format!("{proxy} echo $! > {path}/pid; exec sleep 600");
+        let ended = shell(&killed, TimeLimit::Whole(Duration::from_secs(1))).unwrap();
+        assert_eq!((ended.code, ended.last.as_str()), (NO_CONNECTION, "no answer within 1 s"));
+        let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
+        let is_there = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            stat.is_ok_and(|stat| !stat.contains(") Z"))
+        };
+        assert!((0..50).any(|_| {
+            thread::sleep(Duration::from_millis(100));
+            !is_there()
+        }));
+        // One whose ssh has ended by itself, as that of ControlPersist, is not waited for.
+        let ended = shell(&format!("{proxy} echo done; echo said >&2"), silence(60)).unwrap();
+        assert_eq!((ended.code, ended.answer.as_str(), ended.last.as_str()), (0, "done\n", "said"));
+        assert!(!dir.path().join("late").exists());
+    }
+
+    #[test]
+    fn a_byte_now_and_then_holds_up_a_push_no_longer_than_a_whole() {
+        let limit = TimeLimit::Silence { silence: Duration::from_secs(60), whole: Duration::from_secs(1) };
+        let trickle = "i=0; while [ $i -lt 100 ]; do i=$((i + 1)); echo x >&2; sleep 0.1; done";
+        let ended = shell(trickle, limit).unwrap();
+        assert_eq!((ended.code, ended.last.as_str()), (NO_CONNECTION, "no end within 1 s"));
+    }
+
     #[test]
     fn who_does_not_answer_holds_up_a_push_for_so_long_and_no_longer() {
         let short = Duration::from_secs(1);
@@ -245,17 +344,17 @@ mod tests {
         let trickle =
             "trap '' PIPE; i=0; while [ $i -lt 6000 ]; do i=$((i + 1)); echo x >&2; sleep 0.1; done";
         assert_eq!(shell(trickle, TimeLimit::Whole(short)).unwrap().code, NO_CONNECTION);
-        let ended = shell("exec sleep 600", TimeLimit::Silence(short)).unwrap();
+        let ended = shell("exec sleep 600", silence(1)).unwrap();
         assert_eq!(ended.last, "nothing came for 1 s");
         // Who says something goes on, for longer than it may be silent.
         let slow = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do sleep 1; echo $i >&2; done; echo done";
-        let ended = shell(slow, TimeLimit::Silence(Duration::from_secs(11))).unwrap();
+        let ended = shell(slow, silence(11)).unwrap();
         assert_eq!((ended.code, ended.answer.as_str()), (0, "done\n"));
     }
 
     #[test]
     fn an_answer_of_any_bytes_is_read_and_one_without_end_is_not() {
-        let limit = TimeLimit::Silence(Duration::from_secs(60));
+        let limit = silence(60);
         assert_eq!(shell("printf 'a\\377b'; exit 3", limit).unwrap().answer, "a\u{fffd}b");
         let err = shell("head -c 3000000 /dev/zero", limit).err().unwrap();
         assert!(err.to_string().contains("longer than"), "{err:#}");
