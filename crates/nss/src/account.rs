@@ -47,7 +47,7 @@ impl UserAccount {
 
     /// The first line with this name, else the first with this number.
     fn among(passwd: &[u8], key: &str) -> Option<Self> {
-        let number = key.parse().ok().map(Uid::from_raw);
+        let number = parse_number(key).map(Uid::from_raw);
         let named = Self::all(passwd).find(|account| account.name == key);
         named.or_else(|| Self::all(passwd).find(|account| Some(account.uid) == number))
     }
@@ -61,11 +61,16 @@ impl UserAccount {
         let mut fields = line.split(|byte| *byte == b':');
         let mut text = |skip| fields.nth(skip).map(|field| std::str::from_utf8(field).ok());
         let name = text(0)??.to_owned();
-        let uid = text(1)??.parse().ok().map(Uid::from_raw)?;
-        let gid = text(0)??.parse().ok().map(Gid::from_raw)?;
+        let uid = parse_number(text(1)??).map(Uid::from_raw)?;
+        let gid = parse_number(text(0)??).map(Gid::from_raw)?;
         let home = OsString::from_vec(fields.nth(1).unwrap_or_default().to_vec()).into();
         Some(Self { uid, gid, name, home })
     }
+}
+
+/// Parses digits and nothing else: to Rust, `+5` is a number too.
+fn parse_number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Returns whether an entry of `list` (`passwd` or `group`) has this number.
@@ -85,24 +90,33 @@ const PATIENCE: &str = "10";
 
 /// What the host's other lists say; nothing where there is no `getent`.
 fn getent(list: &str, key: &str) -> Result<Vec<u8>> {
+    ask("getent", list, key, PATIENCE)
+}
+
+/// Asks a program that answers as `getent` does, for so many seconds.
+fn ask(program: &str, list: &str, key: &str, patience: &str) -> Result<Vec<u8>> {
     // None has such a name, and getents differ in what they take for an option.
     if key.starts_with('-') {
         return Ok(Vec::new());
     }
     // A directory service that does not answer must not hold up a deploy.
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=1", PATIENCE, "getent", list, key]);
+    command.args(["--kill-after=1", patience, program, list, key]);
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
     let output = match output {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        output => output.context("cannot run getent")?,
+        output => output.context("cannot run timeout")?,
     };
     ensure!(
         !matches!(output.status.code(), Some(124 | 137)),
-        "getent {list} has not answered within {PATIENCE} s: is the directory service of nsswitch.conf reached?"
+        "{program} {list} has not answered within {patience} s: is the directory service of nsswitch.conf reached?"
     );
     // 2: there is none. 127: there is no getent.
-    ensure!(matches!(output.status.code(), Some(0 | 2 | 127)), "getent {list} ended with {}", output.status);
+    ensure!(
+        matches!(output.status.code(), Some(0 | 2 | 127)),
+        "{program} {list} ended with {}",
+        output.status
+    );
     Ok(output.stdout)
 }
 
@@ -121,8 +135,20 @@ mod tests {
         assert_eq!(group("0"), Some(0));
         assert_eq!(group("8"), None);
         assert_eq!(group("+bad"), None);
+        assert_eq!((group("+0"), group("-0"), group("")), (None, None, None));
+        assert_eq!(UserAccount::among(b"odd:x:+5:+6::/odd:\n", "odd"), None);
         assert_eq!(UserAccount::among(PASSWD, "blog").unwrap().home, PathBuf::from("/home/blog"));
         assert_eq!(UserAccount::among(PASSWD, "7").unwrap().home, PathBuf::from("/seven"));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_waited_for_so_long() {
+        let err = ask("sleep", "600", "0", "1").unwrap_err();
+        assert!(err.to_string().contains("sleep 600 has not answered within 1 s"), "{err:#}");
+        // No such program; a key that it would take for an option.
+        assert_eq!(ask("no-such-getent", "passwd", "blog", "1").unwrap(), b"");
+        assert_eq!(ask("echo", "passwd", "-n", "1").unwrap(), b"");
+        assert_eq!(ask("echo", "passwd", "blog", "1").unwrap(), b"passwd blog\n");
     }
 
     #[test]
