@@ -66,7 +66,7 @@ pub(crate) struct UnfinishedLayer {
     lock: Option<Flock<File>>,
 }
 
-/// What [`LayerStore::take`] found.
+/// Result of [`LayerStore::take`].
 pub(crate) enum TakenLayer {
     /// The layer is there, whole.
     There,

@@ -1,4 +1,4 @@
-//! What was typed. It becomes [`ChrootOptions`] once, and nothing else looks at it but `--check`.
+//! The command line. It becomes [`ChrootOptions`] once, and nothing else looks at it but `--check`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;

@@ -88,7 +88,7 @@ impl HealthProbe {
         self.stream.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether it waits to read, whether it waits to write. To be asked again after each [`HealthProbe::ready`].
+    /// Says whether it waits to read, and whether it waits to write. To be asked again after each [`HealthProbe::ready`].
     #[must_use]
     pub fn interest(&self) -> (bool, bool) {
         match self.state {

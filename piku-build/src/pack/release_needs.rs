@@ -1,4 +1,4 @@
-//! What a release asks of the machine that runs it, found in its files: a C library as new as its programs were linked
+//! Requirements of a release on the machine that runs it, found in its files: a C library as new as its programs were linked
 //! against, and the machine's own programs that its links lead to, such as the interpreter of a virtualenv.
 //!
 //! Files for other kinds of machines are common in packages that bring a program for each; only what could run on the machine
@@ -24,7 +24,7 @@ use crate::release::BuiltRelease;
 use crate::step_mount::PATH;
 use crate::{command_check, root_view};
 
-/// What is asked. These names are a contract with scripts.
+/// Requirements on a machine. These names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ReleaseNeeds {
     /// At least this glibc.
@@ -47,7 +47,7 @@ const SHELLS: [&str; 3] = ["sh", "dash", "bash"];
 pub(super) struct NeedsSearch {
     machine: Option<u16>,
     ours: Option<GlibcVersion>,
-    /// What was found.
+    /// The requirements found so far.
     pub(super) needs: ReleaseNeeds,
 }
 

@@ -304,9 +304,9 @@ mod tests {
     fn what_ssh_has_started_holds_up_no_push() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
-        // As a `ProxyCommand` it has the same stderr, for ten seconds, or until the folder is gone.
+        // As a `ProxyCommand` it has the same stderr, for minutes, or until the folder is gone.
         let proxy = format!(
-            "(i=0; while [ -e {path} ] && [ $i -lt 100 ]; do i=$((i + 1)); sleep 0.1; done; : > {path}/late) &"
+            "(i=0; while [ -e {path} ] && [ $i -lt 1000 ]; do i=$((i + 1)); sleep 0.1; done; : > {path}/late) &"
         );
         // One whose ssh is killed is killed with it.
         let killed = format!("{proxy} echo $! > {path}/pid; exec sleep 600");

@@ -1,4 +1,4 @@
-//! What an app has set, read into a [`VirtualHost`]: every value checked, and what is wrong told with its place.
+//! Settings of an app, read into a [`VirtualHost`]: every value checked, and what is wrong told with its place.
 
 use std::path::Path;
 
