@@ -15,9 +15,9 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Context;
 use indexmap::IndexMap;
 use piku_files::{FileKind, FileStat, FolderEntry, TreeHandle};
-use piku_procfile::diagnostic::Diagnostic;
 use piku_procfile::env::EnvFile;
 use piku_procfile::procfile::{ParseOptions, Procfile};
+use piku_report::diagnostic::Diagnostic;
 
 use crate::app_file;
 use crate::sandbox::SandboxPolicy;

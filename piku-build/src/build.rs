@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
+use piku_files::atomic_file;
 use piku_files::remove_all;
-use piku_procfile::atomic_file;
-use piku_procfile::name::AppName;
+use piku_layout::name::AppName;
 use piku_procfile::procfile::ProcessKind;
 
 use crate::app_source::AppSource;

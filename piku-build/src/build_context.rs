@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use piku_files::TreeHandle;
-use piku_procfile::settings::HostSettings;
+use piku_layout::settings::HostSettings;
 
 use crate::copy::{self, CopyExclusions};
 use crate::layer::LayerStore;

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use piku_procfile::name::AppName;
-use piku_procfile::settings::SandboxMode;
+use piku_layout::name::AppName;
+use piku_layout::settings::SandboxMode;
+use piku_report::output::OutputFormat;
 
 use crate::build::{self, BuildJob, ReleaseFacts, ReusePolicy};
 use crate::host_paths::HostPaths;
@@ -15,7 +16,6 @@ use crate::pack::{self, FitQuestion, PackScope, PackSource, UnpackRequest};
 use crate::print_plan;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use crate::target::{self, AskedArchitecture};
-use piku_procfile::output::OutputFormat;
 
 /// What the tool's end means.
 const EXIT_STATUS: &str = "\

@@ -6,10 +6,10 @@ use std::io::Read;
 use std::path::Path;
 
 use indexmap::IndexMap;
+use piku_layout::name::ProcessName;
 use piku_procfile::command;
-use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::elf::ElfFile;
 use crate::explain::start::{self, StartProblem};

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::atomic_file;
+use piku_files::atomic_file;
 
 /// Says, beside the folder, which edition of the layers is in use: `layers.edition`. Not there in the first.
 const EDITION: &str = "edition";

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use piku_files::{TreeError, TreeHandle, WalkStep, remove_all};
-use piku_procfile::layout::AppDir;
+use piku_layout::paths::AppDir;
 use rustix::fs::{FlockOperation, flock};
 use zstd::Decoder;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use piku_files::TreeHandle;
-use piku_procfile::settings::{HostSettings, SandboxMode};
+use piku_layout::settings::{HostSettings, SandboxMode};
 
 use crate::app_source::AppSource;
 use crate::runtime::buildpack;

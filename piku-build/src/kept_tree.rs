@@ -24,8 +24,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use nix::fcntl::Flock;
+use piku_files::atomic_file;
 use piku_files::{CopyLimit, FileKind, TreeError, TreeHandle, WalkStep};
-use piku_procfile::atomic_file;
 
 use crate::layer::try_lock;
 use crate::{hard_link, interrupt, progress};

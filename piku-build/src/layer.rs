@@ -21,9 +21,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use piku_files::atomic_file;
 use piku_files::remove_all;
 use piku_files::{FileKind, TreeError, TreeHandle};
-use piku_procfile::{atomic_file, clock};
+use piku_layout::clock;
 
 use crate::edition::LayerEditions;
 use crate::machine::TargetMachine;

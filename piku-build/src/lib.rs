@@ -63,7 +63,8 @@ mod work_folder;
 
 use std::process::ExitCode;
 
-use piku_procfile::{disk, user_error};
+use piku_files::disk;
+use piku_report::user_error;
 
 /// Runs the tool.
 #[must_use]

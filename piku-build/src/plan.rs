@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 
 use crate::build_step::BuildStep;
 use crate::disk::SpaceNeeded;

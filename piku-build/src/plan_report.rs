@@ -1,7 +1,7 @@
 //! A plan as `plan` prints it.
 
 use indexmap::IndexMap;
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 use serde::Serialize;
 
 use crate::build_step::BuildStep;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use piku_procfile::output::{self, OutputFormat};
-use piku_procfile::settings::HostSettings;
+use piku_layout::settings::HostSettings;
+use piku_report::output::{self, OutputFormat};
 
 use crate::build_target::BuildTarget;
 use crate::combined_plan::CombinedPlan;

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use anyhow::Context;
 use piku_chroot::limits::JailLimits;
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::UserError;
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::UserError;
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
 /// Looks at what the operator has said of builds, and stands back: what this process starts inherits it.

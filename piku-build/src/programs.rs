@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use piku_files::{FileKind, TreeError, TreeHandle};
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 
 use crate::app_source::tidy;
 use crate::build_target::BuildTarget;

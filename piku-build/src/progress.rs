@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use piku_procfile::diagnostic::readable;
+use piku_report::diagnostic::readable;
 
 /// A new stage: `-----> Python app detected`.
 pub(crate) fn stage(text: &str) {

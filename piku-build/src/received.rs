@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use indexmap::IndexMap;
 use jiff::Timestamp;
-use piku_procfile::name::{AppName, ProcessName};
+use piku_layout::name::{AppName, ProcessName};
 use piku_procfile::procfile::{ParseOptions, Procfile};
 use serde::Deserialize;
 

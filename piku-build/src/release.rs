@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use indexmap::IndexMap;
-use piku_procfile::atomic_file;
-use piku_procfile::name::{AppName, ProcessName};
+use piku_files::atomic_file;
+use piku_layout::name::{AppName, ProcessName};
 use serde::{Deserialize, Serialize};
 
 /// The file's name in a release's folder.

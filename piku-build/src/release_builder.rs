@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::app_source::AppSource;
 use crate::build_context::BuildContext;

@@ -6,8 +6,8 @@ use std::thread;
 
 use piku_chroot::jail::{self, TrialError};
 use piku_chroot::report::JailStart;
-use piku_procfile::settings::{HostSettings, Protection, SandboxMode};
-use piku_procfile::user_error::UserError;
+use piku_layout::settings::{HostSettings, Protection, SandboxMode};
+use piku_report::user_error::UserError;
 
 use crate::{explain, progress};
 
@@ -95,7 +95,7 @@ impl SandboxPolicy {
 mod tests {
     use super::*;
     use piku_chroot::report::JailObstacle;
-    use piku_procfile::user_error::{BUSY, FAILED, advice};
+    use piku_report::user_error::{BUSY, FAILED, advice};
 
     fn policy(sandbox: SandboxMode, recorded: &[Protection]) -> SandboxPolicy {
         SandboxPolicy { sandbox, recorded: recorded.to_vec() }

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use piku_procfile::disk::size;
-use piku_procfile::terminal::plain_text;
+use piku_files::disk::size;
+use piku_report::terminal::plain_text;
 
 use crate::progress;
 

@@ -14,8 +14,8 @@ use anyhow::Context;
 use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
 use piku_chroot::report;
+use piku_layout::settings::PortRange;
 use piku_procfile::listen_ports::{self, VARIABLE};
-use piku_procfile::settings::PortRange;
 
 use crate::build_step::{self, BuildStep, StepOutcome};
 use crate::environment::Variables;

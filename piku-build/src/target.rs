@@ -1,8 +1,8 @@
 //! The architectures that a release can be built for on a machine of another one, with the names that the kernel, Debian, Go and
 //! Rust give them.
 
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::UserError;
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::UserError;
 
 use crate::architecture::ProgramArchitecture;
 use crate::machine::{self, TargetMachine};

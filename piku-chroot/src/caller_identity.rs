@@ -8,14 +8,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getgroups, getuid, setgroups, setresgid, setresuid};
-use piku_procfile::user_error::{UserError, tell};
+use piku_nss::UserAccount;
+use piku_report::user_error::{UserError, tell};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::SETUP;
 use crate::plan::{JailPlan, MountContent};
 use crate::shown::shown;
-use piku_nss::UserAccount;
 
 /// Who runs the command, outside as inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use anyhow::{Context, Error, Result, ensure};
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
 use nix::unistd::execve;
-use piku_procfile::user_error::{FAILED, advice};
+use piku_report::user_error::{FAILED, advice};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
-
-use piku_procfile::settings::Protection;
+use piku_layout::settings::Protection;
 
 use crate::limits::JailLimits;
 use crate::options::{BindPair, ChrootOptions, ListenPort, NetworkOption, OomScore, TmpfsMount, TmpfsSize};

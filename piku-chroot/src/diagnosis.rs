@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Error;
 use nix::errno::Errno;
 use nix::libc::{EACCES, EAGAIN, EINVAL, ENOMEM, ENOSPC, ENOSYS, EPERM, EUSERS};
-use piku_procfile::user_error::{UserError, advice};
+use piku_report::user_error::{UserError, advice};
 use serde::{Deserialize, Serialize};
 
 use crate::SETUP;

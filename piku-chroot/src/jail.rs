@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use piku_procfile::settings::Protection;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_layout::settings::Protection;
+use piku_report::user_error::{BUSY, UserError};
 
 use crate::profile::BuiltinProfile;
 use crate::report::{JailObstacle, JailStart};
@@ -381,7 +381,7 @@ mod tests {
         ] {
             let err = judge(&trial(status, &stdout, "piku-chroot: cause\nhint: do this\n")).unwrap_err();
             assert_eq!(err.is_absence(), expected, "{what}");
-            let (_, code) = piku_procfile::user_error::advice(&err.failure().into());
+            let (_, code) = piku_report::user_error::advice(&err.failure().into());
             assert_eq!(code == BUSY, !expected, "{what}");
             assert!(!err.hints.is_empty(), "{what}");
         }

@@ -3,7 +3,7 @@
 use std::io;
 
 use anyhow::Result;
-use piku_procfile::user_error::tell;
+use piku_report::user_error::tell;
 
 use crate::ids::JailIds;
 use crate::limits::MemoryAmount;

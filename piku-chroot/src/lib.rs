@@ -48,7 +48,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use piku_procfile::user_error;
+use piku_report::user_error;
 
 use crate::options::ChrootOptions;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use piku_procfile::settings::Protection;
+use piku_layout::settings::Protection;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{JailLimits, MemoryAmount};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use nix::libc::O_NONBLOCK;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::SETUP;
 use crate::options::{BindPair, ChrootOptions};

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use piku_procfile::settings::Protection;
-use piku_procfile::user_error::UserError;
+use piku_layout::settings::Protection;
+use piku_report::user_error::UserError;
 
 use crate::SETUP;
 use crate::confinement::{keyring, landlock, seccomp};

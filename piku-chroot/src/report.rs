@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
-use piku_procfile::settings::Protection;
+use piku_layout::settings::Protection;
 use serde::{Deserialize, Serialize};
 
 pub use crate::diagnosis::JailObstacle;

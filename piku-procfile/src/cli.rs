@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use piku_report::output::OutputFormat;
 
-use crate::output::OutputFormat;
 use crate::procfile::ParseOptions;
 use crate::render::cli::{RenderTarget, RenderVerb};
 

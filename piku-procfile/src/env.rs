@@ -9,8 +9,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use indexmap::IndexMap;
+use piku_report::diagnostic::{Diagnostic, Diagnostics};
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::procfile::ParseOptions;
 use crate::source;
 

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use anyhow::Context;
 use indexmap::IndexMap;
+use piku_report::diagnostic::Diagnostic;
+use piku_report::user_error::{self, UserError};
 
 use crate::cli::FileOrStdin;
-use crate::diagnostic::Diagnostic;
 use crate::env::{self, EnvFile};
 use crate::procfile::{ParseOptions, Procfile};
 use crate::source;
-use crate::user_error::{self, UserError};
 
 pub(crate) fn procfile(input: &FileOrStdin, options: ParseOptions) -> anyhow::Result<Procfile> {
     let procfile = match input {

@@ -2,29 +2,20 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-pub mod atomic_file;
 mod cli;
-pub mod clock;
 pub mod command;
-pub mod deploy_attempt;
-pub mod diagnostic;
-pub mod disk;
 pub mod env;
 mod input;
-pub mod layout;
 pub mod listen_ports;
-pub mod name;
-pub mod output;
 pub mod procfile;
 pub mod render;
 pub mod schedule;
-pub mod settings;
 mod source;
-pub mod terminal;
 mod tool;
-pub mod user_error;
 
 use std::process::ExitCode;
+
+use piku_report::user_error;
 
 /// The tool's command line, for its manual and completions.
 #[must_use]

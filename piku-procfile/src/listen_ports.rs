@@ -1,7 +1,7 @@
 //! The TCP ports that an app listens on beside `PORT`, from ENV and the configuration.
 
-use crate::settings::PortRange;
-use crate::user_error::UserError;
+use piku_layout::settings::PortRange;
+use piku_report::user_error::UserError;
 
 /// The variable that names them.
 pub const VARIABLE: &str = "LISTEN_PORTS";

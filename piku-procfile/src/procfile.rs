@@ -6,11 +6,11 @@ mod parser;
 use std::fmt;
 use std::path::Path;
 
+use piku_layout::name::ProcessName;
+use piku_report::diagnostic::{Diagnostic, Diagnostics};
+use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::name::ProcessName;
-use crate::user_error::UserError;
 use crate::{schedule, source};
 
 /// The file's name at the top of an app.

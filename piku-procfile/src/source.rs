@@ -8,8 +8,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
-
-use crate::user_error::UserError;
+use piku_report::user_error::UserError;
 
 /// No Procfile or ENV is as long as this; an endless one (`/dev/zero`) must end somewhere.
 const MAX_BYTES: u64 = 64 << 20;

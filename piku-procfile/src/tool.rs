@@ -1,10 +1,12 @@
 //! What the tool does with a file: reads it, says what is wrong with it, prints what it says.
 
+use piku_report::output;
+use piku_report::user_error::UserError;
+
 use crate::cli::ProcfileAction;
 use crate::input::{environment, platform, procfile};
 use crate::procfile::Procfile;
-use crate::user_error::UserError;
-use crate::{output, render};
+use crate::render;
 
 /// Does it.
 pub(crate) fn run(action: ProcfileAction) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ fn parse(text: impl AsRef<[u8]>, options: ParseOptions) -> Result<EnvFile, Vec<S
     EnvFile::parse(text.as_ref(), &platform(), options).map_err(|errors| lines(&errors.0))
 }
 
-fn lines(diagnostics: &[piku_procfile::diagnostic::Diagnostic]) -> Vec<String> {
+fn lines(diagnostics: &[piku_report::diagnostic::Diagnostic]) -> Vec<String> {
     diagnostics.iter().map(|found| found.to_string().lines().next().unwrap_or_default().to_owned()).collect()
 }
 

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::Context;
-use piku_procfile::layout::{AppDir, PikuRoot, ROOT_VARIABLE};
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::TALK;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
+use piku_report::user_error::TALK;
 
 use crate::branch::BranchTip;
 use crate::child_env;

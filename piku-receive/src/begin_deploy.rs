@@ -10,9 +10,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use git2::{Oid, Repository};
-use piku_procfile::deploy_attempt::DeployAttempt;
-use piku_procfile::layout::AppDir;
-use piku_procfile::output;
+use piku_layout::deploy_attempt::DeployAttempt;
+use piku_layout::paths::AppDir;
+use piku_report::output;
 
 use crate::app_context;
 use crate::branch::{self, BranchTip, PREFIX};

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use piku_procfile::layout::AppDir;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_layout::name::AppName;
+use piku_layout::paths::AppDir;
+use piku_report::user_error::{BUSY, UserError};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::lock::{self, LockNote};

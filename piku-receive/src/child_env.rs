@@ -13,9 +13,9 @@ use std::process::Command;
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Uid, geteuid};
+use piku_layout::paths::PikuRoot;
 use piku_nss::UserAccount;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 /// Where programs are when sshd has set no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";

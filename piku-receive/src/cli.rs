@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use git2::Oid;
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::name::AppName;
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
+use piku_report::output::OutputFormat;
+use piku_report::user_error::UserError;
 
 use crate::app_context::{self, AppContext};
 use crate::deploy::{self, DeploySubject};
@@ -18,7 +19,6 @@ use crate::key::{self, KeyName, NewKeyArgs};
 use crate::key_session::KeySession;
 use crate::push_options::PushOptions;
 use crate::{begin_deploy, cancel, child_env, deploy_verdict, export, pre_receive, record, ship};
-use piku_procfile::output::OutputFormat;
 
 /// How it ends.
 const EXIT_STATUS: &str = "\

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use git2::Oid;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::app_context::AppContext;
 use crate::branch::{self, BranchTip, PREFIX};

@@ -7,9 +7,9 @@ use std::fs;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use piku_procfile::atomic_file;
-use piku_procfile::layout::AppDir;
-use piku_procfile::user_error::UserError;
+use piku_files::atomic_file;
+use piku_layout::paths::AppDir;
+use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 use crate::git;
@@ -100,7 +100,7 @@ pub(crate) fn close(app: &AppDir) -> anyhow::Result<Option<DeployVerdict>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piku_procfile::layout::PikuRoot;
+    use piku_layout::paths::PikuRoot;
 
     #[test]
     fn a_deploy_is_live_only_when_settled() {

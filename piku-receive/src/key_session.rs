@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::{FAILED, UserError};
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::{FAILED, UserError};
 
 use crate::app_context::AppContext;
 use crate::audit::{self, AuditedAction};

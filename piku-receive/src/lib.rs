@@ -38,7 +38,7 @@ mod verb;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use piku_procfile::user_error;
+use piku_report::user_error;
 
 /// Runs the tool.
 #[must_use]

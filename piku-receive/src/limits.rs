@@ -8,9 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use piku_procfile::disk::{FreeSpace, size};
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::UserError;
+use piku_files::disk::{FreeSpace, size};
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::UserError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// As little memory as git may need for an honest push, in bytes.

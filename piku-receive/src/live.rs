@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use piku_files::TreeHandle;
-use piku_procfile::settings::HostSettings;
+use piku_layout::settings::HostSettings;
 use serde::Deserialize;
 
 use crate::app_context::AppContext;

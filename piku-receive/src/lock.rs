@@ -17,9 +17,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::{BUSY, UserError};
 
 use crate::now::now;
 use crate::progress;
@@ -206,7 +206,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piku_procfile::layout::PikuRoot;
+    use piku_layout::paths::PikuRoot;
 
     #[test]
     fn says_whom_it_waits_for() {
@@ -227,7 +227,7 @@ mod tests {
         for patience in [None, Some(Duration::from_millis(1))] {
             let err = AppLock::take_within(&app, "bob", patience).unwrap_err();
             assert!(err.to_string().starts_with("gave up waiting for alice, who has been"), "{err:#}");
-            let (hints, code) = piku_procfile::user_error::advice(&err);
+            let (hints, code) = piku_report::user_error::advice(&err);
             assert_eq!(
                 (code, hints[0].as_str()),
                 (BUSY, "try again, or end a build that hangs: piku cancel blog")

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::Context;
 use git2::{ObjectType, Oid, Reference, Repository};
 use piku_files::TreeHandle;
-use piku_procfile::disk::size;
-use piku_procfile::layout::AppDir;
-use piku_procfile::user_error::UserError;
+use piku_files::disk::size;
+use piku_layout::paths::AppDir;
+use piku_report::user_error::UserError;
 
 use crate::begin_deploy::{RefUpdate, TAGS, updates};
 use crate::branch::{self, PREFIX};

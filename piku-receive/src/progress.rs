@@ -4,7 +4,7 @@
 use std::env;
 use std::io::Write;
 
-use piku_procfile::diagnostic::readable;
+use piku_report::diagnostic::readable;
 
 /// `-----> TEXT`: something begins, or has been decided.
 pub(crate) fn step(text: &str) {

@@ -20,8 +20,8 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::wait;
-use piku_procfile::name::AppName;
-use piku_procfile::settings::HostSettings;
+use piku_layout::name::AppName;
+use piku_layout::settings::HostSettings;
 
 use crate::app_context::AppContext;
 use crate::branch::{self, BranchTip};

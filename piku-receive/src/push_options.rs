@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::progress::quoted;
 

@@ -10,8 +10,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::disk::size;
-use piku_procfile::terminal::coloured_text;
+use piku_files::disk::size;
+use piku_report::terminal::coloured_text;
 
 /// The bytes that are kept from the end of the output beyond the limit: the cause of a failure stands there.
 const TAIL: usize = 64 * 1024;

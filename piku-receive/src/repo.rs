@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use git2::{Repository, RepositoryInitOptions};
+use piku_files::atomic_file;
 use piku_files::{TreeHandle, remove_all};
-use piku_procfile::atomic_file;
-use piku_procfile::layout::AppDir;
-use piku_procfile::user_error::{UserError, WithHint};
+use piku_layout::paths::AppDir;
+use piku_report::user_error::{UserError, WithHint};
 
 use crate::git;
 
@@ -177,7 +177,7 @@ fn make(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
 mod tests {
     use super::*;
     use git2::Config;
-    use piku_procfile::layout::PikuRoot;
+    use piku_layout::paths::PikuRoot;
 
     fn place() -> (tempfile::TempDir, AppDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();

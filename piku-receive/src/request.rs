@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 
-use piku_procfile::name::{AppName, BadName, MAX_LEN};
+use piku_layout::name::{AppName, BadName, MAX_LEN};
 
 use crate::progress::quoted;
 use crate::release::ReleaseStep;

@@ -6,8 +6,8 @@ use std::process::ExitStatus;
 
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
-use piku_procfile::layout::{PikuRoot, ROOT_VARIABLE};
-use piku_procfile::name::AppName;
+use piku_layout::name::AppName;
+use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 
 use crate::app_context::{KEY, SCRIPTS};
 use crate::child_env;

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{Span, SpanRelativeTo, Timestamp};
-use piku_procfile::layout::ROOT_VARIABLE;
-use piku_procfile::name::{AppName, ProcessName};
-use piku_procfile::output::OutputFormat;
+use piku_layout::name::{AppName, ProcessName};
+use piku_layout::paths::ROOT_VARIABLE;
+use piku_report::output::OutputFormat;
 
 /// Workers: started, checked, logged, restarted, replaced without a gap
 ///
@@ -348,7 +348,7 @@ pub enum OnOff {
 /// `TYPE=N`.
 fn count(word: &str) -> Result<(ProcessName, u32), String> {
     let (name, count) = word.split_once('=').ok_or("expected TYPE=N, such as web=2")?;
-    let name = name.parse().map_err(|err: piku_procfile::name::BadName| err.to_string())?;
+    let name = name.parse().map_err(|err: piku_layout::name::BadName| err.to_string())?;
     match count.parse() {
         Ok(count) if count <= 1000 => Ok((name, count)),
         _ => Err(format!("bad number '{count}': expected 0 to 1000")),

@@ -7,11 +7,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::settings::HostSettings;
-use piku_procfile::terminal::coloured_text;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::HostSettings;
+use piku_report::terminal::coloured_text;
+use piku_report::user_error::{BUSY, UserError};
 
 use crate::protocol::{FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
 use crate::socket::ClientSocket;

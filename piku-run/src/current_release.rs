@@ -8,10 +8,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use piku_files::atomic_file;
 use piku_files::{TreeHandle, remove_all};
-use piku_procfile::atomic_file;
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::user_error::UserError;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_report::user_error::UserError;
 
 /// Makes a folder for nobody else's eyes, and those above it.
 pub(crate) fn make(path: &Path) -> anyhow::Result<()> {

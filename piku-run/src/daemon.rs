@@ -20,9 +20,9 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 use piku_chroot::limits;
-use piku_procfile::layout::{PikuRoot, ROOT_VARIABLE};
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::{self, BUSY, UserError};
+use piku_layout::name::AppName;
+use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
+use piku_report::user_error::{self, BUSY, UserError};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::clients::ClientTable;

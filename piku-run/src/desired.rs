@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::tz::TimeZone;
-use piku_procfile::atomic_file;
+use piku_files::atomic_file;
+use piku_layout::name::ProcessName;
+use piku_layout::settings::{HostSettings, NetworkMode};
 use piku_procfile::listen_ports;
-use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::ProcessKind;
 use piku_procfile::schedule;
-use piku_procfile::settings::{HostSettings, NetworkMode};
 
 use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan};
 use crate::drain;

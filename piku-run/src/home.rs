@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 /// Refuses a folder that is no interpreter's home, or has to do with piku's own folder `root`.
 ///

@@ -44,7 +44,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use piku_procfile::user_error;
+use piku_report::user_error;
 
 /// Runs the tool.
 #[must_use]

@@ -16,9 +16,9 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt,
 };
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::settings::PortRange;
-use piku_procfile::user_error::UserError;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::PortRange;
+use piku_report::user_error::UserError;
 use rustix::fs::{FlockOperation, flock};
 
 pub use guard::PortGuard;

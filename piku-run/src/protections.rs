@@ -13,11 +13,11 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use piku_chroot::jail;
-use piku_procfile::atomic_file;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::output::{self, OutputFormat};
-use piku_procfile::settings::{HostSettings, Protection};
-use piku_procfile::user_error::WithHint;
+use piku_files::atomic_file;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::{HostSettings, Protection};
+use piku_report::output::{self, OutputFormat};
+use piku_report::user_error::WithHint;
 use serde::Serialize;
 
 /// The key in `host.yaml`.

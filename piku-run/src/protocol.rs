@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use piku_procfile::name::{AppName, ProcessName};
+use piku_layout::name::{AppName, ProcessName};
 use serde::{Deserialize, Serialize};
 
 /// Asked of an app's supervisor.

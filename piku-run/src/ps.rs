@@ -1,12 +1,13 @@
 //! The table of `ps`.
 
-use crate::usage::{InstanceSample, NO_SANDBOX, SampledLimit};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use piku_chroot::report::LimitEnforcer;
-use piku_procfile::diagnostic::readable;
-use piku_procfile::disk::size;
-use piku_procfile::output::{self, OutputFormat};
+use piku_files::disk::size;
+use piku_report::diagnostic::readable;
+use piku_report::output::{self, OutputFormat};
+
+use crate::usage::{InstanceSample, NO_SANDBOX, SampledLimit};
 
 /// Prints the instances on stdout.
 ///

@@ -12,8 +12,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use piku_files::remove_all;
-use piku_procfile::layout::AppDir;
-use piku_procfile::settings::AppUsers;
+use piku_layout::paths::AppDir;
+use piku_layout::settings::AppUsers;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{InstanceId, InstanceName};

@@ -8,7 +8,7 @@ use std::thread;
 
 use jiff::Timestamp;
 use piku_chroot::report::LimitEnforcer;
-use piku_procfile::name::{AppName, ProcessName};
+use piku_layout::name::{AppName, ProcessName};
 use serde::{Deserialize, Serialize};
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use piku_layout::settings::HostSettings;
 use piku_procfile::procfile::{ParseOptions, Procfile};
-use piku_procfile::settings::HostSettings;
 use piku_tests::tools::repository;
 use piku_tests::world::World;
 

@@ -21,9 +21,11 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+pub mod atomic_file;
 mod change;
 mod copy;
 mod cursor;
+pub mod disk;
 mod error;
 mod folder;
 mod handle;

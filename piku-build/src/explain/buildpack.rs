@@ -1,6 +1,6 @@
 //! Buildpacks.
 
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use super::list;
 

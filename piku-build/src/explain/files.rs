@@ -1,6 +1,6 @@
 //! Files for the web server.
 
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 pub(crate) fn misspelt(name: &str) -> UserError {
     UserError::new(format!(

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use super::list;
 use crate::target::TargetArchitecture;

@@ -1,7 +1,7 @@
 //! Texts about what the steps of a layer have left.
 
 use piku_files::FileKind;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 pub(crate) fn swapped(name: &str, folder: &str, kind: FileKind) -> UserError {
     UserError::new(format!("the steps of the layer '{name}' left {} in place of the folder '{folder}'", kind.name()))

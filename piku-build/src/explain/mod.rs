@@ -18,10 +18,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use piku_chroot::jail::TrialError;
+use piku_files::disk;
 use piku_files::{FileKind, TreeError};
-use piku_procfile::disk;
-use piku_procfile::settings::Protection;
-use piku_procfile::user_error::UserError;
+use piku_layout::settings::Protection;
+use piku_report::user_error::UserError;
 
 use crate::build_step::StepOutcome;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_report::user_error::UserError;
 
 use crate::architecture::ProgramArchitecture;
 use crate::machine::TargetMachine;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use piku_procfile::user_error::{UserError, advice};
+use piku_report::user_error::{UserError, advice};
 
 use super::list;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use super::list;
 use crate::build_step::StepOutcome;

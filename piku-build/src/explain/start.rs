@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use piku_procfile::procfile::ProcfileEntry;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::architecture::ProgramArchitecture;
 use crate::machine::TargetMachine;

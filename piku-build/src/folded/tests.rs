@@ -1,9 +1,10 @@
-use super::*;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
-use piku_procfile::layout::PikuRoot;
+use piku_layout::paths::PikuRoot;
+
+use super::*;
 
 /// The difference of the first program from the second, and of the second from the third, as an older piku wrote them.
 const FRAMES: [&[u8]; 2] = [

@@ -11,10 +11,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use piku_procfile::name::AppName;
-use piku_procfile::output::{self, OutputFormat};
-use piku_procfile::settings::SandboxMode;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_layout::settings::SandboxMode;
+use piku_report::output::{self, OutputFormat};
+use piku_report::user_error::UserError;
 use serde::Serialize;
 
 use super::LONGEST_TEXT;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 use super::release_needs::ReleaseNeeds;

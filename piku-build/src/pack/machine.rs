@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use piku_procfile::output::{self, OutputFormat};
-use piku_procfile::settings::HostSettings;
+use piku_layout::settings::HostSettings;
+use piku_report::output::{self, OutputFormat};
 use serde::Serialize;
 
 use super::clib;

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 use tar::{Archive, Entry, EntryType};
 
 use super::content_hash::{ContentHash, EntryKind};

@@ -15,9 +15,9 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use piku_files::TreeHandle;
-use piku_procfile::atomic_file;
-use piku_procfile::settings::{HostSettings, SandboxMode};
-use piku_procfile::user_error::UserError;
+use piku_files::atomic_file;
+use piku_layout::settings::{HostSettings, SandboxMode};
+use piku_report::user_error::UserError;
 
 use super::fits::FitQuestion;
 use super::head::PackHead;

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, ensure};
 use piku_files::{FileStat, TreeFile, TreeHandle};
-use piku_procfile::output;
-use piku_procfile::user_error::UserError;
+use piku_report::output;
+use piku_report::user_error::UserError;
 use tar::{Builder, EntryType, Header};
 
 use super::content_hash::{ContentHash, EntryKind};

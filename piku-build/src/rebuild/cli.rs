@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use piku_procfile::layout::{PikuRoot, ROOT_VARIABLE};
-use piku_procfile::name::AppName;
-use piku_procfile::output::OutputFormat;
+use piku_layout::name::AppName;
+use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
+use piku_report::output::OutputFormat;
 
 use super::RebuildRequest;
 

@@ -14,10 +14,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::output::{self, OutputFormat};
-use piku_procfile::user_error::{BUSY, FAILED, UserError};
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::output::{self, OutputFormat};
+use piku_report::user_error::{BUSY, FAILED, UserError};
 use serde::Serialize;
 
 use crate::release::BuiltRelease;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use piku_procfile::layout::AppDir;
+use piku_layout::paths::AppDir;
 
 use super::{RebuildOutcome, RebuildRow};
 use crate::layer::LayerStore;

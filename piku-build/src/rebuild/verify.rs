@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_report::user_error::UserError;
 
 use super::{LINES, RebuildOutcome, RebuildRequest, RebuildRow, live, tool};
 use crate::layer::LayerStore;

@@ -16,8 +16,8 @@ use std::process::{Command, Stdio};
 use indexmap::IndexMap;
 use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
+use piku_layout::name::ProcessName;
 use piku_procfile::env::is_name;
-use piku_procfile::name::ProcessName;
 use piku_procfile::procfile::{ParseOptions, Procfile};
 use serde::Deserialize;
 

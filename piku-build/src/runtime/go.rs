@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 
 use super::version::RuntimeVersion;
 use super::{BuildTarget, DetectResult, Runtime};

@@ -18,9 +18,9 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use piku_files::TreeHandle;
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 use piku_procfile::procfile::ProcfileEntry;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::app_source::AppSource;
 use crate::build_step::{BuildStep, StepOutcome};

@@ -30,7 +30,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use piku_files::TreeHandle;
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app_source::AppSource;

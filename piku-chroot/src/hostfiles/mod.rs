@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use piku_procfile::user_error::tell;
+use piku_report::user_error::tell;
 
 use crate::caller_identity::CallerIdentity;
 use crate::hostfiles::trust::TrustedIdentities;

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Error, Result};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::SETUP;
 use crate::caller_identity::CallerIdentity;

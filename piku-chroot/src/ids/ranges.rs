@@ -5,10 +5,10 @@ use std::io::ErrorKind;
 
 use anyhow::{Context, Result};
 use nix::unistd::Uid;
-use piku_procfile::user_error::UserError;
+use piku_nss::UserAccount;
+use piku_report::user_error::UserError;
 
 use crate::SETUP;
-use piku_nss::UserAccount;
 
 /// Where they stand.
 const UIDS: &str = "/etc/subuid";

@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::{Gid, Uid, geteuid};
-use piku_procfile::atomic_file;
-use piku_procfile::user_error::{UserError, WithHint};
+use piku_files::atomic_file;
+use piku_nss::{UserAccount, is_taken};
+use piku_report::user_error::{UserError, WithHint};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::SETUP;
 use crate::caller_identity::CallerIdentity;
 use crate::ids::ranges::{IdRanges, UserRanges};
 use crate::shown::shown;
-use piku_nss::{UserAccount, is_taken};
 
 /// The first line. Without it the file is something else, or has lost what it held.
 const HEAD: &str =

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use nix::libc::EBUSY;
 use nix::unistd::geteuid;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::limits::{CgroupController, manager, mark};

@@ -13,7 +13,7 @@ use std::io;
 
 use anyhow::Result;
 use nix::unistd::Pid;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 pub use amount::{CountLimit, JailLimits, MemoryAmount, ProcessorLimit};
 pub use delegation::take_up;

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 pub use self::mounts::{BASE, JailMount, MountContent};
 use self::mounts::{mounts, plain};
-use piku_procfile::settings::Protection;
+use piku_layout::settings::Protection;
 
 use crate::limits::JailLimits;
 use crate::options::{ChrootOptions, NetworkOption, OomScore};

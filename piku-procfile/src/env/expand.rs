@@ -1,9 +1,9 @@
 //! One value: its escapes undone, its `$NAME` and `${NAME:-default}` filled in. One pass over the text; nothing is run.
 
 use indexmap::IndexMap;
+use piku_report::diagnostic::word;
 
 use super::PLATFORM;
-use crate::diagnostic::word;
 
 /// How deep `${A:-${B:-…}}` may go.
 const MAX_DEPTH: usize = 32;

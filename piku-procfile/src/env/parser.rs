@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
+use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, column, word};
 
 use super::expand::{ExpandMode, ExpandProblem, MAX_STRING, ValueExpander};
 use super::{EnvFile, is_name};
-use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, column, word};
 use crate::procfile::ParseOptions;
 
 const BLANKS: [char; 2] = [' ', '\t'];

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use piku_layout::name::{MAX_LEN, ProcessName};
+use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, word};
+
 use super::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
-use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, word};
-use crate::name::{MAX_LEN, ProcessName};
 use crate::schedule;
 
 /// The blanks; a no-break space is none.

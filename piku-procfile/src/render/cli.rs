@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
+use piku_layout::name::{AppName, ProcessName};
+use piku_layout::settings::ListenAddress;
 
 use super::nginx::include;
-use super::nginx::{Http2Syntax, ListenAddress, UpstreamAddress};
-use crate::name::{AppName, ProcessName};
+use super::nginx::{Http2Syntax, UpstreamAddress};
 
 /// The variables that `render nginx` knows, and the directives that it takes.
 fn nginx_help() -> String {
@@ -205,7 +206,7 @@ impl FromStr for TypeCount {
 
     fn from_str(given: &str) -> Result<Self, String> {
         let (name, number) = given.split_once('=').ok_or("it is not TYPE=N")?;
-        let name = name.parse().map_err(|err: crate::name::BadName| err.to_string())?;
+        let name = name.parse().map_err(|err: piku_layout::name::BadName| err.to_string())?;
         match number.parse() {
             Ok(number @ 0..=99) => Ok(Self(name, number)),
             _ => Err("N is a number from 0 to 99".to_owned()),

@@ -4,11 +4,12 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics};
+use piku_report::user_error::UserError;
+
 use crate::command;
-use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics};
 use crate::procfile::{self, ProcessKind, Procfile};
 use crate::render::values::AppValues;
-use crate::user_error::UserError;
 
 /// The longest line of a variable and the longest command that cron takes (`MAX_ENVSTR`, `MAX_COMMAND`), with its end.
 const MAX_VARIABLE: usize = 1000;

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use indexmap::IndexMap;
+use piku_layout::name::{AppName, ProcessName};
+use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics};
+use piku_report::user_error::UserError;
 
 use crate::command;
-use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics};
-use crate::name::{AppName, ProcessName};
 use crate::procfile::{self, ProcessKind, Procfile, ProcfileEntry};
 use crate::render::values::AppValues;
 use crate::schedule;
-use crate::user_error::UserError;
 
 /// What the caller decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +171,7 @@ fn place(settings: &UnitSettings) -> anyhow::Result<String> {
     if let Some(user) = &settings.user {
         let inner = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
         if user.is_empty() || user.len() > 31 || !user.bytes().all(inner) || user.starts_with(['-', '.']) {
-            return Err(anyhow!("--user: {} is no user's name", crate::diagnostic::word(user)));
+            return Err(anyhow!("--user: {} is no user's name", piku_report::diagnostic::word(user)));
         }
         let _ = writeln!(text, "User={user}");
     }

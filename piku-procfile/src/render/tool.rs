@@ -7,6 +7,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use indexmap::IndexMap;
+use piku_files::atomic_file;
+use piku_report::output;
 
 use super::cli::{AppFileArgs, PrintedFile, RenderTarget};
 use super::nginx::VirtualHost;
@@ -16,7 +18,7 @@ use crate::cli::FileOrStdin;
 use crate::env::{self, EnvFile};
 use crate::input::{platform, procfile, tell};
 use crate::procfile::{ParseOptions, Procfile};
-use crate::{atomic_file, output, source};
+use crate::source;
 
 /// Does it.
 pub(crate) fn run(rendering: &RenderTarget) -> anyhow::Result<()> {

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use indexmap::IndexMap;
+use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, word};
 
-use crate::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, word};
 use crate::env::EnvFile;
 
 /// The variables of an app.

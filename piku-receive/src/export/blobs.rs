@@ -8,8 +8,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::Context;
 use git2::Oid;
-use piku_procfile::disk::size;
-use piku_procfile::user_error::UserError;
+use piku_files::disk::size;
+use piku_report::user_error::UserError;
 
 use crate::child_env;
 

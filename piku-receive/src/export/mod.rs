@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use git2::{Commit, Repository};
 use piku_files::{TreeHandle, remove_all};
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::UserError;
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::UserError;
 use tempfile::TempDir;
 
 use crate::git;

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context;
 use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
 use piku_files::remove_all;
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::{UserError, WithHint};
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::{UserError, WithHint};
 use sha2::{Digest, Sha256};
 
 use crate::child_env;

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use git2::{Oid, Repository, Tree, TreeEntry};
+use piku_files::disk::{self, SpaceNeeded};
 use piku_files::{TreeError, TreeHandle};
-use piku_procfile::disk::{self, SpaceNeeded};
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::UserError;
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::UserError;
 
 use super::blobs::{BlobReader, LARGE};
 use super::link::{self, LinkRefusal};

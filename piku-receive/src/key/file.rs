@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Gid, Uid, fchown};
-use piku_procfile::atomic_file;
+use piku_files::atomic_file;
 
 /// An edit that has begun: nobody else edits until it is dropped.
 #[derive(Debug)]

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_report::user_error::UserError;
 
 use super::public::PublicKey;
 use super::{KeyName, NewKeyArgs};

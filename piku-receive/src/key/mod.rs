@@ -12,14 +12,14 @@ use std::str::FromStr;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_report::output::{self, OutputFormat};
+use piku_report::user_error::UserError;
 use serde::Serialize;
 
 use crate::now::now;
 use crate::progress::quoted;
 use file::KeyFileEdit;
-use piku_procfile::output::{self, OutputFormat};
 use public::PublicKey;
 
 /// More than any key has.

@@ -1,11 +1,11 @@
 //! A public key as `id_ed25519.pub` has it: `TYPE BASE64 COMMENT`. What sshd would pass over in silence is refused here.
 
-use piku_procfile::user_error::UserError;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use piku_report::user_error::UserError;
 use sha2::{Digest, Sha256};
 
 use crate::progress::quoted;
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 /// A key that sshd takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +156,7 @@ fn bits(number: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piku_procfile::user_error::advice;
+    use piku_report::user_error::advice;
     use std::process::Command;
 
     const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIoBSfbhZqMVgdOPVlrXH1CKrWdNuZQm2K9fFcqlgXIB";

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 
 use anyhow::Context;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_report::user_error::{BUSY, UserError};
 
 use super::{DeployedRelease, Sha256Hex, failed};
 use crate::app_context::AppContext;

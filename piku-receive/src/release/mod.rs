@@ -18,7 +18,7 @@ mod undo;
 
 use std::fmt;
 
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use deploy::run as deploy;

@@ -18,10 +18,10 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use piku_procfile::atomic_file;
-use piku_procfile::clock;
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_files::atomic_file;
+use piku_layout::clock;
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::{BUSY, UserError};
 
 use super::PartName;
 use crate::app_context::AppContext;

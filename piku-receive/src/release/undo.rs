@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use anyhow::Context;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use super::failed;
 use crate::app_context::AppContext;

@@ -5,9 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use piku_procfile::name::AppName;
-use piku_procfile::settings::{self, DeployTo};
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_layout::name::AppName;
+use piku_layout::settings::{self, DeployTo};
+use piku_report::user_error::{BUSY, UserError};
 use serde::Deserialize;
 
 use super::parts::{PackedPart, PackedParts};

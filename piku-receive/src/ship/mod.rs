@@ -22,8 +22,8 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::Context;
-use piku_procfile::settings::{DeployTo, HostSettings};
-use piku_procfile::user_error::UserError;
+use piku_layout::settings::{DeployTo, HostSettings};
+use piku_report::user_error::UserError;
 
 use crate::app_context::AppContext;
 use crate::progress;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use piku_procfile::settings::{self, DeployTo};
+use piku_layout::settings::{self, DeployTo};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::say;

@@ -15,8 +15,8 @@ use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, ensure};
-use piku_procfile::output;
-use piku_procfile::settings::DeployTo;
+use piku_layout::settings::DeployTo;
+use piku_report::output;
 use serde::Deserialize;
 
 use super::machine::TargetHost;
@@ -193,7 +193,7 @@ impl KindList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piku_procfile::settings;
+    use piku_layout::settings;
 
     fn list(here: Option<&str>, all: bool, of: &[(&str, Option<&str>)]) -> String {
         let app = "blog".parse().unwrap();

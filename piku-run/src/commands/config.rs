@@ -5,11 +5,11 @@ use std::io::Read;
 
 use anyhow::Context;
 use piku_build::release::ReleaseOrigin;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
 use piku_procfile::env::EnvFile;
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::name::AppName;
-use piku_procfile::output::{self, OutputFormat};
-use piku_procfile::user_error::{UserError, WithHint};
+use piku_report::output::{self, OutputFormat};
+use piku_report::user_error::{UserError, WithHint};
 
 use crate::cli;
 use crate::config::{ConfigChange, ConfigEdit, ConfigValues, assignment, store};

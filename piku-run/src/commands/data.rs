@@ -13,10 +13,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use piku_chroot::jail::{self, JailSpec};
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::name::AppName;
-use piku_procfile::settings::{HostSettings, Protection, SandboxMode};
-use piku_procfile::user_error::{USAGE, UserError};
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::{HostSettings, Protection, SandboxMode};
+use piku_report::user_error::{USAGE, UserError};
 
 use crate::cli::DataAction;
 use crate::{client, current_release, process_environment};

@@ -7,10 +7,10 @@ use piku_build::architecture::ReleaseArchitecture;
 use piku_build::release::{BuiltRelease, TREE};
 use piku_build::target;
 use piku_files::TreeHandle;
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::name::AppName;
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::UserError;
 
 use crate::garbage::{self, CollectScope};
 use crate::protocol::SupervisorRequest;

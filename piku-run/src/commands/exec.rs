@@ -7,10 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::settings::{AppUsers, HostSettings};
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::{AppUsers, HostSettings};
+use piku_report::user_error::UserError;
 
 use crate::current_release;
 use crate::desired::{declared_ports, limits};

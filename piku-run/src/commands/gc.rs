@@ -1,12 +1,12 @@
 //! `gc [APP]`: removes what nothing needs any more, or says what that is and how much.
 
 use anyhow::Context;
-use piku_procfile::disk::size;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::output::{self, OutputFormat};
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_files::disk::size;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::HostSettings;
+use piku_report::output::{self, OutputFormat};
+use piku_report::user_error::{BUSY, UserError};
 
 use crate::client;
 use crate::garbage::{self, AppCollector, CollectScope, GarbageItem};

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use piku_procfile::layout::PikuRoot;
+use piku_layout::paths::PikuRoot;
 
 use crate::cli;
 use crate::client;

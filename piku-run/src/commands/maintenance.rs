@@ -1,9 +1,9 @@
 //! `maintenance APP on|off`: whether requests reach the app. What runs goes on running; the mark outlives deploys and boots.
 
 use anyhow::Context;
-use piku_procfile::atomic_file;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
+use piku_files::atomic_file;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
 
 use crate::cli::OnOff;
 use crate::protocol::SupervisorRequest;

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use piku_procfile::layout::{AppDir, PikuRoot, ROOT_VARIABLE};
+use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 
 use crate::cli::{RunCli, RunCommand};
 use crate::protocol::SupervisorRequest;
@@ -106,7 +106,7 @@ fn numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
 
 /// That the app is there, or that something of it may still run: its folder may have been removed by hand.
 #[expect(clippy::disallowed_methods, reason = "looks for the app's own folders")]
-fn must_be_there(root: &PikuRoot, app: &piku_procfile::name::AppName) -> anyhow::Result<()> {
+fn must_be_there(root: &PikuRoot, app: &piku_layout::name::AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     anyhow::ensure!(dir.path().is_dir() || dir.run().is_dir(), "there is no app '{app}'");
     Ok(())

@@ -3,15 +3,15 @@
 use std::thread;
 
 use anyhow::{Context, anyhow};
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::output::OutputFormat;
+use piku_report::user_error;
 
 use crate::client::{AskPatience, SilentSupervisor};
 use crate::protocol::SupervisorRequest;
 use crate::usage::{self, InstanceSample};
 use crate::{client, ps, supervisor};
-use piku_procfile::output::OutputFormat;
 
 pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) -> anyhow::Result<()> {
     let apps = match app {

@@ -1,7 +1,7 @@
 //! `restart APP [TYPE]`: new instances of what is live. What was stored with `--no-restart` takes effect, as a release.
 
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::{AppName, ProcessName};
+use piku_layout::name::{AppName, ProcessName};
+use piku_layout::paths::PikuRoot;
 
 use super::config;
 use crate::client;

@@ -2,9 +2,9 @@
 //! deploy.
 
 use piku_build::release::{BuiltRelease, ReleaseOrigin};
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_report::user_error::UserError;
 
 use crate::config::{ConfigChange, store};
 use crate::releases::ReleaseSuccessor;

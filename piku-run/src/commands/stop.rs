@@ -3,9 +3,9 @@
 use std::thread;
 
 use anyhow::Context;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::UserError;
 
 use crate::client;
 use crate::protocol::SupervisorRequest;

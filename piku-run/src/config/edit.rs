@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use piku_procfile::env::EnvFile;
 use piku_procfile::procfile::ParseOptions;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use super::ConfigValues;
 

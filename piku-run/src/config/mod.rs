@@ -15,9 +15,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use indexmap::IndexMap;
-use piku_procfile::atomic_file;
+use piku_files::atomic_file;
 use piku_procfile::env;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 pub use change::ConfigChange;

@@ -15,8 +15,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_build::release::CONFIG;
-use piku_procfile::atomic_file;
-use piku_procfile::layout::AppDir;
+use piku_files::atomic_file;
+use piku_layout::paths::AppDir;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{ConfigChange, ConfigValues};

@@ -1,8 +1,9 @@
-use super::*;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use piku_layout::paths::{AppDir, PikuRoot};
 use piku_procfile::env::EnvFile;
-use piku_procfile::layout::{AppDir, PikuRoot};
+
+use super::*;
 
 fn set(pairs: &[(&str, &str)]) -> ConfigEdit {
     ConfigEdit::Set(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())

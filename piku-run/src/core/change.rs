@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 
 use super::{
     ChangeRefusal, CoreAction, InstanceId, InstanceName, InstanceState, JobId, ProbeOutcome, ProcessExit,

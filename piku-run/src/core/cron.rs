@@ -1,7 +1,7 @@
 //! Runs of cron types: one at a time, beside whatever else happens to the app. A deploy leaves one that is under way to its
 //! end; a stop does not.
 
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 
 use super::{AppInstance, CoreAction, InstanceName, InstanceState, SupervisorCore};
 use crate::core::{CrashBackoff, ProbePace};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 use serde::{Deserialize, Serialize};
 
 /// The name of a place that an instance fills: `web.1`.

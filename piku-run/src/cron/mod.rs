@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use piku_procfile::clock;
-use piku_procfile::name::ProcessName;
+use piku_layout::clock;
+use piku_layout::name::ProcessName;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use schedule::CronSchedule;

@@ -1,7 +1,7 @@
 //! The health check of a release, which asks its instances whether they are ready, from ENV and the configuration.
 
 use jiff::tz::TimeZone;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::process_environment::Vars;
 

@@ -2,7 +2,7 @@
 //! of the app, `WORKER_MEMORY_LIMIT=256m` for those of the type `worker`.
 
 use piku_chroot::limits::JailLimits as Parsed;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::process_environment::Vars;
 

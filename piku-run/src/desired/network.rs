@@ -1,7 +1,7 @@
 //! The network of an app: shared, or its own by `host.yaml` or by `NETWORK=own` in ENV and the configuration.
 
-use piku_procfile::settings::NetworkMode;
-use piku_procfile::user_error::UserError;
+use piku_layout::settings::NetworkMode;
+use piku_report::user_error::UserError;
 
 use crate::process_environment::Vars;
 

@@ -20,9 +20,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::gethostname;
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::name::AppName;
-use piku_procfile::settings::HostSettings;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
 
 use crate::core::CrashBackoff;
 use crate::lock::FileLock;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use piku_build::layer::TOOLS;
 use piku_files::{FileKind, TreeHandle};
-use piku_procfile::layout::AppDir;
+use piku_layout::paths::AppDir;
 
 use super::{FoundEntry, entries, entries_of};
 use crate::releases::ASIDE;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use piku_procfile::layout::AppDir;
+use piku_layout::paths::AppDir;
 
 use super::entries;
 

@@ -22,9 +22,9 @@ use piku_build::folded;
 use piku_build::layer::{self, TOOLS};
 use piku_build::release::BuiltRelease;
 use piku_files::{FileKind, TreeError, TreeHandle};
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::name::AppName;
-use piku_procfile::settings::HostSettings;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 

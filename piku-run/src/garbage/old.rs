@@ -1,7 +1,7 @@
 //! Which releases are old.
 
 use piku_build::release::BuiltRelease;
-use piku_procfile::layout::AppDir;
+use piku_layout::paths::AppDir;
 
 use crate::record::running_releases;
 

@@ -1,10 +1,10 @@
-use super::*;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use piku_build::release::{ReleaseLayer, ReleaseOrigin};
-use piku_procfile::layout::PikuRoot;
+use piku_layout::paths::PikuRoot;
 
+use super::*;
 use crate::record::{self, RecordFolder, WorkerRecord};
 
 struct App {

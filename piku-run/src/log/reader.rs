@@ -12,14 +12,14 @@ use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use piku_procfile::layout::AppDir;
-use piku_procfile::name::{AppName, ProcessName};
-use piku_procfile::user_error::UserError;
+use piku_layout::name::{AppName, ProcessName};
+use piku_layout::paths::AppDir;
+use piku_report::output::forgive;
+use piku_report::terminal::coloured_text;
+use piku_report::user_error::UserError;
 
 use super::line;
 use super::source::LogPosition;
-use piku_procfile::output::forgive;
-use piku_procfile::terminal::coloured_text;
 
 /// How many lines are shown when nobody says how many.
 const LINES: usize = 100;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use piku_procfile::settings::LogSettings;
+use piku_layout::settings::LogSettings;
 
 /// No log is kept in more files than this.
 pub(super) const MAX_AGE: u32 = 99;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, Inotify};
-use piku_procfile::layout::AppDir;
+use piku_layout::paths::AppDir;
 use serde::{Deserialize, Serialize};
 
 use super::line;
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::log::LogWriter;
     use jiff::Timestamp;
-    use piku_procfile::layout::PikuRoot;
+    use piku_layout::paths::PikuRoot;
 
     fn texts(tail: &mut LogTail) -> Vec<String> {
         let lines = tail.take(10_000).unwrap();

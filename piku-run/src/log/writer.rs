@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-
-use piku_procfile::terminal::plain_text;
+use piku_report::terminal::plain_text;
 
 use super::dropped_lines::DroppedLines;
 use super::gather::LineGatherer;

@@ -51,8 +51,8 @@ mod tests {
     use super::*;
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
-    use piku_procfile::layout::PikuRoot;
-    use piku_procfile::settings::PortRange;
+    use piku_layout::paths::PikuRoot;
+    use piku_layout::settings::PortRange;
 
     /// Tries to listen as a thief would.
     fn steal(address: SocketAddr, shared: bool) -> Result<(), Errno> {

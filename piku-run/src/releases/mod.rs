@@ -4,11 +4,10 @@ mod successor;
 
 use anyhow::Context;
 use piku_build::release::{BuiltRelease, ReleaseOrigin};
-use piku_procfile::deploy_attempt::DeployAttempt;
-use piku_procfile::layout::AppDir;
+use piku_layout::deploy_attempt::DeployAttempt;
+use piku_layout::paths::AppDir;
+use piku_report::output::{self, OutputFormat};
 use serde::{Deserialize, Serialize};
-
-use piku_procfile::output::{self, OutputFormat};
 
 use crate::lock::FileLock;
 

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use piku_build::folded;
 use piku_build::release::{BuiltRelease, ReleaseOrigin, TREE};
+use piku_files::disk::{self, SpaceNeeded};
 use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
 use piku_nss::UserAccount;
-use piku_procfile::disk::{self, SpaceNeeded};
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_report::user_error::{BUSY, UserError};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::config::{ConfigChange, ConfigValues, store};

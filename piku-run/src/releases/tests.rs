@@ -1,10 +1,11 @@
-use super::*;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use piku_build::release::ReleaseLayer;
-use piku_procfile::layout::PikuRoot;
+use piku_layout::paths::PikuRoot;
+
+use super::*;
 
 fn app() -> (tempfile::TempDir, AppDir) {
     let dir = tempfile::tempdir().unwrap();

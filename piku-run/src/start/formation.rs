@@ -1,8 +1,8 @@
 //! Which process types run, and how many of each.
 
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 use piku_procfile::procfile::{ProcessKind, ProcfileEntry};
-use piku_procfile::user_error::{USAGE, UserError};
+use piku_report::user_error::{USAGE, UserError};
 
 use super::STRIDE;
 use crate::core::ProcessType;

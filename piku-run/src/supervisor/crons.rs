@@ -7,8 +7,8 @@ use std::fs;
 use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use piku_procfile::atomic_file;
-use piku_procfile::name::ProcessName;
+use piku_files::atomic_file;
+use piku_layout::name::ProcessName;
 
 use super::AppSupervisor;
 use crate::core::{CoreEvent, InstanceName};

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use piku_procfile::layout::ROOT_VARIABLE;
+use piku_layout::paths::ROOT_VARIABLE;
 
 use super::{AppSupervisor, rows};
 use crate::core::{CrashBackoff, InstanceName};

@@ -10,19 +10,18 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use piku_build::release::{BuiltRelease, TREE};
-use piku_procfile::atomic_file;
-use piku_procfile::name::ProcessName;
-use piku_procfile::settings::SandboxMode;
-use piku_procfile::user_error::{self, BUSY, FAILED, UserError};
+use piku_files::atomic_file;
+use piku_layout::name::ProcessName;
+use piku_layout::settings::SandboxMode;
+use piku_report::user_error::{self, BUSY, FAILED, UserError};
 
+use super::AppSupervisor;
 use crate::config::{ConfigChange, store};
 use crate::core::{AppRoute, ChangeRefusal, CoreEvent, JobId, ProgressLine, ReplaceScope};
 use crate::current_release;
 use crate::desired::{self, Formation};
 use crate::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
 use crate::web::SiteReach;
-
-use super::AppSupervisor;
 
 /// A command under way.
 #[derive(Debug)]

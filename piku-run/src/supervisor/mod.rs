@@ -27,10 +27,10 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use piku_chroot::report;
-use piku_procfile::layout::{AppDir, PikuRoot};
-use piku_procfile::name::AppName;
-use piku_procfile::settings::HostSettings;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
+use piku_report::user_error::{BUSY, UserError};
 
 use crate::clients::ClientTable;
 use crate::core::{CoreEvent, FoundWorker, InstanceId, JobId, OnExit, ProcessExit, SupervisorCore};

@@ -6,15 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use piku_procfile::user_error;
+use piku_report::user_error;
 
+use super::AppSupervisor;
 use crate::core::{AppRoute, CoreEvent, InstanceId, JobId, ProgressLine};
 use crate::current_release;
 use crate::process_environment::ReleaseContext;
 use crate::protocol::SupervisorReply;
 use crate::web::{OldWorker, SiteOutcome, SiteReach, WebServer};
-
-use super::AppSupervisor;
 
 /// Beyond what nginx gives its old workers: those are to end first.
 const BEYOND: u64 = 10;

@@ -2,19 +2,18 @@
 
 use anyhow::Context;
 use piku_chroot::{limits, report};
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
 
+use super::AppSupervisor;
+use super::ports;
+use super::worker::InstanceProcess;
 use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit};
 use crate::desired;
 use crate::process_environment::ReleaseContext;
 use crate::record::{RecordFolder, WorkerRecord};
 use crate::usage::{self, InstanceSample as Row, SampledLimit};
 use crate::{current_release, process};
-
-use super::AppSupervisor;
-use super::ports;
-use super::worker::InstanceProcess;
 
 impl AppSupervisor {
     /// All instances, those on trial and on their way out too; where nothing is to run, the places that are empty.

@@ -6,8 +6,8 @@
 use std::fs;
 
 use jiff::Timestamp;
-use piku_procfile::diagnostic::readable;
-use piku_procfile::disk::size;
+use piku_files::disk::size;
+use piku_report::diagnostic::readable;
 
 use crate::core::ProcessExit;
 

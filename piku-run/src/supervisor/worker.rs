@@ -14,11 +14,12 @@ use anyhow::Context;
 use jiff::Timestamp;
 use nix::unistd::Pid;
 use piku_chroot::limits as jail_limits;
+use piku_layout::settings::{AppUsers, HostSettings};
 use piku_procfile::command::argv;
 use piku_procfile::schedule;
-use piku_procfile::settings::{AppUsers, HostSettings};
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use super::AppSupervisor;
 use crate::core::{InstanceId, InstanceName, InstanceState, JobId};
 use crate::desired::{declared_ports, limits};
 use crate::lock::FileLock;
@@ -29,8 +30,6 @@ use crate::process_environment::{AppIsolation, CommandOptions, ProcessRole, Rele
 use crate::process_family::{MARK, ProcessFamily};
 use crate::record::{RecordFolder, StartCount, WorkerRecord};
 use crate::{current_release, launch};
-
-use super::AppSupervisor;
 
 /// The release task's id; those of instances begin at 1.
 pub(super) const TASK: InstanceId = InstanceId(0);

@@ -11,11 +11,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
-use piku_procfile::clock;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::settings::CertificateClient;
-use piku_procfile::user_error::{self, UserError};
+use piku_layout::clock;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::CertificateClient;
+use piku_report::user_error::{self, UserError};
 use serde::{Deserialize, Serialize};
 
 use super::certificate::{AppCertificates, CertificatePair, PairFacts};

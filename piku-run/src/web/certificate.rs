@@ -13,11 +13,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp, ToSpan};
-use piku_procfile::atomic_file;
-use piku_procfile::clock;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::UserError;
+use piku_files::atomic_file;
+use piku_layout::clock;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 use super::program;

@@ -6,10 +6,10 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::render::nginx::ListenAddress;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::ListenAddress;
+use piku_report::user_error::UserError;
 
 use super::WebServer;
 use super::program::NginxProgram;

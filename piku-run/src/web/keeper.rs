@@ -19,9 +19,9 @@ use anyhow::Context;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::{BUSY, UserError};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::WebServer;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::sites_folder::SitesFolder;

@@ -17,11 +17,11 @@ mod sites_folder;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::{HostSettings as Host, NginxSettings as Settings};
 use piku_procfile::render::nginx::VirtualHost;
-use piku_procfile::settings::{HostSettings as Host, NginxSettings as Settings};
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 pub(crate) use acme::renew;
 pub(crate) use config_test::check;

@@ -7,7 +7,7 @@ use anyhow::Context;
 use nix::unistd::geteuid;
 use piku_nss::UserAccount;
 use piku_procfile::render::nginx::Http2Syntax;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 /// Where programs are that are not on everybody's PATH.
 const BEYOND_PATH: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];

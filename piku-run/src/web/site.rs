@@ -10,12 +10,11 @@ use std::net::{Ipv6Addr, UdpSocket};
 use anyhow::Context;
 use jiff::Timestamp;
 use piku_build::release::BuiltRelease;
+use piku_layout::settings::ListenAddress;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
-use piku_procfile::render::nginx::{
-    HostName, ListenAddress, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost,
-};
+use piku_procfile::render::nginx::{HostName, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost};
 use piku_procfile::render::values::AppValues;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use super::WebServer;
 use super::capacity;
@@ -131,7 +130,7 @@ impl WebServer {
 
 /// The process types as the release has them.
 fn procfile(release: &BuiltRelease) -> Procfile {
-    let entry = |(name, command): (&piku_procfile::name::ProcessName, &String)| ProcfileEntry {
+    let entry = |(name, command): (&piku_layout::name::ProcessName, &String)| ProcfileEntry {
         kind: ProcessKind::of(name, command),
         name: name.clone(),
         command: command.clone(),

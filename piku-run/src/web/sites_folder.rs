@@ -11,10 +11,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_procfile::atomic_file;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::name::AppName;
-use piku_procfile::user_error::{BUSY, UserError};
+use piku_files::atomic_file;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::{BUSY, UserError};
 use serde::{Deserialize, Serialize};
 
 use crate::current_release;

@@ -1,6 +1,6 @@
 //! Why `go build` failed. What the compiler says about the app's own code is its best explanation; this finds the rest.
 
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::build_step::StepOutcome;
 use crate::explain;
@@ -108,7 +108,7 @@ mod tests {
             let ended = StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 };
             let failure = explain("go", &ended, "1.99.0");
             let text_only = failure.to_string();
-            let hints = piku_procfile::user_error::advice(&failure.into()).0.join(" ");
+            let hints = piku_report::user_error::advice(&failure.into()).0.join(" ");
             let told = format!("{text_only} {hints}");
             assert!(told.contains(reason), "{text} -> {told}");
         }

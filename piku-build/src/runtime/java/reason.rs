@@ -1,7 +1,7 @@
 //! Why Maven, Gradle or javac failed. What the compiler says about the app's own code is its best explanation; this finds the
 //! rest.
 
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::build_step::StepOutcome;
 use crate::explain;

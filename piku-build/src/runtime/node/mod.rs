@@ -10,7 +10,7 @@ mod version;
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 use piku_procfile::procfile;
 
 use super::{BuildTarget, DetectResult, Runtime};

@@ -97,7 +97,7 @@ mod tests {
         let judged = judge(&StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 });
         judged
             .err()
-            .map_or_else(String::new, |err| format!("{err} {:?}", piku_procfile::user_error::advice(&err).0))
+            .map_or_else(String::new, |err| format!("{err} {:?}", piku_report::user_error::advice(&err).0))
     }
 
     #[test]

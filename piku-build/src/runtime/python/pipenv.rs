@@ -1,6 +1,7 @@
 //! `Pipfile.lock`: pipenv says what it locks, pip installs that with its hashes. A lock that the Pipfile has left behind is
 //! refused, as `pipenv install --deploy` does; `pipenv sync` would take it.
 
+use piku_report::user_error::UserError;
 use serde_json::{Map, Value};
 
 use super::dependencies::PythonDependencies;
@@ -12,7 +13,6 @@ use super::target::VenvTarget;
 use crate::app_source::AppSource;
 use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
-use piku_procfile::user_error::UserError;
 
 /// The lock, and the steps' name.
 const LOCK: &str = "Pipfile.lock";

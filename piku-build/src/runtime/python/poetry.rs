@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use piku_report::user_error::UserError;
 use toml::Value;
 
 use super::dependencies::PythonDependencies;
@@ -12,7 +13,6 @@ use super::target::VenvTarget;
 use crate::app_source::AppSource;
 use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
-use piku_procfile::user_error::UserError;
 
 /// The lock file, and the steps' names.
 const LOCK: &str = "poetry.lock";

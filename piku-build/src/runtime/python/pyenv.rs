@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use piku_report::user_error::UserError;
+
 use super::super::{BuildTarget, told};
 use super::version::{PythonFit, PythonRange};
 use crate::build_step::{BuildStep, StepOutcome};
@@ -17,7 +19,6 @@ use crate::explain;
 use crate::plan::LayerPlan;
 use crate::root_view::runs;
 use crate::runtime::version::RuntimeVersion;
-use piku_procfile::user_error::UserError;
 
 /// The name of the step that builds one, and of its layer.
 pub(super) const STEP: &str = "python-build";

@@ -1,7 +1,7 @@
 //! Why pip failed. Its output says so somewhere in the middle, behind retries, notices and tracebacks; this finds the reason.
 
 use piku_files::TreeHandle;
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::build_step::StepOutcome;
 use crate::explain;

@@ -1,5 +1,6 @@
 //! `uv.lock`: uv itself installs what it says, and refuses one that pyproject.toml has left behind.
 
+use piku_report::user_error::UserError;
 use toml::Value;
 
 use super::dependencies::PythonDependencies;
@@ -10,7 +11,6 @@ use super::target::VenvTarget;
 use crate::app_source::AppSource;
 use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
-use piku_procfile::user_error::UserError;
 
 /// The lock file, and the step's name.
 const LOCK: &str = "uv.lock";
@@ -167,7 +167,7 @@ mod tests {
             };
             let said = explain(&ended);
             let said = anyhow::Error::from(said);
-            let all = format!("{said} {:?}", piku_procfile::user_error::advice(&said).0);
+            let all = format!("{said} {:?}", piku_report::user_error::advice(&said).0);
             assert!(all.contains(reason), "{text} -> {all}");
         }
     }

@@ -11,7 +11,7 @@ mod settings;
 mod version;
 
 use indexmap::IndexMap;
-use piku_procfile::name::ProcessName;
+use piku_layout::name::ProcessName;
 use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime, misspelt};

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use indexmap::IndexMap;
-use piku_procfile::name::ProcessName;
-use piku_procfile::user_error::UserError;
+use piku_layout::name::ProcessName;
+use piku_report::user_error::UserError;
 
 use super::gemfile::Gemfile;
 use super::rails;

@@ -119,7 +119,7 @@ mod tests {
                 commit: "",
             };
             RustTarget::find(&installed, &site, target).map_err(|err| {
-                let (hints, _) = piku_procfile::user_error::advice(&err);
+                let (hints, _) = piku_report::user_error::advice(&err);
                 format!("{err:#} {}", hints.join(" "))
             })
         };

@@ -1,6 +1,6 @@
 //! Why `cargo build` failed. What the compiler says about the app's own code is its best explanation; this finds the rest.
 
-use piku_procfile::user_error::UserError;
+use piku_report::user_error::UserError;
 
 use crate::build_step::StepOutcome;
 use crate::explain;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::diagnostic::word;
+use piku_report::diagnostic::word;
 
 /// The longest host name, in bytes (RFC 1035, 2.3.4, without the dot at the end).
 const MAX_LEN: usize = 253;

@@ -2,10 +2,11 @@
 //! only directives are taken that say how this app's requests are answered. What opens a file, a socket or a zone that
 //! others share is refused by name, and what is taken is written anew from its words.
 
+use piku_report::diagnostic::{Diagnostic, word};
+
 use super::config::NginxConfigFile;
 use super::pattern;
 use super::syntax::{self, NginxDirective};
-use crate::diagnostic::{Diagnostic, word};
 
 /// What a directive may have for arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

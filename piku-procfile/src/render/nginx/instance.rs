@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
+use piku_layout::settings::ListenAddress;
 
 use super::config::NginxConfigFile;
-use super::places::{ListenAddress, text_of};
+use super::places::text_of;
 
 /// What the caller decides.
 #[derive(Debug, Clone, PartialEq, Eq)]

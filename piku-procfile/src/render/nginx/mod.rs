@@ -23,12 +23,13 @@ use std::path::PathBuf;
 
 pub use host::HostName;
 pub use instance::NginxInstance;
-pub use places::{ListenAddress, UpstreamAddress};
+pub use places::UpstreamAddress;
 
 use super::values::{AppValues, ValuesReader};
-use crate::diagnostic::Diagnostic;
-use crate::name::AppName;
 use include::IncludeFile;
+use piku_layout::name::AppName;
+use piku_layout::settings::ListenAddress;
+use piku_report::diagnostic::Diagnostic;
 use places::PathPrefix;
 use users::PasswordUsers;
 

@@ -6,7 +6,7 @@
 //! bound must begin with `^`, which leaves one such place, and one without `^` gets a small number of steps. A request that
 //! reaches the limit is answered with 500.
 
-use crate::diagnostic::word;
+use piku_report::diagnostic::word;
 
 /// The steps of a pattern that begins with `^`: more than nginx takes of an address in bytes.
 const ANCHORED: u32 = 10_000;

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use piku_report::diagnostic::{Diagnostic, word};
+use piku_report::user_error::UserError;
 
 use super::include::IncludeFile;
 use super::places::{AppPath, PathPrefix, path, text_of};
@@ -10,11 +12,9 @@ use super::{
     CacheSettings, HostName, RenderSettings, SERVER_NAME, StaticFolder, TlsFiles, VirtualHost, cloudflare,
     host, users,
 };
-use crate::diagnostic::{Diagnostic, word};
 use crate::procfile::{self, ProcessKind, Procfile};
 use crate::render::values::{AppValues, ValuesReader};
 use crate::source;
-use crate::user_error::UserError;
 
 const STATIC_PATHS: &str = "NGINX_STATIC_PATHS";
 const CATCH_ALL: &str = "NGINX_CATCH_ALL";
@@ -36,7 +36,7 @@ impl VirtualHost {
     ///
     /// # Errors
     /// When a setting of the caller's is no good; else with everything that is wrong with the app's, as a
-    /// [`Diagnostics`](crate::diagnostic::Diagnostics).
+    /// [`Diagnostics`](piku_report::diagnostic::Diagnostics).
     pub fn read(settings: &RenderSettings, procfile: &Procfile, values: &AppValues) -> anyhow::Result<Self> {
         let mut read = ValuesReader::new(values);
         let mut names: Vec<HostName> = read.parsed(SERVER_NAME, Some(host::HINT));

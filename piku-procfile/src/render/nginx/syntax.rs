@@ -1,6 +1,6 @@
 //! Reads nginx's syntax into directives, word for word as nginx's own reader does (`ngx_conf_read_token`).
 
-use crate::diagnostic::word;
+use piku_report::diagnostic::word;
 
 /// `WORD WORD…;`, or with a block in place of the semicolon.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,3 @@
-use super::*;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, channel};
@@ -7,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
-use piku_procfile::layout::PikuRoot;
-use piku_procfile::user_error::advice;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::advice;
 
+use super::*;
 use crate::log::{LogWriter, RotationLimits};
 
 struct App {

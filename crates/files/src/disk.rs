@@ -5,9 +5,8 @@ use std::ops::{AddAssign, Mul};
 use std::path::Path;
 
 use anyhow::Context;
+use piku_report::user_error::UserError;
 use rustix::fs::statvfs;
-
-use crate::user_error::UserError;
 
 /// What is about to be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,9 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
+use piku_files::atomic_file;
 use serde::{Deserialize, Serialize};
-
-use crate::atomic_file;
 
 /// One deploy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,6 +11,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::order::{order_folder, write_out};
+
 /// Replaces `path` by `content` with the given mode. After a power cut the file is the old or the new one, whole.
 ///
 /// # Errors
@@ -25,7 +27,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// As [`write`].
 pub fn write_ordered(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, content, mode, piku_files::write_out)?;
+    replace(path, content, mode, write_out)?;
     order_parent(path)
 }
 
@@ -76,7 +78,7 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 /// # Errors
 /// When the folder cannot be opened or synced.
 pub fn order_parent(path: &Path) -> io::Result<()> {
-    open_parent(path)?.map_or(Ok(()), |folder| piku_files::order_folder(&folder))
+    open_parent(path)?.map_or(Ok(()), |folder| order_folder(&folder))
 }
 
 /// Opens the folder that `path` lies in; the top of all lies in none.

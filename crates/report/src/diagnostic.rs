@@ -44,7 +44,7 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// An error about a whole line.
-    pub(crate) fn error(file: &str, line: usize, message: impl Into<String>) -> Self {
+    pub fn error(file: &str, line: usize, message: impl Into<String>) -> Self {
         let file = file.chars().map(visible).collect();
         // A message may hold the file's own words: ${NAME:?message}.
         let message = message.into().chars().map(visible).collect();
@@ -61,21 +61,21 @@ impl Diagnostic {
 
     /// The same as a warning.
     #[must_use]
-    pub(crate) fn warning(mut self) -> Self {
+    pub fn warning(mut self) -> Self {
         self.severity = DiagnosticSeverity::Warning;
         self
     }
 
     /// Shows the line.
     #[must_use]
-    pub(crate) fn quote(mut self, line: &str) -> Self {
+    pub fn quote(mut self, line: &str) -> Self {
         self.quote = Some(QuotedLine::of(line, None));
         self
     }
 
     /// Shows the line and points at its byte `at`.
     #[must_use]
-    pub(crate) fn quote_at(mut self, line: &str, at: usize) -> Self {
+    pub fn quote_at(mut self, line: &str, at: usize) -> Self {
         self.quote = Some(QuotedLine::of(line, Some(at)));
         self.column = Some(column(line, at));
         self
@@ -83,7 +83,7 @@ impl Diagnostic {
 
     /// Adds what to do.
     #[must_use]
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -162,18 +162,20 @@ fn visible(c: char) -> char {
 }
 
 /// The number of the character at byte `at`, from 1.
-pub(crate) fn column(line: &str, at: usize) -> usize {
+#[must_use]
+pub fn column(line: &str, at: usize) -> usize {
     line[..at.min(line.len())].chars().count() + 1
 }
 
 /// A word of the file as a message repeats it: between quotes, shortened, readable.
-pub(crate) fn word(text: &str) -> String {
+pub fn word(text: &str) -> String {
     let shown: String = cut(text, WORD).chars().map(visible).collect();
     format!("'{shown}'")
 }
 
 /// Returns the text; of a longer one its first `most` characters and an ellipsis.
-pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
+#[must_use]
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
@@ -200,14 +202,14 @@ impl std::error::Error for Diagnostics {}
 
 /// Collects diagnostics while a file is read, and only counts them once there are more than anybody reads.
 #[derive(Debug, Default)]
-pub(crate) struct DiagnosticCollector {
+pub struct DiagnosticCollector {
     kept: Vec<Diagnostic>,
     more: usize,
 }
 
 impl DiagnosticCollector {
     /// Takes one more; `make` is called only when it will be shown.
-    pub(crate) fn push(&mut self, make: impl FnOnce() -> Diagnostic) {
+    pub fn push(&mut self, make: impl FnOnce() -> Diagnostic) {
         if self.kept.len() <= MAX_SHOWN {
             self.kept.push(make());
         } else {
@@ -215,12 +217,15 @@ impl DiagnosticCollector {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Returns true if nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
     /// In the order of the lines, with the number of those left out at the end.
-    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Diagnostic> {
         self.kept.sort_by_key(|diagnostic| diagnostic.line);
         // One too many is kept, so that the first one left out gives the last line its place.
         if self.kept.len() > MAX_SHOWN {

@@ -4,9 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use piku_report::diagnostic::cut;
 use serde::{Deserialize, Serialize};
-
-use crate::diagnostic::cut;
 
 /// The longest name of an app or of a process type, in bytes: a DNS label's length (RFC 1035, 2.3.4).
 pub const MAX_LEN: usize = 63;

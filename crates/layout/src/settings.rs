@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::name::AppName;
 
 mod deploy_to;
+mod listen_address;
 mod network;
 mod nginx;
 mod pause;
 mod protection;
 
 pub use deploy_to::{DeployTo, MachineAddress};
+pub use listen_address::ListenAddress;
 pub use network::{AppNetworks, NetworkMode};
 pub use nginx::{CertificateClient, NginxSettings};
 pub use pause::SettingPause;

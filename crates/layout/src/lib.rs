@@ -1,0 +1,9 @@
+//! What the tools agree on: paths below the root, the names of apps and process types, and the settings of the host.
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
+pub mod clock;
+pub mod deploy_attempt;
+pub mod name;
+pub mod paths;
+pub mod settings;

@@ -1,0 +1,7 @@
+//! How the tools talk: errors with hints and an exit code, diagnostics that point into a file, and data on stdout in the
+//! form that was asked for.
+
+pub mod diagnostic;
+pub mod output;
+pub mod terminal;
+pub mod user_error;
