@@ -3,7 +3,6 @@
 pub(crate) mod binary;
 pub(crate) mod buildpack;
 mod choice;
-mod files;
 mod go;
 mod java;
 mod misspelt;
@@ -11,6 +10,7 @@ mod node;
 mod python;
 mod ruby;
 mod rust;
+mod static_files;
 mod version;
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ static ALL: &[&dyn Runtime] = &[
     &ruby::RubyRuntime,
     // Front ends, and back ends in their language.
     &node::NodeRuntime,
-    &files::StaticRuntime,
+    &static_files::StaticRuntime,
     // Ready to run.
     &binary::BinaryRuntime,
 ];

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::BuildTarget;
-use super::dependencies::PythonDependencies;
-use super::interpreter::PythonInterpreter;
-use super::manifest::PythonManager;
-use super::requirements::LocalRequirement;
-use super::target::VenvTarget;
-use super::tool::ToolSource;
-use super::{managed, uv};
+use super::dependency_files::PythonDependencies;
+use super::dependency_files::PythonManager;
+use super::dependency_files::requirements::LocalRequirement;
+use super::package_managers;
+use super::package_managers::program::ToolSource;
+use super::package_managers::uv;
+use super::version::interpreter::PythonInterpreter;
 use crate::app_source::AppSource;
+use crate::build_step::BuildStep;
 use crate::disk::SpaceNeeded;
 use crate::plan::LayerPlan;
+use crate::runtime::BuildTarget;
 use crate::step_mount::PATH;
 
 /// The layer's name.
@@ -54,7 +55,7 @@ pub(super) fn layer(
     let mirror = uv::INDEXES.iter().any(|name| site.build_env.contains_key(*name));
     let target =
         VenvTarget { interpreter, venv: &mount, tool: tool.as_ref(), jailed: site.jailed, added, mirror };
-    let steps = managed::steps(&target, all);
+    let steps = package_managers::steps(&target, all);
     let with_pip = all.any() || !added.is_empty();
     let (tools, host) = tool.map_or_else(Default::default, |tool| {
         (
@@ -98,7 +99,7 @@ fn key(
         key.fact("added", name.as_bytes());
     }
     // Another index or another policy brings other packages; how they are fetched does not.
-    let prefixes = managed::prefixes(all.manager);
+    let prefixes = package_managers::prefixes(all.manager);
     let counts = |name: &&String| {
         prefixes.iter().any(|prefix| name.starts_with(prefix)) && !ONLY_FETCHING.contains(&name.as_str())
     };
@@ -151,6 +152,46 @@ pub(super) fn env(venv: &Path) -> BTreeMap<String, String> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
+}
+
+/// The first step's name.
+const STEP: &str = "venv";
+
+/// What a virtualenv is made for.
+pub(super) struct VenvTarget<'a> {
+    pub(super) interpreter: &'a PythonInterpreter,
+    /// Its folder, as steps see it.
+    pub(super) venv: &'a Path,
+    /// What reads the lock.
+    pub(super) tool: Option<&'a ToolSource>,
+    /// Whether the path of the build is the path of the release.
+    pub(super) jailed: bool,
+    /// What is installed that the app does not name.
+    pub(super) added: &'a [&'a str],
+    /// Whether the operator names an index of the site's own.
+    pub(super) mirror: bool,
+}
+
+impl VenvTarget<'_> {
+    /// The tool's program.
+    pub(super) fn program(&self) -> String {
+        self.tool.map_or_else(String::new, |tool| tool.program.to_string_lossy().into_owned())
+    }
+
+    /// The virtualenv's own pip.
+    pub(super) fn pip(&self) -> String {
+        self.venv.join("bin/pip").to_string_lossy().into_owned()
+    }
+
+    /// The virtualenv's own Python.
+    pub(super) fn python(&self) -> String {
+        self.venv.join("bin/python").to_string_lossy().into_owned()
+    }
+
+    /// Makes it, empty.
+    pub(super) fn venv_step(&self, with_pip: bool) -> BuildStep {
+        self.interpreter.make_venv(STEP, self.venv, with_pip)
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Java: Maven or Gradle, by the app's own wrapper where it has one, in a work tree that is kept; a jar that lies in the
 //! repository; a lone Main.java. What is started without a Procfile is the jar that says itself that it is a program.
 
-mod harvest;
+mod artifacts;
+mod failures;
 mod jar;
 mod jdk;
-mod reason;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -116,7 +116,7 @@ impl Runtime for JavaRuntime {
         if ended.succeeded() {
             return Ok(());
         }
-        let failure = reason::explain(step.name, ended);
+        let failure = failures::explain(step.name, ended);
         let is_machines = step.name == "gradle" && !view.work.is_file("gradlew");
         Err(if is_machines { explain::java::perhaps_the_gradle(failure) } else { failure }.into())
     }
@@ -124,18 +124,18 @@ impl Runtime for JavaRuntime {
     fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let folders = match plan.keep {
             Some(keep) => {
-                let made = harvest::folders(&view.work, keep.folders[0])?;
-                if !harvest::programs(&view.work, &made) {
+                let made = artifacts::folders(&view.work, keep.folders[0])?;
+                if !artifacts::programs(&view.work, &made) {
                     let name = plan.steps.first().map_or("", |step| step.name);
                     return Err(explain::java::nothing_built(name, &keep.folders[..1]).into());
                 }
-                harvest::take(&view.work, &view.tree, &made)?;
+                artifacts::take(&view.work, &view.tree, &made)?;
                 made
             }
             None => vec![PathBuf::new()],
         };
         if plan.processes_from.as_deref() == Some(BY_BUILD) {
-            let command = match harvest::installed(&view.tree, &folders) {
+            let command = match artifacts::installed(&view.tree, &folders) {
                 Some(script) => script.display().to_string(),
                 None => started(
                     &jar::find(&view.tree, &folders).map_err(|found| explain::java::no_runnable(&found))?,
@@ -152,7 +152,7 @@ impl Runtime for JavaRuntime {
 const BY_BUILD: &str = "the jar that is built";
 const JAR: &str = "the jar";
 /// Sizes the heap by the limit of the process type: the jail does not tell the JVM, which would take the whole machine's.
-const MEMORY: &str = include_str!("java/memory.sh");
+const MEMORY: &str = include_str!("memory.sh");
 
 /// Maven before Gradle, unless Gradle alone has its wrapper.
 fn tool(source: &AppSource) -> Option<JavaTool> {

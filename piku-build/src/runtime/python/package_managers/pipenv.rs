@@ -1,25 +1,24 @@
 //! `Pipfile.lock`: pipenv says what it locks, pip installs that with its hashes. A lock that the Pipfile has left behind is
 //! refused, as `pipenv install --deploy` does; `pipenv sync` would take it.
 
-use piku_report::user_error::UserError;
 use serde_json::{Map, Value};
 
-use super::dependencies::PythonDependencies;
-use super::pip;
-use super::pipfile::FILE;
-use super::pyproject;
-use super::requirements::normal;
-use super::target::VenvTarget;
 use crate::app_source::AppSource;
 use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
+use crate::runtime::python::dependency_files::PythonDependencies;
+use crate::runtime::python::dependency_files::pyproject;
+use crate::runtime::python::dependency_files::requirements::normal;
+use crate::runtime::python::package_managers::pip;
+use crate::runtime::python::virtualenv::VenvTarget;
+use piku_report::user_error::UserError;
 
 /// The lock, and the steps' name.
 const LOCK: &str = "Pipfile.lock";
-pub(super) const STEP: &str = "pipenv";
+pub(crate) const STEP: &str = "pipenv";
 
 /// Reads the lock, or else the Pipfile.
-pub(super) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
+pub(crate) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
     let mut all =
         PythonDependencies { hashes: true, locked: source.has(LOCK), ..PythonDependencies::default() };
     all.fact(source, FILE)?;
@@ -49,7 +48,7 @@ pub(super) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
 }
 
 /// What makes the virtualenv.
-pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
+pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let pipenv = target.program();
     let lock = if all.locked { "verify" } else { "lock" };
     let mut export = "exec \"$0\" requirements".to_owned();
@@ -71,10 +70,21 @@ pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
 }
 
 /// Why pipenv failed.
-pub(super) fn explain(ended: &StepOutcome) -> UserError {
+pub(crate) fn explain(ended: &StepOutcome) -> UserError {
     let lines = &ended.lines;
     if lines.iter().any(|line| line.contains("out-of-date") || line.contains("out of date")) {
         return explain::python::stale_lock(LOCK, FILE, "pipenv lock");
     }
     explain::step_failed(STEP, ended, lines)
+}
+
+/// The file.
+pub(crate) const FILE: &str = "Pipfile";
+
+/// The Python that it asks for, the most exact of what it says.
+pub(crate) fn requested_python(source: &AppSource) -> anyhow::Result<Option<String>> {
+    let table = pyproject::table(source, FILE)?.unwrap_or_default();
+    let requires = table.get("requires");
+    let text = |name| requires.and_then(|requires| requires.get(name)).and_then(toml::Value::as_str);
+    Ok(text("python_full_version").or_else(|| text("python_version")).map(str::to_owned))
 }

@@ -9,36 +9,36 @@ use anyhow::{Context, anyhow};
 use crate::app_source::{AppSource, decode, tidy};
 
 /// The file's name.
-pub(super) const FILE: &str = "requirements.txt";
+pub(crate) const FILE: &str = "requirements.txt";
 /// Deeper than anybody includes.
 const MAX_FILES: usize = 100;
 
 /// Everything that the requirements of an app say.
 #[derive(Debug, Default)]
-pub(super) struct PythonRequirements {
+pub(crate) struct PythonRequirements {
     /// The files by their paths in the app, with their contents, in the order in which they are met.
-    pub(super) files: Vec<(PathBuf, Vec<u8>)>,
+    pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
     /// What of the app is installed from.
-    pub(super) local: Vec<LocalRequirement>,
+    pub(crate) local: Vec<LocalRequirement>,
     /// The names of packages, as PEP 503 writes them, with what is said of their versions.
-    pub(super) packages: BTreeMap<String, String>,
+    pub(crate) packages: BTreeMap<String, String>,
     /// Whether hashes are asked for: then pip wants one of everything.
-    pub(super) hashes: bool,
+    pub(crate) hashes: bool,
     /// Whether anything is to be installed at all.
-    pub(super) any: bool,
+    pub(crate) any: bool,
 }
 
 /// A folder or an archive of the app that is installed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LocalRequirement {
+pub(crate) struct LocalRequirement {
     /// Its path in the app.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// `-e`: the app's folder stays the place of the code.
-    pub(super) editable: bool,
+    pub(crate) editable: bool,
     /// Where it is asked for.
-    pub(super) file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The line there, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
 impl PythonRequirements {
@@ -46,7 +46,7 @@ impl PythonRequirements {
     ///
     /// # Errors
     /// When a file that is included is missing, or something leads out of the app.
-    pub(super) fn read(source: &AppSource) -> anyhow::Result<Self> {
+    pub(crate) fn read(source: &AppSource) -> anyhow::Result<Self> {
         let mut all = Self::default();
         if source.has(FILE) {
             all.file(source, Path::new(FILE), None)?;
@@ -198,20 +198,20 @@ fn first_word(value: &str) -> String {
 }
 
 /// What a requirement says of versions: `>=3,<4` of `flask[async] >= 3, < 4 ; python_version > "3"`.
-pub(super) fn specifier(line: &str) -> String {
+pub(crate) fn specifier(line: &str) -> String {
     let line = line.split([';', '@']).next().unwrap_or_default().split(" --").next().unwrap_or_default();
     let from = line.find(|c| "=<>~!".contains(c)).unwrap_or(line.len());
     line[from..].chars().filter(|c| !c.is_whitespace() && *c != ')').collect()
 }
 
 /// A package's name as PEP 503 writes it.
-pub(super) fn normal(name: &str) -> String {
+pub(crate) fn normal(name: &str) -> String {
     let words: Vec<_> = name.split(['.', '_', '-']).filter(|word| !word.is_empty()).collect();
     words.join("-").to_ascii_lowercase()
 }
 
 /// The name of a package, normalised, when the line begins with one.
-pub(super) fn name_of(line: &str) -> Option<String> {
+pub(crate) fn name_of(line: &str) -> Option<String> {
     let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(line.len());
     let (name, rest) = line.split_at(end);
     let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -5,45 +5,47 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::manifest::PythonManager;
-use super::requirements::{self, LocalRequirement, PythonRequirements, normal};
 use crate::app_source::{AppSource, tidy};
+use crate::runtime::python::dependency_files::PythonManager;
+use crate::runtime::python::dependency_files::requirements::{
+    self, LocalRequirement, PythonRequirements, normal,
+};
 
 /// Everything that an app depends on.
 #[derive(Debug, Default)]
-pub(super) struct PythonDependencies {
+pub(crate) struct PythonDependencies {
     /// Who installs them; nobody when there are none.
-    pub(super) manager: Option<PythonManager>,
+    pub(crate) manager: Option<PythonManager>,
     /// The file that says them.
-    pub(super) file: &'static str,
+    pub(crate) file: &'static str,
     /// What determines them, by names.
-    pub(super) facts: Vec<(String, Vec<u8>)>,
+    pub(crate) facts: Vec<(String, Vec<u8>)>,
     /// What of the app's own tree is installed, or installed from.
-    pub(super) local: Vec<LocalRequirement>,
+    pub(crate) local: Vec<LocalRequirement>,
     /// The packages that are named, with what is said of their versions.
-    pub(super) packages: BTreeMap<String, String>,
+    pub(crate) packages: BTreeMap<String, String>,
     /// How pip is told of them.
-    pub(super) targets: Vec<String>,
+    pub(crate) targets: Vec<String>,
     /// Whether all have hashes: then pip wants one of everything.
-    pub(super) hashes: bool,
+    pub(crate) hashes: bool,
     /// Whether there is a lock.
-    pub(super) locked: bool,
+    pub(crate) locked: bool,
     /// Whether the app itself is a package to be installed beside them.
-    pub(super) package: bool,
+    pub(crate) package: bool,
     /// The indexes that the app names in its manager's own way.
-    pub(super) sources: Vec<String>,
+    pub(crate) sources: Vec<String>,
     /// What its author should know.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl PythonDependencies {
     /// Whether anything is to be installed.
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         self.manager.is_some_and(|manager| manager != PythonManager::Pip || !self.targets.is_empty())
     }
 
     /// Adds a file of the app as a fact.
-    pub(super) fn fact(&mut self, source: &AppSource, file: &str) -> anyhow::Result<()> {
+    pub(crate) fn fact(&mut self, source: &AppSource, file: &str) -> anyhow::Result<()> {
         if let Some(content) = source.text(file)? {
             self.facts.push((file.to_owned(), content));
         }
@@ -51,7 +53,7 @@ impl PythonDependencies {
     }
 
     /// Adds what of the app's tree a lock file says is installed.
-    pub(super) fn local(
+    pub(crate) fn local(
         &mut self,
         source: &AppSource,
         lock: &str,
@@ -66,7 +68,7 @@ impl PythonDependencies {
     }
 
     /// Adds the packages that a lock file in TOML has, `[[package]]`.
-    pub(super) fn locked_packages<'a>(&mut self, lock: &'a Table) -> Vec<&'a Value> {
+    pub(crate) fn locked_packages<'a>(&mut self, lock: &'a Table) -> Vec<&'a Value> {
         let all = lock.get("package").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         for package in all {
             let text = |name| package.get(name).and_then(Value::as_str);

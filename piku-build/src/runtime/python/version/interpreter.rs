@@ -7,15 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::super::BuildTarget;
-use super::asked::{self, RequestedPython};
-use super::pyenv;
-use super::version::PythonFit;
 use crate::app_source::AppSource;
 use crate::build_step::BuildStep;
 use crate::explain;
 use crate::plan::LayerPlan;
 use crate::root_view::runs;
+use crate::runtime::BuildTarget;
+use crate::runtime::python::version::pyenv;
+use crate::runtime::python::version::range::PythonFit;
+use crate::runtime::python::version::requested::{self, RequestedPython};
 use crate::runtime::version::RuntimeVersion;
 
 /// Where the system's are, and those that its owner has built. What PATH has in front for the caller does not count: the
@@ -37,22 +37,22 @@ const ASK: [&str; 4] = [
 
 /// One Python of the machine.
 #[derive(Debug, Clone)]
-pub(super) struct PythonInterpreter {
+pub(crate) struct PythonInterpreter {
     /// The program, `/usr/bin/python3.11`.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its exact version.
-    pub(super) version: RuntimeVersion,
+    pub(crate) version: RuntimeVersion,
     /// The C library it runs on: a compiled package fits one of them.
-    pub(super) libc: String,
+    pub(crate) libc: String,
     /// Whether it can put pip into a virtualenv; Debian has that in a package of its own.
-    pub(super) has_ensurepip: bool,
+    pub(crate) has_ensurepip: bool,
     /// Its home, where that is a folder that no jail shows by itself.
-    pub(super) home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
 }
 
 impl PythonInterpreter {
     /// The step of this name that makes a virtualenv in this folder.
-    pub(super) fn make_venv(&self, name: &'static str, venv: &Path, with_pip: bool) -> BuildStep {
+    pub(crate) fn make_venv(&self, name: &'static str, venv: &Path, with_pip: bool) -> BuildStep {
         let (python, venv) = (self.path.to_string_lossy(), venv.to_string_lossy());
         // -I: the app's folder is the working directory, and its files are no modules of ours.
         let mut run: Vec<&str> = vec![&python, "-I", "-m", "venv"];
@@ -65,16 +65,16 @@ impl PythonInterpreter {
 }
 
 /// What an app gets.
-pub(super) struct PythonChoice {
-    pub(super) interpreter: PythonInterpreter,
+pub(crate) struct PythonChoice {
+    pub(crate) interpreter: PythonInterpreter,
     /// Where the version was asked for.
-    pub(super) from: String,
+    pub(crate) from: String,
     /// What was asked for, where it is not that.
-    pub(super) unmet: Option<String>,
+    pub(crate) unmet: Option<String>,
     /// The layer with it, where it is to be built first.
-    pub(super) layer: Option<LayerPlan>,
+    pub(crate) layer: Option<LayerPlan>,
     /// What its author should know.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A program `python3.X`, not yet asked.
@@ -92,13 +92,13 @@ struct PythonCandidate {
 ///
 /// # Errors
 /// When there is none, or none that fits.
-pub(super) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<PythonChoice> {
+pub(crate) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<PythonChoice> {
     let candidates = candidates(site.build_env);
     if candidates.is_empty() {
         return Err(explain::python::no_python().into());
     }
     let mut warnings = Vec::new();
-    let Some(RequestedPython { text, from, any_of }) = asked::asked(source, &mut warnings)? else {
+    let Some(RequestedPython { text, from, any_of }) = requested::asked(source, &mut warnings)? else {
         let interpreter = ask(&candidates[0])?;
         let from = "the machine's python3".to_owned();
         return Ok(PythonChoice { interpreter, from, unmet: None, layer: None, warnings });
@@ -150,7 +150,7 @@ pub(super) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<P
 
 /// The Python that tools run on which are no part of the app: the machine's own where it can, since tools leave old ones
 /// behind sooner than apps do.
-pub(super) fn for_tools(site: &BuildTarget) -> Option<PythonInterpreter> {
+pub(crate) fn for_tools(site: &BuildTarget) -> Option<PythonInterpreter> {
     candidates(site.build_env)
         .iter()
         .filter(|candidate| candidate.default)

@@ -6,7 +6,7 @@ use crate::runtime::version::RuntimeVersion;
 
 /// How well a version answers what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PythonFit {
+pub(crate) enum PythonFit {
     /// As asked.
     Exact,
     /// Another patch release of a line that was asked for: the same X.Y.
@@ -42,14 +42,14 @@ struct VersionClause {
 
 /// What an app asks for: all clauses hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PythonRange(Vec<VersionClause>);
+pub(crate) struct PythonRange(Vec<VersionClause>);
 
 impl PythonRange {
     /// Reads one line of whatever file it stands in.
     ///
     /// # Errors
     /// With the reason, when it is not a version of Python or a range of them.
-    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let text = text.trim();
         let text = ["python-", "cpython-", "Python ", "python ", "python"]
             .iter()
@@ -63,7 +63,7 @@ impl PythonRange {
     }
 
     /// How well this version fits.
-    pub(super) fn fit(&self, version: RuntimeVersion) -> PythonFit {
+    pub(crate) fn fit(&self, version: RuntimeVersion) -> PythonFit {
         if self.0.iter().all(|clause| clause.holds(version)) {
             PythonFit::Exact
         } else if self.fits_line(version) {
@@ -75,7 +75,7 @@ impl PythonRange {
 
     /// Whether it is one version, or the beginning of one, and this one is the same, or comes later and has the same first
     /// part: what was written for an old Python mostly runs on a newer one.
-    pub(super) fn is_before(&self, version: RuntimeVersion) -> bool {
+    pub(crate) fn is_before(&self, version: RuntimeVersion) -> bool {
         let [VersionClause { op: VersionOperator::Prefix | VersionOperator::Equal, parts }] =
             self.0.as_slice()
         else {
@@ -85,7 +85,7 @@ impl PythonRange {
     }
 
     /// Whether some version of the same X.Y fits.
-    pub(super) fn fits_line(&self, version: RuntimeVersion) -> bool {
+    pub(crate) fn fits_line(&self, version: RuntimeVersion) -> bool {
         self.0.iter().all(|clause| clause.holds_in_line(version))
     }
 }

@@ -2,8 +2,8 @@
 //! release has the programs and what is no Rust.
 
 mod cross;
+mod failures;
 mod manifest;
-mod reason;
 mod toolchain;
 mod version;
 
@@ -103,7 +103,7 @@ impl Runtime for RustRuntime {
         if ended.succeeded() {
             return Ok(());
         }
-        Err(reason::explain(step.name, ended).into())
+        Err(failures::explain(step.name, ended).into())
     }
 
     fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {

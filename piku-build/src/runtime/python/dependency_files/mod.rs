@@ -1,12 +1,17 @@
 //! Which file of an app says what it depends on: a lock file before anything that leaves versions open.
 
-use super::pyproject::{self, PyprojectFile};
-use super::requirements;
+mod dependencies;
+pub(crate) mod pyproject;
+pub(crate) mod requirements;
+
 use crate::app_source::AppSource;
+use crate::runtime::misspelt::is_close;
+pub(crate) use dependencies::PythonDependencies;
+use pyproject::PyprojectFile;
 
 /// Who reads the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PythonManager {
+pub(crate) enum PythonManager {
     Uv,
     Poetry,
     Pipenv,
@@ -18,12 +23,12 @@ pub(super) enum PythonManager {
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PythonManifest {
-    pub(super) manager: PythonManager,
+pub(crate) struct PythonManifest {
+    pub(crate) manager: PythonManager,
     /// Its name.
-    pub(super) file: &'static str,
+    pub(crate) file: &'static str,
     /// Others that are there and do not count.
-    pub(super) others: Vec<&'static str>,
+    pub(crate) others: Vec<&'static str>,
 }
 
 /// The lock files with what has to be beside them, then what leaves more and more open.
@@ -39,7 +44,7 @@ const FILES: [(&str, Option<&str>, PythonManager); 8] = [
 ];
 
 /// The names of all of them, for whoever looks for one.
-pub(super) fn names() -> Vec<&'static str> {
+pub(crate) fn names() -> Vec<&'static str> {
     FILES.iter().map(|(name, ..)| *name).collect()
 }
 
@@ -47,7 +52,7 @@ pub(super) fn names() -> Vec<&'static str> {
 ///
 /// # Errors
 /// When one that may be it cannot be read.
-pub(super) fn find(source: &AppSource) -> anyhow::Result<Option<PythonManifest>> {
+pub(crate) fn find(source: &AppSource) -> anyhow::Result<Option<PythonManifest>> {
     let mut found: Option<PythonManifest> = None;
     for (file, beside, manager) in FILES {
         if !source.has(file) || beside.is_some_and(|beside| !source.has(beside)) {
@@ -83,6 +88,18 @@ fn counts(source: &AppSource, file: &str, manager: PythonManager) -> anyhow::Res
         }
         _ => Some(manager),
     })
+}
+
+/// A file at the top whose name is so close to one that counts that it was meant, and that one: `requirments.txt`,
+/// `requirement.txt`, `Requirements.txt`, `pyproject.tml`, `pipfile`.
+pub(crate) fn find_misspelt(source: &AppSource) -> Option<(&str, &'static str)> {
+    let meant = |name: &str| {
+        [(requirements::FILE, 2), ("pyproject.toml", 2), ("Pipfile", 0)]
+            .into_iter()
+            .find(|(wanted, far)| is_close(name, wanted, *far))
+            .map(|(wanted, _)| wanted)
+    };
+    source.names.iter().find_map(|name| Some((name.as_str(), meant(name)?)))
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 
 mod constraint;
 mod cross;
+mod failures;
 mod header;
 mod module;
 mod packages;
-mod reason;
 mod toolchain;
 
 use std::collections::BTreeMap;
@@ -113,7 +113,7 @@ impl Runtime for GoRuntime {
         if ended.succeeded() {
             return Ok(());
         }
-        Err(reason::explain(step.name, ended, plan.version.as_deref().unwrap_or_default()).into())
+        Err(failures::explain(step.name, ended, plan.version.as_deref().unwrap_or_default()).into())
     }
 
     fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {

@@ -1,28 +1,13 @@
 //! Python: what the app's lock file or requirements say, in a virtualenv, which is a layer; the app's own files byte-compiled in
 //! its tree. An app with a Procfile and Python files and no dependencies is one too, with an empty virtualenv.
 
-mod asked;
 mod bytecode;
-mod dependencies;
+mod compile_check;
+mod default_command;
+mod dependency_files;
 mod django;
-mod interpreter;
-mod managed;
-mod manifest;
-mod misspelt;
-mod pip;
-mod pipenv;
-mod pipfile;
-mod poetry;
-mod project;
-mod pyenv;
-mod pyproject;
-mod reason;
-mod requirements;
-mod serve;
-mod syntax;
-mod target;
-mod tool;
-mod uv;
+mod failures;
+mod package_managers;
 mod version;
 mod virtualenv;
 
@@ -40,10 +25,13 @@ use crate::explain;
 use crate::plan::BuildPlan;
 use crate::progress;
 use crate::root_view::RootView;
-use dependencies::PythonDependencies;
-use interpreter::PythonChoice;
+use dependency_files::PythonDependencies;
+use dependency_files::requirements::{FILE, LocalRequirement};
+use package_managers::{pipenv, poetry, program, uv};
+use version::interpreter::{self, PythonChoice};
+use version::pyenv;
+
 pub(super) use interpreter::homes;
-use requirements::{FILE, LocalRequirement};
 
 /// What conda reads.
 const CONDA: [&str; 2] = ["environment.yml", "environment.yaml"];
@@ -57,10 +45,10 @@ impl Runtime for PythonRuntime {
     }
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
-        if let Some(manifest) = manifest::find(source)? {
+        if let Some(manifest) = dependency_files::find(source)? {
             return Ok(DetectResult::Fits(format!("there is a {}", manifest.file)));
         }
-        if let Some((name, meant)) = misspelt::find(source) {
+        if let Some((name, meant)) = dependency_files::find_misspelt(source) {
             return Ok(DetectResult::Refused(explain::python::misspelt(name, meant)));
         }
         if let Some(name) = CONDA.iter().find(|name| source.has(name)) {
@@ -76,7 +64,7 @@ impl Runtime for PythonRuntime {
             }
             None => DetectResult::Not(format!(
                 "{}, or *.py files with a Procfile, which are not there",
-                manifest::names().join(", ")
+                dependency_files::names().join(", ")
             )),
         })
     }
@@ -84,7 +72,7 @@ impl Runtime for PythonRuntime {
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let PythonChoice { interpreter, from, unmet, layer, mut warnings } =
             interpreter::choose(source, site)?;
-        let mut all = managed::read(source, site.jailed)?;
+        let mut all = package_managers::read(source, site.jailed)?;
         let (processes, processes_from) = processes(source)?;
         let added = added(source, &processes, &all);
         if (all.any() || !added.is_empty()) && !interpreter.has_ensurepip {
@@ -95,7 +83,7 @@ impl Runtime for PythonRuntime {
             let path = if path.as_os_str().is_empty() { ".".into() } else { path.to_string_lossy() };
             return Err(explain::python::editable_without_jail(file, *line, &path).into());
         }
-        let tool = tool::provide(all.manager, source, site, &interpreter)?;
+        let tool = program::provide(all.manager, source, site, &interpreter)?;
         let venv = virtualenv::layer(source, site, &interpreter, &all, tool, &added)?;
         let python = venv.mount.join("bin/python").to_string_lossy().into_owned();
         warnings.append(&mut all.warnings);
@@ -111,7 +99,7 @@ impl Runtime for PythonRuntime {
             processes,
             processes_from,
             env: virtualenv::env(&venv.mount),
-            build_env: managed::build_env(&venv.mount, all.manager),
+            build_env: package_managers::build_env(&venv.mount, all.manager),
             layers: layer.into_iter().chain([venv]).collect(),
             warnings,
             ..BuildPlan::default()
@@ -130,7 +118,7 @@ impl Runtime for PythonRuntime {
         view: &RootView,
     ) -> anyhow::Result<()> {
         match step.name {
-            bytecode::NAME => return syntax::judge(ended, plan, view),
+            bytecode::NAME => return compile_check::judge(ended, plan, view),
             django::STEP => return django::judge(ended),
             _ if ended.succeeded() => return Ok(()),
             poetry::ROOT => {
@@ -140,11 +128,11 @@ impl Runtime for PythonRuntime {
             _ => {}
         }
         let source = AppSource::of_tree(&view.tree, None)?;
-        let file = manifest::find(&source)?.map_or(FILE, |manifest| manifest.file);
+        let file = dependency_files::find(&source)?.map_or(FILE, |manifest| manifest.file);
         let version = plan.version.as_deref().unwrap_or_default();
         let from = plan.version_from.as_deref().unwrap_or_default();
-        let asked = plan.version_asked.as_deref().filter(|_| step.name != tool::STEP);
-        if let Some((asked, why)) = asked.zip(reason::refuses_python(&ended.lines)) {
+        let asked = plan.version_asked.as_deref().filter(|_| step.name != program::STEP);
+        if let Some((asked, why)) = asked.zip(failures::refuses_python(&ended.lines)) {
             return Err(explain::python::refused_python(asked, from, version, &why).into());
         }
         let failure = match step.name {
@@ -152,13 +140,13 @@ impl Runtime for PythonRuntime {
             poetry::STEP => poetry::explain(ended),
             pipenv::STEP => pipenv::explain(ended),
             pyenv::STEP => pyenv::explain(ended, version, from),
-            tool::STEP => {
-                let why = reason::explain(step.name, ended, &view.tree, file);
+            program::STEP => {
+                let why = failures::explain(step.name, ended, &view.tree, file);
                 explain::python::no_tool(step.run.last().map_or("", String::as_str), why)
             }
-            _ => reason::explain(step.name, ended, &view.tree, file),
+            _ => failures::explain(step.name, ended, &view.tree, file),
         };
-        Err(match asked.filter(|_| reason::is_build(&ended.lines)) {
+        Err(match asked.filter(|_| failures::is_build(&ended.lines)) {
             Some(asked) => explain::python::perhaps_the_python(failure, asked, from, version),
             None => failure,
         }
@@ -166,7 +154,7 @@ impl Runtime for PythonRuntime {
     }
 
     fn check(&self, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
-        syntax::check_modules(plan, view)
+        compile_check::check_modules(plan, view)
     }
 }
 
@@ -177,7 +165,7 @@ fn added(
     all: &PythonDependencies,
 ) -> Vec<&'static str> {
     let ours = source.procfile.is_none() || has_wsgi(source);
-    [serve::WSGI, serve::ASGI]
+    [default_command::WSGI, default_command::ASGI]
         .into_iter()
         .filter(|server| ours && !all.packages.contains_key(*server))
         .filter(|server| processes.values().any(|command| command.split(' ').next() == Some(server)))
@@ -196,17 +184,17 @@ fn has_wsgi(source: &AppSource) -> bool {
 /// file that makes it so.
 fn processes(source: &AppSource) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
     let Some(procfile) = &source.procfile else {
-        let served = serve::find(source)?.ok_or_else(explain::python::no_process_types)?;
+        let served = default_command::find(source)?.ok_or_else(explain::python::no_process_types)?;
         return Ok((IndexMap::from([("web".parse()?, served.command())]), Some(served.file)));
     };
     let mut processes = IndexMap::new();
     for entry in &procfile.entries {
         let (name, mut command) = super::process(entry);
         if entry.kind == ProcessKind::Wsgi {
-            if !syntax::is_callable(&entry.command) {
+            if !compile_check::is_callable(&entry.command) {
                 return Err(explain::python::bad_wsgi(&entry.command).into());
             }
-            command = serve::wsgi(&entry.command).command();
+            command = default_command::wsgi(&entry.command).command();
         }
         processes.insert(name, command);
     }

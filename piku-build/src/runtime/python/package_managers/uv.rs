@@ -1,25 +1,25 @@
 //! `uv.lock`: uv itself installs what it says, and refuses one that pyproject.toml has left behind.
 
-use piku_report::user_error::UserError;
 use toml::Value;
 
-use super::dependencies::PythonDependencies;
-use super::pip;
-use super::pyproject::{self, PyprojectFile};
-use super::reason;
-use super::target::VenvTarget;
 use crate::app_source::AppSource;
 use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
+use crate::runtime::python::dependency_files::PythonDependencies;
+use crate::runtime::python::dependency_files::pyproject::{self, PyprojectFile};
+use crate::runtime::python::failures;
+use crate::runtime::python::package_managers::pip;
+use crate::runtime::python::virtualenv::VenvTarget;
+use piku_report::user_error::UserError;
 
 /// The lock file, and the step's name.
 const LOCK: &str = "uv.lock";
-pub(super) const STEP: &str = "uv";
+pub(crate) const STEP: &str = "uv";
 /// Where an operator names another index than the one that the lock was made with.
-pub(super) const INDEXES: [&str; 3] = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"];
+pub(crate) const INDEXES: [&str; 3] = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"];
 
 /// Reads the lock.
-pub(super) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
+pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
     let mut all = PythonDependencies { hashes: true, locked: true, ..PythonDependencies::default() };
     all.fact(source, LOCK)?;
     let lock = pyproject::table(source, LOCK)?.unwrap_or_default();
@@ -39,7 +39,7 @@ pub(super) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDep
 }
 
 /// What makes the virtualenv.
-pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
+pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let python = target.interpreter.path.to_string_lossy();
     let uv = target.program();
     let venv = target.python();
@@ -87,7 +87,7 @@ pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
 }
 
 /// Why uv failed.
-pub(super) fn explain(ended: &StepOutcome) -> UserError {
+pub(crate) fn explain(ended: &StepOutcome) -> UserError {
     let lines = &ended.lines;
     let any = |needles: &[&str]| lines.iter().find(|line| needles.iter().any(|needle| line.contains(needle)));
     if any(&["needs to be updated, but `--locked`", "Unable to find lockfile"]).is_some() {
@@ -106,7 +106,7 @@ pub(super) fn explain(ended: &StepOutcome) -> UserError {
     }
     if let Some(line) = any(&["Failed to build `"]) {
         let package = line.split('`').nth(1).unwrap_or_default().replace("==", " ");
-        return explain::python::build_failed(&package, reason::missing(lines), &told(lines));
+        return explain::python::build_failed(&package, failures::missing(lines), &told(lines));
     }
     if let Some(line) = any(&["invalid peer certificate", "certificate verify failed"]) {
         return explain::python::bad_certificate(line.contains("NotValidYet"));

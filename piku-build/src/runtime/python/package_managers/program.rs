@@ -6,19 +6,19 @@
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::super::BuildTarget;
-use super::interpreter::{self, PythonInterpreter};
-use super::manifest::PythonManager;
-use super::pyproject::PyprojectFile;
 use crate::app_source::AppSource;
 use crate::build_step::BuildStep;
 use crate::disk::SpaceNeeded;
 use crate::explain;
 use crate::plan::LayerPlan;
 use crate::root_view::runs;
+use crate::runtime::BuildTarget;
+use crate::runtime::python::dependency_files::PythonManager;
+use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
+use crate::runtime::python::version::interpreter::{self, PythonInterpreter};
 
 /// The step's name.
-pub(super) const STEP: &str = "tool";
+pub(crate) const STEP: &str = "tool";
 /// Changed when the layers are made in another way.
 const FORMAT: u32 = 1;
 /// Where the machine's own are; the jail shows /usr alone.
@@ -55,22 +55,22 @@ const PIPENV: PythonTool = PythonTool {
 };
 
 /// Where a tool comes from.
-pub(super) struct ToolSource {
+pub(crate) struct ToolSource {
     /// The program as steps find it.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// What it is, as far as that may change what it does.
-    pub(super) fact: String,
+    pub(crate) fact: String,
     /// What makes it, where the machine has none.
-    pub(super) layer: Option<LayerPlan>,
+    pub(crate) layer: Option<LayerPlan>,
     /// The home of the Python that it runs on, where no jail shows it.
-    pub(super) home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// Finds the program that reads the app's lock; nothing where pip is enough.
 ///
 /// # Errors
 /// When the version asked for is none, or there is no Python to run it on.
-pub(super) fn provide(
+pub(crate) fn provide(
     manager: Option<PythonManager>,
     source: &AppSource,
     site: &BuildTarget,

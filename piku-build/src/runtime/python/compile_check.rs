@@ -28,9 +28,13 @@ pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> a
     }
     let broken = bytecode::parse(&ended.lines);
     if broken.is_empty() {
-        return Err(
-            super::reason::explain(bytecode::NAME, ended, &view.tree, super::requirements::FILE).into()
-        );
+        return Err(super::failures::explain(
+            bytecode::NAME,
+            ended,
+            &view.tree,
+            crate::runtime::python::dependency_files::requirements::FILE,
+        )
+        .into());
     }
     for (process, start) in starts(plan, &view.tree) {
         for (file, from) in reached(&view.tree, &start) {
@@ -151,7 +155,7 @@ fn starts(plan: &BuildPlan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
                 modules.push(pair[1].split(':').next().unwrap_or_default());
             }
         }
-        if program == super::serve::WSGI {
+        if program == super::default_command::WSGI {
             modules.extend(words.last().filter(|word| is_callable(word)).map(String::as_str));
         }
         let files = files.chain(modules.into_iter().filter_map(|module| file_of(tree, module)));

@@ -1,19 +1,19 @@
 //! pip, the last step of most: into a virtualenv of its own, what is named, and what is added to make it run.
 
-use super::dependencies::PythonDependencies;
-use super::target::VenvTarget;
 use crate::build_step::BuildStep;
+use crate::runtime::python::dependency_files::PythonDependencies;
+use crate::runtime::python::virtualenv::VenvTarget;
 use crate::runtime::version::RuntimeVersion;
 
 /// The step's name.
-pub(super) const STEP: &str = "pip";
+pub(crate) const STEP: &str = "pip";
 /// The last setuptools that have `pkg_resources`, which old programs import and no longer find beside a new Python.
 const OLD_SETUPTOOLS: &str = "setuptools<81";
 /// The first Python that makes virtualenvs without setuptools.
 const WITHOUT_SETUPTOOLS: RuntimeVersion = RuntimeVersion([3, 12, 0]);
 
 /// What makes the virtualenv of an app whose dependencies pip reads itself.
-pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
+pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let mut steps = vec![target.venv_step(all.any() || !target.added.is_empty())];
     let pip = target.pip();
     let mut install = vec![pip.as_str(), "install"];
@@ -36,19 +36,19 @@ pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
 }
 
 /// Installs what a lock's manager has exported. It is complete: nothing is to be resolved.
-pub(super) fn from_export(target: &VenvTarget<'_>) -> BuildStep {
+pub(crate) fn from_export(target: &VenvTarget<'_>) -> BuildStep {
     let install = "exec \"$0\" install --no-deps --requirement \"$TMPDIR/requirements.txt\"";
     BuildStep::new(STEP, &["sh", "-c", install, &target.pip()], false)
 }
 
 /// Installs what is listed without a lock, and what that needs.
-pub(super) fn from_file(target: &VenvTarget<'_>) -> BuildStep {
+pub(crate) fn from_file(target: &VenvTarget<'_>) -> BuildStep {
     let install = "exec \"$0\" install --requirement \"$TMPDIR/requirements.txt\"";
     BuildStep::new(STEP, &["sh", "-c", install, &target.pip()], false)
 }
 
 /// Installs what is added, beside what is locked.
-pub(super) fn apart(target: &VenvTarget<'_>, all: &PythonDependencies) -> Option<BuildStep> {
+pub(crate) fn apart(target: &VenvTarget<'_>, all: &PythonDependencies) -> Option<BuildStep> {
     let added = added(target, all);
     let pip = target.pip();
     let mut install = vec![pip.as_str(), "install"];
@@ -57,7 +57,7 @@ pub(super) fn apart(target: &VenvTarget<'_>, all: &PythonDependencies) -> Option
 }
 
 /// The server that the app is started with and does not name, and what an old one needs.
-pub(super) fn added<'a>(target: &VenvTarget<'a>, all: &PythonDependencies) -> Vec<&'a str> {
+pub(crate) fn added<'a>(target: &VenvTarget<'a>, all: &PythonDependencies) -> Vec<&'a str> {
     let mut added = target.added.to_vec();
     let old = all.packages.get("gunicorn").is_some_and(|spec| is_old_gunicorn(spec));
     if old && !all.packages.contains_key("setuptools") && target.interpreter.version >= WITHOUT_SETUPTOOLS {

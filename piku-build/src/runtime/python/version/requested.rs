@@ -1,21 +1,21 @@
 //! Which Python an app asks for, and where it says so: the most deliberate place first.
 
-use super::manifest::{self, PythonManager, PythonManifest};
-use super::pipfile;
-use super::pyproject::PyprojectFile;
-use super::version::PythonRange;
 use crate::app_source::{AppSource, decode};
 use crate::explain;
+use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
+use crate::runtime::python::dependency_files::{self, PythonManager, PythonManifest};
+use crate::runtime::python::package_managers::pipenv;
+use crate::runtime::python::version::range::PythonRange;
 
 /// What an app asks for.
 #[derive(Debug)]
-pub(super) struct RequestedPython {
+pub(crate) struct RequestedPython {
     /// As it stands there.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Where it stands.
-    pub(super) from: String,
+    pub(crate) from: String,
     /// What it means, the best first: pyenv's file may name several versions.
-    pub(super) any_of: Vec<PythonRange>,
+    pub(crate) any_of: Vec<PythonRange>,
 }
 
 impl RequestedPython {
@@ -46,7 +46,7 @@ impl RequestedPython {
 ///
 /// # Errors
 /// When what it says in a place of its own for that is no version.
-pub(super) fn asked(
+pub(crate) fn asked(
     source: &AppSource,
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Option<RequestedPython>> {
@@ -76,9 +76,11 @@ pub(super) fn asked(
     if let Some((text, place)) = found.first() {
         return RequestedPython::strict(text, place).map(Some);
     }
-    let Some(PythonManifest { manager, .. }) = manifest::find(source)? else { return Ok(None) };
+    let Some(PythonManifest { manager, .. }) = dependency_files::find(source)? else { return Ok(None) };
     if manager == PythonManager::Pipenv {
-        return Ok(pipfile::python(source)?.and_then(|text| RequestedPython::lenient(&text, pipfile::FILE)));
+        return Ok(
+            pipenv::requested_python(source)?.and_then(|text| RequestedPython::lenient(&text, pipenv::FILE))
+        );
     }
     // A file that does not parse is the business of whoever needs it.
     let project = PyprojectFile::read(source).ok().flatten();

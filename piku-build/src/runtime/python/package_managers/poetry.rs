@@ -3,24 +3,24 @@
 
 use std::path::Path;
 
-use piku_report::user_error::UserError;
 use toml::Value;
 
-use super::dependencies::PythonDependencies;
-use super::pip;
-use super::pyproject::{self, PyprojectFile};
-use super::target::VenvTarget;
 use crate::app_source::AppSource;
 use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
+use crate::runtime::python::dependency_files::PythonDependencies;
+use crate::runtime::python::dependency_files::pyproject::{self, PyprojectFile};
+use crate::runtime::python::package_managers::pip;
+use crate::runtime::python::virtualenv::VenvTarget;
+use piku_report::user_error::UserError;
 
 /// The lock file, and the steps' names.
 const LOCK: &str = "poetry.lock";
-pub(super) const STEP: &str = "poetry";
-pub(super) const ROOT: &str = "poetry-root";
+pub(crate) const STEP: &str = "poetry";
+pub(crate) const ROOT: &str = "poetry-root";
 
 /// Reads the lock.
-pub(super) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
+pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
     let mut all =
         PythonDependencies { hashes: true, locked: source.has(LOCK), ..PythonDependencies::default() };
     all.fact(source, LOCK)?;
@@ -56,7 +56,7 @@ pub(super) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDep
 const REQUIREMENTS: &str = r"from pathlib import Path; from poetry.core.factory import Factory; print(*(it.to_pep_508() for it in Factory().create_poetry(Path.cwd()).package.requires if not it.is_optional()), sep='\n')";
 
 /// What makes the virtualenv.
-pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
+pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let poetry = target.program();
     let mut steps = vec![target.venv_step(true)];
     if all.locked || !all.sources.is_empty() {
@@ -98,7 +98,7 @@ fn exported(target: &VenvTarget<'_>, all: &PythonDependencies) -> [BuildStep; 2]
 }
 
 /// Why poetry failed.
-pub(super) fn explain(ended: &StepOutcome) -> UserError {
+pub(crate) fn explain(ended: &StepOutcome) -> UserError {
     let lines = &ended.lines;
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
     if any("changed significantly since poetry.lock").or(any("poetry.lock is not up to date")).is_some() {
@@ -114,7 +114,7 @@ pub(super) fn explain(ended: &StepOutcome) -> UserError {
 }
 
 /// What to say when the app itself could not be installed as a package: most such apps are none, and do not need it.
-pub(super) fn no_root(ended: &StepOutcome) -> String {
+pub(crate) fn no_root(ended: &StepOutcome) -> String {
     let why = ended
         .lines
         .iter()

@@ -1,29 +1,35 @@
 //! Whose business an app's dependencies are: what each manager reads, runs and is told.
 
+pub(crate) mod pip;
+pub(crate) mod pipenv;
+pub(crate) mod poetry;
+pub(crate) mod program;
+pub(crate) mod uv;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::dependencies::PythonDependencies;
-use super::manifest::{self, PythonManager, PythonManifest};
-use super::requirements::{self, PythonRequirements};
-use super::target::VenvTarget;
-use super::{pip, pipenv, poetry, project, uv};
 use crate::app_source::AppSource;
 use crate::build_step::BuildStep;
+use crate::runtime::python::dependency_files::PythonDependencies;
+use crate::runtime::python::dependency_files::pyproject;
+use crate::runtime::python::dependency_files::requirements::{self, PythonRequirements};
+use crate::runtime::python::dependency_files::{self, PythonManager, PythonManifest};
+use crate::runtime::python::virtualenv::VenvTarget;
 
 /// Reads what the app depends on.
 ///
 /// # Errors
 /// When a file is not what its name says, or something leads out of the app.
-pub(super) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
-    let Some(PythonManifest { manager, file, others }) = manifest::find(source)? else {
+pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
+    let Some(PythonManifest { manager, file, others }) = dependency_files::find(source)? else {
         return Ok(PythonDependencies { file: requirements::FILE, ..PythonDependencies::default() });
     };
     let mut all = match manager {
         PythonManager::Uv => uv::read(source, jailed)?,
         PythonManager::Poetry => poetry::read(source, jailed)?,
         PythonManager::Pipenv => pipenv::read(source)?,
-        PythonManager::Project => project::read(source, file, jailed)?,
+        PythonManager::Project => pyproject::read_dependencies(source, file, jailed)?,
         PythonManager::Pip => PythonRequirements::read(source)?.into(),
     };
     all.manager = Some(manager);
@@ -35,7 +41,7 @@ pub(super) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDep
 }
 
 /// What installs them.
-pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
+pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     match all.manager {
         Some(PythonManager::Uv) => uv::steps(target, all),
         Some(PythonManager::Poetry) => poetry::steps(target, all),
@@ -45,7 +51,7 @@ pub(super) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
 }
 
 /// The settings in an app's environment that a manager obeys begin so.
-pub(super) fn prefixes(manager: Option<PythonManager>) -> BTreeSet<&'static str> {
+pub(crate) fn prefixes(manager: Option<PythonManager>) -> BTreeSet<&'static str> {
     match manager {
         Some(PythonManager::Uv) => BTreeSet::from(["UV_"]),
         Some(PythonManager::Poetry) => BTreeSet::from(["PIP_", "POETRY_"]),
@@ -55,7 +61,7 @@ pub(super) fn prefixes(manager: Option<PythonManager>) -> BTreeSet<&'static str>
 }
 
 /// What the managers are to know in the build, whatever their versions.
-pub(super) fn build_env(venv: &Path, manager: Option<PythonManager>) -> BTreeMap<String, String> {
+pub(crate) fn build_env(venv: &Path, manager: Option<PythonManager>) -> BTreeMap<String, String> {
     let place = venv.to_string_lossy();
     let pip = [
         ("PIP_NO_INPUT", "1"),

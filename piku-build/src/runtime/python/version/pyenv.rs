@@ -9,20 +9,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use piku_report::user_error::UserError;
-
-use super::super::{BuildTarget, told};
-use super::version::{PythonFit, PythonRange};
 use crate::build_step::{BuildStep, StepOutcome};
 use crate::disk::SpaceNeeded;
 use crate::explain;
 use crate::plan::LayerPlan;
 use crate::root_view::runs;
+use crate::runtime::python::version::range::{PythonFit, PythonRange};
 use crate::runtime::version::RuntimeVersion;
+use crate::runtime::{BuildTarget, told};
+use piku_report::user_error::UserError;
 
 /// The name of the step that builds one, and of its layer.
-pub(super) const STEP: &str = "python-build";
-pub(super) const LAYER: &str = "python";
+pub(crate) const STEP: &str = "python-build";
+pub(crate) const LAYER: &str = "python";
 /// Changed when they are built in another way.
 const FORMAT: u32 = 1;
 
@@ -33,7 +32,7 @@ fn root(build_env: &BTreeMap<String, String>) -> Option<PathBuf> {
 }
 
 /// The homes of the Pythons that are there.
-pub(super) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let uv = told(build_env, "UV_PYTHON_INSTALL_DIR").or_else(|| {
         let data = told(build_env, "XDG_DATA_HOME");
         Some(data.or_else(|| Some(told(build_env, "HOME")?.join(".local/share")))?.join("uv/python"))
@@ -53,19 +52,19 @@ pub(super) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 }
 
 /// The exact version that a home's name says: `3.12.1`, `cpython-3.12.1-linux-x86_64-gnu`.
-pub(super) fn version_of(home: &Path) -> Option<RuntimeVersion> {
+pub(crate) fn version_of(home: &Path) -> Option<RuntimeVersion> {
     let name = home.file_name()?.to_str()?;
     RuntimeVersion::exact(name.strip_prefix("cpython-").unwrap_or(name).split('-').next()?)
 }
 
 /// One that pyenv can build.
-pub(super) struct PyenvRecipe {
+pub(crate) struct PyenvRecipe {
     root: PathBuf,
-    pub(super) version: RuntimeVersion,
+    pub(crate) version: RuntimeVersion,
 }
 
 /// The newest that fits, where pyenv is there to build it; of those whose source it has, if it has any.
-pub(super) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[PythonRange]) -> Option<PyenvRecipe> {
+pub(crate) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[PythonRange]) -> Option<PyenvRecipe> {
     let root = root(build_env)?;
     let plugin = plugin(&root);
     if !runs(&plugin.join("bin/python-build")) {
@@ -103,7 +102,7 @@ fn plugin(root: &Path) -> PathBuf {
 
 impl PyenvRecipe {
     /// The layer that it is built as.
-    pub(super) fn layer(&self, site: &BuildTarget, libc: &str) -> LayerPlan {
+    pub(crate) fn layer(&self, site: &BuildTarget, libc: &str) -> LayerPlan {
         let version = self.version.to_string();
         let mut key = site.key(LAYER, FORMAT, true);
         for (name, value) in [
@@ -145,7 +144,7 @@ impl PyenvRecipe {
 }
 
 /// Why python-build failed.
-pub(super) fn explain(ended: &StepOutcome, version: &str, from: &str) -> UserError {
+pub(crate) fn explain(ended: &StepOutcome, version: &str, from: &str) -> UserError {
     const NEEDED: &str = "build-essential libssl-dev zlib1g-dev libbz2-dev libreadline-dev libsqlite3-dev libffi-dev liblzma-dev";
     if ended.code > 128 {
         return explain::step_failed(STEP, ended, &[]);

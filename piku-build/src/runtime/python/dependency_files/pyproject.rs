@@ -4,9 +4,11 @@ use toml::{Table, Value};
 
 use crate::app_source::{AppSource, decode};
 use crate::explain;
+use crate::runtime::python::dependency_files::PythonDependencies;
+use crate::runtime::python::dependency_files::requirements::{self, name_of};
 
 /// The file's name.
-pub(super) const FILE: &str = "pyproject.toml";
+pub(crate) const FILE: &str = "pyproject.toml";
 
 /// Tools whose settings change nothing in what is installed.
 const NO_MATTER: [&str; 20] = [
@@ -34,13 +36,13 @@ const NO_MATTER: [&str; 20] = [
 
 /// The file, read.
 #[derive(Debug)]
-pub(super) struct PyprojectFile(Table);
+pub(crate) struct PyprojectFile(Table);
 
 /// The table of a TOML file of the app; `None` where there is no such file.
 ///
 /// # Errors
 /// When it is not TOML, with the place.
-pub(super) fn table(source: &AppSource, file: &str) -> anyhow::Result<Option<Table>> {
+pub(crate) fn table(source: &AppSource, file: &str) -> anyhow::Result<Option<Table>> {
     let Some(bytes) = source.text(file)? else { return Ok(None) };
     let text = decode(&bytes);
     let table = text.parse::<Table>().map_err(|err| {
@@ -52,7 +54,7 @@ pub(super) fn table(source: &AppSource, file: &str) -> anyhow::Result<Option<Tab
 
 impl PyprojectFile {
     /// Reads the app's.
-    pub(super) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
         Ok(table(source, FILE)?.map(Self))
     }
 
@@ -62,52 +64,52 @@ impl PyprojectFile {
     }
 
     /// Whether it describes a project at all.
-    pub(super) fn is_project(&self) -> bool {
+    pub(crate) fn is_project(&self) -> bool {
         self.at(&["project"]).is_some() || self.is_poetry()
     }
 
     /// Whether only poetry can read what it needs.
-    pub(super) fn is_poetry(&self) -> bool {
+    pub(crate) fn is_poetry(&self) -> bool {
         self.at(&["project"]).is_none() && self.at(&["tool", "poetry"]).is_some()
     }
 
     /// Whether the project is a package of its own that can be built.
-    pub(super) fn is_package(&self) -> bool {
+    pub(crate) fn is_package(&self) -> bool {
         self.at(&["build-system"]).is_some()
     }
 
     /// Whether poetry is to install the project itself.
-    pub(super) fn is_poetry_package(&self) -> bool {
+    pub(crate) fn is_poetry_package(&self) -> bool {
         self.at(&["tool", "poetry", "package-mode"]).and_then(Value::as_bool) != Some(false)
     }
 
     /// The names of other indexes that poetry is told of.
-    pub(super) fn poetry_sources(&self) -> Vec<String> {
+    pub(crate) fn poetry_sources(&self) -> Vec<String> {
         let all = self.at(&["tool", "poetry", "source"]).and_then(Value::as_array);
         let name = |source: &Value| source.get("name").and_then(Value::as_str).map(str::to_owned);
         all.into_iter().flatten().filter_map(name).collect()
     }
 
     /// What it needs, where that stands in the file itself.
-    pub(super) fn dependencies(&self) -> Vec<String> {
+    pub(crate) fn dependencies(&self) -> Vec<String> {
         let all = self.at(&["project", "dependencies"]).and_then(Value::as_array);
         all.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
     /// The Pythons that are good for it.
-    pub(super) fn requires_python(&self) -> Option<&str> {
+    pub(crate) fn requires_python(&self) -> Option<&str> {
         let places: [&[&str]; 2] =
             [&["project", "requires-python"], &["tool", "poetry", "dependencies", "python"]];
         places.iter().find_map(|path| self.at(path)).and_then(Value::as_str)
     }
 
     /// The uv that it wants: `>=0.5`.
-    pub(super) fn requires_uv(&self) -> Option<&str> {
+    pub(crate) fn requires_uv(&self) -> Option<&str> {
         self.at(&["tool", "uv", "required-version"]).and_then(Value::as_str)
     }
 
     /// What of it determines what is installed.
-    pub(super) fn facts(&self) -> Vec<u8> {
+    pub(crate) fn facts(&self) -> Vec<u8> {
         let mut table = self.0.clone();
         if let Some(tools) = table.get_mut("tool").and_then(Value::as_table_mut) {
             tools.retain(|name, _| !NO_MATTER.contains(&name));
@@ -115,6 +117,40 @@ impl PyprojectFile {
         // A table of names in order: the same facts are the same bytes.
         serde_json::to_vec(&table).unwrap_or_default()
     }
+}
+
+/// Reads the dependencies of an app that declares them as a package does: in `pyproject.toml` (PEP 621), `setup.py` or
+/// `setup.cfg`.
+pub(crate) fn read_dependencies(
+    source: &AppSource,
+    file: &str,
+    jailed: bool,
+) -> anyhow::Result<PythonDependencies> {
+    let mut all = PythonDependencies::default();
+    let project = PyprojectFile::read(source)?;
+    let named = project.as_ref().map(PyprojectFile::dependencies).unwrap_or_default();
+    for dependency in &named {
+        if let Some(name) = name_of(dependency) {
+            all.packages.insert(name, requirements::specifier(dependency));
+        }
+    }
+    if let Some(project) = &project {
+        all.facts.push((FILE.to_owned(), project.facts()));
+    }
+    all.package = file != FILE || project.is_some_and(|project| project.is_package());
+    if all.package {
+        all.local(source, file, ".", jailed)?;
+        // In place, where the path of the build is the path of the release: a change of the code installs nothing then.
+        let install: &[&str] = if jailed { &["--use-pep517", "--editable", "."] } else { &["."] };
+        all.targets = install.iter().map(|word| (*word).to_owned()).collect();
+    } else {
+        // Without a build system it is no package, and pip's guess at one goes wrong with any second folder.
+        all.targets = named;
+    }
+    if file == FILE {
+        all.warnings.push(explain::python::no_lock("uv.lock", "uv lock"));
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
