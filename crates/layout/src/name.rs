@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use piku_report::diagnostic::cut;
+use piku_report::diagnostic::shorten_text;
 use serde::{Deserialize, Serialize};
 
 /// The longest name of an app or of a process type, in bytes: a DNS label's length (RFC 1035, 2.3.4).
@@ -23,7 +23,7 @@ pub struct BadName {
 
 impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad {} {:?}: {}", self.what, cut(&self.given, SHOWN), self.rule)
+        write!(f, "bad {} {:?}: {}", self.what, shorten_text(&self.given, SHOWN), self.rule)
     }
 }
 

@@ -169,13 +169,13 @@ pub fn column(line: &str, at: usize) -> usize {
 
 /// A word of the file as a message repeats it: between quotes, shortened, readable.
 pub fn word(text: &str) -> String {
-    let shown: String = cut(text, WORD).chars().map(visible).collect();
+    let shown: String = shorten_text(text, WORD).chars().map(visible).collect();
     format!("'{shown}'")
 }
 
 /// Returns the text; of a longer one its first `most` characters and an ellipsis.
 #[must_use]
-pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+pub fn shorten_text(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
