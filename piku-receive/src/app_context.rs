@@ -15,9 +15,9 @@ use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 use piku_report::user_error::TALK;
 
-use crate::branch::BranchTip;
 use crate::child_env;
-use crate::push_options::PushOptions;
+use crate::push::push_options::PushOptions;
+use crate::repository::branch::BranchTip;
 
 /// The name of the variable with the folder of `post-receive` and `piku`.
 pub(crate) const SCRIPTS: &str = "PIKU_SCRIPTS";

@@ -7,8 +7,9 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
@@ -70,6 +71,12 @@ pub(crate) fn refuse_root(root: &PikuRoot) -> Result<(), UserError> {
 /// Files get the modes they are asked to have, whatever umask sshd or a login has left.
 pub(crate) fn own_umask() {
     umask(Mode::from_bits_truncate(0o022));
+}
+
+/// Returns the exit code of a program; 128 + n after signal n.
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
 #[cfg(test)]

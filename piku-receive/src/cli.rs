@@ -10,15 +10,15 @@ use git2::Oid;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
-use piku_report::output::OutputFormat;
 use piku_report::user_error::UserError;
 
 use crate::app_context::{self, AppContext};
 use crate::deploy::{self, DeploySubject};
 use crate::key::{self, KeyName, NewKeyArgs};
-use crate::key_session::KeySession;
-use crate::push_options::PushOptions;
-use crate::{begin_deploy, cancel, child_env, deploy_verdict, export, pre_receive, record, ship};
+use crate::push::push_options::PushOptions;
+use crate::session::KeySession;
+use crate::{child_env, distribute, export, push};
+use piku_report::output::OutputFormat;
 
 /// How it ends.
 const EXIT_STATUS: &str = "\
@@ -275,37 +275,42 @@ impl ReceiveCli {
             ReceiveAction::Targets { place, whose: AppKeyArgs { app, by } } => {
                 let (root, scripts) = (root_at(place.root)?, app_context::scripts(place.scripts)?);
                 child_env::own_umask();
-                return ship::targets(&AppContext { root: &root, scripts: &scripts, app: &app, key: &by });
+                return distribute::targets(&AppContext {
+                    root: &root,
+                    scripts: &scripts,
+                    app: &app,
+                    key: &by,
+                });
             }
             ReceiveAction::Ship { releases, targets, place, whose: AppKeyArgs { app, by } } => {
                 child_env::own_umask();
                 let (root, scripts) = (root_at(place.root)?, app_context::scripts(place.scripts)?);
                 let place = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
-                return ship::run(&place, &absolute(&releases)?, &absolute(&targets)?);
+                return distribute::run(&place, &absolute(&releases)?, &absolute(&targets)?);
             }
             ReceiveAction::Cancel { app: TheApp { app, root }, by } => {
-                cancel::run(&app, &root_at(root)?.app(&app), &by)?;
+                deploy::cancel::run(&app, &root_at(root)?.app(&app), &by)?;
             }
             ReceiveAction::Export { repo, commit, dir, settings } => {
                 child_env::own_umask();
                 let settings = settings.as_deref().map(HostSettings::read).transpose()?.unwrap_or_default();
                 export::run(&repo, &commit, &dir, &settings)?;
             }
-            ReceiveAction::BeginDeploy { repo, app, by } => begin_deploy::run(&repo, &app.dir()?, &by)?,
+            ReceiveAction::BeginDeploy { repo, app, by } => deploy::begin::run(&repo, &app.dir()?, &by)?,
             ReceiveAction::FinishDeploy { app, commit: _, dry_run: true } => {
-                deploy_verdict::finish_dry_run(&app.dir()?)?;
+                deploy::verdict::finish_dry_run(&app.dir()?)?;
             }
             ReceiveAction::FinishDeploy { app, commit, dry_run: false } => {
-                deploy_verdict::finish(&app.dir()?, &commit)?;
+                deploy::verdict::finish(&app.dir()?, &commit)?;
             }
             ReceiveAction::Record { log, root } => {
                 // Settings that cannot be read are told of by the steps that need more of them.
                 let settings = HostSettings::read(&root_at(root)?.settings()).unwrap_or_default();
-                record::run(&log, settings.deploy_log.saturating_mul(1 << 20))?;
+                deploy::record::run(&log, settings.deploy_log.saturating_mul(1 << 20))?;
             }
             ReceiveAction::Admit { root, app } => {
                 let app = app.map(|app| OneApp { root, app }.dir()).transpose()?;
-                pre_receive::run(app.as_ref())?;
+                push::pre_receive::run(app.as_ref())?;
             }
         }
         Ok(ExitCode::SUCCESS)

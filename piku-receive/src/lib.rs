@@ -5,39 +5,23 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod app_context;
-mod audit;
-mod begin_deploy;
-mod branch;
-mod cancel;
 mod child_env;
 mod cli;
 mod deploy;
-mod deploy_verdict;
+mod distribute;
 mod export;
-mod git;
-mod git_leftovers;
 mod key;
-mod key_session;
 mod limits;
-mod live;
-mod lock;
-mod now;
-mod pre_receive;
 mod progress;
 mod push;
-mod push_options;
-mod record;
-mod refs;
-pub mod release;
-mod repo;
-pub mod request;
-mod sha256;
-mod ship;
-mod verb;
+mod release;
+mod repository;
+mod session;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
+use jiff::{Timestamp, Unit};
 use piku_report::user_error;
 
 /// Runs the tool.
@@ -53,4 +37,10 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn command() -> clap::Command {
     cli::ReceiveCli::command()
+}
+
+/// Returns the current time in whole seconds, as records spell it.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now)
 }

@@ -3,7 +3,7 @@
 
 mod blobs;
 mod link;
-mod modules;
+mod submodules;
 mod tree;
 
 use std::fs;
@@ -17,9 +17,9 @@ use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 use tempfile::TempDir;
 
-use crate::git;
 use crate::limits;
 use crate::progress::{self, quoted};
+use crate::repository;
 use tree::ExportWalk;
 
 /// Writes the tree of `commit` in `repo` to `dir`, which must not be there or be empty: made aside and renamed in.
@@ -30,12 +30,14 @@ pub(crate) fn run(repo: &Path, commit: &str, dir: &Path, settings: &HostSettings
     if !may_be_made(&dir).with_context(|| format!("cannot look at '{}'", dir.display()))? {
         return Err(UserError::new(format!("'{}' is there and not an empty folder", dir.display())).into());
     }
-    let opened = git::open(repo)?;
+    let opened = repository::open(repo)?;
     let commit = find(&opened, commit)?;
-    let tree = commit.tree().map_err(git::plain).context("cannot read the commit's tree")?;
+    let tree = commit.tree().map_err(repository::plain_error).context("cannot read the commit's tree")?;
     if tree.is_empty() {
-        let failure =
-            UserError::new(format!("the commit {} holds no file", git::short(&commit.id().to_string())));
+        let failure = UserError::new(format!(
+            "the commit {} holds no file",
+            repository::short_commit(&commit.id().to_string())
+        ));
         return Err(failure.hint("add the app's files: git add -A, git commit, git push").into());
     }
     let aside = aside(&dir).with_context(|| format!("cannot make a folder beside '{}'", dir.display()))?;

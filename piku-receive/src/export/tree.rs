@@ -16,9 +16,9 @@ use piku_report::user_error::UserError;
 
 use super::blobs::{BlobReader, LARGE};
 use super::link::{self, LinkRefusal};
-use super::modules::SubmoduleRepos;
-use crate::git;
+use super::submodules::SubmoduleRepos;
 use crate::progress::quoted;
+use crate::repository;
 
 /// Folders in folders; every one keeps a descriptor open.
 const DEEPEST: usize = 200;
@@ -142,7 +142,10 @@ impl ExportWalk {
         match entry.filemode_raw() & 0o170_000 {
             0o040_000 => {
                 let below = new_folder(dir, name).with_context(unwritten)?;
-                let tree = repo.find_tree(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
+                let tree = repo
+                    .find_tree(entry.id())
+                    .map_err(repository::plain_error)
+                    .with_context(|| missing(path))?;
                 let path = format!("{path}/");
                 self.folder(at, &tree, &ExportFolder { dir: &below, path: &path, depth: folder.depth + 1 })
             }
@@ -152,7 +155,10 @@ impl ExportWalk {
                 if let Some(bytes) = large {
                     return at.blobs.copy(entry.id(), bytes, &mut file).with_context(unwritten);
                 }
-                let blob = repo.find_blob(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
+                let blob = repo
+                    .find_blob(entry.id())
+                    .map_err(repository::plain_error)
+                    .with_context(|| missing(path))?;
                 self.note_pointer(blob.content(), path);
                 file.write_all(blob.content()).with_context(unwritten)
             }
@@ -161,7 +167,10 @@ impl ExportWalk {
                 if large.is_some() {
                     return Err(refuse(b"a target of megabytes", LinkRefusal::NoPath).into());
                 }
-                let blob = repo.find_blob(entry.id()).map_err(git::plain).with_context(|| missing(path))?;
+                let blob = repo
+                    .find_blob(entry.id())
+                    .map_err(repository::plain_error)
+                    .with_context(|| missing(path))?;
                 let target = blob.content();
                 link::check(target, folder.depth).map_err(|refusal| refuse(target, refusal))?;
                 dir.symlink(OsStr::from_bytes(target), name).map_err(twice).with_context(unwritten)
@@ -184,7 +193,7 @@ impl ExportWalk {
         let tree = repo
             .find_commit(commit)
             .and_then(|commit| commit.tree())
-            .map_err(git::plain)
+            .map_err(repository::plain_error)
             .with_context(|| missing(path))?;
         let large = self.count(&repo, &tree)?;
         let below = new_folder(folder.dir, name).with_context(|| format!("cannot write {}", quoted(path)))?;
@@ -218,15 +227,19 @@ impl TreeCount<'_> {
         if depth > DEEPEST {
             return Err(too_deep().into());
         }
-        let objects = self.repo.odb().map_err(git::plain).context("cannot read the repository")?;
+        let objects =
+            self.repo.odb().map_err(repository::plain_error).context("cannot read the repository")?;
         let mut sum = SpaceNeeded::default();
         for entry in tree {
             let unreadable = || missing(&String::from_utf8_lossy(entry.name_bytes()));
             let one = match (self.known.get(&entry.id()), entry.filemode_raw() & 0o170_000) {
                 (Some(known), _) => *known,
                 (None, 0o040_000) => {
-                    let tree =
-                        self.repo.find_tree(entry.id()).map_err(git::plain).with_context(unreadable)?;
+                    let tree = self
+                        .repo
+                        .find_tree(entry.id())
+                        .map_err(repository::plain_error)
+                        .with_context(unreadable)?;
                     let mut folder = SpaceNeeded::of(0);
                     folder += self.need(&tree, depth + 1)?;
                     folder
@@ -234,8 +247,10 @@ impl TreeCount<'_> {
                 // Another repository's: counted when it is there.
                 (None, 0o160_000) => SpaceNeeded::of(0),
                 (None, _) => {
-                    let (bytes, _) =
-                        objects.read_header(entry.id()).map_err(git::plain).with_context(unreadable)?;
+                    let (bytes, _) = objects
+                        .read_header(entry.id())
+                        .map_err(repository::plain_error)
+                        .with_context(unreadable)?;
                     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
                     if bytes > LARGE {
                         self.large.insert(entry.id(), bytes);

@@ -17,7 +17,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::UserError;
 use serde::Serialize;
 
-use crate::now::now;
+use crate::now;
 use crate::progress::quoted;
 use file::KeyFileEdit;
 use public::PublicKey;

@@ -5,9 +5,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use super::PushOutcome;
-use crate::branch::BranchTip;
-use crate::deploy_verdict::{DeployState, DeployVerdict};
-use crate::live::LiveRelease;
+use crate::deploy::live::LiveRelease;
+use crate::deploy::verdict::{DeployState, DeployVerdict};
+use crate::repository::branch::BranchTip;
 
 /// The state of a push once git's part of it is over.
 #[derive(Debug, Clone, Copy, Default)]

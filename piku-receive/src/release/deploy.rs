@@ -15,8 +15,9 @@ use piku_report::user_error::{BUSY, UserError};
 
 use super::{DeployedRelease, Sha256Hex, failed};
 use crate::app_context::AppContext;
-use crate::lock::AppLock;
-use crate::{deploy_verdict, git_leftovers, repo};
+use crate::deploy::lock::AppLock;
+use crate::deploy::verdict;
+use crate::repository::{git_leftovers, setup};
 
 /// The script's name.
 const SCRIPT: &str = "receive-release";
@@ -34,9 +35,9 @@ pub(crate) fn run(place: &AppContext<'_>, parts: &[Sha256Hex]) -> anyhow::Result
     }
     let _lock = AppLock::take(&app, place.key)?;
     // The first release makes the app, with all that a push would find.
-    repo::ensure(&app, place.scripts)?;
+    setup::ensure(&app, place.scripts)?;
     git_leftovers::sweep(&app.repo())?;
-    deploy_verdict::close(&app)?;
+    verdict::close(&app)?;
     let number = app.next_number().context("cannot count the releases")?;
     let script = place.scripts.join(SCRIPT);
     let talk = io::stderr().as_fd().try_clone_to_owned().context("cannot copy stderr")?;

@@ -11,25 +11,26 @@
 //! - `release:undo APP NUMBER`: goes back from this release to the one before it, if it is live.
 
 mod deploy;
-mod machine;
-mod offer;
 mod part;
+pub(crate) mod sha256;
 mod undo;
 
 use std::fmt;
 
+use anyhow::Context;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
+use crate::app_context::AppContext;
+use crate::child_env::exit_code;
+
 pub(crate) use deploy::run as deploy;
-pub(crate) use machine::run as machine;
-pub(crate) use offer::run as offer;
 pub(crate) use part::run as take;
 pub(crate) use undo::{go_back, run as undo};
 
 /// A step that the sender asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReleaseStep {
+pub(crate) enum ReleaseStep {
     /// Say what this machine is.
     Machine,
     /// Would it run here, and what is not here yet?
@@ -44,16 +45,16 @@ pub enum ReleaseStep {
 
 /// A part's hash and length.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartName {
+pub(crate) struct PartName {
     /// The hash of its bytes as they are sent.
-    pub sha256: Sha256Hex,
+    pub(crate) sha256: Sha256Hex,
     /// How many they are.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// A SHA-256: 64 hex digits, and so a good name for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sha256Hex(String);
+pub(crate) struct Sha256Hex(String);
 
 /// More parts than any release has.
 const MOST_PARTS: usize = 100;
@@ -63,7 +64,7 @@ impl ReleaseStep {
     ///
     /// # Errors
     /// When there are others, or no such step.
-    pub fn parse(step: &str, words: &[String]) -> Result<Self, String> {
+    pub(crate) fn parse(step: &str, words: &[String]) -> Result<Self, String> {
         match (step, words) {
             ("machine", []) => Ok(Self::Machine),
             ("offer", []) => Ok(Self::Offer),
@@ -84,7 +85,7 @@ impl ReleaseStep {
 
     /// What the audit log calls it.
     #[must_use]
-    pub fn verb(&self) -> &'static str {
+    pub(crate) fn verb(&self) -> &'static str {
         match self {
             Self::Machine => "release:machine",
             Self::Offer => "release:offer",
@@ -121,6 +122,28 @@ pub(crate) struct DeployedRelease {
 fn failed(what: &str, code: Option<i32>) -> UserError {
     let code = code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0);
     UserError::new(format!("{what} failed")).code(code.unwrap_or(1))
+}
+
+/// `release:machine`: prints what this machine is, and returns the exit code of `piku-build machine`.
+pub(crate) fn machine(place: &AppContext<'_>) -> anyhow::Result<u8> {
+    let mut build = place.command("piku-build")?;
+    build.args(["machine", "--format", "json", "--settings"]).arg(place.root.settings());
+    let status = build.status().context("cannot run 'piku-build machine'")?;
+    Ok(exit_code(status))
+}
+
+/// `release:offer`: prints which layers are missing here, and returns the exit code of `piku-build fits`.
+pub(crate) fn offer(place: &AppContext<'_>) -> anyhow::Result<u8> {
+    let mut build = place.command("piku-build")?;
+    build
+        .args(["fits", "--format", "json", "--app", place.app.as_str(), "--layers"])
+        .arg(place.dir().layers());
+    let status = build
+        .arg("--settings")
+        .arg(place.root.settings())
+        .status()
+        .context("cannot run 'piku-build fits'")?;
+    Ok(exit_code(status))
 }
 
 #[cfg(test)]

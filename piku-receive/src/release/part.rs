@@ -26,7 +26,7 @@ use piku_report::user_error::{BUSY, UserError};
 use super::PartName;
 use crate::app_context::AppContext;
 use crate::limits::IntakeLimit;
-use crate::sha256;
+use crate::release::sha256;
 
 /// How a part is called that is not whole yet.
 const HALF: &str = ".half";

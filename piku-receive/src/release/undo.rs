@@ -10,7 +10,7 @@ use piku_report::user_error::UserError;
 
 use super::failed;
 use crate::app_context::AppContext;
-use crate::lock::AppLock;
+use crate::deploy::lock::AppLock;
 use crate::progress;
 
 /// Goes back from this release, under the app's lock.

@@ -18,7 +18,8 @@ use piku_layout::settings::{self, DeployTo};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::say;
-use crate::{cancel, child_env};
+use crate::child_env;
+use crate::deploy::cancel;
 
 /// What ssh ends with when there is no connection, or no more.
 pub(super) const NO_CONNECTION: i32 = 255;

@@ -2,7 +2,7 @@
 
 use git2::{BranchType, Oid, Repository};
 
-use crate::git;
+use crate::repository;
 
 /// Where branches lie.
 pub(crate) const PREFIX: &str = "refs/heads/";
@@ -46,13 +46,13 @@ pub(crate) fn deployed_or_first(repo: &Repository, pushed: &[&str]) -> anyhow::R
         if pushed.is_empty() { all.iter().map(String::as_str).filter(there).collect() } else { pushed };
     let usual = ["main", "master"].iter().find_map(|usual| among.iter().find(|found| name(found) == *usual));
     let Some(first) = usual.or(among.first()) else { return Ok(None) };
-    repo.set_head(first).map_err(git::plain)?;
+    repo.set_head(first).map_err(repository::plain_error)?;
     Ok(tip(repo, first))
 }
 
 /// The names of all branches, as git sorts them. A name that is not UTF-8 is passed over.
 pub(crate) fn names(repo: &Repository) -> anyhow::Result<Vec<String>> {
-    let branches = repo.branches(Some(BranchType::Local)).map_err(git::plain)?;
+    let branches = repo.branches(Some(BranchType::Local)).map_err(repository::plain_error)?;
     let mut names: Vec<String> = branches
         .flatten()
         .filter_map(|(branch, _)| branch.name().ok().flatten().map(str::to_owned))

@@ -12,8 +12,8 @@ use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
-use crate::git;
-use crate::lock::{self, LockNote};
+use crate::deploy::lock::{self, LockNote};
+use crate::repository;
 
 /// Where a deploy stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ pub(crate) fn finish(app: &AppDir, commit: &str) -> anyhow::Result<()> {
             verdict.write(app)
         }
         Some(other) => {
-            let (begun, given) = (git::short(&other.commit), git::short(commit));
+            let (begun, given) = (repository::short_commit(&other.commit), repository::short_commit(commit));
             Err(UserError::new(format!("the deploy that has begun is of {begun}, not of {given}")).into())
         }
         None => {

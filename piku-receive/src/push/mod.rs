@@ -9,7 +9,10 @@
 )]
 
 mod decision;
+mod dry_run;
 mod outcome;
+pub(crate) mod pre_receive;
+pub(crate) mod push_options;
 
 use std::fs;
 use std::path::Path;
@@ -24,17 +27,17 @@ use piku_layout::name::AppName;
 use piku_layout::settings::HostSettings;
 
 use crate::app_context::AppContext;
-use crate::branch::{self, BranchTip};
-use crate::deploy_verdict;
-use crate::git;
-use crate::git_leftovers;
+use crate::deploy::live::LiveRelease;
+use crate::deploy::lock::{AppLock, LockNote};
+use crate::deploy::verdict;
 use crate::limits::{self, IntakeLimit};
-use crate::live::LiveRelease;
-use crate::lock::{AppLock, LockNote};
 use crate::progress;
-use crate::push_options::PushOptions;
-use crate::refs::RefTips;
-use crate::repo;
+use crate::push::dry_run::RefTips;
+use crate::push::push_options::PushOptions;
+use crate::repository;
+use crate::repository::branch::{self, BranchTip};
+use crate::repository::git_leftovers;
+use crate::repository::setup;
 use decision::{NextStep, PushState};
 pub(crate) use outcome::PushOutcome;
 
@@ -42,11 +45,11 @@ pub(crate) use outcome::PushOutcome;
 pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     let app = place.dir();
     let lock = AppLock::take(&app, place.key)?;
-    repo::ensure(&app, place.scripts)?;
+    setup::ensure(&app, place.scripts)?;
     git_leftovers::sweep(&app.repo())?;
     // What had begun when its machine or its process went down has failed: nobody but us holds the lock.
-    let known = deploy_verdict::close(&app)?;
-    let repo = git::open(&app.repo())?;
+    let known = verdict::close(&app)?;
+    let repo = repository::open(&app.repo())?;
     let before = branch::deployed(&repo);
     let refs = RefTips::of(&repo)?;
     drop(repo);
@@ -58,9 +61,9 @@ pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     if notes.contains(&LockNote::DryRun) {
         return dry_run(place, &refs, &notes);
     }
-    let last = deploy_verdict::close(&app)?;
+    let last = verdict::close(&app)?;
     // Opened anew: git has written packs and refs behind the first one's back.
-    let repo = git::open(&app.repo())?;
+    let repo = repository::open(&app.repo())?;
     let tip = branch::deployed_or_first(&repo, &[])?;
     let live = LiveRelease::find(place, last.as_ref())?;
     // A pack that git refuses itself never reaches the hook that leaves word.
@@ -105,7 +108,7 @@ fn say_unchanged(place: &AppContext<'_>, live: &LiveRelease) {
     let app = place.app;
     progress::step(&format!(
         "Nothing has changed: {} of {app} is live as release {}",
-        git::short(&live.commit),
+        repository::short_commit(&live.commit),
         live.number
     ));
     if place.dir().is_stopped() {
@@ -116,7 +119,7 @@ fn say_unchanged(place: &AppContext<'_>, live: &LiveRelease) {
 
 /// Returns the line that says why a push that brought nothing new deploys.
 fn why_again(app: &AppName, commit: &str, live: Option<&LiveRelease>) -> String {
-    let short = git::short(commit);
+    let short = repository::short_commit(commit);
     match live.filter(|live| live.commit != commit) {
         Some(live) => format!(
             "Nothing new was pushed, but release {} is live and not {short} of {app}, so {short} is deployed",
@@ -140,7 +143,7 @@ impl ObjectsTime {
 
 /// What a dry run comes to: all refs are where they were.
 fn dry_run(place: &AppContext<'_>, before: &RefTips, notes: &[LockNote]) -> anyhow::Result<PushOutcome> {
-    let repo = git::open(&place.dir().repo())?;
+    let repo = repository::open(&place.dir().repo())?;
     let commit = branch::deployed(&repo).map(|tip| tip.commit.to_string()).unwrap_or_default();
     before.restore(&repo)?;
     progress::step("A dry run: nothing was stored, nothing is deployed");
@@ -174,7 +177,7 @@ pub(crate) fn deploy(
         return Ok(if planned { PushOutcome::Planned } else { PushOutcome::Failed { commit } });
     }
     // A hook that could not even begin, as on a full disk, leaves the verdict of an earlier deploy of this commit.
-    Ok(match deploy_verdict::close(&place.dir())? {
+    Ok(match verdict::close(&place.dir())? {
         Some(verdict) if status.success() && verdict.is_deployed(&commit) => {
             PushOutcome::Deployed { commit, number: verdict.number }
         }
@@ -189,7 +192,7 @@ fn receive_pack(place: &AppContext<'_>, most: u64) -> anyhow::Result<ExitStatus>
     // When the laptop goes away git is killed by SIGPIPE, but the hook goes on: its parent is then us.
     prctl::set_child_subreaper(true).context("cannot become a subreaper")?;
     let mut git = place.command("git")?;
-    git.args(repo::hooks_option(place.scripts))
+    git.args(setup::hooks_option(place.scripts))
         .args(["-c", &format!("receive.maxInputSize={most}")])
         .arg("receive-pack")
         .arg(place.dir().repo());

@@ -19,7 +19,7 @@ use piku_layout::settings::DeployTo;
 use piku_report::output;
 use serde::Deserialize;
 
-use super::machine::TargetHost;
+use super::target_host::TargetHost;
 use super::{each, end};
 use crate::app_context::AppContext;
 use crate::progress;

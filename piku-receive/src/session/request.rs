@@ -11,7 +11,7 @@ use crate::release::ReleaseStep;
 
 /// One of git's programs at the server's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GitService {
+pub(crate) enum GitService {
     /// `git push`.
     ReceivePack,
     /// `git fetch`, `git clone`, `git ls-remote`.
@@ -22,8 +22,7 @@ pub enum GitService {
 
 impl GitService {
     /// The name after `git`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ReceivePack => "receive-pack",
             Self::UploadPack => "upload-pack",
@@ -34,7 +33,7 @@ impl GitService {
 
 /// A request that may be carried out, if the key's scope allows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyRequest {
+pub(crate) enum KeyRequest {
     /// A program of git's for one app.
     Git {
         /// Which one.
@@ -62,7 +61,7 @@ pub enum KeyRequest {
 
 /// Why there is no request. `Display` is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestRefusal {
+pub(crate) struct RequestRefusal {
     word: String,
     message: String,
 }
@@ -73,8 +72,7 @@ impl RequestRefusal {
     }
 
     /// The word that was asked for, as the client wrote it.
-    #[must_use]
-    pub fn word(&self) -> &str {
+    pub(crate) fn word(&self) -> &str {
         &self.word
     }
 }
@@ -133,7 +131,7 @@ const VERBS: [(&str, VerbArguments); 27] = [
 ///
 /// # Errors
 /// When it is not one of the requests, in one line that says why.
-pub fn parse(command: &OsStr) -> Result<Option<KeyRequest>, RequestRefusal> {
+pub(crate) fn parse(command: &OsStr) -> Result<Option<KeyRequest>, RequestRefusal> {
     let Some(command) = command.to_str() else {
         return Err(RequestRefusal::new("-", "the command is not UTF-8"));
     };

@@ -17,7 +17,7 @@ use piku_files::{TreeHandle, remove_all};
 use piku_layout::paths::AppDir;
 use piku_report::user_error::{UserError, WithHint};
 
-use crate::git;
+use crate::repository;
 
 /// What piku relies on, whatever the system's or the user's configuration says, beside what depends on the machine's memory.
 const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
@@ -96,7 +96,7 @@ pub(crate) fn ensure(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
             .with_context(|| format!("cannot make the repository '{}'", repo.display()));
     }
     settle_config(&repo, scripts)?;
-    git::open(&repo)
+    repository::open(&repo)
         .hint(format!(
             "if it is broken: mv '{0}' '{0}.broken' on the server, then push again; the app runs on",
             repo.display()
@@ -164,7 +164,7 @@ fn make(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
     remove_all(&aside)?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).no_reinit(true).external_template(false).initial_head("main");
-    Repository::init_opts(&aside, &options).map(drop).map_err(git::plain)?;
+    Repository::init_opts(&aside, &options).map(drop).map_err(repository::plain_error)?;
     settle_config(&aside, scripts)?;
     // Before the refs that git syncs in it.
     TreeHandle::open(&aside)?.write_out(None)?;

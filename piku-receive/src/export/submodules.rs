@@ -13,9 +13,9 @@ use piku_report::user_error::{UserError, WithHint};
 use sha2::{Digest, Sha256};
 
 use crate::child_env;
-use crate::git;
 use crate::limits::{self, IntakeLimit};
 use crate::progress::{self, quoted};
+use crate::repository;
 
 /// What git may fetch by; `file` and `ext` would reach this machine's own files and programs.
 const PROTOCOLS: &str = "https:http:ssh:git";
@@ -80,8 +80,8 @@ impl SubmoduleRepos {
         if entry.kind() != Some(ObjectType::Blob) || entry.filemode() == 0o120_000 {
             return Err(UserError::new(".gitmodules is not a file").into());
         }
-        let objects = repo.odb().map_err(git::plain).context("cannot read the repository")?;
-        let (bytes, _) = objects.read_header(entry.id()).map_err(git::plain)?;
+        let objects = repo.odb().map_err(repository::plain_error).context("cannot read the repository")?;
+        let (bytes, _) = objects.read_header(entry.id()).map_err(repository::plain_error)?;
         if bytes > LONGEST {
             return Err(UserError::new(format!(".gitmodules is longer than {LONGEST} bytes")).into());
         }
@@ -168,7 +168,7 @@ fn mark(commit: Oid) -> String {
 }
 
 fn ready(home: &Path, commit: Oid) -> Option<Repository> {
-    let repo = git::open(home).ok()?;
+    let repo = repository::open(home).ok()?;
     repo.find_reference(&mark(commit)).ok()?;
     repo.find_commit(commit).ok()?;
     Some(repo)
@@ -182,7 +182,7 @@ fn fetch(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Result<Repos
         [&["--depth=1", "--no-tags", "--", url, &alone], &["--no-tags", "--", url, "+refs/*:refs/remote/*"]];
     let mut said = String::new();
     for (at, args) in tries.into_iter().enumerate() {
-        if at > 0 || git::open(home).is_err() {
+        if at > 0 || repository::open(home).is_err() {
             make(home)?;
         }
         let mut git = command(home)?;
@@ -203,12 +203,12 @@ fn fetch(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Result<Repos
             .and_then(Child::wait_with_output)
             .context("cannot run git")?;
         if out.status.success() {
-            let repo = git::open(home)?;
+            let repo = repository::open(home)?;
             if repo.find_commit(commit).is_err() {
                 "the commit is not there; push it in the submodule first".clone_into(&mut said);
                 continue;
             }
-            repo.reference(&mark(commit), commit, true, "fetched").map_err(git::plain)?;
+            repo.reference(&mark(commit), commit, true, "fetched").map_err(repository::plain_error)?;
             drop(repo);
             return ready(home, commit).context("what was fetched cannot be read");
         }
@@ -223,7 +223,9 @@ fn make(home: &Path) -> anyhow::Result<()> {
     let mut options = RepositoryInitOptions::new();
     options.bare(true).mkpath(true).external_template(false);
     let made = Repository::init_opts(home, &options);
-    made.map(drop).map_err(git::plain).with_context(|| format!("cannot make '{}'", home.display()))
+    made.map(drop)
+        .map_err(repository::plain_error)
+        .with_context(|| format!("cannot make '{}'", home.display()))
 }
 
 /// git in this repository, allowed no more than it needs.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::app_context::AppContext;
-use crate::sha256;
+use crate::release::sha256;
 
 /// A release that is to be sent.
 pub(super) struct ReleaseParts<'a> {

@@ -18,7 +18,7 @@ use piku_layout::paths::AppDir;
 use piku_report::user_error::{BUSY, UserError};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::lock::{self, LockNote};
+use crate::deploy::lock::{self, LockNote};
 use crate::progress;
 
 /// What can be ended: the tools of the stages before anything of the new release is started.

@@ -1,9 +1,14 @@
-//! The forced command: what the client asks for is looked up, held against the key's scope, carried out and written down.
+//! Sessions: one run of the forced command. The client's request is parsed, checked against the key's scope, carried out and
+//! written to the audit log.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "looks for the app's repository, which only git and piku write"
 )]
+
+mod audit;
+mod request;
+mod verb;
 
 use std::env;
 use std::path::PathBuf;
@@ -15,13 +20,12 @@ use piku_layout::paths::PikuRoot;
 use piku_report::user_error::{FAILED, UserError};
 
 use crate::app_context::AppContext;
-use crate::audit::{self, AuditedAction};
 use crate::child_env;
 use crate::push;
 use crate::release::{self, ReleaseStep};
-use crate::repo;
-use crate::request::{self, GitService, KeyRequest};
-use crate::verb;
+use crate::repository::setup;
+use audit::AuditedAction;
+use request::{GitService, KeyRequest};
 
 /// Who came in, and what this machine's piku is.
 #[derive(Debug)]
@@ -148,9 +152,9 @@ impl KeySession {
             return Err(UserError::new(format!("there is no app '{app}'")).into());
         }
         let name = service.name();
-        repo::settle_config(&repo, &self.scripts)?;
+        setup::settle_config(&repo, &self.scripts)?;
         let status = child_env::clean("git")?
-            .args(repo::hooks_option(&self.scripts))
+            .args(setup::hooks_option(&self.scripts))
             .arg(name)
             .arg(repo)
             .status()

@@ -11,13 +11,13 @@ use piku_files::disk::size;
 use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 
-use crate::begin_deploy::{RefUpdate, TAGS, updates};
-use crate::branch::{self, PREFIX};
-use crate::git;
+use crate::deploy::begin::{RefUpdate, TAGS, updates};
+use crate::deploy::lock::{self, LockNote};
 use crate::limits;
-use crate::lock::{self, LockNote};
 use crate::progress::{self, quoted};
-use crate::push_options::PushOptions;
+use crate::push::push_options::PushOptions;
+use crate::repository;
+use crate::repository::branch::{self, PREFIX};
 
 /// A longer name is for nobody to read, and with what git adds to it for its lock soon no name of a file.
 const LONGEST_NAME: usize = 200;
@@ -38,7 +38,8 @@ pub(crate) fn run(app: Option<&AppDir>) -> anyhow::Result<()> {
         check_name(update)?;
     }
     // The new objects are still in git's quarantine, which only its environment knows.
-    let repo = Repository::open_from_env().map_err(git::plain).context("cannot open the repository")?;
+    let repo =
+        Repository::open_from_env().map_err(repository::plain_error).context("cannot open the repository")?;
     for update in &updates {
         check(&repo, update)?;
     }
@@ -102,7 +103,7 @@ fn check(repo: &Repository, update: &RefUpdate) -> anyhow::Result<()> {
     if !update.reference.starts_with(PREFIX) {
         return Ok(());
     }
-    let object = repo.find_object(update.new, None).map_err(git::plain).with_context(|| {
+    let object = repo.find_object(update.new, None).map_err(repository::plain_error).with_context(|| {
         format!("the newest commit of {} cannot be read; 'git commit --amend' makes it anew", quoted(name))
     })?;
     match object.kind() {
@@ -123,13 +124,13 @@ fn check(repo: &Repository, update: &RefUpdate) -> anyhow::Result<()> {
 
 /// Refuses a commit or a tag that nobody can have meant, before any of it is read.
 fn check_size(repo: &Repository, id: Oid) -> anyhow::Result<()> {
-    let objects = repo.odb().map_err(git::plain)?;
-    let (bytes, kind) = objects.read_header(id).map_err(git::plain)?;
+    let objects = repo.odb().map_err(repository::plain_error)?;
+    let (bytes, kind) = objects.read_header(id).map_err(repository::plain_error)?;
     let is_read = matches!(kind, ObjectType::Commit | ObjectType::Tag);
     if is_read && bytes > LARGEST {
         let what = format!(
             "the {kind} {} has {}, and no more than {} are taken",
-            git::short(&id.to_string()),
+            repository::short_commit(&id.to_string()),
             size(bytes as u64),
             size(LARGEST as u64)
         );

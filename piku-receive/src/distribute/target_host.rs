@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::parts::{PackedPart, PackedParts};
 use super::say;
-use super::session::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
+use super::ssh::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
 use super::targets::TargetFacts;
 use crate::release::DeployedRelease;
 
@@ -160,7 +160,7 @@ impl<'a> TargetHost<'a> {
         input: SessionInput<'_>,
         limit: TimeLimit,
     ) -> anyhow::Result<EndedSession> {
-        session::run(&self.name, self.address, self.to, words, input, limit)
+        ssh::run(&self.name, self.address, self.to, words, input, limit)
     }
 
     /// Tries again what a broken line or somebody busy has stopped, as long as patience lasts since bytes went through.

@@ -1,8 +1,6 @@
 //! The operator's verbs: `scripts/piku` with the arguments as they came, between the client's terminal and us.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::ExitStatus;
 
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
@@ -37,10 +35,5 @@ pub(crate) fn run(
     let terminal: SigSet = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP].into_iter().collect();
     terminal.thread_block().context("cannot block signals")?;
     let status = child.wait().with_context(|| format!("cannot wait for '{}'", script.display()))?;
-    Ok(code(status))
-}
-
-fn code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+    Ok(child_env::exit_code(status))
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::now::now;
+use crate::now;
 use crate::progress;
 
 /// An action that has ended.

@@ -21,7 +21,7 @@ use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::{BUSY, UserError};
 
-use crate::now::now;
+use crate::now;
 use crate::progress;
 
 /// What others leave word of in the lock, for its holder: a line each, below the holder's own.

@@ -17,7 +17,7 @@ use crate::progress;
 const GONE: &str = ".gone";
 
 /// Removes all layers but these. Call with the app's lock held: builds hold it.
-pub(super) fn layers(folder: &Path, keep: &[String]) {
+pub(super) fn remove(folder: &Path, keep: &[String]) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -48,8 +48,8 @@ mod tests {
         }
         fs::write(dir.path().join("b/content/deep/x"), "").unwrap();
         fs::set_permissions(dir.path().join("b/content/deep"), Permissions::from_mode(0o500)).unwrap();
-        layers(dir.path(), &["a".to_owned()]);
-        layers(&dir.path().join("nowhere"), &[]);
+        remove(dir.path(), &["a".to_owned()]);
+        remove(&dir.path().join("nowhere"), &[]);
         let mut left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();

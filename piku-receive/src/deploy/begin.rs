@@ -15,13 +15,13 @@ use piku_layout::paths::AppDir;
 use piku_report::output;
 
 use crate::app_context;
-use crate::branch::{self, BranchTip, PREFIX};
-use crate::deploy_verdict::{DeployState, DeployVerdict};
-use crate::git;
-use crate::lock::{self, LockNote};
-use crate::now::now;
+use crate::deploy::lock::{self, LockNote};
+use crate::deploy::verdict::{DeployState, DeployVerdict};
+use crate::now;
 use crate::progress;
-use crate::push_options::PushOptions;
+use crate::push::push_options::PushOptions;
+use crate::repository;
+use crate::repository::branch::{self, BranchTip, PREFIX};
 
 /// Where tags lie.
 pub(crate) const TAGS: &str = "refs/tags/";
@@ -51,7 +51,7 @@ fn update(line: &str) -> anyhow::Result<RefUpdate> {
         anyhow::bail!("expected 'OLD NEW REF' on stdin, found {}", progress::quoted(line));
     };
     let new = Oid::from_str(new)
-        .map_err(git::plain)
+        .map_err(repository::plain_error)
         .with_context(|| format!("bad object name {} on stdin", progress::quoted(new)))?;
     Ok(RefUpdate { new, reference: reference.to_owned() })
 }
@@ -59,7 +59,7 @@ fn update(line: &str) -> anyhow::Result<RefUpdate> {
 /// Prints `COMMIT NUMBER OPTION…` when a deploy is due, having written down that it begins. A dry run begins none.
 pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     let updates = updates()?;
-    let repo = git::open(path)?;
+    let repo = repository::open(path)?;
     // Set by `piku-receive deploy` for a branch that is not the app's deploy branch.
     let asked = env::var(app_context::BRANCH).ok().filter(|asked| !asked.is_empty());
     let options = PushOptions::of_this_push()?;
@@ -98,7 +98,8 @@ fn again(repo: &Repository, updates: &[RefUpdate]) -> Option<BranchTip> {
 
 /// Writes down what this deploy is of: should it fail, `releases` tells.
 fn note(repo: &Repository, app: &AppDir, number: u64, commit: &str, by: &str) -> anyhow::Result<()> {
-    let found = Oid::from_str(commit).and_then(|oid| repo.find_commit(oid)).map_err(git::plain)?;
+    let found =
+        Oid::from_str(commit).and_then(|oid| repo.find_commit(oid)).map_err(repository::plain_error)?;
     let subject = String::from_utf8_lossy(found.summary_bytes().unwrap_or_default());
     let subject = subject.chars().take(LONGEST_SUBJECT).collect();
     let log = app.log();

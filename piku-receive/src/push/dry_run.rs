@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use git2::{Oid, Repository};
 
-use crate::git;
+use crate::repository;
 
 /// Where each ref pointed.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ impl RefTips {
     /// Those that point at an object themselves.
     pub(crate) fn of(repo: &Repository) -> anyhow::Result<Self> {
         let mut refs = BTreeMap::new();
-        for reference in repo.references().map_err(git::plain)?.flatten() {
+        for reference in repo.references().map_err(repository::plain_error)?.flatten() {
             if let Some(target) = reference.target() {
                 refs.insert(reference.name_bytes().to_vec(), target);
             }
@@ -31,10 +31,13 @@ impl RefTips {
             match before {
                 Some(before) if before == target => {}
                 Some(before) => {
-                    repo.reference(name, *before, true, "piku: a dry run").map_err(git::plain)?;
+                    repo.reference(name, *before, true, "piku: a dry run")
+                        .map_err(repository::plain_error)?;
                 }
                 None => {
-                    repo.find_reference(name).and_then(|mut new| new.delete()).map_err(git::plain)?;
+                    repo.find_reference(name)
+                        .and_then(|mut new| new.delete())
+                        .map_err(repository::plain_error)?;
                 }
             }
         }

@@ -8,7 +8,7 @@ use piku_layout::settings::HostSettings;
 use serde::Deserialize;
 
 use crate::app_context::AppContext;
-use crate::deploy_verdict::{DeployState, DeployVerdict};
+use crate::deploy::verdict::{DeployState, DeployVerdict};
 
 /// The largest size of a `release.yaml`, in bytes: much more than any has.
 const LARGEST: u64 = 16 << 20;

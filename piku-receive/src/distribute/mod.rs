@@ -9,11 +9,11 @@
     reason = "looks for folders of releases by their names, which the hook has given them"
 )]
 
-mod machine;
+mod old_layers;
 mod parts;
-mod session;
+mod ssh;
+mod target_host;
 mod targets;
-mod tidy;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,8 @@ use piku_report::user_error::UserError;
 use crate::app_context::AppContext;
 use crate::progress;
 use crate::release;
-use machine::TargetHost;
 use parts::{PackedParts, ReleaseParts};
+use target_host::TargetHost;
 use targets::KindList;
 
 /// The folder of a release that runs on machines of every kind.
@@ -128,7 +128,7 @@ fn send(
     let app = place.dir();
     if app.current_number().is_none() {
         let keys: Vec<_> = parts.values().map(ReleaseParts::layers).collect::<anyhow::Result<_>>()?;
-        tidy::layers(&app.layers(), &keys.concat());
+        old_layers::remove(&app.layers(), &keys.concat());
     }
     Ok(go_back_here(place, to, machines, ""))
 }

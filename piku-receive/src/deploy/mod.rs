@@ -1,10 +1,17 @@
-//! `deploy`: the hook again for a tip that is there, without a push: the deploy branch's, or another branch's once; or for
-//! the commit that is live, to see whether it would be built otherwise by now.
+//! Deploys: the app's lock, the start and the end of a deploy in the hook, its log, its cancellation, and `deploy`, which
+//! runs the hook without a push: for the tip of the deploy branch, of another branch, or for the live commit.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "looks for the app's repository, which only git and piku write"
 )]
+
+pub(crate) mod begin;
+pub(crate) mod cancel;
+pub(crate) mod live;
+pub(crate) mod lock;
+pub(crate) mod record;
+pub(crate) mod verdict;
 
 use std::time::Duration;
 
@@ -12,16 +19,15 @@ use git2::Oid;
 use piku_report::user_error::UserError;
 
 use crate::app_context::AppContext;
-use crate::branch::{self, BranchTip, PREFIX};
 use crate::child_env;
-use crate::deploy_verdict;
-use crate::git;
-use crate::git_leftovers;
-use crate::lock::AppLock;
+use crate::deploy::lock::AppLock;
 use crate::progress;
+use crate::push::push_options::PushOptions;
 use crate::push::{self, PushOutcome};
-use crate::push_options::PushOptions;
-use crate::repo;
+use crate::repository;
+use crate::repository::branch::{self, BranchTip, PREFIX};
+use crate::repository::git_leftovers;
+use crate::repository::setup;
 
 /// More branches are not listed in a message.
 const MOST_NAMES: usize = 20;
@@ -50,10 +56,10 @@ pub(crate) fn run(
             .into());
     }
     let lock = AppLock::take_within(&app, place.key, patience)?;
-    repo::ensure(&app, place.scripts)?;
+    setup::ensure(&app, place.scripts)?;
     git_leftovers::sweep(&app.repo())?;
-    deploy_verdict::close(&app)?;
-    let repo = git::open(&app.repo())?;
+    verdict::close(&app)?;
+    let repo = repository::open(&app.repo())?;
     let branch = match what {
         DeploySubject::Tip(branch) => branch.as_deref(),
         DeploySubject::Again(commit) => {
@@ -84,7 +90,7 @@ pub(crate) fn run(
     };
     progress::step(&format!(
         "Deploying {} of {}, the tip of {}",
-        git::short(&tip.commit.to_string()),
+        repository::short_commit(&tip.commit.to_string()),
         place.app,
         branch::name(&tip.reference)
     ));
