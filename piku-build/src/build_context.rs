@@ -10,7 +10,8 @@ use crate::layer::LayerStore;
 use crate::step_mount::StepMount;
 use crate::step_runner::StepRunner;
 use crate::work_folder::WorkFolder;
-use crate::{disk, environment, progress};
+use crate::{environment, progress};
+use piku_files::free_space;
 
 /// The places of one build.
 pub(crate) struct BuildContext<'a> {
@@ -37,7 +38,7 @@ impl BuildContext<'_> {
     ) -> anyhow::Result<()> {
         let leave = CopyExclusions::new([self.cache, self.store.path(), self.work.path()]);
         let need = copy::measure(from, &leave)?;
-        disk::check(self.work.path(), need, what)?;
+        free_space::check(self.work.path(), need, what)?;
         for odd in copy::copy_tree(from, to, name, &leave, need)? {
             progress::warning(&format!(
                 "'{}' is left out: it is neither a file nor a folder nor a link",

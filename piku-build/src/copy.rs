@@ -15,8 +15,8 @@ use anyhow::Context;
 use nix::sys::statvfs::fstatvfs;
 use piku_files::{CopyLimit, TreeEntry, TreeHandle, WalkStep};
 
-use crate::disk::SpaceNeeded;
 use crate::{interrupt, work_folder};
+use piku_files::free_space::SpaceNeeded;
 
 /// What is left out of a copy of an app's folder: git's own, builds under way, and the given folders (a cache or an
 /// output that its user keeps inside).

@@ -63,7 +63,6 @@ mod work_folder;
 
 use std::process::ExitCode;
 
-use piku_files::disk;
 use piku_report::user_error;
 
 /// Runs the tool.

@@ -7,11 +7,11 @@ use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
 
 use crate::build_step::BuildStep;
-use crate::disk::SpaceNeeded;
 use crate::kept_tree::KeptFolders;
 use crate::programs::BuiltProgram;
 use crate::release::ReleaseLayer;
 use crate::step_mount::StepMount;
+use piku_files::free_space::SpaceNeeded;
 
 /// A runtime's whole answer to an app.
 #[derive(Default)]

@@ -24,7 +24,8 @@ use crate::root_view::{MountedFolder, RootView};
 use crate::runtime::{Runtime, binary};
 use crate::step_mount::{PATH, StepMount};
 use crate::target::TargetArchitecture;
-use crate::{command_check, copy, disk, elf, explain, profile, progress, tree_layer};
+use crate::{command_check, copy, elf, explain, profile, progress, tree_layer};
+use piku_files::free_space;
 
 /// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
 const SCRATCH: &str = "scratch";
@@ -135,7 +136,7 @@ impl ReleaseBuilder<'_> {
         }
         let what = if is_tool { "what reads the lock file" } else { "dependencies" };
         progress::stage(&format!("Installing {what}: layer {} {short}", layer.name));
-        disk::check(store.path(), layer.need, "the layer of dependencies")?;
+        free_space::check(store.path(), layer.need, "the layer of dependencies")?;
         let scratch = self.at.work.join(SCRATCH);
         let app = if layer.writes_app {
             self.at.copy(self.tree, self.at.work.tree(), SCRATCH, "a copy of the app to install from")?;
@@ -163,7 +164,7 @@ impl ReleaseBuilder<'_> {
         &self,
         name: &str,
         key: &str,
-        need: disk::SpaceNeeded,
+        need: free_space::SpaceNeeded,
     ) -> anyhow::Result<Option<UnfinishedLayer>> {
         let short = &key[..12];
         let TakenLayer::Build(unfinished) = self.store.take(key)? else {
@@ -171,7 +172,7 @@ impl ReleaseBuilder<'_> {
             return Ok(None);
         };
         progress::stage(&format!("Installing dependencies: layer {name} {short}"));
-        disk::check(self.store.path(), need, "the layer of dependencies")?;
+        free_space::check(self.store.path(), need, "the layer of dependencies")?;
         Ok(Some(unfinished))
     }
 
@@ -237,7 +238,7 @@ impl ReleaseBuilder<'_> {
     fn kept(&self, plan: &BuildPlan) -> anyhow::Result<Option<KeptTree>> {
         let Some(keep) = plan.keep else { return Ok(None) };
         let cache = self.at.cache;
-        disk::check(cache, copy::measure(self.tree, &CopyExclusions::new([]))?, "the work tree")?;
+        free_space::check(cache, copy::measure(self.tree, &CopyExclusions::new([]))?, "the work tree")?;
         let version = plan.version.as_deref().unwrap_or_default();
         let made_by = format!("{} {version} {}", plan.runtime, self.at.jailed);
         KeptTree::take(cache, plan.runtime, &made_by, keep, self.tree).map(Some)

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use piku_files::disk::size;
+use piku_files::free_space::size;
 use piku_report::terminal::plain_text;
 
 use crate::progress;

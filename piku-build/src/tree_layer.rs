@@ -124,7 +124,7 @@ mod tests {
             key: String::new(),
             files: BTreeMap::new(),
             steps: Vec::new(),
-            need: crate::disk::SpaceNeeded::default(),
+            need: piku_files::free_space::SpaceNeeded::default(),
             folder: "node_modules",
             mount: None,
         }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use piku_files::disk::{FreeSpace, size};
+use piku_files::free_space::{FreeSpace, size};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use piku_chroot::report::LimitEnforcer;
-use piku_files::disk::size;
+use piku_files::free_space::size;
 use piku_report::diagnostic::readable;
 use piku_report::output::{self, OutputFormat};
 

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::order::{order_folder, write_out};
+use crate::write_order::{order_folder, write_out};
 
 /// Replaces `path` by `content` with the given mode. After a power cut the file is the old or the new one, whole.
 ///

@@ -22,26 +22,12 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod atomic_file;
-mod change;
-mod copy;
-mod cursor;
-pub mod disk;
-mod error;
-mod folder;
-mod handle;
-mod kind;
-mod order;
-mod read;
-mod remove;
-mod sys;
-mod walk;
+pub mod free_space;
+mod tree;
+mod write_order;
 
-pub use copy::CopyLimit;
-pub use cursor::FolderCursor;
-pub use error::TreeError;
-pub use handle::TreeHandle;
-pub use kind::{FileKind, FileStat};
-pub use order::{keeps_order, order_folder, write_out};
-pub use read::{FolderEntry, TreeFile};
-pub use remove::remove_all;
-pub use walk::{TreeEntry, WalkStep};
+pub use tree::{
+    CopyLimit, FileKind, FileStat, FolderCursor, FolderEntry, TreeEntry, TreeError, TreeFile, TreeHandle,
+    WalkStep, remove_all,
+};
+pub use write_order::{keeps_order, order_folder, write_out};

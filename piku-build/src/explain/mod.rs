@@ -18,7 +18,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use piku_chroot::jail::TrialError;
-use piku_files::disk;
+use piku_files::free_space;
 use piku_files::{FileKind, TreeError};
 use piku_layout::settings::Protection;
 use piku_report::user_error::UserError;
@@ -215,7 +215,7 @@ pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> User
     let what = match peak {
         // In the units of the limit.
         Some(peak) => {
-            format!("step '{name}' ran out of memory at {}; it may have {memory}", disk::size(peak))
+            format!("step '{name}' ran out of memory at {}; it may have {memory}", free_space::size(peak))
         }
         None => format!("step '{name}' ran out of memory; each of its processes may have {memory}"),
     };

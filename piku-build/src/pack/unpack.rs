@@ -28,7 +28,6 @@ use super::{LAYERS, LONGEST_TEXT};
 use crate::app_source::AppSource;
 use crate::architecture::ReleaseArchitecture;
 use crate::command_check::StartTarget;
-use crate::disk::{self, SpaceNeeded};
 use crate::explain::pack as explain;
 use crate::layer::{LayerStore, TakenLayer, UnfinishedLayer};
 use crate::native::NativeSearch;
@@ -38,6 +37,7 @@ use crate::root_view::{MountedFolder, RootView};
 use crate::step_mount::PATH;
 use crate::work_folder::WorkFolder;
 use crate::{command_check, hard_link, host_paths, interrupt, profile, progress, runtime, target};
+use piku_files::free_space::{self, SpaceNeeded};
 
 /// What `unpack` was told.
 pub(crate) struct UnpackRequest {
@@ -115,7 +115,7 @@ impl PartTaker for StreamIntake<'_> {
                 );
                 continue;
             }
-            disk::check_keeping(store.path(), need, self.settings.reserve_bytes(), "what comes in")?;
+            free_space::check_keeping(store.path(), need, self.settings.reserve_bytes(), "what comes in")?;
             let taken = match store.take(&layer.key)? {
                 TakenLayer::There => None,
                 TakenLayer::Build(unfinished) => {
@@ -132,7 +132,7 @@ impl PartTaker for StreamIntake<'_> {
             };
             let parent = output.parent().unwrap_or(Path::new("/"));
             let work = WorkFolder::new(parent)?;
-            disk::check_keeping(parent, need, self.settings.reserve_bytes(), "what comes in")?;
+            free_space::check_keeping(parent, need, self.settings.reserve_bytes(), "what comes in")?;
             work.tree().create_dir(RELEASE)?;
             let release = work.tree().subtree(RELEASE)?;
             release.create_dir(TREE)?;

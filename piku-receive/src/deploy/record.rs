@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use piku_files::disk::size;
+use piku_files::free_space::size;
 use piku_report::terminal::coloured_text;
 
 /// The bytes that are kept from the end of the output beyond the limit: the cause of a failure stands there.

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::Context;
 use git2::Oid;
-use piku_files::disk::size;
+use piku_files::free_space::size;
 use piku_report::user_error::UserError;
 
 use crate::child_env;

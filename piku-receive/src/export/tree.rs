@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use git2::{Oid, Repository, Tree, TreeEntry};
-use piku_files::disk::{self, SpaceNeeded};
+use piku_files::free_space::{self, SpaceNeeded};
 use piku_files::{TreeError, TreeHandle};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
@@ -86,7 +86,7 @@ impl ExportWalk {
         if self.need.files > MOST_ENTRIES {
             return Err(UserError::new(format!("the commit holds more than {MOST_ENTRIES} files")).into());
         }
-        disk::check_keeping(self.top.path(), need, self.reserve, "what was pushed")?;
+        free_space::check_keeping(self.top.path(), need, self.reserve, "what was pushed")?;
         Ok(count.large)
     }
 

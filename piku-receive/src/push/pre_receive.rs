@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use git2::{ObjectType, Oid, Reference, Repository};
 use piku_files::TreeHandle;
-use piku_files::disk::size;
+use piku_files::free_space::size;
 use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 

@@ -1,7 +1,7 @@
 //! `gc [APP]`: removes what nothing needs any more, or says what that is and how much.
 
 use anyhow::Context;
-use piku_files::disk::size;
+use piku_files::free_space::size;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;

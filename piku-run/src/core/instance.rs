@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use piku_files::disk::size;
+use piku_files::free_space::size;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::CrashBackoff;

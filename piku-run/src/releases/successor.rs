@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use piku_build::folded;
 use piku_build::release::{BuiltRelease, ReleaseOrigin, TREE};
-use piku_files::disk::{self, SpaceNeeded};
+use piku_files::free_space::{self, SpaceNeeded};
 use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
@@ -69,7 +69,7 @@ impl ReleaseSuccessor {
         let link = release.jailed;
         folded::unfold(dir, self.tree_of)?;
         let tree = TreeHandle::open(&old)?.subtree(TREE)?;
-        disk::check(dir.path(), need(&tree, link)?, "a release with the same tree")?;
+        free_space::check(dir.path(), need(&tree, link)?, "a release with the same tree")?;
 
         let work = tempfile::Builder::new()
             .prefix(ASIDE)

@@ -6,7 +6,7 @@
 use std::fs;
 
 use jiff::Timestamp;
-use piku_files::disk::size;
+use piku_files::free_space::size;
 use piku_report::diagnostic::readable;
 
 use crate::core::ProcessExit;

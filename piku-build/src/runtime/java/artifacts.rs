@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use piku_files::{CopyLimit, TreeEntry, TreeError, TreeHandle, WalkStep};
 
 use super::jar;
-use crate::disk::{self, SpaceNeeded};
 use crate::{app_file, interrupt};
+use piku_files::free_space::{self, SpaceNeeded};
 
 /// Deeper modules are nobody's.
 const DEEPEST: usize = 8;
@@ -70,7 +70,7 @@ pub(super) fn take(work: &TreeHandle, tree: &TreeHandle, folders: &[PathBuf]) ->
         let from = work.subtree(folder)?;
         let limit = measure(&from)?;
         let need = SpaceNeeded { bytes: limit.bytes, files: limit.entries };
-        disk::check(tree.path(), need, "what the build has made")?;
+        free_space::check(tree.path(), need, "what the build has made")?;
         from.copy_tree(tree, folder, limit, takes)?;
     }
     Ok(())

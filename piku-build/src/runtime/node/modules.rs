@@ -12,9 +12,9 @@ use super::version::ChosenNode;
 use crate::app_source::AppSource;
 use crate::build_step::BuildStep;
 use crate::build_target::BuildTarget;
-use crate::disk::SpaceNeeded;
 use crate::plan::{LayerPlan, TreeLayer};
 use crate::step_mount::APP;
+use piku_files::free_space::SpaceNeeded;
 
 /// Changed when layers are made in another way: the old ones then do not count.
 const FORMAT: u32 = 2;

@@ -12,10 +12,10 @@ use super::package_managers::uv;
 use super::version::interpreter::PythonInterpreter;
 use crate::app_source::AppSource;
 use crate::build_step::BuildStep;
-use crate::disk::SpaceNeeded;
 use crate::plan::LayerPlan;
 use crate::runtime::BuildTarget;
 use crate::step_mount::PATH;
+use piku_files::free_space::SpaceNeeded;
 
 /// The layer's name.
 pub(super) const NAME: &str = "venv";

@@ -14,10 +14,10 @@ use super::machine::InstalledRuby;
 use super::settings;
 use crate::app_source::AppSource;
 use crate::build_step::BuildStep;
-use crate::disk::SpaceNeeded;
 use crate::explain::ruby as told;
 use crate::plan::LayerPlan;
 use crate::step_mount::PATH;
+use piku_files::free_space::SpaceNeeded;
 
 /// The layer's name.
 const NAME: &str = "gems";

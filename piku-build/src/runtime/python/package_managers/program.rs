@@ -8,7 +8,6 @@ use std::time::UNIX_EPOCH;
 
 use crate::app_source::AppSource;
 use crate::build_step::BuildStep;
-use crate::disk::SpaceNeeded;
 use crate::explain;
 use crate::plan::LayerPlan;
 use crate::root_view::runs;
@@ -16,6 +15,7 @@ use crate::runtime::BuildTarget;
 use crate::runtime::python::dependency_files::PythonManager;
 use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
 use crate::runtime::python::version::interpreter::{self, PythonInterpreter};
+use piku_files::free_space::SpaceNeeded;
 
 /// The step's name.
 pub(crate) const STEP: &str = "tool";

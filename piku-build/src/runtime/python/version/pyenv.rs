@@ -10,13 +10,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::build_step::{BuildStep, StepOutcome};
-use crate::disk::SpaceNeeded;
 use crate::explain;
 use crate::plan::LayerPlan;
 use crate::root_view::runs;
 use crate::runtime::python::version::range::{PythonFit, PythonRange};
 use crate::runtime::version::RuntimeVersion;
 use crate::runtime::{BuildTarget, told};
+use piku_files::free_space::SpaceNeeded;
 use piku_report::user_error::UserError;
 
 /// The name of the step that builds one, and of its layer.

@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
-use crate::error::escape;
-use crate::kind::{FileKind, FileStat};
+use crate::tree::error::escape;
+use crate::tree::file_stat::{FileKind, FileStat};
 
 /// The flags that every descriptor is opened with: never inherited, never a terminal, and without waiting for a writer at the
 /// other end of a pipe.

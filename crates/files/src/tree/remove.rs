@@ -7,11 +7,11 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::error::{TreeError, escape};
-use crate::folder::{self, FolderEntries};
-use crate::handle::{TreeHandle, is_top};
-use crate::kind::FileKind;
-use crate::walk::{DEEPEST, is_swapped};
+use crate::tree::directory::{self, FolderEntries};
+use crate::tree::error::{TreeError, escape};
+use crate::tree::file_stat::FileKind;
+use crate::tree::handle::{TreeHandle, is_top};
+use crate::tree::walk::{DEEPEST, is_swapped};
 
 /// The largest number of times that a folder is emptied if somebody fills it again meanwhile, or if it gets what was nested
 /// too deep in it.
@@ -31,7 +31,7 @@ impl TreeHandle {
             }
             let opened = match self.read_folder(path) {
                 Err(err) if is_denied(&err) => {
-                    folder::set_mode_of(self.as_fd(), 0o700)?;
+                    directory::set_mode_of(self.as_fd(), 0o700)?;
                     self.read_folder(path)
                 }
                 opened => opened,
@@ -65,7 +65,7 @@ type Top<'a> = Option<(BorrowedFd<'a>, usize)>;
 /// Removes one entry of a folder, of which this is known.
 fn entry(parent: BorrowedFd<'_>, name: &OsStr, kind: Option<FileKind>, top: Top<'_>) -> io::Result<()> {
     if kind != Some(FileKind::Folder) {
-        match folder::unlink(parent, name) {
+        match directory::unlink(parent, name) {
             // It is a folder; POSIX says the second, Linux the first.
             Err(Errno::ISDIR | Errno::PERM) => {}
             done => return Ok(done?),
@@ -74,28 +74,28 @@ fn entry(parent: BorrowedFd<'_>, name: &OsStr, kind: Option<FileKind>, top: Top<
     let depth = match top {
         // Each level costs a descriptor: what is nested too deep is moved up, and met again there.
         Some((top, depth)) if depth >= DEEPEST => {
-            folder::set_mode(parent, name, 0o700)?;
-            return folder::rename(parent, name, top, &folder::aside());
+            directory::set_mode(parent, name, 0o700)?;
+            return directory::rename(parent, name, top, &directory::aside());
         }
         Some((_, depth)) => depth,
         None => 0,
     };
-    let opened = match folder::open_folder(parent, name) {
+    let opened = match directory::open_folder(parent, name) {
         Err(err) if is_denied(&err) => {
-            folder::set_mode(parent, name, 0o700)?;
-            folder::open_folder(parent, name)
+            directory::set_mode(parent, name, 0o700)?;
+            directory::open_folder(parent, name)
         }
         opened => opened,
     };
     let mut entries = match opened {
         Ok(fd) => FolderEntries::new(fd)?,
         // It was swapped just now for what is no folder.
-        Err(err) if is_swapped(&err) => return Ok(folder::unlink(parent, name)?),
+        Err(err) if is_swapped(&err) => return Ok(directory::unlink(parent, name)?),
         Err(err) => return Err(err),
     };
     for _ in 0..ROUNDS {
         empty(&mut entries, top, depth)?;
-        match folder::remove_folder(parent, name) {
+        match directory::remove_folder(parent, name) {
             Err(Errno::NOTEMPTY | Errno::EXIST) => entries.rewind(),
             done => return Ok(done?),
         }
@@ -115,7 +115,7 @@ fn empty(entries: &mut FolderEntries, top: Top<'_>, depth: usize) -> io::Result<
             let mut removed = entry(here, &name, kind, top);
             if !is_opened && removed.as_ref().is_err_and(is_denied) {
                 is_opened = true;
-                folder::set_mode_of(here, 0o700)?;
+                directory::set_mode_of(here, 0o700)?;
                 removed = entry(here, &name, kind, top);
             }
             match removed {

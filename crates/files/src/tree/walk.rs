@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use crate::error::TreeError;
-use crate::folder::{self, FolderEntries};
-use crate::handle::TreeHandle;
-use crate::kind::{FileKind, FileStat};
-use crate::read::TreeFile;
+use crate::tree::directory::{self, FolderEntries};
+use crate::tree::error::TreeError;
+use crate::tree::file_stat::{FileKind, FileStat};
+use crate::tree::handle::TreeHandle;
+use crate::tree::read::TreeFile;
 
 /// The greatest depth of folders in a tree that is walked or copied: each level costs a descriptor, and a path of as many
 /// names is near the longest that the kernel accepts. What is nested deeper can still be removed.
@@ -71,7 +71,7 @@ impl<'a> TreeEntry<'a> {
     /// When it is none, or is gone.
     pub fn open_file(&self) -> Result<TreeFile, TreeError> {
         let (file, stat) =
-            folder::open_file(self.folder, self.name).map_err(|err| self.error("read", err))?;
+            directory::open_file(self.folder, self.name).map_err(|err| self.error("read", err))?;
         Ok(TreeFile { file, stat })
     }
 
@@ -80,7 +80,7 @@ impl<'a> TreeEntry<'a> {
     /// # Errors
     /// When it is none, or is gone.
     pub fn read_link(&self) -> Result<PathBuf, TreeError> {
-        folder::read_link(self.folder, self.name).map(PathBuf::from).map_err(|err| self.error("read", err))
+        directory::read_link(self.folder, self.name).map(PathBuf::from).map_err(|err| self.error("read", err))
     }
 
     /// Sets its mode, where it is no link; of a folder before the walk goes into it.
@@ -88,7 +88,7 @@ impl<'a> TreeEntry<'a> {
     /// # Errors
     /// When it is gone, or not this user's.
     pub fn set_mode(&self, mode: u32) -> Result<(), TreeError> {
-        folder::set_mode(self.folder, self.name, mode & 0o777)
+        directory::set_mode(self.folder, self.name, mode & 0o777)
             .map_err(|err| self.error("set the mode of", err))
     }
 
@@ -97,11 +97,11 @@ impl<'a> TreeEntry<'a> {
     /// # Errors
     /// When it cannot be linked there (`CrossesDevices`, `TooManyLinks`); this one stays then.
     pub fn replace_by_link(&self, file: &TreeFile) -> Result<(), TreeError> {
-        let aside = folder::aside();
-        folder::link(file.file.as_fd(), self.folder, &aside)
+        let aside = directory::aside();
+        directory::link(file.file.as_fd(), self.folder, &aside)
             .and_then(|()| {
-                folder::rename(self.folder, &aside, self.folder, self.name).inspect_err(|_| {
-                    let _ = folder::unlink(self.folder, &aside);
+                directory::rename(self.folder, &aside, self.folder, self.name).inspect_err(|_| {
+                    let _ = directory::unlink(self.folder, &aside);
                 })
             })
             .map_err(|err| self.error("link", err))
@@ -139,7 +139,7 @@ impl TreeHandle {
         let mut entries = FolderEntries::new(folder).map_err(|err| cannot(path, err))?;
         while let Some((name, _)) = entries.next().map_err(|err| cannot(path, err))? {
             let here = entries.fd().map_err(|err| cannot(path, err))?;
-            let stat = match folder::stat(here, &name) {
+            let stat = match directory::stat(here, &name) {
                 Ok(stat) => stat,
                 Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
                 Err(err) => return Err(self.error("look at", &path.join(name), err).into()),
@@ -152,7 +152,7 @@ impl TreeHandle {
                     if depth >= DEEPEST {
                         return Err(cannot(path, too_deep()).into());
                     }
-                    match folder::open_folder(here, &name) {
+                    match directory::open_folder(here, &name) {
                         Ok(below) => self.walk_folder(below, path, depth + 1, visit)?,
                         Err(err) if is_swapped(&err) => true,
                         Err(err) => return Err(cannot(path, err).into()),

@@ -8,6 +8,8 @@
 //! ext4 without a journal (`mkfs.ext4 -O ^has_journal`) keeps no order, and nothing else either: not even a symbolic link can be
 //! synced there. It is taken for an ext4 like any other.
 
+mod sys;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -17,11 +19,7 @@ use std::thread;
 
 use rustix::fs::{FsWord, fstatfs};
 
-use crate::cursor::FolderCursor;
-use crate::error::TreeError;
-use crate::handle::TreeHandle;
-use crate::sys;
-use crate::walk::WalkStep;
+use crate::tree::{FolderCursor, TreeEntry, TreeError, TreeHandle, WalkStep};
 
 /// The file systems that keep the order of changes.
 const ORDERED: [FsWord; 2] = [EXT4, XFS];
@@ -130,7 +128,7 @@ impl TreeHandle {
 }
 
 /// Returns whether the old tree has the very file in the same place.
-fn is_shared(old: &mut Option<FolderCursor<'_>>, entry: &crate::walk::TreeEntry<'_>) -> bool {
+fn is_shared(old: &mut Option<FolderCursor<'_>>, entry: &TreeEntry<'_>) -> bool {
     let there = old.as_mut().and_then(|old| old.symlink_metadata(entry.path()).ok()?);
     there.is_some_and(|there| there.is_same(entry.stat()))
 }

@@ -5,11 +5,11 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use crate::error::TreeError;
-use crate::folder::{self, FolderEntries};
-use crate::handle::{TreeHandle, is_top};
-use crate::kind::{FileKind, FileStat};
-use crate::walk::{DEEPEST, TreeEntry, too_deep};
+use crate::tree::directory::{self, FolderEntries};
+use crate::tree::error::TreeError;
+use crate::tree::file_stat::{FileKind, FileStat};
+use crate::tree::handle::{TreeHandle, is_top};
+use crate::tree::walk::{DEEPEST, TreeEntry, too_deep};
 
 /// The most that a copy may take: what its caller has measured and found room for. A tree that grows meanwhile is an error and
 /// not a full disk.
@@ -90,15 +90,15 @@ impl TreeHandle {
                 return Ok((stat, source, to.read_folder(new)?));
             }
             to.at(new, |parent, name| {
-                folder::make(parent, name, 0o700)?;
-                Ok((stat, source, folder::open_folder(parent, name)?))
+                directory::make(parent, name, 0o700)?;
+                Ok((stat, source, directory::open_folder(parent, name)?))
             })
         };
         let (stat, source, target) = open().map_err(|err: io::Error| to.error("copy to", new, err))?;
         let mut copier = TreeCopier { from: self, limit, takes: &mut takes, odd: Vec::new() };
         copier.folder(source, target.as_fd(), &mut PathBuf::new(), 0)?;
         // The mode last: a folder without the right to write is filled first.
-        folder::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o700)
+        directory::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o700)
             .map_err(|err| to.error("set the mode of", new, err))?;
         Ok(copier.odd)
     }
@@ -118,7 +118,7 @@ impl<E: From<TreeError>> TreeCopier<'_, E> {
         while let Some((name, _)) = entries.next().map_err(|err| cannot(path, err))? {
             let here = entries.fd().map_err(|err| cannot(path, err))?;
             path.push(&name);
-            let stat = folder::stat(here, &name).map_err(|err| cannot(path, err))?;
+            let stat = directory::stat(here, &name).map_err(|err| cannot(path, err))?;
             if !(self.takes)(&TreeEntry::new(tree, here, path, &name, stat))? {
                 path.pop();
                 continue;
@@ -129,29 +129,29 @@ impl<E: From<TreeError>> TreeCopier<'_, E> {
                         .limit
                         .take(0)
                         .and_then(|()| if depth < DEEPEST { Ok(()) } else { Err(too_deep()) })
-                        .and_then(|()| folder::open_folder(here, &name))
+                        .and_then(|()| directory::open_folder(here, &name))
                         .and_then(|source| {
-                            folder::make(to, &name, 0o700)?;
-                            Ok((source, folder::open_folder(to, &name)?))
+                            directory::make(to, &name, 0o700)?;
+                            Ok((source, directory::open_folder(to, &name)?))
                         });
                     let (source, target) = below.map_err(|err| cannot(path, err))?;
                     self.folder(source, target.as_fd(), path, depth + 1)?;
-                    folder::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o700)
+                    directory::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o700)
                         .map_err(|err| cannot(path, err))?;
                 }
                 FileKind::Link => {
                     self.limit
                         .take(0)
-                        .and_then(|()| folder::read_link(here, &name))
-                        .and_then(|target| folder::symlink(&target, to, &name))
+                        .and_then(|()| directory::read_link(here, &name))
+                        .and_then(|target| directory::symlink(&target, to, &name))
                         .map_err(|err| cannot(path, err))?;
                 }
                 FileKind::Regular => {
-                    let copied = folder::open_file(here, &name).and_then(|(source, stat)| {
+                    let copied = directory::open_file(here, &name).and_then(|(source, stat)| {
                         self.limit.take(stat.len)?;
-                        let target = folder::create(to, &name, 0o600)?;
+                        let target = directory::create(to, &name, 0o600)?;
                         copy_content(&source, stat.len, &target)?;
-                        folder::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o400)?;
+                        directory::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o400)?;
                         target.set_modified(stat.modified)
                     });
                     copied.map_err(|err| cannot(path, err))?;

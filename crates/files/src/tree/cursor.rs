@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use crate::error::{TreeError, escape};
-use crate::folder;
-use crate::handle::TreeHandle;
-use crate::kind::FileStat;
-use crate::read::TreeFile;
-use crate::walk::is_swapped;
+use crate::tree::directory;
+use crate::tree::error::{TreeError, escape};
+use crate::tree::file_stat::FileStat;
+use crate::tree::handle::TreeHandle;
+use crate::tree::read::TreeFile;
+use crate::tree::walk::is_swapped;
 
 /// A place in a tree that follows a walk through another one. The folders on the way to it stay open, so that each is opened once;
 /// none of them is a link.
@@ -34,7 +34,7 @@ impl<'a> FolderCursor<'a> {
     /// # Errors
     /// When it cannot be looked at.
     pub fn symlink_metadata(&mut self, path: &Path) -> Result<Option<FileStat>, TreeError> {
-        self.at(path, "look at", |folder, name| folder::stat(folder, name))
+        self.at(path, "look at", |folder, name| directory::stat(folder, name))
     }
 
     /// Opens the regular file `path`; `None` as above.
@@ -43,7 +43,7 @@ impl<'a> FolderCursor<'a> {
     /// When it is no regular file, or cannot be opened.
     pub fn open_file(&mut self, path: &Path) -> Result<Option<TreeFile>, TreeError> {
         let open = |folder: BorrowedFd<'_>, name: &OsStr| {
-            let (file, stat) = folder::open_file(folder, name)?;
+            let (file, stat) = directory::open_file(folder, name)?;
             Ok(TreeFile { file, stat })
         };
         self.at(path, "read", open)
@@ -79,7 +79,7 @@ impl<'a> FolderCursor<'a> {
         self.open.truncate(common);
         for (at, part) in folder.components().enumerate().skip(common) {
             let Component::Normal(part) = part else { return Err(escape()) };
-            match folder::open_folder(self.top(), part) {
+            match directory::open_folder(self.top(), part) {
                 Ok(fd) => self.open.push((part.to_owned(), fd)),
                 Err(err) if is_swapped(&err) => {
                     self.missing = Some(folder.components().take(at + 1).collect());

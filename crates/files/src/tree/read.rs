@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use cap_std::fs::{OpenOptions, OpenOptionsExt};
 use rustix::fs::{Mode, OFlags, openat};
 
-use crate::error::TreeError;
-use crate::folder::{self, FolderEntries};
-use crate::handle::{TreeHandle, is_top};
-use crate::kind::{FileKind, FileStat};
+use crate::tree::directory::{self, FolderEntries};
+use crate::tree::error::TreeError;
+use crate::tree::file_stat::{FileKind, FileStat};
+use crate::tree::handle::{TreeHandle, is_top};
 
 /// The most entries that one folder is listed with; a walk has no such bound.
 const MOST: usize = 1 << 20;
@@ -81,7 +81,7 @@ impl TreeHandle {
         }
         let stat = || {
             let (parent, name) = self.parent(path)?;
-            folder::stat(&parent, name)
+            directory::stat(&parent, name)
         };
         stat().map_err(|err| self.error("look at", path, err))
     }
@@ -125,7 +125,7 @@ impl TreeHandle {
                 }
                 _ => err,
             })?;
-            folder::regular(opened.into_std())
+            directory::regular(opened.into_std())
         };
         let (file, stat) = open().map_err(|err| self.error("read", path, err))?;
         Ok(TreeFile { file, stat })
@@ -139,7 +139,7 @@ impl TreeHandle {
         let path = path.as_ref();
         let open = || {
             let (parent, name) = self.parent(path)?;
-            folder::open_file(&parent, name)
+            directory::open_file(&parent, name)
         };
         let (file, stat) = open().map_err(|err| self.error("read", path, err))?;
         Ok(TreeFile { file, stat })
@@ -173,7 +173,7 @@ impl TreeHandle {
         let path = path.as_ref();
         let read = || {
             let (parent, name) = self.parent(path)?;
-            folder::read_link(&parent, name)
+            directory::read_link(&parent, name)
         };
         read().map(PathBuf::from).map_err(|err| self.error("read", path, err))
     }
@@ -190,7 +190,7 @@ impl TreeHandle {
             while let Some((name, kind)) = entries.next()? {
                 let kind = match kind {
                     Some(kind) => kind,
-                    None => match folder::stat(entries.fd()?, &name) {
+                    None => match directory::stat(entries.fd()?, &name) {
                         Ok(stat) => stat.kind,
                         Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
                         Err(err) => return Err(err),
@@ -227,9 +227,9 @@ impl TreeHandle {
                 return File::from(self.read_folder(path)?).sync_all();
             }
             let (parent, name) = self.parent(path)?;
-            match folder::stat(&parent, name)?.kind {
-                FileKind::Regular => folder::open_file(&parent, name)?.0.sync_all(),
-                FileKind::Folder => File::from(folder::open_folder(&parent, name)?).sync_all(),
+            match directory::stat(&parent, name)?.kind {
+                FileKind::Regular => directory::open_file(&parent, name)?.0.sync_all(),
+                FileKind::Folder => File::from(directory::open_folder(&parent, name)?).sync_all(),
                 _ => Ok(()),
             }
         };

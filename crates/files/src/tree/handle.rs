@@ -11,9 +11,9 @@ use cap_std::fs::Dir;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::error::{TreeError, escape};
-use crate::folder;
-use crate::kind::FileStat;
+use crate::tree::directory;
+use crate::tree::error::{TreeError, escape};
+use crate::tree::file_stat::FileStat;
 
 /// A tree of files, held by a descriptor of its top folder. See the [crate] for what it promises.
 ///
@@ -105,7 +105,7 @@ impl TreeHandle {
         }
         let open = || {
             let (parent, name) = self.parent(path)?;
-            folder::open_folder(&parent, name)
+            directory::open_folder(&parent, name)
         };
         open().map(|fd| Self::new(fd, self.path.join(path))).map_err(|err| self.error("open", path, err))
     }
@@ -152,7 +152,7 @@ impl TreeHandle {
     pub(crate) fn parent<'a, 'p>(&'a self, path: &'p Path) -> io::Result<(ParentFolder<'a>, &'p OsStr)> {
         let mut parts = path.components();
         let Some(Component::Normal(name)) = parts.next_back() else { return Err(escape()) };
-        folder::check_name(name)?;
+        directory::check_name(name)?;
         let above = parts.as_path();
         if is_top(above) {
             return Ok((ParentFolder::Top(&self.dir), name));

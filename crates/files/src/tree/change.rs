@@ -9,10 +9,10 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
-use crate::error::TreeError;
-use crate::folder;
-use crate::handle::{TreeHandle, is_top};
-use crate::read::TreeFile;
+use crate::tree::directory;
+use crate::tree::error::TreeError;
+use crate::tree::handle::{TreeHandle, is_top};
+use crate::tree::read::TreeFile;
 
 impl TreeHandle {
     /// Replaces what is at `path` by a file with this content and mode. The file is written aside and renamed: whoever reads sees
@@ -37,7 +37,7 @@ impl TreeHandle {
     /// When something is there, or the way to it leads out.
     pub fn create_file(&self, path: impl AsRef<Path>, mode: u32) -> Result<File, TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| folder::create(parent, name, mode))
+        self.at(path, |parent, name| directory::create(parent, name, mode))
             .map_err(|err| self.error("write", path, err))
     }
 
@@ -47,7 +47,7 @@ impl TreeHandle {
     /// When something is there, or the way to it leads out.
     pub fn create_dir(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| folder::make(parent, name, 0o777))
+        self.at(path, |parent, name| directory::make(parent, name, 0o777))
             .map_err(|err| self.error("make", path, err))
     }
 
@@ -69,7 +69,7 @@ impl TreeHandle {
     /// When something is there, or the way to it leads out.
     pub fn symlink(&self, target: impl AsRef<OsStr>, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| folder::symlink(target.as_ref(), parent, name))
+        self.at(path, |parent, name| directory::symlink(target.as_ref(), parent, name))
             .map_err(|err| self.error("link", path, err))
     }
 
@@ -81,7 +81,7 @@ impl TreeHandle {
     pub fn rename(&self, from: impl AsRef<Path>, to: &Self, new: impl AsRef<Path>) -> Result<(), TreeError> {
         let (from, new) = (from.as_ref(), new.as_ref());
         self.at(from, |parent, name| {
-            to.at(new, |new_parent, new_name| folder::rename(parent, name, new_parent, new_name))
+            to.at(new, |new_parent, new_name| directory::rename(parent, name, new_parent, new_name))
         })
         .map_err(|err| self.error("rename", from, err))
     }
@@ -93,7 +93,7 @@ impl TreeHandle {
     /// When something is there, the way to it leads out, or the file cannot be linked there (`CrossesDevices`, `TooManyLinks`).
     pub fn link_file(&self, file: &TreeFile, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| folder::link(file.file.as_fd(), parent, name))
+        self.at(path, |parent, name| directory::link(file.file.as_fd(), parent, name))
             .map_err(|err| self.error("link", path, err))
     }
 
@@ -105,11 +105,11 @@ impl TreeHandle {
         let path = path.as_ref();
         self.at(path, |parent, name| {
             // A rename between two names of one file does nothing and leaves both.
-            if folder::stat(parent, name).is_ok_and(|there| there.is_same(&file.stat)) {
+            if directory::stat(parent, name).is_ok_and(|there| there.is_same(&file.stat)) {
                 return Ok(());
             }
-            let aside = folder::aside();
-            folder::link(file.file.as_fd(), parent, &aside)?;
+            let aside = directory::aside();
+            directory::link(file.file.as_fd(), parent, &aside)?;
             settle(parent, &aside, name)
         })
         .map_err(|err| self.error("link", path, err))
@@ -121,7 +121,7 @@ impl TreeHandle {
     /// When nothing is there, it is a folder, or the way to it leads out.
     pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| Ok(folder::unlink(parent, name)?))
+        self.at(path, |parent, name| Ok(directory::unlink(parent, name)?))
             .map_err(|err| self.error("remove", path, err))
     }
 
@@ -131,7 +131,7 @@ impl TreeHandle {
     /// When it is not empty, not there, or the way to it leads out.
     pub fn remove_dir(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| Ok(folder::remove_folder(parent, name)?))
+        self.at(path, |parent, name| Ok(directory::remove_folder(parent, name)?))
             .map_err(|err| self.error("remove", path, err))
     }
 
@@ -143,9 +143,9 @@ impl TreeHandle {
         let path = path.as_ref();
         let set = || {
             if is_top(path) {
-                return folder::set_mode_of(self.as_fd(), mode & 0o777);
+                return directory::set_mode_of(self.as_fd(), mode & 0o777);
             }
-            self.at(path, |parent, name| folder::set_mode(parent, name, mode & 0o777))
+            self.at(path, |parent, name| directory::set_mode(parent, name, mode & 0o777))
         };
         set().map_err(|err| self.error("set the mode of", path, err))
     }
@@ -156,7 +156,7 @@ impl TreeHandle {
     /// When it is not there, or the way to it leads out.
     pub fn set_modified(&self, path: impl AsRef<Path>, time: SystemTime) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| folder::set_modified(parent, name, time))
+        self.at(path, |parent, name| directory::set_modified(parent, name, time))
             .map_err(|err| self.error("set the time of", path, err))
     }
 
@@ -178,12 +178,12 @@ impl TreeHandle {
         content: impl FnOnce(&File) -> io::Result<()>,
     ) -> io::Result<()> {
         self.at(path, |parent, name| {
-            let aside = folder::aside();
-            let file = folder::create(parent, &aside, 0o600)?;
-            let filled = content(&file).and_then(|()| folder::set_mode_of(file.as_fd(), mode & 0o777));
+            let aside = directory::aside();
+            let file = directory::create(parent, &aside, 0o600)?;
+            let filled = content(&file).and_then(|()| directory::set_mode_of(file.as_fd(), mode & 0o777));
             if let Err(err) = filled {
                 // The first error is the one to tell.
-                let _ = folder::unlink(parent, &aside);
+                let _ = directory::unlink(parent, &aside);
                 return Err(err);
             }
             settle(parent, &aside, name)
@@ -194,7 +194,7 @@ impl TreeHandle {
 /// Puts what was made aside into its place, or removes it.
 fn settle(parent: impl AsFd, aside: &OsStr, name: &OsStr) -> io::Result<()> {
     let parent = parent.as_fd();
-    folder::rename(parent, aside, parent, name).inspect_err(|_| {
-        let _: Result<(), Errno> = folder::unlink(parent, aside);
+    directory::rename(parent, aside, parent, name).inspect_err(|_| {
+        let _: Result<(), Errno> = directory::unlink(parent, aside);
     })
 }

@@ -1,0 +1,21 @@
+//! The tree handle and its operations.
+
+mod change;
+mod copy;
+mod cursor;
+mod directory;
+mod error;
+mod file_stat;
+mod handle;
+mod read;
+mod remove;
+mod walk;
+
+pub use copy::CopyLimit;
+pub use cursor::FolderCursor;
+pub use error::TreeError;
+pub use file_stat::{FileKind, FileStat};
+pub use handle::TreeHandle;
+pub use read::{FolderEntry, TreeFile};
+pub use remove::remove_all;
+pub use walk::{TreeEntry, WalkStep};
