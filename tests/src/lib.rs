@@ -14,6 +14,7 @@ pub mod ports;
 pub mod processes;
 pub mod repo;
 pub mod scene;
+pub mod snapshot;
 pub mod sshd;
 pub mod tools;
 pub mod trace;
