@@ -17,6 +17,7 @@ use piku_files::atomic_file;
 use piku_files::remove_all;
 use piku_layout::name::AppName;
 use piku_procfile::procfile::ProcessKind;
+use piku_report::progress;
 
 use crate::app_source::AppSource;
 use crate::architecture::ReleaseArchitecture;
@@ -37,7 +38,7 @@ use crate::target::{self, TargetArchitecture};
 use crate::work_folder::WorkFolder;
 use crate::{
     app_folder, caches, environment, explain, generated_secret, hard_link, interrupt, machine, memory,
-    priority, profile, progress, stray_processes, unchanged,
+    priority, profile, stray_processes, unchanged,
 };
 
 /// What a release says about itself and a build cannot know.
@@ -98,7 +99,7 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     let names: Vec<_> = runtimes.into_iter().map(capital).collect();
     let place =
         source.below.as_deref().map_or_else(String::new, |below| format!(" in '{}'", below.display()));
-    progress::stage(&format!("{} app detected{place}: {because}", names.join(" and ")));
+    progress::step(&format!("{} app detected{place}: {because}", names.join(" and ")));
     let jailed = sandbox.decide(true)?;
     if !jailed {
         stray_processes::adopt()?;
@@ -133,7 +134,7 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     let made = work.tree().subtree(RELEASE)?;
     let is_same = |before: &PathBuf| unchanged::is_same(before, &release, &made.subtree(TREE)?, &store);
     if compared.map_or(Ok(false), is_same)? {
-        progress::stage("Nothing has changed");
+        progress::step("Nothing has changed");
         return discard(&store, &release, compared);
     }
     if build.reuse != ReusePolicy::All {
@@ -174,7 +175,7 @@ impl BuildJob {
         if preflight(bench, &source)? {
             source = self.place.of_tree(&tree)?;
         }
-        source.warnings.iter().for_each(|warning| progress::marked(&warning.to_string()));
+        source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
         found.notes.iter().for_each(|note| progress::warning(note));
         source
             .notes
@@ -216,7 +217,7 @@ impl BuildJob {
         } else {
             format!(" (by default, from {})", whole.processes_from)
         };
-        progress::stage(&format!("Process types: {}{from}", types.join(", ")));
+        progress::step(&format!("Process types: {}{from}", types.join(", ")));
         if let Some(old) = &bench.before {
             hard_link::with(old, &tree)?;
         }
@@ -294,7 +295,7 @@ fn preflight(bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<boo
     let Some(entry) = entries.into_iter().find(|entry| entry.kind == ProcessKind::Preflight) else {
         return Ok(false);
     };
-    progress::stage(&format!("Running preflight: {}", entry.command));
+    progress::step(&format!("Running preflight: {}", entry.command));
     let run = piku_procfile::command::argv(&entry.command).into();
     let step = BuildStep { name: "preflight", run, quiet: false };
     let env = environment::of_preflight(&bench.settings.build_env, source);

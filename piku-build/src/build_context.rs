@@ -4,13 +4,14 @@ use std::path::Path;
 
 use piku_files::TreeHandle;
 use piku_layout::settings::HostSettings;
+use piku_report::progress;
 
 use crate::copy::{self, CopyExclusions};
+use crate::environment;
 use crate::layer::LayerStore;
 use crate::step_mount::StepMount;
 use crate::step_runner::StepRunner;
 use crate::work_folder::WorkFolder;
-use crate::{environment, progress};
 use piku_files::free_space;
 
 /// The places of one build.

@@ -26,9 +26,10 @@ use anyhow::Context;
 use nix::fcntl::Flock;
 use piku_files::atomic_file;
 use piku_files::{CopyLimit, FileKind, TreeError, TreeHandle, WalkStep};
+use piku_report::progress;
 
 use crate::layer::try_lock;
-use crate::{hard_link, interrupt, progress};
+use crate::{hard_link, interrupt};
 
 /// Their folder in the cache.
 const FOLDER: &str = "work";

@@ -25,12 +25,13 @@ use piku_files::atomic_file;
 use piku_files::remove_all;
 use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_layout::clock;
+use piku_report::progress;
 
 use crate::edition::LayerEditions;
 use crate::machine::TargetMachine;
 use crate::native::{NativeSearch, record};
 use crate::plan::TreeLayer;
-use crate::{interrupt, progress, tree_layer};
+use crate::{interrupt, tree_layer};
 
 /// The marker.
 const COMPLETE: &str = "complete";

@@ -46,7 +46,6 @@ mod print_plan;
 mod priority;
 mod profile;
 mod programs;
-mod progress;
 mod rebuild;
 mod release_builder;
 mod root_view;

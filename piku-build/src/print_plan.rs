@@ -5,6 +5,7 @@ use std::path::Path;
 
 use piku_layout::settings::HostSettings;
 use piku_report::output::{self, OutputFormat};
+use piku_report::progress;
 
 use crate::build_target::BuildTarget;
 use crate::combined_plan::CombinedPlan;
@@ -13,7 +14,7 @@ use crate::layer::LayerStore;
 use crate::runtime::{self, RuntimeChoice};
 use crate::sandbox::SandboxPolicy;
 use crate::target::{self, TargetArchitecture};
-use crate::{app_folder, environment, machine, plan_report, progress};
+use crate::{app_folder, environment, machine, plan_report};
 
 /// `detect DIR`.
 pub(crate) fn detect(dir: &Path, format: OutputFormat) -> anyhow::Result<()> {
@@ -42,7 +43,7 @@ pub(crate) fn plan(
     let site =
         BuildTarget { jailed, store: store.as_ref(), tools, architecture, cross, build_env, commit: "" };
     let whole = CombinedPlan::plan(&runtimes, &source, &site)?;
-    source.warnings.iter().for_each(|warning| progress::marked(&warning.to_string()));
+    source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
     for warning in source.notes.iter().chain(whole.plans().flat_map(|plan| &plan.warnings)) {
         progress::warning(warning);
     }

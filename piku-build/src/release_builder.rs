@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
+use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use crate::app_source::AppSource;
@@ -24,7 +25,7 @@ use crate::root_view::{MountedFolder, RootView};
 use crate::runtime::{Runtime, binary};
 use crate::step_mount::{PATH, StepMount};
 use crate::target::TargetArchitecture;
-use crate::{command_check, copy, elf, explain, profile, progress, tree_layer};
+use crate::{command_check, copy, elf, explain, profile, tree_layer};
 use piku_files::free_space;
 
 /// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
@@ -61,7 +62,7 @@ impl ReleaseBuilder<'_> {
     pub(crate) fn all(&self, whole: &mut CombinedPlan) -> anyhow::Result<()> {
         for plan in whole.plans() {
             if let (Some(version), Some(from)) = (&plan.version, &plan.version_from) {
-                progress::stage(&format!("{} {version} ({from})", capital(plan.runtime)));
+                progress::step(&format!("{} {version} ({from})", capital(plan.runtime)));
             }
             plan.warnings.iter().for_each(|warning| progress::warning(warning));
         }
@@ -126,7 +127,7 @@ impl ReleaseBuilder<'_> {
         let unfinished = match store.take(&layer.key)? {
             TakenLayer::There if is_tool => return store.touch(&layer.key),
             TakenLayer::There => {
-                progress::stage(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
+                progress::step(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
                 return Ok(());
             }
             TakenLayer::Build(unfinished) => unfinished,
@@ -135,7 +136,7 @@ impl ReleaseBuilder<'_> {
             self.layer(owner, self.tools, tool, before)?;
         }
         let what = if is_tool { "what reads the lock file" } else { "dependencies" };
-        progress::stage(&format!("Installing {what}: layer {} {short}", layer.name));
+        progress::step(&format!("Installing {what}: layer {} {short}", layer.name));
         free_space::check(store.path(), layer.need, "the layer of dependencies")?;
         let scratch = self.at.work.join(SCRATCH);
         let app = if layer.writes_app {
@@ -168,10 +169,10 @@ impl ReleaseBuilder<'_> {
     ) -> anyhow::Result<Option<UnfinishedLayer>> {
         let short = &key[..12];
         let TakenLayer::Build(unfinished) = self.store.take(key)? else {
-            progress::stage(&format!("Dependencies are unchanged: layer {name} {short}"));
+            progress::step(&format!("Dependencies are unchanged: layer {name} {short}"));
             return Ok(None);
         };
-        progress::stage(&format!("Installing dependencies: layer {name} {short}"));
+        progress::step(&format!("Installing dependencies: layer {name} {short}"));
         free_space::check(self.store.path(), need, "the layer of dependencies")?;
         Ok(Some(unfinished))
     }

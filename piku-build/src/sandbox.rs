@@ -7,9 +7,10 @@ use std::thread;
 use piku_chroot::jail::{self, TrialError};
 use piku_chroot::report::JailStart;
 use piku_layout::settings::{HostSettings, Protection, SandboxMode};
+use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use crate::{explain, progress};
+use crate::explain;
 
 /// The settings that decide whether a build is jailed, besides the machine.
 #[derive(Debug, Clone, Default)]

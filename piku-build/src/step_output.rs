@@ -9,7 +9,7 @@ use std::thread;
 use piku_files::free_space::size;
 use piku_report::terminal::plain_text;
 
-use crate::progress;
+use piku_report::progress;
 
 /// The number of last lines that are kept.
 const KEPT: usize = 400;

@@ -7,12 +7,12 @@
 mod app_context;
 mod child_env;
 mod cli;
+mod client;
 mod deploy;
 mod distribute;
 mod export;
 mod key;
 mod limits;
-mod progress;
 mod push;
 mod release;
 mod repository;

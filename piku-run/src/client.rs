@@ -1,7 +1,7 @@
 //! The asking side: finds an app's supervisor, or has the daemon start one, and passes on what it says.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use anyhow::Context;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
-use piku_report::terminal::coloured_text;
+use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
 use crate::protocol::{FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
@@ -119,8 +119,8 @@ fn listen(asker: &mut ClientSocket, app: &AppName) -> io::Result<anyhow::Result<
         };
         match reply {
             SupervisorReply::Heard => {}
-            SupervisorReply::Step { text } => step(&text),
-            SupervisorReply::Detail { text } => detail(&text),
+            SupervisorReply::Step { text } => progress::step(&text),
+            SupervisorReply::Detail { text } => progress::program_output(&text),
             SupervisorReply::Data { value } => data = Some(value),
             SupervisorReply::Done { error: None } => return Ok(Ok(data)),
             SupervisorReply::Done { error: Some(bad) } => return Ok(Err(failure(bad).into())),
@@ -140,21 +140,6 @@ fn failure(bad: FailedReply) -> UserError {
         }
     }
     bad.hints.into_iter().fold(UserError::new(message).code(bad.code), UserError::hint)
-}
-
-/// A step of a deploy, as Heroku shows it.
-pub(crate) fn step(text: &str) {
-    talk(&format!("-----> {}\n", coloured_text(text.as_bytes())));
-}
-
-/// A detail of the step before.
-pub(crate) fn detail(text: &str) {
-    talk(&format!("       {}\n", coloured_text(text.as_bytes())));
-}
-
-fn talk(text: &str) {
-    // Whoever does not listen any more does not stop the work.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Whether the app has a supervisor just now.

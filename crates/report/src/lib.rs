@@ -3,5 +3,6 @@
 
 pub mod diagnostic;
 pub mod output;
+pub mod progress;
 pub mod terminal;
 pub mod user_error;

@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::Write;
 use std::process::ExitCode;
 
-use crate::diagnostic::{Diagnostics, readable};
+use crate::diagnostic::Diagnostics;
+use crate::progress;
 
 /// Set to `deploy` by the hook: errors are then printed as the push shows them, each line after ` !     `.
 pub const TALK: &str = "PIKU_TALK";
@@ -113,15 +113,10 @@ pub fn report(tool: &str, err: &anyhow::Error) -> ExitCode {
 
 /// Prints whole lines on stderr, during a deploy in the form that the push shows.
 pub fn tell(text: &str) {
-    let margin = if std::env::var_os(TALK).is_some_and(|talk| talk == "deploy") { " !     " } else { "" };
-    let mut lines = String::with_capacity(text.len() + 1);
-    for line in text.lines() {
-        lines.push_str(margin);
-        lines.push_str(&readable(&brief(line)));
-        lines.push('\n');
-    }
-    // Nobody is left to be told that stderr is gone.
-    let _ = std::io::stderr().write_all(lines.as_bytes());
+    let margin =
+        if std::env::var_os(TALK).is_some_and(|talk| talk == "deploy") { progress::ERROR } else { "" };
+    let lines: Vec<_> = text.lines().map(brief).collect();
+    progress::print(margin, &lines.join("\n"));
 }
 
 /// A line that people read: of one that quotes a whole file in a line, such as a minified one, the beginning and the end.

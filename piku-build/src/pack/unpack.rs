@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use piku_files::TreeHandle;
 use piku_files::atomic_file;
 use piku_layout::settings::{HostSettings, SandboxMode};
+use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use super::fits::FitQuestion;
@@ -36,7 +37,7 @@ use crate::release::{self, BuiltRelease, TREE};
 use crate::root_view::{MountedFolder, RootView};
 use crate::step_mount::PATH;
 use crate::work_folder::WorkFolder;
-use crate::{command_check, hard_link, host_paths, interrupt, profile, progress, runtime, target};
+use crate::{command_check, hard_link, host_paths, interrupt, profile, runtime, target};
 use piku_files::free_space::{self, SpaceNeeded};
 
 /// What `unpack` was told.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use anyhow::{Context, ensure};
 use piku_files::{FileStat, TreeFile, TreeHandle};
 use piku_report::output;
+use piku_report::progress;
 use piku_report::user_error::UserError;
 use tar::{Builder, EntryType, Header};
 
@@ -21,7 +22,7 @@ use crate::machine::TargetMachine;
 use crate::native::NativeSearch;
 use crate::release::{self, BuiltRelease, TREE};
 use crate::step_mount::APP;
-use crate::{folded, interrupt, progress};
+use crate::{folded, interrupt};
 
 /// The best that a Pi compresses as fast as its disk reads.
 const LEVEL: i32 = 3;

@@ -13,12 +13,13 @@ use git2::{Oid, Repository};
 use piku_layout::deploy_attempt::DeployAttempt;
 use piku_layout::paths::AppDir;
 use piku_report::output;
+use piku_report::progress;
 
 use crate::app_context;
+use crate::client;
 use crate::deploy::lock::{self, LockNote};
 use crate::deploy::verdict::{DeployState, DeployVerdict};
 use crate::now;
-use crate::progress;
 use crate::push::push_options::PushOptions;
 use crate::repository;
 use crate::repository::branch::{self, BranchTip, PREFIX};
@@ -48,11 +49,11 @@ pub(crate) fn updates() -> anyhow::Result<Vec<RefUpdate>> {
 fn update(line: &str) -> anyhow::Result<RefUpdate> {
     let mut words = line.splitn(3, ' ');
     let (Some(_), Some(new), Some(reference)) = (words.next(), words.next(), words.next()) else {
-        anyhow::bail!("expected 'OLD NEW REF' on stdin, found {}", progress::quoted(line));
+        anyhow::bail!("expected 'OLD NEW REF' on stdin, found {}", client::quoted(line));
     };
     let new = Oid::from_str(new)
         .map_err(repository::plain_error)
-        .with_context(|| format!("bad object name {} on stdin", progress::quoted(new)))?;
+        .with_context(|| format!("bad object name {} on stdin", client::quoted(new)))?;
     Ok(RefUpdate { new, reference: reference.to_owned() })
 }
 
@@ -129,7 +130,7 @@ fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[RefUpdate], de
                 progress::step(&format!("{tag} is stored, not deployed: it is a tag"));
                 if let Some(tip) = &deployed {
                     let spec = format!("{tag}^{{}}:{}", branch::name(&tip.reference));
-                    progress::detail(&format!("to deploy it: git push REMOTE {}", progress::word(&spec)));
+                    progress::detail(&format!("to deploy it: git push REMOTE {}", shell_words::quote(&spec)));
                 }
             }
         } else if let (Some(name), Some(tip)) = (update.reference.strip_prefix(PREFIX), &deployed) {
@@ -139,9 +140,9 @@ fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[RefUpdate], de
                 progress::step(&format!("{name} is stored, not deployed: {app} deploys {main}"));
                 progress::detail(&format!(
                     "to deploy it: {} deploy {app} {} (or: git push REMOTE {})",
-                    progress::door(),
-                    progress::word(name),
-                    progress::word(&spec)
+                    client::ssh_command(),
+                    shell_words::quote(name),
+                    shell_words::quote(&spec)
                 ));
             }
         }

@@ -15,11 +15,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_layout::name::AppName;
 use piku_layout::paths::AppDir;
+use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::deploy::lock::{self, LockNote};
-use crate::progress;
 
 /// What can be ended: the tools of the stages before anything of the new release is started.
 const ENDED: [&str; 2] = ["piku-build", "piku-receive export"];

@@ -19,10 +19,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
+use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
 use crate::now;
-use crate::progress;
 
 /// What others leave word of in the lock, for its holder: a line each, below the holder's own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,12 +16,13 @@ pub(crate) mod verdict;
 use std::time::Duration;
 
 use git2::Oid;
+use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use crate::app_context::AppContext;
 use crate::child_env;
+use crate::client;
 use crate::deploy::lock::AppLock;
-use crate::progress;
 use crate::push::push_options::PushOptions;
 use crate::push::{self, PushOutcome};
 use crate::repository;
@@ -85,7 +86,7 @@ pub(crate) fn run(
             format!("it has {}{more}", names[..names.len().min(MOST_NAMES)].join(", "))
         };
         let what =
-            branch.map_or_else(|| "branch".to_owned(), |name| format!("branch {}", progress::quoted(name)));
+            branch.map_or_else(|| "branch".to_owned(), |name| format!("branch {}", client::quoted(name)));
         return Err(UserError::new(format!("{} has no {what}: {there}", place.app)).into());
     };
     progress::step(&format!(

@@ -23,10 +23,10 @@ use std::thread;
 
 use anyhow::Context;
 use piku_layout::settings::{DeployTo, HostSettings};
+use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use crate::app_context::AppContext;
-use crate::progress;
 use crate::release;
 use parts::{PackedParts, ReleaseParts};
 use target_host::TargetHost;
@@ -160,7 +160,7 @@ fn end(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
     let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
     for machine in machines {
         match (&machine.failure, machine.release) {
-            (Some(why), _) => progress::bad(&format!("{}: {why}", machine.name)),
+            (Some(why), _) => progress::error(&format!("{}: {why}", machine.name)),
             (None, Some(release)) => progress::step(&format!("{}: release {release} is live", machine.name)),
             (None, None) => progress::step(&format!("{}: it has what it had", machine.name)),
         }
@@ -169,7 +169,7 @@ fn end(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let but = if but.is_empty() { String::new() } else { format!("; {but}") };
-    progress::bad(&format!("{failed} of {} machines failed{but}", machines.len()));
+    progress::error(&format!("{failed} of {} machines failed{but}", machines.len()));
     ExitCode::FAILURE
 }
 
@@ -181,7 +181,7 @@ fn go_back_here(place: &AppContext<'_>, to: &DeployTo, machines: &[TargetHost<'_
         progress::step("This machine goes back too");
         let live = place.dir().current_number().context("there is no live release");
         if let Err(err) = live.and_then(|live| release::go_back(place, live)) {
-            progress::bad(&format!("this machine: {err:#}"));
+            progress::error(&format!("this machine: {err:#}"));
         }
     }
     code
@@ -193,5 +193,5 @@ static SAYING: Mutex<()> = Mutex::new(());
 /// A machine's own line, its name in front.
 fn say(name: &str, line: &str) {
     let _one = SAYING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    progress::of_machine(name, line);
+    progress::remote(name, line);
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use piku_files::remove_all;
 
-use crate::progress;
+use piku_report::progress;
 
 /// How a folder is called while it is being removed: `.NAME.gone`, which nothing takes for a layer.
 const GONE: &str = ".gone";

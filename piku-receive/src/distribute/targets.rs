@@ -17,12 +17,12 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, ensure};
 use piku_layout::settings::DeployTo;
 use piku_report::output;
+use piku_report::progress;
 use serde::Deserialize;
 
 use super::target_host::TargetHost;
 use super::{each, end};
 use crate::app_context::AppContext;
-use crate::progress;
 
 /// The name of this machine in the list.
 const HERE: &str = "here";
@@ -92,7 +92,7 @@ pub(super) fn run(place: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitC
     }
     for machine in machines.iter().filter(|machine| machine.failure.is_some()) {
         let why = machine.failure.as_deref().unwrap_or_default();
-        progress::bad(&format!("{}: {why}; the others go on", machine.name));
+        progress::error(&format!("{}: {why}; the others go on", machine.name));
     }
     let list = KindList::of(to.here.then_some(own.architecture.as_str()), &machines, to.all_or_nothing);
     if list.kinds.len() > 1 {

@@ -14,11 +14,12 @@ use anyhow::Context;
 use git2::{Commit, Repository};
 use piku_files::{TreeHandle, remove_all};
 use piku_layout::settings::HostSettings;
+use piku_report::progress;
 use piku_report::user_error::UserError;
 use tempfile::TempDir;
 
+use crate::client::quoted;
 use crate::limits;
-use crate::progress::{self, quoted};
 use crate::repository;
 use tree::ExportWalk;
 
@@ -44,7 +45,7 @@ pub(crate) fn run(repo: &Path, commit: &str, dir: &Path, settings: &HostSettings
     let mut walk = ExportWalk::new(repo, TreeHandle::open(aside.path())?, settings);
     walk.root(&opened, &tree)?;
     if let Some(line) = walk.pointers() {
-        progress::bad(&line);
+        progress::error(&line);
     }
     let made = aside.keep();
     fs::rename(&made, &dir).with_context(|| format!("cannot make '{}'", dir.display())).inspect_err(|_| {

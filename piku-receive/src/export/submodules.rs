@@ -9,12 +9,13 @@ use anyhow::Context;
 use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
 use piku_files::remove_all;
 use piku_layout::settings::HostSettings;
+use piku_report::progress;
 use piku_report::user_error::{UserError, WithHint};
 use sha2::{Digest, Sha256};
 
 use crate::child_env;
+use crate::client::quoted;
 use crate::limits::{self, IntakeLimit};
-use crate::progress::{self, quoted};
 use crate::repository;
 
 /// What git may fetch by; `file` and `ext` would reach this machine's own files and programs.

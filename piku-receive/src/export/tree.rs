@@ -17,7 +17,7 @@ use piku_report::user_error::UserError;
 use super::blobs::{BlobReader, LARGE};
 use super::link::{self, LinkRefusal};
 use super::submodules::SubmoduleRepos;
-use crate::progress::quoted;
+use crate::client::quoted;
 use crate::repository;
 
 /// Folders in folders; every one keeps a descriptor open.

@@ -11,7 +11,7 @@ use piku_report::user_error::UserError;
 
 use super::public::PublicKey;
 use super::{KeyName, NewKeyArgs};
-use crate::progress::quoted;
+use crate::client::quoted;
 
 /// In front of the command.
 const OPTIONS: &str = "restrict,pty,command=\"";

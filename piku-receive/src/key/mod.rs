@@ -17,8 +17,8 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::UserError;
 use serde::Serialize;
 
+use crate::client::quoted;
 use crate::now;
-use crate::progress::quoted;
 use file::KeyFileEdit;
 use public::PublicKey;
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use piku_report::user_error::UserError;
 use sha2::{Digest, Sha256};
 
-use crate::progress::quoted;
+use crate::client::quoted;
 
 /// A key that sshd takes.
 #[derive(Debug, Clone, PartialEq, Eq)]

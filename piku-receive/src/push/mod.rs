@@ -25,13 +25,14 @@ use nix::sys::prctl;
 use nix::sys::wait::wait;
 use piku_layout::name::AppName;
 use piku_layout::settings::HostSettings;
+use piku_report::progress;
 
 use crate::app_context::AppContext;
+use crate::client;
 use crate::deploy::live::LiveRelease;
 use crate::deploy::lock::{AppLock, LockNote};
 use crate::deploy::verdict;
 use crate::limits::{self, IntakeLimit};
-use crate::progress;
 use crate::push::dry_run::RefTips;
 use crate::push::push_options::PushOptions;
 use crate::repository;
@@ -80,7 +81,7 @@ pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     let next = decision::decide(status, &state);
     say_who_cancelled(&lock);
     if received && !notes.contains(&LockNote::Received) {
-        progress::bad("git has refused what was pushed; why stands above");
+        progress::error("git has refused what was pushed; why stands above");
         progress::detail(&intake.describe());
     }
     match next {
@@ -112,9 +113,9 @@ fn say_unchanged(place: &AppContext<'_>, live: &LiveRelease) {
         live.number
     ));
     if place.dir().is_stopped() {
-        progress::detail(&format!("{app} is stopped; to start it: {} restart {app}", progress::door()));
+        progress::detail(&format!("{app} is stopped; to start it: {} restart {app}", client::ssh_command()));
     }
-    progress::detail(&format!("to build it anew: {} deploy {app} --no-cache", progress::door()));
+    progress::detail(&format!("to build it anew: {} deploy {app} --no-cache", client::ssh_command()));
 }
 
 /// Returns the line that says why a push that brought nothing new deploys.
@@ -153,7 +154,7 @@ fn dry_run(place: &AppContext<'_>, before: &RefTips, notes: &[LockNote]) -> anyh
 fn say_who_cancelled(lock: &AppLock) {
     for note in lock.notes() {
         if let LockNote::Cancelled(by) = note {
-            progress::bad(&format!("cancelled by {by}"));
+            progress::error(&format!("cancelled by {by}"));
         }
     }
 }

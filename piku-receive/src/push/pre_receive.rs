@@ -11,10 +11,10 @@ use piku_files::free_space::size;
 use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 
+use crate::client::quoted;
 use crate::deploy::begin::{RefUpdate, TAGS, updates};
 use crate::deploy::lock::{self, LockNote};
 use crate::limits;
-use crate::progress::{self, quoted};
 use crate::push::push_options::PushOptions;
 use crate::repository;
 use crate::repository::branch::{self, PREFIX};
@@ -111,7 +111,7 @@ fn check(repo: &Repository, update: &RefUpdate) -> anyhow::Result<()> {
         Some(ObjectType::Tag) => {
             let tag = object.as_tag().and_then(git2::Tag::name).unwrap_or("TAG").to_owned();
             let spec = format!("{tag}^{{}}:{name}");
-            let command = format!("git push REMOTE {}", progress::word(&spec));
+            let command = format!("git push REMOTE {}", shell_words::quote(&spec));
             Err(UserError::new(format!(
                 "the tag {} is no commit, and a branch holds commits: {command}",
                 readable(&tag)

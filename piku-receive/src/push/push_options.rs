@@ -5,7 +5,7 @@ use std::process::Command;
 
 use piku_report::user_error::UserError;
 
-use crate::progress::quoted;
+use crate::client::quoted;
 
 /// git's own name for how many there are; `GIT_PUSH_OPTION_0` and so on hold them.
 const COUNT: &str = "GIT_PUSH_OPTION_COUNT";

@@ -6,12 +6,12 @@ use std::io;
 use std::os::fd::AsFd;
 
 use anyhow::Context;
+use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use super::failed;
 use crate::app_context::AppContext;
 use crate::deploy::lock::AppLock;
-use crate::progress;
 
 /// Goes back from this release, under the app's lock.
 pub(crate) fn run(place: &AppContext<'_>, number: u64) -> anyhow::Result<()> {

@@ -11,9 +11,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use jiff::Timestamp;
+use piku_report::progress;
 
 use crate::now;
-use crate::progress;
 
 /// An action that has ended.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct AuditedAction<'a> {
 pub(crate) fn write(log: &Path, action: &AuditedAction<'_>) {
     let line = line(now(), action);
     if let Err(err) = append(log, line.as_bytes()) {
-        progress::bad(&format!("cannot write '{}': {err}", log.display()));
+        progress::error(&format!("cannot write '{}': {err}", log.display()));
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use piku_layout::name::{AppName, BadName, MAX_LEN};
 
-use crate::progress::quoted;
+use crate::client::quoted;
 use crate::release::ReleaseStep;
 
 /// One of git's programs at the server's end.

@@ -9,12 +9,13 @@ use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_procfile::env::EnvFile;
 use piku_report::output::{self, OutputFormat};
+use piku_report::progress;
 use piku_report::user_error::{UserError, WithHint};
 
 use crate::cli;
 use crate::config::{ConfigChange, ConfigEdit, ConfigValues, assignment, store};
+use crate::current_release;
 use crate::releases::ReleaseSuccessor;
-use crate::{client, current_release};
 
 pub(super) fn run(
     root: &PikuRoot,
@@ -55,7 +56,7 @@ fn change(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -
     let stored = store::read(&dir)?;
     let (config, warnings) = edit.apply(&stored)?;
     for warning in &warnings {
-        client::detail(warning);
+        progress::detail(warning);
     }
     let change = ConfigChange::between(&stored, &config);
     // With a link that is lost, too, the operator may put right what stands in the store.
@@ -63,12 +64,12 @@ fn change(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -
     let stopped = dir.is_stopped();
     let Some(live) = live.filter(|_| !no_restart && !stopped) else {
         if change.is_empty() {
-            client::step("The configuration is as it was");
+            progress::step("The configuration is as it was");
             return Ok(());
         }
         store::apply(&dir, &change)?;
-        client::step(&format!("Configuration: {change}"));
-        client::detail(&match live {
+        progress::step(&format!("Configuration: {change}"));
+        progress::detail(&match live {
             _ if stopped => format!("stored; it holds when {app} is started"),
             Some(live) => {
                 format!("stored; release {live} runs on without it, until 'restart' or the next release")
@@ -81,10 +82,10 @@ fn change(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -
     let differs = pending(&dir, live, &config)?.unwrap_or_else(|| change.clone());
     if differs.is_empty() {
         store::apply(&dir, &change)?;
-        client::step("The configuration is as it was");
+        progress::step("The configuration is as it was");
         return Ok(());
     }
-    client::step(&format!("Configuration: {differs}"));
+    progress::step(&format!("Configuration: {differs}"));
     go(root, app, live, config, &differs, change)
         .with_context(|| match dir.current_number() {
             Some(now) if now == live => {
@@ -117,7 +118,7 @@ fn go(
 pub(super) fn take_up_postponed(root: &PikuRoot, app: &AppName) -> anyhow::Result<bool> {
     let dir = root.app(app);
     let Some((live, stored, differs)) = postponed(&dir)? else { return Ok(false) };
-    client::step(&format!("Configuration: {differs}"));
+    progress::step(&format!("Configuration: {differs}"));
     go(root, app, live, stored, &differs, ConfigChange::default()).with_context(|| {
         format!("{app} does not come up with what was stored since release {live} ({differs})")
     })?;

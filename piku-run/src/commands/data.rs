@@ -16,10 +16,11 @@ use piku_chroot::jail::{self, JailSpec};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{HostSettings, Protection, SandboxMode};
+use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use crate::cli::DataAction;
-use crate::{client, current_release, process_environment};
+use crate::{current_release, process_environment};
 
 /// Where a jail shows them.
 const INSIDE: &str = "/data";
@@ -72,7 +73,7 @@ fn remove(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) -> an
     fs::remove_dir(dir.data()).with_context(|| format!("cannot remove '{}'", dir.data().display()))?;
     // Goes when nothing else is left.
     let _ = fs::remove_dir(dir.path());
-    client::step(&format!("the data of {app} is removed"));
+    progress::step(&format!("the data of {app} is removed"));
     Ok(())
 }
 

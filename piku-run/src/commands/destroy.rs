@@ -14,6 +14,7 @@ use anyhow::Context;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
+use piku_report::progress;
 use piku_report::user_error::{BUSY, USAGE, UserError};
 
 use crate::lock::FileLock;
@@ -64,9 +65,9 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
     let _ = fs::remove_dir(dir.data());
     match fs::remove_dir(dir.path()) {
         Err(err) if err.kind() == ErrorKind::DirectoryNotEmpty => {
-            client::step(&format!("{app} is destroyed; its data stays in '{}'", dir.data().display()));
+            progress::step(&format!("{app} is destroyed; its data stays in '{}'", dir.data().display()));
         }
-        _ => client::step(&format!("{app} is destroyed")),
+        _ => progress::step(&format!("{app} is destroyed")),
     }
     Ok(())
 }

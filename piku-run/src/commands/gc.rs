@@ -6,9 +6,9 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::output::{self, OutputFormat};
+use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
-use crate::client;
 use crate::garbage::{self, AppCollector, CollectScope, GarbageItem};
 use crate::lock::FileLock;
 
@@ -31,7 +31,7 @@ pub(super) fn run(
         match of_app(root, one, &settings, dry_run) {
             Ok(garbage) => all.extend(garbage),
             // Of many, those that can be are done.
-            Err(err) if app.is_none() => client::detail(&format!("{one} is left alone: {err:#}")),
+            Err(err) if app.is_none() => progress::detail(&format!("{one} is left alone: {err:#}")),
             Err(err) => return Err(err),
         }
     }
@@ -65,8 +65,8 @@ fn of_app(
     for one in found {
         match collector.remove(&one) {
             Ok(true) => removed.push(one),
-            Ok(false) => client::detail(&format!("{} of {app} is in use", one.name.display())),
-            Err(err) => client::detail(&format!("{err:#}")),
+            Ok(false) => progress::detail(&format!("{} of {app} is in use", one.name.display())),
+            Err(err) => progress::detail(&format!("{err:#}")),
         }
     }
     Ok(removed)

@@ -4,6 +4,7 @@ use anyhow::Context;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_report::progress;
 
 use crate::cli::OnOff;
 use crate::protocol::SupervisorRequest;
@@ -21,7 +22,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Resul
         OnOff::Off => current_release::remove(&mark)?,
     }
     client::ask(root, app, &SupervisorRequest::Route).context("it is stored, but nginx does not know it")?;
-    client::step(&match state {
+    progress::step(&match state {
         OnOff::On => format!("{app} is down for maintenance"),
         OnOff::Off => format!("{app} is up again"),
     });

@@ -2,6 +2,7 @@
 
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::PikuRoot;
+use piku_report::progress;
 
 use super::config;
 use crate::client;
@@ -15,7 +16,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, only: Option<ProcessName>) -> 
         }
     } else if let Some((live, _, differs)) = config::postponed(&root.app(app))? {
         // One release, one configuration.
-        client::detail(&format!(
+        progress::detail(&format!(
             "as in release {live}; for what was stored since ({differs}) restart all: piku restart {app}"
         ));
     }

@@ -4,26 +4,29 @@
 use piku_build::release::{BuiltRelease, ReleaseOrigin};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
+use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use crate::config::{ConfigChange, store};
+use crate::current_release;
 use crate::releases::ReleaseSuccessor;
-use crate::{client, current_release};
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
     let dir = root.app(app);
     let (number, live) = choose(app, &dir, number)?;
     let old = BuiltRelease::read(&dir.release(number))?;
-    client::step(&format!("Rolling {app} back to release {number}"));
+    progress::step(&format!("Rolling {app} back to release {number}"));
     let stored = store::read(&dir)?;
     let config = store::of_release(&dir, number)?.unwrap_or_else(|| {
-        client::detail("that release is an older piku's and has no configuration of its own: today's holds");
+        progress::detail(
+            "that release is an older piku's and has no configuration of its own: today's holds",
+        );
         stored.clone()
     });
     let change = ConfigChange::between(&stored, &config);
     if !change.is_empty() {
-        client::detail(&format!("with its configuration: {change}"));
+        progress::detail(&format!("with its configuration: {change}"));
     }
     let says = !change.is_empty();
     let subject = match without_rollback(&old.subject) {
@@ -40,7 +43,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow
     };
     successor.go(root, app)?;
     if says {
-        client::detail("'config' shows the configuration of that release now");
+        progress::detail("'config' shows the configuration of that release now");
     }
     Ok(())
 }

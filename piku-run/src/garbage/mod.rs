@@ -25,10 +25,11 @@ use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
+use piku_report::progress;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
-use crate::{client, current_release};
+use crate::current_release;
 
 /// A tool that makes layers, such as a poetry, is fetched again when it is wanted after so long.
 const TOOLS_STAY: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -187,8 +188,8 @@ pub(crate) fn after(root: &PikuRoot, app: &AppName, reach: CollectScope) {
     let tidied = HostSettings::read(&root.settings())
         .and_then(|settings| AppCollector { app, dir: &root.app(app), settings: &settings }.tidy(reach));
     match tidied {
-        Ok(left) => left.iter().for_each(|why| client::detail(why)),
-        Err(err) => client::detail(&format!("cannot remove what nothing needs: {err:#}")),
+        Ok(left) => left.iter().for_each(|why| progress::detail(why)),
+        Err(err) => progress::detail(&format!("cannot remove what nothing needs: {err:#}")),
     }
 }
 

@@ -14,6 +14,7 @@ use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_nss::UserAccount;
+use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 use rustix::fs::{FlockOperation, flock};
 
@@ -84,7 +85,7 @@ impl ReleaseSuccessor {
         release.write(&new)?;
         // On the disk before anything says that it is live. What is shared is there already.
         made.write_out(Some(&TreeHandle::open(&old)?))?;
-        client::detail(&format!("release {}, with the tree of release {}", release.number, self.tree_of));
+        progress::detail(&format!("release {}, with the tree of release {}", release.number, self.tree_of));
         let request = SupervisorRequest::Deploy { dir: new, task: false, after: Some(self.after) };
         client::ask(root, app, &request)?;
         Ok(())

@@ -15,6 +15,7 @@ use piku_layout::clock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::CertificateClient;
+use piku_report::progress;
 use piku_report::user_error::{self, UserError};
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +55,7 @@ impl FailedAttempt {
 pub(crate) fn renew(root: &PikuRoot, only: Option<&AppName>, force: bool) -> anyhow::Result<()> {
     let web = WebServer::of(root)?;
     let Some(client) = AcmeClient::of(&web)? else {
-        client::detail(
+        progress::detail(
             "neither acme.sh nor certbot is there, or 'acme: off' in host.yaml: certificates stay self-signed",
         );
         return Ok(());
@@ -62,7 +63,9 @@ pub(crate) fn renew(root: &PikuRoot, only: Option<&AppName>, force: bool) -> any
     let now = Timestamp::now();
     if !clock::is_set(now.as_second()) {
         // No authority would be believed, and each attempt in vain puts off the next.
-        client::detail(&format!("the clock of the machine says {now:.0}: certificates wait until it is set"));
+        progress::detail(&format!(
+            "the clock of the machine says {now:.0}: certificates wait until it is set"
+        ));
         return Ok(());
     }
     let apps = match only {
@@ -111,7 +114,7 @@ impl WebServer {
             fs::read(&tried).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let last = last.filter(|last| last.names == names);
         if let Some(last) = last.as_ref().filter(|last| !force && last.is_recent(Timestamp::now())) {
-            client::detail(&format!(
+            progress::detail(&format!(
                 "{app}: tried in vain at {:.0}, again after {:.0}",
                 last.at,
                 last.next()
@@ -126,7 +129,7 @@ impl WebServer {
         current_release::make(all.path())?;
         let attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures };
         sites_folder::write(&tried, &serde_json::to_vec(&attempt)?)?;
-        client::step(&format!("Asking for a certificate of {app} for {}", join(&names, ", ")));
+        progress::step(&format!("Asking for a certificate of {app} for {}", join(&names, ", ")));
         let about = PairFacts { names, self_signed: false, at: Timestamp::now() };
         let pair = all.add(&about, |pair| client.fetch(self, app, pair))?;
         if !pair.is_good(Timestamp::now()) {
@@ -136,7 +139,7 @@ impl WebServer {
         // Each of them judges for itself when it is time for another.
         if current.as_ref().is_some_and(|current| current.holds_the_same(&pair)) {
             current_release::remove(&pair.dir)?;
-            client::detail(&format!("{}: {} keeps the one that is there", app, client.name()));
+            progress::detail(&format!("{}: {} keeps the one that is there", app, client.name()));
             return current_release::remove(&tried);
         }
         all.set_current(&pair)?;

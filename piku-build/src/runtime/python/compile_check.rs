@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use piku_files::TreeHandle;
 use piku_procfile::procfile::ProcessKind;
+use piku_report::progress;
 
 use super::bytecode;
 use crate::build_step::StepOutcome;
@@ -13,7 +14,6 @@ use crate::command_check::{entries, is_python, script};
 use crate::explain;
 use crate::found::FilePlace;
 use crate::plan::BuildPlan;
-use crate::progress;
 use crate::root_view::RootView;
 
 /// How many broken files are told one by one.

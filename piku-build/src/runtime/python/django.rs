@@ -1,10 +1,11 @@
 //! Django's static files: collected in the release's own tree, with the app's own settings, unless it says
 //! `DISABLE_COLLECTSTATIC`.
 
+use piku_report::progress;
+
 use crate::app_source::AppSource;
 use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
-use crate::progress;
 
 /// The step's name.
 pub(super) const STEP: &str = "collectstatic";
@@ -40,7 +41,7 @@ pub(super) fn judge(ended: &StepOutcome) -> anyhow::Result<()> {
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
     if ended.succeeded() {
         if let Some(line) = any("static file").or(lines.last()) {
-            progress::stage(&format!("Django: {}", line.trim()));
+            progress::step(&format!("Django: {}", line.trim()));
         }
         return Ok(());
     }

@@ -17,13 +17,13 @@ use indexmap::IndexMap;
 use piku_files::TreeHandle;
 use piku_layout::name::ProcessName;
 use piku_procfile::procfile::ProcessKind;
+use piku_report::progress;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app_source::AppSource;
 use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
 use crate::plan::BuildPlan;
-use crate::progress;
 use crate::root_view::RootView;
 use dependency_files::PythonDependencies;
 use dependency_files::requirements::{FILE, LocalRequirement};
