@@ -25,13 +25,15 @@ use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 use piku_report::user_error::{self, BUSY, UserError};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::clients::ClientTable;
 use crate::core::CrashBackoff;
+use crate::ipc::connections::ClientTable;
+use crate::ipc::protocol::WakeRequest;
+use crate::ipc::socket::ControlSocket;
 use crate::lock::{self, FileLock};
-use crate::protocol::WakeRequest;
-use crate::socket::ControlSocket;
-use crate::wait::{self, PollInterest, READ};
-use crate::{current_release, protections, supervisor, sys};
+use crate::process::signals;
+use crate::process::wait::{self, PollInterest, READ};
+use crate::releases::current;
+use crate::{protections, supervisor};
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "daemon";
@@ -86,8 +88,8 @@ struct DaemonLoop {
 
 /// Runs until SIGTERM. Then the supervisors leave, and the workers stay.
 pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
-    current_release::make(&root.run())?;
-    let path = current_release::daemon_lock(root);
+    current::make(&root.run())?;
+    let path = current::daemon_lock(root);
     let Some(mut lock) =
         FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
     else {
@@ -103,7 +105,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
             complain(&format!("hint: {hint}"));
         }
     }
-    sys::default_dispositions();
+    signals::default_dispositions();
     // The install has done so; this is for those who begin without.
     if let Err(err) = protections::record_first(root) {
         complain(&format!("{err:#}"));
@@ -142,7 +144,7 @@ impl DaemonLoop {
     fn boot(&mut self) -> anyhow::Result<()> {
         for app in self.root.apps().context("cannot list the apps")? {
             let dir = self.root.app(&app);
-            if let Err(err) = current_release::remove(&dir.paused()) {
+            if let Err(err) = current::remove(&dir.paused()) {
                 complain(&format!("{app}: {err:#}"));
             }
             // Also where nothing runs: a supervisor that was killed in a first deploy may have left something.
@@ -324,7 +326,7 @@ impl DaemonLoop {
 
     /// Starts a supervisor, or takes up the one there is.
     fn start(&mut self, app: &AppName, boot: bool) {
-        let lock = current_release::supervisor_lock(&self.root.app(app));
+        let lock = current::supervisor_lock(&self.root.app(app));
         let watch = self.apps.entry(app.clone()).or_default();
         watch.again = None;
         watch.since = Some(Instant::now());

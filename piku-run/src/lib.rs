@@ -3,41 +3,24 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod cli;
-mod client;
-mod clients;
 mod commands;
 pub mod config;
 pub mod core;
 mod cron;
-mod current_release;
 mod daemon;
 mod desired;
 mod drain;
 mod garbage;
-mod home;
-mod launch;
-pub mod listening;
+pub mod instance;
+mod ipc;
 mod lock;
 pub mod log;
-mod notify;
-pub mod port;
-pub mod probe;
+pub mod ports;
 pub mod process;
-mod process_environment;
-mod process_family;
 mod protections;
-mod protocol;
-pub mod ps;
-mod reap;
-mod record;
 pub mod releases;
-mod socket;
 mod start;
 mod supervisor;
-mod sys;
-mod tree;
-pub mod usage;
-mod wait;
 mod web;
 
 use std::ffi::OsString;

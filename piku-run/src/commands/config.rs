@@ -14,8 +14,8 @@ use piku_report::user_error::{UserError, WithHint};
 
 use crate::cli;
 use crate::config::{ConfigChange, ConfigEdit, ConfigValues, assignment, store};
-use crate::current_release;
 use crate::releases::ReleaseSuccessor;
+use crate::releases::current;
 
 pub(super) fn run(
     root: &PikuRoot,
@@ -60,7 +60,7 @@ fn change(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -
     }
     let change = ConfigChange::between(&stored, &config);
     // With a link that is lost, too, the operator may put right what stands in the store.
-    let live = if no_restart { dir.current_number() } else { current_release::live(&dir)? };
+    let live = if no_restart { dir.current_number() } else { current::live(&dir)? };
     let stopped = dir.is_stopped();
     let Some(live) = live.filter(|_| !no_restart && !stopped) else {
         if change.is_empty() {
@@ -127,7 +127,7 @@ pub(super) fn take_up_postponed(root: &PikuRoot, app: &AppName) -> anyhow::Resul
 
 /// The live release, the store, and how that differs from what runs; nothing when it does not.
 pub(super) fn postponed(dir: &AppDir) -> anyhow::Result<Option<(u64, ConfigValues, ConfigChange)>> {
-    let Some(live) = current_release::live(dir)? else { return Ok(None) };
+    let Some(live) = current::live(dir)? else { return Ok(None) };
     let stored = store::read(dir)?;
     let differs = pending(dir, live, &stored)?.filter(|differs| !differs.is_empty());
     Ok(differs.map(|differs| (live, stored, differs)))

@@ -20,7 +20,8 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use crate::cli::DataAction;
-use crate::{current_release, process_environment};
+use crate::instance::environment;
+use crate::releases::current;
 
 /// Where a jail shows them.
 const INSIDE: &str = "/data";
@@ -49,7 +50,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .code(USAGE)
                     .into());
             }
-            current_release::make_data(&dir)?;
+            current::make_data(&dir)?;
             become_command(root, app, &["tar", "-x", "-C", INSIDE])
         }
         DataAction::Remove { confirm } => remove(root, app, &confirm, &dir),
@@ -85,7 +86,7 @@ fn become_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Resu
 /// Makes the command that does this to the data as the user that it belongs to.
 fn command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<Command> {
     let data = root.app(app).data();
-    let own = process_environment::is_of_own_user(root, &data)?;
+    let own = environment::is_of_own_user(root, &data)?;
     match jail::available() {
         Ok(_) => {
             let jail = JailSpec::new().data(&data);

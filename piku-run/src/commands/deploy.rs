@@ -13,18 +13,19 @@ use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
 use crate::garbage::{self, CollectScope};
-use crate::protocol::SupervisorRequest;
-use crate::{client, current_release};
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
+use crate::releases::current;
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<()> {
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
     let release = BuiltRelease::read(&dir)?;
     check(&release, app, &HostSettings::read(&root.settings())?)?;
-    current_release::make(root.app(app).path())?;
+    current::make(root.app(app).path())?;
     settle(&dir, &root.app(app))?;
     client::ask(root, app, &SupervisorRequest::Deploy { dir, task: true, after: None })?;
     // The release says itself what it is of.
-    current_release::remove(&root.app(app).attempt(release.number))?;
+    current::remove(&root.app(app).attempt(release.number))?;
     garbage::after(root, app, CollectScope::Deploy);
     Ok(())
 }

@@ -17,10 +17,11 @@ use piku_layout::paths::{AppDir, PikuRoot};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, USAGE, UserError};
 
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
 use crate::lock::FileLock;
-use crate::protocol::SupervisorRequest;
+use crate::releases::current;
 use crate::web::WebServer;
-use crate::{client, current_release};
 
 /// How long a supervisor without work may take to leave.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,7 +44,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
     }
     WebServer::of(root)?.forget(app)?;
     // First what would make it run again, last the marks that it is stopped, and why.
-    current_release::remove(&dir.current())?;
+    current::remove(&dir.current())?;
     let kept = [dir.data(), dir.stopped(), dir.destroying()];
     let entries = match fs::read_dir(dir.path()) {
         Ok(entries) => entries.collect(),
@@ -56,11 +57,11 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
         if kept.contains(&path) {
             continue;
         }
-        current_release::remove(&path)?;
+        current::remove(&path)?;
     }
-    current_release::remove(dir.run())?;
-    current_release::remove(&dir.stopped())?;
-    current_release::remove(&dir.destroying())?;
+    current::remove(dir.run())?;
+    current::remove(&dir.stopped())?;
+    current::remove(&dir.destroying())?;
     // Goes when it is empty.
     let _ = fs::remove_dir(dir.data());
     match fs::remove_dir(dir.path()) {
@@ -89,7 +90,7 @@ fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<File
 
 /// Waits until the supervisor has left, and keeps the next one from coming.
 fn when_alone(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
-    let path = current_release::supervisor_lock(&root.app(app));
+    let path = current::supervisor_lock(&root.app(app));
     let since = Instant::now();
     loop {
         let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;

@@ -12,10 +12,10 @@ use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{AppUsers, HostSettings};
 use piku_report::user_error::UserError;
 
-use crate::current_release;
 use crate::desired::{declared_ports, limits};
-use crate::process_environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
-use crate::record::RecordFolder;
+use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
+use crate::instance::record::RecordFolder;
+use crate::releases::current;
 
 /// As a shell and piku-chroot say it.
 const CANNOT_RUN: u8 = 126;
@@ -34,7 +34,7 @@ fn users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Res
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
-    let number = current_release::live(&root.app(app))?;
+    let number = current::live(&root.app(app))?;
     let number =
         number.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
     let world = ReleaseContext::read(root, app, number)?;
@@ -42,7 +42,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Re
     if let Some(term) = std::env::var_os("TERM").and_then(|term| term.into_string().ok()) {
         vars.insert("TERM".to_owned(), term);
     }
-    current_release::make_data(&world.dir)?;
+    current::make_data(&world.dir)?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
     let limits = limits::of("run", &vars)?;
     let listen = declared_ports(&vars, &HostSettings::read(&root.settings())?)?;

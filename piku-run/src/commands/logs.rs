@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use piku_layout::paths::PikuRoot;
 
 use crate::cli;
-use crate::client;
+use crate::ipc::client;
 use crate::log::{DeployLogChoice, LogQuery, show};
 
 pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {

@@ -7,8 +7,9 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 
 use crate::cli::OnOff;
-use crate::protocol::SupervisorRequest;
-use crate::{client, current_release};
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
+use crate::releases::current;
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
@@ -19,7 +20,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Resul
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
 
-        OnOff::Off => current_release::remove(&mark)?,
+        OnOff::Off => current::remove(&mark)?,
     }
     client::ask(root, app, &SupervisorRequest::Route).context("it is stored, but nginx does not know it")?;
     progress::step(&match state {

@@ -9,6 +9,7 @@ mod gc;
 mod logs;
 mod maintenance;
 mod ps;
+mod ps_table;
 mod restart;
 mod rollback;
 mod stop;
@@ -21,8 +22,10 @@ use anyhow::Context;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 
 use crate::cli::{RunCli, RunCommand};
-use crate::protocol::SupervisorRequest;
-use crate::{cli, client, daemon, drain, launch, protections, releases, start, supervisor, web};
+use crate::instance::launch;
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
+use crate::{cli, daemon, drain, protections, releases, start, supervisor, web};
 
 /// The plain form of those that stay for long, or that are started for each worker: building the whole command line for them
 /// would double what a supervisor has in memory, for as long as it lives.

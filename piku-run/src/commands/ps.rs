@@ -5,13 +5,15 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_report::output::OutputFormat;
 use piku_report::user_error;
 
-use crate::client::{AskPatience, SilentSupervisor};
-use crate::protocol::SupervisorRequest;
-use crate::usage::{self, InstanceSample};
-use crate::{client, ps, supervisor};
+use crate::commands::ps_table;
+use crate::ipc::client;
+use crate::ipc::client::{AskPatience, SilentSupervisor};
+use crate::ipc::protocol::SupervisorRequest;
+use crate::process::usage::{self, InstanceSample};
+use crate::supervisor;
+use piku_report::output::OutputFormat;
 
 pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) -> anyhow::Result<()> {
     let apps = match app {
@@ -44,7 +46,7 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
     }
     // One bad app does not hide the others.
     usage::fill(&mut rows);
-    ps::print(&rows, format)?;
+    ps_table::print(&rows, format)?;
     let last = failures.pop();
     for (app, err) in failures {
         let _ = user_error::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));

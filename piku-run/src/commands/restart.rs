@@ -5,8 +5,8 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 
 use super::config;
-use crate::client;
-use crate::protocol::SupervisorRequest;
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, only: Option<ProcessName>) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;

@@ -8,8 +8,8 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use crate::config::{ConfigChange, store};
-use crate::current_release;
 use crate::releases::ReleaseSuccessor;
+use crate::releases::current;
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
@@ -58,7 +58,7 @@ fn without_rollback(subject: &str) -> &str {
 /// The release to go back to, and the live one.
 fn choose(app: &AppName, dir: &AppDir, number: Option<u64>) -> anyhow::Result<(u64, u64)> {
     let all = super::numbers(dir)?;
-    let live = current_release::live(dir)?;
+    let live = current::live(dir)?;
     let live =
         live.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
     let number = match number {

@@ -7,8 +7,8 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
 
-use crate::client;
-use crate::protocol::SupervisorRequest;
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
 
 pub(super) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<()> {
     if let Some(app) = app {

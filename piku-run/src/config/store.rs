@@ -20,7 +20,7 @@ use piku_layout::paths::AppDir;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{ConfigChange, ConfigValues};
-use crate::current_release;
+use crate::releases::current;
 
 /// The note in a release's folder.
 const NOTE: &str = "config-change.json";
@@ -78,7 +78,7 @@ pub(crate) fn follow(app: &AppDir) -> anyhow::Result<()> {
     let change: ConfigChange =
         serde_json::from_slice(&text).with_context(|| format!("bad change in '{}'", note.display()))?;
     take_in(app, &change)?;
-    current_release::remove(&note)?;
+    current::remove(&note)?;
     atomic_file::sync_parent(&note).with_context(|| format!("cannot sync the folder of '{}'", note.display()))
 }
 

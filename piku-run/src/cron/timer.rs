@@ -48,7 +48,7 @@ impl AsFd for CronTimer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wait::{self, READ};
+    use crate::process::wait::{self, READ};
     use std::time::Duration;
 
     #[test]

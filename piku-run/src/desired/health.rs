@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use piku_report::user_error::UserError;
 
-use crate::process_environment::Vars;
+use crate::instance::environment::Vars;
 
 /// Says which protocol a `web` is asked in.
 const VARIABLE: &str = "HEALTHCHECK";

@@ -4,7 +4,7 @@
 use piku_chroot::limits::JailLimits as Parsed;
 use piku_report::user_error::UserError;
 
-use crate::process_environment::Vars;
+use crate::instance::environment::Vars;
 
 /// A variable's end, and what piku-chroot calls the limit.
 const NAMES: [(&str, &str); 4] =

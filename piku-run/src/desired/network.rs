@@ -3,7 +3,7 @@
 use piku_layout::settings::NetworkMode;
 use piku_report::user_error::UserError;
 
-use crate::process_environment::Vars;
+use crate::instance::environment::Vars;
 
 /// Asks for one.
 const VARIABLE: &str = "NETWORK";

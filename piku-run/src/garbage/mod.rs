@@ -29,7 +29,7 @@ use piku_report::progress;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
-use crate::current_release;
+use crate::releases::current;
 
 /// A tool that makes layers, such as a poetry, is fetched again when it is wanted after so long.
 const TOOLS_STAY: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -133,7 +133,7 @@ impl AppCollector<'_> {
         if reach != CollectScope::Releases {
             let cache = self.dir.cache();
             // A link that a build without a jail has put in their place leads to what is not theirs.
-            if current_release::has_folder(&cache, TOOLS) {
+            if current::has_folder(&cache, TOOLS) {
                 let tools = layer::unused_for(&cache.join(TOOLS), TOOLS_STAY);
                 add(GarbageKind::Layer, tools.context("cannot list the tools")?);
             }
@@ -173,13 +173,13 @@ impl AppCollector<'_> {
                 }
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let gone = path.with_file_name(format!(".{name}{}", leftover::GONE));
-                current_release::remove(&gone)?;
+                current::remove(&gone)?;
                 rename(&path, &gone).with_context(cannot)?;
                 gone
             }
             GarbageKind::Log | GarbageKind::Leftover => path,
         };
-        current_release::remove(&gone).map(|()| true)
+        current::remove(&gone).map(|()| true)
     }
 }
 

@@ -3,7 +3,7 @@
 use piku_build::release::BuiltRelease;
 use piku_layout::paths::AppDir;
 
-use crate::record::running_releases;
+use crate::instance::record::running_releases;
 
 /// Live and the one before it, the way back.
 const LEAST_KEPT: usize = 2;

@@ -1,11 +1,11 @@
+use super::*;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use piku_build::release::{ReleaseLayer, ReleaseOrigin};
 use piku_layout::paths::PikuRoot;
 
-use super::*;
-use crate::record::{self, RecordFolder, WorkerRecord};
+use crate::instance::record::{self, RecordFolder, WorkerRecord};
 
 struct App {
     dir: tempfile::TempDir,

@@ -55,7 +55,7 @@ impl LogTail {
         limits: RotationLimits,
         places: Option<&Places>,
     ) -> anyhow::Result<Self> {
-        crate::current_release::make(&dir.log())?;
+        crate::releases::current::make(&dir.log())?;
         let watch = watch(&dir.log())?.ok_or_else(|| anyhow::anyhow!("the folder of the logs is gone"))?;
         let mut tail = Self { dir: dir.clone(), watch, limits, sources: BTreeMap::new() };
         for name in instances(dir)? {

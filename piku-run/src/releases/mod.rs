@@ -1,5 +1,6 @@
 //! The releases of an app: listed, and made of one another.
 
+pub(crate) mod current;
 mod successor;
 
 use anyhow::Context;

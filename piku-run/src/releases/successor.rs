@@ -20,8 +20,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::config::{ConfigChange, ConfigValues, store};
 use crate::garbage::{self, CollectScope};
-use crate::protocol::SupervisorRequest;
-use crate::{client, current_release};
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
+use crate::releases::current;
 
 /// What the folder of a release in the making is called, with something random behind.
 pub(crate) const ASIDE: &str = ".release.";
@@ -77,7 +78,7 @@ impl ReleaseSuccessor {
             .tempdir_in(dir.path())
             .with_context(|| format!("cannot make a folder in '{}'", dir.path().display()))?;
         let new = work.path().join("release");
-        current_release::make(&new)?;
+        current::make(&new)?;
         let made = TreeHandle::open(&new)?;
         made.create_dir(TREE)?;
         copy(&tree, &made.subtree(TREE)?, link)?;
@@ -208,9 +209,9 @@ mod tests {
             for special in ["socket", "pipe"] {
                 assert!(to.join(special).symlink_metadata().is_err(), "{special}");
             }
-            current_release::remove(release.path()).unwrap();
+            current::remove(release.path()).unwrap();
         }
-        current_release::remove(&from).unwrap();
+        current::remove(&from).unwrap();
     }
 
     #[test]
@@ -236,7 +237,7 @@ mod tests {
         fs::create_dir(&whole).unwrap();
         std::os::unix::fs::symlink(&victim, whole.join(TREE)).unwrap();
         assert!(TreeHandle::open(&whole).unwrap().subtree(TREE).is_err());
-        current_release::remove(&from).unwrap();
+        current::remove(&from).unwrap();
         assert_eq!(fs::read(victim.join("secret")).unwrap(), b"s");
     }
 }

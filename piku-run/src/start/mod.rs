@@ -27,10 +27,12 @@ use crate::core::{
     CoreAction, CoreEvent, InstanceId, InstanceName, JobId, OnExit, ProbePace, ProcessExit, ProcessType,
     RunPlan, SupervisorCore,
 };
-use crate::process_environment::Vars;
-use crate::process_family::{MARK, ProcessFamily};
-use crate::wait::{self, READ};
-use crate::{launch, port, reap, sys};
+use crate::instance::environment::Vars;
+use crate::instance::launch;
+use crate::ports;
+use crate::process::family::{MARK, ProcessFamily};
+use crate::process::wait::{self, READ};
+use crate::process::{reap, signals};
 
 use printer::LinePrinter;
 
@@ -106,7 +108,7 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
             printer.remark(&format!("{name} is not started: it runs {when}; once and now: -m {name}=1"));
         }
     }
-    sys::default_dispositions();
+    signals::default_dispositions();
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     set_child_subreaper(true).context("cannot become a subreaper")?;
     let named_env = typed.env.clone();
@@ -295,7 +297,7 @@ impl ForemanLoop {
         let waiting = launch::prepare(&command, end, &[]).context("cannot start a process")?;
         let pid = waiting.pid();
         let port = self.port(&ps);
-        if entry.kind.listens() && !port::is_free(port, true).unwrap_or(true) {
+        if entry.kind.listens() && !ports::is_free(port, true).unwrap_or(true) {
             self.printer.remark(&format!("PORT {port} is not free: {ps} will not be able to listen there"));
         }
         self.printer.remark(&format!("{ps} has started, pid {pid}, PORT {port}"));

@@ -3,7 +3,7 @@
 use super::worker::TASK;
 use super::{AppSupervisor, routing};
 use crate::core::{CoreAction, CoreEvent, InstanceId, InstanceName};
-use crate::listening::OwnedSockets;
+use crate::ports::listening::OwnedSockets;
 
 impl AppSupervisor {
     pub(super) fn perform(&mut self, action: CoreAction) {

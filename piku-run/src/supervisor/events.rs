@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 
 use super::AppSupervisor;
 use crate::core::{AppInstance, CoreEvent, InstanceId, ProcessExit};
-use crate::protocol::{SupervisorReply, SupervisorRequest};
-use crate::reap;
-use crate::socket::{ClientConnection, ControlSocket};
-use crate::wait::{self, PollInterest, READ};
+use crate::ipc::protocol::{SupervisorReply, SupervisorRequest};
+use crate::ipc::socket::{ClientConnection, ControlSocket};
+use crate::process::reap;
+use crate::process::wait::{self, PollInterest, READ};
 
 /// How long a supervisor without work stays: whoever had it started has yet to ask.
 const LINGER: Duration = Duration::from_secs(5);

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ipc::protocol::SupervisorReply;
 use crate::log::LogWriter;
-use crate::protocol::SupervisorReply;
 
 use super::AppSupervisor;
 

@@ -3,18 +3,18 @@
 //! kernel's hands, and its successor takes the workers up where they are.
 
 mod actions;
-mod advice;
-mod boot_turn;
-mod crons;
-mod drain;
+mod boot_slot;
+mod client_requests;
+mod crash_hints;
+mod cron_jobs;
 mod events;
-mod health;
-mod jobs;
+mod health_checks;
+mod log_forwarding;
 mod logs;
-mod ports;
+mod memory_shortage;
+mod port_claims;
 mod routing;
-mod rows;
-mod shortage;
+mod status;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,27 +32,28 @@ use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::{BUSY, UserError};
 
-use crate::clients::ClientTable;
 use crate::core::{CoreEvent, FoundWorker, InstanceId, JobId, OnExit, ProcessExit, SupervisorCore};
 use crate::cron::{AppCrontab, CronTimer};
 use crate::desired::{self, HealthCheck};
+use crate::instance::environment::ReleaseContext;
+use crate::instance::health_probe::HealthProbe;
+use crate::instance::record::{RecordFolder, StartCount};
+use crate::ipc::connections::ClientTable;
+use crate::ipc::socket::ControlSocket;
 use crate::lock::FileLock;
-use crate::port::{self, PortClaim, PortGuard};
-use crate::probe::HealthProbe;
-use crate::process_environment::ReleaseContext;
-use crate::record::{RecordFolder, StartCount};
-use crate::socket::ControlSocket;
-use crate::usage::SampledLimit;
-use crate::wait;
+use crate::ports::{self, PortClaim, PortGuard};
+use crate::process::usage::SampledLimit;
+use crate::process::wait;
+use crate::process::{self, signals};
+use crate::releases::current;
 use crate::web::SiteReach;
-use crate::{current_release, process, sys};
 
-pub(crate) use rows::{stopped, unknown};
+pub(crate) use status::{stopped, unknown};
 
-use boot_turn::BootTurn;
-use jobs::PendingJob;
+use boot_slot::BootTurn;
+use client_requests::PendingJob;
+use memory_shortage::ShortageWatch;
 use routing::OldWorkers;
-use shortage::ShortageWatch;
 use worker::{InstanceProcess, TASK};
 
 /// The subcommand's name.
@@ -101,7 +102,7 @@ struct AppSupervisor {
     beat: Duration,
     counter: u64,
     events: VecDeque<CoreEvent>,
-    drain: drain::ForwarderState,
+    drain: log_forwarding::ForwarderState,
     shortage: ShortageWatch,
     /// At boot: others wait for it to end.
     turn: BootTurn,
@@ -115,15 +116,15 @@ struct AppSupervisor {
 /// Supervises until it is told to leave, or until there is nothing to supervise.
 pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
-    current_release::make(dir.run())?;
-    let lock_path = current_release::supervisor_lock(&dir);
+    current::make(dir.run())?;
+    let lock_path = current::supervisor_lock(&dir);
     let Some(mut lock) =
         FileLock::take(&lock_path).with_context(|| format!("cannot lock '{}'", lock_path.display()))?
     else {
         return Err(UserError::new(format!("{app} has a supervisor already")).code(BUSY).into());
     };
     lock.sign().context("cannot sign the lock")?;
-    sys::default_dispositions();
+    signals::default_dispositions();
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // What a worker without a jail leaves behind becomes this process's child and not init's.
     set_child_subreaper(true).context("cannot become a subreaper")?;
@@ -160,7 +161,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         beat: Duration::ZERO,
         counter: 0,
         events: VecDeque::new(),
-        drain: drain::ForwarderState::default(),
+        drain: log_forwarding::ForwarderState::default(),
         leaving: false,
         shortage: ShortageWatch::new(),
         turn: BootTurn::take()?,
@@ -209,10 +210,10 @@ impl AppSupervisor {
     /// A release above the live one is what a deploy has left that did not come to its end.
     fn remove_half_releases(&self) -> anyhow::Result<()> {
         let numbers = self.dir.release_numbers().context("cannot list the releases")?;
-        let live = current_release::live(&self.dir)?.unwrap_or(0);
+        let live = current::live(&self.dir)?.unwrap_or(0);
         for number in numbers {
             if number > live {
-                current_release::remove(&self.dir.release(number))?;
+                current::remove(&self.dir.release(number))?;
             }
         }
         Ok(())
@@ -223,7 +224,7 @@ impl AppSupervisor {
         if self.dir.is_stopped() {
             return Ok(None);
         }
-        let Some(number) = current_release::live(&self.dir)? else { return Ok(None) };
+        let Some(number) = current::live(&self.dir)? else { return Ok(None) };
         let formation = desired::read_formation(&self.dir.formation())?;
         Ok(Some(self.plan_of(number, &formation)?.0))
     }
@@ -305,7 +306,7 @@ impl AppSupervisor {
             return;
         }
         if worker.record.runs == StartCount::Once {
-            self.cron_ended(&worker.record.ps.kind, &rows::exit(exit));
+            self.cron_ended(&worker.record.ps.kind, &status::exit(exit));
         } else if !worker.record.live {
             self.tails.insert(id, worker.log.tail(20));
         }
@@ -315,7 +316,7 @@ impl AppSupervisor {
     }
 
     /// An instance for the core's eyes, from a record; what cannot be taken up is cleared away.
-    fn take_up(&mut self, record: crate::record::WorkerRecord) -> Option<FoundWorker> {
+    fn take_up(&mut self, record: crate::instance::record::WorkerRecord) -> Option<FoundWorker> {
         let id = record.id;
         if record.task || !record.is_alive() {
             // Its jail, if it had one, is empty: the leader leaves last.
@@ -333,7 +334,7 @@ impl AppSupervisor {
             uptime: process::uptime(record.start),
             once: record.runs == StartCount::Once,
         };
-        if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| port::take_up(&self.root, port)) {
+        if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| ports::take_up(&self.root, port)) {
             self.ports.insert(id, claim);
         }
         let adopted = self

@@ -10,9 +10,9 @@ use piku_report::user_error;
 
 use super::AppSupervisor;
 use crate::core::{AppRoute, CoreEvent, InstanceId, JobId, ProgressLine};
-use crate::current_release;
-use crate::process_environment::ReleaseContext;
-use crate::protocol::SupervisorReply;
+use crate::instance::environment::ReleaseContext;
+use crate::ipc::protocol::SupervisorReply;
+use crate::releases::current;
 use crate::web::{OldWorker, SiteOutcome, SiteReach, WebServer};
 
 /// Beyond what nginx gives its old workers: those are to end first.
@@ -100,7 +100,7 @@ impl AppSupervisor {
         let put = match route {
             Some(route) => web.ready(&*self.world(route.release)?, &route.ports)?.put()?,
             // Whoever asks for a stopped app is told why, where there is a reason.
-            None if self.dir.maintenance().exists() => match current_release::live(&self.dir)? {
+            None if self.dir.maintenance().exists() => match current::live(&self.dir)? {
                 Some(number) => web.ready(&*self.world(number)?, &[])?.put()?,
                 None => web.take_out(&self.app)?,
             },
@@ -129,8 +129,8 @@ impl AppSupervisor {
         let web = self.web()?;
         let ready = web.ready(&*self.world(route.release)?, &route.ports)?;
         // A link that was lost or led nowhere is mended by this, and nothing to go back to.
-        let before = current_release::live(&self.dir).unwrap_or(None);
-        current_release::switch(&self.dir, number)?;
+        let before = current::live(&self.dir).unwrap_or(None);
+        current::switch(&self.dir, number)?;
         match ready.put() {
             Ok(put) => {
                 for warning in self.have_put(put) {
@@ -140,8 +140,8 @@ impl AppSupervisor {
             }
             Err(err) => {
                 match before {
-                    Some(before) => current_release::switch(&self.dir, before)?,
-                    None => current_release::remove(&self.dir.current())?,
+                    Some(before) => current::switch(&self.dir, before)?,
+                    None => current::remove(&self.dir.current())?,
                 }
                 Err(err)
             }

@@ -22,14 +22,15 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use super::AppSupervisor;
 use crate::core::{InstanceId, InstanceName, InstanceState, JobId};
 use crate::desired::{declared_ports, limits};
+use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
+use crate::instance::launch;
+use crate::instance::ready_socket::{self, NotifySocket};
+use crate::instance::record::{RecordFolder, StartCount, WorkerRecord};
 use crate::lock::FileLock;
 use crate::log::{LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover};
-use crate::notify::{self, NotifySocket};
+use crate::process::family::{MARK, ProcessFamily};
 use crate::process::{self, ProcessStat};
-use crate::process_environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
-use crate::process_family::{MARK, ProcessFamily};
-use crate::record::{RecordFolder, StartCount, WorkerRecord};
-use crate::{current_release, launch};
+use crate::releases::current;
 
 /// The release task's id; those of instances begin at 1.
 pub(super) const TASK: InstanceId = InstanceId(0);
@@ -136,7 +137,7 @@ impl AppSupervisor {
         if listens {
             self.claim_port(id, release, kept, moves)?;
         }
-        let port = self.ports.get(&id).map(crate::port::PortClaim::port);
+        let port = self.ports.get(&id).map(crate::ports::PortClaim::port);
         let mut record = self.record(id, ps, release, port, live, restarts);
         record.runs = if is_cron { StartCount::Once } else { StartCount::Always };
         let worker = self.start(record)?;
@@ -218,10 +219,10 @@ impl AppSupervisor {
             vars.insert(MARK.to_owned(), mark.clone());
             record.mark = Some(mark);
         }
-        current_release::make_data(&self.dir)?;
+        current::make_data(&self.dir)?;
         let report = self.records.report(record.id);
         // That of the process before this one is read and over.
-        current_release::remove(&report)?;
+        current::remove(&report)?;
         record.limits = limits::of(kind, &vars)?;
         let folder = self.records.notify(record.id);
         let notifies = self.core.instance(record.id).is_some_and(|one| one.pace.announced);
@@ -229,7 +230,7 @@ impl AppSupervisor {
         let notify = notify.context("cannot listen for its readiness")?;
         if notifies {
             let path = NotifySocket::path(&folder, world.release.jailed);
-            vars.insert(notify::VARIABLE.to_owned(), path.display().to_string());
+            vars.insert(ready_socket::VARIABLE.to_owned(), path.display().to_string());
         }
         let listen = declared_ports(&vars, &self.settings)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
@@ -259,7 +260,7 @@ impl AppSupervisor {
         let lock = FileLock::take(&self.records.lock(record.id)).context("cannot lock")?;
         let lock = lock.context("the one before it is still there")?;
         let mut kept = vec![std::os::fd::AsFd::as_fd(&lock)];
-        kept.extend(self.ports.get(&record.id).map(crate::port::PortClaim::fd));
+        kept.extend(self.ports.get(&record.id).map(crate::ports::PortClaim::fd));
 
         let waiting = launch::prepare(&command, &end, &kept).context("cannot start a process")?;
         let pid = waiting.pid();

@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 use super::certificate::{AppCertificates, CertificatePair, PairFacts};
 use super::master::NginxMaster;
 use super::{WebServer, program, sites_folder};
-use crate::protocol::SupervisorRequest;
-use crate::{client, current_release};
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
+use crate::releases::current;
 
 /// Names that no authority vouches for (RFC 2606, RFC 6762, RFC 8375, and what people call their home).
 const PRIVATE: [&str; 9] =
@@ -126,21 +127,21 @@ impl WebServer {
         }
         let failures = last.map_or(0, |last| last.failures) + 1;
         // Before it is tried: killed meanwhile, it was tried all the same.
-        current_release::make(all.path())?;
+        current::make(all.path())?;
         let attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures };
         sites_folder::write(&tried, &serde_json::to_vec(&attempt)?)?;
         progress::step(&format!("Asking for a certificate of {app} for {}", join(&names, ", ")));
         let about = PairFacts { names, self_signed: false, at: Timestamp::now() };
         let pair = all.add(&about, |pair| client.fetch(self, app, pair))?;
         if !pair.is_good(Timestamp::now()) {
-            current_release::remove(&pair.dir)?;
+            current::remove(&pair.dir)?;
             bail!("what {} has left is no certificate that is good today", client.name());
         }
         // Each of them judges for itself when it is time for another.
         if current.as_ref().is_some_and(|current| current.holds_the_same(&pair)) {
-            current_release::remove(&pair.dir)?;
+            current::remove(&pair.dir)?;
             progress::detail(&format!("{}: {} keeps the one that is there", app, client.name()));
-            return current_release::remove(&tried);
+            return current::remove(&tried);
         }
         all.set_current(&pair)?;
         if let Err(err) = client::ask(&self.root, app, &SupervisorRequest::Route) {
@@ -149,7 +150,7 @@ impl WebServer {
             }
             return Err(err).context("the new certificate is not in use");
         }
-        current_release::remove(&tried)
+        current::remove(&tried)
     }
 }
 
@@ -186,7 +187,7 @@ impl AcmeClient {
     /// Gets a certificate and its key into a pair's folder.
     fn fetch(&self, web: &WebServer, app: &AppName, pair: &CertificatePair) -> anyhow::Result<()> {
         let webroot = web.root.acme().join("webroot");
-        current_release::make(&webroot.join(".well-known/acme-challenge"))?;
+        current::make(&webroot.join(".well-known/acme-challenge"))?;
         let settings = &web.settings;
         let names = || pair.about.names.iter().flat_map(|name| ["-d", name]);
         match self {

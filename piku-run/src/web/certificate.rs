@@ -21,7 +21,7 @@ use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 use super::program;
-use crate::current_release;
+use crate::releases::current;
 
 /// For how many days a self-signed one is good; it is replaced long before.
 const SELF_SIGNED_DAYS: i64 = 3650;
@@ -161,11 +161,11 @@ impl AppCertificates {
         about: &PairFacts,
         fill: impl FnOnce(&CertificatePair) -> anyhow::Result<()>,
     ) -> anyhow::Result<CertificatePair> {
-        current_release::make(&self.0)?;
+        current::make(&self.0)?;
         let work =
             tempfile::Builder::new().prefix(".new.").tempdir_in(&self.0).context("cannot make a folder")?;
         let new = CertificatePair { dir: work.path().join("pair"), about: about.clone() };
-        current_release::make(&new.dir)?;
+        current::make(&new.dir)?;
         fill(&new)?;
         for path in [new.certificate(), new.key()] {
             let length =
@@ -187,7 +187,7 @@ impl AppCertificates {
     pub(super) fn set_current(&self, pair: &CertificatePair) -> anyhow::Result<()> {
         let name = pair.dir.file_name().context("a pair has a name")?;
         let aside = self.0.join(".current");
-        current_release::remove(&aside)?;
+        current::remove(&aside)?;
         let current = self.0.join(CURRENT);
         symlink(name, &aside)
             .and_then(|()| fs::rename(&aside, &current))
@@ -201,14 +201,14 @@ impl AppCertificates {
         for number in self.numbers()? {
             let dir = self.0.join(number.to_string());
             if Some(&dir) != current.as_ref() && dir != keep {
-                current_release::remove(&dir)?;
+                current::remove(&dir)?;
             }
         }
         Ok(())
     }
 
     pub(super) fn remove(&self) -> anyhow::Result<()> {
-        current_release::remove(&self.0)
+        current::remove(&self.0)
     }
 
     fn numbers(&self) -> anyhow::Result<Vec<u64>> {
@@ -267,7 +267,7 @@ fn self_signed(title: &str, pair: &CertificatePair) -> anyhow::Result<()> {
         let said = String::from_utf8_lossy(&out.stderr);
         anyhow::bail!("openssl made no certificate: {}", said.trim());
     }
-    current_release::remove(&file)
+    current::remove(&file)
 }
 
 #[cfg(test)]

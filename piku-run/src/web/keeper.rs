@@ -28,12 +28,14 @@ use super::WebServer;
 use super::master::NginxMaster;
 use super::program::NginxProgram;
 use super::sites_folder;
-use crate::client::AskPatience;
 use crate::cron::CronTimer;
+use crate::ipc::client;
+use crate::ipc::client::AskPatience;
+use crate::ipc::protocol::SupervisorRequest;
 use crate::lock::FileLock;
-use crate::protocol::SupervisorRequest;
-use crate::wait::{self, READ};
-use crate::{client, current_release, process, sys, tree};
+use crate::process::wait::{self, READ};
+use crate::process::{self, signals, tree};
+use crate::releases::current;
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "nginx";
@@ -73,14 +75,14 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
     }
     let nginx = NginxProgram::needed()?;
     web.folder.make()?;
-    current_release::make(&root.acme().join("webroot/.well-known/acme-challenge"))?;
+    current::make(&root.acme().join("webroot/.well-known/acme-challenge"))?;
     let path = web.folder.keeper_lock();
     let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let Some(mut lock) = lock else {
         return Err(UserError::new("piku's nginx is kept running already").code(BUSY).into());
     };
     lock.sign().context("cannot sign the lock")?;
-    sys::default_dispositions();
+    signals::default_dispositions();
     let signals = wait::signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1])?;
     // Workers whose master was killed hold its ports. They come to this process, which ends them.
     set_child_subreaper(true).context("cannot become a subreaper")?;
@@ -145,7 +147,7 @@ impl WebServer {
 
     fn start(&self, nginx: &NginxProgram) -> anyhow::Result<(NginxMaster, Child)> {
         // One that a dead nginx has left.
-        current_release::remove(&self.folder.pid())?;
+        current::remove(&self.folder.pid())?;
         self.rotate()?;
         let mut command = nginx.command(&self.folder.main());
         command.args(["-g", &NginxProgram::globals("daemon off;")]).stdout(Stdio::null());

@@ -33,9 +33,9 @@ use master::NginxMaster;
 use program::NginxProgram;
 use sites_folder::{SiteFacts, SitesFolder};
 
+use crate::instance::environment::ReleaseContext;
 use crate::lock::FileLock;
 use crate::process;
-use crate::process_environment::ReleaseContext;
 
 /// The nginx of one root.
 #[derive(Debug, Clone)]
@@ -243,7 +243,7 @@ impl WebServer {
     /// Removes all that is kept of an app that is no more.
     pub(crate) fn forget(&self, app: &AppName) -> anyhow::Result<()> {
         self.take_out(app)?;
-        crate::current_release::remove(&self.folder.cache().join(app.as_str()))?;
+        crate::releases::current::remove(&self.folder.cache().join(app.as_str()))?;
         AppCertificates::of(&self.root, app).remove()
     }
 

@@ -20,7 +20,7 @@ use super::WebServer;
 use super::capacity;
 use super::certificate::{AppCertificates, CertificatePair};
 use super::program::NginxProgram;
-use crate::process_environment::ReleaseContext;
+use crate::instance::environment::ReleaseContext;
 
 impl WebServer {
     /// The instance that all sites share.

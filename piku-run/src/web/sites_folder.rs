@@ -17,8 +17,8 @@ use piku_layout::paths::PikuRoot;
 use piku_report::user_error::{BUSY, UserError};
 use serde::{Deserialize, Serialize};
 
-use crate::current_release;
 use crate::lock::FileLock;
+use crate::releases::current;
 
 /// How long other apps may take with theirs: each holds the lock for a test of the configuration.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,7 +49,7 @@ impl SitesFolder {
     /// Makes it, and those in it.
     pub(super) fn make(&self) -> anyhow::Result<()> {
         for below in ["apps", "about", "passwords", "cache"] {
-            current_release::make(&self.0.join(below))?;
+            current::make(&self.0.join(below))?;
         }
         Ok(())
     }
@@ -149,7 +149,7 @@ impl SitesFolder {
             let path = entry?.path();
             let is_its = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin));
             if is_its && Some(&*path) != keep {
-                current_release::remove(&path)?;
+                current::remove(&path)?;
             }
         }
         Ok(())
@@ -157,8 +157,8 @@ impl SitesFolder {
 
     /// Removes the app's file and what is known of it.
     pub(super) fn remove(&self, app: &AppName) -> anyhow::Result<()> {
-        current_release::remove(&self.app(app))?;
-        current_release::remove(&self.about_path(app))?;
+        current::remove(&self.app(app))?;
+        current::remove(&self.about_path(app))?;
         self.tidy_passwords(app, None)
     }
 
@@ -174,7 +174,7 @@ impl SitesFolder {
     pub(super) fn set_untold(&self, untold: bool) -> anyhow::Result<()> {
         let path = self.untold();
         if !untold {
-            return current_release::remove(&path);
+            return current::remove(&path);
         }
         // After a power cut nginx begins anew, and reads all files.
         atomic_file::write_passing(&path, b"", 0o600)
@@ -203,7 +203,7 @@ impl SitesFolder {
         for entry in fs::read_dir(&self.0).with_context(|| format!("cannot list '{}'", self.0.display()))? {
             let path = entry?.path();
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TRIAL)) {
-                current_release::remove(&path)?;
+                current::remove(&path)?;
             }
         }
         Ok(())

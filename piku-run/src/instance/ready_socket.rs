@@ -19,8 +19,8 @@ use nix::sys::socket::{setsockopt, sockopt::PassCred};
 use rustix::cmsg_space;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
-use crate::socket::through_folder;
-use crate::wait::WaitPause;
+use crate::ipc::socket::through_folder;
+use crate::process::wait::WaitPause;
 
 /// The variable that names it.
 pub(crate) const VARIABLE: &str = "NOTIFY_SOCKET";

@@ -13,9 +13,10 @@ use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
-use crate::protocol::{FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
-use crate::socket::ClientSocket;
-use crate::{current_release, lock};
+use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
+use crate::ipc::socket::ClientSocket;
+use crate::lock;
+use crate::releases::current;
 
 /// The time that a supervisor may take. A supervisor that is silent for longer is reported, and not waited for.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +48,7 @@ impl fmt::Display for SilentSupervisor {
 
 fn silent(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Error {
     let what = format!("it has said nothing for {} s", patience.as_secs());
-    let hint = match lock::holder(&current_release::supervisor_lock(&root.app(app))) {
+    let hint = match lock::holder(&current::supervisor_lock(&root.app(app))) {
         Some(pid) => {
             format!("have it replaced: kill -KILL {pid}; the instances go on, and another one takes them up")
         }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
 
+use crate::process::tree;
 use crate::process::{self, ProcessStat};
-use crate::tree;
 
 /// The variable that marks the processes of a worker without a jail.
 pub(crate) const MARK: &str = "PIKU_WORKER";

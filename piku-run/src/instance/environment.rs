@@ -31,7 +31,7 @@ use piku_report::user_error::UserError;
 
 use crate::config::{ConfigValues, store};
 use crate::desired::network;
-use crate::{home, notify};
+use crate::instance::{interpreter_home, ready_socket};
 
 /// Names and values.
 pub(crate) type Vars = IndexMap<String, String>;
@@ -237,7 +237,7 @@ impl ReleaseContext {
                 jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
             }
             for folder in &self.release.host {
-                home::check(folder, &self.root)?;
+                interpreter_home::check(folder, &self.root)?;
                 jail = jail.ro(folder, folder);
             }
             jail = jail.require(&isolation.protections);
@@ -263,7 +263,7 @@ impl ReleaseContext {
             };
             jail = around.port.iter().fold(jail, |jail, port| jail.listen(*port));
             if let Some(folder) = around.notify {
-                jail = jail.ro(folder, Path::new(notify::FOLDER_INSIDE));
+                jail = jail.ro(folder, Path::new(ready_socket::FOLDER_INSIDE));
             }
             return Ok(jail.hostname(self.app.as_str()).command(vars, argv));
         }

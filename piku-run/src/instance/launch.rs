@@ -17,7 +17,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{Pid, dup2_stdin, setsid};
 
-use crate::sys;
+use crate::process::signals;
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "launch";
@@ -32,7 +32,7 @@ pub(crate) fn run(words: &[OsString]) -> anyhow::Result<()> {
     let null = File::open("/dev/null").context("cannot open '/dev/null'")?;
     dup2_stdin(null).context("cannot set stdin")?;
     setsid().context("cannot begin a session")?;
-    sys::default_dispositions();
+    signals::default_dispositions();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")?;
     let err = Command::new(program).args(args).exec();
     Err(err).with_context(|| format!("cannot run '{}'", program.to_string_lossy()))

@@ -3,8 +3,8 @@
 use super::AppSupervisor;
 use crate::core::{CoreEvent, InstanceId, ProbeOutcome};
 use crate::desired::health::HealthProtocol;
-use crate::listening::PortHolder;
-use crate::probe::{HealthProbe, ProbeProgress};
+use crate::instance::health_probe::{HealthProbe, ProbeProgress};
+use crate::ports::listening::PortHolder;
 
 impl AppSupervisor {
     pub(super) fn probe(&mut self, id: InstanceId) {

@@ -5,15 +5,17 @@ use piku_chroot::{limits, report};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 
-use super::AppSupervisor;
-use super::ports;
-use super::worker::InstanceProcess;
 use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit};
 use crate::desired;
-use crate::process_environment::ReleaseContext;
-use crate::record::{RecordFolder, WorkerRecord};
-use crate::usage::{self, InstanceSample as Row, SampledLimit};
-use crate::{current_release, process};
+use crate::instance::environment::ReleaseContext;
+use crate::instance::record::{RecordFolder, WorkerRecord};
+use crate::process;
+use crate::process::usage::{self, InstanceSample as Row, SampledLimit};
+use crate::releases::current;
+
+use super::AppSupervisor;
+use super::port_claims;
+use super::worker::InstanceProcess;
 
 impl AppSupervisor {
     /// All instances, those on trial and on their way out too; where nothing is to run, the places that are empty.
@@ -25,7 +27,7 @@ impl AppSupervisor {
         for (id, one) in self.core.instances() {
             let worker = self.workers.get(&id);
             let exposed = if one.is_up() && one.listens { self.exposed_ports(id) } else { Vec::new() };
-            let warning = (!exposed.is_empty()).then(|| ports::words(&exposed));
+            let warning = (!exposed.is_empty()).then(|| port_claims::words(&exposed));
             let notes: Vec<String> = self.notes.get(&id).cloned().into_iter().chain(warning).collect();
             let uptime = one.since().map(|since| self.now().saturating_sub(since).as_secs());
             let row = Row {
@@ -117,7 +119,7 @@ impl AppSupervisor {
 /// The places of an app of which nothing is to run.
 pub(crate) fn stopped(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
-    let Some(number) = current_release::live(&dir)? else { return Ok(Vec::new()) };
+    let Some(number) = current::live(&dir)? else { return Ok(Vec::new()) };
     let formation = desired::read_formation(&dir.formation())?;
     let (plan, ..) = desired::plan(&ReleaseContext::read(root, app, number)?, &formation);
     let row = |ps: InstanceName| Row { release: Some(number), ..idle(app, &ps) };

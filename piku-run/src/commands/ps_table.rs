@@ -1,5 +1,6 @@
 //! The table of `ps`.
 
+use crate::process::usage::{InstanceSample, NO_SANDBOX, SampledLimit};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use piku_chroot::report::LimitEnforcer;
@@ -7,13 +8,11 @@ use piku_files::free_space::size;
 use piku_report::diagnostic::readable;
 use piku_report::output::{self, OutputFormat};
 
-use crate::usage::{InstanceSample, NO_SANDBOX, SampledLimit};
-
 /// Prints the instances on stdout.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub fn print(instances: &[InstanceSample], format: OutputFormat) -> anyhow::Result<()> {
+pub(super) fn print(instances: &[InstanceSample], format: OutputFormat) -> anyhow::Result<()> {
     output::print(format, instances, || text(instances))
 }
 
@@ -162,7 +161,7 @@ fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::usage::SampledState;
+    use crate::process::usage::SampledState;
 
     fn instance(app: &str, name: &str) -> InstanceSample {
         InstanceSample {

@@ -23,7 +23,7 @@ use piku_procfile::schedule;
 
 use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan};
 use crate::drain;
-use crate::process_environment::{ProcessRole, ReleaseContext, Vars};
+use crate::instance::environment::{ProcessRole, ReleaseContext, Vars};
 
 pub(crate) use health::HealthCheck;
 

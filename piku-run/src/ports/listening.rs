@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::unistd::geteuid;
 
-use crate::tree;
+use crate::process::tree;
 
 /// A socket that answers on a port, and whose process is none of those that are to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

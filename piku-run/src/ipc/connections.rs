@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::socket::ClientConnection;
+use crate::ipc::socket::ClientConnection;
 
 /// The largest number of clients at once.
 const MAX_CLIENTS: usize = 128;
@@ -58,7 +58,7 @@ impl ClientTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::{ClientSocket, ControlSocket};
+    use crate::ipc::socket::{ClientSocket, ControlSocket};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use super::{AppSupervisor, InstanceProcess};
 use crate::core::{AppInstance, CoreEvent, InstanceId};
-use crate::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
-use crate::port::{self, PortClaim, PortGuard};
+use crate::instance::record::RecordFolder;
+use crate::ports::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
+use crate::ports::{self, PortClaim, PortGuard};
 use crate::process;
-use crate::record::RecordFolder;
-use crate::tree;
+use crate::process::tree;
 use crate::web::SiteReach;
 
 /// The interval at which listeners beside an instance are looked for. No event tells of one.
@@ -55,9 +55,9 @@ impl AppSupervisor {
             return Ok(());
         }
         let claim = if moves > MOVES_IN_RANGE {
-            port::claim_beyond(&self.root, self.settings.ports)?
+            ports::claim_beyond(&self.root, self.settings.ports)?
         } else {
-            port::claim(&self.root, self.settings.ports, kept)?
+            ports::claim(&self.root, self.settings.ports, kept)?
         };
         self.ports.insert(id, claim);
         Ok(())
@@ -75,7 +75,7 @@ impl AppSupervisor {
         let Some(one) = self.core.instance(id) else { return };
         let (is_routed, is_leaving) = (one.routed == Some(port), one.is_leaving());
         // One that was taken up may have had it alone.
-        let claim = self.ports.remove(&id).or_else(|| port::take_up(&self.root, port).ok().flatten());
+        let claim = self.ports.remove(&id).or_else(|| ports::take_up(&self.root, port).ok().flatten());
         let Some(claim) = claim else { return };
         match hold_when_gone(claim) {
             Ok(guard) if is_routed || is_leaving && self.old.is_any() => {

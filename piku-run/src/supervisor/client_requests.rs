@@ -18,9 +18,9 @@ use piku_report::user_error::{self, BUSY, FAILED, UserError};
 use super::AppSupervisor;
 use crate::config::{ConfigChange, store};
 use crate::core::{AppRoute, ChangeRefusal, CoreEvent, JobId, ProgressLine, ReplaceScope};
-use crate::current_release;
 use crate::desired::{self, Formation};
-use crate::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
+use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
+use crate::releases::current;
 use crate::web::SiteReach;
 
 /// A command under way.
@@ -102,7 +102,7 @@ impl AppSupervisor {
         let number = self.take_in(dir, after)?;
         let begun = self.begin_deploy(client, number, task);
         if begun.is_err() {
-            current_release::remove(&self.dir.release(number))?;
+            current::remove(&self.dir.release(number))?;
         }
         begun
     }
@@ -124,12 +124,12 @@ impl AppSupervisor {
 
     /// Moves a release to its place, with the configuration it will run with; returns its number.
     fn take_in(&mut self, dir: &Path, after: Option<u64>) -> anyhow::Result<u64> {
-        current_release::check_not_destroyed(&self.dir)?;
+        current::check_not_destroyed(&self.dir)?;
         let mut release = BuiltRelease::read(dir)?;
         self.judge(&release)?;
-        ensure!(current_release::has_folder(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
+        ensure!(current::has_folder(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
         match after {
-            Some(_) if after == current_release::live(&self.dir)? => {}
+            Some(_) if after == current::live(&self.dir)? => {}
             Some(_) => {
                 let what = format!("another release of {} has gone live meanwhile", self.app);
                 return Err(UserError::new(what).hint("try again").code(BUSY).into());
@@ -145,7 +145,7 @@ impl AppSupervisor {
             release.write(dir)?;
             place = self.dir.release(release.number);
         }
-        current_release::make(&self.dir.releases())?;
+        current::make(&self.dir.releases())?;
         std::fs::rename(dir, &place)
             .and_then(|()| atomic_file::order_parent(&place))
             .with_context(|| format!("cannot move '{}' to '{}'", dir.display(), place.display()))?;
@@ -162,7 +162,7 @@ impl AppSupervisor {
             return Err(UserError::new(what).hint("build it again").into());
         }
         for layer in &release.layers {
-            if !current_release::has_folder(&self.dir.layers(), &layer.key) {
+            if !current::has_folder(&self.dir.layers(), &layer.key) {
                 let what = format!("the layer '{}' of this release is gone", layer.name);
                 return Err(UserError::new(what).hint("build it again: push, or piku deploy").into());
             }
@@ -235,7 +235,7 @@ impl AppSupervisor {
     }
 
     fn live_number(&self) -> anyhow::Result<u64> {
-        let number = current_release::live(&self.dir)?;
+        let number = current::live(&self.dir)?;
         Ok(number.ok_or_else(|| {
             UserError::new(format!("{} has no release yet", self.app)).hint("push it first")
         })?)
@@ -256,8 +256,8 @@ impl AppSupervisor {
             }
             Some(JobContent::Restart | JobContent::Stop) | None => self.switch_requests(route, job)?,
         }
-        current_release::remove(&self.dir.stopped())?;
-        current_release::remove(&self.dir.paused())
+        current::remove(&self.dir.stopped())?;
+        current::remove(&self.dir.paused())
     }
 
     /// Lets the store take in what the live release has changed. Where it cannot now, it will: whoever reads it tries again.
@@ -312,7 +312,7 @@ impl AppSupervisor {
             (Err(refusal), what) => {
                 if let JobContent::Deploy(number) = what {
                     self.worlds.remove(number);
-                    if let Err(err) = current_release::remove(&self.dir.release(*number)) {
+                    if let Err(err) = current::remove(&self.dir.release(*number)) {
                         self.complain(&format!("{err:#}"));
                     }
                 }

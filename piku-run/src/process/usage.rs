@@ -12,7 +12,7 @@ use piku_layout::name::{AppName, ProcessName};
 use serde::{Deserialize, Serialize};
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use crate::tree;
+use crate::process::tree;
 
 /// The sandbox of an instance whose release was built without a jail.
 pub const NO_SANDBOX: &str = "none";

@@ -17,7 +17,7 @@ use nix::unistd::geteuid;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::wait::WaitPause;
+use crate::process::wait::WaitPause;
 
 /// A request's length, and what a client may leave unread of the answers.
 const MAX_LINE: usize = 64 * 1024;

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "locks of ports, which only piku writes")]
 
 mod guard;
+pub mod listening;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;

@@ -14,11 +14,11 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use piku_layout::paths::ROOT_VARIABLE;
 
-use super::{AppSupervisor, rows};
+use super::{AppSupervisor, status};
 use crate::core::{CrashBackoff, InstanceName};
 use crate::drain::{NAME, OWN, SyslogAddress, VARIABLE, away_file};
-use crate::process_environment::ProcessRole;
-use crate::usage::{InstanceSample as Row, SampledState};
+use crate::instance::environment::ProcessRole;
+use crate::process::usage::{InstanceSample as Row, SampledState};
 
 /// What is known of it.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ impl AppSupervisor {
             uptime_s: process.map(|_| self.now().saturating_sub(self.drain.began).as_secs()),
             restarts: self.drain.restarts,
             last_exit: why,
-            ..rows::idle(&self.app, &ps)
+            ..status::idle(&self.app, &ps)
         })
     }
 

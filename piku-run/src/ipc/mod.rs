@@ -1,0 +1,6 @@
+//! The Unix sockets between `piku-run` commands, the daemon and the supervisors: connections, requests and responses.
+
+pub(crate) mod client;
+pub(crate) mod connections;
+pub(crate) mod protocol;
+pub(crate) mod socket;
