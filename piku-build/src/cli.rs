@@ -9,12 +9,12 @@ use piku_layout::name::AppName;
 use piku_layout::settings::SandboxMode;
 use piku_report::output::OutputFormat;
 
-use crate::build::{self, BuildJob, ReleaseFacts, ReusePolicy};
-use crate::host_paths::HostPaths;
-use crate::layer::TOOLS;
+use crate::build::build_job::{self, BuildJob, ReleaseFacts, ReusePolicy};
+use crate::build::host_paths::HostPaths;
 use crate::pack::{self, FitQuestion, PackScope, PackSource, UnpackRequest};
-use crate::print_plan;
+use crate::plan::print_plan;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
+use crate::store::layer::TOOLS;
 use crate::target::{self, AskedArchitecture};
 
 /// What the tool's end means.
@@ -273,7 +273,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             target.architecture.and_then(|asked| asked.0),
             format,
         ),
-        BuildVerb::Build(typed) => build::run(&BuildJob {
+        BuildVerb::Build(typed) => build_job::run(&BuildJob {
             place: typed.host.place(Some(&typed.cache)),
             dir: typed.dir,
             take: typed.take,

@@ -25,9 +25,9 @@ use piku_procfile::procfile::{ParseOptions, Procfile};
 use serde::Deserialize;
 
 use crate::architecture::ReleaseArchitecture;
-use crate::layer;
 use crate::release::{BuiltRelease, ReleaseLayer, ReleaseOrigin};
-use crate::step_mount::APP;
+use crate::step::step_runner::APP;
+use crate::store::layer;
 
 /// No manifest is longer, in bytes.
 pub const LONGEST: usize = 1 << 20;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use piku_report::user_error::UserError;
 
-use crate::build_step::StepOutcome;
+use crate::step::build_step::StepOutcome;
 
 /// Debian's packages for gems that are compiled against a library.
 const LIBRARIES: [(&str, &str); 14] = [

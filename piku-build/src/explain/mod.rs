@@ -23,7 +23,7 @@ use piku_files::{FileKind, TreeError};
 use piku_layout::settings::Protection;
 use piku_report::user_error::UserError;
 
-use crate::build_step::StepOutcome;
+use crate::step::build_step::StepOutcome;
 
 /// How many names of a list are shown.
 const SHOWN: usize = 12;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use piku_report::user_error::UserError;
 
 use super::list;
-use crate::build_step::StepOutcome;
+use crate::step::build_step::StepOutcome;
 
 /// What says the process types of a front end.
 pub(crate) const BY_BUILD: &str = "what the build makes";

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use piku_report::user_error::UserError;
 
 use super::list;
-use crate::build_step::StepOutcome;
+use crate::step::build_step::StepOutcome;
 
 /// What an app of this kind is called.
 pub(crate) const KIND: &str = "a Ruby app";

@@ -48,7 +48,7 @@ impl ContentHash {
 
     /// 64 hex digits.
     pub(super) fn finish(self) -> String {
-        crate::hash::hex(&self.0.finalize())
+        crate::store::hash::hex(&self.0.finalize())
     }
 }
 

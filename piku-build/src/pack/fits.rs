@@ -23,13 +23,13 @@ use super::head::PackHead;
 use super::interpreter::{has_command, is_command, is_interpreter};
 use super::jvm;
 use crate::architecture::ReleaseArchitecture;
+use crate::build::host_paths::HostPaths;
 use crate::elf;
 use crate::explain::pack as explain;
-use crate::host_paths::HostPaths;
-use crate::layer::LayerStore;
 use crate::machine::TargetMachine;
 use crate::runtime;
-use crate::sandbox::SandboxPolicy;
+use crate::step::sandbox::SandboxPolicy;
+use crate::store::layer::LayerStore;
 
 /// Where it is asked.
 pub(crate) struct FitQuestion {

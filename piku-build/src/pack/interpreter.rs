@@ -4,7 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::jvm::JAVAS;
-use crate::root_view;
+use crate::tree::root_view;
 
 /// Where systems have theirs.
 const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];

@@ -14,7 +14,7 @@ use tar::{Archive, Entry, EntryType};
 use super::content_hash::{ContentHash, EntryKind};
 use super::head::PackHead;
 use super::{HEAD, LONGEST_TEXT, SUM, links};
-use crate::interrupt;
+use crate::step::interrupt;
 
 /// As long as the kernel takes a path.
 const LONGEST_PATH: u64 = 4096;

@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use super::clib::{self, GlibcVersion};
 use super::interpreter::{is_command, is_interpreter, is_of_system};
+use crate::app::command_check;
 use crate::elf::{self, ElfFile};
 use crate::release::BuiltRelease;
-use crate::step_mount::PATH;
-use crate::{command_check, root_view};
+use crate::step::step_runner::PATH;
+use crate::tree::root_view;
 
 /// Requirements on a machine. These names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -15,14 +15,15 @@ use super::content_hash::{ContentHash, EntryKind};
 use super::head::{FORMAT, PackHead, PackedFacts, PackedLayer};
 use super::release_needs::NeedsSearch;
 use super::{HEAD, LAYERS, LONGEST_TEXT, SUM, links};
-use crate::app_source::AppSource;
+use crate::app::app_source::AppSource;
 use crate::explain::pack as explain;
-use crate::layer::LayerStore;
+use crate::folded;
 use crate::machine::TargetMachine;
-use crate::native::NativeSearch;
+use crate::native::native_search::NativeSearch;
 use crate::release::{self, BuiltRelease, TREE};
-use crate::step_mount::APP;
-use crate::{folded, interrupt};
+use crate::step::interrupt;
+use crate::step::step_runner::APP;
+use crate::store::layer::LayerStore;
 
 /// The best that a Pi compresses as fast as its disk reads.
 const LEVEL: i32 = 3;

@@ -9,10 +9,10 @@ use piku_layout::name::AppName;
 use piku_report::user_error::UserError;
 
 use super::{LINES, RebuildOutcome, RebuildRequest, RebuildRow, live, tool};
-use crate::layer::LayerStore;
+use crate::build::work_folder::WorkFolder;
 use crate::release::{BuiltRelease, TREE};
-use crate::tree_comparison::TreePair;
-use crate::work_folder::WorkFolder;
+use crate::store::layer::LayerStore;
+use crate::tree::tree_comparison::TreePair;
 
 pub(super) fn verify(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<RebuildRow> {
     let release = live(asked, app)?;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{BuildTarget, DetectResult, Runtime};
-use crate::app_source::AppSource;
+use crate::app::app_source::AppSource;
 use crate::explain;
-use crate::plan::BuildPlan;
-use crate::step_mount::PATH;
+use crate::plan::build_plan::BuildPlan;
+use crate::step::step_runner::PATH;
 
 /// What other kinds of apps have at their top. It is not built; the programs may still be there.
 const NOT_BUILT: &[&str] = &["composer.json", "mix.exs"];

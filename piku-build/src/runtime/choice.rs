@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{ALL, DetectResult, Runtime};
-use crate::app_source::AppSource;
+use crate::app::app_source::AppSource;
 use crate::explain;
 
 /// By these, the first before the second, an app says which runtimes it is of: `PIKU_RUNTIMES=node,python` builds both, one

@@ -22,12 +22,12 @@ use piku_layout::name::ProcessName;
 use piku_procfile::procfile::ProcfileEntry;
 use piku_report::user_error::UserError;
 
-use crate::app_source::AppSource;
-use crate::build_step::{BuildStep, StepOutcome};
-use crate::build_target::BuildTarget;
+use crate::app::app_source::AppSource;
 use crate::explain;
-use crate::plan::BuildPlan;
-use crate::root_view::RootView;
+use crate::plan::build_plan::BuildPlan;
+use crate::plan::build_target::BuildTarget;
+use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::tree::root_view::RootView;
 
 pub(crate) use choice::{DetectedRuntime, RuntimeChoice, choose};
 

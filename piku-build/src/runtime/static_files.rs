@@ -9,11 +9,11 @@ use piku_files::FolderEntry;
 use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime};
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain::files as told;
-use crate::plan::BuildPlan;
-use crate::root_view::RootView;
-use crate::step_mount::PATH;
+use crate::plan::build_plan::BuildPlan;
+use crate::step::step_runner::PATH;
+use crate::tree::root_view::RootView;
 
 /// The page that a folder is served for.
 const PAGE: &str = "index.html";

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use piku_build::layer::TOOLS;
+use piku_build::store::layer::TOOLS;
 use piku_files::{FileKind, TreeHandle};
 use piku_layout::paths::AppDir;
 

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use piku_build::folded;
-use piku_build::layer::{self, TOOLS};
 use piku_build::release::BuiltRelease;
+use piku_build::store::layer::{self, TOOLS};
 use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};

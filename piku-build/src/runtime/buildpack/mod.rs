@@ -22,14 +22,14 @@ use piku_procfile::procfile::{ParseOptions, Procfile};
 use serde::Deserialize;
 
 use super::{BuildTarget, DetectResult, Runtime};
-use crate::app_file;
-use crate::app_source::AppSource;
-use crate::build_step::{BuildStep, StepOutcome};
+use crate::app::app_file;
+use crate::app::app_source::AppSource;
 use crate::explain::{self, buildpack as told};
-use crate::plan::BuildPlan;
-use crate::root_view::RootView;
-use crate::step_mount::PATH;
-use crate::step_mount::{APP, StepMount};
+use crate::plan::build_plan::BuildPlan;
+use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::step::step_runner::PATH;
+use crate::step::step_runner::{APP, StepMount};
+use crate::tree::root_view::RootView;
 use reference::{BuildpackOrigin, BuildpackReference};
 
 /// Where a step sees the host's.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app_source::{AppSource, decode, tidy};
+use crate::app::app_source::{AppSource, decode, tidy};
 use crate::explain::buildpack as told;
 
 /// The variable with one, and the file with a line each.

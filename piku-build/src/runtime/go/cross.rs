@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::packages::GoPackage;
-use crate::app_source::AppSource;
-use crate::build_step::{BuildStep, StepOutcome};
-use crate::build_target::BuildTarget;
+use crate::app::app_source::AppSource;
 use crate::explain;
+use crate::plan::build_target::BuildTarget;
+use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::target::TargetArchitecture;
 
 /// The step that looks for C code.

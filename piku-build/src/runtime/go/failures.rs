@@ -2,8 +2,8 @@
 
 use piku_report::user_error::UserError;
 
-use crate::build_step::StepOutcome;
 use crate::explain;
+use crate::step::build_step::StepOutcome;
 
 const NO_SPACE: [&str; 2] = ["no space left on device", "disk quota exceeded"];
 const NETWORK: [&str; 6] = [

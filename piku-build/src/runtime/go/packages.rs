@@ -7,7 +7,7 @@ use piku_files::FileKind;
 use super::constraint::BuildTags;
 use super::header::FileHeader;
 use super::module::GoModule;
-use crate::app_source::AppSource;
+use crate::app::app_source::AppSource;
 
 /// Deeper folders are nobody's.
 const DEEPEST: usize = 20;

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::module::GoModule;
-use crate::app_source::AppSource;
+use crate::app::app_source::AppSource;
 use crate::explain;
-use crate::root_view::runs;
 use crate::runtime::version::RuntimeVersion;
+use crate::tree::root_view::runs;
 
 /// Where a Go may lie so that the jail shows it: Debian's, and the one of the tarball.
 const ROOTS: [&str; 2] = ["/usr/lib", "/usr/local"];

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use piku_files::{CopyLimit, TreeEntry, TreeError, TreeHandle, WalkStep};
 
 use super::jar;
-use crate::{app_file, interrupt};
+use crate::app::app_file;
+use crate::step::interrupt;
 use piku_files::free_space::{self, SpaceNeeded};
 
 /// Deeper modules are nobody's.

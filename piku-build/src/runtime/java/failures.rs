@@ -3,8 +3,8 @@
 
 use piku_report::user_error::UserError;
 
-use crate::build_step::StepOutcome;
 use crate::explain;
+use crate::step::build_step::StepOutcome;
 
 /// How many of the tool's own lines are repeated.
 const REPEATED: usize = 3;

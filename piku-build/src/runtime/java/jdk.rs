@@ -6,9 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain;
-use crate::root_view::runs;
+use crate::tree::root_view::runs;
 
 /// Where Debian and others put them, and the one that Debian calls the default.
 const FOLDER: &str = "/usr/lib/jvm";

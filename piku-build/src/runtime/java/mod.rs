@@ -13,13 +13,13 @@ use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
 
 use super::{BuildTarget, DetectResult, Runtime};
-use crate::app_source::{AppSource, decode};
-use crate::build_step::{BuildStep, StepOutcome};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain;
-use crate::kept_tree::KeptFolders;
-use crate::plan::BuildPlan;
-use crate::root_view::RootView;
-use crate::step_mount::PATH;
+use crate::plan::build_plan::BuildPlan;
+use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::step::step_runner::PATH;
+use crate::tree::kept_tree::KeptFolders;
+use crate::tree::root_view::RootView;
 use jar::{JarKind, RunnableJar};
 use jdk::{InstalledJdk, JdkChoice};
 

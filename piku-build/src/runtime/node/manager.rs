@@ -3,7 +3,7 @@
 
 use super::package::PackageJson;
 use super::range::exact;
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain::node as explain;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

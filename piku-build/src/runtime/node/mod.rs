@@ -14,12 +14,12 @@ use piku_layout::name::ProcessName;
 use piku_procfile::procfile;
 
 use super::{BuildTarget, DetectResult, Runtime};
-use crate::app_source::AppSource;
-use crate::build_step::{BuildStep, StepOutcome};
+use crate::app::app_source::AppSource;
 use crate::explain::{self, node as told};
-use crate::plan::BuildPlan;
-use crate::root_view::RootView;
-use crate::step_mount::PATH;
+use crate::plan::build_plan::BuildPlan;
+use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::step::step_runner::PATH;
+use crate::tree::root_view::RootView;
 use manager::{ManagerKind, NodeManager};
 use modules::MODULES;
 use package::{FILE, LIFECYCLE, PackageJson};
@@ -185,7 +185,8 @@ fn processes(
     if let Some(start) = package.start() {
         // npm in front would be one more process to keep in memory; it is needed where it does more than start this one.
         let more = ["prestart", "poststart"].iter().any(|name| package.script(name).is_some());
-        let direct = !more && !start.contains("npm_") && crate::command_check::simple_words(start).is_some();
+        let direct =
+            !more && !start.contains("npm_") && crate::app::command_check::simple_words(start).is_some();
         let command = if direct { start.to_owned() } else { "npm start".to_owned() };
         return web(command, format!("the start script in {FILE}"));
     }

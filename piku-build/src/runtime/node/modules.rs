@@ -9,11 +9,11 @@ use piku_files::{FileKind, FolderEntry};
 use super::manager::{ManagerKind, NodeManager};
 use super::package::{FILE, PackageJson};
 use super::version::ChosenNode;
-use crate::app_source::AppSource;
-use crate::build_step::BuildStep;
-use crate::build_target::BuildTarget;
-use crate::plan::{LayerPlan, TreeLayer};
-use crate::step_mount::APP;
+use crate::app::app_source::AppSource;
+use crate::plan::build_plan::{LayerPlan, TreeLayer};
+use crate::plan::build_target::BuildTarget;
+use crate::step::build_step::BuildStep;
+use crate::step::step_runner::APP;
 use piku_files::free_space::SpaceNeeded;
 
 /// Changed when layers are made in another way: the old ones then do not count.
@@ -161,7 +161,7 @@ fn files(
 
 /// Adds a file, or a folder with all that is in it.
 fn add(source: &AppSource, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
-    let path = crate::app_source::tidy(path);
+    let path = crate::app::app_source::tidy(path);
     let Some(stat) = source.find(&path)? else { return Ok(()) };
     if stat.is_dir() {
         for FolderEntry { name, .. } in source.list(&path)? {

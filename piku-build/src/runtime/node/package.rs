@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use serde_json::{Map, Value};
 
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain::node as explain;
 
 /// The file.

@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 
 use super::package::PackageJson;
 use super::range::{NodeFit, NodeRange, exact};
-use crate::app_source::{AppSource, decode};
-use crate::build_target::BuildTarget;
+use crate::app::app_source::{AppSource, decode};
 use crate::explain::node as explain;
+use crate::plan::build_target::BuildTarget;
 use crate::runtime::version::RuntimeVersion;
-use crate::step_mount::PATH;
+use crate::step::step_runner::PATH;
 
 /// Files with one version in their first line.
 const FILES: [&str; 2] = [".nvmrc", ".node-version"];

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use piku_files::{FileKind, FolderEntry, TreeHandle};
 
-use crate::build_step::BuildStep;
-use crate::interrupt;
-use crate::tree_comparison;
+use crate::step::build_step::BuildStep;
+use crate::step::interrupt;
+use crate::tree::tree_comparison;
 
 /// The step's name.
 pub(super) const NAME: &str = "compile";

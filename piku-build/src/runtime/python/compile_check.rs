@@ -9,12 +9,12 @@ use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
 
 use super::bytecode;
-use crate::build_step::StepOutcome;
-use crate::command_check::{entries, is_python, script};
+use crate::app::command_check::{entries, is_python, script};
 use crate::explain;
-use crate::found::FilePlace;
-use crate::plan::BuildPlan;
-use crate::root_view::RootView;
+use crate::plan::build_plan::BuildPlan;
+use crate::step::build_step::StepOutcome;
+use crate::tree::found::FilePlace;
+use crate::tree::root_view::RootView;
 
 /// How many broken files are told one by one.
 const SHOWN: usize = 5;
@@ -68,7 +68,7 @@ pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> a
 /// Whether the modules that are served are there at all.
 pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
     for entry in entries(&plan.processes) {
-        let Some(words) = crate::command_check::simple_words(&entry.command) else { continue };
+        let Some(words) = crate::app::command_check::simple_words(&entry.command) else { continue };
         let elsewhere = ["--chdir", "--pythonpath", "--app-dir", "--config", "-c"];
         if words.iter().any(|word| elsewhere.iter().any(|option| word.starts_with(option))) {
             continue;

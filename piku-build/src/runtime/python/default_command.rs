@@ -1,7 +1,7 @@
 //! How a Python app is served: by gunicorn where it is a WSGI callable, by uvicorn where it is an ASGI one; and, for an app
 //! without a Procfile, which callable that obviously is.
 
-use crate::app_source::AppSource;
+use crate::app::app_source::AppSource;
 
 /// What serves WSGI.
 pub(super) const WSGI: &str = "gunicorn";

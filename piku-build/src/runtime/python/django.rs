@@ -3,9 +3,9 @@
 
 use piku_report::progress;
 
-use crate::app_source::AppSource;
-use crate::build_step::{BuildStep, StepOutcome};
+use crate::app::app_source::AppSource;
 use crate::explain;
+use crate::step::build_step::{BuildStep, StepOutcome};
 
 /// The step's name.
 pub(super) const STEP: &str = "collectstatic";

@@ -3,8 +3,8 @@
 use piku_files::TreeHandle;
 use piku_report::user_error::UserError;
 
-use crate::build_step::StepOutcome;
 use crate::explain;
+use crate::step::build_step::StepOutcome;
 
 /// How many of pip's own lines are repeated when nothing better is known.
 const REPEATED: usize = 6;

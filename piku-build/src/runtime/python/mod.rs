@@ -20,11 +20,11 @@ use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
 
 use super::{BuildTarget, DetectResult, Runtime};
-use crate::app_source::AppSource;
-use crate::build_step::{BuildStep, StepOutcome};
+use crate::app::app_source::AppSource;
 use crate::explain;
-use crate::plan::BuildPlan;
-use crate::root_view::RootView;
+use crate::plan::build_plan::BuildPlan;
+use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::tree::root_view::RootView;
 use dependency_files::PythonDependencies;
 use dependency_files::requirements::{FILE, LocalRequirement};
 use package_managers::{pipenv, poetry, program, uv};

@@ -10,11 +10,11 @@ use super::package_managers;
 use super::package_managers::program::ToolSource;
 use super::package_managers::uv;
 use super::version::interpreter::PythonInterpreter;
-use crate::app_source::AppSource;
-use crate::build_step::BuildStep;
-use crate::plan::LayerPlan;
+use crate::app::app_source::AppSource;
+use crate::plan::build_plan::LayerPlan;
 use crate::runtime::BuildTarget;
-use crate::step_mount::PATH;
+use crate::step::build_step::BuildStep;
+use crate::step::step_runner::PATH;
 use piku_files::free_space::SpaceNeeded;
 
 /// The layer's name.

@@ -12,11 +12,11 @@ use super::super::BuildTarget;
 use super::gemfile::Gemfile;
 use super::machine::InstalledRuby;
 use super::settings;
-use crate::app_source::AppSource;
-use crate::build_step::BuildStep;
+use crate::app::app_source::AppSource;
 use crate::explain::ruby as told;
-use crate::plan::LayerPlan;
-use crate::step_mount::PATH;
+use crate::plan::build_plan::LayerPlan;
+use crate::step::build_step::BuildStep;
+use crate::step::step_runner::PATH;
 use piku_files::free_space::SpaceNeeded;
 
 /// The layer's name.

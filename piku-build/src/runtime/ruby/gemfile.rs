@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::lock::GemfileLock;
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain::ruby as told;
 
 /// Names, the first one where both are there, as Bundler has it: the file and its lock.

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use super::super::{BuildTarget, told};
 use super::requirement::version;
-use crate::root_view::runs;
 use crate::runtime::version::RuntimeVersion;
+use crate::tree::root_view::runs;
 
 /// What PATH has in front for the caller does not count: the jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];

@@ -15,11 +15,11 @@ use piku_layout::name::ProcessName;
 use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime, misspelt};
-use crate::app_source::AppSource;
-use crate::build_step::{BuildStep, StepOutcome};
+use crate::app::app_source::AppSource;
 use crate::explain::{self, bundler, ruby as told};
-use crate::plan::BuildPlan;
-use crate::root_view::RootView;
+use crate::plan::build_plan::BuildPlan;
+use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::tree::root_view::RootView;
 use bundle::AppGems;
 use gemfile::Gemfile;
 pub(super) use machine::hidden_homes as homes;
@@ -55,7 +55,7 @@ impl Runtime for RubyRuntime {
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let gemfile = Gemfile::read(source)?.ok_or_else(told::no_gemfile)?;
         let RubyChoice { ruby, from, mut warnings } = version::choose(source, &gemfile, site)?;
-        if ruby.bundler.is_empty() || !crate::root_view::runs(&ruby.bin.join("bundle")) {
+        if ruby.bundler.is_empty() || !crate::tree::root_view::runs(&ruby.bin.join("bundle")) {
             return Err(explain::missing_tool(told::KIND, "bundle").into());
         }
         let gems = AppGems::plan(source, site, &gemfile, &ruby)?;

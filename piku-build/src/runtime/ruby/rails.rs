@@ -6,10 +6,10 @@ use anyhow::Context;
 use piku_files::{TreeHandle, WalkStep};
 
 use super::gemfile::Gemfile;
-use crate::app_source::{AppSource, decode};
-use crate::build_step::{BuildStep, StepOutcome};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain::{self, ruby as told};
-use crate::interrupt;
+use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::step::interrupt;
 
 /// What every Rails app has.
 pub(super) const APPLICATION: &str = "config/application.rb";

@@ -8,10 +8,10 @@ use piku_report::user_error::UserError;
 
 use super::gemfile::Gemfile;
 use super::rails;
-use crate::app_source::AppSource;
-use crate::command_check;
+use crate::app::app_source::AppSource;
+use crate::app::command_check;
 use crate::explain::ruby as told;
-use crate::root_view::RootView;
+use crate::tree::root_view::RootView;
 
 /// What Rack starts.
 pub(super) const RACK: &str = "config.ru";

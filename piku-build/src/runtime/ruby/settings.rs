@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain::ruby as told;
 
 /// The file.

@@ -4,7 +4,7 @@ use super::super::BuildTarget;
 use super::gemfile::{Gemfile, in_file};
 use super::machine::{self, InstalledRuby};
 use super::requirement::{RequestedRuby, RubyFit, RubyRequirement};
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain::ruby as told;
 use crate::runtime::version::RuntimeVersion;
 

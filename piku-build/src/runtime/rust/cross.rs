@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use super::toolchain::InstalledRust;
-use crate::build_target::BuildTarget;
 use crate::explain;
+use crate::plan::build_target::BuildTarget;
 use crate::target::TargetArchitecture;
 
 /// The linker that rustup brings.

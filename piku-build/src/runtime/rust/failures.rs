@@ -2,8 +2,8 @@
 
 use piku_report::user_error::UserError;
 
-use crate::build_step::StepOutcome;
 use crate::explain;
+use crate::step::build_step::StepOutcome;
 
 /// How many of cargo's own lines are repeated.
 const REPEATED: usize = 4;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::version;
-use crate::app_source::{AppSource, decode, tidy};
+use crate::app::app_source::{AppSource, decode, tidy};
 use crate::explain;
 
 pub(super) const FILE: &str = "Cargo.toml";

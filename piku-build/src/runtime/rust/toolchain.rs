@@ -12,11 +12,11 @@ use toml::{Table, Value};
 use super::cross;
 use super::manifest::CargoManifest;
 use super::version;
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain;
-use crate::root_view::runs;
 use crate::runtime::version::RuntimeVersion;
 use crate::target::TargetArchitecture;
+use crate::tree::root_view::runs;
 
 /// Those that the jail shows.
 const SYSTEM: [&str; 2] = ["/usr/local", "/usr"];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::app_source::{AppSource, tidy};
+use crate::app::app_source::{AppSource, tidy};
 use crate::runtime::python::dependency_files::PythonManager;
 use crate::runtime::python::dependency_files::requirements::{
     self, LocalRequirement, PythonRequirements, normal,

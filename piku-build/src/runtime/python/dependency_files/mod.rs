@@ -4,7 +4,7 @@ mod dependencies;
 pub(crate) mod pyproject;
 pub(crate) mod requirements;
 
-use crate::app_source::AppSource;
+use crate::app::app_source::AppSource;
 use crate::runtime::misspelt::is_close;
 pub(crate) use dependencies::PythonDependencies;
 use pyproject::PyprojectFile;

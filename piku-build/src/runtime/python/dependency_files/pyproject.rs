@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::requirements::{self, name_of};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use crate::app_source::{AppSource, decode, tidy};
+use crate::app::app_source::{AppSource, decode, tidy};
 
 /// The file's name.
 pub(crate) const FILE: &str = "requirements.txt";

@@ -9,13 +9,13 @@ pub(crate) mod uv;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::app_source::AppSource;
-use crate::build_step::BuildStep;
+use crate::app::app_source::AppSource;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject;
 use crate::runtime::python::dependency_files::requirements::{self, PythonRequirements};
 use crate::runtime::python::dependency_files::{self, PythonManager, PythonManifest};
 use crate::runtime::python::virtualenv::VenvTarget;
+use crate::step::build_step::BuildStep;
 
 /// Reads what the app depends on.
 ///

@@ -1,9 +1,9 @@
 //! pip, the last step of most: into a virtualenv of its own, what is named, and what is added to make it run.
 
-use crate::build_step::BuildStep;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::runtime::version::RuntimeVersion;
+use crate::step::build_step::BuildStep;
 
 /// The step's name.
 pub(crate) const STEP: &str = "pip";

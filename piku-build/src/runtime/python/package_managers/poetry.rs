@@ -5,13 +5,13 @@ use std::path::Path;
 
 use toml::Value;
 
-use crate::app_source::AppSource;
-use crate::build_step::{BuildStep, StepOutcome};
+use crate::app::app_source::AppSource;
 use crate::explain;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject::{self, PyprojectFile};
 use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
+use crate::step::build_step::{BuildStep, StepOutcome};
 use piku_report::user_error::UserError;
 
 /// The lock file, and the steps' names.

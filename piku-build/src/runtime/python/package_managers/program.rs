@@ -6,15 +6,15 @@
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use crate::app_source::AppSource;
-use crate::build_step::BuildStep;
+use crate::app::app_source::AppSource;
 use crate::explain;
-use crate::plan::LayerPlan;
-use crate::root_view::runs;
+use crate::plan::build_plan::LayerPlan;
 use crate::runtime::BuildTarget;
 use crate::runtime::python::dependency_files::PythonManager;
 use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
 use crate::runtime::python::version::interpreter::{self, PythonInterpreter};
+use crate::step::build_step::BuildStep;
+use crate::tree::root_view::runs;
 use piku_files::free_space::SpaceNeeded;
 
 /// The step's name.

@@ -7,16 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::app_source::AppSource;
-use crate::build_step::BuildStep;
+use crate::app::app_source::AppSource;
 use crate::explain;
-use crate::plan::LayerPlan;
-use crate::root_view::runs;
+use crate::plan::build_plan::LayerPlan;
 use crate::runtime::BuildTarget;
 use crate::runtime::python::version::pyenv;
 use crate::runtime::python::version::range::PythonFit;
 use crate::runtime::python::version::requested::{self, RequestedPython};
 use crate::runtime::version::RuntimeVersion;
+use crate::step::build_step::BuildStep;
+use crate::tree::root_view::runs;
 
 /// Where the system's are, and those that its owner has built. What PATH has in front for the caller does not count: the
 /// jail shows /usr alone.

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::build_step::{BuildStep, StepOutcome};
 use crate::explain;
-use crate::plan::LayerPlan;
-use crate::root_view::runs;
+use crate::plan::build_plan::LayerPlan;
 use crate::runtime::python::version::range::{PythonFit, PythonRange};
 use crate::runtime::version::RuntimeVersion;
 use crate::runtime::{BuildTarget, told};
+use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::tree::root_view::runs;
 use piku_files::free_space::SpaceNeeded;
 use piku_report::user_error::UserError;
 

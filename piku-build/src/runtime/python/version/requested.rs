@@ -1,6 +1,6 @@
 //! Which Python an app asks for, and where it says so: the most deliberate place first.
 
-use crate::app_source::{AppSource, decode};
+use crate::app::app_source::{AppSource, decode};
 use crate::explain;
 use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
 use crate::runtime::python::dependency_files::{self, PythonManager, PythonManifest};

@@ -1,0 +1,163 @@
+//! Files of an app's tree by their paths in it, with errors that its author understands: a link that leads out, a named pipe where
+//! a file should be, a text without an end.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use piku_files::{FileStat, FolderEntry, TreeHandle};
+
+use crate::app::app_source::tidy;
+use crate::explain;
+
+/// The longest file of an app that is read into memory.
+const MAX_FILE: u64 = 8 * 1024 * 1024;
+
+/// Reads a file; `None` when there is none.
+///
+/// # Errors
+/// When it is no file, is a link that leads out of the tree, is huge, or cannot be read.
+pub(crate) fn text(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(stat) = find(tree, name)? else { return Ok(None) };
+    if !stat.is_file() {
+        return Err(explain::not_a_file(name, stat.kind).into());
+    }
+    match tree.read_bounded(below(tree, name)?, MAX_FILE) {
+        Err(err) if err.kind() == io::ErrorKind::FileTooLarge => {
+            Err(explain::huge_file(name, stat.len, MAX_FILE).into())
+        }
+        text => text.map(Some).with_context(|| format!("cannot read '{}'", name.display())),
+    }
+}
+
+/// Looks at what a path leads to once its links are followed; `None` when nothing is there.
+///
+/// # Errors
+/// When it leads out of the tree, is a link to nothing, or one that leads in a circle.
+pub(crate) fn find(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<FileStat>> {
+    let below = below(tree, name)?;
+    match tree.metadata(&below) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(err) if err.leads_out() => Err(explain::leads_out(name).into()),
+        // No file can have such a name.
+        Err(err) if err.raw_os_error() == Some(Errno::ENAMETOOLONG as i32) => Ok(None),
+        Err(err) if err.is_missing() => match tree.find(&below) {
+            Ok(Some(stat)) if stat.is_symlink() => Err(explain::dangling(name).into()),
+            _ => Ok(None),
+        },
+        Err(err) if tree.find(&below).is_ok_and(|found| found.is_some_and(|stat| stat.is_symlink())) => {
+            Err(explain::link_in_circle(name, &err).into())
+        }
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// Lists a folder, sorted by name.
+///
+/// # Errors
+/// When it cannot be read, or leads out of the tree.
+pub(crate) fn list(tree: &TreeHandle, name: &Path) -> anyhow::Result<Vec<FolderEntry>> {
+    tree.read_dir(below(tree, name)?)
+        .map_err(|err| if err.leads_out() { explain::leads_out(name).into() } else { err.into() })
+}
+
+/// Makes the folder `path` and those above it, where they are not there, for what piku puts into it.
+///
+/// # Errors
+/// When a step has left a link there that leads out of the tree, or what is no folder.
+pub(crate) fn make_folder(tree: &TreeHandle, path: &Path) -> anyhow::Result<()> {
+    let Err(err) = tree.create_dir_all(path) else { return Ok(()) };
+    let mut way: Vec<&Path> = path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+    way.reverse();
+    for part in way {
+        match tree.metadata(part) {
+            Ok(stat) if stat.is_dir() => {}
+            Ok(stat) => return Err(explain::not_a_folder(part, stat.kind).into()),
+            Err(why) if why.leads_out() => return Err(explain::placed_outside(part).into()),
+            Err(_) => break,
+        }
+    }
+    Err(err.into())
+}
+
+/// The path without `.` and `..`, by its text alone.
+fn below(tree: &TreeHandle, name: &Path) -> anyhow::Result<PathBuf> {
+    let tidied = tidy(name);
+    let below = tidied.strip_prefix(tree.path()).unwrap_or(&tidied);
+    if below.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Ok(below.to_owned());
+    }
+    Err(explain::leads_out(name).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::fs::{self, File};
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    #[test]
+    fn only_texts_inside_the_tree_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = dir.path().join("app");
+        fs::create_dir_all(app.join("sub")).unwrap();
+        fs::write(dir.path().join("secret"), "hunter2").unwrap();
+        fs::write(app.join("real.txt"), "six\n").unwrap();
+        let odd = OsStr::from_bytes(b"\xff\xfe");
+        fs::write(app.join(odd), "odd\n").unwrap();
+        mkfifo(&app.join("pipe"), Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(app.join("socket")).unwrap();
+        File::create(app.join("sparse")).unwrap().set_len(10 << 30).unwrap();
+        for (target, link) in [
+            ("real.txt", "good"),
+            ("../good", "sub/chain"),
+            ("../secret", "out"),
+            ("sub/../../secret", "around"),
+            ("hop/secret", "chain-out"),
+            ("..", "hop"),
+            ("/dev/zero", "endless"),
+            ("/proc/self/fd/0", "magic"),
+            ("/app/real.txt", "absolute"),
+            ("nowhere", "gone"),
+            ("circle", "circle"),
+            ("pipe", "to-pipe"),
+        ] {
+            symlink(target, app.join(link)).unwrap();
+        }
+        let tree = TreeHandle::open(&app).unwrap();
+        let text = |name: &str| text(&tree, Path::new(name));
+        for name in ["real.txt", "good", "sub/chain", "./sub/../good"] {
+            assert_eq!(text(name).unwrap().unwrap(), b"six\n", "{name}");
+        }
+        assert_eq!(super::text(&tree, Path::new(odd)).unwrap().unwrap(), b"odd\n");
+        let long = "n".repeat(256);
+        for name in ["none.txt", "real.txt/x", "none/x", &long] {
+            assert_eq!(text(name).unwrap(), None, "{name}");
+        }
+        for (names, why) in [
+            (
+                &["out", "around", "chain-out", "endless", "magic", "absolute", "../secret", "/etc/passwd"][..],
+                "out of the app",
+            ),
+            (&["gone"], "a link to nothing"),
+            (&["circle"], "cannot be followed"),
+            (&["pipe", "to-pipe"], "it is a named pipe"),
+            (&["socket"], "it is a socket"),
+            (&["sub"], "it is a folder"),
+            (&["sparse"], "more than"),
+        ] {
+            for name in names {
+                let err = format!("{:#}", text(name).unwrap_err());
+                assert!(err.contains(why) && !err.contains("hunter2"), "{name}: {err}");
+            }
+        }
+        assert!(list(&tree, Path::new("hop")).unwrap_err().to_string().contains("out of the app"));
+    }
+}

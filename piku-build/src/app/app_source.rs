@@ -1,0 +1,300 @@
+//! An app's folder as a build sees it: what lies at its top, its Procfile, its ENV, and the operator's config. Everything
+//! is read through its [`TreeHandle`], which never follows a link out of the folder, opens regular files only and bounds what it
+//! reads: a repository may hold `requirements.txt -> /home/somebody/.netrc`, a preflight leave a named pipe there.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the folder that an operator names is found by its path, then held; config.json is piku's own"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use piku_files::{FileKind, FileStat, FolderEntry, TreeHandle};
+use piku_procfile::env::EnvFile;
+use piku_procfile::procfile::{ParseOptions, Procfile};
+use piku_report::diagnostic::Diagnostic;
+
+use crate::app::app_file;
+use crate::step::sandbox::SandboxPolicy;
+
+/// An app's folder.
+pub(crate) struct AppSource {
+    /// The folder.
+    pub(crate) tree: TreeHandle,
+    /// What lies at its top, sorted; folders end with `/`.
+    pub(crate) names: Vec<String>,
+    /// Where below the pushed folder it lies, by `APP_DIR`.
+    pub(crate) below: Option<PathBuf>,
+    /// What it has from there: names and contents.
+    pub(crate) shared: Vec<(&'static str, Vec<u8>)>,
+    /// Its process types, where it says them.
+    pub(crate) procfile: Option<Procfile>,
+    /// Its ENV.
+    pub(crate) env: IndexMap<String, String>,
+    /// What `config set` stored.
+    pub(crate) config: BTreeMap<String, String>,
+    /// The host's buildpacks: names and folders.
+    pub(crate) packs: Vec<(String, PathBuf)>,
+    /// Where those are asked whether the app is theirs.
+    pub(crate) sandbox: SandboxPolicy,
+    /// What its author should look at.
+    pub(crate) warnings: Vec<Diagnostic>,
+    /// The same about files that are not read.
+    pub(crate) notes: Vec<String>,
+}
+
+impl AppSource {
+    /// Reads the folder itself.
+    ///
+    /// # Errors
+    /// When it is not a folder, or its Procfile, its ENV or the config is no good.
+    pub(crate) fn read(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
+        let mut source = Self::open(dir, config)?;
+        source.parse()?;
+        Ok(source)
+    }
+
+    /// The folder with its ENV; its Procfile is not looked at yet.
+    ///
+    /// # Errors
+    /// When it is not a folder, or its ENV or the config is no good.
+    pub(crate) fn open(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
+        // Who builds names it, links and all; steps are shown where it really lies.
+        let dir = fs::canonicalize(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
+        Self::open_tree(TreeHandle::open(&dir)?, config)
+    }
+
+    /// The same of a tree that is open.
+    ///
+    /// # Errors
+    /// When its ENV or the config is no good.
+    pub(crate) fn open_tree(tree: TreeHandle, config: Option<&Path>) -> anyhow::Result<Self> {
+        let mut source = Self {
+            names: names(&tree)?,
+            tree,
+            below: None,
+            shared: Vec::new(),
+            procfile: None,
+            env: IndexMap::new(),
+            config: config.map(stored).transpose()?.unwrap_or_default(),
+            packs: Vec::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            sandbox: SandboxPolicy::default(),
+        };
+        source.parse_env()?;
+        Ok(source)
+    }
+
+    /// The folder of this name as an app of its own.
+    ///
+    /// # Errors
+    /// When it is no folder, or its Procfile or its ENV is no good.
+    pub(crate) fn folder(&self, name: &str) -> anyhow::Result<Self> {
+        let mut source = Self::open_tree(self.tree.subtree(name)?, None)?;
+        source.parse()?;
+        Ok(source)
+    }
+
+    /// The release's tree as its build left it: what a step has put there may be anything.
+    ///
+    /// # Errors
+    /// When its Procfile or its ENV is no good.
+    pub(crate) fn of_tree(tree: &TreeHandle, config: Option<&Path>) -> anyhow::Result<Self> {
+        let mut source = Self::open_tree(tree.clone(), config)?;
+        source.parse()?;
+        Ok(source)
+    }
+
+    fn parse_env(&mut self) -> anyhow::Result<()> {
+        if let Some(text) = self.own_or_shared("ENV")? {
+            let env = EnvFile::parse(&text, &platform(), ParseOptions::default())?;
+            self.warnings = env.warnings;
+            self.env = env.vars;
+        } else if self.has(".env") {
+            self.notes.push("'.env' is not read: settings that ship with the app stand in a file named ENV, secrets are set with config:set".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Reads its Procfile, and the ENV anew where that is the top's.
+    ///
+    /// # Errors
+    /// When one of them is no good.
+    pub(crate) fn parse(&mut self) -> anyhow::Result<()> {
+        if !self.shared.is_empty() {
+            self.notes.clear();
+            self.parse_env()?;
+        }
+        if let Some(text) = self.own_or_shared("Procfile")? {
+            let procfile = Procfile::parse(&text, ParseOptions::default())?;
+            self.warnings.extend(procfile.warnings.iter().cloned());
+            self.procfile = Some(procfile);
+        }
+        Ok(())
+    }
+
+    /// A file of the app's folder, or the one that it has from the top.
+    fn own_or_shared(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let shared = self.shared.iter().find(|(shared, _)| *shared == name);
+        shared.map_or_else(|| self.text(name), |(_, text)| Ok(Some(text.clone())))
+    }
+
+    /// As [`app_file::text`].
+    pub(crate) fn text(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<Vec<u8>>> {
+        app_file::text(&self.tree, name.as_ref())
+    }
+
+    /// As [`app_file::find`].
+    pub(crate) fn find(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<FileStat>> {
+        app_file::find(&self.tree, name.as_ref())
+    }
+
+    /// Returns whether a path in the folder leads to anything.
+    ///
+    /// # Errors
+    /// As [`app_file::find`].
+    pub(crate) fn has_path(&self, name: impl AsRef<Path>) -> anyhow::Result<bool> {
+        Ok(self.find(name)?.is_some())
+    }
+
+    /// As [`app_file::list`].
+    pub(crate) fn list(&self, name: impl AsRef<Path>) -> anyhow::Result<Vec<FolderEntry>> {
+        app_file::list(&self.tree, name.as_ref())
+    }
+
+    /// Whether a file or a folder (`name/`) of this name lies at the top.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.binary_search_by(|there| there.as_str().cmp(name)).is_ok()
+    }
+
+    /// A variable of the config or else of ENV, and which of them has it.
+    pub(crate) fn variable(&self, name: &str) -> Option<(&str, &'static str)> {
+        let config = self.config.get(name).map(|value| (value.as_str(), "config"));
+        config.or_else(|| self.env.get(name).map(|value| (value.as_str(), "ENV")))
+    }
+}
+
+/// The text of a file: UTF-8, or UTF-16 with its mark, which is what `pip freeze >` or `echo 3.12 >` makes in a Windows shell.
+pub(crate) fn decode(bytes: &[u8]) -> String {
+    let wide = |order: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).into_owned(),
+    }
+}
+
+/// The path without `.` and without `..` but in front, by its text alone.
+pub(crate) fn tidy(path: &Path) -> PathBuf {
+    let mut tidied = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => match tidied.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    tidied.pop();
+                }
+                Some(Component::RootDir) => {}
+                _ => tidied.push(part),
+            },
+            part => tidied.push(part),
+        }
+    }
+    tidied
+}
+
+/// The names at the top of a tree; git's own is none of the app's.
+fn names(tree: &TreeHandle) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<String> = tree
+        .read_dir("")?
+        .into_iter()
+        .filter(|entry| entry.name != ".git")
+        .map(|entry| {
+            let end = if entry.kind == FileKind::Folder { "/" } else { "" };
+            entry.name.to_string_lossy().into_owned() + end
+        })
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Reads `config.json`; a missing one is empty. Values are never repeated in an error.
+fn stored(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
+    };
+    let bad = || {
+        format!("bad config in '{}': it is to be one JSON object of names and string values", path.display())
+    };
+    let config: BTreeMap<String, String> = serde_json::from_slice(&text)
+        .map_err(|err| anyhow::anyhow!("line {}, column {}", err.line(), err.column()))
+        .with_context(bad)?;
+    if let Some((name, _)) = config
+        .iter()
+        .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
+    {
+        anyhow::bail!("{}: {name:?} cannot be in an environment", bad());
+    }
+    Ok(config)
+}
+
+/// What ENV may refer to. A build has no port; what is made here is a value of the right form.
+fn platform() -> IndexMap<String, String> {
+    [
+        ("PORT", "5000"),
+        ("BIND_ADDRESS", "127.0.0.1"),
+        ("DATA_DIR", "/data"),
+        ("PIKU_APP", "app"),
+        ("PIKU_RELEASE", "0"),
+        ("PIKU_COMMIT", ""),
+        ("PS", "build.1"),
+        ("PROC_TYPE", "build"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into_iter()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn names_at_the_top_say_what_is_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["sub", ".git"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        fs::write(dir.path().join("real.txt"), "").unwrap();
+        symlink("/dev/zero", dir.path().join("link")).unwrap();
+        let source = AppSource::read(dir.path(), None).unwrap();
+        assert_eq!(source.names, ["link", "real.txt", "sub/"]);
+        assert!(source.has("sub/") && source.has("real.txt") && !source.has("sub"));
+    }
+
+    #[test]
+    fn config_comes_before_env_and_its_values_stay_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config.json");
+        fs::write(dir.path().join("ENV"), "A=1\nB=2\n").unwrap();
+        fs::write(&config, r#"{"A": "3"}"#).unwrap();
+        let source = AppSource::read(dir.path(), Some(&config)).unwrap();
+        assert_eq!(source.variable("A"), Some(("3", "config")));
+        assert_eq!(source.variable("B"), Some(("2", "ENV")));
+        fs::write(&config, r#"{"A": 12345}"#).unwrap();
+        let err = format!("{:#}", AppSource::read(dir.path(), Some(&config)).err().unwrap());
+        assert!(!err.contains("12345"), "{err}");
+    }
+}

@@ -1,0 +1,310 @@
+//! Success means that the thing is there: what the process types will start is looked for before the release is made. Only
+//! simple commands are judged; what a shell has to work out first is left to the shell.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use piku_layout::name::ProcessName;
+use piku_procfile::command;
+use piku_procfile::procfile::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
+use piku_report::user_error::UserError;
+
+use crate::elf::ElfFile;
+use crate::explain::start::{self, StartProblem};
+use crate::machine::TargetMachine;
+use crate::tree::root_view::{FoundFile, RootView};
+
+/// Characters that a shell replaces by something else.
+const EXPANDED: [char; 8] = ['$', '`', '*', '?', '[', '~', '{', '\\'];
+/// Enough of a file to see what kind it is.
+const HEAD: u64 = 512;
+
+/// The machine that is to start something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StartTarget<'a> {
+    pub(crate) machine: &'a TargetMachine,
+    /// True if nothing else has said yet that the level of a program's architecture fits. What a compiler has made on this
+    /// machine runs here, though parts that it enters only on a newer one may have marked it.
+    pub(crate) judges_levels: bool,
+}
+
+/// Looks for what each process type starts.
+///
+/// # Errors
+/// With everything that is missing or cannot run here, at once.
+pub(crate) fn check(
+    processes: &IndexMap<ProcessName, String>,
+    view: &RootView,
+    on: StartTarget<'_>,
+) -> Result<Vec<String>, UserError> {
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    for entry in entries(processes) {
+        match judge(&entry, view, on) {
+            Ok(warning) => warnings.extend(warning.map(|text| format!("{}: {text}", entry.name))),
+            Err(problem) => problems.push((entry, problem)),
+        }
+    }
+    if problems.is_empty() { Ok(warnings) } else { Err(start::cannot_start(&problems)) }
+}
+
+/// The process types as the one parser reads them: it knows a schedule from a command.
+pub(crate) fn entries(processes: &IndexMap<ProcessName, String>) -> Vec<ProcfileEntry> {
+    let lines: Vec<_> = processes.iter().map(|(name, command)| format!("{name}: {command}")).collect();
+    let text = lines.join("\n");
+    Procfile::parse(text.as_bytes(), ParseOptions::default())
+        .map(|procfile| procfile.entries)
+        .unwrap_or_default()
+}
+
+/// The words of a command, where it is one simple command whose program is plainly named.
+pub(crate) fn simple_words(text: &str) -> Option<Vec<String>> {
+    if command::argv(text)[2] == text {
+        return None;
+    }
+    let words = shell_words::split(text).ok()?;
+    let first = words.first()?;
+    (!first.is_empty() && !first.contains(EXPANDED)).then_some(words)
+}
+
+/// Whether what one entry starts is there; perhaps a warning.
+fn judge(
+    entry: &ProcfileEntry,
+    view: &RootView,
+    on: StartTarget<'_>,
+) -> Result<Option<String>, StartProblem> {
+    if entry.kind == ProcessKind::Static {
+        return folder(&entry.command, view).map(|()| None);
+    }
+    let Some(words) = simple_words(&entry.command) else { return Ok(None) };
+    let program = &words[0];
+    let found = if program.contains('/') {
+        view.find(Path::new(program)).ok_or_else(|| absent(program, view))?
+    } else {
+        view.program(program).ok_or_else(|| {
+            let beside = view.find(Path::new(program)).is_some_and(|found| found.place.is_file());
+            StartProblem::missing_program(program, beside)
+        })?
+    };
+    let warning =
+        if view.own(&found) { executable(program, &found, view, on)? } else { present(program, &found)? };
+    if let Some(script) = script(&words) {
+        let found = view.find(Path::new(script));
+        if !found.is_some_and(|found| found.place.is_file()) {
+            return Err(absent(script, view));
+        }
+    }
+    Ok(warning)
+}
+
+/// Why a path leads to nothing: git's advice helps where the file is missing, not where a link goes astray.
+fn absent(path: &str, view: &RootView) -> StartProblem {
+    let below = Path::new(path).strip_prefix(&view.app).unwrap_or(Path::new(path));
+    let is_link = view.tree.symlink_metadata(below).is_ok_and(|stat| stat.is_symlink());
+    if is_link { StartProblem::dead_link(path) } else { StartProblem::missing_file(path) }
+}
+
+/// A folder for the web server. What is no plain path is for the web server to say.
+fn folder(path: &str, view: &RootView) -> Result<(), StartProblem> {
+    if path.contains(EXPANDED) || path.contains([':', ' ']) {
+        return Ok(());
+    }
+    match view.find(Path::new(path.trim_start_matches('/'))) {
+        Some(found) if found.place.is_dir() => Ok(()),
+        _ => Err(StartProblem::missing_folder(path)),
+    }
+}
+
+/// A program of the host or of a layer: it is there, and it runs.
+fn present(program: &str, found: &FoundFile) -> Result<Option<String>, StartProblem> {
+    if found.place.runs() { Ok(None) } else { Err(StartProblem::not_executable(program, false)) }
+}
+
+/// A file of the app that is to be executed: whether the kernel of this machine can.
+fn executable(
+    program: &str,
+    found: &FoundFile,
+    view: &RootView,
+    on: StartTarget<'_>,
+) -> Result<Option<String>, StartProblem> {
+    if found.place.is_dir() {
+        return Err(StartProblem::is_folder(program));
+    }
+    if !found.place.runs() {
+        return Err(StartProblem::not_executable(program, true));
+    }
+    let mut head = Vec::new();
+    let file = found.place.open().map_err(|err| StartProblem::unreadable(program, &err))?;
+    (&file).take(HEAD).read_to_end(&mut head).map_err(|err| StartProblem::unreadable(program, &err))?;
+    if head.is_empty() {
+        return Err(StartProblem::empty(program));
+    }
+    if head.starts_with(b"\x7fELF") {
+        return elf(program, &file, view, on).map(|()| None);
+    }
+    if head.starts_with(b"#!") {
+        return interpreter(program, &head, view).map(|()| None);
+    }
+    foreign(program, &head)?;
+    Ok(Some(format!("'{program}' has no '#!' line: the shell will take it for a shell script")))
+}
+
+/// An ELF program: of this machine's kind, with its loader there.
+fn elf(program: &str, file: &File, view: &RootView, on: StartTarget<'_>) -> Result<(), StartProblem> {
+    let elf = ElfFile::read(file).map_err(|err| StartProblem::unreadable(program, &err))?;
+    let Some(elf) = elf else { return Err(StartProblem::cut(program)) };
+    let its = &elf.architecture;
+    let is_family = on.machine.programs().iter().any(|one| one.family() == its.family());
+    if !is_family || on.judges_levels && !on.machine.runs(its) {
+        return Err(if view.cross.is_some() {
+            StartProblem::wrong_target(program, its, on.machine)
+        } else {
+            StartProblem::wrong_machine(program, its, on.machine)
+        });
+    }
+    if view.cross.is_some() {
+        // Its loader is that machine's, which looks for it when it takes the release.
+        return Ok(());
+    }
+    match elf.loader {
+        Some(loader) if view.find(&loader).is_none() => Err(StartProblem::missing_loader(program, &loader)),
+        _ => Ok(()),
+    }
+}
+
+/// A script: its interpreter is there.
+fn interpreter(program: &str, head: &[u8], view: &RootView) -> Result<(), StartProblem> {
+    let line = head[2..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    if line.ends_with('\r') {
+        return Err(StartProblem::windows_lines(program));
+    }
+    let mut words = line.split_whitespace();
+    let interpreter = words.next().unwrap_or_default();
+    let there = view.find(Path::new(interpreter)).is_some_and(|found| found.place.runs());
+    if !there || !interpreter.starts_with('/') {
+        return Err(StartProblem::missing_interpreter(program, interpreter));
+    }
+    if Path::new(interpreter).ends_with("env") {
+        let asked = words.find(|word| !word.starts_with('-') && !word.contains('='));
+        if let Some(asked) = asked.filter(|asked| !asked.contains('/') && view.program(asked).is_none()) {
+            return Err(StartProblem::missing_interpreter(program, asked));
+        }
+    }
+    Ok(())
+}
+
+/// What other systems call a program, and what stands for one that git did not fetch.
+fn foreign(program: &str, head: &[u8]) -> Result<(), StartProblem> {
+    const MACH_O: [[u8; 4]; 5] = [
+        [0xfe, 0xed, 0xfa, 0xce],
+        [0xfe, 0xed, 0xfa, 0xcf],
+        [0xce, 0xfa, 0xed, 0xfe],
+        [0xcf, 0xfa, 0xed, 0xfe],
+        [0xca, 0xfe, 0xba, 0xbe],
+    ];
+    if head.starts_with(b"MZ") {
+        Err(StartProblem::other_system(program, "Windows"))
+    } else if MACH_O.iter().any(|magic| head.starts_with(magic)) {
+        Err(StartProblem::other_system(program, "macOS"))
+    } else if head.starts_with(b"version https://git-lfs") {
+        Err(StartProblem::large_file_pointer(program))
+    } else {
+        Ok(())
+    }
+}
+
+/// The file that a well-known interpreter is told to run: `python app.py`, `sh run.sh`, `java -jar app.jar`.
+pub(crate) fn script(words: &[String]) -> Option<&str> {
+    let name = Path::new(words.first()?).file_name()?.to_str()?;
+    // Their options that take a word of their own, and those after which no script follows.
+    let (with_value, none): (&[&str], &[char]) = match name {
+        "java" => {
+            let jar = words.iter().skip_while(|word| *word != "-jar").nth(1);
+            return jar.map(String::as_str).filter(|jar| !jar.contains(EXPANDED));
+        }
+        "sh" | "bash" | "dash" => (&["-o", "+o", "--rcfile"], &['c', 's']),
+        name if is_python(name) => (&["-X", "-W", "--check-hash-based-pycs"], &['c', 'm']),
+        _ => return None,
+    };
+    let mut rest = words[1..].iter();
+    while let Some(word) = rest.next() {
+        if with_value.contains(&word.as_str()) {
+            rest.next();
+        } else if let Some(letters) = word.strip_prefix('-') {
+            if !letters.starts_with('-') && letters.contains(none) || letters.is_empty() {
+                return None;
+            }
+        } else {
+            return (!word.contains(EXPANDED)).then_some(word);
+        }
+    }
+    None
+}
+
+/// `python`, `python3`, `python3.11`.
+pub(crate) fn is_python(name: &str) -> bool {
+    name.strip_prefix("python")
+        .is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        shell_words::split(text).unwrap()
+    }
+
+    #[test]
+    fn only_plain_commands_are_judged() {
+        for plain in ["./server --port $PORT", "gunicorn app:app", "'./my server'"] {
+            assert!(simple_words(plain).is_some(), "{plain}");
+        }
+        for other in ["cd x && ./y", "$BIN/x", "~/x", "A=1 ./x", "./x | ./y", "exec ./x", "./x 'y", "bin/*"] {
+            assert!(simple_words(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_program_for_a_newer_arm_is_refused_where_nobody_has_judged_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = dir.path().join("server");
+        std::fs::write(&server, crate::elf::tests::arm(b"\x06\x0a\x0a\x03")).unwrap();
+        std::fs::set_permissions(&server, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let view =
+            RootView::new(piku_files::TreeHandle::open(dir.path()).unwrap(), false, Vec::new(), "/usr/bin");
+        let processes = IndexMap::from([("web".parse().unwrap(), "./server".to_owned())]);
+        let on = |machine: &str, judges_levels| {
+            let machine = TargetMachine::parse(machine).unwrap();
+            let checked = check(&processes, &view, StartTarget { machine: &machine, judges_levels });
+            checked.map_err(|err| err.to_string())
+        };
+        assert_eq!(on("armv7l", true), Ok(Vec::new()));
+        assert_eq!(on("armv8l, aarch64", true), Ok(Vec::new()));
+        assert_eq!(on("armv6l", false), Ok(Vec::new()));
+        let refused = on("armv6l", true).unwrap_err();
+        assert!(refused.contains("'./server' is a program for armv7l, this machine is armv6l"), "{refused}");
+        let refused = on("x86_64-v3", false).unwrap_err();
+        assert!(refused.contains("is a program for armv7l, this machine is x86_64"), "{refused}");
+    }
+
+    #[test]
+    fn scripts_of_interpreters() {
+        assert_eq!(script(&words("python -u -X dev app.py --x")), Some("app.py"));
+        assert_eq!(script(&words("/usr/bin/python3.11 app.py")), Some("app.py"));
+        assert_eq!(script(&words("python -m http.server")), None);
+        assert_eq!(script(&words("python -um http.server")), None);
+        assert_eq!(script(&words("sh -eu run.sh")), Some("run.sh"));
+        assert_eq!(script(&words("bash -o pipefail run.sh")), Some("run.sh"));
+        assert_eq!(script(&words("sh -ec 'echo a'")), None);
+        assert_eq!(script(&words("java -Dx=$PORT -jar target/app.jar --x")), Some("target/app.jar"));
+        assert_eq!(script(&words("java -jar target/*.jar")), None);
+        assert_eq!(script(&words("java -cp x Main")), None);
+        assert_eq!(script(&words("python $MAIN")), None);
+        assert_eq!(script(&words("pythonic app.py")), None);
+        assert_eq!(script(&words("python")), None);
+    }
+}

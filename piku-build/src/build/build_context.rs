@@ -1,0 +1,76 @@
+//! A build under way: where it works, and with what.
+
+use std::path::Path;
+
+use piku_files::{TreeHandle, free_space};
+use piku_layout::settings::HostSettings;
+use piku_report::progress;
+
+use crate::build::work_folder::WorkFolder;
+use crate::step::environment;
+use crate::step::step_runner::StepMount;
+use crate::step::step_runner::StepRunner;
+use crate::store::layer::LayerStore;
+use crate::tree::copy::{self, CopyExclusions};
+
+/// The places of one build.
+pub(crate) struct BuildContext<'a> {
+    pub(crate) settings: &'a HostSettings,
+    pub(crate) jailed: bool,
+    pub(crate) cache: &'a Path,
+    pub(crate) store: &'a LayerStore,
+    pub(crate) work: &'a WorkFolder,
+    /// The tree of the release before, which nobody can write to.
+    pub(crate) before: Option<TreeHandle>,
+    /// Whether what is made there may be taken from it: not when all is to be made anew.
+    pub(crate) takes_made: bool,
+}
+
+impl BuildContext<'_> {
+    /// Copies a tree, without what is this build's own, to the folder `name` of `to`, when there is room for it. `what` it is
+    /// called.
+    pub(crate) fn copy(
+        &self,
+        from: &TreeHandle,
+        to: &TreeHandle,
+        name: &str,
+        what: &str,
+    ) -> anyhow::Result<()> {
+        let leave = CopyExclusions::new([self.cache, self.store.path(), self.work.path()]);
+        let need = copy::measure(from, &leave)?;
+        free_space::check(self.work.path(), need, what)?;
+        for odd in copy::copy_tree(from, to, name, &leave, need)? {
+            progress::warning(&format!(
+                "'{}' is left out: it is neither a file nor a folder nor a link",
+                odd.display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// The tree of the release before, where what it has made may be taken from it.
+    pub(crate) fn made_before(&self) -> Option<&TreeHandle> {
+        self.before.as_ref().filter(|_| self.takes_made)
+    }
+
+    /// Where steps are run.
+    pub(crate) fn room<'a>(
+        &'a self,
+        app: &'a Path,
+        app_writable: bool,
+        mounts: Vec<StepMount>,
+        env: &'a environment::Variables,
+    ) -> StepRunner<'a> {
+        StepRunner {
+            jailed: self.jailed,
+            app,
+            app_writable,
+            cache: self.cache,
+            home: self.work.join("home"),
+            mounts,
+            ports: self.settings.ports,
+            memory: self.settings.build_memory.as_deref(),
+            env,
+        }
+    }
+}

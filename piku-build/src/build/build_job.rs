@@ -1,0 +1,332 @@
+//! `build`: the plan carried out. The release is made in a folder beside OUTPUT and put there whole by a rename at the end;
+//! until then nothing is there, and what fails leaves nothing.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the finished release's folder is renamed to its place, which the caller names"
+)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use piku_files::TreeHandle;
+use piku_files::atomic_file;
+use piku_files::remove_all;
+use piku_layout::name::AppName;
+use piku_procfile::procfile::ProcessKind;
+use piku_report::progress;
+
+use crate::app::app_source::AppSource;
+use crate::app::{app_folder, profile};
+use crate::architecture::ReleaseArchitecture;
+use crate::build::build_context::BuildContext;
+use crate::build::host_paths::{self, HostPaths};
+use crate::build::release_builder::{ReleaseBuilder, capital};
+use crate::build::unchanged;
+use crate::build::work_folder::{WorkFolder, replace_caches};
+use crate::machine::TargetMachine;
+use crate::native::native_search::NativeSearch;
+use crate::plan::build_plan::BuildPlan;
+use crate::plan::build_target::BuildTarget;
+use crate::plan::combined_plan::{CombinedPlan, supply_secrets};
+
+use crate::release::{BuiltRelease, ReleaseLayer, ReleaseOrigin, TREE};
+use crate::runtime::{self, DetectedRuntime};
+use crate::step::build_step::BuildStep;
+use crate::step::sandbox::SandboxPolicy;
+use crate::step::{build_step, environment, interrupt, resources};
+use crate::store::layer::{LayerStore, TOOLS};
+use crate::target::{self, TargetArchitecture};
+use crate::tree::hard_link;
+use crate::{explain, machine};
+
+/// What a release says about itself and a build cannot know.
+pub(crate) struct ReleaseFacts {
+    pub(crate) app: Option<AppName>,
+    pub(crate) number: u64,
+    pub(crate) commit: String,
+    pub(crate) subject: String,
+    pub(crate) by: String,
+}
+
+/// One build.
+pub(crate) struct BuildJob {
+    pub(crate) place: HostPaths,
+    pub(crate) dir: PathBuf,
+    /// Whether `dir` is used up.
+    pub(crate) take: bool,
+    pub(crate) cache: PathBuf,
+    /// The release before this one, to share files with.
+    pub(crate) before: Option<PathBuf>,
+    /// What it takes from builds before it.
+    pub(crate) reuse: ReusePolicy,
+    pub(crate) output: PathBuf,
+    /// The architecture of the machine that it is for, where that is said.
+    pub(crate) architecture: Option<&'static TargetArchitecture>,
+    pub(crate) facts: ReleaseFacts,
+}
+
+/// What a build takes from the builds before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReusePolicy {
+    /// Caches, and layers that are the same.
+    All,
+    /// Caches, and layers that a lock determines. When all has come to what the release before is, there is no release.
+    Caches,
+    /// Nothing.
+    Nothing,
+}
+
+/// Builds.
+pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
+    interrupt::watch()?;
+    let mut settings = build.place.settings()?;
+    settings.build_memory = settings.build_memory.or_else(resources::available_memory);
+    interrupt::limit(Duration::from_secs(settings.build_timeout))?;
+    resources::lower_priority(&settings)?;
+    let output = std::path::absolute(&build.output)
+        .with_context(|| format!("cannot find '{}'", build.output.display()))?;
+    host_paths::refuse_existing(&output)?;
+    let parent = output.parent().unwrap_or(Path::new("/"));
+
+    // Whether there are jails is found out meanwhile.
+    let sandbox = SandboxPolicy::new(build.place.sandbox, &settings);
+    sandbox.begin();
+    // Looked at where it lies, so that an app that fits nothing costs no copy.
+    let source = build.place.find(&build.dir)?;
+    let DetectedRuntime { runtimes, because, .. } = runtime::choose(&source)?.detected;
+    let names: Vec<_> = runtimes.into_iter().map(capital).collect();
+    let place =
+        source.below.as_deref().map_or_else(String::new, |below| format!(" in '{}'", below.display()));
+    progress::step(&format!("{} app detected{place}: {because}", names.join(" and ")));
+    let jailed = sandbox.decide(true)?;
+    if !jailed {
+        build_step::adopt_orphans()?;
+    }
+    let app = app_name(build, source.tree.path())?;
+
+    let cache = host_paths::make(&build.cache)?;
+    let layers = host_paths::make(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
+    let mut store = LayerStore::new(&layers)?;
+    if build.reuse != ReusePolicy::All {
+        store = store.anew(build.reuse == ReusePolicy::Nothing);
+    }
+    let work = WorkFolder::new(parent)?;
+    let fresh = work.join("cache");
+    let used = if build.reuse == ReusePolicy::Nothing { host_paths::make(&fresh)? } else { cache.clone() };
+    let before = build.before.as_deref().filter(|_| jailed).and_then(hard_link::tree_of);
+    let bench = BuildContext {
+        settings: &settings,
+        jailed,
+        cache: &used,
+        store: &store,
+        work: &work,
+        before,
+        takes_made: build.reuse == ReusePolicy::All,
+    };
+    let release = build.release(&bench, &source, app)?;
+
+    if build.reuse == ReusePolicy::Nothing {
+        replace_caches(&cache, &fresh, &work.join("old-cache"))?;
+    }
+    let compared = build.before.as_ref().filter(|_| build.reuse == ReusePolicy::Caches);
+    let made = work.tree().subtree(RELEASE)?;
+    let is_same = |before: &PathBuf| unchanged::is_same(before, &release, &made.subtree(TREE)?, &store);
+    if compared.map_or(Ok(false), is_same)? {
+        progress::step("Nothing has changed");
+        return discard(&store, &release, compared);
+    }
+    if build.reuse != ReusePolicy::All {
+        store.keep_edition()?;
+    }
+    let aside = work.join(RELEASE);
+    release.write_unsynced(&aside)?;
+    let old = build.before.as_deref().filter(|_| bench.before.is_some());
+    made.write_out(old.map(TreeHandle::open_following).transpose()?.as_ref())?;
+    interrupt::check()?;
+    host_paths::refuse_existing(&output)?;
+    fs::rename(&aside, &output).with_context(|| format!("cannot make '{}'", output.display()))?;
+    atomic_file::order_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))
+}
+
+/// Removes the layers that were built for nothing: those that the release before has not.
+fn discard(store: &LayerStore, release: &BuiltRelease, before: Option<&PathBuf>) -> anyhow::Result<()> {
+    let old = before.map(|before| BuiltRelease::read(before)).transpose()?;
+    let is_old =
+        |layer: &&ReleaseLayer| old.iter().flat_map(|old| &old.layers).any(|old| old.key == layer.key);
+    let mut new = release.layers.iter().filter(|layer| !is_old(layer));
+    new.try_for_each(|layer| store.discard(&layer.key))
+}
+
+/// The release's folder in the work folder.
+const RELEASE: &str = "release";
+
+impl BuildJob {
+    /// Everything but the last rename.
+    fn release(
+        &self,
+        bench: &BuildContext<'_>,
+        found: &AppSource,
+        app: AppName,
+    ) -> anyhow::Result<BuiltRelease> {
+        let tree = self.place_tree(bench, found)?;
+        let mut source = self.place.of_tree(&tree)?;
+        if preflight(bench, &source)? {
+            source = self.place.of_tree(&tree)?;
+        }
+        source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
+        found.notes.iter().for_each(|note| progress::warning(note));
+        source
+            .notes
+            .iter()
+            .filter(|note| !found.notes.contains(note))
+            .for_each(|note| progress::warning(note));
+        let runtimes = runtime::choose(&source)?.runtimes;
+        let tools = LayerStore::new(&bench.cache.join(TOOLS))?;
+        let architecture = machine::architecture()?;
+        let cross = target::cross(self.architecture)?;
+        let here = TargetMachine::this()?;
+        let machine = cross.map_or_else(|| here.clone(), TargetArchitecture::machine);
+        let site = BuildTarget {
+            jailed: bench.jailed,
+            store: Some(bench.store),
+            tools: Some(&tools),
+            architecture: &architecture,
+            cross,
+            build_env: &bench.settings.build_env,
+            commit: &self.facts.commit,
+        };
+        let mut whole = CombinedPlan::plan(&runtimes, &source, &site)?;
+        let making = ReleaseBuilder {
+            at: bench,
+            store: bench.store,
+            tools: &tools,
+            here: &here,
+            machine: &machine,
+            cross,
+            source: &source,
+            tree: &tree,
+        };
+        making.all(&mut whole)?;
+        making.refuse_foreign(&whole, &architecture)?;
+        supply_secrets(&mut whole, self.before.as_deref())?;
+        let types: Vec<_> = whole.processes.keys().map(AsRef::as_ref).collect();
+        let from = if source.procfile.is_some() {
+            String::new()
+        } else {
+            format!(" (by default, from {})", whole.processes_from)
+        };
+        progress::step(&format!("Process types: {}{from}", types.join(", ")));
+        if let Some(old) = &bench.before {
+            hard_link::with(old, &tree)?;
+        }
+        let natives = making.natives(&whole)?;
+        if let Some(file) = natives.binding() {
+            progress::detail(&format!("Needs {} for '{}'", file.architecture, file.path.display()));
+        }
+        Ok(self.facts(bench, whole, app, &natives, cross, &tree))
+    }
+
+    fn facts(
+        &self,
+        bench: &BuildContext<'_>,
+        whole: CombinedPlan,
+        app: AppName,
+        natives: &NativeSearch<'_>,
+        cross: Option<&TargetArchitecture>,
+        tree: &TreeHandle,
+    ) -> BuiltRelease {
+        let ReleaseFacts { number, commit, subject, by, .. } = &self.facts;
+        let BuildPlan { runtime, version, version_from, .. } = whole.main();
+        let trees = whole.plans().flat_map(|plan| &plan.tree_layers);
+        let taken_in = trees.filter(|layer| layer.mount.is_none());
+        let architecture = match (natives.architecture(), cross) {
+            // A program may not say for which level it was compiled.
+            (ReleaseArchitecture::Native(_), Some(target)) => target.name.to_owned(),
+            (found, _) => found.to_string(),
+        };
+        BuiltRelease {
+            app,
+            number: *number,
+            commit: commit.clone(),
+            subject: subject.clone(),
+            by: by.clone(),
+            origin: ReleaseOrigin::Deploy,
+            tree_of: None,
+            at: jiff::Timestamp::now(),
+            architecture,
+            native: natives.shown(),
+            runtime: (*runtime).to_owned(),
+            version: version.clone(),
+            version_from: version_from.clone(),
+            layers: whole.shown().collect(),
+            host: whole.host().cloned().collect(),
+            profile: profile::is_in(tree),
+            kept: taken_in.map(|layer| layer.key.clone()).collect(),
+            processes: whole.processes,
+            env: whole.env,
+            jailed: bench.jailed,
+        }
+    }
+
+    /// Moves or copies the app's folder to where it becomes the release's.
+    fn place_tree(&self, bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<TreeHandle> {
+        let work = bench.work.tree();
+        work.create_dir(RELEASE)?;
+        let release = work.subtree(RELEASE)?;
+        if !self.take || !move_tree(source.tree.path(), &release)? {
+            bench.copy(&source.tree, &release, TREE, "the app")?;
+        }
+        // What lies beside a sub-folder that is the app goes too.
+        if self.take {
+            let pushed = &self.dir;
+            remove_all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
+        }
+        let tree = release.subtree(TREE)?;
+        app_folder::settle(&tree, &source.shared)?;
+        Ok(tree)
+    }
+}
+
+/// Runs what the app wants done before its build. Returns whether there was anything.
+fn preflight(bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<bool> {
+    let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
+    let Some(entry) = entries.into_iter().find(|entry| entry.kind == ProcessKind::Preflight) else {
+        return Ok(false);
+    };
+    progress::step(&format!("Running preflight: {}", entry.command));
+    let run = piku_procfile::command::argv(&entry.command).into();
+    let step = BuildStep { name: "preflight", run, quiet: false };
+    let env = environment::of_preflight(&bench.settings.build_env, source);
+    let ended = bench.room(source.tree.path(), true, Vec::new(), &env).run(&step)?;
+    if ended.succeeded() {
+        return Ok(true);
+    }
+    Err(explain::step_failed(step.name, &ended, &[]).into())
+}
+
+/// The name given, or else the folder's where it is one.
+fn app_name(build: &BuildJob, dir: &Path) -> anyhow::Result<AppName> {
+    if let Some(name) = &build.facts.app {
+        return Ok(name.clone());
+    }
+    let folder = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    folder.parse().or_else(|_| "app".parse()).context("cannot name the app")
+}
+
+/// Moves a tree where a rename can; else it is to be copied.
+fn move_tree(dir: &Path, release: &TreeHandle) -> anyhow::Result<bool> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(false) };
+    match TreeHandle::open(parent)?.rename(name, release, TREE) {
+        Ok(()) => {
+            // git's own at the top: a folder, or a submodule's file.
+            release.subtree(TREE)?.remove_all(".git")?;
+            Ok(true)
+        }
+        Err(err) if err.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+        Err(err) => Err(err.into()),
+    }
+}

@@ -1,0 +1,322 @@
+//! The plan carried out in the release's tree: each runtime's layers, then its steps, one runtime after the other; then the
+//! look at what came of it.
+
+use std::path::Path;
+
+use anyhow::Context;
+use piku_files::{TreeHandle, free_space};
+use piku_report::user_error::UserError;
+
+use crate::app::app_source::AppSource;
+use crate::app::command_check::StartTarget;
+use crate::app::{command_check, profile};
+use crate::build::build_context::BuildContext;
+use crate::machine::TargetMachine;
+use crate::native::foreign::ForeignSearch;
+use crate::native::native_search::NativeSearch;
+use crate::plan::build_plan::{BuildPlan, LayerPlan, TreeLayer};
+use crate::plan::combined_plan::{CombinedPlan, RuntimePart};
+use crate::release::{ReleaseLayer, TREE};
+use crate::runtime::{Runtime, binary};
+use crate::step::environment;
+use crate::step::step_runner::{PATH, StepMount};
+use crate::store::layer::{LayerStore, TakenLayer, UnfinishedLayer};
+use crate::target::TargetArchitecture;
+use crate::tree::copy::CopyExclusions;
+use crate::tree::kept_tree::KeptTree;
+use crate::tree::root_view::{MountedFolder, RootView};
+use crate::tree::{copy, tree_layer};
+use crate::{elf, explain};
+use piku_report::progress;
+
+/// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
+const SCRATCH: &str = "scratch";
+
+/// A release being made.
+pub(crate) struct ReleaseBuilder<'a> {
+    /// Where.
+    pub(crate) at: &'a BuildContext<'a>,
+    pub(crate) store: &'a LayerStore,
+    /// Where the tools that make layers are kept.
+    pub(crate) tools: &'a LayerStore,
+    /// This machine.
+    pub(crate) here: &'a TargetMachine,
+    /// The machine that the release is made for.
+    pub(crate) machine: &'a TargetMachine,
+    /// What the plan was made from, in its place.
+    pub(crate) source: &'a AppSource,
+    /// The release's tree.
+    pub(crate) tree: &'a TreeHandle,
+    /// The architecture of the machine that it is for, where that is another one.
+    pub(crate) cross: Option<&'static TargetArchitecture>,
+}
+
+/// Whose layers are made.
+struct LayerOwner<'a> {
+    runtime: &'a dyn Runtime,
+    plan: &'a BuildPlan,
+    view: &'a RootView,
+}
+
+impl ReleaseBuilder<'_> {
+    /// Does everything that is planned, and checks what came of it.
+    pub(crate) fn all(&self, whole: &mut CombinedPlan) -> anyhow::Result<()> {
+        for plan in whole.plans() {
+            if let (Some(version), Some(from)) = (&plan.version, &plan.version_from) {
+                progress::step(&format!("{} {version} ({from})", capital(plan.runtime)));
+            }
+            plan.warnings.iter().for_each(|warning| progress::warning(warning));
+        }
+        for at in 0..whole.parts.len() {
+            let RuntimePart { runtime, plan } = &whole.parts[at];
+            let mut view = self.view(whole);
+            let owner = LayerOwner { runtime: *runtime, plan, view: &view };
+            for (place, layer) in plan.layers.iter().enumerate() {
+                self.layer(&owner, self.store, layer, &plan.layers[..place])?;
+            }
+            for layer in &plan.tree_layers {
+                self.tree_layer(*runtime, plan, layer, &view)?;
+            }
+            if let Some(before) = self.at.made_before() {
+                runtime.carry(plan, before, self.tree)?;
+            }
+            // Nobody else's until its fruits are taken out.
+            let kept = self.kept(&whole.parts[at].plan)?;
+            if let Some(kept) = &kept {
+                view.work = kept.tree().clone();
+            }
+            self.steps(whole, at, &view, kept.as_ref())?;
+            let RuntimePart { runtime, plan } = &mut whole.parts[at];
+            runtime.finish(plan, &view)?;
+            whole.join(self.source);
+        }
+        // What nobody can read can neither be compared with the next release nor be sent to another machine.
+        copy::settle_modes(self.tree)?;
+        if self.at.jailed {
+            for layer in whole.plans().flat_map(|plan| &plan.tree_layers) {
+                tree_layer::share(&self.store.tree(&layer.key)?, self.tree, layer)?;
+            }
+        }
+        let view = self.view(whole);
+        // Where programs are is then for a shell to find out.
+        if !profile::is_in(self.tree) {
+            // Of other apps the compiler of this machine has made the programs.
+            let judges_levels = whole.plans().all(|plan| plan.runtime == binary::NAME);
+            let on = StartTarget { machine: self.machine, judges_levels };
+            for warning in command_check::check(&whole.processes, &view, on)? {
+                progress::warning(&warning);
+            }
+        }
+        whole.parts.iter().try_for_each(|RuntimePart { runtime, plan }| runtime.check(plan, &view))?;
+        whole
+            .plans()
+            .filter_map(|plan| plan.profile)
+            .try_for_each(|(name, text)| profile::put(self.tree, name, text))
+    }
+
+    /// Finds a layer in this store, or builds it there beside those before it.
+    fn layer(
+        &self,
+        owner: &LayerOwner<'_>,
+        store: &LayerStore,
+        layer: &LayerPlan,
+        before: &[LayerPlan],
+    ) -> anyhow::Result<()> {
+        let LayerOwner { runtime, plan, view } = *owner;
+        let is_tool = std::ptr::eq(store, self.tools);
+        let short = &layer.key[..12];
+        let unfinished = match store.take(&layer.key)? {
+            TakenLayer::There if is_tool => return store.touch(&layer.key),
+            TakenLayer::There => {
+                progress::step(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
+                return Ok(());
+            }
+            TakenLayer::Build(unfinished) => unfinished,
+        };
+        for tool in &layer.tools {
+            self.layer(owner, self.tools, tool, before)?;
+        }
+        let what = if is_tool { "what reads the lock file" } else { "dependencies" };
+        progress::step(&format!("Installing {what}: layer {} {short}", layer.name));
+        free_space::check(store.path(), layer.need, "the layer of dependencies")?;
+        let scratch = self.at.work.join(SCRATCH);
+        let app = if layer.writes_app {
+            self.at.copy(self.tree, self.at.work.tree(), SCRATCH, "a copy of the app to install from")?;
+            scratch.as_path()
+        } else {
+            view.tree.path()
+        };
+        let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
+        let mut mounts = finished(before, self.store);
+        mounts.extend(finished(&layer.tools, self.tools));
+        mounts.extend(plan.host.iter().chain(&layer.host).map(|folder| StepMount::same(folder)));
+        mounts.push(StepMount { real: unfinished.content(), inside: layer.mount.clone(), writable: true });
+        let room = self.at.room(app, layer.writes_app, mounts, &env);
+        for step in &layer.steps {
+            let ended = room.run(step)?;
+            runtime.judge(step, &ended, plan, view)?;
+        }
+        self.at.work.tree().remove_all(SCRATCH)?;
+        self.finish(unfinished, layer.name, plan)?;
+        hold(store, layer.name, &layer.key)
+    }
+
+    /// The right to build a layer; nothing when it is there.
+    fn take(
+        &self,
+        name: &str,
+        key: &str,
+        need: free_space::SpaceNeeded,
+    ) -> anyhow::Result<Option<UnfinishedLayer>> {
+        let short = &key[..12];
+        let TakenLayer::Build(unfinished) = self.store.take(key)? else {
+            progress::step(&format!("Dependencies are unchanged: layer {name} {short}"));
+            return Ok(None);
+        };
+        progress::step(&format!("Installing dependencies: layer {name} {short}"));
+        free_space::check(self.store.path(), need, "the layer of dependencies")?;
+        Ok(Some(unfinished))
+    }
+
+    /// Finds a layer that goes into the tree, or builds it, and takes it in.
+    fn tree_layer(
+        &self,
+        runtime: &dyn Runtime,
+        plan: &BuildPlan,
+        layer: &TreeLayer,
+        view: &RootView,
+    ) -> anyhow::Result<()> {
+        if let Some(unfinished) = self.take(layer.name, &layer.key, layer.need)? {
+            let content = unfinished.content();
+            tree_layer::seed(&unfinished.tree()?, &layer.files)?;
+            let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
+            let room = self.at.room(&content, true, finished(&plan.layers, self.store), &env);
+            for step in &layer.steps {
+                let ended = room.run(step)?;
+                runtime.judge(step, &ended, plan, view)?;
+            }
+            unfinished.settle(layer)?;
+            self.finish(unfinished, layer.name, plan)?;
+        }
+        hold(self.store, layer.name, &layer.key)?;
+        tree_layer::take_in(&self.store.tree(&layer.key)?, self.tree, layer)
+    }
+
+    /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.
+    fn steps(
+        &self,
+        whole: &CombinedPlan,
+        at: usize,
+        view: &RootView,
+        kept: Option<&KeptTree>,
+    ) -> anyhow::Result<()> {
+        let RuntimePart { runtime, plan } = &whole.parts[at];
+        let build_env = &self.at.settings.build_env;
+        let env = environment::of_steps(&whole.env_until(at), plan, build_env, self.source);
+        let content = |layer: ReleaseLayer| StepMount {
+            real: self.store.content(&layer.key),
+            inside: layer.mount,
+            writable: false,
+        };
+        let layers = whole.parts[..=at].iter().flat_map(|part| part.plan.shown()).map(content);
+        let host = whole.host().map(|folder| StepMount::same(folder));
+        let mounts = layers.chain(plan.mounts.iter().cloned()).chain(host).collect();
+        let room = self.at.room(view.work.path(), true, mounts, &env);
+        for step in &plan.steps {
+            let ended = room.run(step)?;
+            let judged = runtime.judge(step, &ended, plan, view);
+            if let (Err(_), Some(kept)) = (&judged, kept) {
+                // A compiler that says what is wrong leaves its files whole; one that was killed does not.
+                if ended.code < 128 {
+                    kept.settle()?;
+                }
+            }
+            judged?;
+        }
+        kept.map_or(Ok(()), KeptTree::settle)
+    }
+
+    /// The work tree in which a plan's steps run, where they do not run in the release's.
+    fn kept(&self, plan: &BuildPlan) -> anyhow::Result<Option<KeptTree>> {
+        let Some(keep) = plan.keep else { return Ok(None) };
+        let cache = self.at.cache;
+        free_space::check(cache, copy::measure(self.tree, &CopyExclusions::new([]))?, "the work tree")?;
+        let version = plan.version.as_deref().unwrap_or_default();
+        let made_by = format!("{} {version} {}", plan.runtime, self.at.jailed);
+        KeptTree::take(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
+    }
+
+    /// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.
+    fn finish(&self, unfinished: UnfinishedLayer, name: &str, plan: &BuildPlan) -> anyhow::Result<()> {
+        if unfinished.tree()?.is_empty()? {
+            return Err(UserError::new(format!("the layer '{name}' is empty after its steps")).into());
+        }
+        let version = plan.version.as_deref().unwrap_or_default();
+        unfinished.finish_for(self.here, &format!("{name} {} {version}", plan.runtime))
+    }
+
+    /// Looks for what binds the finished release to a kind of machine.
+    pub(crate) fn natives(&self, whole: &CombinedPlan) -> anyhow::Result<NativeSearch<'_>> {
+        let mut search = NativeSearch::new(self.machine);
+        search.tree(self.tree, Path::new(TREE))?;
+        whole.shown().try_for_each(|layer| match self.cross {
+            // The marker of a layer says what binds it to this machine.
+            Some(_) => search.tree(&self.store.tree(&layer.key)?, Path::new(&layer.name)),
+            None => self.store.search(&layer.key, &layer.name, &mut search),
+        })?;
+        Ok(search)
+    }
+
+    /// Refuses a release for another architecture with native code that runs on this machine alone.
+    pub(crate) fn refuse_foreign(&self, whole: &CombinedPlan, here: &str) -> anyhow::Result<()> {
+        let (Some(target), Some(here)) = (self.cross, elf::machine_of(here)) else { return Ok(()) };
+        let mut search = ForeignSearch::new(here, target);
+        search.tree(self.tree, None)?;
+        for layer in whole.shown() {
+            search.tree(&self.store.tree(&layer.key)?, Some(&layer.name))?;
+        }
+        let packages = search.packages();
+        if !packages.is_empty() {
+            return Err(explain::foreign_packages(&packages, target.name).into());
+        }
+        for file in search.files() {
+            progress::warning(&format!(
+                "'{}' does not run on {}: it is a program of this machine's",
+                file.display(),
+                target.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// The finished release as its processes will see it.
+    fn view(&self, whole: &CombinedPlan) -> RootView {
+        let own = self.source.variable("PATH").map(|(path, _)| path);
+        let path = own.or(whole.env.get("PATH").map(String::as_str));
+        let layer = |layer: ReleaseLayer| (layer.mount, MountedFolder::Layer(self.store.content(&layer.key)));
+        let host = whole.host().map(|folder| (folder.clone(), MountedFolder::Host(folder.clone())));
+        let mounts = whole.shown().map(layer).chain(host).collect();
+        RootView::new(self.tree.clone(), self.at.jailed, mounts, path.unwrap_or(PATH)).for_target(self.cross)
+    }
+}
+
+/// Layers of this store as later steps see them.
+fn finished(layers: &[LayerPlan], store: &LayerStore) -> Vec<StepMount> {
+    let mount = |layer: &LayerPlan| StepMount {
+        real: store.content(&layer.key),
+        inside: layer.mount.clone(),
+        writable: false,
+    };
+    layers.iter().map(mount).collect()
+}
+
+/// Keeps a layer from being collected until the release has its place.
+fn hold(store: &LayerStore, name: &str, key: &str) -> anyhow::Result<()> {
+    store.hold(key).map(drop).with_context(|| format!("cannot lock the layer '{name}'"))
+}
+
+/// A runtime's name at the beginning of a line.
+pub(crate) fn capital(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,55 @@
+//! Whether a build of what was built before has come to the same: then nothing is to be deployed.
+
+use std::path::Path;
+
+use piku_files::TreeHandle;
+
+use crate::release::{BuiltRelease, TREE};
+use crate::store::layer::LayerStore;
+use crate::tree::tree_comparison::TreePair;
+
+/// Whether `new`, with its tree in `tree` and its layers in `store`, is the release in the folder `before` again.
+pub(crate) fn is_same(
+    before: &Path,
+    new: &BuiltRelease,
+    tree: &TreeHandle,
+    store: &LayerStore,
+) -> anyhow::Result<bool> {
+    let old = BuiltRelease::read(before)?;
+    let names =
+        |release: &BuiltRelease| release.layers.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
+    let same_facts = old.runtime == new.runtime
+        && old.version == new.version
+        && old.architecture == new.architecture
+        && old.processes == new.processes
+        && old.jailed == new.jailed
+        && names(&old) == names(new)
+        && renamed(&old, new) == new.env;
+    if !same_facts {
+        return Ok(false);
+    }
+    for (was, is) in old.layers.iter().zip(&new.layers) {
+        if was.key == is.key {
+            continue;
+        }
+        // It may be gone by now.
+        let Ok(old) = store.tree(&was.key) else { return Ok(false) };
+        let names = (was.key.as_str(), is.key.as_str());
+        if !(TreePair { old: &old, new: &store.tree(&is.key)?, names }).differ_in()?.is_empty() {
+            return Ok(false);
+        }
+    }
+    let old = TreeHandle::open(&before.join(TREE))?;
+    Ok(TreePair { old: &old, new: tree, names: ("", "") }.differ_in()?.is_empty())
+}
+
+/// The old release's environment as it would be with the new one's layers: without a jail their keys are in it.
+fn renamed(old: &BuiltRelease, new: &BuiltRelease) -> std::collections::BTreeMap<String, String> {
+    let mut env = old.env.clone();
+    for (was, is) in old.layers.iter().zip(&new.layers) {
+        for value in env.values_mut() {
+            *value = value.replace(&was.key, &is.key);
+        }
+    }
+    env
+}

@@ -1,0 +1,158 @@
+//! The folder that a release is made in, beside where it will be, so that a rename puts it there whole. A build that is
+//! killed leaves its folder; the next build in the same place finds it by its name, sees by the kernel's lock that its
+//! maker is gone, and removes it.
+
+#![expect(clippy::disallowed_methods, reason = "the build's own folder beside the release")]
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Uid;
+use piku_files::{TreeError, TreeHandle, remove_all};
+
+/// How these folders' names begin.
+pub(crate) const PREFIX: &str = ".piku-build-";
+
+/// A work folder; gone when this is.
+pub(crate) struct WorkFolder {
+    path: PathBuf,
+    tree: TreeHandle,
+    /// Held as long as the folder is somebody's.
+    _lock: Flock<File>,
+}
+
+impl WorkFolder {
+    /// Sweeps what killed builds left in `parent`, and makes a new folder there.
+    pub(crate) fn new(parent: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
+        // Between a folder's making and its locking it looks like one left behind: nobody sweeps meanwhile.
+        let door = lock(parent, FlockArg::LockExclusive)
+            .with_context(|| format!("cannot lock '{}'", parent.display()))?;
+        sweep(parent).with_context(|| format!("cannot clean '{}'", parent.display()))?;
+        let made = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(parent)
+            .with_context(|| format!("cannot make a folder in '{}'", parent.display()))?;
+        let lock = lock(made.path(), FlockArg::LockExclusiveNonblock)
+            .with_context(|| format!("cannot lock '{}'", made.path().display()))?;
+        drop(door);
+        let tree = TreeHandle::open(made.path())?;
+        Ok(Self { path: made.keep(), tree, _lock: lock })
+    }
+
+    /// A path in it.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The folder, with the trees that steps write in it.
+    pub(crate) fn tree(&self) -> &TreeHandle {
+        &self.tree
+    }
+
+    /// Where the folder lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next build.
+        let _ = remove_all(&self.path);
+    }
+}
+
+fn lock(dir: &Path, how: FlockArg) -> io::Result<Flock<File>> {
+    Flock::lock(File::open(dir)?, how).map_err(|(_, errno)| errno.into())
+}
+
+fn sweep(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) || !entry.file_type()?.is_dir() {
+            continue;
+        }
+        // What another user has in a folder such as /tmp is not ours to sweep, even where we could.
+        if entry.metadata()?.uid() != Uid::effective().as_raw() {
+            continue;
+        }
+        match lock(&entry.path(), FlockArg::LockExclusiveNonblock) {
+            Ok(_lock) => remove_all(&entry.path())?,
+            Err(err) if err.raw_os_error() == Some(Errno::EWOULDBLOCK as i32) => {}
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(())
+}
+
+/// Moves each cache in `fresh` to its name in `caches`; what was there goes to the new folder `away`, which its owner removes.
+pub(crate) fn replace_caches(caches: &Path, fresh: &Path, away: &Path) -> Result<(), TreeError> {
+    let (caches, fresh, away) =
+        (TreeHandle::open(caches)?, TreeHandle::open(fresh)?, TreeHandle::create(away)?);
+    for entry in fresh.read_dir("")? {
+        clear(&caches, &entry.name, &away)?;
+        match fresh.rename(&entry.name, &caches, &entry.name) {
+            // On another file system: the next build fetches again what it needs.
+            Err(err) if err.kind() == io::ErrorKind::CrossesDevices => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+fn clear(caches: &TreeHandle, name: &OsStr, away: &TreeHandle) -> Result<(), TreeError> {
+    match caches.rename(name, away, name) {
+        Err(err) if err.is_missing() => Ok(()),
+        Err(err) if err.kind() == io::ErrorKind::CrossesDevices => caches.remove_all(name),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweeps_what_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(format!("{PREFIX}old"));
+        fs::create_dir_all(left.join("sub")).unwrap();
+        fs::create_dir(dir.path().join("mine")).unwrap();
+        let theirs = dir.path().join(format!("{PREFIX}theirs"));
+        fs::create_dir(&theirs).unwrap();
+        let given_away = std::os::unix::fs::chown(&theirs, Some(65534), None).is_ok();
+        let first = WorkFolder::new(dir.path()).unwrap();
+        assert!(!left.exists());
+        // Only root can give a folder away.
+        assert_eq!(theirs.exists(), given_away);
+        remove_all(&theirs).unwrap();
+        let second = WorkFolder::new(dir.path()).unwrap();
+        assert!(first.path().exists() && second.path().exists());
+        drop((first, second));
+        let names: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["mine"]);
+    }
+
+    #[test]
+    fn new_caches_take_the_place_of_old_ones_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for file in ["caches/pip/old", "caches/npm/old", "fresh/pip/new", "fresh/go/new"] {
+            fs::create_dir_all(at(file).parent().unwrap()).unwrap();
+            fs::write(at(file), "").unwrap();
+        }
+        replace_caches(&at("caches"), &at("fresh"), &at("away")).unwrap();
+        for (file, is_there) in [("pip/old", false), ("pip/new", true), ("go/new", true), ("npm/old", true)] {
+            assert_eq!(at("caches").join(file).exists(), is_there, "{file}");
+        }
+    }
+}

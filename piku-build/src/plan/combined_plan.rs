@@ -1,0 +1,206 @@
+//! The plans of all runtimes of one app as one: what is started, with which environment.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use piku_layout::name::ProcessName;
+use piku_procfile::procfile;
+
+use crate::app::app_source::AppSource;
+use crate::plan::build_plan::BuildPlan;
+use crate::plan::build_target::BuildTarget;
+use crate::release::{BuiltRelease, ReleaseLayer};
+use crate::runtime::{self, Runtime};
+use crate::step::step_runner::PATH;
+use crate::store::hash::hex;
+
+/// One runtime's part.
+pub(crate) struct RuntimePart {
+    pub(crate) runtime: &'static dyn Runtime,
+    pub(crate) plan: BuildPlan,
+}
+
+/// What is built for one release, in the order in which it is.
+pub(crate) struct CombinedPlan {
+    /// At least one.
+    pub(crate) parts: Vec<RuntimePart>,
+    /// The process types, in order: the Procfile's, or what the last runtime starts by itself.
+    pub(crate) processes: IndexMap<ProcessName, String>,
+    /// What says them.
+    pub(crate) processes_from: String,
+    /// What all runtimes want in the environment of workers.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+impl CombinedPlan {
+    /// Plans each of the runtimes, of which there is at least one.
+    pub(crate) fn plan(
+        runtimes: &[&'static dyn Runtime],
+        source: &AppSource,
+        site: &BuildTarget,
+    ) -> anyhow::Result<Self> {
+        let mut parts = Vec::new();
+        for runtime in runtimes {
+            parts.push(RuntimePart { runtime: *runtime, plan: runtime.plan(source, site)? });
+        }
+        if source.procfile.is_none() {
+            // What the last one starts counts; of the others nothing has to be there that could be started.
+            let last = parts.len().saturating_sub(1);
+            for part in &mut parts[..last] {
+                part.plan.processes.clear();
+                part.plan.processes_from = None;
+            }
+        }
+        let mut whole =
+            Self { parts, processes: IndexMap::new(), processes_from: String::new(), env: BTreeMap::new() };
+        whole.join(source);
+        Ok(whole)
+    }
+
+    /// Joins the parts anew, once one of them has changed.
+    pub(crate) fn join(&mut self, source: &AppSource) {
+        self.env = env(self.plans());
+        self.processes = processes(self.plans(), source);
+        let from = self.plans().last().and_then(|plan| plan.processes_from.clone());
+        self.processes_from = match &source.procfile {
+            Some(_) => procfile::FILE.to_owned(),
+            None => from.unwrap_or_else(|| self.main().runtime.to_owned()),
+        };
+    }
+
+    /// All plans, in order.
+    pub(crate) fn plans(&self) -> impl Iterator<Item = &BuildPlan> {
+        self.parts.iter().map(|part| &part.plan)
+    }
+
+    /// The plan of the runtime that a release is called after.
+    pub(crate) fn main(&self) -> &BuildPlan {
+        &self.parts[self.parts.len() - 1].plan
+    }
+
+    /// All layers that processes see, in order.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = ReleaseLayer> {
+        self.plans().flat_map(BuildPlan::shown)
+    }
+
+    /// What of this machine the release needs to see where it is.
+    pub(crate) fn host(&self) -> impl Iterator<Item = &PathBuf> {
+        self.plans().flat_map(|plan| &plan.host)
+    }
+
+    /// The environment that the first parts ask for, up to the one at this place.
+    pub(crate) fn env_until(&self, at: usize) -> BTreeMap<String, String> {
+        env(self.plans().take(at + 1))
+    }
+}
+
+/// The environments over each other; their PATHs are joined, the last one's first.
+fn env<'a>(plans: impl Iterator<Item = &'a BuildPlan>) -> BTreeMap<String, String> {
+    let mut env: BTreeMap<String, String> = BTreeMap::new();
+    for plan in plans {
+        let before = env.get("PATH").cloned();
+        env.extend(plan.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if let (Some(before), Some(now)) = (before, plan.env.get("PATH")) {
+            env.insert("PATH".to_owned(), join_paths(now, &before));
+        }
+    }
+    env
+}
+
+/// The folders of both, each once; those that every app has stay behind.
+fn join_paths(first: &str, second: &str) -> String {
+    let is_common = |folder: &&str| PATH.split(':').any(|common| common == *folder);
+    let all = || first.split(':').chain(second.split(':'));
+    let mut folders: Vec<&str> = Vec::new();
+    for folder in all().filter(|folder| !is_common(folder)).chain(all().filter(is_common)) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    folders.join(":")
+}
+
+/// The last plan's process types. A line of the Procfile that an earlier runtime knows how to start, such as `wsgi`, is as that
+/// one has it.
+fn processes<'a>(
+    plans: impl Iterator<Item = &'a BuildPlan>,
+    source: &AppSource,
+) -> IndexMap<ProcessName, String> {
+    let mut processes: IndexMap<ProcessName, String> = IndexMap::new();
+    let written: IndexMap<_, _> =
+        source.procfile.iter().flat_map(|procfile| &procfile.entries).map(runtime::process).collect();
+    for plan in plans {
+        if source.procfile.is_none() {
+            processes.clear();
+        }
+        for (name, command) in &plan.processes {
+            if written.get(name) != Some(command) || !processes.contains_key(name) {
+                processes.insert(name.clone(), command.clone());
+            }
+        }
+    }
+    processes
+}
+
+/// As many as Rails' own `bin/rails secret`.
+const BYTES: usize = 64;
+
+/// Gives each secret that the plans want its value: the one of the release in the folder `before`, else a new one.
+pub(crate) fn supply_secrets(whole: &mut CombinedPlan, before: Option<&Path>) -> anyhow::Result<()> {
+    let names: Vec<&'static str> = whole.plans().flat_map(|plan| plan.secrets.iter().copied()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    // A release before that cannot be read is no reason to have none now.
+    let old = before
+        .and_then(|before| BuiltRelease::read(before).ok())
+        .map(|release| release.env)
+        .unwrap_or_default();
+    for name in names {
+        let value = old.get(name).filter(|value| !value.is_empty()).cloned().map_or_else(make_secret, Ok)?;
+        whole.env.insert(name.to_owned(), value);
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "reads the kernel's random numbers")]
+fn make_secret() -> anyhow::Result<String> {
+    let mut bytes = [0; BYTES];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("cannot read '/dev/urandom'")?;
+    Ok(hex(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_and_the_common_ones_stay_behind() {
+        let joined = join_paths("/layers/venv/bin:/usr/bin:/bin", "/layers/node/bin:/usr/local/bin:/usr/bin");
+        assert_eq!(joined, "/layers/venv/bin:/layers/node/bin:/usr/bin:/bin:/usr/local/bin");
+    }
+
+    #[test]
+    fn who_knows_a_line_of_the_procfile_says_how_it_is_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = |web: &str| BuildPlan {
+            processes: IndexMap::from([("wsgi".parse().unwrap(), web.to_owned())]),
+            env: BTreeMap::from([("A".to_owned(), web.to_owned())]),
+            ..BuildPlan::default()
+        };
+        let plans = [plan("gunicorn app:app"), plan("app:app")];
+        std::fs::write(dir.path().join("Procfile"), "wsgi: app:app\n").unwrap();
+        let source = AppSource::read(dir.path(), None).unwrap();
+        assert_eq!(processes(plans.iter(), &source)["wsgi"], "gunicorn app:app");
+        std::fs::remove_file(dir.path().join("Procfile")).unwrap();
+        let source = AppSource::read(dir.path(), None).unwrap();
+        assert_eq!(processes(plans.iter(), &source)["wsgi"], "app:app");
+        assert_eq!(env(plans.iter())["A"], "app:app");
+    }
+}

@@ -1,0 +1,117 @@
+//! A plan as `plan` prints it.
+
+use indexmap::IndexMap;
+use piku_layout::name::ProcessName;
+use serde::Serialize;
+
+use crate::plan::build_plan::{BuildPlan, LayerPlan};
+use crate::plan::combined_plan::CombinedPlan;
+use crate::step::build_step::BuildStep;
+use crate::store::layer::LayerStore;
+
+/// All of it. These names are a contract with scripts.
+#[derive(Serialize)]
+pub(crate) struct PlanReport<'a> {
+    runtime: &'a str,
+    version: Option<&'a str>,
+    version_from: Option<&'a str>,
+    because: &'a str,
+    runtimes: Vec<ShownRuntime<'a>>,
+    layers: Vec<ShownLayer<'a>>,
+    steps: Vec<ShownStep>,
+    processes: &'a IndexMap<ProcessName, String>,
+    processes_from: &'a str,
+    env: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ShownRuntime<'a> {
+    runtime: &'a str,
+    version: Option<&'a str>,
+    version_from: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ShownLayer<'a> {
+    name: &'a str,
+    key: &'a str,
+    hit: bool,
+}
+
+#[derive(Serialize)]
+struct ShownStep {
+    name: &'static str,
+    run: String,
+}
+
+/// The plan beside what is there already: a layer that is there needs no steps. `env` is every name that a step or a worker
+/// will know.
+pub(crate) fn show<'a>(
+    whole: &'a CombinedPlan,
+    because: &'a str,
+    store: Option<&LayerStore>,
+    tools: Option<&LayerStore>,
+    env: Vec<&'a str>,
+) -> PlanReport<'a> {
+    let hit = |key: &str| store.is_some_and(|store| store.has(key));
+    let mut steps = Vec::new();
+    for plan in whole.plans() {
+        let missed = plan.layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| {
+            let at_hand = |tool: &&LayerPlan| tools.is_some_and(|tools| tools.has(&tool.key));
+            let made = layer.tools.iter().filter(move |tool| !at_hand(tool)).chain([layer]);
+            made.flat_map(|layer| &layer.steps)
+        });
+        let trees = plan.tree_layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| &layer.steps);
+        let run = |step: &BuildStep| ShownStep { name: step.name, run: shell_words::join(&step.run) };
+        steps.extend(missed.chain(trees).chain(&plan.steps).map(run));
+    }
+    let runtime = |plan: &'a BuildPlan| ShownRuntime {
+        runtime: plan.runtime,
+        version: plan.version.as_deref(),
+        version_from: plan.version_from.as_deref(),
+    };
+    let layer = |name, key: &'a String| ShownLayer { name, key, hit: hit(key) };
+    let layers = whole.plans().flat_map(|plan| {
+        let mounted = plan.layers.iter().map(|of| layer(of.name, &of.key));
+        mounted.chain(plan.tree_layers.iter().map(|of| layer(of.name, &of.key)))
+    });
+    let ShownRuntime { runtime: name, version, version_from } = runtime(whole.main());
+    PlanReport {
+        runtime: name,
+        version,
+        version_from,
+        because,
+        runtimes: whole.plans().map(runtime).collect(),
+        layers: layers.collect(),
+        steps,
+        processes: &whole.processes,
+        processes_from: &whole.processes_from,
+        env,
+    }
+}
+
+impl std::fmt::Display for PlanReport<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for runtime in &self.runtimes {
+            write!(f, "runtime  {}", runtime.runtime)?;
+            if let Some(version) = runtime.version {
+                write!(f, " {version}")?;
+            }
+            if let Some(from) = runtime.version_from {
+                write!(f, " ({from})")?;
+            }
+            writeln!(f)?;
+        }
+        writeln!(f, "because  {}", self.because)?;
+        for layer in &self.layers {
+            writeln!(f, "layer    {} {} {}", layer.name, layer.key, if layer.hit { "hit" } else { "miss" })?;
+        }
+        for step in &self.steps {
+            writeln!(f, "step     {}: {}", step.name, step.run)?;
+        }
+        for (name, command) in self.processes {
+            writeln!(f, "process  {name}: {command} ({})", self.processes_from)?;
+        }
+        writeln!(f, "env      {}", self.env.join(" "))
+    }
+}

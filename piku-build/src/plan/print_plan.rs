@@ -1,0 +1,67 @@
+//! `detect` and `plan`: data on stdout, and nothing is run.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use piku_layout::settings::HostSettings;
+use piku_report::output::{self, OutputFormat};
+use piku_report::progress;
+
+use crate::app::app_folder;
+use crate::build::host_paths::HostPaths;
+use crate::machine;
+use crate::plan::build_target::BuildTarget;
+use crate::plan::combined_plan::CombinedPlan;
+use crate::plan::plan_report;
+use crate::runtime::{self, RuntimeChoice};
+use crate::step::environment;
+use crate::step::sandbox::SandboxPolicy;
+use crate::store::layer::LayerStore;
+use crate::target::{self, TargetArchitecture};
+
+/// `detect DIR`.
+pub(crate) fn detect(dir: &Path, format: OutputFormat) -> anyhow::Result<()> {
+    let source = app_folder::find(dir, None)?;
+    let detected = runtime::choose(&source)?.detected;
+    output::print(format, &detected, || detected.to_string())
+}
+
+/// `plan DIR`.
+pub(crate) fn plan(
+    dir: &Path,
+    place: &HostPaths,
+    asked: Option<&'static TargetArchitecture>,
+    format: OutputFormat,
+) -> anyhow::Result<()> {
+    let settings = place.settings()?;
+    let source = place.find(dir)?;
+    let RuntimeChoice { runtimes, detected } = runtime::choose(&source)?;
+    let jailed = SandboxPolicy::new(place.sandbox, &settings).decide(true)?;
+    let store = place.layers.as_deref().map(LayerStore::new).transpose()?;
+    let tools = place.tools.as_deref().map(LayerStore::new).transpose()?;
+    let HostSettings { build_env, .. } = &settings;
+    let architecture = machine::architecture()?;
+    let (architecture, tools) = (architecture.as_str(), tools.as_ref());
+    let cross = target::cross(asked)?;
+    let site =
+        BuildTarget { jailed, store: store.as_ref(), tools, architecture, cross, build_env, commit: "" };
+    let whole = CombinedPlan::plan(&runtimes, &source, &site)?;
+    source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
+    for warning in source.notes.iter().chain(whole.plans().flat_map(|plan| &plan.warnings)) {
+        progress::warning(warning);
+    }
+    let steps: Vec<_> = (0..whole.parts.len())
+        .map(|at| environment::of_steps(&whole.env_until(at), &whole.parts[at].plan, build_env, &source))
+        .collect();
+    let secrets = whole.plans().flat_map(|plan| plan.secrets.iter().copied());
+    let names: BTreeSet<&str> = steps
+        .iter()
+        .flat_map(|env| env.keys())
+        .chain(whole.env.keys())
+        .map(String::as_str)
+        .chain(secrets)
+        .collect();
+    let shown =
+        plan_report::show(&whole, &detected.because, store.as_ref(), tools, names.into_iter().collect());
+    output::print(format, &shown, || shown.to_string())
+}

@@ -1,0 +1,229 @@
+//! One command of a build: started with its output captured, forwarded line by line, and waited for with all its processes.
+
+#![expect(clippy::disallowed_methods, reason = "reads the kernel's counters")]
+
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use nix::unistd::{Pid, pipe};
+
+use crate::step::interrupt;
+use crate::step::step_output::forward;
+
+/// How long output may still come when the command itself has ended.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// A command of a plan. Its working directory is the app's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuildStep {
+    /// What it is called: `venv`, `pip`.
+    pub(crate) name: &'static str,
+    /// The program and its arguments.
+    pub(crate) run: Vec<String>,
+    /// Whether its output is only kept, not shown.
+    pub(crate) quiet: bool,
+}
+
+impl BuildStep {
+    /// A step of these words.
+    pub(crate) fn new(name: &'static str, run: &[&str], quiet: bool) -> Self {
+        Self { name, run: run.iter().map(ToString::to_string).collect(), quiet }
+    }
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub(crate) struct StepOutcome {
+    /// The exit code, 128 + n after signal n.
+    pub(crate) code: i32,
+    /// Its last lines.
+    pub(crate) lines: Vec<String>,
+    /// Whether the kernel killed something for want of memory meanwhile.
+    pub(crate) out_of_memory: bool,
+    /// The most memory that the step has used, in bytes, where a cgroup counts it; elsewhere one of the build's processes.
+    pub(crate) peak: u64,
+}
+
+/// What programs say when they are given no more memory, in small letters.
+const NO_MEMORY: [&str; 5] =
+    ["cannot allocate memory", "memoryerror", "out of memory", "outofmemoryerror", "memory allocation of"];
+
+impl StepOutcome {
+    /// Whether it failed for want of memory: it was killed for it, or its last lines say so.
+    pub(crate) fn wanted_memory(&self) -> bool {
+        let says = |line: &String| {
+            let line = line.to_lowercase();
+            NO_MEMORY.iter().any(|text| line.contains(text))
+        };
+        self.out_of_memory || self.code != 0 && self.lines.iter().rev().take(50).any(says)
+    }
+
+    /// The first `most` of its last lines that say one of these, without the space around them.
+    pub(crate) fn saying(&self, texts: &[&str], most: usize) -> Vec<String> {
+        let says = |line: &&String| texts.iter().any(|text| line.contains(text));
+        self.lines.iter().filter(says).map(|line| line.trim().to_owned()).take(most).collect()
+    }
+
+    /// Whether the command says that it did its work.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.code == 0
+    }
+}
+
+/// Runs the command to its end.
+///
+/// # Errors
+/// When it cannot be started, or the build is interrupted. A command that fails is no error here.
+pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<StepOutcome> {
+    interrupt::check()?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let (output, input) = pipe().context("cannot make a pipe")?;
+    let second = input.try_clone().context("cannot copy a descriptor")?;
+    // A group of its own: Ctrl-C reaches the build, which then ends the group as a whole.
+    command.stdin(Stdio::null()).stdout(input).stderr(second).process_group(0);
+    let killed_before = oom_kills();
+    let mut child = command.spawn().with_context(|| format!("cannot run '{program}'"))?;
+    // The write ends that `command` holds would keep the pipe open for ever.
+    drop(command);
+    let group = Pid::from_raw(i32::try_from(child.id()).context("bad pid")?);
+    interrupt::running(Some(group));
+    let lines = forward(File::from(output), quiet);
+    // Looked at, not yet reaped: until then the group's number belongs to nobody else.
+    let waited = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    let _ = killpg(group, Signal::SIGKILL);
+    interrupt::running(None);
+    let status = child.wait().with_context(|| format!("cannot wait for '{program}'"))?;
+    kill_orphans();
+    waited.with_context(|| format!("cannot wait for '{program}'"))?;
+    let lines = lines.recv_timeout(AFTERWARDS).unwrap_or_default();
+    interrupt::check()?;
+    Ok(StepOutcome {
+        code: code(status),
+        lines: lines.into(),
+        out_of_memory: oom_kills() > killed_before,
+        peak: peak(),
+    })
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// How often the kernel has killed for want of memory since boot, control groups included; 0 where it does not tell.
+fn oom_kills() -> u64 {
+    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+fn peak() -> u64 {
+    let kilobytes = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.max_rss());
+    u64::try_from(kilobytes).unwrap_or(0) * 1024
+}
+
+/// Whether orphans come to this process; then all its children are a step's.
+static ADOPTS: AtomicBool = AtomicBool::new(false);
+/// Each round ends a generation. What forks faster than it can be ended is given up at last.
+const ROUNDS: usize = 1000;
+
+/// Makes this process the parent of what its steps orphan.
+pub(crate) fn adopt_orphans() -> anyhow::Result<()> {
+    set_child_subreaper(true).context("cannot take up orphans")?;
+    ADOPTS.store(true, Ordering::SeqCst);
+    Ok(())
+}
+
+/// Ends all that is left of the step that has just been waited for.
+pub(crate) fn kill_orphans() {
+    if !ADOPTS.load(Ordering::SeqCst) {
+        return;
+    }
+    for _ in 0..ROUNDS {
+        let mut ended = false;
+        for pid in list_children() {
+            // A program with another user's rights cannot be ended, and is not waited for.
+            if kill(pid, Signal::SIGKILL).is_ok() {
+                let _ = waitpid(pid, None);
+                ended = true;
+            }
+        }
+        if !ended {
+            return;
+        }
+    }
+}
+
+/// The children of all threads; none where the kernel does not tell.
+fn list_children() -> Vec<Pid> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .map(Pid::from_raw)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::step_output::LONGEST;
+    use std::thread;
+
+    fn sh(text: &str) -> StepOutcome {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", text]);
+        run(command, true).unwrap()
+    }
+
+    #[test]
+    fn both_outputs_in_order_and_the_exit_code() {
+        let ended = sh("echo a; echo b >&2; printf 'x\\ry\\n'; printf last; exit 3");
+        assert_eq!(ended.code, 3);
+        assert_eq!(ended.lines, ["a", "b", "y", "last"]);
+        assert!(!ended.succeeded());
+        assert_eq!(sh("kill -9 $$").code, 137);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_the_next_one_read() {
+        let ended = sh("head -c 300000 /dev/zero | tr '\\0' x; echo; echo next; printf '%0100000d' 0");
+        let lengths: Vec<_> = ended.lines.iter().map(String::len).collect();
+        assert_eq!(lengths, [LONGEST, 4, LONGEST]);
+        assert_eq!(ended.lines[1], "next");
+    }
+
+    #[test]
+    fn of_output_without_end_the_last_lines_are_kept() {
+        let ended = sh("yes 'a line that is said again and again' | head -n 1000000; echo the end");
+        assert_eq!(ended.lines.last().map(String::as_str), Some("the end"));
+        assert!(ended.lines.len() > 100, "{}", ended.lines.len());
+        let again = |line: &String| line == "a line that is said again and again";
+        assert!(ended.lines.iter().rev().skip(1).all(again), "{:?}", ended.lines);
+    }
+
+    #[test]
+    fn what_a_command_leaves_behind_is_ended_with_it() {
+        let ended = sh("sleep 1000 & echo $!");
+        let pid = ended.lines[0].clone();
+        // Killed already, but a process takes its time to go, and its zombie stays until init reaps it.
+        let ended = || {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            state.is_empty() || state.contains(") Z ") || state.contains(") X ")
+        };
+        let begin = std::time::Instant::now();
+        while !ended() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "{pid} still runs");
+            thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The environment of a build step: only what is declared. Nothing of the caller's is passed on: its `GIT_DIR`, its keys and
+//! its PATH with somebody's own python in front are no part of the app.
+
+#![expect(clippy::disallowed_methods, reason = "looks for the machine's certificates")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::app::app_source::AppSource;
+use crate::plan::build_plan::BuildPlan;
+use crate::step::step_runner::PATH;
+
+/// The host's certificates: a site's own authority counts for the build as well.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Who asks for them: pip, OpenSSL, requests, Node.
+const CERTIFICATE_VARIABLES: [&str; 4] =
+    ["PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
+
+/// What is for workers alone: builds compile, and install what compiles the rest.
+const OF_WORKERS: [&str; 3] = ["PYTHONDONTWRITEBYTECODE", "NODE_ENV", "RUBYOPT"];
+
+/// Names and values.
+pub(crate) type Variables = BTreeMap<String, String>;
+
+/// The environment of a plan's steps, lowest first: the plain base, what the runtimes until then ask for (`workers`), what
+/// this one asks for in builds, the operator's `build_env`, the app's ENV, the operator's config.
+pub(crate) fn of_steps(
+    workers: &Variables,
+    plan: &BuildPlan,
+    build_env: &Variables,
+    source: &AppSource,
+) -> Variables {
+    let mut env = base();
+    let of_builds = |(name, _): &(&String, &String)| !OF_WORKERS.contains(&name.as_str());
+    env.extend(owned(workers.iter().filter(of_builds).chain(&plan.build_env)));
+    declared(env, build_env, source)
+}
+
+/// The environment of what runs before there is a plan.
+pub(crate) fn of_preflight(build_env: &Variables, source: &AppSource) -> Variables {
+    declared(base(), build_env, source)
+}
+
+fn base() -> Variables {
+    let mut env =
+        Variables::from([("PATH".to_owned(), PATH.to_owned()), ("LANG".to_owned(), "C.UTF-8".to_owned())]);
+    if Path::new(CERTIFICATES).exists() {
+        env.extend(CERTIFICATE_VARIABLES.map(|name| (name.to_owned(), CERTIFICATES.to_owned())));
+    }
+    env
+}
+
+fn declared(mut env: Variables, build_env: &Variables, source: &AppSource) -> Variables {
+    env.extend(owned(build_env.iter().chain(&source.env).chain(&source.config)));
+    env
+}
+
+fn owned<'a>(
+    pairs: impl Iterator<Item = (&'a String, &'a String)> + 'a,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    pairs.map(|(name, value)| (name.clone(), value.clone()))
+}

@@ -1,0 +1,9 @@
+//! The commands of a build: run in the jail or beside it, with their output, limits and environment.
+
+pub(crate) mod build_step;
+pub(crate) mod environment;
+pub(crate) mod interrupt;
+pub(crate) mod resources;
+pub(crate) mod sandbox;
+pub(crate) mod step_output;
+pub(crate) mod step_runner;

@@ -1,0 +1,110 @@
+//! A release shares with the one before it each file that is the same in both, by a hard link: ten releases of an app need little
+//! more room than one. In a jail nobody can write to a release, so nobody notices; where there is no jail nothing is shared.
+//!
+//! Steps have written both trees: what is linked is the very file that was opened beneath the old one's handle and compared.
+
+use std::io;
+use std::path::Path;
+
+use piku_files::{FileStat, FolderCursor, TreeFile, TreeHandle, WalkStep};
+
+use crate::release::{BuiltRelease, TREE};
+use crate::step::interrupt;
+use crate::tree::tree_comparison::same_bytes;
+
+/// The tree of the release in the folder `before`; nothing when it is not there, or not closed to its workers.
+pub(crate) fn tree_of(before: &Path) -> Option<TreeHandle> {
+    // The operator's own link; what lies behind it may be gone by now.
+    BuiltRelease::read(before).ok().filter(|release| release.jailed)?;
+    TreeHandle::open(&before.join(TREE)).ok()
+}
+
+/// Shares what is the same in `tree` and in the tree `old` of a release.
+pub(crate) fn with(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+    let mut old = FolderCursor::new(old);
+    tree.walk(|entry| {
+        if entry.stat().is_dir() {
+            interrupt::check()?;
+        }
+        if !entry.stat().is_file() || entry.stat().len == 0 {
+            return Ok(WalkStep::Into);
+        }
+        // What is not there, is no file, or cannot be read there is not the same.
+        let Ok(Some(there)) = old.symlink_metadata(entry.path()) else { return Ok(WalkStep::Into) };
+        if !is_alike(&there, entry.stat()) {
+            return Ok(WalkStep::Into);
+        }
+        let Ok(Some(there)) = old.open_file(entry.path()) else { return Ok(WalkStep::Into) };
+        if !same(&there, &entry.open_file()?)? {
+            return Ok(WalkStep::Into);
+        }
+        match entry.replace_by_link(&there) {
+            // A file can have so many names and no more; the new one then stays a file of its own.
+            Err(err) if err.kind() == io::ErrorKind::TooManyLinks => Ok(WalkStep::Into),
+            // Another file system, or one without links: none of them can be shared.
+            Err(err)
+                if matches!(
+                    err.kind(),
+                    io::ErrorKind::CrossesDevices
+                        | io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::Unsupported
+                ) =>
+            {
+                Ok(WalkStep::Stop)
+            }
+            done => Ok(done.map(|()| WalkStep::Into)?),
+        }
+    })
+}
+
+/// Returns whether two open files have the same rights and content, and are not one already.
+pub(crate) fn same(old: &TreeFile, new: &TreeFile) -> io::Result<bool> {
+    Ok(is_alike(&old.stat, &new.stat) && same_bytes(&old.file, &new.file)?)
+}
+
+/// Returns whether they may be the same: two files with the same rights and length.
+pub(crate) fn is_alike(old: &FileStat, new: &FileStat) -> bool {
+    old.is_file()
+        && new.is_file()
+        && (old.len, old.mode, old.uid) == (new.len, new.mode, new.uid)
+        && !old.is_same(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    #[test]
+    fn only_files_of_the_old_release_itself_are_shared() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        for folder in ["victim", "old/own", "new/own", "new/folder", "new/absolute", "new/chain"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        for file in [
+            "victim/diary",
+            "old/same",
+            "new/same",
+            "old/own/diary",
+            "new/own/diary",
+            "new/folder/diary",
+            "new/absolute/diary",
+            "new/chain/diary",
+            "new/file",
+        ] {
+            fs::write(at(file), "dear diary").unwrap();
+        }
+        symlink("../victim", at("old/folder")).unwrap();
+        symlink(at("victim"), at("old/absolute")).unwrap();
+        symlink("folder", at("old/chain")).unwrap();
+        symlink("../victim/diary", at("old/file")).unwrap();
+        let [old, new] = ["old", "new"].map(|name| TreeHandle::open(&at(name)).unwrap());
+        with(&old, &new).unwrap();
+        let inode = |path: &str| fs::symlink_metadata(at(path)).unwrap().ino();
+        assert_eq!(inode("old/same"), inode("new/same"));
+        assert_eq!(inode("old/own/diary"), inode("new/own/diary"));
+        assert_eq!(fs::metadata(at("victim/diary")).unwrap().nlink(), 1);
+    }
+}

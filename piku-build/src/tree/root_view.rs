@@ -1,0 +1,239 @@
+//! The file system as a process of the app will see it, looked at from outside: `/app` is the release's tree, a layer lies
+//! at its mount, the rest is the host's. Links are followed as that process would follow them, never by the kernel, for
+//! which `/app` is something else. Trees that steps have written are looked at through their handles, and only what is the
+//! host's own by its path.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+use piku_files::TreeHandle;
+
+use crate::step::step_runner::APP;
+use crate::target::TargetArchitecture;
+use crate::tree::found::FilePlace;
+pub(crate) use crate::tree::found::runs;
+
+/// As many links as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// What of the host the jail shows.
+const SHOWN: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc"];
+
+/// Where the app will find what.
+pub(crate) struct RootView {
+    /// The release's tree.
+    pub(crate) tree: TreeHandle,
+    /// Where the steps ran: the same tree, or a work tree that is kept.
+    pub(crate) work: TreeHandle,
+    /// The app's folder as the process names it.
+    pub(crate) app: PathBuf,
+    /// The architecture of the machine on which the process will run, where that is another one.
+    pub(crate) cross: Option<&'static TargetArchitecture>,
+    /// All that the process sees.
+    files: FileView,
+}
+
+/// The folders that a process sees.
+pub(crate) struct FileView {
+    /// True if the host is hidden but for its programs.
+    jailed: bool,
+    /// The mounts: where the process finds each, and where it lies now. The first one that contains a path applies to it.
+    mounts: Vec<(PathBuf, MountedFolder)>,
+    /// Where programs are looked for, as the process names it.
+    path: Vec<PathBuf>,
+}
+
+/// A folder that is mounted.
+#[derive(Debug, Clone)]
+pub(crate) enum MountedFolder {
+    /// The host's own, which no app has written.
+    Host(PathBuf),
+    /// The app's tree.
+    Tree(TreeHandle),
+    /// A layer, by the folder of its content; it may not be made yet.
+    Layer(PathBuf),
+}
+
+/// A file that the process would find.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundFile {
+    /// As the process names it, links followed.
+    pub(crate) inside: PathBuf,
+    /// Where it lies now.
+    pub(crate) place: FilePlace,
+}
+
+impl RootView {
+    /// A release's tree with its layers and folders of the host, for processes with this PATH.
+    pub(crate) fn new(
+        tree: TreeHandle,
+        jailed: bool,
+        mut mounts: Vec<(PathBuf, MountedFolder)>,
+        path: &str,
+    ) -> Self {
+        let app = if jailed { APP.into() } else { tree.path().to_owned() };
+        mounts.push((app.clone(), MountedFolder::Tree(tree.clone())));
+        let path = std::env::split_paths(path).collect();
+        Self { work: tree.clone(), tree, app, cross: None, files: FileView { jailed, mounts, path } }
+    }
+
+    /// The same for processes on a machine of another architecture, where one is given.
+    pub(crate) fn for_target(self, cross: Option<&'static TargetArchitecture>) -> Self {
+        Self { cross, ..self }
+    }
+
+    /// The file at `path`, which may be relative to the app; `None` when the process will not find it.
+    pub(crate) fn find(&self, path: &Path) -> Option<FoundFile> {
+        self.files.find(&self.app.join(path))
+    }
+
+    /// The program that a bare name stands for.
+    pub(crate) fn program(&self, name: &str) -> Option<FoundFile> {
+        self.files.program(name)
+    }
+
+    /// Returns whether the host is hidden but for its programs.
+    pub(crate) fn is_jailed(&self) -> bool {
+        self.files.jailed
+    }
+
+    /// Returns whether it is a file of the app's own tree.
+    pub(crate) fn own(&self, found: &FoundFile) -> bool {
+        found.inside.starts_with(&self.app)
+    }
+
+    /// The layers and folders of the host: where the process finds them, and where they lie now.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = (&Path, FilePlace)> {
+        let others = self.files.mounts.iter().filter(|(mount, _)| *mount != self.app);
+        others.filter_map(|(mount, folder)| Some((mount.as_path(), folder.place()?)))
+    }
+}
+
+impl FileView {
+    /// The machine alone, before there is an app.
+    pub(crate) fn of_host(jailed: bool, path: &str) -> Self {
+        Self { jailed, mounts: Vec::new(), path: std::env::split_paths(path).collect() }
+    }
+
+    /// The file at an absolute path; `None` when the process will not find it.
+    pub(crate) fn find(&self, path: &Path) -> Option<FoundFile> {
+        let mut ahead: Vec<OsString> = Vec::new();
+        push(&mut ahead, path);
+        let mut inside = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(part) = ahead.pop() {
+            if part == OsStr::new("..") {
+                inside.pop();
+                continue;
+            }
+            let next = inside.join(&part);
+            match self.place(&next).and_then(|place| place.read_link()) {
+                Some(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return None;
+                    }
+                    if target.is_absolute() {
+                        inside = PathBuf::from("/");
+                    }
+                    push(&mut ahead, &target);
+                }
+                None => inside = next,
+            }
+        }
+        let place = self.place(&inside)?;
+        place.exists().then_some(FoundFile { inside, place })
+    }
+
+    /// The program that a bare name stands for.
+    pub(crate) fn program(&self, name: &str) -> Option<FoundFile> {
+        self.path.iter().find_map(|folder| self.find(&folder.join(name)).filter(|found| found.place.runs()))
+    }
+
+    /// Where a path without links lies; `None` when the jail hides it.
+    fn place(&self, inside: &Path) -> Option<FilePlace> {
+        for (mount, folder) in &self.mounts {
+            if let Ok(below) = inside.strip_prefix(mount) {
+                return Some(folder.place()?.join(below));
+            }
+        }
+        let hidden = match inside.components().nth(1) {
+            Some(Component::Normal(name)) => !SHOWN.iter().any(|shown| name == OsStr::new(shown)),
+            _ => false,
+        };
+        (!self.jailed || !hidden).then(|| FilePlace::Host(inside.to_owned()))
+    }
+}
+
+impl MountedFolder {
+    /// Where it lies; `None` while it is not there.
+    fn place(&self) -> Option<FilePlace> {
+        Some(match self {
+            Self::Host(path) => FilePlace::Host(path.clone()),
+            Self::Tree(tree) => FilePlace::Tree(tree.clone(), PathBuf::new()),
+            Self::Layer(content) => FilePlace::Tree(TreeHandle::open(content).ok()?, PathBuf::new()),
+        })
+    }
+}
+
+/// Puts the parts of a path on a stack, the first on top.
+fn push(ahead: &mut Vec<OsString>, path: &Path) {
+    for part in path.components().rev() {
+        match part {
+            Component::Normal(name) => ahead.push(name.to_owned()),
+            Component::ParentDir => ahead.push("..".into()),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_lead_where_the_process_will_be_led() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir_all(tree.join("bin")).unwrap();
+        fs::write(tree.join("bin/x"), "").unwrap();
+        fs::write(dir.path().join("secret"), "").unwrap();
+        for (target, link) in [
+            ("bin/x", "relative"),
+            ("/app/bin/x", "absolute"),
+            ("../../../../app/bin/x", "around"),
+            ("/bin/sh", "host"),
+            ("../secret", "out"),
+            ("/home", "hidden"),
+            ("loop", "loop"),
+            ("/layers/venv/bin/python", "layer"),
+        ] {
+            symlink(target, tree.join(link)).unwrap();
+        }
+        let layer = dir.path().join("layer");
+        fs::create_dir_all(layer.join("bin")).unwrap();
+        fs::write(layer.join("bin/python"), "").unwrap();
+        let mounts = vec![("/layers/venv".into(), MountedFolder::Layer(layer.clone()))];
+        let path = "/layers/venv/bin:/usr/bin:/bin";
+        let view = RootView::new(TreeHandle::open(&tree).unwrap(), true, mounts, path);
+        let real = |path: &str| {
+            view.find(Path::new(path)).map(|found| match found.place {
+                FilePlace::Host(path) => path,
+                FilePlace::Tree(tree, below) => tree.path().join(below),
+            })
+        };
+        for path in ["bin/x", "./bin/x", "/app/bin/x", "relative", "absolute", "around", "bin/../relative"] {
+            assert_eq!(real(path), Some(tree.join("bin/x")), "{path}");
+        }
+        for path in ["nothing", "out", "hidden", "loop", "/home", "/app/../secret"] {
+            assert_eq!(real(path), None, "{path}");
+        }
+        assert_eq!(real("layer"), Some(layer.join("bin/python")));
+        assert!(real("host").is_some());
+        assert!(view.program("sh").is_some());
+        assert!(view.program("python-that-is-not-there").is_none());
+        assert!(view.program("python").is_none(), "it has no execute bit");
+    }
+}
