@@ -23,7 +23,7 @@ _piku__chroot() {
 
     case "${cmd}" in
         piku__chroot)
-            opts="-h -V --root-from-host --root --bind --ro --tmpfs --tmp-size --app --data --net --listen --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --die-with --tty --profile --print-profile --limit --oom-score-adj --report --strict --require --check --format --quiet --help --version"
+            opts="-h -V --root-from-host --root --bind --ro --tmpfs --tmp-size --app --data --net --listen --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --die-with --tty --profile --limit --oom-score-adj --report --strict --require --check --format --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -102,7 +102,7 @@ _piku__chroot() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "build run" -- "${cur}"))
                     return 0
                     ;;
                 --limit)
@@ -122,7 +122,7 @@ _piku__chroot() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
                 *)

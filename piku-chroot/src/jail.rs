@@ -15,7 +15,7 @@ use piku_report::user_error::{BUSY, UserError};
 
 use crate::profile::BuiltinProfile;
 use crate::report::{JailObstacle, JailStart};
-use crate::{pair, report, scope};
+use crate::{cli, report, scope};
 
 /// Before the name of each variable that is meant for the command inside.
 pub const PREFIX: &str = "PIKU_JAILED_";
@@ -64,13 +64,13 @@ impl JailSpec {
     /// `src` writable at `dst`.
     #[must_use]
     pub fn bind(self, src: &Path, dst: &Path) -> Self {
-        self.option("--bind", pair::join(src, dst))
+        self.option("--bind", cli::join(src, dst))
     }
 
     /// `src` read-only at `dst`.
     #[must_use]
     pub fn ro(self, src: &Path, dst: &Path) -> Self {
-        self.option("--ro", pair::join(src, dst))
+        self.option("--ro", cli::join(src, dst))
     }
 
     /// The command is the user that `name` has in `registry`, and so the data is that user's.

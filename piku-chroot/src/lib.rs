@@ -1,8 +1,8 @@
 //! Takes a world apart and becomes a command in what is left of it: namespaces without root, a small read-only root, no
 //! capability, no descriptor, no variable that was not declared.
 //!
-//! A tool, not a policy: its caller says what is let in. The order of work is that of the modules: [`cli`] is what was
-//! typed, [`options`] what is asked for, [`plan`] what it means, `monitor` stays outside, `stub` is process 1 inside, which makes the `root` and starts
+//! A tool, not a policy: its caller says what is let in. The order of work is that of the modules: `cli` is what was
+//! typed, [`plan`] what it means, `monitor` stays outside, `stub` is process 1 inside, which makes the `root` and starts
 //! the `payload`.
 
 #![expect(
@@ -11,17 +11,15 @@
               by a descriptor, no link in its place, and is mounted, not read"
 )]
 
-pub mod cli;
 pub mod jail;
 pub mod limits;
-pub mod options;
-pub mod pair;
 pub mod plan;
 pub mod profile;
 pub mod report;
 
 mod caller_identity;
 mod check;
+mod cli;
 mod confinement;
 mod diagnosis;
 mod handing;
@@ -40,17 +38,14 @@ mod shown;
 mod sys;
 mod terminal;
 mod waiting;
-mod yaml;
 
 pub use network::find_pasta;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use piku_report::user_error;
-
-use crate::options::ChrootOptions;
 
 /// Exit code 125: piku-chroot itself failed, as chroot(1) and env(1) have it.
 pub const SETUP: u8 = 125;
@@ -92,14 +87,9 @@ pub fn command() -> clap::Command {
 }
 
 fn run(cli: cli::ChrootCli) -> Result<u8> {
-    let profile = cli.profile.as_deref().map(profile::read).transpose().context("--profile")?;
-    let (check, format, quiet, print) = (cli.check, cli.format, cli.quiet, cli.print_profile);
-    let options = ChrootOptions::from(cli).over(profile.unwrap_or_default());
-    let plan = plan::JailPlan::new(&options, std::env::vars_os())?;
-    if print {
-        return profile::print(options, &plan).context("--print-profile").map(|()| 0);
-    }
-    drop(options);
+    let (check, format, quiet) = (cli.check, cli.format, cli.quiet);
+    let plan = plan::JailPlan::new(&cli, std::env::vars_os())?;
+    drop(cli);
     if check { check::run(&plan, format, quiet) } else { monitor::run(plan) }
 }
 

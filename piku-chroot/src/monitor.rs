@@ -13,6 +13,7 @@ use nix::unistd::{Pid, getppid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
+use crate::cli::NetworkOption;
 use crate::diagnosis::{JailObstacle, SetupStep, explain};
 use crate::hostfiles::HostFiles;
 use crate::hostfiles::follow::{self, FollowedFiles};
@@ -21,7 +22,6 @@ use crate::init::MonitorLink;
 use crate::jail_reporter::JailReporter;
 use crate::limits::LimitHold;
 use crate::network::{JailNamespaces, NetworkLink};
-use crate::options::NetworkOption;
 use crate::plan::JailPlan;
 use crate::protections::ProtectionLayers;
 use crate::terminal::relay;

@@ -8,8 +8,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
 use crate::caller_identity::CallerIdentity;
+use crate::cli::NetworkOption;
 use crate::diagnosis::{SetupStep, explain};
-use crate::options::NetworkOption;
 use crate::plan::JailPlan;
 use crate::sys;
 

@@ -19,7 +19,7 @@ use piku_report::user_error::UserError;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
-use crate::options::NetworkOption;
+use crate::cli::NetworkOption;
 use crate::plan::JailPlan;
 use crate::{NOT_FOUND, SETUP, sys};
 

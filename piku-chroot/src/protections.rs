@@ -7,8 +7,8 @@ use piku_layout::settings::Protection;
 use piku_report::user_error::UserError;
 
 use crate::SETUP;
+use crate::cli::NetworkOption;
 use crate::confinement::{keyring, landlock, seccomp};
-use crate::options::NetworkOption;
 
 /// What the kernel said. A layer that is there has to hold: when it then fails, nothing starts.
 #[derive(Clone, Copy, Debug)]

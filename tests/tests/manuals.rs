@@ -39,7 +39,6 @@ fn pages(command: &Command, called: &str, files: &mut Files) {
     let page = page.replace(".SH EXTRA\nExit status:\n", ".SH EXIT STATUS\n");
     let page = page.replace(".SH EXTRA\nVariables of ENV, named", ".SH VARIABLES\nIn ENV, named");
     let page = page.replace(".SH EXTRA\nEach type of worker", ".SH UNITS\nEach type of worker");
-    let page = page.replace("\nProfiles:\n", "\n.SH PROFILES\n");
     files.insert(PathBuf::from(format!("man/{name}.1")), page.into_bytes());
     for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
     {

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fstat, openat};
 use rustix::io::Errno;
 use rustix::stdio;
 
-use crate::options::NetworkOption;
+use crate::cli::NetworkOption;
 use crate::plan::{JailPlan, MountContent};
 use crate::sys::{self, LandlockRuleset};
 

@@ -16,9 +16,9 @@ use std::path::{Component, Path, PathBuf};
 use piku_report::user_error::tell;
 
 use crate::caller_identity::CallerIdentity;
+use crate::cli::NetworkOption;
 use crate::hostfiles::trust::TrustedIdentities;
 use crate::hostfiles::walk::{PathWalk, WalkEnd};
-use crate::options::NetworkOption;
 use crate::plan::JailPlan;
 use crate::shown::shown;
 

@@ -1,30 +1,21 @@
 //! `--limit memory=512m,pids=100,cpu=1.5,nofile=1024` as values.
 
-use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 
 use crate::limits::CgroupController;
 use crate::limits::rlimits::machine_memory;
-use crate::yaml::{self, YamlScalar};
 
 /// What was asked for; what was not is not limited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "the keys memory, pids, cpu and nofile")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JailLimits {
     /// Of all processes together.
-    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryAmount>,
     /// Processes and threads.
-    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub pids: Option<CountLimit>,
     /// Processor time.
-    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<ProcessorLimit>,
     /// Open files of one process.
-    #[serde(with = "yaml::said", skip_serializing_if = "Option::is_none")]
     pub nofile: Option<CountLimit>,
 }
 
@@ -60,11 +51,6 @@ impl MemoryAmount {
 }
 
 impl JailLimits {
-    /// Nothing is limited.
-    pub(crate) fn are_none(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// These, and where they say nothing the ones before.
     #[must_use]
     pub fn over(self, before: Self) -> Self {
@@ -102,6 +88,11 @@ impl FromStr for JailLimits {
                 "nofile" => limits.nofile.replace(read(word, value)?).is_some(),
                 _ => return Err(format!("there is no limit '{name}': expected memory, pids, cpu or nofile")),
             };
+            if limits.memory.is_some_and(|memory| matches!(memory, MemoryAmount::Bytes(..LEAST))) {
+                return Err(format!(
+                    "{word}: '{value}' is too little memory: no program runs in less than 1m"
+                ));
+            }
             if before {
                 return Err(format!("'{name}' stands there twice"));
             }
@@ -111,8 +102,8 @@ impl FromStr for JailLimits {
 }
 
 /// The value of a word, whose error names the word.
-fn read<T: YamlScalar>(word: &str, value: &str) -> Result<T, String> {
-    T::from_text(value).map_err(|err| format!("{word}: {err}"))
+fn read<T: FromStr<Err = String>>(word: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|err| format!("{word}: {err}"))
 }
 
 /// Digits only: no sign, no blank.
@@ -120,11 +111,10 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-impl YamlScalar for MemoryAmount {
-    const WHAT: &'static str = "an amount of memory";
-    const NUMBER: bool = true;
+impl FromStr for MemoryAmount {
+    type Err = String;
 
-    fn from_text(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let bad = || {
             format!(
                 "'{text}' is no amount of memory: expected bytes, with k, m or g after them, or 1% to 100%"
@@ -142,43 +132,40 @@ impl YamlScalar for MemoryAmount {
             "g" | "G" => 1 << 30,
             _ => return Err(bad()),
         };
-        match number(digits).and_then(|number| number.checked_mul(unit)) {
-            Some(bytes @ LEAST..) => Ok(Self::Bytes(bytes)),
-            Some(_) => Err(format!("'{text}' is too little memory: no program runs in less than 1m")),
-            None => Err(bad()),
-        }
-    }
-
-    fn text(&self) -> Cow<'_, OsStr> {
-        owned(match self {
-            Self::Bytes(bytes) => bytes.to_string(),
-            Self::Percent(percent) => format!("{percent}%"),
-        })
+        // The kernel counts in 63 bits, and would begin at zero again.
+        let bytes = number(digits)
+            .and_then(|number| number.checked_mul(unit))
+            .filter(|bytes| *bytes <= u64::MAX >> 1);
+        bytes.filter(|bytes| *bytes > 0).map(Self::Bytes).ok_or_else(bad)
     }
 }
 
-impl YamlScalar for CountLimit {
-    const WHAT: &'static str = "a number";
-    const NUMBER: bool = true;
+impl fmt::Display for MemoryAmount {
+    /// Writes it as tmpfs takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{bytes}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
 
-    fn from_text(text: &str) -> Result<Self, String> {
+impl FromStr for CountLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         match number(text) {
             // More than the kernel ever counts.
             Some(count @ 1..=0x7fff_ffff) => Ok(Self(count)),
             _ => Err(format!("'{text}' is not a number from 1 on")),
         }
     }
-
-    fn text(&self) -> Cow<'_, OsStr> {
-        owned(self.0.to_string())
-    }
 }
 
-impl YamlScalar for ProcessorLimit {
-    const WHAT: &'static str = "a number of processors";
-    const NUMBER: bool = true;
+impl FromStr for ProcessorLimit {
+    type Err = String;
 
-    fn from_text(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
         let hundredths = match (number(part), part.len()) {
             (Some(tenths), 1) => Some(tenths * 10),
@@ -189,14 +176,6 @@ impl YamlScalar for ProcessorLimit {
         let sum = whole.zip(hundredths).map(|(whole, part)| whole * 100 + part).filter(|sum| *sum > 0);
         sum.map(Self).ok_or_else(|| format!("'{text}' is no number of processors, as 2 or 0.5, from 0.01 on"))
     }
-
-    fn text(&self) -> Cow<'_, OsStr> {
-        owned(format!("{}.{:02}", self.0 / 100, self.0 % 100))
-    }
-}
-
-fn owned(text: String) -> Cow<'static, OsStr> {
-    OsString::from(text).into()
 }
 
 #[cfg(test)]
@@ -214,11 +193,19 @@ mod tests {
         };
         assert_eq!(limits, expected);
         for (text, bytes) in [("1048576", 1 << 20), ("1024k", 1 << 20), ("2G", 2 << 30)] {
-            assert_eq!(MemoryAmount::from_text(text), Ok(MemoryAmount::Bytes(bytes)));
+            assert_eq!(MemoryAmount::from_str(text), Ok(MemoryAmount::Bytes(bytes)));
         }
-        assert_eq!(MemoryAmount::from_text("90%"), Ok(MemoryAmount::Percent(90)));
+        for (text, bytes) in
+            [("90%", None), ("4096", Some(4096)), ("64m", Some(64 << 20)), ("1K", Some(1024))]
+        {
+            let expected = bytes.map_or(MemoryAmount::Percent(90), MemoryAmount::Bytes);
+            assert_eq!(MemoryAmount::from_str(text), Ok(expected), "{text}");
+        }
+        for bad in ["", "m", "0", "0%", "101%", "5q", "+5", "17179869184g", "18446744073709551615"] {
+            assert!(MemoryAmount::from_str(bad).is_err(), "{bad}");
+        }
         for (text, hundredths) in [("1", 100), ("0.5", 50), ("0.05", 5), ("2.25", 225), ("0.01", 1)] {
-            assert_eq!(ProcessorLimit::from_text(text), Ok(ProcessorLimit(hundredths)), "{text}");
+            assert_eq!(ProcessorLimit::from_str(text), Ok(ProcessorLimit(hundredths)), "{text}");
         }
     }
 

@@ -15,8 +15,8 @@ pub use self::mounts::{BASE, JailMount, MountContent};
 use self::mounts::{mounts, plain};
 use piku_layout::settings::Protection;
 
+use crate::cli::{ChrootCli, NetworkOption};
 use crate::limits::JailLimits;
-use crate::options::{ChrootOptions, NetworkOption, OomScore};
 use crate::shown::shown;
 
 /// Where the app's tree stands.
@@ -25,9 +25,6 @@ pub const APP: &str = "/app";
 pub const DATA: &str = "/data";
 /// The PATH of a command for which none was declared.
 pub const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The name of a machine for which none was said.
-const HOSTNAME: &str = "jail";
 
 /// All that is to be done.
 #[derive(Debug)]
@@ -87,15 +84,13 @@ pub struct UidRange {
 
 impl JailPlan {
     /// The plan for these options, in this environment of the caller.
-    pub fn new(
-        options: &ChrootOptions,
-        caller: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Self> {
+    pub fn new(options: &ChrootCli, caller: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
         let home = PathBuf::from(if options.app.is_some() { APP } else { "/tmp" });
         let env = environment(options, caller, &home)?;
         let home = env.get(OsStr::new("HOME")).and_then(|own| for_passwd(own)).unwrap_or(home);
         let search = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
-        let chdir = match &options.chdir {
+        let defaults = options.defaults();
+        let chdir = match options.chdir.as_deref().or(defaults.chdir.map(Path::new)) {
             Some(dir) => plain(dir).context("--chdir")?,
             None if options.app.is_some() => APP.into(),
             None => "/".into(),
@@ -109,18 +104,20 @@ impl JailPlan {
             );
         }
         ensure!(!options.give_back || options.data.is_some(), "--give-back: there is no --data to give back");
-        let hostname = options.hostname.clone().unwrap_or_else(|| HOSTNAME.into());
+        let hostname = options.hostname.clone().unwrap_or_else(|| defaults.hostname.into());
         ensure!(
             (1..=64).contains(&hostname.len()) && !hostname.as_bytes().iter().any(u8::is_ascii_control),
             "--hostname: {} is no name for a machine",
             shown(Path::new(&hostname))
         );
+        let host = (options.root_from_host || defaults.root_from_host).then(|| PathBuf::from("/"));
+        let base = options.root.clone().or(host);
         let env = env.into_iter().map(|(name, value)| c_string([name.as_os_str(), "=".as_ref(), &value]));
         Ok(Self {
-            base: options.root_from_host.then(|| "/".into()).or_else(|| options.root.clone()),
-            mounts: mounts(options)?,
+            mounts: mounts(options, base.is_some())?,
+            base,
             net: options.net.unwrap_or(NetworkOption::Shared),
-            listen: options.listen.iter().map(|port| port.number()).collect(),
+            listen: options.listen.clone(),
             hostname,
             chdir,
             home,
@@ -133,10 +130,11 @@ impl JailPlan {
             strict: options.strict,
             require: options.require.clone(),
             die_with: options.die_with.map(Pid::from_raw),
-            limits: options.limit,
-            oom_score_adj: options.oom_score_adj.map(OomScore::number),
+            limits: options.limits(),
+            oom_score_adj: options.oom_score_adj.or(defaults.oom_score_adj),
             report: options.report.clone(),
-            tell_memory: options.tell_memory,
+            tell_memory: options.report.is_none()
+                && options.limit.iter().any(|limits| limits.memory.is_some()),
         })
     }
 
@@ -157,7 +155,7 @@ impl JailPlan {
 }
 
 /// The name is one word of a line in a file.
-fn uid_range(name: &OsStr, options: &ChrootOptions) -> Result<UidRange> {
+fn uid_range(name: &OsStr, options: &ChrootCli) -> Result<UidRange> {
     let good = |name: &str| {
         (1..=255).contains(&name.len())
             && !name.starts_with('#')
@@ -179,7 +177,7 @@ fn uid_range(name: &OsStr, options: &ChrootOptions) -> Result<UidRange> {
 
 /// The command's environment: what was declared, and PATH and HOME where nothing was.
 fn environment(
-    options: &ChrootOptions,
+    options: &ChrootCli,
     caller: impl IntoIterator<Item = (OsString, OsString)>,
     home: &Path,
 ) -> Result<BTreeMap<OsString, OsString>> {
@@ -229,14 +227,13 @@ fn c_string<const N: usize>(parts: [&OsStr; N]) -> Result<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::ChrootCli;
     use clap::Parser;
 
     fn plan(args: &[&str]) -> Result<JailPlan> {
         let cli =
             ChrootCli::try_parse_from(["piku-chroot"].iter().chain(args).chain(&["--", "true"])).unwrap();
         let caller = [("SECRET", "s"), ("LANG", "C"), ("IN_A", "1"), ("IN_PATH", "/p"), ("IN_", "x")];
-        JailPlan::new(&cli.into(), caller.map(|(name, value)| (name.into(), value.into())))
+        JailPlan::new(&cli, caller.map(|(name, value)| (name.into(), value.into())))
     }
 
     fn error(args: &[&str]) -> String {

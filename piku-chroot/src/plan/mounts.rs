@@ -5,15 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{APP, DATA};
-use crate::options::{ChrootOptions, TmpfsSize};
+use crate::cli::ChrootCli;
+use crate::limits::MemoryAmount;
 use crate::shown::shown;
 
-/// The size of a tmpfs for which none was said: a quarter of the memory.
-const QUARTER: &str = "25%";
-/// The size of `/tmp` for which none was said.
-const TEMPORARY: &str = "64m";
 /// The size of `/dev/shm`.
-const SHARED_MEMORY: &str = "64m";
+const SHARED_MEMORY: MemoryAmount = MemoryAmount::Bytes(64 << 20);
 /// Places of the new root that are always ours: nothing of the caller's goes there.
 const OURS: [&str; 3] = ["/proc", "/dev/pts", "/dev/fd"];
 
@@ -45,14 +42,14 @@ pub enum MountContent {
     /// Empty memory.
     Memory {
         /// At most that much, and no more than the limit on the jail's memory.
-        size: String,
+        size: MemoryAmount,
         /// Who may write: `1777` or `755`.
         mode: &'static str,
     },
 }
 
 /// Everything that is mounted, parents first, each told whether it lies in another tree.
-pub(super) fn mounts(options: &ChrootOptions) -> Result<Vec<JailMount>> {
+pub(super) fn mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<JailMount>> {
     let mut mounts = Vec::new();
     let mut add = |option, dst: &Path, what| -> Result<()> {
         let dst = destination(dst).context(option)?;
@@ -76,36 +73,31 @@ pub(super) fn mounts(options: &ChrootOptions) -> Result<Vec<JailMount>> {
         add("--ro", &pair.dst, tree(&pair.src, false, false))?;
     }
     for memory in &options.tmpfs {
-        let size = memory.size.as_ref().map_or(QUARTER, TmpfsSize::as_str).to_owned();
         // As world-writable as the folder usually is; elsewhere it is the only user's anyway.
-        add("--tmpfs", &memory.dst, MountContent::Memory { size, mode: "1777" })?;
+        add("--tmpfs", &memory.dst, MountContent::Memory { size: memory.size, mode: "1777" })?;
     }
-    let temporary = options.tmp_size.as_ref().map_or(TEMPORARY, TmpfsSize::as_str);
+    let temporary = options.tmp_size.unwrap_or(options.defaults().tmp_size);
     for (dst, size) in [("/tmp", temporary), ("/dev/shm", SHARED_MEMORY)] {
         if !mounts.iter().any(|mount| mount.dst == Path::new(dst)) {
-            let what = MountContent::Memory { size: size.to_owned(), mode: "1777" };
+            let what = MountContent::Memory { size, mode: "1777" };
             mounts.push(JailMount { option: "", dst: dst.into(), what, inside: None });
         }
     }
     // Stable, so that what was given first stays first among equals.
     mounts.sort_by_key(|mount| mount.dst.components().count());
+    // Nothing of ours may be made in the trees of the base.
+    let base_trees = BASE.iter().filter(|_| has_base).map(|name| Path::new("/").join(name));
     let foreign: Vec<PathBuf> = mounts
         .iter()
         .filter(|mount| matches!(mount.what, MountContent::Tree { .. }))
         .map(|mount| mount.dst.clone())
-        .chain(base_trees(options))
+        .chain(base_trees)
         .collect();
     for mount in &mut mounts {
         let parents = foreign.iter().filter(|tree| mount.dst != **tree && mount.dst.starts_with(tree));
         mount.inside = parents.max_by_key(|tree| tree.components().count()).cloned();
     }
     Ok(mounts)
-}
-
-/// The trees of the base in which nothing of ours may be made.
-fn base_trees(options: &ChrootOptions) -> Vec<PathBuf> {
-    let base = options.root_from_host || options.root.is_some();
-    BASE.iter().filter(|_| base).map(|name| Path::new("/").join(name)).collect()
 }
 
 /// What of a base appears at the top of the new root, when it is there: links as links, folders read-only.

@@ -8,12 +8,14 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
 
+use crate::limits::MemoryAmount;
+
 /// How many files and folders: they need memory of the kernel's, a kilobyte each, that `size` does not count.
 const FILES: &str = "65536";
 
 /// An empty folder in memory that cannot grow beyond `size`.
-pub(crate) fn memory(size: &str, mode: &str, attributes: MountAttrFlags) -> Result<OwnedFd> {
-    new("tmpfs", &[("size", size), ("nr_inodes", FILES), ("mode", mode)], attributes)
+pub(crate) fn memory(size: MemoryAmount, mode: &str, attributes: MountAttrFlags) -> Result<OwnedFd> {
+    new("tmpfs", &[("size", &size.to_string()), ("nr_inodes", FILES), ("mode", mode)], attributes)
         .context("cannot make a tmpfs")
 }
 

@@ -27,7 +27,6 @@ use crate::caller_identity::CallerIdentity;
 use crate::diagnosis::{SetupStep, explain};
 use crate::hostfiles::FileContent;
 use crate::limits::MemoryAmount;
-use crate::options::TmpfsSize;
 use crate::plan::{JailMount, JailPlan, MountContent};
 use crate::root::base::OpenedBase;
 use crate::root::folder::OpenedFolder;
@@ -57,7 +56,8 @@ pub(crate) fn enter(
     let base = plan.base.as_deref().map(OpenedBase::open).transpose().context("--root")?;
 
     let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
-    let root = filesystem::memory("50%", "755", attributes).context("cannot make the new root")?;
+    let root = filesystem::memory(MemoryAmount::Percent(50), "755", attributes)
+        .context("cannot make the new root")?;
     // It hides the old root by lying on it, which needs no empty folder on the host.
     move_mount(&root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(io::Error::from)
@@ -149,7 +149,7 @@ fn make_place(
         (Some(tree), _) if !tree.folder => parent.make_file(name),
         (None, MountContent::Memory { size, mode }) => {
             parent.make_folder(name)?;
-            parent.mount(name, memory(size, mode, largest)?)
+            parent.mount(name, memory(*size, mode, largest)?)
         }
         _ => parent.make_folder(name),
     }
@@ -160,17 +160,16 @@ fn put(root: &OpenedFolder, mount: &JailMount, tree: Option<&HostTree>, largest:
     match (tree, &mount.what) {
         (Some(tree), _) => tree::attach(tree, root.find(&mount.dst)?),
         (None, MountContent::Memory { size, mode }) if mount.inside.is_some() => {
-            tree::attach(memory(size, mode, largest)?, root.find(&mount.dst)?)
+            tree::attach(memory(*size, mode, largest)?, root.find(&mount.dst)?)
         }
         _ => Ok(()),
     }
 }
 
 /// Makes a writable folder in memory. Files in it count for no limit but a cgroup's, so that none may grow beyond `largest`.
-fn memory(size: &str, mode: &str, largest: Option<u64>) -> Result<OwnedFd> {
-    let bytes = size.parse().map_or(u64::MAX, |size: TmpfsSize| size.bytes());
-    let capped = largest.filter(|largest| *largest < bytes).map(|largest| largest.to_string());
-    filesystem::memory(capped.as_deref().unwrap_or(size), mode, WRITABLE)
+fn memory(size: MemoryAmount, mode: &str, largest: Option<u64>) -> Result<OwnedFd> {
+    let capped = largest.filter(|largest| *largest < size.bytes()).map_or(size, MemoryAmount::Bytes);
+    filesystem::memory(capped, mode, WRITABLE)
 }
 
 /// The new root becomes `/`, and the old one is gone.

@@ -6,8 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// Splits at the colons that no backslash stands before, and takes the escapes away.
-#[must_use]
-pub fn split(word: &OsStr) -> Vec<OsString> {
+pub(super) fn split(word: &OsStr) -> Vec<OsString> {
     let mut parts = vec![Vec::new()];
     let mut bytes = word.as_bytes().iter().copied().peekable();
     while let Some(byte) = bytes.next() {
@@ -33,8 +32,7 @@ fn last(parts: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
 }
 
 /// `first:second`, so that [`split`] gives the two back.
-#[must_use]
-pub fn join(first: &Path, second: &Path) -> OsString {
+pub(crate) fn join(first: &Path, second: &Path) -> OsString {
     let mut word = escape(first);
     word.push(b':');
     word.extend(escape(second));
@@ -42,8 +40,7 @@ pub fn join(first: &Path, second: &Path) -> OsString {
 }
 
 /// The path with its colons and backslashes escaped.
-#[must_use]
-pub fn escape(path: &Path) -> Vec<u8> {
+fn escape(path: &Path) -> Vec<u8> {
     let mut out = Vec::new();
     for byte in path.as_os_str().as_bytes() {
         if matches!(byte, b':' | b'\\') {

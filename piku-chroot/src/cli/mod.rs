@@ -1,58 +1,37 @@
-//! The command line. It becomes [`ChrootOptions`] once, and nothing else looks at it but `--check`.
+//! The command line, from which [`crate::plan`] makes what is to be done.
 
-use std::ffi::{OsStr, OsString};
+mod bind_arg;
+mod values;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Parser, ValueEnum};
+
 use piku_layout::settings::Protection;
 
-use crate::limits::JailLimits;
-use crate::options::{BindPair, ChrootOptions, ListenPort, NetworkOption, OomScore, TmpfsMount, TmpfsSize};
+pub(crate) use self::bind_arg::join;
+pub(crate) use self::values::{BindPair, NetworkOption, PrintFormat, TmpfsMount};
+use self::values::{parse_oom_score, parse_port, parse_variable};
+use crate::limits::{JailLimits, MemoryAmount};
+use crate::profile::{BuiltinProfile, OptionDefaults, PLAIN};
 
-/// How it ends, as chroot(1) and env(1) do, and what a profile may hold.
-pub(crate) const MANUAL: &str = "\
+/// The exit codes are those of chroot(1) and env(1).
+const EXIT_CODES: &str = "\
 Exit status:
   125    piku-chroot itself failed, or its command line is wrong
   126    COMMAND is there and cannot be run
   127    there is no COMMAND in the jail
   128+n  COMMAND was ended by signal n
   else   what COMMAND ended with
-  With --check: 0 when all that is required holds, 1 when not.
-
-Profiles:
-  A profile is a file in YAML whose keys are the names of options. What is typed beside it is added to its lists and
-  wins over its single values. --profile build and --profile run name the two that piku uses; a file is named with a
-  slash, ./run.yaml. Paths are absolute. --print-profile shows what a profile and the options beside it come to.
-  Every key, none of which is required (root and root_from_host exclude each other):
-    root_from_host: true                                  # true or false
-    root: /srv/trixie                                     # an absolute path, as src, dst, app, data and chdir
-    bind: [{src: /srv/cache, dst: /cache}]                # a list
-    ro: [{src: /usr/share/games, dst: /games}]            # a list
-    tmpfs: [{dst: /scratch, size: 64m}, {dst: /empty}]    # a list; a size is a number or text
-    tmp_size: 64m                                         # a size
-    app: /srv/app
-    data: /srv/data
-    net: shared                                           # as for --net
-    listen: [8080]                                        # a list of ports
-    env: {LANG: C.UTF-8, PORT: \"8080\"}                    # names and texts
-    keep_env: [TERM]                                      # a list of names
-    env_prefix: INSIDE_                                   # text
-    hostname: jail                                        # text
-    chdir: /app
-    user: nobody                                          # text
-    uid_range: blog                                       # text
-    uid_registry: /srv/uid-ranges                         # an absolute path
-    limit: {memory: 90%, pids: 4096, cpu: 1.5}            # as for --limit
-    oom_score_adj: 500                                    # a number
-    tty: true                                             # true or false
-    strict: true                                          # true or false";
+  With --check: 0 when all that is required holds, 1 when not.";
 
 /// Takes a world apart and becomes COMMAND in what is left of it.
 ///
 /// With no options almost nothing is let in: an empty read-only root with its own /proc, /dev and /tmp.
 #[derive(Debug, Parser)]
-#[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = MANUAL)]
+#[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct ChrootCli {
     /// Let in the host's programs and libraries (/usr and the like) read-only, and those files of /etc that programs need
@@ -74,7 +53,7 @@ pub struct ChrootCli {
     ///
     /// With a limit on memory, /tmp, /dev/shm and each --tmpfs are at most as large as that.
     #[arg(long, value_name = "SIZE")]
-    pub tmp_size: Option<TmpfsSize>,
+    pub tmp_size: Option<MemoryAmount>,
     /// Show DIR read-only at /app, which becomes HOME and the working directory
     #[arg(long, value_name = "DIR")]
     pub app: Option<PathBuf>,
@@ -88,10 +67,10 @@ pub struct ChrootCli {
     ///
     /// Without this option every port is allowed. Needs Landlock of Linux 6.7; where that is missing, --check and --report
     /// say so, and --strict refuses to start.
-    #[arg(long, value_name = "PORT")]
-    pub listen: Vec<ListenPort>,
+    #[arg(long, value_name = "PORT", value_parser = parse_port)]
+    pub listen: Vec<u16>,
     /// A variable for COMMAND
-    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|word| variable(&word)))]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|word| parse_variable(&word)))]
     pub env: Vec<(OsString, OsString)>,
     /// A variable of the caller for COMMAND, when it is set
     #[arg(long, value_name = "NAME")]
@@ -143,12 +122,9 @@ pub struct ChrootCli {
     /// Give COMMAND a terminal of its own, and carry between it and stdin and stdout; what comes in counts as typed
     #[arg(long)]
     pub tty: bool,
-    /// Take options from a profile: build, run, or a file in YAML
-    #[arg(long, value_name = "NAME|FILE")]
-    pub profile: Option<OsString>,
-    /// Print what would be done as a profile, and do nothing
-    #[arg(long, conflicts_with = "check")]
-    pub print_profile: bool,
+    /// Set the options that piku sets for a build step or for a process of an app; other options win over them
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub profile: Option<BuiltinProfile>,
     /// At most so much for the whole jail: memory=SIZE (with k, m or g, or in percent of the machine's), pids=N, cpu=N.N
     /// (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits
     #[arg(long, value_name = "NAME=VALUE,…")]
@@ -156,8 +132,8 @@ pub struct ChrootCli {
     /// When the machine runs out of memory, the kernel ends COMMAND before others of its size: from 0, no sooner, to 1000
     ///
     /// The caller's own score holds where it is higher.
-    #[arg(long, value_name = "N")]
-    pub oom_score_adj: Option<OomScore>,
+    #[arg(long, value_name = "N", value_parser = parse_oom_score)]
+    pub oom_score_adj: Option<u16>,
     /// Write to FILE what holds when COMMAND runs, and how it ended, as one JSON object each on a line
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -177,66 +153,19 @@ pub struct ChrootCli {
     #[arg(long)]
     pub quiet: bool,
     /// The command and its arguments
-    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "give_back", "print_profile"])]
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "give_back"])]
     pub command: Vec<OsString>,
 }
 
-impl From<ChrootCli> for ChrootOptions {
-    /// Names every field, so that an option that was added cannot be forgotten here.
-    fn from(cli: ChrootCli) -> Self {
-        Self {
-            root_from_host: cli.root_from_host,
-            root: cli.root,
-            bind: cli.bind,
-            ro: cli.ro,
-            tmpfs: cli.tmpfs,
-            tmp_size: cli.tmp_size,
-            app: cli.app,
-            data: cli.data,
-            net: cli.net,
-            listen: cli.listen,
-            env: cli.env,
-            keep_env: cli.keep_env,
-            env_prefix: cli.env_prefix,
-            hostname: cli.hostname,
-            chdir: cli.chdir,
-            user: cli.user,
-            uid_range: cli.uid_range,
-            uid_registry: cli.uid_registry,
-            give_back: cli.give_back,
-            tty: cli.tty,
-            die_with: cli.die_with,
-            tell_memory: cli.report.is_none() && cli.limit.iter().any(|limits| limits.memory.is_some()),
-            limit: cli.limit.into_iter().fold(JailLimits::default(), |before, limits| limits.over(before)),
-            oom_score_adj: cli.oom_score_adj,
-            report: cli.report,
-            strict: cli.strict,
-            require: cli.require,
-            command: cli.command,
-        }
+impl ChrootCli {
+    /// Returns the profile's values, or those that hold without one.
+    pub(crate) fn defaults(&self) -> OptionDefaults {
+        self.profile.map_or(PLAIN, BuiltinProfile::defaults)
     }
-}
 
-/// How data is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PrintFormat {
-    /// For people.
-    Text,
-    /// One JSON array.
-    Json,
-    /// The same in YAML.
-    Yaml,
-}
-
-/// `NAME=VALUE`.
-fn variable(word: &OsStr) -> Result<(OsString, OsString), String> {
-    use std::os::unix::ffi::OsStrExt;
-    let bytes = word.as_bytes();
-    match bytes.iter().position(|byte| *byte == b'=') {
-        Some(at @ 1..) => {
-            Ok((OsStr::from_bytes(&bytes[..at]).to_owned(), OsStr::from_bytes(&bytes[at + 1..]).to_owned()))
-        }
-        _ => Err("expected NAME=VALUE".to_owned()),
+    /// Returns the limits of the profile, each replaced by the last `--limit` that names it.
+    pub(crate) fn limits(&self) -> JailLimits {
+        self.limit.iter().fold(self.defaults().limits, |before, limits| limits.over(before))
     }
 }
 
