@@ -23,6 +23,7 @@
 
 pub mod atomic_file;
 pub mod free_space;
+pub mod sha256;
 mod tree;
 mod write_order;
 

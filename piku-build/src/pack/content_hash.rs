@@ -48,7 +48,7 @@ impl ContentHash {
 
     /// 64 hex digits.
     pub(super) fn finish(self) -> String {
-        crate::store::hash::hex(&self.0.finalize())
+        piku_files::sha256::to_hex(&self.0.finalize())
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use indexmap::IndexMap;
+use piku_files::sha256::to_hex;
 use piku_layout::name::ProcessName;
 use piku_procfile::procfile;
 
@@ -16,7 +17,6 @@ use crate::plan::build_target::BuildTarget;
 use crate::release::{BuiltRelease, ReleaseLayer};
 use crate::runtime::{self, Runtime};
 use crate::step::step_runner::PATH;
-use crate::store::hash::hex;
 
 /// One runtime's part.
 pub(crate) struct RuntimePart {
@@ -173,7 +173,7 @@ fn make_secret() -> anyhow::Result<String> {
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
         .context("cannot read '/dev/urandom'")?;
-    Ok(hex(&bytes))
+    Ok(to_hex(&bytes))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Content hashes: a layer's name is the hash of everything that determines it.
 
-use std::fmt::Write;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::Context;
+use piku_files::sha256;
 use piku_files::{FileStat, TreeFile, TreeHandle};
 use sha2::{Digest, Sha256};
 
@@ -71,30 +71,14 @@ impl CacheKey {
 
     /// The key: 64 hex digits.
     pub(crate) fn finish(self) -> String {
-        hex(&self.0.finalize())
+        sha256::to_hex(&self.0.finalize())
     }
-}
-
-/// Bytes as people write hashes.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// The hash of a file's content.
 fn hash_file(file: TreeFile) -> io::Result<[u8; 32]> {
     // As much as it held when it was opened: what somebody goes on writing to it has no end.
-    let mut file = file.file.take(file.stat.len);
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().into()),
-            read => hash.update(&buffer[..read]),
-        }
-    }
+    sha256::hash_reader(&mut file.file.take(file.stat.len))
 }
 
 #[cfg(test)]

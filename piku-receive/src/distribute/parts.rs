@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
+use piku_files::sha256;
 use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::app_context::AppContext;
-use crate::release::sha256;
 
 /// A release that is to be sent.
 pub(super) struct ReleaseParts<'a> {
@@ -91,7 +91,7 @@ impl<'a> ReleaseParts<'a> {
             let bytes = file.metadata().with_context(cannot)?.len();
             parts.push(PackedPart {
                 layer,
-                sha256: sha256::of(&mut file).with_context(cannot)?,
+                sha256: sha256::to_hex(&sha256::hash_reader(&mut file).with_context(cannot)?),
                 bytes,
                 path,
             });

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
-use piku_files::remove_all;
+use piku_files::{remove_all, sha256};
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use piku_report::user_error::{UserError, WithHint};
@@ -156,11 +156,7 @@ fn check(url: &str) -> Result<(), &'static str> {
 
 /// One folder a URL, whatever is in the URL.
 fn name_of(url: &str) -> String {
-    use std::fmt::Write;
-    Sha256::digest(url.as_bytes()).iter().take(16).fold(String::new(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    })
+    sha256::to_hex(&Sha256::digest(url.as_bytes())[..16])
 }
 
 /// The ref that says that all of a commit is here: made after a fetch has ended well.

@@ -12,7 +12,6 @@
 
 mod deploy;
 mod part;
-pub(crate) mod sha256;
 mod undo;
 
 use std::fmt;

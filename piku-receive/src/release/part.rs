@@ -18,7 +18,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use piku_files::atomic_file;
+use piku_files::{atomic_file, sha256};
 use piku_layout::clock;
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::{BUSY, UserError};
@@ -26,7 +26,6 @@ use piku_report::user_error::{BUSY, UserError};
 use super::PartName;
 use crate::app_context::AppContext;
 use crate::limits::IntakeLimit;
-use crate::release::sha256;
 
 /// How a part is called that is not whole yet.
 const HALF: &str = ".half";
@@ -74,7 +73,7 @@ pub(crate) fn run(place: &AppContext<'_>, part: &PartName) -> anyhow::Result<()>
         return Err(UserError::new(what).hint("send it again: it goes on from there").code(BUSY).into());
     }
     file.rewind().with_context(cannot)?;
-    if sha256::of(&mut *file).with_context(cannot)? != part.sha256.to_string() {
+    if sha256::to_hex(&sha256::hash_reader(&mut *file).with_context(cannot)?) != part.sha256.to_string() {
         fs::remove_file(&path).with_context(cannot)?;
         let failure =
             UserError::new("what came in is damaged: its hash is another one, and it was thrown away");
