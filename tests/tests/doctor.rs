@@ -17,7 +17,7 @@ fn protections(world: &World, words: &[&str], chroot: Option<&str>) -> Vec<Strin
     let mut lines = Vec::new();
     let mut ours = false;
     for line in said.lines() {
-        ours = line.contains("  protection") || ours && line.starts_with("      mend:");
+        ours = line.contains("  protection") || ours && line.starts_with("      fix:");
         if ours {
             lines.push(line.to_owned());
         }
@@ -70,7 +70,7 @@ fn doctor_says_what_holds_and_what_was_lost() {
 
     // A machine that has more than is recorded is proposed to record it again.
     let more = protections(&world, &[], None);
-    assert!(more[0].starts_with("warn  protection: namespaces: holds, and is not recorded"), "{more:#?}");
+    assert!(more[0].starts_with("warn  protection: namespaces: works, but is not recorded"), "{more:#?}");
     assert!(more[1].ends_with("sudo piku doctor --record"), "{more:#?}");
     protections(&world, &["--record"], None);
     assert_eq!(recorded(&world), before);
@@ -101,9 +101,9 @@ fn doctor_says_before_the_first_push_which_builds_the_memory_is_too_small_for() 
     let world = World::new();
     let said = memory(&world, [225, 172, 0], "", &["--quiet"]);
     let expected =
-        "warn  memory: 225 MB and no swap, 172 MB for builds; of some apps they need more: Node 200, ";
+        "warn  memory: 225 MB and no swap, 172 MB for builds; builds of some languages need more: Node 200, ";
     assert!(said[0].starts_with(expected), "{said:#?}");
-    assert!(said[1].starts_with("      mend: sudo apt-get install systemd-zram-generator"), "{said:#?}");
+    assert!(said[1].starts_with("      fix: sudo apt-get install systemd-zram-generator"), "{said:#?}");
     assert!(said[1].contains("deploy_to"), "{said:#?}");
 
     let said = memory(&world, [225, 172, 112], "/dev/zram0 partition 114684 0 100\n", &[]);

@@ -69,7 +69,7 @@ fn nginx_listens_on_ipv4_alone_where_the_kernel_has_no_ipv6() {
 
 /// What doctor says on a machine that this script has changed, in a mount namespace of its own; it must say `wanted`, with the way
 /// out below.
-fn doctor_says(world: &World, machine: &str, chroot: Option<&str>, wanted: &str, mend: &str) {
+fn doctor_says(world: &World, machine: &str, chroot: Option<&str>, wanted: &str, fix: &str) {
     let mut doctor = world.command("unshare");
     let script = format!("set -e; {machine}; \"$1\" || :");
     doctor.args(["-Urmpf", "--mount-proc", "sh", "-c", &script, "sh"]).arg(world.path("lib/doctor"));
@@ -79,15 +79,15 @@ fn doctor_says(world: &World, machine: &str, chroot: Option<&str>, wanted: &str,
     let out = doctor.output().expect("unshare runs");
     let text = String::from_utf8(out.stdout.clone()).expect("text");
     let line = text.lines().skip_while(|line| !line.starts_with(wanted)).nth(1);
-    let is_mended = line.is_some_and(|line| line.starts_with("      mend: ") && line.contains(mend));
-    assert!(is_mended, "{machine}: no '{wanted}' with '{mend}' in:\n{text}{}", said(&out));
+    let has_fix = line.is_some_and(|line| line.starts_with("      fix: ") && line.contains(fix));
+    assert!(has_fix, "{machine}: no '{wanted}' with '{fix}' in:\n{text}{}", said(&out));
 }
 
 #[test]
 fn doctor_names_the_way_to_a_memory_cgroup() {
     let world = World::new();
     let off = "mount -t tmpfs t /sys/fs/cgroup; echo cpu pids >/sys/fs/cgroup/cgroup.controllers; mount -t tmpfs t /boot";
-    let wanted = "warn  memory limits: the memory cgroup is off, each process is limited alone";
+    let wanted = "warn  memory limits: the memory cgroup is off, each process is limited individually";
     // Raspberry Pi OS since Debian 12, and before.
     for (files, file) in [
         (
@@ -96,20 +96,20 @@ fn doctor_names_the_way_to_a_memory_cgroup() {
         ),
         (": >/boot/cmdline.txt", "/boot/cmdline.txt"),
     ] {
-        let mend = format!("add cgroup_enable=memory at the end of the line in {file}, then reboot");
-        doctor_says(&world, &format!("{off}; {files}"), None, wanted, &mend);
+        let fix = format!("add cgroup_enable=memory at the end of the line in {file}, then reboot");
+        doctor_says(&world, &format!("{off}; {files}"), None, wanted, &fix);
     }
     // Elsewhere by what this kernel says of it.
     let cgroups = fs::read_to_string("/proc/cgroups").unwrap_or_default();
     let is_v1 = cgroups.lines().any(|line| line.starts_with("memory\t") && !line.starts_with("memory\t0\t"));
-    let mend = if is_v1 { "it serves cgroup v1" } else { "" };
-    doctor_says(&world, off, None, wanted, mend);
+    let fix = if is_v1 { "cgroup v1 has the memory controller" } else { "" };
+    doctor_says(&world, off, None, wanted, fix);
     let old = "mount -t tmpfs t /sys/fs/cgroup; mkdir /sys/fs/cgroup/memory";
     doctor_says(
         &world,
         old,
         None,
-        "warn  memory limits: no cgroup v2 here",
+        "warn  memory limits: no cgroup v2,",
         "systemd.unified_cgroup_hierarchy=0",
     );
 }
@@ -139,18 +139,18 @@ fn doctor_names_apparmors_restriction() {
     let on = "mount -t tmpfs t /proc/sys/kernel; echo 1 >/proc/sys/kernel/apparmor_restrict_unprivileged_userns; \
               mount -t tmpfs t /etc/apparmor.d 2>/dev/null || :";
     let wanted = "FAIL  protection: namespaces: lost since it was recorded: ";
-    doctor_says(&world, on, program.to_str(), wanted, "AppArmor keeps them for programs with a profile");
+    doctor_says(&world, on, program.to_str(), wanted, "AppArmor allows them only to programs with a profile");
 }
 
 #[test]
 fn doctor_names_a_proc_that_hides_the_apps() {
     let world = World::new();
-    let wanted = "FAIL  processes: hidepid hides the apps' from ";
+    let wanted = "FAIL  processes: hidepid hides the apps' processes from ";
     doctor_says(
         &world,
         "mount -o remount,hidepid=2 /proc",
         None,
         wanted,
-        "in /etc/fstab, or take hidepid out",
+        "in /etc/fstab, or remove hidepid",
     );
 }

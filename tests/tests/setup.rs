@@ -105,11 +105,11 @@ fn keys_of_who_calls_are_let_in_but_for_those_with_options() {
     let output = machine.setup(&[], Some("alice"));
     assert_eq!(names(&output), ["alice@laptop", "alice"], "{}", text(&output));
     for left_out in ["restricted", "robot"] {
-        let line = format!("left out, has options of its own (from=, command= or others): {left_out}");
+        let line = format!("skipped, has options (from=, command= or others): {left_out}");
         assert!(text(&output).contains(&line), "{}", text(&output));
     }
     assert!(
-        text(&output).contains("left out, is not a public key of ssh: ssh-ed25519 rubbish"),
+        text(&output).contains("skipped, not an ssh public key: ssh-ed25519 rubbish"),
         "{}",
         text(&output)
     );
@@ -158,7 +158,7 @@ fn several_keys_are_given_each_with_its_name() {
     let foreign = machine.path("foreign");
     fs::write(&foreign, format!("from=\"192.0.2.1\" {}\n", machine.key("far"))).expect("a key");
     let output = machine.setup(&["--key", foreign.to_str().expect("UTF-8")], None);
-    assert!(!output.status.success() && text(&output).contains("holds no public key"), "{}", text(&output));
+    assert!(!output.status.success() && text(&output).contains("contains no public key"), "{}", text(&output));
 }
 
 /// Links to the programs that `prepare` calls itself; git and the like are missing then.
