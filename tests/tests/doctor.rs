@@ -56,7 +56,7 @@ fn doctor_says_what_holds_and_what_was_lost() {
     let absent = broken(&world, "absent");
     let lost = protections(&world, &["--quiet"], Some(&absent));
     assert!(lost[0].starts_with("FAIL  protection: namespaces: lost since it was recorded: "), "{lost:#?}");
-    assert!(lost[1].ends_with("if it is meant to be so: sudo piku doctor --record"), "{lost:#?}");
+    assert!(lost[1].ends_with("if that is intended: sudo piku doctor --record"), "{lost:#?}");
 
     let shortage = protections(&world, &["--record"], Some(&broken(&world, "temporary")));
     assert!(shortage[0].contains("no jail can be made now: it is off"), "{shortage:#?}");

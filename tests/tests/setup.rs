@@ -143,7 +143,7 @@ fn several_keys_are_given_each_with_its_name() {
     assert_eq!(names(&output), ["desk", "second@desk", "third@desk"], "{}", text(&output));
 
     for (words, expected) in [
-        (vec!["--key-name", "desk"], "--key-name stands behind its --key"),
+        (vec!["--key-name", "desk"], "--key-name must follow its --key"),
         (vec!["--key", one, "--no-key"], "--key and --no-key exclude each other"),
         (vec!["--key", one, "--key-name", "../x"], "bad key name '../x'"),
         (vec!["--key", "/nonexistent"], "cannot read '/nonexistent'"),
