@@ -146,11 +146,5 @@ fn doctor_names_apparmors_restriction() {
 fn doctor_names_a_proc_that_hides_the_apps() {
     let world = World::new();
     let wanted = "FAIL  processes: hidepid hides the apps' processes from ";
-    doctor_says(
-        &world,
-        "mount -o remount,hidepid=2 /proc",
-        None,
-        wanted,
-        "in /etc/fstab, or remove hidepid",
-    );
+    doctor_says(&world, "mount -o remount,hidepid=2 /proc", None, wanted, "in /etc/fstab, or remove hidepid");
 }

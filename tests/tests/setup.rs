@@ -158,7 +158,11 @@ fn several_keys_are_given_each_with_its_name() {
     let foreign = machine.path("foreign");
     fs::write(&foreign, format!("from=\"192.0.2.1\" {}\n", machine.key("far"))).expect("a key");
     let output = machine.setup(&["--key", foreign.to_str().expect("UTF-8")], None);
-    assert!(!output.status.success() && text(&output).contains("contains no public key"), "{}", text(&output));
+    assert!(
+        !output.status.success() && text(&output).contains("contains no public key"),
+        "{}",
+        text(&output)
+    );
 }
 
 /// Links to the programs that `prepare` calls itself; git and the like are missing then.
