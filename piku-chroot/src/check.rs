@@ -14,18 +14,18 @@ use piku_report::user_error::{FAILED, advice};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
-use crate::caller_identity::{self, CallerIdentity};
 use crate::cli::{NetworkOption, PrintFormat};
+use crate::confinement::protections::{self, ProtectionLayers};
 use crate::confinement::{capabilities, keyring, landlock, seccomp};
-use crate::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain};
 use crate::hostfiles::HostFiles;
+use crate::ids::caller::{self, CallerIdentity};
 use crate::ids::{self, newidmap};
+use crate::init::exec::SHELL;
 use crate::limits::delegation::MissingController;
 use crate::limits::{self, CgroupController, MemoryAmount};
 use crate::namespaces;
-use crate::payload::SHELL;
 use crate::plan::JailPlan;
-use crate::protections::{self, ProtectionLayers};
 use crate::root::tree::WRITABLE;
 use crate::root::{self, filesystem, proc};
 use crate::sys;
@@ -60,7 +60,7 @@ struct CheckRow {
 
 /// Prints the table; the exit code is 1 when a required layer is missing, with `--strict` when any is.
 pub(crate) fn run(plan: &JailPlan, format: PrintFormat, quiet: bool) -> Result<u8> {
-    let rows = rows(plan, caller_identity::settle(plan)?);
+    let rows = rows(plan, caller::settle(plan)?);
     if !quiet {
         let mut out = io::stdout().lock();
         match print(&mut out, &rows, format) {
@@ -210,7 +210,7 @@ fn row(
 
 /// The caller's other groups cannot be left in a namespace with one user.
 fn groups(plan: &JailPlan) -> CheckRow {
-    let others = if plan.uid_range.is_some() { 0 } else { caller_identity::other_groups() };
+    let others = if plan.uid_range.is_some() { 0 } else { caller::other_groups() };
     let holds = others == 0;
     CheckRow {
         layer: "no rights of other groups",

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
-use crate::caller_identity::CallerIdentity;
 use crate::cli::NetworkOption;
-use crate::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain};
+use crate::ids::caller::CallerIdentity;
 use crate::plan::JailPlan;
 use crate::sys;
 

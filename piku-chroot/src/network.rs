@@ -20,8 +20,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
 use crate::cli::NetworkOption;
+use crate::errors::{NOT_FOUND, SETUP_FAILED};
 use crate::plan::JailPlan;
-use crate::{NOT_FOUND, SETUP, sys};
+use crate::sys;
 
 /// Where it may be. An app has a say in PATH.
 const PLACES: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
@@ -70,7 +71,9 @@ impl NetworkLink {
     /// Connects the network of a jail. Returns when it is there.
     pub(crate) fn connect(plan: &JailPlan, jail: &JailNamespaces) -> Result<Self> {
         let program = find_pasta().ok_or_else(|| {
-            UserError::new("--net own: pasta is not installed").hint("sudo apt install passt").code(SETUP)
+            UserError::new("--net own: pasta is not installed")
+                .hint("sudo apt install passt")
+                .code(SETUP_FAILED)
         })?;
         let options = arguments(plan, knows_loopback(&program));
         let words = std::iter::once(program.clone().into_os_string()).chain(options);
@@ -86,7 +89,7 @@ impl NetworkLink {
         if File::from(read).read(&mut word).unwrap_or(0) == 0 {
             let what = "--net own: pasta cannot connect the network";
             let hint = format!("run it by hand to see why: {} --config-net -- true", program.display());
-            return Err(UserError::new(what).hint(hint).code(SETUP).into());
+            return Err(UserError::new(what).hint(hint).code(SETUP_FAILED).into());
         }
         Ok(link)
     }
@@ -152,7 +155,7 @@ fn become_pasta(argv: &[CString], jail: &JailNamespaces, ready: &OwnedFd) -> u8 
         && dup2_stdout(ready.as_fd()).is_ok()
         && dup2_stderr(&jail.user).is_ok()
         && sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).is_ok();
-    let Some(program) = argv.first().filter(|_| prepared) else { return SETUP };
+    let Some(program) = argv.first().filter(|_| prepared) else { return SETUP_FAILED };
     // Nothing of the caller's environment is its business.
     let Err(_) = execve(program, argv, &[] as &[CString]);
     NOT_FOUND

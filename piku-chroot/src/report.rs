@@ -11,9 +11,9 @@ use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
 use piku_layout::settings::Protection;
 use serde::{Deserialize, Serialize};
 
-pub use crate::diagnosis::JailObstacle;
-use crate::protections::layer_of;
-use crate::shown::shown;
+use crate::confinement::protections::layer_of;
+pub use crate::errors::diagnosis::JailObstacle;
+use crate::errors::quoted;
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +172,7 @@ impl ReportWriter {
             Some(ENXIO) => io::Error::other("nobody reads it"),
             _ => err,
         });
-        file.map(Self).with_context(|| format!("--report: cannot write {}", shown(path)))
+        file.map(Self).with_context(|| format!("--report: cannot write {}", quoted(path)))
     }
 
     pub(crate) fn started(&mut self, started: JailStart) -> io::Result<()> {

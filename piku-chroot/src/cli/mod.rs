@@ -33,60 +33,60 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
-pub struct ChrootCli {
+pub(crate) struct ChrootCli {
     /// Let in the host's programs and libraries (/usr and the like) read-only, and those files of /etc that programs need
     #[arg(long, conflicts_with = "root")]
-    pub root_from_host: bool,
+    pub(crate) root_from_host: bool,
     /// The same from the tree in DIR instead of the host's own
     #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
     /// Show SRC at DST, writable; a colon in a path is written `\:`, a backslash `\\`
     #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| BindPair::parse(&word)))]
-    pub bind: Vec<BindPair>,
+    pub(crate) bind: Vec<BindPair>,
     /// Show SRC at DST, read-only
     #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| BindPair::parse(&word)))]
-    pub ro: Vec<BindPair>,
+    pub(crate) ro: Vec<BindPair>,
     /// An empty writable folder in memory, of at most 65536 files; SIZE in bytes, with k, m or g, or in percent of the memory
     #[arg(long, value_name = "DST[:SIZE]", value_parser = OsStringValueParser::new().try_map(|word| TmpfsMount::parse(&word)))]
-    pub tmpfs: Vec<TmpfsMount>,
+    pub(crate) tmpfs: Vec<TmpfsMount>,
     /// The size of /tmp, where no other option puts anything there [default: 64m]
     ///
     /// With a limit on memory, /tmp, /dev/shm and each --tmpfs are at most as large as that.
     #[arg(long, value_name = "SIZE")]
-    pub tmp_size: Option<MemoryAmount>,
+    pub(crate) tmp_size: Option<MemoryAmount>,
     /// Show DIR read-only at /app, which becomes HOME and the working directory
     #[arg(long, value_name = "DIR")]
-    pub app: Option<PathBuf>,
+    pub(crate) app: Option<PathBuf>,
     /// Show DIR writable at /data
     #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// The host's network, one of its own that leads nowhere but to itself, or none [default: shared]
     #[arg(long, value_enum)]
-    pub net: Option<NetworkOption>,
+    pub(crate) net: Option<NetworkOption>,
     /// Let COMMAND bind TCP sockets to PORT, and to no port that is not named so; a port that the kernel picks is always allowed
     ///
     /// Without this option every port is allowed. Needs Landlock of Linux 6.7; where that is missing, --check and --report
     /// say so, and --strict refuses to start.
     #[arg(long, value_name = "PORT", value_parser = parse_port)]
-    pub listen: Vec<u16>,
+    pub(crate) listen: Vec<u16>,
     /// A variable for COMMAND
     #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|word| parse_variable(&word)))]
-    pub env: Vec<(OsString, OsString)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
     /// A variable of the caller for COMMAND, when it is set
     #[arg(long, value_name = "NAME")]
-    pub keep_env: Vec<OsString>,
+    pub(crate) keep_env: Vec<OsString>,
     /// All variables of the caller that begin with PREFIX, without it
     #[arg(long, value_name = "PREFIX")]
-    pub env_prefix: Option<OsString>,
+    pub(crate) env_prefix: Option<OsString>,
     /// The name of the machine inside [default: jail]
     #[arg(long, value_name = "NAME")]
-    pub hostname: Option<OsString>,
+    pub(crate) hostname: Option<OsString>,
     /// The working directory inside [default: /app where there is one, else /]
     #[arg(long, value_name = "DIR")]
-    pub chdir: Option<PathBuf>,
+    pub(crate) chdir: Option<PathBuf>,
     /// Become this user first (only root can)
     #[arg(long, value_name = "NAME")]
-    pub user: Option<OsString>,
+    pub(crate) user: Option<OsString>,
     /// Run COMMAND as a user of its own: NAME has one of the caller's subordinate uids and gids, the same one at each start
     ///
     /// The caller needs a range in /etc/subuid and /etc/subgid, and newuidmap and newgidmap. NAME is given one uid and one gid of
@@ -103,58 +103,58 @@ pub struct ChrootCli {
     ///
     ///   piku-chroot --root-from-host --uid-range NAME --data DIR -- find /data -mindepth 1 -delete
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
-    pub uid_range: Option<OsString>,
+    pub(crate) uid_range: Option<OsString>,
     /// Where it stands which name has which uid [default: ~/.local/state/piku-chroot/uid-ranges]
     ///
     /// The home is the one in the list of users; no variable moves the file, since two files would give one uid to two names.
     #[arg(long, value_name = "FILE")]
-    pub uid_registry: Option<PathBuf>,
+    pub(crate) uid_registry: Option<PathBuf>,
     /// Make DIR of --data the caller's again, with all in it that is NAME's, then run COMMAND as the caller
     ///
     /// The way back from --uid-range. Where NAME never had anything, nothing is done. COMMAND may be left out.
     #[arg(long)]
-    pub give_back: bool,
+    pub(crate) give_back: bool,
     /// End the command with SIGKILL when this process, the caller, ends; without it the command stays
     ///
     /// In a caller with several threads it is the one that started piku-chroot: the kernel watches no more than that.
     #[arg(long, value_name = "PID")]
-    pub die_with: Option<i32>,
+    pub(crate) die_with: Option<i32>,
     /// Give COMMAND a terminal of its own, and carry between it and stdin and stdout; what comes in counts as typed
     #[arg(long)]
-    pub tty: bool,
+    pub(crate) tty: bool,
     /// Set the options that piku sets for a build step or for a process of an app; other options win over them
     #[arg(long, value_name = "NAME", value_enum)]
-    pub profile: Option<BuiltinProfile>,
+    pub(crate) profile: Option<BuiltinProfile>,
     /// At most so much for the whole jail: memory=SIZE (with k, m or g, or in percent of the machine's), pids=N, cpu=N.N
     /// (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits
     #[arg(long, value_name = "NAME=VALUE,…")]
-    pub limit: Vec<JailLimits>,
+    pub(crate) limit: Vec<JailLimits>,
     /// When the machine runs out of memory, the kernel ends COMMAND before others of its size: from 0, no sooner, to 1000
     ///
     /// The caller's own score holds where it is higher.
     #[arg(long, value_name = "N", value_parser = parse_oom_score)]
-    pub oom_score_adj: Option<u16>,
+    pub(crate) oom_score_adj: Option<u16>,
     /// Write to FILE what holds when COMMAND runs, and how it ended, as one JSON object each on a line
     #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
+    pub(crate) report: Option<PathBuf>,
     /// Refuse to start when a layer is missing that could be done without
     #[arg(long)]
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// Refuse to start where this protection is missing: namespaces, seccomp, landlock, abstract-sockets or listen-ports
     #[arg(long, value_name = "NAME")]
-    pub require: Vec<Protection>,
+    pub(crate) require: Vec<Protection>,
     /// Print which layers hold on this machine, why not, and what mends it; exit code 1 when a required one is missing
     #[arg(long)]
-    pub check: bool,
+    pub(crate) check: bool,
     /// How --check prints
     #[arg(long, value_enum, default_value_t = PrintFormat::Text)]
-    pub format: PrintFormat,
+    pub(crate) format: PrintFormat,
     /// With --check: print nothing
     #[arg(long)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// The command and its arguments
     #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "give_back"])]
-    pub command: Vec<OsString>,
+    pub(crate) command: Vec<OsString>,
 }
 
 impl ChrootCli {

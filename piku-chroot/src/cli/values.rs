@@ -11,7 +11,7 @@ use crate::limits::MemoryAmount;
 
 /// The network inside the jail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NetworkOption {
+pub(crate) enum NetworkOption {
     /// The host's network.
     Shared,
     /// A network of the jail's own: pasta(1) connects it to everything but the host's loopback, and lets in the ports of --listen.
@@ -24,7 +24,7 @@ pub enum NetworkOption {
 
 /// Format in which `--check` prints its table. JSON is YAML too, so that a caller that asks for YAML still gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PrintFormat {
+pub(crate) enum PrintFormat {
     /// A table.
     Text,
     /// A JSON array.
@@ -34,11 +34,11 @@ pub enum PrintFormat {
 
 /// A file or directory of the host and its path in the jail: `SRC:DST`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BindPair {
+pub(crate) struct BindPair {
     /// Path on the host.
-    pub src: PathBuf,
+    pub(crate) src: PathBuf,
     /// Path in the jail.
-    pub dst: PathBuf,
+    pub(crate) dst: PathBuf,
 }
 
 impl BindPair {
@@ -54,11 +54,11 @@ impl BindPair {
 
 /// A tmpfs in the jail: `DST[:SIZE]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TmpfsMount {
+pub(crate) struct TmpfsMount {
     /// Path in the jail.
-    pub dst: PathBuf,
+    pub(crate) dst: PathBuf,
     /// Upper bound; a quarter of the machine's memory by default.
-    pub size: MemoryAmount,
+    pub(crate) size: MemoryAmount,
 }
 
 impl TmpfsMount {

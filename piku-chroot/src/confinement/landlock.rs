@@ -51,6 +51,12 @@ pub(crate) fn guards_files(version: u32) -> bool {
     version >= MOVES
 }
 
+/// Returns whether `--listen` can be enforced on this machine.
+#[must_use]
+pub fn can_restrict_ports() -> bool {
+    guards_ports(version())
+}
+
 /// Returns whether that version can restrict which TCP ports are bound.
 pub(crate) fn guards_ports(version: u32) -> bool {
     version >= PORTS

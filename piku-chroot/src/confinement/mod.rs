@@ -3,4 +3,5 @@
 pub(crate) mod capabilities;
 pub(crate) mod keyring;
 pub(crate) mod landlock;
+pub(crate) mod protections;
 pub(crate) mod seccomp;

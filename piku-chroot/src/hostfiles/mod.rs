@@ -15,12 +15,12 @@ use std::path::{Component, Path, PathBuf};
 
 use piku_report::user_error::tell;
 
-use crate::caller_identity::CallerIdentity;
 use crate::cli::NetworkOption;
+use crate::errors::quoted;
 use crate::hostfiles::trust::TrustedIdentities;
 use crate::hostfiles::walk::{PathWalk, WalkEnd};
+use crate::ids::caller::CallerIdentity;
 use crate::plan::JailPlan;
-use crate::shown::shown;
 
 /// Taken from the host wherever the jail's programs come from: the network is the host's.
 const OF_THE_NETWORK: [&str; 2] = ["resolv.conf", "hosts"];
@@ -124,9 +124,9 @@ impl HostFiles {
                     tell(&format!(
                         "piku-chroot: warning: {} leads through {}, which others than the machine's owner can \
                          write to: the jail has no {}",
-                        shown(&path),
-                        shown(&what),
-                        shown(&path)
+                        quoted(&path),
+                        quoted(&what),
+                        quoted(&path)
                     ));
                 }
                 FileContent::Absent

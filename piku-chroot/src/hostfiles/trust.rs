@@ -3,7 +3,7 @@
 use nix::unistd::{Gid, Uid, getgroups};
 use rustix::fs::{FileType, Stat};
 
-use crate::caller_identity::CallerIdentity;
+use crate::ids::caller::CallerIdentity;
 
 /// Ids from here on are handed out to containers, and to apps that are users of their own.
 const SUBORDINATE: u32 = 65536;

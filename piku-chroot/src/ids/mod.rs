@@ -3,6 +3,7 @@
 //!
 //! Only set-uid helpers may map a second user; they are told to by the monitor, while the stub waits.
 
+pub(crate) mod caller;
 pub(crate) mod newidmap;
 mod owner_change;
 pub(crate) mod ranges;
@@ -18,11 +19,12 @@ use nix::unistd::{Pid, setgroups, setresgid, setresuid};
 use rustix::fs::{Mode, fchmod, fstat, fstatfs};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::caller_identity::CallerIdentity;
 use crate::confinement::capabilities;
-use crate::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain};
+use crate::errors::{SETUP_FAILED, print_error};
+use crate::ids::caller::CallerIdentity;
 use crate::plan::{JailPlan, UidRange};
-use crate::{SETUP, namespaces, report, sys};
+use crate::{namespaces, sys};
 use piku_nss::UserAccount;
 
 /// Who makes the jail and who runs in it.
@@ -136,11 +138,11 @@ pub(crate) fn in_a_namespace(ids: JailIds, work: impl FnOnce() -> Result<()>) ->
         pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
     let mut ends = Some((alive, life));
     let pid = sys::spawn(sys::Namespaces::CLONE_NEWUSER, || {
-        let Some((alive, life)) = ends.take() else { return SETUP };
+        let Some((alive, life)) = ends.take() else { return SETUP_FAILED };
         drop(life);
         match ids.enter(alive).and_then(|()| work()) {
             Ok(()) => 0,
-            Err(err) => report(&err),
+            Err(err) => print_error(&err),
         }
     });
     let pid = pid.map_err(|err| explain(SetupStep::Namespaces, &err))?;
@@ -148,7 +150,7 @@ pub(crate) fn in_a_namespace(ids: JailIds, work: impl FnOnce() -> Result<()>) ->
         ids.map(pid, life)?;
     }
     match waitpid(pid, None).context("cannot wait for a process")? {
-        WaitStatus::Exited(_, code) => Ok(u8::try_from(code).unwrap_or(SETUP)),
+        WaitStatus::Exited(_, code) => Ok(u8::try_from(code).unwrap_or(SETUP_FAILED)),
         _ => bail!("the process that did it was killed"),
     }
 }

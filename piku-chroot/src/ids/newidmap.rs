@@ -12,9 +12,9 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 use piku_report::user_error::UserError;
 
-use crate::SETUP;
-use crate::caller_identity::CallerIdentity;
-use crate::plan::SEARCH;
+use crate::errors::SETUP_FAILED;
+use crate::ids::caller::CallerIdentity;
+use crate::plan::DEFAULT_PATH;
 
 /// For uids.
 pub(crate) const UIDS: &str = "newuidmap";
@@ -53,20 +53,20 @@ fn finish(name: &'static str, helper: Child) -> Result<()> {
     let said =
         said.lines().next().map_or_else(|| output.status.to_string(), |line| line.escape_debug().to_string());
     let said = said.strip_prefix(&format!("{name}: ")).unwrap_or(&said);
-    let failure = UserError::new(format!("{name} refused: {said}")).code(SETUP);
+    let failure = UserError::new(format!("{name} refused: {said}")).code(SETUP_FAILED);
     Err(failure.hint(powerless(name).unwrap_or_else(|| "see: piku-chroot --check".to_owned())).into())
 }
 
 /// Where the program is.
 pub(crate) fn find(name: &'static str) -> Result<PathBuf> {
-    let search = std::env::var_os("PATH").unwrap_or_else(|| OsString::from(SEARCH));
+    let search = std::env::var_os("PATH").unwrap_or_else(|| OsString::from(DEFAULT_PATH));
     let found = std::env::split_paths(&search).map(|folder| folder.join(name)).find(|file| file.is_file());
     found.ok_or_else(|| missing(name))
 }
 
 fn missing(name: &str) -> Error {
     let failure = UserError::new(format!("there is no {name} on PATH"));
-    failure.hint("apt-get install uidmap (elsewhere the package is shadow-utils)").code(SETUP).into()
+    failure.hint("apt-get install uidmap (elsewhere the package is shadow-utils)").code(SETUP_FAILED).into()
 }
 
 /// Why the program cannot have the rights that it needs, and what to do; nothing when it seems to have them.
@@ -97,7 +97,7 @@ fn has_capability(program: &PathBuf) -> bool {
 pub(crate) fn usable(name: &'static str) -> Result<()> {
     find(name)?;
     match powerless(name) {
-        Some(why) => Err(UserError::new(why).code(SETUP).into()),
+        Some(why) => Err(UserError::new(why).code(SETUP_FAILED).into()),
         None => Ok(()),
     }
 }

@@ -23,10 +23,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::SETUP;
-use crate::caller_identity::CallerIdentity;
+use crate::errors::SETUP_FAILED;
+use crate::errors::quoted;
+use crate::ids::caller::CallerIdentity;
 use crate::root::tree;
-use crate::shown::shown;
 
 /// A path of that many bytes is long: the kernel takes 4095, and a name has at most 255.
 const LONG: usize = 3500;
@@ -95,7 +95,7 @@ fn change_hands(
     let mut change = OwnerChange { dir, caller, from, to, links: HashMap::new(), left: 0 };
     let refused = |err: io::Error| match err.raw_os_error() {
         Some(nix::libc::EPERM) => anyhow::Error::new(foreign(dir)),
-        _ => anyhow::Error::new(err).context(format!("cannot change the owner of {}", shown(dir))),
+        _ => anyhow::Error::new(err).context(format!("cannot change the owner of {}", quoted(dir))),
     };
     change.give(&top, CallerIdentity { uid: caller.uid, gid: mark.gid }).map_err(refused)?;
     let top = Rc::new(top);
@@ -111,7 +111,7 @@ fn change_hands(
         let left = change.left;
         tell(&format!(
             "piku-chroot: --data: {left} in {} keep their owners: they are of other users, or have hard links outside of it",
-            shown(dir)
+            quoted(dir)
         ));
     }
     Ok(())
@@ -188,7 +188,7 @@ impl OwnerChange<'_> {
         match self.give(fd, self.to) {
             // A file of nobody whom the jail knows, that only looks like the caller's; or one that nobody may change.
             Err(err) if err.raw_os_error() == Some(nix::libc::EPERM) => self.left += 1,
-            result => result.with_context(|| format!("cannot change owners in {}", shown(self.dir)))?,
+            result => result.with_context(|| format!("cannot change owners in {}", quoted(self.dir)))?,
         }
         Ok(())
     }
@@ -226,7 +226,7 @@ impl OwnerChange<'_> {
     }
 
     fn describe(&self, place: &DataPath) -> String {
-        format!("cannot look at {} in {}", shown(&place.path), shown(self.dir))
+        format!("cannot look at {} in {}", quoted(&place.path), quoted(self.dir))
     }
 }
 
@@ -237,16 +237,16 @@ fn links(stat: &Stat) -> u64 {
 
 fn open(dir: &Path) -> Result<OwnedFd> {
     let fd = tree::open(dir)?;
-    ensure!(tree::is_folder(&fd)?, "{} is not a folder", shown(dir));
+    ensure!(tree::is_folder(&fd)?, "{} is not a folder", quoted(dir));
     Ok(fd)
 }
 
 fn look(top: &OwnedFd, dir: &Path) -> Result<Stat> {
-    fstat(top).map_err(io::Error::from).with_context(|| format!("cannot look at {}", shown(dir)))
+    fstat(top).map_err(io::Error::from).with_context(|| format!("cannot look at {}", quoted(dir)))
 }
 
 fn foreign(dir: &Path) -> UserError {
-    UserError::new(format!("{} belongs neither to the caller nor to the user of --uid-range", shown(dir)))
+    UserError::new(format!("{} belongs neither to the caller nor to the user of --uid-range", quoted(dir)))
         .hint("--bind shows a folder as it is")
-        .code(SETUP)
+        .code(SETUP_FAILED)
 }

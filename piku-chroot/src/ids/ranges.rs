@@ -8,7 +8,7 @@ use nix::unistd::Uid;
 use piku_nss::UserAccount;
 use piku_report::user_error::UserError;
 
-use crate::SETUP;
+use crate::errors::SETUP_FAILED;
 
 /// Where they stand.
 const UIDS: &str = "/etc/subuid";
@@ -48,7 +48,7 @@ fn read(file: &'static str, user: &UserAccount) -> Result<IdRanges> {
         let hint =
             format!("as root: usermod {option} 100000-165535 {}, or any other range that is free", user.name);
         let failure = UserError::new(format!("'{}' has no range in {file}", user.name));
-        return Err(failure.hint(hint).code(SETUP).into());
+        return Err(failure.hint(hint).code(SETUP_FAILED).into());
     }
     Ok(IdRanges { file, ranges })
 }

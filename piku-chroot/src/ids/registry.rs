@@ -16,10 +16,10 @@ use piku_nss::{UserAccount, is_taken};
 use piku_report::user_error::{UserError, WithHint};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::SETUP;
-use crate::caller_identity::CallerIdentity;
+use crate::errors::SETUP_FAILED;
+use crate::errors::quoted;
+use crate::ids::caller::CallerIdentity;
 use crate::ids::ranges::{IdRanges, UserRanges};
-use crate::shown::shown;
 
 /// The first line. Without it the file is something else, or has lost what it held.
 const HEAD: &str =
@@ -45,7 +45,7 @@ pub(crate) fn place(named: Option<&Path>, user: &UserAccount) -> Result<PathBuf>
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .with_context(|| format!("cannot make {}", shown(folder)))
+            .with_context(|| format!("cannot make {}", quoted(folder)))
             .hint("--uid-registry names another file")?;
     }
     Ok(file)
@@ -66,10 +66,10 @@ pub(crate) fn identity(file: &Path, name: &str, ranges: &UserRanges) -> Result<C
         let failure = || {
             let what = format!(
                 "'{name}' has {kind} {id} in {}, and {} no longer gives that to the caller",
-                shown(file),
+                quoted(file),
                 ranges.file
             );
-            UserError::new(what).code(SETUP).hint(format!("give the range back in {}", ranges.file))
+            UserError::new(what).code(SETUP_FAILED).hint(format!("give the range back in {}", ranges.file))
         };
         ranges.has(id).then_some(()).ok_or_else(failure)
     };
@@ -93,9 +93,9 @@ fn add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
             "all that {} gives to the caller is taken by the {} names in {}",
             ranges.file,
             entries.len(),
-            shown(file)
+            quoted(file)
         ))
-        .code(SETUP)
+        .code(SETUP_FAILED)
         .hint(format!("give the caller a larger range in {}", ranges.file))
     };
     // A range may have been given out by mistake in which there are real users.
@@ -105,7 +105,7 @@ fn add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
     let own = CallerIdentity { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
     entries.push(RegistryEntry { name: name.to_owned(), own });
     atomic_file::write(file, text(&entries).as_bytes(), 0o600)
-        .with_context(|| format!("cannot write {}", shown(file)))
+        .with_context(|| format!("cannot write {}", quoted(file)))
         .hint("--uid-registry names another file")?;
     Ok(own)
 }
@@ -127,7 +127,7 @@ fn lock(file: &Path) -> Result<File> {
         rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))?;
         Ok(lock)
     };
-    take().with_context(|| format!("cannot lock {}", shown(&path))).hint("--uid-registry names another file")
+    take().with_context(|| format!("cannot lock {}", quoted(&path))).hint("--uid-registry names another file")
 }
 
 /// All that it says; nothing when it is not there yet.
@@ -135,19 +135,19 @@ fn read(file: &Path) -> Result<Vec<RegistryEntry>> {
     let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(file);
     let mut opened = match opened {
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened.with_context(|| format!("cannot read {}", shown(file)))?,
+        opened => opened.with_context(|| format!("cannot read {}", quoted(file)))?,
     };
-    let about = opened.metadata().with_context(|| format!("cannot look at {}", shown(file)))?;
+    let about = opened.metadata().with_context(|| format!("cannot look at {}", quoted(file)))?;
     let own = about.uid() == geteuid().as_raw() || about.uid() == 0;
     ensure!(
         about.is_file() && own && about.mode() & 0o022 == 0,
         "{} is not a file that only the caller can write to",
-        shown(file)
+        quoted(file)
     );
     let mut text = String::new();
-    opened.read_to_string(&mut text).with_context(|| format!("cannot read {}", shown(file)))?;
+    opened.read_to_string(&mut text).with_context(|| format!("cannot read {}", quoted(file)))?;
     parse(&text)
-        .with_context(|| format!("bad list of names in {}", shown(file)))
+        .with_context(|| format!("bad list of names in {}", quoted(file)))
         .hint("mend the line; do not remove the file, or every name gets other numbers")
 }
 

@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 use piku_report::user_error::UserError;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use crate::limits::{CgroupController, manager, mark};
+use crate::limits::{CgroupController, systemd};
 
 /// Where monitors go that would stand in the way themselves.
 pub(crate) const MONITORS: &str = "monitors";
@@ -195,11 +195,11 @@ fn place(cgroups: &str, mounts: &str) -> Option<(PathBuf, PathBuf)> {
 /// The cgroup that was given away, this process's own or one above it.
 fn delegated(top: &Path, own: &Path) -> Option<PathBuf> {
     let all: Vec<&Path> = own.ancestors().take_while(|dir| dir.starts_with(top)).collect();
-    if let Some(marked) = all.iter().find(|dir| mark::is_on(dir)) {
+    if let Some(marked) = all.iter().find(|dir| systemd::has_delegation_mark(dir)) {
         // The manager of a user's own units has a part of the tree too, and shares of it what it was asked to.
         return if is_managed(marked) {
-            manager::unit(marked, own)
-                .filter(|unit| is_ours(unit) && manager::has_given_away(unit))
+            systemd::innermost_unit(marked, own)
+                .filter(|unit| is_ours(unit) && systemd::is_delegated_by_user_manager(unit))
                 .map(Path::to_path_buf)
         } else {
             is_ours(marked).then(|| marked.to_path_buf())

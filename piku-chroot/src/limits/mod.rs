@@ -5,9 +5,8 @@
 pub(crate) mod amount;
 pub(crate) mod cgroup;
 pub(crate) mod delegation;
-mod manager;
-mod mark;
 pub(crate) mod rlimits;
+mod systemd;
 
 use std::io;
 
@@ -17,7 +16,7 @@ use piku_report::user_error::UserError;
 
 pub use amount::{CountLimit, JailLimits, MemoryAmount, ProcessorLimit};
 pub use delegation::take_up;
-pub(crate) use manager::runtime_dir;
+pub(crate) use systemd::user_runtime_dir;
 
 use crate::report::{HeldLimit, LimitEnforcer};
 use crate::sys;
@@ -150,16 +149,17 @@ impl LimitHold {
     pub(crate) fn spawn(&self, namespaces: sys::Namespaces, child: impl FnOnce() -> u8) -> io::Result<Pid> {
         let Some(cgroup) = &self.cgroup else { return sys::spawn(namespaces, child) };
         let mut child = Some(child);
-        let born =
-            sys::spawn_in_cgroup(namespaces, cgroup, || child.take().map_or(crate::SETUP, |run| run()));
+        let born = sys::spawn_in_cgroup(namespaces, cgroup, || {
+            child.take().map_or(crate::errors::SETUP_FAILED, |run| run())
+        });
         // An outer sandbox may refuse clone3, which its filter cannot look into.
         if born.is_ok() {
             return born;
         }
         sys::spawn(namespaces, || match (cgroup.join(), child.take()) {
             (Ok(()), Some(child)) => child(),
-            (Err(err), _) => crate::report(&err),
-            (_, None) => crate::SETUP,
+            (Err(err), _) => crate::errors::print_error(&err),
+            (_, None) => crate::errors::SETUP_FAILED,
         })
     }
 

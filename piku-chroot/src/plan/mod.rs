@@ -11,80 +11,84 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
 
-pub use self::mounts::{BASE, JailMount, MountContent};
+pub use self::mounts::BASE_DIRECTORIES;
+pub(crate) use self::mounts::{JailMount, MountContent};
 use self::mounts::{mounts, plain};
 use piku_layout::settings::Protection;
 
 use crate::cli::{ChrootCli, NetworkOption};
+use crate::errors::quoted;
 use crate::limits::JailLimits;
-use crate::shown::shown;
 
 /// Where the app's tree stands.
-pub const APP: &str = "/app";
+pub(crate) const APP: &str = "/app";
 /// Where its data stands.
-pub const DATA: &str = "/data";
+pub(crate) const DATA: &str = "/data";
 /// The PATH of a command for which none was declared.
-pub const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// All that is to be done.
 #[derive(Debug)]
-pub struct JailPlan {
+pub(crate) struct JailPlan {
     /// The tree that the programs and libraries come from; none for an empty root.
-    pub base: Option<PathBuf>,
+    pub(crate) base: Option<PathBuf>,
     /// Mounts, parents before what is mounted inside of them.
-    pub mounts: Vec<JailMount>,
+    pub(crate) mounts: Vec<JailMount>,
     /// The network inside.
-    pub net: NetworkOption,
+    pub(crate) net: NetworkOption,
     /// TCP ports that the command may bind; empty for all.
-    pub listen: Vec<u16>,
+    pub(crate) listen: Vec<u16>,
     /// The name of the machine inside.
-    pub hostname: OsString,
+    pub(crate) hostname: OsString,
     /// The working directory inside, and whether it was asked for.
-    pub chdir: PathBuf,
+    pub(crate) chdir: PathBuf,
     /// `HOME` in the jail's passwd.
-    pub home: PathBuf,
+    pub(crate) home: PathBuf,
     /// The command's whole environment, `NAME=VALUE`.
-    pub env: Vec<CString>,
+    pub(crate) env: Vec<CString>,
     /// Where the command is looked for.
-    pub search: OsString,
+    pub(crate) search: OsString,
     /// The command and its arguments; never empty.
-    pub argv: Vec<CString>,
+    pub(crate) argv: Vec<CString>,
     /// The user to become.
-    pub user: Option<OsString>,
+    pub(crate) user: Option<OsString>,
     /// Who the command is, when it is a user of its own.
-    pub uid_range: Option<UidRange>,
+    pub(crate) uid_range: Option<UidRange>,
     /// A terminal of its own for the command.
-    pub tty: bool,
+    pub(crate) tty: bool,
     /// Nothing may be missing.
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// Protections that may not be missing in any case.
-    pub require: Vec<Protection>,
+    pub(crate) require: Vec<Protection>,
     /// The caller, when the jail is to end with it.
-    pub die_with: Option<Pid>,
+    pub(crate) die_with: Option<Pid>,
     /// How much it may take of the machine.
-    pub limits: JailLimits,
+    pub(crate) limits: JailLimits,
     /// The command's `oom_score_adj`: how soon the kernel kills it when the machine is out of memory.
-    pub oom_score_adj: Option<u16>,
+    pub(crate) oom_score_adj: Option<u16>,
     /// Where to write what holds and how it ended.
-    pub report: Option<PathBuf>,
+    pub(crate) report: Option<PathBuf>,
     /// Whether to say on stderr how much memory it was.
-    pub tell_memory: bool,
+    pub(crate) tell_memory: bool,
 }
 
 /// A user of its own for the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UidRange {
+pub(crate) struct UidRange {
     /// Whose.
-    pub name: String,
+    pub(crate) name: String,
     /// The file that remembers, when it is not the user's own.
-    pub registry: Option<PathBuf>,
+    pub(crate) registry: Option<PathBuf>,
     /// The other way: what is that user's becomes the caller's, and the command runs as the caller.
-    pub give_back: bool,
+    pub(crate) give_back: bool,
 }
 
 impl JailPlan {
     /// The plan for these options, in this environment of the caller.
-    pub fn new(options: &ChrootCli, caller: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
+    pub(crate) fn new(
+        options: &ChrootCli,
+        caller: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self> {
         let home = PathBuf::from(if options.app.is_some() { APP } else { "/tmp" });
         let env = environment(options, caller, &home)?;
         let home = env.get(OsStr::new("HOME")).and_then(|own| for_passwd(own)).unwrap_or(home);
@@ -108,7 +112,7 @@ impl JailPlan {
         ensure!(
             (1..=64).contains(&hostname.len()) && !hostname.as_bytes().iter().any(u8::is_ascii_control),
             "--hostname: {} is no name for a machine",
-            shown(Path::new(&hostname))
+            quoted(Path::new(&hostname))
         );
         let host = (options.root_from_host || defaults.root_from_host).then(|| PathBuf::from("/"));
         let base = options.root.clone().or(host);
@@ -140,7 +144,7 @@ impl JailPlan {
 
     /// The folder of `--data`.
     #[must_use]
-    pub fn data(&self) -> Option<&Path> {
+    pub(crate) fn data(&self) -> Option<&Path> {
         self.mounts.iter().find_map(|mount| match &mount.what {
             MountContent::Tree { src, .. } if mount.option == "--data" => Some(src.as_path()),
             _ => None,
@@ -149,7 +153,7 @@ impl JailPlan {
 
     /// Whether something of the caller's stands at this path of the new root.
     #[must_use]
-    pub fn takes(&self, path: &Path) -> bool {
+    pub(crate) fn takes(&self, path: &Path) -> bool {
         self.mounts.iter().any(|mount| mount.dst == path)
     }
 }
@@ -165,7 +169,7 @@ fn uid_range(name: &OsStr, options: &ChrootCli) -> Result<UidRange> {
     let known = known.with_context(|| {
         format!(
             "--uid-range: {} is no name: it is one word without blanks and '#' before it",
-            shown(Path::new(name))
+            quoted(Path::new(name))
         )
     })?;
     Ok(UidRange {
@@ -182,7 +186,7 @@ fn environment(
     home: &Path,
 ) -> Result<BTreeMap<OsString, OsString>> {
     let mut env: BTreeMap<OsString, OsString> =
-        [("PATH".into(), SEARCH.into()), ("HOME".into(), home.into())].into();
+        [("PATH".into(), DEFAULT_PATH.into()), ("HOME".into(), home.into())].into();
     let mut kept = BTreeMap::new();
     for (name, value) in caller {
         if options.keep_env.contains(&name) {
@@ -203,7 +207,7 @@ fn environment(
         ensure!(
             !name.is_empty() && !name.as_bytes().contains(&b'='),
             "--keep-env: {} is no name of a variable",
-            shown(Path::new(name))
+            quoted(Path::new(name))
         );
     }
     Ok(env)
@@ -246,9 +250,9 @@ mod tests {
 
     #[test]
     fn only_what_was_declared() {
-        assert_eq!(env(&[]), ["HOME=/tmp".to_owned(), format!("PATH={SEARCH}")]);
+        assert_eq!(env(&[]), ["HOME=/tmp".to_owned(), format!("PATH={DEFAULT_PATH}")]);
         let both = ["--env", "HOME=/h", "--env", "X=a=b", "--keep-env", "LANG", "--keep-env", "NOT_THERE"];
-        assert_eq!(env(&both), ["HOME=/h", "LANG=C", &format!("PATH={SEARCH}"), "X=a=b"]);
+        assert_eq!(env(&both), ["HOME=/h", "LANG=C", &format!("PATH={DEFAULT_PATH}"), "X=a=b"]);
         assert_eq!(env(&["--env-prefix", "IN_", "--app", "/a"]), ["A=1", "HOME=/app", "PATH=/p"]);
     }
 

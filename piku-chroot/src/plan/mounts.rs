@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{APP, DATA};
 use crate::cli::ChrootCli;
+use crate::errors::quoted;
 use crate::limits::MemoryAmount;
-use crate::shown::shown;
 
 /// The size of `/dev/shm`.
 const SHARED_MEMORY: MemoryAmount = MemoryAmount::Bytes(64 << 20);
@@ -16,20 +16,20 @@ const OURS: [&str; 3] = ["/proc", "/dev/pts", "/dev/fd"];
 
 /// One thing that appears in the jail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JailMount {
+pub(crate) struct JailMount {
     /// The option that asked for it.
-    pub option: &'static str,
+    pub(crate) option: &'static str,
     /// Where, absolute and plain.
-    pub dst: PathBuf,
+    pub(crate) dst: PathBuf,
     /// What.
-    pub what: MountContent,
+    pub(crate) what: MountContent,
     /// It lies in a tree that is not ours, so its place must be there already.
-    pub inside: Option<PathBuf>,
+    pub(crate) inside: Option<PathBuf>,
 }
 
 /// What appears.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MountContent {
+pub(crate) enum MountContent {
     /// A file or folder of the host.
     Tree {
         /// Which.
@@ -54,7 +54,7 @@ pub(super) fn mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<JailMoun
     let mut add = |option, dst: &Path, what| -> Result<()> {
         let dst = destination(dst).context(option)?;
         if let Some(other) = mounts.iter().find(|other: &&JailMount| other.dst == dst) {
-            bail!("{option}: {} is taken by {}", shown(&dst), other.option);
+            bail!("{option}: {} is taken by {}", quoted(&dst), other.option);
         }
         mounts.push(JailMount { option, dst, what, inside: None });
         Ok(())
@@ -86,7 +86,7 @@ pub(super) fn mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<JailMoun
     // Stable, so that what was given first stays first among equals.
     mounts.sort_by_key(|mount| mount.dst.components().count());
     // Nothing of ours may be made in the trees of the base.
-    let base_trees = BASE.iter().filter(|_| has_base).map(|name| Path::new("/").join(name));
+    let base_trees = BASE_DIRECTORIES.iter().filter(|_| has_base).map(|name| Path::new("/").join(name));
     let foreign: Vec<PathBuf> = mounts
         .iter()
         .filter(|mount| matches!(mount.what, MountContent::Tree { .. }))
@@ -101,7 +101,7 @@ pub(super) fn mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<JailMoun
 }
 
 /// What of a base appears at the top of the new root, when it is there: links as links, folders read-only.
-pub const BASE: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+pub const BASE_DIRECTORIES: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /// A place that something may be mounted at.
 fn destination(path: &Path) -> Result<PathBuf> {
@@ -110,18 +110,18 @@ fn destination(path: &Path) -> Result<PathBuf> {
     // What is in it can be, one by one.
     ensure!(path != Path::new("/dev"), "nothing can be put at '/dev': it is made by piku-chroot");
     if let Some(ours) = OURS.iter().find(|ours| path.starts_with(ours)) {
-        bail!("nothing can be put at {}: {ours} is made by piku-chroot", shown(&path));
+        bail!("nothing can be put at {}: {ours} is made by piku-chroot", quoted(&path));
     }
     Ok(path)
 }
 
 /// An absolute path without `.` and `..`, for a place inside.
 pub(super) fn plain(path: &Path) -> Result<PathBuf> {
-    ensure!(path.is_absolute(), "{} is not an absolute path in the jail", shown(path));
+    ensure!(path.is_absolute(), "{} is not an absolute path in the jail", quoted(path));
     ensure!(
         !path.components().any(|part| part == Component::ParentDir),
         "{} has '..' in it, and the jail does not follow that",
-        shown(path)
+        quoted(path)
     );
     Ok(path.components().collect())
 }

@@ -13,10 +13,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, openat2, readlinkat};
 use rustix::io::Errno;
 
-use crate::plan::{BASE, JailPlan};
+use crate::errors::quoted;
+use crate::plan::{BASE_DIRECTORIES, JailPlan};
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{self, HostTree, READ_ONLY};
-use crate::shown::shown;
 
 /// Bytes of names: an `/etc` is listed in one call.
 const LISTED_AT_ONCE: usize = 16 * 1024;
@@ -27,13 +27,15 @@ pub(crate) struct OpenedBase(OwnedFd);
 impl OpenedBase {
     pub(crate) fn open(dir: &Path) -> Result<Self> {
         let fd = tree::open(dir)?;
-        ensure!(tree::is_folder(&fd)?, "{} is not a folder", shown(dir));
+        ensure!(tree::is_folder(&fd)?, "{} is not a folder", quoted(dir));
         Ok(Self(fd))
     }
 
     /// Lets its programs and libraries in: links as they are, folders read-only.
     pub(crate) fn let_in(&self, root: &OpenedFolder, plan: &JailPlan) -> Result<()> {
-        for name in BASE.map(Path::new).into_iter().filter(|name| !plan.takes(&Path::new("/").join(name))) {
+        for name in
+            BASE_DIRECTORIES.map(Path::new).into_iter().filter(|name| !plan.takes(&Path::new("/").join(name)))
+        {
             if let Some(target) = link(&self.0, name)? {
                 root.link(name, &target)?;
             } else if let Some(fd) = self.get(name, OFlags::PATH | OFlags::DIRECTORY)? {
@@ -62,7 +64,7 @@ impl OpenedBase {
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
             let entry =
-                entry.map_err(io::Error::from).with_context(|| format!("cannot list {}", shown(path)))?;
+                entry.map_err(io::Error::from).with_context(|| format!("cannot list {}", quoted(path)))?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if wanted(name) {
                 names.push(name.to_owned());
@@ -82,7 +84,7 @@ impl OpenedBase {
         match opened {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NXIO) => Ok(None),
-            Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot open {}", shown(path))),
+            Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot open {}", quoted(path))),
         }
     }
 }
@@ -92,7 +94,7 @@ pub(crate) fn link(folder: &OwnedFd, name: &Path) -> Result<Option<PathBuf>> {
     match readlinkat(folder, name, Vec::new()) {
         Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()).into())),
         Err(Errno::INVAL | Errno::NOENT) => Ok(None),
-        Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot read {}", shown(name))),
+        Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot read {}", quoted(name))),
     }
 }
 

@@ -11,13 +11,13 @@ use anyhow::{Context, Result};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use crate::caller_identity::CallerIdentity;
+use crate::errors::quoted;
 use crate::hostfiles::{FileContent, leads_to_usr};
+use crate::ids::caller::CallerIdentity;
 use crate::plan::JailPlan;
 use crate::root::base::{self, OpenedBase};
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{HostTree, READ_ONLY};
-use crate::shown::shown;
 
 /// Taken from the base.
 const FILES: [&str; 19] = [
@@ -116,7 +116,7 @@ fn take(
         if plan.takes(&path) {
             continue;
         }
-        let fd = match open(&folder, name).with_context(|| format!("cannot open {}", shown(&path)))? {
+        let fd = match open(&folder, name).with_context(|| format!("cannot open {}", quoted(&path)))? {
             OpenedFile::Yes(fd) => Some(fd),
             OpenedFile::Refused => None,
             OpenedFile::Link => match base::link(&folder, name)? {
@@ -128,7 +128,7 @@ fn take(
             },
         };
         if let Some(fd) = fd {
-            give(fd, to, name).with_context(|| format!("cannot let in {}", shown(&path)))?;
+            give(fd, to, name).with_context(|| format!("cannot let in {}", quoted(&path)))?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, openat,
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use crate::shown::shown;
+use crate::errors::quoted;
 
 /// An opened one.
 pub(crate) struct OpenedFolder(OwnedFd);
@@ -23,7 +23,7 @@ impl OpenedFolder {
     /// A folder in it, made where it is not there.
     pub(crate) fn folder(&self, name: &Path) -> Result<Self> {
         self.make_folder(name)?;
-        let fd = open(self.0.as_fd(), name).with_context(|| format!("cannot open {}", shown(name)))?;
+        let fd = open(self.0.as_fd(), name).with_context(|| format!("cannot open {}", quoted(name)))?;
         Ok(Self(fd))
     }
 
@@ -46,7 +46,7 @@ impl OpenedFolder {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.0, name, flags, Mode::from_raw_mode(0o644)).map_err(io::Error::from);
         let write = file.and_then(|file| std::fs::File::from(file).write_all(bytes));
-        write.with_context(|| format!("cannot make {}", shown(name)))
+        write.with_context(|| format!("cannot make {}", quoted(name)))
     }
 
     /// An empty file, to be mounted on, where nothing is there yet.
@@ -57,14 +57,14 @@ impl OpenedFolder {
     /// A symbolic link in it.
     pub(crate) fn link(&self, name: &Path, target: &Path) -> Result<()> {
         let linked = symlinkat(target, &self.0, name).map_err(io::Error::from);
-        linked.with_context(|| format!("cannot make {}", shown(name)))
+        linked.with_context(|| format!("cannot make {}", quoted(name)))
     }
 
     /// Mounts what is detached on something in it.
     pub(crate) fn mount(&self, name: &Path, mount: impl AsFd) -> Result<()> {
         move_mount(mount, c"", &self.0, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(io::Error::from)
-            .with_context(|| format!("cannot mount on {}", shown(name)))
+            .with_context(|| format!("cannot mount on {}", quoted(name)))
     }
 
     /// What is below it at this path, whosever it may be, to be mounted on.
@@ -72,9 +72,9 @@ impl OpenedFolder {
         let found = open(self.0.as_fd(), path.strip_prefix("/").unwrap_or(path));
         let errno = found.as_ref().err().and_then(io::Error::raw_os_error);
         found.with_context(|| match errno {
-            Some(nix::libc::ELOOP) => format!("there is a symbolic link on the way to {}", shown(path)),
-            Some(nix::libc::ENOENT) => format!("the tree around it has no {}", shown(path)),
-            _ => format!("cannot open {}", shown(path)),
+            Some(nix::libc::ELOOP) => format!("there is a symbolic link on the way to {}", quoted(path)),
+            Some(nix::libc::ENOENT) => format!("the tree around it has no {}", quoted(path)),
+            _ => format!("cannot open {}", quoted(path)),
         })
     }
 }
@@ -89,7 +89,7 @@ impl AsFd for OpenedFolder {
 fn made(name: &Path, result: Result<(), Errno>) -> Result<()> {
     match result {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot make {}", shown(name))),
+        Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot make {}", quoted(name))),
     }
 }
 

@@ -23,16 +23,16 @@ use rustix::mount::{
 };
 use rustix::process::pivot_root;
 
-use crate::caller_identity::CallerIdentity;
-use crate::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain};
+use crate::errors::quoted;
 use crate::hostfiles::FileContent;
+use crate::ids::caller::CallerIdentity;
 use crate::limits::MemoryAmount;
 use crate::plan::{JailMount, JailPlan, MountContent};
 use crate::root::base::OpenedBase;
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{HostTree, READ_ONLY, WRITABLE};
-use crate::shown::shown;
-use crate::{handing, sys};
+use crate::{fd_channel, sys};
 
 /// Folders that are there, and empty unless something is put in.
 const EMPTY: [&str; 2] = ["home", "run"];
@@ -114,13 +114,13 @@ fn hand_out_etc(root: &OpenedFolder, way: &OwnedFd) -> Result<()> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let etc = open_tree(root.find(Path::new("etc"))?, c"", flags).map_err(io::Error::from)?;
-    handing::send(way, &etc).map_err(io::Error::from)?;
+    fd_channel::send_fd(way, &etc).map_err(io::Error::from)?;
     Ok(())
 }
 
 /// How a mount is called in an error.
 fn describe(mount: &JailMount) -> String {
-    format!("{}: cannot put anything at {}", mount.option, shown(&mount.dst))
+    format!("{}: cannot put anything at {}", mount.option, quoted(&mount.dst))
 }
 
 /// Opens and copies what a mount shows; nothing for memory.
@@ -129,9 +129,9 @@ fn open(mount: &JailMount) -> Result<Option<HostTree>> {
     let open = || -> Result<HostTree> {
         let fd = tree::open(src)?;
         let is_folder = tree::is_folder(&fd)?;
-        ensure!(is_folder || !*folder, "{} is not a folder", shown(src));
+        ensure!(is_folder || !*folder, "{} is not a folder", quoted(src));
         HostTree::copy(fd, is_folder, if *writable { WRITABLE } else { READ_ONLY })
-            .with_context(|| shown(src))
+            .with_context(|| quoted(src))
     };
     open().context(mount.option).map(Some)
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::mount::MountAttrFlags;
 
-use crate::caller_identity::CallerIdentity;
-use crate::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain};
+use crate::ids::caller::CallerIdentity;
 use crate::root::filesystem;
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{self, HostTree, READ_ONLY};

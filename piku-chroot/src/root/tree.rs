@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use crate::shown::shown;
+use crate::errors::quoted;
 use crate::sys;
 
 /// A tree that nothing may be written to, and whose set-uid programs and devices are plain files.
@@ -39,9 +39,9 @@ pub(crate) fn open(src: &Path) -> Result<OwnedFd> {
     let src: PathBuf = src.components().collect();
     let fd = openat2(CWD, &src, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
         .map_err(io::Error::from)
-        .with_context(|| format!("cannot open {}", shown(&src)))?;
+        .with_context(|| format!("cannot open {}", quoted(&src)))?;
     if file_type(&fd)? == FileType::Symlink {
-        bail!("{} is a symbolic link; name the file or folder itself", shown(&src));
+        bail!("{} is a symbolic link; name the file or folder itself", quoted(&src));
     }
     Ok(fd)
 }

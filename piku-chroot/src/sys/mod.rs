@@ -75,7 +75,9 @@ fn spawned(pid: libc::c_long, child: impl FnOnce() -> u8) -> io::Result<Pid> {
     match pid {
         -1 => Err(io::Error::last_os_error()),
         // A panic must not unwind into what the parent was doing.
-        0 => std::process::exit(catch_unwind(AssertUnwindSafe(child)).unwrap_or(crate::SETUP).into()),
+        0 => std::process::exit(
+            catch_unwind(AssertUnwindSafe(child)).unwrap_or(crate::errors::SETUP_FAILED).into(),
+        ),
         pid => Ok(Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?)),
     }
 }
@@ -87,7 +89,7 @@ fn spawned(pid: libc::c_long, child: impl FnOnce() -> u8) -> io::Result<Pid> {
 pub(crate) fn spawn_and_exec(mut child: impl FnMut() -> u8) -> io::Result<Pid> {
     let mut stack = vec![0_u8; STACK];
     let run = Box::new(|| {
-        let code = catch_unwind(AssertUnwindSafe(&mut child)).unwrap_or(crate::SETUP);
+        let code = catch_unwind(AssertUnwindSafe(&mut child)).unwrap_or(crate::errors::SETUP_FAILED);
         // SAFETY: it ends this process alone. What exit() would do on the way out is the parent's.
         unsafe { libc::_exit(code.into()) }
     });

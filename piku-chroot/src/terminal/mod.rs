@@ -4,7 +4,7 @@
 //!
 //! The stub opens both sides, keeps none, and hands one to the command and the other, through a socket, to the monitor.
 
-mod outer;
+mod host_tty;
 pub(crate) mod relay;
 
 use std::io;
@@ -17,7 +17,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr, tcsetwinsize};
 
-use crate::handing;
+use crate::fd_channel;
 
 /// The device of the jail's own /dev/pts that makes terminals; `/dev/ptmx` may have been replaced.
 const MAKER: &str = "/dev/pts/ptmx";
@@ -34,8 +34,8 @@ pub(crate) fn open(monitor: &OwnedFd) -> Result<OwnedFd> {
         if let Ok(modes) = tcgetattr(io::stdin()) {
             tcsetattr(&slave, OptionalActions::Now, &modes)?;
         }
-        tcsetwinsize(&slave, outer::size())?;
-        handing::send(monitor, &master)?;
+        tcsetwinsize(&slave, host_tty::size())?;
+        fd_channel::send_fd(monitor, &master)?;
         Ok(slave)
     };
     make().map_err(io::Error::from).context("--tty: cannot make a terminal")

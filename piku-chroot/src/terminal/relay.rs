@@ -13,8 +13,8 @@ use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{Errno, read, write};
 use rustix::termios::{SpecialCodeIndex, isatty, tcgetattr, tcsetwinsize};
 
-use crate::terminal::outer::{self, RawTerminal};
-use crate::waiting::ended;
+use crate::signal_wait::ended;
+use crate::terminal::host_tty::{self, RawTerminal};
 
 /// As much as is carried at once.
 const LOAD: usize = 16 * 1024;
@@ -153,7 +153,7 @@ impl TerminalRelay {
                 self.output.pending.clear();
             }
             Signal::SIGWINCH | Signal::SIGCONT => {
-                if let (Some(inner), Some(size)) = (&self.inner, outer::own_size()) {
+                if let (Some(inner), Some(size)) = (&self.inner, host_tty::own_size()) {
                     // The kernel tells who has the terminal.
                     let _ = tcsetwinsize(&inner.master, size);
                     if signal == Signal::SIGWINCH {

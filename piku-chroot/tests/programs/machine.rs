@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use piku_chroot::plan::{BASE, SEARCH};
+use piku_chroot::{BASE_DIRECTORIES, DEFAULT_PATH};
 
 use crate::scene::Scene;
 
@@ -44,7 +44,7 @@ pub(crate) fn programs(scene: &Scene, names: &[&str]) -> Option<Vec<String>> {
             return None;
         };
         let real = found.canonicalize().unwrap();
-        let in_base = BASE.iter().any(|name| real.starts_with(Path::new("/").join(name)));
+        let in_base = BASE_DIRECTORIES.iter().any(|name| real.starts_with(Path::new("/").join(name)));
         let folder = if in_base { found.parent() } else { real.parent() }.unwrap();
         if !path.iter().any(|known| known == folder) {
             path.push(folder.to_owned());
@@ -55,7 +55,7 @@ pub(crate) fn programs(scene: &Scene, names: &[&str]) -> Option<Vec<String>> {
             }
         }
     }
-    path.extend(env::split_paths(SEARCH));
+    path.extend(env::split_paths(DEFAULT_PATH));
     let path = env::join_paths(path).unwrap().into_string().unwrap();
     options.extend(["--env".to_owned(), format!("PATH={path}")]);
     Some(options)
@@ -64,7 +64,8 @@ pub(crate) fn programs(scene: &Scene, names: &[&str]) -> Option<Vec<String>> {
 /// Where the scene's user finds a program: first where the jail looks, then where these tests do.
 fn find(scene: &Scene, name: &str) -> Option<PathBuf> {
     let own = env::var_os("PATH").unwrap_or_default();
-    let mut files = env::split_paths(SEARCH).chain(env::split_paths(&own)).map(|folder| folder.join(name));
+    let mut files =
+        env::split_paths(DEFAULT_PATH).chain(env::split_paths(&own)).map(|folder| folder.join(name));
     files.find(|file| {
         file.is_absolute() && scene.command("test").arg("-x").arg(file).status().unwrap().success()
     })

@@ -144,7 +144,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         workers: BTreeMap::new(),
         ports: BTreeMap::new(),
         guards: BTreeMap::new(),
-        guards_ports: piku_chroot::guards_ports(),
+        guards_ports: piku_chroot::can_restrict_ports(),
         watched_at: Duration::ZERO,
         notes: BTreeMap::new(),
         probes: BTreeMap::new(),

@@ -13,9 +13,9 @@ use piku_report::user_error::{UserError, tell};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::SETUP;
+use crate::errors::SETUP_FAILED;
+use crate::errors::quoted;
 use crate::plan::{JailPlan, MountContent};
-use crate::shown::shown;
 
 /// Who runs the command, outside as inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(crate) fn refuse_ways_out() -> Result<()> {
             let what = if folder { "a folder" } else { "opened as a path only" };
             let failure =
                 UserError::new(format!("{name} is {what}, which would lead the command out of the jail"));
-            return Err(failure.hint("give it a file, a pipe or /dev/null").code(SETUP).into());
+            return Err(failure.hint("give it a file, a pipe or /dev/null").code(SETUP_FAILED).into());
         }
     }
     Ok(())
@@ -92,7 +92,7 @@ pub(crate) fn warn_of_groups(plan: &JailPlan) {
         tell(&format!(
             "piku-chroot: warning: {}: the command has the rights of group {group} on {}; a user of its own (--uid-range) has not",
             mount.option,
-            shown(src)
+            quoted(src)
         ));
     }
 }
@@ -103,7 +103,7 @@ fn more_than_others(mode: u32) -> bool {
 }
 
 fn become_user(name: &OsStr) -> Result<()> {
-    let shown = shown(Path::new(name));
+    let shown = quoted(Path::new(name));
     let user = UserAccount::find(name).with_context(|| format!("cannot look up {shown}"))?;
     let user = user.with_context(|| format!("there is no user {shown}"))?;
     if (user.uid, user.gid) == (geteuid(), getegid()) && !geteuid().is_root() {

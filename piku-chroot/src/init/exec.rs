@@ -14,12 +14,12 @@ use nix::unistd::{execve, fchdir, getcwd, setsid};
 use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use crate::confinement::protections::ProtectionLayers;
 use crate::confinement::{keyring, landlock, seccomp};
+use crate::errors::{CANNOT_RUN, NOT_FOUND, SETUP_FAILED, print_error, quoted};
 use crate::limits::rlimits::CommandRlimits;
 use crate::plan::JailPlan;
-use crate::protections::ProtectionLayers;
-use crate::shown::shown;
-use crate::{CANNOT_RUN, NOT_FOUND, SETUP, report, sys, terminal};
+use crate::{sys, terminal};
 
 /// Becomes the command; returns only when that failed.
 pub(crate) fn run(
@@ -29,11 +29,11 @@ pub(crate) fn run(
     terminal: Option<&OwnedFd>,
 ) -> u8 {
     if let Err(err) = prepare(plan, rlimits, layers, terminal) {
-        report(&err);
-        return SETUP;
+        print_error(&err);
+        return SETUP_FAILED;
     }
     let (code, err) = exec(plan);
-    report(&err);
+    print_error(&err);
     code
 }
 
@@ -56,7 +56,7 @@ fn prepare(
     umask(Mode::from_bits_truncate(0o022));
     // First: a folder of the host's that the caller left open must not be there when the way is looked up.
     sys::close_from(3).context("cannot close the inherited descriptors")?;
-    go_to(&plan.chdir).with_context(|| format!("--chdir: cannot go to {}", shown(&plan.chdir)))?;
+    go_to(&plan.chdir).with_context(|| format!("--chdir: cannot go to {}", quoted(&plan.chdir)))?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")?;
     landlock::restrict(plan, layers.landlock)?;
     // Last: it refuses what the lines before it need.
@@ -102,7 +102,7 @@ fn exec(plan: &JailPlan) -> (u8, Error) {
     }
     match denied {
         Some(err) => failed(name, err),
-        None => (NOT_FOUND, Error::msg(format!("{}: no such command in the jail", shown(Path::new(name))))),
+        None => (NOT_FOUND, Error::msg(format!("{}: no such command in the jail", quoted(Path::new(name))))),
     }
 }
 
@@ -123,7 +123,7 @@ fn exists(path: &CString) -> bool {
 
 /// The command is there, and cannot be run.
 fn failed(name: &OsStr, err: Errno) -> (u8, Error) {
-    let name = shown(Path::new(name));
+    let name = quoted(Path::new(name));
     if err == Errno::ENOENT {
         // The file is there, so what is missing is the program that its first line or its ELF header names.
         return (

@@ -6,9 +6,9 @@ use anyhow::Result;
 use piku_layout::settings::Protection;
 use piku_report::user_error::UserError;
 
-use crate::SETUP;
 use crate::cli::NetworkOption;
 use crate::confinement::{keyring, landlock, seccomp};
+use crate::errors::SETUP_FAILED;
 
 /// What the kernel said. A layer that is there has to hold: when it then fails, nothing starts.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +133,7 @@ impl ProtectionLayers {
                 None if strict && wanted => format!("--strict: {name}"),
                 None => continue,
             };
-            return Err(UserError::new(format!("{option}: {why}")).hint(mend).code(SETUP).into());
+            return Err(UserError::new(format!("{option}: {why}")).hint(mend).code(SETUP_FAILED).into());
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Descriptors that the stub hands out to the monitor: one at a time, each beside a byte.
+//! A socket on which the jail's init sends descriptors to the monitor, one at a time.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -10,29 +10,29 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-/// Returns the way from the stub to the monitor, the monitor's end first.
-pub(crate) fn way() -> Result<(OwnedFd, OwnedFd)> {
+/// Returns both ends, the monitor's first.
+pub(crate) fn open_channel() -> Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(io::Error::from)
         .context("cannot make a socket")
 }
 
-/// Hands one out.
-pub(crate) fn send(way: &OwnedFd, fd: &OwnedFd) -> rustix::io::Result<()> {
+/// Sends a descriptor to the monitor.
+pub(crate) fn send_fd(channel: &OwnedFd, fd: &OwnedFd) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [fd.as_fd()];
     control.push(SendAncillaryMessage::ScmRights(&fds));
-    // A descriptor travels only beside a byte.
-    sendmsg(way, &[IoSlice::new(b"d")], &mut control, SendFlags::NOSIGNAL).map(drop)
+    // The kernel passes a descriptor only along with data.
+    sendmsg(channel, &[IoSlice::new(b"d")], &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Waits for what [`send`] hands out; `None` when the stub ended before.
-pub(crate) fn receive(way: &OwnedFd) -> Result<Option<OwnedFd>> {
+/// Waits for a descriptor from init. Returns `None` if init ends without sending one.
+pub(crate) fn receive_fd(channel: &OwnedFd) -> Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
-    recvmsg(way, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    recvmsg(channel, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
         .map_err(io::Error::from)
         .context("cannot receive a descriptor")?;
     Ok(control.drain().find_map(|message| match message {

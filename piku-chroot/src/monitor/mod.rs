@@ -4,6 +4,8 @@
 //! It keeps the descriptors that it inherited, which nothing inside does: a lock that a supervisor gave it is held until
 //! the last process of the jail is gone.
 
+pub(crate) mod reporter;
+
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -14,18 +16,20 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
 
 use crate::cli::NetworkOption;
-use crate::diagnosis::{JailObstacle, SetupStep, explain};
+use crate::confinement::protections::ProtectionLayers;
+use crate::errors::SETUP_FAILED;
+use crate::errors::diagnosis::{JailObstacle, SetupStep, explain};
 use crate::hostfiles::HostFiles;
 use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::ids::JailIds;
+use crate::ids::caller;
 use crate::init::MonitorLink;
-use crate::jail_reporter::JailReporter;
 use crate::limits::LimitHold;
+use crate::monitor::reporter::JailReporter;
 use crate::network::{JailNamespaces, NetworkLink};
 use crate::plan::JailPlan;
-use crate::protections::ProtectionLayers;
 use crate::terminal::relay;
-use crate::{SETUP, caller_identity, handing, ids, init, limits, namespaces, sys, waiting};
+use crate::{fd_channel, ids, init, limits, namespaces, signal_wait, sys};
 
 /// Passed on to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
@@ -41,15 +45,15 @@ pub(crate) const FORWARDED: [Signal; 8] = [
 
 /// Makes the jail and waits for its end; returns the command's exit code.
 pub(crate) fn run(plan: JailPlan) -> Result<u8> {
-    caller_identity::refuse_ways_out()?;
-    let ids = JailIds::settle(&plan, caller_identity::settle(&plan)?)?;
+    caller::refuse_ways_out()?;
+    let ids = JailIds::settle(&plan, caller::settle(&plan)?)?;
     let layers = ProtectionLayers::probe();
     layers.require(plan.net, !plan.listen.is_empty(), plan.strict, &plan.require)?;
     if ids.own.is_none() {
         if plan.strict {
-            caller_identity::refuse_other_groups()?;
+            caller::refuse_other_groups()?;
         }
-        caller_identity::warn_of_groups(&plan);
+        caller::warn_of_groups(&plan);
     }
     if let Some(caller) = plan.die_with {
         die_with(caller)?;
@@ -69,7 +73,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     let code = start(plan, &mut followed, ids, layers, &signals, &hold, tell).and_then(|jail| {
         let way = jail.way;
         let receive = |wanted: bool| match &way {
-            Some(way) if wanted => handing::receive(way),
+            Some(way) if wanted => fd_channel::receive_fd(way),
             _ => Ok(None),
         };
         if let Some(etc) = receive(!followed.is_empty())? {
@@ -85,7 +89,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
         match terminal {
             Some(terminal) => relay::run(jail.pid, &signals, terminal),
             // It may have ended already; then its SIGCHLD is next.
-            None => waiting::until_ended(
+            None => signal_wait::until_ended(
                 &with_changes(signals),
                 Some(&mut followed),
                 |signal| {
@@ -96,14 +100,15 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
                         // Nothing leads to it any more: whoever keeps it running starts it anew.
                         let _ = kill(jail.pid, Signal::SIGKILL);
                     }
-                    waiting::ended(jail.pid)
+                    signal_wait::ended(jail.pid)
                 },
             ),
         }
     });
     let end = hold.end();
-    let exit_code = *code.as_ref().unwrap_or(&SETUP);
-    let obstacle = code.as_ref().err().map(JailObstacle::of).or(obstacle.filter(|_| exit_code == SETUP));
+    let exit_code = *code.as_ref().unwrap_or(&SETUP_FAILED);
+    let obstacle =
+        code.as_ref().err().map(JailObstacle::of).or(obstacle.filter(|_| exit_code == SETUP_FAILED));
     teller.ended(exit_code, end, obstacle);
     code
 }
@@ -138,7 +143,7 @@ fn start(
         if tell { pipe().map(|(read, write)| (Some(read), Some(write)))? } else { (None, None) };
     let host = followed.take_first();
     let hands_out = plan.tty || !host.is_empty();
-    let (way, stubs_way) = hands_out.then(handing::way).transpose()?.unzip();
+    let (way, stubs_way) = hands_out.then(fd_channel::open_channel).transpose()?.unzip();
     let flags = namespaces::flags(&plan);
     let (connected, connect) = if plan.net == NetworkOption::Own {
         pipe().map(|(read, write)| (Some(read), Some(write)))?
@@ -155,7 +160,7 @@ fn start(
             followed.close_folders();
             init::run(plan, ids, signals, &hold.rlimits, inside)
         }
-        None => SETUP,
+        None => SETUP_FAILED,
     });
     let pid = pid.map_err(|err| explain(SetupStep::Namespaces, &err))?;
     // It waits for months, and needs of all this only these ends.

@@ -5,11 +5,11 @@ use std::io;
 use anyhow::Result;
 use piku_report::user_error::tell;
 
+use crate::confinement::protections::{LayerFailure, NAMESPACES, ProtectionLayer, ProtectionLayers};
 use crate::ids::JailIds;
 use crate::limits::MemoryAmount;
 use crate::limits::cgroup::{CgroupEnd, largest_process};
 use crate::plan::JailPlan;
-use crate::protections::{LayerFailure, NAMESPACES, ProtectionLayer, ProtectionLayers};
 use crate::report::{HeldLimit, JailEnd, JailObstacle, JailStart, MissingLayer, ReportWriter};
 
 /// Opened before anything else is begun.

@@ -10,10 +10,10 @@ use nix::libc::{EACCES, EAGAIN, EINVAL, ENOMEM, ENOSPC, ENOSYS, EPERM, EUSERS};
 use piku_report::user_error::{UserError, advice};
 use serde::{Deserialize, Serialize};
 
-use crate::SETUP;
+use crate::errors::SETUP_FAILED;
 
 /// The code of an error that no later attempt mends (`EX_UNAVAILABLE` of sysexits.h). It never leaves this program, which ends
-/// with [`SETUP`] whatever keeps the jail from being made.
+/// with [`SETUP_FAILED`] whatever keeps the jail from being made.
 const NO_JAILS: u8 = 69;
 
 /// The reach of what kept a jail from being made.
@@ -45,7 +45,7 @@ fn lacks_a_call(err: &Error) -> bool {
 }
 
 /// Returns what mends an error that no step has explained: `mount_setattr` is the newest call that every jail needs.
-pub(crate) fn mend(err: &Error) -> Option<&'static str> {
+pub(crate) fn missing_call_hint(err: &Error) -> Option<&'static str> {
     (lacks_a_call(err) && advice(err).0.is_empty())
         .then_some("use Linux 5.12 or newer; an outer sandbox that hides system calls has the same effect")
 }
@@ -99,7 +99,7 @@ pub(crate) fn explain(step: SetupStep, err: &io::Error) -> Error {
         SetupStep::Map | SetupStep::Rights => "cannot use a user namespace",
         SetupStep::Proc => "cannot mount an own /proc",
     };
-    let code = if obstacle == JailObstacle::Absent { NO_JAILS } else { SETUP };
+    let code = if obstacle == JailObstacle::Absent { NO_JAILS } else { SETUP_FAILED };
     let failure =
         UserError::new(format!("{what}: {}", why.map_or(err.to_string(), str::to_owned))).code(code);
     mend.into_iter().fold(failure, UserError::hint).into()

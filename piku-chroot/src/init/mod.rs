@@ -1,6 +1,8 @@
 //! Process 1 inside. It makes the new root, starts the command as its child, reaps whatever is left orphaned, passes
 //! signals on, and ends with the command: the kernel then ends everything else in here.
 
+pub(crate) mod exec;
+
 use std::os::fd::OwnedFd;
 use std::{fs, io};
 
@@ -13,13 +15,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::set_parent_process_death_signal;
 
 use crate::confinement::capabilities;
-use crate::diagnosis::JailObstacle;
+use crate::confinement::protections::ProtectionLayers;
+use crate::errors::diagnosis::JailObstacle;
+use crate::errors::print_error;
 use crate::hostfiles::FileContent;
 use crate::ids::JailIds;
 use crate::limits::rlimits::CommandRlimits;
 use crate::plan::JailPlan;
-use crate::protections::ProtectionLayers;
-use crate::{namespaces, network, payload, report, root, sys, terminal, waiting};
+use crate::{namespaces, network, root, signal_wait, sys, terminal};
 
 /// The command runs.
 pub(crate) const RUNS: &[u8; 1] = b"\n";
@@ -59,7 +62,7 @@ pub(crate) fn run(
             let _ = rustix::io::write(&word, ABSENT);
         }
     }
-    started.and_then(|command| wait(command, signals)).unwrap_or_else(|err| report(&err))
+    started.and_then(|command| wait(command, signals)).unwrap_or_else(|err| print_error(&err))
 }
 
 /// Makes the jail and starts the command in it.
@@ -95,7 +98,7 @@ fn start(
     let terminal = inside.way.filter(|_| plan.tty).map(|way| terminal::open(&way)).transpose()?;
     let mut came_back = false;
     let command = sys::spawn_and_exec(|| {
-        let code = payload::run(plan, rlimits, inside.layers, terminal.as_ref());
+        let code = exec::run(plan, rlimits, inside.layers, terminal.as_ref());
         // The memory is this process's own.
         came_back = true;
         code
@@ -142,14 +145,14 @@ fn wait(command: Pid, signals: &SigSet) -> Result<u8> {
             let _ = kill(command, signal);
         }
     };
-    waiting::until_ended(signals, None, pass, || reap(command))
+    signal_wait::until_ended(signals, None, pass, || reap(command))
 }
 
 /// Takes up everything that has ended; the exit code when the command is among it.
 fn reap(command: Pid) -> Result<Option<u8>> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(status) if status.pid() == Some(command) => return Ok(waiting::code_of(status)),
+            Ok(status) if status.pid() == Some(command) => return Ok(signal_wait::code_of(status)),
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(err) => return Err(err).context("cannot wait for processes"),

@@ -7,8 +7,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::errors::SIGNAL_BASE;
 use crate::hostfiles::follow::{self, FollowedFiles};
-use crate::{SIGNALLED, sys};
+use crate::sys;
 
 /// A command that runs so long is one that stays.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -62,7 +63,7 @@ pub(crate) fn code_of(status: WaitStatus) -> Option<u8> {
     match status {
         WaitStatus::Exited(_, code) => Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         WaitStatus::Signaled(_, signal, _) => {
-            Some(u8::try_from(signal as i32).map_or(u8::MAX, |number| SIGNALLED + number))
+            Some(u8::try_from(signal as i32).map_or(u8::MAX, |number| SIGNAL_BASE + number))
         }
         _ => None,
     }

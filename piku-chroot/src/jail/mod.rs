@@ -1,0 +1,235 @@
+//! The caller's side: values that become a `piku-chroot` command line.
+//!
+//! The command's variables are passed under other names: piku-chroot itself, outside of the jail, would otherwise load the
+//! library that an app names in `LD_PRELOAD`. Each name gets [`PREFIX`], which piku-chroot removes (`--env-prefix`). Values
+//! never appear on a command line, which every user can read.
+
+mod systemd_scope;
+mod trial;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use piku_layout::settings::Protection;
+
+pub use self::trial::{TrialError, available};
+use crate::cli;
+use crate::profile::BuiltinProfile;
+
+/// Prefix of each variable that is meant for the command in the jail.
+pub const PREFIX: &str = "PIKU_JAILED_";
+/// Variable that names the `piku-chroot` program if it is neither beside its caller nor on PATH.
+pub const PROGRAM_VARIABLE: &str = "PIKU_CHROOT";
+const PROGRAM: &str = "piku-chroot";
+
+/// Saves 55 kB in the monitor and init of each jail, which wait for months: the C library otherwise keeps freed memory for
+/// the next call. The command does not see this variable.
+const ALLOCATOR: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");
+
+/// Options of a jail.
+#[derive(Clone, Debug, Default)]
+pub struct JailSpec {
+    options: Vec<OsString>,
+    /// Start it in a scope of the user's systemd.
+    scoped: bool,
+}
+
+impl JailSpec {
+    /// A jail with the host's programs and libraries, read-only, and nothing else.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default().flag("--root-from-host")
+    }
+
+    /// A jail with the options of a profile.
+    #[must_use]
+    pub fn profile(profile: BuiltinProfile) -> Self {
+        Self::default().option("--profile", profile.name())
+    }
+
+    /// Mounts `dir` read-only at `/app`.
+    #[must_use]
+    pub fn app(self, dir: &Path) -> Self {
+        self.option("--app", dir)
+    }
+
+    /// Mounts `dir` writable at `/data`.
+    #[must_use]
+    pub fn data(self, dir: &Path) -> Self {
+        self.option("--data", dir)
+    }
+
+    /// Mounts `src` writable at `dst`.
+    #[must_use]
+    pub fn bind(self, src: &Path, dst: &Path) -> Self {
+        self.option("--bind", cli::join(src, dst))
+    }
+
+    /// Mounts `src` read-only at `dst`.
+    #[must_use]
+    pub fn ro(self, src: &Path, dst: &Path) -> Self {
+        self.option("--ro", cli::join(src, dst))
+    }
+
+    /// Runs the command as the user that `name` has in `registry`, who becomes the owner of the data.
+    #[must_use]
+    pub fn own_user(self, name: &str, registry: &Path) -> Self {
+        self.option("--uid-range", name).option("--uid-registry", registry)
+    }
+
+    /// Undoes [`Self::own_user`]: the caller becomes the owner of the data, and the command runs as the caller.
+    #[must_use]
+    pub fn no_own_user(self, name: &str, registry: &Path) -> Self {
+        self.own_user(name, registry).flag("--give-back")
+    }
+
+    /// Sets the working directory in the jail.
+    #[must_use]
+    pub fn chdir(self, dir: &Path) -> Self {
+        self.option("--chdir", dir)
+    }
+
+    /// Sets the host name in the jail.
+    #[must_use]
+    pub fn hostname(self, name: &str) -> Self {
+        self.option("--hostname", name)
+    }
+
+    /// Sets limits over those of the profile: `memory=512m,pids=100`.
+    #[must_use]
+    pub fn limit(self, limits: &str) -> Self {
+        self.option("--limit", limits)
+    }
+
+    /// Sets the size of `/tmp`, such as `64m`; it never exceeds the limit on memory.
+    #[must_use]
+    pub fn tmp_size(self, size: &str) -> Self {
+        self.option("--tmp-size", size)
+    }
+
+    /// Writes a [`crate::report`] to `file`.
+    #[must_use]
+    pub fn report(self, file: &Path) -> Self {
+        self.option("--report", file)
+    }
+
+    /// Lets the command bind TCP sockets to `port`. Once a port is named, all others are refused but those that the kernel
+    /// picks; port 0 allows these alone.
+    #[must_use]
+    pub fn listen(self, port: u16) -> Self {
+        self.option("--listen", port.to_string())
+    }
+
+    /// Refuses to start if one of these protections is missing.
+    #[must_use]
+    pub fn require(self, protections: &[Protection]) -> Self {
+        protections.iter().fold(self, |jail, protection| jail.option("--require", protection.name()))
+    }
+
+    /// Gives the jail its own network, connected by pasta. Incoming connections arrive at the ports of [`Self::listen`].
+    #[must_use]
+    pub fn own_network(self) -> Self {
+        self.option("--net", "own")
+    }
+
+    /// Gives the command its own terminal instead of the caller's.
+    #[must_use]
+    pub fn tty(self) -> Self {
+        self.flag("--tty")
+    }
+
+    /// Starts the jail in its own cgroup, which can hold limits, if [`available`] finds that the user's systemd makes one:
+    /// for callers in an ssh session, which do not own their cgroup.
+    #[must_use]
+    pub fn scoped(mut self) -> Self {
+        self.scoped = trial::trial_result().as_ref().is_ok_and(|trial| trial.scoped);
+        self
+    }
+
+    /// Ends the command when the calling process ends, even by SIGKILL. The thread that starts the command has to live as
+    /// long as the process.
+    #[must_use]
+    pub fn die_with_caller(self) -> Self {
+        self.option("--die-with", std::process::id().to_string())
+    }
+
+    /// Returns the command that runs `argv` in this jail with exactly the environment `env`, and PATH and HOME if `env` does
+    /// not set them.
+    pub fn command<I, K, V>(&self, env: I, argv: &[String]) -> Command
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        let mut command = Command::new(find_program());
+        command.env_clear().envs([ALLOCATOR]);
+        for (name, value) in env {
+            let mut prefixed = OsString::from(PREFIX);
+            prefixed.push(name);
+            command.env(prefixed, value);
+        }
+        command.args(&self.options).arg("--env-prefix").arg(PREFIX).arg("--").args(argv);
+        if self.scoped { systemd_scope::wrap(&command).unwrap_or(command) } else { command }
+    }
+
+    fn flag(mut self, name: &str) -> Self {
+        self.options.push(name.into());
+        self
+    }
+
+    /// Adds `--name=value` as one argument, so that a value may begin with a dash.
+    fn option(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let mut word = OsString::from(name);
+        word.push("=");
+        word.push(value);
+        self.options.push(word);
+        self
+    }
+}
+
+/// Finds the program: the one that [`PROGRAM_VARIABLE`] names, else one beside the running program, one directory above it
+/// (tests run in `target/debug/deps`), or on PATH.
+fn find_program() -> PathBuf {
+    if let Some(named) = std::env::var_os(PROGRAM_VARIABLE).filter(|named| !named.is_empty()) {
+        return named.into();
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let beside = own.ancestors().skip(1).take(2).map(Path::to_owned);
+    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    beside
+        .chain(std::env::split_paths(&on_path))
+        .map(|dir| dir.join(PROGRAM))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| PROGRAM.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_names_all_options_and_no_values_of_variables() {
+        let jail = JailSpec::new()
+            .app(Path::new("/r/app"))
+            .data(Path::new("-d"))
+            .ro(Path::new("/a:b"), Path::new("/c"));
+        let command =
+            jail.command([("SECRET", "s3"), ("LD_PRELOAD", "/x")], &["--odd".to_owned(), "a b".to_owned()]);
+        let args: Vec<_> = command.get_args().map(|arg| arg.to_str().unwrap()).collect();
+        let expected = [
+            "--root-from-host",
+            "--app=/r/app",
+            "--data=-d",
+            r"--ro=/a\:b:/c",
+            "--env-prefix",
+            PREFIX,
+            "--",
+            "--odd",
+            "a b",
+        ];
+        assert_eq!(args, expected);
+        let env: Vec<_> = command.get_envs().map(|(name, _)| name.to_str().unwrap()).collect();
+        assert_eq!(env, ["GLIBC_TUNABLES", "PIKU_JAILED_LD_PRELOAD", "PIKU_JAILED_SECRET"]);
+    }
+}
