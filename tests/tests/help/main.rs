@@ -9,7 +9,8 @@ use piku_tests::tools::repository;
 /// Appends the long help of a command and of each command below it that is not hidden.
 fn append_help(command: &mut Command, text: &mut String) {
     let help = command.render_long_help().to_string();
-    *text += &format!("$ {} --help\n", command.get_bin_name().unwrap_or(command.get_name()));
+    let name = command.get_bin_name().unwrap_or(command.get_name());
+    text.extend(["$ ", name, " --help\n"]);
     // clap leaves blanks at the end of lines.
     text.extend(help.lines().flat_map(|line| [line.trim_end(), "\n"]));
     *text += "\n";
