@@ -19,15 +19,15 @@ fn a_bad_setting_fails_its_own_deploy_and_changes_nothing() {
     repo.push().fails_with(&["ENV:2: NGINX_CACHE_SIZE", "nothing was changed"]);
     repo.file("ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=own.conf\n");
     repo.file("own.conf", "root /etc;\n").commit("Bad include").push().fails_with(&["own.conf:1: 'root'"]);
-    // Only nginx itself knows that this is none.
+    // Only nginx itself finds this error.
     repo.file("own.conf", "location ~ '(' { return 200; }\n").commit("Bad expression");
-    repo.push().fails_with(&["nginx does not take the app's settings", "apps/blog.conf"]);
+    repo.push().fails_with(&["nginx rejects the app's settings", "apps/blog.conf"]);
     repo.without("own.conf").file("Procfile", "worker: sleep 1000\n");
     repo.file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("Nothing to serve");
-    repo.push().fails_with(&["neither a web process nor a folder"]);
+    repo.push().fails_with(&["neither a web process nor static files"]);
     let other = world.repo("shop");
     other.serves("shop\n").file("ENV", "NGINX_SERVER_NAME=shop.test blog.test\n").commit("Taken");
-    other.push().fails_with(&["'blog.test' is served for the app 'blog' already"]);
+    other.push().fails_with(&["the app 'blog' has the name 'blog.test' already"]);
 
     assert_eq!(file(), before);
     assert_eq!(ports.get("blog.test", "/").body, "good\n");
@@ -39,7 +39,7 @@ fn a_bad_setting_fails_its_own_deploy_and_changes_nothing() {
     let path = world.root().join("nginx/apps/blog.conf");
     fs::write(&path, before.replacen("server {", "server { listen", 1)).expect("a bad file");
     let (good, said) = check();
-    assert!(!good && said.contains("nginx does not take its configuration: "), "{said}");
+    assert!(!good && said.contains("nginx rejects its configuration: "), "{said}");
     assert!(said.contains("apps/blog.conf:") && said.contains("hint: push or restart"), "{said}");
     fs::write(&path, &before).expect("the file");
     other.file("ENV", "NGINX_SERVER_NAME=shop.test\n").commit("Free").push().succeeds();
@@ -176,7 +176,7 @@ fn an_authority_is_asked_off_the_deploy_path_and_only_a_good_certificate_goes_in
     assert!(!renew(&[]).0);
     assert_eq!(asked(), 1);
     let (good, said) = renew(&[]);
-    assert!(good && said.contains("tried in vain"), "{said}");
+    assert!(good && said.contains(" failed; the next one is after "), "{said}");
     assert_eq!(asked(), 1, "not asked again at once");
     fs::remove_file(home("refuse")).expect("a file");
     fs::write(home("empty"), "").expect("a file");

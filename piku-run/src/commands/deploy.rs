@@ -26,7 +26,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<
     client::ask(root, app, &SupervisorRequest::Deploy { dir, task: true, after: None })?;
     // The release says itself what it is of.
     current::remove(&root.app(app).attempt(release.number))?;
-    garbage::after(root, app, CollectScope::Deploy);
+    garbage::collect_after_change(root, app, CollectScope::Deploy);
     Ok(())
 }
 

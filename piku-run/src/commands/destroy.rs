@@ -20,8 +20,8 @@ use piku_report::user_error::{BUSY, USAGE, UserError};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::lock::FileLock;
+use crate::nginx::WebServer;
 use crate::releases::current;
-use crate::web::WebServer;
 
 /// How long a supervisor without work may take to leave.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
         atomic_file::write(&dir.destroying(), b"", 0o600)
             .with_context(|| format!("cannot write '{}'", dir.destroying().display()))?;
     }
-    WebServer::of(root)?.forget(app)?;
+    WebServer::load(root)?.purge_app(app)?;
     // First what would make it run again, last the marks that it is stopped, and why.
     current::remove(&dir.current())?;
     let kept = [dir.data(), dir.stopped(), dir.destroying()];

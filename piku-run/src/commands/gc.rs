@@ -54,9 +54,9 @@ fn of_app(
     let name = crate::releases::who();
     lock.sign_as(&format!("{name} {} {:.0}\n", std::process::id(), jiff::Timestamp::now()))
         .with_context(|| format!("cannot write '{}'", path.display()))?;
-    let _alone =
-        garbage::alone(&dir)?.ok_or_else(|| busy(format!("a new release of {app} is being made")))?;
-    let mut found = collector.find(CollectScope::All)?;
+    let _lock =
+        garbage::lock_releases(&dir)?.ok_or_else(|| busy(format!("a new release of {app} is being made")))?;
+    let mut found = collector.find_garbage(CollectScope::All)?;
     collector.measure(&mut found);
     if dry_run {
         return Ok(found);

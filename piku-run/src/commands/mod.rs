@@ -25,7 +25,7 @@ use crate::cli::{RunCli, RunCommand};
 use crate::instance::launch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
-use crate::{cli, daemon, drain, protections, releases, start, supervisor, web};
+use crate::{cli, daemon, log_forwarding, nginx, protections, releases, start, supervisor};
 
 /// The plain form of those that stay for long, or that are started for each worker: building the whole command line for them
 /// would double what a supervisor has in memory, for as long as it lives.
@@ -36,11 +36,11 @@ pub(crate) fn own(words: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
             let app = app.to_str()?.parse().ok()?;
             supervisor::run(&root_from_environment()?, &app)
         }
-        [name, app] if name == drain::NAME => {
+        [name, app] if name == log_forwarding::NAME => {
             let app = app.to_str()?.parse().ok()?;
-            drain::run(&root_from_environment()?, &app)
+            log_forwarding::run(&root_from_environment()?, &app)
         }
-        [name] if name == web::NAME => return Some(web::run(&root_from_environment()?)),
+        [name] if name == nginx::NAME => return Some(nginx::run(&root_from_environment()?)),
         [name] if name == daemon::NAME => daemon::run(&root_from_environment()?),
         _ => return None,
     };
@@ -63,10 +63,10 @@ pub(crate) fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
     };
     match cli.command {
         RunCommand::Daemon => daemon::run(&root()?)?,
-        RunCommand::Nginx { check: true } => web::check(&root()?)?,
-        RunCommand::Nginx { check: false } => return web::run(&root()?),
+        RunCommand::Nginx { check: true } => nginx::check_config(&root()?)?,
+        RunCommand::Nginx { check: false } => return nginx::run(&root()?),
         RunCommand::Certs { action: cli::CertsCommand::Renew { app, force } } => {
-            web::renew(&root()?, app.as_ref(), force)?;
+            nginx::renew_certificates(&root()?, app.as_ref(), force)?;
         }
         RunCommand::Data { app, action } => data::run(&root()?, &app, action)?,
         RunCommand::Protections { record, format } => {
@@ -76,7 +76,7 @@ pub(crate) fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         }
         RunCommand::Maintenance { app, state } => maintenance::run(&root()?, &app, state)?,
         RunCommand::Supervise { app } => supervisor::run(&root()?, &app)?,
-        RunCommand::Drain { app } => drain::run(&root()?, &app)?,
+        RunCommand::Drain { app } => log_forwarding::run(&root()?, &app)?,
         RunCommand::Deploy { app, release } => deploy::run(&root()?, &app, &release)?,
         RunCommand::Scale { app, counts } => {
             let root = root()?;

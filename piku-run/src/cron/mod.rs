@@ -40,7 +40,7 @@ pub(crate) struct CronMemory {
 }
 
 /// Of all cron types of an app.
-pub(crate) type Memories = BTreeMap<ProcessName, CronMemory>;
+pub(crate) type CronMemories = BTreeMap<ProcessName, CronMemory>;
 
 /// The cron types of an app.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl AppCrontab {
     pub(crate) fn new(
         crons: &[(ProcessName, String)],
         zone: TimeZone,
-        memories: &Memories,
+        memories: &CronMemories,
         now: Timestamp,
         resumed: bool,
     ) -> Self {
@@ -161,7 +161,7 @@ impl AppCrontab {
     }
 
     /// To be kept.
-    pub(crate) fn memories(&self) -> Memories {
+    pub(crate) fn memories(&self) -> CronMemories {
         self.entries.iter().map(|entry| (entry.name.clone(), entry.memory.clone())).collect()
     }
 

@@ -16,7 +16,7 @@ fn berlin() -> TimeZone {
 }
 
 fn table(schedule: &str, zone: TimeZone, now: &str) -> AppCrontab {
-    AppCrontab::new(&[(name(), schedule.to_owned())], zone, &Memories::new(), at(now), false)
+    AppCrontab::new(&[(name(), schedule.to_owned())], zone, &CronMemories::new(), at(now), false)
 }
 
 /// The times at which it runs, looked at when it is due, until `end`.

@@ -34,7 +34,7 @@ impl CronTimer {
     }
 
     /// Takes notice of its end, or of the clock that was set.
-    pub(crate) fn heard(&self) {
+    pub(crate) fn acknowledge(&self) {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 }
@@ -58,13 +58,13 @@ mod tests {
         let at = Timestamp::now() + Duration::from_millis(50);
         timer.set(Some(at)).unwrap();
         assert!(ended(Duration::from_secs(60)) && Timestamp::now() >= at);
-        timer.heard();
+        timer.acknowledge();
         assert!(!ended(Duration::ZERO));
         timer.set(Some(Timestamp::UNIX_EPOCH)).unwrap();
         assert!(ended(Duration::from_secs(60)), "what has passed is due");
         // Beyond what 32 bits of seconds can say.
         timer.set(Some("2500-01-01T00:00:00Z".parse().unwrap())).unwrap();
-        timer.heard();
+        timer.acknowledge();
         assert!(!ended(Duration::ZERO));
         timer.set(None).unwrap();
         assert!(!ended(Duration::ZERO));

@@ -22,8 +22,8 @@ use piku_procfile::procfile::ProcessKind;
 use piku_procfile::schedule;
 
 use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan};
-use crate::drain;
 use crate::instance::environment::{ProcessRole, ReleaseContext, Vars};
+use crate::log_forwarding;
 
 pub(crate) use health::HealthCheck;
 
@@ -105,8 +105,10 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
         warnings.push(format!("{err}: HTTP is asked for"));
         health::HealthProtocol::default()
     });
-    if let Some(Err(err)) = vars.get(drain::VARIABLE).map(|value| value.parse::<drain::SyslogAddress>()) {
-        warnings.push(format!("{} is ignored: {err}", drain::VARIABLE));
+    if let Some(Err(err)) =
+        vars.get(log_forwarding::VARIABLE).map(|value| value.parse::<log_forwarding::SyslogAddress>())
+    {
+        warnings.push(format!("{} is ignored: {err}", log_forwarding::VARIABLE));
     }
     let mut check = HealthCheck { protocol, host, path, zone: None };
     let asked = check.question();

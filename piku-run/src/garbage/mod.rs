@@ -1,15 +1,15 @@
-//! What nothing needs any more, found and removed: old releases, layers of none of them, caches over their bound, old logs of
-//! deploys, and what the killed have left.
+//! Garbage collection: finds and removes old releases, layers that no release needs, caches over the size limit, logs of
+//! old deploys, and leftovers of killed processes.
 //!
-//! A name goes in one step before what it names: what is half removed is never taken for whole, and goes the next time. What
-//! is in use is held by a lock of the kernel's: the app's by a push, `releases/` by whoever makes a release of another's tree,
-//! a layer by the build that has found it.
+//! A directory is renamed before it is removed, so a half-removed one is never taken for whole, and the next collection
+//! finishes it. Kernel locks protect what is in use: a push locks the app, a process that makes a release from another
+//! release's tree locks `releases/`, and a build locks the layers it uses.
 
-mod cache;
-mod leftover;
-mod logs;
-mod measure;
-mod old;
+mod caches;
+mod deploy_logs;
+mod disk_usage;
+mod leftovers;
+mod old_releases;
 #[cfg(test)]
 mod tests;
 
@@ -31,34 +31,31 @@ use serde::Serialize;
 
 use crate::releases::current;
 
-/// A tool that makes layers, such as a poetry, is fetched again when it is wanted after so long.
-const TOOLS_STAY: Duration = Duration::from_secs(60 * 24 * 3600);
+/// Tools that build layers, such as poetry, are removed when unused for this long; a later build fetches them again.
+const TOOL_LIFETIME: Duration = Duration::from_secs(60 * 24 * 3600);
 
-/// Something that nothing needs.
+/// A file or directory that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct GarbageItem {
-    /// Whose.
     pub(crate) app: AppName,
     pub(crate) kind: GarbageKind,
-    /// Its name, below the app's folder.
+    /// Path relative to the app's directory.
     pub(crate) name: PathBuf,
-    /// What its removal frees: a file that something else shares is not counted.
+    /// Bytes that the removal frees, without files that something else shares.
     pub(crate) bytes: u64,
 }
 
-/// What it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum GarbageKind {
-    /// An old release.
     Release,
-    /// A layer of dependencies that no release needs, or that was never finished.
+    /// A layer that no release needs, or an unfinished one.
     Layer,
-    /// A package manager's cache.
+    /// The cache of one package manager.
     Cache,
-    /// What a deploy said.
+    /// The log or the failure record of a deploy.
     Log,
-    /// What somebody who was killed has left.
+    /// A temporary file or directory of a killed process.
     Leftover,
 }
 
@@ -75,25 +72,24 @@ impl GarbageKind {
 }
 
 impl GarbageItem {
-    /// Which release it is.
-    fn number(&self) -> Option<u64> {
+    fn release_number(&self) -> Option<u64> {
         let number = || self.name.file_name()?.to_str()?.parse().ok();
         (self.kind == GarbageKind::Release).then(number).flatten()
     }
 }
 
-/// How far a look goes.
+/// The kinds of garbage that a collection covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CollectScope {
-    /// After a configuration or a rollback: a push may be under way, and its build counts on layers and caches.
+    /// After a config change or a rollback: a push may be under way, and its build uses layers and caches.
     Releases,
-    /// After a deploy, whose hook keeps other pushes out; what takes long to measure is not measured each time.
+    /// After a deploy, whose hook keeps other pushes out. Caches are measured once a day.
     Deploy,
-    /// Everything; for the holder of the app's lock.
+    /// Everything; the caller holds the app's lock.
     All,
 }
 
-/// One app's.
+/// Finds and removes the garbage of one app.
 #[derive(Debug)]
 pub(crate) struct AppCollector<'a> {
     pub(crate) app: &'a AppName,
@@ -102,16 +98,16 @@ pub(crate) struct AppCollector<'a> {
 }
 
 impl AppCollector<'_> {
-    /// Looks, and removes what it finds. Without a word: it is done beside something else, and again the next time.
-    pub(crate) fn tidy(&self, reach: CollectScope) -> anyhow::Result<Vec<String>> {
-        let Some(_alone) = alone(self.dir)? else { return Ok(Vec::new()) };
-        let garbage = self.find(reach)?;
-        let failed = garbage.iter().filter_map(|one| self.remove(one).err());
+    /// Removes the garbage; returns the errors of single items, which the next collection tries again.
+    pub(crate) fn collect(&self, scope: CollectScope) -> anyhow::Result<Vec<String>> {
+        let Some(_lock) = lock_releases(self.dir)? else { return Ok(Vec::new()) };
+        let garbage = self.find_garbage(scope)?;
+        let failed = garbage.iter().filter_map(|item| self.remove(item).err());
         Ok(failed.map(|err| format!("{err:#}")).collect())
     }
 
-    /// What there is, its bytes not counted yet.
-    pub(crate) fn find(&self, reach: CollectScope) -> anyhow::Result<Vec<GarbageItem>> {
+    /// Finds the garbage without counting its bytes.
+    pub(crate) fn find_garbage(&self, scope: CollectScope) -> anyhow::Result<Vec<GarbageItem>> {
         let mut found = Vec::new();
         let mut add = |kind: GarbageKind, paths: Vec<PathBuf>| {
             found.extend(paths.into_iter().map(|path| {
@@ -119,60 +115,60 @@ impl AppCollector<'_> {
                 GarbageItem { app: self.app.clone(), kind, name, bytes: 0 }
             }));
         };
-        // Without a live release there is nothing to tell the needed from the others.
+        // Without a live release, needed and old releases cannot be told apart.
         if let Some(live) = self.dir.current_number() {
-            let (old, kept) = old::releases(self.dir, live, self.settings.keep_releases)?;
+            let (old, kept) = old_releases::split_releases(self.dir, live, self.settings.keep_releases)?;
             add(GarbageKind::Release, old.iter().map(|number| self.dir.release(*number)).collect());
-            let looks = reach != CollectScope::Releases;
-            if let Some(needed) = looks.then(|| needed_layers(self.dir, &kept)).flatten() {
+            let covers_layers = scope != CollectScope::Releases;
+            if let Some(needed) = covers_layers.then(|| needed_layers(self.dir, &kept)).flatten() {
                 let unused = layer::unused(&self.dir.layers(), &needed);
                 add(GarbageKind::Layer, unused.context("cannot list the layers")?);
             }
-            add(GarbageKind::Log, logs::old(self.dir, &kept));
+            add(GarbageKind::Log, deploy_logs::find_old(self.dir, &kept));
         }
-        if reach != CollectScope::Releases {
+        if scope != CollectScope::Releases {
             let cache = self.dir.cache();
-            // A link that a build without a jail has put in their place leads to what is not theirs.
+            // An unjailed build may have replaced the directory by a symlink to something else.
             if current::has_folder(&cache, TOOLS) {
-                let tools = layer::unused_for(&cache.join(TOOLS), TOOLS_STAY);
+                let tools = layer::unused_for(&cache.join(TOOLS), TOOL_LIFETIME);
                 add(GarbageKind::Layer, tools.context("cannot list the tools")?);
             }
         }
         let limit = self.settings.cache_limit.saturating_mul(1 << 20);
-        match reach {
+        match scope {
             CollectScope::Releases => {}
             CollectScope::Deploy => {
-                add(GarbageKind::Cache, cache::over_now_and_then(&self.dir.cache(), limit));
+                add(GarbageKind::Cache, caches::find_excess_daily(&self.dir.cache(), limit));
             }
-            CollectScope::All => add(GarbageKind::Cache, cache::over(&self.dir.cache(), limit)),
+            CollectScope::All => add(GarbageKind::Cache, caches::find_excess(&self.dir.cache(), limit)),
         }
-        add(GarbageKind::Leftover, leftover::find(self.dir, reach == CollectScope::All));
+        add(GarbageKind::Leftover, leftovers::find(self.dir, scope == CollectScope::All));
         Ok(found)
     }
 
-    /// Counts what the removal of all of it frees.
+    /// Sets the bytes that the removal of each item frees, if all are removed in this order.
     pub(crate) fn measure(&self, found: &mut [GarbageItem]) {
-        let mut measure = measure::FreedSpace::default();
-        for one in found {
-            one.bytes = measure.frees(&self.dir.path().join(&one.name));
+        let mut freed = disk_usage::FreedSpace::default();
+        for item in found {
+            item.bytes = freed.add_tree(&self.dir.path().join(&item.name));
         }
     }
 
-    /// Removes it; says whether it is gone, which it is not when it has come into use.
-    pub(crate) fn remove(&self, one: &GarbageItem) -> anyhow::Result<bool> {
-        let path = self.dir.path().join(&one.name);
+    /// Removes an item; returns false if a build has begun to use it.
+    pub(crate) fn remove(&self, item: &GarbageItem) -> anyhow::Result<bool> {
+        let path = self.dir.path().join(&item.name);
         let cannot = || format!("cannot remove '{}'", path.display());
-        let gone = match one.kind {
+        let gone = match item.kind {
             GarbageKind::Layer => match layer::withdraw(&path).with_context(cannot)? {
                 Some(gone) => gone,
                 None => return Ok(false),
             },
             GarbageKind::Release | GarbageKind::Cache => {
-                if let Some(number) = one.number() {
+                if let Some(number) = item.release_number() {
                     folded::unfold_dependents(self.dir, number)?;
                 }
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let gone = path.with_file_name(format!(".{name}{}", leftover::GONE));
+                let gone = path.with_file_name(format!(".{name}{}", leftovers::GONE));
                 current::remove(&gone)?;
                 rename(&path, &gone).with_context(cannot)?;
                 gone
@@ -183,39 +179,39 @@ impl AppCollector<'_> {
     }
 }
 
-/// Tidies up after something that has succeeded. What cannot be removed now is tried again the next time.
-pub(crate) fn after(root: &PikuRoot, app: &AppName, reach: CollectScope) {
-    let tidied = HostSettings::read(&root.settings())
-        .and_then(|settings| AppCollector { app, dir: &root.app(app), settings: &settings }.tidy(reach));
-    match tidied {
-        Ok(left) => left.iter().for_each(|why| progress::detail(why)),
-        Err(err) => progress::detail(&format!("cannot remove what nothing needs: {err:#}")),
+/// Collects garbage after a successful change. Failures are printed and do not fail the change.
+pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: CollectScope) {
+    let collected = HostSettings::read(&root.settings())
+        .and_then(|settings| AppCollector { app, dir: &root.app(app), settings: &settings }.collect(scope));
+    match collected {
+        Ok(errors) => errors.iter().for_each(|error| progress::detail(error)),
+        Err(err) => progress::detail(&format!("cannot collect garbage: {err:#}")),
     }
 }
 
-/// As long as it is there, nobody makes a release of another's tree.
+/// Lock on `releases/`: while it is held, no process makes a release from another release's tree.
 #[derive(Debug)]
-pub(crate) struct SoleCollector {
-    /// Where there are no releases nobody can make one of another.
+pub(crate) struct CollectionLock {
+    /// `None` if the directory does not exist.
     _folder: Option<TreeHandle>,
 }
 
-/// Keeps everybody out who makes a release of another's tree; nothing when somebody does just now.
-pub(crate) fn alone(dir: &AppDir) -> anyhow::Result<Option<SoleCollector>> {
+/// Takes the lock on `releases/`; returns `None` if a release is being made.
+pub(crate) fn lock_releases(dir: &AppDir) -> anyhow::Result<Option<CollectionLock>> {
     let path = dir.releases();
     let folder = match TreeHandle::open_following(&path) {
         Ok(folder) => folder,
-        Err(err) if err.is_missing() => return Ok(Some(SoleCollector { _folder: None })),
+        Err(err) if err.is_missing() => return Ok(Some(CollectionLock { _folder: None })),
         Err(err) => return Err(err.into()),
     };
     match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(SoleCollector { _folder: Some(folder) })),
+        Ok(()) => Ok(Some(CollectionLock { _folder: Some(folder) })),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(err) => Err(err).with_context(|| format!("cannot lock '{}'", path.display())),
     }
 }
 
-/// The layers that these releases need; nothing when one of them does not say.
+/// Returns the layers that these releases need; `None` if a manifest cannot be read.
 fn needed_layers(dir: &AppDir, kept: &[u64]) -> Option<BTreeSet<String>> {
     let mut needed = BTreeSet::new();
     for number in kept {
@@ -225,21 +221,20 @@ fn needed_layers(dir: &AppDir, kept: &[u64]) -> Option<BTreeSet<String>> {
     Some(needed)
 }
 
-/// A name in a folder that is looked through.
 #[derive(Debug)]
 struct FoundEntry {
     name: String,
     path: PathBuf,
-    /// That of a link is never that of what it leads to.
+    /// The kind of a symlink itself, never of its target.
     kind: FileKind,
 }
 
-/// Lists a folder of piku's own, sorted by name; nothing when it cannot be read.
+/// Lists one of piku's own directories, sorted by name; empty if it cannot be read.
 fn entries(folder: &Path) -> Vec<FoundEntry> {
     TreeHandle::open_following(folder).map(|folder| entries_of(&folder)).unwrap_or_default()
 }
 
-/// Lists the top of a tree, sorted by name; nothing when it cannot be read.
+/// Lists the top of a tree, sorted by name; empty if it cannot be read.
 fn entries_of(tree: &TreeHandle) -> Vec<FoundEntry> {
     let entries = tree.read_dir("").unwrap_or_default().into_iter();
     let found = entries.filter_map(|entry| {
@@ -249,7 +244,7 @@ fn entries_of(tree: &TreeHandle) -> Vec<FoundEntry> {
     found.collect()
 }
 
-/// Renames an entry, a link itself where it is one, within its folder.
+/// Renames an entry within its directory; a symlink is not followed.
 fn rename(path: &Path, new: &Path) -> Result<(), TreeError> {
     let folder = TreeHandle::open_following(path.parent().unwrap_or(path))?;
     folder.rename(path.file_name().unwrap_or_default(), &folder, new.file_name().unwrap_or_default())

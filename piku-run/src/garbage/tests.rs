@@ -25,7 +25,7 @@ impl App {
         Self { dir, name, at, settings: HostSettings::default() }
     }
 
-    /// A release on the disk that needs one layer.
+    /// Writes a release that needs one layer.
     fn release(&self, number: u64, layer: &str) -> BuiltRelease {
         let folder = self.at.release(number);
         fs::create_dir_all(folder.join("app/deep/er")).unwrap();
@@ -62,7 +62,7 @@ impl App {
         release
     }
 
-    fn live(&self, number: u64) {
+    fn set_live(&self, number: u64) {
         let _ = fs::remove_file(self.at.current());
         symlink(format!("releases/{number}"), self.at.current()).unwrap();
     }
@@ -71,14 +71,14 @@ impl App {
         AppCollector { app: &self.name, dir: &self.at, settings: &self.settings }
     }
 
-    /// What is found, as `KIND NAME`.
-    fn found(&self, reach: CollectScope) -> Vec<String> {
-        let found = self.collector().find(reach).unwrap();
-        found.iter().map(|one| format!("{} {}", one.kind.as_str(), one.name.display())).collect()
+    /// Returns the garbage as `KIND NAME`.
+    fn garbage(&self, scope: CollectScope) -> Vec<String> {
+        let found = self.collector().find_garbage(scope).unwrap();
+        found.iter().map(|item| format!("{} {}", item.kind.as_str(), item.name.display())).collect()
     }
 
-    fn tidy(&self, reach: CollectScope) {
-        assert_eq!(self.collector().tidy(reach).unwrap(), [""; 0]);
+    fn collect(&self, scope: CollectScope) {
+        assert_eq!(self.collector().collect(scope).unwrap(), [""; 0]);
     }
 
     fn names(&self, folder: &str) -> Vec<String> {
@@ -87,51 +87,51 @@ impl App {
 }
 
 #[test]
-fn the_newest_and_what_they_need_are_kept() {
+fn the_newest_releases_and_their_layers_are_kept() {
     let mut app = App::new();
     for number in 1..=6 {
         app.release(number, &format!("layer{}", number / 2));
     }
-    // Nothing is live: nothing goes.
+    // Without a live release nothing is removed.
     app.settings.keep_releases = 1;
-    assert!(app.found(CollectScope::All).is_empty());
-    // 6 is being started.
-    app.live(5);
+    assert!(app.garbage(CollectScope::All).is_empty());
+    // Release 6 is being started.
+    app.set_live(5);
     app.settings.keep_releases = 3;
-    assert_eq!(app.found(CollectScope::Releases), ["release releases/1", "release releases/2"]);
+    assert_eq!(app.garbage(CollectScope::Releases), ["release releases/1", "release releases/2"]);
     assert_eq!(
-        app.found(CollectScope::Deploy),
+        app.garbage(CollectScope::Deploy),
         ["release releases/1", "release releases/2", "layer layers/layer0"]
     );
-    app.tidy(CollectScope::Deploy);
-    // Even when asked for less, the one before the live one stays.
+    app.collect(CollectScope::Deploy);
+    // The previous release stays whatever the setting.
     app.settings.keep_releases = 0;
-    app.tidy(CollectScope::Deploy);
+    app.collect(CollectScope::Deploy);
     assert_eq!(app.names("releases"), ["4", "5", "6"]);
     assert_eq!(app.names("layers"), ["layer2", "layer3"]);
-    // A live release that is older than all others stays too.
-    app.live(4);
-    assert!(app.found(CollectScope::All).is_empty());
+    // A live release older than all others stays.
+    app.set_live(4);
+    assert!(app.garbage(CollectScope::All).is_empty());
 }
 
 #[test]
-fn what_an_instance_still_runs_stays() {
+fn a_release_that_an_instance_runs_stays() {
     let mut app = App::new();
     for number in 1..=4 {
         app.release(number, "layer");
     }
-    app.live(4);
+    app.set_live(4);
     app.settings.keep_releases = 2;
     let records = RecordFolder::open(&app.at).unwrap();
     records.write(&WorkerRecord { release: 1, ..record::tests::own() }).unwrap();
-    assert_eq!(app.found(CollectScope::Releases), ["release releases/2"]);
-    // One whose process is gone keeps nothing.
+    assert_eq!(app.garbage(CollectScope::Releases), ["release releases/2"]);
+    // A record of an ended process keeps nothing.
     records.write(&WorkerRecord { release: 1, boot: String::new(), ..record::tests::own() }).unwrap();
-    assert_eq!(app.found(CollectScope::Releases), ["release releases/1", "release releases/2"]);
+    assert_eq!(app.garbage(CollectScope::Releases), ["release releases/1", "release releases/2"]);
 }
 
 #[test]
-fn changes_of_the_configuration_do_not_push_out_the_code_before() {
+fn config_changes_do_not_push_out_the_previous_code() {
     let mut app = App::new();
     app.settings.keep_releases = 3;
     for number in 1..=3 {
@@ -142,71 +142,71 @@ fn changes_of_the_configuration_do_not_push_out_the_code_before() {
             BuiltRelease { tree_of: Some(3), origin: ReleaseOrigin::Config, ..app.release(number, "a") };
         release.write(&app.at.release(number)).unwrap();
     }
-    app.live(9);
-    app.tidy(CollectScope::Releases);
+    app.set_live(9);
+    app.collect(CollectScope::Releases);
     assert_eq!(app.names("releases"), ["2", "7", "8", "9"]);
-    app.tidy(CollectScope::All);
+    app.collect(CollectScope::All);
     assert_eq!(app.names("releases"), ["2", "7", "8", "9"]);
 }
 
 #[test]
-fn layers_stay_while_a_release_does_not_say_what_it_needs() {
+fn layers_stay_while_a_manifest_cannot_be_read() {
     let mut app = App::new();
     app.settings.keep_releases = 2;
     for (number, layer) in [(1, "a"), (2, "b"), (3, "b")] {
         app.release(number, layer);
     }
     fs::create_dir_all(app.at.layers().join("of-the-second")).unwrap();
-    app.live(3);
+    app.set_live(3);
     fs::write(app.at.release(2).join("release.yaml"), "").unwrap();
-    app.tidy(CollectScope::All);
-    assert_eq!(app.names("releases"), ["1", "2", "3"], "the second is no way back");
+    app.collect(CollectScope::All);
+    assert_eq!(app.names("releases"), ["1", "2", "3"], "the second cannot be rolled back to");
     assert_eq!(app.names("layers"), ["a", "b", "of-the-second"]);
 }
 
 #[test]
-fn what_the_killed_have_left_goes() {
+fn leftovers_of_killed_processes_are_removed() {
     let app = App::new();
     app.release(7, "a");
-    app.live(7);
+    app.set_live(7);
     let half = app.at.releases().join(".3.gone/app/sub");
     fs::create_dir_all(&half).unwrap();
     fs::set_permissions(&half, fs::Permissions::from_mode(0o555)).unwrap();
     for folder in ["layers/.x.gone", "cache/.pip.gone", ".release.abc/release", "deploy.xyz/source"] {
         fs::create_dir_all(app.at.path().join(folder)).unwrap();
     }
-    // No process has this number.
+    // No process has this pid: it is above the kernel's limit.
     fs::write(app.at.path().join(".config.json.4194305"), "{").unwrap();
     let mine = format!(".verdict.json.{}", std::process::id());
     fs::write(app.at.path().join(&mine), "{").unwrap();
-    app.tidy(CollectScope::Releases);
+    app.collect(CollectScope::Releases);
     let left = [mine.as_str(), "cache", "current", "deploy.xyz", "layers", "log", "releases"];
     assert_eq!(app.names(""), left);
-    app.tidy(CollectScope::All);
+    app.collect(CollectScope::All);
     assert!(!app.names("").contains(&"deploy.xyz".to_owned()));
     assert_eq!((app.names("releases"), app.names("layers")), (vec!["7".to_owned()], vec!["a".to_owned()]));
     assert!(app.names("cache").is_empty());
 }
 
 #[test]
-fn while_a_release_is_being_made_nothing_goes() {
+fn nothing_is_removed_while_a_release_is_being_made() {
     let mut app = App::new();
     app.settings.keep_releases = 2;
     for number in 1..=3 {
         app.release(number, "a");
     }
-    app.live(3);
+    app.set_live(3);
     let making = File::open(app.at.releases()).unwrap();
     flock(&making, FlockOperation::LockShared).unwrap();
-    app.tidy(CollectScope::Releases);
+    app.collect(CollectScope::Releases);
     assert_eq!(app.names("releases"), ["1", "2", "3"]);
     drop(making);
-    app.tidy(CollectScope::Releases);
+    app.collect(CollectScope::Releases);
     assert_eq!(app.names("releases"), ["2", "3"]);
 }
 
 #[test]
-fn folders_that_are_not_writable_go_too_and_links_are_not_followed() {
+fn read_only_directories_are_removed_and_symlinks_not_followed() {
     let mut app = App::new();
     app.settings.keep_releases = 2;
     let outside = app.dir.path().join("outside");
@@ -215,22 +215,22 @@ fn folders_that_are_not_writable_go_too_and_links_are_not_followed() {
     for number in 1..=3 {
         app.release(number, "a");
     }
-    app.live(3);
+    app.set_live(3);
     let deep = app.at.release(1).join("app/deep");
     symlink(&outside, deep.join("link")).unwrap();
     for folder in [deep.join("er"), deep.clone()] {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
     }
-    app.tidy(CollectScope::Releases);
+    app.collect(CollectScope::Releases);
     assert_eq!(app.names("releases"), ["2", "3"]);
     assert!(outside.join("file").exists());
 }
 
 #[test]
-fn logs_of_old_deploys_go_and_caches_over_their_bound() {
+fn old_deploy_logs_and_excess_caches_are_removed() {
     let mut app = App::new();
     app.release(2, "a");
-    app.live(2);
+    app.set_live(2);
     for number in 1..=25 {
         fs::write(app.at.deploy_log(number), "x").unwrap();
         fs::write(app.at.log().join(format!("deploy-{number}.json")), "{}").unwrap();
@@ -240,17 +240,15 @@ fn logs_of_old_deploys_go_and_caches_over_their_bound() {
         fs::create_dir(app.at.cache().join(name)).unwrap();
         fs::write(app.at.cache().join(name).join("file"), vec![1; mib << 20]).unwrap();
     }
-    let logs = |found: Vec<String>| found.into_iter().filter(|one| one.starts_with("log ")).count();
-    // 1, 3, 4, 5, each with its record; and that of 2, which is a release.
-    assert_eq!(logs(app.found(CollectScope::Releases)), 9);
+    let logs = |found: Vec<String>| found.into_iter().filter(|item| item.starts_with("log ")).count();
+    // Logs and records of 1, 3, 4 and 5, and the record of 2, which is a release.
+    assert_eq!(logs(app.garbage(CollectScope::Releases)), 9);
     app.settings.cache_limit = 4;
-    assert_eq!(app.found(CollectScope::All).last().unwrap(), "cache cache/pip");
-    app.tidy(CollectScope::Deploy);
+    assert_eq!(app.garbage(CollectScope::All).last().unwrap(), "cache cache/pip");
+    app.collect(CollectScope::Deploy);
     assert_eq!(app.names("cache"), ["go", "measured", "npm"]);
     assert!(app.names("log").contains(&"deploy-2.log".to_owned()) && app.names("log").len() == 42);
-    // Not measured again on the same day.
-    // A tool that has made nothing for long, and one that was never finished, are no part of what is counted.
-    // One was made when the clock was ten years ahead.
+    // Tools do not count as caches: one is long unused, one unfinished, one from a clock ten years ahead.
     for (name, days) in [("old", Some(90)), ("new", Some(30)), ("ahead", Some(-3650)), ("half", None)] {
         let tool = app.at.cache().join("tools").join(name);
         fs::create_dir_all(&tool).unwrap();
@@ -260,55 +258,55 @@ fn logs_of_old_deploys_go_and_caches_over_their_bound() {
             file.set_modified(date.into()).unwrap();
         }
     }
-    assert_eq!(app.found(CollectScope::All), ["layer cache/tools/half", "layer cache/tools/old"]);
-    app.tidy(CollectScope::All);
+    assert_eq!(app.garbage(CollectScope::All), ["layer cache/tools/half", "layer cache/tools/old"]);
+    app.collect(CollectScope::All);
     assert_eq!(app.names("cache/tools"), ["ahead", "new"]);
     let ahead = fs::metadata(app.at.cache().join("tools/ahead/complete")).unwrap().modified().unwrap();
     assert!(ahead <= std::time::SystemTime::now(), "its time begins now");
     fs::remove_dir_all(app.at.cache().join("tools")).unwrap();
     app.settings.cache_limit = 0;
-    app.tidy(CollectScope::Deploy);
+    app.collect(CollectScope::Deploy);
     assert_eq!(app.names("cache"), ["go", "measured", "npm"]);
-    app.tidy(CollectScope::All);
+    app.collect(CollectScope::All);
     assert_eq!(app.names("cache"), ["measured"]);
 }
 
 #[test]
-fn links_of_a_build_lead_nowhere() {
+fn symlinks_left_by_a_build_are_not_followed() {
     let mut app = App::new();
     app.release(1, "a");
-    app.live(1);
+    app.set_live(1);
     let victim = app.dir.path().join("victim");
     fs::create_dir_all(victim.join("pip")).unwrap();
     for name in ["file", ".x.gone", "pip/file"] {
         fs::write(victim.join(name), "precious").unwrap();
     }
-    // Each in the place of something that is piku's.
+    // Each symlink replaces something of piku's.
     symlink(victim.join("file"), app.at.cache().join("measured")).unwrap();
     symlink(&victim, app.at.cache().join("tools")).unwrap();
     symlink(&victim, app.at.cache().join("pip")).unwrap();
     symlink(&victim, app.at.path().join("deploy.x")).unwrap();
     app.settings.cache_limit = 0;
-    // A mark that is a link says nothing once a day has gone by.
+    // The marker's own time is a day old.
     let old = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 0 };
     let times = rustix::fs::Timestamps { last_access: old, last_modification: old };
     let follow = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::utimensat(rustix::fs::CWD, app.at.cache().join("measured"), &times, follow).unwrap();
-    app.tidy(CollectScope::Deploy);
+    app.collect(CollectScope::Deploy);
     assert!(!app.at.cache().join("measured").is_symlink());
-    assert!(app.found(CollectScope::All).is_empty(), "{:?}", app.found(CollectScope::All));
-    app.tidy(CollectScope::All);
+    assert!(app.garbage(CollectScope::All).is_empty(), "{:?}", app.garbage(CollectScope::All));
+    app.collect(CollectScope::All);
     for name in ["file", ".x.gone", "pip/file"] {
         assert_eq!(fs::read_to_string(victim.join(name)).unwrap(), "precious", "{name}");
     }
-    // What is to go and is a link goes itself.
+    // A symlink among the leftovers is removed itself.
     symlink(&victim, app.at.releases().join(".9.gone")).unwrap();
-    app.tidy(CollectScope::All);
+    app.collect(CollectScope::All);
     assert!(!app.at.releases().join(".9.gone").is_symlink() && victim.join("file").exists());
 }
 
 #[test]
-fn a_shared_file_is_freed_with_its_last_name() {
+fn a_shared_file_is_freed_with_its_last_link() {
     let mut app = App::new();
     app.settings.keep_releases = 2;
     for number in 1..=4 {
@@ -317,11 +315,11 @@ fn a_shared_file_is_freed_with_its_last_name() {
     let shared = |number: u64| app.at.release(number).join("app/shared");
     fs::write(shared(1), vec![1; 1 << 20]).unwrap();
     fs::hard_link(shared(1), shared(2)).unwrap();
-    app.live(4);
+    app.set_live(4);
     let measured = || {
-        let mut found = app.collector().find(CollectScope::Releases).unwrap();
+        let mut found = app.collector().find_garbage(CollectScope::Releases).unwrap();
         app.collector().measure(&mut found);
-        found.iter().map(|one| one.bytes >= 1 << 20).collect::<Vec<bool>>()
+        found.iter().map(|item| item.bytes >= 1 << 20).collect::<Vec<bool>>()
     };
     assert_eq!(measured(), [false, true]);
     fs::hard_link(shared(1), shared(4)).unwrap();

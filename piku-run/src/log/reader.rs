@@ -18,8 +18,8 @@ use piku_report::output::forgive;
 use piku_report::terminal::coloured_text;
 use piku_report::user_error::UserError;
 
+use super::cursor::LogCursor;
 use super::line;
-use super::source::LogPosition;
 
 /// How many lines are shown when nobody says how many.
 const LINES: usize = 100;
@@ -115,7 +115,7 @@ struct LogReader<'a> {
     query: &'a LogQuery,
     /// As it stands in front of a line, to be compared as text.
     since: Option<String>,
-    sources: Vec<LogPosition>,
+    sources: Vec<LogCursor>,
 }
 
 impl LogReader<'_> {
@@ -132,7 +132,7 @@ impl LogReader<'_> {
         }
         let mut available = 0_usize;
         for path in paths {
-            let (source, lines) = LogPosition::last(path.clone(), wanted)
+            let (source, lines) = LogCursor::last(path.clone(), wanted)
                 .with_context(|| format!("cannot read '{}'", path.display()))?;
             available = available.saturating_add(lines);
             self.sources.push(source);
@@ -206,7 +206,7 @@ impl LogReader<'_> {
             }
             if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_DELETE)) {
                 self.drain(&mut skip, out)?;
-                self.sources.iter_mut().for_each(LogPosition::let_go);
+                self.sources.iter_mut().for_each(LogCursor::let_go);
             }
             if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_IGNORED)) {
                 // The folder is gone, and with it the app.
@@ -255,7 +255,7 @@ impl LogReader<'_> {
         }
         for path in self.chosen(&instances(self.dir)?) {
             if !self.sources.iter().any(|source| source.path() == path) {
-                self.sources.push(LogPosition::start(path));
+                self.sources.push(LogCursor::start(path));
             }
         }
         Ok(())

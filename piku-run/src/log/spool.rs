@@ -17,7 +17,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rustix::pipe::{SpliceFlags, splice};
 
-use super::spool_mark::{HEAD, SpoolMark};
+use super::checkpoint::{HEAD, SpoolCheckpoint};
 use super::writer::LogWriter;
 
 /// How much is taken at a time: what one worker says loudest must not silence the others.
@@ -92,13 +92,13 @@ pub fn recover(mut spool: &File, log: &mut LogWriter) -> io::Result<()> {
     let mut bytes = Vec::new();
     spool.read_to_end(&mut bytes)?;
     if let Some((head, bytes)) = bytes.split_at_checked(HEAD) {
-        log.resume(bytes, SpoolMark::parse(head).as_ref(), &mut |mark| note(Some(spool), mark));
+        log.resume(bytes, SpoolCheckpoint::parse(head).as_ref(), &mut |mark| note(Some(spool), mark));
     }
     spool.set_len(0)
 }
 
 /// A mark that cannot be written costs nothing as long as nobody is killed.
-fn note(spool: Option<&File>, mark: &SpoolMark) {
+fn note(spool: Option<&File>, mark: &SpoolCheckpoint) {
     if let Some(spool) = spool {
         let _ = spool.write_all_at(&mark.bytes(), 0);
     }

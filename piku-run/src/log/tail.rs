@@ -11,17 +11,17 @@ use nix::sys::inotify::{AddWatchFlags, Inotify};
 use piku_layout::paths::AppDir;
 use serde::{Deserialize, Serialize};
 
+use super::cursor::LogCursor;
 use super::line;
 use super::reader::{instances, watch};
 use super::rotate::RotationLimits;
-use super::source::LogPosition;
 
 /// How far each instance's log is read.
-pub(crate) type Places = BTreeMap<String, LogPlace>;
+pub(crate) type LogPositions = BTreeMap<String, LogPosition>;
 
 /// A place in a log that is rotated: a file, and how much of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LogPlace {
+pub(crate) struct LogPosition {
     /// The file's inode.
     pub(crate) file: u64,
     pub(crate) offset: u64,
@@ -45,7 +45,7 @@ pub(crate) struct LogTail {
     dir: AppDir,
     watch: Inotify,
     limits: RotationLimits,
-    sources: BTreeMap<String, LogPosition>,
+    sources: BTreeMap<String, LogCursor>,
 }
 
 impl LogTail {
@@ -53,7 +53,7 @@ impl LogTail {
     pub(crate) fn open(
         dir: &AppDir,
         limits: RotationLimits,
-        places: Option<&Places>,
+        places: Option<&LogPositions>,
     ) -> anyhow::Result<Self> {
         crate::releases::current::make(&dir.log())?;
         let watch = watch(&dir.log())?.ok_or_else(|| anyhow::anyhow!("the folder of the logs is gone"))?;
@@ -62,10 +62,10 @@ impl LogTail {
             let name = name.to_string();
             let path = dir.instance_log(&name);
             let source = match places {
-                None => LogPosition::last(path, 0)?.0,
+                None => LogCursor::last(path, 0)?.0,
                 Some(places) => match places.get(&name) {
-                    Some(place) => LogPosition::at(path, place.file, place.offset, &place.time)?,
-                    None => LogPosition::start(path),
+                    Some(place) => LogCursor::at(path, place.file, place.offset, &place.time)?,
+                    None => LogCursor::start(path),
                 },
             };
             tail.sources.insert(name, source);
@@ -90,11 +90,11 @@ impl LogTail {
     }
 
     /// How far all that was taken goes.
-    pub(crate) fn places(&self) -> Places {
-        let place = |(name, source): (&String, &LogPosition)| {
+    pub(crate) fn places(&self) -> LogPositions {
+        let place = |(name, source): (&String, &LogCursor)| {
             let (file, offset) = source.place()?;
             let time = String::from_utf8_lossy(source.last_time()).into_owned();
-            Some((name.clone(), LogPlace { file, offset, time }))
+            Some((name.clone(), LogPosition { file, offset, time }))
         };
         self.sources.iter().filter_map(place).collect()
     }
@@ -146,7 +146,7 @@ impl LogTail {
     fn discover(&mut self) -> io::Result<()> {
         for name in instances(&self.dir)? {
             let path = self.dir.instance_log(&name.to_string());
-            self.sources.entry(name.to_string()).or_insert_with(|| LogPosition::start(path));
+            self.sources.entry(name.to_string()).or_insert_with(|| LogCursor::start(path));
         }
         Ok(())
     }

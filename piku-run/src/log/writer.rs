@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use piku_report::terminal::plain_text;
 
+use super::checkpoint::SpoolCheckpoint;
 use super::dropped_lines::DroppedLines;
-use super::gather::LineGatherer;
-use super::layout::{LogEnd, fitting, render};
 use super::line;
+use super::line_buffer::LineBuffer;
+use super::render::{LogEnd, fitting, render};
 use super::rotate::{RotationLimits, numbered, rotate};
-use super::spool_mark::SpoolMark;
 
 /// How much of a log's end is looked through for the last lines.
 const TAIL_BYTES: u64 = 256 * 1024;
@@ -45,7 +45,7 @@ pub struct LogWriter {
     rotated: bool,
     lost: Option<DroppedLines>,
     /// What waits to be written, where lines are gathered.
-    gather: Option<LineGatherer>,
+    gather: Option<LineBuffer>,
 }
 
 impl LogWriter {
@@ -108,7 +108,7 @@ impl LogWriter {
 
     /// Gathers for this long from now on what [`LogWriter::take_in`] is given.
     pub fn gather(&mut self, pause: Duration) {
-        self.gather = Some(LineGatherer::new(pause));
+        self.gather = Some(LineBuffer::new(pause));
     }
 
     /// Returns whether lines are gathered: what is gathered is lost with this process when it is killed.
@@ -117,7 +117,7 @@ impl LogWriter {
     }
 
     /// As [`LogWriter::feed`], where lines are not gathered; before each write `note` is told what is about to be written where.
-    pub(super) fn take_in(&mut self, bytes: &[u8], now: Timestamp, note: &mut dyn FnMut(&SpoolMark)) {
+    pub(super) fn take_in(&mut self, bytes: &[u8], now: Timestamp, note: &mut dyn FnMut(&SpoolCheckpoint)) {
         match &mut self.gather {
             None => self.feed_marked(bytes, 0, now, note),
             Some(gather) => {
@@ -135,7 +135,7 @@ impl LogWriter {
     }
 
     fn write_gathered(&mut self) {
-        for (time, bytes) in self.gather.as_mut().map(LineGatherer::take).unwrap_or_default() {
+        for (time, bytes) in self.gather.as_mut().map(LineBuffer::take).unwrap_or_default() {
             self.feed_marked(&bytes, 0, time, &mut |_| {});
         }
     }
@@ -146,7 +146,7 @@ impl LogWriter {
         bytes: &[u8],
         from: usize,
         now: Timestamp,
-        note: &mut dyn FnMut(&SpoolMark),
+        note: &mut dyn FnMut(&SpoolCheckpoint),
     ) {
         for from in (from..bytes.len()).step_by(line::MAX_TEXT) {
             let to = bytes.len().min(from + line::MAX_TEXT);
@@ -169,15 +169,15 @@ impl LogWriter {
     pub(super) fn resume(
         &mut self,
         bytes: &[u8],
-        mark: Option<&SpoolMark>,
-        note: &mut dyn FnMut(&SpoolMark),
+        mark: Option<&SpoolCheckpoint>,
+        note: &mut dyn FnMut(&SpoolCheckpoint),
     ) {
         let done = mark.and_then(|mark| self.complete(bytes, mark));
         self.feed_marked(bytes, done.unwrap_or(0), Timestamp::now(), note);
     }
 
     /// Writes the rest of a piece, whose text and time tell exactly what is to stand there; how much of `bytes` is done then.
-    fn complete(&mut self, bytes: &[u8], mark: &SpoolMark) -> Option<usize> {
+    fn complete(&mut self, bytes: &[u8], mark: &SpoolCheckpoint) -> Option<usize> {
         let (from, to) = (mark.from.min(bytes.len()), mark.to.min(bytes.len()));
         let is_ours = |path: &Path| fs::metadata(path).is_ok_and(|there| there.ino() == mark.file);
         if !is_ours(&self.path) {
@@ -300,7 +300,13 @@ impl LogWriter {
     }
 
     /// Appends a piece of the worker's text, each line with its prefix.
-    fn say(&mut self, bytes: &[u8], piece: Range<usize>, now: Timestamp, note: &mut dyn FnMut(&SpoolMark)) {
+    fn say(
+        &mut self,
+        bytes: &[u8],
+        piece: Range<usize>,
+        now: Timestamp,
+        note: &mut dyn FnMut(&SpoolCheckpoint),
+    ) {
         let text = &bytes[piece.clone()];
         let mut out = Vec::with_capacity(text.len() * 2 + 64);
         if self.at == LogEnd::Foreign || self.lost.is_some() {
@@ -313,7 +319,7 @@ impl LogWriter {
         if out.is_empty() {
             return;
         }
-        note(&SpoolMark {
+        note(&SpoolCheckpoint {
             file: self.inode,
             end: self.end,
             lead,

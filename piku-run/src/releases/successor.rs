@@ -52,7 +52,7 @@ impl ReleaseSuccessor {
     pub(crate) fn go(&self, root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         let dir = root.app(app);
         self.make(root, app, &dir)?;
-        garbage::after(root, app, CollectScope::Releases);
+        garbage::collect_after_change(root, app, CollectScope::Releases);
         Ok(())
     }
 

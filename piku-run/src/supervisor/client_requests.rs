@@ -20,8 +20,8 @@ use crate::config::{ConfigChange, store};
 use crate::core::{AppRoute, ChangeRefusal, CoreEvent, JobId, ProgressLine, ReplaceScope};
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
+use crate::nginx::SiteReachability;
 use crate::releases::current;
-use crate::web::SiteReach;
 
 /// A command under way.
 #[derive(Debug)]
@@ -334,7 +334,7 @@ impl AppSupervisor {
             .filter_map(|(_, one)| Some(format!("http://127.0.0.1:{}", one.port?)))
             .collect();
         let addresses = match &self.reach {
-            SiteReach::Served(urls) if !urls.is_empty() => urls,
+            SiteReachability::Served(urls) if !urls.is_empty() => urls,
             _ => &ports,
         };
         match addresses.as_slice() {

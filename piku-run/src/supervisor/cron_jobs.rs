@@ -12,7 +12,7 @@ use piku_layout::name::ProcessName;
 
 use super::AppSupervisor;
 use crate::core::{CoreEvent, InstanceName};
-use crate::cron::{AppCrontab, CronTimer, Memories};
+use crate::cron::{AppCrontab, CronMemories, CronTimer};
 
 impl AppSupervisor {
     /// Plans the crons of what is live. `resumed` when the app was to run all the time, and only nobody was there.
@@ -27,7 +27,7 @@ impl AppSupervisor {
             release.and_then(|number| self.worlds.get(&number)).and_then(|(_, check)| check.zone.clone());
         let memories = self.read_memories().unwrap_or_else(|err| {
             self.complain(&format!("{err:#}"));
-            Memories::new()
+            CronMemories::new()
         });
         let zone = zone.unwrap_or_else(TimeZone::system);
         self.crontab = AppCrontab::new(&crons, zone, &memories, Timestamp::now(), resumed);
@@ -37,7 +37,7 @@ impl AppSupervisor {
     /// The timer has ended, or the clock was set.
     pub(super) fn look_at_crons(&mut self) {
         if let Some(timer) = &self.timer {
-            timer.heard();
+            timer.acknowledge();
         }
         for due in self.crontab.due(Timestamp::now()) {
             if let Some(text) = due.remark {
@@ -64,13 +64,13 @@ impl AppSupervisor {
         self.remember();
     }
 
-    fn read_memories(&self) -> anyhow::Result<Memories> {
+    fn read_memories(&self) -> anyhow::Result<CronMemories> {
         let path = self.dir.crons();
         match fs::read(&path) {
             Ok(text) => {
                 serde_json::from_slice(&text).with_context(|| format!("bad memory in '{}'", path.display()))
             }
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Memories::new()),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(CronMemories::new()),
             Err(err) => Err(err).with_context(|| format!("cannot read '{}'", path.display())),
         }
     }

@@ -16,8 +16,8 @@ use piku_layout::paths::ROOT_VARIABLE;
 
 use super::{AppSupervisor, status};
 use crate::core::{CrashBackoff, InstanceName};
-use crate::drain::{NAME, OWN, SyslogAddress, VARIABLE, away_file};
 use crate::instance::environment::ProcessRole;
+use crate::log_forwarding::{NAME, OWN, SyslogAddress, VARIABLE, away_file};
 use crate::process::usage::{InstanceSample as Row, SampledState};
 
 /// What is known of it.

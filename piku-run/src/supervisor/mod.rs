@@ -41,12 +41,12 @@ use crate::instance::record::{RecordFolder, StartCount};
 use crate::ipc::connections::ClientTable;
 use crate::ipc::socket::ControlSocket;
 use crate::lock::FileLock;
+use crate::nginx::SiteReachability;
 use crate::ports::{self, PortClaim, PortGuard};
 use crate::process::usage::SampledLimit;
 use crate::process::wait;
 use crate::process::{self, signals};
 use crate::releases::current;
-use crate::web::SiteReach;
 
 pub(crate) use status::{stopped, unknown};
 
@@ -92,7 +92,7 @@ struct AppSupervisor {
     timer: Option<CronTimer>,
     jobs: BTreeMap<JobId, PendingJob>,
     /// How the app is reached.
-    reach: SiteReach,
+    reach: SiteReachability,
     /// Who may still send requests to instances that get no new ones.
     old: OldWorkers,
     clients: ClientTable,
@@ -154,7 +154,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         crontab: AppCrontab::none(),
         timer: None,
         jobs: BTreeMap::new(),
-        reach: SiteReach::Unnamed,
+        reach: SiteReachability::Unnamed,
         old: OldWorkers::default(),
         clients: ClientTable::default(),
         followers: BTreeSet::new(),

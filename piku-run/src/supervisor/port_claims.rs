@@ -20,11 +20,11 @@ use std::time::Duration;
 use super::{AppSupervisor, InstanceProcess};
 use crate::core::{AppInstance, CoreEvent, InstanceId};
 use crate::instance::record::RecordFolder;
+use crate::nginx::SiteReachability;
 use crate::ports::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
 use crate::ports::{self, PortClaim, PortGuard};
 use crate::process;
 use crate::process::tree;
-use crate::web::SiteReach;
 
 /// The interval at which listeners beside an instance are looked for. No event tells of one.
 const WATCH: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ impl AppSupervisor {
     /// Returns whether the next process may get the port of the one before it.
     fn gives_back(&self, release: u64) -> bool {
         let is_jailed = self.worlds.get(&release).is_some_and(|(world, _)| world.is_jailed());
-        self.guards_ports && is_jailed || matches!(self.reach, SiteReach::Unnamed)
+        self.guards_ports && is_jailed || matches!(self.reach, SiteReachability::Unnamed)
     }
 
     /// Holds the port of an instance whose process has ended.

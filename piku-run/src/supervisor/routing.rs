@@ -12,8 +12,8 @@ use super::AppSupervisor;
 use crate::core::{AppRoute, CoreEvent, InstanceId, JobId, ProgressLine};
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::protocol::SupervisorReply;
+use crate::nginx::{AppliedSite, OldWorker, SiteReachability, WebServer};
 use crate::releases::current;
-use crate::web::{OldWorker, SiteOutcome, SiteReach, WebServer};
 
 /// Beyond what nginx gives its old workers: those are to end first.
 const BEYOND: u64 = 10;
@@ -77,13 +77,13 @@ impl OldWorkers {
 impl AppSupervisor {
     /// Whether the release's settings are good for nginx, before anything of it is started.
     pub(super) fn check_requests(&mut self, number: u64) -> anyhow::Result<()> {
-        self.web()?.check(&*self.world(number)?)
+        self.web()?.check_site(&*self.world(number)?)
     }
 
     /// As `host.yaml` has it now.
     fn web(&mut self) -> anyhow::Result<WebServer> {
-        let web = WebServer::of(&self.root)?;
-        self.core.set_drain(std::time::Duration::from_secs(u64::from(web.drain()) + BEYOND));
+        let web = WebServer::load(&self.root)?;
+        self.core.set_drain(std::time::Duration::from_secs(u64::from(web.drain_seconds()) + BEYOND));
         Ok(web)
     }
 
@@ -98,20 +98,20 @@ impl AppSupervisor {
     pub(super) fn send_requests(&mut self, route: Option<&AppRoute>) -> anyhow::Result<Vec<String>> {
         let web = self.web()?;
         let put = match route {
-            Some(route) => web.ready(&*self.world(route.release)?, &route.ports)?.put()?,
+            Some(route) => web.prepare_site(&*self.world(route.release)?, &route.ports)?.apply()?,
             // Whoever asks for a stopped app is told why, where there is a reason.
             None if self.dir.maintenance().exists() => match current::live(&self.dir)? {
-                Some(number) => web.ready(&*self.world(number)?, &[])?.put()?,
-                None => web.take_out(&self.app)?,
+                Some(number) => web.prepare_site(&*self.world(number)?, &[])?.apply()?,
+                None => web.remove_site(&self.app)?,
             },
-            None => web.take_out(&self.app)?,
+            None => web.remove_site(&self.app)?,
         };
         Ok(self.have_put(put))
     }
 
-    fn have_put(&mut self, put: SiteOutcome) -> Vec<String> {
+    fn have_put(&mut self, put: AppliedSite) -> Vec<String> {
         self.reach = put.reach;
-        self.old.told(put.old);
+        self.old.told(put.old_workers);
         put.warnings
     }
 
@@ -127,11 +127,11 @@ impl AppSupervisor {
     /// supervisor finishes it.
     pub(super) fn switch_release(&mut self, number: u64, route: &AppRoute, job: JobId) -> anyhow::Result<()> {
         let web = self.web()?;
-        let ready = web.ready(&*self.world(route.release)?, &route.ports)?;
+        let ready = web.prepare_site(&*self.world(route.release)?, &route.ports)?;
         // A link that was lost or led nowhere is mended by this, and nothing to go back to.
         let before = current::live(&self.dir).unwrap_or(None);
         current::switch(&self.dir, number)?;
-        match ready.put() {
+        match ready.apply() {
             Ok(put) => {
                 for warning in self.have_put(put) {
                     self.say(job, ProgressLine::Detail(warning));
@@ -180,11 +180,13 @@ impl AppSupervisor {
             Some(world.release.processes.contains_key("static") && !listens)
         };
         match &self.reach {
-            SiteReach::Unserved(why, hint) => Some(format!("NGINX_SERVER_NAME is set, but {why} ({hint})")),
-            SiteReach::Unnamed if has_files() == Some(true) => {
+            SiteReachability::Unserved(why, hint) => {
+                Some(format!("NGINX_SERVER_NAME is set, but {why} ({hint})"))
+            }
+            SiteReachability::Unnamed if has_files() == Some(true) => {
                 Some("its files are served when NGINX_SERVER_NAME is set".to_owned())
             }
-            SiteReach::Unnamed | SiteReach::Served(_) => None,
+            SiteReachability::Unnamed | SiteReachability::Served(_) => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::super::layout::LogEnd;
+use super::super::render::LogEnd;
 use super::*;
 use crate::log::{RotationLimits, open_fifo};
 use std::fs;
@@ -38,11 +38,11 @@ impl Scene {
 fn a_mark_is_read_as_it_was_written() {
     for at in [LogEnd::Start, LogEnd::Foreign, LogEnd::Text(0), LogEnd::Text(65_536)] {
         let now = Timestamp::from_millisecond(1_795_000_000_123).unwrap();
-        let mark = SpoolMark { file: 7, end: 1 << 40, lead: 3, at, from: 1, to: 65_536, now };
-        assert_eq!(SpoolMark::parse(&mark.bytes()), Some(mark));
+        let mark = SpoolCheckpoint { file: 7, end: 1 << 40, lead: 3, at, from: 1, to: 65_536, now };
+        assert_eq!(SpoolCheckpoint::parse(&mark.bytes()), Some(mark));
     }
-    assert_eq!(SpoolMark::parse(&[0; HEAD]), None);
-    assert_eq!(SpoolMark::parse(&[1]), None);
+    assert_eq!(SpoolCheckpoint::parse(&[0; HEAD]), None);
+    assert_eq!(SpoolCheckpoint::parse(&[1]), None);
 }
 
 #[test]

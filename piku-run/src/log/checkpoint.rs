@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 
-use super::layout::LogEnd;
+use super::render::LogEnd;
 
 /// Where in the spool the worker's bytes begin.
 pub(super) const HEAD: usize = 64;
 
 /// A piece of the spool that is about to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SpoolMark {
+pub(super) struct SpoolCheckpoint {
     /// The log's inode, and its length before.
     pub(super) file: u64,
     pub(super) end: u64,
@@ -24,7 +24,7 @@ pub(super) struct SpoolMark {
     pub(super) now: Timestamp,
 }
 
-impl SpoolMark {
+impl SpoolCheckpoint {
     /// Never all zeros: that is a spool without a mark.
     pub(super) fn bytes(&self) -> [u8; HEAD] {
         let at = match self.at {

@@ -1,5 +1,5 @@
-//! Certificates and their keys. A pair is a folder that is made once and never written again; a link says which one is in
-//! use. Whoever has none gets one that is self-signed, at once and without asking anybody.
+//! Certificates and their keys. A pair is a directory that is written once and never changed; a symlink names the pair
+//! in use. An app without a certificate gets a self-signed one at once.
 
 #![expect(clippy::disallowed_methods, reason = "certificates, which only piku and its ACME client write")]
 
@@ -20,19 +20,21 @@ use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
-use super::program;
+use super::program::find_program;
 use crate::releases::current;
 
-/// For how many days a self-signed one is good; it is replaced long before.
+/// Validity of a self-signed certificate in days; it is replaced after half of them.
 const SELF_SIGNED_DAYS: i64 = 3650;
 
-/// How many days before its end a certificate of an authority's is replaced, at the earliest.
-const DAYS_LEFT: i64 = 30;
+/// A certificate from an authority is renewed at most this many days before it expires.
+const RENEWAL_DAYS: i64 = 30;
 
-/// The link to the pair in use.
+/// Symlink to the pair in use.
 const CURRENT: &str = "current";
+/// File with the metadata of a pair.
+const METADATA: &str = "about.json";
 
-/// An app's pairs.
+/// Directory with the pairs of one app.
 #[derive(Debug, Clone)]
 pub(super) struct AppCertificates(PathBuf);
 
@@ -40,23 +42,21 @@ pub(super) struct AppCertificates(PathBuf);
 #[derive(Debug, Clone)]
 pub(super) struct CertificatePair {
     pub(super) dir: PathBuf,
-    pub(super) about: PairFacts,
+    pub(super) metadata: CertificateMetadata,
 }
 
-/// What is known of a pair.
+/// Facts about a pair, stored beside it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PairFacts {
-    /// The host names that it is for.
+pub(super) struct CertificateMetadata {
     pub(super) names: BTreeSet<String>,
-    /// Whether nobody has vouched for it.
     pub(super) self_signed: bool,
-    /// When it was made.
+    /// Time of creation or issuance.
     pub(super) at: Timestamp,
 }
 
-impl PairFacts {
-    /// Whether a self-signed pair goes on being used. One of a time when nobody had set the clock, and one of a time that has yet
-    /// to come, give way to another; but not while the clock is not set.
+impl CertificateMetadata {
+    /// Returns true if a self-signed pair stays in use. A pair made before the clock was set, or made in the future,
+    /// is replaced, but not while the clock is unset.
     fn is_fresh(&self, now: Timestamp) -> bool {
         if !clock::is_set(now.as_second()) {
             return true;
@@ -75,46 +75,42 @@ impl CertificatePair {
         self.dir.join("key.pem")
     }
 
-    fn about(&self) -> PathBuf {
-        self.dir.join("about.json")
+    /// Returns true if it has not expired at `now`.
+    pub(super) fn is_valid(&self, now: Timestamp) -> bool {
+        self.validity().is_some_and(|(_, end)| now < end)
     }
 
-    /// Whether it is good at `now`.
-    pub(super) fn is_good(&self, now: Timestamp) -> bool {
-        self.life().is_some_and(|(_, end)| now < end)
-    }
-
-    /// Whether another is to be got: the last third of its life has begun, and its last 30 days.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        let Some((begin, end)) = self.life() else { return true };
+    /// Returns true in the last third of its validity, and then only in its last 30 days.
+    pub(super) fn is_renewal_due(&self, now: Timestamp) -> bool {
+        let Some((begin, end)) = self.validity() else { return true };
         let third = end.duration_since(begin) / 3;
-        end.duration_since(now) < third.min(SignedDuration::from_hours(DAYS_LEFT * 24))
+        end.duration_since(now) < third.min(SignedDuration::from_hours(RENEWAL_DAYS * 24))
     }
 
-    /// Whether both are byte for byte the same, and for the same names.
-    pub(super) fn holds_the_same(&self, other: &Self) -> bool {
+    /// Returns true if both have the same bytes and the same names.
+    pub(super) fn has_same_content(&self, other: &Self) -> bool {
         let read = |pair: &Self| Some((fs::read(pair.certificate()).ok()?, fs::read(pair.key()).ok()?));
         let own = read(self);
-        self.about.names == other.about.names && own.is_some() && own == read(other)
+        self.metadata.names == other.metadata.names && own.is_some() && own == read(other)
     }
 
-    /// From when to when it is good.
-    fn life(&self) -> Option<(Timestamp, Timestamp)> {
-        let mut openssl = openssl().ok()?;
+    /// Returns the begin and end of its validity, read by openssl.
+    fn validity(&self) -> Option<(Timestamp, Timestamp)> {
+        let mut openssl = openssl_command().ok()?;
         openssl.args(["x509", "-noout", "-startdate", "-enddate", "-dateopt", "iso_8601", "-in"]);
-        let said = String::from_utf8(openssl.arg(self.certificate()).output().ok()?.stdout).ok()?;
-        let time = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+        let text = String::from_utf8(openssl.arg(self.certificate()).output().ok()?.stdout).ok()?;
+        let time = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
         Some((time("notBefore=")?, time("notAfter=")?))
     }
 }
 
 impl AppCertificates {
-    pub(super) fn of(root: &PikuRoot, app: &AppName) -> Self {
+    pub(super) fn for_app(root: &PikuRoot, app: &AppName) -> Self {
         Self(root.acme().join("certificates").join(app.as_str()))
     }
 
-    /// The pair for hosts that no app has, where nginx needs one.
-    pub(super) fn of_strangers(root: &PikuRoot) -> Self {
+    /// Returns the pairs for host names that no app has. Only an nginx that cannot reject handshakes needs them.
+    pub(super) fn for_unknown_hosts(root: &PikuRoot) -> Self {
         Self(root.acme().join("unknown-host"))
     }
 
@@ -122,68 +118,69 @@ impl AppCertificates {
         &self.0
     }
 
-    /// The pair in use.
-    pub(super) fn current(&self) -> Option<CertificatePair> {
+    /// Reads the pair in use.
+    pub(super) fn read_current(&self) -> Option<CertificatePair> {
         let dir = fs::canonicalize(self.0.join(CURRENT)).ok()?;
-        let about = serde_json::from_slice(&fs::read(dir.join("about.json")).ok()?).ok()?;
-        Some(CertificatePair { dir, about })
+        let metadata = serde_json::from_slice(&fs::read(dir.join(METADATA)).ok()?).ok()?;
+        Some(CertificatePair { dir, metadata })
     }
 
-    /// The pair with these names: the one in use, or a new self-signed one that is called `title`.
-    pub(super) fn for_names(
+    /// Returns the pair in use if it fits these names, or a new self-signed one with `title` as its common name.
+    pub(super) fn ensure_for_names(
         &self,
         title: &str,
         names: &[String],
         now: Timestamp,
     ) -> anyhow::Result<CertificatePair> {
         let names: BTreeSet<String> = names.iter().cloned().collect();
-        if let Some(pair) = self.current() {
-            let about = &pair.about;
-            let fits = if about.self_signed {
-                about.names == names && about.is_fresh(now)
+        if let Some(pair) = self.read_current() {
+            let metadata = &pair.metadata;
+            let fits = if metadata.self_signed {
+                metadata.names == names && metadata.is_fresh(now)
             } else {
-                // Others are left out until the next one comes: better for some of the names than for none.
-                !about.names.is_disjoint(&names)
+                // Until the next renewal, a certificate for some of the names is better than a self-signed one.
+                !metadata.names.is_disjoint(&names)
             };
             if fits && pair.certificate().is_file() && pair.key().is_file() {
                 return Ok(pair);
             }
         }
-        let pair =
-            self.add(&PairFacts { names, self_signed: true, at: now }, |pair| self_signed(title, pair))?;
+        let metadata = CertificateMetadata { names, self_signed: true, at: now };
+        let pair = self.create_pair(&metadata, |pair| create_self_signed(title, pair))?;
         self.set_current(&pair)?;
         Ok(pair)
     }
 
-    /// A new pair, whole or not there; `fill` writes both files.
-    pub(super) fn add(
+    /// Creates a pair atomically; `fill` writes both files.
+    pub(super) fn create_pair(
         &self,
-        about: &PairFacts,
+        metadata: &CertificateMetadata,
         fill: impl FnOnce(&CertificatePair) -> anyhow::Result<()>,
     ) -> anyhow::Result<CertificatePair> {
         current::make(&self.0)?;
-        let work =
-            tempfile::Builder::new().prefix(".new.").tempdir_in(&self.0).context("cannot make a folder")?;
-        let new = CertificatePair { dir: work.path().join("pair"), about: about.clone() };
+        let work = tempfile::Builder::new()
+            .prefix(".new.")
+            .tempdir_in(&self.0)
+            .with_context(|| format!("cannot create a directory in '{}'", self.0.display()))?;
+        let new = CertificatePair { dir: work.path().join("pair"), metadata: metadata.clone() };
         current::make(&new.dir)?;
         fill(&new)?;
         for path in [new.certificate(), new.key()] {
             let length =
-                fs::metadata(&path).with_context(|| format!("there is no '{}'", path.display()))?.len();
+                fs::metadata(&path).with_context(|| format!("cannot find '{}'", path.display()))?.len();
             ensure!(length > 0, "'{}' is empty", path.display());
             fs::set_permissions(&path, Permissions::from_mode(0o600))?;
             fs::File::open(&path)?.sync_all()?;
         }
-        atomic_file::write(&new.about(), &serde_json::to_vec(about)?, 0o600)?;
-        let number = 1 + self.numbers()?.last().copied().unwrap_or(0);
+        atomic_file::write(&new.dir.join(METADATA), &serde_json::to_vec(metadata)?, 0o600)?;
+        let number = 1 + self.list_numbers()?.last().copied().unwrap_or(0);
         let dir = self.0.join(number.to_string());
         fs::rename(&new.dir, &dir)
             .and_then(|()| atomic_file::sync_parent(&dir))
-            .with_context(|| format!("cannot make '{}'", dir.display()))?;
-        Ok(CertificatePair { dir, about: about.clone() })
+            .with_context(|| format!("cannot create '{}'", dir.display()))?;
+        Ok(CertificatePair { dir, metadata: metadata.clone() })
     }
 
-    /// Makes a pair the one in use.
     pub(super) fn set_current(&self, pair: &CertificatePair) -> anyhow::Result<()> {
         let name = pair.dir.file_name().context("a pair has a name")?;
         let aside = self.0.join(".current");
@@ -192,13 +189,13 @@ impl AppCertificates {
         symlink(name, &aside)
             .and_then(|()| fs::rename(&aside, &current))
             .and_then(|()| atomic_file::sync_parent(&current))
-            .with_context(|| format!("cannot make '{}'", current.display()))
+            .with_context(|| format!("cannot create '{}'", current.display()))
     }
 
-    /// Removes all pairs but the one in use and this one.
-    pub(super) fn tidy(&self, keep: &Path) -> anyhow::Result<()> {
+    /// Removes all pairs except the one in use and `keep`.
+    pub(super) fn remove_unused(&self, keep: &Path) -> anyhow::Result<()> {
         let current = fs::canonicalize(self.0.join(CURRENT)).ok();
-        for number in self.numbers()? {
+        for number in self.list_numbers()? {
             let dir = self.0.join(number.to_string());
             if Some(&dir) != current.as_ref() && dir != keep {
                 current::remove(&dir)?;
@@ -211,7 +208,7 @@ impl AppCertificates {
         current::remove(&self.0)
     }
 
-    fn numbers(&self) -> anyhow::Result<Vec<u64>> {
+    fn list_numbers(&self) -> anyhow::Result<Vec<u64>> {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
             Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -224,9 +221,9 @@ impl AppCertificates {
     }
 }
 
-pub(super) fn openssl() -> anyhow::Result<Command> {
-    let program = program::find("openssl").ok_or_else(|| {
-        UserError::new("openssl is not installed; it makes the certificates")
+fn openssl_command() -> anyhow::Result<Command> {
+    let program = find_program("openssl").ok_or_else(|| {
+        UserError::new("openssl is not installed; piku creates certificates with it")
             .hint("sudo apt-get install openssl")
     })?;
     let mut openssl = Command::new(program);
@@ -234,14 +231,14 @@ pub(super) fn openssl() -> anyhow::Result<Command> {
     Ok(openssl)
 }
 
-/// Makes both files.
-fn self_signed(title: &str, pair: &CertificatePair) -> anyhow::Result<()> {
+/// Creates the key and the certificate of a pair.
+fn create_self_signed(title: &str, pair: &CertificatePair) -> anyhow::Result<()> {
     let alternative = |name: &String| match name.parse::<IpAddr>() {
         Ok(address) => format!("IP:{address}"),
         Err(_) => format!("DNS:{name}"),
     };
-    let names: Vec<String> = pair.about.names.iter().map(alternative).collect();
-    // Host names have none of the characters that mean something here.
+    let names: Vec<String> = pair.metadata.names.iter().map(alternative).collect();
+    // Host names contain no characters that are special in this file.
     let config = format!(
         "[req]\nprompt = no\ndistinguished_name = dn\nx509_extensions = ext\n[dn]\nCN = {title}\n[ext]\n\
          basicConstraints = critical,CA:FALSE\nextendedKeyUsage = serverAuth\nsubjectAltName = {}\n",
@@ -249,7 +246,7 @@ fn self_signed(title: &str, pair: &CertificatePair) -> anyhow::Result<()> {
     );
     let file = pair.dir.join("request");
     fs::write(&file, config)?;
-    let mut command = openssl()?;
+    let mut command = openssl_command()?;
     command.args([
         "req",
         "-x509",
@@ -264,8 +261,8 @@ fn self_signed(title: &str, pair: &CertificatePair) -> anyhow::Result<()> {
     command.arg("-keyout").arg(pair.key()).arg("-out").arg(pair.certificate());
     let out = command.output().context("cannot run openssl")?;
     if !out.status.success() {
-        let said = String::from_utf8_lossy(&out.stderr);
-        anyhow::bail!("openssl made no certificate: {}", said.trim());
+        let message = String::from_utf8_lossy(&out.stderr);
+        anyhow::bail!("openssl cannot create a certificate: {}", message.trim());
     }
     current::remove(&file)
 }
@@ -275,41 +272,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_is_made_once_and_another_when_the_names_change() {
+    fn a_pair_is_created_once_and_replaced_when_the_names_change() {
         let dir = tempfile::tempdir().unwrap();
         let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         let app: AppName = "blog".parse().unwrap();
-        let all = AppCertificates::of(&root, &app);
+        let pairs = AppCertificates::for_app(&root, &app);
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let now = Timestamp::now();
-        let one = all.for_names("blog", &names(&["a.test", "*.b.test", "10.0.0.1"]), now).unwrap();
+        let first = pairs.ensure_for_names("blog", &names(&["a.test", "*.b.test", "10.0.0.1"]), now).unwrap();
         let days = |days: i64| Timestamp::now() + SignedDuration::from_hours(days * 24);
-        assert!(one.is_good(days(3649)) && !one.is_good(days(3651)));
-        assert!(!one.is_due(days(3619)) && one.is_due(days(3621)));
-        let again = all.for_names("blog", &names(&["10.0.0.1", "a.test", "*.b.test"]), now).unwrap();
-        assert_eq!(one.dir, again.dir);
-        let other = all.for_names("blog", &names(&["c.test"]), now).unwrap();
-        assert_ne!(one.dir, other.dir);
-        all.tidy(&other.dir).unwrap();
-        assert!(!one.dir.exists() && other.dir.exists());
+        assert!(first.is_valid(days(3649)) && !first.is_valid(days(3651)));
+        assert!(!first.is_renewal_due(days(3619)) && first.is_renewal_due(days(3621)));
+        let again = pairs.ensure_for_names("blog", &names(&["10.0.0.1", "a.test", "*.b.test"]), now).unwrap();
+        assert_eq!(first.dir, again.dir);
+        let other = pairs.ensure_for_names("blog", &names(&["c.test"]), now).unwrap();
+        assert_ne!(first.dir, other.dir);
+        pairs.remove_unused(&other.dir).unwrap();
+        assert!(!first.dir.exists() && other.dir.exists());
 
-        // One that somebody has vouched for stays while it is good for any of the names.
-        let about = PairFacts { self_signed: false, ..other.about.clone() };
-        let empty = all.add(&about, |pair| {
+        // A pair from an authority stays while it covers any of the names.
+        let metadata = CertificateMetadata { self_signed: false, ..other.metadata.clone() };
+        let empty = pairs.create_pair(&metadata, |pair| {
             fs::write(pair.certificate(), "")?;
             Ok(fs::write(pair.key(), "x")?)
         });
         assert!(format!("{:#}", empty.unwrap_err()).contains("is empty"));
-        let vouched = all.add(&about, |pair| {
+        let issued = pairs.create_pair(&metadata, |pair| {
             fs::copy(other.certificate(), pair.certificate())?;
             Ok(fs::copy(other.key(), pair.key()).map(drop)?)
         });
-        all.set_current(&vouched.unwrap()).unwrap();
-        let pair = all.for_names("blog", &names(&["c.test", "d.test"]), now).unwrap();
-        assert!(!pair.about.self_signed);
-        // One of six days is replaced when a third of them is left.
-        let brief = all.add(&about, |pair| {
-            let mut make = openssl()?;
+        pairs.set_current(&issued.unwrap()).unwrap();
+        let pair = pairs.ensure_for_names("blog", &names(&["c.test", "d.test"]), now).unwrap();
+        assert!(!pair.metadata.self_signed);
+        // A six-day certificate is due for renewal when a third of its validity is left.
+        let brief = pairs.create_pair(&metadata, |pair| {
+            let mut make = openssl_command()?;
             make.args([
                 "req",
                 "-x509",
@@ -327,36 +324,36 @@ mod tests {
         });
         let brief = brief.unwrap();
         assert!(
-            !brief.is_due(days(3))
-                && brief.is_due(days(5))
-                && brief.is_good(days(5))
-                && !brief.is_good(days(7))
+            !brief.is_renewal_due(days(3))
+                && brief.is_renewal_due(days(5))
+                && brief.is_valid(days(5))
+                && !brief.is_valid(days(7))
         );
         fs::write(brief.certificate(), "no certificate").unwrap();
-        assert!(brief.is_due(days(0)) && !brief.is_good(days(0)));
-        assert!(all.for_names("blog", &names(&["d.test"]), now).unwrap().about.self_signed);
+        assert!(brief.is_renewal_due(days(0)) && !brief.is_valid(days(0)));
+        assert!(pairs.ensure_for_names("blog", &names(&["d.test"]), now).unwrap().metadata.self_signed);
     }
 
     #[test]
-    fn another_one_is_made_when_the_clock_was_wrong() {
+    fn a_pair_made_under_a_wrong_clock_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         let app: AppName = "blog".parse().unwrap();
-        let all = AppCertificates::of(&root, &app);
+        let pairs = AppCertificates::for_app(&root, &app);
         let at = |time: &str| {
             let now: Timestamp = format!("{time}T12:00:00Z").parse().unwrap();
-            all.for_names("blog", &["a.test".to_owned()], now).unwrap().dir
+            pairs.ensure_for_names("blog", &["a.test".to_owned()], now).unwrap().dir
         };
         let first = at("1970-01-01");
-        assert_eq!(first, at("1970-01-02"), "one is enough until the clock is set");
+        assert_eq!(first, at("1970-01-02"), "the pair stays until the clock is set");
         let second = at("2026-11-28");
-        assert_ne!(first, second, "it has ended long ago");
-        assert_eq!(second, at("1970-01-01"), "the next boot needs no other");
-        assert_eq!(second, at("2026-11-27"), "neither does a clock that is set back a little");
+        assert_ne!(first, second, "the pair expired long ago");
+        assert_eq!(second, at("1970-01-01"), "a boot with an unset clock keeps the pair");
+        assert_eq!(second, at("2026-11-27"), "a clock that is set back a little keeps the pair");
         let third = at("2036-11-28");
-        assert_ne!(second, third, "it is old");
+        assert_ne!(second, third, "the pair is old");
         let fourth = at("2026-11-28");
-        assert_ne!(third, fourth, "it begins in ten years");
+        assert_ne!(third, fourth, "the pair begins in ten years");
         assert_eq!(fourth, at("2026-11-29"));
     }
 }

@@ -1,8 +1,9 @@
-//! An app's site: what its release, its settings and this machine's say, as `piku_procfile` renders it.
+//! Builds an app's virtual host, and the main configuration, from the release and from `host.yaml`; `piku_procfile`
+//! renders them.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "nginx's folder and a file that host.yaml names; files of the app are named in nginx's configuration, not opened"
+    reason = "nginx's directory and a file named by host.yaml; files of the app are named, not opened"
 )]
 
 use std::net::{Ipv6Addr, UdpSocket};
@@ -23,12 +24,12 @@ use super::program::NginxProgram;
 use crate::instance::environment::ReleaseContext;
 
 impl WebServer {
-    /// The instance that all sites share.
-    pub(super) fn instance(&self, nginx: &NginxProgram) -> anyhow::Result<NginxInstance> {
+    /// Builds the main configuration, which all sites share.
+    pub(super) fn build_instance(&self, nginx: &NginxProgram) -> anyhow::Result<NginxInstance> {
         let rejects = nginx.build().rejects_handshakes || self.settings.https.is_empty();
-        let stranger = if rejects { None } else { Some(self.stranger_pair()?) };
+        let stranger = if rejects { None } else { Some(self.unknown_host_pair()?) };
         Ok(NginxInstance {
-            dir: self.folder.path().to_owned(),
+            dir: self.dir.path().to_owned(),
             listen: self.settings.http.clone(),
             listen_tls: self.settings.https.clone(),
             ipv6: self.listens_on_ipv6(),
@@ -38,11 +39,12 @@ impl WebServer {
         })
     }
 
-    /// Returns the certificate for whoever asks for a host that no app has. No name can be right for them.
-    fn stranger_pair(&self) -> anyhow::Result<CertificatePair> {
-        let all = AppCertificates::of_strangers(&self.root);
-        let pair = all.for_names("unknown host", &["unknown.invalid".to_owned()], Timestamp::now())?;
-        all.tidy(&pair.dir)?;
+    /// Returns the certificate for TLS requests to a host name that no app has.
+    fn unknown_host_pair(&self) -> anyhow::Result<CertificatePair> {
+        let pairs = AppCertificates::for_unknown_hosts(&self.root);
+        let names = ["unknown.invalid".to_owned()];
+        let pair = pairs.ensure_for_names("unknown host", &names, Timestamp::now())?;
+        pairs.remove_unused(&pair.dir)?;
         Ok(pair)
     }
 
@@ -50,15 +52,15 @@ impl WebServer {
         self.settings.connections.unwrap_or_else(capacity::worker_connections)
     }
 
-    /// Returns whether nginx is to listen on IPv6: it does not start where the kernel has none (`ipv6.disable=1`).
+    /// Returns true if nginx listens on IPv6. It would not start on a kernel without IPv6 (`ipv6.disable=1`).
     fn listens_on_ipv6(&self) -> bool {
         let tried = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
         let is_absent = tried.is_err_and(|err| err.raw_os_error() == Some(nix::libc::EAFNOSUPPORT));
         self.settings.ipv6 && !is_absent
     }
 
-    /// What nginx is told of the app; a list of ports is where its instances listen.
-    pub(super) fn site(
+    /// Builds the app's virtual host, with instances at these ports.
+    pub(super) fn build_site(
         &self,
         nginx: &NginxProgram,
         world: &ReleaseContext,
@@ -70,12 +72,12 @@ impl WebServer {
         let listens = procfile.entries.iter().any(|entry| entry.kind.listens());
         let files = procfile.entries.iter().any(|entry| entry.kind == ProcessKind::Static);
         if !listens && !files && !values.has("NGINX_STATIC_PATHS") {
-            let what = "NGINX_SERVER_NAME is set, and the app has neither a web process nor a folder of files to serve";
+            let what = "NGINX_SERVER_NAME is set, but the app has neither a web process nor static files";
             let hint =
                 "add a line 'web: …' or 'static: FOLDER' to the Procfile, or leave NGINX_SERVER_NAME out";
             return Err(UserError::new(what).hint(hint).into());
         }
-        // Those of whoever only looks whether the settings are good are made up.
+        // Without a listening process, the ports are those that `check_site` made up.
         let ports = if listens { ports } else { &[] };
         let upstreams = ports
             .iter()
@@ -95,29 +97,30 @@ impl WebServer {
             ipv6: self.listens_on_ipv6(),
             certificate: certificate.map(|pair| (pair.certificate(), pair.key())),
             acme_root: Some(self.root.acme().join("webroot")),
-            cache: Some(self.folder.cache()),
-            // Where it is in the end is told by what is in it.
-            passwords: Some(self.folder.passwords(&world.app, "")),
+            cache: Some(self.dir.cache()),
+            // Replaced below: the path depends on the content.
+            passwords: Some(self.dir.password_path(&world.app, "")),
             cloudflare: cloudflare.transpose()?,
             http2: build.http2,
-            // Nothing answers before the first instance has been ready, or when there is to be none.
+            // Without an upstream nginx shows the maintenance page.
             maintenance: world.dir.maintenance().exists() || listens && ports.is_empty(),
             connections: build.counts_connections.then(|| self.app_connections()),
         };
         let site = VirtualHost::read(&settings, &procfile, values)?;
         let Some(passwords) = site.password_file() else { return Ok(site) };
-        settings.passwords = Some(self.folder.passwords(&world.app, &passwords));
+        settings.passwords = Some(self.dir.password_path(&world.app, &passwords));
         VirtualHost::read(&settings, &procfile, values)
     }
 
-    /// Returns how many requests to one app may be under way, of those that nginx as it runs has room for.
+    /// Returns the limit on concurrent requests to one app, from the main file of the running nginx.
     fn app_connections(&self) -> u32 {
-        let main = std::fs::read_to_string(self.folder.main()).unwrap_or_default();
-        capacity::share(capacity::in_file(&main).unwrap_or_else(|| self.worker_connections()))
+        let main = std::fs::read_to_string(self.dir.main_conf()).unwrap_or_default();
+        let connections = capacity::parse_connections(&main).unwrap_or_else(|| self.worker_connections());
+        capacity::app_connections(connections)
     }
 
-    /// The addresses that people type.
-    pub(super) fn urls(&self, site: &VirtualHost) -> Vec<String> {
+    /// Returns the URLs of the site, without those of wildcard names.
+    pub(super) fn site_urls(&self, site: &VirtualHost) -> Vec<String> {
         let (https, _) = site.https();
         let (scheme, listens, usual) =
             if https { ("https", &self.settings.https, 443) } else { ("http", &self.settings.http, 80) };
@@ -128,7 +131,7 @@ impl WebServer {
     }
 }
 
-/// The process types as the release has them.
+/// Rebuilds the Procfile from the release's manifest.
 fn procfile(release: &BuiltRelease) -> Procfile {
     let entry = |(name, command): (&piku_layout::name::ProcessName, &String)| ProcfileEntry {
         kind: ProcessKind::of(name, command),

@@ -16,12 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
-pub(super) enum ReceiverLink {
+pub(super) enum ReceiverConnection {
     Datagrams(UdpSocket),
     Stream(TcpStream),
 }
 
-impl ReceiverLink {
+impl ReceiverConnection {
     /// Connects to the first of the name's addresses that takes it.
     pub(super) fn open(address: &SyslogAddress) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
@@ -91,7 +91,7 @@ fn stream(to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-impl AsFd for ReceiverLink {
+impl AsFd for ReceiverConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Datagrams(socket) => socket.as_fd(),

@@ -5,7 +5,7 @@
 //! there. What is rotated away before it could be sent is counted and said, here and to the receiver.
 
 mod address;
-mod link;
+mod connection;
 mod message;
 
 use std::fs;
@@ -26,12 +26,12 @@ use piku_layout::settings::HostSettings;
 
 use crate::core::CrashBackoff;
 use crate::lock::FileLock;
-use crate::log::{LogTail, LogWriter, Places, RotationLimits};
+use crate::log::{LogPositions, LogTail, LogWriter, RotationLimits};
 
 pub(crate) use address::SyslogAddress;
 use address::SyslogTransport;
-use link::ReceiverLink;
-use message::SyslogSpeaker;
+use connection::ReceiverConnection;
+use message::SyslogOrigin;
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "drain";
@@ -71,10 +71,11 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     };
     let host = gethostname().ok().and_then(|name| name.into_string().ok());
     let host = host.filter(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()));
-    let speaker = SyslogSpeaker { host: host.unwrap_or_else(|| "-".to_owned()), app: app.to_string() };
+    let speaker = SyslogOrigin { host: host.unwrap_or_else(|| "-".to_owned()), app: app.to_string() };
     let save = dir.run().join("drain.json");
     // A place that cannot be read is none: it goes on with what comes.
-    let places: Option<Places> = fs::read(&save).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let places: Option<LogPositions> =
+        fs::read(&save).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let limits = RotationLimits::from(HostSettings::read(&root.settings())?.logs);
     let tail = LogTail::open(&dir, limits, places.as_ref()).context("cannot read the logs")?;
     let mut drain = LogForwarder {
@@ -109,7 +110,7 @@ fn end_with_supervisor() -> anyhow::Result<()> {
 struct LogForwarder {
     dir: AppDir,
     address: SyslogAddress,
-    speaker: SyslogSpeaker,
+    speaker: SyslogOrigin,
     limits: RotationLimits,
     tail: LogTail,
     /// Where it is written down how far it has come.
@@ -128,7 +129,7 @@ impl LogForwarder {
         let mut waiting: Vec<Vec<u8>> = Vec::new();
         loop {
             let begun = Instant::now();
-            let ended = match ReceiverLink::open(&self.address) {
+            let ended = match ReceiverConnection::open(&self.address) {
                 Ok(mut link) => self.send_all(&mut link, &mut waiting, &mut away)?,
                 Err(err) => err,
             };
@@ -152,7 +153,7 @@ impl LogForwarder {
     /// Sends what is there and what comes; returns why that has ended.
     fn send_all(
         &mut self,
-        link: &mut ReceiverLink,
+        link: &mut ReceiverConnection,
         waiting: &mut Vec<Vec<u8>>,
         away: &mut Option<Instant>,
     ) -> io::Result<io::Error> {

@@ -6,7 +6,7 @@ fn append(path: &Path, text: &str) {
     OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-fn all(source: &mut LogPosition) -> Vec<String> {
+fn all(source: &mut LogCursor) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
         source.look().unwrap();
@@ -18,7 +18,7 @@ fn all(source: &mut LogPosition) -> Vec<String> {
 }
 
 fn last(path: &Path, count: usize) -> (Vec<String>, usize) {
-    let (mut source, found) = LogPosition::last(path.to_owned(), count).unwrap();
+    let (mut source, found) = LogCursor::last(path.to_owned(), count).unwrap();
     (all(&mut source), found)
 }
 
@@ -37,7 +37,7 @@ fn the_last_lines_across_files() {
     assert_eq!(last(&path, 5).0, ["b", "c", "", "d", "e"]);
     assert_eq!(last(&path, usize::MAX), (["a", "b", "c", "", "d", "e"].map(String::from).to_vec(), 6));
     append(&path, "unfinished");
-    let (mut source, found) = LogPosition::last(path.clone(), 2).unwrap();
+    let (mut source, found) = LogCursor::last(path.clone(), 2).unwrap();
     assert_eq!((all(&mut source), found), (vec!["e".to_owned()], 2));
     assert_eq!(source.unfinished(), b"unfinished");
     append(&path, " no more\n");
@@ -60,7 +60,7 @@ fn goes_on_through_rotations_removal_and_truncation() {
     let line = |second: u32| format!("2026-11-22T10:00:{second:02}.000Z web.1: {second}\n");
     let shown = |second: u32| line(second).trim_end().to_owned();
     append(&path, &line(1));
-    let (mut source, _) = LogPosition::last(path.clone(), 9).unwrap();
+    let (mut source, _) = LogCursor::last(path.clone(), 9).unwrap();
     assert_eq!(all(&mut source), [shown(1)]);
     // Three rotations between two looks, with lines before each.
     for second in [2, 3, 4] {

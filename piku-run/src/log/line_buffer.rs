@@ -10,7 +10,7 @@ const MOST_BYTES: usize = 64 * 1024;
 
 /// Bytes of a worker that are not in its log yet, each piece with the time at which it came.
 #[derive(Debug)]
-pub(super) struct LineGatherer {
+pub(super) struct LineBuffer {
     pause: Duration,
     pieces: Vec<(Timestamp, Vec<u8>)>,
     bytes: usize,
@@ -18,7 +18,7 @@ pub(super) struct LineGatherer {
     since: Option<Instant>,
 }
 
-impl LineGatherer {
+impl LineBuffer {
     /// Gathers for this long.
     pub(super) fn new(pause: Duration) -> Self {
         Self { pause, pieces: Vec::new(), bytes: 0, since: None }

@@ -18,7 +18,7 @@ const TIME: usize = "2026-11-22T10:00:00.123Z".len();
 
 /// A place in a log.
 #[derive(Debug)]
-pub(super) struct LogPosition {
+pub(super) struct LogCursor {
     path: PathBuf,
     file: Option<File>,
     /// How far `file` is read.
@@ -32,13 +32,13 @@ pub(super) struct LogPosition {
     searched: usize,
     /// The time of the line at hand.
     time: Vec<u8>,
-    /// Its place among the lines of other logs, see [`LogPosition::place_line`].
+    /// Its place among the lines of other logs, see [`LogCursor::place_line`].
     order: Vec<u8>,
     /// The file has lost its name to a newer one; it is read to its end, then the next one follows.
     rotated: bool,
 }
 
-impl LogPosition {
+impl LogCursor {
     /// The beginning of a log, which need not be there yet.
     pub(super) fn start(path: PathBuf) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl LogPosition {
         Ok((source, found))
     }
 
-    /// A place that was remembered, see [`LogPosition::place`] and [`LogPosition::last_time`]. When its file is gone, the oldest that goes
+    /// A place that was remembered, see [`LogCursor::place`] and [`LogCursor::last_time`]. When its file is gone, the oldest that goes
     /// on after that time.
     pub(super) fn at(path: PathBuf, inode: u64, offset: u64, time: &str) -> io::Result<Self> {
         let mut source = Self::start(path);
@@ -133,13 +133,13 @@ impl LogPosition {
         Ok(())
     }
 
-    /// The time of the next line, when [`LogPosition::look`] has found one, to be compared as text. A line without a time has
+    /// The time of the next line, when [`LogCursor::look`] has found one, to be compared as text. A line without a time has
     /// that of the line before.
     pub(super) fn time(&self) -> Option<&[u8]> {
         self.line_end.map(|_| self.time.as_slice())
     }
 
-    /// Places the next line among those of other logs. That is its time, as long as the clock goes forward; a line whose time is
+    /// LogPositions the next line among those of other logs. That is its time, as long as the clock goes forward; a line whose time is
     /// before that of a line above it, or later than `latest`, was written by a clock that was wrong, and stays behind that line.
     pub(super) fn place_line(&mut self, latest: &[u8]) {
         if self.line_end.is_some() && self.time > self.order && self.time.as_slice() <= latest {
@@ -147,12 +147,12 @@ impl LogPosition {
         }
     }
 
-    /// Its place, when [`LogPosition::look`] has found a line, to be compared as text.
+    /// Its place, when [`LogCursor::look`] has found a line, to be compared as text.
     pub(super) fn order(&self) -> Option<&[u8]> {
         self.line_end.map(|_| self.order.as_slice())
     }
 
-    /// The next line without its end; only after [`LogPosition::look`] has found one.
+    /// The next line without its end; only after [`LogCursor::look`] has found one.
     pub(super) fn take(&mut self) -> &[u8] {
         let Some(end) = self.line_end.take() else { return &[] };
         let begin = self.taken;

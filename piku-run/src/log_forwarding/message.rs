@@ -16,12 +16,12 @@ const NAME: usize = 48;
 
 /// Who speaks: HOSTNAME and APP-NAME.
 #[derive(Debug)]
-pub(super) struct SyslogSpeaker {
+pub(super) struct SyslogOrigin {
     pub(super) host: String,
     pub(super) app: String,
 }
 
-impl SyslogSpeaker {
+impl SyslogOrigin {
     /// The messages of a line, ready to be sent: a line that is longer than receivers take becomes several. The bytes of the
     /// worker stay as they are.
     pub(super) fn messages(&self, line: &TailLine, transport: SyslogTransport) -> Vec<Vec<u8>> {
@@ -64,8 +64,8 @@ fn fitting(text: &[u8], room: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn speaker() -> SyslogSpeaker {
-        SyslogSpeaker { host: "pi".to_owned(), app: "blog".to_owned() }
+    fn speaker() -> SyslogOrigin {
+        SyslogOrigin { host: "pi".to_owned(), app: "blog".to_owned() }
     }
 
     fn line(text: &[u8]) -> TailLine {

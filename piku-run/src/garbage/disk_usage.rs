@@ -1,29 +1,29 @@
-//! How much a removal frees. Releases share files: one is freed with the last of its names.
+//! Measures the space that a removal frees. Releases share files by hard links: a file is freed with its last link.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use piku_files::{FileStat, TreeError, TreeHandle, WalkStep};
 
-/// Counts what is freed by removing one thing after the other.
+/// Counts the bytes freed by removing several trees one after the other.
 #[derive(Debug, Default)]
 pub(super) struct FreedSpace {
-    /// How many names of a shared file are gone so far.
-    names: HashMap<(u64, u64), u32>,
+    /// Links removed so far, by the device and inode of a shared file.
+    removed_links: HashMap<(u64, u64), u32>,
 }
 
 impl FreedSpace {
-    /// What this one frees, after those that were asked for before.
-    pub(super) fn frees(&mut self, path: &Path) -> u64 {
+    /// Returns the bytes that removing this tree frees, after those of earlier calls.
+    pub(super) fn add_tree(&mut self, path: &Path) -> u64 {
         let mut sum = 0;
         walk(path, &mut |stat| {
             if stat.is_dir() || stat.links <= 1 {
                 sum += stat.disk;
                 return;
             }
-            let names = self.names.entry((stat.dev, stat.ino)).or_default();
-            *names += 1;
-            if *names == stat.links {
+            let removed = self.removed_links.entry((stat.dev, stat.ino)).or_default();
+            *removed += 1;
+            if *removed == stat.links {
                 sum += stat.disk;
             }
         });
@@ -31,8 +31,8 @@ impl FreedSpace {
     }
 }
 
-/// What it takes on the disk, if nothing else shares it.
-pub(super) fn size(path: &Path) -> u64 {
+/// Returns the bytes that a tree uses on disk; a file with several links counts in proportion.
+pub(super) fn size_of(path: &Path) -> u64 {
     let mut sum = 0;
     walk(path, &mut |stat| {
         sum += if stat.is_dir() { stat.disk } else { stat.disk / u64::from(stat.links.max(1)) }
@@ -40,7 +40,8 @@ pub(super) fn size(path: &Path) -> u64 {
     sum
 }
 
-/// Everything below, links not followed. What cannot be read is passed over: it is a count, and builds leave odd modes.
+/// Visits the path and everything below it without following symlinks. Unreadable entries are skipped: builds leave
+/// odd modes, and a count need not be exact.
 fn walk(path: &Path, visit: &mut dyn FnMut(&FileStat)) {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
     let Ok(parent) = TreeHandle::open_following(parent) else { return };
@@ -51,7 +52,7 @@ fn walk(path: &Path, visit: &mut dyn FnMut(&FileStat)) {
     }
 }
 
-/// Visits everything in the tree, one folder at a time: a folder that cannot be read hides itself alone.
+/// Visits everything in the tree, one directory at a time: an unreadable directory hides only itself.
 fn walk_tree(tree: &TreeHandle, visit: &mut dyn FnMut(&FileStat)) {
     let mut folders = Vec::new();
     let _ = tree.walk::<TreeError>(|entry| {
@@ -77,14 +78,14 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn a_hostile_tree_is_counted_and_nothing_beyond_it() {
+    fn a_hostile_tree_is_counted_without_what_its_links_lead_to() {
         let dir = tempfile::tempdir().unwrap();
         let (tree, outside) = (dir.path().join("tree"), dir.path().join("outside"));
         fs::create_dir(&tree).unwrap();
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("large"), vec![1; 1 << 20]).unwrap();
         fs::write(tree.join("a"), vec![1; 8192]).unwrap();
-        let alone = size(&tree);
+        let alone = size_of(&tree);
         assert!((8192..100_000).contains(&alone), "{alone}");
         symlink(&outside, tree.join("out")).unwrap();
         symlink("/", tree.join("root")).unwrap();
@@ -93,9 +94,9 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(tree.join("socket")).unwrap();
         fs::File::create(tree.join("sparse")).unwrap().set_len(1 << 40).unwrap();
         fs::create_dir_all(tree.join(OsStr::from_bytes(&[0xff; 255])).join("below")).unwrap();
-        let all = size(&tree);
+        let all = size_of(&tree);
         assert!((alone..alone + 100_000).contains(&all), "{all} after {alone}");
-        assert_eq!(FreedSpace::default().frees(&tree), all);
-        assert_eq!(size(&dir.path().join("nothing")), 0);
+        assert_eq!(FreedSpace::default().add_tree(&tree), all);
+        assert_eq!(size_of(&dir.path().join("nothing")), 0);
     }
 }

@@ -1,0 +1,162 @@
+//! Runs `nginx -t` on a copy of the whole configuration before a change is installed. The copy lives in its own
+//! directory and uses no port below 1024, because a test binds the ports and the tester may lack nginx's capabilities.
+
+#![expect(clippy::disallowed_methods, reason = "a new directory for the test, which only piku writes")]
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::ListenAddress;
+use piku_report::user_error::UserError;
+
+use super::WebServer;
+use super::program::NginxProgram;
+
+/// Offset added to a port below 1024.
+const PORT_OFFSET: u16 = 10_000;
+
+/// Checks that nginx accepts the installed files with the current `host.yaml`.
+pub(crate) fn check_config(root: &PikuRoot) -> anyhow::Result<()> {
+    let web = WebServer::load(root)?;
+    let nginx = NginxProgram::require()?;
+    web.dir.create()?;
+    let _lock = web.dir.lock()?;
+    let Err(reason) = web.test_files(&nginx, &web.dir.read_app_confs()?)? else { return Ok(()) };
+    Err(UserError::new(format!("nginx rejects its configuration: {reason}"))
+        .hint("push or restart the app that it names; until then piku-run nginx leaves it out when it starts")
+        .into())
+}
+
+impl WebServer {
+    /// Tests an app's new file together with the installed files of the other apps.
+    pub(super) fn test_with_app(
+        &self,
+        nginx: &NginxProgram,
+        app: &AppName,
+        text: &str,
+    ) -> anyhow::Result<()> {
+        let mut all = self.dir.read_app_confs()?;
+        all.retain(|(other, _)| other != app);
+        all.push((app.clone(), text.to_owned()));
+        let Err(reason) = self.test_files(nginx, &all)? else { return Ok(()) };
+        let alone = [(app.clone(), text.to_owned())];
+        let error = match self.test_files(nginx, &alone)? {
+            Err(reason) => UserError::new(format!("nginx rejects the app's settings: {reason}"))
+                .hint("the text it names comes from NGINX_INCLUDE_FILE or another NGINX_ variable"),
+            Ok(()) => UserError::new(format!(
+                "nginx rejects the app's settings together with those of the other apps: {reason}"
+            ))
+            .hint("push or restart the app that it names"),
+        };
+        Err(error.into())
+    }
+
+    /// Tests exactly these files. The inner error is nginx's message.
+    pub(super) fn test_files(
+        &self,
+        nginx: &NginxProgram,
+        apps: &[(AppName, String)],
+    ) -> anyhow::Result<Result<(), String>> {
+        let dir = self.dir.create_test_dir()?;
+        let mut instance = self.build_instance(nginx)?;
+        dir.path().clone_into(&mut instance.dir);
+        for listen in instance.listen.iter_mut().chain(&mut instance.listen_tls) {
+            *listen = ListenAddress { port: unprivileged_port(listen.port), ..*listen };
+        }
+        let main = dir.path().join("nginx.conf");
+        std::fs::write(&main, instance.file()?)?;
+        for (app, text) in apps {
+            std::fs::write(dir.path().join(format!("apps/{app}.conf")), with_high_ports(text))?;
+        }
+        let tested = nginx.test_config(&main)?;
+        Ok(tested.map_err(|message| clean_message(&message, &dir.path().display().to_string())))
+    }
+}
+
+fn unprivileged_port(port: u16) -> u16 {
+    if port < 1024 { port + PORT_OFFSET } else { port }
+}
+
+/// Replaces the ports below 1024. In a rendered file each `listen` is on its own line, and no app's text can contain
+/// such a line.
+fn with_high_ports(text: &str) -> String {
+    let mut high = String::with_capacity(text.len() + 64);
+    for line in text.lines() {
+        // Writing to a string cannot fail.
+        let _ = match line.strip_prefix("    listen ").and_then(|rest| rest.split_once([' ', ';'])) {
+            Some((socket, _)) => {
+                writeln!(
+                    high,
+                    "    listen {}{}",
+                    high_socket(socket),
+                    &line["    listen ".len() + socket.len()..]
+                )
+            }
+            None => writeln!(high, "{line}"),
+        };
+    }
+    high
+}
+
+fn high_socket(socket: &str) -> String {
+    if let Ok(port) = socket.parse::<u16>() {
+        return unprivileged_port(port).to_string();
+    }
+    match socket.parse::<SocketAddr>() {
+        Ok(mut socket) => {
+            socket.set_port(unprivileged_port(socket.port()));
+            socket.to_string()
+        }
+        Err(_) => socket.to_owned(),
+    }
+}
+
+/// Strips noise and the path of the test directory from nginx's message.
+fn clean_message(message: &str, dir: &str) -> String {
+    // nginx before 1.19.5 has no -e, and complains that it cannot open its default log.
+    const NOISE: [&str; 2] = ["test failed", "could not open error log file"];
+    let is_noise = |line: &str| line.trim().is_empty() || NOISE.iter().any(|noise| line.contains(noise));
+    let lines = message.lines().filter(|line| !is_noise(line));
+    let lines: Vec<String> = lines
+        .map(|line| {
+            let line = line.strip_prefix("nginx: ").unwrap_or(line);
+            line.replace(&format!("{dir}/"), "").trim_start_matches("[emerg] ").to_owned()
+        })
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_nginxs_complaint_about_its_log_is_left_out() {
+        let message = "nginx: [alert] could not open error log file: open() \"/var/log/nginx/error.log\" \
+                       failed (13: Permission denied)\n\
+                       2026/11/28 09:00:00 [emerg] 7#7: unknown directive \"x\" in /t/apps/a.conf:1\n\
+                       nginx: configuration file /t/nginx.conf test failed\n";
+        assert_eq!(
+            clean_message(message, "/t"),
+            "2026/11/28 09:00:00 [emerg] 7#7: unknown directive \"x\" in apps/a.conf:1"
+        );
+    }
+
+    #[test]
+    fn a_test_replaces_only_ports_below_1024() {
+        let text = "server {\n    listen 80;\n    listen [::]:443 ssl http2;\n    listen 127.0.0.1:81;\n    \
+                    listen 8080;\n    server_name listen;\n    add_header X \"    listen 80;\";\n}\n";
+        let high = "server {\n    listen 10080;\n    listen [::]:10443 ssl http2;\n    listen 127.0.0.1:10081;\n    \
+                    listen 8080;\n    server_name listen;\n    add_header X \"    listen 80;\";\n}\n";
+        assert_eq!(with_high_ports(text), high);
+    }
+
+    #[test]
+    fn messages_do_not_name_the_test_directory() {
+        let message = "nginx: [emerg] invalid value \"x\" in /r/.trial.a/apps/blog.conf:3\n\
+                       nginx: configuration file /r/.trial.a/nginx.conf test failed";
+        assert_eq!(clean_message(message, "/r/.trial.a"), "invalid value \"x\" in apps/blog.conf:3");
+    }
+}

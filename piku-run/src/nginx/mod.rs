@@ -1,0 +1,311 @@
+//! piku's own nginx. The file of each app is rendered here, tested on a copy of the whole configuration and renamed
+//! into place; a signal makes nginx reload. One lock covers all apps, and the last good file stays.
+//!
+//! An installed file has passed the test. A marker file exists while a reload may be outstanding, so after a kill at
+//! any instant the next change finishes the work.
+
+mod acme;
+mod capacity;
+mod certificate;
+mod config_test;
+mod master;
+mod nginx_dir;
+mod program;
+mod service;
+mod site;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::{HostSettings, NginxSettings};
+use piku_procfile::render::nginx::VirtualHost;
+use piku_procfile::render::values::AppValues;
+use piku_report::user_error::UserError;
+
+pub(crate) use acme::renew_certificates;
+pub(crate) use config_test::check_config;
+pub(crate) use master::OldWorker;
+pub(crate) use service::{NAME, run};
+
+use certificate::{AppCertificates, CertificatePair};
+use master::NginxMaster;
+use nginx_dir::{NginxDir, SiteMetadata};
+use program::NginxProgram;
+
+use crate::instance::environment::ReleaseContext;
+use crate::lock::FileLock;
+use crate::process;
+
+/// The nginx that serves the apps of one piku root.
+#[derive(Debug, Clone)]
+pub(crate) struct WebServer {
+    root: PikuRoot,
+    dir: NginxDir,
+    settings: NginxSettings,
+}
+
+/// The way an app is reached over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SiteReachability {
+    /// The app sets no `NGINX_SERVER_NAME`.
+    Unnamed,
+    /// The app sets a name, and nginx does not serve it: the reason and a hint.
+    Unserved(&'static str, &'static str),
+    /// nginx serves the app at these URLs.
+    Served(Vec<String>),
+}
+
+/// The result of a change to an app's site.
+#[derive(Debug)]
+pub(crate) struct AppliedSite {
+    pub(crate) reach: SiteReachability,
+    /// Warnings for the app's author.
+    pub(crate) warnings: Vec<String>,
+    /// nginx workers that may still send requests to the previous upstreams.
+    pub(crate) old_workers: Vec<OldWorker>,
+}
+
+/// A tested change to an app's site that is not installed yet. It holds the lock, so no other site changes meanwhile.
+pub(crate) struct PreparedSite<'a> {
+    web: &'a WebServer,
+    app: AppName,
+    change: SiteChange,
+    reach: SiteReachability,
+    warnings: Vec<String>,
+    lock: Option<FileLock>,
+}
+
+enum SiteChange {
+    /// nginx does not serve the app, before or after.
+    Nothing,
+    /// The app's file is removed if it exists.
+    Remove,
+    /// The app's file is written or replaced.
+    Replace(Box<SiteFiles>),
+}
+
+/// The rendered files of an app's site.
+struct SiteFiles {
+    text: String,
+    metadata: SiteMetadata,
+    passwords: Option<(PathBuf, String)>,
+    certificate: Option<CertificatePair>,
+}
+
+impl WebServer {
+    /// Reads the settings from `host.yaml`.
+    pub(crate) fn load(root: &PikuRoot) -> anyhow::Result<Self> {
+        let settings = HostSettings::read(&root.settings())?.nginx;
+        Ok(Self { root: root.clone(), dir: NginxDir::new(root), settings })
+    }
+
+    /// Returns the seconds that requests under way get to finish.
+    pub(crate) fn drain_seconds(&self) -> u32 {
+        self.settings.drain
+    }
+
+    /// Checks the release's nginx settings without changing anything.
+    pub(crate) fn check_site(&self, world: &ReleaseContext) -> anyhow::Result<()> {
+        // No instance runs yet; the port is a placeholder that never gets a request.
+        self.prepare_site(world, &[1]).map(drop)
+    }
+
+    /// Renders and tests the app's file with instances at these ports.
+    pub(crate) fn prepare_site(
+        &self,
+        world: &ReleaseContext,
+        ports: &[u16],
+    ) -> anyhow::Result<PreparedSite<'_>> {
+        let mut prepared = PreparedSite {
+            web: self,
+            app: world.app.clone(),
+            change: SiteChange::Nothing,
+            reach: SiteReachability::Unnamed,
+            warnings: Vec::new(),
+            lock: None,
+        };
+        let values = world.values()?;
+        let wanted = VirtualHost::is_wanted(&values);
+        if !self.settings.enabled || !wanted {
+            if wanted {
+                prepared.reach = SiteReachability::Unserved(
+                    "nginx is off on this machine",
+                    "set 'nginx: {enabled: true}' in host.yaml",
+                );
+            }
+            // An earlier release may have been served.
+            if self.dir.has_app_conf(&world.app) {
+                prepared.lock = Some(self.dir.lock()?);
+                prepared.change = SiteChange::Remove;
+            }
+            return Ok(prepared);
+        }
+        let Some(nginx) = NginxProgram::find() else {
+            prepared.reach =
+                SiteReachability::Unserved("nginx is not installed", "sudo apt-get install nginx-light");
+            return Ok(prepared);
+        };
+        self.dir.create()?;
+        prepared.lock = Some(self.dir.lock()?);
+        let files = self.render_files(&nginx, world, &values, ports, &mut prepared)?;
+        // The installed file has been tested already.
+        if self.dir.read_app_conf(&world.app).is_none_or(|text| text != files.text) {
+            if let Some((path, content)) = &files.passwords {
+                nginx_dir::write_private(path, content.as_bytes())?;
+            }
+            let tested = self.test_with_app(&nginx, &world.app, &files.text);
+            if tested.is_err() {
+                self.remove_unused_passwords(&world.app);
+            }
+            tested?;
+        }
+        prepared.change = SiteChange::Replace(Box::new(files));
+        Ok(prepared)
+    }
+
+    fn render_files(
+        &self,
+        nginx: &NginxProgram,
+        world: &ReleaseContext,
+        values: &AppValues,
+        ports: &[u16],
+        prepared: &mut PreparedSite<'_>,
+    ) -> anyhow::Result<SiteFiles> {
+        let names: Vec<String> =
+            VirtualHost::names_of(values).iter().map(|name| name.as_str().to_owned()).collect();
+        // Bad names are reported by `build_site`, which reads all of them.
+        let certificate = if self.settings.https.is_empty() || names.is_empty() {
+            None
+        } else {
+            let pairs = AppCertificates::for_app(&self.root, &world.app);
+            Some(pairs.ensure_for_names(world.app.as_str(), &names, Timestamp::now())?)
+        };
+        let site = self.build_site(nginx, world, values, ports, certificate.as_ref())?;
+        self.check_names_free(&world.app, &names)?;
+        prepared.warnings = site.warnings.iter().map(ToString::to_string).collect();
+        if let Some(pair) = certificate.as_ref().filter(|pair| !pair.metadata.self_signed) {
+            let missing = names.iter().filter(|name| !pair.metadata.names.contains(*name));
+            prepared.warnings.extend(missing.map(|name| {
+                format!(
+                    "the certificate does not cover {name} yet: 'piku-run certs renew {}' gets one that does",
+                    world.app
+                )
+            }));
+        }
+        prepared.reach = match NginxMaster::find(&self.dir) {
+            Some(_) => SiteReachability::Served(self.site_urls(&site)),
+            None => SiteReachability::Unserved(
+                "piku's nginx does not run",
+                "sudo systemctl start piku-nginx, or: piku-run nginx",
+            ),
+        };
+        let passwords =
+            site.password_file().map(|content| (self.dir.password_path(&world.app, &content), content));
+        let metadata = SiteMetadata {
+            names,
+            boot: (!ports.is_empty()).then(process::boot_id),
+            certificate: certificate.as_ref().map(|pair| pair.dir.clone()),
+        };
+        Ok(SiteFiles { text: site.server_file(), metadata, passwords, certificate })
+    }
+
+    /// Fails if another app has one of these host names.
+    fn check_names_free(&self, app: &AppName, names: &[String]) -> anyhow::Result<()> {
+        for (other, _) in self.dir.read_app_confs()? {
+            let Some(metadata) = self.dir.read_metadata(&other).filter(|_| other != *app) else { continue };
+            if let Some(name) = names.iter().find(|name| metadata.names.contains(name)) {
+                let what = format!("NGINX_SERVER_NAME: the app '{other}' has the name '{name}' already");
+                return Err(UserError::new(what)
+                    .hint(format!("remove it from {other} first, or leave it out here"))
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the app's site if nginx serves it.
+    pub(crate) fn remove_site(&self, app: &AppName) -> anyhow::Result<AppliedSite> {
+        let (change, lock) = if self.dir.has_app_conf(app) {
+            (SiteChange::Remove, Some(self.dir.lock()?))
+        } else {
+            (SiteChange::Nothing, None)
+        };
+        let (reach, warnings) = (SiteReachability::Unnamed, Vec::new());
+        PreparedSite { web: self, app: app.clone(), change, reach, warnings, lock }.apply()
+    }
+
+    /// Removes the site, the cache and the certificates of an app that is being destroyed.
+    pub(crate) fn purge_app(&self, app: &AppName) -> anyhow::Result<()> {
+        self.remove_site(app)?;
+        crate::releases::current::remove(&self.dir.cache().join(app.as_str()))?;
+        AppCertificates::for_app(&self.root, app).remove()
+    }
+
+    /// Removes the app's password files that its installed file does not name.
+    fn remove_unused_passwords(&self, app: &AppName) {
+        let text = self.dir.read_app_conf(app).unwrap_or_default();
+        let used = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("auth_basic_user_file ")?.strip_suffix(';'));
+        let used = used.map(|path| PathBuf::from(path.trim_matches('"')));
+        // The next change tries again to remove the others.
+        let _ = self.dir.remove_passwords_except(app, used.as_deref());
+    }
+}
+
+impl PreparedSite<'_> {
+    /// Installs the site and reloads nginx. If the reload fails, the previous file is restored.
+    pub(crate) fn apply(self) -> anyhow::Result<AppliedSite> {
+        let (dir, app) = (&self.web.dir, &self.app);
+        if self.lock.is_none() {
+            return Ok(AppliedSite { reach: self.reach, warnings: self.warnings, old_workers: Vec::new() });
+        }
+        let path = dir.app_conf(app);
+        let before = dir.read_app_conf(app);
+        let metadata = dir.read_metadata(app);
+        let changes = match &self.change {
+            SiteChange::Nothing => false,
+            SiteChange::Remove => before.is_some(),
+            SiteChange::Replace(files) => before.as_ref() != Some(&files.text),
+        };
+        if changes {
+            dir.set_reload_pending(true)?;
+        }
+        match &self.change {
+            SiteChange::Nothing => {}
+            SiteChange::Remove => dir.remove_app(app)?,
+            SiteChange::Replace(files) => {
+                dir.write_metadata(app, &files.metadata)?;
+                if changes {
+                    nginx_dir::write_private(&path, files.text.as_bytes())?;
+                }
+            }
+        }
+        let old_workers = match NginxMaster::find(dir) {
+            Some(master) if dir.is_reload_pending() => match master.reload(dir) {
+                Ok(old) => old,
+                Err(err) => {
+                    if let (Some(text), Some(metadata)) = (before, metadata) {
+                        dir.write_metadata(app, &metadata)?;
+                        nginx_dir::write_private(&path, text.as_bytes())?;
+                    } else {
+                        dir.remove_app(app)?;
+                    }
+                    return Err(err);
+                }
+            },
+            Some(master) => master.leaving_workers(),
+            None => Vec::new(),
+        };
+        dir.set_reload_pending(false)?;
+        if let SiteChange::Replace(files) = &self.change {
+            dir.remove_passwords_except(app, files.passwords.as_ref().map(|(path, _)| path.as_path()))?;
+            if let Some(pair) = &files.certificate {
+                AppCertificates::for_app(&self.web.root, app).remove_unused(&pair.dir)?;
+            }
+        }
+        Ok(AppliedSite { reach: self.reach, warnings: self.warnings, old_workers })
+    }
+}

@@ -1,0 +1,229 @@
+//! The directory of piku's nginx: its paths, its lock and its files. Nothing in it is edited by hand.
+
+#![expect(clippy::disallowed_methods, reason = "nginx's folder, which only piku writes")]
+
+use std::fs::{self, DirBuilder};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use piku_files::atomic_file;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::{BUSY, UserError};
+use serde::{Deserialize, Serialize};
+
+use crate::lock::FileLock;
+use crate::releases::current;
+
+/// Longest wait for the lock. Each app holds it for one test of the configuration.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Prefix of the directories in which a configuration is tested.
+const TEST_PREFIX: &str = ".trial.";
+
+/// Path of the directory, usually `~/.piku/nginx`.
+#[derive(Debug, Clone)]
+pub(super) struct NginxDir(PathBuf);
+
+/// Facts about an app's file, stored beside it as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SiteMetadata {
+    /// The host names of the virtual host.
+    pub(super) names: Vec<String>,
+    /// Boot id under which the upstream ports were claimed; `None` without upstreams.
+    pub(super) boot: Option<String>,
+    /// Directory of the certificate pair.
+    pub(super) certificate: Option<PathBuf>,
+}
+
+impl NginxDir {
+    pub(super) fn new(root: &PikuRoot) -> Self {
+        Self(root.nginx())
+    }
+
+    /// Creates the directory and its subdirectories.
+    pub(super) fn create(&self) -> anyhow::Result<()> {
+        for below in ["apps", "about", "passwords", "cache"] {
+            current::make(&self.0.join(below))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn main_conf(&self) -> PathBuf {
+        self.0.join("nginx.conf")
+    }
+
+    pub(super) fn pid_file(&self) -> PathBuf {
+        self.0.join("nginx.pid")
+    }
+
+    pub(super) fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
+    pub(super) fn access_log(&self) -> PathBuf {
+        self.0.join("access.log")
+    }
+
+    pub(super) fn error_log(&self) -> PathBuf {
+        self.0.join("error.log")
+    }
+
+    /// Returns the lock that `piku-run nginx` holds as long as it runs.
+    pub(super) fn service_lock(&self) -> PathBuf {
+        self.0.join("keeper.lock")
+    }
+
+    /// Returns the path of an app's file, which has always passed the test.
+    pub(super) fn app_conf(&self, app: &AppName) -> PathBuf {
+        self.0.join("apps").join(format!("{app}.conf"))
+    }
+
+    /// Reads an app's file, if it exists.
+    pub(super) fn read_app_conf(&self, app: &AppName) -> Option<String> {
+        fs::read_to_string(self.app_conf(app)).ok()
+    }
+
+    pub(super) fn has_app_conf(&self, app: &AppName) -> bool {
+        self.app_conf(app).exists()
+    }
+
+    /// Reads the files of all apps, sorted by app.
+    pub(super) fn read_app_confs(&self) -> anyhow::Result<Vec<(AppName, String)>> {
+        let dir = self.0.join("apps");
+        let cannot = || format!("cannot read '{}'", dir.display());
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(err) => return Err(err).with_context(cannot),
+        };
+        let mut apps = Vec::new();
+        for entry in entries {
+            let path = entry.with_context(cannot)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".conf")?.parse().ok());
+            if let Some(app) = name {
+                let text =
+                    fs::read_to_string(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
+                apps.push((app, text));
+            }
+        }
+        apps.sort();
+        Ok(apps)
+    }
+
+    fn metadata_path(&self, app: &AppName) -> PathBuf {
+        self.0.join("about").join(format!("{app}.json"))
+    }
+
+    pub(super) fn read_metadata(&self, app: &AppName) -> Option<SiteMetadata> {
+        serde_json::from_slice(&fs::read(self.metadata_path(app)).ok()?).ok()
+    }
+
+    pub(super) fn write_metadata(&self, app: &AppName, metadata: &SiteMetadata) -> anyhow::Result<()> {
+        let json = serde_json::to_vec(metadata).context("cannot encode the site's metadata as JSON")?;
+        write_private(&self.metadata_path(app), &json)
+    }
+
+    /// Returns the path of an app's password file. It depends on the content, so a file in use never changes.
+    pub(super) fn password_path(&self, app: &AppName, content: &str) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        content.hash(&mut hasher);
+        self.0.join("passwords").join(format!("{app}.{:016x}", hasher.finish()))
+    }
+
+    pub(super) fn remove_passwords_except(&self, app: &AppName, keep: Option<&Path>) -> anyhow::Result<()> {
+        let begin = format!("{app}.");
+        for entry in fs::read_dir(self.0.join("passwords")).context("cannot list the passwords")? {
+            let path = entry?.path();
+            let is_its = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin));
+            if is_its && Some(&*path) != keep {
+                current::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the app's file, metadata and password files.
+    pub(super) fn remove_app(&self, app: &AppName) -> anyhow::Result<()> {
+        current::remove(&self.app_conf(app))?;
+        current::remove(&self.metadata_path(app))?;
+        self.remove_passwords_except(app, None)
+    }
+
+    /// Returns the marker that exists from before a file changes until nginx has reloaded.
+    fn reload_marker(&self) -> PathBuf {
+        self.0.join("untold")
+    }
+
+    pub(super) fn is_reload_pending(&self) -> bool {
+        self.reload_marker().exists()
+    }
+
+    pub(super) fn set_reload_pending(&self, pending: bool) -> anyhow::Result<()> {
+        let path = self.reload_marker();
+        if !pending {
+            return current::remove(&path);
+        }
+        // Not synced: after a power cut nginx starts and reads all files anyway.
+        atomic_file::write_passing(&path, b"", 0o600)
+            .with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    /// Waits for the lock that covers all files, and removes what a killed holder left.
+    pub(super) fn lock(&self) -> anyhow::Result<FileLock> {
+        let path = self.0.join("lock");
+        let since = Instant::now();
+        loop {
+            let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+            if let Some(lock) = lock {
+                self.remove_leftovers()?;
+                return Ok(lock);
+            }
+            if since.elapsed() > LOCK_TIMEOUT {
+                return Err(UserError::new("nginx is busy with other apps")
+                    .hint("try again")
+                    .code(BUSY)
+                    .into());
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Removes the test directories of killed processes. The caller holds the lock.
+    fn remove_leftovers(&self) -> anyhow::Result<()> {
+        for entry in fs::read_dir(&self.0).with_context(|| format!("cannot list '{}'", self.0.display()))? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEST_PREFIX)) {
+                current::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a directory for testing a configuration; dropping it removes it.
+    pub(super) fn create_test_dir(&self) -> anyhow::Result<tempfile::TempDir> {
+        let dir = tempfile::Builder::new().prefix(TEST_PREFIX).tempdir_in(&self.0);
+        let dir = dir.with_context(|| format!("cannot create a directory in '{}'", self.0.display()))?;
+        let apps = dir.path().join("apps");
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&apps)
+            .with_context(|| format!("cannot create '{}'", apps.display()))?;
+        Ok(dir)
+    }
+}
+
+/// Writes a file atomically with mode 0600, synced before any later file that names it.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    atomic_file::write_ordered(path, content, 0o600)
+        .with_context(|| format!("cannot write '{}'", path.display()))
+}

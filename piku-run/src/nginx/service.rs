@@ -1,0 +1,320 @@
+//! `piku-run nginx`: keeps piku's nginx running in the foreground, under systemd or in a terminal. It writes the main
+//! file, starts nginx, has each app refresh its site, and runs until nginx ends or a signal stops it.
+//!
+//! nginx survives when this process is killed; the next one adopts it.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "nginx's directory and the names of apps, which only piku writes"
+)]
+
+use std::fs;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, ExitCode, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::{BUSY, UserError};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use super::WebServer;
+use super::master::NginxMaster;
+use super::nginx_dir;
+use super::program::NginxProgram;
+use crate::cron::CronTimer;
+use crate::ipc::client;
+use crate::ipc::client::AskPatience;
+use crate::ipc::protocol::SupervisorRequest;
+use crate::lock::FileLock;
+use crate::process;
+use crate::process::wait::{self, READ};
+use crate::process::{signals, tree};
+use crate::releases::current;
+
+/// Name of the subcommand `piku-run nginx`.
+pub(crate) const NAME: &str = "nginx";
+
+/// Longest time until nginx serves.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Interval at which the access log's size is checked, and its limit.
+const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(600);
+const LOG_BYTES: u64 = 16 << 20;
+
+struct NginxService {
+    web: WebServer,
+    master: NginxMaster,
+    pidfd: OwnedFd,
+    /// Becomes readable when the clock is set.
+    clock: CronTimer,
+    /// `None` if nginx was adopted from an earlier service.
+    child: Option<Child>,
+    _lock: FileLock,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ServiceToken {
+    Signals,
+    Ended,
+    ClockSet,
+}
+
+/// Runs until a signal stops it or nginx ends.
+pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
+    let web = WebServer::load(root)?;
+    if !web.settings.enabled {
+        let hint = format!("set 'nginx: {{enabled: true}}' in '{}'", root.settings().display());
+        return Err(UserError::new("nginx is off on this machine").hint(hint).into());
+    }
+    let nginx = NginxProgram::require()?;
+    web.dir.create()?;
+    current::make(&root.acme().join("webroot/.well-known/acme-challenge"))?;
+    let path = web.dir.service_lock();
+    let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let Some(mut lock) = lock else {
+        return Err(UserError::new("another 'piku-run nginx' is running already").code(BUSY).into());
+    };
+    lock.sign().context("cannot sign the lock")?;
+    signals::default_dispositions();
+    let signals = wait::signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1])?;
+    // The workers of a killed master hold its ports. As their subreaper, this process can end them.
+    set_child_subreaper(true).context("cannot become a subreaper")?;
+
+    let mut service = start_or_adopt(web, &nginx, lock)?;
+    log(&format!("nginx serves, pid {}", service.master.pid));
+    // The files may be from before a boot; the supervisors know the current ports.
+    spawn_refresh(&service.web);
+    service.run_loop(&signals)
+}
+
+/// Starts nginx or adopts the running one. The lock is held from before the files are read until nginx can be signalled.
+fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyhow::Result<NginxService> {
+    let files = web.dir.lock()?;
+    web.remove_bad_sites(nginx)?;
+    web.write_main_conf(nginx)?;
+    let (master, child) = if let Some(master) = NginxMaster::find(&web.dir) {
+        master.reload(&web.dir)?;
+        (master, None)
+    } else {
+        let (master, child) = web.start_nginx(nginx)?;
+        (master, Some(child))
+    };
+    web.dir.set_reload_pending(false)?;
+    drop(files);
+    let pid = rustix::process::Pid::from_raw(master.pid.as_raw()).context("no pid")?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("nginx has just ended")?;
+    let clock = watch_clock().context("cannot make a timer")?;
+    Ok(NginxService { web, master, pidfd, clock, child, _lock: lock })
+}
+
+impl WebServer {
+    fn write_main_conf(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
+        nginx_dir::write_private(&self.dir.main_conf(), self.build_instance(nginx)?.file()?.as_bytes())
+    }
+
+    /// Removes the files of deleted apps, those with ports from before a boot, and those that nginx rejects: one bad
+    /// file must not keep the other apps offline.
+    fn remove_bad_sites(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
+        let boot = process::boot_id();
+        for (app, _) in self.dir.read_app_confs()? {
+            let metadata = self.dir.read_metadata(&app);
+            let is_stale =
+                metadata.is_none_or(|metadata| metadata.boot.is_some_and(|written| written != boot));
+            if is_stale || !self.root.app(&app).path().is_dir() {
+                self.dir.remove_app(&app)?;
+            }
+        }
+        let confs = self.dir.read_app_confs()?;
+        if let Err(reason) = self.test_files(nginx, &confs)? {
+            let mut good: Vec<(AppName, String)> = Vec::new();
+            for (app, text) in confs {
+                good.push((app.clone(), text));
+                if let Err(reason) = self.test_files(nginx, &good)? {
+                    good.pop();
+                    self.dir.remove_app(&app)?;
+                    log(&format!("{app} is left out: {reason}"));
+                }
+            }
+            if good.is_empty() {
+                self.test_files(nginx, &[])?
+                    .map_err(|_| UserError::new(format!("nginx rejects its main file: {reason}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_nginx(&self, nginx: &NginxProgram) -> anyhow::Result<(NginxMaster, Child)> {
+        // A dead nginx may have left its pid file.
+        current::remove(&self.dir.pid_file())?;
+        self.rotate_access_log()?;
+        let mut command = nginx.command(&self.dir.main_conf());
+        command.args(["-g", &NginxProgram::global_directives("daemon off;")]).stdout(Stdio::null());
+        let mask = SigSet::thread_get_mask().context("cannot read the signal mask")?;
+        // The child inherits the mask.
+        SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+        let child = command.spawn();
+        mask.thread_set_mask().context("cannot block signals")?;
+        let mut child = child.context("cannot run nginx")?;
+        let since = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().context("cannot wait for nginx")? {
+                let sockets: Vec<String> =
+                    self.settings.http.iter().chain(&self.settings.https).map(ToString::to_string).collect();
+                let what = format!("nginx does not start: {status}");
+                let hint = format!(
+                    "its reason stands above; {} must be free, and a port below 1024 needs CAP_NET_BIND_SERVICE, \
+                     which piku-nginx.service has",
+                    sockets.join(" and ")
+                );
+                return Err(UserError::new(what).hint(hint).into());
+            }
+            if let Some(master) = NginxMaster::find(&self.dir).filter(|master| master.is_serving()) {
+                return Ok((master, child));
+            }
+            if since.elapsed() > START_TIMEOUT {
+                let _ = child.kill();
+                let _ = child.wait();
+                let what = format!("nginx does not serve within {} seconds", START_TIMEOUT.as_secs());
+                return Err(UserError::new(what).into());
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Renames a long access log to `access.log.1`; returns true if it did.
+    fn rotate_access_log(&self) -> anyhow::Result<bool> {
+        let path = self.dir.access_log();
+        let is_long = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES);
+        if is_long {
+            let old = path.with_extension("log.1");
+            fs::rename(&path, &old).with_context(|| format!("cannot rename '{}'", path.display()))?;
+        }
+        Ok(is_long)
+    }
+}
+
+impl NginxService {
+    fn run_loop(&mut self, signals: &nix::sys::signalfd::SignalFd) -> anyhow::Result<ExitCode> {
+        // Deadline for a graceful stop, once one was asked for.
+        let mut end: Option<Instant> = None;
+        loop {
+            let watched = [
+                (signals.as_fd(), READ, ServiceToken::Signals),
+                (self.pidfd.as_fd(), READ, ServiceToken::Ended),
+                (self.clock.as_fd(), READ, ServiceToken::ClockSet),
+            ];
+            let timeout = end.map_or(LOG_CHECK_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
+            for token in wait::wait(&watched, Some(timeout))? {
+                match token {
+                    ServiceToken::Ended => return Ok(self.clean_up(end.is_some())),
+                    // By the new time, a certificate may have expired or not be valid yet.
+                    ServiceToken::ClockSet => {
+                        self.clock.acknowledge();
+                        spawn_refresh(&self.web);
+                    }
+                    ServiceToken::Signals => {
+                        for signal in wait::received(signals) {
+                            self.handle_signal(signal, &mut end);
+                        }
+                    }
+                }
+            }
+            if end.is_some_and(|end| end <= Instant::now()) {
+                self.signal_nginx(Signal::SIGTERM);
+                end = Some(Instant::now() + Duration::from_secs(1));
+            } else if self.web.rotate_access_log()? {
+                self.signal_nginx(Signal::SIGUSR1);
+            }
+        }
+    }
+
+    fn handle_signal(&mut self, signal: Signal, end: &mut Option<Instant>) {
+        match signal {
+            Signal::SIGHUP => {
+                if let Err(err) = self.reload_settings() {
+                    log(&format!("{err:#}"));
+                }
+            }
+            Signal::SIGUSR1 => self.signal_nginx(Signal::SIGUSR1),
+            // A second signal stops at once.
+            _ if end.is_some() => self.signal_nginx(Signal::SIGTERM),
+            _ => {
+                // Graceful: nginx finishes the requests under way.
+                self.signal_nginx(Signal::SIGQUIT);
+                *end = Some(Instant::now() + Duration::from_secs(u64::from(self.web.settings.drain)));
+            }
+        }
+    }
+
+    /// Rereads `host.yaml` and reloads nginx.
+    fn reload_settings(&mut self) -> anyhow::Result<()> {
+        self.web = WebServer::load(&self.web.root)?;
+        let nginx = NginxProgram::require()?;
+        let files = self.web.dir.lock()?;
+        self.web.write_main_conf(&nginx)?;
+        self.master.reload(&self.web.dir)?;
+        drop(files);
+        spawn_refresh(&self.web);
+        Ok(())
+    }
+
+    fn signal_nginx(&self, signal: Signal) {
+        let _ = kill(self.master.pid, signal);
+    }
+
+    /// Kills what remains of an nginx that has ended; returns success if the stop was asked for.
+    fn clean_up(&mut self, wanted: bool) -> ExitCode {
+        let status = self.child.as_mut().and_then(|child| child.wait().ok());
+        let own = std::process::id();
+        for pid in tree::of(own).into_iter().filter(|pid| *pid != own) {
+            let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)), Signal::SIGKILL);
+        }
+        if wanted {
+            return ExitCode::SUCCESS;
+        }
+        log(&status
+            .map_or_else(|| "nginx has ended".to_owned(), |status| format!("nginx has ended: {status}")));
+        ExitCode::FAILURE
+    }
+}
+
+/// Returns a timer that never expires and becomes readable when the clock is set.
+fn watch_clock() -> std::io::Result<CronTimer> {
+    let timer = CronTimer::new()?;
+    timer.set(None)?;
+    Ok(timer)
+}
+
+/// Asks all running supervisors to refresh their sites. Runs in threads: nginx is watched meanwhile, and a supervisor
+/// that does not answer delays no other.
+fn spawn_refresh(web: &WebServer) {
+    let root = web.root.clone();
+    std::thread::spawn(move || {
+        let refresh = |app: &AppName| {
+            if client::is_supervised(&root, app) {
+                if let Err(err) = client::ask_within(&root, app, &SupervisorRequest::Route, AskPatience::EACH)
+                {
+                    log(&format!("{app}: {err:#}"));
+                }
+            }
+        };
+        let apps = root.apps().unwrap_or_default();
+        std::thread::scope(|scope| {
+            for app in &apps {
+                scope.spawn(|| refresh(app));
+            }
+        });
+    });
+}
+
+fn log(text: &str) {
+    // stderr may be closed; then the line is dropped.
+    let _ = writeln!(std::io::stderr().lock(), "piku-run: {text}");
+}
