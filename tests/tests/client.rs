@@ -172,11 +172,7 @@ fn a_server_of_another_version_is_told_in_one_line() {
     git(&["init", "-q"]);
     git(&["remote", "add", "piku", "piku@my-server:blog"]);
     for (code, answer, line) in [
-        (
-            1,
-            "piku-receive: 'version' is not for this door",
-            "piku: the piku of piku@my-server is older than this one",
-        ),
+        (1, "piku-receive: 'version' is not for this door", "piku: piku on piku@my-server is too old"),
         (255, "ssh: connect to host my-server port 22: Connection refused", "ssh: connect to host my-server"),
     ] {
         let mut asked = laptop.piku(SHELLS[0], folder, &["--remote=piku", "--version"]);
