@@ -1,9 +1,6 @@
 //! Bounds on what a stranger's bytes may cost this machine: memory and file sizes of the programs that read them, and how much
 //! may come in at all.
 
-#![expect(clippy::disallowed_methods, reason = "what the kernel says of memory in /proc")]
-
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -23,12 +20,8 @@ const RESERVE: &str = "disk_reserve in host.yaml";
 /// Returns how much memory a program may take that reads what came in, in bytes: half of what this machine has to spare now,
 /// so that a small file that grows to gigabytes ends its own push and no app.
 fn memory() -> u64 {
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse().ok())
-        .unwrap_or(0_u64);
-    LEAST_MEMORY.max(kib.saturating_mul(1024) / 2)
+    let available = piku_procfs::meminfo().and_then(|meminfo| meminfo.bytes("MemAvailable"));
+    LEAST_MEMORY.max(available.unwrap_or(0) / 2)
 }
 
 /// Lowers what this process may use, for it and for what it starts. Returns what it was.

@@ -1,8 +1,6 @@
 //! One command of a build: started with its output captured, forwarded line by line, and waited for with all its processes.
 
-#![expect(clippy::disallowed_methods, reason = "reads the kernel's counters")]
-
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +11,7 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
-use nix::unistd::{Pid, pipe};
+use nix::unistd::{Pid, getpid, pipe};
 
 use crate::step::interrupt;
 use crate::step::step_output::forward;
@@ -89,7 +87,7 @@ pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<StepOutco
     let second = input.try_clone().context("cannot copy a descriptor")?;
     // A group of its own: Ctrl-C reaches the build, which then ends the group as a whole.
     command.stdin(Stdio::null()).stdout(input).stderr(second).process_group(0);
-    let killed_before = oom_kills();
+    let killed_before = piku_procfs::oom_kills();
     let mut child = command.spawn().with_context(|| format!("cannot run '{program}'"))?;
     // The write ends that `command` holds would keep the pipe open for ever.
     drop(command);
@@ -108,22 +106,13 @@ pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<StepOutco
     Ok(StepOutcome {
         code: code(status),
         lines: lines.into(),
-        out_of_memory: oom_kills() > killed_before,
+        out_of_memory: piku_procfs::oom_kills() > killed_before,
         peak: peak(),
     })
 }
 
 fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
-}
-
-/// How often the kernel has killed for want of memory since boot, control groups included; 0 where it does not tell.
-fn oom_kills() -> u64 {
-    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("oom_kill "))
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or(0)
 }
 
 fn peak() -> u64 {
@@ -150,7 +139,7 @@ pub(crate) fn kill_orphans() {
     }
     for _ in 0..ROUNDS {
         let mut ended = false;
-        for pid in list_children() {
+        for pid in piku_procfs::children(getpid().as_raw()).into_iter().map(Pid::from_raw) {
             // A program with another user's rights cannot be ended, and is not waited for.
             if kill(pid, Signal::SIGKILL).is_ok() {
                 let _ = waitpid(pid, None);
@@ -161,16 +150,6 @@ pub(crate) fn kill_orphans() {
             return;
         }
     }
-}
-
-/// The children of all threads; none where the kernel does not tell.
-fn list_children() -> Vec<Pid> {
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .map(Pid::from_raw)
-        .collect()
 }
 
 #[cfg(test)]
@@ -214,12 +193,9 @@ mod tests {
     #[test]
     fn what_a_command_leaves_behind_is_ended_with_it() {
         let ended = sh("sleep 1000 & echo $!");
-        let pid = ended.lines[0].clone();
+        let pid: i32 = ended.lines[0].parse().unwrap();
         // Killed already, but a process takes its time to go, and its zombie stays until init reaps it.
-        let ended = || {
-            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            state.is_empty() || state.contains(") Z ") || state.contains(") X ")
-        };
+        let ended = || !piku_procfs::is_running(pid);
         let begin = std::time::Instant::now();
         while !ended() {
             assert!(begin.elapsed() < Duration::from_secs(10), "{pid} still runs");

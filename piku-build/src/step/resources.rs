@@ -9,6 +9,7 @@
 use anyhow::Context;
 use piku_chroot::limits::JailLimits;
 use piku_layout::settings::HostSettings;
+use piku_procfs::ProcFields;
 use piku_report::user_error::UserError;
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use std::fs;
@@ -53,17 +54,14 @@ const MOST: u64 = 90;
 
 /// Returns it as `piku-chroot --limit memory=` takes it; nothing where the kernel does not tell.
 pub(crate) fn available_memory() -> Option<String> {
-    available_in(&fs::read_to_string("/proc/meminfo").ok()?)
+    available_in(&piku_procfs::meminfo()?)
 }
 
 /// Swap counts: what is pushed out there is in nobody's way.
-fn available_in(meminfo: &str) -> Option<String> {
-    let mebibytes = |name: &str| -> Option<u64> {
-        let value = meminfo.lines().find_map(|line| line.strip_prefix(name))?.trim();
-        Some(value.strip_suffix("kB")?.trim().parse::<u64>().ok()? / 1024)
-    };
-    let free = mebibytes("MemAvailable:")? + mebibytes("SwapFree:").unwrap_or(0);
-    let most = mebibytes("MemTotal:")? * MOST / 100;
+fn available_in(meminfo: &ProcFields) -> Option<String> {
+    let mebibytes = |name: &str| Some(meminfo.bytes(name)? >> 20);
+    let free = mebibytes("MemAvailable")? + mebibytes("SwapFree").unwrap_or(0);
+    let most = mebibytes("MemTotal")? * MOST / 100;
     Some(format!("{}m", free.min(most).max(LEAST)))
 }
 
@@ -81,12 +79,13 @@ mod tests {
                 swap * 1024
             )
         };
-        let may = |total, available, swap| available_in(&meminfo(total, available, swap)).unwrap();
+        let may =
+            |total, available, swap| available_in(&meminfo(total, available, swap).as_str().into()).unwrap();
         assert_eq!(may(1000, 400, 0), "400m");
         assert_eq!(may(1000, 400, 300), "700m");
         assert_eq!(may(1000, 990, 2000), "900m");
         assert_eq!(may(500, 3, 0), "128m");
-        assert_eq!(available_in("MemTotal: 5 kB\n"), None);
+        assert_eq!(available_in(&"MemTotal: 5 kB\n".into()), None);
         assert!(available_memory().is_some_and(|said| said.ends_with('m')));
     }
 }

@@ -1,8 +1,6 @@
 //! What holds without a cgroup. Each process alone: a jail of ten may take ten times the memory. It is better than nothing
 //! on machines whose kernel or whose unit hands out no more.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, nice, prlimit, setpriority_process, setrlimit};
 
@@ -73,13 +71,7 @@ fn lower(resource: Resource, limit: Option<u64>) -> Result<()> {
         .context("cannot set the limits")
 }
 
-/// What the machine has, in bytes.
+/// Returns the memory of the machine in bytes. If the kernel does not report it, returns a number that limits nothing.
 pub(crate) fn machine_memory() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kilobytes = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    // A machine that does not say it: nothing is limited then, rather than everything.
-    kilobytes.map_or(u64::MAX / 4096 * 4096, |kilobytes| kilobytes * 1024)
+    piku_procfs::meminfo().and_then(|meminfo| meminfo.bytes("MemTotal")).unwrap_or(u64::MAX / 4096 * 4096)
 }

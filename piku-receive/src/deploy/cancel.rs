@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_layout::name::AppName;
 use piku_layout::paths::AppDir;
+use piku_procfs::ProcessStat;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -36,7 +37,7 @@ const AFTER_KILL: Duration = Duration::from_secs(10);
 /// # Errors
 /// When there is no build, or not even SIGKILL ends it.
 pub(crate) fn run(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
-    let under_way = programs(&dir.lock())?;
+    let under_way = programs(&dir.lock());
     let mut build = Vec::new();
     for (pid, program) in &under_way {
         if ENDED.contains(&program.as_str()) {
@@ -89,7 +90,7 @@ impl BuildProcess {
     /// Opens a process; nothing when it has ended, and its pid may be another one's.
     fn open(pid: Pid, program: &str) -> Option<Self> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        let is_same = program_of(&Path::new("/proc").join(pid.as_raw_nonzero().to_string()))? == program;
+        let is_same = program_of(pid)? == program;
         is_same.then_some(Self { pid, pidfd })
     }
 
@@ -132,13 +133,8 @@ pub(crate) fn kill_with_descendants(child: Pid) {
 /// Returns all descendants of these processes.
 fn descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if let Some(parent) = parent(&entry.path()) {
-            children.entry(parent).or_default().push(pid);
-        }
+    for (pid, stat) in piku_procfs::processes() {
+        children.entry(stat.parent).or_default().push(pid);
     }
     let mut found = Vec::new();
     let mut parents: Vec<i32> = of.iter().map(|one| one.pid.as_raw_nonzero().get()).collect();
@@ -147,8 +143,8 @@ fn descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
             parents.push(child);
             let Some(pid) = Pid::from_raw(child) else { continue };
             let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-            // Still the child of the same: its pid has not become another's.
-            if self::parent(&Path::new("/proc").join(child.to_string())) == Some(parent) {
+            // Still a child of the same process: its pid has not been used again.
+            if ProcessStat::read(child).is_some_and(|stat| stat.parent == parent) {
                 found.push(BuildProcess { pid, pidfd });
             }
         }
@@ -156,34 +152,24 @@ fn descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
     found
 }
 
-/// The parent's pid, from `stat`: the name before it may hold anything.
-fn parent(process: &Path) -> Option<i32> {
-    let stat = fs::read(process.join("stat")).ok()?;
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    String::from_utf8_lossy(&stat[end + 1..]).split_whitespace().nth(1)?.parse().ok()
-}
-
 /// The processes that have this file open, each with its program, and its subcommand where that tells it from others.
-fn programs(lock: &Path) -> anyhow::Result<Vec<(Pid, String)>> {
-    let Ok(meta) = fs::metadata(lock) else { return Ok(Vec::new()) };
+fn programs(lock: &Path) -> Vec<(Pid, String)> {
+    let Ok(meta) = fs::metadata(lock) else { return Vec::new() };
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").context("cannot list '/proc'")? {
-        let entry = entry.context("cannot list '/proc'")?;
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        let Some(pid) = pid else { continue };
-        let Ok(descriptors) = fs::read_dir(entry.path().join("fd")) else { continue };
+    for pid in piku_procfs::pids().into_iter().filter_map(Pid::from_raw) {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         let has = descriptors.flatten().any(|fd| {
             fs::metadata(fd.path()).is_ok_and(|open| (open.dev(), open.ino()) == (meta.dev(), meta.ino()))
         });
         if has {
-            found.extend(program_of(&entry.path()).map(|program| (pid, program)));
+            found.extend(program_of(pid).map(|program| (pid, program)));
         }
     }
-    Ok(found)
+    found
 }
 
-fn program_of(process: &Path) -> Option<String> {
-    let line = fs::read(process.join("cmdline")).ok()?;
+fn program_of(pid: Pid) -> Option<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     let first = words.next()?;
     let name = first.rsplit('/').next().unwrap_or_default().to_owned();

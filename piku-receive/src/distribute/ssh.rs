@@ -314,10 +314,7 @@ mod tests {
         let ended = shell(&killed, TimeLimit::Whole(Duration::from_secs(1))).unwrap();
         assert_eq!((ended.code, ended.last.as_str()), (NO_CONNECTION, "no answer within 1 s"));
         let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
-        let is_there = || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-            stat.is_ok_and(|stat| !stat.contains(") Z"))
-        };
+        let is_there = || piku_procfs::is_running(pid.trim().parse().unwrap());
         assert!((0..50).any(|_| {
             thread::sleep(Duration::from_millis(100));
             !is_there()

@@ -15,6 +15,7 @@ use git2::{Repository, RepositoryInitOptions};
 use piku_files::atomic_file;
 use piku_files::{TreeHandle, remove_all};
 use piku_layout::paths::AppDir;
+use piku_procfs::ProcFields;
 use piku_report::user_error::{UserError, WithHint};
 
 use crate::repository;
@@ -107,8 +108,8 @@ pub(crate) fn ensure(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
 /// Writes the repository's settings where they are not those that piku writes: git obeys them, and some of them name programs.
 /// Needs no lock: it is written as a whole, and always the same.
 pub(crate) fn settle_config(repo: &Path, scripts: &Path) -> anyhow::Result<()> {
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let (path, text) = (repo.join("config"), config(scripts, total_memory(&meminfo)));
+    let memory = total_memory(piku_procfs::meminfo().as_ref());
+    let (path, text) = (repo.join("config"), config(scripts, memory));
     if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
         return Ok(());
     }
@@ -116,11 +117,9 @@ pub(crate) fn settle_config(repo: &Path, scripts: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot put '{}' right", path.display()))
 }
 
-/// The machine's memory in mebibytes, by what the kernel says of it; enough where it says nothing.
-fn total_memory(meminfo: &str) -> u64 {
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kibibytes = total.and_then(|total| total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kibibytes.map_or(ENOUGH, |kibibytes| kibibytes / 1024)
+/// Returns the machine's memory in mebibytes; [`ENOUGH`] if the kernel does not report it.
+fn total_memory(meminfo: Option<&ProcFields>) -> u64 {
+    meminfo.and_then(|meminfo| meminfo.bytes("MemTotal")).map_or(ENOUGH, |bytes| bytes >> 20)
 }
 
 /// What git may take of a machine with so much memory, in mebibytes, while it reads a push: a sixteenth for the objects that others
@@ -218,7 +217,7 @@ mod tests {
         let values = |meminfo: &str| {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("config");
-            fs::write(&path, config(Path::new("/scripts"), total_memory(meminfo))).unwrap();
+            fs::write(&path, config(Path::new("/scripts"), total_memory(Some(&meminfo.into())))).unwrap();
             let config = Config::open(&path).unwrap();
             let value = |name: &str| config.get_i64(name).ok();
             assert_eq!(config.get_string("core.hooksPath").unwrap(), "/scripts");

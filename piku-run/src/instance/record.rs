@@ -14,11 +14,11 @@ use std::time::Duration;
 use piku_files::remove_all;
 use piku_layout::paths::AppDir;
 use piku_layout::settings::AppUsers;
+use piku_procfs::ProcessStat;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{InstanceId, InstanceName};
 use crate::lock::FileLock;
-use crate::process::{self, ProcessStat};
 
 /// One worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,8 +66,8 @@ pub(crate) enum StartCount {
 impl WorkerRecord {
     /// Whether the very process lives.
     pub(crate) fn is_alive(&self) -> bool {
-        self.boot == process::boot_id()
-            && ProcessStat::of(self.pid).is_some_and(|stat| stat.start == self.start && !stat.is_dead())
+        self.boot == piku_procfs::boot_id()
+            && ProcessStat::read(self.pid).is_some_and(|stat| stat.start == self.start && !stat.is_zombie())
     }
 }
 
@@ -192,8 +192,8 @@ pub(crate) mod tests {
             release: 1,
             port: None,
             pid,
-            start: ProcessStat::of(pid).unwrap().start,
-            boot: process::boot_id(),
+            start: ProcessStat::read(pid).unwrap().start,
+            boot: piku_procfs::boot_id(),
             mark: None,
             users: AppUsers::Shared,
             since: jiff::Timestamp::UNIX_EPOCH,

@@ -1,9 +1,5 @@
 //! Number of connections for nginx on this machine, and the share that one app may use.
 
-#![expect(clippy::disallowed_methods, reason = "the total memory in /proc/meminfo")]
-
-use std::fs;
-
 use rustix::process::{Resource, getrlimit};
 
 /// Memory in bytes that one connection may use with its buffers and those to the app.
@@ -44,9 +40,7 @@ pub(super) fn parse_connections(text: &str) -> Option<u32> {
 
 /// Returns the machine's memory in bytes.
 fn total_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    piku_procfs::meminfo()?.bytes("MemTotal")
 }
 
 #[cfg(test)]

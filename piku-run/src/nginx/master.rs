@@ -1,7 +1,7 @@
 //! The running nginx: its master process, which rereads the files on SIGHUP, and its workers. Old workers stay until
 //! their requests have finished.
 
-#![expect(clippy::disallowed_methods, reason = "nginx's own pid file, and its processes in /proc")]
+#![expect(clippy::disallowed_methods, reason = "nginx's own pid file")]
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use piku_procfs::{command_line, is_running};
 use piku_report::user_error::UserError;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::nginx_dir::NginxDir;
-use crate::process::{self, ProcessStat};
 
 /// Longest time for a reload: reading the files and starting workers.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -46,24 +46,14 @@ impl NginxMaster {
     pub(super) fn find(dir: &NginxDir) -> Option<Self> {
         let pid: i32 = fs::read_to_string(dir.pid_file()).ok()?.trim().parse().ok()?;
         // Another process may have the pid by now. Our nginx shows the path of its file in its title.
-        let is_master = process_title(pid).contains(&dir.main_conf().display().to_string())
-            && ProcessStat::of(pid).is_some_and(|stat| !stat.is_dead());
+        let is_master = command_line(pid).contains(&dir.main_conf().display().to_string()) && is_running(pid);
         is_master.then_some(Self { pid: Pid::from_raw(pid) })
     }
 
     /// Returns the pids of its workers, including those that are just starting.
     fn workers(self) -> Vec<i32> {
-        let parent = self.pid.as_raw();
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).map_or_else(
-            // A kernel without CONFIG_PROC_CHILDREN has no such file.
-            |_| process::all().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| pid).collect(),
-            |text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>(),
-        );
-        let is_worker = |pid: &i32| {
-            ProcessStat::of(*pid).is_some_and(|stat| !stat.is_dead())
-                && !process_title(*pid).starts_with("nginx: cache ")
-        };
-        children.into_iter().filter(is_worker).collect()
+        let is_worker = |pid: &i32| is_running(*pid) && !command_line(*pid).starts_with("nginx: cache ");
+        piku_procfs::children(self.pid.as_raw()).into_iter().filter(is_worker).collect()
     }
 
     /// Returns the workers that accept no new connections and finish their requests.
@@ -78,7 +68,7 @@ impl NginxMaster {
         kill(self.pid, Signal::SIGHUP).context("cannot signal nginx to reload")?;
         let since = Instant::now();
         while !old.iter().all(|worker| is_leaving(worker.pid)) || self.workers().is_empty() {
-            if ProcessStat::of(self.pid.as_raw()).is_none_or(|stat| stat.is_dead()) {
+            if !is_running(self.pid.as_raw()) {
                 // It reads the files when it is started again.
                 return Ok(old);
             }
@@ -94,20 +84,14 @@ impl NginxMaster {
 
     /// Returns true if a worker accepts connections.
     pub(super) fn is_serving(self) -> bool {
-        self.workers().iter().any(|pid| process_title(*pid) == "nginx: worker process")
+        self.workers().iter().any(|pid| command_line(*pid) == "nginx: worker process")
     }
 }
 
 /// Returns true for a worker that is shutting down or has ended.
 fn is_leaving(pid: i32) -> bool {
-    let title = process_title(pid);
+    let title = command_line(pid);
     title.is_empty() || title == LEAVING
-}
-
-/// Returns the command line of a process; empty for a dead or missing one.
-fn process_title(pid: i32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
 }
 
 fn open_workers(pids: impl Iterator<Item = i32>) -> Vec<OldWorker> {

@@ -36,7 +36,6 @@ use program::NginxProgram;
 
 use crate::instance::environment::ReleaseContext;
 use crate::lock::FileLock;
-use crate::process;
 
 /// The nginx that serves the apps of one piku root.
 #[derive(Debug, Clone)]
@@ -205,7 +204,7 @@ impl WebServer {
             site.password_file().map(|content| (self.dir.password_path(&world.app, &content), content));
         let metadata = SiteMetadata {
             names,
-            boot: (!ports.is_empty()).then(process::boot_id),
+            boot: (!ports.is_empty()).then(piku_procfs::boot_id),
             certificate: certificate.as_ref().map(|pair| pair.dir.clone()),
         };
         Ok(SiteFiles { text: site.server_file(), metadata, passwords, certificate })

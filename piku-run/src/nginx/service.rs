@@ -33,9 +33,8 @@ use crate::ipc::client;
 use crate::ipc::client::AskPatience;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::lock::FileLock;
-use crate::process;
+use crate::process::signals;
 use crate::process::wait::{self, READ};
-use crate::process::{signals, tree};
 use crate::releases::current;
 
 /// Name of the subcommand `piku-run nginx`.
@@ -122,7 +121,7 @@ impl WebServer {
     /// Removes the files of deleted apps, those with ports from before a boot, and those that nginx rejects: one bad
     /// file must not keep the other apps offline.
     fn remove_bad_sites(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
-        let boot = process::boot_id();
+        let boot = piku_procfs::boot_id();
         for (app, _) in self.dir.read_app_confs()? {
             let metadata = self.dir.read_metadata(&app);
             let is_stale =
@@ -272,9 +271,9 @@ impl NginxService {
     /// Kills what remains of an nginx that has ended; returns success if the stop was asked for.
     fn clean_up(&mut self, wanted: bool) -> ExitCode {
         let status = self.child.as_mut().and_then(|child| child.wait().ok());
-        let own = std::process::id();
-        for pid in tree::of(own).into_iter().filter(|pid| *pid != own) {
-            let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)), Signal::SIGKILL);
+        let own = nix::unistd::getpid().as_raw();
+        for pid in piku_procfs::process_tree(own).into_iter().filter(|pid| *pid != own) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         if wanted {
             return ExitCode::SUCCESS;

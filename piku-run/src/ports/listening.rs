@@ -10,8 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::unistd::geteuid;
-
-use crate::process::tree;
+use piku_procfs::ProcFields;
 
 /// A socket that answers on a port, and whose process is none of those that are to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +44,7 @@ pub struct OwnedSockets {
 impl OwnedSockets {
     /// Reads those of these processes and of all that descend from them.
     #[must_use]
-    pub fn of(pids: &[u32]) -> Self {
+    pub fn of(pids: &[i32]) -> Self {
         let mut all = Self::default();
         for pid in pids {
             all.add_tree(*pid);
@@ -97,10 +96,10 @@ impl OwnedSockets {
         }
     }
 
-    fn add_tree(&mut self, pid: u32) {
-        for pid in tree::of(pid) {
+    fn add_tree(&mut self, pid: i32) {
+        for pid in piku_procfs::process_tree(pid) {
             let Some(inodes) = socket_inodes(pid) else {
-                if !is_init_of_a_jail(pid) && exists(pid) {
+                if !is_init_of_a_jail(pid) && piku_procfs::is_running(pid) {
                     self.hidden.extend(user_of(pid));
                 }
                 continue;
@@ -112,10 +111,9 @@ impl OwnedSockets {
 
 /// Returns the process that has the socket with this inode, where that can be seen.
 #[must_use]
-pub fn holder_of(inode: u64) -> Option<u32> {
-    let pids = fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.find(|pid| socket_inodes(*pid).is_some_and(|mut inodes| inodes.any(|one| one == inode)))
+pub fn holder_of(inode: u64) -> Option<i32> {
+    let holds = |pid: &i32| socket_inodes(*pid).is_some_and(|mut inodes| inodes.any(|one| one == inode));
+    piku_procfs::pids().into_iter().find(holds)
 }
 
 /// A listening socket.
@@ -193,7 +191,7 @@ fn address_of(hex: &str) -> Option<IpAddr> {
 }
 
 /// The inodes of a process's sockets; nothing where its descriptors cannot be read.
-fn socket_inodes(pid: u32) -> Option<impl Iterator<Item = u64>> {
+fn socket_inodes(pid: i32) -> Option<impl Iterator<Item = u64>> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     // A descriptor closed meanwhile cannot be read and does not matter.
     let targets = links.flatten().filter_map(|link| fs::read_link(link.path()).ok());
@@ -203,27 +201,16 @@ fn socket_inodes(pid: u32) -> Option<impl Iterator<Item = u64>> {
     )
 }
 
-/// The user that a process is, whoever its files in /proc belong to: root's are those of one that hides itself.
-fn user_of(pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok())
+/// Returns the effective user of a process. The owner of its files in /proc is root if the process hides itself.
+fn user_of(pid: i32) -> Option<u32> {
+    ProcFields::read(pid, "status")?.value("Uid")?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether a process whose descriptors are hidden is pid 1 of a namespace: the jail's stub, which cannot be read on
-/// purpose and has no socket.
-fn is_init_of_a_jail(pid: u32) -> bool {
-    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
-    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    pids.is_some_and(|pids| {
-        let pids: Vec<&str> = pids.split_whitespace().collect();
-        pids.len() > 1 && pids.last() == Some(&"1")
-    })
-}
-
-fn exists(pid: u32) -> bool {
-    // A zombie has no descriptors left to hide.
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+/// Returns whether a process is process 1 of a pid namespace: the jail's init, which hides its descriptors and has no sockets.
+fn is_init_of_a_jail(pid: i32) -> bool {
+    let Some(status) = ProcFields::read(pid, "status") else { return false };
+    let pids: Vec<&str> = status.value("NSpid").unwrap_or_default().split_whitespace().collect();
+    pids.len() > 1 && pids.last() == Some(&"1")
 }
 
 #[cfg(test)]

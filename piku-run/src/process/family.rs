@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
-
-use crate::process::tree;
-use crate::process::{self, ProcessStat};
+use piku_procfs::{ProcessStat, is_running, process_tree, processes};
 
 /// The variable that marks the processes of a worker without a jail.
 pub(crate) const MARK: &str = "PIKU_WORKER";
@@ -80,8 +78,8 @@ impl ProcessFamily<'_> {
         let wanted = format!("{MARK}={mark}");
         let own = getpgrp().as_raw();
         let mut found = false;
-        for (pid, stat) in process::all() {
-            let is_member = sessions.contains(&stat.session) || !stat.is_dead() && is_marked(pid, &wanted);
+        for (pid, stat) in processes() {
+            let is_member = sessions.contains(&stat.session) || !stat.is_zombie() && is_marked(pid, &wanted);
             if !is_member || pid == self.leader.as_raw() {
                 continue;
             }
@@ -91,7 +89,7 @@ impl ProcessFamily<'_> {
                 // One that has ended still tells its group.
                 let _ = killpg(Pid::from_raw(stat.group), Signal::SIGKILL);
             }
-            if !stat.is_dead() {
+            if !stat.is_zombie() {
                 found = true;
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
@@ -102,14 +100,14 @@ impl ProcessFamily<'_> {
     /// Whether a message from this process is one of theirs. One that has ended since cannot be asked whose it was: it
     /// knew where to send it, which only they do.
     pub(crate) fn may_speak(&self, pid: i32) -> bool {
-        pid == self.leader.as_raw() || ProcessStat::of(pid).is_none() || self.members().contains(&pid)
+        pid == self.leader.as_raw() || ProcessStat::read(pid).is_none() || self.members().contains(&pid)
     }
 
     /// Returns the processes whose trees are the worker's: without a jail a member may have left the leader's.
-    pub(crate) fn roots(&self) -> Vec<u32> {
-        let mut roots = vec![self.leader.as_raw().unsigned_abs()];
+    pub(crate) fn roots(&self) -> Vec<i32> {
+        let mut roots = vec![self.leader.as_raw()];
         if self.mark.is_some() {
-            roots.extend(self.members().into_iter().map(i32::unsigned_abs));
+            roots.extend(self.members());
         }
         roots
     }
@@ -117,13 +115,12 @@ impl ProcessFamily<'_> {
     /// All but the leader.
     fn members(&self) -> Vec<i32> {
         let leader = self.leader.as_raw();
-        let mut members: Vec<i32> =
-            tree::of(leader.unsigned_abs()).into_iter().filter_map(|pid| pid.try_into().ok()).collect();
-        members.retain(|pid| *pid != leader && ProcessStat::of(*pid).is_some_and(|stat| !stat.is_dead()));
+        let mut members = process_tree(leader);
+        members.retain(|pid| *pid != leader && is_running(*pid));
         let Some(mark) = self.mark else { return members };
         let wanted = format!("{MARK}={mark}");
-        for (pid, stat) in process::all() {
-            let known = pid == leader || members.contains(&pid) || stat.is_dead();
+        for (pid, stat) in processes() {
+            let known = pid == leader || members.contains(&pid) || stat.is_zombie();
             if !known && (stat.session == leader || is_marked(pid, &wanted)) {
                 members.push(pid);
             }
@@ -135,7 +132,7 @@ impl ProcessFamily<'_> {
 /// The children of this process that have ended and were not waited for.
 fn dead_children() -> BTreeSet<i32> {
     let own = getpid().as_raw();
-    process::all().filter(|(_, stat)| stat.is_dead() && stat.parent == own).map(|(pid, _)| pid).collect()
+    processes().filter(|(_, stat)| stat.is_zombie() && stat.parent == own).map(|(pid, _)| pid).collect()
 }
 
 fn is_marked(pid: i32, wanted: &str) -> bool {

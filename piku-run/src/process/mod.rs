@@ -1,11 +1,7 @@
-//! Processes, signals and waiting: /proc, process trees, children that ended, resource usage.
+//! Processes of this host: ending a process family, reaping children, signals, waiting for descriptors, resource usage.
 
 pub(crate) mod family;
 pub(crate) mod reap;
 pub(crate) mod signals;
-mod stat;
-pub(crate) mod tree;
 pub mod usage;
 pub(crate) mod wait;
-
-pub use stat::{ProcessStat, all, boot_id, is_dying, uptime};

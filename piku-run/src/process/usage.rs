@@ -1,21 +1,20 @@
 //! What an instance is doing and what it uses: one row of `ps`.
 
-#![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
-
 use std::collections::HashMap;
-use std::fs;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use piku_chroot::report::LimitEnforcer;
 use piku_layout::name::{AppName, ProcessName};
+use piku_procfs::{ProcFields, ProcessStat, process_tree};
 use serde::{Deserialize, Serialize};
-use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
-
-use crate::process::tree;
 
 /// The sandbox of an instance whose release was built without a jail.
 pub const NO_SANDBOX: &str = "none";
+
+/// Interval over which processor time is measured.
+const INTERVAL: Duration = Duration::from_millis(200);
 
 /// One instance, as `ps` tells it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,57 +130,51 @@ pub struct TreeUsage {
     pub memory_bytes: u64,
 }
 
-/// Measures the tree below one process; nothing when it has ended. Takes 200 ms, see [`measure_all`].
+/// Measures the process trees below `roots`. Processor time is measured over 200 ms, during which the call sleeps; the
+/// supervisor's loop must not call it.
 #[must_use]
-pub fn measure(pid: u32) -> Option<TreeUsage> {
-    measure_all(&[pid]).remove(&pid)
-}
-
-/// Measures the trees below some processes, all over the same 200 ms, in which it sleeps: a load is a difference. Not for a
-/// supervisor's loop; `ps` itself does it.
-#[must_use]
-pub fn measure_all(roots: &[u32]) -> HashMap<u32, TreeUsage> {
-    let trees: Vec<(u32, Vec<u32>)> = roots.iter().map(|root| (*root, tree::of(*root))).collect();
-    let all: Vec<Pid> = trees.iter().flat_map(|(_, tree)| tree).map(|pid| Pid::from_u32(*pid)).collect();
-    if all.is_empty() {
+pub fn measure_all(roots: &[i32]) -> HashMap<i32, TreeUsage> {
+    let mut trees: Vec<(i32, Vec<i32>)> = roots.iter().map(|root| (*root, process_tree(*root))).collect();
+    trees.retain(|(_, tree)| !tree.is_empty());
+    if trees.is_empty() {
         return HashMap::new();
     }
-    // Only these processes are read, not the system.
-    let mut system = System::new();
-    let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&all), true, kind);
-    thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&all), true, kind);
-    let usage = |tree: &[u32]| {
-        let processes = tree.iter().filter_map(|pid| system.process(Pid::from_u32(*pid)));
-        processes.fold(TreeUsage::default(), |sum, process| TreeUsage {
-            cpu_percent: sum.cpu_percent + f64::from(process.cpu_usage()),
-            memory_bytes: sum.memory_bytes + memory(process.pid().as_u32()).unwrap_or(process.memory()),
-        })
+    let cpu_time = |pid: i32| ProcessStat::read(pid).map(|stat| stat.cpu_time());
+    let begin = Instant::now();
+    let before: HashMap<i32, Duration> =
+        trees.iter().flat_map(|(_, tree)| tree).filter_map(|pid| Some((*pid, cpu_time(*pid)?))).collect();
+    thread::sleep(INTERVAL);
+    let elapsed = begin.elapsed().as_secs_f64();
+    let add = |sum: TreeUsage, pid: &i32| {
+        let used = cpu_time(*pid)
+            .zip(before.get(pid))
+            .map_or(Duration::ZERO, |(now, before)| now.saturating_sub(*before));
+        TreeUsage {
+            cpu_percent: sum.cpu_percent + 100.0 * used.as_secs_f64() / elapsed,
+            memory_bytes: sum.memory_bytes + memory(*pid).unwrap_or(0),
+        }
     };
-    trees.iter().filter(|(_, tree)| !tree.is_empty()).map(|(root, tree)| (*root, usage(tree))).collect()
+    trees.into_iter().map(|(root, tree)| (root, tree.iter().fold(TreeUsage::default(), add))).collect()
 }
 
-/// Fills in what the instances that run use.
+/// Adds the resource usage to the samples of running instances.
 pub fn fill(instances: &mut [InstanceSample]) {
-    let pids: Vec<u32> = instances.iter().filter_map(|one| one.pid).collect();
-    let usages = measure_all(&pids);
+    let pid_of = |one: &InstanceSample| one.pid.and_then(|pid| i32::try_from(pid).ok());
+    let usages = measure_all(&instances.iter().filter_map(pid_of).collect::<Vec<_>>());
     for one in instances {
-        let usage = one.pid.and_then(|pid| usages.get(&pid));
+        let usage = pid_of(one).and_then(|pid| usages.get(&pid));
         one.cpu_percent = usage.map(|usage| (usage.cpu_percent * 10.0).round() / 10.0);
         one.memory_bytes = usage.map(|usage| usage.memory_bytes);
     }
 }
 
-/// A process's share of memory in bytes; without the right to look at its maps, its anonymous memory.
-fn memory(pid: u32) -> Option<u64> {
-    let kilobytes = |file: &str, name: &str| -> Option<u64> {
-        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().trim_end_matches("kB").trim().parse().ok()
-    };
-    let share = kilobytes("smaps_rollup", "Pss:").or_else(|| kilobytes("status", "RssAnon:"))?;
-    Some(share * 1024)
+/// Returns a process's share of memory in bytes; its anonymous memory if this user may not read its maps.
+fn memory(pid: i32) -> Option<u64> {
+    let share = ProcFields::read(pid, "smaps_rollup").and_then(|rollup| rollup.bytes("Pss"));
+    share.or_else(|| {
+        let status = ProcFields::read(pid, "status")?;
+        status.bytes("RssAnon").or_else(|| status.bytes("VmRSS"))
+    })
 }
 
 #[cfg(test)]
@@ -194,14 +187,16 @@ mod tests {
 
     impl Drop for ProcessTree {
         fn drop(&mut self) {
-            for pid in tree::of(self.0.id()).into_iter().rev() {
-                let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(0));
-                if pid.as_raw() > 0 {
-                    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-                }
+            for pid in process_tree(pid_of(self)).into_iter().rev() {
+                let pid = nix::unistd::Pid::from_raw(pid);
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
             }
             let _ = self.0.wait();
         }
+    }
+
+    fn pid_of(tree: &ProcessTree) -> i32 {
+        i32::try_from(tree.0.id()).unwrap()
     }
 
     #[test]
@@ -210,7 +205,7 @@ mod tests {
         let busy = "sh -c 'while :; do :; done' & wait";
         let tree = ProcessTree(Command::new("sh").args(["-c", busy]).spawn().unwrap());
         let idle = ProcessTree(Command::new("sleep").arg("60").spawn().unwrap());
-        let (busy, idle) = (tree.0.id(), idle.0.id());
+        let (busy, idle) = (pid_of(&tree), pid_of(&idle));
         let mut found = HashMap::new();
         // On a busy machine it may get no time at first.
         for _ in 0..50 {
@@ -222,7 +217,7 @@ mod tests {
         assert!(found[&busy].cpu_percent > 5.0, "{found:?}");
         assert!(found[&idle].cpu_percent < found[&busy].cpu_percent, "{found:?}");
         assert!(found[&busy].memory_bytes > 50_000, "{found:?}");
-        assert_eq!(measure(u32::MAX), None);
+        assert!(measure_all(&[i32::MAX]).is_empty());
     }
 
     #[test]

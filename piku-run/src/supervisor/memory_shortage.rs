@@ -1,12 +1,9 @@
 //! The detection of a machine that has run out of memory. If an instance reached its own limit, its jail knows; if the machine's
 //! memory was at its end, the instance has only got a SIGKILL, and its author should know why.
 
-#![expect(clippy::disallowed_methods, reason = "what the kernel says of memory in /proc")]
-
-use std::fs;
-
 use jiff::Timestamp;
 use piku_files::free_space::size;
+use piku_procfs::{ProcFields, oom_kills};
 use piku_report::diagnostic::readable;
 
 use crate::core::ProcessExit;
@@ -50,30 +47,13 @@ fn explain(exit: ProcessExit, kills: u64, since: Timestamp) -> Option<String> {
     })
 }
 
-/// Returns how often the kernel has killed for want of memory since boot, the machine's or a cgroup's; 0 if it does not tell.
-fn oom_kills() -> u64 {
-    oom_kills_in(&fs::read_to_string("/proc/vmstat").unwrap_or_default())
-}
-
-fn oom_kills_in(vmstat: &str) -> u64 {
-    let count = vmstat.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
-}
-
-/// The processes that have most memory, the largest first: name, id and bytes.
+/// Returns the processes with most resident memory, the largest first: name, pid and bytes.
 fn largest_processes(most: usize) -> Vec<(String, i32, u64)> {
-    let mut found: Vec<(String, i32, u64)> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let status = fs::read_to_string(entry.path().join("status")).ok()?;
-            let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            let kilobytes: u64 = value("VmRSS:")?.strip_suffix(" kB")?.trim().parse().ok()?;
-            Some((readable(value("Name:")?), pid, kilobytes * 1024))
-        })
-        .collect();
+    let memory = |pid: i32| {
+        let status = ProcFields::read(pid, "status")?;
+        Some((readable(status.value("Name")?), pid, status.bytes("VmRSS")?))
+    };
+    let mut found: Vec<(String, i32, u64)> = piku_procfs::pids().into_iter().filter_map(memory).collect();
     found.sort_by_key(|(_, _, bytes)| std::cmp::Reverse(*bytes));
     found.truncate(most);
     found
@@ -97,8 +77,6 @@ mod tests {
         ] {
             assert_eq!(explain(exit, kills, since), None, "{exit:?}");
         }
-        assert_eq!(oom_kills_in("nr_free_pages 1\noom_kill 12\noom_kill_x 3\n"), 12);
-        assert_eq!(oom_kills_in("oom_killer 1\n"), 0);
     }
 
     #[test]

@@ -43,9 +43,9 @@ use crate::ipc::socket::ControlSocket;
 use crate::lock::FileLock;
 use crate::nginx::SiteReachability;
 use crate::ports::{self, PortClaim, PortGuard};
+use crate::process::signals;
 use crate::process::usage::SampledLimit;
 use crate::process::wait;
-use crate::process::{self, signals};
 use crate::releases::current;
 
 pub(crate) use status::{stopped, unknown};
@@ -331,7 +331,7 @@ impl AppSupervisor {
             live: record.live,
             ready: record.ready,
             restarts: record.restarts,
-            uptime: process::uptime(record.start),
+            uptime: piku_procfs::uptime(record.start),
             once: record.runs == StartCount::Once,
         };
         if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| ports::take_up(&self.root, port)) {

@@ -23,8 +23,6 @@ use crate::instance::record::RecordFolder;
 use crate::nginx::SiteReachability;
 use crate::ports::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
 use crate::ports::{self, PortClaim, PortGuard};
-use crate::process;
-use crate::process::tree;
 
 /// The interval at which listeners beside an instance are looked for. No event tells of one.
 const WATCH: Duration = Duration::from_secs(5);
@@ -146,7 +144,7 @@ impl AppSupervisor {
         let process = format!("pid {pid}, {comm}");
         for app in self.root.apps().unwrap_or_default() {
             let records = RecordFolder::of(&self.root.app(&app)).all().unwrap_or_default();
-            let its = |pid_of: i32| tree::of(pid_of.unsigned_abs()).contains(&pid);
+            let its = |pid_of: i32| piku_procfs::process_tree(pid_of).contains(&pid);
             if let Some(record) = records.iter().find(|record| record.is_alive() && its(record.pid)) {
                 return format!("{} of {app} ({process})", record.ps);
             }
@@ -215,7 +213,7 @@ fn hold_when_gone(mut claim: PortClaim) -> Result<PortGuard, PortClaim> {
             // Whoever had it may have gone just now.
             return PortGuard::hold(claim);
         };
-        let is_dying = || holder_of(stranger.inode).is_none_or(process::is_dying);
+        let is_dying = || holder_of(stranger.inode).is_none_or(piku_procfs::is_dying);
         if wait >= BEGUN && !is_dying() {
             return Err(claim);
         }

@@ -9,7 +9,6 @@ use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit};
 use crate::desired;
 use crate::instance::environment::ReleaseContext;
 use crate::instance::record::{RecordFolder, WorkerRecord};
-use crate::process;
 use crate::process::usage::{self, InstanceSample as Row, SampledLimit};
 use crate::releases::current;
 
@@ -137,7 +136,7 @@ pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>
         pid: record.is_alive().then(|| record.pid.unsigned_abs()),
         port: record.port,
         release: Some(record.release),
-        uptime_s: record.is_alive().then(|| process::uptime(record.start).as_secs()),
+        uptime_s: record.is_alive().then(|| piku_procfs::uptime(record.start).as_secs()),
         restarts: record.restarts,
         ..idle(app, &record.ps)
     };

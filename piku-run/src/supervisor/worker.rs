@@ -29,7 +29,6 @@ use crate::instance::record::{RecordFolder, StartCount, WorkerRecord};
 use crate::lock::FileLock;
 use crate::log::{LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover};
 use crate::process::family::{MARK, ProcessFamily};
-use crate::process::{self, ProcessStat};
 use crate::releases::current;
 
 /// The release task's id; those of instances begin at 1.
@@ -117,7 +116,7 @@ pub(super) fn clear_away(record: &WorkerRecord, records: &RecordFolder, log: io:
         // What cannot be logged now is gone.
         let _ = log.and_then(|mut log| recover(&spool, &mut log));
     }
-    if record.boot != process::boot_id() {
+    if record.boot != piku_procfs::boot_id() {
         return;
     }
     let family = ProcessFamily { leader: Pid::from_raw(record.pid), mark: record.mark.as_deref() };
@@ -184,7 +183,7 @@ impl AppSupervisor {
             port,
             pid: 0,
             start: 0,
-            boot: process::boot_id(),
+            boot: piku_procfs::boot_id(),
             mark: None,
             users: self.users(),
             since: Timestamp::now(),
@@ -265,7 +264,7 @@ impl AppSupervisor {
         let waiting = launch::prepare(&command, &end, &kept).context("cannot start a process")?;
         let pid = waiting.pid();
         record.pid = pid.as_raw();
-        record.start = ProcessStat::of(record.pid).context("it ended at once")?.start;
+        record.start = piku_procfs::ProcessStat::read(record.pid).context("it ended at once")?.start;
         if !world.release.jailed {
             jail_limits::hold_alone(&record.limits, pid).context("cannot limit it")?;
         }

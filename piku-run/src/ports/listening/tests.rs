@@ -7,7 +7,15 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-fn holder(pid: u32, port: u16) -> PortHolder {
+fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+fn pid_of(child: &Child) -> i32 {
+    i32::try_from(child.id()).unwrap()
+}
+
+fn holder(pid: i32, port: u16) -> PortHolder {
     OwnedSockets::of(&[pid]).holder(port)
 }
 
@@ -15,7 +23,7 @@ fn is_strange(holder: PortHolder) -> bool {
     matches!(holder, PortHolder::Stranger(_))
 }
 
-fn ports_of(pid: u32) -> Vec<u16> {
+fn ports_of(pid: i32) -> Vec<u16> {
     OwnedSockets::of(&[pid]).ports()
 }
 
@@ -54,11 +62,11 @@ fn the_one_that_answers_on_loopback() {
 fn our_own_port_is_ours_and_not_a_childs() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
-    let me = std::process::id();
+    let me = own_pid();
     assert!(ports_of(me).contains(&port));
     assert_eq!(holder(me, port), PortHolder::Own);
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-    let (ports, belonging) = (ports_of(child.id()), holder(child.id(), port));
+    let (ports, belonging) = (ports_of(pid_of(&child)), holder(pid_of(&child), port));
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(ports.is_empty(), "{ports:?}");
@@ -72,8 +80,8 @@ fn our_own_port_is_ours_and_not_a_childs() {
 fn a_socket_on_all_addresses_of_ipv6_counts() {
     let Ok(socket) = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))) else { return };
     let port = socket.local_addr().unwrap().port();
-    assert_eq!(holder(std::process::id(), port), PortHolder::Own);
-    assert!(OwnedSockets::of(&[std::process::id()]).exposed_ports().contains(&port));
+    assert_eq!(holder(own_pid(), port), PortHolder::Own);
+    assert!(OwnedSockets::of(&[own_pid()]).exposed_ports().contains(&port));
 }
 
 #[test]
@@ -105,7 +113,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        for pid in tree::of(self.0.id()).into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
+        for pid in piku_procfs::process_tree(pid_of(&self.0)) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         let _ = self.0.wait();
@@ -135,11 +143,11 @@ fn a_server_inside_namespaces_is_found_from_outside() {
         SERVER,
     ]));
     let port: u16 = server.line().parse().unwrap();
-    assert_eq!(ports_of(server.0.id()), [port]);
-    assert_eq!(holder(server.0.id(), port), PortHolder::Own);
-    assert!(OwnedSockets::of(&[server.0.id()]).exposed_ports().is_empty());
+    assert_eq!(ports_of(pid_of(&server.0)), [port]);
+    assert_eq!(holder(pid_of(&server.0), port), PortHolder::Own);
+    assert!(OwnedSockets::of(&[pid_of(&server.0)]).exposed_ports().is_empty());
     let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
-    assert!(is_strange(holder(server.0.id(), stranger.local_addr().unwrap().port())));
+    assert!(is_strange(holder(pid_of(&server.0), stranger.local_addr().unwrap().port())));
 }
 
 #[test]
@@ -155,11 +163,11 @@ sys.stdin.read()";
     let mut one = Tree::of(Command::new("python3").args(["-c", server, "0"]));
     let port = one.line();
     let number: u16 = port.parse().unwrap();
-    assert_eq!(holder(one.0.id(), number), PortHolder::Own);
+    assert_eq!(holder(pid_of(&one.0), number), PortHolder::Own);
     let mut two = Tree::of(Command::new("python3").args(["-c", server, &port]));
     assert_eq!(two.line(), port);
-    assert!(is_strange(holder(one.0.id(), number)));
-    assert_eq!(holder(std::process::id(), number), PortHolder::Own);
+    assert!(is_strange(holder(pid_of(&one.0), number)));
+    assert_eq!(holder(own_pid(), number), PortHolder::Own);
 }
 
 #[test]
@@ -172,6 +180,6 @@ fn what_cannot_be_read_is_no_false_no() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     let hidden = Tree::of(Command::new(&sleep).arg("60"));
-    assert_eq!(is_strange(holder(hidden.0.id(), port)), nix::unistd::geteuid().is_root());
-    assert!(ports_of(hidden.0.id()).is_empty());
+    assert_eq!(is_strange(holder(pid_of(&hidden.0), port)), nix::unistd::geteuid().is_root());
+    assert!(ports_of(pid_of(&hidden.0)).is_empty());
 }

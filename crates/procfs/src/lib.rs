@@ -1,0 +1,36 @@
+//! Reads /proc: processes, their relations, and the memory of the machine.
+//!
+//! Every read is a snapshot: a process may end, and its pid may be used again, before the caller looks at the result. Only pid,
+//! start time and boot id together identify a process.
+
+mod fields;
+mod stat;
+mod tree;
+
+use std::fs;
+
+pub use fields::{ProcFields, meminfo, oom_kills};
+pub use stat::{ProcessStat, boot_id, is_dying, is_running, uptime};
+pub use tree::{children, process_tree};
+
+/// Returns the pids of all processes in ascending order.
+#[must_use]
+pub fn pids() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// Iterates over all processes, the highest pid first. Each is read when the iterator reaches it, so that young processes, which
+/// may end soon, are seen before they end.
+pub fn processes() -> impl Iterator<Item = (i32, ProcessStat)> {
+    pids().into_iter().rev().filter_map(|pid| Some((pid, ProcessStat::read(pid)?)))
+}
+
+/// Returns the command line of a process, its arguments separated by blanks; empty if the process has ended.
+#[must_use]
+pub fn command_line(pid: i32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
+}
