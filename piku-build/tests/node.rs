@@ -226,13 +226,13 @@ fn which_node() {
     world.write(".nvmrc", format!("v{major}.0.0\n"));
     world.write("package.json", r#"{"engines":{"node":">=99"}}"#);
     world.run(&["plan", "app"]).good(&[
-        &format!("warning: .nvmrc asks for Node v{major}.0.0; this machine's nearest is {version}, which is taken\n"),
+        &format!("warning: .nvmrc asks for Node v{major}.0.0, which is not on this machine: using the nearest, {version}\n"),
         &format!("warning: engines.node in package.json wants >=99; Node {version} is taken, as .nvmrc says\n"),
     ]);
     world.write(".nvmrc", "twenty\n");
     world
         .build("1")
-        .bad(&[".nvmrc asks for Node 'twenty': 'twenty' is no version", "hint: good are 22, 22.x"]);
+        .bad(&[".nvmrc asks for Node 'twenty': 'twenty' is not a version", "hint: good are 22, 22.x"]);
     // One that the machine has not comes from the registry; one that nobody has is said.
     world.write(".nvmrc", "99\n");
     world.build("1").bad(&["No matching version found for node-linux-"]);

@@ -247,7 +247,10 @@ fn the_version_that_is_asked_for() {
     let minor = version.rsplit_once('.').unwrap().0;
     world.write("runtime.txt", format!("python-{minor}.99\n"));
     let near = world.run(&["plan", "app", "--format", "yaml"]);
-    near.good(&[" !     warning: runtime.txt asks for Python python-", "this machine has"]);
+    near.good(&[
+        " !     warning: runtime.txt asks for Python python-",
+        "which is not on this machine: using the nearest, ",
+    ]);
     assert!(near.stdout.contains(&format!("version: {version}\nversion_from: runtime.txt\n")), "{near}");
     world.write("ENV", format!("PYTHON_VERSION=>={minor},<4\n"));
     assert_eq!(json(&world)["version_from"], "PYTHON_VERSION in ENV");
@@ -278,8 +281,8 @@ fn a_nearest_python_that_the_dependencies_refuse_is_named() {
     ]);
     world.write("old-1-py3-none-any.whl", wheel("<3.5"));
     world.build("1").bad(&[
-        " !     warning: .python-version asks for Python 3.4.1, this machine has 3.",
-        "piku-build: .python-version asks for Python 3.4.1, which is not to be had here, and the app's dependencies refuse the nearest, 3.",
+        " !     warning: .python-version asks for Python 3.4.1, which is not on this machine: using the nearest, 3.",
+        "piku-build: .python-version asks for Python 3.4.1, which is not on this machine, and the app's dependencies refuse the nearest, 3.",
         ": Package 'old' requires a different Python",
         "hint: or have the machine's operator install it: with apt, or as the user that runs piku: pyenv install 3.4.1",
     ]);

@@ -1,10 +1,11 @@
 //! Go.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use piku_report::user_error::UserError;
 
-use super::list;
+use super::{NOT_A_VERSION, list};
+use crate::runtime::RequestedVersion;
 use crate::target::TargetArchitecture;
 
 /// The file that an app of several programs lacks.
@@ -15,13 +16,12 @@ pub(crate) fn no_go() -> UserError {
         .hint("apt install golang-go, or a newer one from its tarball in /usr/local/go")
 }
 
-pub(crate) fn bad_version(text: &str, from: &str) -> UserError {
-    UserError::new(format!("{from} asks for Go '{text}', which is no version"))
-        .hint("good are 1.22 and 1.22.3")
+pub(crate) fn bad_version(requested: &RequestedVersion) -> UserError {
+    requested.malformed("Go", NOT_A_VERSION).hint("good are 1.22 and 1.22.3")
 }
 
-pub(crate) fn too_old(text: &str, from: &str, there: &[String]) -> UserError {
-    UserError::new(format!("{from} asks for Go {text}; this machine has {}", list(there))).hint(
+pub(crate) fn too_old(requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
+    requested.unmet("Go", installed).hint(
         "only Go 1.21 and newer fetch a newer one themselves: on Debian 12 'apt install -t bookworm-backports golang-go', or the \
          tarball in /usr/local/go",
     )

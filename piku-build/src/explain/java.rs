@@ -1,24 +1,24 @@
 //! Java.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::path::PathBuf;
 
 use piku_report::user_error::UserError;
 
-use super::list;
+use super::{NOT_A_VERSION, list};
+use crate::runtime::RequestedVersion;
 
 pub(crate) fn no_jdk() -> UserError {
     UserError::new("this is a Java app, recognised, but the machine has no JDK in /usr/lib/jvm")
         .hint("apt install default-jdk-headless")
 }
 
-pub(crate) fn bad_version(text: &str, from: &str) -> UserError {
-    UserError::new(format!("{from} asks for Java '{text}', which is no version"))
-        .hint("good are 17, 21.0.2 and 1.8")
+pub(crate) fn bad_version(requested: &RequestedVersion) -> UserError {
+    requested.malformed("Java", NOT_A_VERSION).hint("good are 17, 21.0.2 and 1.8")
 }
 
-pub(crate) fn too_old(feature: u32, from: &str, there: &[String]) -> UserError {
-    UserError::new(format!("{from} asks for Java {feature}; this machine has {}", list(there))).hint(format!(
+pub(crate) fn too_old(feature: u32, requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
+    requested.unmet("Java", installed).hint(format!(
         "apt install openjdk-{feature}-jdk-headless, where Debian has it, or another JDK in /usr/lib/jvm"
     ))
 }

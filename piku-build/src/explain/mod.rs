@@ -25,6 +25,8 @@ use piku_report::user_error::UserError;
 
 use crate::step::build_step::StepOutcome;
 
+/// The reason why a request for a version is malformed, where the language has no better one.
+const NOT_A_VERSION: &str = "it is not a version";
 /// How many names of a list are shown.
 const SHOWN: usize = 12;
 
@@ -41,7 +43,7 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// Names between commas, not more than anybody reads.
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[String]) -> String {
     let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         let _ = write!(text, " and {} more", names.len() - SHOWN);

@@ -1,10 +1,10 @@
 //! Node and its package managers.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use piku_report::user_error::UserError;
 
-use super::list;
+use crate::runtime::RequestedVersion;
 use crate::step::build_step::StepOutcome;
 
 /// What says the process types of a front end.
@@ -26,23 +26,19 @@ pub(crate) fn bad_package(line: usize, column: usize, why: &str) -> UserError {
         .hint("'npm pkg get name' says the same on your machine")
 }
 
-pub(crate) fn bad_version(text: &str, from: &str, why: &str) -> UserError {
-    UserError::new(format!("{from} asks for Node '{text}': {why}"))
-        .hint("good are 22, 22.x, 20.11.1, >=20, ^20.9 || >=22 and lts/*")
-}
-
-pub(crate) fn near(asked: &str, from: &str, version: &str) -> String {
-    format!("{from} asks for Node {asked}; this machine's nearest is {version}, which is taken")
+pub(crate) fn bad_version(requested: &RequestedVersion, why: &str) -> UserError {
+    requested.malformed("Node", why).hint("good are 22, 22.x, 20.11.1, >=20, ^20.9 || >=22 and lts/*")
 }
 
 pub(crate) fn engines_refuse(engines: &str, version: &str, from: &str) -> String {
     format!("engines.node in package.json wants {engines}; Node {version} is taken, as {from} says")
 }
 
-pub(crate) fn no_such_version(asked: &str, from: &str, there: &[String]) -> UserError {
-    UserError::new(format!("{from} asks for Node {asked}; this machine has {}", list(there))).hint(format!(
-        "ask for one that is there, or put another below /usr/local/lib/nodejs/: {from} may say {}",
-        there.first().map_or("*", String::as_str)
+pub(crate) fn no_such_version(requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
+    requested.unmet("Node", installed).hint(format!(
+        "ask for one that is there, or put another below /usr/local/lib/nodejs/: {} may say {}",
+        requested.from,
+        installed.first().map_or_else(|| "*".to_owned(), ToString::to_string)
     ))
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use piku_report::user_error::{UserError, advice};
 
-use super::list;
+use crate::runtime::RequestedVersion;
 
 pub(crate) fn misspelt(name: &str, meant: &str) -> UserError {
     UserError::new(format!(
@@ -121,22 +121,24 @@ pub(crate) fn bad_python(path: &Path, why: &str) -> UserError {
         .hint("apt install --reinstall python3-minimal")
 }
 
-pub(crate) fn bad_version(text: &str, from: &str, why: &str) -> UserError {
-    UserError::new(format!("{from} asks for Python '{text}': {why}"))
+pub(crate) fn bad_version(requested: &RequestedVersion, why: &str) -> UserError {
+    requested
+        .malformed("Python", why)
         .hint("good are 3.12, 3.12.1, python-3.12.1 and ranges such as >=3.11,<3.14")
 }
 
-pub(crate) fn no_such_version(text: &str, from: &str, there: &[String]) -> UserError {
-    let first = there.first().map_or("3", String::as_str);
-    UserError::new(format!("{from} asks for Python {text}; this machine has {}", list(there)))
-        .hint(format!("ask for one that is there: {from} may say {first}"))
-        .hint(installed(text))
+pub(crate) fn no_such_version(requested: &RequestedVersion, names: &[String]) -> UserError {
+    let first = names.first().map_or("3", String::as_str);
+    let failure = requested.unmet("Python", names);
+    failure
+        .hint(format!("ask for one that is there: {} may say {first}", requested.from))
+        .hint(installed(&requested.text))
 }
 
 /// The Python that is asked for is not to be had, and the nearest that is does not do.
 pub(crate) fn refused_python(asked: &str, from: &str, version: &str, why: &str) -> UserError {
     UserError::new(format!(
-        "{from} asks for Python {asked}, which is not to be had here, and the app's dependencies refuse the nearest, {version}: {why}"
+        "{from} asks for Python {asked}, which is not on this machine, and the app's dependencies refuse the nearest, {version}: {why}"
     ))
     .hint(format!("ask for versions of them that go with Python {version}"))
     .hint(installed(asked))
@@ -146,7 +148,7 @@ pub(crate) fn refused_python(asked: &str, from: &str, version: &str, why: &str) 
 pub(crate) fn perhaps_the_python(failure: UserError, asked: &str, from: &str, version: &str) -> UserError {
     failure
         .hint(format!(
-            "{from} asks for Python {asked} and gets the nearest that is to be had, {version}: old versions of a package may fail to build with it"
+            "{from} asks for Python {asked} and gets the nearest, {version}: old versions of a package may fail to build with it"
         ))
         .hint(installed(asked))
 }

@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use piku_report::user_error::UserError;
 
-use super::list;
+use super::{NOT_A_VERSION, list};
+use crate::runtime::RequestedVersion;
 use crate::step::build_step::StepOutcome;
 
 /// What an app of this kind is called.
@@ -43,22 +44,18 @@ pub(crate) fn bad_settings(file: &str, line: usize, column: usize) -> UserError 
         .hint(format!("make it again with 'bundle config set --local …', or take it out: git rm {file}"))
 }
 
-pub(crate) fn bad_version(text: &str, from: &str) -> UserError {
-    UserError::new(format!("{from} asks for Ruby '{text}', which is none that is known here"))
-        .hint("good are 3.3, 3.3.6 and ruby-3.3.6")
-}
-
-pub(crate) fn near(asked: &str, from: &str, version: impl Display) -> String {
-    format!("{from} asks for Ruby {asked}; this machine's nearest is {version}, which is taken")
+pub(crate) fn bad_version(requested: &RequestedVersion) -> UserError {
+    requested.malformed("Ruby", NOT_A_VERSION).hint("good are 3.3, 3.3.6 and ruby-3.3.6")
 }
 
 fn names(there: &[impl Display]) -> String {
     list(&there.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
-pub(crate) fn no_such_version(text: &str, from: &str, there: &[impl Display]) -> UserError {
-    UserError::new(format!("{from} asks for Ruby {text}; this machine has {}", names(there))).hint(format!(
-        "ask for one that is there, or have the machine's operator install it with rbenv as the user that runs piku: rbenv install {text}"
+pub(crate) fn no_such_version(requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
+    requested.unmet("Ruby", installed).hint(format!(
+        "ask for one that is there, or have the machine's operator install it with rbenv as the user that runs piku: rbenv install {}",
+        requested.text
     ))
 }
 

@@ -1,11 +1,12 @@
 //! Rust.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::path::Path;
 
 use piku_report::user_error::UserError;
 
 use super::list;
+use crate::runtime::RequestedVersion;
 use crate::target::TargetArchitecture;
 
 pub(crate) fn no_rust() -> UserError {
@@ -63,9 +64,8 @@ pub(crate) fn bad_file(file: &Path, why: &str) -> UserError {
     UserError::new(format!("'{}' is no good: {}", file.display(), why.trim_end()))
 }
 
-pub(crate) fn too_old(text: &str, from: &str, there: &[String]) -> UserError {
-    UserError::new(format!("{from} asks for Rust {text}; this machine has {}", list(there)))
-        .hint("install a newer one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web")
+pub(crate) fn too_old(requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
+    requested.unmet("Rust", installed).hint("install a newer one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web")
 }
 
 pub(crate) fn no_program() -> UserError {

@@ -30,6 +30,7 @@ use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
 
 pub(crate) use choice::{DetectedRuntime, RuntimeChoice, choose};
+pub(crate) use version::RequestedVersion;
 
 /// All runtimes. The first one that fits has the app. A back end comes before what often lies beside it for its front end;
 /// the one that needs least is last.

@@ -1,59 +1,55 @@
-//! The machine's JDKs, and which of them an app gets: the one that it pins, else the nearest newer one, which runs what older
-//! ones compiled.
+//! The installed JDKs, and the one that an app gets. A newer one runs what older ones compiled.
 
 #![expect(clippy::disallowed_methods, reason = "JDKs of the machine")]
 
+use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::app::app_source::{AppSource, decode};
 use crate::explain;
+use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest};
 use crate::tree::root_view::runs;
 
-/// Where Debian and others put them, and the one that Debian calls the default.
+/// Directory that holds the JDKs, and the program of the one that Debian calls the default.
 const FOLDER: &str = "/usr/lib/jvm";
 const DEFAULT: &str = "/usr/bin/java";
 
-/// One JDK of the machine.
+/// A JDK of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InstalledJdk {
     /// `JAVA_HOME`.
     pub(super) home: PathBuf,
-    /// `17.0.15`.
+    /// The full version: `17.0.15`.
     pub(super) version: String,
-    /// `17`; 8 for `1.8.0`.
+    /// The feature release: 17; 8 for `1.8.0`.
     pub(super) feature: u32,
-    /// Whether it has a compiler.
-    pub(super) compiles: bool,
+    pub(super) has_compiler: bool,
 }
 
-/// What an app gets.
-#[derive(Debug)]
-pub(super) struct JdkChoice {
-    pub(super) installed: InstalledJdk,
-    pub(super) from: String,
-    pub(super) warnings: Vec<String>,
-}
+/// The JDK that an app gets.
+pub(super) type JdkChoice = VersionChoice<InstalledJdk>;
 
-/// What an app asks for.
+/// The JDK that an app requests.
 #[derive(Debug, PartialEq, Eq)]
 struct RequestedJdk {
     feature: u32,
-    from: String,
-    /// Whether a newer one is worth a warning.
-    pinned: bool,
+    version: RequestedVersion,
+    /// A newer one is worth a warning. A build file names the oldest that will do.
+    is_pinned: bool,
 }
 
-/// Finds the JDK that the app asks for; `compiles` when it is to be compiled.
+/// Chooses the JDK for the app: the one that it pins, else the nearest newer one.
 ///
 /// # Errors
-/// When there is none, or none that is new enough.
-pub(super) fn choose(source: &AppSource, compiles: bool) -> anyhow::Result<JdkChoice> {
-    let there: Vec<_> = installed().into_iter().filter(|one| one.compiles || !compiles).collect();
-    pick(&there, asked(source)?)
+/// Fails if no JDK is installed, or none that is new enough.
+pub(super) fn choose(source: &AppSource, needs_compiler: bool) -> anyhow::Result<JdkChoice> {
+    let installed: Vec<_> =
+        list_installed().into_iter().filter(|jdk| jdk.has_compiler || !needs_compiler).collect();
+    pick(&installed, read_request(source)?)
 }
 
-fn asked(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
+fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
     let text =
         |name: &str| -> anyhow::Result<Option<String>> { Ok(source.text(name)?.map(|text| decode(&text))) };
     if let Some(properties) = text("system.properties")? {
@@ -62,18 +58,15 @@ fn asked(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
             (name.trim() == "java.runtime.version").then(|| value.trim().to_owned())
         });
         if let Some(value) = value {
-            let feature =
-                feature(&value).ok_or_else(|| explain::java::bad_version(&value, "system.properties"))?;
-            return Ok(Some(RequestedJdk {
-                feature,
-                from: "java.runtime.version in system.properties".to_owned(),
-                pinned: true,
-            }));
+            let version = RequestedVersion::new(value, "java.runtime.version in system.properties");
+            let feature = feature(&version.text).ok_or_else(|| explain::java::bad_version(&version))?;
+            return Ok(Some(RequestedJdk { feature, version, is_pinned: true }));
         }
     }
     if let Some(version) = text(".java-version")? {
         if let Some(feature) = feature(version.trim()) {
-            return Ok(Some(RequestedJdk { feature, from: ".java-version".to_owned(), pinned: true }));
+            let version = RequestedVersion::new(feature.to_string(), ".java-version");
+            return Ok(Some(RequestedJdk { feature, version, is_pinned: true }));
         }
     }
     for (file, marks) in FILES {
@@ -81,13 +74,14 @@ fn asked(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
         let text = without_comments(&text);
         if let Some((mark, feature)) = marks.iter().find_map(|mark| Some((mark, after(&text, mark)?))) {
             let name = mark.trim_matches(['<', '>', '(']);
-            return Ok(Some(RequestedJdk { feature, from: format!("{name} in {file}"), pinned: false }));
+            let version = RequestedVersion::new(feature.to_string(), format!("{name} in {file}"));
+            return Ok(Some(RequestedJdk { feature, version, is_pinned: false }));
         }
     }
     Ok(None)
 }
 
-/// What stands in front of the release that build files ask for, the more exact first.
+/// Build files, and the marks in front of the release that they request, the more exact first.
 const FILES: [(&str, &[&str]); 3] = [
     (
         "pom.xml",
@@ -106,14 +100,14 @@ const FILES: [(&str, &[&str]); 3] = [
 const GRADLE: &[&str] =
     &["JavaLanguageVersion.of(", "jvmToolchain(", "targetCompatibility", "sourceCompatibility"];
 
-/// A build file without what stands between the marks of an XML comment, which other build files have not.
+/// Removes XML comments. Gradle's files do not contain their marks.
 fn without_comments(text: &str) -> String {
     let mut parts = text.split("<!--");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |kept, part| kept + part.split_once("-->").map_or("", |(_, rest)| rest))
 }
 
-/// The release behind a mark: `17`, `= '17'`, `= JavaVersion.VERSION_17`.
+/// Returns the release behind a mark: `17`, `= '17'`, `= JavaVersion.VERSION_17`.
 fn after(text: &str, mark: &str) -> Option<u32> {
     text.match_indices(mark).find_map(|(at, _)| {
         let rest = text[at + mark.len()..].lines().next()?;
@@ -124,7 +118,7 @@ fn after(text: &str, mark: &str) -> Option<u32> {
     })
 }
 
-/// `17`, `17.0.15`, `1.8`, `openjdk-17`, `zulu-17.0.1`.
+/// Parses the feature release of `17`, `17.0.15`, `1.8`, `openjdk-17`, `zulu-17.0.1`.
 fn feature(text: &str) -> Option<u32> {
     let text = text.rsplit('-').find(|part| part.starts_with(|c: char| c.is_ascii_digit()))?;
     let mut parts = text.split(['.', '_', '+']);
@@ -132,53 +126,48 @@ fn feature(text: &str) -> Option<u32> {
     if first == 1 { parts.next()?.parse().ok() } else { Some(first) }
 }
 
-/// `there`: the default first, then the older before the newer.
-fn pick(there: &[InstalledJdk], asked: Option<RequestedJdk>) -> anyhow::Result<JdkChoice> {
-    let first = there.first().ok_or_else(explain::java::no_jdk)?;
-    let Some(RequestedJdk { feature, from, pinned }) = asked else {
+/// Picks from `installed`, in which the default comes first.
+fn pick(installed: &[InstalledJdk], requested: Option<RequestedJdk>) -> anyhow::Result<JdkChoice> {
+    let default = installed.first().ok_or_else(explain::java::no_jdk)?;
+    let Some(RequestedJdk { feature, version: requested, is_pinned }) = requested else {
         let from = "the machine's java".to_owned();
-        return Ok(JdkChoice { installed: first.clone(), from, warnings: Vec::new() });
+        return Ok(JdkChoice { installed: default.clone(), from, warnings: Vec::new() });
     };
-    if let Some(exact) = there.iter().find(|one| one.feature == feature) {
-        return Ok(JdkChoice { installed: exact.clone(), from, warnings: Vec::new() });
-    }
-    let newer = there.iter().filter(|one| one.feature > feature).min_by_key(|one| one.feature);
-    let Some(newer) = newer else {
-        let versions: Vec<_> = there.iter().map(|one| one.version.clone()).collect();
-        return Err(explain::java::too_old(feature, &from, &versions).into());
+    let compare = |RuntimeVersion([found, ..])| match found.cmp(&feature) {
+        Ordering::Equal => VersionMatch::Exact,
+        Ordering::Greater => VersionMatch::Newer,
+        Ordering::Less => VersionMatch::Mismatch,
     };
-    let warning = || {
-        format!(
-            "{from} asks for Java {feature}, which is not on this machine: {} is used instead",
-            newer.version
-        )
+    let Some((jdk, matched)) = nearest(installed, |jdk| RuntimeVersion([jdk.feature, 0, 0]), compare) else {
+        let versions: Vec<_> = installed.iter().map(|jdk| &jdk.version).collect();
+        return Err(explain::java::too_old(feature, &requested, &versions).into());
     };
-    let warnings = if pinned { vec![warning()] } else { Vec::new() };
-    Ok(JdkChoice { installed: newer.clone(), from, warnings })
+    let is_met = matched == VersionMatch::Exact || !is_pinned;
+    let warnings = (!is_met).then(|| requested.substitution("Java", &jdk.version)).into_iter().collect();
+    Ok(JdkChoice { installed: jdk.clone(), from: requested.from, warnings })
 }
 
-/// All of them, the default first.
-fn installed() -> Vec<InstalledJdk> {
+/// Lists the installed JDKs: the default first, then the older before the newer.
+fn list_installed() -> Vec<InstalledJdk> {
     let entries = fs::read_dir(FOLDER).into_iter().flatten().flatten();
     let mut homes: Vec<PathBuf> = entries.filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect();
     homes.sort();
     homes.dedup();
-    let mut found: Vec<InstalledJdk> = homes.into_iter().filter_map(look).collect();
+    let mut found: Vec<InstalledJdk> = homes.into_iter().filter_map(inspect).collect();
     let default = fs::canonicalize(DEFAULT).unwrap_or_default();
     found.sort_by_key(|one| (!default.starts_with(&one.home), one.feature, one.home.clone()));
     found
 }
 
-fn look(home: PathBuf) -> Option<InstalledJdk> {
+fn inspect(home: PathBuf) -> Option<InstalledJdk> {
     let text = fs::read_to_string(home.join("release")).ok()?;
     let version =
         text.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?.trim_matches('"').to_owned();
-    let compiles = runs(&home.join("bin/javac"));
+    let has_compiler = runs(&home.join("bin/javac"));
     let feature = feature(&version)?;
-    runs(&home.join("bin/java")).then_some(InstalledJdk { home, version, feature, compiles })
+    runs(&home.join("bin/java")).then_some(InstalledJdk { home, version, feature, has_compiler })
 }
 
-/// The program of a JDK.
 pub(super) fn program(home: &Path, name: &str) -> String {
     home.join("bin").join(name).to_string_lossy().into_owned()
 }
@@ -229,11 +218,19 @@ mod tests {
             home: "/j".into(),
             version: format!("{feature}.0.1"),
             feature,
-            compiles: true,
+            has_compiler: true,
         };
         let there = [one(17), one(11), one(25)];
-        let picked =
-            |feature, pinned| pick(&there, Some(RequestedJdk { feature, from: "x".to_owned(), pinned }));
+        let picked = |feature: u32, is_pinned| {
+            pick(
+                &there,
+                Some(RequestedJdk {
+                    feature,
+                    version: RequestedVersion::new(feature.to_string(), "x"),
+                    is_pinned,
+                }),
+            )
+        };
         for (asked, expected, warnings) in [(17, 17, 0), (11, 11, 0), (8, 11, 1), (21, 25, 1)] {
             let choice = picked(asked, true).unwrap();
             assert_eq!((choice.installed.feature, choice.warnings.len()), (expected, warnings), "{asked}");

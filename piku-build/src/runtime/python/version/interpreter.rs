@@ -1,4 +1,4 @@
-//! The machine's Pythons: which there are, what one says about itself, and which of them an app gets.
+//! The installed Pythons, and the one that an app gets.
 
 #![expect(clippy::disallowed_methods, reason = "interpreters of the machine")]
 
@@ -12,18 +12,18 @@ use crate::explain;
 use crate::plan::build_plan::LayerPlan;
 use crate::runtime::BuildTarget;
 use crate::runtime::python::version::pyenv;
-use crate::runtime::python::version::range::PythonFit;
+use crate::runtime::python::version::range::PythonRange;
 use crate::runtime::python::version::requested::{self, RequestedPython};
-use crate::runtime::version::RuntimeVersion;
+use crate::runtime::version::{RuntimeVersion, VersionMatch, nearest};
 use crate::step::build_step::BuildStep;
 use crate::tree::root_view::runs;
 
-/// Where the system's are, and those that its owner has built. What PATH has in front for the caller does not count: the
-/// jail shows /usr alone.
+/// Directories with Debian's Pythons and those that the administrator has built. PATH does not count: the jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
 
-/// Isolated: neither PYTHON variables nor the working directory nor site-packages have a say.
-const ASK: [&str; 4] = [
+/// Arguments that make an interpreter print its version, its C library and whether it has `ensurepip`. Isolated: `PYTHON`
+/// variables, the working directory and site-packages have no effect.
+const INSPECT: [&str; 4] = [
     "-I",
     "-S",
     "-c",
@@ -35,26 +35,25 @@ const ASK: [&str; 4] = [
      print('%d.%d.%d' % sys.version_info[:3], libc, int(bool(spec and spec.origin)), sep='\\n')",
 ];
 
-/// One Python of the machine.
+/// A Python of the machine that runs.
 #[derive(Debug, Clone)]
 pub(crate) struct PythonInterpreter {
-    /// The program, `/usr/bin/python3.11`.
+    /// Path of the program: `/usr/bin/python3.11`.
     pub(crate) path: PathBuf,
-    /// Its exact version.
     pub(crate) version: RuntimeVersion,
-    /// The C library it runs on: a compiled package fits one of them.
+    /// The C library it runs on, and compiled packages with it.
     pub(crate) libc: String,
-    /// Whether it can put pip into a virtualenv; Debian has that in a package of its own.
+    /// It can put pip into a virtualenv; on Debian that needs python3-venv.
     pub(crate) has_ensurepip: bool,
-    /// Its home, where that is a folder that no jail shows by itself.
+    /// Its home, if no jail shows that by itself.
     pub(crate) home: Option<PathBuf>,
 }
 
 impl PythonInterpreter {
-    /// The step of this name that makes a virtualenv in this folder.
+    /// Returns the step of this name that makes a virtualenv in `venv`.
     pub(crate) fn make_venv(&self, name: &'static str, venv: &Path, with_pip: bool) -> BuildStep {
         let (python, venv) = (self.path.to_string_lossy(), venv.to_string_lossy());
-        // -I: the app's folder is the working directory, and its files are no modules of ours.
+        // -I: the app's folder is the working directory, and its files must not shadow Python's modules.
         let mut run: Vec<&str> = vec![&python, "-I", "-m", "venv"];
         if !with_pip {
             run.push("--without-pip");
@@ -64,158 +63,157 @@ impl PythonInterpreter {
     }
 }
 
-/// What an app gets.
+/// The Python that an app gets.
 pub(crate) struct PythonChoice {
     pub(crate) interpreter: PythonInterpreter,
-    /// Where the version was asked for.
+    /// Where the version was requested, or what decided without a request.
     pub(crate) from: String,
-    /// What was asked for, where it is not that.
+    /// The request, if the interpreter is not what was requested.
     pub(crate) unmet: Option<String>,
-    /// The layer with it, where it is to be built first.
+    /// The layer that holds the interpreter, if it is built first.
     pub(crate) layer: Option<LayerPlan>,
-    /// What its author should know.
     pub(crate) warnings: Vec<String>,
 }
 
-/// A program `python3.X`, not yet asked.
-struct PythonCandidate {
+/// An installed Python that has not said what it is yet, unless it is the system's.
+struct InstalledPython {
     path: PathBuf,
-    /// Its X.Y, and the third part where its home says it, else 0.
     version: RuntimeVersion,
-    exact: bool,
-    default: bool,
+    is_system: bool,
+    is_default: bool,
+    /// The interpreter of a system's Python that runs.
+    inspected: Option<PythonInterpreter>,
+    /// Its home, if no jail shows that by itself.
     home: Option<PathBuf>,
 }
 
-/// Finds the Python that the app asks for: as it was asked, else another patch of it, else one that is built for it, else, for
-/// one that was named and not described by a range, the next newer.
+/// Chooses the Python for the app: a version as requested, else another patch of it, else one that is built for it, else, if a
+/// single version was requested, the next newer one.
 ///
 /// # Errors
-/// When there is none, or none that fits.
+/// Fails if no Python is installed, or none that matches the request.
 pub(crate) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<PythonChoice> {
-    let candidates = candidates(site.build_env);
-    if candidates.is_empty() {
-        return Err(explain::python::no_python().into());
-    }
+    let mut installed = list_installed(site.build_env);
+    let default = installed.first().ok_or_else(explain::python::no_python)?;
     let mut warnings = Vec::new();
-    let Some(RequestedPython { text, from, any_of }) = requested::asked(source, &mut warnings)? else {
-        let interpreter = ask(&candidates[0])?;
+    let Some(RequestedPython { version: requested, any_of }) = requested::read(source, &mut warnings)? else {
         let from = "the machine's python3".to_owned();
-        return Ok(PythonChoice { interpreter, from, unmet: None, layer: None, warnings });
+        return Ok(PythonChoice {
+            interpreter: default.inspect()?,
+            from,
+            unmet: None,
+            layer: None,
+            warnings,
+        });
     };
-    let mut near = None;
-    for asked in &any_of {
-        for candidate in candidates.iter().filter(|candidate| asked.fits_line(candidate.version)) {
-            if near.is_some() && candidate.exact && asked.fit(candidate.version) != PythonFit::Exact {
-                continue;
+    let mut names: Vec<_> = installed.iter().map(InstalledPython::name).collect();
+    names.dedup();
+    loop {
+        let nearest_to = |range: &PythonRange| {
+            nearest(&installed, |python| python.version, |version| range.matches(version))
+        };
+        let best = any_of.iter().filter_map(nearest_to).min_by_key(|(_, matched)| *matched);
+        if best.is_none_or(|(_, matched)| matched > VersionMatch::SameLine) {
+            if let Some(recipe) = pyenv::find_recipe(site.build_env, &any_of) {
+                let any = installed.iter().find_map(|python| python.inspect().ok());
+                let libc = any.ok_or_else(explain::python::no_python)?.libc;
+                let (interpreter, layer) = recipe.plan(site, libc);
+                let (from, layer) = (requested.from, Some(layer));
+                return Ok(PythonChoice { interpreter, from, unmet: None, layer, warnings });
             }
-            let interpreter = match ask(candidate) {
-                // Half an installation of somebody's own is no reason not to take another one.
-                Err(err) if candidate.exact => {
-                    warnings.push(format!("{err:#}"));
-                    continue;
-                }
-                asked => asked?,
-            };
-            if asked.fit(interpreter.version) == PythonFit::Exact {
-                return Ok(PythonChoice { interpreter, from, unmet: None, layer: None, warnings });
+        }
+        let (python, matched) = best.ok_or_else(|| explain::python::no_such_version(&requested, &names))?;
+        match python.inspect() {
+            Ok(interpreter) => {
+                let is_met = matched == VersionMatch::Exact;
+                warnings.extend((!is_met).then(|| requested.substitution("Python", interpreter.version)));
+                let unmet = (!is_met).then_some(requested.text);
+                return Ok(PythonChoice { interpreter, from: requested.from, unmet, layer: None, warnings });
             }
-            near = near.or(Some(interpreter));
+            Err(err) if python.is_system => return Err(err),
+            // A broken installation in a home does not stop the build: another one may do.
+            Err(err) => {
+                warnings.push(format!("{err:#}"));
+                let broken = python.path.clone();
+                installed.retain(|python| python.path != broken);
+            }
         }
     }
-    if near.is_none() {
-        if let Some(recipe) = pyenv::recipe(site.build_env, &any_of) {
-            let libc = ask(&candidates[0])?.libc;
-            let layer = recipe.layer(site, &libc);
-            let path = layer.mount.join("bin/python3");
-            let interpreter =
-                PythonInterpreter { path, version: recipe.version, libc, has_ensurepip: true, home: None };
-            return Ok(PythonChoice { interpreter, from, unmet: None, layer: Some(layer), warnings });
-        }
-        let newer =
-            |candidate: &&PythonCandidate| any_of.iter().any(|asked| asked.is_before(candidate.version));
-        let mut all: Vec<_> = candidates.iter().filter(newer).collect();
-        all.sort_by_key(|candidate| candidate.version);
-        near = all.into_iter().find_map(|candidate| ask(candidate).ok());
-    }
-    let Some(interpreter) = near else {
-        let mut there: Vec<_> = candidates.iter().map(PythonCandidate::name).collect();
-        there.dedup();
-        return Err(explain::python::no_such_version(&text, &from, &there).into());
-    };
-    warnings
-        .push(format!("{from} asks for Python {text}, this machine has {}: using that", interpreter.version));
-    Ok(PythonChoice { interpreter, from, unmet: Some(text), layer: None, warnings })
 }
 
-/// The Python that tools run on which are no part of the app: the machine's own where it can, since tools leave old ones
-/// behind sooner than apps do.
-pub(crate) fn for_tools(site: &BuildTarget) -> Option<PythonInterpreter> {
-    candidates(site.build_env)
-        .iter()
-        .filter(|candidate| candidate.default)
-        .find_map(|candidate| ask(candidate).ok().filter(|interpreter| interpreter.has_ensurepip))
+/// Returns the Python that tools run on that are not part of the app: the machine's own if it has `ensurepip`, since tools drop
+/// old Pythons sooner than apps do.
+pub(crate) fn find_for_tools(site: &BuildTarget) -> Option<PythonInterpreter> {
+    let installed = list_installed(site.build_env).into_iter();
+    installed
+        .filter(|python| python.is_default)
+        .find_map(|python| python.inspected.filter(|it| it.has_ensurepip))
 }
 
-/// The homes of those that no jail shows by itself.
+/// Returns the homes of the interpreters that no jail shows by itself.
 pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    candidates(build_env).into_iter().filter_map(|candidate| candidate.home).collect()
+    list_side_by_side(build_env).filter_map(|python| python.home).collect()
 }
 
-impl PythonCandidate {
+impl InstalledPython {
+    /// Returns the version to request in order to get this one: apt keeps one patch of each X.Y.
     fn name(&self) -> String {
-        if self.exact { self.version.to_string() } else { self.version.minor() }
+        if self.is_system { self.version.minor() } else { self.version.to_string() }
+    }
+
+    /// Runs the interpreter to learn its exact version and C library.
+    fn inspect(&self) -> anyhow::Result<PythonInterpreter> {
+        self.inspected.clone().map_or_else(|| inspect(&self.path, self.home.clone()), Ok)
     }
 }
 
-/// The machine's own `python3` first, then the system's newest, then those of pyenv and uv, the newest first.
-fn candidates(build_env: &BTreeMap<String, String>) -> Vec<PythonCandidate> {
+/// Lists the installed Pythons in order of preference: the machine's `python3`, the system's others, then those of pyenv and uv,
+/// the newest first.
+fn list_installed(build_env: &BTreeMap<String, String>) -> Vec<InstalledPython> {
     let default = fs::canonicalize("/usr/bin/python3").ok();
-    let mut found: Vec<PythonCandidate> = Vec::new();
-    for folder in FOLDERS {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let Some(version) = line_of(&entry.file_name().to_string_lossy()) else { continue };
-            // One that lives elsewhere is not to be seen from the jail.
-            let Ok(real) = fs::canonicalize(&path) else { continue };
-            if !real.starts_with("/usr") || !runs(&real) || found.iter().any(|other| other.version == version)
-            {
-                continue;
-            }
-            let default = default.as_ref() == Some(&real);
-            found.push(PythonCandidate { path, version, exact: false, default, home: None });
+    let mut found: Vec<InstalledPython> = Vec::new();
+    for entry in FOLDERS.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
+        let path = entry.path();
+        let Some(line) = parse_program_name(&entry.file_name().to_string_lossy()) else { continue };
+        // The jail shows /usr alone.
+        let Ok(real) = fs::canonicalize(&path) else { continue };
+        let is_known = found.iter().any(|other| other.version.minor() == line.minor());
+        if is_known || !real.starts_with("/usr") || !runs(&real) {
+            continue;
         }
+        let inspected = inspect(&path, None).ok();
+        let version = inspected.as_ref().map_or(line, |interpreter| interpreter.version);
+        let is_default = default.as_ref() == Some(&real);
+        found.push(InstalledPython { path, version, is_system: true, is_default, inspected, home: None });
     }
-    for home in pyenv::homes(build_env) {
-        let Some(version) = pyenv::version_of(&home).filter(|version| version.0[0] == 3) else { continue };
+    found.extend(list_side_by_side(build_env));
+    found.sort_by_key(|python| (!python.is_default, !python.is_system, std::cmp::Reverse(python.version)));
+    found
+}
+
+/// Lists the Pythons of pyenv and uv, whose homes are named by their versions.
+fn list_side_by_side(build_env: &BTreeMap<String, String>) -> impl Iterator<Item = InstalledPython> {
+    pyenv::homes(build_env).into_iter().filter_map(|home| {
+        let version = pyenv::parse_home_name(&home).filter(|version| version.0[0] == 3)?;
         let path = home.join(format!("bin/python{}", version.minor()));
-        if runs(&path) {
-            let home = (!home.starts_with("/usr")).then_some(home);
-            found.push(PythonCandidate { path, version, exact: true, default: false, home });
-        }
-    }
-    found
-        .sort_by_key(|candidate| (!candidate.default, candidate.exact, std::cmp::Reverse(candidate.version)));
-    found
+        let home = (!home.starts_with("/usr")).then_some(home);
+        let python =
+            InstalledPython { path, version, is_system: false, is_default: false, inspected: None, home };
+        runs(&python.path).then_some(python)
+    })
 }
 
-/// `python3.11` is 3.11; `python3`, `python3.11-config` and others are none of it.
-fn line_of(name: &str) -> Option<RuntimeVersion> {
-    let minor = name.strip_prefix("python3.")?;
-    minor
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| minor.parse().ok())
-        .flatten()
-        .map(|minor| RuntimeVersion([3, minor, 0]))
+/// Parses the name of a program, `python3.11`, as 3.11; rejects `python3`, `python3.11-config` and others.
+fn parse_program_name(name: &str) -> Option<RuntimeVersion> {
+    let minor =
+        name.strip_prefix("python3.").filter(|minor| minor.bytes().all(|byte| byte.is_ascii_digit()))?;
+    minor.parse().ok().map(|minor| RuntimeVersion([3, minor, 0]))
 }
 
-fn ask(candidate: &PythonCandidate) -> anyhow::Result<PythonInterpreter> {
-    let path = candidate.path.clone();
-    let bad = |why: &str| explain::python::bad_python(&candidate.path, why);
-    let output = Command::new(&path)
-        .args(ASK)
+fn inspect(path: &Path, home: Option<PathBuf>) -> anyhow::Result<PythonInterpreter> {
+    let bad = |why: &str| explain::python::bad_python(path, why);
+    let output = Command::new(path)
+        .args(INSPECT)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())
@@ -225,10 +223,10 @@ fn ask(candidate: &PythonCandidate) -> anyhow::Result<PythonInterpreter> {
     let mut lines = text.lines();
     let parts = (lines.next().and_then(RuntimeVersion::exact), lines.next(), lines.next());
     let (Some(version), Some(libc), Some(ensurepip)) = parts else {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(bad(said.lines().last().unwrap_or("it says nothing")).into());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(bad(stderr.lines().last().unwrap_or("it says nothing")).into());
     };
-    let (libc, home) = (libc.to_owned(), candidate.home.clone());
+    let (path, libc) = (path.to_owned(), libc.to_owned());
     Ok(PythonInterpreter { path, version, libc, has_ensurepip: ensurepip == "1", home })
 }
 
@@ -245,7 +243,7 @@ mod tests {
         (dir, source)
     }
 
-    /// What the system alone has to offer, and what lies below `home`.
+    /// Chooses among the system's Pythons and those below `home`.
     fn choice_with(home: &std::path::Path, files: &[(&str, &str)]) -> anyhow::Result<PythonChoice> {
         let build_env = BTreeMap::from([
             ("PYENV_ROOT".to_owned(), home.display().to_string()),
@@ -273,9 +271,9 @@ mod tests {
 
     #[test]
     fn names_of_programs() {
-        assert_eq!(line_of("python3.11"), Some(RuntimeVersion([3, 11, 0])));
+        assert_eq!(parse_program_name("python3.11"), Some(RuntimeVersion([3, 11, 0])));
         for other in ["python3", "python3.", "python3.11-config", "python3.11m", "python2.7", "pythonw3.1"] {
-            assert_eq!(line_of(other), None, "{other}");
+            assert_eq!(parse_program_name(other), None, "{other}");
         }
     }
 
@@ -303,7 +301,7 @@ mod tests {
         assert_eq!(range.from, "pyproject.toml");
         let older = choice(&[(".python-version", "3.4.1\n")]).unwrap();
         assert!(
-            older.warnings[0].contains("asks for Python 3.4.1, this machine has"),
+            older.warnings[0].contains("asks for Python 3.4.1, which is not on this machine"),
             "{:?}",
             older.warnings
         );

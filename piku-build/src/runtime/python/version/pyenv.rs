@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use crate::explain;
 use crate::plan::build_plan::LayerPlan;
-use crate::runtime::python::version::range::{PythonFit, PythonRange};
-use crate::runtime::version::RuntimeVersion;
+use crate::runtime::python::version::interpreter::PythonInterpreter;
+use crate::runtime::python::version::range::PythonRange;
+use crate::runtime::version::{RuntimeVersion, VersionMatch};
 use crate::runtime::{BuildTarget, told};
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::runs;
@@ -52,7 +53,7 @@ pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 }
 
 /// The exact version that a home's name says: `3.12.1`, `cpython-3.12.1-linux-x86_64-gnu`.
-pub(crate) fn version_of(home: &Path) -> Option<RuntimeVersion> {
+pub(crate) fn parse_home_name(home: &Path) -> Option<RuntimeVersion> {
     let name = home.file_name()?.to_str()?;
     RuntimeVersion::exact(name.strip_prefix("cpython-").unwrap_or(name).split('-').next()?)
 }
@@ -60,11 +61,14 @@ pub(crate) fn version_of(home: &Path) -> Option<RuntimeVersion> {
 /// One that pyenv can build.
 pub(crate) struct PyenvRecipe {
     root: PathBuf,
-    pub(crate) version: RuntimeVersion,
+    version: RuntimeVersion,
 }
 
 /// The newest that fits, where pyenv is there to build it; of those whose source it has, if it has any.
-pub(crate) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[PythonRange]) -> Option<PyenvRecipe> {
+pub(crate) fn find_recipe(
+    build_env: &BTreeMap<String, String>,
+    any_of: &[PythonRange],
+) -> Option<PyenvRecipe> {
     let root = root(build_env)?;
     let plugin = plugin(&root);
     if !runs(&plugin.join("bin/python-build")) {
@@ -79,7 +83,7 @@ pub(crate) fn recipe(build_env: &BTreeMap<String, String>, any_of: &[PythonRange
     let has_source =
         |version: &RuntimeVersion| cache.iter().any(|name| name.starts_with(&source_of(*version)));
     let best = |asked: &PythonRange| {
-        let fitting = all.iter().filter(|version| asked.fit(**version) == PythonFit::Exact);
+        let fitting = all.iter().filter(|version| asked.matches(**version) == VersionMatch::Exact);
         fitting.copied().max_by_key(|version| (has_source(version), *version))
     };
     any_of.iter().find_map(best).map(|version| PyenvRecipe { root, version })
@@ -101,8 +105,15 @@ fn plugin(root: &Path) -> PathBuf {
 }
 
 impl PyenvRecipe {
-    /// The layer that it is built as.
-    pub(crate) fn layer(&self, site: &BuildTarget, libc: &str) -> LayerPlan {
+    /// Plans the layer that it is built as; `libc` is the machine's.
+    pub(crate) fn plan(self, site: &BuildTarget, libc: String) -> (PythonInterpreter, LayerPlan) {
+        let layer = self.layer(site, &libc);
+        let path = layer.mount.join("bin/python3");
+        let version = self.version;
+        (PythonInterpreter { path, version, libc, has_ensurepip: true, home: None }, layer)
+    }
+
+    fn layer(&self, site: &BuildTarget, libc: &str) -> LayerPlan {
         let version = self.version.to_string();
         let mut key = site.key(LAYER, FORMAT, true);
         for (name, value) in [
@@ -171,10 +182,10 @@ mod tests {
     #[test]
     fn names_of_homes() {
         for name in ["/x/3.12.1", "/y/cpython-3.12.1-linux-x86_64-gnu"] {
-            assert_eq!(version_of(Path::new(name)), Some(RuntimeVersion([3, 12, 1])), "{name}");
+            assert_eq!(parse_home_name(Path::new(name)), Some(RuntimeVersion([3, 12, 1])), "{name}");
         }
         for name in ["/x/pypy3.10-7.3.12", "/x/3.13-dev", "/x/my-virtualenv", "/y/cpython-3.12-linux"] {
-            assert_eq!(version_of(Path::new(name)), None, "{name}");
+            assert_eq!(parse_home_name(Path::new(name)), None, "{name}");
         }
     }
 }

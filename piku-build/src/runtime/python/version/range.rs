@@ -2,18 +2,7 @@
 
 use anyhow::bail;
 
-use crate::runtime::version::RuntimeVersion;
-
-/// How well a version answers what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PythonFit {
-    /// As asked.
-    Exact,
-    /// Another patch release of a line that was asked for: the same X.Y.
-    Near,
-    /// Something else.
-    No,
-}
+use crate::runtime::version::{RuntimeVersion, VersionMatch};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum VersionOperator {
@@ -62,31 +51,29 @@ impl PythonRange {
         Ok(Self(clauses))
     }
 
-    /// How well this version fits.
-    pub(crate) fn fit(&self, version: RuntimeVersion) -> PythonFit {
+    /// Compares an installed version with the range. Another patch of an X.Y in the range is the same line. A newer line matches
+    /// a single version only: a range says which lines are good.
+    pub(crate) fn matches(&self, version: RuntimeVersion) -> VersionMatch {
         if self.0.iter().all(|clause| clause.holds(version)) {
-            PythonFit::Exact
-        } else if self.fits_line(version) {
-            PythonFit::Near
+            VersionMatch::Exact
+        } else if self.0.iter().all(|clause| clause.holds_in_line(version)) {
+            VersionMatch::SameLine
+        } else if self.is_before(version) {
+            VersionMatch::Newer
         } else {
-            PythonFit::No
+            VersionMatch::Mismatch
         }
     }
 
-    /// Whether it is one version, or the beginning of one, and this one is the same, or comes later and has the same first
-    /// part: what was written for an old Python mostly runs on a newer one.
-    pub(crate) fn is_before(&self, version: RuntimeVersion) -> bool {
+    /// Returns whether the range is a single version, or the beginning of one, and `version` has the same major version and is no
+    /// older: what was written for an old Python mostly runs on a newer one.
+    fn is_before(&self, version: RuntimeVersion) -> bool {
         let [VersionClause { op: VersionOperator::Prefix | VersionOperator::Equal, parts }] =
             self.0.as_slice()
         else {
             return false;
         };
         parts[0] == version.0[0] && parts.as_slice() <= &version.0[..parts.len()]
-    }
-
-    /// Whether some version of the same X.Y fits.
-    pub(crate) fn fits_line(&self, version: RuntimeVersion) -> bool {
-        self.0.iter().all(|clause| clause.holds_in_line(version))
     }
 }
 
@@ -180,8 +167,8 @@ impl VersionClause {
 mod tests {
     use super::*;
 
-    fn fit(asked: &str, version: &str) -> PythonFit {
-        PythonRange::parse(asked).expect(asked).fit(RuntimeVersion::exact(version).unwrap())
+    fn matched(asked: &str, version: &str) -> VersionMatch {
+        PythonRange::parse(asked).expect(asked).matches(RuntimeVersion::exact(version).unwrap())
     }
 
     #[test]
@@ -210,7 +197,7 @@ mod tests {
             "<=3.11.2",
             ">3.11",
         ] {
-            assert_eq!(fit(asked, "3.11.2"), PythonFit::Exact, "{asked}");
+            assert_eq!(matched(asked, "3.11.2"), VersionMatch::Exact, "{asked}");
         }
         for asked in [
             "3.11.9",
@@ -225,7 +212,7 @@ mod tests {
             "===3.11",
             "= 3.11",
         ] {
-            assert_eq!(fit(asked, "3.11.2"), PythonFit::Near, "{asked}");
+            assert_eq!(matched(asked, "3.11.2"), VersionMatch::SameLine, "{asked}");
         }
         for asked in [
             "2.7.18",
@@ -243,7 +230,7 @@ mod tests {
             "==3.10",
             "~=3.10.4",
         ] {
-            assert_eq!(fit(asked, "3.11.2"), PythonFit::No, "{asked}");
+            assert!(matched(asked, "3.11.2") > VersionMatch::SameLine, "{asked}");
         }
     }
 
@@ -289,7 +276,7 @@ mod tests {
         for (asked, expected) in clauses.iter().zip(expected) {
             let ours: String = versions
                 .iter()
-                .map(|version| if fit(asked, version) == PythonFit::Exact { '1' } else { '0' })
+                .map(|version| if matched(asked, version) == VersionMatch::Exact { '1' } else { '0' })
                 .collect();
             assert_eq!(ours, expected, "{asked} of {versions:?}");
         }

@@ -1,4 +1,4 @@
-//! Which Python an app asks for, and where it says so: the most deliberate place first.
+//! The Python version that an app requests, and where: the most deliberate place first.
 
 use crate::app::app_source::{AppSource, decode};
 use crate::explain;
@@ -6,56 +6,56 @@ use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
 use crate::runtime::python::dependency_files::{self, PythonManager, PythonManifest};
 use crate::runtime::python::package_managers::pipenv;
 use crate::runtime::python::version::range::PythonRange;
+use crate::runtime::version::RequestedVersion;
 
-/// What an app asks for.
+/// The Python that an app requests.
 #[derive(Debug)]
 pub(crate) struct RequestedPython {
-    /// As it stands there.
-    pub(crate) text: String,
-    /// Where it stands.
-    pub(crate) from: String,
-    /// What it means, the best first: pyenv's file may name several versions.
+    pub(crate) version: RequestedVersion,
+    /// The ranges that it means, the best first: pyenv's file may name several versions.
     pub(crate) any_of: Vec<PythonRange>,
 }
 
 impl RequestedPython {
-    /// One that its author has to mend where it is no version.
-    fn strict(text: &str, from: &str) -> anyhow::Result<Self> {
-        let lines: Vec<_> = text.lines().collect();
-        let parse = |line: &&str| {
-            PythonRange::parse(line).map_err(|err| explain::python::bad_version(line, from, &err.to_string()))
-        };
-        // Of several the first counts; the others may be another program's business: `pypy3.10`.
-        let first = lines.first().map(parse).transpose()?;
-        let others = lines.iter().skip(1).filter_map(|line| PythonRange::parse(line).ok());
-        Ok(Self {
-            text: lines.join(" or "),
-            from: from.to_owned(),
-            any_of: first.into_iter().chain(others).collect(),
-        })
+    /// Parses a request from a place that is for a Python version alone.
+    ///
+    /// # Errors
+    /// Fails if the first line is not a version; the others may be for another program: `pypy3.10`.
+    fn parse(version: RequestedVersion) -> anyhow::Result<Self> {
+        let mut any_of = Vec::new();
+        for (at, line) in version.text.lines().enumerate() {
+            match PythonRange::parse(line) {
+                Ok(range) => any_of.push(range),
+                Err(err) if at == 0 => {
+                    let first = RequestedVersion::new(line, version.from);
+                    return Err(explain::python::bad_version(&first, &err.to_string()).into());
+                }
+                Err(_) => {}
+            }
+        }
+        let text = version.text.replace('\n', " or ");
+        Ok(Self { version: RequestedVersion { text, ..version }, any_of })
     }
 
-    /// One whose grammar is larger than ours: what is not understood is left to whoever reads that file later.
-    fn lenient(text: &str, from: &str) -> Option<Self> {
-        let asked = PythonRange::parse(text).ok()?;
-        Some(Self { text: text.trim().to_owned(), from: from.to_owned(), any_of: vec![asked] })
+    /// Parses a request whose grammar is larger than ours. What is not understood is left to the tool that reads the file.
+    fn parse_lenient(text: &str, from: &str) -> Option<Self> {
+        let any_of = vec![PythonRange::parse(text).ok()?];
+        Some(Self { version: RequestedVersion::new(text.trim(), from), any_of })
     }
 }
 
-/// What the app asks for; nothing when any Python is good.
+/// Reads the request of the app; `None` if any Python will do.
 ///
 /// # Errors
-/// When what it says in a place of its own for that is no version.
-pub(crate) fn asked(
+/// Fails if a place that is for a Python version alone holds something else.
+pub(crate) fn read(
     source: &AppSource,
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Option<RequestedPython>> {
-    // An empty one is how a config takes back what ENV says.
-    let variable = source.variable("PYTHON_VERSION").filter(|(value, _)| !value.trim().is_empty());
-    if let Some((value, place)) = variable {
-        return RequestedPython::strict(value.trim(), &format!("PYTHON_VERSION in {place}")).map(Some);
+    if let Some(version) = RequestedVersion::from_variable(source, "PYTHON_VERSION") {
+        return RequestedPython::parse(version).map(Some);
     }
-    let mut found: Vec<(String, &str)> = Vec::new();
+    let mut found: Vec<RequestedVersion> = Vec::new();
     for name in [".python-version", "runtime.txt"] {
         let Some(text) = source.text(name)? else { continue };
         let text = decode(&text);
@@ -63,28 +63,28 @@ pub(crate) fn asked(
         let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
         match lines.first() {
             Some(&"system") => {}
-            Some(_) => found.push((lines.join("\n"), name)),
+            Some(_) => found.push(RequestedVersion::new(lines.join("\n"), name)),
             None => warnings.push(format!("{name} is empty")),
         }
     }
-    if let [(first, place), (second, other)] = found.as_slice() {
-        if second.trim_start_matches("python-") != first.trim_start_matches("python-") {
-            let (first, second) = (first.replace('\n', " or "), second.replace('\n', " or "));
-            warnings.push(format!("{place} says {first} and {other} says {second}: taking {place}"));
+    if let [first, second] = found.as_slice() {
+        if second.text.trim_start_matches("python-") != first.text.trim_start_matches("python-") {
+            let [one, other] = [first, second].map(|version| version.text.replace('\n', " or "));
+            warnings
+                .push(format!("{0} says {one} and {1} says {other}: taking {0}", first.from, second.from));
         }
     }
-    if let Some((text, place)) = found.first() {
-        return RequestedPython::strict(text, place).map(Some);
+    if let Some(version) = found.into_iter().next() {
+        return RequestedPython::parse(version).map(Some);
     }
     let Some(PythonManifest { manager, .. }) = dependency_files::find(source)? else { return Ok(None) };
     if manager == PythonManager::Pipenv {
-        return Ok(
-            pipenv::requested_python(source)?.and_then(|text| RequestedPython::lenient(&text, pipenv::FILE))
-        );
+        let text = pipenv::requested_python(source)?;
+        return Ok(text.and_then(|text| RequestedPython::parse_lenient(&text, pipenv::FILE)));
     }
-    // A file that does not parse is the business of whoever needs it.
+    // A file that does not parse is reported by the step that needs it.
     let project = PyprojectFile::read(source).ok().flatten();
     Ok(project.and_then(|project| {
-        project.requires_python().and_then(|text| RequestedPython::lenient(text, "pyproject.toml"))
+        project.requires_python().and_then(|text| RequestedPython::parse_lenient(text, "pyproject.toml"))
     }))
 }
