@@ -1,5 +1,5 @@
 //! From a work tree to a release: which runtime an app is of (`detect`), what would be done (`plan`), and doing it
-//! (`build`); and from one machine to another: a release as one stream (`pack`, `unpack`). Everything an app's author got wrong is explained by `explain`; each runtime is one file in `runtime/`.
+//! (`build`); and from one machine to another: a release as one stream (`pack`, `unpack`). Everything an app's author got wrong is explained by `errors`; each runtime is one file in `runtime/`.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
@@ -15,7 +15,7 @@ mod app;
 mod build;
 mod cli;
 mod elf;
-mod explain;
+mod errors;
 mod native;
 mod pack;
 mod plan;

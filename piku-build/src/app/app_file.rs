@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use piku_files::{FileStat, FolderEntry, TreeHandle};
 
 use crate::app::app_source::tidy;
-use crate::explain;
+use crate::errors;
 
 /// The longest file of an app that is read into memory.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
@@ -21,11 +21,11 @@ const MAX_FILE: u64 = 8 * 1024 * 1024;
 pub(crate) fn text(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let Some(stat) = find(tree, name)? else { return Ok(None) };
     if !stat.is_file() {
-        return Err(explain::not_a_file(name, stat.kind).into());
+        return Err(errors::not_a_file(name, stat.kind).into());
     }
     match tree.read_bounded(below(tree, name)?, MAX_FILE) {
         Err(err) if err.kind() == io::ErrorKind::FileTooLarge => {
-            Err(explain::huge_file(name, stat.len, MAX_FILE).into())
+            Err(errors::huge_file(name, stat.len, MAX_FILE).into())
         }
         text => text.map(Some).with_context(|| format!("cannot read '{}'", name.display())),
     }
@@ -39,15 +39,15 @@ pub(crate) fn find(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<File
     let below = below(tree, name)?;
     match tree.metadata(&below) {
         Ok(stat) => Ok(Some(stat)),
-        Err(err) if err.leads_out() => Err(explain::leads_out(name).into()),
+        Err(err) if err.leads_out() => Err(errors::leads_out(name).into()),
         // No file can have such a name.
         Err(err) if err.raw_os_error() == Some(Errno::ENAMETOOLONG as i32) => Ok(None),
         Err(err) if err.is_missing() => match tree.find(&below) {
-            Ok(Some(stat)) if stat.is_symlink() => Err(explain::dangling(name).into()),
+            Ok(Some(stat)) if stat.is_symlink() => Err(errors::dangling(name).into()),
             _ => Ok(None),
         },
         Err(err) if tree.find(&below).is_ok_and(|found| found.is_some_and(|stat| stat.is_symlink())) => {
-            Err(explain::link_in_circle(name, &err).into())
+            Err(errors::link_in_circle(name, &err).into())
         }
         Err(err) => Err(err.into()),
     }
@@ -59,7 +59,7 @@ pub(crate) fn find(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<File
 /// When it cannot be read, or leads out of the tree.
 pub(crate) fn list(tree: &TreeHandle, name: &Path) -> anyhow::Result<Vec<FolderEntry>> {
     tree.read_dir(below(tree, name)?)
-        .map_err(|err| if err.leads_out() { explain::leads_out(name).into() } else { err.into() })
+        .map_err(|err| if err.leads_out() { errors::leads_out(name).into() } else { err.into() })
 }
 
 /// Makes the folder `path` and those above it, where they are not there, for what piku puts into it.
@@ -73,8 +73,8 @@ pub(crate) fn make_folder(tree: &TreeHandle, path: &Path) -> anyhow::Result<()> 
     for part in way {
         match tree.metadata(part) {
             Ok(stat) if stat.is_dir() => {}
-            Ok(stat) => return Err(explain::not_a_folder(part, stat.kind).into()),
-            Err(why) if why.leads_out() => return Err(explain::placed_outside(part).into()),
+            Ok(stat) => return Err(errors::not_a_folder(part, stat.kind).into()),
+            Err(why) if why.leads_out() => return Err(errors::placed_outside(part).into()),
             Err(_) => break,
         }
     }
@@ -88,7 +88,7 @@ fn below(tree: &TreeHandle, name: &Path) -> anyhow::Result<PathBuf> {
     if below.components().all(|part| matches!(part, Component::Normal(_))) {
         return Ok(below.to_owned());
     }
-    Err(explain::leads_out(name).into())
+    Err(errors::leads_out(name).into())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use piku_files::{FileKind, TreeHandle};
 
 use crate::app::app_source::{AppSource, tidy};
-use crate::explain;
+use crate::errors;
 
 /// The variable, in the ENV at the top or in the config.
 const VARIABLE: &str = "APP_DIR";
@@ -46,7 +46,7 @@ pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<AppSourc
 /// When it is not there, is no folder, or leads out of the tree.
 fn named(top: &AppSource) -> anyhow::Result<Option<PathBuf>> {
     let Some((value, from)) = top.variable(VARIABLE) else { return Ok(None) };
-    let bad = |why: &str| explain::bad_app_dir(value, from, why);
+    let bad = |why: &str| errors::bad_app_dir(value, from, why);
     let below = tidy(Path::new(value.trim().trim_matches('/')));
     if below.as_os_str().is_empty() {
         return Ok(None);

@@ -12,7 +12,7 @@ use piku_procfile::procfile::{ParseOptions, ProcessKind, Procfile, ProcfileEntry
 use piku_report::user_error::UserError;
 
 use crate::elf::ElfFile;
-use crate::explain::start::{self, StartProblem};
+use crate::errors::start::{self, StartProblem};
 use crate::machine::TargetMachine;
 use crate::tree::root_view::{FoundFile, RootView};
 

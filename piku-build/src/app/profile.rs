@@ -5,7 +5,7 @@ use std::path::Path;
 
 use piku_files::{FileKind, TreeHandle};
 
-use crate::explain;
+use crate::errors;
 
 /// The folder of what a shell reads before each command.
 const FOLDER: &str = ".profile.d";
@@ -21,7 +21,7 @@ pub(crate) fn put(tree: &TreeHandle, name: &str, text: &str) -> anyhow::Result<(
     match tree.find(FOLDER)?.map(|stat| stat.kind) {
         None => tree.create_dir(FOLDER)?,
         Some(FileKind::Folder) => {}
-        Some(kind) => return Err(explain::profile_is_no_folder(FOLDER, kind).into()),
+        Some(kind) => return Err(errors::profile_is_no_folder(FOLDER, kind).into()),
     }
     Ok(tree.write(Path::new(FOLDER).join(format!("00-{name}")), text, 0o644)?)
 }

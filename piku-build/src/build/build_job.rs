@@ -41,7 +41,7 @@ use crate::step::{build_step, environment, interrupt, resources};
 use crate::store::layer::{LayerStore, TOOLS};
 use crate::target::{self, TargetArchitecture};
 use crate::tree::hard_link;
-use crate::{explain, machine};
+use crate::{errors, machine};
 
 /// What a release says about itself and a build cannot know.
 pub(crate) struct ReleaseFacts {
@@ -305,7 +305,7 @@ fn preflight(bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<boo
     if ended.succeeded() {
         return Ok(true);
     }
-    Err(explain::step_failed(step.name, &ended, &[]).into())
+    Err(errors::step_failed(step.name, &ended, &[]).into())
 }
 
 /// The name given, or else the folder's where it is one.

@@ -12,7 +12,7 @@ use piku_layout::settings::{HostSettings, SandboxMode};
 
 use crate::app::app_folder;
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::runtime::buildpack;
 use crate::step::sandbox::SandboxPolicy;
 
@@ -60,7 +60,7 @@ pub(crate) fn refuse_existing(output: &Path) -> anyhow::Result<()> {
     match fs::symlink_metadata(output) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(err) => Err(err).with_context(|| format!("cannot look at '{}'", output.display())),
-        Ok(_) => Err(explain::output_exists(output).into()),
+        Ok(_) => Err(errors::output_exists(output).into()),
     }
 }
 

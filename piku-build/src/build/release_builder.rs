@@ -26,7 +26,7 @@ use crate::tree::copy::CopyExclusions;
 use crate::tree::kept_tree::KeptTree;
 use crate::tree::root_view::{MountedFolder, RootView};
 use crate::tree::{copy, tree_layer};
-use crate::{elf, explain};
+use crate::{elf, errors};
 use piku_report::progress;
 
 /// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
@@ -277,7 +277,7 @@ impl ReleaseBuilder<'_> {
         }
         let packages = search.packages();
         if !packages.is_empty() {
-            return Err(explain::foreign_packages(&packages, target.name).into());
+            return Err(errors::foreign_packages(&packages, target.name).into());
         }
         for file in search.files() {
             progress::warning(&format!(

@@ -25,7 +25,7 @@ use super::jvm;
 use crate::architecture::ReleaseArchitecture;
 use crate::build::host_paths::HostPaths;
 use crate::elf;
-use crate::explain::pack as explain;
+use crate::errors::pack as errors;
 use crate::machine::TargetMachine;
 use crate::runtime;
 use crate::step::sandbox::SandboxPolicy;
@@ -72,7 +72,7 @@ impl FitQuestion {
         let mut problems: Vec<UserError> = Vec::new();
         if let (Some(app), Some(release)) = (&self.app, &head.release) {
             if release.app != *app {
-                problems.push(explain::other_app(&release.app, app));
+                problems.push(errors::other_app(&release.app, app));
             }
         }
         // What it needs beside another machine is no question then.
@@ -85,10 +85,10 @@ impl FitQuestion {
             // Without a jail it would have all rights of this user: that is the operator's to say, for all apps.
             let is_off = self.place.sandbox.unwrap_or(settings.sandbox) == SandboxMode::Off;
             if jailed != release.jailed || !release.jailed && !is_off {
-                problems.push(explain::other_sandbox(release.jailed));
+                problems.push(errors::other_sandbox(release.jailed));
             }
         }
-        match explain::together(problems) {
+        match errors::together(problems) {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
         }
@@ -107,7 +107,7 @@ pub(crate) fn check_head(head: &[u8], machine: &TargetMachine) -> anyhow::Result
 pub(super) fn check_machine(head: &PackHead, machine: &TargetMachine) -> Result<(), UserError> {
     match ReleaseArchitecture::parse(&head.architecture) {
         ReleaseArchitecture::Native(program) if !machine.runs(&program) => {
-            Err(explain::other_architecture(&program, head.native.as_deref(), machine))
+            Err(errors::other_architecture(&program, head.native.as_deref(), machine))
         }
         _ => Ok(()),
     }
@@ -118,13 +118,13 @@ fn c_library(head: &PackHead, here: &TargetMachine) -> Option<UserError> {
     let machine = elf::machine_of(&head.architecture).or_else(own)?;
     let has_musl = || clib::has_musl(machine);
     if head.needs.musl && !has_musl() {
-        return Some(explain::no_musl());
+        return Some(errors::no_musl());
     }
     let needed = head.needs.glibc?;
     match clib::glibc(machine) {
         Some(here) if here >= needed => None,
-        Some(here) => Some(explain::old_glibc(&needed.to_string(), &here.to_string())),
-        None => Some(explain::no_glibc(&needed.to_string(), has_musl())),
+        Some(here) => Some(errors::old_glibc(&needed.to_string(), &here.to_string())),
+        None => Some(errors::no_glibc(&needed.to_string(), has_musl())),
     }
 }
 
@@ -134,20 +134,20 @@ fn programs(head: &PackHead, homes: &[PathBuf]) -> Vec<UserError> {
     let mut missing = Vec::new();
     for (link, wanted) in &head.needs.programs {
         if !is_interpreter(link, homes) {
-            missing.push(explain::no_interpreter(link));
+            missing.push(errors::no_interpreter(link));
             continue;
         }
         match fs::canonicalize(jvm::of_this_machine(link)) {
             Ok(found) if found.file_name() == wanted.file_name() => {}
-            Ok(found) => missing.push(explain::other_program(link, wanted, &found)),
-            Err(_) => missing.push(explain::missing_program(link, wanted)),
+            Ok(found) => missing.push(errors::other_program(link, wanted, &found)),
+            Err(_) => missing.push(errors::missing_program(link, wanted)),
         }
     }
     for name in &head.needs.commands {
         if !is_command(name) {
-            missing.push(explain::no_interpreter(Path::new(name)));
+            missing.push(errors::no_interpreter(Path::new(name)));
         } else if !has_command(name) {
-            missing.push(explain::missing_command(name));
+            missing.push(errors::missing_command(name));
         }
     }
     missing

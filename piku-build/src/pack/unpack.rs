@@ -32,7 +32,7 @@ use crate::app::{command_check, profile};
 use crate::architecture::ReleaseArchitecture;
 use crate::build::host_paths;
 use crate::build::work_folder::WorkFolder;
-use crate::explain::pack as explain;
+use crate::errors::pack as errors;
 use crate::native::native_search::NativeSearch;
 use crate::received::{LocalFacts, ReceivedManifest};
 use crate::release::{self, BuiltRelease, TREE};
@@ -251,7 +251,7 @@ impl StreamIntake<'_> {
             );
             let here = self.store.as_ref().map(|store| store.content(&layer.key));
             if !release.is_jailed() && here.as_ref() != Some(&layer.mount) {
-                return Err(explain::bound_to_its_place(&layer.name, &layer.mount).into());
+                return Err(errors::bound_to_its_place(&layer.name, &layer.mount).into());
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use super::head::{FORMAT, PackHead, PackedFacts, PackedLayer};
 use super::release_needs::NeedsSearch;
 use super::{HEAD, LAYERS, LONGEST_TEXT, SUM, links};
 use crate::app::app_source::AppSource;
-use crate::explain::pack as explain;
+use crate::errors::pack as errors;
 use crate::folded;
 use crate::machine::TargetMachine;
 use crate::native::native_search::NativeSearch;
@@ -124,7 +124,7 @@ fn choose(pack: &PackSource, release: &BuiltRelease) -> anyhow::Result<(Vec<Pack
         }
     }
     if !matches!(pack.part, PackScope::Layer(_)) {
-        ensure!(!folded::is_folded(&pack.release), explain::folded(release.number, &release.app));
+        ensure!(!folded::is_folded(&pack.release), errors::folded(release.number, &release.app));
         let handle = TreeHandle::open_following(&pack.release)?.subtree(TREE)?;
         trees.push(PackTree { handle, name: TREE.into(), layer: false });
     }
@@ -174,7 +174,7 @@ fn head(
             } else if stat.is_symlink() {
                 let target = tree.handle.read_link(below)?;
                 if !links::may_lead(below, &target) {
-                    return Err(explain::link_out(&tree.name.join(below), &target).into());
+                    return Err(errors::link_out(&tree.name.join(below), &target).into());
                 }
                 if tree.layer {
                     search.link(&target);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::explain;
+use crate::errors;
 use crate::step::step_runner::PATH;
 use crate::store::hash::CacheKey;
 use crate::store::layer::LayerStore;
@@ -80,6 +80,6 @@ impl BuildTarget<'_> {
     /// # Errors
     /// When it is not there, with the Debian package that has it.
     pub(crate) fn tool(&self, what: &str, name: &str) -> anyhow::Result<FoundFile> {
-        Ok(self.find_tool(name).ok_or_else(|| explain::missing_tool(what, name))?)
+        Ok(self.find_tool(name).ok_or_else(|| errors::missing_tool(what, name))?)
     }
 }

@@ -12,7 +12,7 @@ use crate::app::app_file;
 use crate::app::app_source::tidy;
 use crate::app::command_check::{entries, simple_words};
 use crate::elf::ElfFile;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_target::BuildTarget;
 use crate::step::step_runner::APP;
 use crate::step::step_runner::PATH;
@@ -69,7 +69,7 @@ pub(crate) fn check_target(
         let made = work.open_file_nofollow(&program.made)?;
         if let Some(elf) = ElfFile::read(&made.file)?.filter(|elf| elf.machine != target.elf) {
             return Err(
-                explain::other_target(&program.name, &elf.architecture.to_string(), target.name).into()
+                errors::other_target(&program.name, &elf.architecture.to_string(), target.name).into()
             );
         }
     }

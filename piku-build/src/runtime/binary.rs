@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::step::step_runner::PATH;
 
@@ -32,7 +32,7 @@ impl Runtime for BinaryRuntime {
     }
 
     fn plan(&self, source: &AppSource, _site: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let processes = super::procfile(source).ok_or_else(|| explain::no_procfile(self.name()))?;
+        let processes = super::procfile(source).ok_or_else(|| errors::no_procfile(self.name()))?;
         let unbuilt = NOT_BUILT.iter().filter(|name| source.has(name));
         Ok(BuildPlan {
             runtime: self.name(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{ALL, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 
 /// By these, the first before the second, an app says which runtimes it is of: `PIKU_RUNTIMES=node,python` builds both, one
 /// after the other, into one release; the last one says what is started where there is no Procfile.
@@ -63,13 +63,13 @@ fn named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeC
     let mut runtimes: Vec<&'static dyn Runtime> = Vec::new();
     for name in value.split([',', ' ']).filter(|name| !name.is_empty()) {
         let known = ALL.iter().find(|runtime| runtime.name() == name);
-        let known = known.ok_or_else(|| explain::unknown_runtime(from, name, &names()))?;
+        let known = known.ok_or_else(|| errors::unknown_runtime(from, name, &names()))?;
         if !runtimes.iter().any(|runtime| runtime.name() == name) {
             runtimes.push(*known);
         }
     }
     let Some(last) = runtimes.last() else {
-        return Err(explain::unknown_runtime(from, value, &names()).into());
+        return Err(errors::unknown_runtime(from, value, &names()).into());
     };
     let mut reasons = Vec::new();
     let mut others = Vec::new();
@@ -113,7 +113,7 @@ fn first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
                 _ => None,
             })
             .collect();
-        return Err(explain::nothing_fits(&looked_for, &source.names, &below(source)).into());
+        return Err(errors::nothing_fits(&looked_for, &source.names, &below(source)).into());
     };
     let (runtime, answer) = answers.remove(at);
     let because = match answer {

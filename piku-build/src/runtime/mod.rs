@@ -23,7 +23,7 @@ use piku_procfile::procfile::ProcfileEntry;
 use piku_report::user_error::UserError;
 
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::build_target::BuildTarget;
 use crate::step::build_step::{BuildStep, StepOutcome};
@@ -101,7 +101,7 @@ pub(crate) trait Runtime: Sync {
         }
         // What was shown is not repeated.
         let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
-        Err(explain::step_failed(step.name, ended, lines).into())
+        Err(errors::step_failed(step.name, ended, lines).into())
     }
 
     /// What only the built tree can tell, once the steps are done: the process types of an app without a Procfile, their

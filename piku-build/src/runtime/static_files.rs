@@ -10,7 +10,7 @@ use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::{AppSource, decode};
-use crate::explain::files as told;
+use crate::errors::files as told;
 use crate::plan::build_plan::BuildPlan;
 use crate::step::step_runner::PATH;
 use crate::tree::root_view::RootView;

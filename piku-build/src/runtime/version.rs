@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use piku_report::user_error::UserError;
 
 use crate::app::app_source::AppSource;
-use crate::explain::list;
+use crate::errors::list;
 
 /// A version of three numbers: `3.12.1` is [3, 12, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

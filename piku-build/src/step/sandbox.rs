@@ -10,7 +10,7 @@ use piku_layout::settings::{HostSettings, Protection, SandboxMode};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use crate::explain;
+use crate::errors;
 
 /// The settings that decide whether a build is jailed, besides the machine.
 #[derive(Debug, Clone, Default)]
@@ -74,7 +74,7 @@ impl SandboxPolicy {
     fn check(&self, holds: &JailStart) -> Result<(), UserError> {
         let now = holds.protections();
         let lost: Vec<_> = self.recorded.iter().copied().filter(|one| !now.contains(one)).collect();
-        if lost.is_empty() { Ok(()) } else { Err(explain::lost_protections(&lost)) }
+        if lost.is_empty() { Ok(()) } else { Err(errors::lost_protections(&lost)) }
     }
 
     /// Refuses to go on without a jail, unless this machine never had one and none is required.
@@ -83,10 +83,10 @@ impl SandboxPolicy {
             return Err(err.failure());
         }
         if self.sandbox == SandboxMode::Require {
-            return Err(explain::no_jail(err));
+            return Err(errors::no_jail(err));
         }
         if self.recorded.contains(&Protection::Namespaces) {
-            return Err(explain::lost_jail(err));
+            return Err(errors::lost_jail(err));
         }
         Ok(())
     }

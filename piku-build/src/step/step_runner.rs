@@ -17,7 +17,7 @@ use piku_chroot::report;
 use piku_layout::settings::PortRange;
 use piku_procfile::listen_ports::{self, VARIABLE};
 
-use crate::explain;
+use crate::errors;
 use crate::step::build_step::{self, BuildStep, StepOutcome};
 use crate::step::environment::Variables;
 use crate::step::resources;
@@ -123,7 +123,7 @@ impl StepRunner<'_> {
             ended.peak = whole.unwrap_or(ended.peak);
         }
         match self.memory.filter(|_| ended.wanted_memory()) {
-            Some(memory) => Err(explain::beyond_memory(step.name, whole, memory).into()),
+            Some(memory) => Err(errors::beyond_memory(step.name, whole, memory).into()),
             None => Ok(ended),
         }
     }

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_file;
 use crate::app::app_source::AppSource;
-use crate::explain::{self, buildpack as told};
+use crate::errors::{self, buildpack as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::step::step_runner::PATH;
@@ -122,7 +122,7 @@ impl Runtime for BuildpackRuntime {
             return Err(told::not_its_own(pack).into());
         }
         let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
-        Err(explain::step_failed(step.name, ended, lines).into())
+        Err(errors::step_failed(step.name, ended, lines).into())
     }
 
     /// What the packs say is started; a Procfile that one of them has written counts before that.

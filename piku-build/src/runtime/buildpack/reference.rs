@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::app::app_source::{AppSource, decode, tidy};
-use crate::explain::buildpack as told;
+use crate::errors::buildpack as told;
 
 /// The variable with one, and the file with a line each.
 const VARIABLE: &str = "BUILDPACK_URL";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::packages::GoPackage;
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_target::BuildTarget;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::target::TargetArchitecture;
@@ -31,7 +31,7 @@ pub(super) fn env(
     }
     let Some(compiler) = site.cross_compiler() else {
         if asked(source, site) == Some("1") {
-            return Err(explain::go::no_cross_compiler(&[], target).into());
+            return Err(errors::go::no_cross_compiler(&[], target).into());
         }
         env.insert(SETTING.to_owned(), "0".to_owned());
         return Ok(env);
@@ -66,7 +66,7 @@ pub(super) fn judge(ended: &StepOutcome, target: Option<&TargetArchitecture>) ->
     let found: Vec<String> = ended.lines.iter().filter(is_package).cloned().collect();
     match target {
         Some(target) if ended.succeeded() && !found.is_empty() => {
-            Err(explain::go::no_cross_compiler(&found, target).into())
+            Err(errors::go::no_cross_compiler(&found, target).into())
         }
         _ => Ok(()),
     }

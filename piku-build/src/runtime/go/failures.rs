@@ -2,7 +2,7 @@
 
 use piku_report::user_error::UserError;
 
-use crate::explain;
+use crate::errors;
 use crate::step::build_step::StepOutcome;
 
 const NO_SPACE: [&str; 2] = ["no space left on device", "disk quota exceeded"];
@@ -36,41 +36,41 @@ const REPEATED: usize = 4;
 pub(super) fn explain(step: &str, ended: &StepOutcome, version: &str) -> UserError {
     let any = |texts: &[&str]| ended.saying(texts, REPEATED);
     if ended.code == 137 || !any(&["signal: killed"]).is_empty() {
-        return explain::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[]);
+        return errors::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[]);
     }
     if !any(&NO_SPACE).is_empty() {
-        return explain::no_space(step);
+        return errors::no_space(step);
     }
     if let Some(at) = ended.lines.iter().position(|line| line.contains("errors parsing ")) {
         let wrong: Vec<_> =
             ended.lines[at + 1..].iter().map(|line| line.trim().to_owned()).take(REPEATED).collect();
         let file = ended.lines[at].rsplit("errors parsing ").next().unwrap_or_default();
-        return explain::go::bad_module(file.trim_end_matches(':'), &wrong);
+        return errors::go::bad_module(file.trim_end_matches(':'), &wrong);
     }
     if let Some(line) =
         any(&["toolchain not available", "download go1", "cannot find module providing toolchain"]).first()
     {
-        return explain::go::no_toolchain(version, line);
+        return errors::go::no_toolchain(version, line);
     }
     if let Some(line) = any(&NETWORK).first() {
-        return explain::go::no_network(line);
+        return errors::go::no_network(line);
     }
     let lines = any(&NO_COMPILER);
     if !lines.is_empty() {
-        return explain::go::no_compiler(&lines);
+        return errors::go::no_compiler(&lines);
     }
     let lines = any(&["inconsistent vendoring", "-mod=vendor"]);
     if !lines.is_empty() {
-        return explain::go::stale_vendor(&lines);
+        return errors::go::stale_vendor(&lines);
     }
     let lines = any(&NOT_TIDY);
     if !lines.is_empty() {
-        return explain::go::not_tidy(&lines);
+        return errors::go::not_tidy(&lines);
     }
     if let Some(line) = any(&NO_MODULE).first() {
-        return explain::go::no_module(line);
+        return errors::go::no_module(line);
     }
-    explain::step_failed(step, ended, &[])
+    errors::step_failed(step, ended, &[])
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::version::RuntimeVersion;
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::{AppSource, decode, tidy};
 use crate::app::command_check::simple_words;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram, FOLDER};
 use crate::step::build_step::{BuildStep, StepOutcome};
@@ -73,7 +73,7 @@ impl Runtime for GoRuntime {
         let tags = BuildTags { architecture: machine, asked: tags(source, site) };
         let (head, packages) = packages(source, &tags)?;
         if packages.is_empty() {
-            return Err(explain::go::no_program(&tags.asked).into());
+            return Err(errors::go::no_program(&tags.asked).into());
         }
         let choice = toolchain::choose(source, &head)?;
         let programs: Vec<BuiltProgram> = packages
@@ -84,7 +84,7 @@ impl Runtime for GoRuntime {
             })
             .collect();
         if let Some(twice) = twice(&programs) {
-            return Err(explain::go::same_name(twice).into());
+            return Err(errors::go::same_name(twice).into());
         }
         Ok(BuildPlan {
             runtime: self.name(),
@@ -119,7 +119,7 @@ impl Runtime for GoRuntime {
     fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let missing = programs::missing(&plan.programs, &view.tree);
         if !missing.is_empty() {
-            return Err(explain::go::nothing_built(&missing).into());
+            return Err(errors::go::nothing_built(&missing).into());
         }
         programs::check_target(&plan.programs, &view.tree, view.cross)?;
         programs::prune(&view.tree, &only_builds)?;
@@ -288,7 +288,7 @@ fn processes(source: &AppSource, programs: &[BuiltProgram]) -> anyhow::Result<In
     };
     let Some(program) = web else {
         let names: Vec<_> = programs.iter().map(|program| program.name.clone()).collect();
-        return Err(explain::go::no_process_types(&names).into());
+        return Err(errors::go::no_process_types(&names).into());
     };
     Ok(IndexMap::from([("web".parse()?, program.place().display().to_string())]))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::module::GoModule;
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::runtime::version::{PinnedVersion, RequestedVersion, RuntimeVersion, VersionMatch, nearest};
 use crate::tree::root_view::runs;
 
@@ -76,7 +76,7 @@ impl RequestedGo {
     fn parse(version: RequestedVersion, is_pinned: bool) -> anyhow::Result<Self> {
         let text = version.text.trim().trim_start_matches("go").to_owned();
         let version = RequestedVersion { text, ..version };
-        let number = parse(&version.text).ok_or_else(|| explain::go::bad_version(&version))?;
+        let number = parse(&version.text).ok_or_else(|| errors::go::bad_version(&version))?;
         let parts = version.text.matches('.').count() + 1;
         let number = PinnedVersion { version: number, parts: parts.clamp(2, 3) };
         Ok(Self { version, number, is_pinned })
@@ -99,7 +99,7 @@ fn read_request(source: &AppSource, module: &GoModule) -> anyhow::Result<Option<
 
 /// Picks from `installed`, which is sorted, the newest first.
 fn pick(installed: &[InstalledGo], requested: Option<RequestedGo>) -> anyhow::Result<GoChoice> {
-    let newest = installed.first().ok_or_else(explain::go::no_go)?;
+    let newest = installed.first().ok_or_else(errors::go::no_go)?;
     let choice = |go: &InstalledGo, fetched, from, warning: Option<String>| GoChoice {
         installed: go.clone(),
         fetched,
@@ -121,7 +121,7 @@ fn pick(installed: &[InstalledGo], requested: Option<RequestedGo>) -> anyhow::Re
     }
     if newest.version < FETCHES {
         let versions: Vec<_> = installed.iter().map(|go| go.version).collect();
-        return Err(explain::go::too_old(&requested, &versions).into());
+        return Err(errors::go::too_old(&requested, &versions).into());
     }
     // Since 1.21 the first release of a line is called 1.21.0; 1.27 is a language version.
     let is_release = number.parts == 3 || number.version < FETCHES;

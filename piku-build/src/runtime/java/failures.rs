@@ -3,7 +3,7 @@
 
 use piku_report::user_error::UserError;
 
-use crate::explain;
+use crate::errors;
 use crate::step::build_step::StepOutcome;
 
 /// How many of the tool's own lines are repeated.
@@ -16,10 +16,10 @@ pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
         told.map(|line| line.trim_start_matches("[ERROR] ").to_owned()).collect()
     };
     if ended.code == 137 {
-        return explain::step_failed(step, ended, &[]);
+        return errors::step_failed(step, ended, &[]);
     }
     if !any(&["No space left on device"]).is_empty() {
-        return explain::no_space(step);
+        return errors::no_space(step);
     }
     let lines = any(&[
         "release version",
@@ -29,7 +29,7 @@ pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
         "UnsupportedClassVersionError",
     ]);
     if !lines.is_empty() {
-        return explain::java::other_java(&lines);
+        return errors::java::other_java(&lines);
     }
     let network = [
         "UnknownHostException",
@@ -52,10 +52,10 @@ pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
     ]);
     if fetches && (!unreachable.is_empty() || !fetching.is_empty()) {
         let line = unreachable.iter().chain(&fetching).next();
-        return explain::java::wrapper_unreachable(line.map_or("", String::as_str));
+        return errors::java::wrapper_unreachable(line.map_or("", String::as_str));
     }
     if let Some(line) = unreachable.first() {
-        return explain::java::no_network(line);
+        return errors::java::no_network(line);
     }
     if let Some(line) = any(&[
         "Could not find artifact",
@@ -65,15 +65,15 @@ pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
     ])
     .first()
     {
-        return explain::java::missing_artifact(line);
+        return errors::java::missing_artifact(line);
     }
     if let Some(line) = any(&["not found in root project", "not found in project"])
         .first()
         .filter(|line| line.starts_with("Task '"))
     {
-        return explain::java::no_task(line);
+        return errors::java::no_task(line);
     }
-    explain::step_failed(step, ended, &[])
+    errors::step_failed(step, ended, &[])
 }
 
 #[cfg(test)]

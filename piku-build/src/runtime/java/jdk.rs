@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::app::app_source::{AppSource, decode};
-use crate::explain;
+use crate::errors;
 use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest};
 use crate::tree::root_view::runs;
 
@@ -59,7 +59,7 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
         });
         if let Some(value) = value {
             let version = RequestedVersion::new(value, "java.runtime.version in system.properties");
-            let feature = feature(&version.text).ok_or_else(|| explain::java::bad_version(&version))?;
+            let feature = feature(&version.text).ok_or_else(|| errors::java::bad_version(&version))?;
             return Ok(Some(RequestedJdk { feature, version, is_pinned: true }));
         }
     }
@@ -128,7 +128,7 @@ fn feature(text: &str) -> Option<u32> {
 
 /// Picks from `installed`, in which the default comes first.
 fn pick(installed: &[InstalledJdk], requested: Option<RequestedJdk>) -> anyhow::Result<JdkChoice> {
-    let default = installed.first().ok_or_else(explain::java::no_jdk)?;
+    let default = installed.first().ok_or_else(errors::java::no_jdk)?;
     let Some(RequestedJdk { feature, version: requested, is_pinned }) = requested else {
         let from = "the machine's java".to_owned();
         return Ok(JdkChoice { installed: default.clone(), from, warnings: Vec::new() });
@@ -140,7 +140,7 @@ fn pick(installed: &[InstalledJdk], requested: Option<RequestedJdk>) -> anyhow::
     };
     let Some((jdk, matched)) = nearest(installed, |jdk| RuntimeVersion([jdk.feature, 0, 0]), compare) else {
         let versions: Vec<_> = installed.iter().map(|jdk| &jdk.version).collect();
-        return Err(explain::java::too_old(feature, &requested, &versions).into());
+        return Err(errors::java::too_old(feature, &requested, &versions).into());
     };
     let is_met = matched == VersionMatch::Exact || !is_pinned;
     let warnings = (!is_met).then(|| requested.substitution("Java", &jdk.version)).into_iter().collect();

@@ -14,7 +14,7 @@ use piku_layout::name::ProcessName;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::{AppSource, decode};
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::step::step_runner::PATH;
@@ -118,7 +118,7 @@ impl Runtime for JavaRuntime {
         }
         let failure = failures::explain(step.name, ended);
         let is_machines = step.name == "gradle" && !view.work.is_file("gradlew");
-        Err(if is_machines { explain::java::perhaps_the_gradle(failure) } else { failure }.into())
+        Err(if is_machines { errors::java::perhaps_the_gradle(failure) } else { failure }.into())
     }
 
     fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
@@ -127,7 +127,7 @@ impl Runtime for JavaRuntime {
                 let made = artifacts::folders(&view.work, keep.folders[0])?;
                 if !artifacts::programs(&view.work, &made) {
                     let name = plan.steps.first().map_or("", |step| step.name);
-                    return Err(explain::java::nothing_built(name, &keep.folders[..1]).into());
+                    return Err(errors::java::nothing_built(name, &keep.folders[..1]).into());
                 }
                 artifacts::take(&view.work, &view.tree, &made)?;
                 made
@@ -138,7 +138,7 @@ impl Runtime for JavaRuntime {
             let command = match artifacts::installed(&view.tree, &folders) {
                 Some(script) => script.display().to_string(),
                 None => started(
-                    &jar::find(&view.tree, &folders).map_err(|found| explain::java::no_runnable(&found))?,
+                    &jar::find(&view.tree, &folders).map_err(|found| errors::java::no_runnable(&found))?,
                 ),
             };
             plan.processes = IndexMap::from([("web".parse()?, command)]);
@@ -249,7 +249,7 @@ fn processes(
         JavaTool::Javac => ("java Main".to_owned(), MAIN),
         JavaTool::Jar => {
             let jar = jar::find(&source.tree, &[PathBuf::new()]);
-            (started(&jar.map_err(|found| explain::java::no_runnable(&found))?), JAR)
+            (started(&jar.map_err(|found| errors::java::no_runnable(&found))?), JAR)
         }
         JavaTool::Maven => (planned(&text(source, POM)?, "target", ""), BY_BUILD),
         JavaTool::Gradle => (planned(&gradle_text(source)?, "build", "libs/"), BY_BUILD),

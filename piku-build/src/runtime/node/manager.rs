@@ -4,7 +4,7 @@
 use super::package::PackageJson;
 use super::range::exact;
 use crate::app::app_source::{AppSource, decode};
-use crate::explain::node as explain;
+use crate::errors::node as errors;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ManagerKind {
@@ -59,7 +59,7 @@ impl NodeManager {
                     "pnpm" => ManagerKind::Pnpm,
                     "yarn" if version.starts_with(['0', '1']) => ManagerKind::Classic,
                     "yarn" => ManagerKind::Berry,
-                    _ => return Err(explain::unknown_manager(text).into()),
+                    _ => return Err(errors::unknown_manager(text).into()),
                 };
                 (kind, "packageManager".to_owned(), Some(version).filter(|version| !version.is_empty()))
             }
@@ -75,10 +75,10 @@ impl NodeManager {
         let lock = there.iter().find(|(_, of)| *of == wanted).map(|(name, _)| *name);
         if lock.is_none() {
             let unread = UNREAD.into_iter().find(|name| source.has(name));
-            warnings.push(explain::no_lock(kind.program(), unread));
+            warnings.push(errors::no_lock(kind.program(), unread));
         }
         for (name, _) in there.iter().filter(|(_, of)| *of != wanted) {
-            warnings.push(explain::other_lock(name, kind.program(), &from));
+            warnings.push(errors::other_lock(name, kind.program(), &from));
         }
         let fetch = match kind {
             ManagerKind::Npm => None,
@@ -177,7 +177,7 @@ fn pnpm(source: &AppSource, package: &PackageJson, version: Option<&str>) -> any
         text if text.starts_with("5.") => "7",
         text if text.starts_with("6.") => "8",
         "" | "9.0" => "9",
-        other => return Err(explain::unknown_lock_format("pnpm-lock.yaml", other).into()),
+        other => return Err(errors::unknown_lock_format("pnpm-lock.yaml", other).into()),
     };
     // The same format is written by 9 and by 10; who asks for one of them gets it.
     let engines = package.text("engines.pnpm").filter(|_| wanted == "9");

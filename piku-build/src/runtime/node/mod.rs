@@ -15,7 +15,7 @@ use piku_procfile::procfile;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
-use crate::explain::{self, node as told};
+use crate::errors::{self, node as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::step::step_runner::PATH;
@@ -127,7 +127,7 @@ impl Runtime for NodeRuntime {
             return Ok(());
         }
         Err(told::failed(step.name, ended)
-            .unwrap_or_else(|| explain::step_failed(step.name, ended, &[]))
+            .unwrap_or_else(|| errors::step_failed(step.name, ended, &[]))
             .into())
     }
 

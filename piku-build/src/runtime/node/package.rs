@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::{Map, Value};
 
 use crate::app::app_source::{AppSource, decode};
-use crate::explain::node as explain;
+use crate::errors::node as errors;
 
 /// The file.
 pub(super) const FILE: &str = "package.json";
@@ -66,11 +66,11 @@ impl PackageJson {
         let Some(text) = source.text(FILE)? else { return Ok(None) };
         match serde_json::from_str(&decode(&text)) {
             Ok(Value::Object(map)) => Ok(Some(Self(map))),
-            Ok(_) => Err(explain::bad_package(1, 1, "it is no object").into()),
+            Ok(_) => Err(errors::bad_package(1, 1, "it is no object").into()),
             Err(err) => {
                 let why = err.to_string();
                 let why = why.split(" at line ").next().unwrap_or_default();
-                Err(explain::bad_package(err.line(), err.column(), why).into())
+                Err(errors::bad_package(err.line(), err.column(), why).into())
             }
         }
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::package::PackageJson;
 use super::range::{NodeRange, exact};
 use crate::app::app_source::{AppSource, decode};
-use crate::explain::node as explain;
+use crate::errors::node as errors;
 use crate::plan::build_target::BuildTarget;
 use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionMatch, nearest};
 use crate::step::step_runner::PATH;
@@ -68,8 +68,8 @@ pub(super) fn choose(
             None => RequestedVersion::new("*", "the machine's own"),
         },
     };
-    let range = NodeRange::parse(&requested.text)
-        .map_err(|err| explain::bad_version(&requested, &err.to_string()))?;
+    let range =
+        NodeRange::parse(&requested.text).map_err(|err| errors::bad_version(&requested, &err.to_string()))?;
     let mut node = match nearest(&installed, |node| node.version, |version| range.matches(version)) {
         Some((node, matched)) => use_installed(node, matched, &requested),
         None => fetch(&installed, &requested, site)?,
@@ -80,7 +80,7 @@ pub(super) fn choose(
             NodeRange::parse(engines).is_ok_and(|range| range.matches(version) != VersionMatch::Exact)
         };
         if exact(&node.version).is_some_and(refuses) {
-            node.warnings.push(explain::engines_refuse(engines, &node.version, &requested.from));
+            node.warnings.push(errors::engines_refuse(engines, &node.version, &requested.from));
         }
     }
     Ok(node)
@@ -131,7 +131,7 @@ fn fetch(
     // The registry does not know nvm's names, `lts/iron`.
     let package = package.filter(|_| !spec.contains('/') && cfg!(target_env = "gnu"));
     let versions = || installed.iter().map(|node| node.version).collect::<Vec<_>>();
-    let package = package.ok_or_else(|| explain::no_such_version(requested, &versions()))?;
+    let package = package.ok_or_else(|| errors::no_such_version(requested, &versions()))?;
     Ok(ChosenNode {
         version: spec.to_owned(),
         from: format!("{}; fetched from the package registry", requested.from),

@@ -10,7 +10,7 @@ use piku_report::progress;
 
 use super::bytecode;
 use crate::app::command_check::{entries, is_python, script};
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::StepOutcome;
 use crate::tree::found::FilePlace;
@@ -43,7 +43,7 @@ pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> a
                 Some(from) => format!("{} imports it, with which '{process}' starts", from.display()),
                 None => format!("'{process}' starts with it"),
             };
-            return Err(explain::python::syntax_error(
+            return Err(errors::python::syntax_error(
                 &file.to_string_lossy(),
                 found.line,
                 &found.message,
@@ -53,7 +53,7 @@ pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> a
         }
     }
     for file in broken.iter().take(SHOWN) {
-        progress::warning(&explain::python::syntax_warning(
+        progress::warning(&errors::python::syntax_warning(
             &file.file.to_string_lossy(),
             file.line,
             &file.message,
@@ -82,7 +82,7 @@ pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result
             continue;
         }
         if entry.kind == ProcessKind::Wsgi {
-            return Err(explain::python::missing_module(entry.name.as_str(), module).into());
+            return Err(errors::python::missing_module(entry.name.as_str(), module).into());
         }
         progress::warning(&format!("{}: there is no module '{module}' to be seen", entry.name));
     }

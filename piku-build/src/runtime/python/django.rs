@@ -4,7 +4,7 @@
 use piku_report::progress;
 
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::step::build_step::{BuildStep, StepOutcome};
 
 /// The step's name.
@@ -50,11 +50,11 @@ pub(super) fn judge(ended: &StepOutcome) -> anyhow::Result<()> {
         return Ok(());
     }
     if any("without having set the STATIC_ROOT setting").is_some() {
-        progress::warning(&explain::python::no_static_root());
+        progress::warning(&errors::python::no_static_root());
         return Ok(());
     }
     if ended.code > 128 {
-        return Err(explain::step_failed(STEP, ended, &[]).into());
+        return Err(errors::step_failed(STEP, ended, &[]).into());
     }
     let kept: Vec<String> = lines.iter().filter(|line| !line.trim().is_empty()).cloned().collect();
     let last = kept.last().cloned().unwrap_or_default();
@@ -63,7 +63,7 @@ pub(super) fn judge(ended: &StepOutcome) -> anyhow::Result<()> {
             name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
         });
     let shown = &kept[kept.len().saturating_sub(5)..];
-    Err(explain::python::collectstatic(shown, variable).into())
+    Err(errors::python::collectstatic(shown, variable).into())
 }
 
 #[cfg(test)]

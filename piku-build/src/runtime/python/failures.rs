@@ -3,7 +3,7 @@
 use piku_files::TreeHandle;
 use piku_report::user_error::UserError;
 
-use crate::explain;
+use crate::errors;
 use crate::step::build_step::StepOutcome;
 
 /// How many of pip's own lines are repeated when nothing better is known.
@@ -56,30 +56,30 @@ pub(super) fn explain(step: &str, ended: &StepOutcome, tree: &TreeHandle, file: 
         return killed(step, ended);
     }
     if any(&NO_SPACE).is_some() {
-        return explain::no_space(step);
+        return errors::no_space(step);
     }
     if let Some(line) = any(&["CERTIFICATE_VERIFY_FAILED", "certificate verify failed"]) {
-        return explain::python::bad_certificate(line.contains("not yet valid"));
+        return errors::python::bad_certificate(line.contains("not yet valid"));
     }
     let unsatisfied = between(lines, UNSATISFIED, "(from ");
     if let Some(reason) = NETWORK.iter().find(|needle| any(&[needle]).is_some()) {
         // A retry that helped is no reason; pip found versions then.
         if unsatisfied.is_none() || any(&["(from versions: none)"]).is_some() {
-            return explain::python::no_network(reason);
+            return errors::python::no_network(reason);
         }
     }
     if any(&["ResolutionImpossible"]).is_some() {
-        return explain::python::conflict(file, &conflict(lines));
+        return errors::python::conflict(file, &conflict(lines));
     }
     if let Some(line) = any(&["Invalid requirement", "Could not open requirements file", "no such option:"]) {
-        return explain::python::bad_requirement(file, error(line));
+        return errors::python::bad_requirement(file, error(line));
     }
     if let Some(requirement) = unsatisfied {
         if let Some((version, why)) = invalid(lines) {
-            return explain::python::invalid_metadata(file, &requirement, &version, &why);
+            return errors::python::invalid_metadata(file, &requirement, &version, &why);
         }
         let python = other_python(lines, &requirement);
-        return explain::python::unsatisfiable(
+        return errors::python::unsatisfiable(
             file,
             &requirement,
             place(tree, file, &requirement),
@@ -88,23 +88,23 @@ pub(super) fn explain(step: &str, ended: &StepOutcome, tree: &TreeHandle, file: 
         );
     }
     if let Some(line) = any(&["requires a different Python"]) {
-        return explain::python::other_python(error(line));
+        return errors::python::other_python(error(line));
     }
     if any(&["DO NOT MATCH THE HASHES", "In --require-hashes mode"]).is_some() {
-        return explain::python::bad_hashes(file, &hashes(lines));
+        return errors::python::bad_hashes(file, &hashes(lines));
     }
     if any(&["Cannot find command 'git'", "Cannot find command \"git\""]).is_some() {
-        return explain::python::no_git(file);
+        return errors::python::no_git(file);
     }
     let failed = |line: &&String| line.contains("× git ") && line.contains("did not run successfully");
     if let Some(line) = lines.iter().find(failed) {
         let said = any(&["fatal: ", "error: pathspec"]).unwrap_or(line);
-        return explain::python::no_repository(file, said.trim());
+        return errors::python::no_repository(file, said.trim());
     }
     if let Some(package) = unbuilt(lines) {
-        return explain::python::build_failed(&package, missing(lines), &errors(lines));
+        return errors::python::build_failed(&package, missing(lines), &errors(lines));
     }
-    explain::step_failed(step, ended, &errors(lines))
+    errors::step_failed(step, ended, &errors(lines))
 }
 
 /// What of the dependencies does not go with this Python, in words of whoever says so.
@@ -138,7 +138,7 @@ fn other_python(lines: &[String], requirement: &str) -> Option<String> {
 
 /// It was, or a compiler that it had started.
 fn killed(step: &str, ended: &StepOutcome) -> UserError {
-    explain::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[])
+    errors::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[])
 }
 
 /// What brings the thing that a compiler or a build script misses, where that is known.

@@ -21,7 +21,7 @@ use piku_report::progress;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
@@ -49,10 +49,10 @@ impl Runtime for PythonRuntime {
             return Ok(DetectResult::Fits(format!("there is a {}", manifest.file)));
         }
         if let Some((name, meant)) = dependency_files::find_misspelt(source) {
-            return Ok(DetectResult::Refused(explain::python::misspelt(name, meant)));
+            return Ok(DetectResult::Refused(errors::python::misspelt(name, meant)));
         }
         if let Some(name) = CONDA.iter().find(|name| source.has(name)) {
-            return Ok(DetectResult::Refused(explain::python::conda(name)));
+            return Ok(DetectResult::Refused(errors::python::conda(name)));
         }
         let own = source.names.iter().find(|name| is_python_file(name));
         Ok(match own {
@@ -76,12 +76,12 @@ impl Runtime for PythonRuntime {
         let (processes, processes_from) = processes(source)?;
         let added = added(source, &processes, &all);
         if (all.any() || !added.is_empty()) && !interpreter.has_ensurepip {
-            return Err(explain::python::no_venv(&interpreter.version.minor()).into());
+            return Err(errors::python::no_venv(&interpreter.version.minor()).into());
         }
         if let Some(local) = all.local.iter().find(|local| local.editable && !site.jailed) {
             let LocalRequirement { path, file, line, .. } = local;
             let path = if path.as_os_str().is_empty() { ".".into() } else { path.to_string_lossy() };
-            return Err(explain::python::editable_without_jail(file, *line, &path).into());
+            return Err(errors::python::editable_without_jail(file, *line, &path).into());
         }
         let tool = program::provide(all.manager, source, site, &interpreter)?;
         let venv = virtualenv::layer(source, site, &interpreter, &all, tool, &added)?;
@@ -133,7 +133,7 @@ impl Runtime for PythonRuntime {
         let from = plan.version_from.as_deref().unwrap_or_default();
         let asked = plan.version_asked.as_deref().filter(|_| step.name != program::STEP);
         if let Some((asked, why)) = asked.zip(failures::refuses_python(&ended.lines)) {
-            return Err(explain::python::refused_python(asked, from, version, &why).into());
+            return Err(errors::python::refused_python(asked, from, version, &why).into());
         }
         let failure = match step.name {
             uv::STEP => uv::explain(ended),
@@ -142,12 +142,12 @@ impl Runtime for PythonRuntime {
             pyenv::STEP => pyenv::explain(ended, version, from),
             program::STEP => {
                 let why = failures::explain(step.name, ended, &view.tree, file);
-                explain::python::no_tool(step.run.last().map_or("", String::as_str), why)
+                errors::python::no_tool(step.run.last().map_or("", String::as_str), why)
             }
             _ => failures::explain(step.name, ended, &view.tree, file),
         };
         Err(match asked.filter(|_| failures::is_build(&ended.lines)) {
-            Some(asked) => explain::python::perhaps_the_python(failure, asked, from, version),
+            Some(asked) => errors::python::perhaps_the_python(failure, asked, from, version),
             None => failure,
         }
         .into())
@@ -184,7 +184,7 @@ fn has_wsgi(source: &AppSource) -> bool {
 /// file that makes it so.
 fn processes(source: &AppSource) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
     let Some(procfile) = &source.procfile else {
-        let served = default_command::find(source)?.ok_or_else(explain::python::no_process_types)?;
+        let served = default_command::find(source)?.ok_or_else(errors::python::no_process_types)?;
         return Ok((IndexMap::from([("web".parse()?, served.command())]), Some(served.file)));
     };
     let mut processes = IndexMap::new();
@@ -192,7 +192,7 @@ fn processes(source: &AppSource) -> anyhow::Result<(IndexMap<ProcessName, String
         let (name, mut command) = super::process(entry);
         if entry.kind == ProcessKind::Wsgi {
             if !compile_check::is_callable(&entry.command) {
-                return Err(explain::python::bad_wsgi(&entry.command).into());
+                return Err(errors::python::bad_wsgi(&entry.command).into());
             }
             command = default_command::wsgi(&entry.command).command();
         }

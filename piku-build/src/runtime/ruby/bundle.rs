@@ -13,7 +13,7 @@ use super::gemfile::Gemfile;
 use super::machine::InstalledRuby;
 use super::settings;
 use crate::app::app_source::AppSource;
-use crate::explain::ruby as told;
+use crate::errors::ruby as told;
 use crate::plan::build_plan::LayerPlan;
 use crate::step::build_step::BuildStep;
 use crate::step::step_runner::PATH;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::lock::GemfileLock;
 use crate::app::app_source::{AppSource, decode};
-use crate::explain::ruby as told;
+use crate::errors::ruby as told;
 
 /// Names, the first one where both are there, as Bundler has it: the file and its lock.
 const NAMES: [(&str, &str); 2] = [("gems.rb", "gems.locked"), ("Gemfile", "Gemfile.lock")];

@@ -16,7 +16,7 @@ use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime, misspelt};
 use crate::app::app_source::AppSource;
-use crate::explain::{self, bundler, ruby as told};
+use crate::errors::{self, bundler, ruby as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
@@ -56,7 +56,7 @@ impl Runtime for RubyRuntime {
         let gemfile = Gemfile::read(source)?.ok_or_else(told::no_gemfile)?;
         let RubyChoice { installed: ruby, from, mut warnings } = version::choose(source, &gemfile, site)?;
         if ruby.bundler.is_empty() || !crate::tree::root_view::runs(&ruby.bin.join("bundle")) {
-            return Err(explain::missing_tool(told::KIND, "bundle").into());
+            return Err(errors::missing_tool(told::KIND, "bundle").into());
         }
         let gems = AppGems::plan(source, site, &gemfile, &ruby)?;
         let (processes, processes_from) = processes(source, &gemfile)?;
@@ -108,7 +108,7 @@ impl Runtime for RubyRuntime {
             return Ok(());
         }
         let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
-        let unexplained = || explain::step_failed(step.name, ended, lines);
+        let unexplained = || errors::step_failed(step.name, ended, lines);
         Err(match step.name {
             bundle::STEP => {
                 let version = plan.version.as_deref().unwrap_or_default();

@@ -7,7 +7,7 @@ use piku_files::{TreeHandle, WalkStep};
 
 use super::gemfile::Gemfile;
 use crate::app::app_source::{AppSource, decode};
-use crate::explain::{self, ruby as told};
+use crate::errors::{self, ruby as told};
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::step::interrupt;
 
@@ -86,7 +86,7 @@ pub(super) fn assets(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> any
 
 /// Why that failed.
 pub(super) fn assets_failed(ended: &StepOutcome) -> anyhow::Error {
-    told::assets(ended).unwrap_or_else(|| explain::step_failed(ASSETS, ended, &[])).into()
+    told::assets(ended).unwrap_or_else(|| errors::step_failed(ASSETS, ended, &[])).into()
 }
 
 /// Whether it has no secret of its own to sign with.

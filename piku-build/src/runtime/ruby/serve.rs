@@ -10,7 +10,7 @@ use super::gemfile::Gemfile;
 use super::rails;
 use crate::app::app_source::AppSource;
 use crate::app::command_check;
-use crate::explain::ruby as told;
+use crate::errors::ruby as told;
 use crate::tree::root_view::RootView;
 
 /// What Rack starts.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::app::app_source::{AppSource, decode};
-use crate::explain::ruby as told;
+use crate::errors::ruby as told;
 
 /// The file.
 const FILE: &str = ".bundle/config";

@@ -5,7 +5,7 @@ use super::gemfile::{Gemfile, in_file};
 use super::machine::{self, InstalledRuby};
 use super::requirement::{RubyRequirement, parse_version};
 use crate::app::app_source::{AppSource, decode};
-use crate::explain::ruby as told;
+use crate::errors::ruby as told;
 use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest};
 
 /// Variable with the requested version.

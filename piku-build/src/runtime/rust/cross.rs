@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use super::toolchain::InstalledRust;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_target::BuildTarget;
 use crate::target::TargetArchitecture;
 
@@ -47,9 +47,9 @@ impl RustTarget {
             }
         }
         if there.is_empty() {
-            return Err(explain::rust::no_std(target, toolchain(installed).as_deref()).into());
+            return Err(errors::rust::no_std(target, toolchain(installed).as_deref()).into());
         }
-        Err(explain::rust::no_cross_linker(target).into())
+        Err(errors::rust::no_cross_linker(target).into())
     }
 
     /// The variable that names the linker to cargo.

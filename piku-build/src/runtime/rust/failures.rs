@@ -2,7 +2,7 @@
 
 use piku_report::user_error::UserError;
 
-use crate::explain;
+use crate::errors;
 use crate::step::build_step::StepOutcome;
 
 /// How many of cargo's own lines are repeated.
@@ -12,14 +12,14 @@ const REPEATED: usize = 4;
 pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
     let any = |texts: &[&str]| ended.saying(texts, REPEATED);
     if ended.code == 137 || !any(&["signal: 9, SIGKILL"]).is_empty() {
-        return explain::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[]);
+        return errors::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[]);
     }
     if !any(&["No space left on device", "os error 28"]).is_empty() {
-        return explain::no_space(step);
+        return errors::no_space(step);
     }
     let lines = any(&["because --locked was passed", "but --locked was passed"]);
     if !lines.is_empty() {
-        return explain::rust::stale_lock(&lines);
+        return errors::rust::stale_lock(&lines);
     }
     let lines = any(&[
         "lock file version",
@@ -28,7 +28,7 @@ pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
         "is not supported by the active toolchain",
     ]);
     if !lines.is_empty() {
-        return explain::rust::newer_wanted(&lines);
+        return errors::rust::newer_wanted(&lines);
     }
     let network = [
         "Could not resolve host",
@@ -38,15 +38,15 @@ pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
         "Timeout was reached",
     ];
     if let Some(line) = any(&network).first() {
-        return explain::rust::no_network(line);
+        return errors::rust::no_network(line);
     }
     let lines = any(&["linker `cc` not found"]);
     if !lines.is_empty() {
-        return explain::rust::no_linker();
+        return errors::rust::no_linker();
     }
     let lines = any(&["pkg-config has not been configured to support cross-compilation"]);
     if !lines.is_empty() {
-        return explain::rust::no_cross_library(&lines);
+        return errors::rust::no_cross_library(&lines);
     }
     let lines = any(&[
         "pkg-config",
@@ -55,9 +55,9 @@ pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
         "Unable to find libclang",
     ]);
     if !lines.is_empty() && !any(&["failed to run custom build command"]).is_empty() {
-        return explain::rust::no_library(&lines);
+        return errors::rust::no_library(&lines);
     }
-    explain::step_failed(step, ended, &[])
+    errors::step_failed(step, ended, &[])
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::toolchain::parse_version;
 use crate::app::app_source::{AppSource, decode, tidy};
-use crate::explain;
+use crate::errors;
 
 pub(super) const FILE: &str = "Cargo.toml";
 
@@ -171,7 +171,7 @@ fn table(source: &AppSource, dir: &Path) -> anyhow::Result<Option<Table>> {
     let file = dir.join(FILE);
     let Some(text) = source.text(&file)? else { return Ok(None) };
     let parsed: Result<Table, _> = toml::from_str(&decode(&text));
-    Ok(Some(parsed.map_err(|err| explain::rust::bad_file(&file, &err.to_string()))?))
+    Ok(Some(parsed.map_err(|err| errors::rust::bad_file(&file, &err.to_string()))?))
 }
 
 fn strings(value: &Value) -> Vec<String> {

@@ -15,7 +15,7 @@ use piku_layout::name::ProcessName;
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
 use crate::app::command_check::simple_words;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram};
 use crate::step::build_step::{BuildStep, StepOutcome};
@@ -48,7 +48,7 @@ impl Runtime for RustRuntime {
             return Ok(DetectResult::Fits(format!("there is a {FILE}")));
         }
         Ok(match source.names.iter().find(|name| name.eq_ignore_ascii_case(FILE)) {
-            Some(name) => DetectResult::Refused(explain::rust::misnamed(name)),
+            Some(name) => DetectResult::Refused(errors::rust::misnamed(name)),
             None => DetectResult::Not(format!("{FILE}, which is not there")),
         })
     }
@@ -57,11 +57,11 @@ impl Runtime for RustRuntime {
         let manifest = manifest::read(source)?;
         let binaries = wanted(source, &manifest);
         if binaries.is_empty() {
-            return Err(explain::rust::no_program().into());
+            return Err(errors::rust::no_program().into());
         }
         let RustChoice { installed, from, mut warnings } = toolchain::choose(source, &manifest, site.cross)?;
         if site.find_tool("cc").is_none() {
-            return Err(explain::rust::no_linker().into());
+            return Err(errors::rust::no_linker().into());
         }
         let cross = site.cross.map(|target| RustTarget::find(&installed, site, target)).transpose()?;
         let made = match &cross {
@@ -108,7 +108,7 @@ impl Runtime for RustRuntime {
     fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let missing = programs::missing(&plan.programs, &view.work);
         if !missing.is_empty() {
-            return Err(explain::rust::nothing_built(&missing).into());
+            return Err(errors::rust::nothing_built(&missing).into());
         }
         programs::check_target(&plan.programs, &view.work, view.cross)?;
         programs::prune(&view.tree, &only_builds)?;
@@ -188,7 +188,7 @@ fn processes(
     };
     let Some(program) = web else {
         let names: Vec<_> = programs.iter().map(|program| program.name.clone()).collect();
-        return Err(explain::rust::no_process_types(&names).into());
+        return Err(errors::rust::no_process_types(&names).into());
     };
     Ok(IndexMap::from([("web".parse()?, program.place().display().to_string())]))
 }

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::cross;
 use super::manifest::CargoManifest;
 use crate::app::app_source::{AppSource, decode};
-use crate::explain;
+use crate::errors;
 use crate::runtime::version::{
     PinnedVersion, RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest,
 };
@@ -80,8 +80,8 @@ fn read_channel(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> 
         if !line.contains(['[', '=']) && file == FILES[0] {
             return Ok(Some(RequestedVersion::new(line, file)));
         }
-        let table: Table = toml::from_str(&text)
-            .map_err(|err| explain::rust::bad_file(Path::new(file), &err.to_string()))?;
+        let table: Table =
+            toml::from_str(&text).map_err(|err| errors::rust::bad_file(Path::new(file), &err.to_string()))?;
         let channel =
             table.get("toolchain").and_then(|toolchain| toolchain.get("channel")).and_then(Value::as_str);
         return Ok(channel.map(|channel| RequestedVersion::new(channel, file)));
@@ -96,7 +96,7 @@ fn pick(
     oldest: Option<&str>,
 ) -> anyhow::Result<RustChoice> {
     let stable: Vec<_> = installed.iter().filter(|rust| !rust.nightly).cloned().collect();
-    let newest = stable.first().or(installed.first()).ok_or_else(explain::rust::no_rust)?;
+    let newest = stable.first().or(installed.first()).ok_or_else(errors::rust::no_rust)?;
     let versions = || installed.iter().map(|rust| rust.version).collect::<Vec<_>>();
     let mut warnings = Vec::new();
     let (rust, from) = match channel {
@@ -108,7 +108,7 @@ fn pick(
                     let pinned = PinnedVersion { version, parts };
                     let compare = |version| pinned.matches_or_newer(version);
                     let (rust, matched) = nearest(&stable, |rust| rust.version, compare)
-                        .ok_or_else(|| explain::rust::too_old(&requested, &versions()))?;
+                        .ok_or_else(|| errors::rust::too_old(&requested, &versions()))?;
                     (rust, matched == VersionMatch::Exact)
                 }
                 None => find_named(installed, newest, &requested.text),
@@ -120,7 +120,7 @@ fn pick(
     if let Some(text) = oldest.filter(|text| parse_version(text).is_some_and(|oldest| rust.version < oldest))
     {
         let requested = RequestedVersion::new(text, "rust-version in Cargo.toml");
-        return Err(explain::rust::too_old(&requested, &versions()).into());
+        return Err(errors::rust::too_old(&requested, &versions()).into());
     }
     Ok(RustChoice { installed: rust.clone(), from, warnings })
 }

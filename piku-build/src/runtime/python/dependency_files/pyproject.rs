@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use crate::app::app_source::{AppSource, decode};
-use crate::explain;
+use crate::errors;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::requirements::{self, name_of};
 
@@ -47,7 +47,7 @@ pub(crate) fn table(source: &AppSource, file: &str) -> anyhow::Result<Option<Tab
     let text = decode(&bytes);
     let table = text.parse::<Table>().map_err(|err| {
         let before = err.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
-        explain::python::bad_toml(file, before.matches('\n').count() + 1, err.message())
+        errors::python::bad_toml(file, before.matches('\n').count() + 1, err.message())
     })?;
     Ok(Some(table))
 }
@@ -148,7 +148,7 @@ pub(crate) fn read_dependencies(
         all.targets = named;
     }
     if file == FILE {
-        all.warnings.push(explain::python::no_lock("uv.lock", "uv lock"));
+        all.warnings.push(errors::python::no_lock("uv.lock", "uv lock"));
     }
     Ok(all)
 }

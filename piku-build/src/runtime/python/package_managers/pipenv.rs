@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject;
 use crate::runtime::python::dependency_files::requirements::normal;
@@ -30,11 +30,11 @@ pub(crate) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
             let version = value.as_str().filter(|version| *version != "*").unwrap_or_default();
             all.packages.insert(normal(name), version.to_owned());
         }
-        all.warnings.push(explain::python::no_lock(LOCK, "pipenv lock"));
+        all.warnings.push(errors::python::no_lock(LOCK, "pipenv lock"));
         return Ok(all);
     };
     let lock: Map<String, Value> = serde_json::from_slice(&text)
-        .map_err(|err| explain::python::bad_lock(LOCK, err.line(), "pipenv lock"))?;
+        .map_err(|err| errors::python::bad_lock(LOCK, err.line(), "pipenv lock"))?;
     for (name, entry) in lock.get("default").and_then(Value::as_object).into_iter().flatten() {
         let text = |name| entry.get(name).and_then(Value::as_str);
         all.packages.insert(normal(name), text("version").unwrap_or_default().to_owned());
@@ -73,9 +73,9 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
 pub(crate) fn explain(ended: &StepOutcome) -> UserError {
     let lines = &ended.lines;
     if lines.iter().any(|line| line.contains("out-of-date") || line.contains("out of date")) {
-        return explain::python::stale_lock(LOCK, FILE, "pipenv lock");
+        return errors::python::stale_lock(LOCK, FILE, "pipenv lock");
     }
-    explain::step_failed(STEP, ended, lines)
+    errors::step_failed(STEP, ended, lines)
 }
 
 /// The file.

@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::Value;
 
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject::{self, PyprojectFile};
 use crate::runtime::python::package_managers::pip;
@@ -47,7 +47,7 @@ pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDep
         all.local(source, pyproject::FILE, ".", jailed)?;
     }
     if !all.locked {
-        all.warnings.push(explain::python::no_lock(LOCK, "poetry lock"));
+        all.warnings.push(errors::python::no_lock(LOCK, "poetry lock"));
     }
     Ok(all)
 }
@@ -102,15 +102,15 @@ pub(crate) fn explain(ended: &StepOutcome) -> UserError {
     let lines = &ended.lines;
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
     if any("changed significantly since poetry.lock").or(any("poetry.lock is not up to date")).is_some() {
-        return explain::python::stale_lock(LOCK, pyproject::FILE, "poetry lock");
+        return errors::python::stale_lock(LOCK, pyproject::FILE, "poetry lock");
     }
     if let Some(line) = any("All attempts to connect to") {
-        return explain::python::no_network(line.trim());
+        return errors::python::no_network(line.trim());
     }
     if let Some(line) = any("is not allowed by the project").or(any("is not supported by the project")) {
-        return explain::python::other_python(line.trim());
+        return errors::python::other_python(line.trim());
     }
-    explain::step_failed(STEP, ended, lines)
+    errors::step_failed(STEP, ended, lines)
 }
 
 /// What to say when the app itself could not be installed as a package: most such apps are none, and do not need it.
@@ -120,5 +120,5 @@ pub(crate) fn no_root(ended: &StepOutcome) -> String {
         .iter()
         .find(|line| line.contains("Error") || line.contains("error"))
         .or(ended.lines.last());
-    explain::python::no_root(why.map_or("", |line| line.trim()))
+    errors::python::no_root(why.map_or("", |line| line.trim()))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::LayerPlan;
 use crate::runtime::BuildTarget;
 use crate::runtime::python::dependency_files::PythonManager;
@@ -94,7 +94,7 @@ pub(crate) fn provide(
     let requirement = asked.unwrap_or_else(|| format!("=={}", tool.pinned));
     let Some(python) = interpreter::find_for_tools(site).or_else(|| own.has_ensurepip.then(|| own.clone()))
     else {
-        return Err(explain::python::no_venv(&own.version.minor()).into());
+        return Err(errors::python::no_venv(&own.version.minor()).into());
     };
     Ok(Some(installed(&tool, &requirement, &python, site)))
 }
@@ -107,7 +107,7 @@ fn asked(tool: &PythonTool, source: &AppSource, site: &BuildTarget) -> anyhow::R
     if let Some((version, place)) = told.filter(|(version, _)| !version.trim().is_empty()) {
         let good = |c: char| c.is_ascii_alphanumeric() || ".+!-".contains(c);
         if !version.trim().chars().all(good) {
-            return Err(explain::python::bad_tool_version(tool.setting, place, version).into());
+            return Err(errors::python::bad_tool_version(tool.setting, place, version).into());
         }
         return Ok(Some(format!("=={}", version.trim())));
     }

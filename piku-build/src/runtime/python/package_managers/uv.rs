@@ -3,7 +3,7 @@
 use toml::Value;
 
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject::{self, PyprojectFile};
 use crate::runtime::python::failures;
@@ -91,25 +91,25 @@ pub(crate) fn explain(ended: &StepOutcome) -> UserError {
     let lines = &ended.lines;
     let any = |needles: &[&str]| lines.iter().find(|line| needles.iter().any(|needle| line.contains(needle)));
     if any(&["needs to be updated, but `--locked`", "Unable to find lockfile"]).is_some() {
-        return explain::python::stale_lock(LOCK, pyproject::FILE, "uv lock");
+        return errors::python::stale_lock(LOCK, pyproject::FILE, "uv lock");
     }
     if let Some(line) =
         any(&["is incompatible with the project's Python requirement", "No interpreter found"])
     {
-        return explain::python::other_python(line.trim_start_matches("error: "));
+        return errors::python::other_python(line.trim_start_matches("error: "));
     }
     if let Some(line) = any(&["Required uv version", "does not match the running version"]) {
-        return explain::python::other_tool(line.trim_start_matches("error: "), "UV_VERSION");
+        return errors::python::other_tool(line.trim_start_matches("error: "), "UV_VERSION");
     }
     if any(&["Hash mismatch for"]).is_some() {
-        return explain::python::bad_hashes(LOCK, &told(lines));
+        return errors::python::bad_hashes(LOCK, &told(lines));
     }
     if let Some(line) = any(&["Failed to build `"]) {
         let package = line.split('`').nth(1).unwrap_or_default().replace("==", " ");
-        return explain::python::build_failed(&package, failures::missing(lines), &told(lines));
+        return errors::python::build_failed(&package, failures::missing(lines), &told(lines));
     }
     if let Some(line) = any(&["invalid peer certificate", "certificate verify failed"]) {
-        return explain::python::bad_certificate(line.contains("NotValidYet"));
+        return errors::python::bad_certificate(line.contains("NotValidYet"));
     }
     if let Some(line) = any(&[
         "dns error",
@@ -119,9 +119,9 @@ pub(crate) fn explain(ended: &StepOutcome) -> UserError {
         "operation timed out",
         "client error (Connect)",
     ]) {
-        return explain::python::no_network(line.trim_matches(|c: char| !c.is_alphanumeric()));
+        return errors::python::no_network(line.trim_matches(|c: char| !c.is_alphanumeric()));
     }
-    explain::step_failed(STEP, ended, &told(lines))
+    errors::step_failed(STEP, ended, &told(lines))
 }
 
 /// The lines of an error and of what caused it.

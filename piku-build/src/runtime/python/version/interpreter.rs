@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::app::app_source::AppSource;
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::LayerPlan;
 use crate::runtime::BuildTarget;
 use crate::runtime::python::version::pyenv;
@@ -94,7 +94,7 @@ struct InstalledPython {
 /// Fails if no Python is installed, or none that matches the request.
 pub(crate) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<PythonChoice> {
     let mut installed = list_installed(site.build_env);
-    let default = installed.first().ok_or_else(explain::python::no_python)?;
+    let default = installed.first().ok_or_else(errors::python::no_python)?;
     let mut warnings = Vec::new();
     let Some(RequestedPython { version: requested, any_of }) = requested::read(source, &mut warnings)? else {
         let from = "the machine's python3".to_owned();
@@ -116,13 +116,13 @@ pub(crate) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<P
         if best.is_none_or(|(_, matched)| matched > VersionMatch::SameLine) {
             if let Some(recipe) = pyenv::find_recipe(site.build_env, &any_of) {
                 let any = installed.iter().find_map(|python| python.inspect().ok());
-                let libc = any.ok_or_else(explain::python::no_python)?.libc;
+                let libc = any.ok_or_else(errors::python::no_python)?.libc;
                 let (interpreter, layer) = recipe.plan(site, libc);
                 let (from, layer) = (requested.from, Some(layer));
                 return Ok(PythonChoice { interpreter, from, unmet: None, layer, warnings });
             }
         }
-        let (python, matched) = best.ok_or_else(|| explain::python::no_such_version(&requested, &names))?;
+        let (python, matched) = best.ok_or_else(|| errors::python::no_such_version(&requested, &names))?;
         match python.inspect() {
             Ok(interpreter) => {
                 let is_met = matched == VersionMatch::Exact;
@@ -211,7 +211,7 @@ fn parse_program_name(name: &str) -> Option<RuntimeVersion> {
 }
 
 fn inspect(path: &Path, home: Option<PathBuf>) -> anyhow::Result<PythonInterpreter> {
-    let bad = |why: &str| explain::python::bad_python(path, why);
+    let bad = |why: &str| errors::python::bad_python(path, why);
     let output = Command::new(path)
         .args(INSPECT)
         .env_clear()

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::explain;
+use crate::errors;
 use crate::plan::build_plan::LayerPlan;
 use crate::runtime::python::version::interpreter::PythonInterpreter;
 use crate::runtime::python::version::range::PythonRange;
@@ -158,7 +158,7 @@ impl PyenvRecipe {
 pub(crate) fn explain(ended: &StepOutcome, version: &str, from: &str) -> UserError {
     const NEEDED: &str = "build-essential libssl-dev zlib1g-dev libbz2-dev libreadline-dev libsqlite3-dev libffi-dev liblzma-dev";
     if ended.code > 128 {
-        return explain::step_failed(STEP, ended, &[]);
+        return errors::step_failed(STEP, ended, &[]);
     }
     let any =
         |needles: &[&str]| ended.lines.iter().find(|line| needles.iter().any(|needle| line.contains(needle)));
@@ -168,11 +168,11 @@ pub(crate) fn explain(ended: &StepOutcome, version: &str, from: &str) -> UserErr
         "can't decompress data",
         "No module named '_ctypes'",
     ]) {
-        return explain::python::no_such_build(version, from, line.trim(), Some(NEEDED));
+        return errors::python::no_such_build(version, from, line.trim(), Some(NEEDED));
     }
     let unreachable = any(&["failed to download", "curl: (", "Could not resolve host", "unable to resolve"]);
     let why = unreachable.map_or("its build failed", |_| "its source cannot be fetched");
-    explain::python::no_such_build(version, from, why, None)
+    errors::python::no_such_build(version, from, why, None)
 }
 
 #[cfg(test)]

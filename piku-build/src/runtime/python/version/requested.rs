@@ -1,7 +1,7 @@
 //! The Python version that an app requests, and where: the most deliberate place first.
 
 use crate::app::app_source::{AppSource, decode};
-use crate::explain;
+use crate::errors;
 use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
 use crate::runtime::python::dependency_files::{self, PythonManager, PythonManifest};
 use crate::runtime::python::package_managers::pipenv;
@@ -28,7 +28,7 @@ impl RequestedPython {
                 Ok(range) => any_of.push(range),
                 Err(err) if at == 0 => {
                     let first = RequestedVersion::new(line, version.from);
-                    return Err(explain::python::bad_version(&first, &err.to_string()).into());
+                    return Err(errors::python::bad_version(&first, &err.to_string()).into());
                 }
                 Err(_) => {}
             }
