@@ -1,6 +1,6 @@
 //! Go.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 use piku_report::user_error::UserError;
 
@@ -27,13 +27,6 @@ pub(crate) fn too_old(requested: &RequestedVersion, installed: &[impl Display]) 
     )
 }
 
-/// A newer Go that cannot be fetched.
-pub(crate) fn no_toolchain(version: &str, why: &str) -> UserError {
-    UserError::new(format!("Go {version} is not on this machine and cannot be fetched: {why}"))
-        .hint("is it a release? a go line names the least that will do: 'go 1.22' instead of a newer one than is needed")
-        .hint("or install it on the machine in /usr/local/go")
-}
-
 pub(crate) fn no_program(tags: &[String]) -> UserError {
     let with = if tags.is_empty() { String::new() } else { format!(" with the tags {}", list(tags)) };
     UserError::new(format!(
@@ -57,43 +50,10 @@ pub(crate) fn same_name(name: &str) -> UserError {
         .hint("a program has the name of its folder: rename one, or say in go.mod which are built: '// +heroku install ./cmd/web'")
 }
 
-pub(crate) fn no_module(line: &str) -> UserError {
-    UserError::new(format!("a module cannot be fetched: {line}"))
-        .hint("is it private? 'go mod vendor' puts a copy into the repository; commit vendor/")
-}
-
-/// go.mod or go.work.
-pub(crate) fn bad_module(file: &str, lines: &[String]) -> UserError {
-    told(&format!("{file} is not understood by go"), lines).hint(
-        "'go mod edit -fmt' says the same on your machine; it is a text in UTF-8 without a byte order mark",
-    )
-}
-
 /// `go build` ended well, and the program is not there.
 pub(crate) fn nothing_built(missing: &[String]) -> UserError {
     UserError::new(format!("go ended well but did not build {}", list(missing)))
         .hint("are its files excluded by build tags? 'go list -f {{.IgnoredGoFiles}} ./...' shows which")
-}
-
-/// What of Go's own says best why a build failed.
-pub(crate) fn not_tidy(lines: &[String]) -> UserError {
-    told("go.mod and go.sum do not say all that the code needs", lines)
-        .hint("run 'go mod tidy' and commit go.mod and go.sum")
-}
-
-pub(crate) fn stale_vendor(lines: &[String]) -> UserError {
-    told("vendor/ does not fit go.mod", lines).hint("run 'go mod vendor' and commit vendor/")
-}
-
-pub(crate) fn no_network(reason: &str) -> UserError {
-    UserError::new(format!("go cannot reach the module proxy: {reason}")).hint(
-        "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml (GOPROXY for a mirror); then push again",
-    )
-}
-
-pub(crate) fn no_compiler(lines: &[String]) -> UserError {
-    told("the app has C code, and the machine has no C compiler", lines)
-        .hint("on the machine: apt install gcc libc6-dev; without C code: CGO_ENABLED=0 in ENV")
 }
 
 /// C code that this machine cannot compile for the target, in these packages where they are known.
@@ -113,12 +73,4 @@ pub(crate) fn no_cross_compiler(packages: &[String], target: &TargetArchitecture
         )),
     };
     failure.hint("where the app works without its C code: CGO_ENABLED=0 in ENV")
-}
-
-fn told(what: &str, lines: &[String]) -> UserError {
-    let mut text = what.to_owned();
-    for line in lines {
-        let _ = write!(text, "\n  {line}");
-    }
-    UserError::new(text)
 }

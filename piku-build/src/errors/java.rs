@@ -1,6 +1,6 @@
 //! Java.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use piku_report::user_error::UserError;
@@ -47,36 +47,7 @@ pub(crate) fn no_runnable(found: &[PathBuf]) -> UserError {
     failure.hint(format!("add a file 'Procfile' with a line such as 'web: java -jar {example}'"))
 }
 
-pub(crate) fn no_network(reason: &str) -> UserError {
-    UserError::new(format!("the repository of packages cannot be reached: {reason}"))
-        .hint("is the machine online? behind a proxy or with a mirror of your own, say so in the app's .mvn or gradle.properties; then push again")
-}
-
-pub(crate) fn wrapper_unreachable(line: &str) -> UserError {
-    UserError::new(format!("the wrapper cannot fetch the version of the tool that it pins: {line}"))
-        .hint("is the machine online? without the wrapper's script the machine's own mvn or gradle is used")
-}
-
-pub(crate) fn missing_artifact(line: &str) -> UserError {
-    UserError::new(format!("a dependency cannot be found: {line}"))
-        .hint("is the version right? one from a repository of your own needs that in the build file")
-}
-
-pub(crate) fn no_task(line: &str) -> UserError {
-    UserError::new(format!("gradle: {}", line.trim_end_matches('.')))
-        .hint("does the build file apply a plugin, such as 'java' or 'application'? GRADLE_TASK in ENV names the task to be run")
-}
-
 /// Debian's Gradle is of 2017.
 pub(crate) fn perhaps_the_gradle(failure: UserError) -> UserError {
     failure.hint("the app has no gradlew, and the machine's own Gradle may be too old for its build file: 'gradle wrapper' on your machine makes one; commit it with gradle/wrapper")
-}
-
-pub(crate) fn other_java(lines: &[String]) -> UserError {
-    let mut text = "the app or its build tool does not fit this Java".to_owned();
-    for line in lines {
-        let _ = write!(text, "\n  {line}");
-    }
-    UserError::new(text)
-        .hint("ask for another one: a file system.properties with the line 'java.runtime.version=17'")
 }

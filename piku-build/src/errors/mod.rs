@@ -2,7 +2,7 @@
 //! texts of its own has a file of them here.
 
 pub(crate) mod buildpack;
-pub(crate) mod bundler;
+pub(crate) mod failure_rule;
 pub(crate) mod files;
 pub(crate) mod go;
 pub(crate) mod java;
@@ -27,6 +27,9 @@ use crate::step::build_step::StepOutcome;
 
 /// The reason why a request for a version is malformed, where the language has no better one.
 const NOT_A_VERSION: &str = "it is not a version";
+/// The hint for a tool that cannot reach the server of its packages.
+pub(crate) const ONLINE: &str =
+    "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again";
 /// How many names of a list are shown.
 const SHOWN: usize = 12;
 
@@ -49,6 +52,11 @@ pub(crate) fn list(names: &[String]) -> String {
         let _ = write!(text, " and {} more", names.len() - SHOWN);
     }
     text
+}
+
+/// Returns an error whose message is followed by lines of a tool's output.
+pub(crate) fn with_lines(message: impl Into<String>, lines: &[String]) -> UserError {
+    UserError::new(lines.iter().fold(message.into(), |text, line| text + "\n  " + line))
 }
 
 /// A compiler was told of another architecture than that of the release.

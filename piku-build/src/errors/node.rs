@@ -1,11 +1,10 @@
 //! Node and its package managers.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 use piku_report::user_error::UserError;
 
 use crate::runtime::RequestedVersion;
-use crate::step::build_step::StepOutcome;
 
 /// What says the process types of a front end.
 pub(crate) const BY_BUILD: &str = "what the build makes";
@@ -83,120 +82,4 @@ pub(crate) fn built_nothing(folders: &[&str]) -> UserError {
         folders.join(", ")
     ))
     .hint("a Procfile says where it is ('static: FOLDER') or what is to be started ('web: node server.js')")
-}
-
-/// Whose lock file does not say what package.json asks for.
-fn out_of_step(lock: &str, mend: &str, lines: &[String]) -> UserError {
-    let mut text = format!("{lock} is out of step with package.json");
-    for line in lines {
-        let _ = write!(text, "\n  {line}");
-    }
-    UserError::new(text).hint(format!("run '{mend}' and commit {lock}"))
-}
-
-/// What a package manager's failure means; `None` when that is not known.
-pub(crate) fn failed(step: &str, ended: &StepOutcome) -> Option<UserError> {
-    let lines = &ended.lines;
-    let find = |text: &str| lines.iter().find(|line| line.contains(text));
-    let has = |text: &str| find(text).is_some();
-    if ended.wanted_memory() {
-        return None;
-    }
-    if has("can only install packages when your package.json and") {
-        let front = |line: &String| {
-            line.trim_start_matches("npm error").trim_start_matches("npm ERR!").trim().to_owned()
-        };
-        let known = ["Missing:", "Invalid:"];
-        let missing: Vec<_> = lines
-            .iter()
-            .map(front)
-            .filter(|line| known.iter().any(|known| line.starts_with(known)))
-            .take(5)
-            .collect();
-        return Some(out_of_step("package-lock.json", "npm install", &missing));
-    }
-    if has("lockfile needs to be updated") || has("lockfile would have been modified") || has("YN0028") {
-        return Some(out_of_step("yarn.lock", "yarn install", &[]));
-    }
-    if has("ERR_PNPM_OUTDATED_LOCKFILE") {
-        return Some(out_of_step("pnpm-lock.yaml", "pnpm install", &[]));
-    }
-    if let Some(line) = find("code ETARGET").and_then(|_| find("No matching version found")) {
-        return Some(
-            UserError::new(clean(line))
-                .hint("ask for a version that the registry has: 'npm view NAME versions'"),
-        );
-    }
-    if let Some(line) =
-        find("code E404").and_then(|_| find("is not in this registry").or_else(|| find("404 ")))
-    {
-        return Some(
-            UserError::new(clean(line))
-                .hint("is the name spelt right? a package of your own needs a registry in .npmrc"),
-        );
-    }
-    if let Some(line) = find("code EBADENGINE").and_then(|_| find("Not compatible")) {
-        return Some(
-            UserError::new(clean(line))
-                .hint("ask for another Node in engines.node, or take engine-strict out of .npmrc"),
-        );
-    }
-    if has("gyp http GET") && has("gyp ERR! configure error") {
-        return Some(
-            UserError::new("a package has native code that must be compiled, and the C headers of this Node cannot be downloaded")
-                .hint("on the machine: the package with them beside node, for Debian's own apt install libnode-dev"),
-        );
-    }
-    if ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET"].iter().any(|code| has(code)) {
-        let line =
-            find("request to").or_else(|| find("getaddrinfo")).map(|line| clean(line)).unwrap_or_default();
-        return Some(UserError::new(format!("{step} cannot reach the package registry: {line}")).hint(
-            "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again",
-        ));
-    }
-    if ["gyp ERR! find Python", "not found: make", "gyp ERR! stack Error: not found: g++"]
-        .iter()
-        .any(|text| has(text))
-    {
-        return Some(
-            UserError::new(
-                "a package has native code that must be compiled, and the machine has no compiler",
-            )
-            .hint("on the machine: apt install build-essential python3"),
-        );
-    }
-    None
-}
-
-fn clean(line: &str) -> String {
-    line.trim_start_matches("npm error").trim_start_matches("npm ERR!").trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(lines: &str) -> String {
-        let lines = lines.lines().map(str::to_owned).collect();
-        let ended = StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 };
-        failed("npm", &ended).map(|failure| failure.to_string()).unwrap_or_default()
-    }
-
-    #[test]
-    fn what_npm_says_becomes_what_it_means() {
-        let sync = "npm error code EUSAGE\nnpm error\nnpm error `npm ci` can only install packages when your package.json and package-lock.json or npm-shrinkwrap.json are in sync. Please update your lock file with `npm install` before continuing.\nnpm error\nnpm error Missing: ms@2.1.3 from lock file\n";
-        assert_eq!(
-            told(sync),
-            "package-lock.json is out of step with package.json\n  Missing: ms@2.1.3 from lock file"
-        );
-        let target = "npm error code ETARGET\nnpm error notarget No matching version found for ms@99.\n";
-        assert!(told(target).contains("No matching version found for ms@99"));
-        assert!(
-            told("npm error code ENOTFOUND\nnpm error request to https://x/ms failed\n")
-                .contains("cannot reach")
-        );
-        let gyp = "npm error gyp http GET https://x/headers.tar.gz\nnpm error gyp ERR! configure error\nnpm error getaddrinfo ENOTFOUND x\n";
-        assert!(told(gyp).contains("C headers"), "{}", told(gyp));
-        assert_eq!(told("Error: x\n"), "");
-    }
 }

@@ -1,10 +1,10 @@
 //! Python and pip.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use piku_report::user_error::{UserError, advice};
 
+use super::with_lines;
 use crate::runtime::RequestedVersion;
 
 pub(crate) fn misspelt(name: &str, meant: &str) -> UserError {
@@ -54,11 +54,6 @@ pub(crate) fn bad_tool_version(setting: &str, place: &str, value: &str) -> UserE
     UserError::new(format!("{setting} in {place}: '{value}' is not a version")).hint("a good one is 2.1.0")
 }
 
-/// The lock wants another version of the tool that reads it.
-pub(crate) fn other_tool(error: &str, setting: &str) -> UserError {
-    UserError::new(error.to_owned()).hint(format!("the line '{setting}=…' in ENV asks for another one"))
-}
-
 /// `tool` could not be installed.
 pub(crate) fn no_tool(tool: &str, why: UserError) -> UserError {
     let failure = UserError::new(format!("cannot install {tool}, which reads the app's lock file: {why}"));
@@ -88,15 +83,12 @@ pub(crate) fn invalid_metadata(file: &str, requirement: &str, version: &str, why
 
 /// Django's collectstatic failed.
 pub(crate) fn collectstatic(lines: &[String], variable: Option<&str>) -> UserError {
-    let mut text = String::from("Django's collectstatic failed");
-    for line in lines {
-        let _ = write!(text, "\n  {line}");
-    }
+    let failure = with_lines("Django's collectstatic failed", lines);
     let failure = match variable {
-        Some(name) => UserError::new(text).hint(format!(
+        Some(name) => failure.hint(format!(
             "the settings read {name} when they are loaded: give it a value with config:set, or in ENV, or a default in the settings"
         )),
-        None => UserError::new(text).hint("'python manage.py collectstatic --noinput' shows the same on your machine"),
+        None => failure.hint("'python manage.py collectstatic --noinput' shows the same on your machine"),
     };
     failure.hint("an app that needs no static files says DISABLE_COLLECTSTATIC=1 in ENV")
 }
@@ -211,32 +203,6 @@ fn place(file: &str, line: Option<u32>) -> String {
 
 // pip.
 
-pub(crate) fn bad_certificate(clock: bool) -> UserError {
-    if clock {
-        return UserError::new("pip does not trust the package index: its certificate is not yet valid, this machine's clock is wrong")
-            .hint("set the clock: timedatectl set-ntp true");
-    }
-    UserError::new("pip does not trust the package index: its certificate is signed by nobody whom this machine knows")
-        .hint("a site with an authority of its own: put its certificate into /usr/local/share/ca-certificates and run update-ca-certificates")
-}
-
-pub(crate) fn no_network(reason: &str) -> UserError {
-    UserError::new(format!("pip cannot reach the package index: {reason}")).hint(
-        "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again",
-    )
-}
-
-pub(crate) fn conflict(file: &str, lines: &[String]) -> UserError {
-    UserError::new(format!("{file} asks for packages that do not go together\n{}", lines.join("\n"))).hint(
-        "loosen one of the versions, try it with 'pip install -r requirements.txt' in a fresh virtualenv",
-    )
-}
-
-pub(crate) fn bad_requirement(file: &str, error: &str) -> UserError {
-    UserError::new(format!("{file} is not understood by pip: {error}"))
-        .hint("one requirement a line, such as 'flask>=3' or 'six==1.17.0'")
-}
-
 /// `versions` are the newest that the index has; `python` those that need another Python.
 pub(crate) fn unsatisfiable(
     file: &str,
@@ -258,33 +224,13 @@ pub(crate) fn unsatisfiable(
     UserError::new(text).hint(format!("the newest versions are {}", versions.join(", ")))
 }
 
-pub(crate) fn other_python(error: &str) -> UserError {
-    UserError::new(error.to_owned())
-        .hint("ask for an older version of the package, or for another Python in .python-version")
-}
-
 pub(crate) fn bad_hashes(file: &str, lines: &[String]) -> UserError {
     UserError::new(format!("the hashes in {file} are not those of the packages\n{}", lines.join("\n")))
         .hint("make the file again with the tool that wrote the hashes")
 }
 
-pub(crate) fn no_git(file: &str) -> UserError {
-    UserError::new(format!("{file} asks for a git repository, and the machine has no git"))
-        .hint("apt install git")
-}
-
-pub(crate) fn no_repository(file: &str, reason: &str) -> UserError {
-    UserError::new(format!("{file} asks for a git repository that cannot be fetched: {reason}")).hint(
-        "are its address and the branch, tag or commit behind '@' right? a build has no key to a private one",
-    )
-}
-
 pub(crate) fn build_failed(package: &str, mend: Option<&str>, lines: &[String]) -> UserError {
-    let mut text = format!("'{package}' could not be built");
-    for line in lines {
-        let _ = write!(text, "\n  {line}");
-    }
-    let failure = UserError::new(text);
+    let failure = with_lines(format!("'{package}' could not be built"), lines);
     match mend {
         Some(mend) => failure.hint(format!("on the machine: {mend}")),
         None => failure.hint("a version of it that comes built for this machine (a wheel) needs no compiler"),

@@ -6,7 +6,6 @@ use piku_report::user_error::UserError;
 
 use super::{NOT_A_VERSION, list};
 use crate::runtime::RequestedVersion;
-use crate::step::build_step::StepOutcome;
 
 /// What an app of this kind is called.
 pub(crate) const KIND: &str = "a Ruby app";
@@ -112,8 +111,6 @@ pub(crate) fn no_program(process: &str, program: &str) -> UserError {
 
 // Rails.
 
-const OFF: &str = "'DISABLE_ASSETS_PRECOMPILE=1' in ENV leaves this step out";
-
 pub(crate) fn no_master_key() -> String {
     "config/credentials.yml.enc cannot be read without its key: config:set RAILS_MASTER_KEY=…, with what is in your config/master.key".to_owned()
 }
@@ -126,52 +123,6 @@ pub(crate) fn wants_node(gem: &str) -> String {
 
 pub(crate) fn sqlite() -> String {
     "config/database.yml has a SQLite file in the app, which is new with each release: put it into the folder that DATA_DIR names, or set DATABASE_URL".to_owned()
-}
-
-/// Why the assets could not be made, where that is known.
-pub(crate) fn assets(ended: &StepOutcome) -> Option<UserError> {
-    let find = |text: &str| ended.lines.iter().find(|line| line.contains(text));
-    if ended.wanted_memory() {
-        return None;
-    }
-    if find("Don't know how to build task 'assets:precompile'").is_some() {
-        return Some(
-            UserError::new("the app has no task 'assets:precompile', though its gems bring one").hint(OFF),
-        );
-    }
-    if find("Could not find a JavaScript runtime").is_some() {
-        return Some(
-            UserError::new(
-                "a gem of the asset pipeline needs a JavaScript runtime, and the machine has none",
-            )
-            .hint("on the machine: apt install nodejs"),
-        );
-    }
-    if let Some(tool) =
-        ["yarn", "npm", "npx", "node"].into_iter().find(|tool| find(&format!("{tool}: not found")).is_some())
-    {
-        return Some(
-            UserError::new(format!("the assets are built by '{tool}', which is not there"))
-                .hint("'PIKU_RUNTIMES=node,ruby' in ENV builds package.json first; on the machine: apt install nodejs npm"),
-        );
-    }
-    if let Some(line) = find("ConnectionNotEstablished").or_else(|| find("could not connect to server")) {
-        return Some(
-            UserError::new(format!(
-                "the app asks for its database while its assets are made: {}",
-                line.trim()
-            ))
-            .hint("an initializer does so, most likely; in builds there may be no database")
-            .hint(OFF),
-        );
-    }
-    if let Some(line) = find("KeyError: key not found") {
-        return Some(
-            UserError::new(format!("the app wants a variable while its assets are made: {}", line.trim()))
-                .hint("set it with config:set, or give it a default: ENV.fetch(NAME, \"\")"),
-        );
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Rust.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::path::Path;
 
 use piku_report::user_error::UserError;
@@ -8,6 +8,8 @@ use piku_report::user_error::UserError;
 use super::list;
 use crate::runtime::RequestedVersion;
 use crate::target::TargetArchitecture;
+
+pub(crate) const INSTALL_NEWER: &str = "install a newer one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web";
 
 pub(crate) fn no_rust() -> UserError {
     UserError::new("this is a Rust app, recognised, but the machine has no cargo")
@@ -49,12 +51,6 @@ pub(crate) fn no_cross_linker(target: &TargetArchitecture) -> UserError {
     }
 }
 
-/// A C library that pkg-config finds for this machine alone.
-pub(crate) fn no_cross_library(lines: &[String]) -> UserError {
-    told("a dependency needs a C library of the machine that the release is for", lines)
-        .hint("a feature of the dependency may build the library from source (\"vendored\", \"bundled\"), or do without it (rustls)")
-}
-
 pub(crate) fn misnamed(name: &str) -> UserError {
     UserError::new(format!("this looks like a Rust app, but its manifest is '{name}'; expected 'Cargo.toml'"))
         .hint(format!("git mv {name} Cargo.toml"))
@@ -65,7 +61,7 @@ pub(crate) fn bad_file(file: &Path, why: &str) -> UserError {
 }
 
 pub(crate) fn too_old(requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
-    requested.unmet("Rust", installed).hint("install a newer one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web")
+    requested.unmet("Rust", installed).hint(INSTALL_NEWER)
 }
 
 pub(crate) fn no_program() -> UserError {
@@ -87,33 +83,4 @@ pub(crate) fn no_process_types(programs: &[String]) -> UserError {
 pub(crate) fn nothing_built(missing: &[String]) -> UserError {
     UserError::new(format!("cargo ended well but did not build {}", list(missing)))
         .hint("does the app's .cargo/config.toml or a profile put programs elsewhere than target/release?")
-}
-
-pub(crate) fn stale_lock(lines: &[String]) -> UserError {
-    told("Cargo.lock does not fit Cargo.toml", lines).hint("run 'cargo build' and commit Cargo.lock")
-}
-
-pub(crate) fn newer_wanted(lines: &[String]) -> UserError {
-    told("the app's dependencies need a newer Rust than this machine has", lines)
-        .hint("install one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web")
-        .hint("or commit a Cargo.lock with older versions")
-}
-
-pub(crate) fn no_network(reason: &str) -> UserError {
-    UserError::new(format!("cargo cannot reach the package registry: {reason}")).hint(
-        "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again",
-    )
-}
-
-pub(crate) fn no_library(lines: &[String]) -> UserError {
-    told("a dependency needs a C library or a tool that the machine has not", lines)
-        .hint("on the machine: apt install pkg-config and the library's -dev package, such as libssl-dev")
-}
-
-fn told(what: &str, lines: &[String]) -> UserError {
-    let mut text = what.to_owned();
-    for line in lines {
-        let _ = write!(text, "\n  {line}");
-    }
-    UserError::new(text)
 }

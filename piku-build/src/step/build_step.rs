@@ -64,12 +64,6 @@ impl StepOutcome {
         self.out_of_memory || self.code != 0 && self.lines.iter().rev().take(50).any(says)
     }
 
-    /// The first `most` of its last lines that say one of these, without the space around them.
-    pub(crate) fn saying(&self, texts: &[&str], most: usize) -> Vec<String> {
-        let says = |line: &&String| texts.iter().any(|text| line.contains(text));
-        self.lines.iter().filter(says).map(|line| line.trim().to_owned()).take(most).collect()
-    }
-
     /// Whether the command says that it did its work.
     pub(crate) fn succeeded(&self) -> bool {
         self.code == 0

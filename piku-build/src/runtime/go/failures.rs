@@ -1,76 +1,92 @@
-//! Why `go build` failed. What the compiler says about the app's own code is its best explanation; this finds the rest.
+//! Rules that explain a failed `go build`. An error in the app's own code needs none: the compiler explains it best.
 
 use piku_report::user_error::UserError;
 
-use crate::errors;
+use crate::errors::failure_rule::{FailedStep, FailureRule};
+use crate::errors::{step_failed, with_lines};
 use crate::step::build_step::StepOutcome;
 
-const NO_SPACE: [&str; 2] = ["no space left on device", "disk quota exceeded"];
-const NETWORK: [&str; 6] = [
-    "no such host",
-    "network is unreachable",
-    "connection refused",
-    "i/o timeout",
-    "TLS handshake timeout",
-    "Temporary failure in name resolution",
-];
-const NOT_TIDY: [&str; 5] = [
-    "missing go.sum entry",
-    "updates to go.mod needed",
-    "no required module provides package",
-    "go.mod file not found",
-    "go: updates to go.sum needed",
-];
-const NO_COMPILER: [&str; 2] = ["C compiler \"gcc\" not found", "\"gcc\": executable file not found"];
-const NO_MODULE: [&str; 5] = [
-    "terminal prompts disabled",
-    "404 Not Found",
-    "410 Gone",
-    "unknown revision",
-    "executable file not found in $PATH",
-];
-/// How many of Go's own lines are repeated.
+/// The largest number of Go's own lines that are repeated.
 const REPEATED: usize = 4;
 
-/// The reason of a failed step, as its author is told.
-pub(super) fn explain(step: &str, ended: &StepOutcome, version: &str) -> UserError {
-    let any = |texts: &[&str]| ended.saying(texts, REPEATED);
-    if ended.code == 137 || !any(&["signal: killed"]).is_empty() {
-        return errors::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[]);
-    }
-    if !any(&NO_SPACE).is_empty() {
-        return errors::no_space(step);
-    }
-    if let Some(at) = ended.lines.iter().position(|line| line.contains("errors parsing ")) {
-        let wrong: Vec<_> =
-            ended.lines[at + 1..].iter().map(|line| line.trim().to_owned()).take(REPEATED).collect();
-        let file = ended.lines[at].rsplit("errors parsing ").next().unwrap_or_default();
-        return errors::go::bad_module(file.trim_end_matches(':'), &wrong);
-    }
-    if let Some(line) =
-        any(&["toolchain not available", "download go1", "cannot find module providing toolchain"]).first()
-    {
-        return errors::go::no_toolchain(version, line);
-    }
-    if let Some(line) = any(&NETWORK).first() {
-        return errors::go::no_network(line);
-    }
-    let lines = any(&NO_COMPILER);
-    if !lines.is_empty() {
-        return errors::go::no_compiler(&lines);
-    }
-    let lines = any(&["inconsistent vendoring", "-mod=vendor"]);
-    if !lines.is_empty() {
-        return errors::go::stale_vendor(&lines);
-    }
-    let lines = any(&NOT_TIDY);
-    if !lines.is_empty() {
-        return errors::go::not_tidy(&lines);
-    }
-    if let Some(line) = any(&NO_MODULE).first() {
-        return errors::go::no_module(line);
-    }
-    errors::step_failed(step, ended, &[])
+const RULES: [FailureRule; 9] = [
+    FailureRule::killed(&["signal: killed"]),
+    FailureRule::no_space(&["no space left on device", "disk quota exceeded"]),
+    FailureRule::call(&["errors parsing "], bad_module),
+    FailureRule::new(
+        &["toolchain not available", "download go1", "cannot find module providing toolchain"],
+        "Go {version} is not on this machine and cannot be fetched: {line}",
+        &[
+            "is it a release? a go line names the oldest Go that will do: write 'go 1.22' instead of a newer one than is needed",
+            "or install it on the machine in /usr/local/go",
+        ],
+    ),
+    FailureRule::new(
+        &[
+            "no such host",
+            "network is unreachable",
+            "connection refused",
+            "i/o timeout",
+            "TLS handshake timeout",
+            "Temporary failure in name resolution",
+        ],
+        "go cannot reach the module proxy: {line}",
+        &[
+            "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml (GOPROXY for a mirror); then push again",
+        ],
+    ),
+    FailureRule::new(
+        &["C compiler \"gcc\" not found", "\"gcc\": executable file not found"],
+        "the app has C code, and the machine has no C compiler",
+        &["on the machine: apt install gcc libc6-dev; without C code: CGO_ENABLED=0 in ENV"],
+    )
+    .repeat(REPEATED),
+    FailureRule::new(
+        &["inconsistent vendoring", "-mod=vendor"],
+        "vendor/ does not fit go.mod",
+        &["run 'go mod vendor' and commit vendor/"],
+    )
+    .repeat(REPEATED),
+    FailureRule::new(
+        &[
+            "missing go.sum entry",
+            "updates to go.mod needed",
+            "no required module provides package",
+            "go.mod file not found",
+            "go: updates to go.sum needed",
+        ],
+        "go.mod and go.sum do not list all that the code needs",
+        &["run 'go mod tidy' and commit go.mod and go.sum"],
+    )
+    .repeat(REPEATED),
+    FailureRule::new(
+        &[
+            "terminal prompts disabled",
+            "404 Not Found",
+            "410 Gone",
+            "unknown revision",
+            "executable file not found in $PATH",
+        ],
+        "a module cannot be fetched: {line}",
+        &["is it private? 'go mod vendor' puts a copy into the repository; commit vendor/"],
+    ),
+];
+
+/// Explains a failed step; `version` is the Go that builds.
+pub(super) fn explain(step: &str, outcome: &StepOutcome, version: &str) -> UserError {
+    let failed = FailedStep::new(step, outcome, str::trim).with("version", version);
+    failed.explain(&RULES).unwrap_or_else(|| step_failed(step, outcome, &[]))
+}
+
+/// Go names the file, and then what is wrong in it, a line each.
+fn bad_module(step: &FailedStep<'_>) -> Option<UserError> {
+    let at = step.lines.iter().position(|line| line.contains("errors parsing "))?;
+    let file = step.lines[at].rsplit("errors parsing ").next()?.trim_end_matches(':');
+    let wrong: Vec<_> = step.lines[at + 1..].iter().take(REPEATED).map(|line| (*line).to_owned()).collect();
+    let failure = with_lines(format!("go cannot parse {file}"), &wrong);
+    Some(failure.hint(
+        "'go mod edit -fmt' says the same on your machine; the file is UTF-8 text without a byte order mark",
+    ))
 }
 
 #[cfg(test)]
@@ -78,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_reason() {
+    fn failures_are_explained() {
         for (text, reason) in [
             (
                 "main.go:3:8: missing go.sum entry for module providing package rsc.io/quote; to add:\n\tgo get x",
@@ -92,7 +108,7 @@ mod tests {
             ("go: rsc.io/quote@v1.5.2: dial tcp: lookup proxy.example: no such host", "no such host"),
             (
                 "go: errors parsing go.mod:\ngo.mod:1: unexpected input character '\\ufeff'",
-                "go.mod is not understood by go\n  go.mod:1: unexpected input character '\\ufeff'",
+                "go cannot parse go.mod\n  go.mod:1: unexpected input character '\\ufeff'",
             ),
             ("# hello\n./main.go:5:2: undefined: x", "exit code 1"),
             (

@@ -1,79 +1,82 @@
-//! Why Maven, Gradle or javac failed. What the compiler says about the app's own code is its best explanation; this finds the
-//! rest.
+//! Rules that explain a failed Maven, Gradle or javac. An error in the app's own code needs none: the compiler explains it best.
 
 use piku_report::user_error::UserError;
 
-use crate::errors;
+use crate::errors::failure_rule::{FailedStep, FailureRule};
+use crate::errors::step_failed;
 use crate::step::build_step::StepOutcome;
 
-/// How many of the tool's own lines are repeated.
-const REPEATED: usize = 3;
+const UNREACHABLE: &[&str] = &[
+    "UnknownHostException",
+    "Unknown host",
+    "Connection refused",
+    "connect timed out",
+    "Network is unreachable",
+    "Temporary failure in name resolution",
+];
+/// Output of the scripts that fetch the version of Maven or Gradle that an app pins.
+const WRAPPER: &[&str] =
+    &["org.gradle.wrapper", "gradle-wrapper", "Failed to fetch", "apache-maven-", "wget:", "curl:"];
+const WRAPPER_FAILED: &str = "the wrapper cannot fetch the version of the tool that it pins: {line}";
+const WRAPPER_HINT: &[&str] =
+    &["is the machine online? without the wrapper's script the machine's own mvn or gradle is used"];
 
-/// The reason of a failed step, as its author is told.
-pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
-    let any = |texts: &[&str]| -> Vec<String> {
-        let told = ended.saying(texts, REPEATED).into_iter();
-        told.map(|line| line.trim_start_matches("[ERROR] ").to_owned()).collect()
-    };
-    if ended.code == 137 {
-        return errors::step_failed(step, ended, &[]);
-    }
-    if !any(&["No space left on device"]).is_empty() {
-        return errors::no_space(step);
-    }
-    let lines = any(&[
-        "release version",
-        "invalid target release",
-        "invalid source release",
-        "Unsupported class file major version",
-        "UnsupportedClassVersionError",
-    ]);
-    if !lines.is_empty() {
-        return errors::java::other_java(&lines);
-    }
-    let network = [
-        "UnknownHostException",
-        "Unknown host",
-        "Connection refused",
-        "connect timed out",
-        "Network is unreachable",
-        "Temporary failure in name resolution",
-    ];
-    let unreachable = any(&network);
-    let fetches =
-        !any(&["org.gradle.wrapper", "gradle-wrapper", "Failed to fetch", "apache-maven-", "wget:", "curl:"])
-            .is_empty();
-    let fetching = any(&[
-        "Could not install Gradle",
-        "Server returned HTTP response code",
-        "Failed to fetch",
-        "cannot download",
-        "ZipException",
-    ]);
-    if fetches && (!unreachable.is_empty() || !fetching.is_empty()) {
-        let line = unreachable.iter().chain(&fetching).next();
-        return errors::java::wrapper_unreachable(line.map_or("", String::as_str));
-    }
-    if let Some(line) = unreachable.first() {
-        return errors::java::no_network(line);
-    }
-    if let Some(line) = any(&[
-        "Could not find artifact",
-        "was not found in",
-        "Could not resolve dependencies",
-        "Could not find ",
-    ])
-    .first()
-    {
-        return errors::java::missing_artifact(line);
-    }
-    if let Some(line) = any(&["not found in root project", "not found in project"])
-        .first()
-        .filter(|line| line.starts_with("Task '"))
-    {
-        return errors::java::no_task(line);
-    }
-    errors::step_failed(step, ended, &[])
+const RULES: [FailureRule; 7] = [
+    FailureRule::no_space(&["No space left on device"]),
+    FailureRule::new(
+        &[
+            "release version",
+            "invalid target release",
+            "invalid source release",
+            "Unsupported class file major version",
+            "UnsupportedClassVersionError",
+        ],
+        "the app or its build tool does not fit this Java",
+        &["ask for another one: a file system.properties with the line 'java.runtime.version=17'"],
+    )
+    .repeat(3),
+    FailureRule::new(UNREACHABLE, WRAPPER_FAILED, WRAPPER_HINT).also(WRAPPER),
+    FailureRule::new(
+        &[
+            "Could not install Gradle",
+            "Server returned HTTP response code",
+            "Failed to fetch",
+            "cannot download",
+            "ZipException",
+        ],
+        WRAPPER_FAILED,
+        WRAPPER_HINT,
+    )
+    .also(WRAPPER),
+    FailureRule::new(
+        UNREACHABLE,
+        "the repository of packages cannot be reached: {line}",
+        &[
+            "is the machine online? behind a proxy or with your own mirror, name it in the app's .mvn or gradle.properties; then push again",
+        ],
+    ),
+    FailureRule::new(
+        &["Could not find artifact", "was not found in", "Could not resolve dependencies", "Could not find "],
+        "a dependency cannot be found: {line}",
+        &["is the version right? one from your own repository needs that in the build file"],
+    ),
+    FailureRule::new(
+        &["Task '*not found in root project", "Task '*not found in project"],
+        "gradle: {line}",
+        &[
+            "does the build file apply a plugin, such as 'java' or 'application'? GRADLE_TASK in ENV names the task to be run",
+        ],
+    ),
+];
+
+/// Explains a failed step.
+pub(super) fn explain(step: &str, outcome: &StepOutcome) -> UserError {
+    let failed = FailedStep::new(step, outcome, clean);
+    failed.explain(&RULES).unwrap_or_else(|| step_failed(step, outcome, &[]))
+}
+
+fn clean(line: &str) -> &str {
+    line.trim().trim_start_matches("[ERROR] ").trim_end_matches('.')
 }
 
 #[cfg(test)]
@@ -81,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_reason() {
+    fn failures_are_explained() {
         for (text, reason) in [
             (
                 "[ERROR] Fatal error compiling: error: release version 21 not supported -> [Help 1]",

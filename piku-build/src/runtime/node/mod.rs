@@ -1,6 +1,7 @@
 //! Node: the dependencies that the lock file says, by the package manager that wrote it; the build script; without what only the
 //! build needs. A front end that is built and has nothing to start is served as files.
 
+mod failures;
 mod manager;
 mod modules;
 mod package;
@@ -126,7 +127,7 @@ impl Runtime for NodeRuntime {
         if ended.succeeded() {
             return Ok(());
         }
-        Err(told::failed(step.name, ended)
+        Err(failures::explain(step.name, ended)
             .unwrap_or_else(|| errors::step_failed(step.name, ended, &[]))
             .into())
     }

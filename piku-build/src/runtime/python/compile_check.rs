@@ -28,7 +28,7 @@ pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> a
     }
     let broken = bytecode::parse(&ended.lines);
     if broken.is_empty() {
-        return Err(super::failures::explain(
+        return Err(super::failures::explain_pip(
             bytecode::NAME,
             ended,
             &view.tree,

@@ -1,26 +1,25 @@
-//! Why pip failed. Its output says so somewhere in the middle, behind retries, notices and tracebacks; this finds the reason.
+//! Rules that explain failed installations of Python packages: by pip, uv, poetry and pipenv.
 
 use piku_files::TreeHandle;
 use piku_report::user_error::UserError;
 
-use crate::errors;
+use crate::errors::failure_rule::{FailedStep, FailureRule};
+use crate::errors::{ONLINE, python, step_failed};
 use crate::step::build_step::StepOutcome;
 
-/// How many of pip's own lines are repeated when nothing better is known.
+/// The largest number of pip's own lines that are repeated.
 const REPEATED: usize = 6;
-
-/// What pip says in front of a requirement that nothing answers.
-const UNSATISFIED: &str = "Could not find a version that satisfies the requirement ";
-/// A file of requirements is never longer.
+/// The largest number of uv's own lines that are repeated.
+const UV_REPEATED: usize = 12;
+/// pip's words in front of a requirement that no version meets.
+const UNSATISFIED: &str = "Could not find a version that satisfies the requirement *(from ";
+const NO_VERSIONS: &[&str] = &["(from versions: none)"];
+/// The largest file of requirements that is searched for a line, in bytes.
 const LONGEST_FILE: u64 = 8 * 1024 * 1024;
-/// How many versions are listed.
+/// The largest number of versions that are listed.
 const LISTED: usize = 5;
 
-/// What a process prints that the kernel took the memory from, or one whose child it was.
-const KILLED: [&str; 4] =
-    ["exit code: -9", "Killed signal terminated program", "died with <Signals.SIGKILL", "MemoryError"];
-const NO_SPACE: [&str; 3] = ["No space left on device", "[Errno 28]", "Disk quota exceeded"];
-const NETWORK: [&str; 9] = [
+const NETWORK: &[&str] = &[
     "Temporary failure in name resolution",
     "Name or service not known",
     "No address associated with hostname",
@@ -31,7 +30,22 @@ const NETWORK: [&str; 9] = [
     "Read timed out",
     "Cannot connect to proxy",
 ];
-/// What a compiler or a build script misses, and the Debian package that brings it.
+const UNREACHABLE: &str = "pip cannot reach the package index: {pattern}";
+const LINE_UNREACHABLE: &str = "pip cannot reach the package index: {line}";
+const CLOCK: (&str, &[&str]) = (
+    "pip does not trust the package index: its certificate is not yet valid, this machine's clock is wrong",
+    &["set the clock: timedatectl set-ntp true"],
+);
+const CERTIFICATE: (&str, &[&str]) = (
+    "pip does not trust the package index: this machine does not know the authority that signed its certificate",
+    &[
+        "if your site has its own authority: put its certificate into /usr/local/share/ca-certificates and run update-ca-certificates",
+    ],
+);
+const OTHER_PYTHON: &[&str] =
+    &["ask for an older version of the package, or for another Python in .python-version"];
+
+/// A tool or library that a compiler or a build script lacks, and the Debian package that brings it.
 const MISSING: [(&str, &str); 11] = [
     ("pg_config executable not found", "apt install libpq-dev, or use psycopg2-binary"),
     ("mysql_config", "apt install default-libmysqlclient-dev"),
@@ -46,231 +60,289 @@ const MISSING: [(&str, &str); 11] = [
     ("gcc", "apt install build-essential python3-dev"),
 ];
 
-/// The reason of a failed step, as its author is told. `tree` is the app's folder, `file` what in it says the dependencies.
-pub(super) fn explain(step: &str, ended: &StepOutcome, tree: &TreeHandle, file: &str) -> UserError {
-    let lines = &ended.lines;
-    let any =
-        |needles: &[&str]| lines.iter().rev().find(|line| needles.iter().any(|needle| line.contains(needle)));
-    if ended.code == 137 || any(&KILLED).is_some() {
-        // It was, or a compiler that it had started.
-        return killed(step, ended);
+const PIP: [FailureRule; 14] = [
+    FailureRule::killed(&[
+        "exit code: -9",
+        "Killed signal terminated program",
+        "died with <Signals.SIGKILL",
+        "MemoryError",
+    ]),
+    FailureRule::no_space(&["No space left on device", "[Errno 28]", "Disk quota exceeded"]),
+    FailureRule::new(&["CERTIFICATE_VERIFY_FAILED*not yet valid"], CLOCK.0, CLOCK.1),
+    FailureRule::new(
+        &["CERTIFICATE_VERIFY_FAILED", "certificate verify failed"],
+        CERTIFICATE.0,
+        CERTIFICATE.1,
+    ),
+    // After a retry that helped, pip found versions.
+    FailureRule::new(NETWORK, UNREACHABLE, &[ONLINE]).unless(&[UNSATISFIED]),
+    FailureRule::new(NETWORK, UNREACHABLE, &[ONLINE]).also(NO_VERSIONS),
+    FailureRule::call(&["ResolutionImpossible"], |step| Some(conflict(step))),
+    FailureRule::new(
+        &["Invalid requirement", "Could not open requirements file", "no such option:"],
+        "pip cannot parse {file}: {line}",
+        &["one requirement a line, such as 'flask>=3' or 'six==1.17.0'"],
+    ),
+    FailureRule::call(&[UNSATISFIED], unsatisfied),
+    FailureRule::new(&["requires a different Python"], "{line}", OTHER_PYTHON),
+    FailureRule::call(&["DO NOT MATCH THE HASHES", "In --require-hashes mode"], |step| {
+        let told = step.lines.iter().map(|line| line.trim()).filter(|line| {
+            line.starts_with("Expected sha")
+                || line.starts_with("Got ")
+                || line.contains("(from -r") && line.ends_with(':')
+        });
+        let told: Vec<_> = told.map(str::to_owned).collect();
+        Some(python::bad_hashes(step.value("file"), &if told.is_empty() { errors(step) } else { told }))
+    }),
+    FailureRule::new(
+        &["Cannot find command 'git'", "Cannot find command \"git\""],
+        "{file} asks for a git repository, and the machine has no git",
+        &["apt install git"],
+    ),
+    FailureRule::call(&["× git *did not run successfully"], |step| {
+        let reason = step.line_with(&["fatal: ", "pathspec '"]).or_else(|| step.line_with(&["× git "]));
+        let reason = reason.unwrap_or_default().trim();
+        let file = step.value("file");
+        Some(
+            UserError::new(format!("{file} asks for a git repository that cannot be fetched: {reason}"))
+                .hint("are its address and the branch, tag or commit behind '@' right? a build has no key to a private one"),
+        )
+    }),
+    FailureRule::call(&[""], |step| {
+        let package = find_unbuilt(step)?;
+        Some(python::build_failed(&package, find_missing(step), &errors(step)))
+    }),
+];
+
+const UV: [FailureRule; 8] = [
+    FailureRule::call(&["needs to be updated, but `--locked`", "Unable to find lockfile"], |_| {
+        Some(python::stale_lock("uv.lock", "pyproject.toml", "uv lock"))
+    }),
+    FailureRule::new(
+        &["is incompatible with the project's Python requirement", "No interpreter found"],
+        "{line}",
+        OTHER_PYTHON,
+    ),
+    FailureRule::new(
+        &["Required uv version", "does not match the running version"],
+        "{line}",
+        &["the line 'UV_VERSION=…' in ENV asks for another one"],
+    ),
+    FailureRule::call(&["Hash mismatch for"], |step| {
+        Some(python::bad_hashes("uv.lock", &uv_errors(step.outcome)))
+    }),
+    FailureRule::call(&["Failed to build `"], |step| {
+        let package = step.capture("Failed to build `*`")?.replace("==", " ");
+        Some(python::build_failed(&package, find_missing(step), &uv_errors(step.outcome)))
+    }),
+    FailureRule::new(&["NotValidYet"], CLOCK.0, CLOCK.1),
+    FailureRule::new(
+        &["invalid peer certificate", "certificate verify failed"],
+        CERTIFICATE.0,
+        CERTIFICATE.1,
+    ),
+    FailureRule::new(
+        &[
+            "dns error",
+            "error sending request",
+            "tcp connect error",
+            "Connection refused",
+            "operation timed out",
+            "client error (Connect)",
+        ],
+        LINE_UNREACHABLE,
+        &[ONLINE],
+    ),
+];
+
+const POETRY: [FailureRule; 3] = [
+    FailureRule::call(&["changed significantly since poetry.lock", "poetry.lock is not up to date"], |_| {
+        Some(python::stale_lock("poetry.lock", "pyproject.toml", "poetry lock"))
+    }),
+    FailureRule::new(&["All attempts to connect to"], LINE_UNREACHABLE, &[ONLINE]),
+    FailureRule::new(
+        &["is not allowed by the project", "is not supported by the project"],
+        "{line}",
+        OTHER_PYTHON,
+    ),
+];
+
+const PIPENV: [FailureRule; 1] = [FailureRule::call(&["out-of-date", "out of date"], |_| {
+    Some(python::stale_lock("Pipfile.lock", "Pipfile", "pipenv lock"))
+})];
+
+/// Explains a failed step of pip. `file` declares the dependencies, in the app's `tree`.
+pub(super) fn explain_pip(step: &str, outcome: &StepOutcome, tree: &TreeHandle, file: &str) -> UserError {
+    let mut failed = FailedStep::new(step, outcome, without_prefix).with("file", file);
+    failed.tree = Some(tree);
+    if outcome.code == 137 {
+        return failed.killed();
     }
-    if any(&NO_SPACE).is_some() {
-        return errors::no_space(step);
-    }
-    if let Some(line) = any(&["CERTIFICATE_VERIFY_FAILED", "certificate verify failed"]) {
-        return errors::python::bad_certificate(line.contains("not yet valid"));
-    }
-    let unsatisfied = between(lines, UNSATISFIED, "(from ");
-    if let Some(reason) = NETWORK.iter().find(|needle| any(&[needle]).is_some()) {
-        // A retry that helped is no reason; pip found versions then.
-        if unsatisfied.is_none() || any(&["(from versions: none)"]).is_some() {
-            return errors::python::no_network(reason);
-        }
-    }
-    if any(&["ResolutionImpossible"]).is_some() {
-        return errors::python::conflict(file, &conflict(lines));
-    }
-    if let Some(line) = any(&["Invalid requirement", "Could not open requirements file", "no such option:"]) {
-        return errors::python::bad_requirement(file, error(line));
-    }
-    if let Some(requirement) = unsatisfied {
-        if let Some((version, why)) = invalid(lines) {
-            return errors::python::invalid_metadata(file, &requirement, &version, &why);
-        }
-        let python = other_python(lines, &requirement);
-        return errors::python::unsatisfiable(
-            file,
-            &requirement,
-            place(tree, file, &requirement),
-            &versions(lines),
-            python.as_deref(),
-        );
-    }
-    if let Some(line) = any(&["requires a different Python"]) {
-        return errors::python::other_python(error(line));
-    }
-    if any(&["DO NOT MATCH THE HASHES", "In --require-hashes mode"]).is_some() {
-        return errors::python::bad_hashes(file, &hashes(lines));
-    }
-    if any(&["Cannot find command 'git'", "Cannot find command \"git\""]).is_some() {
-        return errors::python::no_git(file);
-    }
-    let failed = |line: &&String| line.contains("× git ") && line.contains("did not run successfully");
-    if let Some(line) = lines.iter().find(failed) {
-        let said = any(&["fatal: ", "error: pathspec"]).unwrap_or(line);
-        return errors::python::no_repository(file, said.trim());
-    }
-    if let Some(package) = unbuilt(lines) {
-        return errors::python::build_failed(&package, missing(lines), &errors(lines));
-    }
-    errors::step_failed(step, ended, &errors(lines))
+    failed.explain(&PIP).unwrap_or_else(|| step_failed(step, outcome, &errors(&failed)))
 }
 
-/// What of the dependencies does not go with this Python, in words of whoever says so.
-pub(super) fn refuses_python(lines: &[String]) -> Option<String> {
+pub(super) fn explain_uv(step: &str, outcome: &StepOutcome) -> UserError {
+    let failed = FailedStep::new(step, outcome, without_tree);
+    failed.explain(&UV).unwrap_or_else(|| step_failed(step, outcome, &uv_errors(outcome)))
+}
+
+pub(super) fn explain_poetry(step: &str, outcome: &StepOutcome) -> UserError {
+    let failed = FailedStep::new(step, outcome, str::trim);
+    failed.explain(&POETRY).unwrap_or_else(|| step_failed(step, outcome, &outcome.lines))
+}
+
+pub(super) fn explain_pipenv(step: &str, outcome: &StepOutcome) -> UserError {
+    let failed = FailedStep::new(step, outcome, str::trim);
+    failed.explain(&PIPENV).unwrap_or_else(|| step_failed(step, outcome, &outcome.lines))
+}
+
+/// Returns why the dependencies do not accept the Python of the build, in the words of the tool.
+pub(super) fn find_python_refusal(outcome: &StepOutcome) -> Option<String> {
     const REFUSALS: [&str; 4] = [
         "requires a different Python",
         "is incompatible with the project's Python requirement",
         "is not allowed by the project",
         "is not supported by the project",
     ];
-    let said = lines.iter().find(|line| REFUSALS.iter().any(|needle| line.contains(needle)));
-    if let Some(line) = said {
-        return Some(error(line).trim_start_matches("error: ").to_owned());
+    let step = FailedStep::new("", outcome, without_prefix);
+    if let Some(line) = step.line_with(&REFUSALS) {
+        return Some(line.to_owned());
     }
-    let requirement = between(lines, UNSATISFIED, "(from ")?;
-    Some(format!("{requirement}: {}", other_python(lines, &requirement)?))
+    let requirement = step.capture(UNSATISFIED)?.trim();
+    Some(format!("{requirement}: {}", other_python(&step, requirement)?))
 }
 
-/// The versions that answer this requirement and need another Python, as pip lists them beside all others that do. Of a range
-/// any may be meant.
-fn other_python(lines: &[String], requirement: &str) -> Option<String> {
-    let all = between(lines, "Ignored the following versions that require a different python version: ", "")?;
+/// Returns whether the build of a package failed.
+pub(super) fn is_failed_build(outcome: &StepOutcome) -> bool {
+    let step = FailedStep::new("", outcome, without_prefix);
+    find_unbuilt(&step).is_some() || step.has(&["Failed to build `"])
+}
+
+fn without_prefix(line: &str) -> &str {
+    let line = line.trim_end();
+    let bare = line.trim_start();
+    bare.strip_prefix("ERROR: ").or_else(|| bare.strip_prefix("error: ")).unwrap_or(line)
+}
+
+/// uv draws a tree in front of the causes of an error.
+fn without_tree(line: &str) -> &str {
+    line.trim_start_matches("error: ").trim_matches(|letter: char| !letter.is_alphanumeric() && letter != '`')
+}
+
+/// Returns the versions that meet a requirement and need another Python, which pip lists among those of all others.
+fn other_python(step: &FailedStep<'_>, requirement: &str) -> Option<String> {
+    let all = step.capture("Ignored the following versions that require a different python version: *")?;
     let Some((_, exact)) = requirement.split_once("==") else {
+        // Any version of a range may be meant.
         let newest: Vec<_> = all.rsplit("; ").take(LISTED).collect();
         return Some(newest.into_iter().rev().collect::<Vec<_>>().join("; "));
     };
     let exact = exact.trim_start_matches('=').trim();
-    let own = |one: &&str| one.split_once(' ').is_some_and(|(version, _)| version == exact);
-    all.split("; ").find(own).map(str::to_owned)
+    let is_exact = |one: &&str| one.split_once(' ').is_some_and(|(version, _)| version == exact);
+    all.split("; ").find(is_exact).map(str::to_owned)
 }
 
-/// It was, or a compiler that it had started.
-fn killed(step: &str, ended: &StepOutcome) -> UserError {
-    errors::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[])
+fn unsatisfied(step: &FailedStep<'_>) -> Option<UserError> {
+    let file = step.value("file");
+    let requirement = step.capture(UNSATISFIED)?.trim();
+    if let Some((version, why)) = invalid_metadata(step) {
+        return Some(python::invalid_metadata(file, requirement, &version, why));
+    }
+    let all = step.capture("(from versions: *)").unwrap_or_default().split(", ");
+    let all: Vec<_> = all.filter(|version| !version.is_empty() && *version != "none").collect();
+    let newest: Vec<_> =
+        all[all.len().saturating_sub(LISTED)..].iter().map(|version| (*version).to_owned()).collect();
+    let line = step.tree.and_then(|tree| find_line(tree, file, requirement));
+    let other = other_python(step, requirement);
+    Some(python::unsatisfiable(file, requirement, line, &newest, other.as_deref()))
 }
 
-/// What brings the thing that a compiler or a build script misses, where that is known.
-pub(super) fn missing(lines: &[String]) -> Option<&'static str> {
-    let about = |needle: &str| lines.iter().any(|line| line.contains(needle) && is_about_missing(line));
-    MISSING.iter().find(|(needle, _)| about(needle)).map(|(_, mend)| *mend)
-}
-
-/// The version that pip passed over for its bad description, and why: it says so, and then that there is no such version.
-fn invalid(lines: &[String]) -> Option<(String, String)> {
-    let at = lines.iter().position(|line| line.contains("since it has invalid metadata"))?;
-    let version = lines[at].split_once("Ignoring version ")?.1.split(" since").next()?;
-    let why =
-        lines[at + 1..].iter().map(|line| line.trim()).find(|line| !line.is_empty()).unwrap_or_default();
+/// Returns the version that pip ignored for its bad metadata, and why: afterwards it claims that there is no such version.
+fn invalid_metadata<'a>(step: &'a FailedStep<'_>) -> Option<(String, &'a str)> {
+    let at = step.lines.iter().position(|line| line.contains("since it has invalid metadata"))?;
+    let version = step.capture("Ignoring version * since")?;
+    let why = step.lines[at + 1..].iter().map(|line| line.trim()).find(|line| !line.is_empty());
+    let why = why.unwrap_or_default();
     let why = why.split_once("has invalid metadata: ").map_or(why, |(_, why)| why);
-    Some((version.replacen(" of ", " of '", 1) + "'", why.to_owned()))
+    Some((version.replacen(" of ", " of '", 1) + "'", why))
 }
 
-/// What hashes pip wanted and which it got, beside its errors.
-fn hashes(lines: &[String]) -> Vec<String> {
-    let about = |line: &&String| {
-        let line = line.trim();
-        ["Expected sha", "Got "].iter().any(|front| line.starts_with(front))
-            || line.contains("(from -r") && line.ends_with(':')
-    };
-    let told: Vec<String> = lines.iter().filter(about).map(|line| line.trim().to_owned()).collect();
-    if told.is_empty() { errors(lines) } else { told }
-}
-
-/// A compiler's name stands in many good lines too.
-fn is_about_missing(line: &str) -> bool {
-    ["not found", "No such file", "not installed", "failed", "can't find", "cannot find"]
-        .iter()
-        .any(|needle| line.contains(needle))
-}
-
-/// The text of the first line behind `front`, up to `end`.
-fn between(lines: &[String], front: &str, end: &str) -> Option<String> {
-    let rest = lines.iter().find_map(|line| line.split_once(front).map(|(_, rest)| rest))?;
-    let rest = if end.is_empty() { rest } else { rest.split(end).next().unwrap_or(rest) };
-    Some(rest.trim().to_owned())
-}
-
-/// A line without pip's own front.
-fn error(line: &str) -> &str {
-    line.trim().trim_start_matches("ERROR: ")
-}
-
-/// What pip itself calls an error, or else its last lines.
-fn errors(lines: &[String]) -> Vec<String> {
-    let skip = ["subprocess-exited-with-error", "note: This error"];
-    let told: Vec<String> = lines
-        .iter()
-        .map(|line| line.trim())
-        .filter(|line| {
-            line.starts_with("ERROR: ") || line.starts_with("error: ") || line.contains("fatal error: ")
-        })
-        .filter(|line| !skip.iter().any(|needle| line.contains(needle)))
-        .map(|line| error(line).to_owned())
-        .collect();
-    let kept = if told.is_empty() {
-        lines.iter().filter(|line| !line.trim().is_empty()).cloned().collect()
-    } else {
-        told
-    };
-    kept[kept.len().saturating_sub(REPEATED)..].to_vec()
-}
-
-/// The lines that say who wants what.
-fn conflict(lines: &[String]) -> Vec<String> {
-    let mut told: Vec<String> = lines
-        .iter()
-        .filter(|line| line.contains("because these package versions have conflicting"))
-        .map(|line| error(line).to_owned())
-        .collect();
-    let wanted = lines.iter().skip_while(|line| !line.contains("The conflict is caused by")).skip(1);
-    told.extend(
-        wanted
-            .take_while(|line| line.starts_with(' '))
-            .take(REPEATED)
-            .map(|line| format!("  {}", line.trim())),
-    );
-    told
-}
-
-/// The newest versions that the index has, oldest first.
-fn versions(lines: &[String]) -> Vec<String> {
-    let all = between(lines, "(from versions: ", ")").unwrap_or_default();
-    let all: Vec<String> = all
-        .split(", ")
-        .filter(|version| !version.is_empty() && *version != "none")
-        .map(str::to_owned)
-        .collect();
-    all[all.len().saturating_sub(LISTED)..].to_vec()
-}
-
-/// The line of the file that asks for it, from 1.
-fn place(tree: &TreeHandle, file: &str, requirement: &str) -> Option<usize> {
-    let name: String =
-        requirement.chars().take_while(|c| c.is_alphanumeric() || "._-".contains(*c)).collect();
+/// Returns the number, from 1, of the line that asks for the requirement.
+fn find_line(tree: &TreeHandle, file: &str, requirement: &str) -> Option<usize> {
+    let is_name = |letter: char| letter.is_alphanumeric() || "._-".contains(letter);
+    let name: String = requirement.chars().take_while(|letter| is_name(*letter)).collect();
+    let name = name.to_ascii_lowercase();
     let text = tree.read_text(file, LONGEST_FILE).ok()?;
     let asks = |line: &str| {
         let line = line.trim().to_ascii_lowercase();
-        line.strip_prefix(&name.to_ascii_lowercase())
-            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || "._-".contains(c)))
+        line.strip_prefix(&name).is_some_and(|rest| !rest.starts_with(is_name))
     };
     text.lines().position(asks).map(|at| at + 1)
 }
 
-/// Whether it was the build of a package that failed.
-pub(super) fn is_build(lines: &[String]) -> bool {
-    unbuilt(lines).is_some() || lines.iter().any(|line| line.contains("Failed to build `"))
+fn conflict(step: &FailedStep<'_>) -> UserError {
+    let mut lines = step.lines_with(&["because these package versions have conflicting"], REPEATED);
+    let causes = step.lines.iter().skip_while(|line| !line.contains("The conflict is caused by")).skip(1);
+    let causes = causes.take_while(|line| line.starts_with(' ')).take(REPEATED);
+    lines.extend(causes.map(|line| format!("  {}", line.trim())));
+    UserError::new(format!(
+        "{} asks for packages that do not go together\n{}",
+        step.value("file"),
+        lines.join("\n")
+    ))
+    .hint("loosen one of the versions, try it with 'pip install -r requirements.txt' in a fresh virtualenv")
 }
 
-/// The package that did not build.
-fn unbuilt(lines: &[String]) -> Option<String> {
-    between(lines, "Failed building wheel for ", "")
-        .or_else(|| between(lines, "Failed to build ", ""))
-        .or_else(|| between(lines, "Could not build wheels for ", ","))
-        .or_else(|| {
-            // The name is not in the error itself then: it was the last one collected.
-            let failed = lines.iter().any(|line| {
-                ["metadata-generation-failed", "subprocess-exited-with-error", "egg_info did not run"]
-                    .iter()
-                    .any(|n| line.contains(n))
-            });
-            let last = lines.iter().rev().find_map(|line| {
-                let line = line.trim();
-                line.strip_prefix("Collecting ").or_else(|| line.strip_prefix("Processing "))
-            });
-            last.filter(|_| failed).map(|name| name.split(" (from").next().unwrap_or(name).trim().to_owned())
-        })
+/// Returns the Debian package with the tool or library that a build lacks.
+fn find_missing(step: &FailedStep<'_>) -> Option<&'static str> {
+    // The name of a compiler is in many good lines too.
+    let complaints = ["not found", "No such file", "not installed", "failed", "can't find", "cannot find"];
+    let is_complaint = |line: &str| complaints.iter().any(|text| line.contains(text));
+    let is_missing = |name: &str| step.lines.iter().any(|line| line.contains(name) && is_complaint(line));
+    MISSING.iter().find(|(name, _)| is_missing(name)).map(|(_, package)| *package)
+}
+
+/// Returns the package that did not build.
+fn find_unbuilt(step: &FailedStep<'_>) -> Option<String> {
+    let named = ["Failed building wheel for *", "Failed to build *", "Could not build wheels for *,"];
+    if let Some(name) = named.into_iter().find_map(|pattern| step.capture(pattern)) {
+        return Some(name.trim().to_owned());
+    }
+    // Other errors do not name it: it is the one that was collected last.
+    if !step.has(&["metadata-generation-failed", "subprocess-exited-with-error", "egg_info did not run"]) {
+        return None;
+    }
+    let last = step.lines.iter().rev().find_map(|line| {
+        let line = line.trim();
+        line.strip_prefix("Collecting ").or_else(|| line.strip_prefix("Processing "))
+    })?;
+    Some(last.split(" (from").next().unwrap_or(last).trim().to_owned())
+}
+
+/// Returns the lines that pip calls errors, or else its last ones.
+fn errors(step: &FailedStep<'_>) -> Vec<String> {
+    let skipped = ["subprocess-exited-with-error", "note: This error"];
+    let lines = step.outcome.lines.iter().map(|line| line.trim());
+    let errors = lines.filter(|line| {
+        (line.starts_with("ERROR: ") || line.starts_with("error: ") || line.contains("fatal error: "))
+            && !skipped.iter().any(|text| line.contains(text))
+    });
+    let mut shown: Vec<String> = errors.map(|line| line.trim_start_matches("ERROR: ").to_owned()).collect();
+    if shown.is_empty() {
+        shown = step.outcome.lines.iter().filter(|line| !line.trim().is_empty()).cloned().collect();
+    }
+    shown.split_off(shown.len().saturating_sub(REPEATED))
+}
+
+/// Returns the lines of uv's error and of its causes.
+fn uv_errors(outcome: &StepOutcome) -> Vec<String> {
+    let begins = |line: &String| {
+        let line = line.trim_start();
+        line.starts_with("error:") || line.starts_with('×')
+    };
+    let from = outcome.lines.iter().position(begins).unwrap_or_default();
+    let lines = outcome.lines[from..].iter().filter(|line| !line.trim().is_empty());
+    lines.take(UV_REPEATED).cloned().collect()
 }
 
 #[cfg(test)]
@@ -282,7 +354,7 @@ mod tests {
         let ended = StepOutcome { code, lines, out_of_memory: false, peak: 400_000_000 };
         let dir = tempfile::tempdir().unwrap();
         let tree = TreeHandle::open(dir.path()).unwrap();
-        explain("pip", &ended, &tree, "requirements.txt").to_string()
+        explain_pip("pip", &ended, &tree, "requirements.txt").to_string()
     }
 
     #[test]
@@ -293,7 +365,8 @@ mod tests {
                  >=3.7,<3.11; 2.5.0 Requires-Python >=3.12\nERROR: Could not find a version that satisfies the requirement \
                  {requirement} (from versions: 1.19.5, 1.26.4)\n"
             );
-            refuses_python(&text.lines().map(str::to_owned).collect::<Vec<_>>())
+            let lines = text.lines().map(str::to_owned).collect();
+            find_python_refusal(&StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 })
         };
         assert_eq!(
             told("numpy==1.21.2").as_deref(),
@@ -304,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_reason() {
+    fn failures_of_pip_are_explained() {
         let no_version = "Collecting six\nERROR: Could not find a version that satisfies the requirement six==99 \
                           (from -r requirements.txt (line 1)) (from versions: 1.0, 1.1)\nERROR: No matching distribution found for six==99\n";
         assert!(told(no_version, 1).contains("there is no 'six==99'"), "{}", told(no_version, 1));
@@ -365,6 +438,40 @@ mod tests {
             ("something\nelse\n", 3, "exit code 3"),
         ] {
             assert!(told(text, code).contains(reason), "{text} -> {}", told(text, code));
+        }
+    }
+
+    #[test]
+    fn failures_of_uv_are_explained() {
+        for (text, reason) in [
+            (
+                "error: The lockfile at `uv.lock` needs to be updated, but `--locked` was provided. To update the lockfile, run `uv lock`.",
+                "out of step",
+            ),
+            (
+                "error: The requested interpreter resolved to Python 3.11.2, which is incompatible with the project's Python requirement: `>=3.13`",
+                ">=3.13",
+            ),
+            (
+                "  × Failed to build `x==1`\n  ├─▶ The build backend returned an error\n  error: command 'gcc' failed: No such file or directory",
+                "apt install build-essential",
+            ),
+            (
+                "error: Failed to fetch: `https://example.org/x`\n  Caused by: error sending request for url\n",
+                "cannot reach",
+            ),
+            ("  × Failed to download `x==1`\n  ╰─▶ Hash mismatch for `x==1`", "hashes in uv.lock"),
+        ] {
+            let ended = StepOutcome {
+                code: 1,
+                lines: text.lines().map(str::to_owned).collect(),
+                out_of_memory: false,
+                peak: 0,
+            };
+            let said = explain_uv("uv", &ended);
+            let said = anyhow::Error::from(said);
+            let all = format!("{said} {:?}", piku_report::user_error::advice(&said).0);
+            assert!(all.contains(reason), "{text} -> {all}");
         }
     }
 }

@@ -132,21 +132,21 @@ impl Runtime for PythonRuntime {
         let version = plan.version.as_deref().unwrap_or_default();
         let from = plan.version_from.as_deref().unwrap_or_default();
         let asked = plan.version_asked.as_deref().filter(|_| step.name != program::STEP);
-        if let Some((asked, why)) = asked.zip(failures::refuses_python(&ended.lines)) {
+        if let Some((asked, why)) = asked.zip(failures::find_python_refusal(ended)) {
             return Err(errors::python::refused_python(asked, from, version, &why).into());
         }
         let failure = match step.name {
-            uv::STEP => uv::explain(ended),
-            poetry::STEP => poetry::explain(ended),
-            pipenv::STEP => pipenv::explain(ended),
+            uv::STEP => failures::explain_uv(step.name, ended),
+            poetry::STEP => failures::explain_poetry(step.name, ended),
+            pipenv::STEP => failures::explain_pipenv(step.name, ended),
             pyenv::STEP => pyenv::explain(ended, version, from),
             program::STEP => {
-                let why = failures::explain(step.name, ended, &view.tree, file);
+                let why = failures::explain_pip(step.name, ended, &view.tree, file);
                 errors::python::no_tool(step.run.last().map_or("", String::as_str), why)
             }
-            _ => failures::explain(step.name, ended, &view.tree, file),
+            _ => failures::explain_pip(step.name, ended, &view.tree, file),
         };
-        Err(match asked.filter(|_| failures::is_build(&ended.lines)) {
+        Err(match asked.filter(|_| failures::is_failed_build(ended)) {
             Some(asked) => errors::python::perhaps_the_python(failure, asked, from, version),
             None => failure,
         }

@@ -1,6 +1,7 @@
 //! Ruby: the gems that the lock file says, by Bundler in a layer; Rails' assets in the app's tree.
 
 mod bundle;
+mod failures;
 mod gemfile;
 mod lock;
 mod machine;
@@ -16,7 +17,7 @@ use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime, misspelt};
 use crate::app::app_source::AppSource;
-use crate::errors::{self, bundler, ruby as told};
+use crate::errors::{self, ruby as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
@@ -112,7 +113,7 @@ impl Runtime for RubyRuntime {
         Err(match step.name {
             bundle::STEP => {
                 let version = plan.version.as_deref().unwrap_or_default();
-                bundler::failed(ended, version).unwrap_or_else(unexplained).into()
+                failures::explain_bundler(ended, version).unwrap_or_else(unexplained).into()
             }
             rails::ASSETS => rails::assets_failed(ended),
             _ => unexplained().into(),

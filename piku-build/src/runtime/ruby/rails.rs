@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use anyhow::Context;
 use piku_files::{TreeHandle, WalkStep};
 
+use super::failures;
 use super::gemfile::Gemfile;
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::{self, ruby as told};
@@ -86,7 +87,7 @@ pub(super) fn assets(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> any
 
 /// Why that failed.
 pub(super) fn assets_failed(ended: &StepOutcome) -> anyhow::Error {
-    told::assets(ended).unwrap_or_else(|| errors::step_failed(ASSETS, ended, &[])).into()
+    failures::explain_assets(ended).unwrap_or_else(|| errors::step_failed(ASSETS, ended, &[])).into()
 }
 
 /// Whether it has no secret of its own to sign with.

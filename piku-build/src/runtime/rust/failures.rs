@@ -1,63 +1,70 @@
-//! Why `cargo build` failed. What the compiler says about the app's own code is its best explanation; this finds the rest.
+//! Rules that explain a failed `cargo build`. An error in the app's own code needs none: the compiler explains it best.
 
 use piku_report::user_error::UserError;
 
-use crate::errors;
+use crate::errors::failure_rule::{FailedStep, FailureRule};
+use crate::errors::{ONLINE, rust, step_failed};
 use crate::step::build_step::StepOutcome;
 
-/// How many of cargo's own lines are repeated.
+/// The largest number of cargo's own lines that are repeated.
 const REPEATED: usize = 4;
 
-/// The reason of a failed step, as its author is told.
-pub(super) fn explain(step: &str, ended: &StepOutcome) -> UserError {
-    let any = |texts: &[&str]| ended.saying(texts, REPEATED);
-    if ended.code == 137 || !any(&["signal: 9, SIGKILL"]).is_empty() {
-        return errors::step_failed(step, &StepOutcome { code: 137, lines: Vec::new(), ..*ended }, &[]);
-    }
-    if !any(&["No space left on device", "os error 28"]).is_empty() {
-        return errors::no_space(step);
-    }
-    let lines = any(&["because --locked was passed", "but --locked was passed"]);
-    if !lines.is_empty() {
-        return errors::rust::stale_lock(&lines);
-    }
-    let lines = any(&[
-        "lock file version",
-        "requires rustc 1",
-        "requires Cargo feature",
-        "is not supported by the active toolchain",
-    ]);
-    if !lines.is_empty() {
-        return errors::rust::newer_wanted(&lines);
-    }
-    let network = [
-        "Could not resolve host",
-        "failed to connect",
-        "Could not connect",
-        "spurious network error",
-        "Timeout was reached",
-    ];
-    if let Some(line) = any(&network).first() {
-        return errors::rust::no_network(line);
-    }
-    let lines = any(&["linker `cc` not found"]);
-    if !lines.is_empty() {
-        return errors::rust::no_linker();
-    }
-    let lines = any(&["pkg-config has not been configured to support cross-compilation"]);
-    if !lines.is_empty() {
-        return errors::rust::no_cross_library(&lines);
-    }
-    let lines = any(&[
-        "pkg-config",
-        "Could not find directory of OpenSSL",
-        "is `cmake` not installed",
-        "Unable to find libclang",
-    ]);
-    if !lines.is_empty() && !any(&["failed to run custom build command"]).is_empty() {
-        return errors::rust::no_library(&lines);
-    }
-    errors::step_failed(step, ended, &[])
+const RULES: [FailureRule; 8] = [
+    FailureRule::killed(&["signal: 9, SIGKILL"]),
+    FailureRule::no_space(&["No space left on device", "os error 28"]),
+    FailureRule::new(
+        &["because --locked was passed", "but --locked was passed"],
+        "Cargo.lock does not fit Cargo.toml",
+        &["run 'cargo build' and commit Cargo.lock"],
+    )
+    .repeat(REPEATED),
+    FailureRule::new(
+        &[
+            "lock file version",
+            "requires rustc 1",
+            "requires Cargo feature",
+            "is not supported by the active toolchain",
+        ],
+        "the app's dependencies need a newer Rust than this machine has",
+        &[rust::INSTALL_NEWER, "or commit a Cargo.lock with older versions"],
+    )
+    .repeat(REPEATED),
+    FailureRule::new(
+        &[
+            "Could not resolve host",
+            "failed to connect",
+            "Could not connect",
+            "spurious network error",
+            "Timeout was reached",
+        ],
+        "cargo cannot reach the package registry: {line}",
+        &[ONLINE],
+    ),
+    FailureRule::call(&["linker `cc` not found"], |_| Some(rust::no_linker())),
+    FailureRule::new(
+        &["pkg-config has not been configured to support cross-compilation"],
+        "a dependency needs a C library of the machine that the release is for",
+        &["a feature of the dependency may build the library from source (\"vendored\", \"bundled\"), or do without it (rustls)"],
+    )
+    .repeat(REPEATED),
+    FailureRule::new(
+        &[
+            "pkg-config",
+            "Could not find directory of OpenSSL",
+            "is `cmake` not installed",
+            "Unable to find libclang",
+        ],
+        "a dependency needs a C library or a tool that is missing on the machine",
+        &["on the machine: apt install pkg-config and the library's -dev package, such as libssl-dev"],
+    )
+    .also(&["failed to run custom build command"])
+    .repeat(REPEATED),
+];
+
+/// Explains a failed step.
+pub(super) fn explain(step: &str, outcome: &StepOutcome) -> UserError {
+    let failed = FailedStep::new(step, outcome, str::trim);
+    failed.explain(&RULES).unwrap_or_else(|| step_failed(step, outcome, &[]))
 }
 
 #[cfg(test)]
@@ -65,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_reason() {
+    fn failures_are_explained() {
         for (text, reason) in [
             (
                 "error: cannot update the lock file /app/Cargo.lock because --locked was passed to prevent this",

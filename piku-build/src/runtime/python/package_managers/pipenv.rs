@@ -10,8 +10,7 @@ use crate::runtime::python::dependency_files::pyproject;
 use crate::runtime::python::dependency_files::requirements::normal;
 use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
-use crate::step::build_step::{BuildStep, StepOutcome};
-use piku_report::user_error::UserError;
+use crate::step::build_step::BuildStep;
 
 /// The lock, and the steps' name.
 const LOCK: &str = "Pipfile.lock";
@@ -67,15 +66,6 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
     ];
     steps.extend(pip::apart(target, all));
     steps
-}
-
-/// Why pipenv failed.
-pub(crate) fn explain(ended: &StepOutcome) -> UserError {
-    let lines = &ended.lines;
-    if lines.iter().any(|line| line.contains("out-of-date") || line.contains("out of date")) {
-        return errors::python::stale_lock(LOCK, FILE, "pipenv lock");
-    }
-    errors::step_failed(STEP, ended, lines)
 }
 
 /// The file.

@@ -12,7 +12,6 @@ use crate::runtime::python::dependency_files::pyproject::{self, PyprojectFile};
 use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::step::build_step::{BuildStep, StepOutcome};
-use piku_report::user_error::UserError;
 
 /// The lock file, and the steps' names.
 const LOCK: &str = "poetry.lock";
@@ -95,22 +94,6 @@ fn exported(target: &VenvTarget<'_>, all: &PythonDependencies) -> [BuildStep; 2]
         "exec \"$0\" export --only main --with-credentials{hashes} --format requirements.txt --output \"$TMPDIR/requirements.txt\""
     );
     [BuildStep::new(STEP, &["sh", "-c", &export, &poetry], true), pip::from_export(target)]
-}
-
-/// Why poetry failed.
-pub(crate) fn explain(ended: &StepOutcome) -> UserError {
-    let lines = &ended.lines;
-    let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
-    if any("changed significantly since poetry.lock").or(any("poetry.lock is not up to date")).is_some() {
-        return errors::python::stale_lock(LOCK, pyproject::FILE, "poetry lock");
-    }
-    if let Some(line) = any("All attempts to connect to") {
-        return errors::python::no_network(line.trim());
-    }
-    if let Some(line) = any("is not allowed by the project").or(any("is not supported by the project")) {
-        return errors::python::other_python(line.trim());
-    }
-    errors::step_failed(STEP, ended, lines)
 }
 
 /// What to say when the app itself could not be installed as a package: most such apps are none, and do not need it.

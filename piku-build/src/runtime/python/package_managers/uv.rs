@@ -3,14 +3,11 @@
 use toml::Value;
 
 use crate::app::app_source::AppSource;
-use crate::errors;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject::{self, PyprojectFile};
-use crate::runtime::python::failures;
 use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
-use crate::step::build_step::{BuildStep, StepOutcome};
-use piku_report::user_error::UserError;
+use crate::step::build_step::BuildStep;
 
 /// The lock file, and the step's name.
 const LOCK: &str = "uv.lock";
@@ -84,91 +81,4 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
         steps.push(BuildStep::new(STEP, &install, false));
     }
     steps
-}
-
-/// Why uv failed.
-pub(crate) fn explain(ended: &StepOutcome) -> UserError {
-    let lines = &ended.lines;
-    let any = |needles: &[&str]| lines.iter().find(|line| needles.iter().any(|needle| line.contains(needle)));
-    if any(&["needs to be updated, but `--locked`", "Unable to find lockfile"]).is_some() {
-        return errors::python::stale_lock(LOCK, pyproject::FILE, "uv lock");
-    }
-    if let Some(line) =
-        any(&["is incompatible with the project's Python requirement", "No interpreter found"])
-    {
-        return errors::python::other_python(line.trim_start_matches("error: "));
-    }
-    if let Some(line) = any(&["Required uv version", "does not match the running version"]) {
-        return errors::python::other_tool(line.trim_start_matches("error: "), "UV_VERSION");
-    }
-    if any(&["Hash mismatch for"]).is_some() {
-        return errors::python::bad_hashes(LOCK, &told(lines));
-    }
-    if let Some(line) = any(&["Failed to build `"]) {
-        let package = line.split('`').nth(1).unwrap_or_default().replace("==", " ");
-        return errors::python::build_failed(&package, failures::missing(lines), &told(lines));
-    }
-    if let Some(line) = any(&["invalid peer certificate", "certificate verify failed"]) {
-        return errors::python::bad_certificate(line.contains("NotValidYet"));
-    }
-    if let Some(line) = any(&[
-        "dns error",
-        "error sending request",
-        "tcp connect error",
-        "Connection refused",
-        "operation timed out",
-        "client error (Connect)",
-    ]) {
-        return errors::python::no_network(line.trim_matches(|c: char| !c.is_alphanumeric()));
-    }
-    errors::step_failed(STEP, ended, &told(lines))
-}
-
-/// The lines of an error and of what caused it.
-fn told(lines: &[String]) -> Vec<String> {
-    let from = lines.iter().position(|line| {
-        let line = line.trim_start();
-        line.starts_with("error:") || line.starts_with('×')
-    });
-    let lines = from.map_or(lines, |from| &lines[from..]);
-    lines.iter().filter(|line| !line.trim().is_empty()).take(12).cloned().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_reason() {
-        for (text, reason) in [
-            (
-                "error: The lockfile at `uv.lock` needs to be updated, but `--locked` was provided. To update the lockfile, run `uv lock`.",
-                "out of step",
-            ),
-            (
-                "error: The requested interpreter resolved to Python 3.11.2, which is incompatible with the project's Python requirement: `>=3.13`",
-                ">=3.13",
-            ),
-            (
-                "  × Failed to build `x==1`\n  ├─▶ The build backend returned an error\n  error: command 'gcc' failed: No such file or directory",
-                "apt install build-essential",
-            ),
-            (
-                "error: Failed to fetch: `https://example.org/x`\n  Caused by: error sending request for url\n",
-                "cannot reach",
-            ),
-            ("  × Failed to download `x==1`\n  ╰─▶ Hash mismatch for `x==1`", "hashes in uv.lock"),
-        ] {
-            let ended = StepOutcome {
-                code: 1,
-                lines: text.lines().map(str::to_owned).collect(),
-                out_of_memory: false,
-                peak: 0,
-            };
-            let said = explain(&ended);
-            let said = anyhow::Error::from(said);
-            let all = format!("{said} {:?}", piku_report::user_error::advice(&said).0);
-            assert!(all.contains(reason), "{text} -> {all}");
-        }
-    }
 }
