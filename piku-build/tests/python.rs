@@ -110,7 +110,7 @@ fn a_requirement_that_cannot_be_satisfied_is_named() {
     world.write("requirements.txt", "-r more.txt\n");
     world.build("1").bad(&["requirements.txt:1: 'more.txt' is not there"]);
     world.write("requirements.txt", "six six\n");
-    world.build("1").bad(&["requirements.txt is not understood by pip: Invalid requirement"]);
+    world.build("1").bad(&["pip cannot parse requirements.txt: Invalid requirement"]);
     assert!(world.layers().is_empty() && world.outputs().is_empty());
 }
 

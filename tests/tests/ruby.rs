@@ -108,7 +108,7 @@ fn what_is_not_locked_comes_from_a_server_and_moves_with_a_rebuild() {
     drop(index);
     repo.file("Gemfile", gemfile("http://127.0.0.1:1")).file("ENV", "BUNDLE_RETRY=0\n").commit("Two");
     repo.push().fails_with(&[
-        "Bundler cannot reach the server of gems: ",
+        "Bundler cannot reach the gem server: ",
         "hint: or bring the gems along, and no server is asked: 'bundle cache --all-platforms'",
     ]);
     assert_eq!(world.page("site"), "one, words 1.0.1, production\n");

@@ -78,7 +78,7 @@ pub(crate) fn no_lock(file: &str, lock: &str) -> String {
 
 pub(crate) fn incomplete_cache(missing: &[String]) -> String {
     format!(
-        "vendor/cache lacks {}: the server of gems is asked; 'bundle cache' brings it up to date",
+        "vendor/cache lacks {}, so a gem server is contacted; 'bundle cache' brings it up to date",
         list(missing)
     )
 }
