@@ -13,7 +13,7 @@ mod garbage;
 pub mod instance;
 mod ipc;
 mod lock;
-pub mod log;
+mod log;
 mod log_forwarding;
 mod nginx;
 pub mod ports;

@@ -40,10 +40,10 @@ fn crons_run_are_shown_and_what_was_missed_is_made_up_for() {
     memories["cron"]["seen"] = json!(moment);
     fs::write(&file, memories.to_string()).unwrap();
     server.start_daemon();
-    until("it is made up for", || server.row("cron-nightly.1")["last_exit"] == "exit 3");
+    until("the missed run has ended", || server.row("cron-nightly.1")["last_exit"] == "exit 3");
     let log = server.log("cron-nightly.1");
     assert!(
-        log.contains("was missed, it is made up for now") && log.contains("nightly in 1 as cron-nightly.1"),
+        log.contains("was missed, it runs now") && log.contains("nightly in 1 as cron-nightly.1"),
         "{log}"
     );
     until("the other runs too", || server.log("cron.1").contains("tick "));

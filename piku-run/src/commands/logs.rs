@@ -7,7 +7,7 @@ use piku_layout::paths::PikuRoot;
 
 use crate::cli;
 use crate::ipc::client;
-use crate::log::{DeployLogChoice, LogQuery, show};
+use crate::log::{DeployLogChoice, LogQuery, show_logs};
 
 pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
     let stdout = io::stdout();
@@ -22,5 +22,5 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
     // One that has just left, or does not answer, has none to wait for.
     let _following = client::have_logs_written(root, &typed.app, query.follow);
     let dir = root.app(&typed.app);
-    show(&typed.app, &dir, &query, &mut stdout.lock(), Some(stdout.as_fd()))
+    show_logs(&typed.app, &dir, &query, &mut stdout.lock(), Some(stdout.as_fd()))
 }

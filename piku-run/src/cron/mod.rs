@@ -1,9 +1,8 @@
-//! When the cron types of an app run: values and a wall clock in, what is due out. No process, no file, no clock of its own.
+//! Schedules the cron jobs of an app. Pure: the time is passed in, due runs are returned; no process, file or clock.
 //!
-//! A run that comes to be known too late, because the machine was off or its clock was wrong, was missed. It is made up for,
-//! once, where the schedule runs no more than once a day; what runs more often waits for its next time. While the hour that
-//! summer time repeats is repeated, what runs at a fixed hour runs once; in the hour that it leaves out, what would have
-//! run runs right after it. As long as nobody has set the clock nothing is due; what begins then begins when it is set.
+//! A run is missed if the machine was off at its time or its clock was wrong. A job that runs at most daily is then run
+//! once; a more frequent job waits for its next time. A job at a fixed hour runs once in the hour that the end of
+//! daylight-saving time repeats, and right after the hour that its beginning skips. Until the clock is set, nothing is due.
 
 mod schedule;
 mod timer;
@@ -19,39 +18,37 @@ use serde::{Deserialize, Serialize};
 pub(crate) use schedule::CronSchedule;
 pub(crate) use timer::CronTimer;
 
-/// Later than this a run was missed.
-const LATE: SignedDuration = SignedDuration::from_mins(10);
-/// A clock that is set back by less than this runs nothing a second time.
-const SET_BACK: SignedDuration = SignedDuration::from_hours(3);
-/// How many of the next times are shown.
+/// A run that is later than this counts as missed.
+const MAX_DELAY: SignedDuration = SignedDuration::from_mins(10);
+/// If the clock is set back by less than this, no job runs a second time.
+const MAX_SET_BACK: SignedDuration = SignedDuration::from_hours(3);
+/// Number of upcoming times that are printed.
 const SHOWN: usize = 3;
 
-/// What is kept of a cron type from one supervisor to the next.
+/// The state of a cron job that is stored for the next supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CronMemory {
-    /// With another one nothing was missed.
+    /// If the schedule has changed, no run counts as missed.
     pub(crate) schedule: String,
-    /// Until when all that was due has been seen to.
+    /// All runs up to this time have been handled.
     pub(crate) seen: Timestamp,
-    /// When it was last started.
+    /// Start of the last run.
     pub(crate) last_run: Option<Timestamp>,
-    /// How that ended: `exit 0`; nothing while it runs.
+    /// Result of the last run, such as `exit 0`; `None` while it runs.
     pub(crate) last_exit: Option<String>,
 }
 
-/// Of all cron types of an app.
 pub(crate) type CronMemories = BTreeMap<ProcessName, CronMemory>;
 
-/// The cron types of an app.
+/// The cron jobs of an app.
 #[derive(Debug)]
 pub(crate) struct AppCrontab {
     zone: TimeZone,
     entries: Vec<CronEntry>,
-    /// True as long as the clock has yet to be set.
+    /// True until the clock is set.
     waits: bool,
 }
 
-/// One of them.
 #[derive(Debug)]
 pub(crate) struct CronEntry {
     pub(crate) name: ProcessName,
@@ -60,24 +57,23 @@ pub(crate) struct CronEntry {
     schedule: CronSchedule,
 }
 
-/// What comes of a time that has come.
+/// A run that is due, or was missed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DueRun {
     pub(crate) name: ProcessName,
-    /// Whether to run it.
+    /// False for a missed run that is skipped.
     pub(crate) run: bool,
-    /// What its log should say.
+    /// Remark for the job's log.
     pub(crate) remark: Option<String>,
 }
 
 impl AppCrontab {
-    /// Of nothing.
-    pub(crate) fn none() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { zone: TimeZone::UTC, entries: Vec::new(), waits: false }
     }
 
-    /// What is planned at `now`. Where the supervisor is `resumed`, what was due since its `memories` were written was missed;
-    /// otherwise somebody has just started the app, and all begins now.
+    /// Plans the jobs at `now`. With `resumed`, runs that were due since the `memories` were written count as missed;
+    /// otherwise the app was just started, and all schedules begin now.
     pub(crate) fn new(
         crons: &[(ProcessName, String)],
         zone: TimeZone,
@@ -86,7 +82,7 @@ impl AppCrontab {
         resumed: bool,
     ) -> Self {
         let entry = |(name, text): &(ProcessName, String)| {
-            // The Procfile was checked; what no version of the parser takes never runs.
+            // The Procfile was checked. A schedule that this version cannot parse never runs.
             let schedule = CronSchedule::parse(text)?;
             let known = memories.get(name);
             let same = known.filter(|memory| memory.schedule == *text);
@@ -97,7 +93,7 @@ impl AppCrontab {
                 last_run: known.and_then(|memory| memory.last_run),
                 last_exit: known.and_then(|memory| memory.last_exit.clone()),
             };
-            let next = if is_set(now) { schedule.after(from(seen, now), &zone) } else { None };
+            let next = if is_set(now) { schedule.next_run(due_since(seen, now), &zone) } else { None };
             Some(CronEntry { name: name.clone(), memory, next, schedule })
         };
         let entries = crons.iter().filter_map(entry).collect();
@@ -108,16 +104,16 @@ impl AppCrontab {
         &self.entries
     }
 
-    /// When something is due, or the clock has been set.
-    pub(crate) fn next(&self) -> Option<Timestamp> {
+    /// Returns the time of the next run, or, until the clock is set, the earliest plausible time.
+    pub(crate) fn next_wakeup(&self) -> Option<Timestamp> {
         if self.waits && !self.entries.is_empty() {
             return Timestamp::from_second(clock::EARLIEST).ok();
         }
         self.entries.iter().filter_map(|entry| entry.next).min()
     }
 
-    /// What is due by now.
-    pub(crate) fn due(&mut self, now: Timestamp) -> Vec<DueRun> {
+    /// Returns the runs that are due at `now`, and marks them as handled.
+    pub(crate) fn take_due(&mut self, now: Timestamp) -> Vec<DueRun> {
         self.waits = !is_set(now);
         let mut due = Vec::new();
         for entry in &mut self.entries {
@@ -125,8 +121,8 @@ impl AppCrontab {
                 entry.next = None;
                 continue;
             }
-            entry.memory.seen = from(entry.memory.seen, now);
-            let Some(next) = entry.schedule.after(entry.memory.seen, &self.zone) else {
+            entry.memory.seen = due_since(entry.memory.seen, now);
+            let Some(next) = entry.schedule.next_run(entry.memory.seen, &self.zone) else {
                 entry.next = None;
                 continue;
             };
@@ -134,12 +130,12 @@ impl AppCrontab {
                 entry.next = Some(next);
                 continue;
             }
-            let missed = now.duration_since(next) > LATE;
-            let run = !missed || entry.schedule.is_seldom(next, &self.zone);
+            let missed = now.duration_since(next) > MAX_DELAY;
+            let run = !missed || entry.schedule.is_at_most_daily(next, &self.zone);
             let when = next.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
             let remark = match (missed, run) {
                 (false, _) => None,
-                (true, true) => Some(format!("the run of {when} was missed, it is made up for now")),
+                (true, true) => Some(format!("the run of {when} was missed, it runs now")),
                 (true, false) => Some(format!("the run of {when} was missed, the next one is on time")),
             };
             if run {
@@ -147,26 +143,26 @@ impl AppCrontab {
                 entry.memory.last_exit = None;
             }
             entry.memory.seen = now;
-            entry.next = entry.schedule.after(now, &self.zone);
+            entry.next = entry.schedule.next_run(now, &self.zone);
             due.push(DueRun { name: entry.name.clone(), run, remark });
         }
         due
     }
 
-    /// How a run has ended.
-    pub(crate) fn ended(&mut self, name: &ProcessName, how: &str) {
+    /// Records the result of a job's run, such as `exit 0`.
+    pub(crate) fn record_exit(&mut self, name: &ProcessName, result: &str) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == *name) {
-            entry.memory.last_exit = Some(how.to_owned());
+            entry.memory.last_exit = Some(result.to_owned());
         }
     }
 
-    /// To be kept.
+    /// Returns the state to store for the next supervisor.
     pub(crate) fn memories(&self) -> CronMemories {
         self.entries.iter().map(|entry| (entry.name.clone(), entry.memory.clone())).collect()
     }
 
-    /// A line for each: the next times.
-    pub(crate) fn upcoming(&self) -> Vec<String> {
+    /// Describes the next runs, one line per job.
+    pub(crate) fn describe_upcoming(&self) -> Vec<String> {
         let zone = self.zone.iana_name().unwrap_or("local time").to_owned();
         let line = |entry: &CronEntry| {
             if self.waits {
@@ -176,10 +172,10 @@ impl AppCrontab {
             let mut at = entry.next;
             while let Some(time) = at.filter(|_| times.len() < SHOWN) {
                 times.push(time.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M").to_string());
-                at = entry.schedule.after(time, &self.zone);
+                at = entry.schedule.next_run(time, &self.zone);
             }
             if times.is_empty() {
-                return format!("{} never runs: there is no such day", entry.name);
+                return format!("{} never runs: its day does not exist", entry.name);
             }
             format!("{} runs next at {} ({zone})", entry.name, times.join(", "))
         };
@@ -187,10 +183,10 @@ impl AppCrontab {
     }
 }
 
-/// From when on something may be due. A clock that was set back a little has seen that already; one that says a time long
-/// before was wrong before, and so was one that has just been set.
-fn from(seen: Timestamp, now: Timestamp) -> Timestamp {
-    if seen.duration_since(now) <= SET_BACK && is_set(seen) { seen } else { now }
+/// Returns the time after which runs are due: `seen`, unless a wrong clock recorded it. A clock that is set back a little
+/// was right before; one that is set back far, or was unset, was not.
+fn due_since(seen: Timestamp, now: Timestamp) -> Timestamp {
+    if seen.duration_since(now) <= MAX_SET_BACK && is_set(seen) { seen } else { now }
 }
 
 fn is_set(now: Timestamp) -> bool {

@@ -1,4 +1,4 @@
-//! What is due when, without a clock.
+//! Due runs at given times.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn name() -> ProcessName {
     "cron".parse().unwrap()
 }
 
-/// Europe's summer time without a database: from the last Sunday of March, 01:00 UTC, to the last one of October.
+/// Europe's daylight-saving time without a database: last Sunday of March, 01:00 UTC, to the last one of October.
 fn berlin() -> TimeZone {
     TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
 }
@@ -19,11 +19,11 @@ fn table(schedule: &str, zone: TimeZone, now: &str) -> AppCrontab {
     AppCrontab::new(&[(name(), schedule.to_owned())], zone, &CronMemories::new(), at(now), false)
 }
 
-/// The times at which it runs, looked at when it is due, until `end`.
+/// Returns the times of all runs until `end`.
 fn runs(table: &mut AppCrontab, end: &str) -> Vec<String> {
     let mut times = Vec::new();
-    while let Some(next) = table.next().filter(|next| *next <= at(end)) {
-        assert_eq!(table.due(next), [DueRun { name: name(), run: true, remark: None }]);
+    while let Some(next) = table.next_wakeup().filter(|next| *next <= at(end)) {
+        assert_eq!(table.take_due(next), [DueRun { name: name(), run: true, remark: None }]);
         times.push(next.strftime("%d %H:%M").to_string());
     }
     times
@@ -36,11 +36,11 @@ fn a_schedule_runs_when_it_says() {
     assert_eq!(run("@daily", "2026-01-03T00:00:00"), ["02 00:00", "03 00:00"]);
     assert_eq!(run("30 6 13 * fri", "2026-01-14T00:00:00"), ["02 06:30", "09 06:30", "13 06:30"]);
     assert_eq!(run("@weekly", "2026-01-12T00:00:00"), ["04 00:00", "11 00:00"]);
-    assert_eq!(table("0 0 30 2 *", TimeZone::UTC, "2026-01-01T00:00:00").next(), None);
+    assert_eq!(table("0 0 30 2 *", TimeZone::UTC, "2026-01-01T00:00:00").next_wakeup(), None);
 }
 
 #[test]
-fn summer_time_leaves_nothing_out_and_runs_nothing_twice() {
+fn daylight_saving_time_skips_nothing_and_runs_nothing_twice() {
     let run = |schedule, now, end| runs(&mut table(schedule, berlin(), now), end);
     // 02:30 is not there on 29 March: 03:00 CEST is 01:00 UTC.
     let spring = run("30 2 * * *", "2026-03-28T12:00:00", "2026-03-30T12:00:00");
@@ -54,80 +54,80 @@ fn summer_time_leaves_nothing_out_and_runs_nothing_twice() {
 }
 
 #[test]
-fn what_was_missed_is_made_up_for_once_a_day_at_most() {
+fn a_missed_run_is_made_up_for_if_the_job_is_at_most_daily() {
     let resume = |schedule: &str, now: &str| {
         let before = table(schedule, TimeZone::UTC, "2026-01-01T12:00:00").memories();
         AppCrontab::new(&[(name(), schedule.to_owned())], TimeZone::UTC, &before, at(now), true)
     };
     let mut nightly = resume("0 3 * * *", "2026-01-05T09:00:00");
-    let due = nightly.due(at("2026-01-05T09:00:00"));
+    let due = nightly.take_due(at("2026-01-05T09:00:00"));
     assert!(due[0].run && due[0].remark.as_ref().unwrap().contains("2026-01-02 03:00 was missed"), "{due:?}");
-    assert_eq!(nightly.next(), Some(at("2026-01-06T03:00:00")), "once, and then on time");
+    assert_eq!(nightly.next_wakeup(), Some(at("2026-01-06T03:00:00")), "once, and then on time");
     let mut hourly = resume("0 * * * *", "2026-01-05T09:30:00");
-    let due = hourly.due(at("2026-01-05T09:30:00"));
+    let due = hourly.take_due(at("2026-01-05T09:30:00"));
     assert!(!due[0].run && due[0].remark.as_ref().unwrap().contains("the next one is on time"), "{due:?}");
-    assert_eq!(hourly.next(), Some(at("2026-01-05T10:00:00")));
-    // A start that takes a moment misses nothing, another schedule has not been missed, and neither has a new start.
-    assert!(resume("0 * * * *", "2026-01-01T13:05:00").due(at("2026-01-01T13:05:00"))[0].run);
+    assert_eq!(hourly.next_wakeup(), Some(at("2026-01-05T10:00:00")));
+    // A slow start misses nothing; neither does a changed schedule or a start by the operator.
+    assert!(resume("0 * * * *", "2026-01-01T13:05:00").take_due(at("2026-01-01T13:05:00"))[0].run);
     let before = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00").memories();
     for (schedule, resumed) in [("0 4 * * *", true), ("0 3 * * *", false)] {
         let crons = [(name(), schedule.to_owned())];
         let mut new = AppCrontab::new(&crons, TimeZone::UTC, &before, at("2026-01-05T09:00:00"), resumed);
-        assert_eq!(new.due(at("2026-01-05T09:00:00")), []);
+        assert_eq!(new.take_due(at("2026-01-05T09:00:00")), []);
     }
 }
 
 #[test]
-fn a_clock_that_is_set_neither_repeats_nor_forgets() {
+fn setting_the_clock_neither_repeats_nor_forgets_runs() {
     let mut hourly = table("0 * * * *", TimeZone::UTC, "2026-01-01T12:00:00");
-    assert!(hourly.due(at("2026-01-01T13:00:00"))[0].run);
-    // Back by half an hour: 13:00 was.
-    assert_eq!(hourly.due(at("2026-01-01T12:30:00")), []);
-    assert_eq!(hourly.next(), Some(at("2026-01-01T14:00:00")));
-    // Back by months: it was wrong before. It goes on from there.
-    assert_eq!(hourly.due(at("2025-05-05T05:05:00")), []);
-    assert_eq!(hourly.next(), Some(at("2025-05-05T06:00:00")));
+    assert!(hourly.take_due(at("2026-01-01T13:00:00"))[0].run);
+    // Back by half an hour: 13:00 has run already.
+    assert_eq!(hourly.take_due(at("2026-01-01T12:30:00")), []);
+    assert_eq!(hourly.next_wakeup(), Some(at("2026-01-01T14:00:00")));
+    // Back by months: the clock was wrong before; the schedule continues from the new time.
+    assert_eq!(hourly.take_due(at("2025-05-05T05:05:00")), []);
+    assert_eq!(hourly.next_wakeup(), Some(at("2025-05-05T06:00:00")));
     assert_eq!(runs(&mut hourly, "2025-05-05T08:00:00"), ["05 06:00", "05 07:00", "05 08:00"]);
-    // Ahead by years: what runs once a day runs once, what runs more often waits for its time, and so it is on the way back.
+    // Ahead by years: a daily job runs once, a more frequent one waits for its time; setting it back runs nothing.
     let mut nightly = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00");
     for (entry, runs) in [(&mut nightly, true), (&mut hourly, false)] {
-        let due = entry.due(at("2036-01-01T12:30:00"));
+        let due = entry.take_due(at("2036-01-01T12:30:00"));
         assert_eq!((due.len(), due[0].run), (1, runs), "{due:?}");
-        assert_eq!(entry.due(at("2036-01-01T12:30:01")), []);
-        assert_eq!(entry.due(at("2026-01-01T12:30:00")), []);
+        assert_eq!(entry.take_due(at("2036-01-01T12:30:01")), []);
+        assert_eq!(entry.take_due(at("2026-01-01T12:30:00")), []);
     }
-    assert_eq!(nightly.next(), Some(at("2026-01-02T03:00:00")));
+    assert_eq!(nightly.next_wakeup(), Some(at("2026-01-02T03:00:00")));
     assert_eq!(runs(&mut nightly, "2026-01-03T03:00:00"), ["02 03:00", "03 03:00"]);
 }
 
 #[test]
 fn nothing_is_due_before_the_clock_is_set() {
-    // A board without a battery: somebody starts an app while it is 1970.
+    // A board without a clock battery: an app is started in 1970.
     let mut nightly = table("0 3 * * *", TimeZone::UTC, "1970-01-01T00:00:10");
-    assert_eq!(nightly.next(), Some(at("2025-03-01T00:00:00")), "it waits for the clock");
-    assert_eq!(nightly.upcoming(), ["cron waits until the clock of the machine is set"]);
-    assert_eq!(nightly.due(at("1970-01-01T03:00:00")), []);
-    assert_eq!(nightly.due(at("2026-01-01T13:00:00")), [], "nobody knows of anything missed");
+    assert_eq!(nightly.next_wakeup(), Some(at("2025-03-01T00:00:00")), "the crontab waits for the clock");
+    assert_eq!(nightly.describe_upcoming(), ["cron waits until the clock of the machine is set"]);
+    assert_eq!(nightly.take_due(at("1970-01-01T03:00:00")), []);
+    assert_eq!(nightly.take_due(at("2026-01-01T13:00:00")), [], "no run counts as missed");
     assert_eq!(runs(&mut nightly, "2026-01-03T12:00:00"), ["02 03:00", "03 03:00"]);
 
-    // It is turned off, and on again two days later; its memory knows what was missed.
+    // The board is off for two days; the stored memory shows which run was missed.
     let before = nightly.memories();
     let crons = [(name(), "0 3 * * *".to_owned())];
     let mut nightly = AppCrontab::new(&crons, TimeZone::UTC, &before, at("1970-01-01T00:00:10"), true);
-    assert_eq!(nightly.due(at("1970-01-01T03:00:00")), []);
+    assert_eq!(nightly.take_due(at("1970-01-01T03:00:00")), []);
     assert_eq!(nightly.memories(), before, "1970 is not remembered");
-    let due = nightly.due(at("2026-01-05T09:00:00"));
+    let due = nightly.take_due(at("2026-01-05T09:00:00"));
     assert!(due[0].run && due[0].remark.as_ref().unwrap().contains("2026-01-04 03:00 was missed"), "{due:?}");
-    assert_eq!(nightly.next(), Some(at("2026-01-06T03:00:00")));
+    assert_eq!(nightly.next_wakeup(), Some(at("2026-01-06T03:00:00")));
 }
 
 #[test]
-fn the_next_times_are_told() {
-    let told = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00").upcoming();
+fn upcoming_runs_are_described() {
+    let lines = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00").describe_upcoming();
     assert_eq!(
-        told,
+        lines,
         ["cron runs next at Fri 2026-01-02 03:00, Sat 2026-01-03 03:00, Sun 2026-01-04 03:00 (UTC)"]
     );
-    let told = table("0 0 30 2 *", TimeZone::UTC, "2026-01-01T12:00:00").upcoming();
-    assert_eq!(told, ["cron never runs: there is no such day"]);
+    let lines = table("0 0 30 2 *", TimeZone::UTC, "2026-01-01T12:00:00").describe_upcoming();
+    assert_eq!(lines, ["cron never runs: its day does not exist"]);
 }

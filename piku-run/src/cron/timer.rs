@@ -1,4 +1,4 @@
-//! A timer of the wall clock. It ends early when somebody sets the clock: on a Pi that is once after each boot.
+//! A timer on the wall clock. It also fires when the clock is set, which happens after each boot of a Raspberry Pi.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,11 +8,11 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-/// Disarmed, or to end at a time.
+/// Becomes readable when it fires.
 #[derive(Debug)]
 pub(crate) struct CronTimer(OwnedFd);
 
-/// No time: it disarms a timer, and as an interval it makes one end once.
+/// As a value it disarms a timer; as an interval it makes a timer fire once.
 const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 impl CronTimer {
@@ -21,9 +21,9 @@ impl CronTimer {
         Ok(timerfd_create(TimerfdClockId::Realtime, flags).map(Self)?)
     }
 
-    /// From now on it ends then; at once for a time that has passed.
+    /// Sets the time at which it fires: at once for a past time, never for `None`.
     pub(crate) fn set(&self, at: Option<Timestamp>) -> io::Result<()> {
-        // Not at zero: that would disarm it.
+        // At least one second: zero would disarm it.
         let value = at.map_or(NEVER, |at| Timespec {
             tv_sec: at.as_second().max(1),
             tv_nsec: at.subsec_nanosecond().max(0).into(),
@@ -33,7 +33,7 @@ impl CronTimer {
         Ok(())
     }
 
-    /// Takes notice of its end, or of the clock that was set.
+    /// Makes the timer unreadable until it fires again.
     pub(crate) fn acknowledge(&self) {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
@@ -52,21 +52,21 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn it_ends_at_its_time_and_not_before() {
+    fn the_timer_fires_at_its_time_and_not_before() {
         let timer = CronTimer::new().unwrap();
-        let ended = |patience| !wait::wait(&[(timer.as_fd(), READ, ())], Some(patience)).unwrap().is_empty();
+        let fires = |patience| !wait::wait(&[(timer.as_fd(), READ, ())], Some(patience)).unwrap().is_empty();
         let at = Timestamp::now() + Duration::from_millis(50);
         timer.set(Some(at)).unwrap();
-        assert!(ended(Duration::from_secs(60)) && Timestamp::now() >= at);
+        assert!(fires(Duration::from_secs(60)) && Timestamp::now() >= at);
         timer.acknowledge();
-        assert!(!ended(Duration::ZERO));
+        assert!(!fires(Duration::ZERO));
         timer.set(Some(Timestamp::UNIX_EPOCH)).unwrap();
-        assert!(ended(Duration::from_secs(60)), "what has passed is due");
-        // Beyond what 32 bits of seconds can say.
+        assert!(fires(Duration::from_secs(60)), "a past time is due");
+        // Beyond 32 bits of seconds.
         timer.set(Some("2500-01-01T00:00:00Z".parse().unwrap())).unwrap();
         timer.acknowledge();
-        assert!(!ended(Duration::ZERO));
+        assert!(!fires(Duration::ZERO));
         timer.set(None).unwrap();
-        assert!(!ended(Duration::ZERO));
+        assert!(!fires(Duration::ZERO));
     }
 }

@@ -1,32 +1,32 @@
-//! The mark at a spool's begin: what is about to be written, where, and with which time.
+//! The checkpoint at the start of a spool: which piece is about to be written to which place of the log.
 
 use jiff::Timestamp;
 
 use super::render::LogEnd;
 
-/// Where in the spool the worker's bytes begin.
+/// Length of the encoded checkpoint; the instance's output follows it in the spool.
 pub(super) const HEAD: usize = 64;
 
-/// A piece of the spool that is about to be written.
+/// A piece of the spool that is about to be written to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SpoolCheckpoint {
-    /// The log's inode, and its length before.
+    /// The log's inode, and its length before the write.
     pub(super) file: u64,
     pub(super) end: u64,
-    /// How many bytes of the writer's own come before the piece.
+    /// Bytes that the writer adds before the piece: a line end, a remark on dropped lines.
     pub(super) lead: u64,
-    /// Where in a line the log ended.
+    /// The log's end before the write.
     pub(super) at: LogEnd,
-    /// Which of the spool's bytes the piece is.
+    /// Range of the piece in the spool's output.
     pub(super) from: usize,
     pub(super) to: usize,
-    /// The time that its lines get.
+    /// Time of the piece's lines.
     pub(super) now: Timestamp,
 }
 
 impl SpoolCheckpoint {
-    /// Never all zeros: that is a spool without a mark.
-    pub(super) fn bytes(&self) -> [u8; HEAD] {
+    /// Encodes the checkpoint. The result is never all zeros, which mean a spool without a checkpoint.
+    pub(super) fn encode(&self) -> [u8; HEAD] {
         let at = match self.at {
             LogEnd::Start => u64::MAX,
             LogEnd::Foreign => u64::MAX - 1,
@@ -49,7 +49,7 @@ impl SpoolCheckpoint {
         bytes
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut words = bytes.chunks_exact(8).map(|word| word.try_into().map(u64::from_ne_bytes));
         let mut next = || words.next()?.ok();
         if next()? != 1 {

@@ -1,6 +1,7 @@
-//! One log read line by line while it is written and rotated: nothing twice, nothing left out as long as its file is there.
+//! Reads one log line by line while it is written and rotated. No line is read twice, and none is skipped as long as its
+//! file exists.
 
-#![expect(clippy::disallowed_methods, reason = "the log folder, which only piku writes")]
+#![expect(clippy::disallowed_methods, reason = "the log directory, which only piku writes")]
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,38 +10,38 @@ use std::path::{Path, PathBuf};
 
 use super::rotate::{MAX_AGE, numbered};
 
-/// How much is read at a time.
+/// Bytes read at a time.
 const BLOCK: usize = 64 * 1024;
-/// A line is handed out unfinished when it is longer than this. No writer of ours makes such a line.
+/// A longer line is returned unfinished. piku writes no such lines.
 const MAX_LINE: usize = 1 << 20;
-/// The length of a time in front of a line.
+/// Length of the time at the start of a line.
 const TIME: usize = "2026-11-22T10:00:00.123Z".len();
 
-/// A place in a log.
+/// A reading position in a log and its rotated files.
 #[derive(Debug)]
 pub(super) struct LogCursor {
     path: PathBuf,
     file: Option<File>,
-    /// How far `file` is read.
+    /// Offset in `file` up to which it is read.
     offset: u64,
-    /// What is read and not yet handed out; `buffer[taken..]` is.
+    /// Bytes from the file; `buffer[taken..]` is not returned yet.
     buffer: Vec<u8>,
     taken: usize,
-    /// Where the first line's end stands in `buffer`, when it is known.
+    /// End of the next line in `buffer`, once found.
     line_end: Option<usize>,
-    /// How far `buffer` has been searched for one.
+    /// Index in `buffer` up to which there is no line end.
     searched: usize,
-    /// The time of the line at hand.
+    /// Time of the next line.
     time: Vec<u8>,
-    /// Its place among the lines of other logs, see [`LogCursor::place_line`].
-    order: Vec<u8>,
-    /// The file has lost its name to a newer one; it is read to its end, then the next one follows.
+    /// Sort key of the next line among other logs, see [`LogCursor::update_sort_key`].
+    sort_key: Vec<u8>,
+    /// True if the file was renamed; it is read to its end before the next newer one.
     rotated: bool,
 }
 
 impl LogCursor {
-    /// The beginning of a log, which need not be there yet.
-    pub(super) fn start(path: PathBuf) -> Self {
+    /// Starts at the beginning of a log, which need not exist yet.
+    pub(super) fn at_start(path: PathBuf) -> Self {
         Self {
             path,
             file: None,
@@ -50,82 +51,81 @@ impl LogCursor {
             line_end: None,
             searched: 0,
             time: Vec::new(),
-            order: Vec::new(),
+            sort_key: Vec::new(),
             rotated: false,
         }
     }
 
-    /// The place before the last `count` lines of a log and its older files, and how many there really are.
-    pub(super) fn last(path: PathBuf, count: usize) -> io::Result<(Self, usize)> {
-        let mut source = Self::start(path);
+    /// Starts before the last `count` lines of a log and its rotated files; also returns how many lines there are.
+    pub(super) fn before_last_lines(path: PathBuf, count: usize) -> io::Result<(Self, usize)> {
+        let mut cursor = Self::at_start(path);
         let mut found = 0;
         for age in 0..=MAX_AGE {
-            let Some(mut file) = open(&source.aged(age))? else { continue };
-            let (offset, lines) = last_lines(&mut file, count - found)?;
-            // An empty or skipped file is passed over, but the newest is the place to go on from.
-            if lines > 0 || source.file.is_none() {
-                source.rotated = age > 0;
-                source.offset = offset;
-                source.file = Some(file);
+            let Some(mut file) = open_if_exists(&cursor.path_of_age(age))? else { continue };
+            let (offset, lines) = find_last_lines(&mut file, count - found)?;
+            // Files without wanted lines are skipped, but with no lines at all, reading continues in the newest.
+            if lines > 0 || cursor.file.is_none() {
+                cursor.rotated = age > 0;
+                cursor.offset = offset;
+                cursor.file = Some(file);
             }
             found += lines;
             if found == count {
                 break;
             }
         }
-        Ok((source, found))
+        Ok((cursor, found))
     }
 
-    /// A place that was remembered, see [`LogCursor::place`] and [`LogCursor::last_time`]. When its file is gone, the oldest that goes
-    /// on after that time.
-    pub(super) fn at(path: PathBuf, inode: u64, offset: u64, time: &str) -> io::Result<Self> {
-        let mut source = Self::start(path);
-        source.time = time.as_bytes().to_vec();
+    /// Starts at a saved position: see [`LogCursor::position`] and [`LogCursor::last_time`]. If its file is gone, starts
+    /// with the oldest file that begins after that time.
+    pub(super) fn at_position(path: PathBuf, inode: u64, offset: u64, time: &str) -> io::Result<Self> {
+        let mut cursor = Self::at_start(path);
+        cursor.time = time.as_bytes().to_vec();
         for age in 0..=MAX_AGE {
-            let Some(file) = open(&source.aged(age))? else { continue };
+            let Some(file) = open_if_exists(&cursor.path_of_age(age))? else { continue };
             if file.metadata()?.ino() == inode {
-                (source.rotated, source.offset, source.file) = (age > 0, offset, Some(file));
-                return Ok(source);
+                (cursor.rotated, cursor.offset, cursor.file) = (age > 0, offset, Some(file));
+                return Ok(cursor);
             }
         }
         if let Some((age, file)) =
-            source.first_of((0..=MAX_AGE).rev(), |first| first >= source.time.as_slice())?
+            cursor.open_first((0..=MAX_AGE).rev(), |first| first >= cursor.time.as_slice())?
         {
-            (source.rotated, source.file) = (age > 0, Some(file));
+            (cursor.rotated, cursor.file) = (age > 0, Some(file));
         }
-        Ok(source)
+        Ok(cursor)
     }
 
-    /// The file's inode, and how much of it was handed out. Nothing while there is no file.
-    pub(super) fn place(&self) -> Option<(u64, u64)> {
+    /// Returns the file's inode and the offset up to which its lines were returned; `None` without a file.
+    pub(super) fn position(&self) -> Option<(u64, u64)> {
         let file = self.file.as_ref()?;
         let waiting = (self.buffer.len() - self.taken) as u64;
         Some((file.metadata().ok()?.ino(), self.offset.saturating_sub(waiting)))
     }
 
-    /// The time of the last line that was looked at.
+    /// Returns the time of the last line that was found.
     pub(super) fn last_time(&self) -> &[u8] {
         &self.time
     }
 
-    /// Whether the file at hand is the one of this age.
-    pub(super) fn is_of_age(&self, age: u32) -> io::Result<bool> {
-        self.file.as_ref().map_or(Ok(false), |file| is_at(file, &self.aged(age)))
+    /// Returns true if the current file is the rotated file of this age.
+    pub(super) fn is_at_age(&self, age: u32) -> io::Result<bool> {
+        self.file.as_ref().map_or(Ok(false), |file| is_same_file(file, &self.path_of_age(age)))
     }
 
-    /// The file's name.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads on until there is a whole line or no more to read.
-    pub(super) fn look(&mut self) -> io::Result<()> {
+    /// Reads until the next line is complete or nothing is left to read.
+    pub(super) fn find_line(&mut self) -> io::Result<()> {
         if self.line_end.is_some() {
             return Ok(());
         }
-        self.line_end = self.find_line()?;
+        self.line_end = self.read_to_line_end()?;
         if let Some(end) = self.line_end {
-            if let Some(time) = time_of(&self.buffer[self.taken..end]) {
+            if let Some(time) = parse_time(&self.buffer[self.taken..end]) {
                 self.time.clear();
                 self.time.extend_from_slice(time);
             }
@@ -133,27 +133,27 @@ impl LogCursor {
         Ok(())
     }
 
-    /// The time of the next line, when [`LogCursor::look`] has found one, to be compared as text. A line without a time has
-    /// that of the line before.
-    pub(super) fn time(&self) -> Option<&[u8]> {
+    /// Returns the time of the line that [`LogCursor::find_line`] found; times compare as text. A line without a time
+    /// has that of the line before it.
+    pub(super) fn line_time(&self) -> Option<&[u8]> {
         self.line_end.map(|_| self.time.as_slice())
     }
 
-    /// LogPositions the next line among those of other logs. That is its time, as long as the clock goes forward; a line whose time is
-    /// before that of a line above it, or later than `latest`, was written by a clock that was wrong, and stays behind that line.
-    pub(super) fn place_line(&mut self, latest: &[u8]) {
-        if self.line_end.is_some() && self.time > self.order && self.time.as_slice() <= latest {
-            self.order.clone_from(&self.time);
+    /// Updates the sort key for the found line. The key is the line's time as long as the clock goes forward. A time
+    /// before that of an earlier line, or later than `latest`, comes from a wrong clock: the line keeps the earlier key.
+    pub(super) fn update_sort_key(&mut self, latest: &[u8]) {
+        if self.line_end.is_some() && self.time > self.sort_key && self.time.as_slice() <= latest {
+            self.sort_key.clone_from(&self.time);
         }
     }
 
-    /// Its place, when [`LogCursor::look`] has found a line, to be compared as text.
-    pub(super) fn order(&self) -> Option<&[u8]> {
-        self.line_end.map(|_| self.order.as_slice())
+    /// Returns the sort key of the found line.
+    pub(super) fn sort_key(&self) -> Option<&[u8]> {
+        self.line_end.map(|_| self.sort_key.as_slice())
     }
 
-    /// The next line without its end; only after [`LogCursor::look`] has found one.
-    pub(super) fn take(&mut self) -> &[u8] {
+    /// Returns the line that [`LogCursor::find_line`] found, without its line end, and moves behind it.
+    pub(super) fn take_line(&mut self) -> &[u8] {
         let Some(end) = self.line_end.take() else { return &[] };
         let begin = self.taken;
         self.taken = end;
@@ -162,21 +162,21 @@ impl LogCursor {
         line.strip_suffix(b"\n").unwrap_or(line)
     }
 
-    /// The line at the end that has no end yet.
-    pub(super) fn unfinished(&self) -> &[u8] {
+    /// Returns the last line if it has no line end yet.
+    pub(super) fn unfinished_line(&self) -> &[u8] {
         &self.buffer[self.taken..]
     }
 
-    /// Closes a file that is removed with all that came after it; an open one would keep its folder from ending.
-    pub(super) fn let_go(&mut self) {
-        if (0..=MAX_AGE).all(|age| !self.aged(age).exists()) {
+    /// Closes the file if all files of the log are removed; an open file would keep its directory alive.
+    pub(super) fn close_removed(&mut self) {
+        if (0..=MAX_AGE).all(|age| !self.path_of_age(age).exists()) {
             self.file = None;
             self.rotated = false;
         }
     }
 
-    /// Reads until there is a whole line; its end in the buffer.
-    fn find_line(&mut self) -> io::Result<Option<usize>> {
+    /// Reads until a line is complete; returns the index of its end in the buffer.
+    fn read_to_line_end(&mut self) -> io::Result<Option<usize>> {
         loop {
             if let Some(at) = self.buffer[self.searched..].iter().position(|b| *b == b'\n') {
                 return Ok(Some(self.searched + at + 1));
@@ -185,11 +185,11 @@ impl LogCursor {
             if self.buffer.len() - self.taken > MAX_LINE {
                 return Ok(Some(self.buffer.len()));
             }
-            if self.fill()? {
+            if self.read_block()? {
                 continue;
             }
-            // The end of a file that is not the newest any more ends its last line.
-            let moved = self.rotated && self.next_file()?;
+            // The end of a rotated file ends its last line.
+            let moved = self.rotated && self.open_next_file()?;
             if moved && self.taken < self.buffer.len() {
                 return Ok(Some(self.buffer.len()));
             }
@@ -199,10 +199,10 @@ impl LogCursor {
         }
     }
 
-    /// Reads a block; says whether anything came.
-    fn fill(&mut self) -> io::Result<bool> {
+    /// Reads a block; returns false at the end of the file.
+    fn read_block(&mut self) -> io::Result<bool> {
         if self.file.is_none() {
-            self.file = open(&self.path)?;
+            self.file = open_if_exists(&self.path)?;
             self.offset = 0;
         }
         let Some(file) = &mut self.file else { return Ok(false) };
@@ -219,40 +219,40 @@ impl LogCursor {
             }
             debug_assert_eq!(before, self.buffer.len());
             if file.metadata()?.len() < self.offset {
-                // Somebody emptied it.
+                // An operator emptied the file.
                 self.offset = 0;
-            } else if self.rotated || is_at(file, &self.path)? {
+            } else if self.rotated || is_same_file(file, &self.path)? {
                 return Ok(false);
             } else {
-                // It has lost its name since the read before. What was written until then is read first.
+                // Rotated since the last read: read what was written in between before moving on.
                 self.rotated = true;
             }
         }
     }
 
-    /// Goes on to the file after this one, when there is one yet.
-    fn next_file(&mut self) -> io::Result<bool> {
+    /// Opens the next newer file; returns false if it does not exist yet.
+    fn open_next_file(&mut self) -> io::Result<bool> {
         let Some(file) = &self.file else { return Ok(false) };
         loop {
             let mut age = None;
             for candidate in 1..=MAX_AGE {
-                if is_at(file, &self.aged(candidate))? {
+                if is_same_file(file, &self.path_of_age(candidate))? {
                     age = Some(candidate);
                     break;
                 }
             }
             let next = match age {
-                Some(age) => self.first_of((0..age).rev(), |_| true)?,
-                // Its file is gone: the oldest that goes on where it ended. Older ones have been read, or are from before
-                // the place where reading began.
-                None => match self.first_of((0..=MAX_AGE).rev(), |time| time >= self.time.as_slice())? {
+                Some(age) => self.open_first((0..age).rev(), |_| true)?,
+                // The current file was removed. Continue with the oldest that begins after its last line; older files
+                // were read already, or are from before the start position.
+                None => match self.open_first((0..=MAX_AGE).rev(), |time| time >= self.time.as_slice())? {
                     // The clock was set back.
-                    None => self.first_of(std::iter::once(0), |_| true)?,
+                    None => self.open_first(std::iter::once(0), |_| true)?,
                     found => found,
                 },
             };
-            // While a rotation was under way the files were not yet, or no more, what their names said.
-            if age.is_some_and(|age| !is_at(file, &self.aged(age)).unwrap_or(false)) {
+            // A rotation in between renamed the files: look again.
+            if age.is_some_and(|age| !is_same_file(file, &self.path_of_age(age)).unwrap_or(false)) {
                 continue;
             }
             let Some((age, next)) = next else { return Ok(false) };
@@ -263,29 +263,29 @@ impl LogCursor {
         }
     }
 
-    /// Opens the first of these files that is there and whose first line's time fits. An empty file always fits.
-    fn first_of(
+    /// Opens the first of these files that exists and whose first line's time fits. An empty file always fits.
+    fn open_first(
         &self,
         ages: impl Iterator<Item = u32>,
         fits: impl Fn(&[u8]) -> bool,
     ) -> io::Result<Option<(u32, File)>> {
         for age in ages {
-            let Some(mut file) = open(&self.aged(age))? else { continue };
+            let Some(mut file) = open_if_exists(&self.path_of_age(age))? else { continue };
             let mut begin = Vec::new();
             file.by_ref().take(TIME as u64 + 1).read_to_end(&mut begin)?;
-            if time_of(&begin).is_none_or(&fits) {
+            if parse_time(&begin).is_none_or(&fits) {
                 return Ok(Some((age, file)));
             }
         }
         Ok(None)
     }
 
-    fn aged(&self, age: u32) -> PathBuf {
+    fn path_of_age(&self, age: u32) -> PathBuf {
         if age == 0 { self.path.clone() } else { numbered(&self.path, age) }
     }
 }
 
-fn open(path: &Path) -> io::Result<Option<File>> {
+fn open_if_exists(path: &Path) -> io::Result<Option<File>> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -293,8 +293,8 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether the file has this name. A missing name is somebody else's.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+/// Returns true if the path names this file; false if the path does not exist.
+fn is_same_file(file: &File, path: &Path) -> io::Result<bool> {
     let ours = file.metadata()?;
     match fs::metadata(path) {
         Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
@@ -303,15 +303,15 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The time in front of a line, if there is one.
-fn time_of(line: &[u8]) -> Option<&[u8]> {
+/// Returns the time at the start of a line.
+fn parse_time(line: &[u8]) -> Option<&[u8]> {
     let (time, rest) = line.split_at_checked(TIME)?;
     let good = time.ends_with(b"Z") && time[10] == b'T' && time[0].is_ascii_digit() && rest.starts_with(b" ");
     good.then_some(time)
 }
 
-/// Where the last `count` lines of a file begin, and how many there are. An unfinished line counts.
-fn last_lines(file: &mut File, count: usize) -> io::Result<(u64, usize)> {
+/// Returns the offset of the last `count` lines of a file, and how many there are. An unfinished line counts.
+fn find_last_lines(file: &mut File, count: usize) -> io::Result<(u64, usize)> {
     let length = file.seek(SeekFrom::End(0))?;
     if count == 0 || length == 0 {
         return Ok((length, 0));
@@ -323,15 +323,15 @@ fn last_lines(file: &mut File, count: usize) -> io::Result<(u64, usize)> {
         let size = begin.min(BLOCK as u64);
         begin -= size;
         file.seek(SeekFrom::Start(begin))?;
-        // A file of a log only grows, but for an operator who empties it.
         let Ok(size) = usize::try_from(size) else { break };
         let block = &mut block[..size];
         if file.read_exact(block).is_err() {
+            // Only an operator who empties the file makes it shorter.
             return Ok((0, 0));
         }
         for (at, byte) in block.iter().enumerate().rev() {
             let offset = begin + at as u64;
-            // The end of the last line begins no line.
+            // The last line end starts no further line.
             if *byte == b'\n' && offset + 1 < length {
                 lines += 1;
                 if lines == count {

@@ -1,42 +1,41 @@
-//! What of a log could not be written: counted, and its end kept for who asks for the last lines.
+//! Log lines that could not be written: they are counted, and the last of them are kept for messages.
 
 use std::fmt;
 use std::io;
 
 use jiff::Timestamp;
 
-/// How much of it is kept, in bytes.
-const KEPT: usize = 4096;
+/// Number of bytes kept from the end of the dropped text.
+const KEPT_BYTES: usize = 4096;
 
-/// All since the last thing that could be written.
+/// The lines dropped since the last successful write.
 #[derive(Debug)]
 pub(super) struct DroppedLines {
     since: Timestamp,
     reason: String,
     lines: u64,
     bytes: u64,
-    /// The end of it.
     last: Vec<u8>,
 }
 
 impl DroppedLines {
-    /// Counts what was not written, for this reason, at this time.
-    pub(super) fn add(lost: &mut Option<Self>, bytes: &[u8], err: &io::Error, now: Timestamp) {
-        let lost = lost.get_or_insert_with(|| Self {
+    /// Counts bytes that were not written because of `err`.
+    pub(super) fn add(dropped: &mut Option<Self>, bytes: &[u8], err: &io::Error, now: Timestamp) {
+        let dropped = dropped.get_or_insert_with(|| Self {
             since: now,
             reason: err.to_string(),
             lines: 0,
             bytes: 0,
             last: Vec::new(),
         });
-        lost.lines += bytes.split(|b| *b == b'\n').count() as u64 - 1;
-        lost.bytes += bytes.len() as u64;
-        lost.last.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT)..]);
-        lost.last.drain(..lost.last.len().saturating_sub(KEPT));
+        dropped.lines += bytes.split(|b| *b == b'\n').count() as u64 - 1;
+        dropped.bytes += bytes.len() as u64;
+        dropped.last.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT_BYTES)..]);
+        dropped.last.drain(..dropped.last.len().saturating_sub(KEPT_BYTES));
     }
 
-    /// The last lines of it that say anything; the first may be cut.
-    pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
+    /// Returns the last non-empty lines; the first may be incomplete.
+    pub(super) fn last_lines(&self) -> impl Iterator<Item = &[u8]> {
         self.last.split(|b| *b == b'\n').filter(|text| !text.is_empty())
     }
 }

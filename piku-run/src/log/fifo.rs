@@ -1,7 +1,7 @@
-//! The fifo between a worker and its supervisor. Both ends are opened read-write: as long as the worker lives it is itself
-//! a reader, so it gets no SIGPIPE when the supervisor is gone, and what it wrote waits for the next supervisor.
+//! The fifo between an instance and its supervisor. Both ends are opened read-write: the instance itself is a reader, so
+//! it gets no SIGPIPE when the supervisor is gone, and its output waits for the next supervisor.
 
-#![expect(clippy::disallowed_methods, reason = "pipes in the folder of what runs, which only piku writes")]
+#![expect(clippy::disallowed_methods, reason = "pipes in the run directory, which only piku writes")]
 
 use std::fs::OpenOptions;
 use std::io;
@@ -14,30 +14,30 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-/// The supervisor's end; the fifo is made (mode 0600) when it is not there. Reading never blocks and never sees an end.
+/// Opens the supervisor's end, and creates the fifo (mode 0600) if necessary. Reading never blocks and never sees an end.
 ///
 /// # Errors
-/// When it can neither be made nor opened, or when something else has its name.
-pub fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
+/// If it can be neither created nor opened, or if another kind of file has its name.
+pub(crate) fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
     match mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
-        Ok(()) | Err(Errno::EEXIST) => open(path, O_NONBLOCK),
+        Ok(()) | Err(Errno::EEXIST) => open_read_write(path, O_NONBLOCK),
         Err(err) => Err(err.into()),
     }
 }
 
-/// The worker's end, for its stdout and stderr: writing blocks while the fifo is full. The fifo must be there.
+/// Opens the instance's end, for its stdout and stderr. Writing blocks while the fifo is full. The fifo must exist.
 ///
 /// # Errors
-/// When it cannot be opened, or is not a fifo.
-pub fn open_fifo_for_worker(path: &Path) -> io::Result<OwnedFd> {
-    open(path, 0)
+/// If it cannot be opened, or is not a fifo.
+pub(crate) fn open_fifo_for_worker(path: &Path) -> io::Result<OwnedFd> {
+    open_read_write(path, 0)
 }
 
-/// Read-write, so that opening waits for no other end; std adds `O_CLOEXEC`.
-fn open(path: &Path, flags: i32) -> io::Result<OwnedFd> {
-    // Looked at before it is opened: opening a device may do something.
+/// Opens a fifo read-write, so that opening does not wait for the other end; std adds `O_CLOEXEC`.
+fn open_read_write(path: &Path, flags: i32) -> io::Result<OwnedFd> {
+    // Checked before it is opened, because opening a device may have side effects.
     if !std::fs::symlink_metadata(path)?.file_type().is_fifo() {
-        return Err(io::Error::other("there is something else in the place of the fifo"));
+        return Err(io::Error::other("another kind of file has the name of the fifo"));
     }
     Ok(OpenOptions::new().read(true).write(true).custom_flags(flags | O_NOFOLLOW).open(path)?.into())
 }
@@ -51,7 +51,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[test]
-    fn a_worker_outlives_the_supervisors_end_and_nothing_is_lost() {
+    fn output_survives_the_loss_of_the_supervisors_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.1.fifo");
         let mut supervisor = File::from(open_fifo(&path).unwrap());
@@ -60,12 +60,12 @@ mod tests {
         assert_eq!(supervisor.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
         let worker = open_fifo_for_worker(&path).unwrap();
-        // The supervisor is gone before the worker says a word.
+        // The supervisor is gone before the instance writes anything.
         drop(supervisor);
         let script = "for i in 1 2 3; do echo line $i || exit 9; done";
         let end = Stdio::from(worker.try_clone().unwrap());
         assert!(Command::new("sh").args(["-c", script]).stdout(end).status().unwrap().success());
-        // The next one takes up what waits; `worker` stands for the worker that still runs.
+        // The next supervisor reads what waits; `worker` stands for the instance that still runs.
         let mut next = File::from(open_fifo(&path).unwrap());
         let count = next.read(&mut buffer).unwrap();
         assert_eq!(&buffer[..count], b"line 1\nline 2\nline 3\n");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_taken_for_a_fifo() {
+    fn only_a_fifo_is_opened() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, "x").unwrap();

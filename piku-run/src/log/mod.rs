@@ -1,8 +1,8 @@
-//! What workers say: taken from their fifos, one file an instance, each line with its time and the instance's name,
-//! rotated by size, read back merged by time.
+//! Logs of instances: output is read from fifos and written to one file per instance, each line with its time and the
+//! instance's name. Files are rotated by size and read back merged by time.
 //!
-//! A line of a log is `TIME INSTANCE: TEXT`, such as `2026-11-22T10:00:00.123Z web.1: hello`; what the supervisor itself
-//! has to say about the instance stands between as `TIME INSTANCE piku: TEXT`, a form that no worker can forge.
+//! A log line is `TIME INSTANCE: TEXT`, such as `2026-11-22T10:00:00.123Z web.1: hello`. The supervisor's own remarks
+//! have the form `TIME INSTANCE piku: TEXT`, which no instance can forge.
 
 mod checkpoint;
 mod cursor;
@@ -17,9 +17,9 @@ mod spool;
 mod tail;
 mod writer;
 
-pub use fifo::{open_fifo, open_fifo_for_worker};
-pub use reader::{DeployLogChoice, LogQuery, show};
-pub use rotate::RotationLimits;
-pub use spool::{LogIntake, recover};
+pub(crate) use fifo::{open_fifo, open_fifo_for_worker};
+pub(crate) use reader::{DeployLogChoice, LogQuery, show_logs};
+pub(crate) use rotate::RotationLimits;
+pub(crate) use spool::{LogIntake, recover_spool};
 pub(crate) use tail::{LogPositions, LogTail, TailLine};
-pub use writer::LogWriter;
+pub(crate) use writer::LogWriter;

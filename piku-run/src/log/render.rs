@@ -1,20 +1,20 @@
-//! How a worker's bytes become lines of a log: where a prefix goes, and where a line that is too long is cut.
+//! Turns an instance's output into log lines: adds prefixes and splits lines that are too long.
 
 use super::line;
 
-/// Where in a line the file ends.
+/// The position in a line at which a log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogEnd {
-    /// At a line's start.
+    /// At the start of a line.
     Start,
-    /// Inside a line of the worker, after this many bytes of its text.
+    /// Inside a line of this instance, after this many bytes of text.
     Text(usize),
-    /// Inside a line of somebody else, to be ended before anything else is said.
+    /// Inside a line of another writer, which must be ended first.
     Foreign,
 }
 
-/// Adds the text to `out`, `prefix` before each line's first byte; returns where in a line it ends.
-pub(super) fn render(bytes: &[u8], mut at: LogEnd, prefix: &str, out: &mut Vec<u8>) -> LogEnd {
+/// Appends the text to `out` with `prefix` at the start of each line; returns the new end.
+pub(super) fn render_lines(bytes: &[u8], mut at: LogEnd, prefix: &str, out: &mut Vec<u8>) -> LogEnd {
     for piece in bytes.split_inclusive(|b| *b == b'\n') {
         let (mut text, ended) = match piece.strip_suffix(b"\n") {
             Some(text) => (text, true),
@@ -28,7 +28,7 @@ pub(super) fn render(bytes: &[u8], mut at: LogEnd, prefix: &str, out: &mut Vec<u
                     0
                 }
             };
-            let (fits, over) = text.split_at(fitting(text, length));
+            let (fits, over) = text.split_at(split_index(text, length));
             out.extend_from_slice(fits);
             at = LogEnd::Text(length + fits.len());
             if over.is_empty() {
@@ -46,9 +46,9 @@ pub(super) fn render(bytes: &[u8], mut at: LogEnd, prefix: &str, out: &mut Vec<u
     at
 }
 
-/// How many bytes of `text` a line of `length` bytes still takes. A character is not cut in two: up to three bytes that
-/// continue one are taken beyond the limit.
-pub(super) fn fitting(text: &[u8], length: usize) -> usize {
+/// Returns how many bytes of `text` still fit into a line of `length` bytes. Up to three bytes beyond the limit are
+/// included to keep a UTF-8 character whole.
+pub(super) fn split_index(text: &[u8], length: usize) -> usize {
     let continues = |b: &u8| (0x80..0xc0).contains(b);
     let limit = line::MAX_TEXT.saturating_sub(length);
     let Some(over) = text.get(limit..) else { return text.len() };

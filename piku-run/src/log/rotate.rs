@@ -1,6 +1,6 @@
-//! Rotation by size: `web.1.log` becomes `web.1.log.1`, that one `.2`, and so on; the oldest goes.
+//! Rotation by size: `web.1.log` becomes `web.1.log.1`, that one `.2`, and so on; the oldest is removed.
 
-#![expect(clippy::disallowed_methods, reason = "the log folder, which only piku writes")]
+#![expect(clippy::disallowed_methods, reason = "the log directory, which only piku writes")]
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 
 use piku_layout::settings::LogSettings;
 
-/// No log is kept in more files than this.
+/// Highest number of a rotated file.
 pub(super) const MAX_AGE: u32 = 99;
 
-/// How large a log may grow and how many full ones are kept.
+/// Limits on the size and the number of an instance's log files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RotationLimits {
-    /// A file of this many bytes is put away at its next line's start.
-    pub bytes: u64,
-    /// How many full files are kept beside the one being written.
-    pub keep: u32,
+pub(crate) struct RotationLimits {
+    /// A file of this many bytes is rotated at the start of the next line.
+    pub(crate) bytes: u64,
+    /// Number of rotated files beside the one being written.
+    pub(crate) keep: u32,
 }
 
 impl Default for RotationLimits {
@@ -28,26 +28,26 @@ impl Default for RotationLimits {
 }
 
 impl From<LogSettings> for RotationLimits {
-    /// At least a megabyte, and one file that is put away: what is being read is not taken from under its reader.
+    /// Allows at least one megabyte and one rotated file, so that a rotation removes nothing that is just being read.
     fn from(logs: LogSettings) -> Self {
         Self { bytes: u64::from(logs.megabytes.max(1)) * 1024 * 1024, keep: logs.keep.clamp(1, MAX_AGE) }
     }
 }
 
-/// The full file with the given age; 1 is the youngest.
+/// Returns the path of the rotated file with this age; 1 is the newest.
 pub(super) fn numbered(path: &Path, age: u32) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(format!(".{age}"));
     PathBuf::from(name)
 }
 
-/// Puts `path` away as `path.1`. When killed in between there is a gap in the numbers, which the next rotation fills; no
-/// file is lost to it.
+/// Renames `path` to `path.1` after making room. A kill in between leaves a gap in the numbers, which the next rotation
+/// fills; no file is lost.
 pub(super) fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     if keep == 0 {
         return fs::remove_file(path);
     }
-    // Only the files in front of the first gap have to move; without a gap the oldest is renamed over.
+    // Only the files before the first gap move; without a gap the oldest is overwritten.
     let free = (1..=keep).find(|age| !numbered(path, *age).exists()).unwrap_or(keep);
     for age in (1..free).rev() {
         fs::rename(numbered(path, age), numbered(path, age + 1))?;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_goes_and_a_gap_is_filled() {
+    fn the_oldest_file_is_removed_and_a_gap_is_filled() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.1.log");
         let read = |age| fs::read_to_string(numbered(&path, age)).ok();

@@ -1,10 +1,9 @@
-//! Where what a worker wrote stands between its fifo and its log, so that a supervisor killed at any instant loses none of it
-//! and writes none of it twice.
+//! The spool between an instance's fifo and its log: a supervisor killed at any instant neither loses output nor writes
+//! it twice.
 //!
-//! Bytes go from the fifo into the spool by `splice`: for a signal that is one step, they are in the one or in the other. A
-//! mark at the spool's begin says what is about to be written to which place of the log, and with which time; the next
-//! supervisor finds there, byte for byte, how far that went. The spool is emptied when the log has it all, long before a disk
-//! would see any of it.
+//! `splice` moves bytes from the fifo to the spool in one step, so a kill finds them in one or the other. A checkpoint at
+//! the start of the spool describes the next write to the log; with it the next supervisor finds out, byte for byte, how
+//! far that write went. The spool is emptied once the log holds everything, usually before it reaches the disk.
 
 #![expect(clippy::disallowed_methods, reason = "the spool of a log, which only piku writes")]
 
@@ -20,32 +19,32 @@ use rustix::pipe::{SpliceFlags, splice};
 use super::checkpoint::{HEAD, SpoolCheckpoint};
 use super::writer::LogWriter;
 
-/// How much is taken at a time: what one worker says loudest must not silence the others.
+/// Bytes moved at a time; bounded so that one noisy instance does not delay the others.
 const BLOCK: usize = 64 * 1024;
-/// A worker's fifo and its spool.
+
+/// An instance's fifo and its spool.
 #[derive(Debug)]
-pub struct LogIntake {
+pub(crate) struct LogIntake {
     fifo: File,
-    /// Nothing where there is none to be had, or lines are gathered in memory: then what is between the two is lost with the
-    /// supervisor.
+    /// `None` if it cannot be opened or output is buffered in memory; a kill then loses what is in between.
     spool: Option<File>,
     buffer: Vec<u8>,
 }
 
 impl LogIntake {
-    /// Takes from this fifo; what the supervisor before had in the spool goes to the log first.
+    /// Starts reading a fifo, after moving what a previous supervisor left in the spool to the log.
     #[must_use]
-    pub fn open(fifo: OwnedFd, spool: &Path, log: &mut LogWriter) -> Self {
+    pub(crate) fn open(fifo: OwnedFd, spool: &Path, log: &mut LogWriter) -> Self {
         let options =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(spool);
-        let spool = options.and_then(|spool| recover(&spool, log).map(|()| spool)).ok();
-        let spool = spool.filter(|_| !log.gathers());
+        let spool = options.and_then(|spool| recover_spool(&spool, log).map(|()| spool)).ok();
+        let spool = spool.filter(|_| !log.is_buffered());
         Self { fifo: File::from(fifo), spool, buffer: vec![0; BLOCK] }
     }
 
-    /// Logs what waits in the fifo, up to a block of it; the bytes, or nothing when none waited.
-    pub fn take(&mut self, log: &mut LogWriter) -> Option<&[u8]> {
-        let count = match self.fill() {
+    /// Moves up to one block from the fifo to the log. Returns its bytes, or `None` if the fifo is empty.
+    pub(crate) fn move_to_log(&mut self, log: &mut LogWriter) -> Option<&[u8]> {
+        let count = match self.fill_buffer() {
             Ok(0) => return None,
             Ok(count) => count,
             Err(err) if err.kind() == ErrorKind::Interrupted => 0,
@@ -53,15 +52,15 @@ impl LogIntake {
         };
         let bytes = &self.buffer[..count];
         let spool = self.spool.as_ref();
-        log.take_in(bytes, Timestamp::now(), &mut |mark| note(spool, mark));
-        empty(spool);
+        log.append_output(bytes, Timestamp::now(), &mut |checkpoint| write_checkpoint(spool, checkpoint));
+        truncate_spool(spool);
         Some(bytes)
     }
 
-    fn fill(&mut self) -> io::Result<usize> {
+    fn fill_buffer(&mut self) -> io::Result<usize> {
         if let Some(spool) = &self.spool {
-            let mut place = HEAD as u64;
-            let moved = splice(&self.fifo, None, spool, Some(&mut place), BLOCK, SpliceFlags::NONBLOCK);
+            let mut offset = HEAD as u64;
+            let moved = splice(&self.fifo, None, spool, Some(&mut offset), BLOCK, SpliceFlags::NONBLOCK);
             match moved.map_err(io::Error::from) {
                 Ok(count) => {
                     spool.read_exact_at(&mut self.buffer[..count], HEAD as u64)?;
@@ -70,8 +69,8 @@ impl LogIntake {
                 Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     return Err(err);
                 }
-                // A full disk takes no spool; the log counts what is lost then.
-                Err(_) => empty(Some(spool)),
+                // On a full disk go on without the spool; the log counts dropped lines.
+                Err(_) => truncate_spool(Some(spool)),
             }
         }
         self.fifo.read(&mut self.buffer)
@@ -84,29 +83,30 @@ impl AsFd for LogIntake {
     }
 }
 
-/// Brings what a killed supervisor had in the spool to the log.
+/// Moves what a killed supervisor left in the spool to the log.
 ///
 /// # Errors
-/// When the spool cannot be read.
-pub fn recover(mut spool: &File, log: &mut LogWriter) -> io::Result<()> {
+/// If the spool cannot be read.
+pub(crate) fn recover_spool(mut spool: &File, log: &mut LogWriter) -> io::Result<()> {
     let mut bytes = Vec::new();
     spool.read_to_end(&mut bytes)?;
     if let Some((head, bytes)) = bytes.split_at_checked(HEAD) {
-        log.resume(bytes, SpoolCheckpoint::parse(head).as_ref(), &mut |mark| note(Some(spool), mark));
+        let checkpoint = SpoolCheckpoint::decode(head);
+        log.resume(bytes, checkpoint.as_ref(), &mut |next| write_checkpoint(Some(spool), next));
     }
     spool.set_len(0)
 }
 
-/// A mark that cannot be written costs nothing as long as nobody is killed.
-fn note(spool: Option<&File>, mark: &SpoolCheckpoint) {
+fn write_checkpoint(spool: Option<&File>, checkpoint: &SpoolCheckpoint) {
     if let Some(spool) = spool {
-        let _ = spool.write_all_at(&mark.bytes(), 0);
+        // A failure matters only if this process is killed before the write ends.
+        let _ = spool.write_all_at(&checkpoint.encode(), 0);
     }
 }
 
-fn empty(spool: Option<&File>) {
+fn truncate_spool(spool: Option<&File>) {
     if let Some(spool) = spool {
-        // Making a file shorter needs no room.
+        // Shortening a file needs no disk space.
         let _ = spool.set_len(0);
     }
 }

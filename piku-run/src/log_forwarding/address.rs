@@ -1,27 +1,27 @@
-//! Where a drain leads: what an app or its operator writes into `LOG_DRAIN`.
+//! The address of a syslog receiver, the value of `LOG_DRAIN`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// syslog's port, where none is given.
+/// Default port of syslog.
 const PORT: u16 = 514;
 
-/// How messages travel.
+/// The protocol and framing of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SyslogTransport {
-    /// RFC 5426: a datagram a message.
+    /// RFC 5426: one datagram per message.
     Udp,
-    /// RFC 6587, each message with its length in front.
+    /// RFC 6587, octet counting: each message follows its length.
     Counted,
-    /// RFC 6587, each message ended by a newline.
+    /// RFC 6587, non-transparent framing: each message ends with a newline.
     Lines,
 }
 
-/// A receiver of syslog: `syslog+tcp://HOST[:PORT][?framing=newline]`, or `syslog+udp://HOST[:PORT]`; `syslog://` is the latter.
+/// `syslog+tcp://HOST[:PORT][?framing=newline]` or `syslog+udp://HOST[:PORT]`; `syslog://` means the latter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyslogAddress {
     pub(crate) transport: SyslogTransport,
-    /// A name, or an address; one of IPv6 without its brackets.
+    /// A host name or an address; IPv6 without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
@@ -32,25 +32,28 @@ impl FromStr for SyslogAddress {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = "expected syslog+tcp://HOST:PORT or syslog+udp://HOST:PORT";
         let (scheme, rest) = text.trim().split_once("://").ok_or(expected)?;
-        let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+        let (authority, query) =
+            rest.split_once('?').map_or((rest, None), |(authority, query)| (authority, Some(query)));
         let transport = match (scheme, query) {
             ("syslog+tcp", None | Some("framing=octet-counting")) => SyslogTransport::Counted,
             ("syslog+tcp", Some("framing=newline")) => SyslogTransport::Lines,
             ("syslog" | "syslog+udp", None) => SyslogTransport::Udp,
             ("syslog+tls" | "syslogs", _) => {
                 return Err(
-                    "there is no TLS here: lead it to a relay on this machine that speaks it".to_owned()
+                    "TLS is not supported: send to a relay on this machine that supports it".to_owned()
                 );
             }
             ("syslog" | "syslog+udp" | "syslog+tcp", Some(query)) => {
-                return Err(format!("'{query}' is not known: expected framing=newline, of syslog+tcp"));
+                return Err(format!("unknown option '{query}': expected framing=newline with syslog+tcp"));
             }
             _ => return Err(expected.to_owned()),
         };
-        let place = place.strip_suffix('/').unwrap_or(place);
-        let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, rest)) => (host, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some(""))),
-            None => place.split_once(':').map_or((place, Some("")), |(host, port)| (host, Some(port))),
+            None => {
+                authority.split_once(':').map_or((authority, Some("")), |(host, port)| (host, Some(port)))
+            }
         };
         let port = match port.ok_or(expected)? {
             "" => PORT,
@@ -77,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_good_and_bad() {
+    fn addresses_are_parsed_or_rejected() {
         for (text, transport, host, port) in [
             ("syslog://logs.example", SyslogTransport::Udp, "logs.example", 514),
             ("syslog+udp://10.0.0.1:5140/", SyslogTransport::Udp, "10.0.0.1", 5140),

@@ -1,4 +1,4 @@
-//! The way to a receiver, as long as it holds.
+//! A connection to a syslog receiver.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -9,11 +9,11 @@ use piku_nss::find_addresses;
 
 use super::address::{SyslogAddress, SyslogTransport};
 
-/// How long a receiver may take to answer, and to take what it is sent. A drain waits for nothing else, and nobody for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Limit for connecting and for each write. Only log forwarding waits for a receiver.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the answer to a datagram may take.
-const ANSWER: Duration = Duration::from_millis(200);
+/// Time for an ICMP error to a datagram to arrive.
+const ICMP_WAIT: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) enum ReceiverConnection {
@@ -22,23 +22,23 @@ pub(super) enum ReceiverConnection {
 }
 
 impl ReceiverConnection {
-    /// Connects to the first of the name's addresses that takes it.
+    /// Connects to the first address of the host that accepts.
     pub(super) fn open(address: &SyslogAddress) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for to in find_addresses(&address.host, address.port, PATIENCE)? {
+        for to in find_addresses(&address.host, address.port, TIMEOUT)? {
             let opened = match address.transport {
-                SyslogTransport::Udp => datagrams(to).map(Self::Datagrams),
-                SyslogTransport::Counted | SyslogTransport::Lines => stream(to).map(Self::Stream),
+                SyslogTransport::Udp => open_udp(to).map(Self::Datagrams),
+                SyslogTransport::Counted | SyslogTransport::Lines => open_tcp(to).map(Self::Stream),
             };
             match opened {
-                Ok(link) => return Ok(link),
+                Ok(connection) => return Ok(connection),
                 Err(err) => last = err,
             }
         }
         Err(last)
     }
 
-    /// Sends one framed message, all of it or with an error.
+    /// Sends one framed message.
     pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
         match self {
             Self::Datagrams(socket) => socket.send(message).map(drop),
@@ -46,13 +46,13 @@ impl ReceiverConnection {
         }
     }
 
-    /// Waits for the answer that nobody listens.
-    pub(super) fn ask(&mut self) -> io::Result<()> {
-        std::thread::sleep(ANSWER);
+    /// Waits for the error that a datagram to a closed port causes.
+    pub(super) fn wait_for_error(&mut self) -> io::Result<()> {
+        std::thread::sleep(ICMP_WAIT);
         self.check()
     }
 
-    /// Whether the receiver is still there, as far as is known; called when there is something to read.
+    /// Fails if the receiver is known to be gone. Called when the socket becomes readable.
     pub(super) fn check(&mut self) -> io::Result<()> {
         match self {
             Self::Datagrams(socket) => socket.take_error()?.map_or(Ok(()), Err),
@@ -60,8 +60,10 @@ impl ReceiverConnection {
                 stream.set_nonblocking(true)?;
                 let mut buffer = [0; 4096];
                 let read = match stream.read(&mut buffer) {
-                    Ok(0) => Err(io::Error::new(ErrorKind::ConnectionReset, "the receiver has hung up")),
-                    // Whatever it has to say.
+                    Ok(0) => {
+                        Err(io::Error::new(ErrorKind::ConnectionReset, "the receiver closed the connection"))
+                    }
+                    // Syslog has no replies; the bytes are ignored.
                     Ok(_) => Ok(()),
                     Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                         Ok(())
@@ -75,19 +77,19 @@ impl ReceiverConnection {
     }
 }
 
-fn datagrams(to: SocketAddr) -> io::Result<UdpSocket> {
+fn open_udp(to: SocketAddr) -> io::Result<UdpSocket> {
     let socket = match to {
         SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
         SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
     };
-    // Connected, so that it is told when nobody listens there.
+    // Only a connected socket gets the ICMP error for a closed port.
     socket.connect(to)?;
     Ok(socket)
 }
 
-fn stream(to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn open_tcp(to: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 

@@ -1,20 +1,20 @@
-//! A line of a log as messages of syslog, RFC 5424.
+//! Formats log lines as syslog messages (RFC 5424).
 
 use crate::log::TailLine;
 
 use super::address::SyslogTransport;
 
-/// The most that every receiver of datagrams should take (RFC 5426, 3.2), and what one of streams takes when nobody has told
-/// it otherwise (rsyslog: 8096).
-const DATAGRAM: usize = 2048;
-const MESSAGE: usize = 8000;
-/// User-level messages: informational for what a worker says, a notice for what piku says of it.
-const SAID: u8 = 8 + 6;
-const REMARK: u8 = 8 + 5;
-/// The longest APP-NAME.
-const NAME: usize = 48;
+/// Longest datagram that every receiver should accept (RFC 5426, 3.2).
+const MAX_DATAGRAM: usize = 2048;
+/// Longest message in a stream, below rsyslog's default limit of 8096 bytes.
+const MAX_MESSAGE: usize = 8000;
+/// Priorities of the user facility: informational for output, notice for remarks of the supervisor.
+const OUTPUT_PRIORITY: u8 = 8 + 6;
+const REMARK_PRIORITY: u8 = 8 + 5;
+/// Longest APP-NAME in the RFC.
+const MAX_APP_NAME: usize = 48;
 
-/// Who speaks: HOSTNAME and APP-NAME.
+/// HOSTNAME and APP-NAME of the messages.
 #[derive(Debug)]
 pub(super) struct SyslogOrigin {
     pub(super) host: String,
@@ -22,19 +22,20 @@ pub(super) struct SyslogOrigin {
 }
 
 impl SyslogOrigin {
-    /// The messages of a line, ready to be sent: a line that is longer than receivers take becomes several. The bytes of the
-    /// worker stay as they are.
-    pub(super) fn messages(&self, line: &TailLine, transport: SyslogTransport) -> Vec<Vec<u8>> {
-        let (priority, kind) = if line.is_remark { (REMARK, "piku") } else { (SAID, "-") };
-        let app = &self.app[..self.app.len().min(NAME)];
+    /// Formats and frames a line. A line that is too long for one message becomes several; its bytes stay unchanged.
+    pub(super) fn format_messages(&self, line: &TailLine, transport: SyslogTransport) -> Vec<Vec<u8>> {
+        let (priority, kind) =
+            if line.is_remark { (REMARK_PRIORITY, "piku") } else { (OUTPUT_PRIORITY, "-") };
+        let app = &self.app[..self.app.len().min(MAX_APP_NAME)];
         let TailLine { time, instance, .. } = line;
         let head = format!("<{priority}>1 {time} {} {app} {instance} {kind} - ", self.host);
-        let room = if transport == SyslogTransport::Udp { DATAGRAM } else { MESSAGE } - head.len();
+        let limit = if transport == SyslogTransport::Udp { MAX_DATAGRAM } else { MAX_MESSAGE };
+        let space = limit - head.len();
         let mut messages = Vec::new();
         let mut rest = line.text.as_slice();
         loop {
-            let (text, more) = rest.split_at(fitting(rest, room));
-            messages.push(framed(&[head.as_bytes(), text].concat(), transport));
+            let (text, more) = rest.split_at(split_index(rest, space));
+            messages.push(frame_message(&[head.as_bytes(), text].concat(), transport));
             if more.is_empty() {
                 return messages;
             }
@@ -43,7 +44,7 @@ impl SyslogOrigin {
     }
 }
 
-fn framed(message: &[u8], transport: SyslogTransport) -> Vec<u8> {
+fn frame_message(message: &[u8], transport: SyslogTransport) -> Vec<u8> {
     match transport {
         SyslogTransport::Udp => message.to_vec(),
         SyslogTransport::Counted => [format!("{} ", message.len()).as_bytes(), message].concat(),
@@ -51,20 +52,20 @@ fn framed(message: &[u8], transport: SyslogTransport) -> Vec<u8> {
     }
 }
 
-/// As much as has room, and no character cut in two.
-fn fitting(text: &[u8], room: usize) -> usize {
-    if text.len() <= room {
+/// Returns how many bytes of the text fit into `space` without splitting a UTF-8 character.
+fn split_index(text: &[u8], space: usize) -> usize {
+    if text.len() <= space {
         return text.len();
     }
     let continues = |at: &usize| text.get(*at).is_some_and(|b| (0x80..0xc0).contains(b));
-    (room - 3..=room).rev().find(|at| !continues(at)).unwrap_or(room)
+    (space - 3..=space).rev().find(|at| !continues(at)).unwrap_or(space)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn speaker() -> SyslogOrigin {
+    fn origin() -> SyslogOrigin {
         SyslogOrigin { host: "pi".to_owned(), app: "blog".to_owned() }
     }
 
@@ -74,9 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_rfc_5424_in_each_frame() {
+    fn messages_follow_rfc_5424_in_each_framing() {
         let expected = b"<14>1 2026-11-22T10:00:00.123Z pi blog web.1 - - h\xffi";
-        let sent = |transport| speaker().messages(&line(b"h\xffi"), transport).concat();
+        let sent = |transport| origin().format_messages(&line(b"h\xffi"), transport).concat();
         assert_eq!(sent(SyslogTransport::Udp), expected);
         assert_eq!(
             sent(SyslogTransport::Counted),
@@ -84,27 +85,29 @@ mod tests {
         );
         assert_eq!(sent(SyslogTransport::Lines), [&expected[..], b"\n"].concat());
         let remark = TailLine { is_remark: true, ..line(b"") };
-        let sent = speaker().messages(&remark, SyslogTransport::Udp).concat();
+        let sent = origin().format_messages(&remark, SyslogTransport::Udp).concat();
         assert_eq!(sent, b"<13>1 2026-11-22T10:00:00.123Z pi blog web.1 piku - ");
     }
 
     #[test]
-    fn a_long_line_is_several_messages_and_no_character_is_cut() {
+    fn a_long_line_is_split_between_characters() {
         let text = "é".repeat(10_000);
-        for (transport, most) in [(SyslogTransport::Udp, DATAGRAM), (SyslogTransport::Lines, MESSAGE + 1)] {
-            let messages = speaker().messages(&line(text.as_bytes()), transport);
+        for (transport, limit) in
+            [(SyslogTransport::Udp, MAX_DATAGRAM), (SyslogTransport::Lines, MAX_MESSAGE + 1)]
+        {
+            let messages = origin().format_messages(&line(text.as_bytes()), transport);
             let texts: Vec<String> = messages
                 .iter()
                 .map(|message| {
-                    assert!(message.len() <= most);
+                    assert!(message.len() <= limit);
                     let message = std::str::from_utf8(message).unwrap();
                     message.split_once("web.1 - - ").unwrap().1.trim_end().to_owned()
                 })
                 .collect();
             assert_eq!(texts.concat(), text);
         }
-        // What is no text is cut where it must be.
-        let messages = speaker().messages(&line(&[0x80; 5000]), SyslogTransport::Udp);
-        assert!(messages.iter().all(|message| message.len() <= DATAGRAM));
+        // Bytes that are not UTF-8 are split at the limit.
+        let messages = origin().format_messages(&line(&[0x80; 5000]), SyslogTransport::Udp);
+        assert!(messages.iter().all(|message| message.len() <= MAX_DATAGRAM));
     }
 }

@@ -1,8 +1,8 @@
-//! `piku-run drain APP`: sends an app's logs on to a receiver of syslog, in a process of its own beside the app's supervisor.
+//! `piku-run drain APP`: forwards an app's log lines to a syslog receiver, in a separate process beside the supervisor.
 //!
-//! It reads the files that the supervisor writes, so nothing that it waits for (a name, a receiver that stalls) can hold up a
-//! worker, and what waits to be sent is bounded by what the logs keep. It writes down how far it has come: the next drain goes on
-//! there. What is rotated away before it could be sent is counted and said, here and to the receiver.
+//! It reads the log files, so a slow name server or receiver cannot block an instance, and the backlog is bounded by the
+//! size of the logs. It saves its positions, and the next process resumes there. Lines that are rotated away before they
+//! are sent are counted and reported, in the app's logs and to the receiver.
 
 mod address;
 mod connection;
@@ -33,27 +33,27 @@ use address::SyslogTransport;
 use connection::ReceiverConnection;
 use message::SyslogOrigin;
 
-/// The subcommand's name.
+/// Name of the subcommand.
 pub(crate) const NAME: &str = "drain";
-/// The variable that names the receiver.
+/// Variable with the address of the receiver.
 pub(crate) const VARIABLE: &str = "LOG_DRAIN";
-/// The log in which a drain says how it fares, an instance like others.
-pub(crate) const OWN: &str = "log-drain.1";
+/// Instance name under which forwarding writes its own log and appears in `ps`.
+pub(crate) const INSTANCE: &str = "log-drain.1";
 
-/// How many lines are read ahead.
-const LINES: usize = 256;
-/// How long it rests between looks at the logs while the receiver is away.
-const REST: Duration = Duration::from_millis(50);
-/// How often it is written down how far it has come.
-const SAVE: Duration = Duration::from_secs(1);
+/// Lines of each log that are read ahead.
+const READ_AHEAD: usize = 256;
+/// Pause between checks of the logs while the receiver is unreachable.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// Interval at which the positions are saved.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The file that says why nothing can be sent, as long as that is so.
-pub(crate) fn away_file(dir: &AppDir) -> PathBuf {
+/// Returns the file that holds the reason while nothing can be sent.
+pub(crate) fn failure_file(dir: &AppDir) -> PathBuf {
     dir.run().join("drain.away")
 }
 
-/// Sends until its supervisor ends.
-#[expect(clippy::disallowed_methods, reason = "the drain's own notes, which only piku writes")]
+/// Forwards log lines until the supervisor ends.
+#[expect(clippy::disallowed_methods, reason = "its own state files, which only piku writes")]
 pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     end_with_supervisor()?;
     let dir = root.app(app);
@@ -63,7 +63,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         .map_err(|err| anyhow::anyhow!("{VARIABLE}: {err}"))?;
     let path = dir.run().join("drain.lock");
     let lock = loop {
-        // The drain of a supervisor that has just been killed is about to end.
+        // The process of a supervisor that was just killed is about to end.
         match FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))? {
             Some(lock) => break lock,
             None => std::thread::sleep(Duration::from_millis(20)),
@@ -71,36 +71,36 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     };
     let host = gethostname().ok().and_then(|name| name.into_string().ok());
     let host = host.filter(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()));
-    let speaker = SyslogOrigin { host: host.unwrap_or_else(|| "-".to_owned()), app: app.to_string() };
-    let save = dir.run().join("drain.json");
-    // A place that cannot be read is none: it goes on with what comes.
-    let places: Option<LogPositions> =
-        fs::read(&save).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let origin = SyslogOrigin { host: host.unwrap_or_else(|| "-".to_owned()), app: app.to_string() };
+    let save_file = dir.run().join("drain.json");
+    // Without readable positions forwarding starts with new lines.
+    let positions: Option<LogPositions> =
+        fs::read(&save_file).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let limits = RotationLimits::from(HostSettings::read(&root.settings())?.logs);
-    let tail = LogTail::open(&dir, limits, places.as_ref()).context("cannot read the logs")?;
-    let mut drain = LogForwarder {
+    let tail = LogTail::open(&dir, limits, positions.as_ref()).context("cannot read the logs")?;
+    let mut forwarder = LogForwarder {
         dir,
         address,
-        speaker,
+        origin,
         limits,
         tail,
-        save,
+        save_file,
         saved: Instant::now(),
-        dropped: 0,
+        expired: 0,
         _lock: lock,
     };
-    drain.save();
-    drain.tell_ps(None);
-    drain.work().context("cannot read the logs")
+    forwarder.save_positions();
+    forwarder.record_failure(None);
+    forwarder.run_loop().context("cannot read the logs")
 }
 
-/// A drain alone would be one that nobody ends.
+/// Makes this process end with its supervisor; otherwise nothing would end it.
 fn end_with_supervisor() -> anyhow::Result<()> {
-    set_pdeathsig(Signal::SIGKILL).context("cannot bind itself to its supervisor")?;
-    // It may have ended before: it holds the other end of stdin.
+    set_pdeathsig(Signal::SIGKILL).context("cannot set the parent death signal")?;
+    // The supervisor may have ended before that; it holds the other end of stdin.
     let stdin = io::stdin();
     let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).context("cannot look at stdin")?;
+    poll(&mut fds, PollTimeout::ZERO).context("cannot poll stdin")?;
     let is_gone = fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
     anyhow::ensure!(!is_gone, "the supervisor has ended");
     Ok(())
@@ -110,62 +110,65 @@ fn end_with_supervisor() -> anyhow::Result<()> {
 struct LogForwarder {
     dir: AppDir,
     address: SyslogAddress,
-    speaker: SyslogOrigin,
+    origin: SyslogOrigin,
     limits: RotationLimits,
     tail: LogTail,
-    /// Where it is written down how far it has come.
-    save: PathBuf,
+    /// File with the saved positions.
+    save_file: PathBuf,
     saved: Instant,
-    /// Lines that were rotated away while the receiver was not there.
-    dropped: u64,
+    /// Lines that were rotated away before they could be sent.
+    expired: u64,
     _lock: FileLock,
 }
 
 impl LogForwarder {
-    fn work(&mut self) -> io::Result<()> {
+    fn run_loop(&mut self) -> io::Result<()> {
         let mut backoff = CrashBackoff::default();
-        let mut away: Option<Instant> = None;
-        // What is read and not known to be sent.
+        let mut failed_since: Option<Instant> = None;
+        // Messages that were read and may not have been sent.
         let mut waiting: Vec<Vec<u8>> = Vec::new();
         loop {
             let begun = Instant::now();
-            let ended = match ReceiverConnection::open(&self.address) {
-                Ok(mut link) => self.send_all(&mut link, &mut waiting, &mut away)?,
+            let error = match ReceiverConnection::open(&self.address) {
+                Ok(mut connection) => self.send_lines(&mut connection, &mut waiting, &mut failed_since)?,
                 Err(err) => err,
             };
-            if away.is_none() {
-                away = Some(Instant::now());
-                let why = format!("cannot send to {}: {ended}", self.address);
-                self.tell_ps(Some(&why));
-                self.remark(&format!("{why}; it is tried again"));
+            if failed_since.is_none() {
+                failed_since = Some(Instant::now());
+                let reason = format!("cannot send to {}: {error}", self.address);
+                self.record_failure(Some(&reason));
+                self.write_remark(&format!("{reason}; it is tried again"));
             }
             let pause = backoff.crashed(begun.elapsed(), u64::from(std::process::id()));
             let until = Instant::now() + pause;
             while Instant::now() < until {
-                self.dropped += self.tail.skip_doomed()?;
-                self.tail.wait(None, Some(until.saturating_duration_since(Instant::now())))?;
-                // A flood is no reason to be busy meanwhile.
-                std::thread::sleep(REST.min(until.saturating_duration_since(Instant::now())));
+                self.expired += self.tail.skip_expiring()?;
+                self.tail.wait_for_change(None, Some(until.saturating_duration_since(Instant::now())))?;
+                // Limits the work while an instance writes many lines.
+                std::thread::sleep(CHECK_INTERVAL.min(until.saturating_duration_since(Instant::now())));
             }
         }
     }
 
-    /// Sends what is there and what comes; returns why that has ended.
-    fn send_all(
+    /// Sends existing and new lines until the connection fails; returns the connection's error.
+    fn send_lines(
         &mut self,
-        link: &mut ReceiverConnection,
+        connection: &mut ReceiverConnection,
         waiting: &mut Vec<Vec<u8>>,
-        away: &mut Option<Instant>,
+        failed_since: &mut Option<Instant>,
     ) -> io::Result<io::Error> {
         loop {
             let mut sent = 0;
             let mut failed = None;
             for message in &*waiting {
-                // After an outage the first datagram asks whether somebody listens: when nobody does, the answer takes a moment.
-                let is_trial = sent == 0 && away.is_some() && self.address.transport == SyslogTransport::Udp;
-                let told = link.send(message).and_then(|()| if is_trial { link.ask() } else { Ok(()) });
-                if let Err(err) = told {
-                    failed = Some(said_better(err));
+                // After a failure the first datagram is a probe: the error for a closed port takes a moment to arrive.
+                let is_probe =
+                    sent == 0 && failed_since.is_some() && self.address.transport == SyslogTransport::Udp;
+                let result = connection
+                    .send(message)
+                    .and_then(|()| if is_probe { connection.wait_for_error() } else { Ok(()) });
+                if let Err(err) = result {
+                    failed = Some(describe_timeout(err));
                     break;
                 }
                 sent += 1;
@@ -174,78 +177,80 @@ impl LogForwarder {
             if let Some(err) = failed {
                 return Ok(err);
             }
-            self.dropped += self.tail.skip_doomed()?;
-            if sent > 0 || self.dropped > 0 {
-                self.is_back(away);
+            self.expired += self.tail.skip_expiring()?;
+            if sent > 0 || self.expired > 0 {
+                self.report_recovery(failed_since);
             }
-            if self.saved.elapsed() >= SAVE {
-                self.save();
+            if self.saved.elapsed() >= SAVE_INTERVAL {
+                self.save_positions();
             }
             let transport = self.address.transport;
-            let lines = self.tail.take(LINES)?;
-            waiting.extend(lines.iter().flat_map(|line| self.speaker.messages(line, transport)));
+            let lines = self.tail.read_lines(READ_AHEAD)?;
+            waiting.extend(lines.iter().flat_map(|line| self.origin.format_messages(line, transport)));
             if waiting.is_empty() {
-                // Nothing is outstanding: this is as far as it will be for a while.
-                self.save();
-                if self.tail.wait(Some(link.as_fd()), None)? {
-                    if let Err(err) = link.check() {
+                // Everything is sent, and the next line may take a while.
+                self.save_positions();
+                if self.tail.wait_for_change(Some(connection.as_fd()), None)? {
+                    if let Err(err) = connection.check() {
                         return Ok(err);
                     }
                 }
-            } else if let Err(err) = link.check() {
+            } else if let Err(err) = connection.check() {
                 return Ok(err);
             }
         }
     }
 
-    fn is_back(&mut self, away: &mut Option<Instant>) {
-        let lost = match std::mem::take(&mut self.dropped) {
+    /// Writes a remark if sending works again or lines have expired.
+    fn report_recovery(&mut self, failed_since: &mut Option<Instant>) {
+        let lost = match std::mem::take(&mut self.expired) {
             0 => String::new(),
             lines => format!("; {lines} lines were rotated away before they could be sent"),
         };
-        match away.take() {
+        match failed_since.take() {
             Some(since) => {
-                self.tell_ps(None);
+                self.record_failure(None);
                 let seconds = since.elapsed().as_secs();
-                self.remark(&format!("sends to {} again after {seconds} s{lost}", self.address));
+                self.write_remark(&format!("sends to {} again after {seconds} s{lost}", self.address));
             }
-            None if !lost.is_empty() => self.remark(&format!("{} is too slow{lost}", self.address)),
+            None if !lost.is_empty() => self.write_remark(&format!("{} is too slow{lost}", self.address)),
             None => {}
         }
     }
 
-    /// Why nothing can be sent, or that it can.
-    #[expect(clippy::disallowed_methods, reason = "the drain's own notes, which only piku writes")]
-    fn tell_ps(&self, why: Option<&str>) {
-        let path = away_file(&self.dir);
-        // What cannot be written stands in the log.
-        let _ = match why {
-            Some(why) => fs::write(&path, why),
+    /// Records for `ps` why nothing can be sent; `None` means that sending works.
+    #[expect(clippy::disallowed_methods, reason = "its own state files, which only piku writes")]
+    fn record_failure(&self, reason: Option<&str>) {
+        let path = failure_file(&self.dir);
+        // If this fails, the reason is still in the log.
+        let _ = match reason {
+            Some(reason) => fs::write(&path, reason),
             None => fs::remove_file(&path),
         };
     }
 
-    fn remark(&self, text: &str) {
-        // A full disk: the log would not say it either.
-        if let Ok(mut log) = LogWriter::with_limits(self.dir.instance_log(OWN), self.limits) {
-            log.line(text, Timestamp::now());
+    fn write_remark(&self, text: &str) {
+        // The log cannot be opened on a full disk; the remark is lost then.
+        if let Ok(mut log) = LogWriter::open(self.dir.instance_log(INSTANCE), self.limits) {
+            log.write_remark(text, Timestamp::now());
         }
     }
 
-    /// Not synced: after a power cut some lines are sent twice.
-    #[expect(clippy::disallowed_methods, reason = "the drain's own notes, which only piku writes")]
-    fn save(&mut self) {
+    /// Saves the positions without a sync: after a power cut some lines are sent twice.
+    #[expect(clippy::disallowed_methods, reason = "its own state files, which only piku writes")]
+    fn save_positions(&mut self) {
         self.saved = Instant::now();
-        let aside = self.save.with_extension("part");
-        let Ok(text) = serde_json::to_vec(&self.tail.places()) else { return };
-        let _ = fs::write(&aside, text).and_then(|()| fs::rename(&aside, &self.save));
+        let aside = self.save_file.with_extension("part");
+        let Ok(text) = serde_json::to_vec(&self.tail.positions()) else { return };
+        let _ = fs::write(&aside, text).and_then(|()| fs::rename(&aside, &self.save_file));
     }
 }
 
-fn said_better(err: io::Error) -> io::Error {
+/// Replaces the message of a timed out write, which would be "Resource temporarily unavailable".
+fn describe_timeout(err: io::Error) -> io::Error {
     match err.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            io::Error::new(ErrorKind::TimedOut, "the receiver takes nothing")
+            io::Error::new(ErrorKind::TimedOut, "the receiver accepts no more data")
         }
         _ => err,
     }

@@ -135,8 +135,8 @@ impl WebServer {
         current::make(pairs.path())?;
         let attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures };
         nginx_dir::write_private(&attempt_file, &serde_json::to_vec(&attempt)?)?;
-        let list = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        progress::step(&format!("Requesting a certificate for {app}: {list}"));
+        let joined = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        progress::step(&format!("Requesting a certificate for {app}: {joined}"));
         let metadata = CertificateMetadata { names, self_signed: false, at: Timestamp::now() };
         let pair = pairs.create_pair(&metadata, |pair| client.fetch_certificate(self, app, pair))?;
         if !pair.is_valid(Timestamp::now()) {

@@ -83,7 +83,7 @@ impl AppSupervisor {
     pub(super) fn remark(&mut self, id: InstanceId, ps: &InstanceName, text: &str) {
         let now = jiff::Timestamp::now();
         if let Some(worker) = self.workers.get_mut(&id) {
-            return worker.log.line(text, now);
+            return worker.log.write_remark(text, now);
         }
         self.note(ps, text);
     }
@@ -92,7 +92,7 @@ impl AppSupervisor {
     pub(super) fn note(&self, ps: &InstanceName, text: &str) {
         let now = jiff::Timestamp::now();
         match self.open_log(&ps.to_string()) {
-            Ok(mut log) => log.line(text, now),
+            Ok(mut log) => log.write_remark(text, now),
             Err(err) => self.complain(&format!("{text} (cannot log it: {err})")),
         }
     }

@@ -300,7 +300,7 @@ impl AppSupervisor {
         }
         let error = match (result, &what) {
             (Ok(()), JobContent::Deploy(number)) => {
-                let texts = self.crontab.upcoming().into_iter().chain(self.why_not_served(*number));
+                let texts = self.crontab.describe_upcoming().into_iter().chain(self.why_not_served(*number));
                 for text in texts.chain(self.exposures()).collect::<Vec<_>>() {
                     self.reply(client, &SupervisorReply::Detail { text });
                 }

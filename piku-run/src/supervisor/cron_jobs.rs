@@ -39,7 +39,7 @@ impl AppSupervisor {
         if let Some(timer) = &self.timer {
             timer.acknowledge();
         }
-        for due in self.crontab.due(Timestamp::now()) {
+        for due in self.crontab.take_due(Timestamp::now()) {
             if let Some(text) = due.remark {
                 self.note(&InstanceName { kind: due.name.clone(), index: 1 }, &text);
             }
@@ -48,7 +48,7 @@ impl AppSupervisor {
             }
         }
         self.remember();
-        let next = self.crontab.next();
+        let next = self.crontab.next_wakeup();
         let set = match (&self.timer, next) {
             (None, None) => return,
             (Some(timer), next) => timer.set(next),
@@ -60,7 +60,7 @@ impl AppSupervisor {
     }
 
     pub(super) fn cron_ended(&mut self, kind: &ProcessName, how: &str) {
-        self.crontab.ended(kind, how);
+        self.crontab.record_exit(kind, how);
         self.remember();
     }
 

@@ -17,7 +17,7 @@ use piku_layout::paths::ROOT_VARIABLE;
 use super::{AppSupervisor, status};
 use crate::core::{CrashBackoff, InstanceName};
 use crate::instance::environment::ProcessRole;
-use crate::log_forwarding::{NAME, OWN, SyslogAddress, VARIABLE, away_file};
+use crate::log_forwarding::{INSTANCE, NAME, SyslogAddress, VARIABLE, failure_file};
 use crate::process::usage::{InstanceSample as Row, SampledState};
 
 /// What is known of it.
@@ -84,9 +84,9 @@ impl AppSupervisor {
     /// Its row in `ps`, where there is to be one: in back-off as long as nothing can be sent.
     pub(super) fn drain_row(&self) -> Option<Row> {
         self.drain.wanted.as_ref()?;
-        let (name, _) = OWN.split_once('.')?;
+        let (name, _) = INSTANCE.split_once('.')?;
         let ps = InstanceName { kind: name.parse().ok()?, index: 1 };
-        let why = fs::read_to_string(away_file(&self.dir)).ok();
+        let why = fs::read_to_string(failure_file(&self.dir)).ok();
         let process = self.drain.process.as_ref();
         let runs = process.is_some() && why.is_none();
         Some(Row {

@@ -11,16 +11,16 @@ impl AppSupervisor {
     /// The log of an instance, kept as `host.yaml` says.
     pub(super) fn open_log(&self, instance: &str) -> std::io::Result<LogWriter> {
         let settings = self.settings.logs;
-        let mut log = LogWriter::with_limits(self.dir.instance_log(instance), settings.into())?;
+        let mut log = LogWriter::open(self.dir.instance_log(instance), settings.into())?;
         if let Some(pause) = settings.flush.duration() {
-            log.gather(pause);
+            log.enable_buffer(pause);
         }
         Ok(log)
     }
 
     /// Writes what was gathered where it is due; returns the time after which that is so again.
     pub(super) fn tend_logs(&mut self) -> Option<Duration> {
-        let due = self.workers.values().filter_map(|worker| worker.log.due()).min()?;
+        let due = self.workers.values().filter_map(|worker| worker.log.flush_due()).min()?;
         let left = due.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             return Some(left);

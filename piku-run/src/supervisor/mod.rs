@@ -151,7 +151,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         worlds: BTreeMap::new(),
         tails: BTreeMap::new(),
         limits: BTreeMap::new(),
-        crontab: AppCrontab::none(),
+        crontab: AppCrontab::empty(),
         timer: None,
         jobs: BTreeMap::new(),
         reach: SiteReachability::Unnamed,
@@ -292,7 +292,7 @@ impl AppSupervisor {
         let was_told = self.core.instance(id).is_some_and(crate::core::AppInstance::is_leaving);
         let shortage = self.shortage.look(exit).filter(|_| !was_told);
         if let Some(text) = &shortage {
-            worker.log.line(text, jiff::Timestamp::now());
+            worker.log.write_remark(text, jiff::Timestamp::now());
         }
         worker.log.flush();
         self.probes.remove(&id);
@@ -308,7 +308,7 @@ impl AppSupervisor {
         if worker.record.runs == StartCount::Once {
             self.cron_ended(&worker.record.ps.kind, &status::exit(exit));
         } else if !worker.record.live {
-            self.tails.insert(id, worker.log.tail(20));
+            self.tails.insert(id, worker.log.last_lines(20));
         }
         self.limits.insert(id, self.limits_of(&worker));
         self.hold_port(id, &worker);

@@ -27,7 +27,7 @@ use crate::instance::launch;
 use crate::instance::ready_socket::{self, NotifySocket};
 use crate::instance::record::{RecordFolder, StartCount, WorkerRecord};
 use crate::lock::FileLock;
-use crate::log::{LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover};
+use crate::log::{LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover_spool};
 use crate::process::family::{MARK, ProcessFamily};
 use crate::releases::current;
 
@@ -83,7 +83,7 @@ impl InstanceProcess {
 
     /// Reads once and logs it. The whole lines, for the release task; nothing when there was nothing to read.
     pub(super) fn take_output(&mut self) -> Option<Vec<String>> {
-        let bytes = self.output.take(&mut self.log)?;
+        let bytes = self.output.move_to_log(&mut self.log)?;
         if self.record.id != TASK {
             return Some(Vec::new());
         }
@@ -114,7 +114,7 @@ fn shown(line: &[u8]) -> String {
 pub(super) fn clear_away(record: &WorkerRecord, records: &RecordFolder, log: io::Result<LogWriter>) {
     if let Ok(spool) = File::options().read(true).write(true).open(records.spool(record.id)) {
         // What cannot be logged now is gone.
-        let _ = log.and_then(|mut log| recover(&spool, &mut log));
+        let _ = log.and_then(|mut log| recover_spool(&spool, &mut log));
     }
     if record.boot != piku_procfs::boot_id() {
         return;
@@ -246,7 +246,7 @@ impl AppSupervisor {
 
         let mut log = self.open_log(&name).context("cannot open its log")?;
         for warning in warnings {
-            log.line(&warning, Timestamp::now());
+            log.write_remark(&warning, Timestamp::now());
         }
         let fifo = self.records.fifo(record.id);
         let output = open_fifo(&fifo).context("cannot make its fifo")?;

@@ -28,46 +28,47 @@ impl App {
     }
 
     fn writer(&self, instance: &str) -> LogWriter {
-        LogWriter::open(self.dir.instance_log(instance)).unwrap()
+        LogWriter::open(self.dir.instance_log(instance), RotationLimits::default()).unwrap()
     }
 
     fn show(&self, query: &LogQuery) -> anyhow::Result<String> {
         let mut out = Vec::new();
-        show(&self.name, &self.dir, query, &mut out, None)?;
+        show_logs(&self.name, &self.dir, query, &mut out, None)?;
         Ok(String::from_utf8(out).unwrap())
     }
 
-    /// The texts of the lines shown, with the instance's name and without the time.
+    /// Returns the printed lines without their times.
     fn texts(&self, query: &LogQuery) -> Vec<String> {
         self.show(query).unwrap().lines().map(text).collect()
     }
 
-    fn refusal(&self, query: &LogQuery) -> String {
+    fn error(&self, query: &LogQuery) -> String {
         let err = self.show(query).unwrap_err();
         let (hints, _) = advice(&err);
         [format!("{err:#}")].into_iter().chain(hints).collect::<Vec<_>>().join(" | ")
     }
 
-    /// Follows in a thread of its own; gives the pipe into which it does and what comes of it.
+    /// Follows in a thread; returns the read end of its output and the channel of its result.
     fn follow(&self, query: LogQuery) -> (File, Receiver<anyhow::Result<()>>) {
         let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (name, dir) = (self.name.clone(), self.dir.clone());
         let (ended, result) = channel();
         std::thread::spawn(move || {
             let mut out = File::from(write.try_clone().unwrap());
-            let shown = show(&name, &dir, &LogQuery { follow: true, ..query }, &mut out, Some(write.as_fd()));
-            // The test may have failed and gone.
+            let query = LogQuery { follow: true, ..query };
+            let shown = show_logs(&name, &dir, &query, &mut out, Some(write.as_fd()));
+            // A failed test has dropped the receiver.
             let _ = ended.send(shown);
         });
         (File::from(read), result)
     }
 }
 
-/// The lines that come through a pipe.
-struct Lines(Receiver<String>);
+/// The lines that arrive through a pipe.
+struct PipeLines(Receiver<String>);
 
-impl Lines {
-    fn of(pipe: File) -> Self {
+impl PipeLines {
+    fn new(pipe: File) -> Self {
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             let mut lines = BufReader::new(pipe).lines();
@@ -80,7 +81,7 @@ impl Lines {
         Self(lines)
     }
 
-    /// The next line's text; ten seconds are enough for any machine.
+    /// Waits up to ten seconds for the next line; returns its text.
     fn next(&self) -> String {
         text(&self.0.recv_timeout(Duration::from_secs(10)).expect("a line"))
     }
@@ -107,8 +108,8 @@ fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
     ten.feed(b"b\n", at(2));
     web.feed(b"a\n", at(1));
     worker.feed(b"c\n", at(3));
-    web.line("ended", at(4));
-    // Of the same time: the lower number first.
+    web.write_remark("ended", at(4));
+    // At the same time the lower number comes first.
     ten.feed(b"f\n", at(5));
     web.feed(b"d\ne\n", at(5));
     worker.feed(b"no end", at(6));
@@ -131,7 +132,7 @@ fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
     assert_eq!(app.texts(&only("web.10")), ["web.10: b", "web.10: f"]);
     assert_eq!(app.texts(&only("web")).len(), 6);
     assert_eq!(
-        app.refusal(&only("web.1")),
+        app.error(&only("web.1")),
         "'blog' has no log of 'web.1' | there are: web.2, web.10, worker.1"
     );
     let since = |second, lines| LogQuery { since: Some(at(second)), lines, ..LogQuery::default() };
@@ -145,7 +146,7 @@ fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
 }
 
 #[test]
-fn a_clock_that_was_wrong_turns_no_order_round() {
+fn a_wrong_clock_does_not_reorder_lines() {
     let app = App::new();
     let (mut web, mut worker) = (app.writer("web.1"), app.writer("worker.1"));
     let ahead = |second: i64| Timestamp::from_second(95_000_000_000 + second).unwrap();
@@ -168,7 +169,7 @@ fn a_clock_that_was_wrong_turns_no_order_round() {
     {
         assert!(order(before) < order(after), "{before} {after}: {shown:?}");
     }
-    // What was written years ahead is not newer than what came after.
+    // Lines dated years ahead are not newer than the lines after them.
     let since = LogQuery { since: Some(at(15)), ..LogQuery::default() };
     assert_eq!(app.texts(&since), ["worker.1: i", "web.1: j"]);
     assert_eq!(app.texts(&LogQuery { lines: Some(2), ..LogQuery::default() }), ["worker.1: i", "web.1: j"]);
@@ -179,32 +180,32 @@ fn only_text_and_colours_are_shown_unless_all_bytes_are_asked_for() {
     let app = App::new();
     app.writer("web.1").feed(b"\x1b]0;title\x07\x1b[1mbold \xff\n", at(1));
     let mut out = Vec::new();
-    show(&app.name, &app.dir, &LogQuery { raw: true, ..LogQuery::default() }, &mut out, None).unwrap();
+    show_logs(&app.name, &app.dir, &LogQuery { raw: true, ..LogQuery::default() }, &mut out, None).unwrap();
     assert!(out.ends_with(b" web.1: \x1b]0;title\x07\x1b[1mbold \xff\n"));
     let shown = app.show(&LogQuery::default()).unwrap();
     assert!(shown.ends_with(" web.1: \x1b[1mbold \u{fffd}\x1b[0m\n"), "{shown:?}");
 }
 
 #[test]
-fn one_clear_line_where_there_is_nothing() {
+fn missing_logs_are_explained_in_one_line() {
     let app = App::new();
-    let hint = "they begin with the first deploy; 'logs --deploy' shows what the deploy itself said";
-    assert_eq!(app.refusal(&LogQuery::default()), format!("'blog' has no logs yet | {hint}"));
+    let hint = "they begin with the first deploy; 'logs --deploy' shows the deploy's own log";
+    assert_eq!(app.error(&LogQuery::default()), format!("'blog' has no logs yet | {hint}"));
     assert_eq!(
-        app.refusal(&LogQuery { follow: true, ..LogQuery::default() }),
+        app.error(&LogQuery { follow: true, ..LogQuery::default() }),
         format!("'blog' has no logs yet | {hint}")
     );
     let deploy = |deploy| LogQuery { deploy: Some(deploy), ..LogQuery::default() };
-    assert_eq!(app.refusal(&deploy(DeployLogChoice::Last)), "'blog' has no log of a deploy yet");
+    assert_eq!(app.error(&deploy(DeployLogChoice::Last)), "'blog' has no log of a deploy yet");
     let gone = PikuRoot::new(Some(app.dir.path().to_owned())).unwrap().app(&app.name);
-    let err = show(&app.name, &gone, &LogQuery::default(), &mut Vec::new(), None).unwrap_err();
+    let err = show_logs(&app.name, &gone, &LogQuery::default(), &mut Vec::new(), None).unwrap_err();
     assert_eq!(format!("{err:#}"), "there is no app 'blog'");
 }
 
 #[test]
 fn the_log_of_a_deploy() {
     let app = App::new();
-    // The log of an instance whose type has such a name is none of a deploy.
+    // The log of an instance of the process type `deploy-12` is not the log of a deploy.
     app.writer("deploy-12.1").feed(b"x\n", at(1));
     for (number, text) in [(2, "two\n"), (9, "nine\n !     it broke"), (10, "-----> ten\n       ok\n")] {
         fs::write(app.dir.deploy_log(number), text).unwrap();
@@ -215,7 +216,7 @@ fn the_log_of_a_deploy() {
     assert_eq!(show(DeployLogChoice::Number(9), None), "nine\n !     it broke\n");
     assert_eq!(show(DeployLogChoice::Last, Some(1)), "       ok\n");
     let query = LogQuery { deploy: Some(DeployLogChoice::Number(3)), ..LogQuery::default() };
-    assert_eq!(app.refusal(&query), "'blog' has no log of deploy 3 | there are 3, the last one is 10");
+    assert_eq!(app.error(&query), "'blog' has no log of deploy 3 | there are 3, the last one is 10");
     assert_eq!(app.texts(&LogQuery::default()), ["deploy-12.1: x"]);
 }
 
@@ -223,12 +224,12 @@ fn the_log_of_a_deploy() {
 fn following_goes_on_across_rotations_under_load() {
     let app = App::new();
     let limits = RotationLimits { bytes: 20_000, keep: 90 };
-    let mut writer = LogWriter::with_limits(app.dir.instance_log("web.1"), limits).unwrap();
+    let mut writer = LogWriter::open(app.dir.instance_log("web.1"), limits).unwrap();
     writer.feed(b"early\nbefore\n", at(0));
-    let follower = Lines::of(app.follow(LogQuery { lines: Some(1), ..LogQuery::default() }).0);
+    let follower = PipeLines::new(app.follow(LogQuery { lines: Some(1), ..LogQuery::default() }).0);
     follower.expect(&["web.1: before"]);
     for number in 0..20_000 {
-        // Lines that end later than they begin, as they come from a pipe.
+        // Pieces do not end at line ends, as from a pipe.
         writer.feed(format!("line {number}\nof").as_bytes(), at(number / 100));
     }
     writer.feed(b" all\n", at(999));
@@ -244,7 +245,7 @@ fn following_goes_on_across_rotations_under_load() {
 fn an_instance_that_appears_is_followed_too() {
     let app = App::new();
     fs::create_dir(app.dir.log()).unwrap();
-    let follower = Lines::of(app.follow(LogQuery::default()).0);
+    let follower = PipeLines::new(app.follow(LogQuery::default()).0);
     let mut web = app.writer("web.1");
     web.feed(b"one\n", at(1));
     follower.expect(&["web.1: one"]);
@@ -265,12 +266,12 @@ fn following_ends_with_its_listener_and_with_its_app() {
     let (mut pipe, result) = app.follow(LogQuery::default());
     let mut byte = [0];
     pipe.read_exact(&mut byte).unwrap();
-    // It stops reading, as `head` does, and no line comes after that.
+    // The reader stops, as `head` does, and no line follows.
     drop(pipe);
     result.recv_timeout(Duration::from_secs(10)).expect("it ends").unwrap();
 
     let (pipe, result) = app.follow(LogQuery::default());
-    Lines::of(pipe).expect(&["web.1: one", "web.1: two"]);
+    PipeLines::new(pipe).expect(&["web.1: one", "web.1: two"]);
     fs::remove_dir_all(app.dir.path()).unwrap();
     result.recv_timeout(Duration::from_secs(10)).expect("it ends").unwrap();
 }
@@ -281,8 +282,8 @@ fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
     app.writer("web.1").feed(b"one\n", at(1));
     let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
     drop(read);
-    show(&app.name, &app.dir, &LogQuery::default(), &mut File::from(write), None).unwrap();
+    show_logs(&app.name, &app.dir, &LogQuery::default(), &mut File::from(write), None).unwrap();
     let mut full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let err = show(&app.name, &app.dir, &LogQuery::default(), &mut full, None).unwrap_err();
+    let err = show_logs(&app.name, &app.dir, &LogQuery::default(), &mut full, None).unwrap_err();
     assert_eq!(format!("{err:#}"), "cannot write the log to stdout: No space left on device (os error 28)");
 }

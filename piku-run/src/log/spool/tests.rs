@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// A log of `web.1` with its spool and fifo.
+/// Directory with a log of `web.1`, its spool and its fifo.
 struct Scene(tempfile::TempDir);
 
 impl Scene {
@@ -18,14 +18,14 @@ impl Scene {
     }
 
     fn log(&self, limits: RotationLimits) -> LogWriter {
-        LogWriter::with_limits(self.path("web.1.log"), limits).unwrap()
+        LogWriter::open(self.path("web.1.log"), limits).unwrap()
     }
 
     fn intake(&self, log: &mut LogWriter) -> LogIntake {
         LogIntake::open(open_fifo(&self.path("fifo")).unwrap(), &self.path("spool"), log)
     }
 
-    /// The texts of all lines, the older files first.
+    /// Returns the texts of all lines, older files first.
     fn texts(&self) -> Vec<String> {
         let files = ["web.1.log.2", "web.1.log.1", "web.1.log"];
         let all: String =
@@ -35,21 +35,21 @@ impl Scene {
 }
 
 #[test]
-fn a_mark_is_read_as_it_was_written() {
+fn an_encoded_checkpoint_is_decoded() {
     for at in [LogEnd::Start, LogEnd::Foreign, LogEnd::Text(0), LogEnd::Text(65_536)] {
         let now = Timestamp::from_millisecond(1_795_000_000_123).unwrap();
-        let mark = SpoolCheckpoint { file: 7, end: 1 << 40, lead: 3, at, from: 1, to: 65_536, now };
-        assert_eq!(SpoolCheckpoint::parse(&mark.bytes()), Some(mark));
+        let checkpoint = SpoolCheckpoint { file: 7, end: 1 << 40, lead: 3, at, from: 1, to: 65_536, now };
+        assert_eq!(SpoolCheckpoint::decode(&checkpoint.encode()), Some(checkpoint));
     }
-    assert_eq!(SpoolCheckpoint::parse(&[0; HEAD]), None);
-    assert_eq!(SpoolCheckpoint::parse(&[1]), None);
+    assert_eq!(SpoolCheckpoint::decode(&[0; HEAD]), None);
+    assert_eq!(SpoolCheckpoint::decode(&[1]), None);
 }
 
 #[test]
-fn wherever_it_was_killed_each_line_is_there_once() {
+fn after_a_kill_at_any_point_each_line_is_there_once() {
     let limits = RotationLimits { bytes: 200, keep: 5 };
     let expected: Vec<String> = (1..=9).map(|number| format!("line {number}")).collect();
-    // Killed after so many bytes of the last write, or before the mark was written, or after all was written.
+    // Killed after so many bytes of the last write, before the checkpoint was written, or after the last byte.
     for first in ["line 1\n", "line 1\nli", "line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nli"] {
         let rest = format!("{}\n", expected.join("\n")).split_off(first.len());
         for killed in 0..600 {
@@ -58,17 +58,17 @@ fn wherever_it_was_killed_each_line_is_there_once() {
             let mut intake = scene.intake(&mut log);
             let mut fifo = intake.fifo.try_clone().unwrap();
             fifo.write_all(first.as_bytes()).unwrap();
-            intake.take(&mut log).unwrap();
+            intake.move_to_log(&mut log).unwrap();
             fifo.write_all(rest.as_bytes()).unwrap();
-            assert_eq!(intake.fill().unwrap(), rest.len());
-            // As `take` does it, up to a moment.
-            let (mut marks, spool) = (0, intake.spool.as_ref());
+            assert_eq!(intake.fill_buffer().unwrap(), rest.len());
+            // Does the same as `move_to_log`, up to the kill.
+            let (mut writes, spool) = (0, intake.spool.as_ref());
             let mut last = None;
             if killed > 0 {
-                log.feed_marked(rest.as_bytes(), 0, Timestamp::now(), &mut |mark| {
-                    marks += 1;
-                    last = Some(*mark);
-                    note(spool, mark);
+                log.write_output(rest.as_bytes(), 0, Timestamp::now(), &mut |checkpoint| {
+                    writes += 1;
+                    last = Some(*checkpoint);
+                    write_checkpoint(spool, checkpoint);
                 });
             }
             let whole = fs::metadata(scene.path("web.1.log")).unwrap().len();
@@ -86,9 +86,9 @@ fn wherever_it_was_killed_each_line_is_there_once() {
             drop((log, intake));
             let mut log = scene.log(limits);
             let mut intake = scene.intake(&mut log);
-            assert_eq!(scene.texts(), expected, "killed at {killed} of {first:?}, {marks} writes");
+            assert_eq!(scene.texts(), expected, "killed at {killed} of {first:?}, {writes} writes");
             assert_eq!(fs::metadata(scene.path("spool")).unwrap().len(), 0);
-            assert_eq!(intake.take(&mut log), None);
+            assert_eq!(intake.move_to_log(&mut log), None);
             if last.is_some_and(|last| last.end + killed > whole) {
                 break;
             }
@@ -97,13 +97,13 @@ fn wherever_it_was_killed_each_line_is_there_once() {
 }
 
 #[test]
-fn without_a_spool_it_goes_on() {
+fn output_is_logged_without_a_spool_too() {
     let scene = Scene::new();
     let mut log = scene.log(RotationLimits::default());
     fs::create_dir(scene.path("spool")).unwrap();
     let mut intake = scene.intake(&mut log);
     intake.fifo.try_clone().unwrap().write_all(b"one\n").unwrap();
-    assert_eq!(intake.take(&mut log), Some(&b"one\n"[..]));
-    assert_eq!(intake.take(&mut log), None);
+    assert_eq!(intake.move_to_log(&mut log), Some(&b"one\n"[..]));
+    assert_eq!(intake.move_to_log(&mut log), None);
     assert_eq!(scene.texts(), ["one"]);
 }

@@ -1,5 +1,7 @@
 use super::*;
+use crate::log::rotate::numbered;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
 const TIME: &str = "2026-11-22T10:00:00.123Z";
@@ -10,20 +12,20 @@ fn now() -> Timestamp {
     TIME.parse().unwrap()
 }
 
-/// A log in a folder of its own.
+/// Returns a new directory and the path of a log in it.
 fn log() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log").join("web.1.log");
     (dir, path)
 }
 
-/// All bytes of a log, its older files first.
-fn all(path: &Path) -> Vec<u8> {
+/// Returns all bytes of a log, older files first.
+fn read_all(path: &Path) -> Vec<u8> {
     let older = (1..=500).rev().map(|age| numbered(path, age)).filter(|path| path.exists());
     older.chain([path.to_owned()]).flat_map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// The same numbers each time: a failure can be looked at again.
+/// Pseudo-random numbers that are the same each time, so that a failure can be reproduced.
 struct Random(u64);
 
 impl Random {
@@ -34,7 +36,7 @@ impl Random {
         usize::try_from(self.0 >> 16).unwrap() % limit
     }
 
-    /// Lines of any bytes, most of them short, some empty, a few very long.
+    /// Returns lines of arbitrary bytes, most of them short, some empty, a few very long.
     fn text(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
         for _ in 0..self.below(60) {
@@ -50,7 +52,7 @@ impl Random {
         text
     }
 
-    /// The text in pieces of any size.
+    /// Cuts the text into pieces of any size.
     fn cut<'a>(&mut self, mut text: &'a [u8]) -> Vec<&'a [u8]> {
         let mut pieces = Vec::new();
         while !text.is_empty() {
@@ -63,8 +65,7 @@ impl Random {
     }
 }
 
-/// Whether the lines of a log are the lines of the text, where a line longer than the limit, and only that, may have become
-/// several.
+/// Checks that a log has the lines of the text. Only a line longer than the limit may have become several.
 fn assert_same(log: &[u8], text: &[u8]) {
     let whole = log.strip_suffix(b"\n").unwrap_or(log);
     let mut texts = whole.split(|b| *b == b'\n').map(|line| {
@@ -86,35 +87,35 @@ fn assert_same(log: &[u8], text: &[u8]) {
 #[test]
 fn each_line_has_its_time_and_name_however_it_is_cut() {
     let (_dir, path) = log();
-    let mut writer = LogWriter::open(path.clone()).unwrap();
+    let mut writer = LogWriter::open(path.clone(), RotationLimits::default()).unwrap();
     for piece in ["on", "e\ntw", "o\n\nth", "ree"] {
         writer.feed(piece.as_bytes(), now());
     }
-    writer.line("ended", now());
+    writer.write_remark("ended", now());
     writer.feed(b"four\n", now());
     let expected = ["one", "two", "", "three"].map(|text| format!("{PREFIX}{text}\n")).concat();
     assert_eq!(fs::read_to_string(path).unwrap(), format!("{expected}{REMARK}ended\n{PREFIX}four\n"));
-    assert_eq!(writer.tail(3), ["two", "three", "four"]);
-    assert_eq!(writer.tail(0), [""; 0]);
+    assert_eq!(writer.last_lines(3), ["two", "three", "four"]);
+    assert_eq!(writer.last_lines(0), [""; 0]);
 }
 
 #[test]
-fn no_byte_is_lost_whatever_comes_and_however_often_the_supervisor_is_killed() {
+fn no_byte_is_lost_however_often_the_supervisor_is_killed() {
     for seed in 1..=60 {
         let mut random = Random(seed);
         let (_dir, path) = log();
         let limits = RotationLimits { bytes: [300, 20_000, 10_000_000][random.below(3)], keep: 500 };
-        let mut writer = LogWriter::with_limits(path.clone(), limits).unwrap();
+        let mut writer = LogWriter::open(path.clone(), limits).unwrap();
         let text = random.text();
         for piece in random.cut(&text) {
             if random.below(4) == 0 {
-                // Nothing is done at its end: it may have been a kill -9.
-                writer = LogWriter::with_limits(path.clone(), limits).unwrap();
+                // Opening a second writer before the first is dropped stands for a kill -9.
+                writer = LogWriter::open(path.clone(), limits).unwrap();
             }
             writer.feed(piece, now());
         }
         if !text.is_empty() {
-            assert_same(&all(&path), &text);
+            assert_same(&read_all(&path), &text);
         }
     }
 }
@@ -122,7 +123,7 @@ fn no_byte_is_lost_whatever_comes_and_however_often_the_supervisor_is_killed() {
 #[test]
 fn a_line_is_never_cut_inside_a_character() {
     let (_dir, path) = log();
-    let mut writer = LogWriter::open(path.clone()).unwrap();
+    let mut writer = LogWriter::open(path.clone(), RotationLimits::default()).unwrap();
     for unit in ["x", "ä", "€", "🦀"] {
         let text = format!("{}{}\n", "y".repeat(unit.len() - 1), unit.repeat(line::MAX_TEXT));
         for piece in text.as_bytes().chunks(1000) {
@@ -136,16 +137,16 @@ fn a_line_is_never_cut_inside_a_character() {
 }
 
 #[test]
-fn full_files_are_put_away_at_a_lines_end_and_the_oldest_go() {
+fn full_files_are_rotated_at_a_lines_end_and_the_oldest_removed() {
     let (_dir, path) = log();
     let limits = RotationLimits { bytes: 10_000, keep: 3 };
-    let mut writer = LogWriter::with_limits(path.clone(), limits).unwrap();
+    let mut writer = LogWriter::open(path.clone(), limits).unwrap();
     for number in 0..2000 {
         // No piece ends where a line ends.
         let line = format!("line {number:05}\nstill ");
         writer.feed(line.as_bytes(), now());
     }
-    writer.line("ended", now());
+    writer.write_remark("ended", now());
     let names: Vec<PathBuf> = (1..=4).map(|age| numbered(&path, age)).collect();
     assert_eq!(names.iter().map(|path| path.exists()).collect::<Vec<_>>(), [true, true, true, false]);
     for full in &names[..3] {
@@ -153,44 +154,44 @@ fn full_files_are_put_away_at_a_lines_end_and_the_oldest_go() {
         assert!((10_000..10_100).contains(&text.len()), "{}", text.len());
         assert!(text.ends_with('\n') && text.lines().all(|line| line.starts_with(PREFIX)));
     }
-    let text = String::from_utf8(all(&path)).unwrap();
+    let text = String::from_utf8(read_all(&path)).unwrap();
     let numbers = text.lines().filter_map(|line| line.split("line ").nth(1)?.parse::<u32>().ok());
     let numbers: Vec<u32> = numbers.collect();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "nothing is missing in between");
     assert_eq!(numbers.last(), Some(&1999));
-    // The last lines are found whether they have been put away or not.
-    assert_eq!(writer.tail(2), ["still line 01999", "still "]);
-    assert_eq!(writer.tail(200).len(), 200);
+    // The last lines are found in rotated files too.
+    assert_eq!(writer.last_lines(2), ["still line 01999", "still "]);
+    assert_eq!(writer.last_lines(200).len(), 200);
 }
 
 #[test]
 fn the_last_lines_are_those_since_it_was_opened() {
     let (_dir, path) = log();
-    LogWriter::open(path.clone()).unwrap().feed(b"of the old release\n", now());
-    let mut writer = LogWriter::open(path.clone()).unwrap();
-    assert_eq!(writer.tail(9), [""; 0]);
-    writer.line("release 2 starts", now());
+    LogWriter::open(path.clone(), RotationLimits::default()).unwrap().feed(b"of the old release\n", now());
+    let mut writer = LogWriter::open(path.clone(), RotationLimits::default()).unwrap();
+    assert_eq!(writer.last_lines(9), [""; 0]);
+    writer.write_remark("release 2 starts", now());
     let long = "y".repeat(3000);
     writer
         .feed(format!("\x1b[31mTraceback\x1b[0m\r\n\n\n{long}\nNo module\tnamed \"app\"").as_bytes(), now());
     let cut = format!("{}…", "y".repeat(1000));
-    assert_eq!(writer.tail(9), ["Traceback", &cut, "No module\tnamed \"app\""]);
+    assert_eq!(writer.last_lines(9), ["Traceback", &cut, "No module\tnamed \"app\""]);
 }
 
 #[test]
 fn two_writers_cut_lines_and_never_mix_them() {
     let (_dir, path) = log();
     let limits = RotationLimits { bytes: 2000, keep: 500 };
-    let mut old = LogWriter::with_limits(path.clone(), limits).unwrap();
+    let mut old = LogWriter::open(path.clone(), limits).unwrap();
     old.feed(b"old be", now());
-    let mut new = LogWriter::with_limits(path.clone(), limits).unwrap();
-    new.line("starts", now());
+    let mut new = LogWriter::open(path.clone(), limits).unwrap();
+    new.write_remark("starts", now());
     old.feed(b"gins\n", now());
     for number in 0..200 {
         old.feed(format!("o{number}\nold ").as_bytes(), now());
         new.feed(format!("n{number}\nnew ").as_bytes(), now());
     }
-    let text = String::from_utf8(all(&path)).unwrap();
+    let text = String::from_utf8(read_all(&path)).unwrap();
     assert!(
         text.starts_with(&format!(
             "{PREFIX}old be\n{REMARK}starts\n{PREFIX}gins\n{PREFIX}o0\n{PREFIX}old \n"
@@ -204,21 +205,9 @@ fn two_writers_cut_lines_and_never_mix_them() {
 }
 
 #[test]
-fn a_worker_that_begins_does_not_go_on_with_the_line_of_another() {
-    let (_dir, path) = log();
-    let mut old = LogWriter::begin(path.clone()).unwrap();
-    old.feed(b"password: ", now());
-    let mut new = LogWriter::begin(path.clone()).unwrap();
-    new.feed(b"new\n", now());
-    old.feed(b"bye\n", now());
-    let text = fs::read_to_string(&path).unwrap();
-    assert_eq!(text, ["password: ", "new", "bye"].map(|text| format!("{PREFIX}{text}\n")).concat());
-}
-
-#[test]
 fn an_operator_may_remove_move_or_empty_the_log() {
     let (_dir, path) = log();
-    let mut writer = LogWriter::open(path.clone()).unwrap();
+    let mut writer = LogWriter::open(path.clone(), RotationLimits::default()).unwrap();
     writer.feed(b"one\ntwo", now());
     fs::remove_file(&path).unwrap();
     writer.feed(b"three\n", now());
@@ -234,37 +223,37 @@ fn an_operator_may_remove_move_or_empty_the_log() {
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("torn\n{PREFIX}six\n"));
     fs::remove_dir_all(path.parent().unwrap()).unwrap();
     writer.feed(b"seven\n", now());
-    assert_eq!(writer.tail(5), ["seven"]);
+    assert_eq!(writer.last_lines(5), ["seven"]);
 }
 
 #[test]
-fn what_cannot_be_written_is_counted_and_told_when_there_is_room_again() {
+fn dropped_lines_are_counted_and_reported_when_there_is_space_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("web.1.log");
     // Every write to this device fails as on a full disk.
     symlink("/dev/full", &path).unwrap();
-    let mut writer = LogWriter::open(path.clone()).unwrap();
+    let mut writer = LogWriter::open(path.clone(), RotationLimits::default()).unwrap();
     writer.feed(b"one\ntwo\n", now());
-    writer.line("a remark", now());
+    writer.write_remark("a remark", now());
     writer.feed(b"three", now());
     writer.flush();
-    assert_eq!(writer.tail(2), ["a remark", "three"]);
+    assert_eq!(writer.last_lines(2), ["a remark", "three"]);
     fs::remove_file(&path).unwrap();
     writer.flush();
     let text = fs::read_to_string(&path).unwrap();
-    let (before, told) = text.split_once(" web.1 piku: ").unwrap();
+    let (before, remark) = text.split_once(" web.1 piku: ").unwrap();
     assert_eq!(before.len(), TIME.len());
     assert_eq!(
-        told,
+        remark,
         format!("3 lines (22 bytes) lost since {TIME}: No space left on device (os error 28)\n")
     );
     writer.feed(b"four\n", now());
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{text}{PREFIX}four\n"));
 }
 
-/// Runs the named test of this file again, as the owner of a mount namespace with a small tmpfs, whose folder is in the
-/// environment; says and returns false where there are no such namespaces.
-fn again_on_a_small_disk(test: &str) -> Option<PathBuf> {
+/// Runs the named test again in a mount namespace with a small tmpfs. There it returns the tmpfs; in the outer run, and
+/// on a host without user namespaces (where it prints that the test is skipped), it returns `None`.
+fn rerun_on_small_disk(test: &str) -> Option<PathBuf> {
     const FOLDER: &str = "PIKU_TEST_SMALL_DISK";
     if let Some(folder) = std::env::var_os(FOLDER) {
         return Some(PathBuf::from(folder));
@@ -279,8 +268,8 @@ fn again_on_a_small_disk(test: &str) -> Option<PathBuf> {
     };
     let mount = "mount -t tmpfs -o size=256k none \"$1\"";
     if !unshare(mount).is_ok_and(|out| out.status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "a user namespace with a tmpfs is not to be had");
-        let _ = writeln!(io::stderr(), "skipped: {test}: a user namespace with a tmpfs is not to be had");
+        assert!(std::env::var_os("CI").is_none(), "cannot make a user namespace with a tmpfs");
+        let _ = writeln!(io::stderr(), "skipped: {test}: cannot make a user namespace with a tmpfs");
         return None;
     }
     let out = unshare(&format!("{mount} && shift && exec \"$@\"")).unwrap();
@@ -292,14 +281,14 @@ fn again_on_a_small_disk(test: &str) -> Option<PathBuf> {
 #[test]
 fn a_full_disk_stops_nothing_and_leaves_whole_lines() {
     let name = "log::writer::tests::a_full_disk_stops_nothing_and_leaves_whole_lines";
-    let Some(folder) = again_on_a_small_disk(name) else { return };
+    let Some(folder) = rerun_on_small_disk(name) else { return };
     let path = folder.join("web.1.log");
     let filler = folder.join("filler");
     let limits = RotationLimits { bytes: 50_000, keep: 2 };
-    let mut writer = LogWriter::with_limits(path.clone(), limits).unwrap();
+    let mut writer = LogWriter::open(path.clone(), limits).unwrap();
     let mut fed = 0;
     for round in 0..4 {
-        // Fill it to its last byte, so that the log's next page finds no room.
+        // Fill it to its last byte, so that there is no space for the log's next page.
         let mut file = File::create(&filler).unwrap();
         while file.write(&[0; 4096]).is_ok_and(|count| count > 0) {}
         drop(file);
@@ -307,11 +296,11 @@ fn a_full_disk_stops_nothing_and_leaves_whole_lines() {
             writer.feed(format!("line {fed:06} of round {round}\npart of").as_bytes(), now());
             fed += 1;
         }
-        assert_eq!(writer.tail(1).len(), 1);
+        assert_eq!(writer.last_lines(1).len(), 1);
         fs::remove_file(&filler).unwrap();
         writer.feed(b" a line\n", now());
     }
-    let text = String::from_utf8(all(&path)).unwrap();
+    let text = String::from_utf8(read_all(&path)).unwrap();
     let lost: Vec<&str> = text.lines().filter(|line| line.contains(" lost since ")).collect();
     assert_eq!(lost.len(), 4, "{text}");
     assert!(lost.iter().all(|line| line.ends_with(": No space left on device (os error 28)")), "{lost:?}");
@@ -327,8 +316,8 @@ fn a_full_disk_stops_nothing_and_leaves_whole_lines() {
 fn a_log_that_cannot_be_rotated_does_not_grow_for_ever() {
     let (_dir, path) = log();
     let limits = RotationLimits { bytes: 1000, keep: 1 };
-    let mut writer = LogWriter::with_limits(path.clone(), limits).unwrap();
-    // A folder in the place of the file that it would become.
+    let mut writer = LogWriter::open(path.clone(), limits).unwrap();
+    // A directory has the name to which the file would be renamed.
     fs::create_dir_all(numbered(&path, 1).join("x")).unwrap();
     for _ in 0..10_000 {
         writer.feed(b"hello hello\n", now());
