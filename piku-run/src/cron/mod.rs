@@ -1,8 +1,10 @@
-//! Schedules the cron jobs of an app. Pure: the time is passed in, due runs are returned; no process, file or clock.
+//! Schedules the cron jobs of an app. Pure: the time is passed in, due runs are returned; no process, file or
+//! clock.
 //!
-//! A run is missed if the machine was off at its time or its clock was wrong. A job that runs at most daily is then run
-//! once; a more frequent job waits for its next time. A job at a fixed hour runs once in the hour that the end of
-//! daylight-saving time repeats, and right after the hour that its beginning skips. Until the clock is set, nothing is due.
+//! A run is missed if the machine was off at its time or its clock was wrong. A job that runs at most daily
+//! is then run once; a more frequent job waits for its next time. A job at a fixed hour runs once in the hour
+//! that the end of daylight-saving time repeats, and right after the hour that its beginning skips. Until the
+//! clock is set, nothing is due.
 
 mod schedule;
 mod timer;
@@ -72,8 +74,8 @@ impl AppCrontab {
         Self { zone: TimeZone::UTC, entries: Vec::new(), waits: false }
     }
 
-    /// Plans the jobs at `now`. With `resumed`, runs that were due since the `memories` were written count as missed;
-    /// otherwise the app was just started, and all schedules begin now.
+    /// Plans the jobs at `now`. With `resumed`, runs that were due since the `memories` were written count as
+    /// missed; otherwise the app was just started, and all schedules begin now.
     pub(crate) fn new(
         crons: &[(ProcessName, String)],
         zone: TimeZone,
@@ -183,8 +185,8 @@ impl AppCrontab {
     }
 }
 
-/// Returns the time after which runs are due: `seen`, unless a wrong clock recorded it. A clock that is set back a little
-/// was right before; one that is set back far, or was unset, was not.
+/// Returns the time after which runs are due: `seen`, unless a wrong clock recorded it. A clock that is set
+/// back a little was right before; one that is set back far, or was unset, was not.
 fn due_since(seen: Timestamp, now: Timestamp) -> Timestamp {
     if seen.duration_since(now) <= MAX_SET_BACK && is_set(seen) { seen } else { now }
 }

@@ -10,7 +10,8 @@ fn name() -> ProcessName {
     "cron".parse().unwrap()
 }
 
-/// Europe's daylight-saving time without a database: last Sunday of March, 01:00 UTC, to the last one of October.
+/// Europe's daylight-saving time without a database: last Sunday of March, 01:00 UTC, to the last one of
+/// October.
 fn berlin() -> TimeZone {
     TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
 }
@@ -88,7 +89,8 @@ fn setting_the_clock_neither_repeats_nor_forgets_runs() {
     assert_eq!(hourly.take_due(at("2025-05-05T05:05:00")), []);
     assert_eq!(hourly.next_wakeup(), Some(at("2025-05-05T06:00:00")));
     assert_eq!(runs(&mut hourly, "2025-05-05T08:00:00"), ["05 06:00", "05 07:00", "05 08:00"]);
-    // Ahead by years: a daily job runs once, a more frequent one waits for its time; setting it back runs nothing.
+    // Ahead by years: a daily job runs once, a more frequent one waits for its time; setting it back runs
+    // nothing.
     let mut nightly = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00");
     for (entry, runs) in [(&mut nightly, true), (&mut hourly, false)] {
         let due = entry.take_due(at("2036-01-01T12:30:00"));

@@ -1,4 +1,5 @@
-//! A timer on the wall clock. It also fires when the clock is set, which happens after each boot of a Raspberry Pi.
+//! A timer on the wall clock. It also fires when the clock is set, which happens after each boot of a
+//! Raspberry Pi.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

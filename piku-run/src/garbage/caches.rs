@@ -1,5 +1,5 @@
-//! Finds build caches over the size limit. A package manager's cache is removed as a whole, since half a cache may be
-//! worse than none; the next build downloads it again.
+//! Finds build caches over the size limit. A package manager's cache is removed as a whole, since half a
+//! cache may be worse than none; the next build downloads it again.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,7 +37,8 @@ pub(super) fn find_excess_daily(cache: &Path, limit: u64) -> Vec<PathBuf> {
     if age.is_some_and(|age| age < MEASURE_INTERVAL) {
         return Vec::new();
     }
-    // If this fails, the next push measures again. A symlink left here by an unjailed build is replaced, not followed.
+    // If this fails, the next push measures again. A symlink left here by an unjailed build is replaced, not
+    // followed.
     let _ = tree.write(MEASURED, "", 0o600);
     find_excess(cache, limit)
 }

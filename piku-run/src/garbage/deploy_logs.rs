@@ -9,8 +9,8 @@ use super::entries;
 /// Number of deploys, failed ones included, whose logs stay besides those of the existing releases.
 const KEPT: usize = 20;
 
-/// Returns the logs and the records of failed deploys to remove. The newest always stays: the next deploy's number is
-/// derived from it.
+/// Returns the logs and the records of failed deploys to remove. The newest always stays: the next deploy's
+/// number is derived from it.
 pub(super) fn find_old(dir: &AppDir, releases: &[u64]) -> Vec<PathBuf> {
     let mut logs: Vec<(u64, PathBuf)> = entries(&dir.log())
         .into_iter()
@@ -22,7 +22,8 @@ pub(super) fn find_old(dir: &AppDir, releases: &[u64]) -> Vec<PathBuf> {
     let excess = numbers.len().saturating_sub(KEPT);
     let old = &numbers[..excess];
     logs.retain(|(number, path)| {
-        // A failure record beside an existing release remains from a process killed before it could remove it.
+        // A failure record beside an existing release remains from a process killed before it could remove
+        // it.
         let is_stale = path.extension().is_some_and(|extension| extension == "json");
         if releases.contains(number) { is_stale } else { old.contains(number) }
     });

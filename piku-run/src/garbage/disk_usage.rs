@@ -1,4 +1,5 @@
-//! Measures the space that a removal frees. Releases share files by hard links: a file is freed with its last link.
+//! Measures the space that a removal frees. Releases share files by hard links: a file is freed with its last
+//! link.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -40,8 +41,8 @@ pub(super) fn size_of(path: &Path) -> u64 {
     sum
 }
 
-/// Visits the path and everything below it without following symlinks. Unreadable entries are skipped: builds leave
-/// odd modes, and a count need not be exact.
+/// Visits the path and everything below it without following symlinks. Unreadable entries are skipped: builds
+/// leave odd modes, and a count need not be exact.
 fn walk(path: &Path, visit: &mut dyn FnMut(&FileStat)) {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
     let Ok(parent) = TreeHandle::open_following(parent) else { return };

@@ -12,7 +12,8 @@ use crate::releases::ASIDE;
 /// Suffix of a directory that is being removed; its name also begins with a dot.
 pub(super) const GONE: &str = ".gone";
 
-/// Finds the leftovers. The caller keeps out everything that makes or removes releases; with `pushes`, pushes too.
+/// Finds the leftovers. The caller keeps out everything that makes or removes releases; with `pushes`, pushes
+/// too.
 pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
     let mut left = Vec::new();
     for FoundEntry { name, path, kind } in entries(dir.path()) {

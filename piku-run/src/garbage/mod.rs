@@ -1,9 +1,9 @@
-//! Garbage collection: finds and removes old releases, layers that no release needs, caches over the size limit, logs of
-//! old deploys, and leftovers of killed processes.
+//! Garbage collection: finds and removes old releases, layers that no release needs, caches over the size
+//! limit, logs of old deploys, and leftovers of killed processes.
 //!
-//! A directory is renamed before it is removed, so a half-removed one is never taken for whole, and the next collection
-//! finishes it. Kernel locks protect what is in use: a push locks the app, a process that makes a release from another
-//! release's tree locks `releases/`, and a build locks the layers it uses.
+//! A directory is renamed before it is removed, so a half-removed one is never taken for whole, and the next
+//! collection finishes it. Kernel locks protect what is in use: a push locks the app, a process that makes a
+//! release from another release's tree locks `releases/`, and a build locks the layers it uses.
 
 mod caches;
 mod deploy_logs;
@@ -31,7 +31,8 @@ use serde::Serialize;
 
 use crate::releases::current;
 
-/// Tools that build layers, such as poetry, are removed when unused for this long; a later build fetches them again.
+/// Tools that build layers, such as poetry, are removed when unused for this long; a later build fetches them
+/// again.
 const TOOL_LIFETIME: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// A file or directory that nothing needs.

@@ -1,5 +1,5 @@
-//! Reads one log line by line while it is written and rotated. No line is read twice, and none is skipped as long as its
-//! file exists.
+//! Reads one log line by line while it is written and rotated. No line is read twice, and none is skipped as
+//! long as its file exists.
 
 #![expect(clippy::disallowed_methods, reason = "the log directory, which only piku writes")]
 
@@ -56,14 +56,16 @@ impl LogCursor {
         }
     }
 
-    /// Starts before the last `count` lines of a log and its rotated files; also returns how many lines there are.
+    /// Starts before the last `count` lines of a log and its rotated files; also returns how many lines there
+    /// are.
     pub(super) fn before_last_lines(path: PathBuf, count: usize) -> io::Result<(Self, usize)> {
         let mut cursor = Self::at_start(path);
         let mut found = 0;
         for age in 0..=MAX_AGE {
             let Some(mut file) = open_if_exists(&cursor.path_of_age(age))? else { continue };
             let (offset, lines) = find_last_lines(&mut file, count - found)?;
-            // Files without wanted lines are skipped, but with no lines at all, reading continues in the newest.
+            // Files without wanted lines are skipped, but with no lines at all, reading continues in the
+            // newest.
             if lines > 0 || cursor.file.is_none() {
                 cursor.rotated = age > 0;
                 cursor.offset = offset;
@@ -77,8 +79,8 @@ impl LogCursor {
         Ok((cursor, found))
     }
 
-    /// Starts at a saved position: see [`LogCursor::position`] and [`LogCursor::last_time`]. If its file is gone, starts
-    /// with the oldest file that begins after that time.
+    /// Starts at a saved position: see [`LogCursor::position`] and [`LogCursor::last_time`]. If its file is
+    /// gone, starts with the oldest file that begins after that time.
     pub(super) fn at_position(path: PathBuf, inode: u64, offset: u64, time: &str) -> io::Result<Self> {
         let mut cursor = Self::at_start(path);
         cursor.time = time.as_bytes().to_vec();
@@ -133,14 +135,15 @@ impl LogCursor {
         Ok(())
     }
 
-    /// Returns the time of the line that [`LogCursor::find_line`] found; times compare as text. A line without a time
-    /// has that of the line before it.
+    /// Returns the time of the line that [`LogCursor::find_line`] found; times compare as text. A line
+    /// without a time has that of the line before it.
     pub(super) fn line_time(&self) -> Option<&[u8]> {
         self.line_end.map(|_| self.time.as_slice())
     }
 
-    /// Updates the sort key for the found line. The key is the line's time as long as the clock goes forward. A time
-    /// before that of an earlier line, or later than `latest`, comes from a wrong clock: the line keeps the earlier key.
+    /// Updates the sort key for the found line. The key is the line's time as long as the clock goes forward.
+    /// A time before that of an earlier line, or later than `latest`, comes from a wrong clock: the line
+    /// keeps the earlier key.
     pub(super) fn update_sort_key(&mut self, latest: &[u8]) {
         if self.line_end.is_some() && self.time > self.sort_key && self.time.as_slice() <= latest {
             self.sort_key.clone_from(&self.time);
@@ -243,8 +246,8 @@ impl LogCursor {
             }
             let next = match age {
                 Some(age) => self.open_first((0..age).rev(), |_| true)?,
-                // The current file was removed. Continue with the oldest that begins after its last line; older files
-                // were read already, or are from before the start position.
+                // The current file was removed. Continue with the oldest that begins after its last line;
+                // older files were read already, or are from before the start position.
                 None => match self.open_first((0..=MAX_AGE).rev(), |time| time >= self.time.as_slice())? {
                     // The clock was set back.
                     None => self.open_first(std::iter::once(0), |_| true)?,
@@ -263,7 +266,8 @@ impl LogCursor {
         }
     }
 
-    /// Opens the first of these files that exists and whose first line's time fits. An empty file always fits.
+    /// Opens the first of these files that exists and whose first line's time fits. An empty file always
+    /// fits.
     fn open_first(
         &self,
         ages: impl Iterator<Item = u32>,

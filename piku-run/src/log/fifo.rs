@@ -1,5 +1,5 @@
-//! The fifo between an instance and its supervisor. Both ends are opened read-write: the instance itself is a reader, so
-//! it gets no SIGPIPE when the supervisor is gone, and its output waits for the next supervisor.
+//! The fifo between an instance and its supervisor. Both ends are opened read-write: the instance itself is a
+//! reader, so it gets no SIGPIPE when the supervisor is gone, and its output waits for the next supervisor.
 
 #![expect(clippy::disallowed_methods, reason = "pipes in the run directory, which only piku writes")]
 
@@ -14,7 +14,8 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-/// Opens the supervisor's end, and creates the fifo (mode 0600) if necessary. Reading never blocks and never sees an end.
+/// Opens the supervisor's end, and creates the fifo (mode 0600) if necessary. Reading never blocks and never
+/// sees an end.
 ///
 /// # Errors
 /// If it can be neither created nor opened, or if another kind of file has its name.
@@ -25,7 +26,8 @@ pub(crate) fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Opens the instance's end, for its stdout and stderr. Writing blocks while the fifo is full. The fifo must exist.
+/// Opens the instance's end, for its stdout and stderr. Writing blocks while the fifo is full. The fifo must
+/// exist.
 ///
 /// # Errors
 /// If it cannot be opened, or is not a fifo.

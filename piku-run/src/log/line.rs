@@ -5,7 +5,8 @@ use jiff::Timestamp;
 /// Marks a remark of the supervisor, between the instance's name and the colon.
 const REMARK: &str = " piku";
 
-/// Longest text of one line in bytes. A longer one is split, so that readers need not hold an endless line in memory.
+/// Longest text of one line in bytes. A longer one is split, so that readers need not hold an endless line in
+/// memory.
 pub(super) const MAX_TEXT: usize = 64 * 1024;
 
 /// Formats a line's time with a fixed width, so that it sorts as text.
@@ -23,8 +24,8 @@ pub(super) fn format_remark(now: Timestamp, instance: &str, text: &str) -> Strin
     format!("{} {instance}{REMARK}: {}\n", format_time(now), text.replace(['\n', '\r'], " "))
 }
 
-/// Returns the instance's text in a line of its log; `None` for a remark of the supervisor. A line in any other form
-/// counts as text.
+/// Returns the instance's text in a line of its log; `None` for a remark of the supervisor. A line in any
+/// other form counts as text.
 pub(super) fn instance_text<'a>(line: &'a [u8], instance: &str) -> Option<&'a [u8]> {
     let after_time = line.iter().position(|b| *b == b' ').map_or(line, |at| &line[at + 1..]);
     let Some(rest) = after_time.strip_prefix(instance.as_bytes()) else { return Some(line) };

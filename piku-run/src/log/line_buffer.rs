@@ -1,5 +1,5 @@
-//! Buffers an instance's output in memory before it is written (`logs: {flush: 30s}` in `host.yaml`): an SD card that is
-//! written every half minute lives longer than one that is written with each line.
+//! Buffers an instance's output in memory before it is written (`logs: {flush: 30s}` in `host.yaml`): an SD
+//! card that is written every half minute lives longer than one that is written with each line.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
-//! Logs of instances: output is read from fifos and written to one file per instance, each line with its time and the
-//! instance's name. Files are rotated by size and read back merged by time.
+//! Logs of instances: output is read from fifos and written to one file per instance, each line with its time
+//! and the instance's name. Files are rotated by size and read back merged by time.
 //!
-//! A log line is `TIME INSTANCE: TEXT`, such as `2026-11-22T10:00:00.123Z web.1: hello`. The supervisor's own remarks
-//! have the form `TIME INSTANCE piku: TEXT`, which no instance can forge.
+//! A log line is `TIME INSTANCE: TEXT`, such as `2026-11-22T10:00:00.123Z web.1: hello`. The supervisor's own
+//! remarks have the form `TIME INSTANCE piku: TEXT`, which no instance can forge.
 
 mod checkpoint;
 mod cursor;

@@ -41,7 +41,8 @@ pub(crate) struct LogQuery {
     pub(crate) only: Option<String>,
     /// Print only lines from this time on.
     pub(crate) since: Option<Timestamp>,
-    /// Print all bytes unchanged. By default only text and colours pass, because most output ends up on a terminal.
+    /// Print all bytes unchanged. By default only text and colours pass, because most output ends up on a
+    /// terminal.
     pub(crate) raw: bool,
 }
 
@@ -52,8 +53,8 @@ pub(crate) enum DeployLogChoice {
     Number(u64),
 }
 
-/// Prints an app's logs. `listener` is the descriptor behind `out`: following ends when its other end is closed. A closed
-/// pipe is no error.
+/// Prints an app's logs. `listener` is the descriptor behind `out`: following ends when its other end is
+/// closed. A closed pipe is no error.
 ///
 /// # Errors
 /// If the app or the log does not exist, or a file cannot be read.

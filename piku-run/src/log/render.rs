@@ -46,8 +46,8 @@ pub(super) fn render_lines(bytes: &[u8], mut at: LogEnd, prefix: &str, out: &mut
     at
 }
 
-/// Returns how many bytes of `text` still fit into a line of `length` bytes. Up to three bytes beyond the limit are
-/// included to keep a UTF-8 character whole.
+/// Returns how many bytes of `text` still fit into a line of `length` bytes. Up to three bytes beyond the
+/// limit are included to keep a UTF-8 character whole.
 pub(super) fn split_index(text: &[u8], length: usize) -> usize {
     let continues = |b: &u8| (0x80..0xc0).contains(b);
     let limit = line::MAX_TEXT.saturating_sub(length);

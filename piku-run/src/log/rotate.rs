@@ -28,7 +28,8 @@ impl Default for RotationLimits {
 }
 
 impl From<LogSettings> for RotationLimits {
-    /// Allows at least one megabyte and one rotated file, so that a rotation removes nothing that is just being read.
+    /// Allows at least one megabyte and one rotated file, so that a rotation removes nothing that is just
+    /// being read.
     fn from(logs: LogSettings) -> Self {
         Self { bytes: u64::from(logs.megabytes.max(1)) * 1024 * 1024, keep: logs.keep.clamp(1, MAX_AGE) }
     }
@@ -41,8 +42,8 @@ pub(super) fn numbered(path: &Path, age: u32) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Renames `path` to `path.1` after making room. A kill in between leaves a gap in the numbers, which the next rotation
-/// fills; no file is lost.
+/// Renames `path` to `path.1` after making room. A kill in between leaves a gap in the numbers, which the
+/// next rotation fills; no file is lost.
 pub(super) fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     if keep == 0 {
         return fs::remove_file(path);

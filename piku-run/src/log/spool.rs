@@ -1,9 +1,10 @@
-//! The spool between an instance's fifo and its log: a supervisor killed at any instant neither loses output nor writes
-//! it twice.
+//! The spool between an instance's fifo and its log: a supervisor killed at any instant neither loses output
+//! nor writes it twice.
 //!
-//! `splice` moves bytes from the fifo to the spool in one step, so a kill finds them in one or the other. A checkpoint at
-//! the start of the spool describes the next write to the log; with it the next supervisor finds out, byte for byte, how
-//! far that write went. The spool is emptied once the log holds everything, usually before it reaches the disk.
+//! `splice` moves bytes from the fifo to the spool in one step, so a kill finds them in one or the other. A
+//! checkpoint at the start of the spool describes the next write to the log; with it the next supervisor
+//! finds out, byte for byte, how far that write went. The spool is emptied once the log holds everything,
+//! usually before it reaches the disk.
 
 #![expect(clippy::disallowed_methods, reason = "the spool of a log, which only piku writes")]
 

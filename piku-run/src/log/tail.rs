@@ -49,8 +49,8 @@ pub(crate) struct LogTail {
 }
 
 impl LogTail {
-    /// Starts at these positions. A log without one is read from its beginning; without any positions, all logs are read
-    /// from their ends.
+    /// Starts at these positions. A log without one is read from its beginning; without any positions, all
+    /// logs are read from their ends.
     pub(crate) fn open(
         dir: &AppDir,
         limits: RotationLimits,

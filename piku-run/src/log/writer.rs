@@ -1,5 +1,5 @@
-//! Writer of one instance's log. Output is in the file as soon as it arrives, an unfinished line too, so a supervisor
-//! killed in the middle of a line loses nothing: the next one continues where the file ends.
+//! Writer of one instance's log. Output is in the file as soon as it arrives, an unfinished line too, so a
+//! supervisor killed in the middle of a line loses nothing: the next one continues where the file ends.
 
 #![expect(clippy::disallowed_methods, reason = "the log directory, which only piku writes")]
 
@@ -22,8 +22,8 @@ use super::line_buffer::LineBuffer;
 use super::render::{LogEnd, render_lines, split_index};
 use super::rotate::{RotationLimits, rotate};
 
-/// Writes one instance's log. It never fails and never waits: lines that do not fit on the disk are dropped and counted,
-/// and a remark in the log reports them once there is space again.
+/// Writes one instance's log. It never fails and never waits: lines that do not fit on the disk are dropped
+/// and counted, and a remark in the log reports them once there is space again.
 ///
 /// Several writers may share a file if they live in one thread: lines are then cut, never mixed.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ pub(crate) struct LogWriter {
 }
 
 impl LogWriter {
-    /// Opens the log, or creates it (mode 0600) and the directories above it (0700). The instance's name is the file's
-    /// name without `.log`. If the file ends inside a line, the first output continues that line.
+    /// Opens the log, or creates it (mode 0600) and the directories above it (0700). The instance's name is
+    /// the file's name without `.log`. If the file ends inside a line, the first output continues that line.
     ///
     /// # Errors
     /// If the file cannot be opened. A full disk is no error.
@@ -85,10 +85,11 @@ impl LogWriter {
         self.buffer.is_some()
     }
 
-    /// Appends output of the instance, in pieces of any size. The bytes stay as they are; each line gets the time at which
-    /// its first byte arrived. A line of more than 64 KiB is split.
+    /// Appends output of the instance, in pieces of any size. The bytes stay as they are; each line gets the
+    /// time at which its first byte arrived. A line of more than 64 KiB is split.
     ///
-    /// Before each write `note` gets a checkpoint of what is about to be written where. Buffered output has none.
+    /// Before each write `note` gets a checkpoint of what is about to be written where. Buffered output has
+    /// none.
     pub(super) fn append_output(
         &mut self,
         bytes: &[u8],
@@ -276,8 +277,8 @@ impl LogWriter {
         let _ = self.reopen();
     }
 
-    /// Reopens the file if the path names another one, and updates the position in it: an operator may have removed,
-    /// moved or emptied it, and another writer may have rotated it or added a line.
+    /// Reopens the file if the path names another one, and updates the position in it: an operator may have
+    /// removed, moved or emptied it, and another writer may have rotated it or added a line.
     fn refresh_file(&mut self) {
         let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
         let there = fs::metadata(&self.path).ok();

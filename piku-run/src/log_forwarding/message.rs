@@ -22,7 +22,8 @@ pub(super) struct SyslogOrigin {
 }
 
 impl SyslogOrigin {
-    /// Formats and frames a line. A line that is too long for one message becomes several; its bytes stay unchanged.
+    /// Formats and frames a line. A line that is too long for one message becomes several; its bytes stay
+    /// unchanged.
     pub(super) fn format_messages(&self, line: &TailLine, transport: SyslogTransport) -> Vec<Vec<u8>> {
         let (priority, kind) =
             if line.is_remark { (REMARK_PRIORITY, "piku") } else { (OUTPUT_PRIORITY, "-") };

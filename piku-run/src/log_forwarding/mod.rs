@@ -1,8 +1,9 @@
-//! `piku-run drain APP`: forwards an app's log lines to a syslog receiver, in a separate process beside the supervisor.
+//! `piku-run drain APP`: forwards an app's log lines to a syslog receiver, in a separate process beside the
+//! supervisor.
 //!
-//! It reads the log files, so a slow name server or receiver cannot block an instance, and the backlog is bounded by the
-//! size of the logs. It saves its positions, and the next process resumes there. Lines that are rotated away before they
-//! are sent are counted and reported, in the app's logs and to the receiver.
+//! It reads the log files, so a slow name server or receiver cannot block an instance, and the backlog is
+//! bounded by the size of the logs. It saves its positions, and the next process resumes there. Lines that
+//! are rotated away before they are sent are counted and reported, in the app's logs and to the receiver.
 
 mod address;
 mod connection;
@@ -161,7 +162,8 @@ impl LogForwarder {
             let mut sent = 0;
             let mut failed = None;
             for message in &*waiting {
-                // After a failure the first datagram is a probe: the error for a closed port takes a moment to arrive.
+                // After a failure the first datagram is a probe: the error for a closed port takes a moment
+                // to arrive.
                 let is_probe =
                     sent == 0 && failed_since.is_some() && self.address.transport == SyslogTransport::Udp;
                 let result = connection

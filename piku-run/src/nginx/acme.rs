@@ -1,5 +1,5 @@
-//! `certs renew`: gets certificates from an ACME authority through acme.sh or certbot. A timer or an operator runs it,
-//! never a deploy. Failures back off, because the authority limits them.
+//! `certs renew`: gets certificates from an ACME authority through acme.sh or certbot. A timer or an operator
+//! runs it, never a deploy. Failures back off, because the authority limits them.
 
 #![expect(
     clippy::disallowed_methods,
@@ -30,7 +30,8 @@ use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::releases::current;
 
-/// Top-level names for which no authority issues certificates (RFC 2606, RFC 6762, RFC 8375, and home networks).
+/// Top-level names for which no authority issues certificates (RFC 2606, RFC 6762, RFC 8375, and home
+/// networks).
 const PRIVATE_SUFFIXES: [&str; 9] =
     ["test", "example", "invalid", "localhost", "local", "lan", "home", "internal", "home.arpa"];
 
@@ -43,20 +44,22 @@ struct FailedAttempt {
 }
 
 impl FailedAttempt {
-    /// Returns the time of the next attempt: after one hour, doubled with each failure, up to a day. Let's Encrypt
-    /// allows five failures an hour.
+    /// Returns the time of the next attempt: after one hour, doubled with each failure, up to a day. Let's
+    /// Encrypt allows five failures an hour.
     fn next_attempt(&self) -> Timestamp {
         let hours = 1_i64.checked_shl(self.failures.saturating_sub(1)).unwrap_or(24).clamp(1, 24);
         self.at.saturating_add(SignedDuration::from_hours(hours)).unwrap_or(self.at)
     }
 
-    /// Returns true if it is too early to try again. An attempt in the future was recorded by a clock that was ahead.
+    /// Returns true if it is too early to try again. An attempt in the future was recorded by a clock that
+    /// was ahead.
     fn is_recent(&self, now: Timestamp) -> bool {
         now < self.next_attempt() && !clock::is_ahead(self.at.into(), now.into())
     }
 }
 
-/// Renews the certificates that are self-signed or expire soon. `force` ignores the pause after a failed attempt.
+/// Renews the certificates that are self-signed or expire soon. `force` ignores the pause after a failed
+/// attempt.
 pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force: bool) -> anyhow::Result<()> {
     let web = WebServer::load(root)?;
     let Some(client) = AcmeClient::find(&web)? else {

@@ -9,12 +9,12 @@ const CONNECTION_BYTES: u64 = 128 << 10;
 const MIN_CONNECTIONS: u64 = 1024;
 const MAX_CONNECTIONS: u64 = 32_768;
 
-/// Divisor for one app's share. A proxied request uses two connections, and the requests may not be spread evenly over
-/// the worker processes.
+/// Divisor for one app's share. A proxied request uses two connections, and the requests may not be spread
+/// evenly over the worker processes.
 const APP_DIVISOR: u32 = 8;
 
-/// Returns the connections of each nginx worker process, limited by the machine's memory and by the open files of
-/// this process, which nginx inherits.
+/// Returns the connections of each nginx worker process, limited by the machine's memory and by the open
+/// files of this process, which nginx inherits.
 pub(super) fn worker_connections() -> u32 {
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     connections_for(total_memory().unwrap_or(0), files)

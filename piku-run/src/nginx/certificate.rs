@@ -1,5 +1,5 @@
-//! Certificates and their keys. A pair is a directory that is written once and never changed; a symlink names the pair
-//! in use. An app without a certificate gets a self-signed one at once.
+//! Certificates and their keys. A pair is a directory that is written once and never changed; a symlink names
+//! the pair in use. An app without a certificate gets a self-signed one at once.
 
 #![expect(clippy::disallowed_methods, reason = "certificates, which only piku and its ACME client write")]
 
@@ -55,8 +55,8 @@ pub(super) struct CertificateMetadata {
 }
 
 impl CertificateMetadata {
-    /// Returns true if a self-signed pair stays in use. A pair made before the clock was set, or made in the future,
-    /// is replaced, but not while the clock is unset.
+    /// Returns true if a self-signed pair stays in use. A pair made before the clock was set, or made in the
+    /// future, is replaced, but not while the clock is unset.
     fn is_fresh(&self, now: Timestamp) -> bool {
         if !clock::is_set(now.as_second()) {
             return true;
@@ -109,7 +109,8 @@ impl AppCertificates {
         Self(root.acme().join("certificates").join(app.as_str()))
     }
 
-    /// Returns the pairs for host names that no app has. Only an nginx that cannot reject handshakes needs them.
+    /// Returns the pairs for host names that no app has. Only an nginx that cannot reject handshakes needs
+    /// them.
     pub(super) fn for_unknown_hosts(root: &PikuRoot) -> Self {
         Self(root.acme().join("unknown-host"))
     }
@@ -125,7 +126,8 @@ impl AppCertificates {
         Some(CertificatePair { dir, metadata })
     }
 
-    /// Returns the pair in use if it fits these names, or a new self-signed one with `title` as its common name.
+    /// Returns the pair in use if it fits these names, or a new self-signed one with `title` as its common
+    /// name.
     pub(super) fn ensure_for_names(
         &self,
         title: &str,
@@ -138,7 +140,8 @@ impl AppCertificates {
             let fits = if metadata.self_signed {
                 metadata.names == names && metadata.is_fresh(now)
             } else {
-                // Until the next renewal, a certificate for some of the names is better than a self-signed one.
+                // Until the next renewal, a certificate for some of the names is better than a self-signed
+                // one.
                 !metadata.names.is_disjoint(&names)
             };
             if fits && pair.certificate().is_file() && pair.key().is_file() {

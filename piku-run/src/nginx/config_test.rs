@@ -1,5 +1,6 @@
-//! Runs `nginx -t` on a copy of the whole configuration before a change is installed. The copy lives in its own
-//! directory and uses no port below 1024, because a test binds the ports and the tester may lack nginx's capabilities.
+//! Runs `nginx -t` on a copy of the whole configuration before a change is installed. The copy lives in its
+//! own directory and uses no port below 1024, because a test binds the ports and the tester may lack nginx's
+//! capabilities.
 
 #![expect(clippy::disallowed_methods, reason = "a new directory for the test, which only piku writes")]
 
@@ -79,8 +80,8 @@ fn unprivileged_port(port: u16) -> u16 {
     if port < 1024 { port + PORT_OFFSET } else { port }
 }
 
-/// Replaces the ports below 1024. In a rendered file each `listen` is on its own line, and no app's text can contain
-/// such a line.
+/// Replaces the ports below 1024. In a rendered file each `listen` is on its own line, and no app's text can
+/// contain such a line.
 fn with_high_ports(text: &str) -> String {
     let mut high = String::with_capacity(text.len() + 64);
     for line in text.lines() {

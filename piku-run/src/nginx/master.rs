@@ -1,5 +1,5 @@
-//! The running nginx: its master process, which rereads the files on SIGHUP, and its workers. Old workers stay until
-//! their requests have finished.
+//! The running nginx: its master process, which rereads the files on SIGHUP, and its workers. Old workers
+//! stay until their requests have finished.
 
 #![expect(clippy::disallowed_methods, reason = "nginx's own pid file")]
 
@@ -61,8 +61,8 @@ impl NginxMaster {
         open_workers(self.workers().into_iter().filter(|pid| is_leaving(*pid)))
     }
 
-    /// Reloads the files. Returns the previous workers once none of them accepts new connections. On an error nginx
-    /// keeps its previous configuration.
+    /// Reloads the files. Returns the previous workers once none of them accepts new connections. On an error
+    /// nginx keeps its previous configuration.
     pub(super) fn reload(self, dir: &NginxDir) -> anyhow::Result<Vec<OldWorker>> {
         let old = open_workers(self.workers().into_iter());
         kill(self.pid, Signal::SIGHUP).context("cannot signal nginx to reload")?;

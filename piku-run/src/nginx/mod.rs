@@ -1,8 +1,8 @@
-//! piku's own nginx. The file of each app is rendered here, tested on a copy of the whole configuration and renamed
-//! into place; a signal makes nginx reload. One lock covers all apps, and the last good file stays.
+//! piku's own nginx. The file of each app is rendered here, tested on a copy of the whole configuration and
+//! renamed into place; a signal makes nginx reload. One lock covers all apps, and the last good file stays.
 //!
-//! An installed file has passed the test. A marker file exists while a reload may be outstanding, so after a kill at
-//! any instant the next change finishes the work.
+//! An installed file has passed the test. A marker file exists while a reload may be outstanding, so after a
+//! kill at any instant the next change finishes the work.
 
 mod acme;
 mod capacity;
@@ -66,7 +66,8 @@ pub(crate) struct AppliedSite {
     pub(crate) old_workers: Vec<OldWorker>,
 }
 
-/// A tested change to an app's site that is not installed yet. It holds the lock, so no other site changes meanwhile.
+/// A tested change to an app's site that is not installed yet. It holds the lock, so no other site changes
+/// meanwhile.
 pub(crate) struct PreparedSite<'a> {
     web: &'a WebServer,
     app: AppName,

@@ -41,8 +41,9 @@ impl NginxProgram {
         Ok(Self::find().ok_or_else(|| UserError::new("nginx is not installed").hint(hint))?)
     }
 
-    /// Returns `nginx -c FILE` with an empty environment. The file comes first because the process title, by which
-    /// [`NginxMaster::find`](super::master::NginxMaster::find) recognizes it, shows only the start of a long command line.
+    /// Returns `nginx -c FILE` with an empty environment. The file comes first because the process title, by
+    /// which [`NginxMaster::find`](super::master::NginxMaster::find) recognizes it, shows only the start of a
+    /// long command line.
     pub(super) fn command(&self, file: &Path) -> Command {
         let mut nginx = Command::new(&self.program);
         nginx.arg("-c").arg(file);
@@ -55,7 +56,8 @@ impl NginxProgram {
         nginx
     }
 
-    /// Returns the value of `-g`. If root starts nginx, its workers run as root too: only root can read the apps' files.
+    /// Returns the value of `-g`. If root starts nginx, its workers run as root too: only root can read the
+    /// apps' files.
     pub(super) fn global_directives(rest: &str) -> String {
         if !geteuid().is_root() {
             return rest.to_owned();
@@ -89,7 +91,8 @@ pub(super) struct NginxBuild {
     pub(super) counts_connections: bool,
     /// True if it can refuse a TLS handshake (`ssl_reject_handshake`, 1.19.4). Ubuntu 22.04 has 1.18.
     pub(super) rejects_handshakes: bool,
-    /// True if `-e` sets the log used at startup (1.19.5). Older ones also try the one in /var/log and complain.
+    /// True if `-e` sets the log used at startup (1.19.5). Older ones also try the one in /var/log and
+    /// complain.
     pub(super) takes_error_log: bool,
 }
 

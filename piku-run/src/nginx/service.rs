@@ -1,5 +1,6 @@
-//! `piku-run nginx`: keeps piku's nginx running in the foreground, under systemd or in a terminal. It writes the main
-//! file, starts nginx, has each app refresh its site, and runs until nginx ends or a signal stops it.
+//! `piku-run nginx`: keeps piku's nginx running in the foreground, under systemd or in a terminal. It writes
+//! the main file, starts nginx, has each app refresh its site, and runs until nginx ends or a signal stops
+//! it.
 //!
 //! nginx survives when this process is killed; the next one adopts it.
 
@@ -93,7 +94,8 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
     service.run_loop(&signals)
 }
 
-/// Starts nginx or adopts the running one. The lock is held from before the files are read until nginx can be signalled.
+/// Starts nginx or adopts the running one. The lock is held from before the files are read until nginx can be
+/// signalled.
 fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyhow::Result<NginxService> {
     let files = web.dir.lock()?;
     web.remove_bad_sites(nginx)?;
@@ -118,8 +120,8 @@ impl WebServer {
         nginx_dir::write_private(&self.dir.main_conf(), self.build_instance(nginx)?.file()?.as_bytes())
     }
 
-    /// Removes the files of deleted apps, those with ports from before a boot, and those that nginx rejects: one bad
-    /// file must not keep the other apps offline.
+    /// Removes the files of deleted apps, those with ports from before a boot, and those that nginx rejects:
+    /// one bad file must not keep the other apps offline.
     fn remove_bad_sites(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
         let boot = piku_procfs::boot_id();
         for (app, _) in self.dir.read_app_confs()? {
@@ -291,8 +293,8 @@ fn watch_clock() -> std::io::Result<CronTimer> {
     Ok(timer)
 }
 
-/// Asks all running supervisors to refresh their sites. Runs in threads: nginx is watched meanwhile, and a supervisor
-/// that does not answer delays no other.
+/// Asks all running supervisors to refresh their sites. Runs in threads: nginx is watched meanwhile, and a
+/// supervisor that does not answer delays no other.
 fn spawn_refresh(web: &WebServer) {
     let root = web.root.clone();
     std::thread::spawn(move || {

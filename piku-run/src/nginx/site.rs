@@ -1,5 +1,5 @@
-//! Builds an app's virtual host, and the main configuration, from the release and from `host.yaml`; `piku_procfile`
-//! renders them.
+//! Builds an app's virtual host, and the main configuration, from the release and from `host.yaml`;
+//! `piku_procfile` renders them.
 
 #![expect(
     clippy::disallowed_methods,

@@ -70,7 +70,8 @@ fn reading_continues_through_rotation_removal_and_truncation() {
     assert_eq!(read_lines(&mut cursor), [shown(2), shown(3), shown(4)]);
     append(&path, &line(5));
     assert_eq!(read_lines(&mut cursor), [shown(5)]);
-    // After so many rotations the current file is gone: the remaining lines are read, oldest first, none twice.
+    // After so many rotations the current file is gone: the remaining lines are read, oldest first, none
+    // twice.
     for second in [6, 7, 8] {
         crate::log::rotate::rotate(&path, 2).unwrap();
         append(&path, &line(second));

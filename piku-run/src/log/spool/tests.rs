@@ -49,7 +49,8 @@ fn an_encoded_checkpoint_is_decoded() {
 fn after_a_kill_at_any_point_each_line_is_there_once() {
     let limits = RotationLimits { bytes: 200, keep: 5 };
     let expected: Vec<String> = (1..=9).map(|number| format!("line {number}")).collect();
-    // Killed after so many bytes of the last write, before the checkpoint was written, or after the last byte.
+    // Killed after so many bytes of the last write, before the checkpoint was written, or after the last
+    // byte.
     for first in ["line 1\n", "line 1\nli", "line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nli"] {
         let rest = format!("{}\n", expected.join("\n")).split_off(first.len());
         for killed in 0..600 {

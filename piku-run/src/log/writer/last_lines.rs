@@ -16,8 +16,8 @@ const SEARCHED_BYTES: u64 = 256 * 1024;
 const MAX_LINE: usize = 1000;
 
 impl LogWriter {
-    /// Returns the instance's last `count` lines since this writer was opened, oldest first: plain text without time and
-    /// name, including dropped lines. Empty lines are left out, long ones are cut.
+    /// Returns the instance's last `count` lines since this writer was opened, oldest first: plain text
+    /// without time and name, including dropped lines. Empty lines are left out, long ones are cut.
     #[must_use]
     pub(crate) fn last_lines(&self, count: usize) -> Vec<String> {
         let mut lines = Vec::new();

@@ -14,8 +14,8 @@ use crate::log::render::{LogEnd, render_lines};
 use crate::log::rotate::numbered;
 
 impl LogWriter {
-    /// Writes what a killed supervisor had in the spool. The file may hold a part of the piece of `bytes` that the
-    /// checkpoint describes, and nothing after it. Without a checkpoint it holds none of `bytes`.
+    /// Writes what a killed supervisor had in the spool. The file may hold a part of the piece of `bytes`
+    /// that the checkpoint describes, and nothing after it. Without a checkpoint it holds none of `bytes`.
     pub(in crate::log) fn resume(
         &mut self,
         bytes: &[u8],
@@ -26,8 +26,8 @@ impl LogWriter {
         self.write_output(bytes, done.unwrap_or(0), Timestamp::now(), note);
     }
 
-    /// Writes the rest of a piece. Its text and its time determine exactly what the file must hold. Returns how many of
-    /// `bytes` are written then, or `None` if that cannot be told.
+    /// Writes the rest of a piece. Its text and its time determine exactly what the file must hold. Returns
+    /// how many of `bytes` are written then, or `None` if that cannot be told.
     fn finish_piece(&mut self, bytes: &[u8], checkpoint: &SpoolCheckpoint) -> Option<usize> {
         let (from, to) = (checkpoint.from.min(bytes.len()), checkpoint.to.min(bytes.len()));
         let is_its_file = |path: &Path| fs::metadata(path).is_ok_and(|there| there.ino() == checkpoint.file);

@@ -251,8 +251,9 @@ fn dropped_lines_are_counted_and_reported_when_there_is_space_again() {
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{text}{PREFIX}four\n"));
 }
 
-/// Runs the named test again in a mount namespace with a small tmpfs. There it returns the tmpfs; in the outer run, and
-/// on a host without user namespaces (where it prints that the test is skipped), it returns `None`.
+/// Runs the named test again in a mount namespace with a small tmpfs. There it returns the tmpfs; in the
+/// outer run, and on a host without user namespaces (where it prints that the test is skipped), it returns
+/// `None`.
 fn rerun_on_small_disk(test: &str) -> Option<PathBuf> {
     const FOLDER: &str = "PIKU_TEST_SMALL_DISK";
     if let Some(folder) = std::env::var_os(FOLDER) {
