@@ -1,4 +1,5 @@
-//! The machine boots: apps come back by themselves, one bad one stops none, and no more start at once than there are processors.
+//! After a boot, apps start by themselves, at most one per processor at a time; a bad app does not stop the
+//! others.
 
 mod support;
 
@@ -24,7 +25,7 @@ fn apps_come_back_a_few_at_a_time() {
     });
     server.good(&["stop", "--all"]);
     server.end_daemon(Signal::SIGTERM);
-    // One that cannot be started.
+    // One app cannot be started.
     fs::write(server.root().join("apps/app-0/current/release.yaml"), "[").unwrap();
     server.start_daemon();
 
@@ -39,7 +40,7 @@ fn apps_come_back_a_few_at_a_time() {
     assert!(seen > 0 && most <= at_once, "{most} started at once, seen {seen} times");
 }
 
-/// What the app's supervisor has written down of its only worker. `ps` would wake an app that waits for its turn.
+/// Reads the record of the app's only instance. `ps` would start an app that waits for its turn.
 fn record(server: &Server, app: &str) -> Option<serde_json::Value> {
     let files = fs::read_dir(server.root().join("run").join(app).join("workers")).ok()?.flatten();
     let record =

@@ -1,4 +1,4 @@
-//! Cron types in the app's own world: run, shown, remembered, taken up.
+//! Cron jobs in the app's environment: they run, appear in `ps`, are stored, and survive a new supervisor.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -10,9 +10,9 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use support::{Server, is_alive, until};
 
-/// What was due a moment ago runs at once, and so does what was missed: nothing here waits for a minute to come.
+/// The stored times are set back, so that runs are due at once: the test does not wait for the next minute.
 #[test]
-fn crons_run_are_shown_and_what_was_missed_is_made_up_for() {
+fn cron_jobs_run_and_a_missed_run_is_made_up_for() {
     let mut server = Server::in_jail().unwrap_or_else(Server::new);
     server.config(&[("TZ", "UTC"), ("STOP_TIMEOUT", "1")]);
     let nightly = "0 3 * * * echo nightly in $PIKU_RELEASE as $PS; exit 3";
@@ -29,7 +29,7 @@ fn crons_run_are_shown_and_what_was_missed_is_made_up_for() {
     assert_eq!(said.matches(" 03:00, ").count(), 2, "{said}");
     assert_eq!(server.states(), ["worker.1 running", "cron.1 waiting", "cron-nightly.1 waiting"]);
     assert!(server.row("cron-nightly.1")["next_run"].as_str().unwrap().ends_with("T03:00:00Z"));
-    // Nobody was there at night.
+    // The supervisor does not run at night.
     server.end_daemon(Signal::SIGTERM);
     let old = server.supervisor("blog");
     until("the supervisor has left", || !is_alive(old));
@@ -54,7 +54,7 @@ fn crons_run_are_shown_and_what_was_missed_is_made_up_for() {
     until("it is taken up", || server.row("cron.1")["state"] == "running");
     assert_eq!(server.pid("cron.1"), run);
 
-    // A deploy leaves it to its end, a stop does not.
+    // A deploy lets it finish, a stop does not.
     server.deploy("two", &processes);
     assert!(is_alive(run));
     server.good(&["stop", "blog"]);

@@ -1,4 +1,4 @@
-//! Deploys with real processes: what goes well, and each way in which it does not.
+//! Deploys with real processes: successes, and each kind of failure.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use support::{SERVE, Server, get, is_alive, mentioning, names, until};
 
 #[test]
-fn a_first_deploy_needs_nothing_and_a_second_replaces_it() {
+fn a_second_deploy_replaces_the_first() {
     let server = Server::new();
     let said = server.deploy("one", &[("web", SERVE)]);
     let port = server.port();
@@ -35,18 +35,18 @@ fn a_first_deploy_needs_nothing_and_a_second_replaces_it() {
     assert_eq!(server.releases(), ["1", "2"]);
 }
 
-/// The state before a failed deploy, to be compared with the one after it.
+/// Returns the state that a failed deploy must not change.
 fn snapshot(server: &Server) -> (String, Vec<String>, Vec<String>, Pid, usize) {
     let workers = names(&server.root().join("run/blog/workers"));
     let count = mentioning(server.root().join("apps/blog").as_os_str().as_encoded_bytes()).len();
     (server.page(), server.releases(), workers, server.pid("web.1"), count)
 }
 
-/// Names and commands.
+/// Process types with their commands.
 type Processes<'a> = &'a [(&'a str, &'a str)];
 
 #[test]
-fn what_fails_says_why_leaves_nothing_and_the_old_serves_on() {
+fn a_failed_deploy_explains_itself_leaves_nothing_and_the_old_release_serves() {
     let server = Server::new();
     server.config(&[("HEALTHCHECK_START_PERIOD", "2"), ("STOP_TIMEOUT", "1")]);
     server.deploy("old", &[("web", SERVE)]);
@@ -116,12 +116,12 @@ fn a_release_for_another_app_or_machine_is_refused() {
     fs::write(dir.join("release.yaml"), text.replace(&machine, "s390x")).unwrap();
     let said = server.bad(1, &["deploy", "shop", dir.to_str().unwrap()]);
     assert!(said.contains("this release was built for s390x"), "{said}");
-    assert!(dir.exists(), "what was refused is left where it was");
+    assert!(dir.exists(), "a rejected release stays where it was");
     let said = server.bad(1, &["deploy", "blog", "/nonexistent"]);
     assert!(said.contains("cannot read '/nonexistent/release.yaml'"), "{said}");
 }
 
-/// Says so when two of it run at once.
+/// Records if two of it run at once.
 const ALONE: &str = "mkdir $DATA_DIR/busy || echo twice >>$DATA_DIR/twice; echo $PIKU_RELEASE >>$DATA_DIR/ran; \
                      trap 'sleep 0.2; rmdir $DATA_DIR/busy; exit 0' TERM; while :; do sleep 0.05; done";
 
@@ -141,7 +141,7 @@ fn a_plain_worker_is_stopped_before_its_successor_starts() {
     assert!(!server.app("data/twice").exists(), "two ran at once");
 }
 
-/// Writes down when it begins and when it is told to end.
+/// Records its start and its SIGTERM.
 const LIFE: &str = "echo begin $PIKU_RELEASE >>$DATA_DIR/$PROC_TYPE; \
                     trap 'echo end $PIKU_RELEASE >>$DATA_DIR/$PROC_TYPE; exit 0' TERM; while :; do sleep 0.05; done";
 
@@ -158,7 +158,7 @@ fn only_workers_that_may_overlap_run_beside_their_successors() {
     assert_eq!(life("worker"), "begin 1\nbegin 2\nend 1\n");
     assert_eq!(life("single"), "begin 1\nend 1\nbegin 2\n");
 
-    // Where the new one fails beside it, the old one was never told, and neither was whoever waits for its turn.
+    // If the new one fails beside the old one, no old instance is stopped.
     let before = (server.pid("worker.1"), server.pid("single.1"));
     let said = server.deploy_fails("three", &[("worker", "exit 4"), ("single", LIFE)]);
     assert!(said.contains("worker.1 exited with code 4"), "{said}");
@@ -170,7 +170,7 @@ fn only_workers_that_may_overlap_run_beside_their_successors() {
     server.deploy("four", both);
     assert!(
         life("worker").ends_with("end 1\nend 2\nbegin 3\n"),
-        "nobody says any more that it may: {}",
+        "OVERLAP is no longer set: {}",
         life("worker")
     );
 }
@@ -185,7 +185,7 @@ fn types_that_are_no_longer_in_the_procfile_stop() {
     until("nothing is left of it", || server.states() == ["web.1 healthy"]);
 }
 
-/// A server that does this with each connection, in Python.
+/// Returns a Python server that runs a statement for each connection.
 fn answering(statement: &str) -> String {
     format!(
         "exec python3 -c \"import socket, os, time\ns = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\n\
@@ -198,7 +198,7 @@ fn a_web_that_accepts_and_does_not_answer_is_never_ready() {
     let server = Server::new();
     server.config(&[("HEALTHCHECK_START_PERIOD", "1.5"), ("STOP_TIMEOUT", "1")]);
     server.deploy("old", &[("web", SERVE)]);
-    // As a pre-forking server does whose workers die of each request.
+    // Like a pre-forking server whose workers die at each request.
     let dies = answering("os.fork() or (c.recv(1), os._exit(1)); os.wait()");
     for (web, words) in [
         (answering("time.sleep(1000)"), ["it accepted GET / on port ", " and did not answer\n"]),
@@ -226,7 +226,7 @@ fn a_web_that_accepts_and_does_not_answer_is_never_ready() {
 }
 
 #[test]
-fn what_does_not_speak_http_says_so_and_must_accept() {
+fn a_tcp_health_check_only_needs_an_accepted_connection() {
     let server = Server::new();
     server.config(&[("HEALTHCHECK", "tcp"), ("HEALTHCHECK_START_PERIOD", "2")]);
     server.deploy("x", &[("web", &answering("time.sleep(1000)"))]);
@@ -241,7 +241,7 @@ fn what_does_not_speak_http_says_so_and_must_accept() {
 }
 
 #[test]
-fn workers_live_in_their_jail() {
+fn instances_run_in_their_jail() {
     let Some(server) = Server::in_jail() else { return };
     let look = "ls / >/data/root; id -u >/data/uid; echo $HOME $DATA_DIR >/data/env; exec sleep 1000";
     server.deploy(
@@ -262,7 +262,7 @@ fn workers_live_in_their_jail() {
 }
 
 #[test]
-fn the_deploy_goes_on_when_nobody_listens_any_more() {
+fn a_deploy_continues_when_its_client_is_killed() {
     let server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
     let dir = server.release("two", &[("web", SERVE), ("release", "echo started; sleep 1")]);
@@ -275,7 +275,7 @@ fn the_deploy_goes_on_when_nobody_listens_any_more() {
 }
 
 #[test]
-fn a_second_change_is_told_to_come_back_later() {
+fn a_second_change_is_rejected_as_busy() {
     let server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
     let dir = server.release("two", &[("web", SERVE), ("release", "echo started; exec sleep 1000")]);
@@ -323,7 +323,7 @@ fn a_deploy_that_loses_its_supervisor_is_undone() {
     assert_eq!(server.page(), "three");
 }
 
-/// Whether a process belongs to this test.
+/// Returns true if a process belongs to this test.
 fn in_root(pid: Pid, server: &Server) -> bool {
     mentioning(server.root().as_os_str().as_encoded_bytes()).contains(&pid)
 }
@@ -364,14 +364,14 @@ fn a_supervisor_killed_at_any_moment_of_a_deploy_leaves_one_release() {
 }
 
 #[test]
-fn old_releases_go_and_the_last_five_stay() {
+fn old_releases_are_removed_and_the_last_five_stay() {
     let server = Server::new();
     for round in 1..=7 {
         server.deploy(&format!("{round}"), &[("worker", "exec sleep 1000")]);
     }
     assert_eq!(server.releases(), ["3", "4", "5", "6", "7"]);
 
-    // The rest on request, and not while somebody pushes.
+    // `gc` removes the rest, but not during a push.
     let settings = fs::read_to_string(server.root().join("host.yaml")).unwrap();
     fs::write(server.root().join("host.yaml"), settings + "keep_releases: 3\n").unwrap();
     fs::create_dir_all(server.app("deploy.killed/source")).unwrap();

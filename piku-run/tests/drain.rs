@@ -1,4 +1,4 @@
-//! Logs that are sent on: to a receiver that takes them, stalls, dies and comes back, and what it may cost the workers: nothing.
+//! Log forwarding to a receiver that works, stalls, dies and comes back. No instance is affected.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -22,7 +22,7 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
-    /// The next message, its length in front taken off.
+    /// Returns the next message without its length.
     #[track_caller]
     fn next(&mut self) -> String {
         let mut length = Vec::new();
@@ -33,7 +33,7 @@ impl Connection {
         String::from_utf8(message).unwrap()
     }
 
-    /// What the next message of an instance says.
+    /// Returns the text of an instance's next message.
     #[track_caller]
     fn next_of(&mut self, instance: &str) -> String {
         let mark = format!(" blog {instance} - - ");
@@ -46,12 +46,12 @@ impl Connection {
     }
 }
 
-/// Counts on from what it has counted, as far as `$DATA_DIR/to` says (empty for the moment in which it is written).
+/// Counts up to the number in `$DATA_DIR/to`, whenever that grows. The file is empty while it is written.
 const COUNT: &str = "i=1; while :; do to=$(cat $DATA_DIR/to 2>/dev/null || echo 0); \
                      if [ $i -le ${to:-0} ]; then seq $i $to; i=$((to+1)); else sleep 0.02; fi; done";
 
 #[test]
-fn a_receiver_may_stall_or_die_and_no_worker_feels_it() {
+fn a_receiver_that_stalls_or_dies_delays_no_instance_and_loses_no_line() {
     let server = Server::new();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -66,19 +66,19 @@ fn a_receiver_may_stall_or_die_and_no_worker_feels_it() {
     for number in 1..=100 {
         assert_eq!(connection.next_of("worker.1"), number.to_string());
     }
-    // More than the buffers between the two take, and nobody reads.
+    // More than the socket buffers hold, while the receiver does not read.
     to(150_000);
     counted(150_000);
     assert_eq!(get(server.port()).unwrap(), "one");
     for number in 101..=150_000 {
         assert_eq!(connection.next_of("worker.1"), number.to_string());
     }
-    // The next drain goes on where this one was; it may say the last things again.
+    // The next process resumes where this one stopped; it may repeat the last lines.
     kill(server.supervisor("blog"), Signal::SIGKILL).unwrap();
     let mut connection = Connection::accept(&listener);
     to(150_100);
     while connection.next_of("worker.1") != "150100" {}
-    // Gone, and what is said meanwhile waits.
+    // The receiver is gone, and new lines wait.
     drop((connection, listener));
     to(150_200);
     until("it says so", || {
@@ -103,14 +103,14 @@ fn a_receiver_may_stall_or_die_and_no_worker_feels_it() {
     }
     until("ps knows", || server.states() == ["web.1 healthy", "worker.1 running", "log-drain.1 running"]);
     assert!(server.row("log-drain.1")["last_exit"].is_null());
-    // Without the setting it ends.
+    // Without the setting forwarding ends.
     server.good(&["config", "blog", "unset", "LOG_DRAIN"]);
     while connection.0.read_until(b'\n', &mut Vec::new()).unwrap() > 0 {}
     assert_eq!(server.states(), ["web.1 healthy", "worker.1 running"]);
 }
 
 #[test]
-fn datagrams_and_a_bad_address() {
+fn lines_are_sent_by_udp_and_a_bad_address_is_reported() {
     let server = Server::new();
     server.config(&[("LOG_DRAIN", "http://127.0.0.1/")]);
     let said = server.deploy("one", &[("worker", COUNT)]);

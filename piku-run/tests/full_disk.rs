@@ -1,4 +1,4 @@
-//! A disk that is full: a real file system with no room, for the folder of the logs.
+//! A full disk: a small tmpfs for the whole root.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -11,17 +11,17 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use support::{SERVE, Server, get, until};
 
-/// The same program again, with this test alone, in a mount namespace where it may mount.
+/// Set when this test runs again in its own mount namespace.
 const INSIDE: &str = "PIKU_TEST_INSIDE";
 
 #[test]
-fn a_full_disk_drops_lines_and_says_so_and_stops_nobody() {
+fn a_full_disk_drops_lines_and_stops_no_instance() {
     if std::env::var_os(INSIDE).is_some() {
         return inside();
     }
-    let name = "a_full_disk_drops_lines_and_says_so_and_stops_nobody";
+    let name = "a_full_disk_drops_lines_and_stops_no_instance";
     let mut again = Command::new("unshare");
-    // As root a namespace of mounts alone; without, a user's.
+    // Root needs only a mount namespace; other users need a user namespace too.
     again.arg(if nix::unistd::geteuid().is_root() { "--mount" } else { "--map-root-user" }).arg("--mount");
     if !Command::new("unshare")
         .args(again.get_args())
@@ -29,8 +29,8 @@ fn a_full_disk_drops_lines_and_says_so_and_stops_nobody() {
         .status()
         .is_ok_and(|status| status.success())
     {
-        assert!(std::env::var_os("CI").is_none(), "no mount namespace here");
-        let _ = writeln!(std::io::stderr(), "SKIPPED: a full disk, no mount namespace here");
+        assert!(std::env::var_os("CI").is_none(), "cannot make a mount namespace");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a full disk: cannot make a mount namespace");
         return;
     }
     let program = std::env::current_exe().unwrap();
@@ -39,14 +39,15 @@ fn a_full_disk_drops_lines_and_says_so_and_stops_nobody() {
     assert!(out.status.success(), "{stdout}{stderr}");
 }
 
-/// Writes [`LINES`] lines once there is a file `go.1`, and again once there is a `go.2`; says outside of the full disk that it has.
+/// Writes [`LINES`] lines when `go.1` appears and again when `go.2` does; records each in a file on another
+/// disk.
 const WORKER: &str = "for n in 1 2; do while ! test -e $GO.$n; do sleep 0.02; done; \
                       seq 1 100000; echo $n >>$GO.done; done; exec sleep 1000";
 const LINES: u64 = 100_000;
 
 fn inside() {
     let mut server = Server::new();
-    // The whole root: records, fifos and spools too.
+    // The whole root is on the small disk, including records, fifos and spools.
     server.end_daemon(Signal::SIGTERM);
     let settings = fs::read(server.root().join("host.yaml")).unwrap();
     let mut mount = Command::new("mount");
@@ -62,7 +63,7 @@ fn inside() {
     while file.write_all(&[0; 4096]).is_ok() {}
     let done = || fs::read_to_string(server.path("go.done")).unwrap_or_default();
     fs::write(server.path("go.1"), "").unwrap();
-    until("the worker has written all, held up by nothing", || done() == "1\n");
+    until("the worker has written everything without being blocked", || done() == "1\n");
     assert_eq!(get(server.port()).unwrap(), "one");
     assert_eq!(server.states(), ["web.1 healthy", "worker.1 running"]);
     drop(file);
@@ -84,11 +85,11 @@ fn inside() {
             number.parse().ok()
         })
         .collect();
-    // A line that was cut by the end of the room is counted, and its begin stands there.
+    // A line cut by the full disk counts as lost, but its beginning is in the log.
     let all = said.len() as u64 + lost.iter().sum::<u64>();
     assert!((2 * LINES..=2 * LINES + lost.len() as u64).contains(&all), "{} said, {lost:?} lost", said.len());
     assert!(lost.iter().sum::<u64>() > LINES / 2, "{lost:?}");
-    // The folder that is mounted over is removed with the others.
+    // After the unmount the directory below is removed with the others.
     server.good(&["stop", "--all"]);
     server.end_daemon(Signal::SIGTERM);
     assert!(Command::new("umount").arg("--lazy").arg(server.root()).status().unwrap().success());

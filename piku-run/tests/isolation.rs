@@ -1,4 +1,4 @@
-//! Isolation that does not fail open: what the machine's settings require is held to, also for releases from before.
+//! Isolation that does not fail open: the host settings apply to old releases too.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use support::{SERVE, Server};
 
-/// The settings of this server, with more.
+/// Appends to the server's host settings.
 fn set(server: &Server, more: &str) {
     let path = server.root().join("host.yaml");
     let text = fs::read_to_string(&path).unwrap();
@@ -37,7 +37,7 @@ fn a_release_from_before_the_jail_was_required_is_not_started_again() {
 }
 
 #[test]
-fn the_first_start_records_what_protects_apps() {
+fn the_first_start_records_the_protections() {
     let server = Server::new();
     let settings = fs::read_to_string(server.root().join("host.yaml")).unwrap();
     assert!(settings.starts_with("ports: "), "{settings}");
@@ -50,7 +50,7 @@ fn the_first_start_records_what_protects_apps() {
 }
 
 #[test]
-fn what_was_recorded_is_required_of_each_jail() {
+fn recorded_protections_are_required_of_each_jail() {
     let Some(server) = Server::in_jail() else { return };
     server.deploy("one", &[("web", SERVE)]);
     let (rows, _) = server.good(&["ps", "blog", "--format", "json"]);
@@ -60,9 +60,9 @@ fn what_was_recorded_is_required_of_each_jail() {
     assert!(line.contains(" --require=namespaces "), "{line}");
 }
 
-/// A release that an older piku has received may name any folder of the host.
+/// A release received by an older piku may name any directory of the host.
 #[test]
-fn a_release_from_before_is_shown_no_folder_but_an_interpreters_home() {
+fn an_old_release_gets_no_host_directory_except_an_interpreters_home() {
     let Some(server) = Server::in_jail() else { return };
     server.deploy("one", &[("web", SERVE)]);
     let (here, above) = (server.root(), server.path(""));
@@ -75,7 +75,7 @@ fn a_release_from_before_is_shown_no_folder_but_an_interpreters_home() {
         let said = server.bad(1, &["deploy", "blog", dir.to_str().unwrap()]);
         assert!(said.contains("is no interpreter's home"), "{said}");
     }
-    // One that is live already.
+    // A release that is live already.
     let path = server.app("current/release.yaml");
     let mut release: serde_json::Value = serde_yaml::from_slice(&fs::read(&path).unwrap()).unwrap();
     release["host"] = serde_json::json!([here]);
@@ -88,7 +88,7 @@ fn a_release_from_before_is_shown_no_folder_but_an_interpreters_home() {
 }
 
 #[test]
-fn nothing_is_recorded_from_a_shortage() {
+fn a_temporary_shortage_is_not_recorded() {
     let server = Server::new();
     let before = fs::read_to_string(server.root().join("host.yaml")).unwrap();
     let program = server.path("piku-chroot");
@@ -103,9 +103,9 @@ fn nothing_is_recorded_from_a_shortage() {
     assert_eq!(fs::read_to_string(server.root().join("host.yaml")).unwrap(), before);
 }
 
-/// On a machine that makes no jails an empty list is recorded; one that is lost later is told with what mends it.
+/// A host without jails records an empty list; a jail lost later is reported with a hint.
 #[test]
-fn a_machine_that_makes_no_jails_any_more_is_told_of() {
+fn a_host_that_can_no_longer_make_jails_is_reported() {
     let server = Server::new();
     let program = server.path("piku-chroot");
     let ended =
@@ -127,7 +127,7 @@ fn a_machine_that_makes_no_jails_any_more_is_told_of() {
     let expected =
         "namespaces        no   recorded\n    why:  no jail can be made here: off\n    mend: switch it on\n";
     assert!(table.starts_with(expected), "{table}");
-    // Nor is an app's data handled by its paths then, where links of the app lead wherever they like.
+    // Without a jail, data commands fail too: the app's symlinks may lead anywhere.
     fs::create_dir_all(server.app("data")).unwrap();
     assert_eq!(run(&["data", "blog", "export"]).0, Some(1));
     let (code, table) = run(&["protections", "--record"]);

@@ -1,4 +1,4 @@
-//! `NETWORK=own`: an app with a network of its own, through a real pasta.
+//! `NETWORK=own`: an app with its own network, through a real pasta.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -12,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{SERVE, Server, until};
 
-/// A server whose apps can have one; nothing, said aloud, where this machine cannot.
+/// Returns a server whose apps can have their own network; prints that the test is skipped if this machine
+/// cannot.
 fn server() -> Option<Server> {
     let server = Server::in_jail()?;
     let tun = File::options().read(true).write(true).open("/dev/net/tun").is_ok();
@@ -20,11 +21,11 @@ fn server() -> Option<Server> {
         return Some(server);
     }
     assert!(std::env::var_os("CI").is_none() || !tun, "pasta is not installed: apt install passt");
-    let _ = writeln!(std::io::stderr(), "skipped: pasta (package passt) or /dev/net/tun is not to be had");
+    let _ = writeln!(std::io::stderr(), "skipped: pasta (package passt) or /dev/net/tun is missing");
     None
 }
 
-/// Connects to these ports of the loopback address from inside, and says how that went.
+/// Connects to these ports of the loopback address from inside, and prints the results.
 fn reaches(ports: &[u16]) -> String {
     format!(
         "exec python3 -c \"import socket, time\n\
@@ -38,12 +39,12 @@ fn reaches(ports: &[u16]) -> String {
     )
 }
 
-/// Waits until the app answers with this page: pasta may refuse a connection while it has only just begun.
+/// Waits until the app answers with this page: pasta may refuse connections while it starts.
 fn wait_for_page(server: &Server, page: &str) {
     until("it answers", || support::get(server.port()).is_ok_and(|answer| answer == page));
 }
 
-/// The pids of the pastas below a process.
+/// Returns the pids of a process's pasta children.
 fn pastas(of: Pid) -> Vec<Pid> {
     let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
     let is_pasta =
@@ -64,14 +65,15 @@ fn an_app_with_its_own_network_is_reached_at_its_port_and_reaches_no_loopback() 
     until("it has tried", || server.log("worker.1").contains("tried"));
     let log = server.log("worker.1");
     assert!(!log.contains("REACHED") && log.contains(&format!("not 127.0.0.1 {database}")), "{log}");
-    // The gateway's address would lead to the machine's loopback; no test asks an address that is not its own.
+    // The gateway's address would lead to the machine's loopback; no test asks an address that is not its
+    // own.
     let pasta = pastas(server.pid("web.1"))[0];
     let arguments = fs::read_to_string(format!("/proc/{pasta}/cmdline")).unwrap();
     assert!(arguments.split('\0').any(|argument| argument == "--no-map-gw"), "{arguments}");
     let row = server.row("web.1");
     assert!(row["listens_on_all"] == false && row["note"].is_null(), "{row}");
 
-    // Whoever of the two is killed, the other ends with it, and both are back.
+    // If either is killed, the other ends too, and both restart.
     for victim in ["pasta", "monitor"] {
         let before = server.pid("web.1");
         let pasta = pastas(before);
@@ -79,7 +81,7 @@ fn an_app_with_its_own_network_is_reached_at_its_port_and_reaches_no_loopback() 
         kill(if victim == "pasta" { pasta[0] } else { before }, Signal::SIGKILL).unwrap();
         until("it is back", || {
             let row = server.row("web.1");
-            // In the moment in which it has just been killed it has no pid.
+            // Right after the kill it has no pid.
             row["state"] == "healthy"
                 && row["pid"].as_i64().is_some_and(|pid| pid != i64::from(before.as_raw()))
         });
@@ -87,7 +89,7 @@ fn an_app_with_its_own_network_is_reached_at_its_port_and_reaches_no_loopback() 
         wait_for_page(&server, "one");
     }
 
-    // A deploy beside it, and the way back to the network that all share.
+    // A deploy beside it, then back to the shared network.
     server.deploy("two", &[("web", SERVE)]);
     wait_for_page(&server, "two");
     let monitor = server.pid("web.1");
@@ -100,7 +102,7 @@ fn an_app_with_its_own_network_is_reached_at_its_port_and_reaches_no_loopback() 
 }
 
 #[test]
-fn what_cannot_have_one_is_told_so() {
+fn an_own_network_that_is_not_possible_is_reported() {
     let server = Server::new();
     server.config(&[("NETWORK", "own")]);
     let said = server.deploy_fails("one", &[("web", SERVE)]);

@@ -54,7 +54,7 @@ fn a_scaling_that_fails_changes_nothing() {
 }
 
 #[test]
-fn what_runs_is_brought_in_line_with_what_is_asked_for() {
+fn running_instances_are_reconciled_with_the_formation() {
     let mut server = Server::new();
     server.deploy("one", &[("worker", "exec sleep 1000")]);
     server.good(&["scale", "blog", "worker=4"]);
@@ -63,7 +63,7 @@ fn what_runs_is_brought_in_line_with_what_is_asked_for() {
         instances.map(|instance| server.pid(&instance)).collect()
     };
     let before = pids(&server);
-    // Nobody is there while one of them ends, and another number has been written down and not been made so.
+    // Without a supervisor one instance ends, and a formation is stored but not applied.
     server.end_daemon(Signal::SIGKILL);
     let supervisor = server.supervisor("blog");
     kill(supervisor, Signal::SIGKILL).unwrap();
@@ -79,7 +79,7 @@ fn what_runs_is_brought_in_line_with_what_is_asked_for() {
     assert_ne!(after[1], before[1]);
     until("the fourth has ended", || !is_alive(before[3]));
 
-    // One that crashed meanwhile is none that runs, and counts as one that is to run.
+    // An instance that crashed meanwhile does not run, but counts towards the formation.
     kill(after[2], Signal::SIGKILL).unwrap();
     server.good(&["scale", "blog", "worker=4"]);
     until("four of them", || server.states() == [&three[..], &["worker.4 running"]].concat());
@@ -155,7 +155,7 @@ fn a_changed_configuration_is_live_when_the_command_ends() {
     assert_eq!(server.page(), "from a file\n");
 }
 
-/// The page is what NAME holds; `bad` is no good.
+/// Serves the value of NAME; exits if it is `bad`.
 const NAMED: &str = "[ \"$NAME\" != bad ] || exit 3; echo $NAME >page; exec python3 serve.py";
 
 #[test]
@@ -168,7 +168,7 @@ fn a_release_runs_with_the_configuration_it_was_made_with() {
     assert!(said.contains("release 1 runs on without it"), "{said}");
     assert_eq!(get("NAME"), "two\n");
 
-    // A worker that crashes, a supervisor that is new and one type that is restarted do not take it up.
+    // A crash, a new supervisor and the restart of one process type do not apply it.
     kill(server.pid("web.1"), Signal::SIGKILL).unwrap();
     until("the worker is back", || {
         server.row("web.1")["restarts"] == 1 && server.states() == ["web.1 healthy"]
@@ -182,7 +182,7 @@ fn a_release_runs_with_the_configuration_it_was_made_with() {
     server.good(&["restart", "blog"]);
     assert_eq!((server.page().as_str(), server.releases().len()), ("two\n", 2));
 
-    // What does not come up is neither live nor stored.
+    // A config that does not start is neither live nor stored.
     let said = server.bad(1, &["config", "blog", "set", "NAME=bad", "MORE=1"]);
     assert!(said.contains("neither live nor stored") && said.contains("exited with code 3"), "{said}");
     assert_eq!(
@@ -191,7 +191,7 @@ fn a_release_runs_with_the_configuration_it_was_made_with() {
     );
     assert_eq!(names(&server.app("releases/2")), ["app", "config.json", "release.yaml"]);
 
-    // Where nothing runs it is stored, for the next start.
+    // In a stopped app it is stored for the next start.
     server.good(&["stop", "blog"]);
     let said = server.good(&["config", "blog", "set", "NAME=three"]).1;
     assert!(said.contains("it holds when blog is started"), "{said}");
@@ -199,7 +199,7 @@ fn a_release_runs_with_the_configuration_it_was_made_with() {
     server.good(&["restart", "blog"]);
     assert_eq!(server.page(), "three\n");
 
-    // Back to what it was, tree and configuration; what was postponed goes too.
+    // A rollback restores the tree and the config, and drops a postponed change.
     server.good(&["config", "blog", "set", "--no-restart", "NAME=bad", "MORE=1"]);
     let said = server.good(&["rollback", "blog", "1"]).1;
     assert!(said.contains("with its configuration: set NAME; unset MORE"), "{said}");
@@ -244,7 +244,7 @@ fn exec_goes_into_the_jail() {
     let out = server.run(&["exec", "blog", "--", "sh", "-c", "pwd; echo kept >/data/x; exit 9"]);
     assert_eq!((out.status.code(), support::texts(&out).0.as_str()), (Some(9), "/app\n"));
     assert_eq!(fs::read_to_string(server.app("data/x")).unwrap(), "kept\n");
-    // A signal to it is one to the command.
+    // A signal to it is passed to the command.
     let command = "trap 'exit 5' TERM; echo up >/data/up; while :; do sleep 0.02; done";
     let mut exec = server.tool(&["exec", "blog", "--", "sh", "-c", command]).spawn().unwrap();
     until("it runs", || server.app("data/up").exists());
@@ -295,26 +295,26 @@ fn ps_and_logs() {
     let mut follow = server.tool(&["logs", "blog", "-f", "--since", "1h", "--ps", "worker"]);
     let mut follow = follow.stdout(fs::File::create(&followed).unwrap()).spawn().unwrap();
     let count = |text: &str| fs::read_to_string(&followed).unwrap().matches(text).count();
-    until("what was said", || count(" worker.1: hello\n") == 1);
+    until("the earlier output", || count(" worker.1: hello\n") == 1);
     server.good(&["restart", "blog"]);
-    until("what is said after a restart", || count(" worker.1: hello\n") == 2);
+    until("the output after a restart", || count(" worker.1: hello\n") == 2);
     server.deploy("two", &[("web", SERVE), ("worker", "echo new; exec sleep 1000")]);
     server.replace_supervisor("blog");
-    until("what is said after a deploy", || count(" worker.1: new\n") == 1);
+    until("the output after a deploy", || count(" worker.1: new\n") == 1);
     kill(Pid::from_raw(follow.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     follow.wait().unwrap();
     assert_eq!(count(" worker.1: hello\n"), 2);
 }
 
 #[test]
-fn a_destroy_that_was_killed_is_to_be_done_again() {
+fn a_killed_destroy_can_be_repeated() {
     let server = Server::new();
     for page in ["one", "two"] {
         server.deploy(page, &[("web", SERVE)]);
     }
     server.good(&["stop", "blog"]);
     let apps = server.root().join("apps");
-    // As far as each step has come when it is killed after it.
+    // The state after each step at which it may be killed.
     let steps = ["destroying", "current", "releases", "config.json", "log", "lock", "stopped"];
     for (at, last) in steps.iter().enumerate() {
         let name = format!("gone{at}");
@@ -339,12 +339,12 @@ fn a_destroy_that_was_killed_is_to_be_done_again() {
         server.good(&["destroy", &name, "--confirm", &name]);
         assert!(!app.join("destroying").exists() && !app.join("releases").exists(), "after {last}");
     }
-    // One that is really killed, as soon as there is no way back.
+    // A real kill, right after the point of no return.
     let mut destroy = server.tool(&["destroy", "blog", "--confirm", "blog"]).spawn().unwrap();
     until("the link is gone", || !server.app("current").is_symlink());
     let _ = destroy.kill();
     destroy.wait().unwrap();
-    // It may have been quicker than the kill.
+    // It may have finished before the kill.
     if server.app("destroying").exists() {
         let said = server.bad(1, &["ps"]);
         assert!(said.contains("hint: destroy it again: piku destroy blog --confirm blog"), "{said}");

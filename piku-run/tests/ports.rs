@@ -1,4 +1,5 @@
-//! Ports of instances, and others who want them. Whoever takes one here is the test's own process, outside of any jail.
+//! Ports of instances, and other processes that take them. The other process is always the test itself,
+//! outside a jail.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -16,7 +17,8 @@ use nix::sys::socket::{
 };
 use support::{SERVE, Server, get, until};
 
-/// Listens at `127.0.0.1:PORT` beside whoever lets others do so, and never answers.
+/// Listens at `127.0.0.1:PORT` and never answers. `beside` sets `SO_REUSEPORT`, to share the port with its
+/// owner.
 fn listen_at(port: u16, beside: bool) -> Result<OwnedFd, Errno> {
     let thief = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&thief, sockopt::ReuseAddr, &true)?;
@@ -26,7 +28,7 @@ fn listen_at(port: u16, beside: bool) -> Result<OwnedFd, Errno> {
     Ok(thief)
 }
 
-/// The name by which this process is told of.
+/// Returns the name of this process as messages show it.
 fn own_name() -> String {
     let comm = fs::read_to_string("/proc/self/comm").unwrap();
     format!("pid {}, {}", std::process::id(), comm.trim_end())
@@ -55,7 +57,7 @@ fn the_port_of_an_instance_that_is_down_is_held() {
 }
 
 #[test]
-fn who_is_faster_than_the_supervisor_is_named_and_left_alone_with_the_port() {
+fn a_process_that_takes_a_free_port_first_is_named_and_keeps_it() {
     let server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
     let port = server.port();
@@ -78,14 +80,14 @@ fn who_is_faster_than_the_supervisor_is_named_and_left_alone_with_the_port() {
     assert!(server.good(&["ps", "blog"]).0.contains(&format!("Note web.1: {note}")));
 }
 
-/// Lets others listen on its port, as many servers do.
+/// Listens with `SO_REUSEPORT`, as many servers do.
 const SHARING: &str = "exec python3 -c \"import http.server as h, os, socket, socketserver\n\
     class S(h.ThreadingHTTPServer):\n \
     def server_bind(s): s.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); super().server_bind()\n\
     S(('127.0.0.1', int(os.environ['PORT'])), h.SimpleHTTPRequestHandler).serve_forever()\"";
 
 #[test]
-fn a_listener_beside_an_instance_is_found_and_the_instance_goes_elsewhere() {
+fn an_instance_whose_port_another_process_shares_moves_to_another_port() {
     let server = Server::new();
     server.deploy("one", &[("web", SHARING)]);
     let port = server.port();
@@ -112,9 +114,9 @@ fn a_deploy_goes_on_when_every_port_of_the_range_is_taken() {
 }
 
 #[test]
-fn an_instance_whose_port_a_stranger_answers_on_is_not_ready_for_that() {
+fn an_answer_of_another_process_on_its_port_makes_no_instance_ready() {
     let server = Server::new();
-    // It says so long after it was given the port: time enough for somebody to take it.
+    // It listens long after it was given the port, so another process can take the port first.
     let late = "touch $DATA_DIR/started.$PORT; while ! test -e $DATA_DIR/go; do sleep 0.05; done; exec python3 serve.py";
     let dir = server.release("one", &[("web", late)]);
     let deploy =
@@ -150,7 +152,7 @@ fn an_instance_whose_port_a_stranger_answers_on_is_not_ready_for_that() {
 }
 
 #[test]
-fn an_app_that_other_machines_reach_past_nginx_is_told() {
+fn an_app_that_listens_on_all_addresses_is_warned() {
     let server = Server::new();
     let said = server.deploy("one", &[("web", "exec python3 -m http.server --bind 0.0.0.0 $PORT")]);
     let warning = format!("listens on all addresses (port {})", server.port());
@@ -162,7 +164,7 @@ fn an_app_that_other_machines_reach_past_nginx_is_told() {
     assert_eq!(server.row("web.1")["listens_on_all"], false);
 }
 
-/// Tries to bind these, and says which it could.
+/// Tries to bind these ports and prints the results.
 const BINDS: &str = "exec python3 -c \"import os, socket, time\n\
     for port in [0, 9, 4369, 9100, int(os.environ.get('PORT', 0)) + 1]:\n \
     s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n \
@@ -171,7 +173,7 @@ const BINDS: &str = "exec python3 -c \"import os, socket, time\n\
     time.sleep(1000)\"";
 
 #[test]
-fn an_instance_binds_its_own_port_those_that_it_names_and_no_other() {
+fn an_instance_can_bind_only_its_own_port_and_listen_ports() {
     let Some(server) = Server::in_jail() else { return };
     if !piku_chroot::can_restrict_ports() {
         let _ =
@@ -197,7 +199,7 @@ fn an_instance_binds_its_own_port_those_that_it_names_and_no_other() {
     server.config(&[("LISTEN_PORTS", &port.to_string())]);
     let said = server.deploy_fails("two", &[("web", SERVE)]);
     assert!(said.contains(&format!("LISTEN_PORTS: {port} is one of the ports that piku gives")), "{said}");
-    // A crash costs it no port: nobody else could have bound it.
+    // It keeps its port after a crash, because no other app can bind it.
     kill(server.pid("web.1"), Signal::SIGKILL).unwrap();
     until("it is back", || server.row("web.1")["restarts"] == 1 && server.states()[0] == "web.1 healthy");
     assert_eq!(server.port(), port, "{}", server.row("web.1"));

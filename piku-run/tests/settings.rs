@@ -1,4 +1,4 @@
-//! What an app sets for itself in ENV or the configuration: limits, how it is asked, how it says that it is ready.
+//! Settings of an app in ENV or its config: limits, health checks, readiness.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -9,7 +9,7 @@ use std::fs;
 use serde_json::json;
 use support::{SERVE, Server, until};
 
-/// Says READY=1 when the file is there; a stranger cannot say it in its name.
+/// Sends READY=1 once a file exists.
 const NOTIFIES: &str = r#"python3 -c '
 import os, socket, time
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -36,10 +36,10 @@ fn readiness_is_said(server: &Server) {
 }
 
 #[test]
-fn a_type_that_announces_its_readiness_is_waited_for() {
+fn a_deploy_waits_for_readiness_from_the_instance_itself() {
     let server = Server::new();
     readiness_is_said(&server);
-    // Somebody else's word does not count.
+    // A message from another process does not count.
     fs::remove_file(server.app("data/go")).unwrap();
     server.config(&[("NOTIFY", "worker"), ("HEALTHCHECK_START_PERIOD", "4"), ("STOP_TIMEOUT", "1")]);
     let folder = server.root().join("run/blog/workers");
@@ -60,12 +60,12 @@ fn a_type_that_announces_its_readiness_is_waited_for() {
 }
 
 #[test]
-fn a_type_in_a_jail_announces_its_readiness_too() {
+fn a_deploy_waits_for_readiness_in_a_jail() {
     let Some(server) = Server::in_jail() else { return };
     readiness_is_said(&server);
 }
 
-/// Takes 200 MB whenever it is told to.
+/// Allocates 200 MB whenever a file appears.
 const EATS: &str = r#"python3 -c '
 import os, time
 go = os.environ["DATA_DIR"] + "/go"
@@ -78,7 +78,7 @@ while True:
 '"#;
 
 #[test]
-fn a_worker_that_takes_too_much_memory_ends_alone_and_says_why() {
+fn an_instance_over_its_memory_limit_ends_alone_with_a_reason() {
     let Some(server) = Server::in_jail() else { return };
     server.config(&[("WORKER_MEMORY_LIMIT", "64m")]);
     server.deploy("one", &[("web", SERVE), ("worker", EATS)]);
@@ -99,7 +99,7 @@ fn a_worker_that_takes_too_much_memory_ends_alone_and_says_why() {
         assert!(log.contains(" worker.1 piku: worker.1 ran out of memory at 6"), "{log}");
         assert!(table.contains(" out of memory (6") && table.contains("memory 64m (by cgroup)"), "{table}");
     } else {
-        // It is given no more and ends by itself.
+        // Its allocation fails, and it ends by itself.
         assert_eq!((&row["last_exit"], &row["last_memory_peak_bytes"]), (&json!("exit 1"), &json!(null)));
         assert!(log.contains(" worker.1: MemoryError\n"), "{log}");
         assert!(table.contains("memory 64m (by rlimit, each process)"), "{table}");

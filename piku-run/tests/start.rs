@@ -1,4 +1,4 @@
-//! `piku-run start`, the foreman, in a folder that knows nothing of piku.
+//! `piku-run start`, the foreman, in a directory without a piku root.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// A folder with this Procfile.
+/// Creates a directory with this Procfile.
 fn folder(procfile: &str) -> TempDir {
     let dir = tempfile::Builder::new().prefix("piku-start-").tempdir().unwrap();
     fs::write(dir.path().join("Procfile"), procfile).unwrap();
@@ -29,7 +29,7 @@ fn text(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-/// A foreman that is ended with the test.
+/// A running foreman; dropping it ends it.
 struct Running(Option<Child>, TempDir);
 
 impl Running {
@@ -41,7 +41,7 @@ impl Running {
         self.0.take().unwrap().wait_with_output().unwrap()
     }
 
-    /// Waits for a file that the workers write.
+    /// Waits for this many lines in a file that the processes write; returns the text.
     #[track_caller]
     fn until(&self, name: &str, lines: usize) -> String {
         let begin = Instant::now();
@@ -82,7 +82,7 @@ fn all_run_with_their_ports_and_one_log() {
 }
 
 #[test]
-fn the_first_that_fails_ends_all_and_gives_its_code() {
+fn the_first_failure_ends_all_processes_and_sets_the_exit_code() {
     let dir = folder("a: sleep 0.3; exit 7\nb: trap 'echo bye; exit 3' TERM; while :; do sleep 0.05; done\n");
     let out = start(&dir, &[]).output().unwrap();
     let said = text(&out);
@@ -93,7 +93,7 @@ fn the_first_that_fails_ends_all_and_gives_its_code() {
 }
 
 #[test]
-fn ctrl_c_stops_all_and_what_they_have_started() {
+fn ctrl_c_stops_all_processes_and_their_descendants() {
     let dir =
         folder("a: echo $$ >>pids; setsid sh -c 'echo $$ >>pids; exec sleep 1000' & sleep 1000; true\n");
     let foreman = Running(Some(start(&dir, &["--timeout", "1"]).spawn().unwrap()), dir);
@@ -119,7 +119,7 @@ fn a_second_ctrl_c_does_not_wait() {
 }
 
 #[test]
-fn bad_input_is_told_before_anything_runs() {
+fn bad_input_is_reported_before_anything_runs() {
     let dir = folder("web: touch ran\nrelease: touch ran\n");
     for (args, code, expected) in [
         (&["-m", "wep=1"][..], 2, "the Procfile has no process type 'wep'"),
@@ -139,7 +139,7 @@ fn bad_input_is_told_before_anything_runs() {
 }
 
 #[test]
-fn a_port_that_somebody_has_is_told() {
+fn a_taken_port_is_reported() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let out = start(&folder("web: true\n"), &["-p", &port]).output().unwrap();
@@ -147,7 +147,7 @@ fn a_port_that_somebody_has_is_told() {
 }
 
 #[test]
-fn what_is_no_worker_runs_when_it_is_asked_for() {
+fn release_tasks_and_cron_jobs_run_only_on_request() {
     let dir =
         folder("web: exit 0\nrelease: echo migrating; exit 4\ncron_a: @daily echo nightly\nstatic: public\n");
     let said = text(&start(&dir, &[]).output().unwrap());
@@ -166,7 +166,7 @@ fn what_is_no_worker_runs_when_it_is_asked_for() {
     assert_eq!(out.status.code(), Some(0));
 }
 
-/// On a terminal, as `script` makes one.
+/// Returns a foreman on a terminal made by script(1).
 fn on_terminal(dir: &TempDir, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new("script");
     let line = format!("exec '{}' start '{}'", env!("CARGO_BIN_EXE_piku-run"), dir.path().display());
@@ -176,7 +176,7 @@ fn on_terminal(dir: &TempDir, variables: &[(&str, &str)]) -> Command {
 }
 
 #[test]
-fn a_terminal_has_colours_unless_nobody_wants_them_and_its_ctrl_c_stops_all() {
+fn a_terminal_gets_colours_unless_no_color_is_set_and_ctrl_c_stops_all() {
     for (variables, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")], false)] {
         let dir = folder("a: trap 'echo bye; exit 0' TERM; echo up >>up; while :; do sleep 0.05; done\n");
         let mut child = on_terminal(&dir, variables).spawn().unwrap();

@@ -1,4 +1,5 @@
-//! A flood of messages, a supervisor that does not answer and clients that say nothing: none of them delays anybody else.
+//! A flood of messages, a supervisor that does not answer, clients that send nothing: none of them delays
+//! anything else.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -14,8 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{SERVE, Server, is_alive, texts, until};
 
-/// Says that it is ready, and then as much as it can: messages with more descriptors than there is room for, text without an
-/// end, and what is no text.
+/// Reports readiness, then floods the socket: messages with too many descriptors, very long text, and random
+/// bytes.
 const FLOOD: &str = r#"python3 -c '
 import array, os, socket
 path = os.environ["NOTIFY_SOCKET"]
@@ -34,7 +35,7 @@ fn descriptors(pid: Pid) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-/// The time that a process has computed for so far, in ticks of 10 ms.
+/// Returns the CPU time of a process in ticks of 10 ms.
 fn ticks(pid: Pid) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 1..].split_whitespace().collect();
@@ -42,7 +43,7 @@ fn ticks(pid: Pid) -> u64 {
 }
 
 #[test]
-fn a_flood_of_notify_messages_with_descriptors_costs_its_sender_alone() {
+fn a_flood_of_notify_messages_affects_only_its_sender() {
     let server = Server::new();
     server.config(&[("NOTIFY", "flood")]);
     let before = || descriptors(server.supervisor("blog"));
@@ -63,7 +64,7 @@ fn a_flood_of_notify_messages_with_descriptors_costs_its_sender_alone() {
 }
 
 #[test]
-fn a_message_from_outside_makes_no_instance_ready() {
+fn a_message_from_another_process_makes_no_instance_ready() {
     let server = Server::new();
     server.config(&[("NOTIFY", "worker"), ("START_TIMEOUT", "60")]);
     let worker = r#"python3 -c '
@@ -81,7 +82,7 @@ time.sleep(1000)'"#;
     for _ in 0..10 {
         stranger.send_to(b"READY=1", &path).unwrap();
     }
-    // Each question is answered after what has come before it.
+    // The supervisor handles earlier messages before it answers each request.
     for _ in 0..2 {
         assert_eq!(server.states(), ["worker.1 starting"]);
     }
@@ -90,7 +91,7 @@ time.sleep(1000)'"#;
     assert_eq!(server.states(), ["worker.1 running"]);
 }
 
-/// Ends what it has stopped, also when the test fails.
+/// Stops a process, and continues it when dropped, also if the test fails.
 struct Stopped(Pid);
 
 impl Stopped {
@@ -134,7 +135,7 @@ fn a_stuck_supervisor_delays_no_other_app() {
     server.start_daemon();
     server.replace_supervisor("blog");
     until("blog is taken up", || server.states() == ["web.1 healthy"]);
-    // What the hint says.
+    // As the hint says.
     kill(stuck, Signal::SIGKILL).unwrap();
     drop(stopped);
     until("another one takes it up", || server.pid_of("stuck", "web.1") == worker);
@@ -142,7 +143,7 @@ fn a_stuck_supervisor_delays_no_other_app() {
 }
 
 #[test]
-fn clients_that_say_nothing_keep_nobody_from_asking() {
+fn silent_clients_block_no_other_client() {
     let server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
     for socket in ["run/blog/supervisor.sock", "run/daemon.sock"] {
@@ -150,13 +151,13 @@ fn clients_that_say_nothing_keep_nobody_from_asking() {
         let connect = || UnixStream::connect(&path).unwrap();
         let mut silent: Vec<UnixStream> = (0..500).map(|_| connect()).collect();
         for half in &mut silent[..100] {
-            // Those whose place another one has taken are hung up on.
+            // The server closes the oldest connections when there are too many.
             let _ = half.write_all(b"{\"do\":");
         }
         for garbage in &mut silent[100..200] {
             let _ = garbage.write_all(&[0xff; 8192]);
         }
-        // They ask, and never read.
+        // They send a request and never read the reply.
         for asks in &mut silent[200..300] {
             let _ = asks.write_all(b"{\"do\":\"ps\"}\n");
         }
@@ -167,14 +168,14 @@ fn clients_that_say_nothing_keep_nobody_from_asking() {
     assert!(descriptors(server.supervisor("blog")) < 60);
     let mut last = UnixStream::connect(server.root().join("run/blog/supervisor.sock")).unwrap();
     last.write_all(b"{\"do\":\"ps\"}\n").unwrap();
-    // The supervisor hangs up when it has answered.
+    // The supervisor closes the connection after its reply.
     let mut answer = String::new();
     last.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("{\"is\":\"done\",\"error\":null}\n"), "{answer}");
 }
 
 #[test]
-fn without_a_free_descriptor_nobody_is_accepted_and_nothing_spins() {
+fn without_free_descriptors_clients_wait_and_no_loop_spins() {
     let server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
     let daemon = server.daemon();

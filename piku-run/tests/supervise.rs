@@ -1,4 +1,4 @@
-//! What a supervisor owes its workers, and a daemon its supervisors, with real processes and real kills.
+//! Supervision with real processes: crashes, restarts, killed supervisors and daemons, stops.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use support::{SERVE, Server, get, is_alive, mentioning, until};
 
 #[test]
-fn a_crashed_worker_is_back_on_its_port() {
+fn a_crashed_instance_restarts_on_its_port() {
     let server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
     let (port, old) = (server.port(), server.pid("web.1"));
@@ -24,9 +24,9 @@ fn a_crashed_worker_is_back_on_its_port() {
 }
 
 #[test]
-fn a_crash_loop_is_a_state_and_disturbs_nobody() {
+fn a_crash_loop_is_shown_and_leaves_other_instances_alone() {
     let server = Server::new();
-    // Good for as long as the deploy looks, and bad from then on.
+    // The worker runs during the deploy and crashes afterwards.
     let worker = "test -e $DATA_DIR/bad && exit 3; touch $DATA_DIR/bad; exec sleep 1000";
     server.config(&[("WORKER_NOFILE_LIMIT", "64")]);
     server.deploy("one", &[("web", SERVE), ("worker", worker)]);
@@ -38,14 +38,14 @@ fn a_crash_loop_is_a_state_and_disturbs_nobody() {
     assert_eq!(server.page(), "one");
 }
 
-/// How many lines [`COUNT`] writes, as fast as the log takes them: not more than the log keeps.
+/// Number of lines that [`COUNT`] writes, few enough for the log to keep them all.
 const LINES: u32 = 700_000;
 const COUNT: &str = "seq 1 700000; exec sleep 1000";
 
 #[test]
-fn killing_supervisor_and_daemon_loses_no_worker_and_no_line_and_starts_none_twice() {
+fn killing_supervisor_and_daemon_loses_no_instance_and_no_line() {
     let mut server = Server::new();
-    // Not before it is live does it begin to count.
+    // It starts to count only after the deploy.
     let count = format!("while ! test -e $DATA_DIR/go; do sleep 0.01; done; {COUNT}");
     server.deploy("one", &[("web", SERVE), ("worker", &count)]);
     let workers = (server.pid("web.1"), server.pid("worker.1"));
@@ -56,14 +56,14 @@ fn killing_supervisor_and_daemon_loses_no_worker_and_no_line_and_starts_none_twi
     let end = format!(" worker.1: {LINES}\n");
     let is_done = || fs::read(&path).unwrap_or_default().ends_with(end.as_bytes());
     server.replace_supervisor("blog");
-    // Killed while it writes, and the daemon before it: a daemon would wait longer from kill to kill.
+    // Killed while it writes. The daemon is killed first: it would delay the restarts more and more.
     let mut kills = 1;
     while !is_done() {
         let before = length();
         until("the log grows", || length() != before || is_done());
         server.end_daemon(Signal::SIGKILL);
         let _ = kill(server.supervisor("blog"), Signal::SIGKILL);
-        assert_eq!(get(port).unwrap(), "one", "it serves without anybody");
+        assert_eq!(get(port).unwrap(), "one", "it serves without a supervisor");
         server.start_daemon();
         kills += 1;
     }
@@ -80,14 +80,14 @@ fn killing_supervisor_and_daemon_loses_no_worker_and_no_line_and_starts_none_twi
         expected += 1;
     }
     assert_eq!(expected, LINES + 1, "after {kills} kills");
-    // What was taken up is supervised as before.
+    // An adopted instance is supervised as before.
     kill(workers.0, Signal::SIGKILL).unwrap();
     until("it is back", || server.row("web.1")["restarts"] == 1 && server.states()[0] == "web.1 healthy");
     assert_eq!(server.port(), port);
 }
 
 #[test]
-fn a_flood_of_one_worker_holds_up_no_other() {
+fn a_flood_of_output_delays_no_other_instance() {
     let server = Server::new();
     server.deploy("one", &[("web", SERVE), ("flood", "exec yes"), ("quiet", "echo hello; exec sleep 1000")]);
     let (flood, web) = (server.pid("flood.1"), server.pid("web.1"));
@@ -104,7 +104,7 @@ fn a_flood_of_one_worker_holds_up_no_other() {
 }
 
 #[test]
-fn a_supervisor_outlives_a_killed_daemon_and_the_next_one_knows_it() {
+fn a_supervisor_outlives_a_killed_daemon_and_is_adopted_by_the_next() {
     let mut server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
     let supervisor = server.supervisor("blog");
@@ -117,7 +117,7 @@ fn a_supervisor_outlives_a_killed_daemon_and_the_next_one_knows_it() {
 }
 
 #[test]
-fn a_daemon_that_is_told_to_end_leaves_the_workers() {
+fn instances_survive_a_stop_of_the_daemon() {
     let mut server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
     let (worker, supervisor) = (server.pid("web.1"), server.supervisor("blog"));
@@ -134,7 +134,7 @@ fn a_daemon_that_is_told_to_end_leaves_the_workers() {
     assert_eq!(server.pid("web.1"), worker);
 }
 
-/// The port without asking anybody, from the record.
+/// Reads the port from the instance's record, without a supervisor.
 fn server_port(server: &Server) -> u16 {
     let dir = server.root().join("run/blog/workers");
     let file = support::names(&dir).into_iter().find(|name| name.contains(".json")).unwrap();
@@ -152,7 +152,7 @@ fn a_second_daemon_for_the_same_root_is_refused() {
     assert!(said.contains("blog has a supervisor already"), "{said}");
 }
 
-/// What runs away: ignores SIGTERM, begins sessions, forks twice, and goes on forking.
+/// Tries to escape a stop: ignores SIGTERM, starts sessions, forks twice, and keeps forking.
 const RUNAWAYS: &str = r#"python3 -c '
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -188,7 +188,7 @@ fn stop_leaves_nothing(server: &Server) {
     };
     assert!(all() >= 2, "{}", all());
     let said = server.good(&["stop", "blog"]).1;
-    // One that forks and ends all the time hides from a single look.
+    // A process that forks and ends all the time can be missed by a single check.
     for _ in 0..20 {
         assert_eq!(all(), 0, "{said}");
         std::thread::sleep(std::time::Duration::from_millis(5));
@@ -197,8 +197,8 @@ fn stop_leaves_nothing(server: &Server) {
     assert!(server.log("worker.1").contains("worker.1 did not end within 1 s, killed"));
 }
 
-/// Ten processes, each of a session of its own, that fork and end all the time, for a minute at most, and hold a lock as long as
-/// one of them is there.
+/// Ten processes in their own sessions that fork and end all the time, for at most a minute, and hold a lock
+/// while any of them lives.
 const HOPPERS: &str = r#"python3 -c '
 import fcntl, os, time
 held = open(os.environ["DATA_DIR"] + "/held", "w")
@@ -224,22 +224,22 @@ fn processes_that_fork_and_end_all_the_time_do_not_survive_a_stop() {
     server.good(&["stop", "blog"]);
     let lock = fs::File::open(server.app("data/held")).unwrap();
     let free = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusiveNonblock);
-    assert!(free.is_ok(), "one of them holds the lock still");
+    assert!(free.is_ok(), "a process still holds the lock");
 }
 
 #[test]
-fn nothing_that_a_worker_has_started_survives_its_stop() {
+fn no_descendant_survives_a_stop() {
     stop_leaves_nothing(&Server::new());
 }
 
 #[test]
-fn nothing_survives_in_a_jail_either() {
+fn no_descendant_survives_a_stop_in_a_jail() {
     let Some(server) = Server::in_jail() else { return };
     stop_leaves_nothing(&server);
 }
 
 #[test]
-fn what_a_crashed_worker_has_left_is_gone_before_the_next_starts() {
+fn descendants_of_a_crashed_instance_end_before_it_restarts() {
     let server = Server::new();
     let worker = "setsid sh -c 'echo $$ >$DATA_DIR/left; exec sleep 1000' & sleep 1000; true";
     server.deploy("one", &[("worker", worker)]);
@@ -280,7 +280,7 @@ fn stop_all_lasts_until_the_daemon_is_started_again() {
 }
 
 #[test]
-fn one_bad_app_does_not_keep_the_others_from_coming_back() {
+fn one_bad_app_does_not_stop_the_others_from_starting() {
     let mut server = Server::new();
     let dir = server.release_of("aaa", "bad", &[("web", SERVE)]);
     server.good(&["deploy", "aaa", dir.to_str().unwrap()]);
@@ -297,7 +297,7 @@ fn one_bad_app_does_not_keep_the_others_from_coming_back() {
 }
 
 #[test]
-fn a_worker_gets_a_clean_environment_and_its_output_is_logged() {
+fn an_instance_gets_a_clean_environment_and_its_output_is_logged() {
     let server = Server::new();
     server.config(&[("GREETING", "it's\n$HOME"), ("PORT", "1")]);
     let mut daemonless = server.tool(&["ps"]);
@@ -332,7 +332,7 @@ fn a_worker_gets_a_clean_environment_and_its_output_is_logged() {
 }
 
 #[test]
-fn what_cannot_be_read_leaves_the_workers_alone_and_under_control() {
+fn unreadable_files_leave_instances_running_and_controllable() {
     let server = Server::new();
     server.deploy("one", &[("worker", "exec sleep 1000")]);
     let worker = server.pid("worker.1");
@@ -355,7 +355,7 @@ fn what_cannot_be_read_leaves_the_workers_alone_and_under_control() {
 }
 
 #[test]
-fn a_lost_link_to_the_live_release_costs_no_release() {
+fn a_lost_symlink_to_the_live_release_loses_no_release() {
     let server = Server::new();
     for page in ["one", "two"] {
         server.deploy(page, &[("web", SERVE)]);
@@ -379,7 +379,7 @@ fn a_lost_link_to_the_live_release_costs_no_release() {
 }
 
 #[test]
-fn an_app_whose_folder_was_removed_can_be_ended() {
+fn an_app_whose_directory_was_removed_can_be_destroyed() {
     let server = Server::new();
     server.deploy("one", &[("worker", "exec sleep 1000")]);
     let worker = server.pid("worker.1");
@@ -390,7 +390,7 @@ fn an_app_whose_folder_was_removed_can_be_ended() {
 }
 
 #[test]
-fn bad_settings_are_told_at_once_and_one_bad_app_does_not_hide_the_others() {
+fn bad_settings_are_reported_and_do_not_hide_other_apps() {
     let server = Server::new();
     server.deploy("one", &[("worker", "exec sleep 1000")]);
     let other = server.release_of("other", "two", &[("worker", "exec sleep 1000")]);

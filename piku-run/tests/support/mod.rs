@@ -1,5 +1,5 @@
-//! A piku-run of its own for a test: a root in a temporary folder, a daemon, releases made by hand. Everything it has
-//! started is ended when it is dropped, also when the test fails.
+//! A piku root in a temporary directory with its own daemon, and releases made by hand. Dropping it ends all
+//! processes that it started, also if the test fails.
 
 #![allow(dead_code, reason = "each of the test programs uses another part of it")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -17,10 +17,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up; a bound, not a promise.
+/// Limit for every wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A web server: answers with what is in `page`, with the status in STATUS.
+/// A web server that answers with the file `page` and the status in STATUS.
 const SERVER: &str = r#"
 import http.server, os, signal, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -38,10 +38,10 @@ print("serving at", port, flush=True)
 server.serve_forever()
 "#;
 
-/// Runs [`SERVER`].
+/// Command that runs [`SERVER`].
 pub(crate) const SERVE: &str = "python3 serve.py";
 
-/// One root with its daemon.
+/// A piku root with its daemon.
 pub(crate) struct Server {
     dir: TempDir,
     daemon: Option<Child>,
@@ -53,7 +53,8 @@ impl Server {
         Self::with_jail(false)
     }
 
-    /// The same with releases for the jail; nothing, said aloud, where there is none.
+    /// Like [`Server::new`], with releases that need the jail. Returns `None`, and prints why, if jails
+    /// cannot be made.
     pub(crate) fn in_jail() -> Option<Self> {
         has_jail().then(|| Self::with_jail(true))
     }
@@ -62,7 +63,7 @@ impl Server {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let dir = tempfile::Builder::new().prefix("piku-run-").tempdir().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
-        // Fifty ports a test, most likely nobody else's.
+        // Fifty ports per test, most likely unused.
         let block = (std::process::id() % 40) as u16 * 5 + NEXT.fetch_add(1, Ordering::Relaxed) % 40;
         let first = 20000 + block % 200 * 50;
         fs::write(
@@ -87,7 +88,7 @@ impl Server {
         self.root().join("apps/blog").join(below)
     }
 
-    /// `piku-run` with this root and nothing else in its environment.
+    /// Returns `piku-run` with this root and an otherwise clean environment.
     pub(crate) fn tool(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_piku-run"));
         command
@@ -111,20 +112,20 @@ impl Server {
         until("the daemon's socket", || socket.exists());
     }
 
-    /// Ends the daemon with this signal and waits until it is gone.
+    /// Sends the daemon a signal and waits until it has ended.
     pub(crate) fn end_daemon(&mut self, signal: Signal) {
         let mut daemon = self.daemon.take().expect("a daemon");
         kill(Pid::from_raw(daemon.id().try_into().unwrap()), signal).unwrap();
         daemon.wait().unwrap();
     }
 
-    /// The pid of the app's supervisor.
+    /// Returns the pid of the app's supervisor.
     pub(crate) fn supervisor(&self, app: &str) -> Pid {
         let path = self.root().join("run").join(app).join("supervisor.lock");
         Pid::from_raw(fs::read_to_string(path).unwrap().trim().parse().unwrap())
     }
 
-    /// Kills the app's supervisor and waits until it has a new one.
+    /// Kills the app's supervisor and waits for its successor.
     pub(crate) fn replace_supervisor(&self, app: &str) {
         let old = self.supervisor(app);
         kill(old, Signal::SIGKILL).unwrap();
@@ -133,7 +134,7 @@ impl Server {
         until("a new supervisor", || new().is_some_and(|new| new != old));
     }
 
-    /// A release of blog as piku-build would make it; its page is `page`.
+    /// Writes a release of `blog` as piku-build would; its page is `page`.
     pub(crate) fn release(&self, page: &str, processes: &[(&str, &str)]) -> PathBuf {
         self.release_of("blog", page, processes)
     }
@@ -161,13 +162,12 @@ impl Server {
         dir
     }
 
-    /// Runs the tool to its end.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.tool(args).output().unwrap()
     }
 
-    /// The same, and it must succeed; returns what it said on stdout and on stderr.
+    /// Runs the tool, which must succeed; returns its stdout and stderr.
     #[track_caller]
     pub(crate) fn good(&self, args: &[&str]) -> (String, String) {
         let out = self.run(args);
@@ -176,7 +176,7 @@ impl Server {
         (stdout, stderr)
     }
 
-    /// The same, and it must fail with this code; returns what it said on stderr.
+    /// Runs the tool, which must fail with this code; returns its stderr.
     #[track_caller]
     pub(crate) fn bad(&self, code: i32, args: &[&str]) -> String {
         let out = self.run(args);
@@ -185,14 +185,14 @@ impl Server {
         stderr
     }
 
-    /// Deploys a release with this page; returns the talk.
+    /// Deploys a release with this page; returns the progress output.
     #[track_caller]
     pub(crate) fn deploy(&self, page: &str, processes: &[(&str, &str)]) -> String {
         let dir = self.release(page, processes);
         self.good(&["deploy", "blog", dir.to_str().unwrap()]).1
     }
 
-    /// The same, and it must fail; returns the talk.
+    /// Deploys a release, which must fail; returns the progress output.
     #[track_caller]
     pub(crate) fn deploy_fails(&self, page: &str, processes: &[(&str, &str)]) -> String {
         let dir = self.release(page, processes);
@@ -201,7 +201,8 @@ impl Server {
         said
     }
 
-    /// What the app ships in ENV goes into the configuration here: the same environment, without a build.
+    /// Stores the app's config. Tests use it for settings that an app would ship in ENV, because there is no
+    /// build.
     pub(crate) fn config(&self, pairs: &[(&str, &str)]) {
         let map: serde_json::Map<_, _> =
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
@@ -214,7 +215,7 @@ impl Server {
         serde_json::from_str(&self.good(&["ps", "blog", "--format", "json"]).0).unwrap()
     }
 
-    /// `web.1 healthy`, and so on.
+    /// Returns the instances with their states, such as `web.1 healthy`.
     #[track_caller]
     pub(crate) fn states(&self) -> Vec<String> {
         let word = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap().to_owned();
@@ -234,7 +235,7 @@ impl Server {
         Pid::from_raw(row["pid"].as_i64().unwrap_or_else(|| panic!("{row}")).try_into().unwrap())
     }
 
-    /// The pid of another app's instance.
+    /// Returns the pid of an instance of any app.
     #[track_caller]
     pub(crate) fn pid_of(&self, app: &str, instance: &str) -> Pid {
         let ps: Vec<serde_json::Value> =
@@ -243,7 +244,6 @@ impl Server {
         Pid::from_raw(row["pid"].as_i64().unwrap_or_else(|| panic!("{row}")).try_into().unwrap())
     }
 
-    /// The daemon's pid.
     pub(crate) fn daemon(&self) -> Pid {
         Pid::from_raw(self.daemon.as_ref().expect("a daemon").id().try_into().unwrap())
     }
@@ -253,7 +253,7 @@ impl Server {
         self.row("web.1")["port"].as_u64().unwrap().try_into().unwrap()
     }
 
-    /// The app's page.
+    /// Requests the app's page.
     #[track_caller]
     pub(crate) fn page(&self) -> String {
         get(self.port()).unwrap_or_else(|err| panic!("blog does not answer: {err}\n{}", self.story()))
@@ -279,7 +279,8 @@ impl Drop for Server {
             let _ = kill(Pid::from_raw(daemon.id().try_into().unwrap_or(0)), Signal::SIGTERM);
             let _ = daemon.wait();
         }
-        // Whatever the test has left: it knows this folder by its environment, its command line or its working folder.
+        // Processes that the test left: they have this directory in their environment, command line or
+        // working directory.
         let mark = self.dir.path().as_os_str().as_encoded_bytes().to_vec();
         for _ in 0..100 {
             let left = mentioning(&mark);
@@ -294,7 +295,7 @@ impl Drop for Server {
     }
 }
 
-/// The processes whose environment, command line or working folder holds these bytes.
+/// Finds the processes whose environment, command line or working directory contains these bytes.
 pub(crate) fn mentioning(mark: &[u8]) -> Vec<Pid> {
     let own = Pid::this();
     let holds = |bytes: &[u8]| bytes.windows(mark.len()).any(|window| window == mark);
@@ -320,7 +321,7 @@ pub(crate) fn texts(out: &Output) -> (String, String) {
     (String::from_utf8_lossy(&out.stdout).into_owned(), String::from_utf8_lossy(&out.stderr).into_owned())
 }
 
-/// GET / at a port of this machine; the body.
+/// Requests / at a local port; returns the body.
 pub(crate) fn get(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -343,17 +344,17 @@ pub(crate) fn is_alive(pid: Pid) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 #[track_caller]
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
-    while !so() {
+    while !condition() {
         assert!(begin.elapsed() < PATIENCE, "waited for: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Whether jails can be made here. Says aloud where they cannot.
+/// Returns true if jails can be made here; otherwise prints that the test is skipped.
 pub(crate) fn has_jail() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
@@ -365,14 +366,14 @@ pub(crate) fn has_jail() -> bool {
                 .is_ok_and(|out| out.status.success())
         });
         if !works {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: workers in a jail, there is none here");
+            let _ = writeln!(std::io::stderr(), "SKIPPED: instances in a jail: cannot make a jail here");
             assert!(std::env::var_os("CI").is_none(), "with CI set nothing may be skipped");
         }
         works
     })
 }
 
-/// The piku-chroot beside this test's piku-run; built when only this crate's tests were.
+/// Returns the piku-chroot beside this test's piku-run, and builds it if only this crate was built.
 fn chroot() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
     PROGRAM
