@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use support::{SERVE, Server, get, until};
 
-/// One connection to a receiver over TCP.
+/// The receiving end of a TCP connection.
 struct Connection(BufReader<TcpStream>);
 
 impl Connection {
@@ -81,7 +81,7 @@ fn a_receiver_that_stalls_or_dies_delays_no_instance_and_loses_no_line() {
     // The receiver is gone, and new lines wait.
     drop((connection, listener));
     to(150_200);
-    until("it says so", || {
+    until("the failure is logged", || {
         server.log("log-drain.1").contains(" log-drain.1 piku: cannot send to syslog+tcp://")
     });
     assert_eq!(server.states(), ["web.1 healthy", "worker.1 running", "log-drain.1 backoff"]);

@@ -87,7 +87,11 @@ fn inside() {
         .collect();
     // A line cut by the full disk counts as lost, but its beginning is in the log.
     let all = said.len() as u64 + lost.iter().sum::<u64>();
-    assert!((2 * LINES..=2 * LINES + lost.len() as u64).contains(&all), "{} said, {lost:?} lost", said.len());
+    assert!(
+        (2 * LINES..=2 * LINES + lost.len() as u64).contains(&all),
+        "{} logged, {lost:?} lost",
+        said.len()
+    );
     assert!(lost.iter().sum::<u64>() > LINES / 2, "{lost:?}");
     // After the unmount the directory below is removed with the others.
     server.good(&["stop", "--all"]);
