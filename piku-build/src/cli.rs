@@ -14,8 +14,8 @@ use crate::build::host_paths::HostPaths;
 use crate::pack::{self, FitQuestion, PackScope, PackSource, UnpackRequest};
 use crate::plan::print_plan;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
-use crate::store::layer::TOOLS;
-use crate::target::{self, AskedArchitecture};
+use piku_release::layers::TOOLS;
+use piku_release::target::{self, AskedArchitecture};
 
 /// What the tool's end means.
 const EXIT_STATUS: &str = "\

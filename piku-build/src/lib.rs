@@ -3,18 +3,9 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-pub mod architecture;
-pub mod folded;
-pub mod machine;
-pub mod received;
-pub mod release;
-pub mod store;
-pub mod target;
-
 mod app;
 mod build;
 mod cli;
-mod elf;
 mod errors;
 mod native;
 mod pack;
@@ -22,10 +13,12 @@ mod plan;
 mod rebuild;
 mod runtime;
 mod step;
+mod store;
 mod tree;
 
 use std::process::ExitCode;
 
+use piku_release::machine::TargetMachine;
 use piku_report::user_error;
 
 /// Runs the tool.
@@ -47,6 +40,6 @@ pub fn command() -> clap::Command {
 ///
 /// # Errors
 /// When it needs another kind, or this is no head.
-pub fn check_head(head: &[u8], machine: &machine::TargetMachine) -> anyhow::Result<()> {
+pub fn check_head(head: &[u8], machine: &TargetMachine) -> anyhow::Result<()> {
     pack::check_head(head, machine)
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
-use piku_build::machine::TargetMachine;
+use piku_release::machine::TargetMachine;
 use support::{Ran, Running, World, names, until};
 use tar::{Builder, EntryType, Header};
 
@@ -63,7 +63,7 @@ fn a_release_with_its_layer_runs_elsewhere_and_packs_the_same_again() {
     assert_eq!(inode("there/7/app/app.py"), inode("there/8/app/app.py"));
     fs::remove_dir_all(world.path("there/8")).expect("it works");
     let key = names(&world.path("there/layers")).pop().expect("it works");
-    let there = piku_build::release::BuiltRelease::read(&world.path("there/7")).expect("it works");
+    let there = piku_release::manifest::BuiltRelease::read(&world.path("there/7")).expect("it works");
     assert_eq!((there.number, there.by.as_str(), there.commit), (7, " via pi", world.release("1").commit));
     assert_eq!(
         fs::read_link(world.path("there/7/app/empty/link")).expect("it works"),
@@ -145,7 +145,7 @@ fn what_is_not_native_goes_from_a_pc_to_a_pi() {
             unpack(world, "2", &part).good(&[]);
         }
         unpack(world, "1", &pack(world, &["--part", "release"])).good(&[]);
-        let there = piku_build::release::BuiltRelease::read(&world.path("there/1")).expect("a release");
+        let there = piku_release::manifest::BuiltRelease::read(&world.path("there/1")).expect("a release");
         assert_eq!(there.architecture, "any");
     }
 }
@@ -175,7 +175,7 @@ fn a_release_finds_the_java_of_the_machine_that_runs_it() {
     let text = fs::read_to_string(&path).expect("a release");
     fs::write(&path, text.replace(&own, &theirs)).expect("a release");
     unpack(&world, "1", &pack(&world, &[])).good(&[]);
-    let there = piku_build::release::BuiltRelease::read(&world.path("there/1")).expect("a release");
+    let there = piku_release::manifest::BuiltRelease::read(&world.path("there/1")).expect("a release");
     assert_eq!(there.env["JAVA_HOME"], own);
     assert!(there.env["PATH"].starts_with(&format!("{own}/bin:")), "{:?}", there.env);
     assert!(!there.env["PATH"].contains("s390x"));
@@ -210,7 +210,7 @@ fn a_program_binds_a_release_and_is_named() {
     let mut foreign = fs::read("/bin/true").expect("a program");
     (foreign[18], foreign[19]) = (22, 0);
     world.write("bin/s390", &foreign);
-    let here = piku_build::machine::architecture().expect("a machine");
+    let here = piku_release::machine::architecture().expect("a machine");
     world.build("2").good(&[&format!("Needs {here} for 'app/bin/tool'\n")]);
     let release = world.release("2");
     assert_eq!((release.architecture.as_str(), release.native.as_deref()), (&*here, Some("app/bin/tool")));
@@ -231,12 +231,12 @@ fn a_program_binds_a_release_and_is_named() {
     assert_eq!(world.release("1").architecture, "any");
     let ran = unpack(&world, "1", &pack(&world, &[]));
     ran.good(&[]).not_said("warning");
-    let there = piku_build::release::BuiltRelease::read(&world.path("there/1")).expect("a release");
+    let there = piku_release::manifest::BuiltRelease::read(&world.path("there/1")).expect("a release");
     assert_eq!((there.architecture, there.native.as_deref()), (here, Some("app/bin/tool")));
     fs::remove_file(world.path("out/1/app/bin/tool")).expect("a file");
     unpack(&world, "2", &pack(&world, &[]))
         .good(&["warning: 'app/bin/s390' is for s390x, and this machine is"]);
-    let there = piku_build::release::BuiltRelease::read(&world.path("there/2")).expect("a release");
+    let there = piku_release::manifest::BuiltRelease::read(&world.path("there/2")).expect("a release");
     assert_eq!(there.architecture, "any");
 }
 

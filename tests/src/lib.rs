@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod acme;
+pub mod elf;
 pub mod gems;
 pub mod http;
 pub mod index;

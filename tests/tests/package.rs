@@ -53,7 +53,7 @@ fn the_newest_section_of_the_changelog_is_of_this_version() {
 fn all_parts_have_one_version() {
     for lock in [
         "Cargo.lock",
-        "piku-build/fuzz/Cargo.lock",
+        "crates/release/fuzz/Cargo.lock",
         "piku-procfile/fuzz/Cargo.lock",
         "crates/files/fuzz/Cargo.lock",
     ] {

@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod deploy_attempt;
+pub mod jail;
 pub mod name;
 pub mod paths;
 pub mod settings;

@@ -11,10 +11,10 @@ use piku_procfile::command;
 use piku_procfile::procfile::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
 use piku_report::user_error::UserError;
 
-use crate::elf::ElfFile;
 use crate::errors::start::{self, StartProblem};
-use crate::machine::TargetMachine;
 use crate::tree::root_view::{FoundFile, RootView};
+use piku_release::elf::ElfFile;
+use piku_release::machine::TargetMachine;
 
 /// Characters that a shell replaces by something else.
 const EXPANDED: [char; 8] = ['$', '`', '*', '?', '[', '~', '{', '\\'];
@@ -272,7 +272,7 @@ mod tests {
     fn a_program_for_a_newer_arm_is_refused_where_nobody_has_judged_it() {
         let dir = tempfile::tempdir().unwrap();
         let server = dir.path().join("server");
-        std::fs::write(&server, crate::elf::tests::arm(b"\x06\x0a\x0a\x03")).unwrap();
+        std::fs::write(&server, piku_tests::elf::arm_program(b"\x06\x0a\x0a\x03")).unwrap();
         std::fs::set_permissions(&server, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let view =
             RootView::new(piku_files::TreeHandle::open(dir.path()).unwrap(), false, Vec::new(), "/usr/bin");

@@ -21,27 +21,29 @@ use piku_report::progress;
 
 use crate::app::app_source::AppSource;
 use crate::app::{app_folder, profile};
-use crate::architecture::ReleaseArchitecture;
 use crate::build::build_context::BuildContext;
 use crate::build::host_paths::{self, HostPaths};
 use crate::build::release_builder::{ReleaseBuilder, capital};
 use crate::build::unchanged;
 use crate::build::work_folder::{WorkFolder, replace_caches};
-use crate::machine::TargetMachine;
 use crate::native::native_search::NativeSearch;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::build_target::BuildTarget;
 use crate::plan::combined_plan::{CombinedPlan, supply_secrets};
+use piku_release::architecture::ReleaseArchitecture;
+use piku_release::machine::TargetMachine;
 
-use crate::release::{BuiltRelease, ReleaseLayer, ReleaseOrigin, TREE};
+use crate::errors;
 use crate::runtime::{self, DetectedRuntime};
 use crate::step::build_step::BuildStep;
 use crate::step::sandbox::SandboxPolicy;
 use crate::step::{build_step, environment, interrupt, resources};
-use crate::store::layer::{LayerStore, TOOLS};
-use crate::target::{self, TargetArchitecture};
+use crate::store::layer::LayerStore;
 use crate::tree::hard_link;
-use crate::{errors, machine};
+use piku_release::layers::TOOLS;
+use piku_release::machine;
+use piku_release::manifest::{BuiltRelease, ReleaseLayer, ReleaseOrigin, TREE};
+use piku_release::target::{self, TargetArchitecture};
 
 /// What a release says about itself and a build cannot know.
 pub(crate) struct ReleaseFacts {

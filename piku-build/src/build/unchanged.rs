@@ -4,9 +4,9 @@ use std::path::Path;
 
 use piku_files::TreeHandle;
 
-use crate::release::{BuiltRelease, TREE};
 use crate::store::layer::LayerStore;
 use crate::tree::tree_comparison::TreePair;
+use piku_release::manifest::{BuiltRelease, TREE};
 
 /// Whether `new`, with its tree in `tree` and its layers in `store`, is the release in the folder `before` again.
 pub(crate) fn is_same(

@@ -6,7 +6,7 @@ use piku_report::user_error::UserError;
 
 use super::{NOT_A_VERSION, list};
 use crate::runtime::RequestedVersion;
-use crate::target::TargetArchitecture;
+use piku_release::target::TargetArchitecture;
 
 /// The file that an app of several programs lacks.
 const EXAMPLE: &str = "add a file 'Procfile' with a line for each process, for example";

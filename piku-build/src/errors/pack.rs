@@ -5,8 +5,8 @@ use std::path::Path;
 use piku_layout::name::AppName;
 use piku_report::user_error::UserError;
 
-use crate::architecture::ProgramArchitecture;
-use crate::machine::TargetMachine;
+use piku_release::architecture::ProgramArchitecture;
+use piku_release::machine::TargetMachine;
 
 pub(crate) fn link_out(path: &Path, target: &Path) -> UserError {
     UserError::new(format!("'{}' is a link out of the release, to '{}'", path.display(), target.display()))

@@ -7,7 +7,7 @@ use piku_report::user_error::UserError;
 
 use super::list;
 use crate::runtime::RequestedVersion;
-use crate::target::TargetArchitecture;
+use piku_release::target::TargetArchitecture;
 
 pub(crate) const INSTALL_NEWER: &str = "install a newer one on the machine: rustup as the user piku, or on Debian 12 apt install cargo-web rustc-web";
 

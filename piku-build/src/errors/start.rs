@@ -6,8 +6,8 @@ use std::path::Path;
 use piku_procfile::procfile::ProcfileEntry;
 use piku_report::user_error::UserError;
 
-use crate::architecture::ProgramArchitecture;
-use crate::machine::TargetMachine;
+use piku_release::architecture::ProgramArchitecture;
+use piku_release::machine::TargetMachine;
 
 /// Why a process type cannot be started.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use piku_files::{TreeHandle, WalkStep};
 
-use crate::elf::ElfFile;
 use crate::step::interrupt;
-use crate::target::TargetArchitecture;
+use piku_release::elf::ElfFile;
+use piku_release::target::TargetArchitecture;
 
 /// A search for what runs here and not on the target.
 pub(crate) struct ForeignSearch {

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use piku_files::{TreeHandle, WalkStep};
 
-use crate::architecture::{ProgramArchitecture, ReleaseArchitecture};
-use crate::elf::ElfFile;
-use crate::machine::TargetMachine;
 use crate::step::interrupt;
+use piku_release::architecture::{ProgramArchitecture, ReleaseArchitecture};
+use piku_release::elf::ElfFile;
+use piku_release::machine::TargetMachine;
 
 /// The most characters of a file's name that are kept.
 const LONGEST_NAME: usize = 300;
@@ -129,7 +129,7 @@ fn shown(path: &Path) -> String {
 /// The result of a look at a finished layer, a line of its marker: a build does not look at the same layer again and again.
 pub(crate) mod record {
     use super::{NativeFile, NativeSearch, shown};
-    use crate::architecture::ProgramArchitecture;
+    use piku_release::architecture::ProgramArchitecture;
 
     /// The beginning of the line.
     const LINE: &str = "native: ";

@@ -14,7 +14,7 @@ use elf::section::SectionHeader;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::elf::{self as header, ElfFile, Stream, name_at};
+use piku_release::elf::{self as header, ElfFile, Stream, name_at};
 
 /// A version of glibc: `2.36`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

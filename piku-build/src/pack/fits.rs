@@ -22,14 +22,14 @@ use super::clib;
 use super::head::PackHead;
 use super::interpreter::{has_command, is_command, is_interpreter};
 use super::jvm;
-use crate::architecture::ReleaseArchitecture;
 use crate::build::host_paths::HostPaths;
-use crate::elf;
 use crate::errors::pack as errors;
-use crate::machine::TargetMachine;
 use crate::runtime;
 use crate::step::sandbox::SandboxPolicy;
 use crate::store::layer::LayerStore;
+use piku_release::architecture::ReleaseArchitecture;
+use piku_release::elf;
+use piku_release::machine::TargetMachine;
 
 /// Where it is asked.
 pub(crate) struct FitQuestion {
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn another_machine_is_refused_with_a_clear_word() {
-        let here = crate::machine::architecture().unwrap();
+        let here = piku_release::machine::architecture().unwrap();
         assert_eq!(judged(&here, r#"{"glibc":null,"musl":false,"programs":{}}"#), "");
         let other = judged("sparc64", r#"{"glibc":null,"musl":false,"programs":{}}"#);
         assert_eq!(other, format!("this release was built for sparc64, this machine is {here}"));

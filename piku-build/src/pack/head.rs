@@ -8,7 +8,7 @@ use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 use super::release_needs::ReleaseNeeds;
-use crate::store::layer::is_key;
+use piku_release::layers::is_key;
 
 /// Counted up when an older `unpack` could not read what is written.
 pub(crate) const FORMAT: u32 = 1;

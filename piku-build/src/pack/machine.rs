@@ -10,7 +10,7 @@ use piku_report::output::{self, OutputFormat};
 use serde::Serialize;
 
 use super::clib;
-use crate::{elf, target};
+use piku_release::{elf, target};
 
 /// Where the Pythons lie that a virtualenv of another machine finds.
 const PROGRAMS: &str = "/usr/bin";

@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 use super::clib::{self, GlibcVersion};
 use super::interpreter::{is_command, is_interpreter, is_of_system};
 use crate::app::command_check;
-use crate::elf::{self, ElfFile};
-use crate::release::BuiltRelease;
-use crate::step::step_runner::PATH;
 use crate::tree::root_view;
+use piku_layout::jail::PATH;
+use piku_release::elf::{self, ElfFile};
+use piku_release::manifest::BuiltRelease;
 
 /// Requirements on a machine. These names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_this_machine_runs_and_where_links_lead() {
-        let mut search = NeedsSearch::new(&crate::machine::architecture().unwrap());
+        let mut search = NeedsSearch::new(&piku_release::machine::architecture().unwrap());
         search.link(Path::new("/app/bin/sh"));
         search.link(Path::new("sh"));
         search.link(Path::new("/nowhere/sh"));

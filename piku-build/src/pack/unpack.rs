@@ -29,20 +29,21 @@ use super::{LAYERS, LONGEST_TEXT};
 use crate::app::app_source::AppSource;
 use crate::app::command_check::StartTarget;
 use crate::app::{command_check, profile};
-use crate::architecture::ReleaseArchitecture;
 use crate::build::host_paths;
 use crate::build::work_folder::WorkFolder;
 use crate::errors::pack as errors;
 use crate::native::native_search::NativeSearch;
-use crate::received::{LocalFacts, ReceivedManifest};
-use crate::release::{self, BuiltRelease, TREE};
+use crate::runtime;
 use crate::step::interrupt;
-use crate::step::step_runner::PATH;
 use crate::store::layer::{LayerStore, TakenLayer, UnfinishedLayer};
 use crate::tree::hard_link;
 use crate::tree::root_view::{MountedFolder, RootView};
-use crate::{runtime, target};
 use piku_files::free_space::{self, SpaceNeeded};
+use piku_layout::jail::PATH;
+use piku_release::architecture::ReleaseArchitecture;
+use piku_release::manifest::{self, BuiltRelease, TREE};
+use piku_release::received::{LocalFacts, ReceivedManifest};
+use piku_release::target;
 
 /// What `unpack` was told.
 pub(crate) struct UnpackRequest {
@@ -161,7 +162,7 @@ impl PartTaker for StreamIntake<'_> {
         if let Ok(below) = item.path.strip_prefix(TREE) {
             return plant.take(below, item, content);
         }
-        ensure!(item.path == Path::new(release::FILE) && self.yaml.is_empty(), "no release has such a file");
+        ensure!(item.path == Path::new(manifest::FILE) && self.yaml.is_empty(), "no release has such a file");
         content.take(LONGEST_TEXT).read_to_end(&mut self.yaml)?;
         Ok(())
     }
@@ -262,7 +263,7 @@ impl StreamIntake<'_> {
         let source = AppSource::open_tree(tree, self.unpack.asked.place.config.as_deref())?;
         let path =
             source.variable("PATH").map(|(path, _)| path).or(release.env.get("PATH").map(String::as_str));
-        let content = |layer: &release::ReleaseLayer| {
+        let content = |layer: &manifest::ReleaseLayer| {
             let store = self.store.as_ref().context("no layers")?;
             Ok((layer.mount.clone(), MountedFolder::Layer(store.content(&layer.key))))
         };

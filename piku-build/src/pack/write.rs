@@ -17,13 +17,13 @@ use super::release_needs::NeedsSearch;
 use super::{HEAD, LAYERS, LONGEST_TEXT, SUM, links};
 use crate::app::app_source::AppSource;
 use crate::errors::pack as errors;
-use crate::folded;
-use crate::machine::TargetMachine;
 use crate::native::native_search::NativeSearch;
-use crate::release::{self, BuiltRelease, TREE};
 use crate::step::interrupt;
-use crate::step::step_runner::APP;
 use crate::store::layer::LayerStore;
+use piku_layout::jail::APP;
+use piku_release::folded;
+use piku_release::machine::TargetMachine;
+use piku_release::manifest::{self, BuiltRelease, TREE};
 
 /// The best that a Pi compresses as fast as its disk reads.
 const LEVEL: i32 = 3;
@@ -222,8 +222,8 @@ fn write(pack: &PackSource, head: &PackHead, trees: &[PackTree], out: impl Write
     for tree in trees {
         if !tree.layer {
             let text =
-                TreeHandle::open_following(&pack.release)?.read_bounded(release::FILE, LONGEST_TEXT)?;
-            stream.text(release::FILE, &text)?;
+                TreeHandle::open_following(&pack.release)?.read_bounded(manifest::FILE, LONGEST_TEXT)?;
+            stream.text(manifest::FILE, &text)?;
         } else if head.layers.iter().any(|layer| !layer.packed && tree.name.ends_with(&layer.key)) {
             continue;
         }

@@ -7,11 +7,11 @@ use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
 
 use crate::plan::programs::BuiltProgram;
-use crate::release::ReleaseLayer;
 use crate::step::build_step::BuildStep;
 use crate::step::step_runner::StepMount;
 use crate::tree::kept_tree::KeptFolders;
 use piku_files::free_space::SpaceNeeded;
+use piku_release::manifest::ReleaseLayer;
 
 /// A runtime's whole answer to an app.
 #[derive(Default)]

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::errors;
-use crate::step::step_runner::PATH;
 use crate::store::hash::CacheKey;
 use crate::store::layer::LayerStore;
-use crate::target::TargetArchitecture;
 use crate::tree::root_view::{FileView, FoundFile};
+use piku_layout::jail::PATH;
+use piku_release::target::TargetArchitecture;
 
 /// Where a plan is for.
 pub(crate) struct BuildTarget<'a> {

@@ -14,9 +14,9 @@ use piku_procfile::procfile;
 use crate::app::app_source::AppSource;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::build_target::BuildTarget;
-use crate::release::{BuiltRelease, ReleaseLayer};
 use crate::runtime::{self, Runtime};
-use crate::step::step_runner::PATH;
+use piku_layout::jail::PATH;
+use piku_release::manifest::{BuiltRelease, ReleaseLayer};
 
 /// One runtime's part.
 pub(crate) struct RuntimePart {

@@ -9,7 +9,6 @@ use piku_report::progress;
 
 use crate::app::app_folder;
 use crate::build::host_paths::HostPaths;
-use crate::machine;
 use crate::plan::build_target::BuildTarget;
 use crate::plan::combined_plan::CombinedPlan;
 use crate::plan::plan_report;
@@ -17,7 +16,8 @@ use crate::runtime::{self, RuntimeChoice};
 use crate::step::environment;
 use crate::step::sandbox::SandboxPolicy;
 use crate::store::layer::LayerStore;
-use crate::target::{self, TargetArchitecture};
+use piku_release::machine;
+use piku_release::target::{self, TargetArchitecture};
 
 /// `detect DIR`.
 pub(crate) fn detect(dir: &Path, format: OutputFormat) -> anyhow::Result<()> {

@@ -11,13 +11,13 @@ use piku_layout::name::ProcessName;
 use crate::app::app_file;
 use crate::app::app_source::tidy;
 use crate::app::command_check::{entries, simple_words};
-use crate::elf::ElfFile;
 use crate::errors;
 use crate::plan::build_target::BuildTarget;
-use crate::step::step_runner::APP;
-use crate::step::step_runner::PATH;
-use crate::target::TargetArchitecture;
 use crate::tree::copy;
+use piku_layout::jail::APP;
+use piku_layout::jail::PATH;
+use piku_release::elf::ElfFile;
+use piku_release::target::TargetArchitecture;
 
 /// Where programs are put in a release; it is on the PATH of its processes.
 pub(crate) const FOLDER: &str = "bin";

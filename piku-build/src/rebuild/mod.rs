@@ -20,7 +20,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::{BUSY, FAILED, UserError};
 use serde::Serialize;
 
-use crate::release::BuiltRelease;
+use piku_release::manifest::BuiltRelease;
 
 /// What was asked for.
 pub(crate) struct RebuildRequest {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use piku_layout::paths::AppDir;
 
 use super::{RebuildOutcome, RebuildRow};
-use crate::release::{BuiltRelease, ReleaseLayer};
 use crate::store::layer::LayerStore;
 use crate::store::packages;
+use piku_release::manifest::{BuiltRelease, ReleaseLayer};
 
 /// A paragraph on one app.
 pub(super) fn text(row: &RebuildRow) -> String {

@@ -10,9 +10,9 @@ use piku_report::user_error::UserError;
 
 use super::{LINES, RebuildOutcome, RebuildRequest, RebuildRow, live, tool};
 use crate::build::work_folder::WorkFolder;
-use crate::release::{BuiltRelease, TREE};
 use crate::store::layer::LayerStore;
 use crate::tree::tree_comparison::TreePair;
+use piku_release::manifest::{BuiltRelease, TREE};
 
 pub(super) fn verify(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<RebuildRow> {
     let release = live(asked, app)?;

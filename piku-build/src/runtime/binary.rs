@@ -6,7 +6,7 @@ use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
-use crate::step::step_runner::PATH;
+use piku_layout::jail::PATH;
 
 /// What other kinds of apps have at their top. It is not built; the programs may still be there.
 const NOT_BUILT: &[&str] = &["composer.json", "mix.exs"];

@@ -12,8 +12,8 @@ use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::files as told;
 use crate::plan::build_plan::BuildPlan;
-use crate::step::step_runner::PATH;
 use crate::tree::root_view::RootView;
+use piku_layout::jail::PATH;
 
 /// The page that a folder is served for.
 const PAGE: &str = "index.html";

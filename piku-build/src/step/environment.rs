@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::app::app_source::AppSource;
 use crate::plan::build_plan::BuildPlan;
-use crate::step::step_runner::PATH;
+use piku_layout::jail::PATH;
 
 /// The host's certificates: a site's own authority counts for the build as well.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";

@@ -14,6 +14,7 @@ use anyhow::Context;
 use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
 use piku_chroot::report;
+use piku_layout::jail::APP;
 use piku_layout::settings::PortRange;
 use piku_procfile::listen_ports::{self, VARIABLE};
 
@@ -22,11 +23,6 @@ use crate::step::build_step::{self, BuildStep, StepOutcome};
 use crate::step::environment::Variables;
 use crate::step::resources;
 
-/// Where programs are, inside the jail and in every step.
-pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The app inside the jail.
-pub(crate) const APP: &str = "/app";
 /// The build caches inside the jail.
 const CACHE: &str = "/cache";
 /// What of them a step sees: each package manager's own, and not the layers that may lie beside them; and the variables that

@@ -10,46 +10,29 @@
 )]
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use piku_files::atomic_file;
 use piku_files::remove_all;
 use piku_files::{FileKind, TreeError, TreeHandle};
-use piku_layout::clock;
+use piku_release::layers::{COMPLETE, CONTENT, is_same_folder, lock_layer};
 use piku_report::progress;
 
-use crate::machine::TargetMachine;
 use crate::native::native_search::{NativeSearch, record};
 use crate::plan::build_plan::TreeLayer;
 use crate::step::interrupt;
 use crate::store::edition::LayerEditions;
 use crate::tree::tree_layer;
+use piku_release::machine::TargetMachine;
 
-/// The marker.
-const COMPLETE: &str = "complete";
-/// The layer itself.
-const CONTENT: &str = "content";
-/// What the name of a folder ends with that is about to be removed; it begins with a dot.
-const GONE: &str = ".gone";
 /// How often a lock that another build holds is asked for.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// The folder of the cache with the layers of tools that make layers.
-pub const TOOLS: &str = "tools";
-
-/// Returns whether the text is the key of a layer: a SHA-256 in hex, which can be a folder's name.
-pub(crate) fn is_key(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-}
 
 /// The folder with the layers.
 ///
@@ -147,7 +130,7 @@ impl LayerStore {
         }
     }
 
-    /// Notes that the layer is used now, for [`unused_for`].
+    /// Notes that the layer is used now, for [`piku_release::layers::list_unused_for`].
     pub(crate) fn touch(&self, key: &str) -> anyhow::Result<()> {
         let marker = self.dir.join(key).join(COMPLETE);
         File::open(&marker)
@@ -171,8 +154,8 @@ impl LayerStore {
             return Ok(false);
         }
         let dir = self.dir.join(key);
-        match lock(&dir, FlockArg::LockSharedNonblock)? {
-            Some(lock) if same(&lock, &dir) && self.has(key) => {
+        match lock_layer(&dir, FlockArg::LockSharedNonblock)? {
+            Some(lock) if is_same_folder(&lock, &dir) && self.has(key) => {
                 self.held.borrow_mut().push(lock);
                 Ok(true)
             }
@@ -203,7 +186,7 @@ impl LayerStore {
                 continue;
             };
             // Its last holder may have finished it, or failed and removed the folder that is locked now.
-            if self.has(key) || !same(&lock, &dir) {
+            if self.has(key) || !is_same_folder(&lock, &dir) {
                 continue;
             }
             let around = TreeHandle::open(&dir)?;
@@ -281,99 +264,18 @@ impl Drop for UnfinishedLayer {
 /// The lock on a folder that is built in, as [`lock`]. The steps of the build inherit it: should the build be killed, the
 /// layer is locked until the last of them has ended.
 pub(crate) fn try_lock(dir: &Path) -> io::Result<Option<Flock<File>>> {
-    let lock = lock(dir, FlockArg::LockExclusiveNonblock)?;
+    let lock = lock_layer(dir, FlockArg::LockExclusiveNonblock)?;
     if let Some(lock) = &lock {
         fcntl(&**lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
     }
     Ok(lock)
 }
 
-/// The lock on a folder, `None` while somebody else holds it.
-fn lock(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
-    let file = match File::open(dir) {
-        Ok(file) => file,
-        // Its holder failed, or nobody needed it any more, and it was removed just now.
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(err),
-    };
-    match Flock::lock(file, how) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(errno.into()),
-    }
-}
-
-/// The layers in a folder that are none of `needed`, those that were never finished among them, sorted. No folder, no layers.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub fn unused(dir: &Path, needed: &BTreeSet<String>) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(err) => return Err(err),
-    };
-    let mut unused = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type()?.is_dir() && !name.starts_with('.') && !needed.contains(&name) {
-            unused.push(entry.path());
-        }
-    }
-    unused.sort();
-    Ok(unused)
-}
-
-/// The layers in a folder that nobody has used for so long, those that were never finished among them, sorted.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub fn unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
-    let mut layers = unused(dir, &BTreeSet::new())?;
-    layers.retain(|layer| {
-        let marker = layer.join(COMPLETE);
-        let used = fs::metadata(&marker).and_then(|marker| marker.modified());
-        used.map_or(true, |used| {
-            let now = SystemTime::now();
-            if clock::is_ahead(used, now) {
-                // It was used when the clock was wrong. Its time begins now; where that cannot be noted, the next time.
-                let _ = File::open(&marker).and_then(|file| file.set_modified(now));
-            }
-            clock::age(used, now).is_some_and(|age| age > time)
-        })
-    });
-    Ok(layers)
-}
-
-/// Takes a layer's name away, so that no build finds it, and says where what is left of it lies, to be removed; nothing when
-/// a build uses it, or it is gone.
-///
-/// # Errors
-/// When it cannot be locked or renamed.
-pub fn withdraw(layer: &Path) -> io::Result<Option<PathBuf>> {
-    let Some(lock) = lock(layer, FlockArg::LockExclusiveNonblock)? else { return Ok(None) };
-    if !same(&lock, layer) {
-        return Ok(None);
-    }
-    let name = layer.file_name().unwrap_or_default().to_string_lossy();
-    let gone = layer.with_file_name(format!(".{name}{GONE}"));
-    remove_all(&gone)?;
-    fs::rename(layer, &gone)?;
-    Ok(Some(gone))
-}
-
-/// Whether the locked folder is still the one of this name.
-fn same(lock: &File, dir: &Path) -> bool {
-    match (lock.metadata(), fs::metadata(dir)) {
-        (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use piku_release::layers::{list_unused, withdraw_layer};
+    use std::collections::BTreeSet;
 
     fn build(store: &LayerStore, key: &str) -> UnfinishedLayer {
         match store.take(key).unwrap() {
@@ -433,7 +335,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = LayerStore::new(&dir.path().join("layers")).unwrap();
         let needed = BTreeSet::from(["needed".to_owned()]);
-        assert!(unused(store.path(), &needed).unwrap().is_empty());
+        assert!(list_unused(store.path(), &needed).unwrap().is_empty());
         for key in ["needed", "used", "old"] {
             build(&store, key).finish("test").unwrap();
         }
@@ -441,13 +343,13 @@ mod tests {
         let building = build(&store, "building");
         fs::write(store.path().join("edition"), "2").unwrap();
         let paths = ["building", "old", "used"].map(|key| store.path().join(key));
-        assert_eq!(unused(store.path(), &needed).unwrap(), paths);
-        assert!(withdraw(&paths[0]).unwrap().is_none() && withdraw(&paths[2]).unwrap().is_none());
-        let gone = withdraw(&paths[1]).unwrap().unwrap();
+        assert_eq!(list_unused(store.path(), &needed).unwrap(), paths);
+        assert!(withdraw_layer(&paths[0]).unwrap().is_none() && withdraw_layer(&paths[2]).unwrap().is_none());
+        let gone = withdraw_layer(&paths[1]).unwrap().unwrap();
         assert!(gone.join(CONTENT).exists() && !store.has("old"));
-        assert!(withdraw(&paths[1]).unwrap().is_none());
+        assert!(withdraw_layer(&paths[1]).unwrap().is_none());
         drop((store, building));
-        assert!(withdraw(&paths[2]).unwrap().is_some());
+        assert!(withdraw_layer(&paths[2]).unwrap().is_some());
     }
 
     #[test]

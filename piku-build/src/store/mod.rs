@@ -2,5 +2,5 @@
 
 pub(crate) mod edition;
 pub(crate) mod hash;
-pub mod layer;
+pub(crate) mod layer;
 pub(crate) mod packages;

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use piku_files::{FileStat, FolderCursor, TreeFile, TreeHandle, WalkStep};
 
-use crate::release::{BuiltRelease, TREE};
 use crate::step::interrupt;
 use crate::tree::tree_comparison::same_bytes;
+use piku_release::manifest::{BuiltRelease, TREE};
 
 /// The tree of the release in the folder `before`; nothing when it is not there, or not closed to its workers.
 pub(crate) fn tree_of(before: &Path) -> Option<TreeHandle> {

@@ -8,10 +8,10 @@ use std::path::{Component, Path, PathBuf};
 
 use piku_files::TreeHandle;
 
-use crate::step::step_runner::APP;
-use crate::target::TargetArchitecture;
 use crate::tree::found::FilePlace;
 pub(crate) use crate::tree::found::runs;
+use piku_layout::jail::APP;
+use piku_release::target::TargetArchitecture;
 
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;

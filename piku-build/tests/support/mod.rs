@@ -10,8 +10,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use piku_build::release::BuiltRelease;
 use piku_chroot::jail;
+use piku_release::manifest::BuiltRelease;
 
 /// Longer than anything here takes.
 const BOUND: Duration = Duration::from_secs(180);

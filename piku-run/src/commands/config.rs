@@ -4,10 +4,10 @@
 use std::io::Read;
 
 use anyhow::Context;
-use piku_build::release::ReleaseOrigin;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_procfile::env::EnvFile;
+use piku_release::manifest::ReleaseOrigin;
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 use piku_report::user_error::{UserError, WithHint};

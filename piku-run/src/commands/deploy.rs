@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use piku_build::architecture::ReleaseArchitecture;
-use piku_build::release::{BuiltRelease, TREE};
-use piku_build::target;
 use piku_files::TreeHandle;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
+use piku_release::architecture::ReleaseArchitecture;
+use piku_release::manifest::{BuiltRelease, TREE};
+use piku_release::target;
 use piku_report::user_error::UserError;
 
 use crate::garbage::{self, CollectScope};

@@ -1,9 +1,9 @@
 //! `rollback APP [N]`: a new release with the tree and the configuration of an old one, through the same health check as any
 //! deploy.
 
-use piku_build::release::{BuiltRelease, ReleaseOrigin};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
+use piku_release::manifest::{BuiltRelease, ReleaseOrigin};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 

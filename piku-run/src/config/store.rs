@@ -14,9 +14,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_build::release::CONFIG;
 use piku_files::atomic_file;
 use piku_layout::paths::AppDir;
+use piku_release::manifest::CONFIG;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{ConfigChange, ConfigValues};

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use piku_build::store::layer::TOOLS;
 use piku_files::{FileKind, TreeHandle};
 use piku_layout::paths::AppDir;
+use piku_release::layers::TOOLS;
 
 use super::{FoundEntry, entries, entries_of};
 use crate::releases::ASIDE;

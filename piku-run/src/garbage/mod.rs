@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_build::folded;
-use piku_build::release::BuiltRelease;
-use piku_build::store::layer::{self, TOOLS};
 use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
+use piku_release::folded;
+use piku_release::layers::{self, TOOLS};
+use piku_release::manifest::BuiltRelease;
 use piku_report::progress;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -122,7 +122,7 @@ impl AppCollector<'_> {
             add(GarbageKind::Release, old.iter().map(|number| self.dir.release(*number)).collect());
             let covers_layers = scope != CollectScope::Releases;
             if let Some(needed) = covers_layers.then(|| needed_layers(self.dir, &kept)).flatten() {
-                let unused = layer::unused(&self.dir.layers(), &needed);
+                let unused = layers::list_unused(&self.dir.layers(), &needed);
                 add(GarbageKind::Layer, unused.context("cannot list the layers")?);
             }
             add(GarbageKind::Log, deploy_logs::find_old(self.dir, &kept));
@@ -131,7 +131,7 @@ impl AppCollector<'_> {
             let cache = self.dir.cache();
             // An unjailed build may have replaced the directory by a symlink to something else.
             if current::has_folder(&cache, TOOLS) {
-                let tools = layer::unused_for(&cache.join(TOOLS), TOOL_LIFETIME);
+                let tools = layers::list_unused_for(&cache.join(TOOLS), TOOL_LIFETIME);
                 add(GarbageKind::Layer, tools.context("cannot list the tools")?);
             }
         }
@@ -160,7 +160,7 @@ impl AppCollector<'_> {
         let path = self.dir.path().join(&item.name);
         let cannot = || format!("cannot remove '{}'", path.display());
         let gone = match item.kind {
-            GarbageKind::Layer => match layer::withdraw(&path).with_context(cannot)? {
+            GarbageKind::Layer => match layers::withdraw_layer(&path).with_context(cannot)? {
                 Some(gone) => gone,
                 None => return Ok(false),
             },

@@ -1,7 +1,7 @@
 //! Decides which releases are old enough to remove.
 
-use piku_build::release::BuiltRelease;
 use piku_layout::paths::AppDir;
+use piku_release::manifest::BuiltRelease;
 
 use crate::instance::record::running_releases;
 

@@ -2,8 +2,8 @@ use super::*;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use piku_build::release::{ReleaseLayer, ReleaseOrigin};
 use piku_layout::paths::PikuRoot;
+use piku_release::manifest::{ReleaseLayer, ReleaseOrigin};
 
 use crate::instance::record::{self, RecordFolder, WorkerRecord};
 

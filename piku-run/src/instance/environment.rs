@@ -16,7 +16,6 @@ use std::process::Command;
 use anyhow::Context;
 use indexmap::IndexMap;
 use nix::unistd::{getegid, geteuid};
-use piku_build::release::{BuiltRelease, TREE};
 use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
 use piku_layout::name::AppName;
@@ -27,6 +26,7 @@ use piku_procfile::command::after_profile;
 use piku_procfile::env::{self, EnvFile};
 use piku_procfile::procfile::ParseOptions;
 use piku_procfile::render::values::AppValues;
+use piku_release::manifest::{BuiltRelease, TREE};
 use piku_report::user_error::UserError;
 
 use crate::config::{ConfigValues, store};

@@ -10,11 +10,11 @@ use std::net::{Ipv6Addr, UdpSocket};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use piku_build::release::BuiltRelease;
 use piku_layout::settings::ListenAddress;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
 use piku_procfile::render::nginx::{HostName, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost};
 use piku_procfile::render::values::AppValues;
+use piku_release::manifest::BuiltRelease;
 use piku_report::user_error::UserError;
 
 use super::WebServer;

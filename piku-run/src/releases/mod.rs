@@ -4,9 +4,9 @@ pub(crate) mod current;
 mod successor;
 
 use anyhow::Context;
-use piku_build::release::{BuiltRelease, ReleaseOrigin};
 use piku_layout::deploy_attempt::DeployAttempt;
 use piku_layout::paths::AppDir;
+use piku_release::manifest::{BuiltRelease, ReleaseOrigin};
 use piku_report::output::{self, OutputFormat};
 use serde::{Deserialize, Serialize};
 

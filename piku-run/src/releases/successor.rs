@@ -7,13 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use piku_build::folded;
-use piku_build::release::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_files::free_space::{self, SpaceNeeded};
 use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_nss::UserAccount;
+use piku_release::folded;
+use piku_release::manifest::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 use rustix::fs::{FlockOperation, flock};

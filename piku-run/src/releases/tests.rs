@@ -2,8 +2,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use piku_build::release::ReleaseLayer;
 use piku_layout::paths::PikuRoot;
+use piku_release::manifest::ReleaseLayer;
 
 use super::*;
 

@@ -9,10 +9,10 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use piku_build::release::{BuiltRelease, TREE};
 use piku_files::atomic_file;
 use piku_layout::name::ProcessName;
 use piku_layout::settings::SandboxMode;
+use piku_release::manifest::{BuiltRelease, TREE};
 use piku_report::user_error::{self, BUSY, FAILED, UserError};
 
 use super::AppSupervisor;

@@ -27,9 +27,10 @@ use crate::app::app_source::AppSource;
 use crate::errors::{self, buildpack as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::step::step_runner::PATH;
-use crate::step::step_runner::{APP, StepMount};
+use crate::step::step_runner::StepMount;
 use crate::tree::root_view::RootView;
+use piku_layout::jail::APP;
+use piku_layout::jail::PATH;
 use reference::{BuildpackOrigin, BuildpackReference};
 
 /// Where a step sees the host's.

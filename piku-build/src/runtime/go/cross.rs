@@ -7,7 +7,7 @@ use crate::app::app_source::AppSource;
 use crate::errors;
 use crate::plan::build_target::BuildTarget;
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::target::TargetArchitecture;
+use piku_release::target::TargetArchitecture;
 
 /// The step that looks for C code.
 pub(super) const STEP: &str = "go list";

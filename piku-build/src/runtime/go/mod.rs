@@ -24,12 +24,12 @@ use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram, FOLDER};
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::step::step_runner::PATH;
 use crate::tree::root_view::{RootView, runs};
 use constraint::BuildTags;
 use header::FileHeader;
 use module::GoModule;
 use packages::GoPackage;
+use piku_layout::jail::PATH;
 use toolchain::GoChoice;
 
 const MODULE: &str = "go.mod";

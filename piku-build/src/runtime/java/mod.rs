@@ -17,11 +17,11 @@ use crate::app::app_source::{AppSource, decode};
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::step::step_runner::PATH;
 use crate::tree::kept_tree::KeptFolders;
 use crate::tree::root_view::RootView;
 use jar::{JarKind, RunnableJar};
 use jdk::{InstalledJdk, JdkChoice};
+use piku_layout::jail::PATH;
 
 const POM: &str = "pom.xml";
 const GRADLE: [&str; 4] = ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"];

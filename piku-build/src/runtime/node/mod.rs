@@ -19,11 +19,11 @@ use crate::app::app_source::AppSource;
 use crate::errors::{self, node as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::step::step_runner::PATH;
 use crate::tree::root_view::RootView;
 use manager::{ManagerKind, NodeManager};
 use modules::MODULES;
 use package::{FILE, LIFECYCLE, PackageJson};
+use piku_layout::jail::PATH;
 
 /// Programs that `npm start` would start, or that a package.json of few words means.
 const SERVERS: [&str; 4] = ["server.js", "index.js", "app.js", "main.js"];

@@ -13,8 +13,8 @@ use crate::app::app_source::AppSource;
 use crate::plan::build_plan::{LayerPlan, TreeLayer};
 use crate::plan::build_target::BuildTarget;
 use crate::step::build_step::BuildStep;
-use crate::step::step_runner::APP;
 use piku_files::free_space::SpaceNeeded;
+use piku_layout::jail::APP;
 
 /// Changed when layers are made in another way: the old ones then do not count.
 const FORMAT: u32 = 2;

@@ -12,7 +12,7 @@ use crate::app::app_source::{AppSource, decode};
 use crate::errors::node as errors;
 use crate::plan::build_target::BuildTarget;
 use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionMatch, nearest};
-use crate::step::step_runner::PATH;
+use piku_layout::jail::PATH;
 
 /// Files whose first line is a version.
 const FILES: [&str; 2] = [".nvmrc", ".node-version"];

@@ -16,8 +16,8 @@ use crate::app::app_source::AppSource;
 use crate::errors::ruby as told;
 use crate::plan::build_plan::LayerPlan;
 use crate::step::build_step::BuildStep;
-use crate::step::step_runner::PATH;
 use piku_files::free_space::SpaceNeeded;
+use piku_layout::jail::PATH;
 
 /// The layer's name.
 const NAME: &str = "gems";

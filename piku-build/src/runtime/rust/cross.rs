@@ -9,7 +9,7 @@ use std::path::Path;
 use super::toolchain::InstalledRust;
 use crate::errors;
 use crate::plan::build_target::BuildTarget;
-use crate::target::TargetArchitecture;
+use piku_release::target::TargetArchitecture;
 
 /// The linker that rustup brings.
 const OWN_LINKER: &str = "rust-lld";

@@ -19,12 +19,12 @@ use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram};
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::step::step_runner::PATH;
 use crate::step::step_runner::StepMount;
 use crate::tree::kept_tree::KeptFolders;
 use crate::tree::root_view::RootView;
 use cross::RustTarget;
 use manifest::{CargoBinary, CargoManifest, FILE};
+use piku_layout::jail::PATH;
 use toolchain::{InstalledRust, RustChoice};
 
 const LOCK: &str = "Cargo.lock";

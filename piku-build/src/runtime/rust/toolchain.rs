@@ -16,8 +16,8 @@ use crate::errors;
 use crate::runtime::version::{
     PinnedVersion, RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest,
 };
-use crate::target::TargetArchitecture;
 use crate::tree::root_view::runs;
+use piku_release::target::TargetArchitecture;
 
 /// Prefixes that the jail shows.
 const SYSTEM: [&str; 2] = ["/usr/local", "/usr"];

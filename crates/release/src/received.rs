@@ -20,19 +20,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use indexmap::IndexMap;
 use jiff::Timestamp;
+use piku_layout::jail::{APP, LAYERS};
 use piku_layout::name::{AppName, ProcessName};
 use piku_procfile::procfile::{ParseOptions, Procfile};
 use serde::Deserialize;
 
 use crate::architecture::ReleaseArchitecture;
-use crate::release::{BuiltRelease, ReleaseLayer, ReleaseOrigin};
-use crate::step::step_runner::APP;
-use crate::store::layer;
+use crate::layers::is_key;
+use crate::manifest::{BuiltRelease, ReleaseLayer, ReleaseOrigin};
 
 /// No manifest is longer, in bytes.
 pub const LONGEST: usize = 1 << 20;
-/// Where layers are mounted that do not go into the app.
-const LAYERS: &str = "/layers";
 /// More than any build makes of layers, of process types and of variables.
 const MOST_LAYERS: usize = 64;
 const MOST_PROCESSES: usize = 256;
@@ -247,7 +245,7 @@ fn check_layers(layers: &[ReleaseLayer], jailed: bool) -> anyhow::Result<()> {
     let mut mounts = BTreeSet::new();
     for ReleaseLayer { name, key, mount } in layers {
         ensure!(is_word(name), "a layer's name is no plain word");
-        ensure!(layer::is_key(key), "the layer '{name}' has no key");
+        ensure!(is_key(key), "the layer '{name}' has no key");
         ensure!(mounts.insert(mount), "two layers are mounted at one place");
         if !jailed {
             continue;

@@ -129,7 +129,7 @@ impl BuiltRelease {
     }
 
     /// The same into a folder that is in the making, and is written out as a whole.
-    pub(crate) fn write_unsynced(&self, dir: &Path) -> anyhow::Result<()> {
+    pub fn write_unsynced(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
         fs::write(&path, self.text()?).with_context(|| format!("cannot write '{}'", path.display()))
     }

@@ -81,7 +81,8 @@ impl TargetMachine {
     }
 
     /// Returns a machine that runs programs of this architecture.
-    pub(crate) fn of_program(program: ProgramArchitecture) -> Self {
+    #[must_use]
+    pub fn of_program(program: ProgramArchitecture) -> Self {
         Self { programs: vec![program] }
     }
 

@@ -9,21 +9,21 @@ use crate::machine::{self, TargetMachine};
 
 /// An architecture that is built for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TargetArchitecture {
+pub struct TargetArchitecture {
     /// As `uname -m` says.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Other names: Debian's first.
     also: &'static [&'static str],
     /// `e_machine` of its programs.
-    pub(crate) elf: u16,
+    pub elf: u16,
     /// GOARCH.
-    pub(crate) go: &'static str,
+    pub go: &'static str,
     /// GOARM, for 32-bit ARM.
-    pub(crate) go_arm: Option<&'static str>,
+    pub go_arm: Option<&'static str>,
     /// The front of the names of Debian's cross compiler; nothing where what it makes does not run there.
-    pub(crate) gnu: Option<&'static str>,
+    pub gnu: Option<&'static str>,
     /// Rust's targets that run there, the first that is installed counts.
-    pub(crate) rust: &'static [&'static str],
+    pub rust: &'static [&'static str],
 }
 
 /// All of them. Debian's `arm-linux-gnueabihf-gcc` and the libraries that it links need version 7 of
@@ -99,7 +99,7 @@ impl TargetArchitecture {
     ///
     /// # Errors
     /// When the name is none that is known, with those that are.
-    pub(crate) fn parse(name: &str) -> Result<&'static Self, String> {
+    pub fn parse(name: &str) -> Result<&'static Self, String> {
         Self::find(name).ok_or_else(|| {
             let known: Vec<_> = ALL.iter().map(Self::names).collect();
             format!("unknown architecture; known are {}", known.join(", "))
@@ -119,17 +119,20 @@ impl TargetArchitecture {
     }
 
     /// The machine that runs its programs.
-    pub(crate) fn machine(&self) -> TargetMachine {
+    #[must_use]
+    pub fn machine(&self) -> TargetMachine {
         TargetMachine::of_program(ProgramArchitecture::parse(self.name))
     }
 
     /// Debian's name.
-    pub(crate) fn debian(&self) -> &'static str {
+    #[must_use]
+    pub fn debian(&self) -> &'static str {
         self.also.first().copied().filter(|also| !also.starts_with("armv")).unwrap_or(self.name)
     }
 
     /// Debian's package with the cross compiler.
-    pub(crate) fn compiler_package(&self) -> Option<String> {
+    #[must_use]
+    pub fn compiler_package(&self) -> Option<String> {
         self.gnu.map(|gnu| format!("gcc-{}", gnu.replace('_', "-")))
     }
 }
@@ -138,7 +141,7 @@ impl TargetArchitecture {
 ///
 /// # Errors
 /// When the kernel does not tell what this machine is.
-pub(crate) fn cross(
+pub fn cross(
     asked: Option<&'static TargetArchitecture>,
 ) -> anyhow::Result<Option<&'static TargetArchitecture>> {
     let own = machine::architecture()?;
@@ -147,14 +150,14 @@ pub(crate) fn cross(
 
 /// The architecture of a build as it was asked for, by any of its names. This machine's own may be one that is in no table.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AskedArchitecture(pub(crate) Option<&'static TargetArchitecture>);
+pub struct AskedArchitecture(pub Option<&'static TargetArchitecture>);
 
 impl AskedArchitecture {
     /// Reads a name.
     ///
     /// # Errors
     /// When it is neither known nor this machine's own.
-    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+    pub fn parse(name: &str) -> Result<Self, String> {
         match TargetArchitecture::parse(name) {
             Ok(known) => Ok(Self(Some(known))),
             Err(_) if machine::architecture().is_ok_and(|own| own == name) => Ok(Self(None)),
@@ -167,9 +170,7 @@ impl AskedArchitecture {
 ///
 /// # Errors
 /// When it is none that is known; when the kernel does not tell.
-pub(crate) fn said_by_operator(
-    settings: &HostSettings,
-) -> anyhow::Result<Option<&'static TargetArchitecture>> {
+pub fn said_by_operator(settings: &HostSettings) -> anyhow::Result<Option<&'static TargetArchitecture>> {
     let Some(name) = &settings.architecture else { return Ok(None) };
     let known = TargetArchitecture::parse(name)
         .map_err(|why| UserError::new(format!("bad 'architecture: {name}' in host.yaml: {why}")))?;
@@ -192,7 +193,7 @@ pub fn this_machine(settings: &HostSettings) -> anyhow::Result<TargetMachine> {
 ///
 /// # Errors
 /// When the operator's word is none that is known; when the kernel does not tell.
-pub(crate) fn of_this_machine(settings: &HostSettings) -> anyhow::Result<String> {
+pub fn of_this_machine(settings: &HostSettings) -> anyhow::Result<String> {
     if let Some(known) = said_by_operator(settings)? {
         return Ok(known.name.to_owned());
     }

@@ -43,23 +43,23 @@ const HEADER: usize = 64;
 
 /// What an ELF file says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ElfFile {
+pub struct ElfFile {
     /// `e_machine`.
-    pub(crate) machine: u16,
+    pub machine: u16,
     /// The architecture that it was built for.
-    pub(crate) architecture: ProgramArchitecture,
+    pub architecture: ProgramArchitecture,
     /// The loader that a dynamic program asks for.
-    pub(crate) loader: Option<PathBuf>,
+    pub loader: Option<PathBuf>,
     /// True if it is a program or a library for Linux, and nothing else that compilers make: an object, a core dump.
-    pub(crate) is_runnable: bool,
+    pub is_runnable: bool,
 }
 
 /// An open ELF file, its tables read and checked against its length.
-pub(crate) type Stream<'a> = ElfStream<AnyEndian, &'a File>;
+pub type Stream<'a> = ElfStream<AnyEndian, &'a File>;
 
 impl ElfFile {
     /// Reads the headers of an open file; `None` when it is no (whole) ELF file.
-    pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
+    pub fn read(file: &File) -> io::Result<Option<Self>> {
         Ok(open(file)?.map(|mut stream| {
             let level = level::read(&mut stream);
             Self {
@@ -73,7 +73,7 @@ impl ElfFile {
 
     /// Reads an open file as [`Self::read`] does, and one whose tables cannot be read by its header alone: Linux starts a program
     /// without a look at most of them.
-    pub(crate) fn read_leniently(file: &File) -> io::Result<Option<Self>> {
+    pub fn read_leniently(file: &File) -> io::Result<Option<Self>> {
         let seen = read_header_as_linux(file)?;
         let is_true = |claimed: &FileHeader<AnyEndian>| {
             seen.as_ref()
@@ -95,7 +95,7 @@ impl ElfFile {
 
     /// The header of this very program: what runs it runs others of its kind.
     #[expect(clippy::disallowed_methods, reason = "its own program, by the kernel's name for it")]
-    pub(crate) fn own() -> io::Result<Option<Self>> {
+    pub fn own() -> io::Result<Option<Self>> {
         Self::read(&File::open("/proc/self/exe")?)
     }
 }
@@ -132,7 +132,7 @@ fn is_runnable(stream: &Stream<'_>) -> bool {
 }
 
 /// The tables of an open file; `None` when it is no (whole) ELF file.
-pub(crate) fn open(file: &File) -> io::Result<Option<Stream<'_>>> {
+pub fn open(file: &File) -> io::Result<Option<Stream<'_>>> {
     let mut magic = [0; 4];
     if file.read_at(&mut magic, 0)? < magic.len() || magic != *b"\x7fELF" {
         return Ok(None);
@@ -199,7 +199,8 @@ fn read_header_as_linux(file: &File) -> io::Result<Option<FileHeader<AnyEndian>>
 
 /// Returns the name at this place of a table of names. Longer ones than compilers write are none: a table without a zero byte
 /// would be searched to its end for each of thousands of names.
-pub(crate) fn name_at(table: &[u8], at: u32) -> Option<&str> {
+#[must_use]
+pub fn name_at(table: &[u8], at: u32) -> Option<&str> {
     const LONGEST_NAME: usize = 64;
     let rest = table.get(usize::try_from(at).ok()?..)?;
     let rest = &rest[..rest.len().min(LONGEST_NAME)];
@@ -207,7 +208,8 @@ pub(crate) fn name_at(table: &[u8], at: u32) -> Option<&str> {
 }
 
 /// `e_machine` of the programs of an architecture as `uname -m` says it; `None` for one that is not in the table.
-pub(crate) fn machine_of(architecture: &str) -> Option<u16> {
+#[must_use]
+pub fn machine_of(architecture: &str) -> Option<u16> {
     let program = ProgramArchitecture::parse(architecture);
     let name = match program.family() {
         "ppc64le" => "ppc64",
@@ -217,7 +219,7 @@ pub(crate) fn machine_of(architecture: &str) -> Option<u16> {
 }
 
 /// The bytes of a section; `None` where the file's numbers lead nowhere, or to more than such a section ever has.
-pub(crate) fn section<'a>(stream: &'a mut Stream<'_>, header: &SectionHeader) -> Option<&'a [u8]> {
+pub fn section<'a>(stream: &'a mut Stream<'_>, header: &SectionHeader) -> Option<&'a [u8]> {
     if header.sh_size > LONGEST {
         return None;
     }
@@ -233,35 +235,18 @@ fn loader(stream: &mut Stream<'_>) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
+    use piku_tests::elf::arm_program;
     use std::io::Write;
-
-    /// A static program for 32-bit ARM with these build attributes, without code.
-    pub(crate) fn arm(attributes: &[u8]) -> Vec<u8> {
-        let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
-        let file = [&[1][..], &number(5 + attributes.len()), attributes].concat();
-        let section = [&b"A"[..], &number(10 + file.len()), b"aeabi\0", &file].concat();
-        let mut bytes = b"\x7fELF\x01\x01\x01".to_vec();
-        bytes.resize(16, 0);
-        bytes.extend([2, 0, 40, 0, 1, 0, 0, 0]);
-        let sections = (52 + section.len()).next_multiple_of(4);
-        bytes.extend([0, 0, sections].map(number).concat());
-        bytes.extend(number(0x0500_0400));
-        bytes.extend([52_u16, 32, 0, 40, 2, 0].map(u16::to_le_bytes).concat());
-        bytes.extend_from_slice(&section);
-        bytes.resize(sections + 40, 0);
-        bytes.extend([0, 0x7000_0003, 0, 0, 52, section.len(), 0, 0, 1, 0].map(number).concat());
-        bytes
-    }
 
     #[test]
     fn an_arm_program_says_its_version() {
-        let name = |attributes: &[u8]| read(&arm(attributes)).unwrap().architecture.to_string();
+        let name = |attributes: &[u8]| read(&arm_program(attributes)).unwrap().architecture.to_string();
         assert_eq!(name(b"\x06\x06\x0a\x02"), "armv6l");
         assert_eq!(name(b"\x06\x0a\x0a\x04"), "armv7l");
         assert_eq!(name(b"\x1c\x01"), "armv5tel");
-        let mut huge = arm(b"\x06\x0a");
+        let mut huge = arm_program(b"\x06\x0a");
         let length = huge.len();
         huge[length - 20..length - 16].copy_from_slice(&[0xff; 4]);
         assert_eq!(read(&huge).unwrap().architecture.to_string(), "armv5tel");
@@ -291,7 +276,7 @@ pub(crate) mod tests {
     #[test]
     fn what_linux_starts_is_a_program_whatever_its_tables_say() {
         let program = |edit: &dyn Fn(&mut Vec<u8>)| {
-            let mut bytes = arm(b"\x06\x06\x0a\x02");
+            let mut bytes = arm_program(b"\x06\x06\x0a\x02");
             edit(&mut bytes);
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&bytes).unwrap();

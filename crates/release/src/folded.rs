@@ -18,7 +18,7 @@ use piku_layout::paths::AppDir;
 use rustix::fs::{FlockOperation, flock};
 use zstd::Decoder;
 
-use crate::release::TREE;
+use crate::manifest::TREE;
 
 /// The folder of the differences, in a release's folder.
 const DELTA: &str = "delta";

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use piku_build::architecture::ReleaseArchitecture;
-use piku_build::received::{LocalFacts, ReceivedManifest};
-use piku_build::release::{Origin, Release};
+use piku_release::architecture::ReleaseArchitecture;
+use piku_release::received::{LocalFacts, ReceivedManifest};
+use piku_release::manifest::{BuiltRelease, ReleaseOrigin};
 
 fuzz_target!(|text: &[u8]| {
     let homes = [PathBuf::from("/opt/rubies/3.2.2")];
@@ -27,7 +27,7 @@ fuzz_target!(|text: &[u8]| {
     match made {
         Ok(release) => {
             assert!(release.jailed && !release.profile && release.kept.is_empty());
-            assert_eq!((release.number, release.origin, release.tree_of), (12, Origin::Deploy, None));
+            assert_eq!((release.number, release.origin, release.tree_of), (12, ReleaseOrigin::Deploy, None));
             assert!(release.at <= here.now);
             assert!(release.host.iter().all(|home| homes.contains(home)));
             for layer in &release.layers {
@@ -39,7 +39,7 @@ fuzz_target!(|text: &[u8]| {
                 assert!(!shown.chars().any(char::is_control));
             }
             let again = serde_yaml::to_string(&release).expect("can be written");
-            assert_eq!(serde_yaml::from_str::<Release>(&again).expect("can be read"), release);
+            assert_eq!(serde_yaml::from_str::<BuiltRelease>(&again).expect("can be read"), release);
         }
         Err(err) => {
             let said = format!("{err:#}");

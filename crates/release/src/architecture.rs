@@ -5,11 +5,11 @@ use std::fmt;
 use crate::machine::TargetMachine;
 
 /// The family of 32-bit ARM.
-pub(crate) const ARM: &str = "arm";
+pub const ARM: &str = "arm";
 /// The family of 32-bit PCs.
-pub(crate) const I386: &str = "i386";
+pub const I386: &str = "i386";
 /// The family of 64-bit PCs.
-pub(crate) const X86_64: &str = "x86_64";
+pub const X86_64: &str = "x86_64";
 /// The oldest ARM that Linux distributions have programs for.
 const OLDEST_ARM: u8 = 5;
 
@@ -34,7 +34,8 @@ pub enum ReleaseArchitecture {
 
 impl ProgramArchitecture {
     /// Creates the architecture of this family, `arm` or `ppc64le`, at this level.
-    pub(crate) fn new(family: &str, level: u8) -> Self {
+    #[must_use]
+    pub fn new(family: &str, level: u8) -> Self {
         let level = match family {
             ARM => level.max(OLDEST_ARM),
             X86_64 => level.max(1),

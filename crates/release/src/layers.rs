@@ -1,0 +1,115 @@
+//! The layers of releases on disk. `LAYERS/KEY/content/` is a layer and `LAYERS/KEY/complete` its marker, which is written
+//! last. A build holds a kernel lock on the directory `KEY` while it writes or uses the layer.
+
+#![expect(clippy::disallowed_methods, reason = "the store's own folders, markers and locks")]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use piku_files::remove_all;
+use piku_layout::clock;
+
+/// The marker.
+pub const COMPLETE: &str = "complete";
+/// The layer itself.
+pub const CONTENT: &str = "content";
+/// What the name of a folder ends with that is about to be removed; it begins with a dot.
+const GONE: &str = ".gone";
+/// The folder of the cache with the layers of tools that make layers.
+pub const TOOLS: &str = "tools";
+
+/// Returns whether the text is the key of a layer: a SHA-256 in hex, which can be a folder's name.
+#[must_use]
+pub fn is_key(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// The lock on a folder, `None` while somebody else holds it.
+pub fn lock_layer(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
+    let file = match File::open(dir) {
+        Ok(file) => file,
+        // Its holder failed, or nobody needed it any more, and it was removed just now.
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    match Flock::lock(file, how) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// The layers in a folder that are none of `needed`, those that were never finished among them, sorted. No folder, no layers.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn list_unused(dir: &Path, needed: &BTreeSet<String>) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(err),
+    };
+    let mut unused = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() && !name.starts_with('.') && !needed.contains(&name) {
+            unused.push(entry.path());
+        }
+    }
+    unused.sort();
+    Ok(unused)
+}
+
+/// The layers in a folder that nobody has used for so long, those that were never finished among them, sorted.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn list_unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
+    let mut layers = list_unused(dir, &BTreeSet::new())?;
+    layers.retain(|layer| {
+        let marker = layer.join(COMPLETE);
+        let used = fs::metadata(&marker).and_then(|marker| marker.modified());
+        used.map_or(true, |used| {
+            let now = SystemTime::now();
+            if clock::is_ahead(used, now) {
+                // It was used when the clock was wrong. Its time begins now; where that cannot be noted, the next time.
+                let _ = File::open(&marker).and_then(|file| file.set_modified(now));
+            }
+            clock::age(used, now).is_some_and(|age| age > time)
+        })
+    });
+    Ok(layers)
+}
+
+/// Takes a layer's name away, so that no build finds it, and says where what is left of it lies, to be removed; nothing when
+/// a build uses it, or it is gone.
+///
+/// # Errors
+/// When it cannot be locked or renamed.
+pub fn withdraw_layer(layer: &Path) -> io::Result<Option<PathBuf>> {
+    let Some(lock) = lock_layer(layer, FlockArg::LockExclusiveNonblock)? else { return Ok(None) };
+    if !is_same_folder(&lock, layer) {
+        return Ok(None);
+    }
+    let name = layer.file_name().unwrap_or_default().to_string_lossy();
+    let gone = layer.with_file_name(format!(".{name}{GONE}"));
+    remove_all(&gone)?;
+    fs::rename(layer, &gone)?;
+    Ok(Some(gone))
+}
+
+/// Whether the locked folder is still the one of this name.
+#[must_use]
+pub fn is_same_folder(lock: &File, dir: &Path) -> bool {
+    match (lock.metadata(), fs::metadata(dir)) {
+        (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}

@@ -1,0 +1,13 @@
+//! Releases as the tools exchange them: the manifest `release.yaml`, the layers on disk, and the architectures that a release
+//! runs on.
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
+pub mod architecture;
+pub mod elf;
+pub mod folded;
+pub mod layers;
+pub mod machine;
+pub mod manifest;
+pub mod received;
+pub mod target;
