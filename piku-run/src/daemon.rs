@@ -1,7 +1,8 @@
-//! `piku-run daemon`: a scanner of few lines. It starts one supervisor an app, starts it again with back-off when it
-//! dies, and knows nothing of workers. It stays in the foreground; whoever has started it may restart it.
+//! `piku-run daemon`: starts one supervisor for each app and restarts it with backoff when it dies. It does
+//! not know instances, stays in the foreground, and may be restarted at any time.
 //!
-//! Supervisors outlive a daemon that is killed; the next one finds them by their locks and waits for them by pidfd.
+//! Supervisors outlive a daemon that is killed; the next one finds them by their locks and watches them by
+//! pidfd.
 
 #![expect(clippy::disallowed_methods, reason = "marks and locks of apps, which only piku writes")]
 
@@ -35,31 +36,31 @@ use crate::process::wait::{self, PollInterest, READ};
 use crate::releases::current;
 use crate::{protections, supervisor};
 
-/// The subcommand's name.
 pub(crate) const NAME: &str = "daemon";
 
-/// Apps that start at once at boot, where the machine does not say how many processors it has.
+/// Number of apps that start at once at boot, if the number of processors is unknown.
 const AT_ONCE: usize = 1;
 
-/// The time that a supervisor may keep the others waiting at boot. It ends its turn itself before that, unless it is stuck.
+/// Longest time for which a supervisor may delay others at boot. It frees its slot earlier unless it is
+/// stuck.
 const LONGEST_TURN: Duration = Duration::from_secs(40);
 
-/// An app that has, had or is to have a supervisor.
+/// An app with a supervisor, now, before or soon.
 #[derive(Debug, Default)]
 struct WatchedApp {
     supervisor: Option<SupervisorChild>,
     since: Option<Instant>,
     backoff: CrashBackoff,
-    /// When to start the next one.
+    /// Time of the next start.
     again: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct SupervisorChild {
     pid: Pid,
-    /// For one that another daemon has started.
+    /// For a supervisor that a previous daemon started.
     pidfd: Option<OwnedFd>,
-    /// At boot: at its end when the app's instances are up, or have had their time.
+    /// Boot slot: reads end-of-file once the app's instances are up or their time is over.
     booting: Option<OwnedFd>,
 }
 
@@ -77,7 +78,7 @@ struct DaemonLoop {
     root: PikuRoot,
     program: PathBuf,
     apps: BTreeMap<AppName, WatchedApp>,
-    /// What waits at boot: no more apps start at once than there are processors.
+    /// Apps that wait at boot; as many start at once as there are processors.
     waiting: VecDeque<AppName>,
     clients: ClientTable,
     listener: ControlSocket,
@@ -86,32 +87,32 @@ struct DaemonLoop {
     _lock: FileLock,
 }
 
-/// Runs until SIGTERM. Then the supervisors leave, and the workers stay.
+/// Runs until SIGTERM. Supervisors then end and instances keep running.
 pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
-    current::make(&root.run())?;
+    current::create_dir(&root.run())?;
     let path = current::daemon_lock(root);
     let Some(mut lock) =
-        FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
+        FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
     else {
         let holder = lock::holder(&path).map_or(String::new(), |pid| format!(", pid {pid}"));
         let what = format!("a daemon runs for '{}' already{holder}", root.path().display());
         return Err(UserError::new(what).code(BUSY).into());
     };
-    lock.sign().context("cannot sign the lock")?;
-    // Supervisors and monitors will be where the daemon is, beside the cgroups of the jails and not in their way.
+    lock.write_pid().context("cannot sign the lock")?;
+    // Supervisors and monitors run in the daemon's cgroup, beside those of the jails.
     if let Err(err) = limits::take_up(NAME) {
-        complain(&format!("cgroups do not hold all limits of the workers: {err:#}"));
+        log_error(&format!("cgroups do not hold all limits of the workers: {err:#}"));
         for hint in user_error::advice(&err).0 {
-            complain(&format!("hint: {hint}"));
+            log_error(&format!("hint: {hint}"));
         }
     }
     signals::default_dispositions();
-    // The install has done so; this is for those who begin without.
+    // The installation has done that; this is for hosts without it.
     if let Err(err) = protections::record_first(root) {
-        complain(&format!("{err:#}"));
+        log_error(&format!("{err:#}"));
     }
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
-    // What a supervisor that dies leaves running is reaped here.
+    // Orphans of a supervisor that dies are reaped here.
     set_child_subreaper(true).context("cannot become a subreaper")?;
     let socket = root.daemon_socket();
     let listener =
@@ -129,10 +130,10 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
         _lock: lock,
     };
     daemon.boot()?;
-    daemon.work()
+    daemon.handle_events()
 }
 
-/// The file this program was started from, or the one that an upgrade has put in its place.
+/// Returns the path of this program, or of the file with which an upgrade has replaced it.
 fn own_program() -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe().context("cannot find out what program this is")?;
     let text = path.to_string_lossy();
@@ -140,14 +141,15 @@ fn own_program() -> anyhow::Result<PathBuf> {
 }
 
 impl DaemonLoop {
-    /// Every app that has a release and was not stopped. One that cannot be started does not keep the others waiting.
+    /// Starts the supervisors of all apps that have a release and were not stopped. An app that fails to
+    /// start does not delay the others.
     fn boot(&mut self) -> anyhow::Result<()> {
         for app in self.root.apps().context("cannot list the apps")? {
             let dir = self.root.app(&app);
-            if let Err(err) = current::remove(&dir.paused()) {
-                complain(&format!("{app}: {err:#}"));
+            if let Err(err) = current::remove_dir(&dir.paused()) {
+                log_error(&format!("{app}: {err:#}"));
             }
-            // Also where nothing runs: a supervisor that was killed in a first deploy may have left something.
+            // Also without a release: a supervisor killed during a first deploy may have left processes.
             if dir.current_number().is_some() && !dir.is_stopped() || dir.run().join("workers").exists() {
                 self.waiting.push_back(app);
             }
@@ -156,19 +158,19 @@ impl DaemonLoop {
         Ok(())
     }
 
-    /// Starts as many of those that wait as may start at once. One that was asked for meanwhile has its supervisor.
+    /// Starts waiting apps up to the limit, except those that have a supervisor by now.
     fn start_waiting(&mut self) {
         let at_once = std::thread::available_parallelism().map_or(AT_ONCE, std::num::NonZero::get);
         let boots = |watch: &WatchedApp| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
         while self.apps.values().filter(|watch| boots(watch)).count() < at_once {
             let Some(app) = self.waiting.pop_front() else { break };
             if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
-                self.start(&app, true);
+                self.start_supervisor(&app, true);
             }
         }
     }
 
-    fn work(&mut self) -> anyhow::Result<()> {
+    fn handle_events(&mut self) -> anyhow::Result<()> {
         loop {
             if self.leaving {
                 break;
@@ -201,14 +203,14 @@ impl DaemonLoop {
             let mut booted = Vec::new();
             for token in ready {
                 match token {
-                    DaemonToken::Signals => self.signalled(),
+                    DaemonToken::Signals => self.handle_signal(),
                     DaemonToken::Listener => {
                         while let Some(connection) = self.listener.accept() {
                             let number = self.clients.add(connection);
-                            self.serve(number);
+                            self.serve_clients(number);
                         }
                     }
-                    DaemonToken::Client(number) => self.serve(number),
+                    DaemonToken::Client(number) => self.serve_clients(number),
                     DaemonToken::Ended(at) => ended.extend(self.apps.keys().nth(at).cloned()),
                     DaemonToken::Booted(at) => booted.extend(self.apps.keys().nth(at).cloned()),
                 }
@@ -218,33 +220,33 @@ impl DaemonLoop {
                     one.booting = None;
                 }
             }
-            // Nobody knows how it ended; a new one finds out whether there is work.
+            // Its exit status is unknown; a new one finds out whether there is work.
             for app in ended {
-                self.ended(&app, false);
+                self.handle_end(&app, false);
             }
             self.clients.remove_gone();
             self.end_turns();
             self.start_due();
             self.start_waiting();
         }
-        self.listener.hide();
+        self.listener.remove_path();
         for one in self.apps.values().filter_map(|watch| watch.supervisor.as_ref()) {
             let _ = kill(one.pid, Signal::SIGTERM);
         }
         Ok(())
     }
 
-    fn signalled(&mut self) {
+    fn handle_signal(&mut self) {
         for signal in wait::received(&self.signals) {
             match signal {
                 Signal::SIGTERM | Signal::SIGINT => self.leaving = true,
-                Signal::SIGCHLD => self.reap(),
+                Signal::SIGCHLD => self.reap_children(),
                 _ => {}
             }
         }
     }
 
-    fn reap(&mut self) {
+    fn reap_children(&mut self) {
         loop {
             let (pid, well) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid, code == 0),
@@ -257,13 +259,13 @@ impl DaemonLoop {
             };
             let app = self.apps.iter().find(|(_, watch)| of(watch)).map(|(app, _)| app.clone());
             if let Some(app) = app {
-                self.ended(&app, well);
+                self.handle_end(&app, well);
             }
         }
     }
 
-    /// A supervisor that ends well has nothing to do; any other is started again.
-    fn ended(&mut self, app: &AppName, well: bool) {
+    /// Handles the end of a supervisor: success means that it has no work, otherwise it is restarted.
+    fn handle_end(&mut self, app: &AppName, well: bool) {
         let gone = !self.root.app(app).path().is_dir();
         let Some(watch) = self.apps.get_mut(app) else { return };
         watch.supervisor = None;
@@ -273,9 +275,9 @@ impl DaemonLoop {
         }
         let now = Instant::now();
         let uptime = watch.since.map_or(Duration::ZERO, |since| now - since);
-        let pause = watch.backoff.crashed(uptime, u64::from(std::process::id()));
+        let pause = watch.backoff.record_crash(uptime, u64::from(std::process::id()));
         watch.again = Some(now + pause);
-        complain(&format!(
+        log_error(&format!(
             "{app}: the supervisor has ended, a new one comes in {:.1} s",
             pause.as_secs_f64()
         ));
@@ -287,11 +289,11 @@ impl DaemonLoop {
         let due: Vec<AppName> =
             self.apps.iter().filter(|(_, watch)| is_due(watch)).map(|(app, _)| app.clone()).collect();
         for app in due {
-            self.start(&app, false);
+            self.start_supervisor(&app, false);
         }
     }
 
-    fn serve(&mut self, number: u64) {
+    fn serve_clients(&mut self, number: u64) {
         let Some(client) = self.clients.get_mut(number) else { return };
         client.flush();
         let app = match client.receive::<WakeRequest>() {
@@ -300,14 +302,14 @@ impl DaemonLoop {
             None => return,
         };
         if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
-            self.start(&app, false);
+            self.start_supervisor(&app, false);
         }
         if let Some(client) = self.clients.get_mut(number) {
             client.send_last(&None::<String>);
         }
     }
 
-    /// When supervisors that have not said so are no longer waited for at boot.
+    /// Returns the time at which the next boot slot expires.
     fn turns_end(&self) -> Option<Instant> {
         let booting =
             |watch: &&WatchedApp| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
@@ -324,36 +326,39 @@ impl DaemonLoop {
         }
     }
 
-    /// Starts a supervisor, or takes up the one there is.
-    fn start(&mut self, app: &AppName, boot: bool) {
+    /// Starts a supervisor, or adopts the running one.
+    fn start_supervisor(&mut self, app: &AppName, boot: bool) {
         let lock = current::supervisor_lock(&self.root.app(app));
         let watch = self.apps.entry(app.clone()).or_default();
         watch.again = None;
         watch.since = Some(Instant::now());
-        match find(&lock).map_or_else(|| spawn(&self.program, &self.root, app, boot), Ok) {
+        match find_supervisor(&lock)
+            .map_or_else(|| spawn_supervisor(&self.program, &self.root, app, boot), Ok)
+        {
             Ok(supervisor) => watch.supervisor = Some(supervisor),
             Err(err) => {
-                complain(&format!("{app}: {err:#}"));
-                self.ended(app, false);
+                log_error(&format!("{app}: {err:#}"));
+                self.handle_end(app, false);
             }
         }
     }
 }
 
-/// The supervisor of another daemon that lives on.
-fn find(lock: &std::path::Path) -> Option<SupervisorChild> {
-    if !lock.exists() || FileLock::take(lock).ok()?.is_some() {
+/// Finds a supervisor that a previous daemon has started.
+fn find_supervisor(lock: &std::path::Path) -> Option<SupervisorChild> {
+    if !lock.exists() || FileLock::try_lock(lock).ok()?.is_some() {
         return None;
     }
     let pid = lock::holder(lock)?;
     let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    // Still locked: the pid is the holder's, and from here on nobody else's.
-    let still = FileLock::take(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
+    // Still locked: the pid belongs to the holder, and is not used again while the descriptor is open.
+    let still = FileLock::try_lock(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
     still.then_some(SupervisorChild { pid: Pid::from_raw(pid), pidfd: Some(pidfd), booting: None })
 }
 
-/// Starts one. At boot its stdin is a pipe's end to write to, which it keeps until its instances are up.
-fn spawn(
+/// Starts a supervisor. At boot its stdin is the writing end of a pipe, which it closes once its instances
+/// are up.
+fn spawn_supervisor(
     program: &std::path::Path,
     root: &PikuRoot,
     app: &AppName,
@@ -373,7 +378,7 @@ fn spawn(
 }
 
 /// To the daemon's log.
-fn complain(text: &str) {
+fn log_error(text: &str) {
     // Without a stderr there is nobody to tell.
     let _ = writeln!(std::io::stderr().lock(), "piku-run: {text}");
 }

@@ -1,25 +1,25 @@
-//! Workers: started, checked, logged, restarted, replaced without a gap.
+//! Runs apps: starts, checks, logs and restarts their instances, and replaces them without downtime.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-pub mod cli;
+mod cli;
 mod commands;
-pub mod config;
-pub mod core;
+mod config;
+mod core;
 mod cron;
 mod daemon;
 mod desired;
 mod garbage;
-pub mod instance;
+mod instance;
 mod ipc;
 mod lock;
 mod log;
 mod log_forwarding;
 mod nginx;
-pub mod ports;
-pub mod process;
+mod ports;
+mod process;
 mod protections;
-pub mod releases;
+mod releases;
 mod start;
 mod supervisor;
 
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use piku_report::user_error;
 
-/// Runs the tool.
+/// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
         .unwrap_or_else(|err| user_error::report("piku-run", &err))
 }
 
-/// The command line, for the manual and the completions.
+/// Returns the command-line definition, for the manual and the completions.
 #[must_use]
 pub fn command() -> clap::Command {
     cli::RunCli::command()

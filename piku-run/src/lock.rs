@@ -1,4 +1,5 @@
-//! Locks of the kernel's: held by a descriptor, gone with the last process that has it. Their files are never unlinked.
+//! File locks. A lock is held by a descriptor and released with its last holder. Lock files are never
+//! unlinked.
 
 #![expect(clippy::disallowed_methods, reason = "locks, which only piku writes")]
 
@@ -10,13 +11,13 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// A lock that is held.
+/// A held lock.
 #[derive(Debug)]
 pub(crate) struct FileLock(File);
 
 impl FileLock {
-    /// Takes it; nothing when somebody else has it.
-    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
+    /// Locks the file; `None` if another process holds the lock.
+    pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Self>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self(file))),
@@ -25,13 +26,13 @@ impl FileLock {
         }
     }
 
-    /// Writes this process's pid into it, for whoever finds it taken.
-    pub(crate) fn sign(&mut self) -> io::Result<()> {
-        self.sign_as(&std::process::id().to_string())
+    /// Writes this process's pid into the file, for processes that find it locked.
+    pub(crate) fn write_pid(&mut self) -> io::Result<()> {
+        self.write_text(&std::process::id().to_string())
     }
 
-    /// Writes this into it.
-    pub(crate) fn sign_as(&mut self, text: &str) -> io::Result<()> {
+    /// Writes a text into the file.
+    pub(crate) fn write_text(&mut self, text: &str) -> io::Result<()> {
         self.0.set_len(0)?;
         self.0.write_all(text.as_bytes())
     }
@@ -43,7 +44,7 @@ impl AsFd for FileLock {
     }
 }
 
-/// Who signed a lock.
+/// Returns the pid written into a lock file.
 pub(crate) fn holder(path: &Path) -> Option<i32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
@@ -56,15 +57,15 @@ mod tests {
     fn one_holder_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let mut lock = FileLock::take(&path).unwrap().unwrap();
-        lock.sign().unwrap();
-        assert!(FileLock::take(&path).unwrap().is_none());
+        let mut lock = FileLock::try_lock(&path).unwrap().unwrap();
+        lock.write_pid().unwrap();
+        assert!(FileLock::try_lock(&path).unwrap().is_none());
         assert_eq!(holder(&path), i32::try_from(std::process::id()).ok());
         drop(lock);
         // A process that another test is starting has the descriptor too, until it runs its program.
         let is_free = |_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
-            FileLock::take(&path).unwrap().is_some()
+            FileLock::try_lock(&path).unwrap().is_some()
         };
         assert!((0..1000).any(is_free));
     }

@@ -1,7 +1,7 @@
-//! The protections of this machine: what holds now, and what held when it was recorded in `host.yaml`.
+//! Protections of this machine: those in effect, and those recorded in `host.yaml`.
 //!
-//! A protection that was recorded and is gone later is an error of every build and every start. So the record is made once, by
-//! the install or by the first start of the daemon, and again when the operator says so.
+//! If a recorded protection is missing later, every build and every start fails. So the record is made
+//! once, by the installation or the first start of the daemon, and again on the operator's request.
 
 #![expect(clippy::disallowed_methods, reason = "host.yaml, which is the operator's")]
 
@@ -20,17 +20,17 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::WithHint;
 use serde::Serialize;
 
-/// The key in `host.yaml`.
+/// Key in `host.yaml`.
 const KEY: &str = "protections:";
-/// Above it, where it is new.
+/// Comment above a new key.
 const COMMENT: &str = "# What this machine protects apps with. A build or a start that misses one of these fails; see `piku doctor`.";
 
-/// A protection, as it is printed.
+/// A protection as it is printed.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct ProtectionRow {
     protection: Protection,
     holds: bool,
-    /// `None` where nothing was recorded yet.
+    /// `None` if nothing was recorded yet.
     recorded: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
@@ -38,20 +38,20 @@ struct ProtectionRow {
     mend: Option<String>,
 }
 
-/// Prints all of them, after recording those that hold where that is asked for. Returns whether none is lost.
+/// Prints all protections, with `record` after recording those in effect. Returns whether none is lost.
 ///
 /// # Errors
-/// When what holds cannot be found out now, or be recorded.
+/// Fails if the protections cannot be determined or recorded.
 pub(crate) fn run(root: &PikuRoot, record: bool, format: OutputFormat) -> anyhow::Result<bool> {
     if record {
         self::record(root)?;
     }
-    let rows = rows(HostSettings::read(&root.settings())?.protections.as_deref())?;
-    output::print(format, &rows, || text(&rows))?;
+    let rows = report_rows(HostSettings::read(&root.settings())?.protections.as_deref())?;
+    output::print(format, &rows, || render_report(&rows))?;
     Ok(!rows.iter().any(|row| !row.holds && row.recorded == Some(true)))
 }
 
-/// Records what holds where nothing is recorded yet.
+/// Records the protections in effect if none are recorded.
 ///
 /// # Errors
 /// As [`run`].
@@ -67,7 +67,7 @@ fn record(root: &PikuRoot) -> anyhow::Result<()> {
         Err(err) if err.kind() == ErrorKind::NotFound => (String::new(), 0o600),
         Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
     };
-    let line = line(&holding);
+    let line = format_line(&holding);
     let written = with_line(&text, &line).hint(format!("write it there by hand: {line}"));
     let written = written.with_context(|| format!("cannot record it in '{}'", path.display()))?;
     atomic_file::write(&path, written.as_bytes(), mode)
@@ -79,7 +79,7 @@ fn mode_of(path: &Path) -> anyhow::Result<u32> {
     Ok(about.permissions().mode() & 0o777)
 }
 
-/// Tries what holds; nothing on a machine that makes no jails at all.
+/// Determines the protections in effect; empty on a machine without jails.
 fn holding() -> anyhow::Result<Vec<Protection>> {
     match jail::available() {
         Ok(started) => Ok(started.protections()),
@@ -88,18 +88,19 @@ fn holding() -> anyhow::Result<Vec<Protection>> {
     }
 }
 
-fn line(protections: &[Protection]) -> String {
+fn format_line(protections: &[Protection]) -> String {
     let names: Vec<&str> = protections.iter().map(|one| one.name()).collect();
     format!("{KEY} [{}]", names.join(", "))
 }
 
-/// Returns the settings' text with this line in the place of the one before it, or at its end. All else stays as it is.
+/// Returns the text of the settings with this line in place of the old one, or at the end. The rest is
+/// unchanged.
 fn with_line(text: &str, line: &str) -> anyhow::Result<String> {
     let mut lines: Vec<&str> = Vec::new();
     let mut place = None;
     let mut inside = false;
     for old in text.lines() {
-        // A list may go on below its key.
+        // A list may continue below its key.
         inside = old.starts_with(KEY) || inside && old.starts_with([' ', '\t', '-']);
         if old.starts_with(KEY) {
             place = Some(lines.len());
@@ -109,7 +110,7 @@ fn with_line(text: &str, line: &str) -> anyhow::Result<String> {
         }
     }
     if place.is_none() {
-        // The line alone may have been removed.
+        // Only the line itself may have been removed.
         lines.retain(|old| *old != COMMENT);
         lines.extend([COMMENT, line]);
     }
@@ -124,7 +125,7 @@ fn with_line(text: &str, line: &str) -> anyhow::Result<String> {
     Ok(new)
 }
 
-fn rows(recorded: Option<&[Protection]>) -> anyhow::Result<Vec<ProtectionRow>> {
+fn report_rows(recorded: Option<&[Protection]>) -> anyhow::Result<Vec<ProtectionRow>> {
     let row = |protection, why: Option<String>, mend: Option<String>| ProtectionRow {
         protection,
         holds: why.is_none(),
@@ -156,8 +157,8 @@ fn rows(recorded: Option<&[Protection]>) -> anyhow::Result<Vec<ProtectionRow>> {
     }
 }
 
-/// A line each, and below what does not hold why, and what mends it.
-fn text(rows: &[ProtectionRow]) -> String {
+/// Renders one line per protection; for a missing one, the reason and the remedy.
+fn render_report(rows: &[ProtectionRow]) -> String {
     let mut text = String::new();
     for row in rows {
         let holds = if row.holds { "yes" } else { "no" };
@@ -222,6 +223,6 @@ mod tests {
             },
         ];
         let expected = "namespaces        yes  recorded\nlisten-ports      no   nothing recorded\n    why:  w\n    mend: m\n";
-        assert_eq!(text(&rows), expected);
+        assert_eq!(render_report(&rows), expected);
     }
 }

@@ -41,8 +41,8 @@ pub fn meminfo() -> Option<ProcFields> {
     ProcFields::read_path("/proc/meminfo")
 }
 
-/// Returns how many processes the kernel has killed since boot because the machine or a cgroup ran out of memory; 0 if the
-/// kernel does not count them.
+/// Returns how many processes the kernel has killed since boot because the machine or a cgroup ran out of
+/// memory; 0 if the kernel does not count them.
 #[must_use]
 pub fn oom_kills() -> u64 {
     oom_kills_in(&fs::read_to_string("/proc/vmstat").unwrap_or_default())

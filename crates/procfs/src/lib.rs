@@ -1,7 +1,7 @@
 //! Reads /proc: processes, their relations, and the memory of the machine.
 //!
-//! Every read is a snapshot: a process may end, and its pid may be used again, before the caller looks at the result. Only pid,
-//! start time and boot id together identify a process.
+//! Every read is a snapshot: a process may end, and its pid may be used again, before the caller looks at the
+//! result. Only pid, start time and boot id together identify a process.
 
 mod fields;
 mod stat;
@@ -22,8 +22,8 @@ pub fn pids() -> Vec<i32> {
     pids
 }
 
-/// Iterates over all processes, the highest pid first. Each is read when the iterator reaches it, so that young processes, which
-/// may end soon, are seen before they end.
+/// Iterates over all processes, the highest pid first. Each is read when the iterator reaches it, so that
+/// young processes, which may end soon, are seen before they end.
 pub fn processes() -> impl Iterator<Item = (i32, ProcessStat)> {
     pids().into_iter().rev().filter_map(|pid| Some((pid, ProcessStat::read(pid)?)))
 }

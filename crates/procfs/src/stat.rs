@@ -82,7 +82,8 @@ pub fn is_dying(pid: i32) -> bool {
     stat.flags & EXITING != 0 || stat.is_zombie() || is_pending("SigPnd") || is_pending("ShdPnd")
 }
 
-/// Returns the age of a process from its start time ([`ProcessStat::start`]). Changes of the wall clock do not affect it.
+/// Returns the age of a process from its start time ([`ProcessStat::start`]). Changes of the wall clock do
+/// not affect it.
 #[must_use]
 pub fn uptime(start: u64) -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

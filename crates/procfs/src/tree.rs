@@ -3,8 +3,8 @@ use std::fs;
 
 use crate::processes;
 
-/// Returns `root` and all its descendants, parents before children; empty if no such process runs. Processes in pid namespaces
-/// below this one are included, with their pids in this one.
+/// Returns `root` and all its descendants, parents before children; empty if no such process runs. Processes
+/// in pid namespaces below this one are included, with their pids in this one.
 #[must_use]
 pub fn process_tree(root: i32) -> Vec<i32> {
     if crate::ProcessStat::read(root).is_none() {

@@ -9,14 +9,14 @@ Exit status:
   75  busy: try again
 Each command's own manual has its own.";
 
-/// Of a command that only reads.
+/// Exit codes of commands that only read.
 pub(super) const READ: &str = "\
 Exit status:
   0  done
   1  failed; the last lines say why
   2  the command line is wrong";
 
-/// Of a command that changes something.
+/// Exit codes of commands that change something.
 pub(super) const CHANGE: &str = "\
 Exit status:
   0   done
@@ -24,7 +24,7 @@ Exit status:
   2   the command line is wrong
   75  another change of the app is under way, or the daemon does not answer: try again";
 
-/// Of `daemon`.
+/// Exit codes of `daemon`.
 pub(super) const DAEMON: &str = "\
 Exit status:
   0   ended by SIGTERM or SIGINT
@@ -32,7 +32,7 @@ Exit status:
   2   the command line is wrong
   75  a daemon already runs for this root";
 
-/// Of `nginx`.
+/// Exit codes of `nginx`.
 pub(super) const NGINX: &str = "\
 Exit status:
   0   ended by SIGTERM; with --check: nginx takes the files
@@ -40,7 +40,7 @@ Exit status:
   2   the command line is wrong
   75  piku's nginx is kept running already";
 
-/// Of `start`.
+/// Exit codes of `start`.
 pub(super) const START: &str = "\
 Exit status:
   0      all processes have ended, and none failed before it was told to stop
@@ -48,7 +48,7 @@ Exit status:
   2      the command line is wrong
   other  that of the first process that failed, 128+n after signal n";
 
-/// Of `exec`.
+/// Exit codes of `exec`.
 pub(super) const EXEC: &str = "\
 Exit status:
   1      there is no such app, or it has no release

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod exit_status;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -16,18 +18,18 @@ use piku_report::output::OutputFormat;
 /// for any folder with a Procfile. Data goes to stdout, talk and errors to stderr.
 #[derive(Debug, Parser)]
 #[command(name = "piku-run", version, max_term_width = 100, after_long_help = exit_status::ALL)]
-pub struct RunCli {
+pub(crate) struct RunCli {
     /// The folder with everything that piku keeps [default: ~/.piku]
     #[arg(long, global = true, env = ROOT_VARIABLE, value_name = "DIR")]
-    pub root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
-    pub command: RunCommand,
+    pub(crate) command: RunCommand,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum RunCommand {
+pub(crate) enum RunCommand {
     /// Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay
     #[command(after_long_help = exit_status::DAEMON)]
     Daemon,
@@ -110,7 +112,7 @@ pub enum RunCommand {
         /// The app
         app: AppName,
         /// How many of each
-        #[arg(required = true, value_name = "TYPE=N", value_parser = count)]
+        #[arg(required = true, value_name = "TYPE=N", value_parser = parse_count)]
         counts: Vec<(ProcessName, u32)>,
     },
     /// Replace all instances, or those of one type, by new ones of the same release; starts a stopped app
@@ -203,57 +205,58 @@ pub enum RunCommand {
 
 /// `start`.
 #[derive(Debug, Args)]
-pub struct StartArgs {
+pub(crate) struct StartArgs {
     /// The folder with the Procfile
     #[arg(default_value = ".")]
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// How many of each type, such as web=2,worker=1; a type that is not named has none then
-    #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',', value_parser = count)]
-    pub formation: Vec<(ProcessName, u32)>,
+    #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',', value_parser = parse_count)]
+    pub(crate) formation: Vec<(ProcessName, u32)>,
     /// The first type's first port; each further type begins 100 higher
     #[arg(short, long, default_value_t = 5000, value_name = "PORT")]
-    pub port: u16,
+    pub(crate) port: u16,
     /// The file with the environment [default: DIR/ENV]
     #[arg(short, long, value_name = "FILE")]
-    pub env: Option<PathBuf>,
+    pub(crate) env: Option<PathBuf>,
     /// The Procfile [default: DIR/Procfile]
     #[arg(short = 'f', long, value_name = "FILE")]
-    pub procfile: Option<PathBuf>,
+    pub(crate) procfile: Option<PathBuf>,
     /// Seconds from SIGTERM to SIGKILL
     #[arg(short, long, default_value_t = 10, value_name = "SECONDS")]
-    pub timeout: u64,
+    pub(crate) timeout: u64,
 }
 
 /// `logs`.
 #[derive(Debug, Args)]
-pub struct LogsArgs {
+pub(crate) struct LogsArgs {
     /// The app
-    pub app: AppName,
+    pub(crate) app: AppName,
     /// Go on with what comes
     #[arg(short, long)]
-    pub follow: bool,
+    pub(crate) follow: bool,
     /// How many of the last lines [default: 100; of a deploy all]
     #[arg(short = 'n', long, value_name = "N")]
-    pub lines: Option<usize>,
+    pub(crate) lines: Option<usize>,
     /// Only this type, or this instance, such as web.1
     #[arg(long, value_name = "PS")]
-    pub ps: Option<String>,
+    pub(crate) ps: Option<String>,
     /// Only what was said since then: a while ago, such as 10m, 2h or 1d, or a time, such as 2026-11-22T10:00:00Z; all of
     /// it, unless -n says how many lines
-    #[arg(long, value_name = "WHEN", value_parser = since)]
-    pub since: Option<Timestamp>,
+    #[arg(long, value_name = "WHEN", value_parser = parse_since)]
+    pub(crate) since: Option<Timestamp>,
     /// What deploy N, or the last one, said
     #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with_all = ["ps", "since"])]
-    pub deploy: Option<Option<u64>>,
+    #[expect(clippy::option_option, reason = "without a number it means the last deploy")]
+    pub(crate) deploy: Option<Option<u64>>,
     /// All bytes as they were printed, also those that act on a terminal: for a file, or another program. Without it only text
     /// and colours are shown
     #[arg(long)]
-    pub raw: bool,
+    pub(crate) raw: bool,
 }
 
 /// `data`.
 #[derive(Debug, Subcommand)]
-pub enum DataAction {
+pub(crate) enum DataAction {
     /// Write them to stdout as a tar archive
     #[command(after_long_help = exit_status::READ)]
     Export,
@@ -271,7 +274,7 @@ pub enum DataAction {
 
 /// `config`.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Print one value
     #[command(after_long_help = exit_status::READ)]
     Get {
@@ -308,7 +311,7 @@ pub enum ConfigCommand {
 }
 
 /// A time in the past, or how long ago.
-fn since(word: &str) -> Result<Timestamp, String> {
+fn parse_since(word: &str) -> Result<Timestamp, String> {
     if let Ok(time) = word.parse() {
         return Ok(time);
     }
@@ -324,7 +327,7 @@ fn since(word: &str) -> Result<Timestamp, String> {
 
 /// `certs`.
 #[derive(Debug, Subcommand)]
-pub enum CertsCommand {
+pub(crate) enum CertsCommand {
     /// Ask for those that are lacking or end within 30 days, through acme.sh or certbot; a timer does it daily
     #[command(after_long_help = exit_status::CHANGE)]
     Renew {
@@ -338,7 +341,7 @@ pub enum CertsCommand {
 
 /// On or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OnOff {
+pub(crate) enum OnOff {
     /// It is
     On,
     /// It is not
@@ -346,79 +349,11 @@ pub enum OnOff {
 }
 
 /// `TYPE=N`.
-fn count(word: &str) -> Result<(ProcessName, u32), String> {
+fn parse_count(word: &str) -> Result<(ProcessName, u32), String> {
     let (name, count) = word.split_once('=').ok_or("expected TYPE=N, such as web=2")?;
     let name = name.parse().map_err(|err: piku_layout::name::BadName| err.to_string())?;
     match count.parse() {
         Ok(count) if count <= 1000 => Ok((name, count)),
         _ => Err(format!("bad number '{count}': expected 0 to 1000")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    fn parse(words: &[&str]) -> Result<RunCommand, clap::Error> {
-        RunCli::try_parse_from(["piku-run"].iter().chain(words)).map(|cli| cli.command)
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        RunCli::command().debug_assert();
-    }
-
-    #[test]
-    fn counts_and_formations() {
-        let Ok(RunCommand::Scale { counts, .. }) = parse(&["scale", "blog", "web=2", "worker=0"]) else {
-            panic!()
-        };
-        assert_eq!(counts.len(), 2);
-        let Ok(RunCommand::Start(start)) = parse(&["start", "-m", "web=2,worker=1"]) else { panic!() };
-        assert_eq!(start.formation, [("web".parse().unwrap(), 2), ("worker".parse().unwrap(), 1)]);
-        for bad in ["web", "web=", "web=-1", "web=1001", "=1", "we b=1"] {
-            assert!(parse(&["scale", "blog", bad]).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn what_must_be_said_must_be_said() {
-        for bad in [
-            &["stop"][..],
-            &["stop", "--all", "blog"],
-            &["destroy", "blog"],
-            &["deploy", "../x", "r"],
-            &["exec", "blog"],
-            &["scale", "blog"],
-            &[],
-        ] {
-            assert!(parse(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn the_command_of_exec_is_data() {
-        let Ok(RunCommand::Exec { command, .. }) = parse(&["exec", "blog", "--", "--help", "-x"]) else {
-            panic!()
-        };
-        assert_eq!(command, ["--help", "-x"]);
-        let Ok(RunCommand::Logs(logs)) = parse(&["logs", "blog", "--deploy", "-f"]) else { panic!() };
-        assert_eq!(logs.deploy, Some(None));
-        let Ok(RunCommand::Logs(logs)) = parse(&["logs", "blog", "--deploy", "7"]) else { panic!() };
-        assert_eq!(logs.deploy, Some(Some(7)));
-    }
-
-    #[test]
-    fn since_is_a_time_or_how_long_ago() {
-        assert_eq!(since("2026-11-22T11:00:00+01:00"), Ok("2026-11-22T10:00:00Z".parse().unwrap()));
-        for (word, seconds) in [("10m", 600), ("2h", 7200), ("1d", 86400), ("1h30m", 5400), ("90s", 90)] {
-            let then = since(word).unwrap();
-            let ago = Timestamp::now().duration_since(then).as_secs();
-            assert!((seconds..seconds + 60).contains(&ago), "{word}: {ago}");
-        }
-        for bad in ["", "yesterday", "10", "2026-11-22", "10x", "99999999d"] {
-            assert!(since(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! `config APP …`: the operator's settings. A change is a release of its own, with the tree of the live one: it is live when
-//! the command ends, or, where it does not come up, neither live nor stored.
+//! `config APP …`: the operator's config. A change makes a release of its own with the tree of the live
+//! one. If that release does not come up, it is removed and the change is not stored.
 
 use std::io::Read;
 
@@ -13,7 +13,7 @@ use piku_report::progress;
 use piku_report::user_error::{UserError, WithHint};
 
 use crate::cli;
-use crate::config::{ConfigChange, ConfigEdit, ConfigValues, assignment, store};
+use crate::config::{ConfigChange, ConfigEdit, ConfigValues, parse_assignment, store};
 use crate::releases::ReleaseSuccessor;
 use crate::releases::current;
 
@@ -26,10 +26,10 @@ pub(super) fn run(
     super::must_be_there(root, app)?;
     let dir = root.app(app);
     let (edit, no_restart) = match action {
-        None => return print(&store::read(&dir)?, format),
-        Some(cli::ConfigCommand::Get { name }) => return get(&store::read(&dir)?, &name),
+        None => return print_values(&store::read(&dir)?, format),
+        Some(cli::ConfigCommand::Get { name }) => return print_value(&store::read(&dir)?, &name),
         Some(cli::ConfigCommand::Set { pairs, no_restart }) => {
-            let pairs = pairs.iter().map(|pair| assignment(pair)).collect::<anyhow::Result<_>>()?;
+            let pairs = pairs.iter().map(|pair| parse_assignment(pair)).collect::<anyhow::Result<_>>()?;
             (ConfigEdit::Set(pairs), no_restart)
         }
         Some(cli::ConfigCommand::Unset { names, no_restart }) => (ConfigEdit::Unset(names), no_restart),
@@ -39,19 +39,19 @@ pub(super) fn run(
             (ConfigEdit::Import(text), no_restart)
         }
     };
-    change(root, app, &edit, no_restart)
+    change_config(root, app, &edit, no_restart)
 }
 
-fn print(config: &ConfigValues, format: OutputFormat) -> anyhow::Result<()> {
+fn print_values(config: &ConfigValues, format: OutputFormat) -> anyhow::Result<()> {
     output::print(format, config, || EnvFile { vars: config.0.clone(), ..EnvFile::default() }.to_text())
 }
 
-fn get(config: &ConfigValues, name: &str) -> anyhow::Result<()> {
+fn print_value(config: &ConfigValues, name: &str) -> anyhow::Result<()> {
     let value = config.get(name).ok_or_else(|| UserError::new(format!("{name} is not set")))?;
     output::write(format!("{value}\n").as_bytes())
 }
 
-fn change(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -> anyhow::Result<()> {
+fn change_config(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -> anyhow::Result<()> {
     let dir = root.app(app);
     let stored = store::read(&dir)?;
     let (config, warnings) = edit.apply(&stored)?;
@@ -59,8 +59,8 @@ fn change(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -
         progress::detail(warning);
     }
     let change = ConfigChange::between(&stored, &config);
-    // With a link that is lost, too, the operator may put right what stands in the store.
-    let live = if no_restart { dir.current_number() } else { current::live(&dir)? };
+    // The stored config can be corrected even if the link to the live release is lost.
+    let live = if no_restart { dir.current_number() } else { current::live_release(&dir)? };
     let stopped = dir.is_stopped();
     let Some(live) = live.filter(|_| !no_restart && !stopped) else {
         if change.is_empty() {
@@ -78,15 +78,15 @@ fn change(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -
         });
         return Ok(());
     };
-    // What was postponed comes with it.
-    let differs = pending(&dir, live, &config)?.unwrap_or_else(|| change.clone());
+    // Includes changes that were postponed.
+    let differs = pending_change(&dir, live, &config)?.unwrap_or_else(|| change.clone());
     if differs.is_empty() {
         store::apply(&dir, &change)?;
         progress::step("The configuration is as it was");
         return Ok(());
     }
     progress::step(&format!("Configuration: {differs}"));
-    go(root, app, live, config, &differs, change)
+    deploy_successor(root, app, live, config, &differs, change)
         .with_context(|| match dir.current_number() {
             Some(now) if now == live => {
                 format!("the change is neither live nor stored; {app} runs on as it did")
@@ -96,12 +96,13 @@ fn change(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -
         .hint("to store it all the same, for the next release: --no-restart")
 }
 
-/// How a configuration differs from that of the live release; nothing where that has none of its own.
-fn pending(dir: &AppDir, live: u64, config: &ConfigValues) -> anyhow::Result<Option<ConfigChange>> {
+/// Returns the difference between a config and that of the live release; `None` if that release has none of
+/// its own.
+fn pending_change(dir: &AppDir, live: u64, config: &ConfigValues) -> anyhow::Result<Option<ConfigChange>> {
     Ok(store::of_release(dir, live)?.map(|running| ConfigChange::between(&running, config)))
 }
 
-fn go(
+fn deploy_successor(
     root: &PikuRoot,
     app: &AppName,
     live: u64,
@@ -111,24 +112,25 @@ fn go(
 ) -> anyhow::Result<()> {
     let subject = format!("config: {differs}");
     ReleaseSuccessor { tree_of: live, after: live, origin: ReleaseOrigin::Config, subject, config, change }
-        .go(root, app)
+        .deploy(root, app)
 }
 
-/// What was stored and postponed: a release with it, when there is any. Says whether there was.
+/// Deploys a release with the postponed changes, if any. Returns whether there were any.
 pub(super) fn take_up_postponed(root: &PikuRoot, app: &AppName) -> anyhow::Result<bool> {
     let dir = root.app(app);
     let Some((live, stored, differs)) = postponed(&dir)? else { return Ok(false) };
     progress::step(&format!("Configuration: {differs}"));
-    go(root, app, live, stored, &differs, ConfigChange::default()).with_context(|| {
+    deploy_successor(root, app, live, stored, &differs, ConfigChange::default()).with_context(|| {
         format!("{app} does not come up with what was stored since release {live} ({differs})")
     })?;
     Ok(true)
 }
 
-/// The live release, the store, and how that differs from what runs; nothing when it does not.
+/// Returns the live release, the stored config and its difference from the running one; `None` if they are
+/// equal.
 pub(super) fn postponed(dir: &AppDir) -> anyhow::Result<Option<(u64, ConfigValues, ConfigChange)>> {
-    let Some(live) = current::live(dir)? else { return Ok(None) };
+    let Some(live) = current::live_release(dir)? else { return Ok(None) };
     let stored = store::read(dir)?;
-    let differs = pending(dir, live, &stored)?.filter(|differs| !differs.is_empty());
+    let differs = pending_change(dir, live, &stored)?.filter(|differs| !differs.is_empty());
     Ok(differs.map(|differs| (live, stored, differs)))
 }

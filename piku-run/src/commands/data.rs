@@ -1,5 +1,6 @@
-//! `data APP export|import|remove`: an app's own files, whichever user they belong to, also after the app was destroyed. The work
-//! is done in a jail that shows them alone: what an app has left there is never followed by anybody with more rights.
+//! `data APP export|import|remove`: the app's own files, whatever user they belong to, also after the app
+//! was destroyed. A jail that contains only these files does the work, so that links made by the app are
+//! never followed with more rights.
 
 #![expect(
     clippy::disallowed_methods,
@@ -23,7 +24,7 @@ use crate::cli::DataAction;
 use crate::instance::environment;
 use crate::releases::current;
 
-/// Where a jail shows them.
+/// Path of the files inside the jail.
 const INSIDE: &str = "/data";
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow::Result<()> {
@@ -50,15 +51,15 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .code(USAGE)
                     .into());
             }
-            current::make_data(&dir)?;
+            current::create_data_dir(&dir)?;
             become_command(root, app, &["tar", "-x", "-C", INSIDE])
         }
-        DataAction::Remove { confirm } => remove(root, app, &confirm, &dir),
+        DataAction::Remove { confirm } => remove_data(root, app, &confirm, &dir),
     }
 }
 
-/// Removes the data of an app that is destroyed.
-fn remove(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) -> anyhow::Result<()> {
+/// Removes the data of a destroyed app.
+fn remove_data(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) -> anyhow::Result<()> {
     if app != confirm {
         let what = format!("'{confirm}' is not the name of the app whose data is to go, '{app}'");
         return Err(UserError::new(what).code(USAGE).into());
@@ -69,22 +70,23 @@ fn remove(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) -> an
         return Err(UserError::new(what).hint(format!("first: piku destroy {app} --confirm {app}")).into());
     }
     let argv = ["find", INSIDE, "-xdev", "-mindepth", "1", "-delete"];
-    let status = command(root, app, &argv)?.stdin(Stdio::null()).status().context("cannot run 'find'")?;
+    let status =
+        jail_command(root, app, &argv)?.stdin(Stdio::null()).status().context("cannot run 'find'")?;
     ensure!(status.success(), "cannot remove all of '{}'", dir.data().display());
     fs::remove_dir(dir.data()).with_context(|| format!("cannot remove '{}'", dir.data().display()))?;
-    // Goes when nothing else is left.
+    // Succeeds if the directory is empty.
     let _ = fs::remove_dir(dir.path());
     progress::step(&format!("the data of {app} is removed"));
     Ok(())
 }
 
 fn become_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<()> {
-    let err = command(root, app, argv)?.exec();
+    let err = jail_command(root, app, argv)?.exec();
     Err(err).with_context(|| format!("cannot run '{}'", argv[0]))
 }
 
-/// Makes the command that does this to the data as the user that it belongs to.
-fn command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<Command> {
+/// Returns the command that runs `argv` on the data as its owner.
+fn jail_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<Command> {
     let data = root.app(app).data();
     let own = environment::is_of_own_user(root, &data)?;
     match jail::available() {
@@ -94,7 +96,8 @@ fn command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<Comm
             let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
             Ok(jail.command([("LANG", "C.UTF-8")], &argv))
         }
-        // What belongs to another user can only be reached through a jail; and a machine that had jails has them.
+        // Data of another user is reachable only through a jail, and a machine that had jails must have
+        // them.
         Err(err) if !err.is_absence() || own || had_jails(root)? => Err(err.failure().into()),
         Err(_) => {
             let real =
@@ -106,7 +109,7 @@ fn command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<Comm
     }
 }
 
-/// Returns whether jails are among the protections that were recorded, or the settings require them.
+/// Returns whether jails were recorded as a protection, or are required by the settings.
 fn had_jails(root: &PikuRoot) -> anyhow::Result<bool> {
     let settings = HostSettings::read(&root.settings())?;
     let recorded = settings.protections.unwrap_or_default();

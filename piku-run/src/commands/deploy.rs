@@ -1,4 +1,4 @@
-//! `deploy APP RELEASE`: makes a built release the live one.
+//! `deploy APP RELEASE`: makes a built release live.
 
 use std::path::Path;
 
@@ -20,18 +20,18 @@ use crate::releases::current;
 pub(super) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<()> {
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
     let release = BuiltRelease::read(&dir)?;
-    check(&release, app, &HostSettings::read(&root.settings())?)?;
-    current::make(root.app(app).path())?;
-    settle(&dir, &root.app(app))?;
+    check_release(&release, app, &HostSettings::read(&root.settings())?)?;
+    current::create_dir(root.app(app).path())?;
+    sync_moved_release(&dir, &root.app(app))?;
     client::ask(root, app, &SupervisorRequest::Deploy { dir, task: true, after: None })?;
-    // The release says itself what it is of.
-    current::remove(&root.app(app).attempt(release.number))?;
+    // The release contains this information itself.
+    current::remove_dir(&root.app(app).attempt(release.number))?;
     garbage::collect_after_change(root, app, CollectScope::Deploy);
     Ok(())
 }
 
-/// What can be said without asking anybody.
-fn check(release: &BuiltRelease, app: &AppName, settings: &HostSettings) -> anyhow::Result<()> {
+/// Makes the checks that need no supervisor.
+fn check_release(release: &BuiltRelease, app: &AppName, settings: &HostSettings) -> anyhow::Result<()> {
     ensure!(release.app == *app, "this is a release of {}, not of {app}", release.app);
     if let ReleaseArchitecture::Native(program) = ReleaseArchitecture::parse(&release.architecture) {
         let machine = target::this_machine(settings)?;
@@ -48,9 +48,9 @@ fn check(release: &BuiltRelease, app: &AppName, settings: &HostSettings) -> anyh
     Ok(())
 }
 
-/// On the disk before anything says that it is live: a power cut must not leave a release of empty files. What a build has put there
-/// costs a look, nothing more.
-fn settle(dir: &Path, app: &AppDir) -> anyhow::Result<()> {
+/// Syncs the release before anything refers to it: after a power failure its files must not be empty. Files
+/// that the build has synced are only checked.
+fn sync_moved_release(dir: &Path, app: &AppDir) -> anyhow::Result<()> {
     let live = TreeHandle::open_following(&app.current()).and_then(|live| live.subtree(TREE)).ok();
     Ok(TreeHandle::open_following(dir)?.subtree(TREE)?.write_out(live.as_ref())?)
 }

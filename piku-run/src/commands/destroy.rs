@@ -1,4 +1,5 @@
-//! `destroy APP --confirm APP`: stops the app and removes its folder, all but its data. Can be repeated after it was cut short.
+//! `destroy APP --confirm APP`: stops the app and removes its directory except its data. Can be repeated if
+//! it was interrupted.
 
 #![expect(
     clippy::disallowed_methods,
@@ -23,7 +24,7 @@ use crate::lock::FileLock;
 use crate::nginx::WebServer;
 use crate::releases::current;
 
-/// How long a supervisor without work may take to leave.
+/// Time for a supervisor without work to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::Result<()> {
@@ -38,17 +39,17 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
     client::ask(root, app, &SupervisorRequest::Leave)?;
     let _lock = when_alone(root, app)?;
     if dir.path().is_dir() {
-        // From here on what is there is no app any more, and whoever finds it knows.
+        // From here on the app counts as destroyed.
         atomic_file::write(&dir.destroying(), b"", 0o600)
             .with_context(|| format!("cannot write '{}'", dir.destroying().display()))?;
     }
     WebServer::load(root)?.purge_app(app)?;
-    // First what would make it run again, last the marks that it is stopped, and why.
-    current::remove(&dir.current())?;
+    // First what would make it run again, last the marks that it is stopped.
+    current::remove_dir(&dir.current())?;
     let kept = [dir.data(), dir.stopped(), dir.destroying()];
     let entries = match fs::read_dir(dir.path()) {
         Ok(entries) => entries.collect(),
-        // Somebody has removed it by hand.
+        // The directory was removed by hand.
         Err(err) if err.kind() == ErrorKind::NotFound => Vec::new(),
         Err(err) => return Err(err).with_context(|| format!("cannot list '{}'", dir.path().display())),
     };
@@ -57,12 +58,12 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
         if kept.contains(&path) {
             continue;
         }
-        current::remove(&path)?;
+        current::remove_dir(&path)?;
     }
-    current::remove(dir.run())?;
-    current::remove(&dir.stopped())?;
-    current::remove(&dir.destroying())?;
-    // Goes when it is empty.
+    current::remove_dir(dir.run())?;
+    current::remove_dir(&dir.stopped())?;
+    current::remove_dir(&dir.destroying())?;
+    // Succeeds if the directory is empty.
     let _ = fs::remove_dir(dir.data());
     match fs::remove_dir(dir.path()) {
         Err(err) if err.kind() == ErrorKind::DirectoryNotEmpty => {
@@ -73,14 +74,14 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
     Ok(())
 }
 
-/// Keeps pushes out, which hold this lock from their first byte to the end of their deploy. Nothing to keep when somebody
-/// has removed the folder by hand.
+/// Takes the app's lock, which a push holds from its first byte to the end of its deploy. `None` if the
+/// directory was removed by hand.
 fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<FileLock>> {
     if !dir.path().exists() {
         return Ok(None);
     }
     let path = dir.lock();
-    let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let lock = FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     if lock.is_none() {
         let what = format!("somebody is pushing to {app}");
         return Err(UserError::new(what).hint("try again when the push has ended").code(BUSY).into());
@@ -88,12 +89,12 @@ fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<File
     Ok(lock)
 }
 
-/// Waits until the supervisor has left, and keeps the next one from coming.
+/// Waits until the supervisor has ended, and prevents the next one from starting.
 fn when_alone(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
     let path = current::supervisor_lock(&root.app(app));
     let since = Instant::now();
     loop {
-        let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+        let lock = FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
         if let Some(lock) = lock {
             return Ok(lock);
         }

@@ -1,6 +1,6 @@
-//! `exec APP -- COMMAND…`: this process becomes the command, in the app's world. Stdin, signals and exit code need no
-//! care: they are its own. On a terminal the jail gives it another one: it could type into the caller's otherwise, and have no
-//! job control.
+//! `exec APP -- COMMAND…`: replaces this process by the command, in the app's environment. It inherits
+//! stdin, signals and the exit code. On a terminal the jail allocates another one: otherwise the command
+//! could type into the caller's, and would have no job control.
 
 use std::io::{ErrorKind, IsTerminal, stdin, stdout};
 use std::os::unix::process::CommandExt;
@@ -17,14 +17,14 @@ use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, Re
 use crate::instance::record::RecordFolder;
 use crate::releases::current;
 
-/// As a shell and piku-chroot say it.
+/// Exit code of a shell and of piku-chroot.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// Who the app is: what its workers are, as long as there are any, so that nobody takes their data from them.
-fn users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Result<AppUsers> {
+/// Returns the users of the app: those of its running processes, if any, so that the data keeps its owner.
+fn app_users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Result<AppUsers> {
     let records = RecordFolder::open(&root.app(app))
-        .and_then(|records| records.all())
+        .and_then(|records| records.read_all())
         .context("cannot read the records")?;
     match records.iter().find(|record| record.is_alive()) {
         Some(record) => Ok(record.users),
@@ -34,7 +34,7 @@ fn users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Res
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
-    let number = current::live(&root.app(app))?;
+    let number = current::live_release(&root.app(app))?;
     let number =
         number.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
     let world = ReleaseContext::read(root, app, number)?;
@@ -42,7 +42,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Re
     if let Some(term) = std::env::var_os("TERM").and_then(|term| term.into_string().ok()) {
         vars.insert("TERM".to_owned(), term);
     }
-    current::make_data(&world.dir)?;
+    current::create_data_dir(&world.dir)?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
     let limits = limits::of("run", &vars)?;
     let listen = declared_ports(&vars, &HostSettings::read(&root.settings())?)?;
@@ -51,7 +51,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Re
     let around =
         CommandOptions { terminal, limits: &limits, tmp_size, notify: None, listen: &listen, port: None };
     let settings = HostSettings::read(&root.settings())?;
-    let isolation = AppIsolation::new(users(root, app, &settings)?, settings);
+    let isolation = AppIsolation::new(app_users(root, app, &settings)?, settings);
     let err = world.command(&isolation, &vars, argv, Path::new("/dev/null"), around)?.exec();
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);

@@ -1,4 +1,4 @@
-//! `gc [APP]`: removes what nothing needs any more, or says what that is and how much.
+//! `gc [APP]`: removes what no release needs any more, or reports what would be removed.
 
 use anyhow::Context;
 use piku_files::free_space::size;
@@ -30,12 +30,12 @@ pub(super) fn run(
     for one in &apps {
         match of_app(root, one, &settings, dry_run) {
             Ok(garbage) => all.extend(garbage),
-            // Of many, those that can be are done.
+            // One failure does not stop the other apps.
             Err(err) if app.is_none() => progress::detail(&format!("{one} is left alone: {err:#}")),
             Err(err) => return Err(err),
         }
     }
-    output::print(format, &all, || text(&all, apps.len() > 1, dry_run))
+    output::print(format, &all, || render_report(&all, apps.len() > 1, dry_run))
 }
 
 fn of_app(
@@ -48,11 +48,11 @@ fn of_app(
     let collector = AppCollector { app, dir: &dir, settings };
     let busy = |what: String| UserError::new(what).hint("try again when that has ended").code(BUSY);
     let path = dir.lock();
-    let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let lock = FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let mut lock = lock.ok_or_else(|| busy(format!("somebody is pushing to {app}")))?;
-    // As a push signs: whoever waits is told for whom.
+    // As a push does: waiting processes print this name.
     let name = crate::releases::who();
-    lock.sign_as(&format!("{name} {} {:.0}\n", std::process::id(), jiff::Timestamp::now()))
+    lock.write_text(&format!("{name} {} {:.0}\n", std::process::id(), jiff::Timestamp::now()))
         .with_context(|| format!("cannot write '{}'", path.display()))?;
     let _lock =
         garbage::lock_releases(&dir)?.ok_or_else(|| busy(format!("a new release of {app} is being made")))?;
@@ -72,7 +72,7 @@ fn of_app(
     Ok(removed)
 }
 
-fn text(all: &[GarbageItem], several: bool, dry_run: bool) -> String {
+fn render_report(all: &[GarbageItem], several: bool, dry_run: bool) -> String {
     let word = if dry_run { "would be removed" } else { "removed" };
     if all.is_empty() {
         return format!("nothing {}\n", if dry_run { "to remove" } else { "to be removed" });

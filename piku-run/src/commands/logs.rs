@@ -1,4 +1,4 @@
-//! `logs APP`: what its instances, or a deploy, said.
+//! `logs APP`: prints the logs of its instances or of a deploy.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,7 +19,7 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
         since: typed.since,
         raw: typed.raw,
     };
-    // One that has just left, or does not answer, has none to wait for.
+    // A supervisor that has ended or does not respond has no lines to wait for.
     let _following = client::have_logs_written(root, &typed.app, query.follow);
     let dir = root.app(&typed.app);
     show_logs(&typed.app, &dir, &query, &mut stdout.lock(), Some(stdout.as_fd()))

@@ -1,4 +1,5 @@
-//! `maintenance APP on|off`: whether requests reach the app. What runs goes on running; the mark outlives deploys and boots.
+//! `maintenance APP on|off`: answers requests with a maintenance page. Instances keep running; the mode
+//! survives deploys and reboots.
 
 use anyhow::Context;
 use piku_files::atomic_file;
@@ -20,7 +21,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Resul
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
 
-        OnOff::Off => current::remove(&mark)?,
+        OnOff::Off => current::remove_dir(&mark)?,
     }
     client::ask(root, app, &SupervisorRequest::Route).context("it is stored, but nginx does not know it")?;
     progress::step(&match state {

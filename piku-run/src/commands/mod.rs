@@ -1,4 +1,4 @@
-//! The subcommands, each a few lines over the modules that do the work.
+//! Subcommands, each a thin layer over other modules.
 
 mod config;
 mod data;
@@ -27,8 +27,8 @@ use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::{cli, daemon, log_forwarding, nginx, protections, releases, start, supervisor};
 
-/// The plain form of those that stay for long, or that are started for each worker: building the whole command line for them
-/// would double what a supervisor has in memory, for as long as it lives.
+/// Runs a subcommand that stays for long or is started for each instance, without clap: building the whole
+/// command line would double the memory of a supervisor for as long as it lives.
 pub(crate) fn own(words: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
     let done = match words {
         [name, dashes, command @ ..] if name == launch::NAME && dashes == "--" => launch::run(command),
@@ -47,16 +47,16 @@ pub(crate) fn own(words: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
     Some(done.map(|()| ExitCode::SUCCESS))
 }
 
-/// As the command line would tell it; nothing where that takes a closer look.
+/// Returns the root directory that clap would find; `None` if that needs clap.
 fn root_from_environment() -> Option<PikuRoot> {
     let given = std::env::var_os(ROOT_VARIABLE).map(PathBuf::from);
     PikuRoot::new(given).ok().filter(|root| root.path().is_absolute())
 }
 
-/// Does what was typed.
+/// Runs the subcommand.
 pub(crate) fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
     let root = || -> anyhow::Result<PikuRoot> {
-        // Absolute: supervisors and workers have other working folders.
+        // Absolute, since supervisors and instances have other working directories.
         let root = PikuRoot::new(cli.root.clone())?;
         let path = std::path::absolute(root.path()).context("cannot tell where this is")?;
         Ok(PikuRoot::new(Some(path))?)
@@ -93,7 +93,7 @@ pub(crate) fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Releases { app, format } => {
             let root = root()?;
             must_be_there(&root, &app)?;
-            releases::print(&releases::list(&root.app(&app))?, format)?;
+            releases::print_releases(&releases::list_releases(&root.app(&app))?, format)?;
         }
         RunCommand::Gc { app, dry_run, format } => gc::run(&root()?, app.as_ref(), dry_run, format)?,
         RunCommand::Rollback { app, number } => rollback::run(&root()?, &app, number)?,
@@ -102,12 +102,13 @@ pub(crate) fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The numbers of its releases, ascending.
-fn numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
+/// Returns the numbers of its releases, ascending.
+fn join_numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
     dir.release_numbers().with_context(|| format!("cannot read '{}'", dir.releases().display()))
 }
 
-/// That the app is there, or that something of it may still run: its folder may have been removed by hand.
+/// Fails unless the app exists, or something of it may still run although its directory was removed by
+/// hand.
 #[expect(clippy::disallowed_methods, reason = "looks for the app's own folders")]
 fn must_be_there(root: &PikuRoot, app: &piku_layout::name::AppName) -> anyhow::Result<()> {
     let dir = root.app(app);

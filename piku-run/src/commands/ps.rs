@@ -1,4 +1,4 @@
-//! `ps [APP]`: what runs, as the supervisors know it.
+//! `ps [APP]`: prints the instances that the supervisors report.
 
 use std::thread;
 
@@ -25,16 +25,16 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
     };
     let mut rows = Vec::new();
     let mut failures: Vec<(AppName, anyhow::Error)> = Vec::new();
-    // All at once: one that does not answer is not waited for before the others are asked.
+    // In parallel: a supervisor that does not respond does not delay the others.
     let asked = thread::scope(|scope| {
-        let asked: Vec<_> = apps.iter().map(|app| scope.spawn(|| of(root, app))).collect();
+        let asked: Vec<_> = apps.iter().map(|app| scope.spawn(|| samples_of(root, app))).collect();
         asked.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
     for (app, answer) in apps.into_iter().zip(asked) {
         let answer = answer.unwrap_or_else(|_| Err(anyhow!("the question was not put to its end")));
         match answer {
             Ok(found) => rows.extend(found),
-            // Said once, where it is the same for all: that there is no daemon.
+            // Print an error once if it is the same for all apps, such as a missing daemon.
             Err(err) if failures.iter().any(|(_, other)| other.to_string() == err.to_string()) => {}
             Err(err) => {
                 if err.is::<SilentSupervisor>() {
@@ -44,9 +44,9 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
             }
         }
     }
-    // One bad app does not hide the others.
-    usage::fill(&mut rows);
-    ps_table::print(&rows, format)?;
+    // One broken app does not hide the others.
+    usage::add_usage(&mut rows);
+    ps_table::print_instances(&rows, format)?;
     let last = failures.pop();
     for (app, err) in failures {
         let _ = user_error::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));
@@ -54,11 +54,11 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
     last.map_or(Ok(()), |(app, err)| Err(err.context(format!("cannot tell what runs of {app}"))))
 }
 
-fn of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<InstanceSample>> {
+fn samples_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<InstanceSample>> {
     let dir = root.app(app);
     let is_silent = dir.is_stopped() || dir.current_number().is_none();
     if is_silent && !client::is_supervised(root, app) {
-        // No need to start a supervisor that says that there is nothing.
+        // Do not start a supervisor only to learn that nothing runs.
         return supervisor::stopped(root, app);
     }
     let value = client::ask_within(root, app, &SupervisorRequest::Ps, AskPatience::LOOK)?

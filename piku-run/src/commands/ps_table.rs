@@ -1,4 +1,4 @@
-//! The table of `ps`.
+//! Text output of `ps`.
 
 use crate::process::usage::{InstanceSample, NO_SANDBOX, SampledLimit};
 use jiff::Timestamp;
@@ -11,13 +11,13 @@ use piku_report::output::{self, OutputFormat};
 /// Prints the instances on stdout.
 ///
 /// # Errors
-/// When stdout cannot be written.
-pub(super) fn print(instances: &[InstanceSample], format: OutputFormat) -> anyhow::Result<()> {
-    output::print(format, instances, || text(instances))
+/// Fails if stdout cannot be written.
+pub(super) fn print_instances(instances: &[InstanceSample], format: OutputFormat) -> anyhow::Result<()> {
+    output::print(format, instances, || render_table(instances))
 }
 
-/// The table for people; a column that would be empty, or the same in each row for an app, is not there.
-fn text(instances: &[InstanceSample]) -> String {
+/// Renders the table. Columns that are empty, or the same in each row of an app, are left out.
+fn render_table(instances: &[InstanceSample]) -> String {
     let several = instances.windows(2).any(|pair| pair[0].app != pair[1].app);
     let crons = instances.iter().any(|one| one.next_run.is_some());
     let exits = instances.iter().any(|one| one.last_exit.is_some());
@@ -48,12 +48,12 @@ fn text(instances: &[InstanceSample]) -> String {
                 or_none(one.pid.map(|pid| pid.to_string())),
                 or_none(one.port.map(|port| port.to_string())),
                 or_none(one.release.map(|release| release.to_string())),
-                or_none(one.uptime_s.map(duration)),
+                or_none(one.uptime_s.map(format_duration)),
                 one.restarts.to_string(),
                 or_none(one.cpu_percent.map(|percent| format!("{percent:.1}%"))),
                 or_none(one.memory_bytes.map(size)),
                 or_none(last_exit(one)),
-                or_none(one.next_run.map(local)),
+                or_none(one.next_run.map(format_local_time)),
             ];
             row.into_iter().enumerate().filter(|(column, _)| shown(*column)).map(|(_, cell)| cell).collect()
         })
@@ -64,14 +64,14 @@ fn text(instances: &[InstanceSample]) -> String {
         String::new()
     } else {
         output::table(&headings, &rows)
-            + &sandboxes(instances, several)
-            + &limits(instances, several)
-            + &notes(instances, several)
+            + &render_sandboxes(instances, several)
+            + &render_limits(instances, several)
+            + &render_notes(instances, several)
     }
 }
 
-/// What holds around them: a line an app, or more where its instances were not started alike.
-fn sandboxes(instances: &[InstanceSample], several: bool) -> String {
+/// Renders the protections: one line per app, or more if its instances differ.
+fn render_sandboxes(instances: &[InstanceSample], several: bool) -> String {
     let mut lines = String::new();
     for app in instances.chunk_by(|one, next| one.app == next.app) {
         let known: Vec<(&str, &str)> =
@@ -87,7 +87,7 @@ fn sandboxes(instances: &[InstanceSample], several: bool) -> String {
             let whose =
                 if alike.len() < known.len() { format!(" {}", alike.join(" ")) } else { String::new() };
             let title = if several { format!(" {}", app[0].app) } else { String::new() };
-            // Until it is built again, in a jail.
+            // Until it is built again inside a jail.
             let mend = match &app[0] {
                 one if *sandbox == NO_SANDBOX => format!(
                     " (built without a jail; where there is one, build it again: piku deploy {})",
@@ -101,9 +101,9 @@ fn sandboxes(instances: &[InstanceSample], several: bool) -> String {
     lines
 }
 
-/// What the apps have limited their instances to: a line for each that has limits. The old one of a deploy, which may have the
-/// same name, is told only where it has others.
-fn limits(instances: &[InstanceSample], several: bool) -> String {
+/// Renders the limits, one line per instance that has any. The old instance of a deploy, which may have the
+/// same name, is listed only if its limits differ.
+fn render_limits(instances: &[InstanceSample], several: bool) -> String {
     let by = |limit: &SampledLimit| match limit.by {
         Some(LimitEnforcer::Cgroup) => "by cgroup",
         Some(LimitEnforcer::Rlimit) => "by rlimit, each process",
@@ -125,8 +125,8 @@ fn limits(instances: &[InstanceSample], several: bool) -> String {
     lines.concat()
 }
 
-/// Returns the notes on the instances for the operator, a line each.
-fn notes(instances: &[InstanceSample], several: bool) -> String {
+/// Renders the notes for the operator, one per line.
+fn render_notes(instances: &[InstanceSample], several: bool) -> String {
     let mut lines = String::new();
     for one in instances {
         let Some(note) = &one.note else { continue };
@@ -136,19 +136,19 @@ fn notes(instances: &[InstanceSample], several: bool) -> String {
     lines
 }
 
-/// How its last process ended, and where it had too little memory, with how much.
+/// Returns how its last process ended, with its memory if it ran out of that.
 fn last_exit(one: &InstanceSample) -> Option<String> {
     let exit = readable(one.last_exit.as_ref()?);
     Some(one.last_memory_peak_bytes.map_or(exit.clone(), |peak| format!("{exit} ({})", size(peak))))
 }
 
-/// A time for people here.
-fn local(time: Timestamp) -> String {
+/// Formats a time in the local time zone.
+fn format_local_time(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
-/// Seconds for people: `12s`, `3m 5s`, `2h 10m`, `4d 1h`.
-fn duration(seconds: u64) -> String {
+/// Formats seconds: `12s`, `3m 5s`, `2h 10m`, `4d 1h`.
+fn format_duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),
@@ -206,29 +206,29 @@ PS        STATE          PID   PORT   RELEASE  UPTIME  RESTARTS  CPU   MEMORY   
 web.1     healthy        4711  20000  3        1h 5m   0         1.2%  38.2 MiB  -
 worker.1  crash-looping  -     -      3        -       7         -     -         out of memory (64.0 MiB)
 ";
-        assert_eq!(text(&[instance("blog", "web.1"), stopped]), expected);
+        assert_eq!(render_table(&[instance("blog", "web.1"), stopped]), expected);
         let holds =
             |one: InstanceSample, sandbox: &str| InstanceSample { sandbox: Some(sandbox.to_owned()), ..one };
         let (web, worker) =
             (holds(instance("blog", "web.1"), "level 1"), holds(instance("blog", "worker.1"), "level 1"));
-        assert!(text(&[web.clone(), worker.clone()]).ends_with("\nSandbox: level 1\n"));
+        assert!(render_table(&[web.clone(), worker.clone()]).ends_with("\nSandbox: level 1\n"));
         let limit =
             |limit: &str, value: &str, by| SampledLimit { limit: limit.into(), value: value.into(), by };
         let limits = vec![limit("memory", "64m", Some(LimitEnforcer::Cgroup)), limit("pids", "9", None)];
         let limited = InstanceSample { limits, ..worker.clone() };
-        let limited = text(&[limited.clone(), limited]);
+        let limited = render_table(&[limited.clone(), limited]);
         let expected = "\nLimits worker.1: memory 64m (by cgroup), pids 9 (held by nothing here)\n";
         assert!(limited.ends_with(expected) && limited.matches("Limits").count() == 1, "{limited}");
         let noted =
             InstanceSample { note: Some("port 20001 was taken by pid 7".to_owned()), ..worker.clone() };
-        assert!(text(&[noted]).ends_with("\nNote worker.1: port 20001 was taken by pid 7\n"));
-        let unlike = text(&[web.clone(), holds(worker, "none")]);
+        assert!(render_table(&[noted]).ends_with("\nNote worker.1: port 20001 was taken by pid 7\n"));
+        let unlike = render_table(&[web.clone(), holds(worker, "none")]);
         assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none (built without a jail; where there is one, build it again: piku deploy blog)\n"), "{unlike}");
-        let apps = text(&[web, holds(instance("shop", "web.1"), "level 1")]);
+        let apps = render_table(&[web, holds(instance("shop", "web.1"), "level 1")]);
         assert!(apps.ends_with("\nSandbox blog: level 1\nSandbox shop: level 1\n"), "{apps}");
-        let two = text(&[instance("blog", "web.1"), instance("shop", "web.1")]);
+        let two = render_table(&[instance("blog", "web.1"), instance("shop", "web.1")]);
         assert!(two.starts_with("APP   PS     STATE"), "{two}");
-        assert_eq!(text(&[]), "");
+        assert_eq!(render_table(&[]), "");
     }
 
     #[test]
@@ -250,6 +250,6 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
 
     #[test]
     fn durations() {
-        assert_eq!([0, 59, 60, 3600, 90_000].map(duration), ["0s", "59s", "1m 0s", "1h 0m", "1d 1h"]);
+        assert_eq!([0, 59, 60, 3600, 90_000].map(format_duration), ["0s", "59s", "1m 0s", "1h 0m", "1d 1h"]);
     }
 }

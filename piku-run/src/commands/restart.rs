@@ -1,4 +1,5 @@
-//! `restart APP [TYPE]`: new instances of what is live. What was stored with `--no-restart` takes effect, as a release.
+//! `restart APP [TYPE]`: replaces the instances of the live release. Changes stored with `--no-restart`
+//! take effect as a new release.
 
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::PikuRoot;
@@ -15,7 +16,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, only: Option<ProcessName>) -> 
             return Ok(());
         }
     } else if let Some((live, _, differs)) = config::postponed(&root.app(app))? {
-        // One release, one configuration.
+        // A release has exactly one config.
         progress::detail(&format!(
             "as in release {live}; for what was stored since ({differs}) restart all: piku restart {app}"
         ));

@@ -1,5 +1,5 @@
-//! `rollback APP [N]`: a new release with the tree and the configuration of an old one, through the same health check as any
-//! deploy.
+//! `rollback APP [N]`: makes a new release with the tree and config of an old one; it passes the same
+//! health checks as a deploy.
 
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
@@ -14,7 +14,7 @@ use crate::releases::current;
 pub(super) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
     let dir = root.app(app);
-    let (number, live) = choose(app, &dir, number)?;
+    let (number, live) = choose_release(app, &dir, number)?;
     let old = BuiltRelease::read(&dir.release(number))?;
     progress::step(&format!("Rolling {app} back to release {number}"));
     let stored = store::read(&dir)?;
@@ -41,24 +41,24 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow
         config,
         change,
     };
-    successor.go(root, app)?;
+    successor.deploy(root, app)?;
     if says {
         progress::detail("'config' shows the configuration of that release now");
     }
     Ok(())
 }
 
-/// The subject of a release that was a rollback itself, as it was before.
+/// Returns the original subject of a release that was a rollback itself.
 fn without_rollback(subject: &str) -> &str {
     let Some(rest) = subject.strip_prefix("rollback to ") else { return subject };
     let (number, old) = rest.split_once(": ").unwrap_or((rest, ""));
     if number.parse::<u64>().is_ok() { old } else { subject }
 }
 
-/// The release to go back to, and the live one.
-fn choose(app: &AppName, dir: &AppDir, number: Option<u64>) -> anyhow::Result<(u64, u64)> {
-    let all = super::numbers(dir)?;
-    let live = current::live(dir)?;
+/// Returns the release to go back to, and the live one.
+fn choose_release(app: &AppName, dir: &AppDir, number: Option<u64>) -> anyhow::Result<(u64, u64)> {
+    let all = super::join_numbers(dir)?;
+    let live = current::live_release(dir)?;
     let live =
         live.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
     let number = match number {

@@ -16,7 +16,7 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<()> 
         client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
         return Ok(());
     }
-    // All at once: one that is slow to stop, or cannot be stopped, does not keep the others running.
+    // In parallel: an app that is slow to stop, or fails to, does not delay the others.
     let apps = root.apps().context("cannot list the apps")?;
     let stop = |app: &AppName| {
         let err = client::ask(root, app, &SupervisorRequest::Stop { stay: false }).err()?;

@@ -1,4 +1,4 @@
-//! How one configuration differs from another.
+//! Difference between two configs.
 
 use std::fmt;
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigValues;
 
-/// Names with their new values, or with none when they are to go. Its `Display` names the names alone, `set A, B; unset C`:
-/// values are secrets.
+/// Names with their new values, `None` for removed ones. `Display` prints the names only (`set A, B; unset
+/// C`), since values are secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ConfigChange(pub IndexMap<String, Option<String>>);
+pub(crate) struct ConfigChange(pub(crate) IndexMap<String, Option<String>>);
 
 impl ConfigChange {
-    /// What makes the new one of the old one.
+    /// Returns the change from `old` to `new`.
     #[must_use]
-    pub fn between(old: &ConfigValues, new: &ConfigValues) -> Self {
+    pub(crate) fn between(old: &ConfigValues, new: &ConfigValues) -> Self {
         let set = new.0.iter().filter(|(name, value)| old.get(name) != Some(value));
         let unset = old.0.keys().filter(|name| !new.0.contains_key(*name));
         let set = set.map(|(name, value)| (name.clone(), Some(value.clone())));
         Self(set.chain(unset.map(|name| (name.clone(), None))).collect())
     }
 
-    /// Makes it.
-    pub fn apply(&self, config: &mut ConfigValues) {
+    /// Applies the change.
+    pub(crate) fn apply(&self, config: &mut ConfigValues) {
         for (name, value) in &self.0 {
             match value {
                 Some(value) => _ = config.0.insert(name.clone(), value.clone()),
@@ -33,9 +33,8 @@ impl ConfigChange {
         }
     }
 
-    /// Whether nothing differs.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

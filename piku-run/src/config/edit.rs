@@ -1,4 +1,4 @@
-//! What the operator asks to be changed, as it was typed.
+//! Edits of the config as the operator typed them.
 
 use indexmap::IndexMap;
 use piku_procfile::env::EnvFile;
@@ -7,23 +7,22 @@ use piku_report::user_error::UserError;
 
 use super::ConfigValues;
 
-/// One command's edit; all of it holds or none.
+/// The edit of one command, applied as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfigEdit {
-    /// Set values.
+pub(crate) enum ConfigEdit {
     Set(Vec<(String, String)>),
-    /// Remove names; one that is not set is no error.
+    /// Remove names; a missing name is not an error.
     Unset(Vec<String>),
-    /// Set what a text in the ENV format says.
+    /// Set the variables of a text in the format of `ENV`.
     Import(Vec<u8>),
 }
 
 impl ConfigEdit {
-    /// The configuration as it is to be, and what its operator should know.
+    /// Returns the new config and warnings for the operator.
     ///
     /// # Errors
-    /// When a name or value is bad, or with every bad line of the text.
-    pub fn apply(&self, config: &ConfigValues) -> anyhow::Result<(ConfigValues, Vec<String>)> {
+    /// Fails for a bad name or value, or with every bad line of the text.
+    pub(crate) fn apply(&self, config: &ConfigValues) -> anyhow::Result<(ConfigValues, Vec<String>)> {
         let mut edited = config.clone();
         let mut warnings = Vec::new();
         match self {
@@ -45,13 +44,13 @@ impl ConfigEdit {
     }
 }
 
-/// Takes `NAME=value` of a command line apart; the value is everything behind the first `=`.
+/// Splits `NAME=value` at the first `=`.
 ///
 /// # Errors
-/// When there is no `=`.
-pub fn assignment(text: &str) -> anyhow::Result<(String, String)> {
+/// Fails without `=`.
+pub(crate) fn parse_assignment(text: &str) -> anyhow::Result<(String, String)> {
     let Some((name, value)) = text.split_once('=') else {
-        // The text is not repeated: it may be a secret that lost its name.
+        // The text is not repeated, since it may be a secret without its name.
         return Err(UserError::new("expected NAME=value").hint("such as DEBUG=1").into());
     };
     Ok((name.to_owned(), value.to_owned()))

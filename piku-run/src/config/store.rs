@@ -1,8 +1,8 @@
-//! The operator's configuration of an app, as `config` shows it: `config.json` in the app's folder.
+//! The stored config of an app, `config.json`, which `config` prints.
 //!
-//! A release that was made with a changed configuration names the change beside its own copy. Once the release is live the
-//! store takes the change in, and the note goes; whoever is killed in between leaves the note to the next one. A release
-//! that fails takes its note with it, so that the store never holds what did not work.
+//! A release made with a changed config carries a note of the change. Once the release is live, the store
+//! applies the change and the note is removed; if that is interrupted, the next reader completes it. A
+//! release that fails takes its note with it, so the store never holds a config that did not work.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,16 +22,16 @@ use rustix::fs::{FlockOperation, flock};
 use super::{ConfigChange, ConfigValues};
 use crate::releases::current;
 
-/// The note in a release's folder.
+/// File name of the note in a release.
 const NOTE: &str = "config-change.json";
 
-/// The store's content. What the live release still has to give it is in it.
+/// Reads the store, after applying the note of the live release.
 pub(crate) fn read(app: &AppDir) -> anyhow::Result<ConfigValues> {
     follow(app)?;
     ConfigValues::read(&app.config())
 }
 
-/// Takes a change in.
+/// Applies a change to the store.
 pub(crate) fn apply(app: &AppDir, change: &ConfigChange) -> anyhow::Result<()> {
     let _locked = lock(app.path())?;
     take_in(app, change)
@@ -45,7 +45,7 @@ fn take_in(app: &AppDir, change: &ConfigChange) -> anyhow::Result<()> {
     if config == before { Ok(()) } else { config.write(&path) }
 }
 
-/// Writes what a release in the making will run with, and what the store takes in when it goes live.
+/// Writes the config of a new release, and the note of its change.
 pub(crate) fn write_beside(
     release: &Path,
     config: &ConfigValues,
@@ -61,14 +61,14 @@ pub(crate) fn write_beside(
         .with_context(|| format!("cannot write '{}'", note.display()))
 }
 
-/// Lets the store take in what the live release notes, if it does.
+/// Applies the note of the live release to the store, if there is one.
 pub(crate) fn follow(app: &AppDir) -> anyhow::Result<()> {
     let Some(number) = app.current_number() else { return Ok(()) };
     let note = app.release(number).join(NOTE);
     if !note.exists() {
         return Ok(());
     }
-    // From the look to the removal: taken in a second time it would undo what was stored in between.
+    // Locked until the note is removed: applying it twice would undo changes stored in between.
     let _locked = lock(app.path())?;
     let text = match fs::read(&note) {
         Ok(text) => text,
@@ -78,17 +78,17 @@ pub(crate) fn follow(app: &AppDir) -> anyhow::Result<()> {
     let change: ConfigChange =
         serde_json::from_slice(&text).with_context(|| format!("bad change in '{}'", note.display()))?;
     take_in(app, &change)?;
-    current::remove(&note)?;
+    current::remove_dir(&note)?;
     atomic_file::sync_parent(&note).with_context(|| format!("cannot sync the folder of '{}'", note.display()))
 }
 
-/// The configuration of a release; nothing for one that an older piku has made, which runs with the store's.
+/// Returns the config of a release; `None` for a release of an older version, which runs with the store's.
 pub(crate) fn of_release(app: &AppDir, number: u64) -> anyhow::Result<Option<ConfigValues>> {
     ConfigValues::find(&app.release(number).join(CONFIG))
 }
 
-/// One change at a time. The folder is locked, as the file itself is replaced by each change; the kernel unlocks it with
-/// the descriptor.
+/// Locks the directory, since each change replaces the file itself. The kernel unlocks it with the
+/// descriptor.
 fn lock(folder: &Path) -> anyhow::Result<File> {
     let locked = File::open(folder).with_context(|| format!("cannot open '{}'", folder.display()))?;
     flock(&locked, FlockOperation::LockExclusive)

@@ -48,8 +48,8 @@ fn a_bad_one_changes_nothing() {
     let mut command = std::process::Command::new("sh");
     let out = command.args(["-c", "printf %s \"${#L}\""]).env_clear().env("L", &longest).output().unwrap();
     assert_eq!(out.stdout, longest.len().to_string().into_bytes());
-    assert_eq!(assignment("A=b=c").unwrap(), ("A".to_owned(), "b=c".to_owned()));
-    assert_eq!(format!("{:#}", assignment("s3cret").unwrap_err()), "expected NAME=value");
+    assert_eq!(parse_assignment("A=b=c").unwrap(), ("A".to_owned(), "b=c".to_owned()));
+    assert_eq!(format!("{:#}", parse_assignment("s3cret").unwrap_err()), "expected NAME=value");
 }
 
 #[test]

@@ -1,109 +1,72 @@
-//! What the machine wants done.
+//! Actions that the state machine requests.
 
 use super::{AppRoute, InstanceId, InstanceName, JobId};
 
-/// What to do.
+/// An action for the executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CoreAction {
-    /// Start the process of an instance; answered at once by `Spawned` or `SpawnFailed`.
-    Spawn {
-        /// Which.
-        id: InstanceId,
-    },
-    /// Run the release task; answered by `TaskEnded`.
-    Task {
-        /// Of which release.
-        release: u64,
-        /// For whom.
-        job: JobId,
-    },
-    /// End the release task.
+pub(crate) enum CoreAction {
+    /// Start the process of an instance. Answered at once by `Spawned` or `SpawnFailed`.
+    Spawn { id: InstanceId },
+    /// Run the release task. Answered by `TaskEnded`.
+    RunTask { release: u64, job: JobId },
+    /// Kill the release task.
     KillTask,
-    /// Ask an instance whether it is alive; answered by `Probed`. A question that is under way is over.
-    Probe {
-        /// Which.
-        id: InstanceId,
-    },
-    /// Find out where an instance listens; answered by `Listens`.
-    Diagnose {
-        /// Which.
-        id: InstanceId,
-    },
-    /// SIGTERM to the worker's group.
-    Terminate {
-        /// Which.
-        id: InstanceId,
-    },
-    /// SIGKILL to everything it ever started.
-    Kill {
-        /// Which.
-        id: InstanceId,
-    },
-    /// It is gone for good: its port is free, its record is void.
-    Forget {
-        /// Which.
-        id: InstanceId,
-    },
-    /// An instance has become part of what the app is, or ready: worth writing down.
-    Record {
-        /// Which.
-        id: InstanceId,
-    },
-    /// Send requests to what will be live, and make it so on disk (`current`, formation); answered by `Switched`.
-    Switch {
-        /// For whom.
-        job: JobId,
-        /// Where requests go from now on.
-        route: AppRoute,
-    },
-    /// Send requests there, or nowhere; no answer. Comes before what they must no longer reach is told to end.
+    /// Start a health check, replacing one in progress. Answered by `Probed`.
+    Probe { id: InstanceId },
+    /// Find the ports on which an instance listens. Answered by `Listens`.
+    Diagnose { id: InstanceId },
+    /// Send SIGTERM to the process group of an instance.
+    Terminate { id: InstanceId },
+    /// Send SIGKILL to all processes of an instance.
+    Kill { id: InstanceId },
+    /// Remove an instance that has ended: release its port and delete its record.
+    Forget { id: InstanceId },
+    /// Write the record of an instance, which has become live or ready.
+    Record { id: InstanceId },
+    /// Send requests to the new instances and make the change live on disk (`current`, formation). Answered
+    /// by `Switched`.
+    Switch { job: JobId, route: AppRoute },
+    /// Send requests to this route, or to none. Precedes the termination of instances that leave the route.
     Route(Option<AppRoute>),
-    /// Find out when no request is under way to an instance that gets no new ones; answered by `Drained`.
-    Drain {
-        /// Which.
+    /// Wait until an instance that gets no new requests has finished its last one. Answered by `Drained`.
+    Drain { id: InstanceId },
+    /// Send a line of progress to the client.
+    ReportProgress { job: JobId, line: ProgressLine },
+    /// Write a remark to the log of an instance.
+    LogRemark {
+        /// May have been forgotten by now.
         id: InstanceId,
-    },
-    /// A line of progress.
-    Say {
-        /// To whom.
-        job: JobId,
-        /// The line.
-        line: ProgressLine,
-    },
-    /// A remark in an instance's own log.
-    Remark {
-        /// Which; it may be forgotten by now.
-        id: InstanceId,
-        /// Its place, after which the log is named.
+        /// Names the log.
         ps: InstanceName,
-        /// The text.
         text: String,
     },
-    /// The command has ended.
-    Done {
-        /// Whose.
-        job: JobId,
-        /// How.
-        result: Result<(), ChangeRefusal>,
-    },
+    /// Send the result of a change to the client.
+    FinishJob { job: JobId, result: Result<(), ChangeError> },
 }
 
-/// A line of talk.
+/// A line of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProgressLine {
-    /// A step: `-----> …`.
+pub(crate) enum ProgressLine {
+    /// A step, printed as `-----> …`.
     Step(String),
-    /// A detail of the step before.
+    /// A detail of the previous step.
     Detail(String),
 }
 
-/// Why a command failed.
+/// Reason for which a change failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChangeRefusal {
-    /// In words.
-    pub reason: String,
-    /// The instance whose last log lines tell more.
-    pub blame: Option<InstanceId>,
-    /// Whether the same command may succeed a little later.
-    pub busy: bool,
+pub(crate) struct ChangeError {
+    /// Message without the app's name.
+    pub(crate) reason: String,
+    /// Instance whose last log lines explain the failure.
+    pub(crate) culprit: Option<InstanceId>,
+    /// The same command may succeed a little later.
+    pub(crate) is_retryable: bool,
+}
+
+impl ChangeError {
+    /// An error without a culprit, which the same command meets again.
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), culprit: None, is_retryable: false }
+    }
 }

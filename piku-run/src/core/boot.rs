@@ -1,4 +1,5 @@
-//! The beginning: which of the workers that a supervisor before this one has left are kept, and what is missing.
+//! Start of the state machine: which workers of the previous supervisor are kept, and which instances are
+//! missing.
 
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ impl SupervisorCore {
         let grace = plan.as_ref().map_or(Duration::from_secs(10), |plan| plan.grace);
         let asked = plan.as_ref().map_or_else(ProbePace::default, |plan| plan.pace);
         self.plan = plan;
-        // What was live is kept before what was on trial, and of two the older one.
+        // Prefer live workers to those on trial, and older ones to younger.
         let mut found = found;
         found.sort_by_key(|found| (!found.live, found.id));
         for one in found {
             let place = self.plan.as_ref().filter(|plan| plan.release == one.release);
-            let listens = place.and_then(|plan| plan.place(&one.ps)).map(|kind| kind.listens);
+            let listens = place.and_then(|plan| plan.type_of_slot(&one.ps)).map(|kind| kind.listens);
             let taken =
                 self.instances.values().any(|other| other.ps == one.ps && other.live && !other.is_leaving());
             let since = self.now.saturating_sub(one.uptime);
@@ -27,13 +28,13 @@ impl SupervisorCore {
                 ps: one.ps,
                 release: one.release,
                 listens: listens.unwrap_or(one.port.is_some()),
-                // What it said to the supervisor before this one is not known.
+                // Its notifications to the previous supervisor are unknown.
                 pace: asked,
                 port: one.port,
                 live: keep.is_some(),
-                state: InstanceState::Up { since },
+                state: InstanceState::Ready { since },
                 routed: one.port.filter(|_| one.ready),
-                moves: 0,
+                port_moves: 0,
                 restarts: one.restarts,
                 last_exit: None,
                 grace,
@@ -42,18 +43,19 @@ impl SupervisorCore {
             self.instances.insert(one.id, instance);
             if one.once && self.plan.is_some() {
                 if let Some(one) = self.instances.get_mut(&one.id) {
-                    one.state = InstanceState::Once { since };
+                    one.state = InstanceState::CronRun { since };
                 }
                 continue;
             }
             if keep.is_none() {
-                // Also where it was on trial: requests may have been sent there just before the end of who knew.
-                self.retire(one.id);
+                // Even if it was on trial: the previous supervisor may have routed requests to it just
+                // before it died.
+                self.retire_instance(one.id);
                 continue;
             }
             if !one.ready {
                 self.mark_started(one.id);
-                self.ask_soon(one.id);
+                self.schedule_probe(one.id);
             }
             if !one.live {
                 self.out.push(CoreAction::Record { id: one.id });
@@ -62,22 +64,22 @@ impl SupervisorCore {
         self.reconcile();
     }
 
-    /// Starts what the live plan has and nobody fills; stops what it has not. Not during a change.
+    /// Starts instances missing from the live plan and stops surplus ones. Does nothing during a change.
     pub(super) fn reconcile(&mut self) {
         let Some(plan) = self.plan.clone() else { return };
         let surplus: Vec<InstanceId> = self
             .instances()
             .filter(|(_, one)| one.live && !one.is_leaving())
-            .filter(|(_, one)| one.release != plan.release || plan.place(&one.ps).is_none())
+            .filter(|(_, one)| one.release != plan.release || plan.type_of_slot(&one.ps).is_none())
             .map(|(id, _)| id)
             .collect();
         for id in surplus {
-            self.retire(id);
+            self.retire_instance(id);
         }
-        for (ps, kind) in plan.places() {
+        for (ps, kind) in plan.slots() {
             let filled = self.instances.values().any(|one| one.live && !one.is_leaving() && one.ps == ps);
             if !filled {
-                self.create(ps, kind, &plan, true);
+                self.create_instance(ps, kind, &plan, true);
             }
         }
     }

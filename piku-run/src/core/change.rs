@@ -1,64 +1,60 @@
-//! A deploy, a restart, a scaling: new instances beside the old, all ready or all gone.
+//! Changes: deploys, restarts and scalings. New instances start beside the old ones; all of them become
+//! live or none does.
 
 use std::time::Duration;
 
 use piku_layout::name::ProcessName;
 
 use super::{
-    ChangeRefusal, CoreAction, InstanceId, InstanceName, InstanceState, JobId, ProbeOutcome, ProcessExit,
+    ChangeError, CoreAction, InstanceId, InstanceName, InstanceState, JobId, ProbeOutcome, ProcessExit,
     ProgressLine, RunPlan, SupervisorCore,
 };
 
-/// Which of the running instances give way to new ones.
+/// Running instances that a change replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReplaceScope {
-    /// All.
+pub(crate) enum ReplaceScope {
     All,
-    /// Those of one type.
+    /// Instances of one type.
     Type(ProcessName),
-    /// None; only what is missing is started and what is too much is stopped.
+    /// None: missing instances are started, surplus ones stopped.
     Missing,
 }
 
-/// A change under way.
+/// A change in progress.
 #[derive(Debug)]
 pub(super) struct AppChange {
     pub(super) job: JobId,
-    /// What will be live.
     pub(super) plan: RunPlan,
-    /// The instances on trial.
     pub(super) fresh: Vec<InstanceId>,
     replace: ReplaceScope,
     phase: ChangePhase,
-    /// Where the executor was told to send requests.
+    /// Route given to the executor.
     sent: Option<super::AppRoute>,
-    /// Why it failed.
-    failed: Option<ChangeRefusal>,
+    failed: Option<ChangeError>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChangePhase {
-    /// The release task runs.
     Task,
-    /// What may run beside the old is on trial.
+    /// Instances that may run beside the old ones are on trial.
     Beside,
-    /// Plain workers: the old ones are ending.
+    /// Old plain workers are ending.
     Handover,
-    /// Plain workers: the new ones are on trial.
+    /// New plain workers are on trial.
     After,
-    /// The executor makes it so on disk.
+    /// The executor makes the change live on disk.
     Switch,
-    /// It failed; what was new is ending.
+    /// The change failed; its instances are ending.
     Undo,
 }
 
 impl SupervisorCore {
-    pub(super) fn begin(&mut self, job: JobId, plan: RunPlan, replace: ReplaceScope, task: bool) {
+    pub(super) fn begin_change(&mut self, job: JobId, plan: RunPlan, replace: ReplaceScope, task: bool) {
         if self.change.is_some() || !self.stops.is_empty() {
             let reason = "another change of this app is under way".to_owned();
-            self.out.push(CoreAction::Done {
+            self.out.push(CoreAction::FinishJob {
                 job,
-                result: Err(ChangeRefusal { reason, blame: None, busy: true }),
+                result: Err(ChangeError { is_retryable: true, ..ChangeError::new(reason) }),
             });
             return;
         }
@@ -67,36 +63,36 @@ impl SupervisorCore {
         self.change =
             Some(AppChange { job, plan, fresh: Vec::new(), replace, phase, sent: None, failed: None });
         if task {
-            self.out.push(CoreAction::Task { release, job });
+            self.out.push(CoreAction::RunTask { release, job });
         } else {
             self.start_beside();
         }
     }
 
-    /// The places that get a new instance.
-    fn wanted(&self) -> Vec<(InstanceName, super::ProcessType)> {
+    /// Returns the slots that need a new instance.
+    fn missing_slots(&self) -> Vec<(InstanceName, super::ProcessType)> {
         let Some(change) = &self.change else { return Vec::new() };
         let keeps = |ps: &InstanceName| match &change.replace {
             ReplaceScope::All => false,
-            ReplaceScope::Type(name) => ps.kind != *name && self.filled(ps),
-            ReplaceScope::Missing => self.filled(ps),
+            ReplaceScope::Type(name) => ps.kind != *name && self.filled_slots(ps),
+            ReplaceScope::Missing => self.filled_slots(ps),
         };
-        change.plan.places().filter(|(ps, _)| !keeps(ps)).map(|(ps, kind)| (ps, kind.clone())).collect()
+        change.plan.slots().filter(|(ps, _)| !keeps(ps)).map(|(ps, kind)| (ps, kind.clone())).collect()
     }
 
-    fn filled(&self, ps: &InstanceName) -> bool {
+    fn filled_slots(&self, ps: &InstanceName) -> bool {
         self.instances.values().any(|one| one.live && !one.is_leaving() && one.ps == *ps)
     }
 
-    /// Whether the place must wait until old workers have ended.
-    fn waits(&self, ps: &InstanceName, kind: &super::ProcessType) -> bool {
+    /// Returns whether a slot must wait for the end of old workers.
+    fn must_wait(&self, ps: &InstanceName, kind: &super::ProcessType) -> bool {
         !kind.listens
             && !kind.overlap
             && self.instances.iter().any(|(id, one)| self.is_in_the_way(*id, one, ps))
     }
 
-    /// Whether an old instance must end before a new plain worker may take the place: one of the same type, so that two
-    /// releases never do the same job. A scaling adds workers beside their like.
+    /// Returns whether an old instance must end before a new plain worker may start: one of the same type,
+    /// so that two releases never do the same job. A scaling adds workers beside those of the same release.
     fn is_in_the_way(&self, id: InstanceId, one: &super::AppInstance, ps: &InstanceName) -> bool {
         let Some(change) = &self.change else { return false };
         let same =
@@ -105,8 +101,8 @@ impl SupervisorCore {
     }
 
     fn start_beside(&mut self) {
-        for (ps, kind) in self.wanted() {
-            if !self.waits(&ps, &kind) {
+        for (ps, kind) in self.missing_slots() {
+            if !self.must_wait(&ps, &kind) {
                 self.start_fresh(ps, &kind);
             }
         }
@@ -114,19 +110,19 @@ impl SupervisorCore {
 
     fn start_fresh(&mut self, ps: InstanceName, kind: &super::ProcessType) {
         let Some(plan) = self.change.as_ref().map(|change| change.plan.clone()) else { return };
-        let id = self.create(ps, kind, &plan, false);
+        let id = self.create_instance(ps, kind, &plan, false);
         if let Some(change) = &mut self.change {
             change.fresh.push(id);
         }
     }
 
-    /// The places whose new instance has not been started yet.
-    fn left(&self) -> Vec<(InstanceName, super::ProcessType)> {
+    /// Returns the slots whose new instance has not started.
+    fn remaining_slots(&self) -> Vec<(InstanceName, super::ProcessType)> {
         let Some(change) = &self.change else { return Vec::new() };
         let started = |ps: &InstanceName| {
             change.fresh.iter().any(|id| self.instances.get(id).is_some_and(|one| one.ps == *ps))
         };
-        self.wanted().into_iter().filter(|(ps, _)| !started(ps)).collect()
+        self.missing_slots().into_iter().filter(|(ps, _)| !started(ps)).collect()
     }
 
     pub(super) fn task_ended(&mut self, ended: Result<ProcessExit, String>) {
@@ -135,28 +131,29 @@ impl SupervisorCore {
             return;
         }
         change.phase = ChangePhase::Beside;
-        let refusal = |reason| ChangeRefusal { reason, blame: None, busy: false };
         match ended {
             Ok(exit) if exit.is_success() => self.start_beside(),
-            Ok(exit) => self.fail(refusal(format!("the release task {exit}"))),
-            Err(reason) => self.fail(refusal(format!("cannot run the release task: {reason}"))),
+            Ok(exit) => self.fail_change(ChangeError::new(format!("the release task {exit}"))),
+            Err(reason) => {
+                self.fail_change(ChangeError::new(format!("cannot run the release task: {reason}")));
+            }
         }
     }
 
-    pub(super) fn switched(&mut self, result: Result<(), String>) {
+    pub(super) fn finish_switch(&mut self, result: Result<(), String>) {
         let Some(change) = self.change.take_if(|change| change.phase == ChangePhase::Switch) else { return };
         if let Err(reason) = result {
-            // Requests may go to the new ones by now, and must not when those end.
+            // Requests may already reach the new instances; the route must change before they end.
             self.change = Some(change);
             self.set_phase(ChangePhase::Undo);
             self.is_routed = false;
-            self.reroute();
-            return self.fail(ChangeRefusal { reason, blame: None, busy: false });
+            self.update_route();
+            return self.fail_change(ChangeError::new(reason));
         }
-        // As it was told: somebody may have taken a port meanwhile.
+        // The route as sent: a port may have been taken meanwhile.
         self.routed.clone_from(&change.sent);
         self.is_routed = true;
-        // The new ones are the app now. Whatever else was is on its way out.
+        // The new instances are live; all others leave.
         let replaced: Vec<InstanceId> = self
             .instances()
             .filter(|(id, one)| self.is_replaced(&change, *id, one))
@@ -169,63 +166,63 @@ impl SupervisorCore {
             self.out.push(CoreAction::Record { id: *id });
         }
         for id in replaced {
-            self.retire(id);
-            // The next supervisor must know that it is not what the app is.
+            self.retire_instance(id);
+            // The next supervisor must not treat it as live.
             self.out.push(CoreAction::Record { id });
         }
         self.plan = Some(change.plan);
-        self.out.push(CoreAction::Done { job: change.job, result: Ok(()) });
+        self.out.push(CoreAction::FinishJob { job: change.job, result: Ok(()) });
         self.reconcile();
     }
 
-    /// Whether an instance gives way when the change is live.
+    /// Returns whether an instance stops once the change is live.
     pub(super) fn is_replaced(&self, change: &AppChange, id: InstanceId, one: &super::AppInstance) -> bool {
         one.live
             && !change.fresh.contains(&id)
             && (one.release != change.plan.release
-                || change.plan.place(&one.ps).is_none()
+                || change.plan.type_of_slot(&one.ps).is_none()
                 || change.fresh.iter().any(|id| self.instances.get(id).is_some_and(|new| new.ps == one.ps)))
     }
 
-    /// Whether the executor is about to say where requests go.
+    /// Returns whether the executor is switching, and so sets the route itself.
     pub(super) fn is_switching(&self) -> bool {
         self.change.as_ref().is_some_and(|change| change.phase == ChangePhase::Switch)
     }
 
-    /// Ends the change: nothing of the new remains, then the old is whole again.
-    pub(super) fn fail(&mut self, refusal: ChangeRefusal) {
+    /// Fails the change: its instances end, the old ones stay.
+    pub(super) fn fail_change(&mut self, error: ChangeError) {
         let Some(change) = &mut self.change else { return };
         if change.failed.is_some() {
             return;
         }
-        change.failed = Some(refusal);
+        change.failed = Some(error);
         if change.phase == ChangePhase::Task {
             self.out.push(CoreAction::KillTask);
         }
         change.phase = ChangePhase::Undo;
         for id in change.fresh.clone() {
-            self.retire(id);
+            self.retire_instance(id);
         }
     }
 
-    /// Takes the change a step further where what it waited for has come.
-    pub(super) fn advance(&mut self) {
+    /// Moves the change to its next stage if the current one is complete.
+    pub(super) fn advance_change(&mut self) {
         self.check_trials();
         while let Some(change) = &self.change {
             let all_up =
                 change.fresh.iter().all(|id| self.instances.get(id).is_some_and(super::AppInstance::is_up));
             match change.phase {
                 ChangePhase::Beside if all_up => {
-                    let left = self.left();
+                    let left = self.remaining_slots();
                     if left.is_empty() {
-                        self.switch();
+                        self.request_switch();
                     } else {
                         self.hand_over(&left);
                     }
                 }
                 ChangePhase::Handover => {
-                    let left = self.left();
-                    if left.iter().any(|(ps, kind)| self.waits(ps, kind)) {
+                    let left = self.remaining_slots();
+                    if left.iter().any(|(ps, kind)| self.must_wait(ps, kind)) {
                         break;
                     }
                     self.set_phase(ChangePhase::After);
@@ -233,23 +230,19 @@ impl SupervisorCore {
                         self.start_fresh(ps, &kind);
                     }
                 }
-                ChangePhase::After if all_up => self.switch(),
+                ChangePhase::After if all_up => self.request_switch(),
                 ChangePhase::Undo if change.fresh.iter().all(|id| !self.instances.contains_key(id)) => {
                     let Some(change) = self.change.take() else { break };
-                    let refusal = change.failed.unwrap_or(ChangeRefusal {
-                        reason: String::new(),
-                        blame: None,
-                        busy: false,
-                    });
+                    let error = change.failed.unwrap_or_else(|| ChangeError::new(""));
                     self.reconcile();
-                    self.out.push(CoreAction::Done { job: change.job, result: Err(refusal) });
+                    self.out.push(CoreAction::FinishJob { job: change.job, result: Err(error) });
                 }
                 _ => break,
             }
         }
         if !self.stops.is_empty() && self.instances.is_empty() && self.change.is_none() {
             for job in std::mem::take(&mut self.stops) {
-                self.out.push(CoreAction::Done { job, result: Ok(()) });
+                self.out.push(CoreAction::FinishJob { job, result: Ok(()) });
             }
         }
     }
@@ -260,7 +253,7 @@ impl SupervisorCore {
         }
     }
 
-    fn switch(&mut self) {
+    fn request_switch(&mut self) {
         self.set_phase(ChangePhase::Switch);
         let Some(change) = &self.change else { return };
         let (job, route) = (change.job, self.route_after(change));
@@ -275,7 +268,7 @@ impl SupervisorCore {
         self.out.push(CoreAction::Switch { job, route });
     }
 
-    /// Stops the old plain workers, so that their successors never do the same job beside them.
+    /// Stops old plain workers before their successors start, so that both never do the same job at once.
     fn hand_over(&mut self, left: &[(InstanceName, super::ProcessType)]) {
         self.set_phase(ChangePhase::Handover);
         let old: Vec<InstanceId> = self
@@ -287,13 +280,13 @@ impl SupervisorCore {
         for id in old {
             if let (Some(one), Some(change)) = (self.instances.get(&id), &self.change) {
                 let text = format!("Stopping the old {}", one.ps);
-                self.out.push(CoreAction::Say { job: change.job, line: ProgressLine::Step(text) });
+                self.out.push(CoreAction::ReportProgress { job: change.job, line: ProgressLine::Step(text) });
             }
-            self.stop(id);
+            self.stop_instance(id);
         }
     }
 
-    /// Instances on trial whose time is up.
+    /// Looks for instances on trial whose time is up.
     fn check_trials(&mut self) {
         let Some(change) = &self.change else { return };
         if change.failed.is_some() {
@@ -313,22 +306,23 @@ impl SupervisorCore {
         }
     }
 
-    /// The time of an instance on trial is up; now it is known where it listens.
-    pub(super) fn listens(&mut self, id: InstanceId, ports: &[u16]) {
+    /// Fails the change for an instance that did not become ready, naming the ports on which it listens
+    /// instead.
+    pub(super) fn explain_silence(&mut self, id: InstanceId, ports: &[u16]) {
         let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) else { return };
         let Some(one) = self.instances.get(&id) else { return };
         let InstanceState::Starting { last, patience, diagnosed: true, unannounced, .. } = &one.state else {
             return;
         };
-        // Refused before it listened; the question that is under way was not.
+        // Earlier checks were refused before it listened; the one in progress was accepted.
         let silent = patience.is_some() && one.port.is_some_and(|port| ports.contains(&port));
         let last = last.as_ref().filter(|last| !(silent && **last == ProbeOutcome::Refused));
         let reason = why_not_ready(&change.plan, one, last, ports, *unannounced);
-        self.fail(ChangeRefusal { reason, blame: Some(id), busy: false });
+        self.fail_change(ChangeError { culprit: Some(id), ..ChangeError::new(reason) });
     }
 }
 
-/// Returns how long an answer may take, where that is less than the time until an instance must be ready.
+/// Returns the time limit of one check as text, if it is shorter than `limit`.
 fn in_time(timeout: Duration, limit: Duration) -> String {
     if timeout < limit {
         format!(" within {} s (HEALTHCHECK_TIMEOUT)", timeout.as_secs_f64())
@@ -337,7 +331,7 @@ fn in_time(timeout: Duration, limit: Duration) -> String {
     }
 }
 
-/// Says what was asked, and what happened instead of an answer that is good enough.
+/// Describes the health check and what happened instead of a good response.
 fn why_not_ready(
     plan: &RunPlan,
     one: &super::AppInstance,

@@ -1,5 +1,5 @@
-//! Runs of cron types: one at a time, beside whatever else happens to the app. A deploy leaves one that is under way to its
-//! end; a stop does not.
+//! Runs of cron types, one at a time per type and independent of changes. A deploy lets a run finish; a
+//! stop does not.
 
 use piku_layout::name::ProcessName;
 
@@ -7,8 +7,8 @@ use super::{AppInstance, CoreAction, InstanceName, InstanceState, SupervisorCore
 use crate::core::{CrashBackoff, ProbePace};
 
 impl SupervisorCore {
-    /// The time of a cron type has come.
-    pub(super) fn due(&mut self, kind: &ProcessName) {
+    /// Starts the run of a cron type that is due, unless its previous run still goes on.
+    pub(super) fn start_cron_run(&mut self, kind: &ProcessName) {
         let Some(plan) = &self.plan else { return };
         if !plan.crons.iter().any(|(name, _)| name == kind) {
             return;
@@ -17,7 +17,7 @@ impl SupervisorCore {
         let running = self.instances().find(|(_, one)| one.ps == ps).map(|(id, _)| id);
         if let Some(id) = running {
             let text = format!("{ps} is due and skipped: its run before has not ended");
-            self.out.push(CoreAction::Remark { id, ps, text });
+            self.out.push(CoreAction::LogRemark { id, ps, text });
             return;
         }
         let (release, grace) = (plan.release, plan.grace);
@@ -29,9 +29,9 @@ impl SupervisorCore {
             pace: ProbePace::default(),
             port: None,
             live: false,
-            state: InstanceState::Once { since: self.now },
+            state: InstanceState::CronRun { since: self.now },
             routed: None,
-            moves: 0,
+            port_moves: 0,
             restarts: 0,
             last_exit: None,
             grace,

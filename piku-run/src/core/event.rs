@@ -1,4 +1,4 @@
-//! What happens to the machine.
+//! Events that the state machine handles.
 
 use std::time::Duration;
 
@@ -6,125 +6,78 @@ use piku_layout::name::ProcessName;
 
 use super::{InstanceId, InstanceName, JobId, ProbeOutcome, ProcessExit, ReplaceScope, RunPlan};
 
-/// What happened.
+/// An event.
 #[derive(Debug, Clone)]
-pub enum CoreEvent {
-    /// The beginning, once: what should run, and what was found running.
+pub(crate) enum CoreEvent {
+    /// First event: the plan, and the workers that already run.
     Boot {
-        /// What should run; nothing when there is no release yet or the app was stopped.
+        /// `None` if the app has no release or was stopped.
         plan: Option<RunPlan>,
-        /// The living workers of the supervisor before this one.
+        /// Running workers of the previous supervisor.
         found: Vec<FoundWorker>,
     },
-    /// A deploy, restart or scaling is asked for.
+    /// Request for a deploy, restart or scaling.
     Change {
-        /// Who asks.
         job: JobId,
-        /// What should run afterwards.
+        /// Plan that becomes live.
         plan: RunPlan,
-        /// Which of the running instances give way.
+        /// Running instances to replace.
         replace: ReplaceScope,
-        /// Whether the release has a task to run first.
+        /// The release has a task to run first.
         task: bool,
     },
-    /// Everything is to end and stay ended.
-    Stop {
-        /// Who asks.
-        job: JobId,
-    },
-    /// The process of an instance was started.
-    Spawned {
-        /// Which.
-        id: InstanceId,
-        /// Its port, where it has one.
-        port: Option<u16>,
-    },
-    /// It could not be started.
-    SpawnFailed {
-        /// Which.
-        id: InstanceId,
-        /// Why, in words.
-        reason: String,
-    },
-    /// The process of an instance, and everything it had started, has ended.
-    Exited {
-        /// Which.
-        id: InstanceId,
-        /// How.
-        exit: ProcessExit,
-    },
-    /// The answer to [`super::Action::Probe`].
-    Probed {
-        /// Which.
-        id: InstanceId,
-        /// What it told.
-        outcome: ProbeOutcome,
-    },
-    /// Somebody else listens on the port of an instance, beside it or in its place. Comes before `Exited` where that was why
-    /// it ended.
+    /// Request to stop all instances.
+    Stop { job: JobId },
+    /// The process of an instance has started.
+    Spawned { id: InstanceId, port: Option<u16> },
+    /// The process of an instance could not be started.
+    SpawnFailed { id: InstanceId, reason: String },
+    /// All processes of an instance have ended.
+    Exited { id: InstanceId, exit: ProcessExit },
+    /// Result of [`CoreAction::Probe`].
+    Probed { id: InstanceId, outcome: ProbeOutcome },
+    /// Another process listens on the port of an instance. Precedes `Exited` if that ended the instance.
     PortTaken {
-        /// The instance whose port it was.
         id: InstanceId,
-        /// The process that has it, in words.
+        /// Description of that process.
         by: String,
     },
-    /// The port of an instance whose process has ended by itself cannot be held: by connections that have not ended yet, or by
-    /// somebody who does not show himself. Comes before `Exited`.
+    /// The port of a crashed instance cannot be reserved, because old connections or a hidden process hold
+    /// it. Precedes `Exited`.
     PortLost {
-        /// The instance that lost its port.
         id: InstanceId,
-        /// The connections or the process that have it, in words.
+        /// Description of what holds the port.
         by: String,
     },
-    /// An instance has said that it is ready.
-    Notified {
-        /// Which.
-        id: InstanceId,
-    },
-    /// The answer to [`super::Action::Diagnose`].
-    Listens {
-        /// Which.
-        id: InstanceId,
-        /// The ports that its processes listen on.
-        ports: Vec<u16>,
-    },
-    /// The answer to [`super::Action::Task`]; an error when it could not be started.
+    /// An instance has sent `READY=1`.
+    Notified { id: InstanceId },
+    /// Result of [`CoreAction::Diagnose`].
+    Listens { id: InstanceId, ports: Vec<u16> },
+    /// Result of [`CoreAction::RunTask`]; an error if the task could not be started.
     TaskEnded(Result<ProcessExit, String>),
-    /// The answer to [`super::Action::Switch`].
+    /// Result of [`CoreAction::Switch`].
     Switched(Result<(), String>),
-    /// The answer to [`super::Action::Drain`].
-    Drained {
-        /// Which.
-        id: InstanceId,
-    },
-    /// The time of a cron type has come.
-    Due {
-        /// Which.
-        kind: ProcessName,
-    },
-    /// Nothing but that time has passed.
+    /// Result of [`CoreAction::Drain`].
+    Drained { id: InstanceId },
+    /// A cron type is due.
+    CronDue { kind: ProcessName },
+    /// Time has passed.
     Tick,
 }
 
-/// A living worker that was found.
+/// A running worker of the previous supervisor.
 #[derive(Debug, Clone)]
-pub struct FoundWorker {
-    /// Its id.
-    pub id: InstanceId,
-    /// The place it fills.
-    pub ps: InstanceName,
-    /// Its release.
-    pub release: u64,
-    /// Its port.
-    pub port: Option<u16>,
-    /// Whether it was part of what the app is.
-    pub live: bool,
-    /// Whether it was ready.
-    pub ready: bool,
-    /// How often it was started again.
-    pub restarts: u32,
-    /// For how long it has run.
-    pub uptime: Duration,
-    /// Whether it is a cron's run.
-    pub once: bool,
+pub(crate) struct FoundWorker {
+    pub(crate) id: InstanceId,
+    pub(crate) ps: InstanceName,
+    pub(crate) release: u64,
+    pub(crate) port: Option<u16>,
+    /// Part of the live release, not on trial.
+    pub(crate) live: bool,
+    pub(crate) ready: bool,
+    /// Number of restarts after crashes.
+    pub(crate) restarts: u32,
+    pub(crate) uptime: Duration,
+    /// Run of a cron type, which starts only once.
+    pub(crate) once: bool,
 }

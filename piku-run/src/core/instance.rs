@@ -1,4 +1,4 @@
-//! One instance, such as `web.1` of one release: what it is and what state it is in.
+//! An instance, such as `web.1` of one release, and its state.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,36 +10,37 @@ use super::backoff::CrashBackoff;
 use super::plan::ProbePace;
 use super::ps::InstanceName;
 
-/// Tells instances apart, also the old and the new `web.1` of a deploy. Not used again while anything of it is left.
+/// Identifies an instance; the old and the new `web.1` of a deploy have different ids. An id is not used
+/// again while anything of its instance is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct InstanceId(pub u64);
+pub(crate) struct InstanceId(pub(crate) u64);
 
-/// How a process ended.
+/// Exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessExit {
-    /// By itself, with this code. 128+n is how a jail's monitor passes on that signal n ended its worker.
+pub(crate) enum ProcessExit {
+    /// Exit code. A jail reports signal n as 128 + n.
     Code(i32),
-    /// By this signal.
+    /// Number of the signal that ended it.
     Signal(i32),
-    /// All of its jail at once, by the kernel: it had used up its memory.
+    /// The kernel killed the whole jail because it exceeded its memory limit.
     OutOfMemory {
-        /// The most that it had, as a whole, in bytes, where that was counted.
+        /// Peak memory of the jail in bytes, if it was counted.
         peak: Option<u64>,
     },
-    /// Nobody was there to be told: it was taken over from a supervisor that died.
+    /// Unknown: the process was started by a previous supervisor.
     Unknown,
 }
 
 impl ProcessExit {
-    /// Whether it is what a program that has done its work says.
+    /// Returns whether the process succeeded.
     #[must_use]
-    pub fn is_success(self) -> bool {
+    pub(crate) fn is_success(self) -> bool {
         self == Self::Code(0)
     }
 
-    /// The code a shell would report.
+    /// Returns the exit code that a shell would report.
     #[must_use]
-    pub fn code(self) -> i32 {
+    pub(crate) fn code(self) -> i32 {
         match self {
             Self::Code(code) => code,
             Self::Signal(signal) => 128 + signal,
@@ -66,165 +67,153 @@ impl fmt::Display for ProcessExit {
     }
 }
 
-/// What asking an instance whether it is alive has told.
+/// Result of a health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbeOutcome {
-    /// It answered as a healthy app does.
+pub(crate) enum ProbeOutcome {
+    /// The response has an accepted status.
     Alive,
-    /// It answered, with a status that is not good enough.
+    /// The response has this status, which is not accepted.
     Http(u16),
-    /// It accepted the connection and closed it without a whole answer.
+    /// The connection was closed before the response was complete.
     Closed,
-    /// It accepted the connection and said something that is not HTTP.
+    /// The response is not HTTP.
     NotHttp,
-    /// Nothing listens there.
+    /// The connection was refused.
     Refused,
-    /// It took longer to answer than it may.
+    /// No response within the time limit.
     Silent,
-    /// The connection broke in some other way.
+    /// The connection failed for another reason.
     Failed(String),
 }
 
-/// Where an instance is in its life.
+/// Stage of an instance's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InstanceState {
-    /// Its process runs, or is about to, and is not ready yet.
+pub(crate) enum InstanceState {
+    /// Its process runs or is about to, and is not ready.
     Starting {
-        /// Since when.
         since: Duration,
-        /// When to ask next; nothing while a question is under way or where none is asked.
+        /// Time of the next health check; `None` while one is in progress or none is made.
         ask: Option<Duration>,
-        /// Until when the answer to the question under way is in time. The question itself stays open until the next one.
+        /// Deadline of the health check in progress. Its connection stays open until the next one.
         patience: Option<Duration>,
-        /// Whether it has yet to say that it is ready.
+        /// The readiness notification is still missing.
         unannounced: bool,
-        /// When it counts as ready because it stayed up: plain workers.
+        /// Time at which a process without health check counts as ready.
         settled: Option<Duration>,
-        /// What the last question told.
         last: Option<ProbeOutcome>,
-        /// Its time is up and what it listens on instead is being looked up.
+        /// Its time is up, and the ports on which it listens are being looked up.
         diagnosed: bool,
     },
-    /// Ready.
-    Up {
-        /// Since when its process runs.
+    Ready {
         since: Duration,
     },
-    /// A cron's run is under way. When its process ends it is over.
-    Once {
-        /// Since when.
+    /// The run of a cron type, finished when its process ends.
+    CronRun {
         since: Duration,
     },
-    /// Crashed, and waiting to be started again.
-    Waiting {
-        /// Until when.
+    /// Crashed; waits for its next start.
+    Backoff {
         until: Duration,
     },
-    /// It gets no new requests, and goes on with those that it has.
+    /// Gets no new requests and finishes those it has.
     Draining {
-        /// When the patience with them is over.
         until: Duration,
-        /// Whether somebody looks for their end.
+        /// The executor has been asked to report the end of its requests.
         asked: bool,
     },
-    /// Asked to end, to be started again on another port: somebody else listens on its own.
+    /// Terminated to be started again on another port, since another process has taken its port.
     Moving {
-        /// When its patience is over.
+        /// Time of SIGKILL.
         kill: Duration,
     },
-    /// Asked to end.
+    /// Terminated with SIGTERM.
     Stopping {
-        /// When its patience is over.
+        /// Time of SIGKILL.
         kill: Duration,
     },
-    /// Everything it started is being killed.
+    /// Its processes were sent SIGKILL.
     Killing,
 }
 
-/// One instance.
+/// An instance and its state.
 #[derive(Debug, Clone)]
-pub struct AppInstance {
-    /// The place it fills.
-    pub ps: InstanceName,
-    /// The release it runs.
-    pub release: u64,
-    /// Whether it gets a PORT.
-    pub listens: bool,
-    /// How it is asked whether it is alive.
-    pub pace: ProbePace,
-    /// The port that it listens on; nothing while another is to be found.
-    pub port: Option<u16>,
-    /// The port that requests are sent to, or were. After a crash that of the process before, until the new one is ready.
-    pub routed: Option<u16>,
-    /// The number of times in a row that it had to leave a port to somebody else.
-    pub moves: u32,
-    /// Whether it is part of what the app is, or still on trial (or on its way out).
-    pub live: bool,
-    /// Where it is in its life.
-    pub state: InstanceState,
-    /// How often it was started again after a crash.
-    pub restarts: u32,
-    /// How it ended last time.
-    pub last_exit: Option<ProcessExit>,
-    /// How long it has from SIGTERM to SIGKILL.
-    pub grace: Duration,
+pub(crate) struct AppInstance {
+    pub(crate) ps: InstanceName,
+    pub(crate) release: u64,
+    /// Gets `PORT` and must listen there.
+    pub(crate) listens: bool,
+    pub(crate) pace: ProbePace,
+    /// Its port; `None` until one is chosen.
+    pub(crate) port: Option<u16>,
+    /// Port to which requests are sent. After a crash, the port of the previous process until the new one
+    /// is ready.
+    pub(crate) routed: Option<u16>,
+    /// Number of ports in a row that it lost to other processes.
+    pub(crate) port_moves: u32,
+    /// Live: neither on trial nor leaving.
+    pub(crate) live: bool,
+    pub(crate) state: InstanceState,
+    /// Number of restarts after crashes.
+    pub(crate) restarts: u32,
+    pub(crate) last_exit: Option<ProcessExit>,
+    /// Time between SIGTERM and SIGKILL.
+    pub(crate) grace: Duration,
     pub(super) backoff: CrashBackoff,
 }
 
 impl AppInstance {
-    /// Whether it is on its way out.
+    /// Returns whether the instance is being stopped.
     #[must_use]
-    pub fn is_leaving(&self) -> bool {
+    pub(crate) fn is_leaving(&self) -> bool {
         matches!(
             self.state,
             InstanceState::Draining { .. } | InstanceState::Stopping { .. } | InstanceState::Killing
         )
     }
 
-    /// Whether it is ready.
     #[must_use]
-    pub fn is_up(&self) -> bool {
-        matches!(self.state, InstanceState::Up { .. })
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state, InstanceState::Ready { .. })
     }
 
-    /// Whether it has yet to show that it is ready.
+    /// Returns whether the instance has still to become ready.
     #[must_use]
-    pub fn is_starting(&self) -> bool {
+    pub(crate) fn is_starting(&self) -> bool {
         matches!(self.state, InstanceState::Starting { .. })
     }
 
-    /// Since when its process runs, where it does.
+    /// Returns the start time of its process, if one runs.
     #[must_use]
-    pub fn since(&self) -> Option<Duration> {
+    pub(crate) fn running_since(&self) -> Option<Duration> {
         match self.state {
             InstanceState::Starting { since, .. }
-            | InstanceState::Up { since }
-            | InstanceState::Once { since } => Some(since),
+            | InstanceState::Ready { since }
+            | InstanceState::CronRun { since } => Some(since),
             _ => None,
         }
     }
 
-    /// Whether it crashes again and again.
     #[must_use]
-    pub fn is_crash_looping(&self) -> bool {
+    pub(crate) fn is_crash_looping(&self) -> bool {
         self.backoff.is_loop()
     }
 
-    /// What it is called once it is ready: only what answers is known to be healthy.
-    pub(super) fn ready_word(&self) -> &'static str {
+    /// Returns `healthy` for an instance with a health check, `running` for any other.
+    pub(super) fn ready_label(&self) -> &'static str {
         if self.listens { "healthy" } else { "running" }
     }
 
-    /// When something is due without anything happening. `limit` is how long it may take to get ready, for one on trial.
-    pub(super) fn deadline(&self, limit: Duration) -> Option<Duration> {
+    /// Returns the next deadline of the instance. `limit` is the time in which an instance on trial must
+    /// become ready.
+    pub(super) fn next_deadline(&self, limit: Duration) -> Option<Duration> {
         match self.state {
             InstanceState::Starting { since, ask, patience, settled, diagnosed, .. } => {
                 let limit = (!self.live && !diagnosed).then_some(since + limit);
                 [ask, patience, settled, limit].into_iter().flatten().min()
             }
-            InstanceState::Waiting { until } | InstanceState::Draining { until, .. } => Some(until),
+            InstanceState::Backoff { until } | InstanceState::Draining { until, .. } => Some(until),
             InstanceState::Stopping { kill } | InstanceState::Moving { kill } => Some(kill),
-            InstanceState::Up { .. } | InstanceState::Once { .. } | InstanceState::Killing => None,
+            InstanceState::Ready { .. } | InstanceState::CronRun { .. } | InstanceState::Killing => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an app should be: one release, and how many of each of its process types.
+//! Desired state of an app: a release, and the number of instances of each process type.
 
 use std::time::Duration;
 
@@ -6,30 +6,30 @@ use piku_layout::name::ProcessName;
 
 use super::ps::InstanceName;
 
-/// One process type.
+/// A process type and its formation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProcessType {
-    /// Its name.
-    pub name: ProcessName,
-    /// How many instances.
-    pub count: u32,
-    /// Whether each gets a PORT and must answer there. The others must stay up.
-    pub listens: bool,
-    /// Whether old and new may run side by side. What listens always may.
-    pub overlap: bool,
-    /// Whether each says by itself when it is ready (`NOTIFY_SOCKET`). One that listens is asked from then on.
-    pub notifies: bool,
+pub(crate) struct ProcessType {
+    pub(crate) name: ProcessName,
+    /// Number of instances.
+    pub(crate) count: u32,
+    /// Its instances get `PORT` and must answer there. Instances of other types only have to stay up.
+    pub(crate) listens: bool,
+    /// Old and new instances may run side by side; always true for types that listen.
+    pub(crate) overlap: bool,
+    /// Its instances notify their readiness (`NOTIFY_SOCKET`). Types that listen also get health checks,
+    /// from then on.
+    pub(crate) notifies: bool,
 }
 
-/// How often and how patiently a new instance is asked whether it is alive.
+/// Interval and time limit of the health checks of a starting instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProbePace {
-    /// From one answer to the next question; where nothing is set, short at first and longer and longer.
-    pub interval: Option<Duration>,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// Whether it is asked only once it has said by itself that it is ready.
-    pub announced: bool,
+pub(crate) struct ProbePace {
+    /// Time between two checks; if unset, short at first and then longer.
+    pub(crate) interval: Option<Duration>,
+    /// Time limit of one check.
+    pub(crate) timeout: Duration,
+    /// Checks begin only after the readiness notification.
+    pub(crate) announced: bool,
 }
 
 impl Default for ProbePace {
@@ -38,37 +38,35 @@ impl Default for ProbePace {
     }
 }
 
-/// What should run.
+/// A release and its process types.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunPlan {
-    /// The release.
-    pub release: u64,
-    /// Its types, in the Procfile's order.
-    pub types: Vec<ProcessType>,
-    /// Its cron types, with their schedules.
-    pub crons: Vec<(ProcessName, String)>,
-    /// How long a new instance may take until it is ready.
-    pub ready_within: Duration,
-    /// How it is asked meanwhile.
-    pub pace: ProbePace,
-    /// How long an instance has from SIGTERM to SIGKILL.
-    pub grace: Duration,
-    /// The question of the health check, in words: `GET /health`.
-    pub asked: String,
+pub(crate) struct RunPlan {
+    pub(crate) release: u64,
+    /// In the order of the Procfile.
+    pub(crate) types: Vec<ProcessType>,
+    /// Cron types and their schedules.
+    pub(crate) crons: Vec<(ProcessName, String)>,
+    /// Time limit for a new instance to become ready.
+    pub(crate) ready_within: Duration,
+    pub(crate) pace: ProbePace,
+    /// Time between SIGTERM and SIGKILL.
+    pub(crate) grace: Duration,
+    /// The request of the health check, for messages: `GET /health`.
+    pub(crate) asked: String,
 }
 
-/// How long what is not asked over HTTP must stay up to count as ready.
-pub const SETTLE: Duration = Duration::from_secs(1);
+/// Time for which a process without health check must stay up to count as ready.
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 
 impl RunPlan {
-    /// The place's type, where the plan has such a place.
+    /// Returns the process type of a slot, if the plan has that slot.
     #[must_use]
-    pub fn place(&self, ps: &InstanceName) -> Option<&ProcessType> {
+    pub(crate) fn type_of_slot(&self, ps: &InstanceName) -> Option<&ProcessType> {
         self.types.iter().find(|kind| kind.name == ps.kind && (1..=kind.count).contains(&ps.index))
     }
 
-    /// All places, in order.
-    pub fn places(&self) -> impl Iterator<Item = (InstanceName, &ProcessType)> {
+    /// Iterates over all slots in order.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (InstanceName, &ProcessType)> {
         self.types.iter().flat_map(|kind| {
             (1..=kind.count).map(move |index| (InstanceName { kind: kind.name.clone(), index }, kind))
         })

@@ -1,17 +1,16 @@
-//! What instances are called: `web.1`, in `PS` as well.
+//! Names of instances: `web.1`, also in the variable `PS`.
 
 use std::fmt;
 
 use piku_layout::name::ProcessName;
 use serde::{Deserialize, Serialize};
 
-/// The name of a place that an instance fills: `web.1`.
+/// Name of an instance and its slot: `web.1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct InstanceName {
-    /// The process type.
-    pub kind: ProcessName,
-    /// Counted from 1.
-    pub index: u32,
+pub(crate) struct InstanceName {
+    pub(crate) kind: ProcessName,
+    /// Slot number, from 1.
+    pub(crate) index: u32,
 }
 
 impl fmt::Display for InstanceName {

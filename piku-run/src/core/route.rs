@@ -1,31 +1,32 @@
-//! Where requests go: to the instances that are live, listen, and have been ready once. What stops being one of them gets no
-//! new requests first, finishes those that it has, and is told to end only then.
+//! Routing: requests go to live instances that listen and have been ready once. An instance that leaves
+//! first gets no new requests, then finishes those it has, and only then is terminated.
 //!
-//! While a crashed instance is down its port stays in the route, so that no reload of nginx is needed: the executor holds
-//! that port, and whoever asks there is refused. Once somebody else has it, it is taken out at once.
+//! While a crashed instance is down its port stays in the route, so that nginx need not reload. The
+//! executor reserves that port, and connections to it are refused. If another process takes the port, it
+//! leaves the route at once.
 
 use super::change::AppChange;
 use super::{AppInstance, CoreAction, InstanceId, InstanceState, SupervisorCore};
 
-/// Where the requests of an app go.
+/// Destination of an app's requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppRoute {
-    /// The release that says how.
-    pub release: u64,
-    /// The ports of the instances, in the order of their places; none where nothing listens.
-    pub ports: Vec<u16>,
+pub(crate) struct AppRoute {
+    /// Release whose settings apply.
+    pub(crate) release: u64,
+    /// Ports of the instances in the order of their slots; empty if nothing listens.
+    pub(crate) ports: Vec<u16>,
 }
 
 impl SupervisorCore {
-    /// Where they go as things are; nothing where nothing is to run.
+    /// Returns the current route; `None` if nothing is to run.
     #[must_use]
-    pub fn route(&self) -> Option<AppRoute> {
+    pub(crate) fn route(&self) -> Option<AppRoute> {
         let plan = self.plan.as_ref()?;
         let live = self.instances().filter(|(_, one)| one.live).map(|(_, one)| (one, one.routed));
-        Some(AppRoute { release: plan.release, ports: ports(live) })
+        Some(AppRoute { release: plan.release, ports: ready_ports(live) })
     }
 
-    /// Where they go when the change is live.
+    /// Returns the route once the change is live.
     pub(super) fn route_after(&self, change: &AppChange) -> AppRoute {
         let stays = |id: InstanceId, one: &AppInstance| one.live && !self.is_replaced(change, id, one);
         let all = self.instances().filter_map(|(id, one)| {
@@ -33,11 +34,11 @@ impl SupervisorCore {
                 if change.fresh.contains(&id) { one.port } else { one.routed.filter(|_| stays(id, one)) };
             Some((one, Some(port?)))
         });
-        AppRoute { release: change.plan.release, ports: ports(all) }
+        AppRoute { release: change.plan.release, ports: ready_ports(all) }
     }
 
-    /// Says where requests go, when that is not what was said last. A change that is about to be live says it itself.
-    pub(super) fn reroute(&mut self) {
+    /// Sends the route to the executor if it has changed. A change that is switching sends its own.
+    pub(super) fn update_route(&mut self) {
         if self.is_switching() {
             return;
         }
@@ -49,20 +50,20 @@ impl SupervisorCore {
         }
     }
 
-    /// Takes an instance out of what the app is: it ends when its requests have.
-    pub(super) fn retire(&mut self, id: InstanceId) {
+    /// Removes an instance from the live ones; it ends once its requests have.
+    pub(super) fn retire_instance(&mut self, id: InstanceId) {
         let until = self.now + self.drain;
         let Some(one) = self.instances.get_mut(&id) else { return };
-        let runs = matches!(one.state, InstanceState::Starting { .. } | InstanceState::Up { .. });
+        let runs = matches!(one.state, InstanceState::Starting { .. } | InstanceState::Ready { .. });
         if !(runs && one.routed.is_some()) {
-            return self.stop(id);
+            return self.stop_instance(id);
         }
         one.live = false;
         one.state = InstanceState::Draining { until, asked: false };
     }
 
-    /// After requests have been sent elsewhere, and not before: what is asked is when the last one from before has ended.
-    pub(super) fn ask_for_drains(&mut self) {
+    /// Once an instance has left the route, asks the executor to report the end of its last request.
+    pub(super) fn request_drains(&mut self) {
         if self.is_switching() {
             return;
         }
@@ -74,14 +75,14 @@ impl SupervisorCore {
         }
     }
 
-    pub(super) fn drained(&mut self, id: InstanceId) {
+    pub(super) fn finish_drain(&mut self, id: InstanceId) {
         if self.instances.get(&id).is_some_and(|one| matches!(one.state, InstanceState::Draining { .. })) {
-            self.stop(id);
+            self.stop_instance(id);
         }
     }
 }
 
-fn ports<'a>(instances: impl Iterator<Item = (&'a AppInstance, Option<u16>)>) -> Vec<u16> {
+fn ready_ports<'a>(instances: impl Iterator<Item = (&'a AppInstance, Option<u16>)>) -> Vec<u16> {
     let mut all: Vec<(&super::InstanceName, u16)> = instances
         .filter(|(one, _)| one.listens && !one.is_leaving())
         .filter_map(|(one, port)| Some((&one.ps, port?)))

@@ -1,30 +1,30 @@
-//! The health check of a release, which asks its instances whether they are ready, from ENV and the configuration.
+//! Health check of a release, from `ENV` and the config.
 
 use jiff::tz::TimeZone;
 use piku_report::user_error::UserError;
 
 use crate::instance::environment::Vars;
 
-/// Says which protocol a `web` is asked in.
+/// Variable that selects the protocol.
 const VARIABLE: &str = "HEALTHCHECK";
 
-/// The protocol that an instance must answer in.
+/// Protocol of the health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum HealthProtocol {
-    /// An HTTP request, answered with a good status.
+    /// An HTTP request that must get an accepted status.
     #[default]
     Http,
-    /// An accepted connection, for apps that speak no HTTP.
+    /// A connection that must be accepted, for apps without HTTP.
     Tcp,
 }
 
-/// The way in which the instances of a release are asked whether they are ready.
+/// Health check of the instances of a release.
 #[derive(Debug, Clone)]
 pub(crate) struct HealthCheck {
     pub(crate) protocol: HealthProtocol,
     pub(crate) host: String,
     pub(crate) path: Option<String>,
-    /// The time zone that the app has set for itself.
+    /// Time zone set by the app.
     pub(crate) zone: Option<TimeZone>,
 }
 
@@ -35,7 +35,7 @@ impl Default for HealthCheck {
 }
 
 impl HealthCheck {
-    /// Returns the question in words, for messages: `GET /health`.
+    /// Returns the request for messages: `GET /health`.
     pub(crate) fn question(&self) -> String {
         match self.protocol {
             HealthProtocol::Http => format!("GET {}", self.path.as_deref().unwrap_or("/")),
@@ -44,8 +44,8 @@ impl HealthCheck {
     }
 }
 
-/// Returns the name that an instance is asked for: the first one that is whole, else one that a `*.` stands for. Many programs
-/// refuse others (`ALLOWED_HOSTS`).
+/// Returns the host name of the request: the first complete name, otherwise one that matches a `*.`
+/// pattern. Many programs reject other names (`ALLOWED_HOSTS`).
 pub(crate) fn host_of(names: &[&str]) -> String {
     let first = names.iter().find(|name| !name.contains('*')).or(names.first());
     first.map_or_else(|| "localhost".to_owned(), |name| name.replacen('*', "www", 1))
@@ -54,7 +54,7 @@ pub(crate) fn host_of(names: &[&str]) -> String {
 /// Reads `HEALTHCHECK`.
 ///
 /// # Errors
-/// When its value is neither `http` nor `tcp`.
+/// Fails if the value is neither `http` nor `tcp`.
 pub(crate) fn protocol_of(vars: &Vars) -> anyhow::Result<HealthProtocol> {
     match vars.get(VARIABLE).map(|value| value.trim()) {
         None | Some("" | "http") => Ok(HealthProtocol::Http),

@@ -1,51 +1,52 @@
-//! How much of the machine a process type may take, from ENV and the configuration: `MEMORY_LIMIT=512m` is for each process
-//! of the app, `WORKER_MEMORY_LIMIT=256m` for those of the type `worker`.
+//! Resource limits of a process type, from `ENV` and the config: `MEMORY_LIMIT=512m` applies to each
+//! process of the app, `WORKER_MEMORY_LIMIT=256m` to those of the type `worker`.
 
 use piku_chroot::limits::JailLimits as Parsed;
 use piku_report::user_error::UserError;
 
 use crate::instance::environment::Vars;
 
-/// A variable's end, and what piku-chroot calls the limit.
+/// Suffix of a variable, and piku-chroot's name of the limit.
 const NAMES: [(&str, &str); 4] =
     [("MEMORY_LIMIT", "memory"), ("PIDS_LIMIT", "pids"), ("CPU_LIMIT", "cpu"), ("NOFILE_LIMIT", "nofile")];
 
-/// The limits of a type as `piku-chroot --limit` takes them, such as `memory=256m,nofile=1024`; empty when there are none.
+/// Returns the limits of a type as an argument of `piku-chroot --limit`, such as `memory=256m,nofile=1024`;
+/// empty if there are none.
 ///
 /// # Errors
-/// With the variable whose value is no good.
+/// Names the variable whose value is invalid.
 pub(crate) fn of(kind: &str, vars: &Vars) -> anyhow::Result<String> {
     let mut limits = Vec::new();
     for (variable, limit) in NAMES {
-        let Some((name, value)) = self::variable(kind, variable, vars) else { continue };
+        let Some((name, value)) = self::limit_variable(kind, variable, vars) else { continue };
         let value = value.trim();
-        // Set to nothing for a type: what holds for all does not hold for this one.
+        // An empty value for a type lifts the app's limit.
         if value.is_empty() {
             continue;
         }
         let word = format!("{limit}={value}");
-        check(name, &word, value)?;
+        check_limit(name, &word, value)?;
         limits.push(word);
     }
     Ok(limits.join(","))
 }
 
-/// The size of a type's `/tmp` as `piku-chroot --tmp-size` takes it; nothing when the usual one will do.
+/// Returns the size of a type's `/tmp` as an argument of `piku-chroot --tmp-size`; `None` for the default.
 ///
 /// # Errors
-/// With the variable whose value is no good.
+/// Names the variable whose value is invalid.
 pub(crate) fn tmp_size(kind: &str, vars: &Vars) -> anyhow::Result<Option<String>> {
-    let Some((name, value)) = variable(kind, "TMP_SIZE", vars) else { return Ok(None) };
+    let Some((name, value)) = limit_variable(kind, "TMP_SIZE", vars) else { return Ok(None) };
     let value = value.trim();
     if value.is_empty() {
         return Ok(None);
     }
-    check(name, &format!("memory={value}"), value)?;
+    check_limit(name, &format!("memory={value}"), value)?;
     Ok(Some(value.to_owned()))
 }
 
-/// Checks that the word is one limit, as piku-chroot takes it.
-fn check(name: &str, word: &str, value: &str) -> Result<(), UserError> {
+/// Checks that piku-chroot accepts the limit.
+fn check_limit(name: &str, word: &str, value: &str) -> Result<(), UserError> {
     let parsed = if value.contains(',') {
         Err(format!("'{value}' is more than one value"))
     } else {
@@ -57,8 +58,8 @@ fn check(name: &str, word: &str, value: &str) -> Result<(), UserError> {
     })
 }
 
-/// The variable that sets something for a type: its own, or the app's.
-fn variable<'a>(kind: &str, variable: &str, vars: &'a Vars) -> Option<(&'a String, &'a String)> {
+/// Returns the variable that applies to a type: its own, or the app's.
+fn limit_variable<'a>(kind: &str, variable: &str, vars: &'a Vars) -> Option<(&'a String, &'a String)> {
     let own = format!("{}_{variable}", kind.to_uppercase().replace('-', "_"));
     vars.get_key_value(&own).or_else(|| vars.get_key_value(variable))
 }

@@ -1,4 +1,4 @@
-//! What an app should be, read from its release, its ENV and the operator's formation.
+//! Desired state of an app, from its release, its `ENV` and the operator's formation.
 
 #![expect(clippy::disallowed_methods, reason = "the app's formation, which only piku writes")]
 
@@ -27,17 +27,17 @@ use crate::log_forwarding;
 
 pub(crate) use health::HealthCheck;
 
-/// How many of each type the operator wants; a type that is not named has one.
+/// Number of instances of each type; a type that is missing has one.
 pub(crate) type Formation = BTreeMap<ProcessName, u32>;
 
-/// More instances of a type than this are a slip of the finger.
+/// Largest number of instances of a type; more is a typing error.
 const MAX_COUNT: u32 = 1000;
 
-/// Seconds, where the app says nothing else.
+/// Default time limit for becoming ready, in seconds.
 const READY_WITHIN: u64 = 60;
 const GRACE: u64 = 10;
 
-/// Reads `formation.json`; a file that is not there says nothing.
+/// Reads `formation.json`; a missing file is empty.
 pub(crate) fn read_formation(path: &Path) -> anyhow::Result<Formation> {
     match fs::read(path) {
         Ok(text) => {
@@ -48,20 +48,21 @@ pub(crate) fn read_formation(path: &Path) -> anyhow::Result<Formation> {
     }
 }
 
-/// Writes it, durably.
+/// Writes `formation.json` and syncs it.
 pub(crate) fn write_formation(path: &Path, formation: &Formation) -> anyhow::Result<()> {
     let text = serde_json::to_vec_pretty(formation).context("cannot write the formation as JSON")?;
     atomic_file::write(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
-/// What should run of this release, how it is checked, and what its author should know.
+/// Returns the plan of a release, its health check, and warnings for its author.
 pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, HealthCheck, Vec<String>) {
     let role = ProcessRole { ps: "web.1", kind: "web", port: Some(0) };
-    // With a bad configuration no worker can be started, and says why. Those that run must not be stopped for it.
+    // With a bad config no instance can start, and each says why. Running instances must not be stopped for
+    // that.
     let (vars, mut warnings) =
         world.vars(role).unwrap_or_else(|err| (Vars::new(), vec![format!("no settings: {err:#}")]));
-    let overlap: Vec<&str> = words(vars.get("OVERLAP"));
-    let notify: Vec<&str> = words(vars.get("NOTIFY"));
+    let overlap: Vec<&str> = split_words(vars.get("OVERLAP"));
+    let notify: Vec<&str> = split_words(vars.get("NOTIFY"));
     let mut types = Vec::new();
     let mut crons = Vec::new();
     for (name, command) in &world.release.processes {
@@ -81,7 +82,7 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
         });
     }
     let mut seconds = |name, least| {
-        seconds(&vars, name, least).unwrap_or_else(|bad| {
+        parse_seconds(&vars, name, least).unwrap_or_else(|bad| {
             warnings
                 .push(format!("{name}={bad} is ignored: expected a number of seconds from {least} to 86400"));
             None
@@ -92,7 +93,7 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
     let timeout = seconds("HEALTHCHECK_TIMEOUT", 0.1).unwrap_or(ProbePace::default().timeout);
     let pace = ProbePace { interval, timeout, ..ProbePace::default() };
     let grace = seconds("STOP_TIMEOUT", 0.0).unwrap_or(Duration::from_secs(GRACE));
-    let host = health::host_of(&words(vars.get("NGINX_SERVER_NAME")));
+    let host = health::host_of(&split_words(vars.get("NGINX_SERVER_NAME")));
     let path = vars.get("HEALTHCHECK_PATH").filter(|path| {
         let is_good = path.starts_with('/');
         if !is_good {
@@ -123,17 +124,17 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
     (plan, check, warnings)
 }
 
-/// The cron types of a release; with a count of 0 one does not run.
+/// Returns the cron types of a release; one with a count of 0 does not run.
 pub(crate) fn crons(world: &ReleaseContext) -> Vec<ProcessName> {
     let processes = world.release.processes.iter();
     let crons = processes.filter(|(name, command)| ProcessKind::of(name, command) == ProcessKind::Cron);
     crons.map(|(name, _)| name.clone()).collect()
 }
 
-/// Whether all that the release's processes are limited to can be understood.
+/// Checks that all resource limits of a release are valid.
 pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
     for kind in world.release.processes.keys().map(ProcessName::as_str) {
-        // A bad configuration is another matter, and told elsewhere.
+        // A bad config is reported elsewhere.
         let Ok((vars, _)) = world.vars(ProcessRole { ps: "web.1", kind, port: Some(0) }) else { continue };
         limits::of(kind, &vars)?;
         limits::tmp_size(kind, &vars)?;
@@ -144,7 +145,7 @@ pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
 /// Returns the ports that an app declares beside `PORT`.
 ///
 /// # Errors
-/// When one is no port, or one that instances of any app may be given.
+/// Fails if a value is not a port, or is in the range of ports for instances.
 pub(crate) fn declared_ports(vars: &Vars, settings: &HostSettings) -> anyhow::Result<Vec<u16>> {
     listen_ports::read(vars.get(listen_ports::VARIABLE).map(String::as_str), settings.ports)
 }
@@ -162,7 +163,7 @@ pub(crate) fn check_network(world: &ReleaseContext, settings: &HostSettings) -> 
     }
 }
 
-/// Where it cannot be read what should run: that what was found goes on as it is.
+/// Returns a plan that keeps the running instances as they are, for when the desired state cannot be read.
 pub(crate) fn as_found(found: &[FoundWorker]) -> Option<RunPlan> {
     let live = || found.iter().filter(|one| one.live);
     let release = live().map(|one| one.release).max()?;
@@ -191,11 +192,11 @@ pub(crate) fn as_found(found: &[FoundWorker]) -> Option<RunPlan> {
     })
 }
 
-fn words(value: Option<&String>) -> Vec<&str> {
+fn split_words(value: Option<&String>) -> Vec<&str> {
     value.map(|value| value.split([' ', ',']).filter(|word| !word.is_empty()).collect()).unwrap_or_default()
 }
 
-fn seconds(vars: &Vars, name: &str, least: f64) -> Result<Option<Duration>, String> {
+fn parse_seconds(vars: &Vars, name: &str, least: f64) -> Result<Option<Duration>, String> {
     let Some(value) = vars.get(name) else { return Ok(None) };
     match value.trim().parse::<f64>() {
         Ok(number) if (least..=86_400.0).contains(&number) => Ok(Some(Duration::from_secs_f64(number))),
@@ -210,11 +211,11 @@ mod tests {
     #[test]
     fn numbers_of_seconds() {
         let vars = |value: &str| Vars::from([("A".to_owned(), value.to_owned())]);
-        assert_eq!(seconds(&vars("2.5"), "A", 0.0), Ok(Some(Duration::from_millis(2500))));
-        assert_eq!(seconds(&vars("2"), "B", 0.0), Ok(None));
-        assert_eq!(seconds(&vars("0"), "A", 0.1), Err("0".to_owned()));
+        assert_eq!(parse_seconds(&vars("2.5"), "A", 0.0), Ok(Some(Duration::from_millis(2500))));
+        assert_eq!(parse_seconds(&vars("2"), "B", 0.0), Ok(None));
+        assert_eq!(parse_seconds(&vars("0"), "A", 0.1), Err("0".to_owned()));
         for bad in ["", "-1", "ten", "NaN", "inf", "1e9"] {
-            assert_eq!(seconds(&vars(bad), "A", 0.0), Err(bad.to_owned()), "{bad}");
+            assert_eq!(parse_seconds(&vars(bad), "A", 0.0), Err(bad.to_owned()), "{bad}");
         }
     }
 

@@ -1,17 +1,18 @@
-//! The network of an app: shared, or its own by `host.yaml` or by `NETWORK=own` in ENV and the configuration.
+//! Network of an app: shared, or its own by `host.yaml` or by `NETWORK=own` in `ENV` and the config.
 
 use piku_layout::settings::NetworkMode;
 use piku_report::user_error::UserError;
 
 use crate::instance::environment::Vars;
 
-/// Asks for one.
+/// Variable that requests a network.
 const VARIABLE: &str = "NETWORK";
 
-/// Returns the network of an app for which the machine's settings say `set`. What the operator wants to be apart stays so.
+/// Returns the network of an app if the host settings say `set`. An app cannot leave a separate network
+/// that the operator wants.
 ///
 /// # Errors
-/// When the app asks for a network that there is not.
+/// Fails if the app requests an unknown network.
 pub(crate) fn of(vars: &Vars, set: NetworkMode) -> anyhow::Result<NetworkMode> {
     match vars.get(VARIABLE).map(|value| value.trim()) {
         None | Some("" | "shared") => Ok(set),
@@ -26,7 +27,8 @@ pub(crate) fn of(vars: &Vars, set: NetworkMode) -> anyhow::Result<NetworkMode> {
     }
 }
 
-/// Checks that the app can have a network of its own, which takes the jail, pasta and a health check over HTTP.
+/// Checks that the app can have its own network, which requires the jail, pasta and a health check over
+/// HTTP.
 pub(crate) fn check(is_jailed: bool, speaks_http: bool) -> anyhow::Result<()> {
     if !is_jailed {
         let what = "a network of its own (NETWORK=own) needs the jail, and this release was built without";

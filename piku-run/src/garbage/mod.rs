@@ -130,7 +130,7 @@ impl AppCollector<'_> {
         if scope != CollectScope::Releases {
             let cache = self.dir.cache();
             // An unjailed build may have replaced the directory by a symlink to something else.
-            if current::has_folder(&cache, TOOLS) {
+            if current::has_dir(&cache, TOOLS) {
                 let tools = layers::list_unused_for(&cache.join(TOOLS), TOOL_LIFETIME);
                 add(GarbageKind::Layer, tools.context("cannot list the tools")?);
             }
@@ -170,13 +170,13 @@ impl AppCollector<'_> {
                 }
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let gone = path.with_file_name(format!(".{name}{}", leftovers::GONE));
-                current::remove(&gone)?;
+                current::remove_dir(&gone)?;
                 rename(&path, &gone).with_context(cannot)?;
                 gone
             }
             GarbageKind::Log | GarbageKind::Leftover => path,
         };
-        current::remove(&gone).map(|()| true)
+        current::remove_dir(&gone).map(|()| true)
     }
 }
 

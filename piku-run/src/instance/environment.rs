@@ -1,7 +1,7 @@
-//! The world of a worker: its environment and its command, in the jail or where the release lies.
+//! Environment and command of an instance, inside a jail or directly in the release.
 //!
-//! The environment is clean, then the platform's, the runtime's, the app's ENV and the operator's configuration that the
-//! release was made with, each over the one before; it reaches the worker through execve only.
+//! The environment starts empty; the platform's variables, the runtime's, the app's `ENV` and the
+//! operator's config follow, each overriding the previous ones. It is passed through execve only.
 
 #![expect(
     clippy::disallowed_methods,
@@ -33,64 +33,63 @@ use crate::config::{ConfigValues, store};
 use crate::desired::network;
 use crate::instance::{interpreter_home, ready_socket};
 
-/// Names and values.
+/// Environment variables in order.
 pub(crate) type Vars = IndexMap<String, String>;
 
-/// Where workers find programs when their runtime says nothing else.
+/// `PATH` unless the runtime sets another.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// An app with one of its releases.
+/// An app and one of its releases.
 #[derive(Debug, Clone)]
 pub(crate) struct ReleaseContext {
     pub(crate) app: AppName,
     pub(crate) dir: AppDir,
     pub(crate) release: BuiltRelease,
-    /// piku's own folder.
     root: PathBuf,
-    /// Which app is which user.
+    /// Registry of the apps' subordinate user ids.
     uids: PathBuf,
 }
 
-/// Which of its processes.
+/// Identifies a process of the app.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProcessRole<'a> {
-    /// `web.1`.
+    /// Instance name: `web.1`.
     pub(crate) ps: &'a str,
-    /// `web`.
+    /// Process type: `web`.
     pub(crate) kind: &'a str,
     pub(crate) port: Option<u16>,
 }
 
-/// What a command gets beside its environment.
+/// Properties of a command beside its environment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CommandOptions<'a> {
-    /// A terminal of its own.
+    /// Allocate a terminal.
     pub(crate) terminal: bool,
-    /// As `piku-chroot --limit` takes them. Without a jail they are the caller's to set.
+    /// Argument of `piku-chroot --limit`. Without a jail, the caller sets limits.
     pub(crate) limits: &'a str,
-    /// The size of `/tmp`, as `piku-chroot --tmp-size` takes it; nothing for the usual one.
+    /// Argument of `piku-chroot --tmp-size`; `None` for the default.
     pub(crate) tmp_size: Option<&'a str>,
-    /// The folder with its `NOTIFY_SOCKET`.
+    /// Directory of its `NOTIFY_SOCKET`.
     pub(crate) notify: Option<&'a Path>,
-    /// The TCP ports that it may bind, beside those that the kernel picks, where the kernel can restrict that.
+    /// TCP ports that it may bind beside ephemeral ones, if the kernel can enforce that.
     pub(crate) listen: &'a [u16],
-    /// The port at which it is reached, also where it has a network of its own.
+    /// Port at which it is reached, also from outside its own network namespace.
     pub(crate) port: Option<u16>,
 }
 
-/// The settings of this machine for how apps are kept apart.
+/// Host settings that isolate apps.
 #[derive(Debug, Clone)]
 pub(crate) struct AppIsolation {
-    /// The kind of user that the app runs as: the shared one, or its own.
+    /// Users of the app: the shared one, or a range of its own.
     pub(crate) users: AppUsers,
     sandbox: SandboxMode,
     network: AppNetworks,
-    /// The protections that a jail must have, since the machine had them when they were recorded.
+    /// Protections recorded for this machine, which a jail must have.
     protections: Vec<Protection>,
 }
 
 impl AppIsolation {
-    /// Takes it from the settings, but for who the app is.
+    /// Combines the app's users with the host settings.
     pub(crate) fn new(users: AppUsers, settings: HostSettings) -> Self {
         let protections = settings.protections.unwrap_or_default();
         Self { users, sandbox: settings.sandbox, network: settings.network, protections }
@@ -98,7 +97,7 @@ impl AppIsolation {
 }
 
 impl ReleaseContext {
-    /// Reads the release with this number.
+    /// Reads release `number` of an app.
     pub(crate) fn read(root: &PikuRoot, app: &AppName, number: u64) -> anyhow::Result<Self> {
         let dir = root.app(app);
         let release = BuiltRelease::read(&dir.release(number))?;
@@ -106,17 +105,17 @@ impl ReleaseContext {
         Ok(Self { app: app.clone(), dir, release, root, uids })
     }
 
-    /// Whether its processes run in the jail.
+    /// Returns whether its processes run in a jail.
     pub(crate) fn is_jailed(&self) -> bool {
         self.release.jailed
     }
 
-    /// The built tree.
+    /// Returns the path of the built app tree.
     pub(crate) fn tree(&self) -> PathBuf {
         self.dir.release(self.release.number).join(TREE)
     }
 
-    /// The environment of one of its processes, and what its author should know.
+    /// Returns the environment of one process, and warnings for the app's author.
     pub(crate) fn vars(&self, role: ProcessRole<'_>) -> anyhow::Result<(Vars, Vec<String>)> {
         let mut warnings = Vec::new();
         let mut vars = self.platform(role);
@@ -134,18 +133,18 @@ impl ReleaseContext {
         Ok((vars, warnings))
     }
 
-    /// What the app's ENV and the operator have set, over what is known already.
+    /// Reads the app's `ENV` and the operator's config.
     fn set(&self, known: &Vars) -> anyhow::Result<(EnvFile, ConfigValues)> {
         let shipped = EnvFile::read(&self.tree().join(env::FILE), known, ParseOptions::default())?;
         let config = match store::of_release(&self.dir, self.release.number)? {
             Some(config) => config,
-            // An older piku has made it.
+            // Releases of older versions have no copy of the config.
             None => ConfigValues::read(&self.dir.config())?,
         };
         Ok((shipped, config))
     }
 
-    /// The same for other programs than its own, each value with the place where it stands.
+    /// Returns the settings for programs other than the app's own, each with its origin.
     pub(crate) fn values(&self) -> anyhow::Result<AppValues> {
         let mut known = self.platform(ProcessRole { ps: "web.1", kind: "web", port: None });
         known.extend(self.release.env.clone());
@@ -181,12 +180,12 @@ impl ReleaseContext {
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
         if self.release.jailed {
-            // HOME cannot be written; programs that want a place for a socket or a cache get the private /tmp.
+            // HOME is read-only; sockets and caches go to the private /tmp.
             vars.insert("XDG_RUNTIME_DIR".to_owned(), "/tmp".to_owned());
             vars.insert("XDG_CACHE_HOME".to_owned(), "/tmp/.cache".to_owned());
             vars.insert("npm_config_cache".to_owned(), "/tmp/.cache/npm".to_owned());
-            // SIGUSR1 makes every Node listen for a debugger on the loopback, which all apps share. Here it tries that on
-            // an address that no machine has (RFC 5737), says so, and goes on.
+            // SIGUSR1 makes Node listen for a debugger on loopback, which all apps share. Node fails to
+            // bind this documentation address (RFC 5737), prints a warning and goes on.
             vars.insert("NODE_OPTIONS".to_owned(), "--inspect-port=192.0.2.1:9229".to_owned());
         }
         if let Some(port) = role.port {
@@ -195,12 +194,12 @@ impl ReleaseContext {
         vars
     }
 
-    /// Whether the app was a user of its own, or was about to be, when it last had its data.
+    /// Returns whether the app's data belongs to its own user range, now or after a change in progress.
     fn data_is_of_an_own_user(&self) -> anyhow::Result<bool> {
         Ok(self.uids.exists() && !is_ours(&self.dir.data())?)
     }
 
-    /// Refuses to run a release without a jail where the machine's settings require one, also one that was built before they did.
+    /// Fails if the host settings require a jail and the release was built without one.
     pub(crate) fn check_sandbox(&self, sandbox: SandboxMode) -> anyhow::Result<()> {
         if self.release.jailed || sandbox != SandboxMode::Require {
             return Ok(());
@@ -212,8 +211,8 @@ impl ReleaseContext {
         Err(UserError::new(what).hint(format!("build it again: piku deploy {}", self.app)).into())
     }
 
-    /// The command that runs `argv` in the app's world, as `isolation` says. A jail says in the file `report` what holds and
-    /// how it ended.
+    /// Returns the command that runs `argv` in the app's environment, isolated as `isolation` says. The
+    /// jail writes its protections and its end to the file `report`.
     pub(crate) fn command(
         &self,
         isolation: &AppIsolation,
@@ -284,7 +283,7 @@ impl ReleaseContext {
     }
 }
 
-/// Returns whether an app was a user of its own when it last had its data.
+/// Returns whether the app's data belongs to its own user range.
 pub(crate) fn is_of_own_user(root: &PikuRoot, data: &Path) -> anyhow::Result<bool> {
     Ok(root.uid_ranges().exists() && !is_ours(data)?)
 }

@@ -1,5 +1,6 @@
-//! One health check: a connection to 127.0.0.1, one request, the head of the answer. It never blocks and holds no clock:
-//! the loop waits for its descriptor, calls [`HealthProbe::ready`], and drops it when it takes too long.
+//! A health check: one connection to 127.0.0.1, one request, the head of the response. It never blocks and
+//! reads no clock: the event loop waits for its descriptor, calls [`HealthProbe::ready`] and drops it after
+//! the time limit.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -9,40 +10,40 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
 
-/// The longest head of an answer that is read.
+/// Largest head of a response that is read.
 const MAX_HEAD: usize = 64 * 1024;
-/// The longest body that is waited for: a server that is cut off in the middle of a small page logs an error.
+/// Largest body that is read: a server whose small page is cut off logs an error.
 const MAX_BODY: usize = 256 * 1024;
-/// More headers than this are more than any server sends.
+/// Largest number of headers.
 const MAX_HEADERS: usize = 128;
 
-/// How far a check has come.
+/// Progress of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbeProgress {
-    /// Nothing is known yet; wait for the descriptor.
+pub(crate) enum ProbeProgress {
+    /// No result yet; wait for the descriptor.
     Waiting,
-    /// It answered as a healthy app does.
+    /// The response has an accepted status.
     Alive,
-    /// It answered with this status, which is not what a healthy app says.
+    /// The response has this status, which is not accepted.
     Http(u16),
-    /// It accepted the connection and is not asked for more.
+    /// The connection was accepted, and the check asks no more.
     Open,
-    /// It accepted the connection, then closed it without a whole answer.
+    /// The connection was closed before the response was complete.
     Closed,
-    /// It accepted the connection and said something that is not HTTP.
+    /// The response is not HTTP.
     NotHttp,
-    /// Nobody listens.
+    /// The connection was refused.
     Refused,
-    /// The check itself failed.
+    /// The check itself failed, for this reason.
     Failed(String),
 }
 
-/// A check under way.
+/// A check in progress.
 #[derive(Debug)]
-pub struct HealthProbe {
+pub(crate) struct HealthProbe {
     stream: Option<TcpStream>,
     state: ProbeState,
-    /// What the caller takes for alive.
+    /// Every status below 500 is accepted, not only 2xx and 3xx.
     any_status: bool,
     request: Vec<u8>,
     answer: Vec<u8>,
@@ -51,30 +52,31 @@ pub struct HealthProbe {
 #[derive(Debug)]
 enum ProbeState {
     Connecting,
-    /// So many bytes of the request are sent.
+    /// Number of bytes of the request that are sent.
     Sending(usize),
     Reading,
     Done(ProbeProgress),
 }
 
 impl HealthProbe {
-    /// Begins a check of the app at `127.0.0.1:PORT`, asking for `host`. Without a path it asks for `/` and takes any
-    /// complete status below 500; with one it wants 2xx or 3xx there.
+    /// Starts a check of the app at `127.0.0.1:PORT` with `host` as host name. Without a path it requests
+    /// `/` and accepts any complete response with a status below 500; with one it requires 2xx or 3xx.
     ///
-    /// The connection may be made or refused at once: call [`HealthProbe::ready`] before waiting for the descriptor.
+    /// The connection may be made or refused at once: call [`HealthProbe::ready`] before waiting for the
+    /// descriptor.
     #[must_use]
-    pub fn start(port: u16, host: &str, path: Option<&str>) -> Self {
+    pub(crate) fn start(port: u16, host: &str, path: Option<&str>) -> Self {
         Self {
             any_status: path.is_none(),
-            request: request(host, path.unwrap_or("/")),
+            request: format_request(host, path.unwrap_or("/")),
             ..Self::connect(port)
         }
     }
 
-    /// Begins a check that is over once somebody has accepted the connection, with [`ProbeProgress::Open`].
+    /// Starts a check that ends with [`ProbeProgress::Open`] once the connection is accepted.
     #[must_use]
-    pub fn connect(port: u16) -> Self {
-        let (stream, state) = match dial(port) {
+    pub(crate) fn connect(port: u16) -> Self {
+        let (stream, state) = match open_connection(port) {
             Ok(stream) => (Some(stream), ProbeState::Connecting),
             Err(Errno::ECONNREFUSED) => (None, ProbeState::Done(ProbeProgress::Refused)),
             Err(err) => (None, ProbeState::Done(ProbeProgress::Failed(err.desc().to_owned()))),
@@ -82,15 +84,16 @@ impl HealthProbe {
         Self { stream, state, any_status: true, request: Vec::new(), answer: Vec::new() }
     }
 
-    /// What to wait for; `None` when the check is done.
+    /// Returns the descriptor to wait for; `None` if the check is done.
     #[must_use]
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.stream.as_ref().map(AsFd::as_fd)
     }
 
-    /// Says whether it waits to read, and whether it waits to write. To be asked again after each [`HealthProbe::ready`].
+    /// Returns whether it waits for reading and for writing. Valid until the next call of
+    /// [`HealthProbe::ready`].
     #[must_use]
-    pub fn interest(&self) -> (bool, bool) {
+    pub(crate) fn interest(&self) -> (bool, bool) {
         match self.state {
             ProbeState::Connecting | ProbeState::Sending(_) => (false, true),
             ProbeState::Reading => (true, false),
@@ -98,23 +101,11 @@ impl HealthProbe {
         }
     }
 
-    /// Whether somebody accepted the connection (or the kernel did in the name of one that listens). For the caller whose
-    /// patience is over: a server that is connected and silent may be one that waits for another protocol.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        match &self.state {
-            ProbeState::Connecting => false,
-            ProbeState::Sending(_) | ProbeState::Reading => true,
-            ProbeState::Done(progress) => {
-                !matches!(progress, ProbeProgress::Refused | ProbeProgress::Failed(_))
-            }
-        }
-    }
-
-    /// Goes on as far as it can without waiting. Once done it says the same each time, and its descriptor is closed.
-    pub fn ready(&mut self) -> ProbeProgress {
+    /// Advances the check as far as possible without blocking. A finished check returns its result each
+    /// time.
+    pub(crate) fn ready(&mut self) -> ProbeProgress {
         loop {
-            match self.step() {
+            match self.advance() {
                 Ok(()) => {}
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return ProbeProgress::Waiting,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
@@ -136,21 +127,21 @@ impl HealthProbe {
         self.state = ProbeState::Done(progress);
     }
 
-    /// What an error means depends on how far the check had come.
+    /// Returns the result for an I/O error, which depends on the stage of the check.
     fn failed(&self, err: &io::Error) -> ProbeProgress {
         match (&self.state, err.kind()) {
             (ProbeState::Connecting, io::ErrorKind::ConnectionRefused) => ProbeProgress::Refused,
-            // Connected, and then hung up on: it listens and does not care for what we say.
+            // Connected, then disconnected: it listens and rejects the request.
             (
                 ProbeState::Sending(_) | ProbeState::Reading,
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted,
-            ) => self.verdict().unwrap_or(ProbeProgress::Closed),
+            ) => self.outcome_of_error().unwrap_or(ProbeProgress::Closed),
             _ => ProbeProgress::Failed(err.to_string()),
         }
     }
 
-    /// One system call forward. `WouldBlock` when it has to wait.
-    fn step(&mut self) -> io::Result<()> {
+    /// Performs one system call; `WouldBlock` if it has to wait.
+    fn advance(&mut self) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         match &mut self.state {
             ProbeState::Connecting => {
@@ -158,7 +149,7 @@ impl HealthProbe {
                     return Err(err);
                 }
                 match stream.peer_addr() {
-                    // A port of the ephemeral range that nobody listens on can get connected to itself.
+                    // A socket can connect to itself on an ephemeral port on which nothing listens.
                     Ok(peer) if stream.local_addr()? == peer => self.finish(ProbeProgress::Refused),
                     Ok(_) if self.request.is_empty() => self.finish(ProbeProgress::Open),
                     Ok(_) => self.state = ProbeState::Sending(0),
@@ -178,11 +169,11 @@ impl HealthProbe {
                 let mut buffer = [0; 4096];
                 let count = stream.read(&mut buffer)?;
                 self.answer.extend_from_slice(&buffer[..count]);
-                match self.look() {
+                match self.check_listener() {
                     ProbeLook::More if count > 0 => {}
-                    // Whether the page was whole is no question of the app being alive.
+                    // An incomplete page does not matter to the health of the app.
                     ProbeLook::More => {
-                        let progress = self.verdict().unwrap_or(ProbeProgress::Closed);
+                        let progress = self.outcome_of_error().unwrap_or(ProbeProgress::Closed);
                         self.finish(progress);
                     }
                     ProbeLook::Enough(progress) => self.finish(progress),
@@ -193,31 +184,31 @@ impl HealthProbe {
         Ok(())
     }
 
-    /// Whether what has come is enough to know.
-    fn look(&mut self) -> ProbeLook {
-        let head = match head(&self.answer) {
+    /// Evaluates the bytes received so far.
+    fn check_listener(&mut self) -> ProbeLook {
+        let head = match parse_head(&self.answer) {
             Ok(Some(head)) => head,
             Ok(None) if self.answer.len() < MAX_HEAD => return ProbeLook::More,
             Ok(None) | Err(_) => return ProbeLook::Enough(ProbeProgress::NotHttp),
         };
-        // An interim answer (100 Continue, 103 Early Hints) stands before the real one.
+        // An interim response (100 Continue, 103 Early Hints) precedes the final one.
         if (100..200).contains(&head.status) && head.status != 101 {
             self.answer.drain(..head.length);
-            return if self.answer.is_empty() { ProbeLook::More } else { self.look() };
+            return if self.answer.is_empty() { ProbeLook::More } else { self.check_listener() };
         }
         match head.body {
             Some(body) if body <= MAX_BODY && self.answer.len() < head.length + body => ProbeLook::More,
-            _ => ProbeLook::Enough(self.judge(head.status)),
+            _ => ProbeLook::Enough(self.judge_response(head.status)),
         }
     }
 
-    /// The verdict on an answer whose head is complete, whatever has come of its body.
-    fn verdict(&self) -> Option<ProbeProgress> {
-        let head = head(&self.answer).ok()??;
-        Some(self.judge(head.status))
+    /// Returns the result for a response whose head is complete, even if its body is not.
+    fn outcome_of_error(&self) -> Option<ProbeProgress> {
+        let head = parse_head(&self.answer).ok()??;
+        Some(self.judge_response(head.status))
     }
 
-    fn judge(&self, status: u16) -> ProbeProgress {
+    fn judge_response(&self, status: u16) -> ProbeProgress {
         let good = if self.any_status { 200..500 } else { 200..400 };
         let alive = good.contains(&status);
         if alive { ProbeProgress::Alive } else { ProbeProgress::Http(status) }
@@ -232,24 +223,24 @@ enum ProbeLook {
 struct ResponseHead {
     status: u16,
     length: usize,
-    /// Content-Length, where it says one.
+    /// Value of Content-Length.
     body: Option<usize>,
 }
 
-/// The head of an answer; `None` while it is not complete.
-fn head(answer: &[u8]) -> Result<Option<ResponseHead>, httparse::Error> {
+/// Parses the head of a response; `None` while it is incomplete.
+fn parse_head(answer: &[u8]) -> Result<Option<ResponseHead>, httparse::Error> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(length) = response.parse(answer)? else { return Ok(None) };
     let status = response.code.unwrap_or_default();
     let length_header = response.headers.iter().find(|one| one.name.eq_ignore_ascii_case("content-length"));
     let body = length_header.and_then(|one| std::str::from_utf8(one.value).ok()?.trim().parse().ok());
-    // These have no body, whatever they say.
+    // Responses with these statuses have no body.
     let body = if matches!(status, 204 | 304) { None } else { body };
     Ok(Some(ResponseHead { status, length, body }))
 }
 
-fn dial(port: u16) -> Result<TcpStream, Errno> {
+fn open_connection(port: u16) -> Result<TcpStream, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
     let address = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
@@ -259,8 +250,9 @@ fn dial(port: u16) -> Result<TcpStream, Errno> {
     }
 }
 
-/// The request. The path comes from the app's own ENV and the host from its config: neither may break the request's lines.
-fn request(host: &str, path: &str) -> Vec<u8> {
+/// Returns the request. The path comes from the app's `ENV` and the host from its config; neither may break
+/// out of its line.
+fn format_request(host: &str, path: &str) -> Vec<u8> {
     let mut target = String::from(if path.starts_with('/') { "" } else { "/" });
     for byte in path.bytes() {
         if byte.is_ascii_graphic() {

@@ -1,5 +1,5 @@
-//! Folders of the host that a release is shown beside what each jail shows: the homes of interpreters. An older piku has believed what
-//! a received release said of them, and such a release can still be started.
+//! Interpreter homes: directories of the host that a jail shows in addition to the usual ones. Older
+//! versions trusted the homes that a received release named, and such releases can still start.
 
 #![expect(
     clippy::disallowed_methods,
@@ -13,10 +13,10 @@ use std::path::Path;
 use anyhow::Context;
 use piku_report::user_error::UserError;
 
-/// Refuses a folder that is no interpreter's home, or has to do with piku's own folder `root`.
+/// Fails if the directory is not an interpreter's home, or overlaps the root directory of piku.
 ///
 /// # Errors
-/// As said; and when the folder is gone.
+/// Also if the directory does not exist.
 pub(crate) fn check(home: &Path, root: &Path) -> anyhow::Result<()> {
     let real = |path: &Path| {
         fs::canonicalize(path)
@@ -30,12 +30,12 @@ pub(crate) fn check(home: &Path, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns whether an interpreter lies in the folder itself: links in a folder of programs lead to those of others.
+/// Returns whether the directory contains an interpreter that is not a link to another home.
 fn has_interpreter(folder: &Path) -> bool {
     fs::read_dir(folder.join("bin")).into_iter().flatten().flatten().any(|entry| {
         let name = entry.file_name();
         let is_named = ["python", "pypy", "ruby"].iter().any(|kind| name.to_string_lossy().starts_with(kind));
-        // Of the entry itself, a link where it is one.
+        // Metadata of the entry itself; links are not followed.
         is_named && entry.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
     })
 }

@@ -1,7 +1,7 @@
-//! `piku-run launch`: the few steps between a supervisor and its worker. It waits at a gate until the supervisor has
-//! written down that it exists, begins a session of its own and becomes the worker.
+//! `piku-run launch`: the gate between a supervisor and a new instance. It waits until the supervisor has
+//! written the record, starts a session and executes the instance's command.
 //!
-//! A supervisor that dies in between closes the gate for good: what no record knows never starts.
+//! If the supervisor dies first, the gate stays closed: a process without a record never starts.
 
 #![expect(clippy::disallowed_methods, reason = "/dev/null of the machine")]
 
@@ -19,10 +19,9 @@ use nix::unistd::{Pid, dup2_stdin, setsid};
 
 use crate::process::signals;
 
-/// The subcommand's name.
 pub(crate) const NAME: &str = "launch";
 
-/// Runs in the new process; comes back only when it failed.
+/// Runs in the new process; returns only on failure.
 pub(crate) fn run(words: &[OsString]) -> anyhow::Result<()> {
     let [program, args @ ..] = words else { anyhow::bail!("nothing to launch") };
     let mut word = [0];
@@ -38,18 +37,18 @@ pub(crate) fn run(words: &[OsString]) -> anyhow::Result<()> {
     Err(err).with_context(|| format!("cannot run '{}'", program.to_string_lossy()))
 }
 
-/// A process that waits at the gate.
+/// A process that waits for the supervisor.
 pub(crate) struct WaitingProcess(Child);
 
-/// Starts `command` as far as the gate: its environment is exactly what it has been given, its stdout and stderr are `output`,
-/// and of this process's descriptors it inherits `kept`, locks that are held for as long as it lives.
+/// Starts `command` up to the gate, with exactly its own environment and with `output` as stdout and
+/// stderr. It inherits the descriptors `kept`: locks that are held while it lives.
 pub(crate) fn prepare(
     command: &Command,
     output: impl AsFd,
     kept: &[BorrowedFd<'_>],
 ) -> io::Result<WaitingProcess> {
     let output = output.as_fd();
-    // This program itself, also when its file has been replaced by an upgrade meanwhile.
+    // This program, even if an upgrade has replaced its file.
     let mut gate = Command::new("/proc/self/exe");
     gate.arg0("piku-run").arg(NAME).arg("--").arg(command.get_program()).args(command.get_args());
     gate.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -57,7 +56,7 @@ pub(crate) fn prepare(
         gate.current_dir(dir);
     }
     gate.stdin(Stdio::piped()).stdout(output.try_clone_to_owned()?).stderr(output.try_clone_to_owned()?);
-    // One thread: nobody else starts a process while these are open to it.
+    // Single-threaded: no other process starts while these descriptors are inheritable.
     for fd in kept {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
     }
@@ -73,8 +72,8 @@ impl WaitingProcess {
         Pid::from_raw(i32::try_from(self.0.id()).unwrap_or(-1))
     }
 
-    /// Opens the gate. Whoever waits for children will see it end.
-    pub(crate) fn go(mut self) -> io::Result<()> {
+    /// Lets the process run. Its end is reported to whatever waits for children.
+    pub(crate) fn open_gate(mut self) -> io::Result<()> {
         let Some(mut gate) = self.0.stdin.take() else { return Ok(()) };
         gate.write_all(b"\n")
     }

@@ -1,7 +1,8 @@
-//! One process of an instance: its environment and command, its record on disk, its way through the gate, its health check.
+//! The process of an instance: its environment and command, its record, the gate before its start, its
+//! health check.
 
 pub(crate) mod environment;
-pub mod health_probe;
+pub(crate) mod health_probe;
 mod interpreter_home;
 pub(crate) mod launch;
 pub(crate) mod ready_socket;

@@ -1,5 +1,5 @@
-//! The socket of `sd_notify(3)`: a program that knows better than anybody when it is ready says `READY=1` there. Each instance
-//! has its own, in a folder of its own that its jail shows it, so that nobody can speak for another.
+//! Readiness notifications (`sd_notify(3)`): a program sends `READY=1` to its socket. Each instance has a
+//! socket in a directory that only its jail shows, so that no process can speak for another instance.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,37 +22,37 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 use crate::ipc::socket::through_folder;
 use crate::process::wait::WaitPause;
 
-/// The variable that names it.
+/// Variable that holds the path of the socket.
 pub(crate) const VARIABLE: &str = "NOTIFY_SOCKET";
-/// Where a jail shows the folder.
+/// Directory of the socket inside a jail.
 pub(crate) const FOLDER_INSIDE: &str = "/run/notify";
-/// The socket in the folder.
+/// File name of the socket.
 pub(crate) const NAME: &str = "socket";
-/// A message is a few lines; one that is longer is none.
+/// Largest message; longer ones are ignored.
 const MAX_MESSAGE: usize = 4096;
-/// Messages that are read before the next pause.
+/// Number of messages that are read before a pause.
 const MAX_AT_ONCE: usize = 32;
-/// The pause after that many. A sender of more waits meanwhile, as the kernel's queue of ten messages is full.
+/// Pause after that many. A faster sender blocks, since the kernel's queue of ten messages is full.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One instance's.
+/// Notification socket of an instance.
 #[derive(Debug)]
 pub(crate) struct NotifySocket {
     socket: UnixDatagram,
     pause: WaitPause,
 }
 
-/// A message, and who sent it.
+/// A message and its sender.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotifyMessage {
-    /// On the host; it may have ended since.
+    /// Pid on the host; the sender may have ended.
     pub(crate) pid: i32,
-    /// Whether it says that its sender's instance is ready.
+    /// The message contains `READY=1`.
     pub(crate) ready: bool,
 }
 
 impl NotifySocket {
-    /// Listens in the folder, which is made; takes the place of a socket that is there.
+    /// Creates the directory and binds the socket, replacing an existing one.
     pub(crate) fn bind(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(0o755))?;
@@ -62,27 +62,27 @@ impl NotifySocket {
             _ => {}
         }
         let socket = through_folder(&path, |short| UnixDatagram::bind(short))?;
-        // For an app that is a user of its own. Nobody else gets as far as the folder.
+        // Writable for an app with a user of its own. No other user can enter the directory.
         fs::set_permissions(&path, Permissions::from_mode(0o666))?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, PassCred, &true)?;
         Ok(Self { socket, pause: WaitPause::default() })
     }
 
-    /// Where a program finds it: in its jail, or on the host.
+    /// Returns the path of the socket as the program sees it: in its jail, or on the host.
     pub(crate) fn path(folder: &Path, jailed: bool) -> PathBuf {
         if jailed { Path::new(FOLDER_INSIDE).join(NAME) } else { folder.join(NAME) }
     }
 
-    /// Returns the messages that have come, but never more than the next pause allows: a flood costs its sender time, and
-    /// nobody else.
+    /// Returns the received messages, at most [`MAX_AT_ONCE`] before a pause: a flood delays its sender
+    /// only.
     pub(crate) fn receive(&mut self) -> Vec<NotifyMessage> {
         let mut messages = Vec::new();
         for _ in 0..MAX_AT_ONCE {
             match self.receive_one() {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => return messages,
-                // Out of memory, say. The socket stays readable: asked at once, it would say the same.
+                // For example out of memory. The socket stays readable and would fail again at once.
                 Err(_) => break,
             }
         }
@@ -90,16 +90,17 @@ impl NotifySocket {
         messages
     }
 
-    /// Returns how long the socket is not to be read; nothing when it may be.
+    /// Returns the remaining pause; `None` if the socket may be read.
     pub(crate) fn paused(&self) -> Option<Duration> {
         self.pause.left()
     }
 
-    /// Returns the next message; nothing when all are read. One without a sender is none of ours, and has pid 0.
+    /// Returns the next message; `None` if all are read. A message without a sender has pid 0 and is
+    /// ignored.
     fn receive_one(&self) -> io::Result<Option<NotifyMessage>> {
         let mut buffer = [0; MAX_MESSAGE];
-        // Room for credentials alone. Descriptors (FDSTORE=1) do not fit: the kernel then makes none here and closes them with the
-        // message. Those that came all the same would be closed with the buffer.
+        // Space for credentials only. The kernel discards descriptors (FDSTORE=1), for which there is no
+        // space.
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmCredentials(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -136,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("a".repeat(120)).join("1.notify");
         let notify = NotifySocket::bind(&folder).unwrap();
-        // A second bind takes the place of the first.
+        // A second bind replaces the first socket.
         let mut again = NotifySocket::bind(&folder).unwrap();
         drop(notify);
         assert_eq!(again.receive(), []);
@@ -150,7 +151,7 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let message = |ready| NotifyMessage { pid, ready };
         assert_eq!(again.receive(), [false, true, false].map(message));
-        // One that is too long, or no text, is none.
+        // Messages that are too long or not UTF-8 are ignored.
         say(&[b"READY=1\n".as_slice(), &vec![b'x'; 64 * 1024]].concat());
         say(&vec![0xff; 64 * 1024]);
         say(b"");

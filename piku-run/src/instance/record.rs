@@ -1,7 +1,7 @@
-//! What a supervisor writes down about each worker before it may start, so that the next supervisor takes it up instead of
-//! starting a second one.
+//! Records of instances, written before their processes start, so that the next supervisor adopts these
+//! processes instead of starting others.
 //!
-//! Records are not synced: they are about processes, and after a power cut there are none.
+//! Records are not synced: after a power failure no process is left.
 
 #![expect(clippy::disallowed_methods, reason = "records of running instances, which only piku writes")]
 
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{InstanceId, InstanceName};
 use crate::lock::FileLock;
 
-/// One worker.
+/// Record of an instance and its process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WorkerRecord {
     pub(crate) id: InstanceId,
@@ -28,62 +28,62 @@ pub(crate) struct WorkerRecord {
     pub(crate) release: u64,
     pub(crate) port: Option<u16>,
     pub(crate) pid: i32,
-    /// With `boot` and `pid` this names the process for good.
+    /// Start time in clock ticks since boot; with `boot` and `pid` it identifies the process.
     pub(crate) start: u64,
     pub(crate) boot: String,
-    /// What its processes are marked with where there is no jail.
+    /// Value that marks its processes, without a jail.
     pub(crate) mark: Option<String>,
-    /// Who it is in its jail. One that an older piku has started says nothing of it.
+    /// Users of its jail. Records of older versions lack it.
     #[serde(default)]
     pub(crate) users: AppUsers,
-    /// When it was started, for its uptime.
+    /// Start time, for its uptime.
     pub(crate) since: jiff::Timestamp,
-    /// Whether it is part of what the app is, or on trial.
+    /// Live, not on trial.
     pub(crate) live: bool,
     pub(crate) ready: bool,
     pub(crate) restarts: u32,
-    /// What it is limited to, as `piku-chroot --limit` takes it.
+    /// Argument of `piku-chroot --limit`.
     #[serde(default)]
     pub(crate) limits: String,
-    /// Whether it is kept running.
+    /// Restart policy.
     #[serde(default)]
     pub(crate) runs: StartCount,
-    /// A release task: never taken up.
+    /// Release task, which is never adopted.
     pub(crate) task: bool,
 }
 
-/// How often a process of this instance is started.
+/// Restart policy of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StartCount {
-    /// Each time that the one before has ended.
+    /// Restarted whenever it ends.
     #[default]
     Always,
-    /// Once: a cron.
+    /// Run once, for a cron type.
     Once,
 }
 
 impl WorkerRecord {
-    /// Whether the very process lives.
+    /// Returns whether this process still runs.
     pub(crate) fn is_alive(&self) -> bool {
         self.boot == piku_procfs::boot_id()
             && ProcessStat::read(self.pid).is_some_and(|stat| stat.start == self.start && !stat.is_zombie())
     }
 }
 
-/// The folder of an app's records.
+/// Directory of an app's records.
 #[derive(Debug)]
 pub(crate) struct RecordFolder(PathBuf);
 
 impl RecordFolder {
     pub(crate) fn open(app: &AppDir) -> io::Result<Self> {
-        let records = Self::of(app);
+        let records = Self::for_app(app);
         fs::create_dir_all(&records.0)?;
         Ok(records)
     }
 
-    /// Those of an app, which may have none.
-    pub(crate) fn of(app: &AppDir) -> Self {
+    /// Returns the directory of an app, which need not exist.
+    pub(crate) fn for_app(app: &AppDir) -> Self {
         Self(app.run().join("workers"))
     }
 
@@ -91,32 +91,32 @@ impl RecordFolder {
         self.0.join(format!("{}.fifo", id.0))
     }
 
-    /// What of its output is between the fifo and the log.
+    /// Returns the spool, which holds output between the fifo and the log.
     pub(crate) fn spool(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.spool", id.0))
     }
 
-    /// Inherited by the worker, locked: held for as long as it lives.
+    /// Returns the lock file, which the process inherits locked and holds while it lives.
     pub(crate) fn lock(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.lock", id.0))
     }
 
-    /// Where the jail says what holds and how it ended.
+    /// Returns the file to which the jail writes its protections and its end.
     pub(crate) fn report(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.report", id.0))
     }
 
-    /// Waits until no process of the instance holds its lock any more, but not for one that the kernel holds.
+    /// Waits until no process of the instance holds its lock, except processes stuck in the kernel.
     pub(crate) fn wait_until_free(&self, id: InstanceId) {
         for _ in 0..500 {
-            if FileLock::take(&self.lock(id)).is_ok_and(|lock| lock.is_some()) {
+            if FileLock::try_lock(&self.lock(id)).is_ok_and(|lock| lock.is_some()) {
                 return;
             }
             sleep(Duration::from_millis(1));
         }
     }
 
-    /// The folder of its `NOTIFY_SOCKET`.
+    /// Returns the directory of its `NOTIFY_SOCKET`.
     pub(crate) fn notify(&self, id: InstanceId) -> PathBuf {
         self.0.join(format!("{}.notify", id.0))
     }
@@ -133,28 +133,28 @@ impl RecordFolder {
     }
 
     pub(crate) fn remove(&self, id: InstanceId) {
-        // What stays behind of a dead worker is passed over at the next look.
+        // Files that remain are removed at the next start.
         for path in [self.path(id), self.fifo(id), self.spool(id), self.lock(id), self.report(id)] {
             let _ = fs::remove_file(path);
         }
         let _ = fs::remove_dir_all(self.notify(id));
     }
 
-    /// All records that can be read, oldest first.
-    pub(crate) fn all(&self) -> io::Result<Vec<WorkerRecord>> {
+    /// Reads all valid records, oldest first.
+    pub(crate) fn read_all(&self) -> io::Result<Vec<WorkerRecord>> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
-                records.extend(read(&path));
+                records.extend(read_record(&path));
             }
         }
         records.sort_by_key(|record| record.id);
         Ok(records)
     }
 
-    /// Removes every file that belongs to none of these.
-    pub(crate) fn tidy(&self, known: &[InstanceId]) -> io::Result<()> {
+    /// Removes the files of all other instances.
+    pub(crate) fn remove_unknown(&self, known: &[InstanceId]) -> io::Result<()> {
         for entry in fs::read_dir(&self.0)? {
             let path = entry?.path();
             let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(InstanceId);
@@ -166,16 +166,16 @@ impl RecordFolder {
     }
 }
 
-/// The releases of an app of which a process lives; with or without a supervisor.
+/// Returns the releases of which a process runs, with or without a supervisor.
 pub(crate) fn running_releases(app: &AppDir) -> io::Result<Vec<u64>> {
-    let records = match RecordFolder::of(app).all() {
+    let records = match RecordFolder::for_app(app).read_all() {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
     Ok(records.iter().filter(|record| record.is_alive()).map(|record| record.release).collect())
 }
 
-fn read(path: &Path) -> Option<WorkerRecord> {
+fn read_record(path: &Path) -> Option<WorkerRecord> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
@@ -183,7 +183,7 @@ fn read(path: &Path) -> Option<WorkerRecord> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A record of this very process.
+    /// Returns a record of this process.
     pub(crate) fn own() -> WorkerRecord {
         let pid = i32::try_from(std::process::id()).unwrap();
         WorkerRecord {

@@ -1,4 +1,5 @@
-//! The asking side: finds an app's supervisor, or has the daemon start one, and passes on what it says.
+//! Client of an app's supervisor: connects, or has the daemon start a supervisor first, sends a request and
+//! prints the progress.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -18,25 +19,25 @@ use crate::ipc::socket::ClientSocket;
 use crate::lock;
 use crate::releases::current;
 
-/// The time that a supervisor may take. A supervisor that is silent for longer is reported, and not waited for.
+/// Time limits for the responses of a supervisor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AskPatience {
-    /// Until it is there and has heard the request.
+    /// Until the supervisor runs and has acknowledged the request.
     heard: Duration,
-    /// Between two answers: it says every few seconds that it is still at work.
+    /// Between two responses; a working supervisor responds every few seconds.
     silence: Duration,
 }
 
 impl AskPatience {
-    /// For whoever changes something.
+    /// For changes.
     const CHANGE: Self = Self { heard: Duration::from_secs(30), silence: Duration::from_secs(120) };
-    /// For whoever asks several supervisors, of which none is to keep the others from being heard.
+    /// For queries of several supervisors, of which none may delay the others.
     pub(crate) const LOOK: Self = Self { heard: Duration::from_secs(5), silence: Duration::from_secs(5) };
-    /// For whoever has several supervisors do something.
+    /// For changes by several supervisors.
     pub(crate) const EACH: Self = Self { heard: Duration::from_secs(5), silence: Duration::from_secs(60) };
 }
 
-/// The error of a supervisor that does not answer in time.
+/// Error: the supervisor of this app did not respond in time.
 #[derive(Debug)]
 pub(crate) struct SilentSupervisor(AppName);
 
@@ -46,7 +47,7 @@ impl fmt::Display for SilentSupervisor {
     }
 }
 
-fn silent(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Error {
+fn is_silent(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Error {
     let what = format!("it has said nothing for {} s", patience.as_secs());
     let hint = match lock::holder(&current::supervisor_lock(&root.app(app))) {
         Some(pid) => {
@@ -57,7 +58,8 @@ fn silent(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Error {
     anyhow::Error::from(UserError::new(what).hint(hint).code(BUSY)).context(SilentSupervisor(app.clone()))
 }
 
-/// Asks an app's supervisor and shows what it says on stderr. Returns the data that it answered with, if any.
+/// Sends a request to an app's supervisor and prints the progress on stderr. Returns the data of the
+/// response.
 pub(crate) fn ask(
     root: &PikuRoot,
     app: &AppName,
@@ -66,32 +68,32 @@ pub(crate) fn ask(
     ask_within(root, app, request, AskPatience::CHANGE)
 }
 
-/// The same with another patience.
+/// Like [`ask`] with other time limits.
 ///
 /// # Errors
-/// [`SilentSupervisor`] when that is at its end.
+/// [`SilentSupervisor`] if a limit is exceeded.
 pub(crate) fn ask_within(
     root: &PikuRoot,
     app: &AppName,
     request: &SupervisorRequest,
     patience: AskPatience,
 ) -> anyhow::Result<Option<serde_json::Value>> {
-    // A supervisor that ends before it has heard the request is asked for again; one that has is not.
+    // A request that a supervisor has not acknowledged before it ended is sent again.
     for _ in 0..5 {
-        let mut asker = reach(root, app, patience.heard)?;
+        let mut asker = reach_supervisor(root, app, patience.heard)?;
         let heard = asker.ask(request).and_then(|()| asker.answer::<SupervisorReply>());
         match heard {
             Ok(Some(_)) => {
                 asker.set_patience(patience.silence).context("cannot set a timeout")?;
-                return match listen(&mut asker, app) {
+                return match read_replies(&mut asker, app) {
                     Ok(data) => data,
-                    Err(err) if is_timeout(&err) => Err(silent(root, app, patience.silence)),
+                    Err(err) if is_timeout(&err) => Err(is_silent(root, app, patience.silence)),
                     Err(err) => Err(err).with_context(|| format!("cannot hear the supervisor of {app}")),
                 };
             }
             Ok(None) => {}
             Err(err) if is_hangup(&err) => {}
-            Err(err) if is_timeout(&err) => return Err(silent(root, app, patience.heard)),
+            Err(err) if is_timeout(&err) => return Err(is_silent(root, app, patience.heard)),
             Err(err) => return Err(err).with_context(|| format!("cannot ask the supervisor of {app}")),
         }
     }
@@ -108,8 +110,12 @@ fn is_timeout(err: &io::Error) -> bool {
     matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// The outer error is one of the connection, the inner one what the supervisor has answered.
-fn listen(asker: &mut ClientSocket, app: &AppName) -> io::Result<anyhow::Result<Option<serde_json::Value>>> {
+/// Reads responses until the last. The outer error is one of the connection, the inner one the
+/// supervisor's.
+fn read_replies(
+    asker: &mut ClientSocket,
+    app: &AppName,
+) -> io::Result<anyhow::Result<Option<serde_json::Value>>> {
     let mut data = None;
     loop {
         let reply = match asker.answer::<SupervisorReply>() {
@@ -124,14 +130,14 @@ fn listen(asker: &mut ClientSocket, app: &AppName) -> io::Result<anyhow::Result<
             SupervisorReply::Detail { text } => progress::program_output(&text),
             SupervisorReply::Data { value } => data = Some(value),
             SupervisorReply::Done { error: None } => return Ok(Ok(data)),
-            SupervisorReply::Done { error: Some(bad) } => return Ok(Err(failure(bad).into())),
+            SupervisorReply::Done { error: Some(bad) } => return Ok(Err(to_error(bad).into())),
         }
     }
     let what = format!("the supervisor of {app} has ended before it was done");
     Ok(Err(UserError::new(what).hint("nothing half done stays; try again").into()))
 }
 
-fn failure(bad: FailedReply) -> UserError {
+fn to_error(bad: FailedReply) -> UserError {
     let mut message = bad.reason;
     if !bad.tail.is_empty() {
         message.push_str("\nthe last lines of its log:");
@@ -143,45 +149,45 @@ fn failure(bad: FailedReply) -> UserError {
     bad.hints.into_iter().fold(UserError::new(message).code(bad.code), UserError::hint)
 }
 
-/// Whether the app has a supervisor just now.
+/// Returns whether a supervisor of the app runs.
 pub(crate) fn is_supervised(root: &PikuRoot, app: &AppName) -> bool {
-    match connect(&root.app(app).socket(), AskPatience::LOOK.heard) {
+    match connect_supervisor(&root.app(app).socket(), AskPatience::LOOK.heard) {
         Ok(asker) => asker.is_some(),
-        // One that is there and does not accept.
+        // It runs and does not accept.
         Err(err) => is_timeout(&err),
     }
 }
 
-/// Has the app's supervisor write what it has gathered of the logs. With `follow` it writes each line as it comes for as long as the
-/// connection is held that is returned.
+/// Asks the supervisor to write the log lines that it has gathered. With `follow` it writes each line at
+/// once while the returned connection is open.
 pub(crate) fn have_logs_written(root: &PikuRoot, app: &AppName, follow: bool) -> Option<ClientSocket> {
-    let mut asker = connect(&root.app(app).socket(), AskPatience::LOOK.heard).ok()??;
+    let mut asker = connect_supervisor(&root.app(app).socket(), AskPatience::LOOK.heard).ok()??;
     asker.ask(&SupervisorRequest::Logs { follow }).ok()?;
-    // The second answer is that they are written.
+    // The second response confirms the write.
     for _ in 0..2 {
         asker.answer::<SupervisorReply>().ok()??;
     }
     follow.then_some(asker)
 }
 
-/// A connection to the app's supervisor, started by the daemon where there is none.
-fn reach(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Result<ClientSocket> {
+/// Connects to the app's supervisor, which the daemon starts if none runs.
+fn reach_supervisor(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Result<ClientSocket> {
     let socket = root.app(app).socket();
-    let connected = || match connect(&socket, patience) {
-        Err(err) if is_timeout(&err) => Err(silent(root, app, patience)),
+    let connected = || match connect_supervisor(&socket, patience) {
+        Err(err) if is_timeout(&err) => Err(is_silent(root, app, patience)),
         other => other.with_context(|| format!("cannot connect to '{}'", socket.display())),
     };
     if let Some(asker) = connected()? {
         return Ok(asker);
     }
-    // A supervisor that cannot read them would not come up, and nobody would hear why.
+    // A supervisor that cannot read the settings would not start, and the reason would be lost.
     HostSettings::read(&root.settings())?;
     let since = Instant::now();
     let mut awake = None;
     loop {
-        // Again from time to time: the one that was there may just have been leaving.
+        // Repeat: the supervisor that ran may just have been ending.
         if awake.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(1)) {
-            wake(root, app, patience)?;
+            wake_supervisor(root, app, patience)?;
             awake = Some(Instant::now());
         }
         if let Some(asker) = connected()? {
@@ -195,8 +201,8 @@ fn reach(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Result<C
     }
 }
 
-/// Nothing when nobody listens there.
-fn connect(socket: &Path, patience: Duration) -> io::Result<Option<ClientSocket>> {
+/// Connects; `None` if nothing listens.
+fn connect_supervisor(socket: &Path, patience: Duration) -> io::Result<Option<ClientSocket>> {
     match ClientSocket::connect(socket, patience) {
         Ok(asker) => Ok(Some(asker)),
         Err(err) if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
@@ -204,10 +210,10 @@ fn connect(socket: &Path, patience: Duration) -> io::Result<Option<ClientSocket>
     }
 }
 
-fn wake(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Result<()> {
+fn wake_supervisor(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Result<()> {
     let socket = root.daemon_socket();
     let silent = || UserError::new("the daemon does not answer").hint("systemctl restart piku").code(BUSY);
-    let mut asker = match connect(&socket, patience) {
+    let mut asker = match connect_supervisor(&socket, patience) {
         Ok(Some(asker)) => asker,
         Ok(None) => {
             let what = format!("the daemon is not running: nobody listens at '{}'", socket.display());

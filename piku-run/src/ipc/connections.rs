@@ -1,15 +1,15 @@
-//! The clients connected to a socket of piku-run: a bounded number, each with a time for what it has to do, so that a client
-//! that sends nothing, or reads nothing, holds up nobody else.
+//! Client connections of a socket: bounded in number and in time, so that a client that sends or reads
+//! nothing delays no other.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::ipc::socket::ClientConnection;
 
-/// The largest number of clients at once.
+/// Largest number of clients at once.
 const MAX_CLIENTS: usize = 128;
 
-/// The connections, by numbers that are not used again.
+/// Connections by number; numbers are not used again.
 #[derive(Debug, Default)]
 pub(crate) struct ClientTable {
     connections: BTreeMap<u64, ClientConnection>,
@@ -17,7 +17,8 @@ pub(crate) struct ClientTable {
 }
 
 impl ClientTable {
-    /// Adds one and returns its number. Where there are too many, the one that has been asking for longest has to go.
+    /// Adds a connection and returns its number. If there are too many, the one that has been sending its
+    /// request for longest is closed.
     pub(crate) fn add(&mut self, connection: ClientConnection) -> u64 {
         if self.connections.len() >= MAX_CLIENTS {
             let oldest = self.connections.iter().find(|(_, one)| one.is_asking()).map(|(number, _)| *number);
@@ -43,12 +44,12 @@ impl ClientTable {
         self.connections.is_empty()
     }
 
-    /// Removes those that have gone, or have used up their time.
+    /// Removes connections that are closed or out of time.
     pub(crate) fn remove_gone(&mut self) {
         self.connections.retain(|_, connection| !connection.is_gone());
     }
 
-    /// Returns the time after which [`Self::remove_gone`] may have something to do; nothing when no client has to do anything.
+    /// Returns the time until [`Self::remove_gone`] may have work; `None` if no client has a deadline.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         let first = self.connections.values().filter_map(ClientConnection::deadline).min()?;
         Some(first.saturating_duration_since(Instant::now()))
@@ -80,7 +81,7 @@ mod tests {
             })
             .collect();
         assert_eq!(clients.iter().count(), MAX_CLIENTS);
-        // A silent one has a time, one that waits for an answer has none.
+        // A silent client has a deadline; one that waits for a response has none.
         assert!(clients.time_left().is_some());
         assert!(clients.get_mut(first).unwrap().deadline().is_none());
         clients.get_mut(first).unwrap().send_last(&2);
@@ -101,7 +102,7 @@ mod tests {
         assert_eq!(connection.receive::<u8>(), Some(Ok(0)));
         connection.send_last(&"x".repeat(2 * 1024 * 1024));
         assert!(!connection.is_gone() && connection.deadline().is_some());
-        // What does not even fit into memory is not waited for.
+        // A response that exceeds the buffer closes the connection.
         let mut asker = ClientSocket::connect(&path, PATIENCE).unwrap();
         asker.ask(&0).unwrap();
         let mut connection = listener.accept().unwrap();

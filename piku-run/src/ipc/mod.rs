@@ -1,4 +1,5 @@
-//! The Unix sockets between `piku-run` commands, the daemon and the supervisors: connections, requests and responses.
+//! Unix sockets between `piku-run` commands, the daemon and the supervisors: connections, requests and
+//! responses.
 
 pub(crate) mod client;
 pub(crate) mod connections;

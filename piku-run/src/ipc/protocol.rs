@@ -1,4 +1,4 @@
-//! What is said over the sockets: one request, then answers until the last, `Done`.
+//! Protocol of the sockets: one request, then responses up to `Done`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,51 +6,54 @@ use std::path::PathBuf;
 use piku_layout::name::{AppName, ProcessName};
 use serde::{Deserialize, Serialize};
 
-/// Asked of an app's supervisor.
+/// Request to an app's supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(crate) enum SupervisorRequest {
-    /// Makes the release in this folder the live one; the folder is moved away. With `task` its release task runs first.
-    /// One that was made `after` another, and says itself what configuration it runs with, takes the place of no third one.
+    /// Makes the release in this directory live and moves it away. With `task`, its release task runs
+    /// first. A release made `after` another one, with its own copy of the config, fails if a third one is
+    /// live.
     Deploy {
         dir: PathBuf,
         task: bool,
         #[serde(default)]
         after: Option<u64>,
     },
-    /// Replaces all instances, or those of one type.
+    /// Replaces all instances or those of one type.
     Restart { only: Option<ProcessName> },
-    /// Sets how many there should be.
+    /// Sets the number of instances of each type.
     Scale { counts: BTreeMap<ProcessName, u32> },
-    /// Ends all. With `stay` they stay ended until somebody starts them.
+    /// Stops all instances. With `stay` they stay stopped until a restart or a deploy.
     Stop { stay: bool },
-    /// Sends requests where they are to go, as what says so is now: a certificate, a setting of this machine.
+    /// Renders the routing again, after a change of a certificate or the host settings.
     Route,
-    /// Tells what runs.
+    /// Returns the state of all instances.
     Ps,
-    /// Has all that was gathered of the logs written; with `follow` also what comes from here on, at once, until the client goes.
+    /// Writes the gathered log lines; with `follow` also each following line at once, until the client
+    /// closes the connection.
     Logs { follow: bool },
-    /// Makes the supervisor end; what runs goes on.
+    /// Ends the supervisor; the instances go on running.
     Leave,
 }
 
-/// Said by a supervisor.
+/// Response of a supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub(crate) enum SupervisorReply {
-    /// The request was understood; from here on it is not asked again. Said anew every few seconds as long as it is worked on.
+    /// The request is acknowledged; the client does not repeat it. Sent every few seconds while the request
+    /// is in progress.
     Heard,
-    /// A step of the work.
+    /// A step of progress.
     Step { text: String },
-    /// A detail of the step before.
+    /// A detail of the previous step.
     Detail { text: String },
-    /// What was asked for.
+    /// Data of the response.
     Data { value: serde_json::Value },
-    /// The end. An error with the exit code it deserves, hints, and the last lines of the log that tells more.
+    /// Last response, with the error if the request failed.
     Done { error: Option<FailedReply> },
 }
 
-/// How it went wrong.
+/// Error of a request: its exit code, hints, and the last log lines of the failed instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailedReply {
     pub(crate) reason: String,
@@ -59,7 +62,8 @@ pub(crate) struct FailedReply {
     pub(crate) tail: Vec<String>,
 }
 
-/// Asked of the daemon: a supervisor for this app. Answered by an error's text, or nothing when there is one now.
+/// Request to the daemon to run a supervisor of this app. The response is an error text, or empty if one
+/// runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeRequest {
     pub(crate) app: AppName,

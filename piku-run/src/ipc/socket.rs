@@ -1,4 +1,4 @@
-//! Unix sockets that speak lines of JSON with processes of the same user, and nobody else.
+//! Unix sockets that exchange lines of JSON with processes of the same user only.
 
 #![expect(clippy::disallowed_methods, reason = "sockets in the folder of what runs, which only piku writes")]
 
@@ -19,17 +19,17 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::process::wait::WaitPause;
 
-/// A request's length, and what a client may leave unread of the answers.
+/// Largest request, and largest amount of unread responses.
 const MAX_LINE: usize = 64 * 1024;
 const MAX_UNREAD: usize = 4 * 1024 * 1024;
-/// The time that a client may take to send its whole request.
+/// Time limit for a client to send its request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// The time that a client may take to read any of the answers that wait for it.
+/// Time limit for a client to read any of the queued responses.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// The time for which nobody is accepted after the process has run out of descriptors.
+/// Pause after an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Where others may ask.
+/// A listening socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     socket: UnixListener,
@@ -38,7 +38,7 @@ pub(crate) struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Takes the place of a socket that is there. The caller holds a lock that says it may.
+    /// Binds the socket, replacing an existing one. The caller holds the lock that allows it.
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),
@@ -50,7 +50,7 @@ impl ControlSocket {
         Ok(Self { socket, path: path.to_owned(), pause: WaitPause::default() })
     }
 
-    /// The next one who asks; nothing when nobody is left. Other users' processes are hung up on.
+    /// Accepts the next client; `None` if none waits. Clients of other users are disconnected.
     pub(crate) fn accept(&mut self) -> Option<ClientConnection> {
         loop {
             let stream = match self.socket.accept() {
@@ -59,7 +59,7 @@ impl ControlSocket {
                 Err(err) if matches!(err.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
                     continue;
                 }
-                // No descriptor is free, or no memory. Whoever waits there goes on waiting.
+                // No free descriptor or memory; the clients stay in the queue.
                 Err(_) => {
                     self.pause.begin(ACCEPT_PAUSE);
                     return None;
@@ -73,13 +73,13 @@ impl ControlSocket {
         }
     }
 
-    /// Returns how long nobody is to be accepted; nothing when somebody may be.
+    /// Returns the remaining pause; `None` if clients may be accepted.
     pub(crate) fn paused(&self) -> Option<Duration> {
         self.pause.left()
     }
 
-    /// From now on nobody new finds it; those who already did can still be accepted.
-    pub(crate) fn hide(&self) {
+    /// Removes the path of the socket. Clients in the queue can still be accepted.
+    pub(crate) fn remove_path(&self) {
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -90,32 +90,32 @@ impl AsFd for ControlSocket {
     }
 }
 
-/// Calls `open` with a name for the socket that is short: a socket's address holds 107 bytes, a path may be longer.
+/// Calls `open` with a short path of the socket: a socket address holds 107 bytes, a path may be longer.
 pub(crate) fn through_folder<T>(path: &Path, open: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return open(path) };
     let folder = File::open(folder)?;
     open(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
 }
 
-/// A client's connection, seen from the server: never blocks. It carries one request, then answers until the last.
+/// Server side of a connection, which never blocks. It carries one request, then responses up to the last.
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     stream: UnixStream,
     input: Vec<u8>,
     output: Vec<u8>,
     progress: RequestProgress,
-    /// When the client has to have done something, or is hung up on.
+    /// Deadline for the client's next step.
     deadline: Option<Instant>,
 }
 
-/// The progress of a connection.
+/// Progress of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RequestProgress {
-    /// The request is not whole yet.
+    /// The request is incomplete.
     Asking,
-    /// Answers are to come.
+    /// Responses follow.
     Answering,
-    /// All answers are queued.
+    /// All responses are queued.
     Answered,
     Gone,
 }
@@ -126,7 +126,8 @@ impl ClientConnection {
         Self { stream, input: Vec::new(), output: Vec::new(), progress: RequestProgress::Asking, deadline }
     }
 
-    /// What came: a whole request, or nothing yet. After an error or the end the connection [is gone](Self::is_gone).
+    /// Returns the request once it is complete. After an error or the end of the stream the connection [is
+    /// gone](Self::is_gone).
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Option<Result<T, String>> {
         let mut buffer = [0; 4096];
         loop {
@@ -151,18 +152,18 @@ impl ClientConnection {
         Some(serde_json::from_slice(&line).map_err(|err| format!("bad request: {err}")))
     }
 
-    /// Queues a line and writes what goes.
+    /// Queues a line and writes as much as possible.
     pub(crate) fn send(&mut self, reply: &impl Serialize) {
         if self.progress >= RequestProgress::Answered {
             return;
         }
-        // Into memory, and these types have string keys: cannot fail.
+        // Writes to memory, and the types have string keys: cannot fail.
         let _ = serde_json::to_writer(&mut self.output, reply);
         self.output.push(b'\n');
         self.flush();
     }
 
-    /// Queues the last line. The connection is gone when the client has it, or does not take it in time.
+    /// Queues the last line. The connection ends once the client has read it, or at its deadline.
     pub(crate) fn send_last(&mut self, reply: &impl Serialize) {
         self.send(reply);
         self.progress = self.progress.max(RequestProgress::Answered);
@@ -191,17 +192,17 @@ impl ClientConnection {
         }
     }
 
-    /// Until when the client has time for what it has to do; nothing while it only waits.
+    /// Returns the deadline for the client's next step; `None` while it waits for a response.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Returns whether the client has not sent its whole request yet.
+    /// Returns whether the request is incomplete.
     pub(crate) fn is_asking(&self) -> bool {
         self.progress == RequestProgress::Asking
     }
 
-    /// Says whether bytes wait to be written to the client.
+    /// Returns whether bytes wait to be written to the client.
     pub(crate) fn has_unsent(&self) -> bool {
         !self.output.is_empty()
     }
@@ -217,18 +218,18 @@ impl AsFd for ClientConnection {
     }
 }
 
-/// The asking side: blocks, but never for longer than it was told.
+/// Client side of a connection; each step has a time limit.
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
     stream: BufReader<UnixStream>,
 }
 
 impl ClientSocket {
-    /// Connects, and has each later step end with [`ErrorKind::WouldBlock`] after this time.
+    /// Connects. Each later step fails with [`ErrorKind::WouldBlock`] after `patience`.
     pub(crate) fn connect(path: &Path, patience: Duration) -> io::Result<Self> {
         let stream = through_folder(path, |short| {
             let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-            // A server that accepts nobody has a queue, and who comes when that is full would wait for ever.
+            // If the server's queue is full, connecting would block forever.
             set_socket_timeout(&socket, Timeout::Send, Some(at_least(patience)))?;
             let address = UnixAddr::new(short)?;
             while let Err(err) = connect(socket.as_raw_fd(), &address) {
@@ -243,7 +244,7 @@ impl ClientSocket {
         Ok(asker)
     }
 
-    /// Sets the time that the next answer may take.
+    /// Sets the time limit for the next response.
     pub(crate) fn set_patience(&self, patience: Duration) -> io::Result<()> {
         self.stream.get_ref().set_read_timeout(Some(at_least(patience)))
     }
@@ -254,7 +255,7 @@ impl ClientSocket {
         self.stream.get_mut().write_all(&line)
     }
 
-    /// The next answer; nothing at the end.
+    /// Reads the next response; `None` at the end.
     pub(crate) fn answer<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let mut line = Vec::new();
         if self.stream.read_until(b'\n', &mut line)? == 0 {
@@ -264,7 +265,7 @@ impl ClientSocket {
     }
 }
 
-/// Returns a time that is never zero, which would mean for ever.
+/// Returns at least one millisecond, since zero means no limit.
 fn at_least(time: Duration) -> Duration {
     time.max(Duration::from_millis(1))
 }
@@ -304,7 +305,7 @@ mod tests {
         let mut asker = ClientSocket::connect(&path, patience).unwrap();
         asker.ask(&1).unwrap();
         assert_eq!(asker.answer::<u8>().unwrap_err().kind(), ErrorKind::WouldBlock);
-        // Until its queue is full, and then too.
+        // Until its queue is full, and beyond.
         listen(&listener, Backlog::new(8).unwrap()).unwrap();
         let mut askers = vec![asker];
         let err = loop {

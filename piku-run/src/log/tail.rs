@@ -56,7 +56,7 @@ impl LogTail {
         limits: RotationLimits,
         positions: Option<&LogPositions>,
     ) -> anyhow::Result<Self> {
-        crate::releases::current::make(&dir.log())?;
+        crate::releases::current::create_dir(&dir.log())?;
         let watch = watch_directory(&dir.log())?;
         let watch = watch.ok_or_else(|| anyhow::anyhow!("the log directory is gone"))?;
         let mut tail = Self { dir: dir.clone(), watch, limits, cursors: BTreeMap::new() };

@@ -65,7 +65,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let path = dir.run().join("drain.lock");
     let lock = loop {
         // The process of a supervisor that was just killed is about to end.
-        match FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))? {
+        match FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))? {
             Some(lock) => break lock,
             None => std::thread::sleep(Duration::from_millis(20)),
         }
@@ -140,7 +140,7 @@ impl LogForwarder {
                 self.record_failure(Some(&reason));
                 self.write_remark(&format!("{reason}; it is tried again"));
             }
-            let pause = backoff.crashed(begun.elapsed(), u64::from(std::process::id()));
+            let pause = backoff.record_crash(begun.elapsed(), u64::from(std::process::id()));
             let until = Instant::now() + pause;
             while Instant::now() < until {
                 self.expired += self.tail.skip_expiring()?;

@@ -135,7 +135,7 @@ impl WebServer {
         }
         let failures = last.map_or(0, |last| last.failures) + 1;
         // Recorded before the attempt, so that one cut short by a kill counts too.
-        current::make(pairs.path())?;
+        current::create_dir(pairs.path())?;
         let attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures };
         nginx_dir::write_private(&attempt_file, &serde_json::to_vec(&attempt)?)?;
         let joined = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -143,14 +143,14 @@ impl WebServer {
         let metadata = CertificateMetadata { names, self_signed: false, at: Timestamp::now() };
         let pair = pairs.create_pair(&metadata, |pair| client.fetch_certificate(self, app, pair))?;
         if !pair.is_valid(Timestamp::now()) {
-            current::remove(&pair.dir)?;
+            current::remove_dir(&pair.dir)?;
             bail!("{} delivered a certificate that is not valid now", client.name());
         }
         // The client has its own rule for when to renew, and may have returned the old certificate.
         if current.as_ref().is_some_and(|current| current.has_same_content(&pair)) {
-            current::remove(&pair.dir)?;
+            current::remove_dir(&pair.dir)?;
             progress::detail(&format!("{app}: {} keeps the current certificate", client.name()));
-            return current::remove(&attempt_file);
+            return current::remove_dir(&attempt_file);
         }
         pairs.set_current(&pair)?;
         if let Err(err) = client::ask(&self.root, app, &SupervisorRequest::Route) {
@@ -159,7 +159,7 @@ impl WebServer {
             }
             return Err(err).context("the new certificate is not in use");
         }
-        current::remove(&attempt_file)
+        current::remove_dir(&attempt_file)
     }
 }
 
@@ -202,7 +202,7 @@ impl AcmeClient {
         pair: &CertificatePair,
     ) -> anyhow::Result<()> {
         let webroot = web.root.acme().join("webroot");
-        current::make(&webroot.join(".well-known/acme-challenge"))?;
+        current::create_dir(&webroot.join(".well-known/acme-challenge"))?;
         let settings = &web.settings;
         let names = || pair.metadata.names.iter().flat_map(|name| ["-d", name]);
         match self {

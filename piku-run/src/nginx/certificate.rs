@@ -160,13 +160,13 @@ impl AppCertificates {
         metadata: &CertificateMetadata,
         fill: impl FnOnce(&CertificatePair) -> anyhow::Result<()>,
     ) -> anyhow::Result<CertificatePair> {
-        current::make(&self.0)?;
+        current::create_dir(&self.0)?;
         let work = tempfile::Builder::new()
             .prefix(".new.")
             .tempdir_in(&self.0)
             .with_context(|| format!("cannot create a directory in '{}'", self.0.display()))?;
         let new = CertificatePair { dir: work.path().join("pair"), metadata: metadata.clone() };
-        current::make(&new.dir)?;
+        current::create_dir(&new.dir)?;
         fill(&new)?;
         for path in [new.certificate(), new.key()] {
             let length =
@@ -187,7 +187,7 @@ impl AppCertificates {
     pub(super) fn set_current(&self, pair: &CertificatePair) -> anyhow::Result<()> {
         let name = pair.dir.file_name().context("a pair has a name")?;
         let aside = self.0.join(".current");
-        current::remove(&aside)?;
+        current::remove_dir(&aside)?;
         let current = self.0.join(CURRENT);
         symlink(name, &aside)
             .and_then(|()| fs::rename(&aside, &current))
@@ -201,14 +201,14 @@ impl AppCertificates {
         for number in self.list_numbers()? {
             let dir = self.0.join(number.to_string());
             if Some(&dir) != current.as_ref() && dir != keep {
-                current::remove(&dir)?;
+                current::remove_dir(&dir)?;
             }
         }
         Ok(())
     }
 
     pub(super) fn remove(&self) -> anyhow::Result<()> {
-        current::remove(&self.0)
+        current::remove_dir(&self.0)
     }
 
     fn list_numbers(&self) -> anyhow::Result<Vec<u64>> {
@@ -267,7 +267,7 @@ fn create_self_signed(title: &str, pair: &CertificatePair) -> anyhow::Result<()>
         let message = String::from_utf8_lossy(&out.stderr);
         anyhow::bail!("openssl cannot create a certificate: {}", message.trim());
     }
-    current::remove(&file)
+    current::remove_dir(&file)
 }
 
 #[cfg(test)]

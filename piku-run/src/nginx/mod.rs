@@ -239,7 +239,7 @@ impl WebServer {
     /// Removes the site, the cache and the certificates of an app that is being destroyed.
     pub(crate) fn purge_app(&self, app: &AppName) -> anyhow::Result<()> {
         self.remove_site(app)?;
-        crate::releases::current::remove(&self.dir.cache().join(app.as_str()))?;
+        crate::releases::current::remove_dir(&self.dir.cache().join(app.as_str()))?;
         AppCertificates::for_app(&self.root, app).remove()
     }
 

@@ -49,7 +49,7 @@ impl NginxDir {
     /// Creates the directory and its subdirectories.
     pub(super) fn create(&self) -> anyhow::Result<()> {
         for below in ["apps", "about", "passwords", "cache"] {
-            current::make(&self.0.join(below))?;
+            current::create_dir(&self.0.join(below))?;
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ impl NginxDir {
             let path = entry?.path();
             let is_its = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin));
             if is_its && Some(&*path) != keep {
-                current::remove(&path)?;
+                current::remove_dir(&path)?;
             }
         }
         Ok(())
@@ -154,8 +154,8 @@ impl NginxDir {
 
     /// Removes the app's file, metadata and password files.
     pub(super) fn remove_app(&self, app: &AppName) -> anyhow::Result<()> {
-        current::remove(&self.app_conf(app))?;
-        current::remove(&self.metadata_path(app))?;
+        current::remove_dir(&self.app_conf(app))?;
+        current::remove_dir(&self.metadata_path(app))?;
         self.remove_passwords_except(app, None)
     }
 
@@ -171,7 +171,7 @@ impl NginxDir {
     pub(super) fn set_reload_pending(&self, pending: bool) -> anyhow::Result<()> {
         let path = self.reload_marker();
         if !pending {
-            return current::remove(&path);
+            return current::remove_dir(&path);
         }
         // Not synced: after a power cut nginx starts and reads all files anyway.
         atomic_file::write_passing(&path, b"", 0o600)
@@ -183,7 +183,8 @@ impl NginxDir {
         let path = self.0.join("lock");
         let since = Instant::now();
         loop {
-            let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+            let lock =
+                FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
             if let Some(lock) = lock {
                 self.remove_leftovers()?;
                 return Ok(lock);
@@ -203,7 +204,7 @@ impl NginxDir {
         for entry in fs::read_dir(&self.0).with_context(|| format!("cannot list '{}'", self.0.display()))? {
             let path = entry?.path();
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEST_PREFIX)) {
-                current::remove(&path)?;
+                current::remove_dir(&path)?;
             }
         }
         Ok(())

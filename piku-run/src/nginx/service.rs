@@ -75,13 +75,13 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
     }
     let nginx = NginxProgram::require()?;
     web.dir.create()?;
-    current::make(&root.acme().join("webroot/.well-known/acme-challenge"))?;
+    current::create_dir(&root.acme().join("webroot/.well-known/acme-challenge"))?;
     let path = web.dir.service_lock();
-    let lock = FileLock::take(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let lock = FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let Some(mut lock) = lock else {
         return Err(UserError::new("another 'piku-run nginx' is running already").code(BUSY).into());
     };
-    lock.sign().context("cannot sign the lock")?;
+    lock.write_pid().context("cannot sign the lock")?;
     signals::default_dispositions();
     let signals = wait::signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1])?;
     // The workers of a killed master hold its ports. As their subreaper, this process can end them.
@@ -153,7 +153,7 @@ impl WebServer {
 
     fn start_nginx(&self, nginx: &NginxProgram) -> anyhow::Result<(NginxMaster, Child)> {
         // A dead nginx may have left its pid file.
-        current::remove(&self.dir.pid_file())?;
+        current::remove_dir(&self.dir.pid_file())?;
         self.rotate_access_log()?;
         let mut command = nginx.command(&self.dir.main_conf());
         command.args(["-g", &NginxProgram::global_directives("daemon off;")]).stdout(Stdio::null());

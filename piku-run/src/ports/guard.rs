@@ -1,4 +1,5 @@
-//! Holds the port of an instance that is down. Its requests still go there, and whoever else listened there would get them.
+//! Reservation of the port of an instance that is down: nginx still sends requests there, which another
+//! listener would receive.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,40 +9,40 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, sets
 
 use super::PortClaim;
 
-/// A port that nobody can listen on while this value lives, and on which connections are refused.
+/// A reserved port: nothing else can listen on it, and connections are refused.
 #[derive(Debug)]
-pub struct PortGuard {
+pub(crate) struct PortGuard {
     claim: PortClaim,
     _socket: OwnedFd,
 }
 
 impl PortGuard {
-    /// Holds the port of a claim.
+    /// Reserves the port of a claim.
     ///
     /// # Errors
-    /// The claim, when somebody else has bound the port.
-    pub fn hold(claim: PortClaim) -> Result<Self, PortClaim> {
-        match occupy(claim.port()) {
+    /// Returns the claim if another process has bound the port.
+    pub(crate) fn hold(claim: PortClaim) -> Result<Self, PortClaim> {
+        match bind_port(claim.port()) {
             Ok(socket) => Ok(Self { claim, _socket: socket }),
             Err(_) => Err(claim),
         }
     }
 
-    /// Gives the port free for the next process.
+    /// Releases the port for the next process.
     #[must_use]
-    pub fn release(self) -> PortClaim {
+    pub(crate) fn release(self) -> PortClaim {
         self.claim
     }
 }
 
-/// Binds and never listens.
-fn occupy(port: u16) -> Result<OwnedFd, Errno> {
+/// Binds a socket to the port without listening.
+fn bind_port(port: u16) -> Result<OwnedFd, Errno> {
     let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // Past the connections of the process that has just ended.
+    // Ignore old connections of the process that has ended.
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    // Conflicts with a socket on all addresses, too, of IPv4 or of both.
+    // Also conflicts with a socket on all IPv4 or IPv6 addresses.
     bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))?;
-    // The kernel asks for it at the time of the other's bind or listen: from here on nobody's goes past this one.
+    // The kernel checks the option when another socket binds or listens: from now on that fails.
     setsockopt(&socket, sockopt::ReuseAddr, &false)?;
     Ok(socket)
 }
@@ -54,7 +55,7 @@ mod tests {
     use piku_layout::paths::PikuRoot;
     use piku_layout::settings::PortRange;
 
-    /// Tries to listen as a thief would.
+    /// Tries to listen as another program would.
     fn steal(address: SocketAddr, shared: bool) -> Result<(), Errno> {
         let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let thief = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
@@ -69,9 +70,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().min(60_000);
-        let claim = super::super::claim(&root, PortRange { first, last: first + 100 }, None).unwrap();
+        let claim = super::super::claim_port(&root, PortRange { first, last: first + 100 }, None).unwrap();
         let port = claim.port();
-        // An instance that had connections, also one that is not closed by its client, and has ended.
+        // An ended instance with connections, one of them still open at its client.
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let clients = [(); 2].map(|()| TcpStream::connect(("127.0.0.1", port)).unwrap());
         let served = [(); 2].map(|()| listener.accept().unwrap().0);

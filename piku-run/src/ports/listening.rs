@@ -1,6 +1,6 @@
-//! Who listens where: the listening sockets of a worker's process tree, found through /proc/net/tcp and the descriptors
-//! of its processes. It tells a worker that answers from a stranger that has its port, and names the port of a worker
-//! that listens on another than it was given.
+//! Listening sockets of a process tree, from /proc/net/tcp and the descriptors of its processes. Tells an
+//! instance that answers on its port from another process that has taken it, and finds the port of an
+//! instance that listens on the wrong one.
 
 #![expect(clippy::disallowed_methods, reason = "the kernel's tables of sockets and processes in /proc")]
 
@@ -12,39 +12,38 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nix::unistd::geteuid;
 use piku_procfs::ProcFields;
 
-/// A socket that answers on a port, and whose process is none of those that are to.
+/// A socket of an unrelated process that answers on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StrangeListener {
-    /// The user who has made it.
-    pub uid: u32,
-    /// The socket's inode.
-    pub inode: u64,
+pub(crate) struct StrangeListener {
+    /// User that created it.
+    pub(crate) uid: u32,
+    pub(crate) inode: u64,
 }
 
-/// The sockets that get the connections to a port of the loopback.
+/// Owner of the sockets that receive connections to a loopback port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PortHolder {
-    /// Sockets of these processes alone, as far as can be seen.
+pub(crate) enum PortHolder {
+    /// Only these processes, as far as can be seen.
     Own,
-    /// Somebody else, or somebody else too: which of them gets one is up to the kernel (`SO_REUSEPORT`).
+    /// Another process, alone or together with these (`SO_REUSEPORT`).
     Stranger(StrangeListener),
-    /// Nobody listens.
+    /// Nothing listens.
     Nobody,
 }
 
-/// Sockets of some processes.
+/// The sockets of some process trees.
 #[derive(Debug, Default)]
-pub struct OwnedSockets {
+pub(crate) struct OwnedSockets {
     inodes: HashSet<u64>,
-    /// The users of those processes whose sockets cannot be seen: a program that hides itself, or an app that is a user of its
-    /// own.
+    /// Users of processes whose sockets are hidden: programs that hide themselves, and apps with their own
+    /// users.
     hidden: HashSet<u32>,
 }
 
 impl OwnedSockets {
-    /// Reads those of these processes and of all that descend from them.
+    /// Reads the sockets of these processes and all their descendants.
     #[must_use]
-    pub fn of(pids: &[i32]) -> Self {
+    pub(crate) fn of(pids: &[i32]) -> Self {
         let mut all = Self::default();
         for pid in pids {
             all.add_tree(*pid);
@@ -52,15 +51,15 @@ impl OwnedSockets {
         all
     }
 
-    /// Returns whether the listener may be one of them.
+    /// Returns whether the listener may belong to these processes.
     fn may_hold(&self, listener: &ListeningSocket) -> bool {
         self.inodes.contains(&listener.inode) || self.hidden.contains(&listener.uid)
     }
 
-    /// Returns the TCP ports that they listen on, ascending. What cannot be seen is left out.
+    /// Returns the TCP ports on which they listen, ascending, without hidden sockets.
     #[must_use]
-    pub fn ports(&self) -> Vec<u16> {
-        let all = listeners();
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let all = listening_sockets();
         let mut ports: Vec<u16> =
             all.iter().filter(|one| self.inodes.contains(&one.inode)).map(|one| one.port).collect();
         ports.sort_unstable();
@@ -68,11 +67,11 @@ impl OwnedSockets {
         ports
     }
 
-    /// Returns the TCP ports that they listen on for other machines too, ascending.
+    /// Returns the TCP ports that other machines can reach, ascending.
     #[must_use]
-    pub fn exposed_ports(&self) -> Vec<u16> {
-        let all = listeners();
-        // A user that is the other apps' too tells nothing of whose they are.
+    pub(crate) fn exposed_ports(&self) -> Vec<u16> {
+        let all = listening_sockets();
+        // A user that all apps share does not identify the app.
         let ours = geteuid().as_raw();
         let is_its_own = |one: &&ListeningSocket| {
             self.may_hold(one) && (one.uid != ours || self.inodes.contains(&one.inode))
@@ -86,9 +85,9 @@ impl OwnedSockets {
 
     /// Returns who gets connections to `127.0.0.1:PORT`.
     #[must_use]
-    pub fn holder(&self, port: u16) -> PortHolder {
-        let all = listeners();
-        let answering = answering(&all, port);
+    pub(crate) fn holder(&self, port: u16) -> PortHolder {
+        let all = listening_sockets();
+        let answering = sockets_answering(&all, port);
         match answering.iter().find(|one| !self.may_hold(one)) {
             Some(strange) => PortHolder::Stranger(StrangeListener { uid: strange.uid, inode: strange.inode }),
             None if answering.is_empty() => PortHolder::Nobody,
@@ -109,9 +108,9 @@ impl OwnedSockets {
     }
 }
 
-/// Returns the process that has the socket with this inode, where that can be seen.
+/// Returns the process that holds the socket with this inode, if it can be seen.
 #[must_use]
-pub fn holder_of(inode: u64) -> Option<i32> {
+pub(crate) fn holder_of(inode: u64) -> Option<i32> {
     let holds = |pid: &i32| socket_inodes(*pid).is_some_and(|mut inodes| inodes.any(|one| one == inode));
     piku_procfs::pids().into_iter().find(holds)
 }
@@ -121,13 +120,13 @@ pub fn holder_of(inode: u64) -> Option<i32> {
 struct ListeningSocket {
     address: IpAddr,
     port: u16,
-    /// Of who has made it.
+    /// User that created it.
     uid: u32,
     inode: u64,
 }
 
-/// The sockets that a connection to 127.0.0.1 reaches; several only where they share the port (`SO_REUSEPORT`).
-fn answering(listeners: &[ListeningSocket], port: u16) -> Vec<&ListeningSocket> {
+/// Returns the sockets that receive connections to 127.0.0.1; several only with `SO_REUSEPORT`.
+fn sockets_answering(listeners: &[ListeningSocket], port: u16) -> Vec<&ListeningSocket> {
     let on = |addresses: &[IpAddr]| -> Vec<&ListeningSocket> {
         listeners.iter().filter(|one| one.port == port && addresses.contains(&one.address)).collect()
     };
@@ -137,11 +136,11 @@ fn answering(listeners: &[ListeningSocket], port: u16) -> Vec<&ListeningSocket> 
         Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
         Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().into(),
     ]);
-    // A socket on `::` gets IPv4 too, unless it is for IPv6 only; then an IPv4 one may stand beside it and is the one.
+    // A socket on `::` receives IPv4 too unless it is IPv6-only; an IPv4 socket beside it takes precedence.
     if v4.is_empty() { on(&[Ipv6Addr::UNSPECIFIED.into()]) } else { v4 }
 }
 
-/// Returns whether only this machine reaches the address.
+/// Returns whether the address is reachable from this machine only.
 fn is_loopback(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_loopback(),
@@ -151,19 +150,19 @@ fn is_loopback(address: IpAddr) -> bool {
     }
 }
 
-/// The kernel lists the sockets that listen before all others, of which there may be thousands.
-fn listeners() -> Vec<ListeningSocket> {
+/// Reads all listening sockets. The kernel lists them before all others, of which there may be thousands.
+fn listening_sockets() -> Vec<ListeningSocket> {
     let mut all = Vec::new();
     for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let Ok(table) = File::open(path) else { continue };
         let lines = BufReader::new(table).lines().skip(1).map_while(Result::ok);
-        all.extend(lines.map_while(|line| parse(&line)));
+        all.extend(lines.map_while(|line| parse_socket(&line)));
     }
     all
 }
 
-/// One line of /proc/net/tcp or tcp6, when its socket listens (state 0A).
-fn parse(line: &str) -> Option<ListeningSocket> {
+/// Parses a line of /proc/net/tcp or tcp6 if its socket listens (state 0A).
+fn parse_socket(line: &str) -> Option<ListeningSocket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [_, local, _, "0A", _, _, _, uid, _, inode, ..] = fields[..] else { return None };
     let (address, port) = local.split_once(':')?;
@@ -175,7 +174,7 @@ fn parse(line: &str) -> Option<ListeningSocket> {
     })
 }
 
-/// The kernel prints each four bytes of an address as a number of this machine's byte order.
+/// Parses an address. The kernel prints each four bytes as a number in native byte order.
 fn address_of(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| -> Option<[u8; 4]> {
         Some(u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?.to_ne_bytes())
@@ -190,10 +189,10 @@ fn address_of(hex: &str) -> Option<IpAddr> {
     }
 }
 
-/// The inodes of a process's sockets; nothing where its descriptors cannot be read.
+/// Returns the inodes of a process's sockets; `None` if its descriptors are hidden.
 fn socket_inodes(pid: i32) -> Option<impl Iterator<Item = u64>> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    // A descriptor closed meanwhile cannot be read and does not matter.
+    // Skip descriptors that were closed meanwhile.
     let targets = links.flatten().filter_map(|link| fs::read_link(link.path()).ok());
     Some(
         targets
@@ -201,12 +200,14 @@ fn socket_inodes(pid: i32) -> Option<impl Iterator<Item = u64>> {
     )
 }
 
-/// Returns the effective user of a process. The owner of its files in /proc is root if the process hides itself.
+/// Returns the effective user of a process. The owner of its files in /proc is root if the process hides
+/// itself.
 fn user_of(pid: i32) -> Option<u32> {
     ProcFields::read(pid, "status")?.value("Uid")?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Returns whether a process is process 1 of a pid namespace: the jail's init, which hides its descriptors and has no sockets.
+/// Returns whether a process is process 1 of a pid namespace: the jail's init, which hides its descriptors
+/// and has no sockets.
 fn is_init_of_a_jail(pid: i32) -> bool {
     let Some(status) = ProcFields::read(pid, "status") else { return false };
     let pids: Vec<&str> = status.value("NSpid").unwrap_or_default().split_whitespace().collect();

@@ -1,10 +1,11 @@
-//! Ports of instances. A port is claimed by a lock on a file of its number, which the kernel frees with the last holder of
-//! the descriptor; no two apps ever get the same one, and nobody cleans up after a crash.
+//! Ports of instances. A port is claimed by a lock on a file named after its number. The kernel releases
+//! the lock with the last holder of the descriptor, so two apps never share a port and nothing needs
+//! cleaning up after a crash.
 
 #![expect(clippy::disallowed_methods, reason = "locks of ports, which only piku writes")]
 
 mod guard;
-pub mod listening;
+pub(crate) mod listening;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -22,49 +23,53 @@ use piku_layout::settings::PortRange;
 use piku_report::user_error::UserError;
 use rustix::fs::{FlockOperation, flock};
 
-pub use guard::PortGuard;
+pub(crate) use guard::PortGuard;
 
-/// A port that nobody else gets while this value, or a copy of its descriptor in another process, lives.
+/// A claimed port. The claim lasts as long as this value or a copy of its descriptor in another process.
 #[derive(Debug)]
-pub struct PortClaim {
+pub(crate) struct PortClaim {
     port: u16,
-    // Closed, never unlocked by hand: the lock stays with a worker that has inherited the descriptor.
+    // Never unlocked explicitly: a process that inherited the descriptor keeps the lock.
     file: File,
 }
 
 impl PortClaim {
-    /// The port.
     #[must_use]
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The locked descriptor, closed on exec; a copy without that flag keeps the port with the process that inherits it.
+    /// Returns the locked descriptor, which is closed on exec. A process that inherits a copy without that
+    /// flag keeps the port.
     #[must_use]
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 }
 
-/// Claims a port of the range that nothing listens on: `prefer` when it is to be had, else the lowest; when all are taken, one
-/// outside of it.
+/// Claims a free port of the range: `prefer` if possible, otherwise the lowest; if all are taken, one
+/// outside of the range.
 ///
 /// # Errors
-/// When there is none at all, or the folder of the locks cannot be used.
-pub fn claim(root: &PikuRoot, range: PortRange, prefer: Option<u16>) -> anyhow::Result<PortClaim> {
+/// Fails if no port is free or the lock directory cannot be used.
+pub(crate) fn claim_port(
+    root: &PikuRoot,
+    range: PortRange,
+    prefer: Option<u16>,
+) -> anyhow::Result<PortClaim> {
     let all = range.first..=range.last;
     if all.is_empty() || range.first == 0 {
         return Err(bad_range(root, range).into());
     }
     make_folder(root)?;
     let prefer = prefer.filter(|port| all.contains(port));
-    // A port with connections in TIME_WAIT is good for servers that set SO_REUSEADDR. Not all do: it comes last, but for
-    // the instance that has had it.
+    // Servers with SO_REUSEADDR can bind a port with connections in TIME_WAIT; not all set it. Such ports
+    // come last, except for the instance that used the port before.
     let strict = all.clone().map(|port| (port, false));
     let lenient = all.map(|port| (port, true));
     for (port, reuse) in prefer.map(|port| (port, true)).into_iter().chain(strict).chain(lenient) {
-        // The lock first: a look at the socket without it tells nothing about the next moment.
-        if let Some(claim) = lock(root, port)? {
+        // Lock first: without the lock, the state of the socket may change at any time.
+        if let Some(claim) = lock_port(root, port)? {
             if is_free(port, reuse)? {
                 return Ok(claim);
             }
@@ -73,20 +78,20 @@ pub fn claim(root: &PikuRoot, range: PortRange, prefer: Option<u16>) -> anyhow::
     claim_beyond(root, range)
 }
 
-/// The number of ports outside of the range that are tried.
+/// Number of ports outside of the range that are tried.
 const BEYOND: usize = 64;
 
-/// Claims a port outside of the range, of those that the kernel gives to whoever asks for any: where somebody takes the ports
-/// of the range, or all of them are in use.
+/// Claims an ephemeral port outside of the range, for when the range is exhausted or another process keeps
+/// taking its ports.
 ///
 /// # Errors
-/// When none is to be had, or the folder of the locks cannot be used.
-pub fn claim_beyond(root: &PikuRoot, range: PortRange) -> anyhow::Result<PortClaim> {
+/// Fails if no port is free or the lock directory cannot be used.
+pub(crate) fn claim_beyond(root: &PikuRoot, range: PortRange) -> anyhow::Result<PortClaim> {
     make_folder(root)?;
     for _ in 0..BEYOND {
         let Ok(any) = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) else { break };
         let port = any.local_addr().context("cannot look for a port")?.port();
-        let Some(claim) = lock(root, port)? else { continue };
+        let Some(claim) = lock_port(root, port)? else { continue };
         drop(any);
         if is_free(port, false)? {
             return Ok(claim);
@@ -97,14 +102,14 @@ pub fn claim_beyond(root: &PikuRoot, range: PortRange) -> anyhow::Result<PortCla
     Err(UserError::new(message).hint(hint).into())
 }
 
-/// Locks the port of a worker that runs already, whether it listens or not; `None` when somebody else has the lock, the
-/// worker itself for one.
+/// Locks the port of a running instance; `None` if another process, such as the instance itself, has the
+/// lock.
 ///
 /// # Errors
-/// When the folder of the locks cannot be used.
-pub fn take_up(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
+/// Fails if the lock directory cannot be used.
+pub(crate) fn take_up(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
     make_folder(root)?;
-    lock(root, port)
+    lock_port(root, port)
 }
 
 fn bad_range(root: &PikuRoot, range: PortRange) -> UserError {
@@ -124,7 +129,7 @@ fn make_folder(root: &PikuRoot) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make '{}'", folder.display()))
 }
 
-fn lock(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
+fn lock_port(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
     let path = root.ports().join(port.to_string());
     let file = OpenOptions::new()
         .read(true)
@@ -141,7 +146,8 @@ fn lock(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
     }
 }
 
-/// Whether a worker could listen on the port, on loopback or on all addresses, IPv4 or IPv6; `reuse`: with `SO_REUSEADDR`.
+/// Returns whether a process could listen on the port on loopback and on all addresses, IPv4 and IPv6;
+/// `reuse` sets `SO_REUSEADDR`.
 pub(crate) fn is_free(port: u16, reuse: bool) -> anyhow::Result<bool> {
     let addresses: [SocketAddr; 3] = [
         (Ipv4Addr::LOCALHOST, port).into(),
@@ -151,7 +157,7 @@ pub(crate) fn is_free(port: u16, reuse: bool) -> anyhow::Result<bool> {
     for address in addresses {
         match try_bind(address, reuse) {
             Ok(()) => {}
-            // A host without IPv6 has nothing that listens there.
+            // Without IPv6 nothing listens there.
             Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) if address.is_ipv6() => {}
             Err(Errno::EADDRINUSE | Errno::EACCES) => return Ok(false),
             Err(err) => return Err(io::Error::from(err)).with_context(|| format!("cannot try port {port}")),
@@ -160,7 +166,7 @@ pub(crate) fn is_free(port: u16, reuse: bool) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Binds and lets go, never listens: nobody can connect to a socket that is about to vanish.
+/// Binds a socket and closes it. It never listens, so that no client can connect to it.
 fn try_bind(address: SocketAddr, reuse: bool) -> Result<(), Errno> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
@@ -183,7 +189,7 @@ mod tests {
         (dir, root)
     }
 
-    /// A range around a port that the kernel found free.
+    /// Returns a range around a free port.
     fn range(length: u16) -> PortRange {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let first = free.min(u16::MAX - length);
@@ -194,12 +200,12 @@ mod tests {
     fn a_port_is_claimed_once_and_kept_by_who_inherits_it() {
         let (_dir, root) = root();
         let range = range(200);
-        let one = claim(&root, range, None).unwrap();
-        let two = claim(&root, range, Some(one.port())).unwrap();
+        let one = claim_port(&root, range, None).unwrap();
+        let two = claim_port(&root, range, Some(one.port())).unwrap();
         assert_ne!(one.port(), two.port());
         assert!(take_up(&root, one.port()).unwrap().is_none());
 
-        // A worker that has the descriptor, here as its stdin, keeps the port.
+        // A process that has the descriptor, here as its stdin, keeps the port.
         let stdin = Stdio::from(one.fd().try_clone_to_owned().unwrap());
         let mut worker = Command::new("sleep").arg("60").stdin(stdin).spawn().unwrap();
         let port = one.port();
@@ -207,13 +213,13 @@ mod tests {
         assert!(take_up(&root, port).unwrap().is_none());
         worker.kill().unwrap();
         worker.wait().unwrap();
-        // A process that another test is starting has the descriptor too, until it runs its program.
+        // A process that another test is starting has the descriptor too, until it executes its program.
         let taken_up = (0..1000).find_map(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
             take_up(&root, port).unwrap()
         });
         assert_eq!(taken_up.unwrap().port(), port);
-        assert_eq!(claim(&root, range, Some(port)).unwrap().port(), port);
+        assert_eq!(claim_port(&root, range, Some(port)).unwrap().port(), port);
     }
 
     #[test]
@@ -223,15 +229,15 @@ mod tests {
             let taken = listener.local_addr().unwrap().port();
             let (_dir, root) = root();
             let only = PortRange { first: taken, last: taken };
-            // One that is not of the range is better than none: it may be taken on purpose.
-            let beyond = claim(&root, only, None).unwrap();
+            // A port outside of the range is used if another process takes those inside on purpose.
+            let beyond = claim_port(&root, only, None).unwrap();
             assert_ne!(beyond.port(), taken, "{address}");
             // Nothing stays locked.
             assert!(take_up(&root, taken).unwrap().is_some());
         }
     }
 
-    /// A port on which nobody listens, with a connection in `TIME_WAIT`.
+    /// Returns a port without a listener and with a connection in `TIME_WAIT`.
     fn in_time_wait() -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -248,17 +254,17 @@ mod tests {
         assert!(!is_free(waiting, false).unwrap() && is_free(waiting, true).unwrap());
         let (_dir, root) = root();
         let range = PortRange { first: waiting, last: waiting.saturating_add(50) };
-        assert_ne!(claim(&root, range, None).unwrap().port(), waiting);
-        // Kept by the instance that has had it, whose connections these are.
-        assert_eq!(claim(&root, range, Some(waiting)).unwrap().port(), waiting);
+        assert_ne!(claim_port(&root, range, None).unwrap().port(), waiting);
+        // The instance that used the port keeps it.
+        assert_eq!(claim_port(&root, range, Some(waiting)).unwrap().port(), waiting);
         let only = PortRange { first: waiting, last: waiting };
-        assert_eq!(claim(&root, only, None).unwrap().port(), waiting);
+        assert_eq!(claim_port(&root, only, None).unwrap().port(), waiting);
     }
 
     #[test]
     fn an_empty_range_says_so() {
         let (_dir, root) = root();
-        let err = claim(&root, PortRange { first: 300, last: 200 }, None).unwrap_err();
+        let err = claim_port(&root, PortRange { first: 300, last: 200 }, None).unwrap_err();
         assert_eq!(format!("{err:#}"), "no port lies between 300 and 200");
     }
 }

@@ -1,5 +1,6 @@
-//! Stopping means that the set is empty. In a jail the kernel sees to that. Without one a worker's processes are found by
-//! what they cannot easily shake off: their ancestry, their session, and a mark in the environment they were started with.
+//! Termination of all processes of an instance. A jail ends with its first process; without one, members
+//! are found by what they cannot easily shed: their ancestry, their session, and a variable in their
+//! environment.
 
 #![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
 
@@ -12,35 +13,35 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
 use piku_procfs::{ProcessStat, is_running, process_tree, processes};
 
-/// The variable that marks the processes of a worker without a jail.
+/// Environment variable that marks the processes of an instance without a jail.
 pub(crate) const MARK: &str = "PIKU_WORKER";
 
-/// The looks at /proc, one after the other, that find no member before a worker counts as gone. A process that forks and ends all the
-/// time is easily missed by a single one.
+/// Number of scans of /proc in a row without a member after which an instance counts as gone. One scan
+/// alone misses a process that keeps forking and exiting.
 const EMPTY_LOOKS: u32 = 3;
-/// The looks that a sweep takes at most.
+/// Largest number of scans.
 const LOOKS: u32 = 200;
 
-/// Who belongs to a worker.
+/// All processes of an instance.
 #[derive(Debug, Clone)]
 pub(crate) struct ProcessFamily<'a> {
-    /// The process that was started.
+    /// First process.
     pub(crate) leader: Pid,
-    /// The mark's value; none in a jail.
+    /// Value of the mark; `None` in a jail.
     pub(crate) mark: Option<&'a str>,
 }
 
 impl ProcessFamily<'_> {
-    /// SIGTERM to the worker's own group; a jail's monitor passes it on to the group inside.
+    /// Sends SIGTERM to the process group; a jail's monitor forwards it to the group inside.
     pub(crate) fn terminate(&self) {
         let target = if self.mark.is_some() { Pid::from_raw(-self.leader.as_raw()) } else { self.leader };
-        // One that has just ended is as good as stopped. One that still waits at the gate has no group yet.
+        // A process that waits at the gate has no group yet; one that has ended needs no signal.
         if kill(target, Signal::SIGTERM).is_err() {
             let _ = kill(self.leader, Signal::SIGTERM);
         }
     }
 
-    /// SIGKILL to all of them. The leader of a jail goes by itself when all others are gone: it leaves last.
+    /// Sends SIGKILL to all members. The leader of a jail ends once all others are gone.
     pub(crate) fn kill(&self) {
         let members = self.members();
         for pid in &members {
@@ -54,15 +55,16 @@ impl ProcessFamily<'_> {
         }
     }
 
-    /// Kills what the leader has left behind when it ended. Waits for it, but not for a process that the kernel holds.
-    pub(crate) fn sweep(&self) {
+    /// Kills the processes that an ended leader has left, and waits for their end, except for processes
+    /// stuck in the kernel.
+    pub(crate) fn kill_leftovers(&self) {
         let Some(mark) = self.mark else { return };
         let mut sessions = BTreeSet::from([self.leader.as_raw()]);
         let mut orphans = dead_children();
         let mut empty = 0;
         for _ in 0..LOOKS {
             let found = self.kill_sessions(mark, &mut sessions);
-            // Whoever was missed has left another orphan meanwhile: all orphans become children of the supervisor.
+            // A member that the scan missed has become a child of the supervisor meanwhile.
             let known = std::mem::replace(&mut orphans, dead_children());
             empty = if found || !orphans.is_subset(&known) { 0 } else { empty + 1 };
             if empty == EMPTY_LOOKS {
@@ -72,8 +74,9 @@ impl ProcessFamily<'_> {
         }
     }
 
-    /// Kills the processes that have the mark or are in one of the sessions, and their groups; returns whether there were any. The
-    /// sessions of those found join the others. A signal to a group also reaches the child that a process forks meanwhile.
+    /// Kills marked processes, members of `sessions` and their groups; returns whether any was found.
+    /// Sessions of those found are added to `sessions`. A signal to a group also reaches a child that is
+    /// being forked.
     fn kill_sessions(&self, mark: &str, sessions: &mut BTreeSet<i32>) -> bool {
         let wanted = format!("{MARK}={mark}");
         let own = getpgrp().as_raw();
@@ -83,10 +86,10 @@ impl ProcessFamily<'_> {
             if !is_member || pid == self.leader.as_raw() {
                 continue;
             }
-            // One that waits at the gate is still in our own.
+            // A process that waits at the gate is still in the supervisor's group.
             if stat.group > 1 && stat.group != own {
                 sessions.insert(stat.session);
-                // One that has ended still tells its group.
+                // A zombie still has its group.
                 let _ = killpg(Pid::from_raw(stat.group), Signal::SIGKILL);
             }
             if !stat.is_zombie() {
@@ -97,13 +100,14 @@ impl ProcessFamily<'_> {
         found
     }
 
-    /// Whether a message from this process is one of theirs. One that has ended since cannot be asked whose it was: it
-    /// knew where to send it, which only they do.
-    pub(crate) fn may_speak(&self, pid: i32) -> bool {
+    /// Returns whether to accept a message from this process. A sender that has ended cannot be checked; it
+    /// knew the socket, which only members do.
+    pub(crate) fn may_notify(&self, pid: i32) -> bool {
         pid == self.leader.as_raw() || ProcessStat::read(pid).is_none() || self.members().contains(&pid)
     }
 
-    /// Returns the processes whose trees are the worker's: without a jail a member may have left the leader's.
+    /// Returns the roots of the process trees that contain all members: without a jail, a member may have
+    /// left the leader's tree.
     pub(crate) fn roots(&self) -> Vec<i32> {
         let mut roots = vec![self.leader.as_raw()];
         if self.mark.is_some() {
@@ -112,7 +116,7 @@ impl ProcessFamily<'_> {
         roots
     }
 
-    /// All but the leader.
+    /// Returns all members except the leader.
     fn members(&self) -> Vec<i32> {
         let leader = self.leader.as_raw();
         let mut members = process_tree(leader);
@@ -129,7 +133,7 @@ impl ProcessFamily<'_> {
     }
 }
 
-/// The children of this process that have ended and were not waited for.
+/// Returns the zombie children of this process.
 fn dead_children() -> BTreeSet<i32> {
     let own = getpid().as_raw();
     processes().filter(|(_, stat)| stat.is_zombie() && stat.parent == own).map(|(pid, _)| pid).collect()

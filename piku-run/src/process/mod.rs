@@ -1,7 +1,8 @@
-//! Processes of this host: ending a process family, reaping children, signals, waiting for descriptors, resource usage.
+//! Processes of this host: ending a process family, reaping children, signals, waiting for descriptors,
+//! resource usage.
 
 pub(crate) mod family;
 pub(crate) mod reap;
 pub(crate) mod signals;
-pub mod usage;
+pub(crate) mod usage;
 pub(crate) mod wait;

@@ -1,4 +1,4 @@
-//! Children that have ended.
+//! Exit statuses of children.
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -6,8 +6,8 @@ use nix::unistd::Pid;
 
 use crate::core::ProcessExit;
 
-/// Reaps one child that has ended, whichever it is; nothing when there is none for now.
-pub(crate) fn next() -> Option<(Pid, ProcessExit)> {
+/// Reaps one child that has ended; `None` if none has.
+pub(crate) fn reap_child() -> Option<(Pid, ProcessExit)> {
     loop {
         match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) => return Some((pid, ProcessExit::Code(code))),

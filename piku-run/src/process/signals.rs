@@ -1,17 +1,18 @@
-//! The one thing that no crate offers as a safe function: giving signals their default disposition back. A supervisor
-//! started with SIGCHLD ignored would never learn how its workers end, and would hand that on to them.
+//! Default signal dispositions, for which no crate has a safe function. A supervisor started with SIGCHLD
+//! ignored would never learn that its instances end, and would pass that on to them.
 
 #![expect(unsafe_code, reason = "no crate has a safe function for this")]
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
-/// Gives every signal its default disposition; what a caller had ignored would stay ignored after exec too.
+/// Sets every signal to its default disposition. Signals that the caller ignores would stay ignored after
+/// exec.
 ///
-/// SIGPIPE stays as Rust sets it: ignored here, and set back by std in every program that is started.
+/// SIGPIPE stays ignored here, as Rust sets it; std restores it in programs that it starts.
 pub(crate) fn default_dispositions() {
     for one in Signal::iterator().filter(|one| *one != Signal::SIGPIPE) {
-        // SAFETY: the default is no handler of ours, so no code of this program can run in a signal's context. SIGKILL and
-        // SIGSTOP answer with an error that means nothing here.
+        // SAFETY: the default disposition is not a handler, so no code of this program runs in signal
+        // context. SIGKILL and SIGSTOP return an error, which is harmless.
         let _ = unsafe { signal(one, SigHandler::SigDfl) };
     }
 }

@@ -1,4 +1,4 @@
-//! What an instance is doing and what it uses: one row of `ps`.
+//! State and resource usage of instances: the rows of `ps`.
 
 use std::collections::HashMap;
 use std::thread;
@@ -10,102 +10,103 @@ use piku_layout::name::{AppName, ProcessName};
 use piku_procfs::{ProcFields, ProcessStat, process_tree};
 use serde::{Deserialize, Serialize};
 
-/// The sandbox of an instance whose release was built without a jail.
-pub const NO_SANDBOX: &str = "none";
+/// Sandbox of an instance without a jail.
+pub(crate) const NO_SANDBOX: &str = "none";
 
 /// Interval over which processor time is measured.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// One instance, as `ps` tells it. Fields are added, never renamed.
+/// An instance as `ps` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct InstanceSample {
-    /// Whose instance.
-    pub app: AppName,
-    /// Its name: `web.1`.
-    pub instance: String,
-    /// Its process type: `web`.
+pub(crate) struct InstanceSample {
+    /// Name of the app.
+    pub(crate) app: AppName,
+    /// Instance name: `web.1`.
+    pub(crate) instance: String,
+    /// Process type: `web`.
     #[serde(rename = "type")]
-    pub kind: ProcessName,
-    /// What it does.
-    pub state: SampledState,
-    /// Its process on the host, while there is one.
-    pub pid: Option<u32>,
-    /// Its port, for a type that listens.
-    pub port: Option<u16>,
-    /// The release it runs.
-    pub release: Option<u64>,
-    /// Seconds since its process was started.
-    pub uptime_s: Option<u64>,
-    /// How often it was started again after it had ended by itself.
-    pub restarts: u32,
-    /// Of one processor, for the whole process tree, over the last moments; more than 100 on several.
-    pub cpu_percent: Option<f64>,
-    /// Of the whole process tree, in bytes: its share of the pages in memory (PSS).
-    pub memory_bytes: Option<u64>,
-    /// How its last process ended: `exit 1`, `signal 9`, `out of memory`. Of the drain of the logs, why it cannot send them.
-    pub last_exit: Option<String>,
-    /// How much memory that process and all that it had started had at most, in bytes, where it ran out of it.
+    pub(crate) kind: ProcessName,
+    /// Current state.
+    pub(crate) state: SampledState,
+    /// Pid on the host of its first process.
+    pub(crate) pid: Option<u32>,
+    /// Port, for a type that listens.
+    pub(crate) port: Option<u16>,
+    /// Number of its release.
+    pub(crate) release: Option<u64>,
+    /// Age of its process in seconds.
+    pub(crate) uptime_s: Option<u64>,
+    /// Number of restarts after crashes.
+    pub(crate) restarts: u32,
+    /// Processor usage of its process tree in percent of one processor; more than 100 on several.
+    pub(crate) cpu_percent: Option<f64>,
+    /// Memory of its process tree in bytes (PSS).
+    pub(crate) memory_bytes: Option<u64>,
+    /// End of its previous process: `exit 1`, `signal 9`, `out of memory`. For log forwarding, the reason
+    /// it fails.
+    pub(crate) last_exit: Option<String>,
+    /// Peak memory in bytes of the previous process and its descendants, if they exceeded their limit.
     #[serde(default)]
-    pub last_memory_peak_bytes: Option<u64>,
-    /// What holds around it: `level 1, namespaces, …`, or `none`.
+    pub(crate) last_memory_peak_bytes: Option<u64>,
+    /// Protections in effect: `level 1, namespaces, …`, or `none`.
     #[serde(default)]
-    pub sandbox: Option<String>,
-    /// What the app has limited it to, and what holds it to that.
+    pub(crate) sandbox: Option<String>,
+    /// Limits that the app sets, and how they are enforced.
     #[serde(default)]
-    pub limits: Vec<SampledLimit>,
-    /// When a cron type runs next.
+    pub(crate) limits: Vec<SampledLimit>,
+    /// Next run of a cron type.
     #[serde(default)]
-    pub next_run: Option<Timestamp>,
-    /// When it was last started.
+    pub(crate) next_run: Option<Timestamp>,
+    /// Last run of a cron type.
     #[serde(default)]
-    pub last_run: Option<Timestamp>,
-    /// True if other machines reach one of its ports, past nginx.
+    pub(crate) last_run: Option<Timestamp>,
+    /// Other machines can reach one of its ports directly, bypassing nginx.
     #[serde(default)]
-    pub listens_on_all: bool,
-    /// A note for its operator, such as who has taken a port of it.
+    pub(crate) listens_on_all: bool,
+    /// Note for the operator, such as which process has taken its port.
     #[serde(default)]
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
-/// A limit of one instance.
+/// A resource limit of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SampledLimit {
+pub(crate) struct SampledLimit {
     /// `memory`, `pids`, `cpu` or `nofile`.
-    pub limit: String,
-    /// As the app has written it: `512m`.
-    pub value: String,
-    /// `cgroup`: all of its processes together; `rlimit`: each alone; nothing: nobody.
-    pub by: Option<LimitEnforcer>,
+    pub(crate) limit: String,
+    /// Value as the app wrote it: `512m`.
+    pub(crate) value: String,
+    /// `cgroup` limits all processes together, `rlimit` each process alone; `None` if nothing enforces it.
+    pub(crate) by: Option<LimitEnforcer>,
 }
 
-/// What an instance does.
+/// State of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SampledState {
-    /// Its process runs and is not ready yet.
+pub(crate) enum SampledState {
+    /// Its process runs but is not ready.
     Starting,
-    /// It answers.
+    /// Its last health check succeeded.
     Healthy,
-    /// It runs; nobody asks it for more.
+    /// Runs; its type has no health check.
     Running,
-    /// A newer one has taken its place; it ends its work.
+    /// Replaced; it finishes its requests.
     Draining,
-    /// It ended and waits to be started again.
+    /// Crashed; waits for its restart.
     Backoff,
-    /// It ends again and again.
+    /// Crashes repeatedly.
     CrashLooping,
-    /// A cron type between its runs.
+    /// Cron type between two runs.
     Waiting,
-    /// Nobody wants it to run.
+    /// The app was stopped.
     Stopped,
-    /// Its supervisor does not answer.
+    /// Its supervisor does not respond.
     Unknown,
 }
 
 impl SampledState {
-    /// The name that `ps` prints.
+    /// Returns the name that `ps` prints.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Healthy => "healthy",
@@ -120,20 +121,20 @@ impl SampledState {
     }
 }
 
-/// What a process tree uses.
+/// Resource usage of a process tree.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct TreeUsage {
-    /// Of one processor, over the time of the measurement.
-    pub cpu_percent: f64,
-    /// Its share of the pages in memory (PSS): pages that n processes share count 1/n for each. Of a process that hides
-    /// its maps, as the jail's stub does, only the pages that are its own.
-    pub memory_bytes: u64,
+pub(crate) struct TreeUsage {
+    /// Processor usage during the measurement in percent of one processor.
+    pub(crate) cpu_percent: f64,
+    /// Proportional set size in bytes: a page shared by n processes counts 1/n for each. For a process that
+    /// hides its maps, such as the jail's init, its anonymous memory.
+    pub(crate) memory_bytes: u64,
 }
 
-/// Measures the process trees below `roots`. Processor time is measured over 200 ms, during which the call sleeps; the
-/// supervisor's loop must not call it.
+/// Measures the process trees below `roots`. Processor time is measured over 200 ms, during which the call
+/// sleeps; the supervisor's loop must not call it.
 #[must_use]
-pub fn measure_all(roots: &[i32]) -> HashMap<i32, TreeUsage> {
+pub(crate) fn measure_all(roots: &[i32]) -> HashMap<i32, TreeUsage> {
     let mut trees: Vec<(i32, Vec<i32>)> = roots.iter().map(|root| (*root, process_tree(*root))).collect();
     trees.retain(|(_, tree)| !tree.is_empty());
     if trees.is_empty() {
@@ -151,14 +152,14 @@ pub fn measure_all(roots: &[i32]) -> HashMap<i32, TreeUsage> {
             .map_or(Duration::ZERO, |(now, before)| now.saturating_sub(*before));
         TreeUsage {
             cpu_percent: sum.cpu_percent + 100.0 * used.as_secs_f64() / elapsed,
-            memory_bytes: sum.memory_bytes + memory(*pid).unwrap_or(0),
+            memory_bytes: sum.memory_bytes + memory_share(*pid).unwrap_or(0),
         }
     };
     trees.into_iter().map(|(root, tree)| (root, tree.iter().fold(TreeUsage::default(), add))).collect()
 }
 
 /// Adds the resource usage to the samples of running instances.
-pub fn fill(instances: &mut [InstanceSample]) {
+pub(crate) fn add_usage(instances: &mut [InstanceSample]) {
     let pid_of = |one: &InstanceSample| one.pid.and_then(|pid| i32::try_from(pid).ok());
     let usages = measure_all(&instances.iter().filter_map(pid_of).collect::<Vec<_>>());
     for one in instances {
@@ -169,7 +170,7 @@ pub fn fill(instances: &mut [InstanceSample]) {
 }
 
 /// Returns a process's share of memory in bytes; its anonymous memory if this user may not read its maps.
-fn memory(pid: i32) -> Option<u64> {
+fn memory_share(pid: i32) -> Option<u64> {
     let share = ProcFields::read(pid, "smaps_rollup").and_then(|rollup| rollup.bytes("Pss"));
     share.or_else(|| {
         let status = ProcFields::read(pid, "status")?;
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
     use std::process::{Child, Command};
 
-    /// Ended with its children also when a test fails.
+    /// Killed with its children when dropped.
     struct ProcessTree(Child);
 
     impl Drop for ProcessTree {
@@ -207,7 +208,7 @@ mod tests {
         let idle = ProcessTree(Command::new("sleep").arg("60").spawn().unwrap());
         let (busy, idle) = (pid_of(&tree), pid_of(&idle));
         let mut found = HashMap::new();
-        // On a busy machine it may get no time at first.
+        // On a busy machine it may not run at first.
         for _ in 0..50 {
             found = measure_all(&[busy, idle]);
             if found.get(&busy).is_some_and(|usage| usage.cpu_percent > 5.0) {

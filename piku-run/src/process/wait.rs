@@ -1,4 +1,4 @@
-//! Blocking until something happens: descriptors, signals as one of them, and a deadline. Nothing here ever polls.
+//! Waiting for descriptors, signals and a deadline in one blocking call.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// What to wait for on a descriptor.
+/// Readiness to wait for on a descriptor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PollInterest {
     pub(crate) read: bool,
@@ -17,8 +17,7 @@ pub(crate) struct PollInterest {
 
 pub(crate) const READ: PollInterest = PollInterest { read: true, write: false };
 
-/// A time during which a descriptor is left out of the wait. What is behind it cannot be served now, and poll would return at
-/// once, again and again.
+/// Time during which a descriptor is excluded from waiting, because it stays ready but cannot be served.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct WaitPause(Option<Instant>);
 
@@ -27,15 +26,14 @@ impl WaitPause {
         self.0 = Some(Instant::now() + time);
     }
 
-    /// Returns the time left; nothing when the descriptor is to be waited for again.
+    /// Returns the remaining time; `None` if the descriptor is to be waited for again.
     pub(crate) fn left(&self) -> Option<Duration> {
         let left = self.0?.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 }
 
-/// Waits until one of the descriptors is ready (or broken: reading will tell) or the time is over; returns the tokens of
-/// those that are.
+/// Waits until a descriptor is ready or broken, or the time is over. Returns the tokens of the ready ones.
 pub(crate) fn wait<T: Copy>(
     watched: &[(BorrowedFd<'_>, PollInterest, T)],
     timeout: Option<Duration>,
@@ -49,7 +47,7 @@ pub(crate) fn wait<T: Copy>(
             PollFd::new(*fd, flags)
         })
         .collect();
-    match poll(&mut fds, milliseconds(timeout)) {
+    match poll(&mut fds, to_timeout(timeout)) {
         Ok(0) | Err(Errno::EINTR) => return Ok(Vec::new()),
         Ok(_) => {}
         Err(err) => return Err(anyhow::Error::new(err).context("cannot wait for descriptors")),
@@ -58,21 +56,21 @@ pub(crate) fn wait<T: Copy>(
     Ok(fds.iter().zip(watched).filter(|(fd, _)| ready(fd)).map(|(_, (_, _, token))| *token).collect())
 }
 
-/// Rounded up: waking a moment too early would mean spinning until the moment has come.
-fn milliseconds(timeout: Option<Duration>) -> PollTimeout {
+/// Converts a timeout, rounding up: waking too early would cause a busy loop.
+fn to_timeout(timeout: Option<Duration>) -> PollTimeout {
     let Some(timeout) = timeout else { return PollTimeout::NONE };
     let whole = timeout.as_micros().div_ceil(1000);
     i32::try_from(whole).ok().and_then(|whole| PollTimeout::try_from(whole).ok()).unwrap_or(PollTimeout::MAX)
 }
 
-/// These signals come through a descriptor from now on. What is started must unblock them again.
+/// Blocks the signals and returns a descriptor that delivers them. Child processes must unblock them.
 pub(crate) fn signals(wanted: &[Signal]) -> anyhow::Result<SignalFd> {
     let set: SigSet = wanted.iter().copied().collect();
     set.thread_block()?;
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
-/// The signals that have come.
+/// Reads the pending signals.
 pub(crate) fn received(from: &SignalFd) -> Vec<Signal> {
     let mut signals = Vec::new();
     while let Ok(Some(info)) = from.read_signal() {
@@ -97,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_timeout_is_never_rounded_down() {
-        assert_eq!(milliseconds(Some(Duration::from_micros(1))).as_millis(), Some(1));
-        assert_eq!(milliseconds(Some(Duration::ZERO)).as_millis(), Some(0));
-        assert_eq!(milliseconds(Some(Duration::from_micros(2001))).as_millis(), Some(3));
-        assert_eq!(milliseconds(None), PollTimeout::NONE);
+        assert_eq!(to_timeout(Some(Duration::from_micros(1))).as_millis(), Some(1));
+        assert_eq!(to_timeout(Some(Duration::ZERO)).as_millis(), Some(0));
+        assert_eq!(to_timeout(Some(Duration::from_micros(2001))).as_millis(), Some(3));
+        assert_eq!(to_timeout(None), PollTimeout::NONE);
     }
 }

@@ -1,4 +1,4 @@
-//! The releases of an app: listed, and made of one another.
+//! The releases of an app: listing them, and making one from another.
 
 pub(crate) mod current;
 mod successor;
@@ -14,51 +14,48 @@ use crate::lock::FileLock;
 
 pub(crate) use successor::{ASIDE, ReleaseSuccessor, who};
 
-/// One release, as `releases` tells it. Fields are added, never renamed.
+/// A release as `releases` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReleaseRow {
-    /// Its number.
-    pub release: u64,
-    /// The commit it was built from.
-    pub commit: String,
-    /// The first line of the commit's message.
-    pub subject: String,
-    /// The name of the key that pushed it.
-    pub by: String,
-    /// When it was built; nothing when its release.yaml cannot be read.
-    pub at: Option<jiff::Timestamp>,
-    /// What it is.
-    pub state: ReleaseState,
-    /// What it was made by.
-    pub origin: ReleaseOrigin,
-    /// The release that its tree was built for, where that is another one.
-    pub tree_of: Option<u64>,
-    /// The kind of machine that it needs: `any`, or as `uname -m` says; nothing where that is not known.
-    pub architecture: Option<String>,
-    /// The file that needs it.
-    pub native: Option<String>,
+pub(crate) struct ReleaseRow {
+    pub(crate) release: u64,
+    /// Commit from which it was built.
+    pub(crate) commit: String,
+    /// First line of the commit message.
+    pub(crate) subject: String,
+    /// Name of the key that pushed it.
+    pub(crate) by: String,
+    /// Time of the build; `None` if release.yaml cannot be read.
+    pub(crate) at: Option<jiff::Timestamp>,
+    pub(crate) state: ReleaseState,
+    pub(crate) origin: ReleaseOrigin,
+    /// Release for which its tree was built, if that is another one.
+    pub(crate) tree_of: Option<u64>,
+    /// Architecture that it needs: `any`, or as `uname -m` prints it; `None` if unknown.
+    pub(crate) architecture: Option<String>,
+    /// File that needs this architecture.
+    pub(crate) native: Option<String>,
 }
 
-/// What a release is.
+/// State of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ReleaseState {
-    /// The one that runs.
+pub(crate) enum ReleaseState {
+    /// The running release.
     Live,
-    /// Older than the live one; there to go back to.
+    /// Older than the live release; a rollback can return to it.
     Previous,
-    /// Newer than the live one: its deploy is under way.
+    /// Newer than the live release: it is being deployed.
     Deploying,
-    /// Its deploy failed, and only the log of that stays: `logs APP --deploy N`.
+    /// Its deploy failed; only the log of the deploy remains: `logs APP --deploy N`.
     Failed,
-    /// Its release.yaml cannot be read; it cannot be started.
+    /// Its release.yaml cannot be read, so it cannot start.
     Broken,
 }
 
 impl ReleaseState {
-    /// The name that `releases` prints.
+    /// Returns the name that `releases` prints.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Previous => "previous",
@@ -69,18 +66,18 @@ impl ReleaseState {
     }
 }
 
-/// The releases, and the deploys that none has come of, newest first.
+/// Returns the releases and failed deploys, newest first.
 ///
 /// # Errors
-/// When the folder cannot be read. One broken release does not hide the others.
-pub fn list(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
+/// Fails if the directory cannot be read. One broken release does not hide the others.
+pub(crate) fn list_releases(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
     let live = app.current_number();
     let mut rows: Vec<ReleaseRow> =
-        numbers(app)?.into_iter().map(|number| of_release(app, number, live)).collect();
+        release_numbers(app)?.into_iter().map(|number| of_release(app, number, live)).collect();
     let attempts = app.attempts().with_context(|| format!("cannot read '{}'", app.log().display()))?;
     let newest = app.next_number().context("cannot number the releases")? - 1;
     for number in attempts {
-        // One that cannot be read tells nothing, and its log is still there.
+        // A report that cannot be read still has a log.
         let Ok(DeployAttempt { commit, subject, by, at }) = DeployAttempt::read(&app.attempt(number)) else {
             continue;
         };
@@ -105,11 +102,11 @@ pub fn list(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
     Ok(rows)
 }
 
-/// Whether somebody holds the app's lock.
+/// Returns whether the app's lock is held.
 #[expect(clippy::disallowed_methods, reason = "the app's lock, which only piku writes")]
 fn is_pushing(app: &AppDir) -> bool {
     let lock = app.lock();
-    lock.exists() && FileLock::take(&lock).is_ok_and(|lock| lock.is_none())
+    lock.exists() && FileLock::try_lock(&lock).is_ok_and(|lock| lock.is_none())
 }
 
 fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> ReleaseRow {
@@ -150,15 +147,15 @@ fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> ReleaseRow {
     }
 }
 
-/// Prints them on stdout.
+/// Prints the releases on stdout.
 ///
 /// # Errors
-/// When stdout cannot be written.
-pub fn print(rows: &[ReleaseRow], format: OutputFormat) -> anyhow::Result<()> {
-    output::print(format, rows, || text(rows))
+/// Fails if stdout cannot be written.
+pub(crate) fn print_releases(rows: &[ReleaseRow], format: OutputFormat) -> anyhow::Result<()> {
+    output::print(format, rows, || render_table(rows))
 }
 
-fn text(rows: &[ReleaseRow]) -> String {
+fn render_table(rows: &[ReleaseRow]) -> String {
     let cells = |row: &ReleaseRow| {
         let at = row.at.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"));
         let commit = row.commit.get(..8).unwrap_or(&row.commit).to_owned();
@@ -174,7 +171,7 @@ fn text(rows: &[ReleaseRow]) -> String {
     output::table(&["RELEASE", "STATE", "AT", "COMMIT", "FOR", "BY", "SUBJECT"], &rows)
 }
 
-fn numbers(app: &AppDir) -> anyhow::Result<Vec<u64>> {
+fn release_numbers(app: &AppDir) -> anyhow::Result<Vec<u64>> {
     app.release_numbers().with_context(|| format!("cannot read '{}'", app.releases().display()))
 }
 

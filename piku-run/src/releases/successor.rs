@@ -1,5 +1,5 @@
-//! A release with the tree of one that is there: the way of a changed configuration and of a rollback. It is made aside, its
-//! files shared with the old one's, and goes live through the same health check as any deploy.
+//! A release with the tree of an existing one, for a changed config or a rollback. It shares its files with
+//! the old release and passes the same health checks as a deploy.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
@@ -24,41 +24,40 @@ use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::releases::current;
 
-/// What the folder of a release in the making is called, with something random behind.
+/// Prefix of the directory in which a release is made; a random suffix follows.
 pub(crate) const ASIDE: &str = ".release.";
 
-/// A release to be made.
+/// A release to make.
 #[derive(Debug)]
 pub(crate) struct ReleaseSuccessor {
-    /// The release whose tree it shares.
+    /// Release whose tree it shares.
     pub(crate) tree_of: u64,
-    /// The live release that it takes the place of, and of no other.
+    /// Live release that it replaces; it replaces no other.
     pub(crate) after: u64,
     pub(crate) origin: ReleaseOrigin,
-    /// What it is, in the place of a commit's first line.
+    /// Description in place of a commit's first line.
     pub(crate) subject: String,
-    /// What it runs with.
     pub(crate) config: ConfigValues,
-    /// What the store takes in once it is live.
+    /// Change that the store applies once the release is live.
     pub(crate) change: ConfigChange,
 }
 
 impl ReleaseSuccessor {
-    /// Makes it and takes it live.
+    /// Makes the release and deploys it.
     ///
     /// # Errors
-    /// When it cannot be made, or its instances do not come up; then nothing of it stays. Busy when the app changes just
-    /// now, or another release has gone live since `after` was looked up.
-    pub(crate) fn go(&self, root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    /// Fails if it cannot be made or its instances do not come up; nothing of it remains then. Fails as
+    /// busy if the app is being changed, or another release has become live since `after` was read.
+    pub(crate) fn deploy(&self, root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         let dir = root.app(app);
-        self.make(root, app, &dir)?;
+        self.build(root, app, &dir)?;
         garbage::collect_after_change(root, app, CollectScope::Releases);
         Ok(())
     }
 
-    fn make(&self, root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
-        // Whoever collects what nothing needs leaves this one alone, and the layers it will need.
-        let _making = making(dir)?;
+    fn build(&self, root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
+        // Garbage collection spares this release and its layers.
+        let _making = lock_new_release(dir)?;
         let old = dir.release(self.tree_of);
         let mut release = BuiltRelease::read(&old)?;
         release.number = dir.next_number().context("cannot number the release")?;
@@ -67,24 +66,24 @@ impl ReleaseSuccessor {
         release.origin = self.origin;
         release.tree_of = Some(release.tree_of.unwrap_or(self.tree_of));
         release.subject.clone_from(&self.subject);
-        // In a jail nobody can write to a release, so the old and the new one can share their files.
+        // A jail shows a release read-only, so both releases can share files.
         let link = release.jailed;
         folded::unfold(dir, self.tree_of)?;
         let tree = TreeHandle::open(&old)?.subtree(TREE)?;
-        free_space::check(dir.path(), need(&tree, link)?, "a release with the same tree")?;
+        free_space::check(dir.path(), space_needed(&tree, link)?, "a release with the same tree")?;
 
         let work = tempfile::Builder::new()
             .prefix(ASIDE)
             .tempdir_in(dir.path())
             .with_context(|| format!("cannot make a folder in '{}'", dir.path().display()))?;
         let new = work.path().join("release");
-        current::make(&new)?;
+        current::create_dir(&new)?;
         let made = TreeHandle::open(&new)?;
         made.create_dir(TREE)?;
-        copy(&tree, &made.subtree(TREE)?, link)?;
+        copy_release(&tree, &made.subtree(TREE)?, link)?;
         store::write_beside(&new, &self.config, &self.change)?;
         release.write(&new)?;
-        // On the disk before anything says that it is live. What is shared is there already.
+        // Synced before anything refers to it. Shared files are synced already.
         made.write_out(Some(&TreeHandle::open(&old)?))?;
         progress::detail(&format!("release {}, with the tree of release {}", release.number, self.tree_of));
         let request = SupervisorRequest::Deploy { dir: new, task: false, after: Some(self.after) };
@@ -93,16 +92,16 @@ impl ReleaseSuccessor {
     }
 }
 
-/// Who asks: a key's name, or a user of this machine.
+/// Returns the name of the caller: of its key, or of its user.
 pub(crate) fn who() -> String {
     let given = ["PIKU_KEY", "SUDO_USER"].into_iter().find_map(|name| std::env::var(name).ok());
     let me = || UserAccount::of(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
     given.filter(|name| !name.is_empty()).or_else(me).unwrap_or_default()
 }
 
-/// Held by whoever makes a release of another's tree, and alone by whoever removes releases and layers.
+/// Takes the lock for making a release from another's tree, which garbage collection takes exclusively.
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder of piku's own"))]
-fn making(dir: &AppDir) -> anyhow::Result<File> {
+fn lock_new_release(dir: &AppDir) -> anyhow::Result<File> {
     let path = dir.releases();
     let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
     flock(&folder, FlockOperation::NonBlockingLockShared).map_err(|err| match err {
@@ -114,9 +113,9 @@ fn making(dir: &AppDir) -> anyhow::Result<File> {
     Ok(folder)
 }
 
-/// What the tree takes once more.
-fn need(tree: &TreeHandle, link: bool) -> anyhow::Result<SpaceNeeded> {
-    // The tree's top is a folder as well.
+/// Returns the disk space for another copy of the tree.
+fn space_needed(tree: &TreeHandle, link: bool) -> anyhow::Result<SpaceNeeded> {
+    // The top of the tree is a directory too.
     let mut need = SpaceNeeded::of(0) * 9;
     tree.walk::<TreeError>(|entry| {
         let stat = entry.stat();
@@ -130,11 +129,11 @@ fn need(tree: &TreeHandle, link: bool) -> anyhow::Result<SpaceNeeded> {
     Ok(need)
 }
 
-/// Puts the same tree again into an empty one; with `link` its files are the same files.
-fn copy(from: &TreeHandle, to: &TreeHandle, link: bool) -> anyhow::Result<()> {
+/// Copies a tree into an empty one; with `link`, files are hard-linked.
+fn copy_release(from: &TreeHandle, to: &TreeHandle, link: bool) -> anyhow::Result<()> {
     let mut folders = vec![(PathBuf::new(), from.metadata("")?.mode)];
     from.walk(|entry| copy_entry(entry, to, link, &mut folders))?;
-    // Last: a folder may be read-only.
+    // Last, since a directory may be read-only.
     for (path, mode) in folders.iter().rev() {
         to.set_mode(path, *mode)?;
     }
@@ -156,7 +155,7 @@ fn copy_entry(
         FileKind::Link => to.symlink(entry.read_link()?, path)?,
         FileKind::Regular => {
             let mut file = entry.open_file()?;
-            // A file has so many names at most, and there are file systems where it has one.
+            // The number of links is limited, on some file systems to one.
             if link && to.link_file(&file, path).is_ok() {
                 return Ok(WalkStep::Into);
             }
@@ -165,7 +164,7 @@ fn copy_entry(
             let copied = copied.and_then(|_| copy.set_permissions(Permissions::from_mode(stat.mode & 0o777)));
             copied.with_context(|| format!("cannot copy '{}'", path.display()))?;
         }
-        // What a tool of the build has left: whom it led to is gone.
+        // Leftovers of a build tool, useless in a copy.
         FileKind::Pipe | FileKind::Socket | FileKind::Device => {}
     }
     Ok(WalkStep::Into)
@@ -190,14 +189,14 @@ mod tests {
         std::os::unix::fs::symlink("/nowhere", from.join("link")).unwrap();
         let tree = TreeHandle::open(&from).unwrap();
         let overhead = 8;
-        assert_eq!(need(&tree, true).unwrap().files, overhead + 3, "two folders and the link");
-        assert_eq!(need(&tree, false).unwrap().files, overhead + 4);
+        assert_eq!(space_needed(&tree, true).unwrap().files, overhead + 3, "two folders and the link");
+        assert_eq!(space_needed(&tree, false).unwrap().files, overhead + 4);
         let _socket = std::os::unix::net::UnixListener::bind(from.join("socket")).unwrap();
         nix::unistd::mkfifo(&from.join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         for (link, same) in [(true, true), (false, false)] {
             let release = TreeHandle::create(&dir.path().join(format!("b{link}"))).unwrap();
             release.create_dir(TREE).unwrap();
-            copy(&tree, &release.subtree(TREE).unwrap(), link).unwrap();
+            copy_release(&tree, &release.subtree(TREE).unwrap(), link).unwrap();
             release.write_out(Some(&tree)).unwrap();
             let to = release.path().join(TREE);
             let (old, new) = (from.join("locked/run"), to.join("locked/run"));
@@ -209,9 +208,9 @@ mod tests {
             for special in ["socket", "pipe"] {
                 assert!(to.join(special).symlink_metadata().is_err(), "{special}");
             }
-            current::remove(release.path()).unwrap();
+            current::remove_dir(release.path()).unwrap();
         }
-        current::remove(&from).unwrap();
+        current::remove_dir(&from).unwrap();
     }
 
     #[test]
@@ -228,16 +227,16 @@ mod tests {
         fs::write(from.join(long), "long").unwrap();
         fs::File::create(from.join("sparse")).unwrap().set_len(1 << 34).unwrap();
         let release = TreeHandle::create(&dir.path().join("b")).unwrap();
-        copy(&TreeHandle::open(&from).unwrap(), &release, true).unwrap();
+        copy_release(&TreeHandle::open(&from).unwrap(), &release, true).unwrap();
         assert_eq!(fs::read_link(release.path().join("folder")).unwrap(), victim);
         assert_eq!(fs::read(release.path().join(long)).unwrap(), b"long");
         assert_eq!(fs::metadata(victim.join("secret")).unwrap().nlink(), 1);
-        // A tree whose place a link has taken is none.
+        // A tree that was replaced by a link is rejected.
         let whole = dir.path().join("release");
         fs::create_dir(&whole).unwrap();
         std::os::unix::fs::symlink(&victim, whole.join(TREE)).unwrap();
         assert!(TreeHandle::open(&whole).unwrap().subtree(TREE).is_err());
-        current::remove(&from).unwrap();
+        current::remove_dir(&from).unwrap();
         assert_eq!(fs::read(victim.join("secret")).unwrap(), b"s");
     }
 }

@@ -56,7 +56,7 @@ fn live(app: &AppDir, number: u64) {
 #[test]
 fn newest_first_with_what_each_is() {
     let (_dir, app) = app();
-    assert_eq!(list(&app).unwrap(), []);
+    assert_eq!(list_releases(&app).unwrap(), []);
     for number in [1, 2, 3, 10] {
         release(&app, number, "a");
     }
@@ -73,7 +73,7 @@ fn newest_first_with_what_each_is() {
     for number in [5, 10] {
         attempt.write(&app.attempt(number)).unwrap();
     }
-    let rows = list(&app).unwrap();
+    let rows = list_releases(&app).unwrap();
     let told: Vec<(u64, &str)> = rows.iter().map(|row| (row.release, row.state.as_str())).collect();
     assert_eq!(told, [(10, "deploying"), (5, "failed"), (3, "live"), (2, "previous"), (1, "broken")]);
     let json = output::render(OutputFormat::Json, &rows[2], String::new).unwrap();
@@ -88,5 +88,5 @@ RELEASE  STATE     AT                    COMMIT    FOR     BY   SUBJECT
 2        previous  2026-11-22T10:00:00Z  00000000  x86_64  ann  Change 2
 1        broken    -
 ";
-    assert_eq!(text(&rows[3..]), expected);
+    assert_eq!(render_table(&rows[3..]), expected);
 }

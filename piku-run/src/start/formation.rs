@@ -1,4 +1,4 @@
-//! Which process types run, and how many of each.
+//! Process types to run, and the number of instances of each.
 
 use piku_layout::name::ProcessName;
 use piku_procfile::procfile::{ProcessKind, ProcfileEntry};
@@ -7,10 +7,10 @@ use piku_report::user_error::{USAGE, UserError};
 use super::STRIDE;
 use crate::core::ProcessType;
 
-/// The name that stands for all types in `-m all=1,web=2`.
+/// Name for all types in `-m all=1,web=2`.
 const ALL: &str = "all";
 
-/// When piku runs what is no worker.
+/// Returns when piku runs a process type that does not run permanently.
 pub(super) fn when(kind: ProcessKind) -> Option<&'static str> {
     match kind {
         ProcessKind::Release => Some("before each release goes live"),
@@ -20,7 +20,7 @@ pub(super) fn when(kind: ProcessKind) -> Option<&'static str> {
     }
 }
 
-/// How many of each; an error when a name is nobody's or nothing is left to run.
+/// Returns the process types and their counts. Fails if a name is unknown or nothing is left to run.
 pub(super) fn types(
     entries: &[ProcfileEntry],
     formation: &[(ProcessName, u32)],
@@ -39,7 +39,7 @@ pub(super) fn types(
         .map(|entry| ProcessType {
             name: entry.name.clone(),
             count: named(entry.name.as_str()).unwrap_or(if entry.kind.runs() { rest } else { 0 }),
-            // Not asked whether it answers: its user sees that.
+            // No health checks: the user sees the output.
             listens: false,
             overlap: false,
             notifies: false,
@@ -51,7 +51,7 @@ pub(super) fn types(
     Ok(types)
 }
 
-/// That each instance has a port of its own.
+/// Checks that each instance gets its own port.
 pub(super) fn check_ports(first: u16, types: &[ProcessType]) -> anyhow::Result<()> {
     let last = |(at, kind): (usize, &ProcessType)| match kind.count {
         0 => 0,
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use piku_procfile::procfile::{ParseOptions, Procfile};
 
-    fn counts(formation: &[(&str, u32)]) -> anyhow::Result<Vec<u32>> {
+    fn parse_counts(formation: &[(&str, u32)]) -> anyhow::Result<Vec<u32>> {
         let file = Procfile::parse(b"web: a\nworker: b\nrelease: c\n", ParseOptions::default()).unwrap();
         let entries = file.entries;
         let formation: Vec<_> =
@@ -98,11 +98,11 @@ mod tests {
 
     #[test]
     fn a_formation_says_how_many_of_each() {
-        assert_eq!(counts(&[]).unwrap(), [1, 1, 0]);
-        assert_eq!(counts(&[("web", 2)]).unwrap(), [2, 0, 0]);
-        assert_eq!(counts(&[("all", 1), ("web", 3)]).unwrap(), [3, 1, 0]);
-        assert_eq!(counts(&[("release", 1)]).unwrap(), [0, 0, 1]);
-        assert!(counts(&[("web", 0)]).is_err());
-        assert!(counts(&[("wep", 1)]).is_err());
+        assert_eq!(parse_counts(&[]).unwrap(), [1, 1, 0]);
+        assert_eq!(parse_counts(&[("web", 2)]).unwrap(), [2, 0, 0]);
+        assert_eq!(parse_counts(&[("all", 1), ("web", 3)]).unwrap(), [3, 1, 0]);
+        assert_eq!(parse_counts(&[("release", 1)]).unwrap(), [0, 0, 1]);
+        assert!(parse_counts(&[("web", 0)]).is_err());
+        assert!(parse_counts(&[("wep", 1)]).is_err());
     }
 }

@@ -1,5 +1,6 @@
-//! `piku-run start [DIR]`: a foreman for any folder with a Procfile. The core is the supervisor's; what is around it is a
-//! terminal instead of logs, records and sockets. It needs no piku, no root folder and no jail.
+//! `piku-run start [DIR]`: a foreman for any directory with a Procfile. It uses the supervisor's state
+//! machine with a terminal in place of logs, records and sockets, and needs neither piku's root directory
+//! nor a jail.
 
 mod formation;
 mod printer;
@@ -36,10 +37,10 @@ use crate::process::{reap, signals};
 
 use printer::LinePrinter;
 
-/// How far the ports of two types lie apart.
+/// Distance between the ports of two process types.
 const STRIDE: u16 = 100;
 
-/// A process under the foreman.
+/// A process of the foreman.
 #[derive(Debug)]
 struct ForemanChild {
     pid: Pid,
@@ -57,7 +58,7 @@ impl ForemanChild {
 #[derive(Debug)]
 struct ForemanLoop {
     dir: PathBuf,
-    /// What can be run, in the Procfile's order.
+    /// Entries of the Procfile, in order.
     entries: Vec<ProcfileEntry>,
     first_port: u16,
     env: PathBuf,
@@ -67,9 +68,9 @@ struct ForemanLoop {
     events: VecDeque<CoreEvent>,
     printer: LinePrinter,
     signals: SignalFd,
-    /// How the first that failed has ended.
+    /// Exit status of the first process that failed.
     failed: Option<ProcessExit>,
-    /// How often it was told to stop.
+    /// Number of stop signals received.
     told: u32,
 }
 
@@ -79,7 +80,7 @@ enum ForemanToken {
     Output(InstanceId),
 }
 
-/// Runs until all have ended.
+/// Runs until all processes have ended.
 pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
     let dir =
         std::path::absolute(&typed.dir).with_context(|| format!("cannot find '{}'", typed.dir.display()))?;
@@ -90,7 +91,7 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
         .into_iter()
         .filter(|entry| entry.kind != ProcessKind::Static)
         .partition(|entry| entry.kind.runs());
-    // After the others: their ports are the same with and without these.
+    // After the others, whose ports then do not depend on these.
     entries.extend(once);
     let wanted = formation::types(&entries, &typed.formation)?;
     formation::check_ports(typed.port, &wanted)?;
@@ -98,14 +99,15 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
     let width = wanted.iter().filter(|kind| kind.count > 0).map(width).max();
     let mut printer = LinePrinter::new(width.unwrap_or(0));
     for warning in file.warnings {
-        printer.remark(&warning.to_string());
+        printer.print_remark(&warning.to_string());
     }
     for (entry, kind) in entries.iter().zip(&wanted) {
         if let Some(when) =
             formation::when(entry.kind).filter(|_| kind.count == 0 && typed.formation.is_empty())
         {
             let name = &entry.name;
-            printer.remark(&format!("{name} is not started: it runs {when}; once and now: -m {name}=1"));
+            printer
+                .print_remark(&format!("{name} is not started: it runs {when}; once and now: -m {name}=1"));
         }
     }
     signals::default_dispositions();
@@ -129,8 +131,8 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &named_env {
         check_named(path)?;
     }
-    // A bad ENV is told once, before anything runs.
-    foreman.vars(&InstanceName { kind: wanted[0].name.clone(), index: 1 })?;
+    // Report a bad `ENV` once, before anything runs.
+    foreman.environment(&InstanceName { kind: wanted[0].name.clone(), index: 1 })?;
     let grace = Duration::from_secs(typed.timeout);
     let plan = RunPlan {
         release: 0,
@@ -141,74 +143,74 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
         grace,
         asked: String::new(),
     };
-    foreman.tell(CoreEvent::Boot { plan: Some(plan), found: Vec::new() });
-    foreman.work()
+    foreman.tell_core(CoreEvent::Boot { plan: Some(plan), found: Vec::new() });
+    foreman.handle_events()
 }
 
-/// Checks that a file that was named is there.
+/// Checks that a file given by the user exists.
 #[expect(clippy::disallowed_methods, reason = "a file that was named on the command line")]
 fn check_named(path: &Path) -> anyhow::Result<()> {
     fs::metadata(path).map(drop).with_context(|| format!("cannot read '{}'", path.display()))
 }
 
 impl ForemanLoop {
-    fn work(&mut self) -> anyhow::Result<ExitCode> {
+    fn handle_events(&mut self) -> anyhow::Result<ExitCode> {
         while !self.core.is_idle() {
             let mut watched = vec![(self.signals.as_fd(), READ, ForemanToken::Signals)];
             watched.extend(
                 self.children.iter().map(|(id, one)| (one.output.as_fd(), READ, ForemanToken::Output(*id))),
             );
             let now = self.born.elapsed();
-            let timeout = self.core.deadline().map(|deadline| deadline.saturating_sub(now));
+            let timeout = self.core.next_deadline().map(|deadline| deadline.saturating_sub(now));
             for token in wait::wait(&watched, timeout)? {
                 match token {
-                    ForemanToken::Signals => self.signalled(),
+                    ForemanToken::Signals => self.handle_signal(),
                     ForemanToken::Output(id) => {
                         self.take_output(id);
                     }
                 }
             }
-            self.tell(CoreEvent::Tick);
+            self.tell_core(CoreEvent::Tick);
         }
         let code = self.failed.map_or(0, ProcessExit::code);
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     }
 
-    fn signalled(&mut self) {
+    fn handle_signal(&mut self) {
         for signal in wait::received(&self.signals) {
             if signal == Signal::SIGCHLD {
-                self.reap();
+                self.reap_children();
                 continue;
             }
             self.told += 1;
             if self.told == 1 {
-                self.printer.remark(&format!("{signal}, stopping all"));
+                self.printer.print_remark(&format!("{signal}, stopping all"));
                 self.events.push_back(CoreEvent::Stop { job: JobId(0) });
             } else {
-                // Whoever says it twice does not want to wait.
+                // A second signal kills at once.
                 self.children.values().for_each(|child| child.family().kill());
             }
         }
     }
 
-    fn reap(&mut self) {
-        while let Some((pid, exit)) = reap::next() {
+    fn reap_children(&mut self) {
+        while let Some((pid, exit)) = reap::reap_child() {
             let id = self.children.iter().find(|(_, child)| child.pid == pid).map(|(id, _)| *id);
             if let Some(id) = id {
-                self.ended(id, exit);
+                self.handle_end(id, exit);
             }
         }
     }
 
-    fn ended(&mut self, id: InstanceId, exit: ProcessExit) {
+    fn handle_end(&mut self, id: InstanceId, exit: ProcessExit) {
         let Some(child) = self.children.get(&id) else { return };
-        child.family().sweep();
+        child.family().kill_leftovers();
         while self.take_output(id) {}
         if let (Some(child), Some(one)) = (self.children.remove(&id), self.core.instance(id)) {
             if !child.partial.is_empty() {
-                self.printer.line(&one.ps.to_string(), &child.partial);
+                self.printer.print_line(&one.ps.to_string(), &child.partial);
             }
-            // What was told to end has not failed.
+            // A process that was stopped has not failed.
             if !one.is_leaving() && !exit.is_success() && self.failed.is_none() && self.told == 0 {
                 self.failed = Some(exit);
             }
@@ -216,7 +218,7 @@ impl ForemanLoop {
         self.events.push_back(CoreEvent::Exited { id, exit });
     }
 
-    /// Reads once; whether there was anything.
+    /// Reads the output of an instance once. Returns whether there was any.
     fn take_output(&mut self, id: InstanceId) -> bool {
         const LONGEST: usize = 64 * 1024;
         let (Some(child), Some(one)) = (self.children.get_mut(&id), self.core.instance(id)) else {
@@ -232,29 +234,29 @@ impl ForemanLoop {
         let ps = one.ps.to_string();
         let mut begin = 0;
         while let Some(length) = child.partial[begin..].iter().position(|b| *b == b'\n') {
-            self.printer.line(&ps, &child.partial[begin..begin + length]);
+            self.printer.print_line(&ps, &child.partial[begin..begin + length]);
             begin += length + 1;
         }
         child.partial.drain(..begin);
         if child.partial.len() > LONGEST {
-            self.printer.line(&ps, &std::mem::take(&mut child.partial));
+            self.printer.print_line(&ps, &std::mem::take(&mut child.partial));
         }
         true
     }
 
-    fn tell(&mut self, event: CoreEvent) {
+    fn tell_core(&mut self, event: CoreEvent) {
         self.events.push_back(event);
         while let Some(event) = self.events.pop_front() {
-            for action in self.core.handle(self.born.elapsed(), event) {
-                self.perform(action);
+            for action in self.core.handle_event(self.born.elapsed(), event) {
+                self.perform_action(action);
             }
         }
     }
 
-    fn perform(&mut self, action: CoreAction) {
+    fn perform_action(&mut self, action: CoreAction) {
         match action {
             CoreAction::Spawn { id } => {
-                let event = match self.spawn(id) {
+                let event = match self.spawn_process(id) {
                     Ok(port) => CoreEvent::Spawned { id, port },
                     Err(err) => {
                         self.failed = self.failed.or(Some(ProcessExit::Code(1)));
@@ -273,15 +275,15 @@ impl ForemanLoop {
                     one.family().kill();
                 }
             }
-            CoreAction::Remark { text, .. } => self.printer.remark(&text),
-            // These belong to changes and health checks, and a foreman has neither.
+            CoreAction::LogRemark { text, .. } => self.printer.print_remark(&text),
+            // Belong to changes and health checks, which a foreman has not.
             _ => {}
         }
     }
 
-    fn spawn(&mut self, id: InstanceId) -> anyhow::Result<Option<u16>> {
+    fn spawn_process(&mut self, id: InstanceId) -> anyhow::Result<Option<u16>> {
         let ps = self.core.instance(id).context("no such instance")?.ps.clone();
-        let mut vars = self.vars(&ps)?;
+        let mut vars = self.environment(&ps)?;
         let mark = format!("{}.{}", std::process::id(), id.0);
         vars.insert(MARK.to_owned(), mark.clone());
         let entry = self.entries.iter().find(|entry| entry.name == ps.kind).context("no such type")?;
@@ -296,23 +298,24 @@ impl ForemanLoop {
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot set up a pipe")?;
         let waiting = launch::prepare(&command, end, &[]).context("cannot start a process")?;
         let pid = waiting.pid();
-        let port = self.port(&ps);
+        let port = self.choose_port(&ps);
         if entry.kind.listens() && !ports::is_free(port, true).unwrap_or(true) {
-            self.printer.remark(&format!("PORT {port} is not free: {ps} will not be able to listen there"));
+            self.printer
+                .print_remark(&format!("PORT {port} is not free: {ps} will not be able to listen there"));
         }
-        self.printer.remark(&format!("{ps} has started, pid {pid}, PORT {port}"));
-        waiting.go().context("it ended at once")?;
+        self.printer.print_remark(&format!("{ps} has started, pid {pid}, PORT {port}"));
+        waiting.open_gate().context("it ended at once")?;
         self.children.insert(id, ForemanChild { pid, output: File::from(output), partial: Vec::new(), mark });
         Ok(None)
     }
 
-    /// The caller's environment, what a foreman sets, and the ENV file.
-    fn vars(&self, ps: &InstanceName) -> anyhow::Result<Vars> {
+    /// Returns the caller's environment, the foreman's variables and the `ENV` file, in this order.
+    fn environment(&self, ps: &InstanceName) -> anyhow::Result<Vars> {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         let mut vars: Vars = std::env::vars_os().filter_map(text).collect();
-        vars.insert("PORT".to_owned(), self.port(ps).to_string());
+        vars.insert("PORT".to_owned(), self.choose_port(ps).to_string());
         vars.insert("PS".to_owned(), ps.to_string());
         vars.insert("PROC_TYPE".to_owned(), ps.kind.to_string());
         let file = EnvFile::read(&self.env, &vars, ParseOptions::default())?;
@@ -324,7 +327,7 @@ impl ForemanLoop {
         Ok(vars)
     }
 
-    fn port(&self, ps: &InstanceName) -> u16 {
+    fn choose_port(&self, ps: &InstanceName) -> u16 {
         let at = self.entries.iter().position(|entry| entry.name == ps.kind).unwrap_or(0);
         let offset = u16::try_from(at).unwrap_or(0).saturating_mul(STRIDE);
         self.first_port.saturating_add(offset).saturating_add(u16::try_from(ps.index - 1).unwrap_or(0))

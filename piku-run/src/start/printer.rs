@@ -1,15 +1,15 @@
-//! The foreman's one log: each line with its time and who said it, in a colour of its own on a terminal.
+//! Output of the foreman: each line with its time and the name of its process, in colour on a terminal.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Cyan, yellow, green, magenta, blue, and their bright forms: all to be read on black and on white.
+/// Cyan, yellow, green, magenta, blue and their bright forms, readable on black and on white.
 const COLOURS: [u8; 9] = [36, 33, 32, 35, 34, 96, 92, 95, 94];
-/// What the foreman says itself.
+/// Name for the foreman's own lines.
 const OWN: &str = "system";
 
-/// Writes to stdout.
+/// Prints prefixed lines on stdout.
 #[derive(Debug)]
 pub(super) struct LinePrinter {
     width: usize,
@@ -17,30 +17,30 @@ pub(super) struct LinePrinter {
 }
 
 impl LinePrinter {
-    /// `width` is that of the longest name.
+    /// `width` is the length of the longest name.
     pub(super) fn new(width: usize) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colours = (!plain && io::stdout().is_terminal()).then(BTreeMap::new);
         Self { width: width.max(OWN.len()), colours }
     }
 
-    /// A line of a worker's, its bytes as they are.
-    pub(super) fn line(&mut self, who: &str, text: &[u8]) {
-        let mut out = self.prefix(who).into_bytes();
+    /// Prints a line of a process, its bytes unchanged.
+    pub(super) fn print_line(&mut self, who: &str, text: &[u8]) {
+        let mut out = self.format_prefix(who).into_bytes();
         out.extend_from_slice(text.strip_suffix(b"\r").unwrap_or(text));
         out.push(b'\n');
         let mut stdout = io::stdout().lock();
-        // Nobody is left to be told that stdout is gone; the workers go on.
+        // Stdout is gone; the processes keep running.
         let _ = stdout.write_all(&out).and_then(|()| stdout.flush());
     }
 
-    /// A line of the foreman's own.
-    pub(super) fn remark(&mut self, text: &str) {
-        self.line(OWN, text.as_bytes());
+    /// Prints a line of the foreman itself.
+    pub(super) fn print_remark(&mut self, text: &str) {
+        self.print_line(OWN, text.as_bytes());
     }
 
-    fn prefix(&mut self, who: &str) -> String {
-        let text = format!("{} {who:<width$} | ", clock(), width = self.width);
+    fn format_prefix(&mut self, who: &str) -> String {
+        let text = format!("{} {who:<width$} | ", format_time(), width = self.width);
         let Some(colours) = &mut self.colours else { return text };
         let next = COLOURS[colours.len() % COLOURS.len()];
         let colour = if who == OWN { 1 } else { *colours.entry(who.to_owned()).or_insert(next) };
@@ -48,8 +48,8 @@ impl LinePrinter {
     }
 }
 
-/// The time of day in UTC: no time zone database is linked in.
-fn clock() -> String {
+/// Returns the time of day in UTC; no time zone database is linked in.
+fn format_time() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     format!("{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }

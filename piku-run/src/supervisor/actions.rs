@@ -1,4 +1,4 @@
-//! What the core asks for, done.
+//! Executes the actions of the state machine.
 
 use super::worker::TASK;
 use super::{AppSupervisor, routing};
@@ -6,7 +6,7 @@ use crate::core::{CoreAction, CoreEvent, InstanceId, InstanceName};
 use crate::ports::listening::OwnedSockets;
 
 impl AppSupervisor {
-    pub(super) fn perform(&mut self, action: CoreAction) {
+    pub(super) fn perform_action(&mut self, action: CoreAction) {
         match action {
             CoreAction::Spawn { id } => {
                 let event = match self.spawn(id) {
@@ -19,13 +19,13 @@ impl AppSupervisor {
                 }
                 self.events.push_back(event);
             }
-            CoreAction::Task { release, job } => {
+            CoreAction::RunTask { release, job } => {
                 if let Err(err) = self.start_task(release, job) {
                     self.events.push_back(CoreEvent::TaskEnded(Err(format!("{err:#}"))));
                 }
             }
-            CoreAction::KillTask => self.kill(TASK),
-            CoreAction::Probe { id } => self.probe(id),
+            CoreAction::KillTask => self.kill_instance(TASK),
+            CoreAction::Probe { id } => self.start_probe(id),
             CoreAction::Diagnose { id } => {
                 let sockets = self.workers.get(&id).map(|worker| OwnedSockets::of(&worker.family().roots()));
                 let ports = sockets.map(|sockets| sockets.ports()).unwrap_or_default();
@@ -36,7 +36,7 @@ impl AppSupervisor {
                     worker.family().terminate();
                 }
             }
-            CoreAction::Kill { id } => self.kill(id),
+            CoreAction::Kill { id } => self.kill_instance(id),
             CoreAction::Forget { id } => {
                 self.probes.remove(&id);
                 self.ports.remove(&id);
@@ -55,18 +55,18 @@ impl AppSupervisor {
             }
             CoreAction::Route(route) => {
                 if let Err(err) = self.send_requests(route.as_ref()) {
-                    self.complain(&routing::words(&err));
+                    self.log_error(&routing::words(&err));
                 }
                 self.release_guards();
             }
-            CoreAction::Drain { id } => self.drain(id),
-            CoreAction::Say { job, line } => self.say(job, line),
-            CoreAction::Remark { id, ps, text } => self.remark(id, &ps, &text),
-            CoreAction::Done { job, result } => self.done(job, result),
+            CoreAction::Drain { id } => self.watch_drain(id),
+            CoreAction::ReportProgress { job, line } => self.send_progress(job, line),
+            CoreAction::LogRemark { id, ps, text } => self.log_remark(id, &ps, &text),
+            CoreAction::FinishJob { job, result } => self.finish_job(job, result),
         }
     }
 
-    fn kill(&self, id: InstanceId) {
+    fn kill_instance(&self, id: InstanceId) {
         if let Some(worker) = self.workers.get(&id) {
             worker.family().kill();
         }
@@ -80,20 +80,20 @@ impl AppSupervisor {
         }
     }
 
-    pub(super) fn remark(&mut self, id: InstanceId, ps: &InstanceName, text: &str) {
+    pub(super) fn log_remark(&mut self, id: InstanceId, ps: &InstanceName, text: &str) {
         let now = jiff::Timestamp::now();
         if let Some(worker) = self.workers.get_mut(&id) {
             return worker.log.write_remark(text, now);
         }
-        self.note(ps, text);
+        self.log_note(ps, text);
     }
 
-    /// A remark where no process of the instance runs.
-    pub(super) fn note(&self, ps: &InstanceName, text: &str) {
+    /// Writes a remark to the log of an instance without a process.
+    pub(super) fn log_note(&self, ps: &InstanceName, text: &str) {
         let now = jiff::Timestamp::now();
         match self.open_log(&ps.to_string()) {
             Ok(mut log) => log.write_remark(text, now),
-            Err(err) => self.complain(&format!("{text} (cannot log it: {err})")),
+            Err(err) => self.log_error(&format!("{text} (cannot log it: {err})")),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A supervisor's turn at boot. The daemon starts no more apps at once than there are processors, and knows that one is up when
-//! its end of a pipe, this process's stdin, is closed.
+//! Boot slots: at boot the daemon starts as many apps at once as there are processors. A supervisor frees
+//! its slot by closing its end of a pipe, which is its stdin.
 
 #![expect(clippy::disallowed_methods, reason = "/dev/null of the machine")]
 
@@ -12,15 +12,15 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::unistd::dup2_stdin;
 
-/// An app that is not up by then is none for the others to wait for.
+/// Time after which the other apps no longer wait for this one.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// What the daemon waits for, if it does.
+/// End of the pipe on which the daemon waits.
 #[derive(Debug)]
 pub(super) struct BootTurn(Option<OwnedFd>);
 
 impl BootTurn {
-    /// Takes it from stdin, which nobody who is started from here inherits.
+    /// Takes the pipe from stdin, so that no child process inherits it.
     pub(super) fn take() -> anyhow::Result<Self> {
         let held = File::from(stdin().as_fd().try_clone_to_owned().context("cannot copy stdin")?);
         let is_pipe = held.metadata().is_ok_and(|about| about.file_type().is_fifo());
@@ -32,8 +32,8 @@ impl BootTurn {
         Ok(Self(Some(held.into())))
     }
 
-    /// Ends it when nothing starts any more, or the time is up; how long it may still take.
-    pub(super) fn tend(&mut self, starts: bool, since: Duration) -> Option<Duration> {
+    /// Frees the slot once no instance is starting or the time is up. Returns the remaining time.
+    pub(super) fn release_when_up(&mut self, starts: bool, since: Duration) -> Option<Duration> {
         if !starts || since >= LONGEST {
             self.0 = None;
         }

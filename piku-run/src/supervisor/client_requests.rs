@@ -1,5 +1,5 @@
-//! What is asked of a supervisor, from the request to its last word. The one who asked may have gone away meanwhile; the
-//! work goes on.
+//! Client requests, from their arrival to the last response. A request is completed even if its client
+//! disconnects.
 
 #![expect(
     clippy::disallowed_methods,
@@ -17,13 +17,13 @@ use piku_report::user_error::{self, BUSY, FAILED, UserError};
 
 use super::AppSupervisor;
 use crate::config::{ConfigChange, store};
-use crate::core::{AppRoute, ChangeRefusal, CoreEvent, JobId, ProgressLine, ReplaceScope};
+use crate::core::{AppRoute, ChangeError, CoreEvent, JobId, ProgressLine, ReplaceScope};
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
 use crate::nginx::SiteReachability;
 use crate::releases::current;
 
-/// A command under way.
+/// A request in progress.
 #[derive(Debug)]
 pub(super) struct PendingJob {
     client: u64,
@@ -39,18 +39,18 @@ enum JobContent {
 }
 
 impl AppSupervisor {
-    pub(super) fn request(&mut self, client: u64, request: Result<SupervisorRequest, String>) {
-        self.reply(client, &SupervisorReply::Heard);
+    pub(super) fn handle_request(&mut self, client: u64, request: Result<SupervisorRequest, String>) {
+        self.send_reply(client, &SupervisorReply::Heard);
         let begun = match request {
             Ok(_) if self.leaving => Err(UserError::new("the supervisor is leaving").code(BUSY).into()),
-            Ok(SupervisorRequest::Ps) => self.ps(client),
+            Ok(SupervisorRequest::Ps) => self.reply_status(client),
             Ok(SupervisorRequest::Leave) => {
                 self.leaving = true;
-                self.reply(client, &SupervisorReply::Done { error: None });
+                self.send_reply(client, &SupervisorReply::Done { error: None });
                 return;
             }
             Ok(SupervisorRequest::Stop { stay }) => self.stop(client, stay),
-            Ok(SupervisorRequest::Route) => self.route(client),
+            Ok(SupervisorRequest::Route) => self.apply_route(client),
             Ok(SupervisorRequest::Logs { follow }) => {
                 self.show_logs(client, follow);
                 return;
@@ -67,11 +67,11 @@ impl AppSupervisor {
         if let Err(err) = begun {
             let (hints, code) = user_error::advice(&err);
             let bad = FailedReply { reason: format!("{err:#}"), code, hints, tail: Vec::new() };
-            self.reply(client, &SupervisorReply::Done { error: Some(bad) });
+            self.send_reply(client, &SupervisorReply::Done { error: Some(bad) });
         }
     }
 
-    pub(super) fn reply(&mut self, client: u64, reply: &SupervisorReply) {
+    pub(super) fn send_reply(&mut self, client: u64, reply: &SupervisorReply) {
         let Some(connection) = self.clients.get_mut(client) else { return };
         match reply {
             SupervisorReply::Done { .. } => connection.send_last(reply),
@@ -79,19 +79,19 @@ impl AppSupervisor {
         }
     }
 
-    /// Those whose change is under way.
+    /// Returns the clients whose change is in progress.
     pub(super) fn waiting_clients(&self) -> Vec<u64> {
         self.jobs.values().map(|pending| pending.client).collect()
     }
 
-    fn ps(&mut self, client: u64) -> anyhow::Result<()> {
-        let value = serde_json::to_value(self.rows()?).context("cannot write the rows as JSON")?;
-        self.reply(client, &SupervisorReply::Data { value });
-        self.reply(client, &SupervisorReply::Done { error: None });
+    fn reply_status(&mut self, client: u64) -> anyhow::Result<()> {
+        let value = serde_json::to_value(self.instance_rows()?).context("cannot write the rows as JSON")?;
+        self.send_reply(client, &SupervisorReply::Data { value });
+        self.send_reply(client, &SupervisorReply::Done { error: None });
         Ok(())
     }
 
-    fn begin(&mut self, client: u64, what: JobContent) -> JobId {
+    fn begin_job(&mut self, client: u64, what: JobContent) -> JobId {
         self.counter += 1;
         let job = JobId(self.counter);
         self.jobs.insert(job, PendingJob { client, what });
@@ -102,7 +102,7 @@ impl AppSupervisor {
         let number = self.take_in(dir, after)?;
         let begun = self.begin_deploy(client, number, task);
         if begun.is_err() {
-            current::remove(&self.dir.release(number))?;
+            current::remove_dir(&self.dir.release(number))?;
         }
         begun
     }
@@ -114,46 +114,48 @@ impl AppSupervisor {
         desired::check_network(&self.worlds[&number].0, &self.current_settings())?;
         self.check_requests(number)?;
         let task = task && self.worlds[&number].0.release.processes.contains_key("release");
-        let job = self.begin(client, JobContent::Deploy(number));
+        let job = self.begin_job(client, JobContent::Deploy(number));
         for text in warnings {
-            self.reply(client, &SupervisorReply::Detail { text });
+            self.send_reply(client, &SupervisorReply::Detail { text });
         }
         self.events.push_back(CoreEvent::Change { job, plan, replace: ReplaceScope::All, task });
         Ok(())
     }
 
-    /// Moves a release to its place, with the configuration it will run with; returns its number.
+    /// Moves a release into the app's directory together with the config it will run with. Returns its
+    /// number.
     fn take_in(&mut self, dir: &Path, after: Option<u64>) -> anyhow::Result<u64> {
         current::check_not_destroyed(&self.dir)?;
         let mut release = BuiltRelease::read(dir)?;
-        self.judge(&release)?;
-        ensure!(current::has_folder(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
+        self.check_deploy(&release)?;
+        ensure!(current::has_dir(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
         match after {
-            Some(_) if after == current::live(&self.dir)? => {}
+            Some(_) if after == current::live_release(&self.dir)? => {}
             Some(_) => {
                 let what = format!("another release of {} has gone live meanwhile", self.app);
                 return Err(UserError::new(what).hint("try again").code(BUSY).into());
             }
-            // Between here and its end no other change is let in.
+            // No other change is accepted until this one ends.
             None => store::write_beside(dir, &store::read(&self.dir)?, &ConfigChange::default())?,
         }
         let newest = self.dir.release_numbers().context("cannot list the releases")?.last().copied();
         let mut place = self.dir.release(release.number);
-        // Built by hand, or something else was released meanwhile. The newest number is the newest release, always.
+        // It was built by hand, or another release was made meanwhile. The highest number is always the
+        // newest release.
         if release.number <= newest.unwrap_or(0) {
             release.number = self.dir.next_number().context("cannot number the release")?;
             release.write(dir)?;
             place = self.dir.release(release.number);
         }
-        current::make(&self.dir.releases())?;
+        current::create_dir(&self.dir.releases())?;
         std::fs::rename(dir, &place)
             .and_then(|()| atomic_file::order_parent(&place))
             .with_context(|| format!("cannot move '{}' to '{}'", dir.display(), place.display()))?;
         Ok(release.number)
     }
 
-    /// Whether the release may run here.
-    fn judge(&self, release: &BuiltRelease) -> anyhow::Result<()> {
+    /// Checks that this host may run the release.
+    fn check_deploy(&self, release: &BuiltRelease) -> anyhow::Result<()> {
         if release.app != self.app {
             bail!("this is a release of {}, not of {}", release.app, self.app);
         }
@@ -162,7 +164,7 @@ impl AppSupervisor {
             return Err(UserError::new(what).hint("build it again").into());
         }
         for layer in &release.layers {
-            if !current::has_folder(&self.dir.layers(), &layer.key) {
+            if !current::has_dir(&self.dir.layers(), &layer.key) {
                 let what = format!("the layer '{}' of this release is gone", layer.name);
                 return Err(UserError::new(what).hint("build it again: push, or piku deploy").into());
             }
@@ -184,7 +186,7 @@ impl AppSupervisor {
             }
             None => ReplaceScope::All,
         };
-        let job = self.begin(client, JobContent::Restart);
+        let job = self.begin_job(client, JobContent::Restart);
         self.events.push_back(CoreEvent::Change { job, plan, replace, task: false });
         Ok(())
     }
@@ -206,48 +208,48 @@ impl AppSupervisor {
             }
         }
         if self.dir.is_stopped() {
-            // Nothing runs that could be scaled; the next start will know.
+            // Nothing runs; the next start uses the new formation.
             desired::write_formation(&self.dir.formation(), &formation)?;
-            self.reply(
+            self.send_reply(
                 client,
                 &SupervisorReply::Detail {
                     text: format!("{} is stopped; this holds when it is started", self.app),
                 },
             );
-            self.reply(client, &SupervisorReply::Done { error: None });
+            self.send_reply(client, &SupervisorReply::Done { error: None });
             return Ok(());
         }
-        let job = self.begin(client, JobContent::Scale(formation));
+        let job = self.begin_job(client, JobContent::Scale(formation));
         self.events.push_back(CoreEvent::Change { job, plan, replace: ReplaceScope::Missing, task: false });
         Ok(())
     }
 
     fn stop(&mut self, client: u64, stay: bool) -> anyhow::Result<()> {
-        // Said on disk first: killed now, the next supervisor goes on with it.
+        // Recorded on disk first, so that the next supervisor goes on with it.
         let mark = if stay { self.dir.stopped() } else { self.dir.paused() };
         if self.dir.path().is_dir() {
             atomic_file::write(&mark, b"", 0o600)
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
-        let job = self.begin(client, JobContent::Stop);
+        let job = self.begin_job(client, JobContent::Stop);
         self.events.push_back(CoreEvent::Stop { job });
         Ok(())
     }
 
     fn live_number(&self) -> anyhow::Result<u64> {
-        let number = current::live(&self.dir)?;
+        let number = current::live_release(&self.dir)?;
         Ok(number.ok_or_else(|| {
             UserError::new(format!("{} has no release yet", self.app)).hint("push it first")
         })?)
     }
 
-    /// Makes so, on disk and for whoever sends requests, what the new instances have earned.
+    /// Makes a change live on disk and in the routing.
     pub(super) fn switch(&mut self, job: JobId, route: &AppRoute) -> anyhow::Result<()> {
         match self.jobs.get(&job).map(|pending| &pending.what) {
             Some(JobContent::Deploy(number)) => {
                 let number = *number;
                 self.switch_release(number, route, job)?;
-                self.follow();
+                self.update_config_store();
             }
             Some(JobContent::Scale(formation)) => {
                 let formation = formation.clone();
@@ -256,31 +258,31 @@ impl AppSupervisor {
             }
             Some(JobContent::Restart | JobContent::Stop) | None => self.switch_requests(route, job)?,
         }
-        current::remove(&self.dir.stopped())?;
-        current::remove(&self.dir.paused())
+        current::remove_dir(&self.dir.stopped())?;
+        current::remove_dir(&self.dir.paused())
     }
 
-    /// Lets the store take in what the live release has changed. Where it cannot now, it will: whoever reads it tries again.
-    pub(super) fn follow(&self) {
+    /// Updates the config store from the live release. If that fails, the next reader tries again.
+    pub(super) fn update_config_store(&self) {
         if let Err(err) = store::follow(&self.dir) {
-            self.complain(&format!("the configuration that is live is not stored yet: {err:#}"));
+            self.log_error(&format!("the configuration that is live is not stored yet: {err:#}"));
         }
     }
 
-    pub(super) fn say(&mut self, job: JobId, line: ProgressLine) {
+    pub(super) fn send_progress(&mut self, job: JobId, line: ProgressLine) {
         let Some(client) = self.jobs.get(&job).map(|pending| pending.client) else { return };
         let reply = match line {
             ProgressLine::Step(text) => SupervisorReply::Step { text },
             ProgressLine::Detail(text) => SupervisorReply::Detail { text },
         };
-        self.reply(client, &reply);
+        self.send_reply(client, &reply);
     }
 
     pub(super) fn say_step(&mut self, job: JobId, text: &str) {
-        self.say(job, ProgressLine::Step(text.to_owned()));
+        self.send_progress(job, ProgressLine::Step(text.to_owned()));
     }
 
-    /// Lines of the release task, to the deploy that it belongs to.
+    /// Sends lines of the release task to the client of its deploy.
     pub(super) fn say_output(&mut self, lines: &[String]) {
         let job = self
             .jobs
@@ -289,11 +291,11 @@ impl AppSupervisor {
             .map(|(job, _)| *job);
         let Some(job) = job else { return };
         for line in lines {
-            self.say(job, ProgressLine::Detail(line.clone()));
+            self.send_progress(job, ProgressLine::Detail(line.clone()));
         }
     }
 
-    pub(super) fn done(&mut self, job: JobId, result: Result<(), ChangeRefusal>) {
+    pub(super) fn finish_job(&mut self, job: JobId, result: Result<(), ChangeError>) {
         let Some(PendingJob { client, what }) = self.jobs.remove(&job) else { return };
         if result.is_ok() {
             self.load_crons(false);
@@ -301,29 +303,29 @@ impl AppSupervisor {
         let error = match (result, &what) {
             (Ok(()), JobContent::Deploy(number)) => {
                 let texts = self.crontab.describe_upcoming().into_iter().chain(self.why_not_served(*number));
-                for text in texts.chain(self.exposures()).collect::<Vec<_>>() {
-                    self.reply(client, &SupervisorReply::Detail { text });
+                for text in texts.chain(self.exposure_warnings()).collect::<Vec<_>>() {
+                    self.send_reply(client, &SupervisorReply::Detail { text });
                 }
                 let text = self.where_it_is(*number);
-                self.reply(client, &SupervisorReply::Step { text });
+                self.send_reply(client, &SupervisorReply::Step { text });
                 None
             }
             (Ok(()), _) => None,
             (Err(refusal), what) => {
                 if let JobContent::Deploy(number) = what {
                     self.worlds.remove(number);
-                    if let Err(err) = current::remove(&self.dir.release(*number)) {
-                        self.complain(&format!("{err:#}"));
+                    if let Err(err) = current::remove_dir(&self.dir.release(*number)) {
+                        self.log_error(&format!("{err:#}"));
                     }
                 }
-                let tail = refusal.blame.and_then(|id| self.tails.remove(&id)).unwrap_or_default();
-                let code = if refusal.busy { BUSY } else { FAILED };
+                let tail = refusal.culprit.and_then(|id| self.tails.remove(&id)).unwrap_or_default();
+                let code = if refusal.is_retryable { BUSY } else { FAILED };
                 Some(FailedReply { reason: refusal.reason, code, hints: self.hints(&tail), tail })
             }
         };
         self.tails.clear();
         self.lead_drain();
-        self.reply(client, &SupervisorReply::Done { error });
+        self.send_reply(client, &SupervisorReply::Done { error });
     }
 
     fn where_it_is(&self, number: u64) -> String {

@@ -1,10 +1,10 @@
-//! Hints about an instance whose last words are those of a program that met a bound of its jail.
+//! Hints for instances whose last log lines show that they met a restriction of their jail.
 
 use super::AppSupervisor;
 
-/// The messages of programs that may not bind a port, in lower case.
+/// Messages of programs that may not bind a port, in lower case.
 const REFUSED: [&str; 3] = ["permission denied", "permissionerror", "eacces"];
-/// The messages of programs for which a disk, or `/tmp`, is full, in lower case.
+/// Messages of programs whose disk or `/tmp` is full, in lower case.
 const FULL: [&str; 3] = ["no space left on device", "enospc", "errno 28]"];
 
 impl AppSupervisor {

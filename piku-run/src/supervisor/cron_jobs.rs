@@ -1,4 +1,4 @@
-//! The supervisor's part in cron types: a timer, what is due, what is remembered.
+//! Cron types: the timer, runs that are due, and the record of past runs.
 
 #![expect(clippy::disallowed_methods, reason = "the memory of the crons, which only piku writes")]
 
@@ -15,7 +15,8 @@ use crate::core::{CoreEvent, InstanceName};
 use crate::cron::{AppCrontab, CronMemories, CronTimer};
 
 impl AppSupervisor {
-    /// Plans the crons of what is live. `resumed` when the app was to run all the time, and only nobody was there.
+    /// Loads the schedules of the live release. With `resumed`, the app was meant to run all the time, and runs
+    /// that were due meanwhile count as missed.
     pub(super) fn load_crons(&mut self, resumed: bool) {
         let plan = self.core.plan();
         let release = plan.map(|plan| plan.release);
@@ -26,7 +27,7 @@ impl AppSupervisor {
         let zone =
             release.and_then(|number| self.worlds.get(&number)).and_then(|(_, check)| check.zone.clone());
         let memories = self.read_memories().unwrap_or_else(|err| {
-            self.complain(&format!("{err:#}"));
+            self.log_error(&format!("{err:#}"));
             CronMemories::new()
         });
         let zone = zone.unwrap_or_else(TimeZone::system);
@@ -34,20 +35,20 @@ impl AppSupervisor {
         self.look_at_crons();
     }
 
-    /// The timer has ended, or the clock was set.
+    /// Handles the timer: it has expired, or the clock was set.
     pub(super) fn look_at_crons(&mut self) {
         if let Some(timer) = &self.timer {
             timer.acknowledge();
         }
         for due in self.crontab.take_due(Timestamp::now()) {
             if let Some(text) = due.remark {
-                self.note(&InstanceName { kind: due.name.clone(), index: 1 }, &text);
+                self.log_note(&InstanceName { kind: due.name.clone(), index: 1 }, &text);
             }
             if due.run {
-                self.events.push_back(CoreEvent::Due { kind: due.name });
+                self.events.push_back(CoreEvent::CronDue { kind: due.name });
             }
         }
-        self.remember();
+        self.save_runs();
         let next = self.crontab.next_wakeup();
         let set = match (&self.timer, next) {
             (None, None) => return,
@@ -55,13 +56,13 @@ impl AppSupervisor {
             (None, next) => CronTimer::new().and_then(|timer| self.timer.insert(timer).set(next)),
         };
         if let Err(err) = set {
-            self.complain(&format!("cannot set the timer of the crons: {err}"));
+            self.log_error(&format!("cannot set the timer of the crons: {err}"));
         }
     }
 
     pub(super) fn cron_ended(&mut self, kind: &ProcessName, how: &str) {
         self.crontab.record_exit(kind, how);
-        self.remember();
+        self.save_runs();
     }
 
     fn read_memories(&self) -> anyhow::Result<CronMemories> {
@@ -75,8 +76,8 @@ impl AppSupervisor {
         }
     }
 
-    fn remember(&self) {
-        // Without entries nothing new is known, and the folder may be about to go.
+    fn save_runs(&self) {
+        // Without entries nothing has changed, and the directory may be about to be removed.
         if self.crontab.entries().is_empty() || !self.dir.path().is_dir() {
             return;
         }
@@ -85,7 +86,7 @@ impl AppSupervisor {
             .map_err(anyhow::Error::from)
             .and_then(|text| Ok(atomic_file::write_ordered(&path, &text, 0o600)?));
         if let Err(err) = written {
-            self.complain(&format!("cannot write '{}': {err:#}", path.display()));
+            self.log_error(&format!("cannot write '{}': {err:#}", path.display()));
         }
     }
 }

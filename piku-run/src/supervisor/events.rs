@@ -1,4 +1,4 @@
-//! What the supervisor waits for, and what it does with what has come: signals, clients, output, ends, answers to probes.
+//! Event loop of the supervisor: signals, clients, output, process ends, health checks.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::ipc::socket::{ClientConnection, ControlSocket};
 use crate::process::reap;
 use crate::process::wait::{self, PollInterest, READ};
 
-/// How long a supervisor without work stays: whoever had it started has yet to ask.
+/// Time for which a supervisor without work waits for a request.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// The interval at which a waiting client is told that it does not wait in vain.
+/// Interval at which waiting clients are told that their request is in progress.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// What a descriptor belongs to.
+/// Owner of a descriptor.
 #[derive(Debug, Clone, Copy)]
 enum SupervisorToken {
     Signals,
@@ -33,7 +33,7 @@ enum SupervisorToken {
 }
 
 impl AppSupervisor {
-    pub(super) fn work(&mut self) -> anyhow::Result<()> {
+    pub(super) fn handle_ready(&mut self) -> anyhow::Result<()> {
         let mut busy = self.now();
         loop {
             if self.leaving && !self.core.is_changing() {
@@ -48,13 +48,19 @@ impl AppSupervisor {
             let leave = (!has_work).then_some(busy + LINGER);
             self.tend_drain();
             let starts = self.core.instances().any(|(_, one)| one.is_starting());
-            let turn = self.turn.tend(starts, self.born.elapsed()).map(|left| self.now() + left);
+            let turn = self.turn.release_when_up(starts, self.born.elapsed()).map(|left| self.now() + left);
             let beat = self.tell_waiting();
             let watch = self.watch_ports();
             let logs = self.tend_logs();
-            self.tell(CoreEvent::Tick);
-            let next =
-                self.core.deadline().into_iter().chain(leave).chain(self.drain.deadline()).chain(turn).min();
+            self.tell_core(CoreEvent::Tick);
+            let next = self
+                .core
+                .next_deadline()
+                .into_iter()
+                .chain(leave)
+                .chain(self.drain.deadline())
+                .chain(turn)
+                .min();
             let next = next.map(|next| next.saturating_sub(self.now()));
             let next = next
                 .into_iter()
@@ -62,40 +68,40 @@ impl AppSupervisor {
                 .chain(watch)
                 .chain(logs)
                 .chain(self.clients.time_left())
-                .chain(self.pauses())
+                .chain(self.paused_until())
                 .min();
-            let ready = wait::wait(&self.watched(), next)?;
+            let ready = wait::wait(&self.watched_fds(), next)?;
             for token in ready {
-                self.happened(token);
+                self.handle_source(token);
             }
             self.clients.remove_gone();
             self.forget_followers();
-            self.tell(CoreEvent::Tick);
+            self.tell_core(CoreEvent::Tick);
         }
         self.flush_logs();
-        self.listener.hide();
+        self.listener.remove_path();
         Ok(())
     }
 
-    /// Before it ends for want of work: whether somebody has found the socket just before it was hidden.
+    /// Returns whether a client connected just before the socket was removed.
     fn someone_came(&mut self) -> bool {
-        self.listener.hide();
+        self.listener.remove_path();
         let Some(connection) = self.listener.accept() else { return false };
         self.add_client(connection);
         match ControlSocket::bind(&self.dir.socket()) {
             Ok(listener) => self.listener = listener,
-            Err(err) => self.complain(&format!("cannot listen again: {err}")),
+            Err(err) => self.log_error(&format!("cannot listen again: {err}")),
         }
         true
     }
 
-    /// The times after which descriptors that are left out now are looked at again.
-    fn pauses(&self) -> impl Iterator<Item = Duration> + '_ {
+    /// Returns the times until paused descriptors are watched again.
+    fn paused_until(&self) -> impl Iterator<Item = Duration> + '_ {
         let notify = self.workers.values().filter_map(|worker| worker.notify.as_ref()?.paused());
         notify.chain(self.listener.paused())
     }
 
-    fn watched(&self) -> Vec<(std::os::fd::BorrowedFd<'_>, PollInterest, SupervisorToken)> {
+    fn watched_fds(&self) -> Vec<(std::os::fd::BorrowedFd<'_>, PollInterest, SupervisorToken)> {
         let mut watched = vec![(self.signals.as_fd(), READ, SupervisorToken::Signals)];
         if self.listener.paused().is_none() {
             watched.push((self.listener.as_fd(), READ, SupervisorToken::Listener));
@@ -126,14 +132,14 @@ impl AppSupervisor {
         watched
     }
 
-    fn happened(&mut self, token: SupervisorToken) {
+    fn handle_source(&mut self, token: SupervisorToken) {
         match token {
             SupervisorToken::Signals => {
                 for signal in wait::received(&self.signals) {
                     match signal {
                         Signal::SIGTERM | Signal::SIGINT => self.leaving = true,
-                        // One SIGCHLD may stand for many.
-                        Signal::SIGCHLD => self.reap(),
+                        // One SIGCHLD may stand for several children.
+                        Signal::SIGCHLD => self.reap_children(),
                         _ => {}
                     }
                 }
@@ -143,34 +149,35 @@ impl AppSupervisor {
                     self.add_client(connection);
                 }
             }
-            SupervisorToken::Client(number) => self.serve(number),
+            SupervisorToken::Client(number) => self.serve_clients(number),
             SupervisorToken::Output(id) => {
                 self.take_output(id);
             }
-            SupervisorToken::Ended(id) => self.ended(id, ProcessExit::Unknown),
-            SupervisorToken::Probe(id) => self.look(id),
+            SupervisorToken::Ended(id) => self.handle_end(id, ProcessExit::Unknown),
+            SupervisorToken::Probe(id) => self.advance_probe(id),
             SupervisorToken::OldWorker(pid) => self.old_worker_ended(pid),
             SupervisorToken::Crons => self.look_at_crons(),
             SupervisorToken::Notify(id) => self.take_messages(id),
         }
     }
 
-    /// What an instance, or a stranger in its name, says of its readiness.
+    /// Handles the readiness notifications of an instance. Other processes may send them too.
     fn take_messages(&mut self, id: InstanceId) {
         let waits = self.core.instance(id).is_some_and(AppInstance::is_starting);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Some(notify) = &mut worker.notify else { return };
         let mut senders: Vec<i32> =
             notify.receive().iter().filter(|message| message.ready).map(|message| message.pid).collect();
-        // Finding out whose they are takes a look at many processes, so not once a message, and not when nobody asks.
+        // Identifying a sender scans many processes: once per sender, and only if its answer matters.
         senders.dedup();
         let family = worker.family();
-        if waits && senders.into_iter().any(|sender| family.may_speak(sender)) {
+        if waits && senders.into_iter().any(|sender| family.may_notify(sender)) {
             self.events.push_back(CoreEvent::Notified { id });
         }
     }
 
-    /// Tells those whose change is under way that it still is, every few seconds; returns when to do so again.
+    /// Tells waiting clients every few seconds that their change is in progress. Returns the time until the
+    /// next message.
     fn tell_waiting(&mut self) -> Option<Duration> {
         let waiting = self.waiting_clients();
         if waiting.is_empty() {
@@ -180,7 +187,7 @@ impl AppSupervisor {
         if now >= self.beat + BEAT {
             self.beat = now;
             for client in waiting {
-                self.reply(client, &SupervisorReply::Heard);
+                self.send_reply(client, &SupervisorReply::Heard);
             }
         }
         Some((self.beat + BEAT).saturating_sub(now))
@@ -188,26 +195,26 @@ impl AppSupervisor {
 
     fn add_client(&mut self, connection: ClientConnection) {
         let number = self.clients.add(connection);
-        self.serve(number);
+        self.serve_clients(number);
     }
 
-    fn serve(&mut self, number: u64) {
+    fn serve_clients(&mut self, number: u64) {
         let Some(client) = self.clients.get_mut(number) else { return };
         client.flush();
         if let Some(request) = client.receive::<SupervisorRequest>() {
-            self.request(number, request);
+            self.handle_request(number, request);
         }
     }
 
-    /// Children that have ended: workers, and what workers have left behind.
-    fn reap(&mut self) {
-        while let Some((pid, exit)) = reap::next() {
-            if self.drain.ended(pid, self.now()) {
+    /// Reaps children: processes of instances, and what they have left.
+    fn reap_children(&mut self) {
+        while let Some((pid, exit)) = reap::reap_child() {
+            if self.drain.handle_end(pid, self.now()) {
                 continue;
             }
             let id = self.workers.iter().find(|(_, worker)| worker.is_child(pid)).map(|(id, _)| *id);
             if let Some(id) = id {
-                self.ended(id, exit);
+                self.handle_end(id, exit);
             }
         }
     }

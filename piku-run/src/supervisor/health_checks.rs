@@ -1,4 +1,4 @@
-//! Whether instances answer.
+//! Health checks of starting instances.
 
 use super::AppSupervisor;
 use crate::core::{CoreEvent, InstanceId, ProbeOutcome};
@@ -7,28 +7,28 @@ use crate::instance::health_probe::{HealthProbe, ProbeProgress};
 use crate::ports::listening::PortHolder;
 
 impl AppSupervisor {
-    pub(super) fn probe(&mut self, id: InstanceId) {
+    pub(super) fn start_probe(&mut self, id: InstanceId) {
         let Some(one) = self.core.instance(id) else { return };
         let Some(port) = one.port else { return };
-        // A stranger is not even asked.
+        // Do not send a check to another process.
         if let PortHolder::Stranger(stranger) = self.port_holder(id, port) {
             return self.lose_port(id, port, stranger);
         }
         let Some(one) = self.core.instance(id) else { return };
         let check = self.worlds.get(&one.release).map(|(_, check)| check.clone());
         let check = check.unwrap_or_default();
-        // The one before it, answered or not, is over: there is never more than one connection at a time.
+        // The previous check ends, so that an instance has one connection at a time.
         self.probes.remove(&id);
         let probe = match check.protocol {
             HealthProtocol::Http => HealthProbe::start(port, &check.host, check.path.as_deref()),
             HealthProtocol::Tcp => HealthProbe::connect(port),
         };
         self.probes.insert(id, probe);
-        self.look(id);
+        self.advance_probe(id);
     }
 
-    /// Takes a health check as far as it goes.
-    pub(super) fn look(&mut self, id: InstanceId) {
+    /// Advances a health check as far as possible.
+    pub(super) fn advance_probe(&mut self, id: InstanceId) {
         let Some(probe) = self.probes.get_mut(&id) else { return };
         let outcome = match probe.ready() {
             ProbeProgress::Waiting => return,
@@ -38,7 +38,7 @@ impl AppSupervisor {
                 Some((port, PortHolder::Stranger(stranger))) => {
                     return self.lose_port(id, port, stranger);
                 }
-                // Whoever has answered listens no more.
+                // The process that answered no longer listens.
                 Some((_, PortHolder::Nobody)) | None => ProbeOutcome::Refused,
                 Some((_, PortHolder::Own)) => match answer {
                     ProbeProgress::Http(status) => ProbeOutcome::Http(status),
@@ -52,7 +52,7 @@ impl AppSupervisor {
         self.events.push_back(CoreEvent::Probed { id, outcome });
     }
 
-    /// Ready means that the socket that answers belongs to this instance.
+    /// Returns the port of an instance and its holder. It counts as ready only if its own socket answers.
     fn answering(&self, id: InstanceId) -> Option<(u16, PortHolder)> {
         let port = self.core.instance(id)?.port?;
         Some((port, self.port_holder(id, port)))

@@ -1,5 +1,5 @@
-//! The drain beside the supervisor: one process, where `LOG_DRAIN` asks for it, started again when it ends, replaced when it is to
-//! lead elsewhere. It ends with the supervisor; the next one's goes on where it was.
+//! Log forwarding: one process if `LOG_DRAIN` is set. It is restarted when it ends, and replaced when its
+//! destination changes. It ends with the supervisor; the next one resumes at its checkpoint.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,28 +20,28 @@ use crate::instance::environment::ProcessRole;
 use crate::log_forwarding::{INSTANCE, NAME, SyslogAddress, VARIABLE, failure_file};
 use crate::process::usage::{InstanceSample as Row, SampledState};
 
-/// What is known of it.
+/// State of log forwarding.
 #[derive(Debug, Default)]
 pub(super) struct ForwarderState {
-    /// Where it is to lead, as the app or its operator wrote it.
+    /// Destination, as the app or its operator wrote it.
     wanted: Option<String>,
     process: Option<Child>,
     began: Duration,
-    /// How often it was started again after it had ended by itself.
+    /// Number of restarts after it ended by itself.
     restarts: u32,
     backoff: CrashBackoff,
-    /// When it is started again.
+    /// Time of the next start.
     again: Option<Duration>,
 }
 
 impl ForwarderState {
-    /// When something is to be done about it.
+    /// Returns the time at which it must be looked at.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.again
     }
 
-    /// Takes note of the end of a child; whether it was the drain.
-    pub(super) fn ended(&mut self, pid: Pid, now: Duration) -> bool {
+    /// Records the end of a child. Returns whether it was the forwarder.
+    pub(super) fn handle_end(&mut self, pid: Pid, now: Duration) -> bool {
         let is_it = |child: &Child| i32::try_from(child.id()) == Ok(pid.as_raw());
         if !self.process.as_ref().is_some_and(is_it) {
             return false;
@@ -50,7 +50,7 @@ impl ForwarderState {
         self.restarts += 1;
         if self.wanted.is_some() {
             let pause =
-                self.backoff.crashed(now.saturating_sub(self.began), pid.as_raw().unsigned_abs().into());
+                self.backoff.record_crash(now.saturating_sub(self.began), pid.as_raw().unsigned_abs().into());
             self.again = Some(now + pause);
         }
         true
@@ -58,14 +58,14 @@ impl ForwarderState {
 }
 
 impl AppSupervisor {
-    /// Has the drain lead where the live release says. An app that is stopped keeps the one that it has, for its last words.
+    /// Sets the destination of the live release. A stopped app keeps its destination for its last lines.
     pub(super) fn lead_drain(&mut self) {
         let Some(release) = self.core.plan().map(|plan| plan.release) else { return };
         let Some((world, _)) = self.worlds.get(&release) else { return };
         let Ok((mut vars, _)) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
             return;
         };
-        // A deploy has said what is wrong with a bad one.
+        // The deploy has reported a bad value.
         let wanted = vars.swap_remove(VARIABLE).filter(|value| value.parse::<SyslogAddress>().is_ok());
         if wanted == self.drain.wanted {
             return;
@@ -75,13 +75,13 @@ impl AppSupervisor {
         self.drain.restarts = 0;
         self.drain.again = self.drain.wanted.is_some().then_some(self.now());
         if let Some(mut process) = self.drain.process.take() {
-            // It writes down where it is, and loses nothing by that.
+            // It writes checkpoints and loses nothing.
             let _ = process.kill();
             let _ = process.wait();
         }
     }
 
-    /// Its row in `ps`, where there is to be one: in back-off as long as nothing can be sent.
+    /// Returns its row in `ps`, with state `backoff` while nothing can be sent.
     pub(super) fn drain_row(&self) -> Option<Row> {
         self.drain.wanted.as_ref()?;
         let (name, _) = INSTANCE.split_once('.')?;
@@ -99,7 +99,7 @@ impl AppSupervisor {
         })
     }
 
-    /// Starts it when it is due.
+    /// Starts the forwarder if it is due.
     pub(super) fn tend_drain(&mut self) {
         let now = self.now();
         let Some(wanted) = self.drain.wanted.clone().filter(|_| self.drain.again.is_some_and(|at| at <= now))
@@ -115,8 +115,8 @@ impl AppSupervisor {
         match command.spawn() {
             Ok(process) => self.drain.process = Some(process),
             Err(err) => {
-                self.complain(&format!("cannot start the drain of the logs: {err}"));
-                let pause = self.drain.backoff.crashed(Duration::ZERO, u64::from(std::process::id()));
+                self.log_error(&format!("cannot start the drain of the logs: {err}"));
+                let pause = self.drain.backoff.record_crash(Duration::ZERO, u64::from(std::process::id()));
                 self.drain.again = Some(now + pause.max(Duration::from_secs(1)));
             }
         }

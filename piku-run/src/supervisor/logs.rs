@@ -1,4 +1,4 @@
-//! The logs of instances, where their lines are gathered before they are written.
+//! Logs of instances, whose lines are gathered before they are written.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::log::LogWriter;
 use super::AppSupervisor;
 
 impl AppSupervisor {
-    /// The log of an instance, kept as `host.yaml` says.
+    /// Opens the log of an instance with the limits of `host.yaml`.
     pub(super) fn open_log(&self, instance: &str) -> std::io::Result<LogWriter> {
         let settings = self.settings.logs;
         let mut log = LogWriter::open(self.dir.instance_log(instance), settings.into())?;
@@ -18,14 +18,14 @@ impl AppSupervisor {
         Ok(log)
     }
 
-    /// Writes what was gathered where it is due; returns the time after which that is so again.
+    /// Writes gathered lines that are due. Returns the time until the next write.
     pub(super) fn tend_logs(&mut self) -> Option<Duration> {
         let due = self.workers.values().filter_map(|worker| worker.log.flush_due()).min()?;
         let left = due.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             return Some(left);
         }
-        // All at once: a card then has one thing to write.
+        // All at once, which spares a memory card.
         self.flush_logs();
         None
     }
@@ -36,18 +36,18 @@ impl AppSupervisor {
         }
     }
 
-    /// Somebody reads the logs.
+    /// Writes the gathered lines for a client that reads the logs.
     pub(super) fn show_logs(&mut self, client: u64, follow: bool) {
         self.flush_logs();
         if follow {
             self.followers.insert(client);
-            self.reply(client, &SupervisorReply::Heard);
+            self.send_reply(client, &SupervisorReply::Heard);
         } else {
-            self.reply(client, &SupervisorReply::Done { error: None });
+            self.send_reply(client, &SupervisorReply::Done { error: None });
         }
     }
 
-    /// Forgets those who have stopped reading.
+    /// Forgets clients that have stopped reading.
     pub(super) fn forget_followers(&mut self) {
         let clients = &mut self.clients;
         self.followers.retain(|number| clients.get_mut(*number).is_some());

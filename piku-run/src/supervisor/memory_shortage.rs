@@ -1,5 +1,5 @@
-//! The detection of a machine that has run out of memory. If an instance reached its own limit, its jail knows; if the machine's
-//! memory was at its end, the instance has only got a SIGKILL, and its author should know why.
+//! Detects that the machine has run out of memory. A jail reports an instance that exceeded its own limit;
+//! without memory on the machine, the instance gets only a SIGKILL, whose reason its author should learn.
 
 use jiff::Timestamp;
 use piku_files::free_space::size;
@@ -8,10 +8,10 @@ use piku_report::diagnostic::readable;
 
 use crate::core::ProcessExit;
 
-/// The number of the largest processes that are named.
+/// Number of processes that are named.
 const NAMED: usize = 2;
 
-/// Compares how often the kernel had ended processes for want of memory, from one look to the next.
+/// Counts the processes that the kernel killed for want of memory.
 #[derive(Debug)]
 pub(super) struct ShortageWatch {
     kills: u64,
@@ -23,11 +23,11 @@ impl ShortageWatch {
         Self { kills: oom_kills(), since: Timestamp::now() }
     }
 
-    /// Looks anew, and returns what to say of a process that has ended so: that the machine had too little memory, and what has
-    /// most of it. Nothing when it had enough, or the process was not killed.
-    pub(super) fn look(&mut self, exit: ProcessExit) -> Option<String> {
+    /// Counts again and explains an exit: the machine ran out of memory, and these processes use most of
+    /// it. `None` if it had enough or the process was not killed.
+    pub(super) fn explain_exit(&mut self, exit: ProcessExit) -> Option<String> {
         let last = std::mem::replace(self, Self::new());
-        let text = explain(exit, self.kills.saturating_sub(last.kills), last.since)?;
+        let text = explain_kills(exit, self.kills.saturating_sub(last.kills), last.since)?;
         let largest: Vec<String> = largest_processes(NAMED)
             .into_iter()
             .map(|(name, pid, bytes)| format!("{name} (process {pid}) with {}", size(bytes)))
@@ -36,8 +36,8 @@ impl ShortageWatch {
     }
 }
 
-fn explain(exit: ProcessExit, kills: u64, since: Timestamp) -> Option<String> {
-    // 137 is how a jail passes it on.
+fn explain_kills(exit: ProcessExit, kills: u64, since: Timestamp) -> Option<String> {
+    // A jail reports SIGKILL as 137.
     let was_killed = matches!(exit, ProcessExit::Signal(9) | ProcessExit::Code(137));
     (was_killed && kills > 0).then(|| {
         let times = if kills == 1 { "once".to_owned() } else { format!("{kills} times") };
@@ -66,16 +66,16 @@ mod tests {
     #[test]
     fn only_a_kill_while_the_machine_ran_out_is_explained() {
         let since: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let said = explain(ProcessExit::Code(137), 1, since).unwrap();
+        let said = explain_kills(ProcessExit::Code(137), 1, since).unwrap();
         assert!(said.ends_with("for that once since 2026-11-22T10:00:00Z"), "{said}");
-        assert!(explain(ProcessExit::Signal(9), 3, since).unwrap().contains("3 times"));
+        assert!(explain_kills(ProcessExit::Signal(9), 3, since).unwrap().contains("3 times"));
         for (exit, kills) in [
             (ProcessExit::Signal(9), 0),
             (ProcessExit::Code(1), 1),
             (ProcessExit::Signal(15), 1),
             (ProcessExit::Code(0), 2),
         ] {
-            assert_eq!(explain(exit, kills, since), None, "{exit:?}");
+            assert_eq!(explain_kills(exit, kills, since), None, "{exit:?}");
         }
     }
 

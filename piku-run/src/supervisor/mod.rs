@@ -1,6 +1,6 @@
-//! `piku-run supervise APP`: the loop around the core, one process an app. It blocks on descriptors, tells the core what
-//! happened and does what the core says. It may be killed at any moment: what it must not forget is on disk or in the
-//! kernel's hands, and its successor takes the workers up where they are.
+//! `piku-run supervise APP`: the supervisor of one app, an event loop around the state machine in `core`.
+//! It may be killed at any time: its state is on disk or held by the kernel, and its successor adopts the
+//! running processes.
 
 mod actions;
 mod boot_slot;
@@ -56,10 +56,9 @@ use memory_shortage::ShortageWatch;
 use routing::OldWorkers;
 use worker::{InstanceProcess, TASK};
 
-/// The subcommand's name.
 pub(crate) const NAME: &str = "supervise";
 
-/// One app's supervisor.
+/// Supervisor of one app.
 #[derive(Debug)]
 struct AppSupervisor {
     root: PikuRoot,
@@ -70,67 +69,67 @@ struct AppSupervisor {
     core: SupervisorCore,
     born: Instant,
     workers: BTreeMap<InstanceId, InstanceProcess>,
-    /// Kept from one process of an instance to its next.
+    /// Claims, kept from one process of an instance to its next.
     ports: BTreeMap<InstanceId, PortClaim>,
-    /// Of instances that are down, held so that nobody else gets their requests.
+    /// Reserved ports of instances that are down, so that no other process gets their requests.
     guards: BTreeMap<u16, PortGuard>,
-    /// True if the kernel keeps each jail to its own ports.
+    /// The kernel restricts each jail to its own ports.
     guards_ports: bool,
-    /// When somebody was looked for who listens beside an instance.
+    /// Time of the last search for other listeners on the ports of instances.
     watched_at: Duration,
-    /// The processes that have taken ports of instances, in words.
+    /// Descriptions of processes that have taken ports of instances.
     notes: BTreeMap<InstanceId, String>,
     probes: BTreeMap<InstanceId, HealthProbe>,
-    /// Releases that have been read.
+    /// Releases that have been read, by number.
     worlds: BTreeMap<u64, (Rc<ReleaseContext>, HealthCheck)>,
-    /// The last words of instances on trial.
+    /// Last log lines of instances on trial.
     tails: BTreeMap<InstanceId, Vec<String>>,
-    /// What the last processes were limited to, of instances that wait for their next one.
+    /// Limits of the last processes of instances that wait for their restart.
     limits: BTreeMap<InstanceId, Vec<SampledLimit>>,
     crontab: AppCrontab,
-    /// Of the wall clock; there once a cron was.
+    /// Timer on the wall clock, created for the first cron type.
     timer: Option<CronTimer>,
     jobs: BTreeMap<JobId, PendingJob>,
-    /// How the app is reached.
+    /// Reachability of the app through nginx.
     reach: SiteReachability,
-    /// Who may still send requests to instances that get no new ones.
+    /// Workers of nginx that may still send requests to retired instances.
     old: OldWorkers,
     clients: ClientTable,
-    /// Of the clients those that read the logs as they grow.
+    /// Clients that follow the logs.
     followers: BTreeSet<u64>,
-    /// When those who wait were last told that their request is worked on.
+    /// Time of the last progress message to waiting clients.
     beat: Duration,
     counter: u64,
     events: VecDeque<CoreEvent>,
     drain: log_forwarding::ForwarderState,
     shortage: ShortageWatch,
-    /// At boot: others wait for it to end.
+    /// Boot slot, for which other apps wait.
     turn: BootTurn,
-    /// Asked to leave: nothing new is begun.
+    /// A shutdown was requested; nothing new is started.
     leaving: bool,
     listener: ControlSocket,
     signals: SignalFd,
     _lock: FileLock,
 }
 
-/// Supervises until it is told to leave, or until there is nothing to supervise.
+/// Supervises until a shutdown is requested or nothing is left to supervise.
 pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
-    current::make(dir.run())?;
+    current::create_dir(dir.run())?;
     let lock_path = current::supervisor_lock(&dir);
     let Some(mut lock) =
-        FileLock::take(&lock_path).with_context(|| format!("cannot lock '{}'", lock_path.display()))?
+        FileLock::try_lock(&lock_path).with_context(|| format!("cannot lock '{}'", lock_path.display()))?
     else {
         return Err(UserError::new(format!("{app} has a supervisor already")).code(BUSY).into());
     };
-    lock.sign().context("cannot sign the lock")?;
+    lock.write_pid().context("cannot sign the lock")?;
     signals::default_dispositions();
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
-    // What a worker without a jail leaves behind becomes this process's child and not init's.
+    // Orphans of an instance without a jail become children of this process instead of init's.
     set_child_subreaper(true).context("cannot become a subreaper")?;
     let settings = HostSettings::read(&root.settings())?;
     let records = RecordFolder::open(&dir).context("cannot open the folder of the records")?;
-    let last = records.all().context("cannot read the records")?.last().map_or(TASK, |record| record.id);
+    let last = records.read_all().context("cannot read the records")?.last().map_or(TASK, |record| record.id);
     let listener = ControlSocket::bind(&dir.socket())
         .with_context(|| format!("cannot listen at '{}'", dir.socket().display()))?;
     let mut supervisor = AppSupervisor {
@@ -170,66 +169,66 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         _lock: lock,
     };
     supervisor.boot()?;
-    supervisor.work()
+    supervisor.handle_ready()
 }
 
 impl AppSupervisor {
-    /// The time on a clock that began before any worker: one that is taken up has been running for longer than this
+    /// Returns the time on a clock that began before any process: an adopted process is older than this
     /// supervisor.
     fn now(&self) -> Duration {
         const BEFORE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         BEFORE + self.born.elapsed()
     }
 
-    /// Takes up what the supervisor before this one has left, and begins.
+    /// Adopts the processes of the previous supervisor and starts the state machine.
     fn boot(&mut self) -> anyhow::Result<()> {
         if let Err(err) = self.remove_half_releases() {
-            self.complain(&format!("{err:#}"));
+            self.log_error(&format!("{err:#}"));
         }
-        self.follow();
+        self.update_config_store();
         let mut found = Vec::new();
-        for record in self.records.all().context("cannot read the records")? {
+        for record in self.records.read_all().context("cannot read the records")? {
             if let Some(one) = self.take_up(record) {
                 found.push(one);
             }
         }
         let known: Vec<InstanceId> = self.workers.keys().copied().collect();
-        self.records.tidy(&known).context("cannot tidy the records")?;
+        self.records.remove_unknown(&known).context("cannot tidy the records")?;
         let plan = self.live_plan().unwrap_or_else(|err| {
-            // Its workers, if they live, go on: what they serve is better than nothing.
-            self.complain(&format!("cannot run the live release: {err:#}"));
+            // Its processes go on running: they serve better than nothing.
+            self.log_error(&format!("cannot run the live release: {err:#}"));
             desired::as_found(&found)
         });
-        self.tell(CoreEvent::Boot { plan, found });
+        self.tell_core(CoreEvent::Boot { plan, found });
         self.load_crons(true);
-        self.tell(CoreEvent::Tick);
+        self.tell_core(CoreEvent::Tick);
         self.lead_drain();
         Ok(())
     }
 
-    /// A release above the live one is what a deploy has left that did not come to its end.
+    /// Removes releases above the live one, which a deploy that was cut off has left.
     fn remove_half_releases(&self) -> anyhow::Result<()> {
         let numbers = self.dir.release_numbers().context("cannot list the releases")?;
-        let live = current::live(&self.dir)?.unwrap_or(0);
+        let live = current::live_release(&self.dir)?.unwrap_or(0);
         for number in numbers {
             if number > live {
-                current::remove(&self.dir.release(number))?;
+                current::remove_dir(&self.dir.release(number))?;
             }
         }
         Ok(())
     }
 
-    /// What the live release and the formation say; nothing when there is no release or the app was stopped.
+    /// Returns the plan of the live release; `None` without a release or if the app was stopped.
     fn live_plan(&mut self) -> anyhow::Result<Option<crate::core::RunPlan>> {
         if self.dir.is_stopped() {
             return Ok(None);
         }
-        let Some(number) = current::live(&self.dir)? else { return Ok(None) };
+        let Some(number) = current::live_release(&self.dir)? else { return Ok(None) };
         let formation = desired::read_formation(&self.dir.formation())?;
         Ok(Some(self.plan_of(number, &formation)?.0))
     }
 
-    /// The plan of a release, and what its author should know.
+    /// Returns the plan of a release and prints its warnings.
     fn plan_of(
         &mut self,
         number: u64,
@@ -241,23 +240,23 @@ impl AppSupervisor {
         Ok((plan, warnings))
     }
 
-    /// To the daemon's log.
-    fn complain(&self, text: &str) {
-        // Without a stderr there is nobody to tell.
+    /// Writes to the daemon's log.
+    fn log_error(&self, text: &str) {
+        // Without stderr the message is lost.
         let _ = writeln!(std::io::stderr().lock(), "piku-run: {}: {text}", self.app);
     }
 
-    /// Tells the core, and does what it says until it has no more to say.
-    fn tell(&mut self, event: CoreEvent) {
+    /// Passes an event to the state machine and performs its actions until none is left.
+    fn tell_core(&mut self, event: CoreEvent) {
         self.events.push_back(event);
         while let Some(event) = self.events.pop_front() {
-            for action in self.core.handle(self.now(), event) {
-                self.perform(action);
+            for action in self.core.handle_event(self.now(), event) {
+                self.perform_action(action);
             }
         }
     }
 
-    /// Reads a worker's fifo once; whether there was anything.
+    /// Reads an instance's fifo once. Returns whether it contained anything.
     fn take_output(&mut self, id: InstanceId) -> bool {
         let Some(worker) = self.workers.get_mut(&id) else { return false };
         let lines = worker.take_output();
@@ -271,11 +270,11 @@ impl AppSupervisor {
         true
     }
 
-    /// A worker's process has ended.
-    fn ended(&mut self, id: InstanceId, exit: ProcessExit) {
+    /// Handles the end of an instance's process.
+    fn handle_end(&mut self, id: InstanceId, exit: ProcessExit) {
         let Some(worker) = self.workers.get(&id) else { return };
-        worker.family().sweep();
-        // A jail whose monitor was killed is ended by the kernel a moment later.
+        worker.family().kill_leftovers();
+        // If its monitor was killed, the kernel ends the jail a moment later.
         self.records.wait_until_free(id);
         while self.take_output(id) {}
         let Some(mut worker) = self.workers.remove(&id) else { return };
@@ -284,13 +283,13 @@ impl AppSupervisor {
             (Some(ended), _) if ended.oom_kills > 0 => {
                 ProcessExit::OutOfMemory { peak: ended.memory_peak_bytes }
             }
-            // Of one that was taken up only its jail knows how it ended.
+            // Only the jail knows the exit code of an adopted process.
             (Some(ended), ProcessExit::Unknown) => ProcessExit::Code(ended.exit_code.into()),
             (_, exit) => exit,
         };
-        // One that was told to end may have been killed by us.
+        // A process that was terminated may have been killed by this supervisor.
         let was_told = self.core.instance(id).is_some_and(crate::core::AppInstance::is_leaving);
-        let shortage = self.shortage.look(exit).filter(|_| !was_told);
+        let shortage = self.shortage.explain_exit(exit).filter(|_| !was_told);
         if let Some(text) = &shortage {
             worker.log.write_remark(text, jiff::Timestamp::now());
         }
@@ -298,7 +297,7 @@ impl AppSupervisor {
         self.probes.remove(&id);
         if id == TASK {
             self.say_output(shortage.as_slice());
-            if let Some(rest) = worker.rest() {
+            if let Some(rest) = worker.drain_output() {
                 self.say_output(&[rest]);
             }
             self.records.remove(TASK);
@@ -315,11 +314,11 @@ impl AppSupervisor {
         self.events.push_back(CoreEvent::Exited { id, exit });
     }
 
-    /// An instance for the core's eyes, from a record; what cannot be taken up is cleared away.
+    /// Adopts a process by its record, or cleans up after one that has ended.
     fn take_up(&mut self, record: crate::instance::record::WorkerRecord) -> Option<FoundWorker> {
         let id = record.id;
         if record.task || !record.is_alive() {
-            // Its jail, if it had one, is empty: the leader leaves last.
+            // Its jail is empty: the leader ends last.
             worker::clear_away(&record, &self.records, self.open_log(&record.ps.to_string()));
             return None;
         }
@@ -347,7 +346,7 @@ impl AppSupervisor {
                 Some(found)
             }
             Err(err) => {
-                self.complain(&format!("cannot take up {}: {err:#}", found.ps));
+                self.log_error(&format!("cannot take up {}: {err:#}", found.ps));
                 None
             }
         }

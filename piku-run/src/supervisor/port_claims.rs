@@ -1,16 +1,19 @@
-//! The ports of instances: given, held while an instance is down, and watched for others that listen there.
+//! Ports of instances: claimed, reserved while an instance is down, and checked for other listeners.
 //!
-//! nginx sends requests to the port of an instance until it is told of another. In between an instance may crash, and whoever
-//! listened on its port then would get its visitors with their cookies. So the moment that it has ended this process binds the
-//! port and does not listen: others cannot have it, and nginx is refused and asks another instance. A reload of nginx, which
-//! would end the long connections of all apps after a while, is not needed for that.
+//! nginx sends requests to the port of an instance until it is reloaded. If the instance crashes meanwhile,
+//! another listener on its port would receive its visitors' cookies. So as soon as it has ended, this
+//! process binds the port without listening: no other process can bind it, and nginx, whose connection is
+//! refused, tries another instance. That needs no reload of nginx, which in time would end the long
+//! connections of all apps.
 //!
-//! The next process gets the same port where nobody else can bind it in the moment in which it is given back: the kernel lets each
-//! jail bind its own ports only (Landlock), or nginx does not serve the app. Elsewhere it gets another one, and the old one stays
-//! held until nginx has been told and the last of its workers that knew the old one has ended.
+//! The next process gets the same port if no other process can bind it at the moment of release: the kernel
+//! restricts each jail to its own ports (Landlock), or nginx does not serve the app. Otherwise it gets
+//! another port, and the old one stays reserved until nginx has been reloaded and its last worker that knew
+//! the port has ended.
 //!
-//! A gap remains: between the end of a process and the bind, somebody who waits for exactly that may be faster, where the kernel
-//! does not keep him from it. He is found, requests go nowhere, and the instance comes on another port.
+//! A gap remains between the end of the process and the bind, in which another process may take the port
+//! unless the kernel prevents it. That is detected: the port leaves the route, and the instance restarts on
+//! another one.
 
 #![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
 
@@ -24,14 +27,14 @@ use crate::nginx::SiteReachability;
 use crate::ports::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
 use crate::ports::{self, PortClaim, PortGuard};
 
-/// The interval at which listeners beside an instance are looked for. No event tells of one.
+/// Interval at which other listeners are searched for; no event reports them.
 const WATCH: Duration = Duration::from_secs(5);
 
-/// After so many moves whoever takes the ports is taken to go on with it, in the range.
+/// Number of moves after which ports outside of the range are used.
 const MOVES_IN_RANGE: u32 = 2;
 
 impl AppSupervisor {
-    /// Gives an instance the port that its process is to listen on.
+    /// Claims a port for the next process of an instance.
     pub(super) fn claim_port(
         &mut self,
         id: InstanceId,
@@ -45,7 +48,7 @@ impl AppSupervisor {
                     self.ports.insert(id, guard.release());
                 }
             }
-            // The one that it has had was left to somebody else.
+            // Its previous port was lost to another process.
             None => drop(self.ports.remove(&id)),
             Some(_) => {}
         }
@@ -55,24 +58,24 @@ impl AppSupervisor {
         let claim = if moves > MOVES_IN_RANGE {
             ports::claim_beyond(&self.root, self.settings.ports)?
         } else {
-            ports::claim(&self.root, self.settings.ports, kept)?
+            ports::claim_port(&self.root, self.settings.ports, kept)?
         };
         self.ports.insert(id, claim);
         Ok(())
     }
 
-    /// Returns whether the next process may get the port of the one before it.
+    /// Returns whether the next process may get the port of the previous one.
     fn gives_back(&self, release: u64) -> bool {
         let is_jailed = self.worlds.get(&release).is_some_and(|(world, _)| world.is_jailed());
         self.guards_ports && is_jailed || matches!(self.reach, SiteReachability::Unnamed)
     }
 
-    /// Holds the port of an instance whose process has ended.
+    /// Reserves the port of an instance whose process has ended.
     pub(super) fn hold_port(&mut self, id: InstanceId, worker: &InstanceProcess) {
         let Some(port) = worker.record.port else { return };
         let Some(one) = self.core.instance(id) else { return };
         let (is_routed, is_leaving) = (one.routed == Some(port), one.is_leaving());
-        // One that was taken up may have had it alone.
+        // An adopted process may have held the only claim.
         let claim = self.ports.remove(&id).or_else(|| ports::take_up(&self.root, port).ok().flatten());
         let Some(claim) = claim else { return };
         match hold_when_gone(claim) {
@@ -82,13 +85,13 @@ impl AppSupervisor {
             Ok(guard) => {
                 self.ports.insert(id, guard.release());
             }
-            // Also a socket that is bound and does not listen yet, which cannot be seen.
+            // Also a socket that is bound and does not listen, which cannot be seen.
             Err(_) => match OwnedSockets::default().holder(port) {
                 PortHolder::Stranger(stranger) => self.lose_port(id, port, stranger),
                 _ if is_routed => {
                     let by = "connections that have not ended, or by somebody who does not show himself"
                         .to_owned();
-                    self.say_who_has(id, port, &by);
+                    self.note_port_holder(id, port, &by);
                     self.events.push_back(CoreEvent::PortLost { id, by });
                 }
                 _ => {}
@@ -96,7 +99,7 @@ impl AppSupervisor {
         }
     }
 
-    /// Lets go of ports that no request is sent to any more.
+    /// Releases reserved ports to which no request is sent any more.
     pub(super) fn release_guards(&mut self) {
         if self.old.is_any() {
             return;
@@ -105,37 +108,37 @@ impl AppSupervisor {
         self.guards.retain(|port, _| routed.contains(port));
     }
 
-    /// Returns who gets connections to the port of an instance.
+    /// Returns the process that receives connections to the port of an instance.
     pub(super) fn port_holder(&self, id: InstanceId, port: u16) -> PortHolder {
-        // Nobody listens, in most of the time in which somebody is asked.
+        // During most checks nothing listens yet.
         if OwnedSockets::default().holder(port) == PortHolder::Nobody {
             return PortHolder::Nobody;
         }
         let Some(worker) = self.workers.get(&id) else { return PortHolder::Nobody };
         let look = || OwnedSockets::of(&worker.family().roots()).holder(port);
         match look() {
-            // A process that was just being made may have been overlooked.
+            // A process that was just being forked may have been missed.
             PortHolder::Stranger(_) => look(),
             known => known,
         }
     }
 
-    /// Somebody else listens on the port of an instance.
+    /// Handles another listener on the port of an instance.
     pub(super) fn lose_port(&mut self, id: InstanceId, port: u16, stranger: StrangeListener) {
-        let by = self.name_of(stranger);
+        let by = self.describe_listener(stranger);
         self.probes.remove(&id);
-        self.say_who_has(id, port, &by);
+        self.note_port_holder(id, port, &by);
         self.events.push_back(CoreEvent::PortTaken { id, by });
     }
 
-    /// To the daemon's log, and to whoever asks later.
-    fn say_who_has(&mut self, id: InstanceId, port: u16, by: &str) {
+    /// Writes a note to the daemon's log and keeps it for `ps`.
+    fn note_port_holder(&mut self, id: InstanceId, port: u16, by: &str) {
         self.notes.insert(id, format!("port {port} was taken by {by}"));
-        self.complain(&format!("port {port} is taken by {by}"));
+        self.log_error(&format!("port {port} is taken by {by}"));
     }
 
-    /// Names whoever has a socket: an instance of an app, or a process.
-    fn name_of(&self, stranger: StrangeListener) -> String {
+    /// Describes the holder of a socket: an instance of an app, or a process.
+    fn describe_listener(&self, stranger: StrangeListener) -> String {
         let Some(pid) = holder_of(stranger.inode) else {
             return format!("a process of the user {}", stranger.uid);
         };
@@ -143,7 +146,7 @@ impl AppSupervisor {
         let comm: String = comm.trim_end().chars().filter(|c| !c.is_control()).collect();
         let process = format!("pid {pid}, {comm}");
         for app in self.root.apps().unwrap_or_default() {
-            let records = RecordFolder::of(&self.root.app(&app)).all().unwrap_or_default();
+            let records = RecordFolder::for_app(&self.root.app(&app)).read_all().unwrap_or_default();
             let its = |pid_of: i32| piku_procfs::process_tree(pid_of).contains(&pid);
             if let Some(record) = records.iter().find(|record| record.is_alive() && its(record.pid)) {
                 return format!("{} of {app} ({process})", record.ps);
@@ -152,8 +155,8 @@ impl AppSupervisor {
         process
     }
 
-    /// Looks whether somebody has begun to listen beside an instance, where the kernel does not see to it that nobody can.
-    /// Returns how long it is until the next look.
+    /// Searches for other listeners on the ports of instances, unless the kernel excludes them. Returns the
+    /// time until the next search.
     pub(super) fn watch_ports(&mut self) -> Option<Duration> {
         let watched: Vec<(InstanceId, u16)> = self
             .core
@@ -181,27 +184,28 @@ impl AppSupervisor {
         self.guards_ports && self.worlds.get(&one.release).is_some_and(|(world, _)| world.is_jailed())
     }
 
-    /// Returns the ports on which an instance can be reached from other machines, past nginx.
+    /// Returns the ports of an instance that other machines can reach, bypassing nginx.
     pub(super) fn exposed_ports(&self, id: InstanceId) -> Vec<u16> {
         let Some(worker) = self.workers.get(&id) else { return Vec::new() };
         OwnedSockets::of(&worker.family().roots()).exposed_ports()
     }
 
-    /// Returns the instances that can be reached past nginx, each with its ports, for whoever deploys.
-    pub(super) fn exposures(&self) -> Vec<String> {
+    /// Returns a warning for each instance that can be reached bypassing nginx.
+    pub(super) fn exposure_warnings(&self) -> Vec<String> {
         let up = self.core.instances().filter(|(_, one)| one.live && one.is_up());
         up.filter_map(|(id, one)| {
             let ports = self.exposed_ports(id);
-            (!ports.is_empty()).then(|| format!("{} {}", one.ps, words(&ports)))
+            (!ports.is_empty()).then(|| format!("{} {}", one.ps, join_ports(&ports)))
         })
         .collect()
     }
 }
 
-/// Holds a port as soon as the last process of the instance is gone: a jail whose monitor was killed is ended by the kernel a
-/// moment later.
+/// Reserves a port once the last process of the instance has ended: if its monitor was killed, the kernel
+/// ends the jail a moment later.
 fn hold_when_gone(mut claim: PortClaim) -> Result<PortGuard, PortClaim> {
-    /// Milliseconds until the kernel has begun to end a jail, and until a process that it ends is taken to be stuck.
+    /// Milliseconds after which the kernel has begun to end a jail, and after which a process counts as
+    /// stuck.
     const BEGUN: u32 = 20;
     const STUCK: u32 = 500;
     for wait in 0..STUCK {
@@ -210,7 +214,7 @@ fn hold_when_gone(mut claim: PortClaim) -> Result<PortGuard, PortClaim> {
             Err(claim) => claim,
         };
         let PortHolder::Stranger(stranger) = OwnedSockets::default().holder(claim.port()) else {
-            // Whoever had it may have gone just now.
+            // The holder may just have ended.
             return PortGuard::hold(claim);
         };
         let is_dying = || holder_of(stranger.inode).is_none_or(piku_procfs::is_dying);
@@ -222,8 +226,8 @@ fn hold_when_gone(mut claim: PortClaim) -> Result<PortGuard, PortClaim> {
     Err(claim)
 }
 
-/// Says so, of the ports of an instance.
-pub(super) fn words(ports: &[u16]) -> String {
+/// Formats the ports of an instance for a warning.
+pub(super) fn join_ports(ports: &[u16]) -> String {
     let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
     format!(
         "listens on all addresses (port {}): other machines reach it past nginx. It should listen on $BIND_ADDRESS",

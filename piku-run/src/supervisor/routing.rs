@@ -1,5 +1,5 @@
-//! Where requests go, made so: nginx is told before what they must no longer reach is told to end, and that is told to end
-//! when the last worker of nginx from before has ended.
+//! Applies routes: nginx is reloaded before an instance that left the route is terminated, and the instance
+//! ends once the last old worker of nginx has ended.
 
 #![expect(clippy::disallowed_methods, reason = "the mark of the maintenance, which only piku writes")]
 
@@ -15,14 +15,14 @@ use crate::ipc::protocol::SupervisorReply;
 use crate::nginx::{AppliedSite, OldWorker, SiteReachability, WebServer};
 use crate::releases::current;
 
-/// Beyond what nginx gives its old workers: those are to end first.
+/// Seconds beyond nginx's own limit for old workers, which should end first.
 const BEYOND: u64 = 10;
 
-/// Workers of nginx that may still send requests to where they went before, and whom they keep from ending.
+/// Old workers of nginx that may still send requests, and the instances that wait for their end.
 #[derive(Debug, Default)]
 pub(super) struct OldWorkers {
     workers: BTreeMap<i32, OldWorker>,
-    /// Those from before nginx was told last.
+    /// Workers that were replaced by the last reload.
     last: BTreeSet<i32>,
     keep: BTreeMap<InstanceId, BTreeSet<i32>>,
 }
@@ -32,21 +32,21 @@ impl OldWorkers {
         self.workers.iter().map(|(pid, worker)| (*pid, worker))
     }
 
-    fn told(&mut self, old: Vec<OldWorker>) {
+    fn record_workers(&mut self, old: Vec<OldWorker>) {
         self.last = old.iter().map(|worker| worker.pid).collect();
         for worker in old {
-            // One that is known already is the same: its number is free only when it has been seen to end.
+            // A known pid is the same worker: it is forgotten only after its end was seen.
             self.workers.entry(worker.pid).or_insert(worker);
         }
     }
 
-    /// Returns whether there is any that has not ended.
+    /// Returns whether any has not ended.
     pub(super) fn is_any(&self) -> bool {
         !self.workers.is_empty()
     }
 
-    /// Whether any of them keeps it.
-    fn keeps(&mut self, id: InstanceId) -> bool {
+    /// Returns whether an instance waits for any of them.
+    fn is_watched(&mut self, id: InstanceId) -> bool {
         let alive: BTreeSet<i32> =
             self.last.iter().copied().filter(|pid| self.workers.contains_key(pid)).collect();
         let keeps = !alive.is_empty();
@@ -56,7 +56,7 @@ impl OldWorkers {
         keeps
     }
 
-    /// Whom nobody keeps any more.
+    /// Returns the instances that no worker keeps any more.
     fn ended(&mut self, pid: i32) -> Vec<InstanceId> {
         self.workers.remove(&pid);
         self.last.remove(&pid);
@@ -75,33 +75,33 @@ impl OldWorkers {
 }
 
 impl AppSupervisor {
-    /// Whether the release's settings are good for nginx, before anything of it is started.
+    /// Checks the nginx settings of a release before any of it is started.
     pub(super) fn check_requests(&mut self, number: u64) -> anyhow::Result<()> {
-        self.web()?.check_site(&*self.world(number)?)
+        self.web_server()?.check_site(&*self.release_context(number)?)
     }
 
-    /// As `host.yaml` has it now.
-    fn web(&mut self) -> anyhow::Result<WebServer> {
+    /// Reads the web server's settings from `host.yaml`.
+    fn web_server(&mut self) -> anyhow::Result<WebServer> {
         let web = WebServer::load(&self.root)?;
         self.core.set_drain(std::time::Duration::from_secs(u64::from(web.drain_seconds()) + BEYOND));
         Ok(web)
     }
 
-    fn world(&self, number: u64) -> anyhow::Result<Rc<ReleaseContext>> {
+    fn release_context(&self, number: u64) -> anyhow::Result<Rc<ReleaseContext>> {
         match self.worlds.get(&number) {
             Some((world, _)) => Ok(world.clone()),
             None => Ok(Rc::new(ReleaseContext::read(&self.root, &self.app, number)?)),
         }
     }
 
-    /// Sends requests there, or nowhere.
+    /// Sends requests to this route, or to none.
     pub(super) fn send_requests(&mut self, route: Option<&AppRoute>) -> anyhow::Result<Vec<String>> {
-        let web = self.web()?;
+        let web = self.web_server()?;
         let put = match route {
-            Some(route) => web.prepare_site(&*self.world(route.release)?, &route.ports)?.apply()?,
-            // Whoever asks for a stopped app is told why, where there is a reason.
-            None if self.dir.maintenance().exists() => match current::live(&self.dir)? {
-                Some(number) => web.prepare_site(&*self.world(number)?, &[])?.apply()?,
+            Some(route) => web.prepare_site(&*self.release_context(route.release)?, &route.ports)?.apply()?,
+            // A stopped app in maintenance answers with its maintenance page.
+            None if self.dir.maintenance().exists() => match current::live_release(&self.dir)? {
+                Some(number) => web.prepare_site(&*self.release_context(number)?, &[])?.apply()?,
                 None => web.remove_site(&self.app)?,
             },
             None => web.remove_site(&self.app)?,
@@ -111,68 +111,68 @@ impl AppSupervisor {
 
     fn have_put(&mut self, put: AppliedSite) -> Vec<String> {
         self.reach = put.reach;
-        self.old.told(put.old_workers);
+        self.old.record_workers(put.old_workers);
         put.warnings
     }
 
-    /// The same for a change, whose author is told of what he should know.
+    /// Sends requests to the route of a change, and warnings to its client.
     pub(super) fn switch_requests(&mut self, route: &AppRoute, job: JobId) -> anyhow::Result<()> {
         for warning in self.send_requests(Some(route))? {
-            self.say(job, ProgressLine::Detail(warning));
+            self.send_progress(job, ProgressLine::Detail(warning));
         }
         Ok(())
     }
 
-    /// Makes a release the live one, on disk and for requests. In between it is the live one already: killed there, the next
-    /// supervisor finishes it.
+    /// Makes a release live on disk and in the routing. It is live on disk first: if this process is killed
+    /// in between, the next supervisor completes the change.
     pub(super) fn switch_release(&mut self, number: u64, route: &AppRoute, job: JobId) -> anyhow::Result<()> {
-        let web = self.web()?;
-        let ready = web.prepare_site(&*self.world(route.release)?, &route.ports)?;
-        // A link that was lost or led nowhere is mended by this, and nothing to go back to.
-        let before = current::live(&self.dir).unwrap_or(None);
-        current::switch(&self.dir, number)?;
+        let web = self.web_server()?;
+        let ready = web.prepare_site(&*self.release_context(route.release)?, &route.ports)?;
+        // This repairs a lost or broken link; no previous release is known then.
+        let before = current::live_release(&self.dir).unwrap_or(None);
+        current::set_live(&self.dir, number)?;
         match ready.apply() {
             Ok(put) => {
                 for warning in self.have_put(put) {
-                    self.say(job, ProgressLine::Detail(warning));
+                    self.send_progress(job, ProgressLine::Detail(warning));
                 }
                 Ok(())
             }
             Err(err) => {
                 match before {
-                    Some(before) => current::switch(&self.dir, before)?,
-                    None => current::remove(&self.dir.current())?,
+                    Some(before) => current::set_live(&self.dir, before)?,
+                    None => current::remove_dir(&self.dir.current())?,
                 }
                 Err(err)
             }
         }
     }
 
-    /// Somebody knows of something new.
-    pub(super) fn route(&mut self, client: u64) -> anyhow::Result<()> {
+    /// Renders the routing again for a client that has changed its settings.
+    pub(super) fn apply_route(&mut self, client: u64) -> anyhow::Result<()> {
         let route = self.core.route();
         for text in self.send_requests(route.as_ref())? {
-            self.reply(client, &SupervisorReply::Detail { text });
+            self.send_reply(client, &SupervisorReply::Detail { text });
         }
-        self.reply(client, &SupervisorReply::Done { error: None });
+        self.send_reply(client, &SupervisorReply::Done { error: None });
         Ok(())
     }
 
-    /// Tells the core when no request is under way to it any more.
-    pub(super) fn drain(&mut self, id: InstanceId) {
-        if !self.old.keeps(id) {
+    /// Reports to the state machine when the last request to an instance has ended.
+    pub(super) fn watch_drain(&mut self, id: InstanceId) {
+        if !self.old.is_watched(id) {
             self.events.push_back(CoreEvent::Drained { id });
         }
     }
 
     pub(super) fn old_worker_ended(&mut self, pid: i32) {
         for id in self.old.ended(pid) {
-            self.tell(CoreEvent::Drained { id });
+            self.tell_core(CoreEvent::Drained { id });
         }
         self.release_guards();
     }
 
-    /// What whoever deploys should know when the app has host names and is not reached under them.
+    /// Returns the reason why nginx does not serve an app with host names.
     pub(super) fn why_not_served(&self, number: u64) -> Option<String> {
         let has_files = || {
             let world = self.worlds.get(&number)?.0.clone();
@@ -191,7 +191,7 @@ impl AppSupervisor {
     }
 }
 
-/// The error with its way out, a line each.
+/// Formats an error and its hints, one per line.
 pub(super) fn words(err: &anyhow::Error) -> String {
     let hints: Vec<String> = user_error::advice(err).0.iter().map(|hint| format!("\nhint: {hint}")).collect();
     format!("{err:#}{}", hints.concat())

@@ -1,4 +1,4 @@
-//! What `ps` is told: one row an instance, from what the core knows and what runs.
+//! Rows of `ps`: one per instance, from the state machine and the running processes.
 
 use anyhow::Context;
 use piku_chroot::{limits, report};
@@ -17,8 +17,8 @@ use super::port_claims;
 use super::worker::InstanceProcess;
 
 impl AppSupervisor {
-    /// All instances, those on trial and on their way out too; where nothing is to run, the places that are empty.
-    pub(super) fn rows(&self) -> anyhow::Result<Vec<Row>> {
+    /// Returns all instances, including those on trial and leaving; if nothing is to run, the empty slots.
+    pub(super) fn instance_rows(&self) -> anyhow::Result<Vec<Row>> {
         if self.core.is_idle() && self.core.plan().is_none() {
             return stopped(&self.root, &self.app);
         }
@@ -26,9 +26,9 @@ impl AppSupervisor {
         for (id, one) in self.core.instances() {
             let worker = self.workers.get(&id);
             let exposed = if one.is_up() && one.listens { self.exposed_ports(id) } else { Vec::new() };
-            let warning = (!exposed.is_empty()).then(|| port_claims::words(&exposed));
+            let warning = (!exposed.is_empty()).then(|| port_claims::join_ports(&exposed));
             let notes: Vec<String> = self.notes.get(&id).cloned().into_iter().chain(warning).collect();
-            let uptime = one.since().map(|since| self.now().saturating_sub(since).as_secs());
+            let uptime = one.running_since().map(|since| self.now().saturating_sub(since).as_secs());
             let row = Row {
                 app: self.app.clone(),
                 instance: one.ps.to_string(),
@@ -42,7 +42,7 @@ impl AppSupervisor {
                 cpu_percent: None,
                 memory_bytes: None,
                 last_exit: one.last_exit.map(exit),
-                last_memory_peak_bytes: one.last_exit.and_then(peak),
+                last_memory_peak_bytes: one.last_exit.and_then(peak_of),
                 sandbox: worker.and_then(|worker| self.sandbox(worker)),
                 limits: match worker {
                     Some(worker) => self.limits_of(worker),
@@ -55,7 +55,7 @@ impl AppSupervisor {
             };
             rows.push((one, row));
         }
-        // In the Procfile's order; in a place first what is live, last what is on its way out.
+        // In the order of the Procfile; within a slot live instances first, leaving ones last.
         let types = self.core.plan().map(|plan| plan.types.as_slice()).unwrap_or_default();
         let order = |one: &AppInstance| {
             let at = types.iter().position(|kind| kind.name == one.ps.kind).unwrap_or(usize::MAX);
@@ -68,7 +68,7 @@ impl AppSupervisor {
         Ok(rows)
     }
 
-    /// A row for each cron type, whether it runs now or not.
+    /// Adds a row for each cron type.
     fn add_crons(&self, rows: &mut Vec<Row>) {
         for entry in self.crontab.entries() {
             let at = rows.iter().position(|row| row.kind == entry.name).unwrap_or(rows.len());
@@ -86,9 +86,9 @@ impl AppSupervisor {
 }
 
 impl AppSupervisor {
-    /// What holds around a worker; nothing while it is still being set up.
+    /// Returns the protections of a process; `None` while it is being set up.
     fn sandbox(&self, worker: &InstanceProcess) -> Option<String> {
-        // What has a mark is found by it, since no jail holds it together.
+        // A marked process runs without a jail.
         if worker.record.mark.is_some() {
             return Some(usage::NO_SANDBOX.to_owned());
         }
@@ -96,7 +96,7 @@ impl AppSupervisor {
         started.map(|started| started.line())
     }
 
-    /// What a worker is limited to; nothing while it is still being set up.
+    /// Returns the limits of a process; empty while it is being set up.
     pub(super) fn limits_of(&self, worker: &InstanceProcess) -> Vec<SampledLimit> {
         let record = &worker.record;
         let held = if record.mark.is_some() {
@@ -115,22 +115,22 @@ impl AppSupervisor {
     }
 }
 
-/// The places of an app of which nothing is to run.
+/// Returns the slots of a stopped app.
 pub(crate) fn stopped(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
-    let Some(number) = current::live(&dir)? else { return Ok(Vec::new()) };
+    let Some(number) = current::live_release(&dir)? else { return Ok(Vec::new()) };
     let formation = desired::read_formation(&dir.formation())?;
     let (plan, ..) = desired::plan(&ReleaseContext::read(root, app, number)?, &formation);
     let row = |ps: InstanceName| Row { release: Some(number), ..idle(app, &ps) };
     let crons = plan.crons.iter().map(|(name, _)| InstanceName { kind: name.clone(), index: 1 });
-    Ok(plan.places().map(|(ps, _)| ps).chain(crons).map(row).collect())
+    Ok(plan.slots().map(|(ps, _)| ps).chain(crons).map(row).collect())
 }
 
-/// The instances of an app whose supervisor does not answer, from what it has written down.
+/// Returns the instances of an app whose supervisor does not respond, from their records.
 pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
     let records =
-        RecordFolder::open(&dir).and_then(|records| records.all()).context("cannot read the records")?;
+        RecordFolder::open(&dir).and_then(|records| records.read_all()).context("cannot read the records")?;
     let row = |record: WorkerRecord| Row {
         state: usage::SampledState::Unknown,
         pid: record.is_alive().then(|| record.pid.unsigned_abs()),
@@ -148,7 +148,7 @@ pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>
     Ok(rows)
 }
 
-/// A place where nothing runs.
+/// Returns the row of an empty slot.
 pub(super) fn idle(app: &AppName, ps: &InstanceName) -> Row {
     Row {
         app: app.clone(),
@@ -176,17 +176,17 @@ pub(super) fn idle(app: &AppName, ps: &InstanceName) -> Row {
 fn state(one: &AppInstance) -> usage::SampledState {
     match one.state {
         InstanceState::Starting { .. } | InstanceState::Moving { .. } => usage::SampledState::Starting,
-        InstanceState::Up { .. } if one.listens => usage::SampledState::Healthy,
-        InstanceState::Up { .. } | InstanceState::Once { .. } => usage::SampledState::Running,
-        InstanceState::Waiting { .. } if one.is_crash_looping() => usage::SampledState::CrashLooping,
-        InstanceState::Waiting { .. } => usage::SampledState::Backoff,
+        InstanceState::Ready { .. } if one.listens => usage::SampledState::Healthy,
+        InstanceState::Ready { .. } | InstanceState::CronRun { .. } => usage::SampledState::Running,
+        InstanceState::Backoff { .. } if one.is_crash_looping() => usage::SampledState::CrashLooping,
+        InstanceState::Backoff { .. } => usage::SampledState::Backoff,
         InstanceState::Draining { .. } | InstanceState::Stopping { .. } | InstanceState::Killing => {
             usage::SampledState::Draining
         }
     }
 }
 
-fn peak(exit: ProcessExit) -> Option<u64> {
+fn peak_of(exit: ProcessExit) -> Option<u64> {
     if let ProcessExit::OutOfMemory { peak } = exit { peak } else { None }
 }
 

@@ -1,4 +1,4 @@
-//! Processes of instances: started behind a record, taken up from one, read from, ended.
+//! Processes of instances: started after their record is written, adopted by it, read from, ended.
 
 #![expect(
     clippy::disallowed_methods,
@@ -31,29 +31,29 @@ use crate::log::{LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover_
 use crate::process::family::{MARK, ProcessFamily};
 use crate::releases::current;
 
-/// The release task's id; those of instances begin at 1.
+/// Id of the release task; instances have ids from 1.
 pub(super) const TASK: InstanceId = InstanceId(0);
 
-/// The longest line of a release task that is shown.
+/// Longest line of a release task that is shown.
 const LINE_BYTES: usize = 4096;
 
 /// A process of an instance.
 #[derive(Debug)]
 pub(super) struct InstanceProcess {
     pub(super) pid: Pid,
-    /// For one that another supervisor has started: it is no child, only its pidfd tells of its end.
+    /// For an adopted process, which is not a child: signals its end.
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) record: WorkerRecord,
     pub(super) output: LogIntake,
     pub(super) log: LogWriter,
-    /// Where it says that it is ready, for a type that does.
+    /// Socket for its readiness notifications.
     pub(super) notify: Option<NotifySocket>,
-    /// What the release task has said after its last newline.
+    /// Output of the release task after its last newline.
     partial: Vec<u8>,
 }
 
 impl InstanceProcess {
-    /// Takes up a living worker.
+    /// Adopts a running process.
     pub(super) fn adopt(
         record: WorkerRecord,
         records: &RecordFolder,
@@ -61,12 +61,13 @@ impl InstanceProcess {
     ) -> anyhow::Result<Self> {
         let pid = Pid::from_raw(record.pid);
         let known = rustix::process::Pid::from_raw(record.pid).context("no pid")?;
-        // It may end at any time; from here on its pid is nobody else's, or the descriptor tells that it has ended.
+        // From here on its pid is not used again, or the descriptor reports its end.
         let pidfd = pidfd_open(known, PidfdFlags::empty()).context("cannot open its pidfd")?;
         anyhow::ensure!(record.is_alive(), "it has just ended");
         let fifo = open_fifo(&records.fifo(record.id)).context("cannot open its fifo")?;
         let output = LogIntake::open(fifo, &records.spool(record.id), &mut log);
-        // Nobody listened meanwhile. It counts as ready, and what it still says should not fail.
+        // Notifications were lost meanwhile. The process counts as ready, and its next notifications must
+        // not fail.
         let folder = records.notify(record.id);
         let notify = folder.is_dir().then(|| NotifySocket::bind(&folder)).transpose();
         let notify = notify.context("cannot listen for its readiness")?;
@@ -81,7 +82,8 @@ impl InstanceProcess {
         ProcessFamily { leader: self.pid, mark: self.record.mark.as_deref() }
     }
 
-    /// Reads once and logs it. The whole lines, for the release task; nothing when there was nothing to read.
+    /// Reads its output once and logs it. Returns whole lines for the release task; `None` if there was no
+    /// output.
     pub(super) fn take_output(&mut self) -> Option<Vec<String>> {
         let bytes = self.output.move_to_log(&mut self.log)?;
         if self.record.id != TASK {
@@ -94,13 +96,13 @@ impl InstanceProcess {
             self.partial.drain(..=end);
         }
         if self.partial.len() > LINE_BYTES {
-            lines.extend(self.rest());
+            lines.extend(self.drain_output());
         }
         Some(lines)
     }
 
-    /// A last line without a newline.
-    pub(super) fn rest(&mut self) -> Option<String> {
+    /// Returns the last line of the release task if it has no newline.
+    pub(super) fn drain_output(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.partial);
         (!rest.is_empty()).then(|| shown(&rest))
     }
@@ -110,10 +112,10 @@ fn shown(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES)]).trim_end_matches('\r').to_owned()
 }
 
-/// Ends what may be left of a worker that nobody takes up, and logs what it said last.
+/// Kills the remaining processes of an instance that is not adopted, and logs its last output.
 pub(super) fn clear_away(record: &WorkerRecord, records: &RecordFolder, log: io::Result<LogWriter>) {
     if let Ok(spool) = File::options().read(true).write(true).open(records.spool(record.id)) {
-        // What cannot be logged now is gone.
+        // Output that cannot be logged now is lost.
         let _ = log.and_then(|mut log| recover_spool(&spool, &mut log));
     }
     if record.boot != piku_procfs::boot_id() {
@@ -123,45 +125,44 @@ pub(super) fn clear_away(record: &WorkerRecord, records: &RecordFolder, log: io:
     if record.is_alive() {
         family.kill();
     }
-    family.sweep();
+    family.kill_leftovers();
 }
 
 impl AppSupervisor {
-    /// Starts the process of an instance; returns its port.
+    /// Starts the process of an instance. Returns its port.
     pub(super) fn spawn(&mut self, id: InstanceId) -> anyhow::Result<Option<u16>> {
         let one = self.core.instance(id).context("no such instance")?;
         let (ps, release, restarts, live) = (one.ps.clone(), one.release, one.restarts, one.live);
-        let (listens, kept, moves) = (one.listens, one.port, one.moves);
-        let is_cron = matches!(one.state, InstanceState::Once { .. });
+        let (listens, kept, moves) = (one.listens, one.port, one.port_moves);
+        let is_cron = matches!(one.state, InstanceState::CronRun { .. });
         if listens {
             self.claim_port(id, release, kept, moves)?;
         }
         let port = self.ports.get(&id).map(crate::ports::PortClaim::port);
         let mut record = self.record(id, ps, release, port, live, restarts);
         record.runs = if is_cron { StartCount::Once } else { StartCount::Always };
-        let worker = self.start(record)?;
+        let worker = self.start_process(record)?;
         self.workers.insert(id, worker);
         Ok(port)
     }
 
-    /// Starts the release task.
     pub(super) fn start_task(&mut self, release: u64, job: JobId) -> anyhow::Result<()> {
         self.say_step(job, "Running the release task");
         let ps = InstanceName { kind: "release".parse()?, index: 1 };
         let mut record = self.record(TASK, ps, release, None, false, 0);
         record.task = true;
-        let worker = self.start(record)?;
+        let worker = self.start_process(record)?;
         self.workers.insert(TASK, worker);
         Ok(())
     }
 
-    /// Who the app is from now on: what its other workers are, as long as there are any, since all have the same data.
-    fn users(&self) -> AppUsers {
+    /// Returns the users of the app: those of its running processes, if any, since all share the same data.
+    fn app_users(&self) -> AppUsers {
         let other = self.workers.values().next().map(|worker| worker.record.users);
         other.unwrap_or_else(|| self.current_settings().app_users)
     }
 
-    /// Returns the machine's settings as they are now; those of this supervisor's start where the file cannot be read.
+    /// Returns the current host settings; those of this supervisor's start if the file cannot be read.
     pub(super) fn current_settings(&self) -> HostSettings {
         HostSettings::read(&self.root.settings()).unwrap_or_else(|_| self.settings.clone())
     }
@@ -185,7 +186,7 @@ impl AppSupervisor {
             start: 0,
             boot: piku_procfs::boot_id(),
             mark: None,
-            users: self.users(),
+            users: self.app_users(),
             since: Timestamp::now(),
             live,
             ready: false,
@@ -196,7 +197,7 @@ impl AppSupervisor {
         }
     }
 
-    fn start(&mut self, mut record: WorkerRecord) -> anyhow::Result<InstanceProcess> {
+    fn start_process(&mut self, mut record: WorkerRecord) -> anyhow::Result<InstanceProcess> {
         let world = match self.worlds.get(&record.release) {
             Some((world, _)) => world.clone(),
             None => std::rc::Rc::new(ReleaseContext::read(&self.root, &self.app, record.release)?),
@@ -204,7 +205,7 @@ impl AppSupervisor {
         let kind = record.ps.kind.as_str();
         let line =
             world.release.processes.get(kind).with_context(|| format!("the release has no '{kind}'"))?;
-        // The schedule in front of a cron's command is not part of it.
+        // Strip the schedule in front of a cron type's command.
         let line = if record.runs == StartCount::Once {
             schedule::split(line).map_or(line.as_str(), |(_, line)| line)
         } else {
@@ -218,10 +219,10 @@ impl AppSupervisor {
             vars.insert(MARK.to_owned(), mark.clone());
             record.mark = Some(mark);
         }
-        current::make_data(&self.dir)?;
+        current::create_data_dir(&self.dir)?;
         let report = self.records.report(record.id);
-        // That of the process before this one is read and over.
-        current::remove(&report)?;
+        // The report of the previous process has been read.
+        current::remove_dir(&report)?;
         record.limits = limits::of(kind, &vars)?;
         let folder = self.records.notify(record.id);
         let notifies = self.core.instance(record.id).is_some_and(|one| one.pace.announced);
@@ -253,10 +254,10 @@ impl AppSupervisor {
         let output = LogIntake::open(output, &self.records.spool(record.id), &mut log);
         let end = open_fifo_for_worker(&fifo).context("cannot open its fifo")?;
         if record.users == AppUsers::Own {
-            // For programs that open /dev/stdout anew. The fifo lies where only piku gets.
+            // For programs that open /dev/stdout again. Only piku can enter the directory of the fifo.
             fs::set_permissions(&fifo, Permissions::from_mode(0o622)).context("cannot share its fifo")?;
         }
-        let lock = FileLock::take(&self.records.lock(record.id)).context("cannot lock")?;
+        let lock = FileLock::try_lock(&self.records.lock(record.id)).context("cannot lock")?;
         let lock = lock.context("the one before it is still there")?;
         let mut kept = vec![std::os::fd::AsFd::as_fd(&lock)];
         kept.extend(self.ports.get(&record.id).map(crate::ports::PortClaim::fd));
@@ -269,18 +270,18 @@ impl AppSupervisor {
             jail_limits::hold_alone(&record.limits, pid).context("cannot limit it")?;
         }
         self.records.write(&record).context("cannot write its record")?;
-        waiting.go().context("it ended at once")?;
+        waiting.open_gate().context("it ended at once")?;
         Ok(InstanceProcess { pid, pidfd: None, record, output, log, notify, partial: Vec::new() })
     }
 
-    /// Writes down that an instance has become ready, or live.
+    /// Writes the record of an instance that has become ready or live.
     pub(super) fn write_down(&mut self, id: InstanceId) {
         let (Some(one), Some(worker)) = (self.core.instance(id), self.workers.get_mut(&id)) else { return };
         worker.record.live = one.live;
-        // Also of one that is on its way out: the next supervisor lets it finish its requests.
+        // Also for a leaving instance: the next supervisor lets it finish its requests.
         worker.record.ready = one.is_up() || one.is_leaving() && one.routed.is_some();
         if let Err(err) = self.records.write(&worker.record) {
-            self.complain(&format!("cannot write the record of {}: {err}", one.ps));
+            self.log_error(&format!("cannot write the record of {}: {err}", one.ps));
         }
     }
 }

@@ -53,7 +53,7 @@ fn crashes_in_a_row_back_off_become_a_loop_and_are_forgotten_after_a_stable_minu
             world.states(),
             [format!("worker.1@1 {}", if crash < 5 { "backoff" } else { "crash-looping" })]
         );
-        let wait = world.core.deadline().unwrap().saturating_sub(world.now);
+        let wait = world.core.next_deadline().unwrap().saturating_sub(world.now);
         assert!(wait > waited, "{wait:?} after {waited:?}");
         waited = wait;
         world.now += wait;

@@ -5,11 +5,11 @@ use super::*;
 #[test]
 fn a_cron_runs_once_at_a_time_beside_all_else_and_ends_with_a_stop() {
     let mut world = World::boot(plan(1, &[("worker", 1)]));
-    let due = || CoreEvent::Due { kind: "cron".parse().unwrap() };
+    let due = || CoreEvent::CronDue { kind: "cron".parse().unwrap() };
     world.send(due());
     world.send(due());
     assert_eq!(world.did(), ["spawn cron.1@1"], "not while it runs");
-    world.send(CoreEvent::Due { kind: "other".parse().unwrap() });
+    world.send(CoreEvent::CronDue { kind: "other".parse().unwrap() });
     // A deploy goes on beside it.
     world.deploy(plan(2, &[("worker", 1)]));
     world.exit("worker.1@1", 143);

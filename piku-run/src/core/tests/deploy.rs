@@ -213,25 +213,25 @@ fn a_second_change_is_told_to_come_back_later() {
 fn a_switch_that_fails_undoes_the_deploy() {
     let mut core = SupervisorCore::new(OnExit::Restart, InstanceId(0));
     let now = secs(1);
-    core.handle(now, CoreEvent::Boot { plan: None, found: vec![] });
+    core.handle_event(now, CoreEvent::Boot { plan: None, found: vec![] });
     let deploy = CoreEvent::Change {
         job: JobId(1),
         plan: plan(1, &[("web", 1)]),
         replace: ReplaceScope::All,
         task: false,
     };
-    core.handle(now, deploy);
-    core.handle(now, CoreEvent::Spawned { id: InstanceId(1), port: Some(1) });
+    core.handle_event(now, deploy);
+    core.handle_event(now, CoreEvent::Spawned { id: InstanceId(1), port: Some(1) });
     let route = AppRoute { release: 1, ports: vec![1] };
     assert!(
-        core.handle(now, CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Alive })
+        core.handle_event(now, CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Alive })
             .contains(&CoreAction::Switch { job: JobId(1), route })
     );
     // It may have requests by now.
-    let actions = core.handle(now, CoreEvent::Switched(Err("disk full".into())));
+    let actions = core.handle_event(now, CoreEvent::Switched(Err("disk full".into())));
     assert_eq!(actions, [CoreAction::Route(None), CoreAction::Drain { id: InstanceId(1) }]);
-    let actions = core.handle(now, CoreEvent::Drained { id: InstanceId(1) });
+    let actions = core.handle_event(now, CoreEvent::Drained { id: InstanceId(1) });
     assert_eq!(actions, [CoreAction::Terminate { id: InstanceId(1) }]);
-    let actions = core.handle(now, CoreEvent::Exited { id: InstanceId(1), exit: ProcessExit::Code(0) });
-    assert!(matches!(actions.last(), Some(CoreAction::Done { result: Err(_), .. })));
+    let actions = core.handle_event(now, CoreEvent::Exited { id: InstanceId(1), exit: ProcessExit::Code(0) });
+    assert!(matches!(actions.last(), Some(CoreAction::FinishJob { result: Err(_), .. })));
 }

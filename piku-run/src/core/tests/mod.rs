@@ -80,7 +80,7 @@ impl World {
     fn send(&mut self, event: CoreEvent) {
         let mut events = std::collections::VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            for action in self.core.handle(self.now, event) {
+            for action in self.core.handle_event(self.now, event) {
                 match action {
                     CoreAction::Spawn { id } => {
                         let ps = self.name(id);
@@ -99,9 +99,9 @@ impl World {
                         });
                         events.push_back(CoreEvent::Spawned { id, port });
                     }
-                    CoreAction::Task { release, .. } => self.log.push(format!("task {release}")),
+                    CoreAction::RunTask { release, .. } => self.log.push(format!("task {release}")),
                     CoreAction::KillTask => self.log.push("kill task".into()),
-                    CoreAction::Record { .. } | CoreAction::Remark { .. } | CoreAction::Forget { .. } => {}
+                    CoreAction::Record { .. } | CoreAction::LogRemark { .. } | CoreAction::Forget { .. } => {}
                     CoreAction::Probe { id } => {
                         assert!(self.core.instance(id).unwrap().port.is_some());
                         self.probes += 1;
@@ -129,13 +129,14 @@ impl World {
                         self.log.push(format!("drain {ps}"));
                     }
                     CoreAction::Drain { id } => events.push_back(CoreEvent::Drained { id }),
-                    CoreAction::Say {
-                        line: ProgressLine::Step(text) | ProgressLine::Detail(text), ..
+                    CoreAction::ReportProgress {
+                        line: ProgressLine::Step(text) | ProgressLine::Detail(text),
+                        ..
                     } => {
                         self.log.push(format!("say {text}"));
                     }
-                    CoreAction::Done { result: Ok(()), .. } => self.log.push("done".into()),
-                    CoreAction::Done { result: Err(refusal), .. } => {
+                    CoreAction::FinishJob { result: Ok(()), .. } => self.log.push("done".into()),
+                    CoreAction::FinishJob { result: Err(refusal), .. } => {
                         self.log.push(format!("failed {}", refusal.reason));
                     }
                 }
@@ -159,7 +160,7 @@ impl World {
 
     fn pass(&mut self, seconds: u64) {
         let end = self.now + secs(seconds);
-        while let Some(deadline) = self.core.deadline().filter(|deadline| *deadline <= end) {
+        while let Some(deadline) = self.core.next_deadline().filter(|deadline| *deadline <= end) {
             self.now = self.now.max(deadline);
             self.send(CoreEvent::Tick);
         }
@@ -206,10 +207,10 @@ impl World {
 fn word(one: &AppInstance) -> &'static str {
     match one.state {
         InstanceState::Starting { .. } => "starting",
-        InstanceState::Once { .. } => "once",
-        InstanceState::Up { .. } => one.ready_word(),
-        InstanceState::Waiting { .. } if one.is_crash_looping() => "crash-looping",
-        InstanceState::Waiting { .. } => "backoff",
+        InstanceState::CronRun { .. } => "once",
+        InstanceState::Ready { .. } => one.ready_label(),
+        InstanceState::Backoff { .. } if one.is_crash_looping() => "crash-looping",
+        InstanceState::Backoff { .. } => "backoff",
         InstanceState::Moving { .. } => "moving",
         InstanceState::Draining { .. } | InstanceState::Stopping { .. } | InstanceState::Killing => {
             "draining"

@@ -129,10 +129,10 @@ fn a_port_that_is_taken_while_the_switch_is_made_is_taken_out_again() {
     world.deploy(plan(2, &[("web", 1)]));
     let id = world.id("web.1@2");
     let now = world.now;
-    let actions = world.core.handle(now, CoreEvent::Probed { id, outcome: ProbeOutcome::Alive });
+    let actions = world.core.handle_event(now, CoreEvent::Probed { id, outcome: ProbeOutcome::Alive });
     assert!(actions.iter().any(|action| matches!(action, CoreAction::Switch { .. })), "{actions:?}");
-    world.core.handle(now, CoreEvent::PortTaken { id, by: "a stranger".into() });
-    let actions = world.core.handle(now, CoreEvent::Switched(Ok(())));
+    world.core.handle_event(now, CoreEvent::PortTaken { id, by: "a stranger".into() });
+    let actions = world.core.handle_event(now, CoreEvent::Switched(Ok(())));
     let routes: Vec<_> = actions.iter().filter(|action| matches!(action, CoreAction::Route(_))).collect();
     assert_eq!(routes, [&CoreAction::Route(Some(AppRoute { release: 2, ports: vec![] }))]);
 }

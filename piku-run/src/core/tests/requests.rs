@@ -49,7 +49,7 @@ fn a_crash_changes_no_route_and_a_stop_ends_it_first() {
     world.exit("web.1@1", 1);
     world.all_ready();
     assert_eq!(world.routes.len(), told, "the port is the same");
-    let stop = world.core.handle(world.now, CoreEvent::Stop { job: JobId(1) });
+    let stop = world.core.handle_event(world.now, CoreEvent::Stop { job: JobId(1) });
     assert_eq!(stop[0], CoreAction::Route(None));
     assert!(matches!(stop[1], CoreAction::Terminate { .. }), "{stop:?}");
 }

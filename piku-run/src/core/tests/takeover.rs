@@ -9,7 +9,7 @@ fn living_workers_are_taken_over_and_only_what_is_missing_is_started() {
     world.send(CoreEvent::Boot { plan: Some(plan(1, &[("web", 2)])), found });
     assert_eq!(world.did(), ["spawn web.2@1", "term gone.1@1"]);
     let one = world.core.instance(InstanceId(7)).unwrap();
-    assert_eq!((one.restarts, one.is_up(), one.since()), (4, true, Some(secs(900))));
+    assert_eq!((one.restarts, one.is_up(), one.running_since()), (4, true, Some(secs(900))));
     assert!(world.core.instance(InstanceId(10)).is_some(), "ids go on behind those found");
 }
 
@@ -55,5 +55,5 @@ fn a_foreman_stops_all_when_one_ends() {
 #[test]
 fn an_idle_app_has_no_timer() {
     let world = World::boot(plan(1, &[("web", 2), ("worker", 3)]));
-    assert_eq!(world.core.deadline(), None);
+    assert_eq!(world.core.next_deadline(), None);
 }

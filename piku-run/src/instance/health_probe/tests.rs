@@ -126,7 +126,6 @@ fn one_that_accepts_and_is_silent_keeps_it_waiting() {
     while probe.interest() != (true, false) {
         assert_eq!(probe.ready(), ProbeProgress::Waiting);
     }
-    assert!(probe.is_connected());
     assert_eq!(probe.ready(), ProbeProgress::Waiting);
     // It dies with the connection in its queue, as gunicorn does when the app cannot be imported.
     drop(listener);
@@ -139,7 +138,6 @@ fn a_connection_is_all_that_a_check_without_a_request_wants() {
     let port = listener.local_addr().unwrap().port();
     let mut probe = HealthProbe::connect(port);
     assert_eq!(run(&mut probe), ProbeProgress::Open);
-    assert!(probe.is_connected());
     // Not a byte was said to it.
     assert_eq!(listener.accept().unwrap().0.read(&mut [0]).unwrap(), 0);
     drop(listener);
@@ -153,12 +151,11 @@ fn nobody_there_is_refused() {
     drop(listener);
     let mut probe = HealthProbe::start(port, "x", None);
     assert_eq!(run(&mut probe), ProbeProgress::Refused);
-    assert!(!probe.is_connected());
 }
 
 #[test]
 fn nothing_breaks_out_of_the_request() {
-    let text = String::from_utf8(request("a\r\nX: y", "up \r\nHost: z\u{e4}")).unwrap();
+    let text = String::from_utf8(format_request("a\r\nX: y", "up \r\nHost: z\u{e4}")).unwrap();
     assert!(text.starts_with("GET /up%20%0D%0AHost:%20z%C3%A4 HTTP/1.1\r\nHost: aX:y\r\n"), "{text}");
-    assert!(String::from_utf8(request("", "/")).unwrap().contains("\r\nHost: localhost\r\n"));
+    assert!(String::from_utf8(format_request("", "/")).unwrap().contains("\r\nHost: localhost\r\n"));
 }

@@ -35,12 +35,12 @@ fn listener(address: &str, port: u16, inode: u64) -> ListeningSocket {
 #[cfg(target_endian = "little")]
 fn lines_of_the_kernels_tables() {
     let v4 = "   0: 0100007F:4E20 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
-    assert_eq!(parse(v4), Some(listener("127.0.0.1", 20000, 4711)));
+    assert_eq!(parse_socket(v4), Some(listener("127.0.0.1", 20000, 4711)));
     let v6 = "   1: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1 0 100 0 0 10 0";
-    assert_eq!(parse(v6), Some(listener("::1", 80, 12)));
-    assert_eq!(parse(&v4.replace(" 0A ", " 01 ")), None);
-    assert_eq!(parse(""), None);
-    assert_eq!(parse("0: zz:1 2 0A 3 4 5 6 7 8"), None);
+    assert_eq!(parse_socket(v6), Some(listener("::1", 80, 12)));
+    assert_eq!(parse_socket(&v4.replace(" 0A ", " 01 ")), None);
+    assert_eq!(parse_socket(""), None);
+    assert_eq!(parse_socket("0: zz:1 2 0A 3 4 5 6 7 8"), None);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn the_one_that_answers_on_loopback() {
         listener("::1", 81, 4),
         listener("::", 82, 5),
     ];
-    let inodes = |port| answering(&all, port).iter().map(|one| one.inode).collect::<Vec<_>>();
+    let inodes = |port| sockets_answering(&all, port).iter().map(|one| one.inode).collect::<Vec<_>>();
     assert_eq!(inodes(80), [3]);
     assert!(inodes(81).is_empty());
     assert_eq!(inodes(82), [5]);

@@ -1,0 +1,107 @@
+//! Readiness: a started instance becomes ready by a notification, by health checks, or by staying up.
+
+use std::time::Duration;
+
+use super::{CoreAction, InstanceId, InstanceState, ProbeOutcome, ProgressLine, SETTLE, SupervisorCore};
+
+/// Minimum wait before a probe that timed out is repeated.
+const LATE: Duration = Duration::from_secs(10);
+
+impl SupervisorCore {
+    pub(super) fn mark_started(&mut self, id: InstanceId) {
+        let since = self.now;
+        let Some(one) = self.instances.get_mut(&id) else { return };
+        let unannounced = one.pace.announced;
+        let settled = (!one.listens && !unannounced).then_some(since + SETTLE);
+        one.state = InstanceState::Starting {
+            since,
+            ask: None,
+            patience: None,
+            unannounced,
+            settled,
+            last: None,
+            diagnosed: false,
+        };
+    }
+
+    pub(super) fn record_spawn(&mut self, id: InstanceId, port: Option<u16>) {
+        let Some(one) = self.instances.get_mut(&id) else { return };
+        one.port = port;
+        self.schedule_probe(id);
+        let Some(one) = self.instances.get(&id) else { return };
+        let text = match port {
+            Some(port) => format!("Starting {} on port {port}", one.ps),
+            None => format!("Starting {}", one.ps),
+        };
+        if let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) {
+            self.out.push(CoreAction::ReportProgress { job: change.job, line: ProgressLine::Step(text) });
+        }
+    }
+
+    /// Schedules the first health check of an instance that listens.
+    pub(super) fn schedule_probe(&mut self, id: InstanceId) {
+        let now = self.now;
+        let Some(one) = self.instances.get_mut(&id).filter(|one| one.listens) else { return };
+        if let InstanceState::Starting { ask, unannounced: false, .. } = &mut one.state {
+            *ask = Some(now);
+        }
+    }
+
+    /// Records the readiness notification of an instance. One that listens must pass a health check as
+    /// well, since nginx sends it requests.
+    pub(super) fn record_notification(&mut self, id: InstanceId) {
+        let Some(one) = self.instances.get_mut(&id) else { return };
+        let InstanceState::Starting { unannounced, .. } = &mut one.state else { return };
+        if !std::mem::take(unannounced) {
+            return;
+        }
+        if one.listens { self.schedule_probe(id) } else { self.mark_ready(id) }
+    }
+
+    pub(super) fn handle_probe(&mut self, id: InstanceId, outcome: ProbeOutcome) {
+        let now = self.now;
+        let Some(one) = self.instances.get_mut(&id) else { return };
+        let InstanceState::Starting { since, ask, patience, last, .. } = &mut one.state else { return };
+        // The interval grows: at most a tenth of the start time is lost by waiting.
+        let pause = one.pace.interval.unwrap_or_else(|| {
+            (now.saturating_sub(*since) / 10).clamp(Duration::from_millis(10), Duration::from_secs(2))
+        });
+        let is_late = patience.take().is_none();
+        match outcome {
+            // Probe again: a program that loads on its first request may answer the second one in time.
+            ProbeOutcome::Alive if is_late => {
+                *ask = Some(now);
+                return;
+            }
+            ProbeOutcome::Alive => return self.mark_ready(id),
+            // The connection stays open for a while, so that a program with one thread does not queue
+            // requests that time out.
+            ProbeOutcome::Silent => *ask = Some(now + pause.max(LATE)),
+            _ => *ask = Some(now + pause),
+        }
+        // Keep the most informative outcome.
+        if outcome != ProbeOutcome::Silent || matches!(last, None | Some(ProbeOutcome::Refused)) {
+            *last = Some(outcome);
+        }
+    }
+
+    pub(super) fn mark_ready(&mut self, id: InstanceId) {
+        let Some(one) = self.instances.get_mut(&id) else { return };
+        let InstanceState::Starting { since, .. } = one.state else { return };
+        one.state = InstanceState::Ready { since };
+        one.port_moves = 0;
+        if one.live {
+            one.routed = one.port;
+        }
+        let text = format!(
+            "{} is {} after {:.1} s",
+            one.ps,
+            one.ready_label(),
+            self.now.saturating_sub(since).as_secs_f64()
+        );
+        if let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) {
+            self.out.push(CoreAction::ReportProgress { job: change.job, line: ProgressLine::Detail(text) });
+        }
+        self.out.push(CoreAction::Record { id });
+    }
+}
