@@ -1,4 +1,4 @@
-//! Buildpacks.
+//! Errors about buildpacks.
 
 use piku_report::user_error::UserError;
 

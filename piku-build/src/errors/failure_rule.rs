@@ -12,11 +12,11 @@ use crate::step::build_step::StepOutcome;
 /// Messages and hints may also contain `{line}`, the first line that matched, `{pattern}`, and the values of the step.
 #[derive(Clone, Copy)]
 pub(crate) struct FailureRule {
-    /// One of these patterns is in the output.
+    /// Patterns of which the output must contain one.
     any: &'static [&'static str],
-    /// One of these is in the output too, unless there are none.
+    /// Patterns of which the output must contain one too, unless the list is empty.
     also: &'static [&'static str],
-    /// None of these is in the output.
+    /// Patterns that the output must not contain.
     unless: &'static [&'static str],
     message: &'static str,
     hints: &'static [&'static str],

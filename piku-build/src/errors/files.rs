@@ -1,4 +1,4 @@
-//! Files for the web server.
+//! Errors about static files.
 
 use piku_report::user_error::UserError;
 

@@ -1,4 +1,4 @@
-//! Go.
+//! Errors of Go apps.
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use super::{NOT_A_VERSION, list};
 use crate::runtime::RequestedVersion;
 use piku_release::target::TargetArchitecture;
 
-/// The file that an app of several programs lacks.
+/// The hint for an app without a Procfile.
 const EXAMPLE: &str = "add a file 'Procfile' with a line for each process, for example";
 
 pub(crate) fn no_go() -> UserError {
@@ -50,13 +50,13 @@ pub(crate) fn same_name(name: &str) -> UserError {
         .hint("a program has the name of its folder: rename one, or say in go.mod which are built: '// +heroku install ./cmd/web'")
 }
 
-/// `go build` ended well, and the program is not there.
+/// `go build` succeeded without making a program.
 pub(crate) fn nothing_built(missing: &[String]) -> UserError {
     UserError::new(format!("go ended well but did not build {}", list(missing)))
         .hint("are its files excluded by build tags? 'go list -f {{.IgnoredGoFiles}} ./...' shows which")
 }
 
-/// C code that this machine cannot compile for the target, in these packages where they are known.
+/// This machine cannot compile the C code of these packages for the target.
 pub(crate) fn no_cross_compiler(packages: &[String], target: &TargetArchitecture) -> UserError {
     let of = if packages.is_empty() { String::new() } else { format!(" ({})", list(packages)) };
     let failure = UserError::new(format!(

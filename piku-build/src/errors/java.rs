@@ -1,4 +1,4 @@
-//! Java.
+//! Errors of Java apps.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ pub(crate) fn no_runnable(found: &[PathBuf]) -> UserError {
     failure.hint(format!("add a file 'Procfile' with a line such as 'web: java -jar {example}'"))
 }
 
-/// Debian's Gradle is of 2017.
+/// Adds a hint that the machine's Gradle may be too old: Debian's is from 2017.
 pub(crate) fn perhaps_the_gradle(failure: UserError) -> UserError {
     failure.hint("the app has no gradlew, and the machine's own Gradle may be too old for its build file: 'gradle wrapper' on your machine makes one; commit it with gradle/wrapper")
 }

@@ -1,4 +1,4 @@
-//! Texts about what the steps of a layer have left.
+//! Errors about layers.
 
 use piku_files::FileKind;
 use piku_report::user_error::UserError;

@@ -1,5 +1,5 @@
-//! What the app's author is told, all of it in this one room: what was found, what was expected, what to do. A runtime with
-//! texts of its own has a file of them here.
+//! The texts of all errors for the author of an app: what was found, what was expected, what to do. Each
+//! runtime has a file.
 
 pub(crate) mod buildpack;
 pub(crate) mod failure_rule;
@@ -30,10 +30,10 @@ const NOT_A_VERSION: &str = "it is not a version";
 /// The hint for a tool that cannot reach the server of its packages.
 pub(crate) const ONLINE: &str =
     "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again";
-/// How many names of a list are shown.
+/// The largest number of names in a list.
 const SHOWN: usize = 12;
 
-/// A count of bytes as people read it.
+/// Formats a size in the units of disks: `64 MB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     let mut whole = bytes.div_ceil(1000);
@@ -45,7 +45,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{whole} {}", UNITS[unit])
 }
 
-/// Names between commas, not more than anybody reads.
+/// Joins names with commas and counts those beyond the first twelve.
 pub(crate) fn list(names: &[String]) -> String {
     let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
@@ -59,13 +59,13 @@ pub(crate) fn with_lines(message: impl Into<String>, lines: &[String]) -> UserEr
     UserError::new(lines.iter().fold(message.into(), |text, line| text + "\n  " + line))
 }
 
-/// A compiler was told of another architecture than that of the release.
+/// A setting of the app made the compiler build for another architecture than the release's.
 pub(crate) fn other_target(program: &str, its: &str, wanted: &str) -> UserError {
     UserError::new(format!("the build made '{program}' for {its}, and the release is for {wanted}"))
         .hint("does ENV or a configuration file of the app name an architecture? leave that to the build")
 }
 
-/// Packages whose native code was made for this machine.
+/// Packages contain native code for this machine, and the release is for another.
 pub(crate) fn foreign_packages(packages: &[String], target: &str) -> UserError {
     UserError::new(format!(
         "native code that was built for this machine does not run on {target}: {}",
@@ -74,7 +74,7 @@ pub(crate) fn foreign_packages(packages: &[String], target: &str) -> UserError {
     .hint("push to that machine directly: it builds these packages itself")
 }
 
-// The app's folder.
+// Errors about the app's folder.
 
 pub(crate) fn nothing_fits(
     looked_for: &[(&str, String)],
@@ -99,19 +99,19 @@ pub(crate) fn nothing_fits(
     )
 }
 
-/// The app asks for a runtime that there is not.
+/// The app names a runtime that does not exist.
 pub(crate) fn unknown_runtime(from: &str, name: &str, known: &[String]) -> UserError {
     UserError::new(format!("{from} asks for the runtime '{name}'; there are {}", list(known)))
         .hint("PIKU_RUNTIMES=node,python names several, and counts before RUNTIME where that is the app's own variable")
 }
 
-/// A runtime that starts nothing by itself.
+/// The runtime has no default process types.
 pub(crate) fn no_procfile(runtime: &str) -> UserError {
     UserError::new(format!("there is no Procfile, and the runtime {runtime} starts nothing by itself"))
         .hint("add a file 'Procfile' with a line for each process, such as 'web: ./server --port $PORT'")
 }
 
-/// Recognised, but its tool is not on the machine. `what` is `a Java app`.
+/// The app is recognised, but a tool is missing on the machine. `what` is `a Java app`.
 pub(crate) fn missing_tool(what: &str, tool: &str) -> UserError {
     let failure =
         UserError::new(format!("this is {what}, recognised, but '{tool}' is missing on this machine"));
@@ -121,7 +121,7 @@ pub(crate) fn missing_tool(what: &str, tool: &str) -> UserError {
     }
 }
 
-/// `APP_DIR` leads nowhere good.
+/// `APP_DIR` is not a folder that can be the app.
 pub(crate) fn bad_app_dir(value: &str, from: &str, why: &str) -> UserError {
     UserError::new(format!("APP_DIR in {from} is '{value}': {why}"))
         .hint("APP_DIR names a folder of the repository, such as APP_DIR=backend")
@@ -158,7 +158,7 @@ pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> UserError {
         .hint("what piku reads itself is a small text: is it the right file?")
 }
 
-/// Returns the failure for a name at which a build step has left something that leads piku's writes out of the app's folder.
+/// A build step left a link that leads piku's writes out of the app's folder.
 pub(crate) fn placed_outside(name: &Path) -> UserError {
     UserError::new(format!(
         "'{}' leads out of the app's folder: nothing is written through a link that a build step has left",
@@ -167,7 +167,7 @@ pub(crate) fn placed_outside(name: &Path) -> UserError {
     .hint("let the step make a folder there, or a link to one inside the app that is relative")
 }
 
-// The machine.
+// Errors about the machine.
 
 pub(crate) fn no_jail(err: &TrialError) -> UserError {
     let failure =
@@ -175,20 +175,20 @@ pub(crate) fn no_jail(err: &TrialError) -> UserError {
     err.hints().iter().fold(failure, UserError::hint)
 }
 
-/// A machine that made jails when piku was installed.
+/// The machine made jails when piku was installed.
 pub(crate) fn lost_jail(err: &TrialError) -> UserError {
     let failure = UserError::new(format!("this machine made jails before, and now makes none: {err}"));
     err.hints().iter().fold(failure, UserError::hint).hint(AGAIN)
 }
 
-/// A jail without what held when piku was installed.
+/// The jail lacks protections that it had when piku was installed.
 pub(crate) fn lost_protections(lost: &[Protection]) -> UserError {
     let names: Vec<_> = lost.iter().map(|one| one.name()).collect();
     let what = format!("the jail has lost protections that this machine had before: {}", names.join(", "));
     UserError::new(what).hint("piku doctor says why, and what mends it").hint(AGAIN)
 }
 
-/// The way on for an operator who has changed the machine on purpose.
+/// The hint for an operator who changed the machine on purpose.
 const AGAIN: &str = "when that is meant to be so, the operator records it: sudo piku doctor --record";
 
 pub(crate) fn output_exists(path: &Path) -> UserError {
@@ -196,7 +196,8 @@ pub(crate) fn output_exists(path: &Path) -> UserError {
         .hint("a release is never written over: name a folder that is not there yet")
 }
 
-/// A step whose failure no runtime could explain better. `lines` are repeated: what was not shown yet, or says it best.
+/// A step failed, and no runtime has a better explanation. The last of `lines` are repeated, which were not
+/// shown yet.
 pub(crate) fn step_failed(name: &str, ended: &StepOutcome, lines: &[String]) -> UserError {
     const KILLED: i32 = 128 + 9;
     if ended.code == KILLED {
@@ -210,7 +211,7 @@ pub(crate) fn step_failed(name: &str, ended: &StepOutcome, lines: &[String]) -> 
     UserError::new(text)
 }
 
-/// What is written there would lie somewhere else.
+/// A link or a file has the name of the folder for profile scripts.
 pub(crate) fn profile_is_no_folder(name: &str, kind: FileKind) -> UserError {
     UserError::new(format!(
         "'{name}' is {}; expected a folder of the app, with files that a shell reads before each command",
@@ -219,8 +220,8 @@ pub(crate) fn profile_is_no_folder(name: &str, kind: FileKind) -> UserError {
     .hint(format!("commit the folder itself: git rm {name}"))
 }
 
-/// A step that wanted more memory than the operator lets builds have: as a whole where a cgroup has counted its `peak`, else in one
-/// of its processes.
+/// A step needed more memory than the operator allows builds: in total if a cgroup counted its `peak`, else
+/// in one process.
 pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> UserError {
     let what = match peak {
         // In the units of the limit.

@@ -1,4 +1,4 @@
-//! Node and its package managers.
+//! Errors and warnings of Node apps.
 
 use std::fmt::Display;
 
@@ -6,7 +6,7 @@ use piku_report::user_error::UserError;
 
 use crate::runtime::RequestedVersion;
 
-/// What says the process types of a front end.
+/// The source of the process types of an app that its build turns into static files.
 pub(crate) const BY_BUILD: &str = "what the build makes";
 
 pub(crate) fn misspelt(name: &str) -> UserError {

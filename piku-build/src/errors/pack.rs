@@ -1,4 +1,4 @@
-//! From one machine to another: what does not fit.
+//! Errors about a release that does not run on another machine.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub(crate) fn link_out(path: &Path, target: &Path) -> UserError {
         .hint("a release that is packed has links within it and to the system's own programs only: put a copy there")
 }
 
-/// An older piku has kept only what differs.
+/// The release is stored as a difference, by an older piku.
 pub(crate) fn folded(number: u64, app: &AppName) -> UserError {
     UserError::new(format!("of release {number} only what differs from a newer one is kept"))
         .hint(format!("piku-run rollback {app} {number} makes a whole one of it"))
@@ -23,7 +23,7 @@ pub(crate) fn other_app(its: &AppName, ours: &AppName) -> UserError {
     UserError::new(format!("this is a release of {its}, not of {ours}"))
 }
 
-/// `file`: what in the release is for that architecture, where that is known.
+/// `file` is a file in the release that needs the architecture, if one is known.
 pub(crate) fn other_architecture(
     its: &ProgramArchitecture,
     file: Option<&str>,
@@ -108,7 +108,7 @@ pub(crate) fn bound_to_its_place(layer: &str, mount: &Path) -> UserError {
     .hint("build where there is a jail, or keep everything in the same folders on both machines")
 }
 
-/// Several problems in one; nothing when there are none.
+/// Combines problems into one error; `None` if there are none.
 pub(crate) fn together(problems: Vec<UserError>) -> Option<UserError> {
     let mut problems = problems.into_iter();
     let first = problems.next()?;

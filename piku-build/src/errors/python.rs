@@ -1,4 +1,4 @@
-//! Python and pip.
+//! Errors and warnings of Python apps.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub(crate) fn misspelt(name: &str, meant: &str) -> UserError {
     .hint(format!("git mv {name} {meant}"))
 }
 
-/// A Python app whose dependencies stand in a format that is not read.
+/// The dependencies are in conda's format, which piku does not read.
 pub(crate) fn conda(name: &str) -> UserError {
     UserError::new(format!(
         "this looks like a Python app, but its dependencies are in '{name}', which conda reads and piku does not; expected 'requirements.txt'"
@@ -31,7 +31,7 @@ pub(crate) fn bad_lock(file: &str, line: usize, mend: &str) -> UserError {
         .hint(format!("make it again and commit it: {mend}"))
 }
 
-/// A lock file that does not say what the file says that it locks.
+/// The lock file is older than the file that it locks.
 pub(crate) fn stale_lock(lock: &str, file: &str, mend: &str) -> UserError {
     UserError::new(format!(
         "{lock} is out of step with {file}: it was made before {file} was changed, and nothing that is not locked is installed"
@@ -43,7 +43,7 @@ pub(crate) fn no_lock(lock: &str, mend: &str) -> String {
     format!("there is no {lock}: each build may get other versions; make one with '{mend}' and commit it")
 }
 
-/// The app itself does not install as a package.
+/// Returns the warning for an app that does not install as a package.
 pub(crate) fn no_root(why: &str) -> String {
     format!(
         "the app itself is not installed as a package: {why}; where it is none, say 'package-mode = false' below [tool.poetry]"
@@ -54,13 +54,13 @@ pub(crate) fn bad_tool_version(setting: &str, place: &str, value: &str) -> UserE
     UserError::new(format!("{setting} in {place}: '{value}' is not a version")).hint("a good one is 2.1.0")
 }
 
-/// `tool` could not be installed.
+/// The tool that reads the lock file could not be installed.
 pub(crate) fn no_tool(tool: &str, why: UserError) -> UserError {
     let failure = UserError::new(format!("cannot install {tool}, which reads the app's lock file: {why}"));
     advice(&why.into()).0.into_iter().fold(failure, UserError::hint)
 }
 
-/// pyenv's python-build did not build the Python that is asked for.
+/// pyenv could not build the requested Python.
 pub(crate) fn no_such_build(version: &str, from: &str, why: &str, packages: Option<&str>) -> UserError {
     let failure = UserError::new(format!(
         "{from} asks for a Python that this machine has not, and pyenv cannot build {version}: {why}"
@@ -73,7 +73,7 @@ pub(crate) fn no_such_build(version: &str, from: &str, why: &str, packages: Opti
     }
 }
 
-/// pip takes no release whose description breaks the rules of today, and then says that there is none.
+/// pip ignores a release with invalid metadata, and then claims that it does not exist.
 pub(crate) fn invalid_metadata(file: &str, requirement: &str, version: &str, why: &str) -> UserError {
     UserError::new(format!(
         "{file}: there is no '{requirement}' that can be installed: pip passes over version {version}, whose metadata is invalid: {why}"
@@ -81,7 +81,6 @@ pub(crate) fn invalid_metadata(file: &str, requirement: &str, version: &str, why
     .hint("ask for a newer version of the package; pip before 24.1 would take this one")
 }
 
-/// Django's collectstatic failed.
 pub(crate) fn collectstatic(lines: &[String], variable: Option<&str>) -> UserError {
     let failure = with_lines("Django's collectstatic failed", lines);
     let failure = match variable {
@@ -127,7 +126,7 @@ pub(crate) fn no_such_version(requested: &RequestedVersion, names: &[String]) ->
         .hint(installed(&requested.text))
 }
 
-/// The Python that is asked for is not to be had, and the nearest that is does not do.
+/// The requested Python is not installed, and the dependencies refuse the nearest one.
 pub(crate) fn refused_python(asked: &str, from: &str, version: &str, why: &str) -> UserError {
     UserError::new(format!(
         "{from} asks for Python {asked}, which is not on this machine, and the app's dependencies refuse the nearest, {version}: {why}"
@@ -136,7 +135,7 @@ pub(crate) fn refused_python(asked: &str, from: &str, version: &str, why: &str) 
     .hint(installed(asked))
 }
 
-/// The same where the dependencies do not say why they fail.
+/// The requested Python is not installed, and the build of a dependency failed with the nearest one.
 pub(crate) fn perhaps_the_python(failure: UserError, asked: &str, from: &str, version: &str) -> UserError {
     failure
         .hint(format!(
@@ -145,7 +144,7 @@ pub(crate) fn perhaps_the_python(failure: UserError, asked: &str, from: &str, ve
         .hint(installed(asked))
 }
 
-/// How a Python comes to be there.
+/// Returns the hint about installing the requested Python.
 fn installed(asked: &str) -> String {
     let version = asked.trim_start_matches(|c: char| !c.is_ascii_digit());
     let version = version.split([',', ' ']).next().unwrap_or("3");
@@ -186,13 +185,13 @@ pub(crate) fn no_process_types() -> UserError {
     )
 }
 
-/// A syntax error in a file that the app starts with, or that such a file imports.
+/// A file that a process type starts, or that such a file imports, has a syntax error.
 pub(crate) fn syntax_error(file: &str, line: Option<u32>, message: &str, how: &str) -> UserError {
     UserError::new(format!("{}: {message}\n{how}", place(file, line)))
         .hint(format!("'python3 -m py_compile {file}' shows the same on your machine"))
 }
 
-/// A syntax error in a file that may never be run: a template, an example.
+/// Returns the warning for a syntax error in a file that may never run, such as a template.
 pub(crate) fn syntax_warning(file: &str, line: Option<u32>, message: &str) -> String {
     format!("{}: {message}", place(file, line))
 }
@@ -203,7 +202,7 @@ fn place(file: &str, line: Option<u32>) -> String {
 
 // pip.
 
-/// `versions` are the newest that the index has; `python` those that need another Python.
+/// `versions` are the newest on the index, `python` those that need another Python.
 pub(crate) fn unsatisfiable(
     file: &str,
     requirement: &str,

@@ -1,4 +1,4 @@
-//! Ruby and Rails.
+//! Errors and warnings of Ruby apps.
 
 use std::fmt::Display;
 
@@ -7,7 +7,7 @@ use piku_report::user_error::UserError;
 use super::{NOT_A_VERSION, list};
 use crate::runtime::RequestedVersion;
 
-/// What an app of this kind is called.
+/// The words for an app of this kind in messages.
 pub(crate) const KIND: &str = "a Ruby app";
 
 pub(crate) fn misspelt(name: &str) -> UserError {
@@ -58,7 +58,7 @@ pub(crate) fn no_such_version(requested: &RequestedVersion, installed: &[impl Di
     ))
 }
 
-/// The Gemfile's own line; Bundler refuses to do anything on another.
+/// The `ruby` line of the Gemfile allows no installed Ruby. Bundler obeys it too.
 pub(crate) fn gemfile_refuses(file: &str, line: &str, there: &[impl Display]) -> UserError {
     let first = there.first().map_or_else(|| "3.1".to_owned(), ToString::to_string);
     let wanted =
@@ -93,7 +93,7 @@ pub(crate) fn no_process_types() -> UserError {
     )
 }
 
-/// What `bundle exec` is to start is in no gem.
+/// `bundle exec` names a program that no gem contains.
 pub(crate) fn no_program(process: &str, program: &str) -> UserError {
     let failure = UserError::new(format!(
         "{process}: 'bundle exec {program}' starts nothing: no gem of the Gemfile brings '{program}'"

@@ -1,4 +1,4 @@
-//! Rust.
+//! Errors of Rust apps.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -21,7 +21,8 @@ pub(crate) fn no_linker() -> UserError {
         .hint("on the machine: apt install gcc libc6-dev")
 }
 
-/// Nothing to build with for the target, by Debian's toolchain or by rustup's of this name.
+/// The toolchain has no standard library for the target. `toolchain` is the name of rustup's, if it is not
+/// Debian's.
 pub(crate) fn no_std(target: &TargetArchitecture, toolchain: Option<&str>) -> UserError {
     let failure = UserError::new(format!("this machine's Rust has no standard library for {}", target.name));
     let triple = target.rust[0];
@@ -40,7 +41,6 @@ pub(crate) fn no_std(target: &TargetArchitecture, toolchain: Option<&str>) -> Us
     }
 }
 
-/// A standard library without a linker.
 pub(crate) fn no_cross_linker(target: &TargetArchitecture) -> UserError {
     let failure = UserError::new(format!("this machine has no linker for {}", target.name));
     match target.compiler_package() {

@@ -1,4 +1,4 @@
-//! What is to be started and cannot be.
+//! Errors about process types that cannot start.
 
 use std::io;
 use std::path::Path;
@@ -9,14 +9,14 @@ use piku_report::user_error::UserError;
 use piku_release::architecture::ProgramArchitecture;
 use piku_release::machine::TargetMachine;
 
-/// Why a process type cannot be started.
+/// A reason why a process type cannot start.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct StartProblem {
     message: String,
     hint: Option<String>,
 }
 
-/// The programs that a host has from its own packages.
+/// Programs, and the Debian packages that contain them.
 const PACKAGES: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -36,12 +36,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
 ];
 
-/// The Debian package that has a program.
+/// Returns the Debian package that contains a program.
 pub(super) fn package(program: &str) -> Option<&'static str> {
     PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, package)| *package)
 }
 
-/// The option of compilers for programs of this machine.
+/// Returns the compiler options that build a program for this machine.
 fn how_to_build_for(machine: &TargetMachine) -> &'static str {
     match machine.programs().first().map(|first| (first.family(), first.level())) {
         Some(("x86_64", _)) => "GOARCH=amd64, or cargo build --target x86_64-unknown-linux-musl",

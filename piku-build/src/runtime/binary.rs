@@ -1,4 +1,4 @@
-//! An app with a Procfile and nothing else: programs and scripts that are ready to run, in the repository or on the machine.
+//! The runtime `binary`: a Procfile that starts programs or scripts which need no build.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,11 @@ use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use piku_layout::jail::PATH;
 
-/// What other kinds of apps have at their top. It is not built; the programs may still be there.
+/// Files of languages that piku does not build. The programs may still be in the repository.
 const NOT_BUILT: &[&str] = &["composer.json", "mix.exs"];
 
-/// The name in `release.yaml`.
 pub(crate) const NAME: &str = "binary";
 
-/// The runtime.
 pub(super) struct BinaryRuntime;
 
 impl Runtime for BinaryRuntime {

@@ -1,4 +1,4 @@
-//! Which runtimes an app is of: the first that fits, or those that the app names itself.
+//! The choice of the runtimes for an app: the first that matches, or those that the app names.
 
 use serde::Serialize;
 
@@ -6,47 +6,44 @@ use super::{ALL, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
 use crate::errors;
 
-/// By these, the first before the second, an app says which runtimes it is of: `PIKU_RUNTIMES=node,python` builds both, one
-/// after the other, into one release; the last one says what is started where there is no Procfile.
+/// Variables that name the runtimes, the first before the second. `PIKU_RUNTIMES=node,python` builds both
+/// into one release, in that order; without a Procfile the last one decides the process types.
 pub(crate) const VARIABLES: [&str; 2] = ["PIKU_RUNTIMES", "RUNTIME"];
 
-/// How many folders are looked into for an app that is not at the top.
+/// The largest number of folders that are searched for an app that is not at the top.
 const FOLDERS: usize = 64;
 
-/// The runtimes of an app.
+/// The runtimes chosen for an app.
 pub(crate) struct RuntimeChoice {
-    /// In the order in which they build; at least one.
+    /// In the order in which they build. Never empty.
     pub(crate) runtimes: Vec<&'static dyn Runtime>,
-    /// What is told about it.
     pub(crate) detected: DetectedRuntime,
 }
 
-/// Which runtime an app is of. These names are a contract with scripts.
+/// The result of the detection. The field names are a contract with scripts.
 #[derive(Serialize)]
 pub(crate) struct DetectedRuntime {
-    /// The runtime's name; of several the last one's, which says what is started.
+    /// The last one, which decides the process types without a Procfile.
     pub(crate) runtime: &'static str,
-    /// All of them, in the order in which they build.
+    /// All, in the order in which they build.
     pub(crate) runtimes: Vec<&'static str>,
-    /// Why.
+    /// The reason of the choice.
     pub(crate) because: String,
-    /// The others, and why not.
+    /// The runtimes that were not chosen.
     pub(crate) others: Vec<OtherRuntime>,
 }
 
-/// A runtime that an app is not of.
+/// A runtime that was not chosen.
 #[derive(Serialize)]
 pub(crate) struct OtherRuntime {
-    /// The runtime's name.
     pub(crate) runtime: &'static str,
-    /// Why not.
     pub(crate) because: String,
 }
 
-/// Finds the app's runtimes.
+/// Chooses the runtimes for an app.
 ///
 /// # Errors
-/// When none fits, with the list of what was looked for; when one that fits refuses.
+/// Fails if none fits, with the list of what was looked for; when one that fits refuses.
 pub(crate) fn choose(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     let asked = VARIABLES.iter().find_map(|name| {
         let (value, from) = source.variable(name)?;
@@ -58,7 +55,7 @@ pub(crate) fn choose(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     }
 }
 
-/// Those that the app names.
+/// Chooses the runtimes that the app names.
 fn named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeChoice> {
     let mut runtimes: Vec<&'static dyn Runtime> = Vec::new();
     for name in value.split([',', ' ']).filter(|name| !name.is_empty()) {
@@ -77,7 +74,7 @@ fn named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeC
         let is_named = runtimes.iter().any(|named| named.name() == runtime.name());
         match runtime.detect(source)? {
             DetectResult::Refused(failure) if is_named => return Err(failure.into()),
-            // The app says so itself: a plan that then finds nothing to build says what it misses.
+            // The app names it: if the plan finds nothing to build, its error says what is missing.
             DetectResult::Fits(because) | DetectResult::Perhaps(because) if is_named => reasons.push(because),
             DetectResult::Not(_) if is_named => {}
             DetectResult::Fits(because) | DetectResult::Perhaps(because) => {
@@ -97,7 +94,7 @@ fn named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeC
     Ok(RuntimeChoice { runtimes, detected })
 }
 
-/// The first that fits, else the first that may.
+/// Chooses the first runtime that matches, else the first weak match.
 fn first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     let mut answers = Vec::new();
     for runtime in ALL {
@@ -132,11 +129,12 @@ fn first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     Ok(RuntimeChoice { runtimes: vec![runtime], detected })
 }
 
-/// Folders at the top that hold an app: what was pushed may be one folder too high.
+/// Returns the folders at the top that hold an app, each with its runtime: the push may be one folder too
+/// high.
 fn below(source: &AppSource) -> Vec<(String, &'static str)> {
     let folders = source.names.iter().filter_map(|name| name.strip_suffix('/')).take(FOLDERS);
     let fits = folders.filter_map(|folder| {
-        // What is bad in there is said once somebody says that it is the app.
+        // Errors below are reported when the folder is made the app.
         let inside = source.folder(folder).ok()?;
         let fits = |runtime: &&&dyn Runtime| matches!(runtime.detect(&inside), Ok(DetectResult::Fits(_)));
         Some((folder.to_owned(), ALL.iter().find(fits)?.name()))

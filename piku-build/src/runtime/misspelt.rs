@@ -1,7 +1,7 @@
-//! File names that are nearly right.
+//! Detection of misspelt file names.
 
-/// Whether a file's name is so close to one that counts that it was meant: other letters of the same kind, or as many as `far`
-/// that are put in, taken out or replaced. The right one itself is not.
+/// Returns whether a file name is a misspelling of the wanted one: other case, or at most `far` letters
+/// inserted, removed or replaced.
 pub(super) fn is_close(name: &str, wanted: &str, far: usize) -> bool {
     !name.ends_with('/')
         && name != wanted
@@ -9,7 +9,7 @@ pub(super) fn is_close(name: &str, wanted: &str, far: usize) -> bool {
             || distance(&name.to_ascii_lowercase(), &wanted.to_ascii_lowercase()) <= far)
 }
 
-/// How many letters are to be put in, taken out or replaced (Levenshtein).
+/// Returns the Levenshtein distance of two names.
 fn distance(one: &str, other: &str) -> usize {
     let other = other.as_bytes();
     let mut row: Vec<usize> = (0..=other.len()).collect();

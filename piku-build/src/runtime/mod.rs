@@ -1,4 +1,4 @@
-//! The runtimes, one file each behind one trait, tried in the order of the table.
+//! The runtimes: one module for each language, behind one trait, tried in the order of a table.
 
 pub(crate) mod binary;
 pub(crate) mod buildpack;
@@ -32,63 +32,59 @@ use crate::tree::root_view::RootView;
 pub(crate) use choice::{DetectedRuntime, RuntimeChoice, choose};
 pub(crate) use version::RequestedVersion;
 
-/// All runtimes. The first one that fits has the app. A back end comes before what often lies beside it for its front end;
-/// the one that needs least is last.
+/// All runtimes; the first that matches is chosen. A back end comes before the language that its front end
+/// is often written in, and the runtime that requires least is last.
 static ALL: &[&dyn Runtime] = &[
-    // What says in its own file which runtime it is comes before what is recognised by other files.
+    // Explicit choices come before detected languages.
     &buildpack::BuildpackRuntime,
-    // Back ends that often have a package.json beside them.
     &python::PythonRuntime,
-    // What is built by its own compiler.
+    // Compiled languages.
     &go::GoRuntime,
     &rust::RustRuntime,
     &java::JavaRuntime,
-    // Back ends that nearly always have a package.json beside them; a Gemfile may be there for a tool alone.
+    // Ruby apps nearly always have a package.json too; a Gemfile may be there for a tool alone.
     &ruby::RubyRuntime,
-    // Front ends, and back ends in their language.
     &node::NodeRuntime,
     &static_files::StaticRuntime,
-    // Ready to run.
     &binary::BinaryRuntime,
 ];
 
-/// The homes of the interpreters beside the system's, of all runtimes that have such: what a release may need to see of this
-/// machine where it is.
+/// Returns the homes of interpreters outside of `/usr`, which a release may need mounted.
 pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let mut homes = python::homes(build_env);
     homes.extend(ruby::homes(build_env));
     homes
 }
 
-/// What a runtime says to an app.
+/// The result of asking a runtime whether it builds an app. The texts are reasons, shown to the user.
 pub(crate) enum DetectResult {
-    /// It is one of mine, because.
+    /// The app is written for this runtime.
     Fits(String),
-    /// It may be, because; anything that fits better has it.
+    /// It may be; a runtime with a full match is preferred.
     Perhaps(String),
-    /// It is not: what was looked for, or why that does not count.
+    /// It is not; the text names what was looked for.
     Not(String),
-    /// It is one of mine, and cannot be built as it is; it is another's where that fits.
+    /// It is, but cannot be built as it is. Another runtime that matches is preferred.
     Refused(UserError),
 }
 
-/// One kind of app: how it is recognised, what is done to build it, and what a failure means.
+/// A language or kind of app: detects it, plans its build and explains failures.
 pub(crate) trait Runtime: Sync {
-    /// The name, as in `release.yaml`.
+    /// Returns the name, as in `release.yaml` and `RUNTIME=`.
     fn name(&self) -> &'static str;
 
-    /// Whether the app is of this kind. Runs nothing.
+    /// Says whether the app is of this kind. Runs no program of the app.
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult>;
 
-    /// What is to be done. Runs nothing of the app's.
+    /// Plans the build. Runs no program of the app.
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan>;
 
-    /// Takes from the tree of the release before, a copy each, what the steps would make again in this one.
+    /// Copies from the previous release's tree what the steps would otherwise make again.
     fn carry(&self, _plan: &BuildPlan, _before: &TreeHandle, _tree: &TreeHandle) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Whether a step's end is good enough to go on; the error explains.
+    /// Checks the outcome of a step. The error explains why the build cannot go on.
     fn judge(
         &self,
         step: &BuildStep,
@@ -99,37 +95,36 @@ pub(crate) trait Runtime: Sync {
         if ended.succeeded() {
             return Ok(());
         }
-        // What was shown is not repeated.
+        // Lines that were already shown are not repeated.
         let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
         Err(errors::step_failed(step.name, ended, lines).into())
     }
 
-    /// What only the built tree can tell, once the steps are done: the process types of an app without a Procfile, their
-    /// environment.
+    /// Completes the plan with what only the built tree can tell, such as the default process types.
     fn finish(&self, _plan: &mut BuildPlan, _view: &RootView) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// What it knows about the process types of the finished tree beyond whether their programs are there.
+    /// Checks the process types of the finished tree beyond the existence of their programs.
     fn check(&self, _plan: &BuildPlan, _view: &RootView) -> anyhow::Result<()> {
         Ok(())
     }
 }
 
-/// What an operator says in `build_env` of host.yaml, or else piku-build's own environment. An app has no say in which folders
-/// of the machine it sees.
+/// Returns a path from the operator's `build_env` in host.yaml, or else from piku-build's environment. An
+/// app cannot decide which folders of the machine it sees.
 fn told(build_env: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
     let told = build_env.get(name).map(Into::into).or_else(|| std::env::var_os(name));
     told.filter(|told| !told.is_empty()).map(PathBuf::from)
 }
 
-/// The process types that the Procfile says; `None` without one. A Procfile always wins: what a runtime would start by
-/// itself counts only where there is none.
+/// Returns the process types of the Procfile; `None` without one. A runtime's defaults count only without a
+/// Procfile.
 fn procfile(source: &AppSource) -> Option<IndexMap<ProcessName, String>> {
     source.procfile.as_ref().map(|procfile| procfile.entries.iter().map(process).collect())
 }
 
-/// A line of the Procfile as a release has it: a schedule stays in front of its command.
+/// Converts a Procfile entry into that of a release. A schedule stays in front of its command.
 pub(crate) fn process(entry: &ProcfileEntry) -> (ProcessName, String) {
     let command = match &entry.schedule {
         Some(schedule) => format!("{schedule} {}", entry.command),

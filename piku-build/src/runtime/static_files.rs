@@ -1,5 +1,5 @@
-//! Files for the web server and nothing that runs: a `static:` line in the Procfile, or a page at the top, in `public/` or in what a
-//! front end was built into elsewhere.
+//! The runtime `static`: files that nginx serves, without a process. Either a `static:` line in the
+//! Procfile, or a page at the top, in `public/`, or where front ends are built.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,16 +15,15 @@ use crate::plan::build_plan::BuildPlan;
 use crate::tree::root_view::RootView;
 use piku_layout::jail::PATH;
 
-/// The page that a folder is served for.
+/// The page that makes a folder servable.
 const PAGE: &str = "index.html";
-/// Folders that hold pages, the commonest first.
+/// Folders that are searched for a page, the commonest first.
 const FOLDERS: [&str; 6] = ["public", "dist", "build", "_site", "out", "www"];
-/// Where a page at the top goes, with all that belongs to it: beside it lie files that are nobody's to read.
+/// Folder to which the files at the top are moved, so that settings beside them are not served.
 const SITE: &str = "site";
-/// What of a name that begins with a dot is served.
+/// The only name with a leading dot that is served.
 const SERVED: &str = ".well-known";
 
-/// The runtime.
 pub(super) struct StaticRuntime;
 
 impl Runtime for StaticRuntime {
@@ -84,7 +83,7 @@ impl Runtime for StaticRuntime {
         })
     }
 
-    /// Moves what is served out of the top, where the settings of the app lie.
+    /// Moves the served files away from the top, where the app's settings are.
     fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let tree = &view.tree;
         let at_top = plan.processes_from.as_deref() == Some(PAGE) && tree.is_file(PAGE);
@@ -106,7 +105,7 @@ impl Runtime for StaticRuntime {
     }
 }
 
-/// The folder that is served.
+/// Returns the folder that is served.
 fn folder(source: &AppSource) -> anyhow::Result<Option<&'static str>> {
     let is_there = |folder: &str| -> anyhow::Result<bool> {
         Ok(source.find(Path::new(folder).join(PAGE))?.is_some_and(|page| page.is_file()))
@@ -129,7 +128,7 @@ fn page_in(folder: &str) -> String {
     if folder == SITE { PAGE.to_owned() } else { format!("{folder}/{PAGE}") }
 }
 
-/// What the page at the top loads that no browser reads: it is the source of a front end.
+/// Returns a script of the page at the top that no browser runs, which makes it the source of a front end.
 fn part_of_source(source: &AppSource) -> anyhow::Result<Option<String>> {
     if !source.has(PAGE) {
         return Ok(None);

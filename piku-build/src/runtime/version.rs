@@ -76,7 +76,7 @@ impl PinnedVersion {
     }
 }
 
-/// How well an installed version matches a request, the best first.
+/// The quality of an installed version as an answer to a request, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum VersionMatch {
     Exact,
@@ -111,7 +111,7 @@ pub(super) fn nearest<T>(
 pub(crate) struct RequestedVersion {
     /// The request as it is written: `3.12`, `>=20 <23`.
     pub(crate) text: String,
-    /// Where it is written: `.nvmrc`, `PYTHON_VERSION in ENV`.
+    /// The place of the request: `.nvmrc`, `PYTHON_VERSION in ENV`.
     pub(crate) from: String,
 }
 
@@ -150,7 +150,7 @@ impl RequestedVersion {
 #[derive(Debug)]
 pub(super) struct VersionChoice<T> {
     pub(super) installed: T,
-    /// Where the version was requested, or what decided without a request.
+    /// The place of the request, or what decided without one.
     pub(super) from: String,
     pub(super) warnings: Vec<String>,
 }

@@ -1,6 +1,6 @@
-//! Buildpacks by Heroku's classic interface: `bin/detect`, `bin/compile`, `bin/release`, `export`, `.profile.d`. An app names its own in
-//! `BUILDPACK_URL` or `.buildpacks`; those that the operator keeps on the host are asked whether an app is theirs, which is how a
-//! runtime of one's own is added.
+//! Buildpacks with Heroku's classic interface: `bin/detect`, `bin/compile`, `bin/release`, `export`,
+//! `.profile.d`. An app names them in `BUILDPACK_URL` or `.buildpacks`; those that the operator keeps on
+//! the host detect their apps themselves.
 //!
 //! Source of the rules: Heroku's "Buildpack API".
 
@@ -33,24 +33,23 @@ use piku_layout::jail::APP;
 use piku_layout::jail::PATH;
 use reference::{BuildpackOrigin, BuildpackReference};
 
-/// Where a step sees the host's.
+/// Path at which build steps see the host's buildpacks.
 const PACKS: &str = "/buildpacks";
-/// What `bin/release` said, in the tree until it is read.
+/// File in the tree with the output of `bin/release`, until it is read.
 const RELEASE: &str = ".piku-release";
-/// The stack that buildpacks are told: the Debian of these machines is of its age.
+/// The value of `STACK` for buildpacks: the Heroku stack that is as old as Debian 12 and 13.
 const STACK: &str = "heroku-24";
-/// How the steps are called.
+/// Names of steps.
 const DETECT: &str = "detect";
 const COMPILE: &str = "compile";
 
-/// What `bin/release` prints.
+/// The output of `bin/release`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ReleaseScriptOutput {
     default_process_types: IndexMap<ProcessName, String>,
 }
 
-/// The runtime.
 pub(super) struct BuildpackRuntime;
 
 impl Runtime for BuildpackRuntime {
@@ -126,7 +125,7 @@ impl Runtime for BuildpackRuntime {
         Err(errors::step_failed(step.name, ended, lines).into())
     }
 
-    /// What the packs say is started; a Procfile that one of them has written counts before that.
+    /// Takes the process types from `bin/release`. A Procfile that a buildpack wrote comes before them.
     fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let read = |name: &str| app_file::text(&view.tree, Path::new(name));
         let mut said = Vec::new();
@@ -147,14 +146,14 @@ impl Runtime for BuildpackRuntime {
             plan.processes_from = Some("the Procfile that a buildpack has written".to_owned());
             return Ok(());
         }
-        // The last pack is the app's own; those before it bring what it needs.
+        // The last buildpack is for the app; those before it install what that needs.
         let types = said.into_iter().map(|one| one.default_process_types).rfind(|types| !types.is_empty());
         plan.processes = types.ok_or_else(told::nothing_started)?;
         Ok(())
     }
 }
 
-/// The steps of one pack. It is copied first: a pack writes `export` into its own folder.
+/// Returns the steps of one buildpack. It is copied first, because it writes `export` into its folder.
 fn pack_steps(
     at: usize,
     pack: &BuildpackReference,
@@ -193,7 +192,7 @@ fn pack_steps(
         format!("if [ -x {here}/bin/release ]; then {here}/bin/release \"$PWD\"; fi >{RELEASE}-{at}");
     let step = |name, text: String, quiet| BuildStep {
         name,
-        // The last word is for whoever reads the plan.
+        // The last word only names the buildpack to the reader of a plan.
         run: vec!["/bin/bash".to_owned(), "-c".to_owned(), text, pack.name.clone()],
         quiet,
     };
@@ -209,8 +208,8 @@ fn quoted(text: &str) -> String {
     shell_words::quote(text).into_owned()
 }
 
-/// Returns the first of the host's packs that says that the app is its own, and what it calls it. Each is asked in the jail, with
-/// the app's folder read-only; without one only where the build itself runs without.
+/// Returns the first buildpack of the host that detects the app, and the line that it prints. Detection
+/// runs in the jail, with the app's folder read-only, unless the build runs without one too.
 fn ask(source: &AppSource) -> anyhow::Result<Option<(String, String)>> {
     if source.packs.is_empty() {
         return Ok(None);
@@ -241,7 +240,7 @@ fn answer(source: &AppSource, name: &str, dir: &Path, jailed: bool) -> Option<St
     output.status.success().then_some(text)
 }
 
-/// The operator's packs: folders with a `bin/detect`, by name.
+/// Lists the operator's buildpacks, folders with a `bin/detect`, by name.
 pub(crate) fn of_host(dir: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut packs: Vec<_> = entries

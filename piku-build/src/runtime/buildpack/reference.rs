@@ -1,45 +1,44 @@
-//! How an app names its buildpacks: by the name of one on the host, by a folder of its own, or by an address of git.
+//! References to buildpacks: the name of one on the host, a folder of the app, or a git URL.
 
 use std::path::{Path, PathBuf};
 
 use crate::app::app_source::{AppSource, decode, tidy};
 use crate::errors::buildpack as told;
 
-/// The variable with one, and the file with a line each.
+/// Variable with one reference, and file with one a line.
 const VARIABLE: &str = "BUILDPACK_URL";
 const FILE: &str = ".buildpacks";
-/// What git understands as an address.
+/// Prefixes of git URLs.
 const SCHEMES: [&str; 6] = ["https://", "http://", "git://", "ssh://", "git@", "file://"];
 
-/// Where a pack comes from.
+/// Source of a buildpack.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BuildpackOrigin {
-    /// The host's, at this path.
+    /// A directory of the host.
     Host(PathBuf),
-    /// A folder of the app.
+    /// A folder of the app, by its relative path.
     App(String),
-    /// A repository.
+    /// A git repository.
     Git {
-        /// Its address.
         url: String,
-        /// A branch or a tag.
+        /// Branch or tag.
         branch: Option<String>,
     },
 }
 
-/// One buildpack.
+/// A buildpack that an app uses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BuildpackReference {
-    /// What it is called: good for a folder's name.
+    /// Its name, which is safe as a folder name.
     pub(super) name: String,
     pub(super) origin: BuildpackOrigin,
 }
 
 impl BuildpackReference {
-    /// Reads one: `NAME`, `./FOLDER`, or `https://host/repo.git#branch`.
+    /// Parses `NAME`, `./FOLDER`, or `https://host/repo.git#branch`.
     ///
     /// # Errors
-    /// When it is none of them, or the host has no such pack, or the app no such folder.
+    /// Fails if it is none of them, or the host has no such pack, or the app no such folder.
     fn parse(text: &str, from: &str, source: &AppSource) -> anyhow::Result<Self> {
         if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
             let (url, branch) =
@@ -57,7 +56,7 @@ impl BuildpackReference {
             });
         }
         if text.contains('/') || text.starts_with('.') {
-            // Another folder of the host is not the app's to name.
+            // An app cannot name a folder outside of itself.
             let path = tidy(Path::new(text));
             let compile = path.join("bin/compile");
             let is_pack = !path.is_absolute() && source.find(&compile)?.is_some_and(|stat| stat.is_file());
@@ -82,19 +81,19 @@ impl BuildpackReference {
         }
     }
 
-    /// One of the host's by its name.
+    /// Returns the host's buildpack of this name.
     pub(super) fn of_host(name: &str, source: &AppSource) -> anyhow::Result<Self> {
         Self::parse(name, "the host", source)
     }
 }
 
-/// Whether a name may be a folder's.
+/// Returns whether a name is safe as a folder name.
 pub(super) fn is_good(name: &str) -> bool {
     let inner = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 100 && !name.starts_with(['.', '-']) && name.chars().all(inner)
 }
 
-/// The packs that the app names, in the order in which they work, and what names them.
+/// Returns the buildpacks that the app names, in the order in which they run, and where they are named.
 pub(super) fn named(source: &AppSource) -> anyhow::Result<Option<(Vec<BuildpackReference>, String)>> {
     if let Some((value, from)) = source.variable(VARIABLE) {
         let from = format!("{VARIABLE} in {from}");

@@ -1,17 +1,17 @@
-//! Build constraints: whether a Go file counts on this machine. A pattern such as `./...` skips what does not count without a
-//! word, so a plan that names programs has to know.
+//! Build constraints: whether a Go file takes part in the build. A pattern such as `./...` skips excluded
+//! files silently, so a plan that lists programs evaluates the constraints itself.
 
 use super::header::FileHeader;
 
-/// What the lines `//go:build` and the endings of file names are judged by.
+/// The tags that satisfy `//go:build` lines and suffixes of file names.
 pub(super) struct BuildTags {
-    /// As Go names it: `amd64`, `arm64`, `arm`.
+    /// Go's name of the architecture: `amd64`, `arm64`, `arm`.
     pub(super) architecture: String,
-    /// Asked for with `-tags`.
+    /// The tags of `-tags` in `GOFLAGS`.
     pub(super) asked: Vec<String>,
 }
 
-/// The systems and machines that a file's name may end with, ours among them: only those that Go knows count.
+/// The operating systems and architectures that Go recognises as suffixes of file names.
 const SYSTEMS: [&str; 18] = [
     "aix",
     "android",
@@ -60,12 +60,12 @@ const MACHINES: [&str; 24] = [
 ];
 
 impl BuildTags {
-    /// Says whether a file takes part in a build for this machine: by its name, and by the constraint in its header.
+    /// Returns whether a file takes part in the build, by its name and by the constraint in its header.
     pub(super) fn take(&self, name: &str, header: &FileHeader) -> bool {
         self.take_name(name) && header.constraint.as_ref().is_none_or(|expression| self.holds(expression))
     }
 
-    /// `x_linux.go`, `x_arm64.go`, `x_linux_arm64.go`.
+    /// Evaluates the suffix of a file name: `x_linux.go`, `x_arm64.go`, `x_linux_arm64.go`.
     fn take_name(&self, name: &str) -> bool {
         let stem = name.split('.').next().unwrap_or(name);
         let mut parts: Vec<&str> = stem.split('_').skip(1).collect();
@@ -80,14 +80,15 @@ impl BuildTags {
     }
 
     fn has(&self, tag: &str) -> bool {
-        // Every Go that builds here is newer than the releases that code still asks for.
+        // Every Go here is newer than the releases that constraints still name.
         matches!(tag, "linux" | "unix" | "gc" | "cgo")
             || tag == self.architecture
             || tag.starts_with("go1.")
             || self.asked.iter().any(|asked| asked == tag)
     }
 
-    /// An expression of tags with `!`, `&&`, `||` and brackets. One that is no expression is left to Go to refuse.
+    /// Evaluates an expression of tags with `!`, `&&`, `||` and parentheses. Go itself rejects malformed
+    /// ones.
     fn holds(&self, text: &str) -> bool {
         let spaced = ["(", ")", "!", "&&", "||"]
             .iter()
@@ -113,13 +114,12 @@ impl BuildTags {
     }
 
     fn single<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
-        // In a loop: a thousand signs in a row are no reason to run out of stack.
+        // A loop, so that a long row of signs does not exhaust the stack.
         let mut negated = false;
         while words.next_if_eq(&"!").is_some() {
             negated = !negated;
         }
         let value = match words.next() {
-            // What lies deeper than anybody writes by hand is left to Go.
             Some("(") => {
                 let value = self.either(words);
                 words.next_if_eq(&")");

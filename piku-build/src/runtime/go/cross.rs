@@ -1,4 +1,4 @@
-//! Go for a machine of another architecture: the Go compiler needs nothing for that, C code a compiler of its own.
+//! Cross-compilation of Go. Go code needs no extra tools for that, C code needs a cross compiler.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::plan::build_target::BuildTarget;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use piku_release::target::TargetArchitecture;
 
-/// The step that looks for C code.
+/// Name of the step that searches for C code.
 pub(super) const STEP: &str = "go list";
-/// The setting by which an app says whether its C code is built.
+/// Variable that turns C code on or off.
 const SETTING: &str = "CGO_ENABLED";
 
 /// Returns the variables that tell Go of the target.
 ///
 /// # Errors
-/// When the app asks for C code and this machine has no compiler of C for the target.
+/// Fails if the app requires C code and this machine has no C compiler for the target.
 pub(super) fn env(
     source: &AppSource,
     site: &BuildTarget,
@@ -42,8 +42,8 @@ pub(super) fn env(
     Ok(env)
 }
 
-/// Lists the packages that have C code, where that could not be compiled: without a compiler `go build` leaves it out, and
-/// what remains may build and not work.
+/// Returns a step that lists packages with C code, if it cannot be compiled: `go build` would leave it out,
+/// and the program may build without it and not work.
 pub(super) fn step(
     source: &AppSource,
     site: &BuildTarget,
@@ -60,7 +60,7 @@ pub(super) fn step(
     Some(BuildStep { name: STEP, run, quiet: true })
 }
 
-/// Refuses an app with C code. A list that could not be made is left to `go build` to explain.
+/// Rejects an app with C code. If the listing failed, `go build` explains why.
 pub(super) fn judge(ended: &StepOutcome, target: Option<&TargetArchitecture>) -> anyhow::Result<()> {
     let is_package = |line: &&String| !line.is_empty() && !line.contains([' ', ':', '\t']);
     let found: Vec<String> = ended.lines.iter().filter(is_package).cloned().collect();

@@ -1,22 +1,22 @@
-//! The part of a Go file in front of its declarations: comments, the build constraint, the package clause. Read as the package
-//! `go/build` of Go's library reads it.
+//! The header of a Go file: comments, the build constraint, the package clause. Parsed as by Go's package
+//! `go/build`.
 
-/// Longer constraints are left to Go to refuse; brackets are followed down the stack.
+/// The longest constraint that is evaluated, in bytes: parentheses recurse.
 const LONGEST_CONSTRAINT: usize = 1000;
 
-/// The header of one file.
+/// The header of a Go file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FileHeader<'a> {
-    /// The name in the package clause.
+    /// Name in the package clause.
     pub(super) package: Option<&'a str>,
     /// The expression of `//go:build`, or the older `// +build` lines as such an expression.
     pub(super) constraint: Option<String>,
 }
 
 impl<'a> FileHeader<'a> {
-    /// Reads the header of a file's text.
+    /// Parses the text of a file.
     pub(super) fn parse(text: &'a str) -> Self {
-        // Go takes a byte order mark in front.
+        // Go accepts a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let constraint = go_build(text).or_else(|| plus_build(text));
         Self {
@@ -26,7 +26,7 @@ impl<'a> FileHeader<'a> {
     }
 }
 
-/// The name behind the first word, when that is `package`.
+/// Returns the name in the package clause.
 fn package(text: &str) -> Option<&str> {
     let rest = skip_comments(text)?.strip_prefix("package")?;
     // `package/* so */main` is Go as well; `packagemain` is not.
@@ -42,7 +42,7 @@ fn is_letter(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
-/// The text from its first word on; nothing when a comment has no end.
+/// Returns the text from its first word on; `None` if a comment has no end.
 fn skip_comments(mut text: &str) -> Option<&str> {
     loop {
         text = text.trim_start();
@@ -56,7 +56,7 @@ fn skip_comments(mut text: &str) -> Option<&str> {
     }
 }
 
-/// The expression of the first line `//go:build` that stands in front of everything but comments.
+/// Returns the expression of the first `//go:build` line with only comments before it.
 fn go_build(text: &str) -> Option<String> {
     let mut in_block = false;
     for line in text.lines() {
@@ -84,7 +84,8 @@ fn go_build(text: &str) -> Option<String> {
     None
 }
 
-/// The lines `// +build` as one expression. Only `//` comments may stand before them, and an empty line must follow.
+/// Returns the `// +build` lines as one expression. Only `//` comments may precede them, and an empty line
+/// must follow.
 fn plus_build(text: &str) -> Option<String> {
     let mut terms = Vec::new();
     let mut unconfirmed = Vec::new();

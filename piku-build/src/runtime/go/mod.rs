@@ -1,6 +1,5 @@
-//! Go: `go build` of every program of the module (or the workspace, or the files where there is no module) into `bin/`. What
-//! it downloads and compiles stays in the app's cache, keyed by content, so the next build compiles what has changed. A
-//! release has the programs and what is no Go.
+//! Go: builds every program of the module, the workspace or the lone files into `bin/`. Downloads and
+//! compiled packages stay in the app's build cache. The release contains the programs, and no Go sources.
 
 mod constraint;
 mod cross;
@@ -34,10 +33,9 @@ use toolchain::GoChoice;
 
 const MODULE: &str = "go.mod";
 const WORKSPACE: &str = "go.work";
-/// The program of an app without a module whose Procfile does not name it.
+/// Name of the program of an app without a module, if the Procfile does not give one.
 const NAMELESS: &str = "app";
 
-/// The runtime.
 pub(super) struct GoRuntime;
 
 impl Runtime for GoRuntime {
@@ -131,7 +129,7 @@ fn is_go(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "go")
 }
 
-/// What of an app only `go build` needs. What the programs embed is in them.
+/// Returns whether only `go build` needs a file. Embedded files are in the programs.
 fn only_builds(below: &Path) -> bool {
     let name = below.file_name().unwrap_or_default();
     is_go(below)
@@ -139,7 +137,7 @@ fn only_builds(below: &Path) -> bool {
         || ["go.mod", "go.sum", "go.work", "go.work.sum"].iter().any(|file| name == *file)
 }
 
-/// The file that says which Go is wanted, and the programs.
+/// Reads the module or workspace, and finds its programs.
 fn packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModule, Vec<GoPackage>)> {
     let read = |name: PathBuf| -> anyhow::Result<Option<GoModule>> {
         Ok(source.text(name)?.map(|text| GoModule::parse(&decode(&text))))
@@ -169,7 +167,7 @@ fn packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModule, V
     Ok((GoModule::default(), found))
 }
 
-/// What is to be built, where the app says so as it would to Heroku; nothing where it does not.
+/// Returns the package patterns that the app selects in Heroku's way; empty means all.
 fn asked(source: &AppSource, module: &GoModule) -> Vec<String> {
     match source.variable("GO_INSTALL_PACKAGE_SPEC") {
         Some((text, _)) => text.split_whitespace().map(str::to_owned).collect(),
@@ -177,7 +175,7 @@ fn asked(source: &AppSource, module: &GoModule) -> Vec<String> {
     }
 }
 
-/// `./...` and `./cmd/...` take what is below, anything else itself.
+/// Matches a package pattern: `./...` and `./cmd/...` include the packages below.
 fn matches(pattern: &str, package: &str) -> bool {
     let bare = |text: &str| text.trim_start_matches("./").trim_end_matches('/').to_owned();
     match pattern.strip_suffix("...") {
@@ -189,7 +187,7 @@ fn matches(pattern: &str, package: &str) -> bool {
     }
 }
 
-/// The program that the Procfile starts by a path in the app, where that is not there yet.
+/// Returns the name of the program that the Procfile starts by a path which does not exist yet.
 fn started(source: &AppSource) -> Option<String> {
     let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
     entries.into_iter().find_map(|entry| {
@@ -202,7 +200,7 @@ fn started(source: &AppSource) -> Option<String> {
     })
 }
 
-/// The tags of `-tags` in GOFLAGS.
+/// Returns the build tags in `GOFLAGS`.
 fn tags(source: &AppSource, site: &BuildTarget) -> Vec<String> {
     let flags = flags(source, site);
     let mut words = flags.split_whitespace().map(|word| word.trim_start_matches('-'));
@@ -230,10 +228,10 @@ fn steps(
     lists.into_iter().chain([step(source, site, go, packages)]).collect()
 }
 
-/// One call for all programs: what they share is compiled once.
+/// Builds all programs in one call, so that shared packages are compiled once.
 fn step(source: &AppSource, site: &BuildTarget, go: String, packages: &[GoPackage]) -> BuildStep {
     let mut run = vec![go];
-    // No path of this machine in the program; and the cache can be removed like any other folder.
+    // Programs contain no path of this machine, and the module cache can be removed.
     run.extend(["build", "-trimpath", "-modcacherw"].map(str::to_owned));
     let is_module = source.has(MODULE) || source.has(WORKSPACE);
     if let Some(flags) = linking(source, site, packages) {
@@ -253,8 +251,8 @@ fn step(source: &AppSource, site: &BuildTarget, go: String, packages: &[GoPackag
     BuildStep { name: "go", run, quiet: false }
 }
 
-/// What the programs are told about themselves: `main.version` and `main.commit` where they have these variables, and Heroku's
-/// `GO_LINKER_SYMBOL`. An app that sets flags of its own keeps them.
+/// Returns the linker flags that set `main.version` and `main.commit`, if the programs have these
+/// variables, and Heroku's `GO_LINKER_SYMBOL`. Returns none if the app sets its own.
 fn linking(source: &AppSource, site: &BuildTarget, packages: &[GoPackage]) -> Option<String> {
     if flags(source, site).contains("-ldflags") {
         return None;
@@ -277,7 +275,7 @@ fn linking(source: &AppSource, site: &BuildTarget, packages: &[GoPackage]) -> Op
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// The Procfile's, or else the one program, or the one of several that is called `web`.
+/// Returns the process types of the Procfile, else the only program, else the one called `web`.
 fn processes(source: &AppSource, programs: &[BuiltProgram]) -> anyhow::Result<IndexMap<ProcessName, String>> {
     if let Some(processes) = super::procfile(source) {
         return Ok(processes);
@@ -293,14 +291,14 @@ fn processes(source: &AppSource, programs: &[BuiltProgram]) -> anyhow::Result<In
     Ok(IndexMap::from([("web".parse()?, program.place().display().to_string())]))
 }
 
-/// A name that two programs have.
+/// Returns a name that two programs share.
 fn twice(programs: &[BuiltProgram]) -> Option<&str> {
     let mut names: Vec<&str> = programs.iter().map(|program| program.name.as_str()).collect();
     names.sort_unstable();
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
-/// As Go names the machine.
+/// Returns Go's name of an architecture.
 fn architecture(machine: &str) -> String {
     match machine {
         "x86_64" => "amd64",
@@ -323,14 +321,14 @@ fn build_env(
     let mut env = BTreeMap::from([
         ("PATH".to_owned(), format!("{root}/bin:{PATH}")),
         ("GOTOOLCHAIN".to_owned(), toolchain),
-        // What is fetched is fetched by the command line that asks for it, never asked for on a terminal.
+        // git must not ask for a password.
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
     ]);
     if let Some(target) = site.cross {
         env.extend(cross::env(source, site, target)?);
         return Ok(env);
     }
-    // Go 1.20 and newer see for themselves that there is no compiler of C.
+    // Go 1.20 and newer detect that no C compiler is installed.
     let compiler = ["gcc", "cc"].iter().any(|name| runs(&Path::new("/usr/bin").join(name)));
     if !compiler && choice.installed.version < RuntimeVersion([1, 20, 0]) {
         env.insert("CGO_ENABLED".to_owned(), "0".to_owned());

@@ -1,26 +1,26 @@
-//! go.mod and go.work as far as a plan needs them: the module's name, the Go that it asks for, and Heroku's comments.
+//! go.mod and go.work: the module path, the requested Go, and Heroku's comments.
 
 use std::path::PathBuf;
 
-/// What such a file says.
+/// The content of go.mod or go.work that a plan needs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct GoModule {
     /// The module's path, `example.org/shop/v2`; empty in go.work.
     pub(super) path: String,
-    /// The line `go 1.22`.
+    /// Version in the line `go 1.22`.
     pub(super) go: Option<String>,
-    /// The line `toolchain go1.22.3`, without `go`.
+    /// Version in the line `toolchain go1.22.3`, without `go`.
     pub(super) toolchain: Option<String>,
     /// Heroku's `// +heroku goVersion go1.22`, without `go`.
     pub(super) heroku_go: Option<String>,
     /// Heroku's `// +heroku install ./cmd/... .`
     pub(super) heroku_install: Vec<String>,
-    /// The folders that go.work uses.
+    /// Folders in the `use` lines of go.work.
     pub(super) uses: Vec<PathBuf>,
 }
 
 impl GoModule {
-    /// Reads the text. What is wrong in it is left to Go, which says it best.
+    /// Parses the text. Go itself reports what is wrong in it.
     pub(super) fn parse(text: &str) -> Self {
         let mut module = Self::default();
         let mut block = String::new();
@@ -66,7 +66,8 @@ impl GoModule {
         }
     }
 
-    /// What Go calls a program of the package at the module's top: the last part of its path but for `v2`.
+    /// Returns Go's name for the program at the top of the module: the last part of its path without a
+    /// `v2`.
     pub(super) fn program(&self) -> &str {
         let mut parts = self.path.rsplit('/');
         let last = parts.next().unwrap_or_default();

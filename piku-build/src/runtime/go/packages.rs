@@ -1,4 +1,4 @@
-//! The programs of Go modules: folders with a `package main` that counts on this machine.
+//! The programs of Go modules: folders with a `package main` that takes part in the build.
 
 use std::path::{Path, PathBuf};
 
@@ -9,30 +9,30 @@ use super::header::FileHeader;
 use super::module::GoModule;
 use crate::app::app_source::AppSource;
 
-/// Deeper folders are nobody's.
+/// The largest depth of folders that are searched.
 const DEEPEST: usize = 20;
 
 /// A folder whose package is a program.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GoPackage {
-    /// The folder in the app; empty for its top.
+    /// Path of the folder in the app; empty for its top.
     pub(super) dir: PathBuf,
-    /// What Go calls the program.
+    /// Go's name for the program.
     pub(super) name: String,
-    /// Its files that count.
+    /// Names of its files that take part in the build.
     pub(super) files: Vec<String>,
-    /// Which of the variables that are stamped it has: `version`, `commit`.
+    /// The variables that the build sets, of `version` and `commit`.
     pub(super) stamps: Vec<&'static str>,
 }
 
 impl GoPackage {
-    /// As the go command takes it: `.`, `./cmd/web`.
+    /// Returns the pattern for the go command: `.`, `./cmd/web`.
     pub(super) fn pattern(&self) -> String {
         if self.dir.as_os_str().is_empty() { ".".to_owned() } else { format!("./{}", self.dir.display()) }
     }
 }
 
-/// The programs of the module in `dir`, sorted; modules of their own inside it are not part of it.
+/// Finds the programs of the module in `dir`, sorted. Nested modules are skipped.
 pub(super) fn find(
     source: &AppSource,
     dir: &Path,
@@ -76,7 +76,7 @@ fn walk(
     Ok(())
 }
 
-/// What a folder holds when it is a program, without its name.
+/// Returns the program in a folder, without its name; `None` if it has no `package main`.
 pub(super) fn look(source: &AppSource, dir: &Path, tags: &BuildTags) -> anyhow::Result<Option<GoPackage>> {
     let mut package =
         GoPackage { dir: dir.to_owned(), name: String::new(), files: Vec::new(), stamps: Vec::new() };
@@ -97,13 +97,13 @@ pub(super) fn look(source: &AppSource, dir: &Path, tags: &BuildTags) -> anyhow::
     Ok((!package.files.is_empty()).then_some(package))
 }
 
-/// The names that are text of what a folder holds of such kinds, sorted.
+/// Returns the UTF-8 names of a folder's entries of some kinds, sorted.
 fn names(source: &AppSource, dir: &Path, takes: impl Fn(FileKind) -> bool) -> anyhow::Result<Vec<String>> {
     let entries = source.list(dir)?.into_iter().filter(|entry| takes(entry.kind));
     Ok(entries.filter_map(|entry| entry.name.into_string().ok()).collect())
 }
 
-/// The variables by which a program says what it was built from.
+/// Finds the variables that tell a program which commit it was built from.
 fn stamps(text: &str) -> impl Iterator<Item = &'static str> {
     let mut in_block = false;
     let mut found = Vec::new();

@@ -24,7 +24,6 @@ fn parse(text: &str) -> Option<RuntimeVersion> {
     RuntimeVersion::padded(text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?)
 }
 
-/// A Go of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InstalledGo {
     /// `GOROOT`.
@@ -38,13 +37,13 @@ impl InstalledGo {
     }
 }
 
-/// The Go that an app gets.
+/// The Go that an app gets, which may fetch another one.
 #[derive(Debug)]
 pub(super) struct GoChoice {
     pub(super) installed: InstalledGo,
     /// The version that the installed Go fetches and runs, without `go`.
     pub(super) fetched: Option<String>,
-    /// Where the version was requested, or what decided without a request.
+    /// The place of the request, or what decided without one.
     pub(super) from: String,
     pub(super) warnings: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What of a build's folders a release takes: jars, classes and programs, and not what the tools keep there for themselves.
+//! The artifacts of a build: jars, classes and programs, without the tools' own files.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,9 @@ use crate::app::app_file;
 use crate::step::interrupt;
 use piku_files::free_space::{self, SpaceNeeded};
 
-/// Deeper modules are nobody's.
+/// The largest depth of modules that are searched.
 const DEEPEST: usize = 8;
-/// What the tools keep for themselves.
+/// Folders that the tools keep for themselves.
 const TOOLS_OWN: [&str; 12] = [
     "generated-sources",
     "generated-test-sources",
@@ -27,7 +27,7 @@ const TOOLS_OWN: [&str; 12] = [
     "generated",
 ];
 
-/// The folders of this name in the work tree: the app's and its modules'. A step may have left links: none is followed.
+/// Finds the folders of this name in the work tree: the app's and its modules'. Follows no links.
 pub(super) fn folders(work: &TreeHandle, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     work.walk(|entry| {
@@ -47,7 +47,7 @@ pub(super) fn folders(work: &TreeHandle, name: &str) -> anyhow::Result<Vec<PathB
     Ok(found)
 }
 
-/// Whether there is anything to be started: a tool's exit code 0 alone is not enough.
+/// Returns whether the build made a program. The exit code of the tool alone does not tell.
 pub(super) fn programs(work: &TreeHandle, folders: &[PathBuf]) -> bool {
     let has_jar = |dir: &Path| {
         work.read_dir(dir).unwrap_or_default().iter().any(|entry| {
@@ -63,7 +63,7 @@ pub(super) fn programs(work: &TreeHandle, folders: &[PathBuf]) -> bool {
     })
 }
 
-/// Puts the folders into the release's tree, in which a step may have put a link where the work tree has a folder.
+/// Copies the folders into the release's tree. A link that a step left in the way is not followed.
 pub(super) fn take(work: &TreeHandle, tree: &TreeHandle, folders: &[PathBuf]) -> anyhow::Result<()> {
     for folder in folders {
         app_file::make_folder(tree, folder.parent().unwrap_or(Path::new("")))?;
@@ -84,7 +84,7 @@ fn takes(entry: &TreeEntry<'_>) -> anyhow::Result<bool> {
     Ok(!(is_at_top && entry.stat().is_dir() && TOOLS_OWN.iter().any(|name| entry.name() == *name)))
 }
 
-/// All that is to be copied.
+/// Returns the size of all that is copied.
 fn measure(from: &TreeHandle) -> anyhow::Result<CopyLimit> {
     let mut all = CopyLimit { bytes: 0, entries: 0 };
     from.walk(|entry| {
@@ -98,7 +98,7 @@ fn measure(from: &TreeHandle) -> anyhow::Result<CopyLimit> {
     Ok(all)
 }
 
-/// The script of Gradle's installDist, where it has made exactly one.
+/// Returns the script that Gradle's installDist made, if it is the only one.
 pub(super) fn installed(tree: &TreeHandle, folders: &[PathBuf]) -> Option<PathBuf> {
     let mut found = Vec::new();
     for folder in folders {

@@ -1,20 +1,20 @@
-//! The jar that is the program, among those that a build has made.
+//! Search for the jar that is the program.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use piku_files::{FileKind, TreeHandle};
 
-/// Whoever looks for the end of a larger archive may look through all of it.
+/// The largest archive that is opened, in bytes: the search for its index may read all of it.
 const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
-/// The longest manifest that is read.
+/// The largest manifest that is read, in bytes.
 const LONGEST: u64 = 1024 * 1024;
-/// What jars beside the program are called.
+/// Suffixes of jars that are not the program.
 const BESIDE: [&str; 6] = ["-sources", "-javadoc", "-plain", "-tests", "-test", "-test-fixtures"];
-/// What a jar with all its dependencies is called.
+/// Suffixes of jars that contain all dependencies.
 const WHOLE: [&str; 7] = ["-jar-with-dependencies", "-all", "-shaded", "-runner", "-fat", "-uber", "-exec"];
 
-/// How the program is packed.
+/// The framework that packed a jar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JarKind {
     Quarkus,
@@ -25,15 +25,15 @@ pub(super) enum JarKind {
 /// A jar that `java -jar` starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RunnableJar {
-    /// Its path in the tree.
     pub(super) path: PathBuf,
     pub(super) kind: JarKind,
 }
 
-/// The one that is the program: one of a framework, one with its dependencies inside, the only one.
+/// Finds the jar that is the program: one of a framework, else one with its dependencies inside, else the
+/// only one.
 ///
 /// # Errors
-/// With all that may be meant, when that is not obvious; with none, when there is none.
+/// Returns all candidates if there are several, and an empty list if there are none.
 pub(super) fn find(tree: &TreeHandle, folders: &[PathBuf]) -> Result<RunnableJar, Vec<PathBuf>> {
     let mut found = Vec::new();
     for folder in folders {
@@ -51,7 +51,7 @@ pub(super) fn find(tree: &TreeHandle, folders: &[PathBuf]) -> Result<RunnableJar
     if found.len() == 1 { Ok(found.remove(0)) } else { Err(found.into_iter().map(|one| one.path).collect()) }
 }
 
-/// Whether a jar is one beside the program.
+/// Returns whether a jar is not the program by its name.
 pub(super) fn is_beside(path: &Path) -> bool {
     let stem = stem(path);
     stem.starts_with("original-") || BESIDE.iter().any(|end| stem.ends_with(end))
@@ -77,7 +77,7 @@ fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<RunnableJar> {
     found
 }
 
-/// A jar whose manifest names a main class.
+/// Reads the manifest of a jar; `None` if it names no main class.
 pub(super) fn look(tree: &TreeHandle, path: PathBuf) -> Option<RunnableJar> {
     let manifest = manifest(tree, &path)?;
     let value = |name: &str| manifest.lines().find_map(|line| line.strip_prefix(name));

@@ -15,7 +15,6 @@ use crate::tree::root_view::runs;
 const FOLDER: &str = "/usr/lib/jvm";
 const DEFAULT: &str = "/usr/bin/java";
 
-/// A JDK of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InstalledJdk {
     /// `JAVA_HOME`.
@@ -27,7 +26,6 @@ pub(super) struct InstalledJdk {
     pub(super) has_compiler: bool,
 }
 
-/// The JDK that an app gets.
 pub(super) type JdkChoice = VersionChoice<InstalledJdk>;
 
 /// The JDK that an app requests.

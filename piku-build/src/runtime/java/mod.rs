@@ -1,5 +1,5 @@
-//! Java: Maven or Gradle, by the app's own wrapper where it has one, in a work tree that is kept; a jar that lies in the
-//! repository; a lone Main.java. What is started without a Procfile is the jar that says itself that it is a program.
+//! Java: Maven or Gradle in an incremental work tree, by the app's wrapper if it has one; a jar in the
+//! repository; a lone Main.java. Without a Procfile, the jar whose manifest names a main class is started.
 
 mod artifacts;
 mod failures;
@@ -27,17 +27,16 @@ const POM: &str = "pom.xml";
 const GRADLE: [&str; 4] = ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"];
 const MAIN: &str = "Main.java";
 
-/// What makes the program.
+/// The tool that builds the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JavaTool {
     Maven,
     Gradle,
-    /// Nothing: a jar is there.
+    /// No build: the repository contains a jar.
     Jar,
     Javac,
 }
 
-/// The runtime.
 pub(super) struct JavaRuntime;
 
 impl Runtime for JavaRuntime {
@@ -86,7 +85,7 @@ impl Runtime for JavaRuntime {
             JavaTool::Jar => Vec::new(),
         };
         let keep = match tool {
-            // Maven leaves in the jar what a source that is gone had brought.
+            // Maven keeps classes of deleted sources in the jar.
             JavaTool::Maven => Some(KeptFolders { folders: &["target"], forgets: true }),
             JavaTool::Gradle => Some(KeptFolders { folders: &["build", ".gradle"], forgets: false }),
             JavaTool::Jar | JavaTool::Javac => None,
@@ -148,13 +147,14 @@ impl Runtime for JavaRuntime {
     }
 }
 
-/// Where a process type comes from that only the build will know, and one that is known.
+/// Sources of process types: known only after the build, or known before.
 const BY_BUILD: &str = "the jar that is built";
 const JAR: &str = "the jar";
-/// Sizes the heap by the limit of the process type: the jail does not tell the JVM, which would take the whole machine's.
+/// Sizes the heap by the memory limit of the process type. The JVM does not see the jail's limit and would
+/// use the whole machine's memory.
 const MEMORY: &str = include_str!("memory.sh");
 
-/// Maven before Gradle, unless Gradle alone has its wrapper.
+/// Chooses the tool: Maven before Gradle, unless only Gradle has a wrapper.
 fn tool(source: &AppSource) -> Option<JavaTool> {
     let gradle = GRADLE.iter().any(|name| source.has(name));
     if source.has(POM) && !(gradle && source.has("gradlew") && !source.has("mvnw")) {
@@ -175,17 +175,17 @@ fn is_jar(name: &str) -> bool {
     path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_beside(path)
 }
 
-/// Runs the words behind the name of the folder in which the tool leaves what it makes, without what the build before has made
-/// there: a jar of another version would pass for this one's.
+/// Runs a command after it removes the jars of the previous build from the folders named `$0`: one of
+/// another version would be taken for this build's.
 const AFRESH: &str = r#"find . \( -name src -o -name node_modules -o -name .gradle \) -prune -o -type d -name "$0" -prune -exec sh -c 'cd -- "$1" && rm -rf -- *.jar *.war libs/*.jar libs/*.war install quarkus-app' sh {} \; && exec "$@""#;
-/// Maven's packages are in the app's cache, whose place a shell knows.
+/// Keeps Maven's packages in the app's build cache, whose path is in a variable.
 const REPOSITORY: &str = r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#;
 
 fn afresh(folder: &str) -> Vec<String> {
     ["sh", "-c", AFRESH, folder].map(str::to_owned).into()
 }
 
-/// `package` without the tests, or what Heroku's variables say.
+/// Runs `package` without the tests, or what Heroku's variables say.
 fn maven(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
     let program = if source.has("mvnw") {
         vec!["sh".to_owned(), "./mvnw".to_owned()]
@@ -205,7 +205,7 @@ fn maven(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
     Ok(BuildStep { name: "mvn", run, quiet: false })
 }
 
-/// The task that makes the program, as Heroku's buildpack finds it, without the tests.
+/// Runs the task that Heroku's buildpack would, without the tests.
 fn gradle(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
     let mut run = afresh("build");
     if source.has("gradlew") {
@@ -232,12 +232,12 @@ fn gradle(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
         None => "build -x test",
     };
     run.extend(shell_words::split(task).unwrap_or_default());
-    // A daemon would be ended with the step, and its locks stay.
+    // A daemon would be killed with the step and leave its locks.
     run.extend(["--no-daemon", "--console=plain"].map(str::to_owned));
     Ok(BuildStep { name: "gradle", run, quiet: false })
 }
 
-/// The process types, and what says them where it is not the Procfile.
+/// Returns the process types, and their source if that is not the Procfile.
 fn processes(
     source: &AppSource,
     tool: JavaTool,
@@ -257,7 +257,7 @@ fn processes(
     Ok((IndexMap::from([("web".parse()?, command)]), Some(from)))
 }
 
-/// What will be started, as far as a build file tells: in `folder`, by most in its folder `below`.
+/// Guesses the command from the build file: a jar in `folder`, for most projects in its subfolder `below`.
 fn planned(build_file: &str, folder: &str, below: &str) -> String {
     let (kind, below) = if build_file.contains("org.springframework.boot") {
         (JarKind::Spring, below)
@@ -269,7 +269,7 @@ fn planned(build_file: &str, folder: &str, below: &str) -> String {
     format!("{} -jar {folder}/{below}*.jar", java(kind))
 }
 
-/// The build files of the project and of those in its folders.
+/// Returns the text of the build files at the top and one folder below.
 fn gradle_text(source: &AppSource) -> anyhow::Result<String> {
     let folders = source.names.iter().map(String::as_str).filter(|name| name.ends_with('/'));
     let mut all = String::new();
@@ -285,7 +285,7 @@ fn text(source: &AppSource, name: &str) -> anyhow::Result<String> {
     Ok(source.text(name)?.map(|text| decode(&text)).unwrap_or_default())
 }
 
-/// How a jar is started where it is told to listen.
+/// Returns the command that starts a jar, with the framework's options to listen on `PORT`.
 fn started(jar: &RunnableJar) -> String {
     format!("{} -jar {}", java(jar.kind), shell_words::quote(&jar.path.to_string_lossy()))
 }

@@ -1,5 +1,5 @@
-//! Which package manager an app is written for, and how that one is asked: npm, yarn in its two kinds, pnpm. npm is the machine's; the
-//! others come from the package registry by npm, in the version that fits the lock file.
+//! The package managers npm, yarn and pnpm. npm is the machine's; npm installs the others from the
+//! registry, in the version that reads the lock file.
 
 use super::package::PackageJson;
 use super::range::exact;
@@ -9,28 +9,27 @@ use crate::errors::node as errors;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ManagerKind {
     Npm,
-    /// Yarn 1.
+    /// Yarn 1, whose later versions are another program.
     Classic,
-    /// Yarn 2 and later.
+    /// Yarn 2 and newer.
     Berry,
     Pnpm,
 }
 
-/// A package manager.
+/// The package manager of an app.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NodeManager {
     pub(super) kind: ManagerKind,
-    /// What npm installs for it: the package and its range.
+    /// Package and range that npm installs: `pnpm@9`.
     pub(super) fetch: Option<String>,
-    /// What says that it is this one.
+    /// Source of the choice: `packageManager`, or a lock file.
     pub(super) from: String,
-    /// The lock file that it obeys.
+    /// The lock file that it reads.
     pub(super) lock: Option<&'static str>,
-    /// What the app's author should know.
     pub(super) warnings: Vec<String>,
 }
 
-/// Lock files, those of the managers that one adds to an app first.
+/// Lock files; npm's come last, because an app often has one left over.
 const LOCKS: [(&str, ManagerKind); 4] = [
     ("pnpm-lock.yaml", ManagerKind::Pnpm),
     ("yarn.lock", ManagerKind::Classic),
@@ -38,14 +37,14 @@ const LOCKS: [(&str, ManagerKind); 4] = [
     ("package-lock.json", ManagerKind::Npm),
 ];
 
-/// Lock files that nothing here reads.
+/// Lock files that piku does not read.
 const UNREAD: [&str; 2] = ["bun.lock", "bun.lockb"];
 
 impl NodeManager {
-    /// Finds the app's.
+    /// Finds the package manager of the app.
     ///
     /// # Errors
-    /// When `packageManager` names one that is not known.
+    /// Fails if `packageManager` names an unknown one.
     pub(super) fn choose(source: &AppSource, package: &PackageJson) -> anyhow::Result<Self> {
         let there: Vec<_> = LOCKS.iter().filter(|(name, _)| source.has(name)).collect();
         let mut warnings = Vec::new();
@@ -89,7 +88,7 @@ impl NodeManager {
         Ok(Self { kind, fetch, from, lock, warnings })
     }
 
-    /// The words that install what the lock file says, `dev` with what only the build needs.
+    /// Returns the command that installs the locked packages, with development dependencies if `dev`.
     pub(super) fn install(&self, dev: bool) -> Vec<&'static str> {
         let locked = self.lock.is_some();
         match (self.kind, locked) {
@@ -104,7 +103,7 @@ impl NodeManager {
                 words.extend(locked.then_some("--frozen-lockfile"));
                 words
             }
-            // Its `focus` looks at no lock file's age: what is not needed is taken away afterwards.
+            // `focus` does not check the lock file, so the development dependencies are removed afterwards.
             (ManagerKind::Berry, true) => vec!["yarn", "install", "--immutable"],
             (ManagerKind::Berry, false) => vec!["yarn", "install", "--no-immutable"],
             (ManagerKind::Pnpm, _) => {
@@ -115,7 +114,7 @@ impl NodeManager {
         }
     }
 
-    /// The words that take away what only the build needs.
+    /// Returns the command that removes development dependencies.
     pub(super) fn prune(&self) -> Vec<&'static str> {
         match self.kind {
             ManagerKind::Npm => {
@@ -139,7 +138,7 @@ impl NodeManager {
 }
 
 impl ManagerKind {
-    /// How it is called.
+    /// Returns the name of its program.
     pub(super) fn program(self) -> &'static str {
         match self {
             Self::Npm => "npm",
@@ -149,12 +148,12 @@ impl ManagerKind {
     }
 }
 
-/// Whether yarn.lock was written by yarn 2 or later.
+/// Returns whether yarn.lock was written by yarn 2 or newer.
 fn is_berry(source: &AppSource) -> anyhow::Result<bool> {
     Ok(lines(source, "yarn.lock")?.iter().any(|line| line.starts_with("__metadata:")))
 }
 
-/// The yarn that writes this lock file's version.
+/// Returns the major version of yarn that writes the app's lock file.
 fn berry(source: &AppSource) -> anyhow::Result<&'static str> {
     let lines = lines(source, "yarn.lock")?;
     let version = lines.iter().find_map(|line| line.strip_prefix("  version: "));
@@ -164,7 +163,7 @@ fn berry(source: &AppSource) -> anyhow::Result<&'static str> {
     })
 }
 
-/// The pnpm that reads this lock file's version: each has its own, and another one refuses it or makes it anew.
+/// Returns the pnpm version that reads the app's lock file: another one rejects it or rewrites it.
 fn pnpm(source: &AppSource, package: &PackageJson, version: Option<&str>) -> anyhow::Result<String> {
     if let Some(version) = version {
         return Ok(version.to_owned());
@@ -179,7 +178,7 @@ fn pnpm(source: &AppSource, package: &PackageJson, version: Option<&str>) -> any
         "" | "9.0" => "9",
         other => return Err(errors::unknown_lock_format("pnpm-lock.yaml", other).into()),
     };
-    // The same format is written by 9 and by 10; who asks for one of them gets it.
+    // 9 and 10 write the same format; `engines.pnpm` may choose one.
     let engines = package.text("engines.pnpm").filter(|_| wanted == "9");
     Ok(match engines {
         Some(text) if exact(text).is_some() => text.to_owned(),

@@ -1,5 +1,6 @@
-//! Node: the dependencies that the lock file says, by the package manager that wrote it; the build script; without what only the
-//! build needs. A front end that is built and has nothing to start is served as files.
+//! Node: installs the locked dependencies with the package manager that wrote the lock file, runs the build
+//! script, and removes development dependencies. A front end with nothing to start is served as static
+//! files.
 
 mod failures;
 mod manager;
@@ -25,14 +26,13 @@ use modules::MODULES;
 use package::{FILE, LIFECYCLE, PackageJson};
 use piku_layout::jail::PATH;
 
-/// Programs that `npm start` would start, or that a package.json of few words means.
+/// Programs that start an app without a start script.
 const SERVERS: [&str; 4] = ["server.js", "index.js", "app.js", "main.js"];
-/// Where front ends are built into, the commonest first.
+/// Folders into which front ends are built, the commonest first.
 const BUILT: [&str; 6] = ["dist", "build", "out", "_site", ".output/public", "public"];
-/// How the step is called that takes away what only the build needs.
+/// Name of the step that removes development dependencies.
 const PRUNE: &str = "prune";
 
-/// The runtime.
 pub(super) struct NodeRuntime;
 
 impl Runtime for NodeRuntime {
@@ -72,11 +72,11 @@ impl Runtime for NodeRuntime {
         let manager = NodeManager::choose(source, &package)?;
         let npm = site.tool("a Node app", "npm")?.inside.to_string_lossy().into_owned();
         let own: Vec<_> = LIFECYCLE.into_iter().filter(|name| package.script(name).is_some()).collect();
-        // yarn's way to leave something out looks at no lock file's age.
+        // yarn would not check the lock file otherwise.
         let dev = package.build().is_some() || !own.is_empty() || manager.kind == ManagerKind::Berry;
         let has_dev = !package.dependencies(&["devDependencies"]).is_empty() || package.has_workspaces();
         let (processes, processes_from) = processes(source, &package)?;
-        // Of a front end that is only built nothing stays.
+        // The modules of a front end that is only built are removed anyway.
         let runs = processes_from.as_deref() != Some(told::BY_BUILD);
         let steps = steps(&package, &manager, &own, dev && has_dev && runs);
         let modules =
@@ -132,7 +132,7 @@ impl Runtime for NodeRuntime {
             .into())
     }
 
-    /// A front end is what its build has made, wherever that is.
+    /// Finds the pages that the build of a front end made.
     fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let is_guess = plan.processes_from.as_deref() == Some(told::BY_BUILD);
         if !is_guess {
@@ -153,12 +153,12 @@ impl Runtime for NodeRuntime {
         let folder = folders.into_iter().find(has_page).map(str::to_owned).or_else(below);
         let folder = folder.ok_or_else(|| told::built_nothing(&BUILT))?;
         plan.processes = IndexMap::from([("static".parse()?, folder)]);
-        // Nothing of it runs any more.
+        // Nothing runs that needs them.
         Ok(view.tree.remove_all(MODULES)?)
     }
 }
 
-/// What is done in the tree once the packages are there.
+/// Returns the steps that run in the tree after the packages are installed.
 fn steps(package: &PackageJson, manager: &NodeManager, own: &[&'static str], prune: bool) -> Vec<BuildStep> {
     let program = manager.kind.program();
     let mut steps: Vec<BuildStep> =
@@ -174,7 +174,7 @@ fn steps(package: &PackageJson, manager: &NodeManager, own: &[&'static str], pru
     steps
 }
 
-/// The process types, and what says them where it is not the Procfile.
+/// Returns the process types, and their source if that is not the Procfile.
 fn processes(
     source: &AppSource,
     package: &PackageJson,
@@ -184,7 +184,8 @@ fn processes(
     }
     let web = |command: String, from: String| Ok((IndexMap::from([("web".parse()?, command)]), Some(from)));
     if let Some(start) = package.start() {
-        // npm in front would be one more process to keep in memory; it is needed where it does more than start this one.
+        // npm would stay in memory as one more process. It is needed only if it does more than start the
+        // program.
         let more = ["prestart", "poststart"].iter().any(|name| package.script(name).is_some());
         let direct =
             !more && !start.contains("npm_") && crate::app::command_check::simple_words(start).is_some();
@@ -206,12 +207,12 @@ fn processes(
     Err(told::no_process_types().into())
 }
 
-/// The program of an app without a start script.
+/// Returns the program of an app without a start script.
 fn program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a str> {
     if source.has("server.js") {
         return Some("server.js");
     }
-    // What is built has its program made by the build, and says so in a start script.
+    // An app with a build script needs a start script that names what the build made.
     if package.build().is_some() {
         return None;
     }
@@ -221,7 +222,7 @@ fn program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a str> 
     named.or_else(|| SERVERS.into_iter().find(|name| source.has(name)))
 }
 
-/// The environment of workers.
+/// Returns the environment of the app's processes.
 fn env(bins: &[std::path::PathBuf], site: &BuildTarget) -> BTreeMap<String, String> {
     let mut path: Vec<String> = bins.iter().map(|bin| bin.to_string_lossy().into_owned()).collect();
     let own = if site.jailed { "/app/node_modules/.bin" } else { "node_modules/.bin" };
@@ -233,7 +234,7 @@ fn env(bins: &[std::path::PathBuf], site: &BuildTarget) -> BTreeMap<String, Stri
     ])
 }
 
-/// What the package managers are to know in the build.
+/// Returns the environment of build steps.
 fn build_env(headers: Option<&std::path::Path>) -> BTreeMap<String, String> {
     let headers =
         headers.map(|prefix| ("npm_config_nodedir".to_owned(), prefix.to_string_lossy().into_owned()));

@@ -1,5 +1,5 @@
-//! The layer of `node_modules`: what of an app determines it, and how it is made. It is made from those files alone, without the
-//! app's code: what is equal gives the same layer whatever else has changed.
+//! The layer `node_modules`. It is made from the files that determine it alone, without the app's code, so
+//! equal files give the same layer.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,24 +16,23 @@ use crate::step::build_step::BuildStep;
 use piku_files::free_space::SpaceNeeded;
 use piku_layout::jail::APP;
 
-/// Changed when layers are made in another way: the old ones then do not count.
+/// Increased when layers are made in another way, which invalidates old ones.
 const FORMAT: u32 = 2;
-/// The folder that it is all about.
 pub(super) const MODULES: &str = "node_modules";
-/// More packages than this are in no repository that anybody builds here.
+/// The largest number of packages in a repository.
 const MOST_PACKAGES: usize = 5000;
 
-/// What package managers read beside package.json and the lock file.
+/// Files that package managers read beside package.json and the lock file.
 const SETTINGS: [&str; 7] =
     [".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs", ".yarn/plugins", "patches"];
-/// The same, but a program: it says nothing about what is installed.
+/// Programs among them, which do not determine what is installed.
 const PROGRAMS: [&str; 2] = [".yarn/releases", ".yarn/patches"];
 
-/// Settings of npm that change how packages are fetched, not which.
+/// Settings of npm that change how packages are fetched, but not which.
 const ONLY_FETCHING: [&str; 8] =
     ["cache", "cafile", "fetch_retries", "fetch_timeout", "https_proxy", "loglevel", "progress", "proxy"];
 
-/// A layer of one tool that npm installs: a package manager, another Node.
+/// Plans the layer of a tool that npm installs: a package manager, or another Node.
 pub(super) fn tool(site: &BuildTarget, name: &'static str, package: &str, npm: &str) -> LayerPlan {
     let mut key = site.key(name, FORMAT, false);
     key.fact("package", package.as_bytes());
@@ -65,13 +64,13 @@ pub(super) fn tool(site: &BuildTarget, name: &'static str, package: &str, npm: &
     }
 }
 
-/// Whether there is anything to install.
+/// Returns whether the app has dependencies.
 pub(super) fn needed(package: &PackageJson) -> bool {
     !package.dependencies(&["dependencies", "devDependencies", "optionalDependencies"]).is_empty()
         || package.has_workspaces()
 }
 
-/// The layer itself. `dev` is whether what only the build needs is in it, `read` whether nobody will write to it.
+/// Plans the layer. `dev` includes development dependencies; `read` means that no step writes to it.
 pub(super) fn layer(
     source: &AppSource,
     site: &BuildTarget,
@@ -82,7 +81,7 @@ pub(super) fn layer(
     read: bool,
 ) -> anyhow::Result<TreeLayer> {
     let files = files(source, package, manager)?;
-    // Packages that lie in the app have their own beside them.
+    // Workspace packages have their own `node_modules`.
     let alone = files.keys().filter(|path| path.ends_with(FILE)).count() == 1;
     let mount = (read && alone).then(|| Path::new(APP).join(MODULES));
     let mut key = site.key(MODULES, FORMAT, manager.lock.is_some());
@@ -95,7 +94,7 @@ pub(super) fn layer(
             key.fact(&format!("file {}", path.display()), content);
         }
     }
-    // Another registry or another policy brings other packages; how they are fetched does not.
+    // Another registry or policy installs other packages.
     let counts = |name: &&String| {
         let lower = name.to_ascii_lowercase();
         ["npm_config_", "yarn_"]
@@ -124,12 +123,12 @@ pub(super) fn layer(
     })
 }
 
-/// `NODE_ENV=production` during an installation leaves out what compiles the rest.
+/// `NODE_ENV=production` would leave out the packages that compile the others.
 fn without_node_env() -> Vec<String> {
     ["/usr/bin/env", "-u", "NODE_ENV"].map(str::to_owned).into()
 }
 
-/// The files that an installation reads, by their paths in the app.
+/// Reads the files that determine an installation, by their paths in the app.
 fn files(
     source: &AppSource,
     package: &PackageJson,
@@ -145,7 +144,7 @@ fn files(
     for path in names.chain(SETTINGS.iter().chain(&PROGRAMS).map(PathBuf::from)) {
         add(source, &path, &mut files)?;
     }
-    // Packages that lie in the app itself. npm makes links to them; the others copy them.
+    // Local packages: npm links to them, the others copy them.
     let kinds = ["dependencies", "devDependencies", "optionalDependencies"];
     for range in package.dependencies(&kinds).values() {
         let local = ["file:", "portal:", "link:"].iter().find_map(|front| range.strip_prefix(front));
@@ -159,7 +158,7 @@ fn files(
     Ok(files)
 }
 
-/// Adds a file, or a folder with all that is in it.
+/// Adds a file, or all files of a folder.
 fn add(source: &AppSource, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
     let path = crate::app::app_source::tidy(path);
     let Some(stat) = source.find(&path)? else { return Ok(()) };
@@ -180,7 +179,7 @@ fn add(source: &AppSource, path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) 
     Ok(())
 }
 
-/// Every package.json below the top.
+/// Finds every package.json below the top.
 fn packages(source: &AppSource, below: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for FolderEntry { name, kind } in source.list(below)? {
         if found.len() >= MOST_PACKAGES || name == MODULES || name == ".git" {

@@ -1,4 +1,4 @@
-//! What a package.json says.
+//! package.json, as far as a plan needs it.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,9 @@ use serde_json::{Map, Value};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::node as errors;
 
-/// The file.
 pub(super) const FILE: &str = "package.json";
 
-/// What says nothing about dependencies, and changes often.
+/// Fields that change often and do not affect dependencies.
 const NO_DEPENDENCIES: [&str; 20] = [
     "scripts",
     "description",
@@ -35,10 +34,10 @@ const NO_DEPENDENCIES: [&str; 20] = [
     "husky",
 ];
 
-/// Scripts of the app itself that npm runs after an installation.
+/// Scripts of the app that npm runs after an installation.
 pub(super) const LIFECYCLE: [&str; 4] = ["preinstall", "install", "postinstall", "prepare"];
 
-/// Start scripts that serve somebody who writes the app, not its users.
+/// Start scripts that run a development server.
 const DEVELOPMENT: [&str; 12] = [
     "react-scripts start",
     "vite",
@@ -54,14 +53,13 @@ const DEVELOPMENT: [&str; 12] = [
     "astro dev",
 ];
 
-/// The app's package.json.
 pub(super) struct PackageJson(Map<String, Value>);
 
 impl PackageJson {
-    /// Reads it; `None` when there is none.
+    /// Reads the app's package.json; `None` without one.
     ///
     /// # Errors
-    /// When it is no JSON object.
+    /// Fails if it is not a JSON object.
     pub(super) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
         let Some(text) = source.text(FILE)? else { return Ok(None) };
         match serde_json::from_str(&decode(&text)) {
@@ -79,7 +77,7 @@ impl PackageJson {
         self.0.get(name).and_then(Value::as_object).into_iter().flatten()
     }
 
-    /// A field that is text; one within another is named `engines.node`.
+    /// Returns a field that is text. A dot leads into an object: `engines.node`.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let mut names = name.split('.');
         let mut value = self.0.get(names.next()?)?;
@@ -89,17 +87,17 @@ impl PackageJson {
         value.as_str().map(str::trim).filter(|text| !text.is_empty())
     }
 
-    /// A script that is not empty.
+    /// Returns a script, unless it is empty.
     pub(super) fn script(&self, name: &str) -> Option<&str> {
         self.0.get("scripts")?.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty())
     }
 
-    /// The script that builds.
+    /// Returns the name of the build script.
     pub(super) fn build(&self) -> Option<&'static str> {
         ["heroku-postbuild", "build"].into_iter().find(|name| self.script(name).is_some())
     }
 
-    /// The script that starts the app for its users.
+    /// Returns the start script, unless it runs a development server.
     pub(super) fn start(&self) -> Option<&str> {
         self.script("start").filter(|text| {
             !DEVELOPMENT.iter().any(|server| {
@@ -108,24 +106,24 @@ impl PackageJson {
         })
     }
 
-    /// Names and ranges of the dependencies of these kinds.
+    /// Returns names and ranges of the dependencies in these fields.
     pub(super) fn dependencies(&self, kinds: &[&str]) -> BTreeMap<&str, &str> {
         let all = kinds.iter().flat_map(|kind| self.object(kind));
         all.map(|(name, range)| (name.as_str(), range.as_str().unwrap_or_default())).collect()
     }
 
-    /// Whether it is the top of several packages.
+    /// Returns whether it is the root of several packages.
     pub(super) fn has_workspaces(&self) -> bool {
         self.0.contains_key("workspaces")
     }
 
-    /// It without what says nothing about dependencies.
+    /// Returns the JSON without the fields that do not affect dependencies.
     pub(super) fn reduced(mut self) -> anyhow::Result<Vec<u8>> {
         self.0.retain(|name, _| !NO_DEPENDENCIES.contains(&name.as_str()));
         serde_json::to_vec_pretty(&self.0).context("cannot write JSON")
     }
 
-    /// The same of another's bytes; `None` when they are no JSON object.
+    /// Parses the bytes of a package.json; `None` if they are not a JSON object.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         match serde_json::from_str(&decode(bytes)) {
             Ok(Value::Object(map)) => Some(Self(map)),

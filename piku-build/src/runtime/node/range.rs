@@ -1,37 +1,37 @@
-//! Which versions a package.json or an `.nvmrc` asks for: npm's ranges (`^20.1 || >=22`, `20.x`, `18 - 20`), and nvm's names.
+//! Ranges of Node versions: npm's (`^20.1 || >=22`, `20.x`, `18 - 20`) and nvm's names (`lts/iron`).
 
 use anyhow::bail;
 
 use crate::runtime::version::{RuntimeVersion, VersionMatch};
 
-/// Reads `20.11.1` or `v20.11.1`, all three numbers; what stands behind a `-` or `+` is not looked at.
+/// Parses `20.11.1` or `v20.11.1`; a suffix after `-` or `+` is ignored.
 pub(super) fn exact(text: &str) -> Option<RuntimeVersion> {
     RuntimeVersion::exact(text.trim().trim_start_matches('v').split(['-', '+']).next()?)
 }
 
-/// From the first version to before the second.
+/// From the first version up to, but not including, the second.
 type Interval = ([u32; 3], [u32; 3]);
 
 const ANY: Interval = ([0; 3], [u32::MAX; 3]);
 
-/// What is asked for: one of the intervals, or any even major release (what Node calls LTS).
+/// A range: one of the intervals; only even major releases, which become LTS, if `even`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NodeRange {
     intervals: Vec<Interval>,
     even: bool,
 }
 
-/// The names of Node's long-term releases, the first of major 4, the next of 6, and so on.
+/// Names of the LTS releases: of major version 4, 6, 8, and so on.
 const LONG_TERM: [&str; 11] = [
     "argon", "boron", "carbon", "dubnium", "erbium", "fermium", "gallium", "hydrogen", "iron", "jod",
     "krypton",
 ];
 
 impl NodeRange {
-    /// Reads a range.
+    /// Parses a range.
     ///
     /// # Errors
-    /// With the reason, when it is none.
+    /// Returns the reason if it is not a range.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let text = text.trim();
         let of = |intervals, even| Ok(Self { intervals, even });
@@ -72,7 +72,7 @@ impl NodeRange {
     }
 }
 
-/// What all the comparators of one alternative allow.
+/// Parses one alternative of a range: the versions that satisfy all its comparators.
 fn alternative(text: &str) -> anyhow::Result<Interval> {
     let mut text = text.trim().replace(',', " ");
     if let Some((from, to)) = text.split_once(" - ") {
@@ -80,7 +80,7 @@ fn alternative(text: &str) -> anyhow::Result<Interval> {
             (comparator(&format!(">={}", from.trim()))?, comparator(&format!("<={}", to.trim()))?);
         return Ok((from.0, to.1));
     }
-    // An operator may stand apart from its version.
+    // A space may separate an operator from its version.
     for operator in [">=", "<=", ">", "<", "=", "^", "~"] {
         while text.contains(&format!("{operator} ")) {
             text = text.replace(&format!("{operator} "), operator);
@@ -101,7 +101,7 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
     let mut any = false;
     for part in digits.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default().split('.') {
         match part.parse::<u32>() {
-            // Behind an `x` any number is as good as another.
+            // Numbers after an `x` are ignored.
             Ok(number) if number < u32::MAX => parts.extend((!any).then_some(number)),
             _ if matches!(part, "x" | "X" | "*") => any = true,
             _ => bail!("'{word}' is not a version"),
@@ -112,7 +112,7 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
     }
     let at = |place: usize| parts.get(place).copied().unwrap_or(0);
     let low = [at(0), at(1), at(2)];
-    // Behind everything that has these first parts.
+    // The first version after all that begin with `count` numbers.
     let behind = |count: usize| match count {
         0 => [u32::MAX; 3],
         1 => [at(0) + 1, 0, 0],
@@ -127,7 +127,7 @@ fn comparator(word: &str) -> anyhow::Result<Interval> {
         "<" => (ANY.0, low),
         "<=" => (ANY.0, behind(count)),
         "~" | "~>" => (low, behind(count.min(2))),
-        // The first part that is not 0 stays as it is.
+        // The first number that is not 0 must be equal.
         "^" => (low, behind(parts.iter().position(|part| *part > 0).map_or(count, |place| place + 1))),
         _ => bail!("'{word}' is not a version"),
     })

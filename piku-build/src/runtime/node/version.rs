@@ -26,11 +26,11 @@ const SIDE_BY_SIDE: [&str; 4] = [
     "/usr/lib/nodejs",
 ];
 
-/// The Node that an app gets.
+/// The Node that an app gets, installed or fetched.
 pub(super) struct ChosenNode {
     /// Its version; the request if it is still to be fetched.
     pub(super) version: String,
-    /// Where the version was requested, or what decided without a request.
+    /// The place of the request, or what decided without one.
     pub(super) from: String,
     /// Directory of its programs, if that is not on the PATH of every step.
     pub(super) bin: Option<PathBuf>,
@@ -41,7 +41,6 @@ pub(super) struct ChosenNode {
     pub(super) warnings: Vec<String>,
 }
 
-/// A Node of the machine.
 struct InstalledNode {
     version: RuntimeVersion,
     bin: PathBuf,

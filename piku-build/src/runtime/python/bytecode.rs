@@ -1,5 +1,5 @@
-//! The app's own Python files, byte-compiled in the tree, so that a release that nobody may write to starts as fast as another.
-//! What the release before has compiled of the same files is taken from there.
+//! Byte-compilation of the app's Python files in the tree, because a release is read-only at run time.
+//! Compiled files are reused from the previous release if their sources are the same.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,17 +10,16 @@ use crate::step::build_step::BuildStep;
 use crate::step::interrupt;
 use crate::tree::tree_comparison;
 
-/// The step's name.
 pub(super) const NAME: &str = "compile";
-/// Folders that are none of the app's own code.
+/// Folders without code of the app.
 const SKIPPED: [&str; 4] = ["node_modules", ".git", ".venv", "venv"];
-/// Where Python puts what it has compiled.
+/// Folder for compiled files.
 const CACHE: &str = "__pycache__";
-/// A file of code is never larger.
+/// The largest file that is reused, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// Compiles what is not compiled yet and tells what cannot be, a line each: the line where it is known, the error, the file.
-/// Python's own `compileall` takes longer to start than most apps take to be compiled.
+/// Compiles what is not compiled yet, and prints a line for each broken file: the line number if known, the
+/// error, the path. `compileall` takes longer to start than most apps take to compile.
 const COMPILE: &str = "\
 import os, sys
 from importlib.machinery import SourceFileLoader
@@ -41,23 +40,22 @@ for top, folders, names in os.walk('.'):
 sys.exit(broken)
 ";
 
-/// A file that does not compile.
+/// A source file that does not compile.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BrokenSource {
-    /// Its path in the app.
     pub(super) file: PathBuf,
     pub(super) line: Option<u32>,
     pub(super) message: String,
 }
 
-/// Compiles all files of the tree with this Python.
+/// Returns the step that compiles all files of the tree.
 pub(super) fn step(python: &str) -> BuildStep {
     let mut run: Vec<String> = [python, "-I", "-S", "-W", "ignore", "-c", COMPILE].map(str::to_owned).into();
     run.extend(SKIPPED.iter().chain(&[CACHE]).map(ToString::to_string));
     BuildStep { name: NAME, run, quiet: true }
 }
 
-/// What the step has told.
+/// Parses the output of the step.
 pub(super) fn parse(lines: &[String]) -> Vec<BrokenSource> {
     let broken = |line: &String| {
         let mut parts = line.splitn(3, '\t');
@@ -68,15 +66,15 @@ pub(super) fn parse(lines: &[String]) -> Vec<BrokenSource> {
     lines.iter().filter_map(broken).collect()
 }
 
-/// Gives what is the same in `tree` and in the tree `before` its date there, by which Python knows it again, and what this
-/// version of Python has compiled of it.
+/// Gives files that are equal in `tree` and in the tree `before` the date that they have there, by which
+/// Python recognises its compiled files, and copies those.
 pub(super) fn carry(version: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     // `part.cpython-311.pyc`
     let line: String = version.splitn(3, '.').take(2).collect();
     folder(&format!(".cpython-{line}.pyc"), before, tree)
 }
 
-/// No link is followed: what was a folder then may be one now, and lead anywhere.
+/// Follows no links: a former folder may be a link now.
 fn folder(end: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     interrupt::check()?;
     let compiled = before.subtree(CACHE).ok();
@@ -95,7 +93,7 @@ fn folder(end: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<(
         if tree.find(CACHE)?.is_none() {
             tree.create_dir(CACHE)?;
         }
-        // What is in the repository itself stays.
+        // Compiled files in the repository stay.
         if let Ok(cache) = tree.subtree(CACHE) {
             if cache.find(&file)?.is_none() {
                 compiled.copy_file(&file, &cache, &file, LARGEST)?;
@@ -105,7 +103,7 @@ fn folder(end: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<(
     Ok(())
 }
 
-/// The date of the file of this name in `before`, where `tree` holds the same.
+/// Returns the date of a file in `before` if `tree` has an equal one.
 fn date_of_same(before: &TreeHandle, tree: &TreeHandle, name: &Path) -> Option<SystemTime> {
     let (old, new) = (before.open_file_nofollow(name).ok()?, tree.open_file_nofollow(name).ok()?);
     if old.stat.len != new.stat.len || old.stat.len > LARGEST {
@@ -115,7 +113,7 @@ fn date_of_same(before: &TreeHandle, tree: &TreeHandle, name: &Path) -> Option<S
     same.then_some(old.stat.modified)
 }
 
-/// Returns whether the compiled code is a regular file of a size to be carried.
+/// Returns whether a compiled file is regular and not too large.
 fn is_plain(folder: &TreeHandle, file: &str) -> bool {
     folder.symlink_metadata(file).is_ok_and(|stat| stat.is_file() && stat.len <= LARGEST)
 }

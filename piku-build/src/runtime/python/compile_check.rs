@@ -1,5 +1,6 @@
-//! The app's own Python files, looked at for syntax errors. A broken file that the app starts with, or that such a file imports,
-//! stops the build; any other is a warning, for templates, examples and tests of parsers are broken on purpose.
+//! Checks of the app's Python files. A file that a process type starts, or that such a file imports, must
+//! compile; any other broken file is a warning, because templates and tests of parsers are broken on
+//! purpose.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,12 +17,12 @@ use crate::step::build_step::StepOutcome;
 use crate::tree::found::FilePlace;
 use crate::tree::root_view::RootView;
 
-/// How many broken files are told one by one.
+/// The largest number of broken files that are listed.
 const SHOWN: usize = 5;
-/// The length of the beginning of a file that is read, in bytes: imports stand early.
+/// The length of the part of a file that is searched for imports, in bytes.
 const MOST: u64 = 1024 * 1024;
 
-/// Refuses, or warns of, what did not compile.
+/// Rejects, or warns of, files that did not compile.
 pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
     if ended.succeeded() {
         return Ok(());
@@ -65,7 +66,7 @@ pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> a
     Ok(())
 }
 
-/// Whether the modules that are served are there at all.
+/// Checks that the modules which are served exist.
 pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
     for entry in entries(&plan.processes) {
         let Some(words) = crate::app::command_check::simple_words(&entry.command) else { continue };
@@ -89,7 +90,7 @@ pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result
     Ok(())
 }
 
-/// Whether a layer or Python itself has a module of this name.
+/// Returns whether a layer or Python itself has a module of this name.
 fn is_installed(view: &RootView, top: &str) -> bool {
     let libraries = view.mounts().map(|(_, place)| place.join("lib"));
     libraries.chain([FilePlace::Host("/usr/lib".into())]).any(|library| {
@@ -105,8 +106,8 @@ fn has_module(folder: &FilePlace, top: &str) -> bool {
     folder.join(top).is_dir() || folder.join(format!("{top}.py")).is_file()
 }
 
-/// Whether a package of the app that is installed in place has the module: by a folder that a `.pth` names, or through a
-/// finder, whose mappings only Python reads.
+/// Returns whether an editable package of the app has the module: in a folder that a `.pth` file names, or
+/// in the text of a finder, which only Python can evaluate.
 fn is_in_place(view: &RootView, packages: &FilePlace, top: &str) -> bool {
     packages.names().iter().any(|name| {
         let file = packages.join(name);
@@ -121,7 +122,7 @@ fn is_in_place(view: &RootView, packages: &FilePlace, top: &str) -> bool {
     })
 }
 
-/// `module`, `package.module:callable`, `module:factory()`.
+/// Returns whether a word is `module`, `package.module:callable` or `module:factory()`.
 pub(super) fn is_callable(text: &str) -> bool {
     let (module, callable) = text.split_once(':').unwrap_or((text, "application"));
     let callable = callable.strip_suffix("()").unwrap_or(callable);
@@ -133,7 +134,7 @@ fn is_identifier(word: &str) -> bool {
     word.chars().all(inner) && word.starts_with(|c: char| c == '_' || c.is_alphabetic())
 }
 
-/// The files that the process types start with, each with its process type.
+/// Returns the files that the process types start, each with its process type.
 fn starts(plan: &BuildPlan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for entry in entries(&plan.processes) {
@@ -164,7 +165,7 @@ fn starts(plan: &BuildPlan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
     found
 }
 
-/// The file of a module, by its path in the app.
+/// Returns the path of a module in the app.
 fn file_of(tree: &TreeHandle, module: &str) -> Option<PathBuf> {
     if module.is_empty() || !module.split('.').all(is_identifier) {
         return None;
@@ -180,8 +181,8 @@ fn file_of(tree: &TreeHandle, module: &str) -> Option<PathBuf> {
         .find(|file| tree.is_file(file))
 }
 
-/// `start` and all files of the app that its imports lead to, each with the file that imports it. Only what stands at the
-/// left margin counts: an import inside a `try` or a function may be meant to fail.
+/// Returns `start` and all files of the app that it imports, each with the file that imports it. Only
+/// unindented imports count: one inside a `try` or a function may fail on purpose.
 fn reached(tree: &TreeHandle, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
     let mut all = vec![(start.to_owned(), None)];
     let mut seen = BTreeSet::from([start.to_owned()]);
@@ -191,7 +192,7 @@ fn reached(tree: &TreeHandle, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
         at += 1;
         let text = FilePlace::Tree(tree.clone(), file.clone()).beginning(MOST);
         for module in String::from_utf8_lossy(&text).lines().flat_map(|line| imports(line, &file)) {
-            // `import a.b` runs a as well.
+            // `import a.b` runs `a` too.
             let parents = module.match_indices('.').map(|(end, _)| &module[..end]);
             for name in parents.chain([module.as_str()]) {
                 if let Some(next) = file_of(tree, name).filter(|next| seen.insert(next.clone())) {
@@ -203,7 +204,7 @@ fn reached(tree: &TreeHandle, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
     all
 }
 
-/// The modules that one line imports, as full names.
+/// Returns the full names of the modules that a line imports.
 fn imports(line: &str, file: &Path) -> Vec<String> {
     let line = line.split('#').next().unwrap_or_default();
     let names = |list: &str| -> Vec<String> {

@@ -1,18 +1,18 @@
-//! How a Python app is served: by gunicorn where it is a WSGI callable, by uvicorn where it is an ASGI one; and, for an app
-//! without a Procfile, which callable that obviously is.
+//! The default command of a Python app: gunicorn for a WSGI callable, uvicorn for an ASGI one, and the
+//! search for that callable.
 
 use crate::app::app_source::AppSource;
 
-/// What serves WSGI.
+/// The WSGI server.
 pub(super) const WSGI: &str = "gunicorn";
-/// What serves ASGI.
+/// The ASGI server.
 pub(super) const ASGI: &str = "uvicorn";
 
-/// Where a callable lives whose module is run from the app's folder.
+/// Files that are searched for a callable.
 const FILES: [&str; 4] = ["wsgi.py", "app.py", "main.py", "application.py"];
-/// Where `FastAPI`'s own command looks beyond that.
+/// Files that the command `fastapi` searches beyond those.
 const ASYNC_FILES: [&str; 6] = ["asgi.py", "api.py", "server.py", "app/main.py", "app/app.py", "app/api.py"];
-/// How a callable is made, at the beginning of a line.
+/// Names of callables, and the constructors that make them.
 const NAMES: [&str; 2] = ["app", "application"];
 const MADE_BY: [(&str, &str); 12] = [
     ("Flask(", WSGI),
@@ -29,19 +29,18 @@ const MADE_BY: [(&str, &str); 12] = [
     ("get_asgi_application(", ASGI),
 ];
 
-/// A callable and its server.
+/// A callable that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PythonServer {
     /// `module:callable`.
     pub(super) callable: String,
-    /// The program that serves it.
     pub(super) server: &'static str,
-    /// The file that makes it.
+    /// The file that defines it.
     pub(super) file: String,
 }
 
 impl PythonServer {
-    /// The command that serves it.
+    /// Returns the command that serves it.
     pub(super) fn command(&self) -> String {
         let Self { callable, server, .. } = self;
         if *server == ASGI {
@@ -52,12 +51,12 @@ impl PythonServer {
     }
 }
 
-/// A `wsgi` entry of a Procfile.
+/// Returns the callable of a `wsgi` entry of the Procfile.
 pub(super) fn wsgi(callable: &str) -> PythonServer {
     PythonServer { callable: callable.to_owned(), server: WSGI, file: String::new() }
 }
 
-/// What an app is obviously about, when there is exactly one such callable.
+/// Finds the callable of an app, if it has exactly one.
 pub(super) fn find(source: &AppSource) -> anyhow::Result<Option<PythonServer>> {
     let django = source.names.iter().filter(|name| name.ends_with('/') && source.has("manage.py"));
     let files = FILES.iter().chain(&ASYNC_FILES).map(|file| (*file).to_owned());
@@ -70,7 +69,7 @@ pub(super) fn find(source: &AppSource) -> anyhow::Result<Option<PythonServer>> {
     Ok(if found.len() == 1 { found.pop() } else { None })
 }
 
-/// The callable that a file's text makes.
+/// Finds the callable that the text of a file defines.
 fn callable(file: &str, text: &str) -> Option<PythonServer> {
     let module = file.trim_end_matches(".py").replace('/', ".");
     text.lines().find_map(|line| {

@@ -1,5 +1,4 @@
-//! Django's static files: collected in the release's own tree, with the app's own settings, unless it says
-//! `DISABLE_COLLECTSTATIC`.
+//! Django's static files, collected in the release's tree unless the app sets `DISABLE_COLLECTSTATIC`.
 
 use piku_report::progress;
 
@@ -7,11 +6,10 @@ use crate::app::app_source::AppSource;
 use crate::errors;
 use crate::step::build_step::{BuildStep, StepOutcome};
 
-/// The step's name.
 pub(super) const STEP: &str = "collectstatic";
 const MANAGE: &str = "manage.py";
 
-/// What collects them; nothing where it is no Django app or does not want it.
+/// Returns the step that collects them; `None` if the app does not use Django or turns it off.
 pub(super) fn step_for(source: &AppSource, python: &str) -> anyhow::Result<Option<BuildStep>> {
     let off =
         source.variable("DISABLE_COLLECTSTATIC").is_some_and(|(value, _)| !matches!(value.trim(), "" | "0"));
@@ -19,7 +17,7 @@ pub(super) fn step_for(source: &AppSource, python: &str) -> anyhow::Result<Optio
     Ok(Some(BuildStep::new(STEP, &[python, &manage, "collectstatic", "--noinput"], true)))
 }
 
-/// Django's manage.py: at the top or, where the project is a folder, in the one folder that has one.
+/// Finds Django's manage.py, at the top or in the only folder that has one.
 fn manage(source: &AppSource) -> anyhow::Result<Option<String>> {
     let below = source.names.iter().filter(|name| name.ends_with('/')).map(|name| format!("{name}{MANAGE}"));
     let mut found = Vec::new();
@@ -35,7 +33,7 @@ fn manage(source: &AppSource) -> anyhow::Result<Option<String>> {
     Ok(if found.len() == 1 { found.pop() } else { None })
 }
 
-/// Whether what it said is good enough.
+/// Checks the outcome of the step.
 pub(super) fn judge(ended: &StepOutcome) -> anyhow::Result<()> {
     let lines = &ended.lines;
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));

@@ -1,5 +1,6 @@
-//! Python: what the app's lock file or requirements say, in a virtualenv, which is a layer; the app's own files byte-compiled in
-//! its tree. An app with a Procfile and Python files and no dependencies is one too, with an empty virtualenv.
+//! Python: installs the dependencies into a virtualenv, which is a layer, and byte-compiles the app's files
+//! in its tree. An app with a Procfile and Python files, but without dependencies, gets an empty
+//! virtualenv.
 
 mod bytecode;
 mod compile_check;
@@ -33,10 +34,9 @@ use version::pyenv;
 
 pub(super) use interpreter::homes;
 
-/// What conda reads.
+/// Files that only conda reads.
 const CONDA: [&str; 2] = ["environment.yml", "environment.yaml"];
 
-/// The runtime.
 pub(super) struct PythonRuntime;
 
 impl Runtime for PythonRuntime {
@@ -158,7 +158,7 @@ impl Runtime for PythonRuntime {
     }
 }
 
-/// What is installed that the app does not name: the server that it is started with.
+/// Returns the servers that a process type starts and that the app does not depend on.
 fn added(
     source: &AppSource,
     processes: &IndexMap<ProcessName, String>,
@@ -180,8 +180,8 @@ fn has_wsgi(source: &AppSource) -> bool {
     source.procfile.iter().flat_map(|procfile| &procfile.entries).any(|entry| entry.kind == ProcessKind::Wsgi)
 }
 
-/// The process types: the Procfile's, `wsgi` entries as commands of gunicorn; or, without a Procfile, what is obvious, and the
-/// file that makes it so.
+/// Returns the process types of the Procfile, with `wsgi` entries as commands of gunicorn, or else the
+/// default one and the file that it comes from.
 fn processes(source: &AppSource) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
     let Some(procfile) = &source.procfile else {
         let served = default_command::find(source)?.ok_or_else(errors::python::no_process_types)?;

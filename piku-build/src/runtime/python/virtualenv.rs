@@ -1,4 +1,4 @@
-//! The layer with an app's virtualenv: what it is named by, and what makes it.
+//! The layer with an app's virtualenv: its cache key and its steps.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,12 +17,11 @@ use crate::step::build_step::BuildStep;
 use piku_files::free_space::SpaceNeeded;
 use piku_layout::jail::PATH;
 
-/// The layer's name.
 pub(super) const NAME: &str = "venv";
-/// Changed when layers are made in another way: the old ones then do not count.
+/// Increased when layers are made in another way, which invalidates old ones.
 const FORMAT: u32 = 2;
 
-/// Settings of the managers that change how packages are fetched, not which.
+/// Settings of the package managers that change how packages are fetched, but not which.
 const ONLY_FETCHING: [&str; 15] = [
     "PIP_CACHE_DIR",
     "PIP_CERT",
@@ -41,7 +40,7 @@ const ONLY_FETCHING: [&str; 15] = [
     "UV_VERSION",
 ];
 
-/// The whole layer.
+/// Plans the layer.
 pub(super) fn layer(
     source: &AppSource,
     site: &BuildTarget,
@@ -63,13 +62,13 @@ pub(super) fn layer(
             if site.jailed { tool.home.into_iter().collect() } else { Vec::new() },
         )
     });
-    // A manager that locks, and a build of the app as a package, write beside what they read.
+    // Locking, and a build of the app as a package, write into the app's folder.
     let writes_app =
         !all.local.is_empty() || !all.locked && all.manager.is_some_and(|it| it != PythonManager::Pip);
     Ok(LayerPlan { name: NAME, steps, key, need: need(all, with_pip), writes_app, mount, tools, host })
 }
 
-/// Everything that determines the virtualenv.
+/// Returns the cache key, which covers everything that determines the virtualenv.
 fn key(
     source: &AppSource,
     site: &BuildTarget,
@@ -90,7 +89,7 @@ fn key(
     for LocalRequirement { path, editable, .. } in &all.local {
         key.fact("local", path.as_os_str().as_encoded_bytes());
         if source.has_path(path)? {
-            // Code that is installed in place is read from the release's own tree: only what describes it counts.
+            // The code of an editable package is read from the release's tree; only its metadata counts.
             let takes = |below: &Path| !is_git(below) && (!editable || describes(below));
             key.tree(&source.tree, path, &takes)?;
         }
@@ -98,7 +97,7 @@ fn key(
     for name in added {
         key.fact("added", name.as_bytes());
     }
-    // Another index or another policy brings other packages; how they are fetched does not.
+    // Another index or policy installs other packages.
     let prefixes = package_managers::prefixes(all.manager);
     let counts = |name: &&String| {
         prefixes.iter().any(|prefix| name.starts_with(prefix)) && !ONLY_FETCHING.contains(&name.as_str())
@@ -116,7 +115,7 @@ fn is_git(below: &Path) -> bool {
     below.components().any(|part| part.as_os_str() == ".git")
 }
 
-/// Files that say what a package is and needs, beside the code in it.
+/// Returns whether a file of a package is metadata, not code.
 fn describes(below: &Path) -> bool {
     let name = below.file_name().unwrap_or_default().to_string_lossy();
     let extension = below.extension().unwrap_or_default();
@@ -127,7 +126,7 @@ fn describes(below: &Path) -> bool {
         || below.components().count() == 1 && extension != "py"
 }
 
-/// The room that it may take: a rough guess, too low rather than too high.
+/// Estimates the space that it takes, rather too low than too high.
 fn need(all: &PythonDependencies, with_pip: bool) -> SpaceNeeded {
     let packages = all.packages.len() as u64;
     if with_pip {
@@ -137,7 +136,7 @@ fn need(all: &PythonDependencies, with_pip: bool) -> SpaceNeeded {
     }
 }
 
-/// The environment of workers.
+/// Returns the environment of the app's processes.
 pub(super) fn env(venv: &Path) -> BTreeMap<String, String> {
     let bin = venv.join("bin");
     [
@@ -147,48 +146,48 @@ pub(super) fn env(venv: &Path) -> BTreeMap<String, String> {
         ("PYTHONUNBUFFERED", "1".to_owned()),
         ("PYTHONUTF8", "1".to_owned()),
         ("PYTHONIOENCODING", "UTF-8".to_owned()),
-        // A release is never written to; what it needs is compiled by now.
+        // A release is read-only, and already compiled.
         ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
 }
 
-/// The first step's name.
+/// Name of the step that makes the virtualenv.
 const STEP: &str = "venv";
 
-/// What a virtualenv is made for.
+/// The virtualenv for which a package manager plans its steps.
 pub(super) struct VenvTarget<'a> {
     pub(super) interpreter: &'a PythonInterpreter,
-    /// Its folder, as steps see it.
+    /// Path of the virtualenv, as steps see it.
     pub(super) venv: &'a Path,
-    /// What reads the lock.
+    /// The program that reads the lock file.
     pub(super) tool: Option<&'a ToolSource>,
-    /// Whether the path of the build is the path of the release.
+    /// The build has the same path as the release.
     pub(super) jailed: bool,
-    /// What is installed that the app does not name.
+    /// Packages that are installed although the app does not name them.
     pub(super) added: &'a [&'a str],
-    /// Whether the operator names an index of the site's own.
+    /// The operator names another package index.
     pub(super) mirror: bool,
 }
 
 impl VenvTarget<'_> {
-    /// The tool's program.
+    /// Returns the path of the tool's program.
     pub(super) fn program(&self) -> String {
         self.tool.map_or_else(String::new, |tool| tool.program.to_string_lossy().into_owned())
     }
 
-    /// The virtualenv's own pip.
+    /// Returns the path of the virtualenv's pip.
     pub(super) fn pip(&self) -> String {
         self.venv.join("bin/pip").to_string_lossy().into_owned()
     }
 
-    /// The virtualenv's own Python.
+    /// Returns the path of the virtualenv's Python.
     pub(super) fn python(&self) -> String {
         self.venv.join("bin/python").to_string_lossy().into_owned()
     }
 
-    /// Makes it, empty.
+    /// Returns the step that makes it, without packages.
     pub(super) fn venv_step(&self, with_pip: bool) -> BuildStep {
         self.interpreter.make_venv(STEP, self.venv, with_pip)
     }

@@ -1,4 +1,4 @@
-//! The layer of gems: what of an app determines it, and how Bundler makes it.
+//! The layer with an app's gems: its cache key and its steps.
 
 #![expect(clippy::disallowed_methods, reason = "looks for the machine's own Ruby")]
 
@@ -19,21 +19,20 @@ use crate::step::build_step::BuildStep;
 use piku_files::free_space::SpaceNeeded;
 use piku_layout::jail::PATH;
 
-/// The layer's name.
 const NAME: &str = "gems";
-/// The step that installs.
+/// Name of the step that installs the gems.
 pub(super) const STEP: &str = "bundle";
-/// Changed when layers are made in another way: the old ones then do not count.
+/// Increased when layers are made in another way, which invalidates old ones.
 const FORMAT: u32 = 3;
-/// Where `bundle cache` puts gems.
+/// Folder of `bundle cache`.
 const CACHE: &str = "vendor/cache";
-/// What an app does not want on a server unless it says otherwise.
+/// Groups that are not installed unless the app says otherwise.
 const WITHOUT: &str = "development:test";
-/// How deep gems that lie in the app are looked for, and how many of their files count at most.
+/// The largest depth at which gems in the app are searched, and the largest number of their files.
 const DEPTH: usize = 8;
 const MOST: usize = 2000;
 
-/// Settings that change how gems are fetched, not which.
+/// Settings that change how gems are fetched, but not which.
 const ONLY_FETCHING: [&str; 7] = [
     "BUNDLE_JOBS",
     "BUNDLE_REDIRECT",
@@ -44,30 +43,30 @@ const ONLY_FETCHING: [&str; 7] = [
     "BUNDLE_VERBOSE",
 ];
 
-/// Links to the programs that gems are installed for: another machine is asked for them before it takes the layer.
+/// Folder in the layer with links to the Ruby it is made for; another machine must have that before it
+/// accepts the layer.
 const MACHINE: &str = "machine";
-/// Takes out of a finished layer what nobody needs who runs it: downloads, and what compilers leave behind, in which there
-/// are names made up for one build.
+/// Removes downloads and the logs and objects of compilers from a finished layer: they are not needed, and
+/// contain temporary names.
 const TIDY: &str = r#"mkdir -p "$1/gems" && rm -rf "$1/cache" "$1/doc" "$1"/bundler/gems/*/.git && find "$1" \( -name gem_make.out -o -name mkmf.log -o -path "*/ext/*.o" -o -path "*/ext/*Makefile" \) -type f -delete && echo "$2" >"$3" && mkdir -p "$4" && ln -sf "$5/ruby" "$5/bundle" "$4""#;
 
-/// Takes compiled code out of the cache of downloads: from there it comes without its copies beside the Ruby code, where some gems
-/// look for it.
+/// Removes compiled code from the cache: Bundler would install it without the copies beside the Ruby code,
+/// where some gems expect it.
 const CLEAN: &str = r#"rm -rf "$BUNDLE_USER_CACHE/extensions""#;
 
-/// What each Ruby of a worker reads first: what it prints is in the log at once, and not when there are some kilobytes of it.
+/// Code that each Ruby process loads first, so that its output is in the log at once.
 const SYNC: &str = "$stdout.sync = true";
 const SYNC_FILE: &str = "sync.rb";
 
 /// The gems of an app.
 pub(super) struct AppGems {
     pub(super) layer: LayerPlan,
-    /// The folder in the layer that Ruby knows as `GEM_HOME`.
+    /// `GEM_HOME`, a folder in the layer.
     pub(super) home: PathBuf,
-    /// What puts the lock file that an installation without one has made into the tree.
+    /// Step that copies the lock file into the tree, if the installation made it.
     pub(super) lock: Option<BuildStep>,
-    /// The app's own settings of Bundler.
+    /// The app's settings of Bundler.
     pub(super) settings: BTreeMap<String, String>,
-    /// What the app's author should know.
     pub(super) warnings: Vec<String>,
 }
 
@@ -129,7 +128,7 @@ impl AppGems {
             mount,
             steps,
             need: SpaceNeeded { bytes: 2_000_000 + 1_000_000 * gems, files: 100 + 60 * gems },
-            // Bundler writes the lock file that there is not, and puts what it has found beside it.
+            // Bundler writes a lock file if there is none.
             writes_app: !locked,
             ..LayerPlan::default()
         };
@@ -137,7 +136,7 @@ impl AppGems {
         Ok(Self { layer, home, lock, settings, warnings })
     }
 
-    /// The environment of workers.
+    /// Returns the environment of the app's processes.
     pub(super) fn env(
         &self,
         site: &BuildTarget,
@@ -155,15 +154,16 @@ impl AppGems {
             ("PATH".to_owned(), path.join(":")),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ("RACK_ENV".to_owned(), "production".to_owned()),
-            // With one arena for each thread the C library keeps several times of what Ruby uses.
+            // With an arena for each thread the C library would keep several times the memory that Ruby
+            // uses.
             ("MALLOC_ARENA_MAX".to_owned(), "2".to_owned()),
             ("GEM_HOME".to_owned(), text(&self.home)),
             ("BUNDLE_PATH".to_owned(), text(&self.layer.mount)),
-            // What the app has in .bundle/config would count before the environment.
+            // The app's .bundle/config would override the environment.
             ("BUNDLE_APP_CONFIG".to_owned(), text(&self.layer.mount.join(".bundle"))),
             ("BUNDLE_WITHOUT".to_owned(), WITHOUT.to_owned()),
             ("BUNDLE_DEPLOYMENT".to_owned(), "true".to_owned()),
-            // The Bundler that is there, not the one that has written the lock file.
+            // The installed Bundler, not the one that wrote the lock file.
             ("BUNDLE_VERSION".to_owned(), "system".to_owned()),
         ]);
         let sync = text(&self.layer.mount.join(SYNC_FILE));
@@ -178,24 +178,24 @@ impl AppGems {
     }
 }
 
-/// What Bundler is to know in the build.
+/// Returns the environment of Bundler in the build.
 pub(super) fn build_env(gemfile: &Gemfile, ruby: &InstalledRuby) -> BTreeMap<String, String> {
     let locked = gemfile.lock_text.is_some();
     [
-        // Older ones than know BUNDLE_VERSION: they look for no other when they have been told which they are.
+        // Bundlers that do not know BUNDLE_VERSION do not look for another version if this is set.
         ("BUNDLER_VERSION", ruby.bundler.as_str()),
         ("BUNDLE_DEPLOYMENT", if locked { "true" } else { "false" }),
         ("BUNDLE_GLOBAL_GEM_CACHE", "true"),
         ("BUNDLE_SILENCE_ROOT_WARNING", "true"),
         ("BUNDLE_IGNORE_FUNDING_REQUESTS", "true"),
-        // It breaks its sentences at the edge of a terminal that is none.
+        // Bundler wraps lines even without a terminal.
         ("THOR_COLUMNS", "1000"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
 }
 
-/// Everything that determines the gems.
+/// Returns the cache key, which covers everything that determines the gems.
 fn key(
     source: &AppSource,
     site: &BuildTarget,
@@ -226,7 +226,7 @@ fn key(
             key.fact(&format!("file {}", file.display()), &source.text(&file)?.unwrap_or_default());
         }
     }
-    // Another source or another policy brings other gems; how they are fetched does not.
+    // Another source or policy installs other gems.
     let counts = |name: &&String| {
         (name.starts_with("BUNDLE_") || name.starts_with("GEM_"))
             && !ONLY_FETCHING.contains(&name.as_str())
@@ -244,7 +244,7 @@ fn key(
     Ok(key.finish())
 }
 
-/// The files that say what gems that lie in the app are: their gemspecs, and the versions that those read.
+/// Finds the metadata of gems in the app: their gemspecs, and the version files that those read.
 fn describing(
     source: &AppSource,
     below: &Path,
@@ -267,7 +267,7 @@ fn describing(
     Ok(())
 }
 
-/// The gems in `vendor/cache`.
+/// Lists the gems in `vendor/cache`.
 fn vendored(source: &AppSource) -> anyhow::Result<Vec<String>> {
     if !source.has("vendor/") {
         return Ok(Vec::new());
@@ -281,7 +281,7 @@ fn vendored(source: &AppSource) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The gems that the lock names and that are not there in any of their builds.
+/// Returns the locked gems that `vendor/cache` lacks for every platform.
 fn missing(gemfile: &Gemfile, vendored: &[String]) -> Vec<String> {
     let is_there = |full: &String| vendored.binary_search(full).is_ok();
     let there: BTreeSet<&str> = gemfile

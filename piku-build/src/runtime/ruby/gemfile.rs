@@ -1,5 +1,5 @@
-//! The Gemfile with its lock. A Gemfile is a program: what is read here are the lines that nearly all have, and what says more
-//! is left to Bundler.
+//! The Gemfile and its lock file. A Gemfile is a program: only the lines that nearly all have are read
+//! here.
 
 use std::collections::BTreeSet;
 
@@ -7,32 +7,31 @@ use super::lock::GemfileLock;
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::ruby as told;
 
-/// Names, the first one where both are there, as Bundler has it: the file and its lock.
+/// Names of the file and its lock, in Bundler's order of preference.
 const NAMES: [(&str, &str); 2] = [("gems.rb", "gems.locked"), ("Gemfile", "Gemfile.lock")];
-/// By this an app names another file.
+/// Variable that names another file.
 const VARIABLE: &str = "BUNDLE_GEMFILE";
 
-/// What an app says about the gems that it needs.
+/// The Gemfile of an app, with its lock file.
 pub(super) struct Gemfile {
-    /// The file's name.
     pub(super) name: String,
-    /// Its lock's, whether it is there or not.
+    /// Name of the lock file, which may not exist.
     pub(super) lock_name: String,
-    /// The content of both.
+    /// Content of the Gemfile.
     pub(super) text: Vec<u8>,
     pub(super) lock_text: Option<Vec<u8>>,
-    /// What the lock says; nothing where there is none.
+    /// Empty without a lock file.
     pub(super) lock: GemfileLock,
-    /// What its `ruby` line asks for, each condition as it is written.
+    /// The conditions of its `ruby` line, as they are written.
     pub(super) ruby: Vec<String>,
-    /// The names of its `gem` lines.
+    /// Names in its `gem` lines.
     named: BTreeSet<String>,
-    /// Whether it names gems that lie in the app.
+    /// It names gems in the app's tree.
     pub(super) local: bool,
 }
 
 impl Gemfile {
-    /// The app's; `None` when it has none.
+    /// Finds the dependency file of the app.
     pub(super) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
         let Some((name, lock_name)) = find(source) else { return Ok(None) };
         let Some(text) = source.text(&name)? else { return Ok(None) };
@@ -61,13 +60,13 @@ impl Gemfile {
         Ok(Some(gemfile))
     }
 
-    /// Whether it brings this gem: certain by the lock, likely by its own lines.
+    /// Returns whether the app uses a gem, by the lock file or by its own lines.
     pub(super) fn has(&self, gem: &str) -> bool {
         self.lock.gems.contains_key(gem) || self.named.contains(gem)
     }
 }
 
-/// The file's name and its lock's.
+/// Finds the names of the file and of its lock.
 fn find(source: &AppSource) -> Option<(String, String)> {
     if let Some((name, _)) = source.variable(VARIABLE).filter(|(name, _)| !name.trim().is_empty()) {
         let name = name.trim().trim_start_matches("/app/");
@@ -82,13 +81,13 @@ fn find(source: &AppSource) -> Option<(String, String)> {
     Some((name.to_owned(), lock.to_owned()))
 }
 
-/// What follows the name of a method that a line calls.
+/// Returns the arguments of a call of a method, if the line is one.
 fn call<'a>(line: &'a str, method: &str) -> Option<&'a str> {
     let rest = line.strip_prefix(method)?;
     (rest.is_empty() || rest.starts_with([' ', '(', '\t'])).then_some(rest)
 }
 
-/// The quoted words of a line, each with what stands before it.
+/// Returns the quoted words of a line, each with the text before it.
 fn quoted(line: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     let mut rest = line;
@@ -104,7 +103,7 @@ fn quoted(line: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// The conditions of a `ruby` line; none where only Bundler can work them out.
+/// Returns the conditions of a `ruby` line; empty if only Bundler can evaluate them.
 fn ruby(rest: &str, source: &AppSource) -> anyhow::Result<Vec<String>> {
     let mut conditions = Vec::new();
     for (before, word) in quoted(rest) {
@@ -125,7 +124,7 @@ fn ruby(rest: &str, source: &AppSource) -> anyhow::Result<Vec<String>> {
     Ok(conditions)
 }
 
-/// The version that `.ruby-version` or `.tool-versions` says.
+/// Parses the version in `.ruby-version` or `.tool-versions`.
 pub(super) fn in_file(text: &str) -> Option<String> {
     let lines = || text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let tool = lines().find_map(|line| line.strip_prefix("ruby ").map(str::trim));

@@ -1,23 +1,23 @@
-//! `Gemfile.lock`, as far as a plan needs it: which gems, from where, and the Ruby that it was made with.
+//! `Gemfile.lock`: the gems, their sources, and the Ruby that made it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What a lock file says.
+/// The content of a lock file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct GemfileLock {
     /// `ruby 3.1.2p20`.
     pub(super) ruby: Option<String>,
-    /// The gems of all sources; of one in several builds for platforms the last version.
+    /// Names and versions of the gems from all sources.
     pub(super) gems: BTreeMap<String, String>,
-    /// Those that a server of gems has: `(name, name-version)`, with a platform for each build.
+    /// The gems from gem servers, as `(name, name-version)`, once for each platform.
     pub(super) served: Vec<(String, String)>,
-    /// The folders of gems that lie in the app.
+    /// Folders of gems in the app.
     pub(super) paths: Vec<PathBuf>,
 }
 
 impl GemfileLock {
-    /// Reads it. What is not understood is for Bundler to judge.
+    /// Parses the text. Bundler reports what is wrong in it.
     pub(super) fn parse(text: &str) -> Self {
         let mut lock = Self::default();
         let mut section = "";

@@ -1,4 +1,4 @@
-//! The machine's Rubies: the system's, and those that rbenv, ruby-install and their like have put side by side.
+//! The installed Rubies: the system's, and those of rbenv, ruby-install and similar tools.
 
 #![expect(clippy::disallowed_methods, reason = "Rubies of the machine")]
 
@@ -12,30 +12,30 @@ use super::requirement::parse_version;
 use crate::runtime::version::RuntimeVersion;
 use crate::tree::root_view::runs;
 
-/// What PATH has in front for the caller does not count: the jail shows /usr alone.
+/// Directories of the system's Rubies. PATH does not count: the jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
-/// Where versions lie side by side, each with a `bin`.
+/// Directories that hold several versions, each with a `bin`.
 const SIDE_BY_SIDE: [&str; 3] = ["/usr/local/rbenv/versions", "/usr/local/rvm/rubies", "/opt/rubies"];
-/// The same below the home of the user who builds: ruby-install, asdf, mise, RVM. rbenv's may be elsewhere.
+/// The same below the home of the user who builds: of ruby-install, asdf, mise, RVM.
 const AT_HOME: [&str; 4] =
     [".rubies", ".asdf/installs/ruby", ".local/share/mise/installs/ruby", ".rvm/rubies"];
-/// What a Ruby says about itself. Bundler comes with it, or in a package of its own.
+/// Code that prints engine, versions and architecture. Bundler may be in a separate package.
 const ASK: &str = "begin; require 'bundler/version'; bundler = Bundler::VERSION; rescue LoadError; bundler = ''; end\n\
                    puts RUBY_ENGINE, RUBY_VERSION, RbConfig::CONFIG['ruby_version'], RbConfig::CONFIG['arch'], bundler";
 
-/// One Ruby of the machine.
+/// A Ruby of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InstalledRuby {
-    /// The folder with `ruby` and `bundle`.
+    /// Directory with `ruby` and `bundle`.
     pub(super) bin: PathBuf,
     pub(super) version: RuntimeVersion,
-    /// What its folders of gems are called: `3.1.0`.
+    /// Version in the paths of its gems: `3.1.0`.
     pub(super) api: String,
-    /// What its compiled gems fit: `x86_64-linux-gnu`.
+    /// Architecture of its compiled gems: `x86_64-linux-gnu`.
     pub(super) arch: String,
-    /// Bundler's version; empty where there is none.
+    /// Version of Bundler; empty if it is not installed.
     pub(super) bundler: String,
-    /// Its home, where that is a folder that no jail shows by itself.
+    /// Its home, if no jail shows that by itself.
     pub(super) home: Option<PathBuf>,
 }
 
@@ -55,13 +55,13 @@ pub(super) fn list_installed(site: &BuildTarget) -> Vec<InstalledRuby> {
     system.chain(own).collect()
 }
 
-/// The homes of those that no jail shows by itself.
+/// Returns the homes of those that no jail shows by itself.
 pub(crate) fn hidden_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let all = homes(build_env).into_iter();
     all.filter(|home| !home.starts_with("/usr") && runs(&home.join("bin/ruby"))).collect()
 }
 
-/// The folders of those beside the system's; one that a link leads to counts once.
+/// Lists the homes of those outside of the system's directories, with links resolved.
 fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let home = told(build_env, "HOME");
     let root = told(build_env, "RBENV_ROOT").or_else(|| Some(home.as_ref()?.join(".rbenv")));

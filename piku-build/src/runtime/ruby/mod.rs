@@ -1,4 +1,4 @@
-//! Ruby: the gems that the lock file says, by Bundler in a layer; Rails' assets in the app's tree.
+//! Ruby: Bundler installs the locked gems into a layer; Rails' assets are made in the app's tree.
 
 mod bundle;
 mod failures;
@@ -26,7 +26,6 @@ use gemfile::Gemfile;
 pub(super) use machine::hidden_homes as homes;
 use version::RubyChoice;
 
-/// The runtime.
 pub(super) struct RubyRuntime;
 
 impl Runtime for RubyRuntime {
@@ -135,7 +134,7 @@ impl Runtime for RubyRuntime {
     }
 }
 
-/// The process types, and what says them where it is not the Procfile.
+/// Returns the process types, and their source if that is not the Procfile.
 fn processes(
     source: &AppSource,
     gemfile: &Gemfile,
@@ -147,7 +146,7 @@ fn processes(
     Ok((IndexMap::from([("web".parse()?, served.command.to_owned())]), Some(served.file.to_owned())))
 }
 
-/// Whether an app without a Gemfile looks as if it should have one.
+/// Detects an app that should have a Gemfile.
 fn without_gemfile(source: &AppSource) -> DetectResult {
     let lock = ["Gemfile.lock", "gems.locked"].into_iter().find(|name| source.has(name));
     if let Some(lock) = lock {

@@ -1,4 +1,4 @@
-//! Rails: its assets, which are made in the release's own tree, and what it wants to know at run time.
+//! Rails: assets, which are made in the release's tree, secrets and warnings.
 
 use std::ffi::OsStr;
 
@@ -12,11 +12,11 @@ use crate::errors::{self, ruby as told};
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::step::interrupt;
 
-/// What every Rails app has.
+/// A file that every Rails app has.
 pub(super) const APPLICATION: &str = "config/application.rb";
-/// The step that makes the assets.
+/// Name of the step that makes the assets.
 pub(super) const ASSETS: &str = "assets";
-/// Gems that bring the task `assets:precompile`.
+/// Gems with the task `assets:precompile`.
 const PIPELINES: [&str; 10] = [
     "cssbundling-rails",
     "jsbundling-rails",
@@ -29,36 +29,36 @@ const PIPELINES: [&str; 10] = [
     "vite_ruby",
     "webpacker",
 ];
-/// Those of them that call a package manager of Node.
+/// Those that call a package manager of Node.
 const BY_NODE: [&str; 6] =
     ["cssbundling-rails", "jsbundling-rails", "shakapacker", "vite_rails", "vite_ruby", "webpacker"];
-/// By these an app says that its assets are its own business.
+/// Variables that turn the assets off.
 const OFF: [&str; 2] = ["DISABLE_ASSETS_PRECOMPILE", "DISABLE_ASSET_PRECOMPILE"];
-/// By this it knows where it runs.
+/// Variable with the name of the environment.
 pub(super) const ENVIRONMENT: &str = "RAILS_ENV";
-/// Where it keeps what it can do without.
+/// Folder for temporary files.
 const TMP: &str = "tmp";
-/// By PIDFILE servers know where they say which process they are: not in a folder of `tmp` that nobody has made.
+/// Value of `PIDFILE`: the default, `tmp/pids`, does not exist.
 pub(super) const PID_FILE: &str = "/tmp/server.pid";
-/// What Sprockets has compiled, by the hashes of the sources, stays from build to build.
+/// Sprockets' cache of compiled assets, which is linked to the build cache.
 const COMPILED: &str = "tmp/cache/assets";
 const CACHE: &str =
     r#"mkdir -p tmp/cache && rm -rf tmp/cache/assets && ln -s "$RAILS_BUILD_CACHE" tmp/cache/assets"#;
-/// A compressed asset is never larger.
+/// The largest compressed asset that is rewritten, in bytes.
 const LARGEST_ASSET: u64 = 256 * 1024 * 1024;
-/// With this it signs cookies.
+/// Variable with the key that signs cookies.
 pub(super) const SECRET: &str = "SECRET_KEY_BASE";
-/// With this it decrypts the file in which the other one may be.
+/// Variable with the key for the credentials file, which may contain the other one.
 const MASTER: &str = "RAILS_MASTER_KEY";
 
-/// Whether it is a Rails app: not every app that has a part of Rails among its gems is one.
+/// Returns whether the app uses Rails. A gem of Rails alone does not make it one.
 pub(super) fn is_one(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
     Ok((gemfile.has("rails") || gemfile.has("railties"))
         && source.has("config/")
         && source.has_path(APPLICATION)?)
 }
 
-/// What makes the assets; nothing where there is no pipeline, or the app does not want it.
+/// Returns the steps that make the assets; none without a pipeline, or if the app turns it off.
 pub(super) fn assets(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> anyhow::Result<Vec<BuildStep>> {
     let off = OFF.iter().any(|name| {
         source.variable(name).is_some_and(|(value, _)| !matches!(value.trim(), "" | "0" | "false"))
@@ -66,7 +66,7 @@ pub(super) fn assets(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> any
     if off || !is_one(source, gemfile)? || !PIPELINES.iter().any(|gem| gemfile.has(gem)) {
         return Ok(Vec::new());
     }
-    // Compiled and committed by the author: to be served as they are.
+    // The author committed compiled assets.
     for manifest in ["public/assets/.manifest.json", "public/assets/manifest.json"] {
         if source.has_path(manifest)? {
             return Ok(Vec::new());
@@ -74,7 +74,7 @@ pub(super) fn assets(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> any
     }
     let mut run = vec!["/usr/bin/env".to_owned()];
     if source.variable(SECRET).is_none() {
-        // Rails does not start without one; nothing is signed here.
+        // Rails does not start without one. Nothing is signed in a build.
         run.extend(["SECRET_KEY_BASE_DUMMY=1".to_owned(), format!("{SECRET}=not-used-in-builds")]);
     }
     run.extend([bundle, "exec", "rake", "assets:precompile"].map(str::to_owned));
@@ -85,24 +85,23 @@ pub(super) fn assets(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> any
     ])
 }
 
-/// Why that failed.
 pub(super) fn assets_failed(ended: &StepOutcome) -> anyhow::Error {
     failures::explain_assets(ended).unwrap_or_else(|| errors::step_failed(ASSETS, ended, &[])).into()
 }
 
-/// Whether it has no secret of its own to sign with.
+/// Returns whether the app lacks a key that signs cookies.
 pub(super) fn wants_secret(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
     let has = |name| source.variable(name).is_some_and(|(value, _)| !value.trim().is_empty());
     Ok(is_one(source, gemfile)? && !has(SECRET) && !has(MASTER) && !source.has_path("config/master.key")?)
 }
 
-/// Leaves the cache behind, and takes the times out of compressed assets: they are those of this build's copies of the sources,
-/// and the same files would never be the same twice. RFC 1952: the four bytes behind the first four of a gzip file.
+/// Removes the link to the cache, and clears the times in compressed assets, which differ in each build
+/// although the content does not. RFC 1952: bytes 4 to 7 of a gzip file.
 pub(super) fn settle_assets(tree: &TreeHandle) -> anyhow::Result<()> {
     if tree.find(COMPILED).is_ok_and(|found| found.is_some_and(|stat| stat.is_symlink())) {
         tree.remove_file(COMPILED)?;
     }
-    // The task may have left anything there. What is no folder of the tree is left alone.
+    // The task may leave anything there; only a folder of the tree is processed.
     let Ok(folder) = tree.subtree("public/assets") else { return Ok(()) };
     folder.walk(|entry| {
         interrupt::check()?;
@@ -121,13 +120,13 @@ pub(super) fn settle_assets(tree: &TreeHandle) -> anyhow::Result<()> {
     })
 }
 
-/// Makes the app's folder for passing things, in which Rails wants to write before it serves, each worker's own.
+/// Replaces the app's `tmp` by a link to the private `/tmp` of each instance. Rails writes to it before it
+/// serves.
 pub(super) fn give_tmp(tree: &TreeHandle) -> anyhow::Result<()> {
     tree.remove_all(TMP)?;
     Ok(tree.symlink("/tmp", TMP)?)
 }
 
-/// What its author should know.
 pub(super) fn warnings(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Vec<String>> {
     let mut warnings = Vec::new();
     if !is_one(source, gemfile)? {

@@ -1,4 +1,4 @@
-//! Versions of Ruby, and the requirements that a Gemfile sets on them: `3.1.2`, `~> 3.1`, `>= 3.0`.
+//! Versions of Ruby, and the requirements of a Gemfile: `3.1.2`, `~> 3.1`, `>= 3.0`.
 
 use crate::runtime::version::{PinnedVersion, RuntimeVersion};
 
@@ -20,7 +20,7 @@ pub(super) fn parse_version(text: &str) -> Option<PinnedVersion> {
     Some(PinnedVersion { version: RuntimeVersion(version), parts })
 }
 
-/// One condition of a Gemfile.
+/// A condition of a `ruby` line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RubyCondition {
     operator: &'static str,
@@ -30,7 +30,7 @@ struct RubyCondition {
 /// The longer ones first, because one may begin with another.
 const OPERATORS: [&str; 7] = ["~>", ">=", "<=", "!=", ">", "<", "="];
 
-/// All conditions of a Gemfile's `ruby` line.
+/// The conditions of a `ruby` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RubyRequirement(Vec<RubyCondition>);
 

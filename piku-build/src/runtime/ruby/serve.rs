@@ -1,4 +1,4 @@
-//! What an app without a Procfile starts, as Heroku would; and whether what `bundle exec` is to start is there.
+//! The default command of a Ruby app, as on Heroku, and the check of what `bundle exec` starts.
 
 use std::path::Path;
 
@@ -13,22 +13,22 @@ use crate::app::command_check;
 use crate::errors::ruby as told;
 use crate::tree::root_view::RootView;
 
-/// What Rack starts.
+/// Rack's configuration file.
 pub(super) const RACK: &str = "config.ru";
 
 /// Programs that come with Ruby itself.
 const WITH_RUBY: [&str; 8] = ["bundle", "bundler", "erb", "gem", "irb", "racc", "rdoc", "ri"];
-/// Enough of a file to see its first line.
+/// The length of the part of a file that contains its first line, in bytes.
 const HEAD: u64 = 128;
 
-/// A default, and the file that makes it obvious.
+/// A default command, and the file that it comes from.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RubyServer {
     pub(super) command: &'static str,
     pub(super) file: &'static str,
 }
 
-/// What is obvious.
+/// Finds the default command.
 pub(super) fn find(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<RubyServer>> {
     if rails::is_one(source, gemfile)? {
         let own = source.has_path("bin/rails")?;
@@ -47,7 +47,7 @@ pub(super) fn find(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Opti
     if !source.has(RACK) {
         return Ok(None);
     }
-    // Since Rack 3 this is a gem of its own, and not every app has it.
+    // Since Rack 3, rackup is a separate gem.
     let old_rack = gemfile.lock.gems.get("rack").is_some_and(|version| version.starts_with(['1', '2']));
     let command = if !gemfile.has("rackup") && !old_rack && gemfile.has("puma") {
         "bundle exec puma -b tcp://$BIND_ADDRESS:$PORT config.ru"
@@ -57,10 +57,10 @@ pub(super) fn find(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Opti
     Ok(Some(RubyServer { command, file: RACK }))
 }
 
-/// Looks for what `bundle exec` starts.
+/// Checks that the programs which `bundle exec` starts exist.
 ///
 /// # Errors
-/// When a process type names a program that no gem of the app has.
+/// Fails if no gem of the app contains the program of a process type.
 pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &RootView) -> Result<(), UserError> {
     for entry in command_check::entries(processes) {
         let Some(words) = command_check::simple_words(&entry.command) else { continue };
@@ -73,8 +73,8 @@ pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &RootView) 
     Ok(())
 }
 
-/// Whether Bundler will find a program: one of the app's gems, or one of the machine's that is none of another gem. Debian has
-/// those of its own packages on PATH, and Bundler does not let them start.
+/// Returns whether Bundler finds a program: one of the app's gems, or one of the machine's that is not of
+/// another gem. Bundler does not start the programs of Debian's gems, although they are on PATH.
 fn is_there(program: &str, view: &RootView) -> bool {
     let Some(found) = view.program(program) else { return view.find(Path::new(program)).is_some() };
     let is_mounted = view.mounts().any(|(mount, _)| found.inside.starts_with(mount));

@@ -1,14 +1,13 @@
-//! `.bundle/config`, which some apps have in their repository: what it says about the build of gems counts; where they lie and
-//! what is frozen is decided here.
+//! `.bundle/config`, which some apps commit. Its build settings are used; paths and freezing are decided by
+//! the layer.
 
 use std::collections::BTreeMap;
 
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::ruby as told;
 
-/// The file.
 const FILE: &str = ".bundle/config";
-/// What the layer decides.
+/// Settings that the layer decides.
 const OURS: [&str; 14] = [
     "BUNDLE_APP_CONFIG",
     "BUNDLE_BIN",
@@ -26,10 +25,10 @@ const OURS: [&str; 14] = [
     "BUNDLE_VERSION",
 ];
 
-/// The settings that count, as the variables of the same names.
+/// Reads the settings that are used, as variables.
 ///
 /// # Errors
-/// When it is not what Bundler writes.
+/// Fails if it is not what Bundler writes.
 pub(super) fn read(source: &AppSource) -> anyhow::Result<BTreeMap<String, String>> {
     let Some(text) = source.text(FILE)? else { return Ok(BTreeMap::new()) };
     let text = decode(&text);
@@ -44,12 +43,12 @@ pub(super) fn read(source: &AppSource) -> anyhow::Result<BTreeMap<String, String
     Ok(counts.filter_map(|(name, value)| Some((name, plain(&value)?))).collect())
 }
 
-/// Whether the layer decides it.
+/// Returns whether the layer decides a setting.
 pub(super) fn is_ours(name: &str) -> bool {
     OURS.contains(&name)
 }
 
-/// A value as Bundler takes it from a variable.
+/// Converts a value to that of a variable.
 fn plain(value: &serde_yaml::Value) -> Option<String> {
     match value {
         serde_yaml::Value::String(text) => Some(text.clone()),

@@ -12,7 +12,6 @@ use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionChoice, V
 const VARIABLE: &str = "RUBY_VERSION";
 const FILES: [&str; 2] = [".ruby-version", ".tool-versions"];
 
-/// The Ruby that an app gets.
 pub(super) type RubyChoice = VersionChoice<InstalledRuby>;
 
 /// Chooses the Ruby for the app.

@@ -1,5 +1,5 @@
-//! Rust for a machine of another architecture: a standard library for it, Debian's or one that rustup has fetched, and a linker:
-//! Debian's cross compiler, or for programs without a C library of the machine (musl) rustup's own.
+//! Cross-compilation of Rust: needs the target's standard library, Debian's or rustup's, and a linker:
+//! Debian's cross compiler, or for musl the one of rustup.
 
 #![expect(clippy::disallowed_methods, reason = "toolchains of the machine")]
 
@@ -11,23 +11,23 @@ use crate::errors;
 use crate::plan::build_target::BuildTarget;
 use piku_release::target::TargetArchitecture;
 
-/// The linker that rustup brings.
+/// The linker in rustup's toolchains.
 const OWN_LINKER: &str = "rust-lld";
 
-/// A target as cargo is told of it.
+/// A target that this machine can build for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RustTarget {
-    /// As `--target` takes it.
+    /// The value of `--target`.
     pub(super) triple: &'static str,
-    /// The linker, a program on PATH or one of rustc's own.
+    /// The linker: a program on PATH or in rustc's toolchain.
     linker: String,
 }
 
 impl RustTarget {
-    /// Finds what this toolchain can build for the target.
+    /// Finds the standard library and the linker for the target.
     ///
     /// # Errors
-    /// When the standard library or the linker is not there, with what brings it.
+    /// Fails if the standard library or the linker is missing; the hint installs it.
     pub(super) fn find(
         installed: &InstalledRust,
         site: &BuildTarget,
@@ -52,14 +52,14 @@ impl RustTarget {
         Err(errors::rust::no_cross_linker(target).into())
     }
 
-    /// The variable that names the linker to cargo.
+    /// Returns the variable that names the linker to cargo.
     pub(super) fn linker(&self) -> (String, String) {
         let name = self.triple.to_uppercase().replace('-', "_");
         (format!("CARGO_TARGET_{name}_LINKER"), self.linker.clone())
     }
 }
 
-/// Returns whether this toolchain builds for any of these targets.
+/// Returns whether the toolchain has a standard library for the target.
 pub(super) fn builds_for(root: &Path, target: &TargetArchitecture) -> bool {
     target.rust.iter().any(|triple| has_std(root, triple))
 }
@@ -80,7 +80,7 @@ fn has_own_linker(root: &Path) -> bool {
     entries.into_iter().any(|entry| entry.path().join("bin").join(OWN_LINKER).is_file())
 }
 
-/// The name of rustup's toolchain; nothing for Debian's.
+/// Returns the name of rustup's toolchain; `None` for Debian's.
 fn toolchain(installed: &InstalledRust) -> Option<String> {
     let name = installed.root.file_name()?.to_string_lossy().into_owned();
     (!installed.shown).then_some(name)

@@ -1,5 +1,4 @@
-//! Cargo.toml of a package or a workspace as far as a plan needs it: which programs there are, and the oldest compiler that
-//! will do.
+//! Cargo.toml of a package or workspace: its programs, and the oldest compiler that it supports.
 
 use std::path::{Path, PathBuf};
 
@@ -11,31 +10,31 @@ use crate::errors;
 
 pub(super) const FILE: &str = "Cargo.toml";
 
-/// A program.
+/// A program that cargo builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CargoBinary {
     pub(super) name: String,
-    /// The package that has it.
+    /// Package that contains it.
     pub(super) package: String,
-    /// Whether cargo builds it without being told to.
+    /// cargo builds it by default.
     pub(super) default: bool,
 }
 
-/// All that the packages of an app come to.
+/// The combined manifests of an app's packages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct CargoManifest {
-    /// The programs that are built without features that are not the default's.
+    /// Programs that need no extra features.
     pub(super) binaries: Vec<CargoBinary>,
-    /// The one that `cargo run` starts.
+    /// The program that `cargo run` starts.
     pub(super) default_run: Option<String>,
-    /// The oldest compiler that will do, `1.85`.
+    /// The oldest compiler that the packages support: `1.85`.
     pub(super) rust_version: Option<String>,
 }
 
-/// Reads the app's packages.
+/// Reads the manifests of the app's packages.
 ///
 /// # Errors
-/// When one of the files is no TOML.
+/// Fails if one of the files is no TOML.
 pub(super) fn read(source: &AppSource) -> anyhow::Result<CargoManifest> {
     let Some(root) = table(source, Path::new(""))? else { return Ok(CargoManifest::default()) };
     let mut manifest = CargoManifest::default();
@@ -90,7 +89,7 @@ impl CargoManifest {
         let mut names = if automatic { found(source, dir, &name)? } else { Vec::new() };
         for bin in declared {
             let Some(name) = bin.get("name").and_then(Value::as_str) else { continue };
-            // A path that was found by its place is the same program under another name.
+            // A declared path renames the program that was found there.
             if let Some(path) = bin.get("path").and_then(Value::as_str) {
                 names.retain(|(_, place)| *place != dir.join(tidy(Path::new(path))));
             }
@@ -110,14 +109,14 @@ trait MaxByVersion {
 }
 
 impl MaxByVersion for Option<String> {
-    /// The newer of two.
+    /// Returns the newer version.
     fn max_by_version(self, other: Self) -> Self {
         let key = |text: &String| parse_version(text);
         [self, other].into_iter().flatten().max_by_key(key)
     }
 }
 
-/// The programs by their places: `src/main.rs`, `src/bin/x.rs`, `src/bin/x/main.rs`.
+/// Finds the programs by their paths: `src/main.rs`, `src/bin/x.rs`, `src/bin/x/main.rs`.
 fn found(source: &AppSource, dir: &Path, package: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut names = Vec::new();
     let main = dir.join("src/main.rs");
@@ -137,7 +136,7 @@ fn found(source: &AppSource, dir: &Path, package: &str) -> anyhow::Result<Vec<(S
     Ok(names)
 }
 
-/// The folders that a pattern such as `crates/*` stands for.
+/// Expands a pattern such as `crates/*` to folders.
 fn expand(source: &AppSource, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     let pattern = tidy(Path::new(pattern));
     let mut folders = vec![PathBuf::new()];
@@ -159,7 +158,7 @@ fn expand(source: &AppSource, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// The names in a folder, sorted; none where there is no folder.
+/// Lists the names in a folder, sorted; empty if it does not exist.
 fn list(source: &AppSource, dir: &Path) -> anyhow::Result<Vec<String>> {
     if !source.find(dir)?.is_some_and(|stat| stat.is_dir()) {
         return Ok(Vec::new());

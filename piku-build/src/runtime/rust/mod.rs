@@ -1,5 +1,5 @@
-//! Rust: `cargo build --release --locked` in a work tree that is kept, so that the next build compiles what has changed. A
-//! release has the programs and what is no Rust.
+//! Rust: `cargo build --release --locked` in an incremental work tree. The release contains the programs,
+//! and no Rust sources.
 
 mod cross;
 mod failures;
@@ -28,14 +28,13 @@ use piku_layout::jail::PATH;
 use toolchain::{InstalledRust, RustChoice};
 
 const LOCK: &str = "Cargo.lock";
-/// Where cargo leaves what it makes, programs in a folder `release` there.
+/// Folder of cargo's output.
 const TARGET: &str = "target";
-/// Where steps see a toolchain of somebody's home.
+/// Path at which steps see a toolchain outside of `/usr`.
 const TOOLCHAIN: &str = "/toolchain";
-/// Heroku's buildpack takes more of cargo's options from here.
+/// Variable with further options of cargo, as in Heroku's buildpack.
 const FLAGS: &str = "RUST_CARGO_BUILD_FLAGS";
 
-/// The runtime.
 pub(super) struct RustRuntime;
 
 impl Runtime for RustRuntime {
@@ -117,7 +116,7 @@ impl Runtime for RustRuntime {
     }
 }
 
-/// What of an app only cargo needs. What the programs include is in them.
+/// Returns whether only cargo needs a file. Included files are in the programs.
 fn only_builds(below: &Path) -> bool {
     let at_top = [TARGET, ".cargo", "rust-toolchain", "rust-toolchain.toml"];
     below.extension().is_some_and(|extension| extension == "rs")
@@ -125,7 +124,7 @@ fn only_builds(below: &Path) -> bool {
         || at_top.iter().any(|name| below == Path::new(name))
 }
 
-/// The programs that cargo builds by default, and those that the Procfile starts.
+/// Returns the programs that cargo builds by default, and those that the Procfile starts.
 fn wanted<'a>(source: &AppSource, manifest: &'a CargoManifest) -> Vec<&'a CargoBinary> {
     let entries = || source.procfile.iter().flat_map(|procfile| &procfile.entries);
     let started = |binary: &&CargoBinary| {
@@ -164,7 +163,7 @@ fn step(
     BuildStep { name: "cargo", run, quiet: false }
 }
 
-/// A toolchain that the jail does not show by itself.
+/// Returns the mount of a toolchain that the jail does not show by itself.
 fn mounts(installed: &InstalledRust, root: &Path) -> Vec<StepMount> {
     if installed.root == root {
         return Vec::new();
@@ -172,7 +171,8 @@ fn mounts(installed: &InstalledRust, root: &Path) -> Vec<StepMount> {
     vec![StepMount { real: installed.root.clone(), inside: root.to_owned(), writable: false }]
 }
 
-/// The Procfile's, or else the one program, the one of `cargo run`, or the one of several that is called `web`.
+/// Returns the process types of the Procfile, else the only program, that of `cargo run`, or the one called
+/// `web`.
 fn processes(
     source: &AppSource,
     manifest: &CargoManifest,
@@ -197,7 +197,7 @@ fn build_env(root: &Path, cross: Option<&RustTarget>) -> BTreeMap<String, String
     let path: PathBuf = root.join("bin");
     [
         ("PATH", format!("{}:{PATH}", path.display())),
-        // Whatever the app's own .cargo/config.toml says.
+        // Overrides the app's .cargo/config.toml.
         ("CARGO_TARGET_DIR", TARGET.to_owned()),
         ("CARGO_TERM_COLOR", "never".to_owned()),
         ("CARGO_TERM_PROGRESS_WHEN", "never".to_owned()),

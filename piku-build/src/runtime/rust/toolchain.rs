@@ -24,10 +24,8 @@ const SYSTEM: [&str; 2] = ["/usr/local", "/usr"];
 /// Files that pin a toolchain, in rustup's order.
 const FILES: [&str; 2] = ["rust-toolchain", "rust-toolchain.toml"];
 
-/// The Rust that an app gets.
 pub(super) type RustChoice = VersionChoice<InstalledRust>;
 
-/// A Rust of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InstalledRust {
     /// Directory that holds `bin/cargo`.

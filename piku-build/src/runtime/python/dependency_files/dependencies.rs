@@ -1,4 +1,4 @@
-//! What an app depends on, whoever manages it: what determines its virtualenv.
+//! The dependencies of an app, the same for all package managers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,40 +11,38 @@ use crate::runtime::python::dependency_files::requirements::{
     self, LocalRequirement, PythonRequirements, normal,
 };
 
-/// Everything that an app depends on.
+/// The dependencies of an app: all that determines its virtualenv.
 #[derive(Debug, Default)]
 pub(crate) struct PythonDependencies {
-    /// Who installs them; nobody when there are none.
+    /// `None` if the app declares no dependencies.
     pub(crate) manager: Option<PythonManager>,
-    /// The file that says them.
+    /// The file that declares them.
     pub(crate) file: &'static str,
-    /// What determines them, by names.
+    /// The content that determines them, by name, for the cache key.
     pub(crate) facts: Vec<(String, Vec<u8>)>,
-    /// What of the app's own tree is installed, or installed from.
+    /// Folders and archives of the app that are installed.
     pub(crate) local: Vec<LocalRequirement>,
-    /// The packages that are named, with what is said of their versions.
+    /// Names and version specifiers of the packages.
     pub(crate) packages: BTreeMap<String, String>,
-    /// How pip is told of them.
+    /// pip's arguments for them.
     pub(crate) targets: Vec<String>,
-    /// Whether all have hashes: then pip wants one of everything.
+    /// All have hashes, so pip requires one for everything.
     pub(crate) hashes: bool,
-    /// Whether there is a lock.
     pub(crate) locked: bool,
-    /// Whether the app itself is a package to be installed beside them.
+    /// The app itself is installed as a package too.
     pub(crate) package: bool,
-    /// The indexes that the app names in its manager's own way.
+    /// Package indexes that the app names in its manager's files.
     pub(crate) sources: Vec<String>,
-    /// What its author should know.
     pub(crate) warnings: Vec<String>,
 }
 
 impl PythonDependencies {
-    /// Whether anything is to be installed.
+    /// Returns whether anything is installed.
     pub(crate) fn any(&self) -> bool {
         self.manager.is_some_and(|manager| manager != PythonManager::Pip || !self.targets.is_empty())
     }
 
-    /// Adds a file of the app as a fact.
+    /// Adds the content of a file as a fact.
     pub(crate) fn fact(&mut self, source: &AppSource, file: &str) -> anyhow::Result<()> {
         if let Some(content) = source.text(file)? {
             self.facts.push((file.to_owned(), content));
@@ -52,7 +50,7 @@ impl PythonDependencies {
         Ok(())
     }
 
-    /// Adds what of the app's tree a lock file says is installed.
+    /// Adds a folder or archive of the app that a lock file installs.
     pub(crate) fn local(
         &mut self,
         source: &AppSource,
@@ -67,7 +65,7 @@ impl PythonDependencies {
         Ok(())
     }
 
-    /// Adds the packages that a lock file in TOML has, `[[package]]`.
+    /// Adds the `[[package]]` tables of a lock file in TOML.
     pub(crate) fn locked_packages<'a>(&mut self, lock: &'a Table) -> Vec<&'a Value> {
         let all = lock.get("package").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         for package in all {

@@ -1,4 +1,4 @@
-//! Which file of an app says what it depends on: a lock file before anything that leaves versions open.
+//! The file that declares the dependencies of an app: a lock file before one that leaves versions open.
 
 mod dependencies;
 pub(crate) mod pyproject;
@@ -9,29 +9,27 @@ use crate::runtime::misspelt::is_close;
 pub(crate) use dependencies::PythonDependencies;
 use pyproject::PyprojectFile;
 
-/// Who reads the file.
+/// The package manager that reads a dependency file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PythonManager {
     Uv,
     Poetry,
     Pipenv,
-    /// pip, with requirements.
+    /// pip, with a requirements file.
     Pip,
-    /// pip, with what the app says of itself as a package.
+    /// pip, with the metadata of the app as a package.
     Project,
 }
 
-/// The file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PythonManifest {
     pub(crate) manager: PythonManager,
-    /// Its name.
     pub(crate) file: &'static str,
-    /// Others that are there and do not count.
+    /// Other dependency files, which are ignored.
     pub(crate) others: Vec<&'static str>,
 }
 
-/// The lock files with what has to be beside them, then what leaves more and more open.
+/// Lock files with the file that must be beside them, then files that fix less and less.
 const FILES: [(&str, Option<&str>, PythonManager); 8] = [
     ("uv.lock", Some(pyproject::FILE), PythonManager::Uv),
     ("poetry.lock", Some(pyproject::FILE), PythonManager::Poetry),
@@ -43,15 +41,15 @@ const FILES: [(&str, Option<&str>, PythonManager); 8] = [
     ("setup.cfg", None, PythonManager::Project),
 ];
 
-/// The names of all of them, for whoever looks for one.
+/// Returns the names of all dependency files.
 pub(crate) fn names() -> Vec<&'static str> {
     FILES.iter().map(|(name, ..)| *name).collect()
 }
 
-/// The app's; `None` when it has none.
+/// Finds the dependency file of the app.
 ///
 /// # Errors
-/// When one that may be it cannot be read.
+/// Fails if one that may be it cannot be read.
 pub(crate) fn find(source: &AppSource) -> anyhow::Result<Option<PythonManifest>> {
     let mut found: Option<PythonManifest> = None;
     for (file, beside, manager) in FILES {
@@ -59,7 +57,7 @@ pub(crate) fn find(source: &AppSource) -> anyhow::Result<Option<PythonManifest>>
             continue;
         }
         match &mut found {
-            // Two that say the same twice over: a lock and what it locks, a package's old and new description.
+            // A lock and what it locks, or the old and new metadata of a package, say the same.
             Some(first) if manager == PythonManager::Project || first.manager == manager => {}
             Some(first) => first.others.push(file),
             None => {
@@ -71,7 +69,8 @@ pub(crate) fn find(source: &AppSource) -> anyhow::Result<Option<PythonManifest>>
     Ok(found)
 }
 
-/// Who reads the file; nobody when it is about something else, as pyproject.toml is in many apps: linters' settings.
+/// Returns the package manager for a file; `None` if it holds only the settings of tools, as many a
+/// pyproject.toml.
 fn counts(source: &AppSource, file: &str, manager: PythonManager) -> anyhow::Result<Option<PythonManager>> {
     Ok(match file {
         pyproject::FILE => match PyprojectFile::read(source)? {
@@ -90,8 +89,8 @@ fn counts(source: &AppSource, file: &str, manager: PythonManager) -> anyhow::Res
     })
 }
 
-/// A file at the top whose name is so close to one that counts that it was meant, and that one: `requirments.txt`,
-/// `requirement.txt`, `Requirements.txt`, `pyproject.tml`, `pipfile`.
+/// Finds a misspelt dependency file at the top, and returns it with the right name: `requirments.txt`,
+/// `Requirements.txt`, `pyproject.tml`, `pipfile`.
 pub(crate) fn find_misspelt(source: &AppSource) -> Option<(&str, &'static str)> {
     let meant = |name: &str| {
         [(requirements::FILE, 2), ("pyproject.toml", 2), ("Pipfile", 0)]

@@ -1,4 +1,4 @@
-//! `pyproject.toml`, as far as it says what an app needs (PEP 518, 621, 735; poetry's own tables).
+//! `pyproject.toml`: dependencies and requested versions (PEP 518, 621, 735; poetry's tables).
 
 use toml::{Table, Value};
 
@@ -7,10 +7,9 @@ use crate::errors;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::requirements::{self, name_of};
 
-/// The file's name.
 pub(crate) const FILE: &str = "pyproject.toml";
 
-/// Tools whose settings change nothing in what is installed.
+/// Tools whose settings do not affect what is installed.
 const NO_MATTER: [&str; 20] = [
     "bandit",
     "basedpyright",
@@ -34,14 +33,14 @@ const NO_MATTER: [&str; 20] = [
     "tox",
 ];
 
-/// The file, read.
+/// The app's pyproject.toml.
 #[derive(Debug)]
 pub(crate) struct PyprojectFile(Table);
 
-/// The table of a TOML file of the app; `None` where there is no such file.
+/// Parses a TOML file of the app; `None` if it does not exist.
 ///
 /// # Errors
-/// When it is not TOML, with the place.
+/// Fails if it is not TOML, with the place.
 pub(crate) fn table(source: &AppSource, file: &str) -> anyhow::Result<Option<Table>> {
     let Some(bytes) = source.text(file)? else { return Ok(None) };
     let text = decode(&bytes);
@@ -53,7 +52,6 @@ pub(crate) fn table(source: &AppSource, file: &str) -> anyhow::Result<Option<Tab
 }
 
 impl PyprojectFile {
-    /// Reads the app's.
     pub(crate) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
         Ok(table(source, FILE)?.map(Self))
     }
@@ -63,58 +61,58 @@ impl PyprojectFile {
         rest.iter().try_fold(self.0.get(*first)?, |value, name| value.get(name))
     }
 
-    /// Whether it describes a project at all.
+    /// Returns whether it describes a project.
     pub(crate) fn is_project(&self) -> bool {
         self.at(&["project"]).is_some() || self.is_poetry()
     }
 
-    /// Whether only poetry can read what it needs.
+    /// Returns whether only poetry can read the dependencies.
     pub(crate) fn is_poetry(&self) -> bool {
         self.at(&["project"]).is_none() && self.at(&["tool", "poetry"]).is_some()
     }
 
-    /// Whether the project is a package of its own that can be built.
+    /// Returns whether the project can be built as a package.
     pub(crate) fn is_package(&self) -> bool {
         self.at(&["build-system"]).is_some()
     }
 
-    /// Whether poetry is to install the project itself.
+    /// Returns whether poetry installs the project itself.
     pub(crate) fn is_poetry_package(&self) -> bool {
         self.at(&["tool", "poetry", "package-mode"]).and_then(Value::as_bool) != Some(false)
     }
 
-    /// The names of other indexes that poetry is told of.
+    /// Returns the names of additional indexes in poetry's table.
     pub(crate) fn poetry_sources(&self) -> Vec<String> {
         let all = self.at(&["tool", "poetry", "source"]).and_then(Value::as_array);
         let name = |source: &Value| source.get("name").and_then(Value::as_str).map(str::to_owned);
         all.into_iter().flatten().filter_map(name).collect()
     }
 
-    /// What it needs, where that stands in the file itself.
+    /// Returns the dependencies in the `project` table.
     pub(crate) fn dependencies(&self) -> Vec<String> {
         let all = self.at(&["project", "dependencies"]).and_then(Value::as_array);
         all.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    /// The Pythons that are good for it.
+    /// Returns the range of Python versions that it supports.
     pub(crate) fn requires_python(&self) -> Option<&str> {
         let places: [&[&str]; 2] =
             [&["project", "requires-python"], &["tool", "poetry", "dependencies", "python"]];
         places.iter().find_map(|path| self.at(path)).and_then(Value::as_str)
     }
 
-    /// The uv that it wants: `>=0.5`.
+    /// Returns the range of uv versions that it requires: `>=0.5`.
     pub(crate) fn requires_uv(&self) -> Option<&str> {
         self.at(&["tool", "uv", "required-version"]).and_then(Value::as_str)
     }
 
-    /// What of it determines what is installed.
+    /// Returns the content that determines what is installed.
     pub(crate) fn facts(&self) -> Vec<u8> {
         let mut table = self.0.clone();
         if let Some(tools) = table.get_mut("tool").and_then(Value::as_table_mut) {
             tools.retain(|name, _| !NO_MATTER.contains(&name));
         }
-        // A table of names in order: the same facts are the same bytes.
+        // The keys are sorted, so equal facts are equal bytes.
         serde_json::to_vec(&table).unwrap_or_default()
     }
 }
@@ -140,11 +138,12 @@ pub(crate) fn read_dependencies(
     all.package = file != FILE || project.is_some_and(|project| project.is_package());
     if all.package {
         all.local(source, file, ".", jailed)?;
-        // In place, where the path of the build is the path of the release: a change of the code installs nothing then.
+        // Editable, if the build and the release have the same path: then a change of the code installs
+        // nothing.
         let install: &[&str] = if jailed { &["--use-pep517", "--editable", "."] } else { &["."] };
         all.targets = install.iter().map(|word| (*word).to_owned()).collect();
     } else {
-        // Without a build system it is no package, and pip's guess at one goes wrong with any second folder.
+        // Without a build system it is not a package; pip would guess one and fail with a second folder.
         all.targets = named;
     }
     if file == FILE {

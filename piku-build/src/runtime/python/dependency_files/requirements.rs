@@ -1,5 +1,5 @@
-//! `requirements.txt` and what it includes, read for what determines the layer: the files, the folders of the app that are
-//! installed from, and whether a package is asked for by name. What the lines mean is pip's business.
+//! `requirements.txt` and the files that it includes, read for what determines the layer: their contents,
+//! local packages, and the names of packages. pip interprets the rest.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,44 +8,42 @@ use anyhow::{Context, anyhow};
 
 use crate::app::app_source::{AppSource, decode, tidy};
 
-/// The file's name.
 pub(crate) const FILE: &str = "requirements.txt";
-/// Deeper than anybody includes.
+/// The largest number of included files.
 const MAX_FILES: usize = 100;
 
-/// Everything that the requirements of an app say.
+/// The requirements of an app.
 #[derive(Debug, Default)]
 pub(crate) struct PythonRequirements {
-    /// The files by their paths in the app, with their contents, in the order in which they are met.
+    /// Paths and contents of the files, in the order of inclusion.
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
-    /// What of the app is installed from.
+    /// Folders and archives of the app that are installed.
     pub(crate) local: Vec<LocalRequirement>,
-    /// The names of packages, as PEP 503 writes them, with what is said of their versions.
+    /// Names of packages, normalised (PEP 503), with their version specifiers.
     pub(crate) packages: BTreeMap<String, String>,
-    /// Whether hashes are asked for: then pip wants one of everything.
+    /// Hashes are given, so pip requires one for everything.
     pub(crate) hashes: bool,
-    /// Whether anything is to be installed at all.
+    /// Anything is installed.
     pub(crate) any: bool,
 }
 
-/// A folder or an archive of the app that is installed.
+/// A folder or archive of the app that is installed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LocalRequirement {
-    /// Its path in the app.
     pub(crate) path: PathBuf,
-    /// `-e`: the app's folder stays the place of the code.
+    /// `-e`: the code is used in place.
     pub(crate) editable: bool,
-    /// Where it is asked for.
+    /// File that requires it.
     pub(crate) file: PathBuf,
-    /// The line there, from 1.
+    /// Line in that file, from 1.
     pub(crate) line: usize,
 }
 
 impl PythonRequirements {
-    /// Reads the app's requirements; all empty when there are none.
+    /// Reads the app's requirements, which may be empty.
     ///
     /// # Errors
-    /// When a file that is included is missing, or something leads out of the app.
+    /// Fails if a file that is included is missing, or something leads out of the app.
     pub(crate) fn read(source: &AppSource) -> anyhow::Result<Self> {
         let mut all = Self::default();
         if source.has(FILE) {
@@ -95,8 +93,8 @@ impl PythonRequirements {
                 return self.file(source, &tidy(&folder.join(&value)), Some((file, number)));
             }
         }
-        // Paths of what is installed are relative to where pip runs, the app's folder; those of files that are
-        // included, to the file that includes them.
+        // Paths of packages are relative to the app's folder, in which pip runs; those of included files,
+        // to the file that includes them.
         if let Some(value) = option(line, "--editable", "-e") {
             return self.local(source, file, number, &first_word(value), true);
         }
@@ -123,7 +121,7 @@ impl PythonRequirements {
         }
     }
 
-    /// Something of the app that is installed from; what is an address elsewhere determines itself by its text.
+    /// Adds a local package. A URL needs no more than its text in the key.
     fn local(
         &mut self,
         source: &AppSource,
@@ -149,12 +147,13 @@ impl PythonRequirements {
         if found {
             self.local.push(LocalRequirement { path, editable, file: file.to_owned(), line });
         }
-        // Otherwise pip says what it is, better than a guess would.
+        // Otherwise pip reports the error.
         Ok(())
     }
 }
 
-/// Lines joined where they end in a backslash, without comments and blanks, with the number of their first.
+/// Joins lines at trailing backslashes and removes comments and blank lines. Returns each with the number
+/// of its first line.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;
@@ -176,14 +175,14 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// A comment begins at a `#` that stands first or after a blank.
+/// Removes a comment, which begins at a `#` at the start or after a blank.
 fn without_comment(line: &str) -> &str {
     let begins = |at: &usize| *at == 0 || line[..*at].ends_with([' ', '\t']);
     let at = line.match_indices('#').map(|(at, _)| at).find(begins);
     at.map_or(line, |at| &line[..at])
 }
 
-/// The value of an option in any of its forms: `-r x`, `-rx`, `--requirement x`, `--requirement=x`.
+/// Returns the value of an option in any form: `-r x`, `-rx`, `--requirement x`, `--requirement=x`.
 fn option<'a>(line: &'a str, long: &str, short: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix(long) {
         return rest.strip_prefix('=').or_else(|| rest.strip_prefix([' ', '\t'])).map(str::trim);
@@ -191,26 +190,27 @@ fn option<'a>(line: &'a str, long: &str, short: &str) -> Option<&'a str> {
     line.strip_prefix(short).filter(|rest| !rest.is_empty()).map(str::trim)
 }
 
-/// An option's value as pip takes it apart, as a shell does: without quotes, and without the options behind it.
+/// Splits an option's value as a shell does, like pip: without quotes and further options.
 fn first_word(value: &str) -> String {
     let words = shell_words::split(value).unwrap_or_default();
     words.into_iter().next().unwrap_or_else(|| value.to_owned())
 }
 
-/// What a requirement says of versions: `>=3,<4` of `flask[async] >= 3, < 4 ; python_version > "3"`.
+/// Returns the version specifier of a requirement: `>=3,<4` of `flask[async] >= 3, < 4 ; python_version >
+/// "3"`.
 pub(crate) fn specifier(line: &str) -> String {
     let line = line.split([';', '@']).next().unwrap_or_default().split(" --").next().unwrap_or_default();
     let from = line.find(|c| "=<>~!".contains(c)).unwrap_or(line.len());
     line[from..].chars().filter(|c| !c.is_whitespace() && *c != ')').collect()
 }
 
-/// A package's name as PEP 503 writes it.
+/// Normalises the name of a package (PEP 503).
 pub(crate) fn normal(name: &str) -> String {
     let words: Vec<_> = name.split(['.', '_', '-']).filter(|word| !word.is_empty()).collect();
     words.join("-").to_ascii_lowercase()
 }
 
-/// The name of a package, normalised, when the line begins with one.
+/// Returns the normalised name of the package at the start of a line, if there is one.
 pub(crate) fn name_of(line: &str) -> Option<String> {
     let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(line.len());
     let (name, rest) = line.split_at(end);

@@ -1,4 +1,4 @@
-//! Whose business an app's dependencies are: what each manager reads, runs and is told.
+//! The package managers: what each reads, runs and gets as environment.
 
 pub(crate) mod pip;
 pub(crate) mod pipenv;
@@ -17,10 +17,10 @@ use crate::runtime::python::dependency_files::{self, PythonManager, PythonManife
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::step::build_step::BuildStep;
 
-/// Reads what the app depends on.
+/// Reads the dependencies of the app.
 ///
 /// # Errors
-/// When a file is not what its name says, or something leads out of the app.
+/// Fails if a file is not what its name says, or something leads out of the app.
 pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
     let Some(PythonManifest { manager, file, others }) = dependency_files::find(source)? else {
         return Ok(PythonDependencies { file: requirements::FILE, ..PythonDependencies::default() });
@@ -40,7 +40,7 @@ pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDep
     Ok(all)
 }
 
-/// What installs them.
+/// Returns the steps that install them.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     match all.manager {
         Some(PythonManager::Uv) => uv::steps(target, all),
@@ -50,7 +50,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
     }
 }
 
-/// The settings in an app's environment that a manager obeys begin so.
+/// Returns the prefixes of variables that a package manager reads.
 pub(crate) fn prefixes(manager: Option<PythonManager>) -> BTreeSet<&'static str> {
     match manager {
         Some(PythonManager::Uv) => BTreeSet::from(["UV_"]),
@@ -60,7 +60,7 @@ pub(crate) fn prefixes(manager: Option<PythonManager>) -> BTreeSet<&'static str>
     }
 }
 
-/// What the managers are to know in the build, whatever their versions.
+/// Returns the environment of the package managers.
 pub(crate) fn build_env(venv: &Path, manager: Option<PythonManager>) -> BTreeMap<String, String> {
     let place = venv.to_string_lossy();
     let pip = [
@@ -73,7 +73,7 @@ pub(crate) fn build_env(venv: &Path, manager: Option<PythonManager>) -> BTreeMap
     let more: &[(&str, &str)] = match manager {
         Some(PythonManager::Uv) => &[
             ("UV_PROJECT_ENVIRONMENT", &place),
-            // The cache is another mount, and a layer shares no file with what a later step may write to.
+            // The cache is on another mount, and a layer must not share files with it.
             ("UV_LINK_MODE", "copy"),
             ("UV_NO_PROGRESS", "1"),
             ("UV_PYTHON_DOWNLOADS", "never"),

@@ -1,28 +1,27 @@
-//! pip, the last step of most: into a virtualenv of its own, what is named, and what is added to make it run.
+//! pip, the last step of most package managers.
 
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::runtime::version::RuntimeVersion;
 use crate::step::build_step::BuildStep;
 
-/// The step's name.
 pub(crate) const STEP: &str = "pip";
-/// The last setuptools that have `pkg_resources`, which old programs import and no longer find beside a new Python.
+/// The last setuptools with `pkg_resources`, which old programs import and a new Python lacks.
 const OLD_SETUPTOOLS: &str = "setuptools<81";
-/// The first Python that makes virtualenvs without setuptools.
+/// The first Python whose virtualenvs lack setuptools.
 const WITHOUT_SETUPTOOLS: RuntimeVersion = RuntimeVersion([3, 12, 0]);
 
-/// What makes the virtualenv of an app whose dependencies pip reads itself.
+/// Returns the steps for an app whose dependencies pip reads itself.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let mut steps = vec![target.venv_step(all.any() || !target.added.is_empty())];
     let pip = target.pip();
     let mut install = vec![pip.as_str(), "install"];
     if !all.package && all.local.iter().any(|local| local.editable) {
-        // Nothing is left in the app's tree then, where a release that finds the layer would not have it.
+        // It leaves nothing in the app's tree, which a release that reuses the layer would lack.
         install.push("--use-pep517");
     }
     install.extend(all.targets.iter().map(String::as_str));
-    // pip wants a hash for everything or for nothing.
+    // pip requires hashes for all packages or for none.
     if !all.hashes {
         install.extend(added(target, all));
     }
@@ -35,19 +34,19 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
     steps
 }
 
-/// Installs what a lock's manager has exported. It is complete: nothing is to be resolved.
+/// Installs exported requirements, which are complete.
 pub(crate) fn from_export(target: &VenvTarget<'_>) -> BuildStep {
     let install = "exec \"$0\" install --no-deps --requirement \"$TMPDIR/requirements.txt\"";
     BuildStep::new(STEP, &["sh", "-c", install, &target.pip()], false)
 }
 
-/// Installs what is listed without a lock, and what that needs.
+/// Installs requirements without a lock, and their dependencies.
 pub(crate) fn from_file(target: &VenvTarget<'_>) -> BuildStep {
     let install = "exec \"$0\" install --requirement \"$TMPDIR/requirements.txt\"";
     BuildStep::new(STEP, &["sh", "-c", install, &target.pip()], false)
 }
 
-/// Installs what is added, beside what is locked.
+/// Installs the added packages apart from the locked ones.
 pub(crate) fn apart(target: &VenvTarget<'_>, all: &PythonDependencies) -> Option<BuildStep> {
     let added = added(target, all);
     let pip = target.pip();
@@ -56,7 +55,7 @@ pub(crate) fn apart(target: &VenvTarget<'_>, all: &PythonDependencies) -> Option
     (!added.is_empty()).then(|| BuildStep::new(STEP, &install, false))
 }
 
-/// The server that the app is started with and does not name, and what an old one needs.
+/// Returns the server that the app does not depend on, and what an old gunicorn needs.
 pub(crate) fn added<'a>(target: &VenvTarget<'a>, all: &PythonDependencies) -> Vec<&'a str> {
     let mut added = target.added.to_vec();
     let old = all.packages.get("gunicorn").is_some_and(|spec| is_old_gunicorn(spec));
@@ -66,7 +65,7 @@ pub(crate) fn added<'a>(target: &VenvTarget<'a>, all: &PythonDependencies) -> Ve
     added
 }
 
-/// Whether what is said of gunicorn's version allows none after 20, the last that imports `pkg_resources`.
+/// Returns whether a version specifier allows no gunicorn after 20, the last that imports `pkg_resources`.
 fn is_old_gunicorn(spec: &str) -> bool {
     spec.split(',').any(|clause| {
         let clause = clause.trim();

@@ -1,5 +1,5 @@
-//! `Pipfile.lock`: pipenv says what it locks, pip installs that with its hashes. A lock that the Pipfile has left behind is
-//! refused, as `pipenv install --deploy` does; `pipenv sync` would take it.
+//! pipenv: exports `Pipfile.lock`, which pip installs with its hashes. A stale lock is rejected, as by
+//! `pipenv install --deploy`; `pipenv sync` would accept it.
 
 use serde_json::{Map, Value};
 
@@ -12,11 +12,11 @@ use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::step::build_step::BuildStep;
 
-/// The lock, and the steps' name.
+/// The lock file, and the name of the steps.
 const LOCK: &str = "Pipfile.lock";
 pub(crate) const STEP: &str = "pipenv";
 
-/// Reads the lock, or else the Pipfile.
+/// Reads the lock file, or else the Pipfile.
 pub(crate) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
     let mut all =
         PythonDependencies { hashes: true, locked: source.has(LOCK), ..PythonDependencies::default() };
@@ -46,7 +46,7 @@ pub(crate) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
     Ok(all)
 }
 
-/// What makes the virtualenv.
+/// Returns the steps that make the virtualenv.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let pipenv = target.program();
     let lock = if all.locked { "verify" } else { "lock" };
@@ -68,10 +68,9 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
     steps
 }
 
-/// The file.
 pub(crate) const FILE: &str = "Pipfile";
 
-/// The Python that it asks for, the most exact of what it says.
+/// Returns the Python version that the Pipfile requests.
 pub(crate) fn requested_python(source: &AppSource) -> anyhow::Result<Option<String>> {
     let table = pyproject::table(source, FILE)?.unwrap_or_default();
     let requires = table.get("requires");

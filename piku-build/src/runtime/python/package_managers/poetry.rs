@@ -1,5 +1,5 @@
-//! `poetry.lock`: poetry says what it locks, pip installs that with its hashes. poetry's own installer asks the index for JSON,
-//! which mirrors often do not have.
+//! poetry: exports `poetry.lock`, which pip installs with its hashes. poetry's installer needs the index's
+//! JSON interface, which mirrors often lack.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::step::build_step::{BuildStep, StepOutcome};
 
-/// The lock file, and the steps' names.
+/// The lock file, and the names of the steps.
 const LOCK: &str = "poetry.lock";
 pub(crate) const STEP: &str = "poetry";
 pub(crate) const ROOT: &str = "poetry-root";
 
-/// Reads the lock.
+/// Reads the lock file.
 pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
     let mut all =
         PythonDependencies { hashes: true, locked: source.has(LOCK), ..PythonDependencies::default() };
@@ -51,10 +51,10 @@ pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDep
     Ok(all)
 }
 
-/// Prints what pyproject.toml asks for in pip's grammar, by poetry's own reading of it. Extras are nobody's wish.
+/// Prints poetry's requirements in pip's syntax, without extras.
 const REQUIREMENTS: &str = r"from pathlib import Path; from poetry.core.factory import Factory; print(*(it.to_pep_508() for it in Factory().create_poetry(Path.cwd()).package.requires if not it.is_optional()), sep='\n')";
 
-/// What makes the virtualenv.
+/// Returns the steps that make the virtualenv.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let poetry = target.program();
     let mut steps = vec![target.venv_step(true)];
@@ -64,7 +64,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
         }
         steps.extend(exported(target, all));
     } else {
-        // Poetry's resolver asks the index for JSON, too.
+        // poetry's resolver needs the JSON interface too.
         let python = Path::new(&poetry).with_file_name("python");
         let read = "exec \"$0\" -c \"$1\" > \"$TMPDIR/requirements.txt\"";
         steps.push(BuildStep::new(STEP, &["sh", "-c", read, &python.to_string_lossy(), REQUIREMENTS], true));
@@ -73,7 +73,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
     if all.package {
         let pip = target.pip();
         let root: &[&str] = if !all.locked && target.jailed {
-            // Without a lock poetry would make one first.
+            // Without a lock file poetry would make one first.
             &[&pip, "install", "--no-deps", "--editable", "."]
         } else if target.jailed {
             &[&poetry, "install", "--only-root", "--no-interaction"]
@@ -86,7 +86,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
     steps
 }
 
-/// Installs what the lock says.
+/// Exports the lock file and installs it.
 fn exported(target: &VenvTarget<'_>, all: &PythonDependencies) -> [BuildStep; 2] {
     let poetry = target.program();
     let hashes = if all.hashes { "" } else { " --without-hashes" };
@@ -96,7 +96,7 @@ fn exported(target: &VenvTarget<'_>, all: &PythonDependencies) -> [BuildStep; 2]
     [BuildStep::new(STEP, &["sh", "-c", &export, &poetry], true), pip::from_export(target)]
 }
 
-/// What to say when the app itself could not be installed as a package: most such apps are none, and do not need it.
+/// Returns the warning for an app that could not be installed as a package, which most need not be.
 pub(crate) fn no_root(ended: &StepOutcome) -> String {
     let why = ended
         .lines

@@ -1,5 +1,5 @@
-//! The programs that read lock files: uv, poetry, pipenv. The machine's own where it has one, else a pinned one from the package
-//! index, in a layer of tools; another version when the app asks for it (`UV_VERSION`, `POETRY_VERSION`, `PIPENV_VERSION`).
+//! The programs of uv, poetry and pipenv: the machine's, or a pinned version from the package index in a
+//! layer of tools, or the version that the app requests (`UV_VERSION`, `POETRY_VERSION`, `PIPENV_VERSION`).
 
 #![expect(clippy::disallowed_methods, reason = "programs of the machine")]
 
@@ -17,23 +17,22 @@ use crate::step::build_step::BuildStep;
 use crate::tree::root_view::runs;
 use piku_files::free_space::SpaceNeeded;
 
-/// The step's name.
 pub(crate) const STEP: &str = "tool";
-/// Changed when the layers are made in another way.
+/// Increased when the layers are made in another way.
 const FORMAT: u32 = 1;
-/// Where the machine's own are; the jail shows /usr alone.
+/// Directories with the machine's programs; the jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
 
-/// One program.
+/// A package manager that is a program of its own.
 struct PythonTool {
     name: &'static str,
-    /// The variable that asks for another version.
+    /// Variable that requests another version.
     setting: &'static str,
-    /// The version that is known to work.
+    /// The version that is tested.
     pinned: &'static str,
-    /// What belongs to it. Its presence on the machine then says little of whether it can do what is wanted.
+    /// Plugins that it needs; the machine's program may lack them and is not used.
     plugins: &'static [&'static str],
-    /// About as much room.
+    /// Its approximate size.
     megabytes: u64,
 }
 
@@ -54,22 +53,22 @@ const PIPENV: PythonTool = PythonTool {
     megabytes: 60,
 };
 
-/// Where a tool comes from.
+/// The source of a tool.
 pub(crate) struct ToolSource {
-    /// The program as steps find it.
+    /// Path of the program for build steps.
     pub(crate) program: PathBuf,
-    /// What it is, as far as that may change what it does.
+    /// Its identity for cache keys.
     pub(crate) fact: String,
-    /// What makes it, where the machine has none.
+    /// The layer that holds it, unless the machine has it.
     pub(crate) layer: Option<LayerPlan>,
-    /// The home of the Python that it runs on, where no jail shows it.
+    /// Home of the Python that it runs on, if no jail shows that by itself.
     pub(crate) home: Option<PathBuf>,
 }
 
-/// Finds the program that reads the app's lock; nothing where pip is enough.
+/// Finds the program that reads the app's lock file; `None` if pip is enough.
 ///
 /// # Errors
-/// When the version asked for is none, or there is no Python to run it on.
+/// Fails if the requested version is malformed, or no Python can run the program.
 pub(crate) fn provide(
     manager: Option<PythonManager>,
     source: &AppSource,
@@ -99,7 +98,7 @@ pub(crate) fn provide(
     Ok(Some(installed(&tool, &requirement, &python, site)))
 }
 
-/// The version that is asked for, as pip takes it.
+/// Returns the requested version as a specifier for pip.
 fn asked(tool: &PythonTool, source: &AppSource, site: &BuildTarget) -> anyhow::Result<Option<String>> {
     let told = source
         .variable(tool.setting)
@@ -125,7 +124,7 @@ fn asked(tool: &PythonTool, source: &AppSource, site: &BuildTarget) -> anyhow::R
     }))
 }
 
-/// A program of the machine's is another one when its file is.
+/// Returns size and date of a program, which change when it is upgraded.
 fn stamp(program: &Path) -> String {
     let meta = program.canonicalize().and_then(|real| real.metadata());
     meta.map_or_else(

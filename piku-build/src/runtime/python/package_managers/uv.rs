@@ -1,4 +1,4 @@
-//! `uv.lock`: uv itself installs what it says, and refuses one that pyproject.toml has left behind.
+//! uv: installs `uv.lock` itself, and rejects a stale one.
 
 use toml::Value;
 
@@ -9,13 +9,13 @@ use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::step::build_step::BuildStep;
 
-/// The lock file, and the step's name.
+/// The lock file, and the name of the step.
 const LOCK: &str = "uv.lock";
 pub(crate) const STEP: &str = "uv";
-/// Where an operator names another index than the one that the lock was made with.
+/// Variables by which an operator names another index than the one in the lock file.
 pub(crate) const INDEXES: [&str; 3] = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"];
 
-/// Reads the lock.
+/// Reads the lock file.
 pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
     let mut all = PythonDependencies { hashes: true, locked: true, ..PythonDependencies::default() };
     all.fact(source, LOCK)?;
@@ -35,14 +35,14 @@ pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDep
     Ok(all)
 }
 
-/// What makes the virtualenv.
+/// Returns the steps that make the virtualenv.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let python = target.interpreter.path.to_string_lossy();
     let uv = target.program();
     let venv = target.python();
     let mut steps = Vec::new();
     if target.mirror {
-        // The lock names the index that it was made with; another one has the same files under its own addresses.
+        // The lock file contains URLs of its index; a mirror has the same files under others.
         steps.push(BuildStep::new(
             STEP,
             &[&uv, "venv", "--allow-existing", "--python", &python, &target.venv.to_string_lossy()],

@@ -66,7 +66,7 @@ impl PythonInterpreter {
 /// The Python that an app gets.
 pub(crate) struct PythonChoice {
     pub(crate) interpreter: PythonInterpreter,
-    /// Where the version was requested, or what decided without a request.
+    /// The place of the request, or what decided without one.
     pub(crate) from: String,
     /// The request, if the interpreter is not what was requested.
     pub(crate) unmet: Option<String>,

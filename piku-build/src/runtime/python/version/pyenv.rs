@@ -1,7 +1,7 @@
-//! Pythons beside the system's: those that pyenv has built and those that uv manages, and how pyenv builds one more.
+//! The Pythons of pyenv and uv, and Pythons that pyenv builds for an app.
 //!
-//! They live in folders of the user that runs piku, which no jail shows: a release that needs one names its folder. One that
-//! is built for an app is a layer, made by pyenv's python-build.
+//! They are in the home of the user that runs piku, which no jail shows, so a release that needs one has
+//! its folder mounted. One that is built for an app is a layer, made by pyenv's python-build.
 
 #![expect(clippy::disallowed_methods, reason = "pyenv's interpreters of the machine")]
 
@@ -20,19 +20,19 @@ use crate::tree::root_view::runs;
 use piku_files::free_space::SpaceNeeded;
 use piku_report::user_error::UserError;
 
-/// The name of the step that builds one, and of its layer.
+/// Names of the step that builds one, and of its layer.
 pub(crate) const STEP: &str = "python-build";
 pub(crate) const LAYER: &str = "python";
-/// Changed when they are built in another way.
+/// Increased when they are built in another way.
 const FORMAT: u32 = 1;
 
-/// pyenv's folder.
+/// Returns the directory of pyenv.
 fn root(build_env: &BTreeMap<String, String>) -> Option<PathBuf> {
     let root = told(build_env, "PYENV_ROOT").or_else(|| Some(told(build_env, "HOME")?.join(".pyenv")))?;
     fs::canonicalize(root).ok()
 }
 
-/// The homes of the Pythons that are there.
+/// Lists the homes of the installed ones.
 pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let uv = told(build_env, "UV_PYTHON_INSTALL_DIR").or_else(|| {
         let data = told(build_env, "XDG_DATA_HOME");
@@ -44,7 +44,7 @@ pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
         .filter_map(|folder| fs::read_dir(folder).ok())
         .flatten()
         .flatten()
-        // An alias is a link to another one of them.
+        // An alias is a link to another one.
         .filter_map(|entry| fs::canonicalize(entry.path()).ok())
         .collect();
     homes.sort();
@@ -52,19 +52,20 @@ pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     homes
 }
 
-/// The exact version that a home's name says: `3.12.1`, `cpython-3.12.1-linux-x86_64-gnu`.
+/// Parses the version in the name of a home: `3.12.1`, `cpython-3.12.1-linux-x86_64-gnu`.
 pub(crate) fn parse_home_name(home: &Path) -> Option<RuntimeVersion> {
     let name = home.file_name()?.to_str()?;
     RuntimeVersion::exact(name.strip_prefix("cpython-").unwrap_or(name).split('-').next()?)
 }
 
-/// One that pyenv can build.
+/// A Python that pyenv can build.
 pub(crate) struct PyenvRecipe {
     root: PathBuf,
     version: RuntimeVersion,
 }
 
-/// The newest that fits, where pyenv is there to build it; of those whose source it has, if it has any.
+/// Finds the newest Python in the ranges that an installed pyenv can build, preferably one whose source it
+/// has.
 pub(crate) fn find_recipe(
     build_env: &BTreeMap<String, String>,
     any_of: &[PythonRange],
@@ -89,13 +90,13 @@ pub(crate) fn find_recipe(
     any_of.iter().find_map(best).map(|version| PyenvRecipe { root, version })
 }
 
-/// The names of the sources that pyenv has already.
+/// Lists the sources that pyenv has downloaded.
 fn cached(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// How the name of one's source begins.
+/// Returns the beginning of the name of a source.
 fn source_of(version: RuntimeVersion) -> String {
     format!("Python-{version}.")
 }
@@ -130,7 +131,7 @@ impl PyenvRecipe {
         let cache = self.root.join("cache");
         let mut run = vec!["/usr/bin/env".to_owned()];
         if !site.build_env.contains_key("PYTHON_CONFIGURE_OPTS") {
-            // Its own tests are half of its size.
+            // Python's tests are half of its size.
             run.push("PYTHON_CONFIGURE_OPTS=--disable-test-modules --without-static-libpython".to_owned());
         }
         let mut host = vec![plugin.clone()];
@@ -154,7 +155,7 @@ impl PyenvRecipe {
     }
 }
 
-/// Why python-build failed.
+/// Explains a failure of python-build.
 pub(crate) fn explain(ended: &StepOutcome, version: &str, from: &str) -> UserError {
     const NEEDED: &str = "build-essential libssl-dev zlib1g-dev libbz2-dev libreadline-dev libsqlite3-dev libffi-dev liblzma-dev";
     if ended.code > 128 {

@@ -1,4 +1,4 @@
-//! Which Python an app asks for: `3.12`, `3.12.1`, `python-3.12.1`, `>=3.11,<3.14`, `~=3.11`, `3.12.*`.
+//! Ranges of Python versions: `3.12`, `3.12.1`, `python-3.12.1`, `>=3.11,<3.14`, `~=3.11`, `3.12.*`.
 
 use anyhow::bail;
 
@@ -10,7 +10,7 @@ enum VersionOperator {
     Prefix,
     /// The version does not begin with these parts.
     NotPrefix,
-    /// The version is this one; missing parts are 0, as in PEP 440.
+    /// The version is this one; missing numbers are 0, as in PEP 440.
     Equal,
     NotEqual,
     Less,
@@ -29,15 +29,15 @@ struct VersionClause {
     parts: Vec<u32>,
 }
 
-/// What an app asks for: all clauses hold.
+/// A range: all clauses hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PythonRange(Vec<VersionClause>);
 
 impl PythonRange {
-    /// Reads one line of whatever file it stands in.
+    /// Parses one line of a file.
     ///
     /// # Errors
-    /// With the reason, when it is not a version of Python or a range of them.
+    /// Returns the reason if it is not a version of Python or a range of them.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let text = text.trim();
         let text = ["python-", "cpython-", "Python ", "python ", "python"]
@@ -109,7 +109,7 @@ fn clause(text: &str) -> anyhow::Result<VersionClause> {
     if parts.len() > 3 {
         bail!("'{text}' has more than three parts");
     }
-    // `~3.11.2` allows other patch releases, `~3.11` none of another line.
+    // `~3.11.2` allows later patch releases, `~3.11` only those of its line.
     if sign == "~" && parts.len() == 3 {
         return Ok(VersionClause { op: VersionOperator::Compatible, parts });
     }
@@ -144,7 +144,7 @@ impl VersionClause {
         }
     }
 
-    /// The same question of X.Y alone: whether a third part could make it hold.
+    /// Returns whether the clause holds for some patch of the version's X.Y.
     fn holds_in_line(&self, RuntimeVersion(version): RuntimeVersion) -> bool {
         let count = self.parts.len().min(2);
         let (line, parts) = (&version[..count], &self.parts[..count]);
@@ -253,7 +253,8 @@ mod tests {
             assert!(PythonRange::parse(bad).is_err(), "{bad}");
         }
     }
-    /// Every operator and versions around its bound, as `packaging` judges them, which is PEP 440 for pip.
+    /// Compares every operator, with versions around its bound, with `packaging`, pip's implementation of
+    /// PEP 440.
     #[test]
     fn ranges_hold_what_packaging_says() {
         let versions: Vec<String> =
@@ -282,7 +283,7 @@ mod tests {
         }
     }
 
-    /// A line of 0 and 1 for each range: which of the versions it holds.
+    /// Returns a row of 0 and 1 for each range: the versions that it contains.
     #[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
     fn packaging(versions: &[String], asked: &[String]) -> Option<Vec<String>> {
         let program = "import glob, sys\n\
