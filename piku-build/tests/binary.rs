@@ -49,14 +49,14 @@ fn what_cannot_be_started_is_refused_with_the_mend() {
     symlink("/nowhere/at/all", world.app().join("away")).unwrap();
     world.build("1").bad(&[
         "piku-build: Procfile: l: './away' is a link that leads to nothing the app can see\n",
-        "Procfile: web: './gone' is not there\n",
+        "Procfile: web: './gone' does not exist\n",
         "Procfile: a: './plain.sh' is not executable\n",
         "hint: chmod +x plain.sh, or where files have no modes: git update-index --chmod=+x plain.sh; then commit\n",
         "Procfile: b: there is no program 'no-such-program'",
         "Procfile: c: './folder' is a folder\n",
         "hint: the app has a file of that name: write './tool'\n",
-        "Procfile: e: 'gone.sh' is not there\n",
-        "Procfile: f: 'target/app-1.jar' is not there\n",
+        "Procfile: e: 'gone.sh' does not exist\n",
+        "Procfile: f: 'target/app-1.jar' does not exist\n",
         "hint: the name of a jar ends with its version, which changes: 'target/*.jar' fits any",
         "Procfile: static: there is no folder 'public' in the app\n",
     ]);
@@ -81,8 +81,8 @@ fn a_program_for_another_machine_names_both() {
 fn files_that_only_look_like_programs() {
     for (content, said) in [
         ("#!/bin/sh\r\necho\r\n", "has Windows line ends"),
-        ("#!/usr/bin/env no-such-thing\n", "asks for 'no-such-thing', which is not there"),
-        ("#!/no/such/shell\n", "asks for '/no/such/shell', which is not there"),
+        ("#!/usr/bin/env no-such-thing\n", "asks for 'no-such-thing', which does not exist"),
+        ("#!/no/such/shell\n", "asks for '/no/such/shell', which does not exist"),
         ("MZ\u{90}", "is a program for Windows"),
         ("\u{7f}ELF", "ends too early"),
         ("", "is empty"),
@@ -158,7 +158,7 @@ fn bad_files_stop_the_build_and_nothing_leaks() {
 fn an_output_is_never_written_over() {
     let world = World::new(&[("Procfile", "web: true\n")]);
     fs::create_dir_all(world.path("out/1")).unwrap();
-    world.build("1").bad(&["is there already"]);
+    world.build("1").bad(&["already exists"]);
     assert_eq!(support::names(&world.path("out/1")), [""; 0]);
     let usage = world.run(&["build"]);
     assert_eq!(usage.code, Some(2), "{usage}");
@@ -277,7 +277,7 @@ fn a_laptop_that_goes_away_stops_no_build() {
 #[test]
 fn a_schedule_stays_in_front_of_its_command() {
     let world = World::new(&[("Procfile", "web: true\ncron_a: */5 * * * * ./gone\n")]);
-    world.build("1").bad(&["Procfile: cron_a: './gone' is not there"]);
+    world.build("1").bad(&["Procfile: cron_a: './gone' does not exist"]);
     world.executable("gone", "#!/bin/sh\n");
     world.build("1").good(&[]);
     assert_eq!(world.release("1").processes["cron_a"], "*/5 * * * * ./gone");

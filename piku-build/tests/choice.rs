@@ -21,14 +21,14 @@ fn what_fits_better_comes_first_and_the_app_may_say_otherwise() {
         let plan = world.run(&["plan", "app"]);
         plan.good(&[]);
         assert!(plan.stdout.starts_with("runtime  binary\nbecause  "), "{plan}");
-        assert!(plan.stdout.contains("in ENV says so; there is a Procfile\n"), "{plan}");
+        assert!(plan.stdout.contains("in ENV; there is a Procfile\n"), "{plan}");
         assert!(plan.stdout.contains("process  web: ./run (Procfile)\n"), "{plan}");
     }
     world.write("ENV", "PIKU_RUNTIMES=binary,cobol\n");
     world.build("1").bad(&["PIKU_RUNTIMES in ENV asks for the runtime 'cobol'; there are "]);
     fs::remove_file(world.app().join("Procfile")).unwrap();
     world.write("ENV", "RUNTIME=binary\n");
-    world.build("1").bad(&["there is no Procfile, and the runtime binary starts nothing by itself"]);
+    world.build("1").bad(&["the app has no Procfile, and the runtime binary has no default process types"]);
     fs::remove_file(world.app().join("ENV")).unwrap();
     world.write("Procfile", "web: true\n");
     let ran = world.build("1");
@@ -45,7 +45,7 @@ fn two_runtimes_in_one_release() {
         ("requirements.txt", "# nothing but what serves\n"),
     ]);
     world.executable("run", "#!/bin/sh\nexec python -c 'import gunicorn; print(\"found\")'\n");
-    world.build("1").good(&["-----> Python and Binary app detected: PIKU_RUNTIMES in ENV says so; "]);
+    world.build("1").good(&["-----> Python and Binary app detected: named by PIKU_RUNTIMES in ENV; "]);
     let release = world.release("1");
     assert_eq!((release.runtime.as_str(), release.layers.len()), ("binary", 1));
     assert!(release.processes["wsgi"].starts_with("gunicorn --bind "), "{:?}", release.processes);

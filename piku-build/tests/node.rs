@@ -189,10 +189,9 @@ fn packages_in_the_app_itself_and_a_front_end_that_is_only_built() {
     assert_eq!(fs::read_to_string(world.path("out/1/app/dist/site/browser/index.html")).unwrap(), "for 1m");
     assert!(!world.path("out/1/app/node_modules").exists(), "nothing of it runs");
     world.write("packages/site/build.js", "console.log('nothing')\n");
-    world.build("2").bad(&[
-        "the build script has ended well, and made no page to serve",
-        "hint: a Procfile says where it is",
-    ]);
+    world
+        .build("2")
+        .bad(&["the build script succeeded, but made no page to serve", "hint: a Procfile says where it is"]);
 }
 
 #[test]
@@ -232,7 +231,7 @@ fn which_node() {
     world.write(".nvmrc", "twenty\n");
     world
         .build("1")
-        .bad(&[".nvmrc asks for Node 'twenty': 'twenty' is not a version", "hint: good are 22, 22.x"]);
+        .bad(&[".nvmrc asks for Node 'twenty': 'twenty' is not a version", "hint: examples: 22, 22.x"]);
     // One that the machine has not comes from the registry; one that nobody has is said.
     world.write(".nvmrc", "99\n");
     world.build("1").bad(&["No matching version found for node-linux-"]);

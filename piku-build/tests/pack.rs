@@ -92,7 +92,7 @@ fn a_release_with_its_layer_runs_elsewhere_and_packs_the_same_again() {
     assert!(!fits("there/layers").good(&[]).stdout.contains(&key));
     unpack(&world, "8", &layer).good(&[]);
     unpack(&world, "8", &release).good(&[]);
-    unpack(&world, "8", &release).bad(&["is there already"]);
+    unpack(&world, "8", &release).bad(&["already exists"]);
     fs::remove_dir_all(world.path("cache")).expect("it works");
     fs::rename(world.path("gone"), world.path("cache")).expect("it works");
     assert_eq!(layer, pack_of(&world, "out/old", &key), "a layer's bytes are the same on both machines");
@@ -102,7 +102,7 @@ fn a_release_with_its_layer_runs_elsewhere_and_packs_the_same_again() {
     assert!(text.contains("\"/usr/bin/python3"), "{text}");
     let other = text.replace("/usr/bin/python3", "/usr/bin/python9");
     feed(&world, &["fits"], other.as_bytes())
-        .bad(&["this release needs '/usr/bin/python9", "this machine has not"]);
+        .bad(&["this release needs '/usr/bin/python9", "missing on this machine"]);
 }
 
 fn pack_of(world: &World, release: &str, part: &str) -> Vec<u8> {
@@ -167,7 +167,7 @@ fn a_release_finds_the_java_of_the_machine_that_runs_it() {
     feed(&world, &["fits"], head.replace(&own, "/usr/lib/jvm/java-99-openjdk-s390x").as_bytes()).bad(&[
         "this release needs '",
         "/bin/java",
-        "this machine has not",
+        "missing on this machine",
     ]);
 
     // As if a machine of that architecture had built it.
@@ -191,8 +191,8 @@ fn an_interpreter_that_starts_a_release_is_asked_for_where_it_is_not_brought() {
     feed(&world, &["fits"], head.as_bytes()).good(&[]);
     let asking = |name: &str| head.replace("[\"node\"]", &format!("[\"{name}\"]"));
     feed(&world, &["fits"], asking("node0.1").as_bytes())
-        .bad(&["this release is started by 'node0.1', which this machine has not", "apt install"]);
-    feed(&world, &["fits"], asking("/etc/shadow").as_bytes()).bad(&["'/etc/shadow' is no interpreter"]);
+        .bad(&["this release is started by 'node0.1', which is missing on this machine", "apt install"]);
+    feed(&world, &["fits"], asking("/etc/shadow").as_bytes()).bad(&["'/etc/shadow' is not an interpreter"]);
 
     // Where the app brings one of its own, no other is asked for.
     world.executable("bin/node", "#!/bin/sh\n");

@@ -104,11 +104,11 @@ fn a_requirement_that_cannot_be_satisfied_is_named() {
     let world = web();
     world.write("requirements.txt", "# web\nsix==99.1\n");
     world.build("1").bad(&[
-        "requirements.txt:2: there is no 'six==99.1' that can be installed",
+        "requirements.txt:2: cannot find a version for 'six==99.1'",
         "hint: the newest versions are ",
     ]);
     world.write("requirements.txt", "-r more.txt\n");
-    world.build("1").bad(&["requirements.txt:1: 'more.txt' is not there"]);
+    world.build("1").bad(&["requirements.txt:1: 'more.txt' does not exist"]);
     world.write("requirements.txt", "six six\n");
     world.build("1").bad(&["pip cannot parse requirements.txt: Invalid requirement"]);
     assert!(world.layers().is_empty() && world.outputs().is_empty());
@@ -191,10 +191,9 @@ fn what_is_nearly_a_python_app_gets_an_explanation() {
 #[test]
 fn process_types_without_a_procfile_only_where_they_are_obvious() {
     let world = World::new(&[("app.py", "print('hello')\n"), ("requirements.txt", "flask\n")]);
-    world.run(&["plan", "app"]).bad(&[
-        "without a Procfile, and what is to be started is not obvious",
-        "hint: add a file 'Procfile'",
-    ]);
+    world
+        .run(&["plan", "app"])
+        .bad(&["without a Procfile, and it is not obvious what to start", "hint: add a file 'Procfile'"]);
     world.write("app.py", "from flask import Flask\napp = Flask(__name__)\n");
     let plan = world.run(&["plan", "app"]);
     plan.good(&[]);

@@ -125,10 +125,10 @@ fn what_would_not_start_or_is_none_of_it_is_explained() {
     let app = |files: &[(&str, &str)]| world(files);
     app(&[("Gemfile", "")])
         .build("1")
-        .bad(&["what is to be started is not obvious", "hint: add a file 'Procfile'"]);
+        .bad(&["it is not obvious what to start", "hint: add a file 'Procfile'"]);
     app(&[("Gemfile", ""), ("Procfile", "web: bundle exec rackup\n")]).build("1").bad(&[
         "web: 'bundle exec rackup' starts nothing: no gem of the Gemfile brings 'rackup'",
-        "hint: since Rack 3 it is a gem of its own: bundle add rackup",
+        "hint: since Rack 3 it is a separate gem: bundle add rackup",
     ]);
     app(&[("gemfile", ""), ("config.ru", "")]).build("1").bad(&["hint: git mv gemfile Gemfile"]);
     app(&[("Gemfile.lock", "")]).build("1").bad(&["there is a Gemfile.lock and no Gemfile"]);

@@ -100,7 +100,7 @@ fn what_go_would_build_nothing_of_or_cannot_build_is_explained() {
     repo.git(&["mv", "-k", "cmd/web", "cmd/site"]);
     std::fs::rename(repo.path().join("cmd/web"), repo.path().join("cmd/site")).expect("cmd/site");
     repo.commit("One").push().fails_with(&["not obvious: site, tick", "'web: bin/site'"]);
-    told("Procfile", "web: bin/wep\n", &["'bin/wep' is not there"]);
+    told("Procfile", "web: bin/wep\n", &["'bin/wep' does not exist"]);
     told("go.sum", "", &["go.mod and go.sum do not say all", "missing go.sum entry", "go mod tidy"]);
     told("go.mod", &MODULE.replace("go 1.17", "go 1.17\n\ntoolchain go1.999.0"), &["1.999.0"]);
 

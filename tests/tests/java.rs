@@ -108,7 +108,7 @@ fn a_maven_app_is_served_from_its_jar_and_built_again_where_it_was_built() {
             "<artifactId>shop</artifactId>\n  <packaging>pom</packaging>",
         ),
     );
-    repo.commit("Four").push().fails_with(&["mvn ended well but has made no jar"]);
+    repo.commit("Four").push().fails_with(&["mvn succeeded but made no jar"]);
     assert_eq!(world.page("shop"), "[\"goodbye\",\"note false\",\"small true\"]\n");
 }
 
@@ -226,5 +226,5 @@ fn a_lone_class_and_what_a_wrapper_cannot_fetch() {
     ]);
     // An old Gradle says that all is well when it was asked for nothing.
     repo.program("gradlew", "#!/bin/sh\necho 'BUILD SUCCESSFUL in 1s'\n").commit("Two");
-    repo.push().fails_with(&["gradle ended well but has made no jar"]);
+    repo.push().fails_with(&["gradle succeeded but made no jar"]);
 }

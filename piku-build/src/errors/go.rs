@@ -17,7 +17,7 @@ pub(crate) fn no_go() -> UserError {
 }
 
 pub(crate) fn bad_version(requested: &RequestedVersion) -> UserError {
-    requested.malformed("Go", NOT_A_VERSION).hint("good are 1.22 and 1.22.3")
+    requested.malformed("Go", NOT_A_VERSION).hint("examples: 1.22, 1.22.3")
 }
 
 pub(crate) fn too_old(requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
@@ -33,13 +33,13 @@ pub(crate) fn no_program(tags: &[String]) -> UserError {
         "this is a Go app, but no folder has a 'package main' that is built on this machine{with}"
     ))
     .hint("code behind '//go:build TAG' is built when ENV says GOFLAGS=-tags=TAG")
-    .hint("a library has no program to start; the program may be in a module of its own in a sub-folder")
+    .hint("a library has no program to start; the program may be in its own module in a subfolder")
 }
 
 pub(crate) fn no_process_types(programs: &[String]) -> UserError {
     let first = programs.first().map_or("app", String::as_str);
     UserError::new(format!(
-        "this is a Go app without a Procfile, and which of its programs is to be started is not obvious: {}",
+        "this is a Go app without a Procfile, and it is not obvious which of its programs to start: {}",
         list(programs)
     ))
     .hint(format!("{EXAMPLE} 'web: bin/{first}'"))
@@ -52,7 +52,7 @@ pub(crate) fn same_name(name: &str) -> UserError {
 
 /// `go build` succeeded without making a program.
 pub(crate) fn nothing_built(missing: &[String]) -> UserError {
-    UserError::new(format!("go ended well but did not build {}", list(missing)))
+    UserError::new(format!("go succeeded but did not build {}", list(missing)))
         .hint("are its files excluded by build tags? 'go list -f {{.IgnoredGoFiles}} ./...' shows which")
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn no_jdk() -> UserError {
 }
 
 pub(crate) fn bad_version(requested: &RequestedVersion) -> UserError {
-    requested.malformed("Java", NOT_A_VERSION).hint("good are 17, 21.0.2 and 1.8")
+    requested.malformed("Java", NOT_A_VERSION).hint("examples: 17, 21.0.2, 1.8")
 }
 
 pub(crate) fn too_old(feature: u32, requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
@@ -25,20 +25,18 @@ pub(crate) fn too_old(feature: u32, requested: &RequestedVersion, installed: &[i
 
 pub(crate) fn nothing_built(tool: &str, folders: &[&str]) -> UserError {
     let folders: Vec<_> = folders.iter().map(|folder| format!("{folder}/")).collect();
-    UserError::new(format!("{tool} ended well but has made no jar, war or program in {}", folders.join(" or ")))
+    UserError::new(format!("{tool} succeeded but made no jar, war or program in {}", folders.join(" or ")))
         .hint("is the code where the tool looks for it, such as src/main/java? a project that packages 'pom' makes none")
-        .hint("GRADLE_TASK or MAVEN_CUSTOM_GOALS in ENV say what else is to be run")
+        .hint("GRADLE_TASK or MAVEN_CUSTOM_GOALS in ENV name other tasks to run")
 }
 
 pub(crate) fn no_runnable(found: &[PathBuf]) -> UserError {
     let failure = if found.is_empty() {
-        UserError::new(
-            "there is no Procfile, and none of the jars says in its manifest what it starts (Main-Class)",
-        )
+        UserError::new("the app has no Procfile, and no jar names a main class in its manifest")
     } else {
         let names: Vec<_> = found.iter().map(|path| path.display().to_string()).collect();
         UserError::new(format!(
-            "there is no Procfile, and which of these is to be started is not obvious: {}",
+            "the app has no Procfile, and it is not obvious which of these to start: {}",
             list(&names)
         ))
     };

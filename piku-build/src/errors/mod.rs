@@ -107,7 +107,7 @@ pub(crate) fn unknown_runtime(from: &str, name: &str, known: &[String]) -> UserE
 
 /// The runtime has no default process types.
 pub(crate) fn no_procfile(runtime: &str) -> UserError {
-    UserError::new(format!("there is no Procfile, and the runtime {runtime} starts nothing by itself"))
+    UserError::new(format!("the app has no Procfile, and the runtime {runtime} has no default process types"))
         .hint("add a file 'Procfile' with a line for each process, such as 'web: ./server --port $PORT'")
 }
 
@@ -171,13 +171,13 @@ pub(crate) fn placed_outside(name: &Path) -> UserError {
 
 pub(crate) fn no_jail(err: &TrialError) -> UserError {
     let failure =
-        UserError::new(format!("this machine's settings require the jail, and there is none: {err}"));
+        UserError::new(format!("this machine's settings require the jail, which cannot be made: {err}"));
     err.hints().iter().fold(failure, UserError::hint)
 }
 
 /// The machine made jails when piku was installed.
 pub(crate) fn lost_jail(err: &TrialError) -> UserError {
-    let failure = UserError::new(format!("this machine made jails before, and now makes none: {err}"));
+    let failure = UserError::new(format!("this machine made jails before and no longer does: {err}"));
     err.hints().iter().fold(failure, UserError::hint).hint(AGAIN)
 }
 
@@ -185,15 +185,15 @@ pub(crate) fn lost_jail(err: &TrialError) -> UserError {
 pub(crate) fn lost_protections(lost: &[Protection]) -> UserError {
     let names: Vec<_> = lost.iter().map(|one| one.name()).collect();
     let what = format!("the jail has lost protections that this machine had before: {}", names.join(", "));
-    UserError::new(what).hint("piku doctor says why, and what mends it").hint(AGAIN)
+    UserError::new(what).hint("piku doctor says why, and how to fix it").hint(AGAIN)
 }
 
 /// The hint for an operator who changed the machine on purpose.
 const AGAIN: &str = "when that is meant to be so, the operator records it: sudo piku doctor --record";
 
 pub(crate) fn output_exists(path: &Path) -> UserError {
-    UserError::new(format!("'{}' is there already", path.display()))
-        .hint("a release is never written over: name a folder that is not there yet")
+    UserError::new(format!("'{}' already exists", path.display()))
+        .hint("a release is never overwritten: name a folder that does not exist yet")
 }
 
 /// A step failed, and no runtime has a better explanation. The last of `lines` are repeated, which were not

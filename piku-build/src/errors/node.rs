@@ -26,7 +26,7 @@ pub(crate) fn bad_package(line: usize, column: usize, why: &str) -> UserError {
 }
 
 pub(crate) fn bad_version(requested: &RequestedVersion, why: &str) -> UserError {
-    requested.malformed("Node", why).hint("good are 22, 22.x, 20.11.1, >=20, ^20.9 || >=22 and lts/*")
+    requested.malformed("Node", why).hint("examples: 22, 22.x, 20.11.1, >=20, ^20.9 || >=22, lts/*")
 }
 
 pub(crate) fn engines_refuse(engines: &str, version: &str, from: &str) -> String {
@@ -47,7 +47,7 @@ pub(crate) fn unknown_manager(text: &str) -> UserError {
 }
 
 pub(crate) fn unknown_lock_format(name: &str, format: &str) -> UserError {
-    UserError::new(format!("{name} has the format '{format}', of which it is not known here who reads it"))
+    UserError::new(format!("{name} has the unknown format '{format}'"))
         .hint("say it in package.json: \"packageManager\": \"pnpm@10.0.0\"")
 }
 
@@ -71,15 +71,15 @@ pub(crate) fn committed_modules() -> String {
 }
 
 pub(crate) fn no_process_types() -> UserError {
-    UserError::new("this is a Node app, and what is to be started is not obvious").hint(
+    UserError::new("this is a Node app, and it is not obvious what to start").hint(
         "add a start script to package.json, such as \"start\": \"node server.js\", or a file 'Procfile' with the line 'web: node server.js'",
     )
 }
 
 pub(crate) fn built_nothing(folders: &[&str]) -> UserError {
     UserError::new(format!(
-        "the build script has ended well, and made no page to serve: there is no index.html in {}",
+        "the build script succeeded, but made no page to serve: index.html is not in {}",
         folders.join(", ")
     ))
-    .hint("a Procfile says where it is ('static: FOLDER') or what is to be started ('web: node server.js')")
+    .hint("a Procfile says where it is ('static: FOLDER') or what to start ('web: node server.js')")
 }

@@ -49,23 +49,26 @@ pub(crate) fn no_glibc(needed: &str, has_musl: bool) -> UserError {
 }
 
 pub(crate) fn no_musl() -> UserError {
-    UserError::new("this release needs the C library musl, which this machine has not")
+    UserError::new("this release needs the C library musl, which is missing on this machine")
         .hint("build it on a machine like this one, or link it statically")
 }
 
 pub(crate) fn no_interpreter(link: &Path) -> UserError {
     let shown: String = link.to_string_lossy().chars().take(200).collect();
-    UserError::new(format!("'{shown}' is no interpreter that a release may need"))
+    UserError::new(format!("'{shown}' is not an interpreter that a release may need"))
         .hint("a release is made by 'piku-build pack' of this version")
 }
 
 pub(crate) fn missing_program(link: &Path, wanted: &Path) -> UserError {
     let also = if link == wanted { String::new() } else { format!(" (as '{}')", link.display()) };
     let package = wanted.file_name().unwrap_or_default().to_string_lossy();
-    UserError::new(format!("this release needs '{}'{also}, which this machine has not", wanted.display()))
-        .hint(format!(
-            "apt install {package}, where the system has that; or let both machines run the same system"
-        ))
+    UserError::new(format!(
+        "this release needs '{}'{also}, which is missing on this machine",
+        wanted.display()
+    ))
+    .hint(format!(
+        "apt install {package}, where the system has that; or let both machines run the same system"
+    ))
 }
 
 pub(crate) fn missing_command(name: &str) -> UserError {
@@ -74,7 +77,7 @@ pub(crate) fn missing_command(name: &str) -> UserError {
         "java" => "default-jre-headless",
         other => other,
     };
-    UserError::new(format!("this release is started by '{name}', which this machine has not"))
+    UserError::new(format!("this release is started by '{name}', which is missing on this machine"))
         .hint(format!("apt install {package}, on that machine"))
 }
 

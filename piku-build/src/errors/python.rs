@@ -51,7 +51,7 @@ pub(crate) fn no_root(why: &str) -> String {
 }
 
 pub(crate) fn bad_tool_version(setting: &str, place: &str, value: &str) -> UserError {
-    UserError::new(format!("{setting} in {place}: '{value}' is not a version")).hint("a good one is 2.1.0")
+    UserError::new(format!("{setting} in {place}: '{value}' is not a version")).hint("example: 2.1.0")
 }
 
 /// The tool that reads the lock file could not be installed.
@@ -63,7 +63,7 @@ pub(crate) fn no_tool(tool: &str, why: UserError) -> UserError {
 /// pyenv could not build the requested Python.
 pub(crate) fn no_such_build(version: &str, from: &str, why: &str, packages: Option<&str>) -> UserError {
     let failure = UserError::new(format!(
-        "{from} asks for a Python that this machine has not, and pyenv cannot build {version}: {why}"
+        "{from} asks for a Python that is not on this machine, and pyenv cannot build {version}: {why}"
     ));
     match packages {
         Some(packages) => failure.hint(format!("on the machine: apt install {packages}")),
@@ -76,7 +76,7 @@ pub(crate) fn no_such_build(version: &str, from: &str, why: &str, packages: Opti
 /// pip ignores a release with invalid metadata, and then claims that it does not exist.
 pub(crate) fn invalid_metadata(file: &str, requirement: &str, version: &str, why: &str) -> UserError {
     UserError::new(format!(
-        "{file}: there is no '{requirement}' that can be installed: pip passes over version {version}, whose metadata is invalid: {why}"
+        "{file}: cannot find a version for '{requirement}': pip ignores version {version}, whose metadata is invalid: {why}"
     ))
     .hint("ask for a newer version of the package; pip before 24.1 would take this one")
 }
@@ -113,9 +113,7 @@ pub(crate) fn bad_python(path: &Path, why: &str) -> UserError {
 }
 
 pub(crate) fn bad_version(requested: &RequestedVersion, why: &str) -> UserError {
-    requested
-        .malformed("Python", why)
-        .hint("good are 3.12, 3.12.1, python-3.12.1 and ranges such as >=3.11,<3.14")
+    requested.malformed("Python", why).hint("examples: 3.12, 3.12.1, python-3.12.1, >=3.11,<3.14")
 }
 
 pub(crate) fn no_such_version(requested: &RequestedVersion, names: &[String]) -> UserError {
@@ -179,7 +177,7 @@ pub(crate) fn missing_module(process: &str, module: &str) -> UserError {
 }
 
 pub(crate) fn no_process_types() -> UserError {
-    UserError::new("this is a Python app without a Procfile, and what is to be started is not obvious").hint(
+    UserError::new("this is a Python app without a Procfile, and it is not obvious what to start").hint(
         "add a file 'Procfile' with a line for each process, for example 'web: gunicorn --bind 127.0.0.1:$PORT app:app' \
          for the callable 'app' in app.py, or 'web: python app.py' for a program that listens on PORT itself",
     )
@@ -211,7 +209,7 @@ pub(crate) fn unsatisfiable(
     python: Option<&str>,
 ) -> UserError {
     let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
-    let text = format!("{place}: there is no '{requirement}' that can be installed");
+    let text = format!("{place}: cannot find a version for '{requirement}'");
     if let Some(python) = python {
         return UserError::new(format!("{text}: it needs another Python\n{python}"))
             .hint("ask for an older version of the package, or for another Python in .python-version");

@@ -23,10 +23,8 @@ pub(crate) fn lock_alone(lock: &str) -> UserError {
 }
 
 pub(crate) fn rack_alone() -> UserError {
-    UserError::new(
-        "this looks like a Ruby app, but it has a config.ru and no Gemfile: which gems does it need?",
-    )
-    .hint("make one and commit it with its lock: bundle init && bundle add rack rackup puma")
+    UserError::new("this looks like a Ruby app, but it has a config.ru and no Gemfile")
+        .hint("make one and commit it with its lock: bundle init && bundle add rack rackup puma")
 }
 
 pub(crate) fn no_gemfile() -> UserError {
@@ -44,7 +42,7 @@ pub(crate) fn bad_settings(file: &str, line: usize, column: usize) -> UserError 
 }
 
 pub(crate) fn bad_version(requested: &RequestedVersion) -> UserError {
-    requested.malformed("Ruby", NOT_A_VERSION).hint("good are 3.3, 3.3.6 and ruby-3.3.6")
+    requested.malformed("Ruby", NOT_A_VERSION).hint("examples: 3.3, 3.3.6, ruby-3.3.6")
 }
 
 fn names(there: &[impl Display]) -> String {
@@ -88,7 +86,7 @@ pub(crate) fn committed_gems() -> String {
 }
 
 pub(crate) fn no_process_types() -> UserError {
-    UserError::new("this is a Ruby app, and what is to be started is not obvious: it has no config.ru and is no Rails app").hint(
+    UserError::new("this is a Ruby app, and it is not obvious what to start: it has no config.ru and is not a Rails app").hint(
         "add a file 'Procfile' with a line for each process, such as 'web: bundle exec puma -b tcp://$BIND_ADDRESS:$PORT' or 'worker: bundle exec ruby worker.rb'",
     )
 }
@@ -99,7 +97,7 @@ pub(crate) fn no_program(process: &str, program: &str) -> UserError {
         "{process}: 'bundle exec {program}' starts nothing: no gem of the Gemfile brings '{program}'"
     ));
     match program {
-        "rackup" => failure.hint("since Rack 3 it is a gem of its own: bundle add rackup"),
+        "rackup" => failure.hint("since Rack 3 it is a separate gem: bundle add rackup"),
         "rails" | "puma" | "rake" | "sidekiq" | "unicorn" | "thin" | "falcon" => {
             failure.hint(format!("bundle add {program}; then commit Gemfile and Gemfile.lock"))
         }
@@ -117,12 +115,12 @@ pub(crate) fn no_master_key() -> String {
 
 pub(crate) fn wants_node(gem: &str) -> String {
     format!(
-        "{gem} builds with Node: 'PIKU_RUNTIMES=node,ruby' in ENV installs what package.json says as well"
+        "{gem} builds with Node: 'PIKU_RUNTIMES=node,ruby' in ENV installs the packages of package.json as well"
     )
 }
 
 pub(crate) fn sqlite() -> String {
-    "config/database.yml has a SQLite file in the app, which is new with each release: put it into the folder that DATA_DIR names, or set DATABASE_URL".to_owned()
+    "config/database.yml has a SQLite file in the app, which each release replaces: put it into the folder that DATA_DIR names, or set DATABASE_URL".to_owned()
 }
 
 #[cfg(test)]

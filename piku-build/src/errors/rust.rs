@@ -57,7 +57,7 @@ pub(crate) fn misnamed(name: &str) -> UserError {
 }
 
 pub(crate) fn bad_file(file: &Path, why: &str) -> UserError {
-    UserError::new(format!("'{}' is no good: {}", file.display(), why.trim_end()))
+    UserError::new(format!("cannot parse '{}': {}", file.display(), why.trim_end()))
 }
 
 pub(crate) fn too_old(requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
@@ -74,13 +74,15 @@ pub(crate) fn no_program() -> UserError {
 pub(crate) fn no_process_types(programs: &[String]) -> UserError {
     let first = programs.first().map_or("app", String::as_str);
     UserError::new(format!(
-        "this is a Rust app without a Procfile, and which of its programs is to be started is not obvious: {}",
+        "this is a Rust app without a Procfile, and it is not obvious which of its programs to start: {}",
         list(programs)
     ))
-    .hint(format!("add a file 'Procfile' with the line 'web: ./target/release/{first}', or default-run to Cargo.toml"))
+    .hint(format!(
+        "add a file 'Procfile' with the line 'web: ./target/release/{first}', or default-run to Cargo.toml"
+    ))
 }
 
 pub(crate) fn nothing_built(missing: &[String]) -> UserError {
-    UserError::new(format!("cargo ended well but did not build {}", list(missing)))
+    UserError::new(format!("cargo succeeded but did not build {}", list(missing)))
         .hint("does the app's .cargo/config.toml or a profile put programs elsewhere than target/release?")
 }

@@ -63,7 +63,7 @@ impl StartProblem {
     }
 
     pub(crate) fn missing_file(path: &str) -> Self {
-        let problem = Self::new(format!("'{path}' is not there"));
+        let problem = Self::new(format!("'{path}' does not exist"));
         let is_jar = Path::new(path).extension().is_some_and(|extension| extension == "jar");
         if let Some((folder, _)) = path.rsplit_once('/').filter(|_| is_jar) {
             return problem.hint(format!(
@@ -139,12 +139,15 @@ impl StartProblem {
     }
 
     pub(crate) fn missing_loader(path: &str, loader: &Path) -> Self {
-        Self::new(format!("'{path}' needs the loader '{}', which this machine has not", loader.display()))
-            .hint("it was linked for another C library; link it statically")
+        Self::new(format!(
+            "'{path}' needs the loader '{}', which is missing on this machine",
+            loader.display()
+        ))
+        .hint("it was linked for another C library; link it statically")
     }
 
     pub(crate) fn missing_interpreter(path: &str, interpreter: &str) -> Self {
-        Self::new(format!("the first line of '{path}' asks for '{interpreter}', which is not there"))
+        Self::new(format!("the first line of '{path}' asks for '{interpreter}', which does not exist"))
     }
 
     pub(crate) fn windows_lines(path: &str) -> Self {

@@ -23,9 +23,7 @@ impl Runtime for BinaryRuntime {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         Ok(match &source.procfile {
             Some(_) => DetectResult::Perhaps("there is a Procfile".to_owned()),
-            None => DetectResult::Not(
-                "a Procfile that starts a program or a script, which is not there".to_owned(),
-            ),
+            None => DetectResult::Not("a Procfile that starts a program or a script is missing".to_owned()),
         })
     }
 

@@ -84,7 +84,7 @@ fn named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeC
             DetectResult::Not(because) => others.push(other(*runtime, because)),
         }
     }
-    reasons.insert(0, format!("{from} says so"));
+    reasons.insert(0, format!("named by {from}"));
     let detected = DetectedRuntime {
         runtime: last.name(),
         runtimes: runtimes.iter().map(|runtime| runtime.name()).collect(),

@@ -57,10 +57,9 @@ impl Runtime for StaticRuntime {
                 DetectResult::Fits(format!("there is {}", page_in(folder)))
             }
             (_, Some(part)) => DetectResult::Refused(told::is_source(&part)),
-            (None, None) => DetectResult::Not(format!(
-                "{PAGE} at the top or in {}, which is not there",
-                FOLDERS.join(", ")
-            )),
+            (None, None) => {
+                DetectResult::Not(format!("{PAGE} at the top or in {} is missing", FOLDERS.join(", ")))
+            }
         })
     }
 

@@ -138,7 +138,7 @@ fn an_offer_does_not_tell_what_is_on_the_host() {
         assert!(head.contains(&asked), "{head}");
         let (fits, said) = sender.ask("release:offer blog", head.as_bytes());
         // The same of what is there and of what is not.
-        let expected = format!("'{}' is no interpreter that a release may need", secret.display());
+        let expected = format!("'{}' is not an interpreter that a release may need", secret.display());
         assert!(!fits && said.contains(&expected), "{said}");
         assert!(!said.contains("apps/blog") && !said.contains("zoneinfo"), "{said}");
     }

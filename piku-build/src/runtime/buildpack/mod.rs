@@ -69,7 +69,10 @@ impl Runtime for BuildpackRuntime {
         if let Some((pack, answer)) = ask(source)? {
             return Ok(DetectResult::Fits(format!("the host's buildpack '{pack}' says: {answer}")));
         }
-        Ok(DetectResult::Not("BUILDPACK_URL, or a file .buildpacks, which are not there; no buildpack of the host says that it is its own".to_owned()))
+        Ok(DetectResult::Not(
+            "BUILDPACK_URL or a file .buildpacks is missing, and no buildpack of the host detects the app"
+                .to_owned(),
+        ))
     }
 
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {

@@ -60,7 +60,7 @@ impl Runtime for GoRuntime {
         Ok(match file {
             Some(name) => DetectResult::Perhaps(format!("there is {name}, and no {MODULE}: no dependencies")),
             None => DetectResult::Not(format!(
-                "{MODULE}, {WORKSPACE} or *.go files with a 'package main', which are not there"
+                "{MODULE}, {WORKSPACE} or *.go files with a 'package main' are missing"
             )),
         })
     }

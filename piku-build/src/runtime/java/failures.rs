@@ -64,7 +64,7 @@ const RULES: [FailureRule; 7] = [
         &["Task '*not found in root project", "Task '*not found in project"],
         "gradle: {line}",
         &[
-            "does the build file apply a plugin, such as 'java' or 'application'? GRADLE_TASK in ENV names the task to be run",
+            "does the build file apply a plugin, such as 'java' or 'application'? GRADLE_TASK in ENV names the task to run",
         ],
     ),
 ];

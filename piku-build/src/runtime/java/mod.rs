@@ -63,7 +63,7 @@ impl Runtime for JavaRuntime {
             }
             Some(JavaTool::Javac) => DetectResult::Perhaps(format!("there is a {MAIN}")),
             None => DetectResult::Not(format!(
-                "{POM}, build.gradle, build.gradle.kts, a jar or {MAIN}, which are not there"
+                "{POM}, build.gradle, build.gradle.kts, a jar or {MAIN} are missing"
             )),
         })
     }

@@ -46,11 +46,11 @@ impl Runtime for NodeRuntime {
             return Ok(DetectResult::Refused(told::misspelt(name)));
         }
         if !source.has(FILE) {
-            return Ok(DetectResult::Not(format!("{FILE}, which is not there")));
+            return Ok(DetectResult::Not(format!("{FILE} is missing")));
         }
         let package = match PackageJson::read(source) {
             Ok(Some(package)) => package,
-            Ok(None) => return Ok(DetectResult::Not(format!("{FILE}, which is not there"))),
+            Ok(None) => return Ok(DetectResult::Not(format!("{FILE} is missing"))),
             Err(err) => return err.downcast().map(DetectResult::Refused),
         };
         let runs = source

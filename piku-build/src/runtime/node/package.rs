@@ -64,7 +64,7 @@ impl PackageJson {
         let Some(text) = source.text(FILE)? else { return Ok(None) };
         match serde_json::from_str(&decode(&text)) {
             Ok(Value::Object(map)) => Ok(Some(Self(map))),
-            Ok(_) => Err(errors::bad_package(1, 1, "it is no object").into()),
+            Ok(_) => Err(errors::bad_package(1, 1, "it is not an object").into()),
             Err(err) => {
                 let why = err.to_string();
                 let why = why.split(" at line ").next().unwrap_or_default();

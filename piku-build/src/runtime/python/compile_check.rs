@@ -85,7 +85,7 @@ pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result
         if entry.kind == ProcessKind::Wsgi {
             return Err(errors::python::missing_module(entry.name.as_str(), module).into());
         }
-        progress::warning(&format!("{}: there is no module '{module}' to be seen", entry.name));
+        progress::warning(&format!("{}: module '{module}' not found", entry.name));
     }
     Ok(())
 }

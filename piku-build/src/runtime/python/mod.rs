@@ -59,11 +59,9 @@ impl Runtime for PythonRuntime {
             Some(name) if source.procfile.is_some() => DetectResult::Perhaps(format!(
                 "there are a Procfile and {name}, and no {FILE}: no dependencies"
             )),
-            Some(name) => {
-                DetectResult::Not(format!("{FILE}, or a Procfile beside {name}, which are not there"))
-            }
+            Some(name) => DetectResult::Not(format!("{FILE}, or a Procfile beside {name}, is missing")),
             None => DetectResult::Not(format!(
-                "{}, or *.py files with a Procfile, which are not there",
+                "{}, or *.py files with a Procfile are missing",
                 dependency_files::names().join(", ")
             )),
         })

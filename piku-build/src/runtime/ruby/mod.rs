@@ -48,7 +48,7 @@ impl Runtime for RubyRuntime {
         Ok(if runs || serve::find(source, &gemfile)?.is_some() {
             DetectResult::Fits(format!("there is a {name}"))
         } else {
-            DetectResult::Perhaps(format!("there is a {name}, and nothing that says what is to be started"))
+            DetectResult::Perhaps(format!("there is a {name}, but nothing to start"))
         })
     }
 
@@ -163,5 +163,5 @@ fn without_gemfile(source: &AppSource) -> DetectResult {
     if source.has(serve::RACK) && source.procfile.is_none() {
         return DetectResult::Refused(told::rack_alone());
     }
-    DetectResult::Not("Gemfile or gems.rb, which are not there".to_owned())
+    DetectResult::Not("Gemfile or gems.rb is missing".to_owned())
 }

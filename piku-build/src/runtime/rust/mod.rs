@@ -48,7 +48,7 @@ impl Runtime for RustRuntime {
         }
         Ok(match source.names.iter().find(|name| name.eq_ignore_ascii_case(FILE)) {
             Some(name) => DetectResult::Refused(errors::rust::misnamed(name)),
-            None => DetectResult::Not(format!("{FILE}, which is not there")),
+            None => DetectResult::Not(format!("{FILE} is missing")),
         })
     }
 

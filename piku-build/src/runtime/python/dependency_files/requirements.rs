@@ -62,7 +62,7 @@ impl PythonRequirements {
         } else {
             source
                 .text(path)
-                .and_then(|text| text.ok_or_else(|| anyhow!("'{}' is not there", path.display())))
+                .and_then(|text| text.ok_or_else(|| anyhow!("'{}' does not exist", path.display())))
         };
         let bytes = match place {
             Some(place) => found.context(place)?,
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_outside_is_named_with_its_line() {
         let err = format!("{:#}", read(&[("requirements.txt", b"six\n-r base.txt\n")]).unwrap_err());
-        assert_eq!(err, "requirements.txt:2: 'base.txt' is not there");
+        assert_eq!(err, "requirements.txt:2: 'base.txt' does not exist");
         let err = format!("{:#}", read(&[("requirements.txt", b"-r ../x.txt\n")]).unwrap_err());
         assert!(err.starts_with("requirements.txt:1: '../x.txt' leads out"), "{err}");
         let err = format!("{:#}", read(&[("requirements.txt", b"\n\n-e ../lib\n")]).unwrap_err());
