@@ -1,155 +1,167 @@
-//! Landlock: a second guard beside the mounts, and the only one for what belongs to the network that is shared: abstract
-//! sockets, which have no file, and TCP ports, of which a command may be allowed its own alone.
+//! Landlock: a second guard beside the mounts, and the only guard for those parts of a shared network that have no file:
+//! abstract sockets and TCP ports.
 //!
-//! Its three calls stand in `sys`: the crate for it is made to take whatever the kernel has, while here each version of
-//! the kernel's interface means a layer that holds or is told of as missing.
+//! The `landlock` crate makes the system calls. By default it enforces what the kernel supports and leaves out the rest;
+//! here every right is a hard requirement. [`LandlockSupport::probe`] asks for each protection once, so that a missing one
+//! is reported or refused, and [`restrict`] then asks only for what the kernel has.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use landlock::{
+    AccessFs, AccessNet, AddRuleError, AddRulesError, BitFlags, CompatLevel, Compatible, NetPort,
+    PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus,
+    Scope, make_bitflags,
+};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fstat, openat};
 use rustix::io::Errno;
 use rustix::stdio;
 
 use crate::cli::NetworkOption;
-use crate::plan::{JailPlan, MountContent};
-use crate::sys::{self, LandlockRuleset};
+use crate::plan::{JailMount, JailPlan, MountContent};
 
-/// Since this version a file may be moved from folder to folder under a ruleset (Linux 5.19).
-const MOVES: u32 = 2;
-/// Since this version it knows of shortening a file (Linux 6.2).
-const TRUNCATES: u32 = 3;
-/// Since this version it knows of TCP ports (Linux 6.7).
-const PORTS: u32 = 4;
-/// Since this version it knows of abstract sockets (Linux 6.12).
-const SCOPES: u32 = 6;
-
-/// `LANDLOCK_ACCESS_FS_WRITE_FILE` of linux/landlock.h.
-const WRITE_FILE: u64 = 1 << 1;
-/// To remove, make, link and move whatever lies in a folder: from `…_REMOVE_DIR` to `…_REFER`.
-const CHANGE_FOLDER: u64 = 0x3ff0;
-/// `LANDLOCK_ACCESS_FS_TRUNCATE`.
-const TRUNCATE: u64 = 1 << 14;
-/// `LANDLOCK_ACCESS_NET_BIND_TCP`.
-const BIND_TCP: u64 = 1 << 0;
-/// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET`. Its sister for signals would guard nothing that the process namespace leaves
-/// open, and takes `kill(getppid(), 0)` from a program that asks whether its parent lives.
-const ABSTRACT_SOCKETS: u64 = 1 << 0;
-
-/// What every jail can write to: terminals and shared memory, and its own processes' settings.
+/// Directories that every jail can write to: terminals and shared memory, and the settings of its own processes.
 const WRITABLE: [&str; 2] = ["/dev", "/proc"];
 
-/// The version of the kernel's interface; 0 without Landlock.
-pub(crate) fn version() -> u32 {
-    sys::landlock_version().unwrap_or(0)
+/// Rights to change the entries of a directory.
+const CHANGE_DIRECTORY: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
+    RemoveDir | RemoveFile | MakeChar | MakeDir | MakeReg | MakeSock | MakeFifo | MakeBlock | MakeSym | Refer
+});
+
+/// Protections of Landlock that this kernel has.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each of the kernel's features")]
+pub(crate) struct LandlockSupport {
+    /// Files cannot be changed (Linux 5.19: older versions forbid to move a file between directories).
+    pub(crate) files: bool,
+    /// Files cannot be truncated (Linux 6.2).
+    pub(crate) truncation: bool,
+    /// TCP ports cannot be bound (Linux 6.7).
+    pub(crate) ports: bool,
+    /// Abstract sockets cannot be reached (Linux 6.12).
+    pub(crate) sockets: bool,
 }
 
-/// Whether that version can guard files without harm.
-pub(crate) fn guards_files(version: u32) -> bool {
-    version >= MOVES
+impl LandlockSupport {
+    /// Asks the kernel.
+    pub(crate) fn probe() -> Self {
+        Self {
+            files: strict_ruleset().handle_access(AccessFs::Refer).is_ok(),
+            truncation: strict_ruleset().handle_access(AccessFs::Truncate).is_ok(),
+            ports: strict_ruleset().handle_access(AccessNet::BindTcp).is_ok(),
+            sockets: strict_ruleset().scope(Scope::AbstractUnixSocket).is_ok(),
+        }
+    }
+
+    /// Returns the rights on a single file that the kernel can take away.
+    fn file_rights(self) -> BitFlags<AccessFs> {
+        let truncate = if self.truncation { AccessFs::Truncate.into() } else { BitFlags::EMPTY };
+        truncate | AccessFs::WriteFile
+    }
 }
 
 /// Returns whether `--listen` can be enforced on this machine.
 #[must_use]
 pub fn can_restrict_ports() -> bool {
-    guards_ports(version())
+    LandlockSupport::probe().ports
 }
 
-/// Returns whether that version can restrict which TCP ports are bound.
-pub(crate) fn guards_ports(version: u32) -> bool {
-    version >= PORTS
-}
-
-/// Whether that version can keep the host's abstract sockets away.
-pub(crate) fn guards_sockets(version: u32) -> bool {
-    version >= SCOPES
-}
-
-/// From now on files can be changed only beneath what is writable in this jail. Reading and running is for the mounts to
-/// decide.
-pub(crate) fn restrict(plan: &JailPlan, version: u32) -> Result<()> {
-    if !guards_files(version) {
+/// Restricts this process to change files only beneath the writable mounts of the jail, and to bind only its own ports.
+/// Reading and executing is up to the mounts.
+pub(crate) fn restrict(plan: &JailPlan, support: LandlockSupport) -> Result<()> {
+    if !support.files {
         return Ok(());
     }
-    let rights = GuardedTrees::of(version);
-    let scope = if guards_sockets(version) { ABSTRACT_SOCKETS } else { 0 };
-    // In a network that pasta connects, no port is another app's.
-    let restrict_ports = guards_ports(version) && !plan.listen.is_empty() && plan.net != NetworkOption::Own;
-    let network = if restrict_ports { BIND_TCP } else { 0 };
-    let ruleset =
-        LandlockRuleset::new(rights.folder, network, scope).context("cannot make a Landlock ruleset")?;
-    let places = WRITABLE.map(Path::new).into_iter().chain(plan.mounts.iter().filter_map(writable));
-    for place in places {
-        // What cannot be opened, and be it because somebody moves it about right now, needs no leave to be written to.
-        let Ok(fd) = openat(CWD, place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { continue };
-        allow(&ruleset, fd.as_fd(), &rights).with_context(|| format!("Landlock: '{}'", place.display()))?;
+    // In a network that pasta connects, the ports belong to this jail alone.
+    let restrict_ports = support.ports && !plan.listen.is_empty() && plan.net != NetworkOption::Own;
+    let mut ruleset = make_ruleset(support, restrict_ports).context("cannot make a Landlock ruleset")?;
+    for path in WRITABLE.map(Path::new).into_iter().chain(plan.mounts.iter().filter_map(writable_path)) {
+        // A path that cannot be opened, perhaps because an app is moving it, gets no rights.
+        let Ok(fd) = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { continue };
+        let stat = fstat(&fd).map_err(io::Error::from)?;
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let more = if is_directory { CHANGE_DIRECTORY } else { BitFlags::EMPTY };
+        (&mut ruleset)
+            .add_rule(PathBeneath::new(fd, support.file_rights() | more))
+            .with_context(|| format!("Landlock: '{}'", path.display()))?;
     }
-    // Opened again as /dev/stdout they have to be writable wherever they lie: a log of the host's, for one.
+    // A command may open them again as /dev/stdout, wherever they are: a log of the host, for one.
     for fd in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
         if fcntl_getfl(fd).is_ok_and(|flags| flags.intersects(OFlags::WRONLY | OFlags::RDWR)) {
-            allow_file(&ruleset, fd, &rights).context("Landlock: an inherited descriptor")?;
+            allow_file(&mut ruleset, fd, support).context("Landlock: an inherited descriptor")?;
         }
     }
     if restrict_ports {
-        // Port 0 asks for any free one of the kernel's ephemeral range.
+        // Port 0 stands for the ports that the kernel picks.
         for port in plan.listen.iter().copied().chain([0]) {
-            ruleset.allow_port(port, BIND_TCP).with_context(|| format!("Landlock: port {port}"))?;
+            (&mut ruleset)
+                .add_rule(NetPort::new(port, AccessNet::BindTcp))
+                .with_context(|| format!("Landlock: port {port}"))?;
         }
     }
-    ruleset.restrict_self().context("cannot restrict the command by Landlock")
+    // The flag no_new_privs is set already.
+    let status =
+        ruleset.no_new_privs(false).restrict_self().context("cannot restrict the command by Landlock")?;
+    ensure!(status.ruleset == RulesetStatus::FullyEnforced, "Landlock enforces only a part of its rules");
+    Ok(())
 }
 
-/// What there is to guard.
-#[derive(Debug, PartialEq, Eq)]
-struct GuardedTrees {
-    /// In and below a folder.
-    folder: u64,
-    /// Of a file alone.
-    file: u64,
+/// Returns a ruleset that fails on every right that the kernel does not know.
+fn strict_ruleset() -> Ruleset {
+    Ruleset::default().set_compatibility(CompatLevel::HardRequirement)
 }
 
-impl GuardedTrees {
-    /// As far as this version knows it.
-    fn of(version: u32) -> Self {
-        let file = WRITE_FILE | if version >= TRUNCATES { TRUNCATE } else { 0 };
-        Self { folder: file | CHANGE_FOLDER, file }
+fn make_ruleset(support: LandlockSupport, restrict_ports: bool) -> Result<RulesetCreated, RulesetError> {
+    let mut ruleset = strict_ruleset().handle_access(support.file_rights() | CHANGE_DIRECTORY)?;
+    if restrict_ports {
+        ruleset = ruleset.handle_access(AccessNet::BindTcp)?;
     }
+    if support.sockets {
+        // Not its sister for signals: the process namespace leaves nothing for it to guard, and it would refuse
+        // `kill(getppid(), 0)` to a program that asks whether its parent lives.
+        ruleset = ruleset.scope(Scope::AbstractUnixSocket)?;
+    }
+    ruleset.create()
 }
 
-/// Where a mount that can be written to stands.
-fn writable(mount: &crate::plan::JailMount) -> Option<&Path> {
+/// Returns the path in the jail of a mount that the command can write to.
+fn writable_path(mount: &JailMount) -> Option<&Path> {
     match mount.what {
         MountContent::Tree { writable, .. } => writable.then_some(&mount.dst),
         MountContent::Memory { .. } => Some(&mount.dst),
     }
 }
 
-/// Lets this and all beneath it be written to.
-fn allow(ruleset: &LandlockRuleset, fd: BorrowedFd, rights: &GuardedTrees) -> io::Result<()> {
-    let folder = FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::Directory;
-    ruleset.allow(fd, if folder { rights.folder } else { rights.file })
-}
-
-/// Lets one file be written to. Pipes and sockets without a name need no leave, and the kernel takes none for them.
-fn allow_file(ruleset: &LandlockRuleset, fd: BorrowedFd, rights: &GuardedTrees) -> io::Result<()> {
-    match ruleset.allow(fd, rights.file) {
-        Err(err) if err.raw_os_error() == Some(Errno::BADFD.raw_os_error()) => Ok(()),
-        result => result,
+/// Allows to write to an open file. Pipes and sockets without a name need no rule, and the kernel refuses one for them.
+fn allow_file(
+    ruleset: &mut RulesetCreated,
+    fd: BorrowedFd,
+    support: LandlockSupport,
+) -> Result<(), RulesetError> {
+    match ruleset.add_rule(PathBeneath::new(fd, support.file_rights())) {
+        Err(RulesetError::AddRules(AddRulesError::Fs(AddRuleError::AddRuleCall { source, .. })))
+            if source.raw_os_error() == Some(Errno::BADFD.raw_os_error()) =>
+        {
+            Ok(())
+        }
+        result => result.map(drop),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use landlock::ABI;
 
     #[test]
-    fn only_what_a_version_knows() {
-        assert_eq!(GuardedTrees::of(2), GuardedTrees { folder: 0x3ff2, file: 0x2 });
-        assert_eq!(GuardedTrees::of(3), GuardedTrees { folder: 0x7ff2, file: 0x4002 });
-        assert_eq!(GuardedTrees::of(7), GuardedTrees::of(3));
-        assert!(!guards_ports(3) && guards_ports(4));
-        assert!(!guards_files(1) && guards_files(2) && !guards_sockets(5) && guards_sockets(6));
+    fn each_right_to_write_is_handled() {
+        let newest = LandlockSupport { files: true, truncation: true, ports: true, sockets: true };
+        let handled = newest.file_rights() | CHANGE_DIRECTORY;
+        assert_eq!(AccessFs::from_write(ABI::V3), handled);
+        let old = LandlockSupport { truncation: false, ..newest };
+        assert_eq!(AccessFs::from_write(ABI::V2), old.file_rights() | CHANGE_DIRECTORY);
+        assert!(!handled.intersects(AccessFs::from_read(ABI::V3)));
     }
 }

@@ -7,7 +7,8 @@ use piku_layout::settings::Protection;
 use piku_report::user_error::UserError;
 
 use crate::cli::NetworkOption;
-use crate::confinement::{keyring, landlock, seccomp};
+use crate::confinement::landlock::LandlockSupport;
+use crate::confinement::{keyring, seccomp};
 use crate::errors::SETUP_FAILED;
 
 /// What the kernel said. A layer that is there has to hold: when it then fails, nothing starts.
@@ -15,8 +16,8 @@ use crate::errors::SETUP_FAILED;
 pub(crate) struct ProtectionLayers {
     /// A filter of system calls.
     pub(crate) seccomp: bool,
-    /// The version of Landlock; 0 without it.
-    pub(crate) landlock: u32,
+    /// Protections of Landlock.
+    pub(crate) landlock: LandlockSupport,
     /// Session keyrings.
     pub(crate) keyring: bool,
     /// Cgroup namespaces.
@@ -63,7 +64,7 @@ impl ProtectionLayers {
     pub(crate) fn probe() -> Self {
         Self {
             seccomp: seccomp::available(),
-            landlock: landlock::version(),
+            landlock: LandlockSupport::probe(),
             keyring: keyring::available(),
             cgroup: Path::new("/proc/self/ns/cgroup").exists(),
         }
@@ -78,7 +79,7 @@ impl ProtectionLayers {
         };
         let ports = layer(
             PORTS,
-            landlock::guards_ports(self.landlock),
+            self.landlock.ports,
             "the command can bind every port; this kernel has no Landlock, or an older one than 6.7",
             "use a kernel from 6.7 on, with CONFIG_SECURITY_LANDLOCK=y, and landlock in its lsm= list",
         );
@@ -91,13 +92,13 @@ impl ProtectionLayers {
             ),
             layer(
                 FILES,
-                landlock::guards_files(self.landlock),
+                self.landlock.files,
                 "this kernel has none, or an older one than 5.19; what is read-only is so by its mounts alone",
                 "use a kernel from 5.19 on, with CONFIG_SECURITY_LANDLOCK=y, and landlock in its lsm= list",
             ),
             layer(
                 SOCKETS,
-                net != NetworkOption::Shared || landlock::guards_sockets(self.landlock),
+                net != NetworkOption::Shared || self.landlock.sockets,
                 "those of the host can be reached through the shared network; this kernel has no Landlock, or an older one than 6.12",
                 "--net loopback or --net none, or a kernel from 6.12 on with Landlock",
             ),
@@ -154,6 +155,11 @@ pub(crate) fn layer_of(protection: Protection) -> &'static str {
 mod tests {
     use super::*;
 
+    const LINUX_6_2: LandlockSupport =
+        LandlockSupport { files: true, truncation: true, ports: false, sockets: false };
+    const LINUX_6_7: LandlockSupport = LandlockSupport { ports: true, ..LINUX_6_2 };
+    const LINUX_6_12: LandlockSupport = LandlockSupport { sockets: true, ..LINUX_6_7 };
+
     fn missing(layers: ProtectionLayers, net: NetworkOption) -> Vec<&'static str> {
         let missing =
             layers.all(net, false).into_iter().filter(|layer| layer.wanted && layer.missing.is_some());
@@ -162,12 +168,17 @@ mod tests {
 
     #[test]
     fn an_own_network_has_sockets_of_its_own() {
-        let raspberry = ProtectionLayers { seccomp: true, landlock: 0, keyring: true, cgroup: true };
+        let raspberry = ProtectionLayers {
+            seccomp: true,
+            landlock: LandlockSupport::default(),
+            keyring: true,
+            cgroup: true,
+        };
         assert_eq!(missing(raspberry, NetworkOption::Shared), [FILES, SOCKETS]);
         assert_eq!(missing(raspberry, NetworkOption::None), [FILES]);
-        let debian = ProtectionLayers { landlock: 3, ..raspberry };
+        let debian = ProtectionLayers { landlock: LINUX_6_2, ..raspberry };
         assert_eq!(missing(debian, NetworkOption::Shared), [SOCKETS]);
-        let newest = ProtectionLayers { landlock: 7, ..raspberry };
+        let newest = ProtectionLayers { landlock: LINUX_6_12, ..raspberry };
         assert!(missing(newest, NetworkOption::Shared).is_empty());
         assert!(newest.require(NetworkOption::Shared, true, true, &Protection::ALL).is_ok());
         let err = format!("{:#}", raspberry.require(NetworkOption::None, false, true, &[]).unwrap_err());
@@ -176,18 +187,20 @@ mod tests {
 
     #[test]
     fn ports_are_missed_only_where_they_are_restricted() {
-        let layers = ProtectionLayers { seccomp: true, landlock: 3, keyring: true, cgroup: true };
+        let layers = ProtectionLayers { seccomp: true, landlock: LINUX_6_2, keyring: true, cgroup: true };
         assert!(layers.require(NetworkOption::None, false, true, &[]).is_ok());
         let err = format!("{:#}", layers.require(NetworkOption::None, true, true, &[]).unwrap_err());
         assert!(err.starts_with("--strict: guard on TCP ports: the command can bind every port"), "{err}");
         assert!(
-            ProtectionLayers { landlock: 4, ..layers }.require(NetworkOption::None, true, true, &[]).is_ok()
+            ProtectionLayers { landlock: LINUX_6_7, ..layers }
+                .require(NetworkOption::None, true, true, &[])
+                .is_ok()
         );
     }
 
     #[test]
     fn a_named_protection_is_required_without_strict() {
-        let old = ProtectionLayers { seccomp: true, landlock: 3, keyring: true, cgroup: true };
+        let old = ProtectionLayers { seccomp: true, landlock: LINUX_6_2, keyring: true, cgroup: true };
         let require = |named: &[Protection]| old.require(NetworkOption::Shared, false, false, named);
         assert!(require(&[Protection::Namespaces, Protection::Seccomp, Protection::Landlock]).is_ok());
         for (one, why) in [

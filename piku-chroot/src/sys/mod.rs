@@ -1,7 +1,6 @@
 //! The few system calls that have no safe function in the crates we use. Everything unsafe of this crate is here.
 #![expect(unsafe_code, reason = "see the module's first line; each block says why it is sound")]
 
-mod landlock;
 mod memory;
 
 use std::io;
@@ -17,7 +16,6 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-pub(crate) use self::landlock::{LandlockRuleset, landlock_version};
 pub(crate) use self::memory::release_memory;
 
 /// The flags of a new process in new namespaces (`CLONE_NEW…`).
