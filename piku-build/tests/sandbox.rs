@@ -146,6 +146,6 @@ fn namespaces_that_are_used_up_are_not_a_machine_without_them() {
         return;
     }
     assert_eq!(ran.code, Some(75), "{ran}");
-    ran.said(&["no jail can be made now", "as many namespaces as the limits"]);
+    ran.said(&["no jail can be made now", "all namespaces that /proc/sys/user allows are in use"]);
     assert!(!world.path("ran").exists());
 }

@@ -1,5 +1,5 @@
-//! `--check`: each layer is tried for real, in a process of its own, and the table says which hold, why not, and what
-//! mends it.
+//! `--check`: tries each layer in its own process, and prints which ones hold, and for a missing one the
+//! cause and the fix.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -34,33 +34,29 @@ const USER: CloneFlags = CloneFlags::CLONE_NEWUSER;
 const MOUNT: CloneFlags = USER.union(CloneFlags::CLONE_NEWNS);
 const PROCESS: CloneFlags = MOUNT.union(CloneFlags::CLONE_NEWPID);
 const NETWORK: CloneFlags = USER.union(CloneFlags::CLONE_NEWNET);
-/// Why a layer does not hold, when nothing more is known.
+/// Cause of a missing layer if the process that tried it ends without a word.
 const KILLED: &str = "the process that tried it was killed";
 const SHELL_PATH: &CStr = c"/bin/sh";
 
 /// A line of the table.
 #[derive(Debug, Serialize)]
 struct CheckRow {
-    /// Its name.
     layer: &'static str,
-    /// Nothing starts without it.
+    /// No jail starts without it.
     required: bool,
-    /// A jail with these options makes use of it.
+    /// A jail with these options uses it.
     #[serde(skip)]
     wanted: bool,
-    /// It is there.
     holds: bool,
-    /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    /// What mends it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    #[serde(rename = "mend", skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
 }
 
-/// Prints the table; the exit code is 1 when a required layer is missing, with `--strict` when any is.
+/// Prints the table. Returns exit code 1 if a required layer is missing, or any layer with `--strict`.
 pub(crate) fn run(plan: &JailPlan, format: PrintFormat, quiet: bool) -> Result<u8> {
-    let rows = rows(plan, caller::settle(plan)?);
+    let rows = try_layers(plan, caller::become_requested_user(plan)?);
     if !quiet {
         let mut out = io::stdout().lock();
         match print(&mut out, &rows, format) {
@@ -74,8 +70,8 @@ pub(crate) fn run(plan: &JailPlan, format: PrintFormat, quiet: bool) -> Result<u
     Ok(if missing { FAILED } else { 0 })
 }
 
-/// All layers, each tried.
-fn rows(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
+/// Tries all layers.
+fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
     let nothing = || Ok(());
     let layers = ProtectionLayers::probe();
     let enter = || {
@@ -89,91 +85,101 @@ fn rows(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
         landlock::restrict(plan, layers.landlock)
     };
     let mut rows = vec![
-        row(identity, "user namespace", true, USER, nothing),
-        row(identity, "mount namespace", true, MOUNT, || {
+        try_layer(identity, "user namespace", true, USER, nothing),
+        try_layer(identity, "mount namespace", true, MOUNT, || {
             root::detach()?;
-            filesystem::memory(MemoryAmount::Bytes(1 << 20), "755", WRITABLE).map(drop)
+            filesystem::new_tmpfs(MemoryAmount::Bytes(1 << 20), "755", WRITABLE).map(drop)
         }),
-        row(identity, "process namespace with its own /proc", true, PROCESS, || proc::new().map(drop)),
-        row(identity, "ipc namespace", true, USER | CloneFlags::CLONE_NEWIPC, nothing),
-        row(identity, "host name", true, USER | CloneFlags::CLONE_NEWUTS, || namespaces::set_hostname(plan)),
-        row(identity, "own network (--net loopback, none)", false, NETWORK, || {
+        try_layer(identity, "process namespace with its own /proc", true, PROCESS, || proc::new().map(drop)),
+        try_layer(identity, "ipc namespace", true, USER | CloneFlags::CLONE_NEWIPC, nothing),
+        try_layer(identity, "host name", true, USER | CloneFlags::CLONE_NEWUTS, || {
+            namespaces::set_hostname(plan)
+        }),
+        try_layer(identity, "own network (--net loopback, none)", false, NETWORK, || {
             sys::raise_loopback().context("cannot switch the loopback on")
         }),
-        row(identity, "own root, the old one gone", true, PROCESS, enter),
-        row(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
-        program_of_the_host(identity, plan, layers, enter),
-        groups(plan),
-        own_user("newuidmap (--uid-range)", plan, newidmap::usable(newidmap::UIDS)),
-        own_user("newgidmap (--uid-range)", plan, newidmap::usable(newidmap::GIDS)),
-        own_user("users of their own (--uid-range)", plan, ids::attempt(plan.uid_range.as_ref(), identity)),
+        try_layer(identity, "own root, the old one gone", true, PROCESS, enter),
+        try_layer(identity, "no capabilities, no_new_privs", true, USER, capabilities::drop_all),
+        program_row(identity, plan, layers, enter),
+        groups_row(plan),
+        uid_range_row("newuidmap (--uid-range)", plan, newidmap::check_program(newidmap::UIDS)),
+        uid_range_row("newgidmap (--uid-range)", plan, newidmap::check_program(newidmap::GIDS)),
+        uid_range_row(
+            "users of their own (--uid-range)",
+            plan,
+            ids::try_mapping(plan.uid_range.as_ref(), identity),
+        ),
     ];
     for protections::ProtectionLayer { name: layer, wanted, missing } in
         layers.all(plan.net, !plan.listen.is_empty())
     {
         let tried = match (missing, layer) {
-            (Some(protections::LayerFailure { why, mend }), _) => {
-                let (why, mend) = (Some(why.to_owned()), Some(mend.to_owned()));
-                CheckRow { layer, required: false, wanted, holds: false, why, mend }
+            (Some(protections::LayerFailure { why, fix }), _) => {
+                let (why, fix) = (Some(why.to_owned()), Some(fix.to_owned()));
+                CheckRow { layer, required: false, wanted, holds: false, why, fix }
             }
             (None, protections::CGROUP) => {
-                row(identity, layer, false, USER | CloneFlags::CLONE_NEWCGROUP, nothing)
+                try_layer(identity, layer, false, USER | CloneFlags::CLONE_NEWCGROUP, nothing)
             }
-            (None, protections::KEYRING) if layers.seccomp => row(identity, layer, false, USER, || {
+            (None, protections::KEYRING) if layers.seccomp => try_layer(identity, layer, false, USER, || {
                 capabilities::drop_all()?;
                 seccomp::install(Path::new(SHELL))?;
                 ensure!(!keyring::available(), "the filter lets keyctl pass");
                 Ok(())
             }),
-            (None, protections::KEYRING) => row(identity, layer, false, USER, || keyring::begin(true)),
-            (None, protections::SOCKETS) if plan.net != NetworkOption::Shared => {
-                row(identity, layer, false, NETWORK, nothing)
+            (None, protections::KEYRING) => {
+                try_layer(identity, layer, false, USER, || keyring::join_new_session(true))
             }
-            (None, protections::SECCOMP) => row(identity, layer, false, USER, || {
+            (None, protections::SOCKETS) if plan.net != NetworkOption::Shared => {
+                try_layer(identity, layer, false, NETWORK, nothing)
+            }
+            (None, protections::SECCOMP) => try_layer(identity, layer, false, USER, || {
                 capabilities::drop_all()?;
                 seccomp::install(Path::new(SHELL))
             }),
-            (None, _) => row(identity, layer, false, PROCESS, restrict),
+            (None, _) => try_layer(identity, layer, false, PROCESS, restrict),
         };
         rows.push(CheckRow { wanted, ..tried });
     }
-    rows.extend(limits::check().into_iter().map(|(controller, held)| limit(plan, controller, held)));
+    rows.extend(
+        limits::check_controllers().into_iter().map(|(controller, held)| limit_row(plan, controller, held)),
+    );
     rows
 }
 
-/// A limit for the jail as a whole.
-fn limit(plan: &JailPlan, controller: CgroupController, held: Result<(), MissingController>) -> CheckRow {
+/// Returns the row of a limit for the jail as a whole.
+fn limit_row(plan: &JailPlan, controller: CgroupController, held: Result<(), MissingController>) -> CheckRow {
     let layer = match controller {
         CgroupController::Memory => "memory limit by a cgroup",
         CgroupController::Pids => "pids limit by a cgroup",
         CgroupController::Cpu => "cpu limit by a cgroup",
     };
-    let wanted = plan.limits.asks(controller);
+    let wanted = plan.limits.needs(controller);
     match held {
-        Ok(()) => CheckRow { layer, required: false, wanted, holds: true, why: None, mend: None },
-        Err(MissingController { why, mend }) => {
-            let why = Some(format!("{why}; rlimits hold each process alone"));
-            CheckRow { layer, required: false, wanted, holds: false, why, mend }
+        Ok(()) => CheckRow { layer, required: false, wanted, holds: true, why: None, fix: None },
+        Err(MissingController { why, fix }) => {
+            let why = Some(format!("{why}; rlimits limit each process alone"));
+            CheckRow { layer, required: false, wanted, holds: false, why, fix }
         }
     }
 }
 
-/// What level 2 needs: tried already, and required when it is asked for.
-fn own_user(layer: &'static str, plan: &JailPlan, tried: Result<()>) -> CheckRow {
+/// Returns the row of something that `--uid-range` needs.
+fn uid_range_row(layer: &'static str, plan: &JailPlan, tried: Result<()>) -> CheckRow {
     let asked = plan.uid_range.is_some();
-    let (why, mend) = tried.err().map(|err| refusal(&err)).unzip();
-    CheckRow { layer, required: asked, wanted: asked, holds: why.is_none(), why, mend: mend.flatten() }
+    let (why, fix) = tried.err().map(|err| failed_attempt(&err)).unzip();
+    CheckRow { layer, required: asked, wanted: asked, holds: why.is_none(), why, fix: fix.flatten() }
 }
 
-/// A program that every Linux has, in a jail with the tree that was asked for, else in the host's. It runs under all that a
-/// command does: a filter for another kind of programs than the machine's ends each of them at its first call.
-fn program_of_the_host(
+/// Runs the shell of the given tree, else the host's, under all protections of a command. A filter for
+/// another architecture than that of the tree's programs kills each of them at its first system call.
+fn program_row(
     identity: CallerIdentity,
     plan: &JailPlan,
     layers: ProtectionLayers,
     enter: impl FnOnce() -> Result<()>,
 ) -> CheckRow {
-    let mut row = row(identity, "a program runs in it", true, PROCESS, || {
+    let mut row = try_layer(identity, "a program runs in it", true, PROCESS, || {
         if plan.base.is_some() {
             enter()?;
         }
@@ -188,28 +194,28 @@ fn program_of_the_host(
         Err(io::Error::from(err)).with_context(|| format!("cannot run {SHELL}"))
     });
     if row.why.as_deref() == Some(KILLED) {
-        row.why = Some(format!("{SHELL} ends at once: it is for another kind of machine than piku-chroot"));
-        row.mend = Some("install the piku that is built for the programs of this machine".to_owned());
+        row.why = Some(format!("{SHELL} ends at once: it is for another architecture than piku-chroot"));
+        row.fix = Some("install the piku of the architecture of this machine's programs".to_owned());
     }
     row
 }
 
-/// A layer that is tried in new namespaces.
-fn row(
+/// Tries a layer in new namespaces.
+fn try_layer(
     identity: CallerIdentity,
     layer: &'static str,
     required: bool,
     flags: CloneFlags,
     attempt: impl FnOnce() -> Result<()>,
 ) -> CheckRow {
-    match in_a_process(identity, flags, attempt) {
-        Ok(()) => CheckRow { layer, required, wanted: true, holds: true, why: None, mend: None },
-        Err((why, mend)) => CheckRow { layer, required, wanted: true, holds: false, why: Some(why), mend },
+    match run_in_namespaces(identity, flags, attempt) {
+        Ok(()) => CheckRow { layer, required, wanted: true, holds: true, why: None, fix: None },
+        Err((why, fix)) => CheckRow { layer, required, wanted: true, holds: false, why: Some(why), fix },
     }
 }
 
-/// The caller's other groups cannot be left in a namespace with one user.
-fn groups(plan: &JailPlan) -> CheckRow {
+/// Returns the row of the caller's other groups, which a namespace with one user cannot leave.
+fn groups_row(plan: &JailPlan) -> CheckRow {
     let others = if plan.uid_range.is_some() { 0 } else { caller::other_groups() };
     let holds = others == 0;
     CheckRow {
@@ -217,47 +223,46 @@ fn groups(plan: &JailPlan) -> CheckRow {
         required: false,
         wanted: true,
         holds,
-        why: (!holds)
-            .then(|| format!("the user is in {others} more groups, and the command keeps their rights")),
-        mend: (!holds).then(|| "use --uid-range, or run it as a user who is in no other group".to_owned()),
+        why: (!holds).then(|| format!("the user is in {others} more groups, whose rights the command keeps")),
+        fix: (!holds).then(|| "use --uid-range, or run it as a user with one group".to_owned()),
     }
 }
 
-/// What an attempt said when it failed: why, and what mends it.
-type Refusal = (String, Option<String>);
+/// Cause and fix of a failed attempt.
+type FailedAttempt = (String, Option<String>);
 
-fn refusal(err: &Error) -> Refusal {
+fn failed_attempt(err: &Error) -> FailedAttempt {
     (format!("{err:#}"), advice(err).0.into_iter().next())
 }
 
-/// Tries something in a process in new namespaces.
-fn in_a_process(
+/// Runs `attempt` in a process in new namespaces.
+fn run_in_namespaces(
     identity: CallerIdentity,
     flags: CloneFlags,
     attempt: impl FnOnce() -> Result<()>,
-) -> Result<(), Refusal> {
+) -> Result<(), FailedAttempt> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|err| (err.to_string(), None))?;
     let mut writer = Some(File::from(writer));
     let pid = sys::spawn(flags, || {
-        let result = namespaces::map(identity).and_then(|()| attempt());
+        let result = namespaces::map_caller(identity).and_then(|()| attempt());
         let Err(err) = result else { return 0 };
-        let (why, mend) = refusal(&err);
+        let (why, fix) = failed_attempt(&err);
         if let Some(mut writer) = writer.take() {
-            // Should it fail, the exit code still says that something did.
-            let _ = write!(writer, "{why}\n{}", mend.unwrap_or_default());
+            // If this fails, the exit code still says that something did.
+            let _ = write!(writer, "{why}\n{}", fix.unwrap_or_default());
         }
         FAILED
     });
-    let pid = pid.map_err(|err| refusal(&explain(SetupStep::Namespaces, &err)))?;
+    let pid = pid.map_err(|err| failed_attempt(&explain(SetupStep::Namespaces, &err)))?;
     drop(writer);
-    let mut said = String::new();
-    let read = File::from(reader).read_to_string(&mut said);
+    let mut text = String::new();
+    let read = File::from(reader).read_to_string(&mut text);
     match waitpid(pid, None) {
         Ok(nix::sys::wait::WaitStatus::Exited(_, 0)) if read.is_ok() => Ok(()),
-        _ if said.is_empty() => Err((KILLED.to_owned(), None)),
+        _ if text.is_empty() => Err((KILLED.to_owned(), None)),
         _ => {
-            let (why, mend) = said.split_once('\n').unwrap_or((&said, ""));
-            Err((why.to_owned(), (!mend.is_empty()).then(|| mend.to_owned())))
+            let (why, fix) = text.split_once('\n').unwrap_or((&text, ""));
+            Err((why.to_owned(), (!fix.is_empty()).then(|| fix.to_owned())))
         }
     }
 }
@@ -282,8 +287,8 @@ fn print_row(out: &mut impl Write, row: &CheckRow) -> io::Result<()> {
     if let Some(why) = &row.why {
         writeln!(out, "    why:  {why}")?;
     }
-    if let Some(mend) = &row.mend {
-        writeln!(out, "    mend: {mend}")?;
+    if let Some(fix) = &row.fix {
+        writeln!(out, "    fix:  {fix}")?;
     }
     Ok(())
 }
@@ -295,14 +300,14 @@ mod tests {
     #[test]
     fn the_table_in_each_format() {
         let rows = [
-            CheckRow { layer: "one", required: true, wanted: true, holds: true, why: None, mend: None },
+            CheckRow { layer: "one", required: true, wanted: true, holds: true, why: None, fix: None },
             CheckRow {
                 layer: "two",
                 required: true,
                 wanted: true,
                 holds: false,
                 why: Some("w".into()),
-                mend: Some("m".into()),
+                fix: Some("m".into()),
             },
         ];
         let text = |format| {
@@ -312,7 +317,7 @@ mod tests {
         };
         let lines = text(PrintFormat::Text);
         assert!(lines.starts_with("one  "), "{lines}");
-        assert!(lines.ends_with("no, required\n    why:  w\n    mend: m\n"), "{lines}");
+        assert!(lines.ends_with("no, required\n    why:  w\n    fix:  m\n"), "{lines}");
         let json: serde_json::Value = serde_json::from_str(&text(PrintFormat::Json)).unwrap();
         assert_eq!(json[1]["mend"], "m");
         assert_eq!(json[0]["holds"], true);

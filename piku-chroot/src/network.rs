@@ -1,8 +1,8 @@
-//! `--net own`: a network of the jail's own, with pasta(1) of Debian's package passt as the way in and out. pasta runs outside
-//! beside the monitor, ends with it, and has no right on the host that the caller has not.
+//! `--net own`: the jail's own network, connected by pasta(1) of Debian's package passt. pasta runs outside
+//! beside the monitor, ends with it, and has no more rights on the host than the caller.
 //!
-//! Out goes everything but what leads to the host's own loopback, of which only its name server is reached, see [`RESOLVER`]. In
-//! comes what arrives at 127.0.0.1 on the host at the ports of `--listen`.
+//! The command reaches everything but the host's loopback, of which it reaches only the name server; see
+//! [`RESOLVER`]. Connections to the ports of `--listen` at 127.0.0.1 on the host arrive in the jail.
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
@@ -24,25 +24,24 @@ use crate::errors::{NOT_FOUND, SETUP_FAILED};
 use crate::plan::JailPlan;
 use crate::sys;
 
-/// Where it may be. An app has a say in PATH.
-const PLACES: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
+/// Directories in which pasta is searched for. Not PATH: an app may influence it.
+const PROGRAM_DIRS: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
 
-/// The address inside at which pasta answers for the host's first name server, also for one on the host's loopback, such as that
-/// of systemd-resolved. Link-local: no other host has it.
+/// Address in the jail at which pasta answers for the host's first name server, even for one on the host's
+/// loopback such as that of systemd-resolved. It is link-local, so no other host has it.
 pub(crate) const RESOLVER: &str = "169.254.1.1";
 
-/// The program of that name.
 const PROGRAM: &str = "pasta";
 
-/// Returns the path of pasta, where it is installed.
+/// Returns the path of pasta if it is installed.
 #[must_use]
 pub fn find_pasta() -> Option<PathBuf> {
-    let programs = PLACES.iter().map(|dir| PathBuf::from(dir).join(PROGRAM));
+    let programs = PROGRAM_DIRS.iter().map(|dir| PathBuf::from(dir).join(PROGRAM));
     programs.into_iter().find(|program| access(program, AccessFlags::X_OK).is_ok())
 }
 
-/// The namespaces of a jail that is to be connected. Opened before its process 1 becomes anybody else: the kernel shows them to
-/// nobody then.
+/// Namespaces of a jail that is to be connected. They have to be opened before its init becomes another user:
+/// the kernel then shows them to no process.
 #[derive(Debug)]
 pub(crate) struct JailNamespaces {
     user: File,
@@ -50,32 +49,32 @@ pub(crate) struct JailNamespaces {
 }
 
 impl JailNamespaces {
-    /// Opens those of `stub`, where the plan wants them connected.
-    pub(crate) fn open(plan: &JailPlan, stub: Pid) -> Result<Option<Self>> {
+    /// Opens those of `init` if the plan has its own network.
+    pub(crate) fn open(plan: &JailPlan, init: Pid) -> Result<Option<Self>> {
         if plan.net != NetworkOption::Own {
             return Ok(None);
         }
         let open = |name: &str| {
-            let path = format!("/proc/{stub}/ns/{name}");
+            let path = format!("/proc/{init}/ns/{name}");
             File::open(&path).with_context(|| format!("--net own: cannot open '{path}'"))
         };
         Ok(Some(Self { user: open("user")?, net: open("net")? }))
     }
 }
 
-/// A pasta that serves a jail.
+/// A pasta process that serves a jail.
 #[derive(Debug)]
 pub(crate) struct NetworkLink(Pid);
 
 impl NetworkLink {
-    /// Connects the network of a jail. Returns when it is there.
+    /// Connects the network of a jail. Returns once it works.
     pub(crate) fn connect(plan: &JailPlan, jail: &JailNamespaces) -> Result<Self> {
         let program = find_pasta().ok_or_else(|| {
             UserError::new("--net own: pasta is not installed")
                 .hint("sudo apt install passt")
                 .code(SETUP_FAILED)
         })?;
-        let options = arguments(plan, knows_loopback(&program));
+        let options = pasta_options(plan, has_loopback_option(&program));
         let words = std::iter::once(program.clone().into_os_string()).chain(options);
         let argv: Vec<CString> =
             words.map(|word| CString::new(word.into_vec())).collect::<Result<_, _>>().context("--net own")?;
@@ -84,17 +83,17 @@ impl NetworkLink {
         let pid = sys::spawn_and_exec(|| become_pasta(&argv, jail, &write)).context("cannot run pasta")?;
         drop(write);
         let link = Self(pid);
-        // It writes its number when all is set up, and ends without where it cannot be.
+        // It writes its process id once everything is set up, and just ends if that fails.
         let mut word = [0];
         if File::from(read).read(&mut word).unwrap_or(0) == 0 {
             let what = "--net own: pasta cannot connect the network";
-            let hint = format!("run it by hand to see why: {} --config-net -- true", program.display());
+            let hint = format!("to see why, run: {} --config-net -- true", program.display());
             return Err(UserError::new(what).hint(hint).code(SETUP_FAILED).into());
         }
         Ok(link)
     }
 
-    /// Returns whether it has ended. The jail must not go on without it.
+    /// Returns whether pasta has ended. The jail must not go on without it.
     pub(crate) fn has_ended(&self) -> bool {
         !matches!(waitpid(self.0, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
     }
@@ -109,23 +108,24 @@ impl Drop for NetworkLink {
     }
 }
 
-/// The option by which what comes to 127.0.0.1 on the host comes to 127.0.0.1 inside, where apps listen. Until October 2024 pasta
-/// did so by itself; since then such requests come to the address of the network otherwise.
+/// Option that sends connections to 127.0.0.1 on the host to 127.0.0.1 inside, where apps listen. Until
+/// October 2024 pasta always did so; newer versions send them to the address of the network by default.
 const TO_LOOPBACK: &str = "--host-lo-to-ns-lo";
 
-/// Returns whether this pasta has [`TO_LOOPBACK`]. Its file names it then. To ask the program is no way: an older one writes all of its
-/// options into the system's log when it is given one that it does not know, and of what `--help` says a pipe gets a part.
-fn knows_loopback(program: &Path) -> bool {
+/// Returns whether this pasta has [`TO_LOOPBACK`], in which case its file contains the name. Asking the
+/// program does not work: an older one writes all its options to the system's log for an unknown option, and
+/// `--help` reaches a pipe only in part.
+fn has_loopback_option(program: &Path) -> bool {
     let name = TO_LOOPBACK.trim_start_matches('-').as_bytes();
     std::fs::read(program).is_ok_and(|file| file.windows(name.len()).any(|part| part == name))
 }
 
-fn arguments(plan: &JailPlan, knows_loopback: bool) -> Vec<OsString> {
+fn pasta_options(plan: &JailPlan, has_loopback_option: bool) -> Vec<OsString> {
     let mut args: Vec<String> =
         ["--foreground", "--quiet", "--config-net", "--no-netns-quit"].map(str::to_owned).into();
-    // By default the gateway's address leads to the host's loopback, and each port that is listened on goes through.
+    // By default the gateway's address leads to the host's loopback, and every listening port is forwarded.
     args.push("--no-map-gw".to_owned());
-    args.extend(knows_loopback.then(|| TO_LOOPBACK.to_owned()));
+    args.extend(has_loopback_option.then(|| TO_LOOPBACK.to_owned()));
     args.extend(["--dns-forward".to_owned(), RESOLVER.to_owned()]);
     for (option, value) in [("--udp-ports", "none"), ("--tcp-ns", "none"), ("--udp-ns", "none")] {
         args.extend([option.to_owned(), value.to_owned()]);
@@ -138,17 +138,18 @@ fn arguments(plan: &JailPlan, knows_loopback: bool) -> Vec<OsString> {
         args.extend(["--tcp-ports".to_owned(), "none".to_owned()]);
     }
     if geteuid().is_root() {
-        // It would become somebody else, who has no right on the jail.
+        // Otherwise it becomes another user without rights on the jail.
         args.extend(["--runas".to_owned(), "0:0".to_owned()]);
     }
-    // Of what it inherits it keeps these three open. Others' it can no more look at once it is in the jail's user namespace.
+    // It keeps only these three descriptors. Others it cannot look at once it is in the jail's user
+    // namespace.
     for (option, fd) in [("--netns", 0), ("--pid", 1), ("--userns", 2)] {
         args.extend([option.to_owned(), format!("/proc/self/fd/{fd}")]);
     }
     args.into_iter().map(OsString::from).collect()
 }
 
-/// In the new process; returns only when it failed.
+/// Becomes pasta, in the new process; returns only on failure.
 fn become_pasta(argv: &[CString], jail: &JailNamespaces, ready: &OwnedFd) -> u8 {
     let prepared = set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).is_ok()
         && dup2_stdin(&jail.net).is_ok()
@@ -156,12 +157,12 @@ fn become_pasta(argv: &[CString], jail: &JailNamespaces, ready: &OwnedFd) -> u8 
         && dup2_stderr(&jail.user).is_ok()
         && sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).is_ok();
     let Some(program) = argv.first().filter(|_| prepared) else { return SETUP_FAILED };
-    // Nothing of the caller's environment is its business.
+    // pasta needs nothing of the caller's environment.
     let Err(_) = execve(program, argv, &[] as &[CString]);
     NOT_FOUND
 }
 
-/// Waits inside until the network is connected; the monitor says a word then.
+/// Waits, in the jail, for the monitor's word that the network is connected.
 pub(crate) fn wait_until_connected(word: Option<OwnedFd>) -> Result<()> {
     let Some(word) = word else { return Ok(()) };
     let mut heard = [0];
@@ -180,7 +181,7 @@ mod tests {
         let (old, new) = (dir.path().join("old"), dir.path().join("new"));
         std::fs::write(&old, b"\x7fELF\0--map-host-loopback ADDR\0no-map-gw\0").unwrap();
         std::fs::write(&new, b"\x7fELF\0no-map-gw\0host-lo-to-ns-lo\0").unwrap();
-        assert!(knows_loopback(&new) && !knows_loopback(&old));
-        assert!(!knows_loopback(Path::new("/nonexistent")));
+        assert!(has_loopback_option(&new) && !has_loopback_option(&old));
+        assert!(!has_loopback_option(Path::new("/nonexistent")));
     }
 }

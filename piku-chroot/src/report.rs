@@ -1,5 +1,5 @@
-//! `--report FILE`: what holds and how it ended, for whoever has started the jail. One JSON object a line: the first when
-//! the command runs, the second at its end.
+//! `--report FILE`: what holds in the jail and how it ended, for the caller. Each is a JSON object on a line:
+//! the first is written when the command runs, the second at the end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,11 +11,11 @@ use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
 use piku_layout::settings::Protection;
 use serde::{Deserialize, Serialize};
 
-use crate::confinement::protections::layer_of;
+use crate::confinement::protections::layer_name;
 pub use crate::errors::diagnosis::JailObstacle;
 use crate::errors::quoted;
 
-/// A line.
+/// One line of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum ReportEvent {
@@ -23,82 +23,83 @@ enum ReportEvent {
     Ended(JailEnd),
 }
 
-/// What holds, from the command's first moment.
+/// Protections and limits that hold from the command's first moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JailStart {
-    /// Of the user ids: 1 when the command runs as the caller, 2 as a user of its own.
+    /// 1 if the command runs as the caller, 2 if it runs as its own user.
     pub level: u8,
-    /// What is there.
+    /// Names of the layers that hold.
     pub layers: Vec<String>,
-    /// What this machine has not got.
+    /// Layers that this machine lacks.
     pub missing: Vec<MissingLayer>,
-    /// Who holds what `--limit` asked for.
+    /// The limits of `--limit`, and what enforces each.
     pub limits: Vec<HeldLimit>,
 }
 
-/// A layer that is not there.
+/// A layer that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingLayer {
-    /// Its name.
+    /// Name, as in `--check`.
     pub layer: String,
-    /// Why not.
+    /// Cause, as a sentence.
     pub why: String,
-    /// The remedy, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    /// What the user can do about it.
+    #[serde(rename = "mend", default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
 }
 
-/// A limit that was asked for.
+/// A limit of `--limit` that holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldLimit {
     /// Its name in `--limit`.
     pub limit: String,
-    /// Who holds it.
+    /// Its enforcer.
     pub by: LimitEnforcer,
-    /// Why no cgroup does.
+    /// Why no cgroup enforces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// What holds a limit.
+/// What enforces a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LimitEnforcer {
-    /// A cgroup: the jail as a whole.
+    /// A cgroup, for the jail as a whole.
     Cgroup,
-    /// An rlimit, or for processor time a low priority: each process alone.
+    /// An rlimit, or for processor time a low priority, for each process alone.
     Rlimit,
 }
 
-/// How it went.
+/// Result of a jail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JailEnd {
-    /// What piku-chroot ended with.
+    /// Exit code of piku-chroot.
     pub exit_code: u8,
-    /// The most memory that the jail ever used; only a cgroup knows.
+    /// Most memory that the jail used at any time; only a cgroup knows it.
     pub memory_peak_bytes: Option<u64>,
-    /// How many processes were killed because the jail's memory was used up.
+    /// Number of processes that were killed because the jail reached its memory limit.
     pub oom_kills: u64,
-    /// The obstacle that kept the jail from being made, when it was not.
+    /// The obstacle, if the jail could not be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<JailObstacle>,
 }
 
 impl JailStart {
-    /// Returns the protections that hold, of those whose loss is an error once they are recorded.
+    /// Returns the protections that hold. Losing one of them is an error once they are recorded.
     #[must_use]
     pub fn protections(&self) -> Vec<Protection> {
-        let holds = |one: &Protection| self.layers.iter().any(|layer| layer == layer_of(*one));
+        let holds = |one: &Protection| self.layers.iter().any(|layer| layer == layer_name(*one));
         Protection::ALL.into_iter().filter(holds).collect()
     }
 
-    /// Returns what is said of a protection that does not hold.
+    /// Returns the layer of a protection that does not hold.
     #[must_use]
     pub fn missing(&self, protection: Protection) -> Option<&MissingLayer> {
-        self.missing.iter().find(|missing| missing.layer == layer_of(protection))
+        self.missing.iter().find(|missing| missing.layer == layer_name(protection))
     }
 
-    /// For people, on one line: `level 1, namespaces, seccomp, limits by cgroup (memory, pids), no Landlock`.
+    /// Returns one line for the user: `level 1, namespaces, seccomp, limits by cgroup (memory, pids), no
+    /// Landlock`.
     #[must_use]
     pub fn line(&self) -> String {
         let mut parts = vec![format!("level {}", self.level)];
@@ -112,7 +113,7 @@ impl JailStart {
         if !by_cgroup.is_empty() {
             parts.push(format!("limits by cgroup ({})", by_cgroup.join(", ")));
         }
-        // Those with the same reason stand together.
+        // Limits with the same cause are joined.
         let left: Vec<(&str, &str)> =
             self.limits.iter().filter_map(|held| Some((held.limit.as_str(), held.why.as_deref()?))).collect();
         for (at, (_, why)) in left.iter().enumerate() {
@@ -121,55 +122,55 @@ impl JailStart {
             }
             let same: Vec<&str> =
                 left.iter().filter(|(_, other)| other == why).map(|(limit, _)| *limit).collect();
-            parts.push(format!("{} by rlimits ({why})", and(&same)));
+            parts.push(format!("{} by rlimits ({why})", join_words(&same)));
         }
-        // Why not is a sentence each; `--check` has them, with what mends it.
+        // The causes are long; `--check` prints them.
         parts.extend(self.missing.iter().map(|missing| format!("no {}", missing.layer)));
         parts.join(", ")
     }
 }
 
-/// `a`, `a and b`, `a, b and c`.
-fn and(words: &[&str]) -> String {
+/// Joins words: `a`, `a and b`, `a, b and c`.
+fn join_words(words: &[&str]) -> String {
     match words {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         words => words.concat(),
     }
 }
 
-/// What a report says so far; nothing of what is not there yet, or was never written.
+/// Reads a report. Events that are not written yet are `None`.
 #[must_use]
 pub fn read(path: &Path) -> (Option<JailStart>, Option<JailEnd>) {
     parse(&fs::read_to_string(path).unwrap_or_default())
 }
 
-/// The same from its text.
+/// Parses the text of a report.
 pub(crate) fn parse(text: &str) -> (Option<JailStart>, Option<JailEnd>) {
     let (mut started, mut ended) = (None, None);
     for line in text.lines() {
         match serde_json::from_str(line) {
             Ok(ReportEvent::Started(event)) => started = Some(event),
             Ok(ReportEvent::Ended(event)) => ended = Some(event),
-            // Half a line, or one of a newer version.
+            // An unfinished line, or an event of a newer version.
             Err(_) => {}
         }
     }
     (started, ended)
 }
 
-/// One that is being written.
+/// A report that is being written.
 #[derive(Debug)]
 pub(crate) struct ReportWriter(File);
 
 impl ReportWriter {
-    /// Opens it before anything is begun.
+    /// Opens the file, before anything else is done.
     pub(crate) fn begin(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        // Nobody waits here for somebody who reads a fifo, nor for one who reads it slowly.
+        // Wait neither for a reader of a fifo nor for a slow one.
         let file = options.custom_flags(O_NONBLOCK | O_NOCTTY).open(path);
         let file = file.map_err(|err| match err.raw_os_error() {
-            Some(ENXIO) => io::Error::other("nobody reads it"),
+            Some(ENXIO) => io::Error::other("no process reads it"),
             _ => err,
         });
         file.map(Self).with_context(|| format!("--report: cannot write {}", quoted(path)))
@@ -183,7 +184,7 @@ impl ReportWriter {
         self.write(&ReportEvent::Ended(ended))
     }
 
-    /// In one piece: whoever reads it meanwhile sees whole lines.
+    /// Writes whole lines: another process may be reading the file.
     fn write(&mut self, event: &ReportEvent) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
@@ -201,7 +202,7 @@ mod tests {
     }
 
     fn started(limits: Vec<HeldLimit>) -> JailStart {
-        let missing = vec![MissingLayer { layer: "Landlock".into(), why: "Linux 5.10".into(), mend: None }];
+        let missing = vec![MissingLayer { layer: "Landlock".into(), why: "Linux 5.10".into(), fix: None }];
         JailStart { level: 1, layers: vec!["namespaces".into(), "seccomp".into()], missing, limits }
     }
 

@@ -1,4 +1,4 @@
-//! Waiting for a process to end, the signals that come meanwhile passed on.
+//! Waits for a process to end, and forwards signals meanwhile.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use crate::errors::SIGNAL_BASE;
 use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::sys;
 
-/// A command that runs so long is one that stays.
+/// A command that runs that long is likely to stay, so memory can be released.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Passes `signals` on until `ended`, which is asked whenever a child has ended, has an exit code; meanwhile keeps files up
-/// to date where there are some to be followed.
-pub(crate) fn until_ended(
+/// Passes each of `signals` to `pass`. After each SIGCHLD it calls `ended`, and returns once that has an exit
+/// code. Meanwhile it keeps followed files up to date.
+pub(crate) fn wait_until_ended(
     signals: &SigSet,
     mut followed: Option<&mut FollowedFiles>,
     pass: impl Fn(Signal),
     ended: impl Fn() -> Result<Option<u8>>,
 ) -> Result<u8> {
-    let mut patience = Some(SETTLED);
+    let mut timeout = Some(SETTLED);
     let mut settled = false;
     loop {
-        let signal = sys::wait_for(signals, patience).context("cannot wait for signals")?;
+        let signal = sys::wait_for_signal(signals, timeout).context("cannot wait for signals")?;
         match signal {
             None => {
                 match &mut followed {
@@ -33,14 +33,14 @@ pub(crate) fn until_ended(
                     _ => sys::release_memory(),
                 }
                 settled = true;
-                patience = followed.as_ref().and_then(|followed| followed.patience());
+                timeout = followed.as_ref().and_then(|followed| followed.poll_interval());
             }
             Some(follow::CHANGED) => {
                 if let Some(followed) = &mut followed {
                     followed.update();
                 }
-                // What that needed is given back as well.
-                (patience, settled) = (Some(SETTLED), false);
+                // The memory that this used is released too.
+                (timeout, settled) = (Some(SETTLED), false);
             }
             Some(Signal::SIGCHLD) => {
                 if let Some(code) = ended()? {
@@ -52,14 +52,14 @@ pub(crate) fn until_ended(
     }
 }
 
-/// The exit code of a child, when it has ended.
-pub(crate) fn ended(child: Pid) -> Result<Option<u8>> {
+/// Returns the exit code of a child; `None` if it still runs.
+pub(crate) fn poll_exit_code(child: Pid) -> Result<Option<u8>> {
     let status = waitpid(child, Some(WaitPidFlag::WNOHANG)).context("cannot wait for the jail")?;
-    Ok(code_of(status))
+    Ok(exit_code_of(status))
 }
 
-/// The exit code that tells how a process has ended; nothing when it has not.
-pub(crate) fn code_of(status: WaitStatus) -> Option<u8> {
+/// Returns the exit code for a process that has ended; `None` if it has not.
+pub(crate) fn exit_code_of(status: WaitStatus) -> Option<u8> {
     match status {
         WaitStatus::Exited(_, code) => Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         WaitStatus::Signaled(_, signal, _) => {

@@ -100,7 +100,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
     };
     lock.write_pid().context("cannot sign the lock")?;
     // Supervisors and monitors run in the daemon's cgroup, beside those of the jails.
-    if let Err(err) = limits::take_up(NAME) {
+    if let Err(err) = limits::claim_delegated_cgroup(NAME) {
         log_error(&format!("cgroups do not hold all limits of the workers: {err:#}"));
         for hint in user_error::advice(&err).0 {
             log_error(&format!("hint: {hint}"));

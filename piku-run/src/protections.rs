@@ -139,7 +139,7 @@ fn report_rows(recorded: Option<&[Protection]>) -> anyhow::Result<Vec<Protection
             Ok(Protection::ALL
                 .into_iter()
                 .map(|one| match started.missing(one) {
-                    Some(missing) => row(one, Some(missing.why.clone()), missing.mend.clone()),
+                    Some(missing) => row(one, Some(missing.why.clone()), missing.fix.clone()),
                     None if holds.contains(&one) => row(one, None, None),
                     None => row(one, Some("piku-chroot does not know it".to_owned()), None),
                 })

@@ -161,5 +161,5 @@ fn tmp_is_as_large_as_the_app_says_and_never_larger_than_its_memory() {
     }
     server.config(&[("WEB_TMP_SIZE", "lots")]);
     let said = server.deploy_fails("two", &[("web", SERVE)]);
-    assert!(said.contains("WEB_TMP_SIZE: 'lots' is no amount of memory"), "{said}");
+    assert!(said.contains("WEB_TMP_SIZE: 'lots' is not an amount of memory"), "{said}");
 }

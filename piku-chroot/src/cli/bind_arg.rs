@@ -1,11 +1,11 @@
-//! `SRC:DST` as one word. A colon that is part of a path is written `\:`, a backslash `\\`; every other byte stands for
-//! itself, so that a path may hold anything a path can hold.
+//! `SRC:DST` in one argument. A colon in a path is written `\:`, a backslash `\\`; every other byte stands
+//! for itself, so that any path can be written.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-/// Splits at the colons that no backslash stands before, and takes the escapes away.
+/// Splits at the colons that are not escaped, and removes the escapes.
 pub(super) fn split(word: &OsStr) -> Vec<OsString> {
     let mut parts = vec![Vec::new()];
     let mut bytes = word.as_bytes().iter().copied().peekable();
@@ -22,7 +22,7 @@ pub(super) fn split(word: &OsStr) -> Vec<OsString> {
     parts.into_iter().map(OsString::from_vec).collect()
 }
 
-/// The part that is being read; there is always one.
+/// Returns the part that is being read.
 fn last(parts: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
     if parts.is_empty() {
         parts.push(Vec::new());
@@ -31,7 +31,7 @@ fn last(parts: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
     &mut parts[at]
 }
 
-/// `first:second`, so that [`split`] gives the two back.
+/// Returns `first:second` with escapes, which [`split`] takes apart again.
 pub(crate) fn join(first: &Path, second: &Path) -> OsString {
     let mut word = escape(first);
     word.push(b':');
@@ -39,7 +39,6 @@ pub(crate) fn join(first: &Path, second: &Path) -> OsString {
     OsString::from_vec(word)
 }
 
-/// The path with its colons and backslashes escaped.
 fn escape(path: &Path) -> Vec<u8> {
     let mut out = Vec::new();
     for byte in path.as_os_str().as_bytes() {

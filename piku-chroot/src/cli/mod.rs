@@ -1,4 +1,4 @@
-//! The command line, from which [`crate::plan`] makes what is to be done.
+//! The command line, which [`crate::plan`] turns into checked values.
 
 mod bind_arg;
 mod values;
@@ -17,148 +17,157 @@ use self::values::{parse_oom_score, parse_port, parse_variable};
 use crate::limits::{JailLimits, MemoryAmount};
 use crate::profile::{BuiltinProfile, OptionDefaults, PLAIN};
 
-/// The exit codes are those of chroot(1) and env(1).
+/// Exit codes, as those of chroot(1) and env(1).
 const EXIT_CODES: &str = "\
 Exit status:
   125    piku-chroot itself failed, or its command line is wrong
-  126    COMMAND is there and cannot be run
-  127    there is no COMMAND in the jail
-  128+n  COMMAND was ended by signal n
-  else   what COMMAND ended with
-  With --check: 0 when all that is required holds, 1 when not.";
+  126    COMMAND exists and cannot be run
+  127    COMMAND does not exist in the jail
+  128+n  signal n killed COMMAND
+  else   the exit code of COMMAND
+  With --check: 0 if every required layer holds, 1 if not.";
 
-/// Takes a world apart and becomes COMMAND in what is left of it.
+/// Run a command in a jail
 ///
-/// With no options almost nothing is let in: an empty read-only root with its own /proc, /dev and /tmp.
+/// Makes a jail of namespaces, without root, and runs COMMAND in it. The options say what the jail contains; without any it
+/// has an empty read-only root with its own /proc, /dev and /tmp, no capabilities and no variables of the caller.
 #[derive(Debug, Parser)]
 #[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct ChrootCli {
-    /// Let in the host's programs and libraries (/usr and the like) read-only, and those files of /etc that programs need
+    /// Show the host's programs and libraries (/usr and the like) read-only, and the files of /etc that
+    /// programs need
     #[arg(long, conflicts_with = "root")]
     pub(crate) root_from_host: bool,
-    /// The same from the tree in DIR instead of the host's own
+    /// Show the programs and libraries of the tree in DIR instead of the host's
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
-    /// Show SRC at DST, writable; a colon in a path is written `\:`, a backslash `\\`
+    /// Mount SRC at DST, writable; write a colon in a path as `\:`, a backslash as `\\`
     #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| BindPair::parse(&word)))]
     pub(crate) bind: Vec<BindPair>,
-    /// Show SRC at DST, read-only
+    /// Mount SRC at DST, read-only
     #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| BindPair::parse(&word)))]
     pub(crate) ro: Vec<BindPair>,
-    /// An empty writable folder in memory, of at most 65536 files; SIZE in bytes, with k, m or g, or in percent of the memory
+    /// Mount an empty writable tmpfs for at most 65536 files at DST; SIZE in bytes, with k, m or g, or in
+    /// percent of the memory
     #[arg(long, value_name = "DST[:SIZE]", value_parser = OsStringValueParser::new().try_map(|word| TmpfsMount::parse(&word)))]
     pub(crate) tmpfs: Vec<TmpfsMount>,
-    /// The size of /tmp, where no other option puts anything there [default: 64m]
+    /// Size of /tmp, unless another option mounts something there [default: 64m]
     ///
-    /// With a limit on memory, /tmp, /dev/shm and each --tmpfs are at most as large as that.
+    /// A limit on memory also bounds /tmp, /dev/shm and each --tmpfs.
     #[arg(long, value_name = "SIZE")]
     pub(crate) tmp_size: Option<MemoryAmount>,
-    /// Show DIR read-only at /app, which becomes HOME and the working directory
+    /// Mount DIR read-only at /app, which becomes HOME and the working directory
     #[arg(long, value_name = "DIR")]
     pub(crate) app: Option<PathBuf>,
-    /// Show DIR writable at /data
+    /// Mount DIR writable at /data
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// The host's network, one of its own that leads nowhere but to itself, or none [default: shared]
+    /// Network of the jail [default: shared]
     #[arg(long, value_enum)]
     pub(crate) net: Option<NetworkOption>,
-    /// Let COMMAND bind TCP sockets to PORT, and to no port that is not named so; a port that the kernel picks is always allowed
+    /// Let COMMAND bind TCP sockets only to PORT and to ports that the kernel picks; may be given several
+    /// times
     ///
-    /// Without this option every port is allowed. Needs Landlock of Linux 6.7; where that is missing, --check and --report
-    /// say so, and --strict refuses to start.
+    /// Without this option COMMAND may bind every port. Needs Landlock of Linux 6.7; without it --check and
+    /// --report name the missing layer, and --strict refuses to start.
     #[arg(long, value_name = "PORT", value_parser = parse_port)]
     pub(crate) listen: Vec<u16>,
-    /// A variable for COMMAND
+    /// Set a variable for COMMAND
     #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|word| parse_variable(&word)))]
     pub(crate) env: Vec<(OsString, OsString)>,
-    /// A variable of the caller for COMMAND, when it is set
+    /// Pass on a variable of the caller if it is set
     #[arg(long, value_name = "NAME")]
     pub(crate) keep_env: Vec<OsString>,
-    /// All variables of the caller that begin with PREFIX, without it
+    /// Pass on all variables of the caller that begin with PREFIX, without the prefix
     #[arg(long, value_name = "PREFIX")]
     pub(crate) env_prefix: Option<OsString>,
-    /// The name of the machine inside [default: jail]
+    /// Host name in the jail [default: jail]
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<OsString>,
-    /// The working directory inside [default: /app where there is one, else /]
+    /// Working directory in the jail [default: /app with --app, else /]
     #[arg(long, value_name = "DIR")]
     pub(crate) chdir: Option<PathBuf>,
-    /// Become this user first (only root can)
+    /// Become this user first; only root can
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<OsString>,
-    /// Run COMMAND as a user of its own: NAME has one of the caller's subordinate uids and gids, the same one at each start
+    /// Run COMMAND as its own user: NAME keeps one of the caller's subordinate uids and gids
     ///
-    /// The caller needs a range in /etc/subuid and /etc/subgid, and newuidmap and newgidmap. NAME is given one uid and one gid of
-    /// them at its first start and keeps them; no other name gets the same. To the kernel, commands with different names are
-    /// different users, none of them the caller. The caller's groups are gone.
+    /// The caller needs a range in /etc/subuid and /etc/subgid, and newuidmap and newgidmap. At its first start NAME gets one
+    /// uid and one gid, which no other name gets, and keeps them. To the kernel, commands with different names are different
+    /// users, and none of them is the caller. They are in none of the caller's groups.
     ///
-    /// DIR of --data becomes that user's, with all in it that is the caller's: once, at the first start. What belongs to
-    /// anybody else stays as it is, and so does a file with a hard link that is not in DIR. What --app, --ro and --bind show
-    /// changes hands never: COMMAND has the rights of "others" there.
+    /// At the first start that user becomes the owner of DIR of --data and of everything of the caller's in it. Files of other
+    /// users keep their owner, and so do files with a hard link outside of DIR. Owners never change in the directories of
+    /// --app, --ro and --bind: COMMAND has the rights of "others" there.
     ///
-    /// What COMMAND makes cannot be read or removed by the caller directly, but through another jail of the same NAME:
+    /// The caller can read and remove the files that COMMAND makes only through another jail of the same NAME:
     ///
     ///   piku-chroot --root-from-host --uid-range NAME --data DIR -- tar -c -C /data . > backup.tar
     ///
     ///   piku-chroot --root-from-host --uid-range NAME --data DIR -- find /data -mindepth 1 -delete
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     pub(crate) uid_range: Option<OsString>,
-    /// Where it stands which name has which uid [default: ~/.local/state/piku-chroot/uid-ranges]
+    /// File that records the uid and gid of each NAME [default: ~/.local/state/piku-chroot/uid-ranges]
     ///
-    /// The home is the one in the list of users; no variable moves the file, since two files would give one uid to two names.
+    /// The home directory is the one in the list of users, not HOME: with two files, two names could get the
+    /// same uid.
     #[arg(long, value_name = "FILE")]
     pub(crate) uid_registry: Option<PathBuf>,
-    /// Make DIR of --data the caller's again, with all in it that is NAME's, then run COMMAND as the caller
+    /// Make the caller the owner of DIR of --data again, and of everything of NAME's in it, then run COMMAND
+    /// as the caller
     ///
-    /// The way back from --uid-range. Where NAME never had anything, nothing is done. COMMAND may be left out.
+    /// Reverses --uid-range. Does nothing if NAME has no uid yet. COMMAND may be left out.
     #[arg(long)]
     pub(crate) give_back: bool,
-    /// End the command with SIGKILL when this process, the caller, ends; without it the command stays
+    /// Kill COMMAND when the caller, the process PID, ends; otherwise COMMAND keeps running
     ///
-    /// In a caller with several threads it is the one that started piku-chroot: the kernel watches no more than that.
+    /// In a caller with several threads, the end of the thread that started piku-chroot counts.
     #[arg(long, value_name = "PID")]
     pub(crate) die_with: Option<i32>,
-    /// Give COMMAND a terminal of its own, and carry between it and stdin and stdout; what comes in counts as typed
+    /// Give COMMAND its own terminal, connected to stdin and stdout; input counts as typed
     #[arg(long)]
     pub(crate) tty: bool,
-    /// Set the options that piku sets for a build step or for a process of an app; other options win over them
+    /// Set the options of a built-in profile; other options override them
     #[arg(long, value_name = "NAME", value_enum)]
     pub(crate) profile: Option<BuiltinProfile>,
-    /// At most so much for the whole jail: memory=SIZE (with k, m or g, or in percent of the machine's), pids=N, cpu=N.N
-    /// (processors); and nofile=N (open files of each process). Held by a cgroup where one is delegated, else by rlimits
+    /// Limit memory=SIZE (with k, m or g, or in percent), pids=N and cpu=N.N (processors) of the whole jail,
+    /// and nofile=N (open files) of each process. A cgroup enforces them if one is delegated, else rlimits do
     #[arg(long, value_name = "NAME=VALUE,…")]
     pub(crate) limit: Vec<JailLimits>,
-    /// When the machine runs out of memory, the kernel ends COMMAND before others of its size: from 0, no sooner, to 1000
+    /// Let the kernel kill COMMAND before other processes of its size when the machine runs out of memory:
+    /// from 0, no sooner, to 1000
     ///
-    /// The caller's own score holds where it is higher.
+    /// The caller's own score holds if it is higher.
     #[arg(long, value_name = "N", value_parser = parse_oom_score)]
     pub(crate) oom_score_adj: Option<u16>,
-    /// Write to FILE what holds when COMMAND runs, and how it ended, as one JSON object each on a line
+    /// Write to FILE which layers hold once COMMAND runs and how it ended, each as a JSON object on a line
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
-    /// Refuse to start when a layer is missing that could be done without
+    /// Refuse to start if any layer is missing, even one that is not required
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Refuse to start where this protection is missing: namespaces, seccomp, landlock, abstract-sockets or listen-ports
+    /// Refuse to start if this protection is missing: namespaces, seccomp, landlock, abstract-sockets or
+    /// listen-ports
     #[arg(long, value_name = "NAME")]
     pub(crate) require: Vec<Protection>,
-    /// Print which layers hold on this machine, why not, and what mends it; exit code 1 when a required one is missing
+    /// Print which layers hold on this machine, and for a missing one the cause and the fix; exit code 1 if a
+    /// required one is missing
     #[arg(long)]
     pub(crate) check: bool,
-    /// How --check prints
+    /// Output format of --check
     #[arg(long, value_enum, default_value_t = PrintFormat::Text)]
     pub(crate) format: PrintFormat,
     /// With --check: print nothing
     #[arg(long)]
     pub(crate) quiet: bool,
-    /// The command and its arguments
+    /// Command and its arguments
     #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "give_back"])]
     pub(crate) command: Vec<OsString>,
 }
 
 impl ChrootCli {
-    /// Returns the profile's values, or those that hold without one.
+    /// Returns the values of the profile, or those that hold without one.
     pub(crate) fn defaults(&self) -> OptionDefaults {
         self.profile.map_or(PLAIN, BuiltinProfile::defaults)
     }

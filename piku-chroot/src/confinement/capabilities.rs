@@ -1,4 +1,4 @@
-//! Everything that a process could do more than its user may, given away for good.
+//! Drops every right that a process has beyond those of its user, for good.
 
 use anyhow::{Context, Result};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -7,15 +7,16 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
 };
 
-/// Becoming another user takes no capability away: [`drop_all`] still needs some.
+/// Keeps the capabilities over a change of the user: [`drop_all`] still needs some.
 pub(crate) fn keep_over_change_of_user() -> Result<()> {
     set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
         .context("cannot set the secure bits")
 }
 
-/// Drops all capabilities, and with them the rights of this user namespace, in this process and all it starts.
+/// Drops all capabilities in this process and all that it starts, and with them the rights of this user
+/// namespace.
 pub(crate) fn drop_all() -> Result<()> {
-    // Root's uid, where it is mapped, is worth nothing at exec.
+    // Even if uid 0 is mapped, exec gives it no capabilities.
     let bits = CapabilitiesSecureBits::NO_ROOT
         | CapabilitiesSecureBits::NO_ROOT_LOCKED
         | CapabilitiesSecureBits::NO_SETUID_FIXUP
@@ -25,7 +26,7 @@ pub(crate) fn drop_all() -> Result<()> {
     set_capabilities_secure_bits(bits).context("cannot lock the secure bits")?;
     clear_ambient_capability_set().context("cannot clear the ambient capabilities")?;
     for number in 0..u64::BITS {
-        // The first number that the kernel has no capability for ends the list.
+        // The first number without a capability ends the list.
         if remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_err() {
             break;
         }
@@ -36,7 +37,8 @@ pub(crate) fn drop_all() -> Result<()> {
     set_no_new_privs(true).context("cannot set no_new_privs")
 }
 
-/// Nobody of the same user may trace this process or read its memory, environment and descriptors.
+/// Forbids other processes of the same user to trace this process and to read its memory, environment and
+/// descriptors.
 pub(crate) fn hide() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot hide from other processes")
 }

@@ -128,7 +128,7 @@ fn make_ruleset(support: LandlockSupport, restrict_ports: bool) -> Result<Rulese
 
 /// Returns the path in the jail of a mount that the command can write to.
 fn writable_path(mount: &JailMount) -> Option<&Path> {
-    match mount.what {
+    match mount.content {
         MountContent::Tree { writable, .. } => writable.then_some(&mount.dst),
         MountContent::Memory { .. } => Some(&mount.dst),
     }

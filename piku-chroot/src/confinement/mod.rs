@@ -1,4 +1,5 @@
-//! What a process may ask of the kernel, taken away layer by layer.
+//! Protections that are put on the command last, layer by layer: each takes away something that it could ask
+//! of the kernel.
 
 pub(crate) mod capabilities;
 pub(crate) mod keyring;

@@ -1,4 +1,4 @@
-//! The layers that a jail can be made without: which of them this kernel has. The others are simply required.
+//! The layers that a jail may lack, and which of them this kernel has. All others are required.
 
 use std::path::Path;
 
@@ -11,12 +11,10 @@ use crate::confinement::landlock::LandlockSupport;
 use crate::confinement::{keyring, seccomp};
 use crate::errors::SETUP_FAILED;
 
-/// What the kernel said. A layer that is there has to hold: when it then fails, nothing starts.
+/// Features of the kernel. A layer that the kernel has must hold: if it then fails, nothing starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProtectionLayers {
-    /// A filter of system calls.
     pub(crate) seccomp: bool,
-    /// Protections of Landlock.
     pub(crate) landlock: LandlockSupport,
     /// Session keyrings.
     pub(crate) keyring: bool,
@@ -24,43 +22,39 @@ pub(crate) struct ProtectionLayers {
     pub(crate) cgroup: bool,
 }
 
-/// One of them.
+/// A layer and its state in a jail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProtectionLayer {
-    /// As it is called in `--check` and in reports.
+    /// Name in `--check` and in reports.
     pub(crate) name: &'static str,
-    /// True if a jail with these options uses it.
+    /// A jail with these options uses it.
     pub(crate) wanted: bool,
-    /// Why it does not hold, and what mends it.
+    /// Set if it does not hold.
     pub(crate) missing: Option<LayerFailure>,
 }
 
-/// A layer does not hold.
+/// Cause and fix of a missing layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LayerFailure {
-    /// Why not.
     pub(crate) why: &'static str,
-    /// What mends it.
-    pub(crate) mend: &'static str,
+    pub(crate) fix: &'static str,
 }
 
-/// The layer that a jail is made of; there is no jail without it.
+/// Every jail has this layer.
 pub(crate) const NAMESPACES: &str = "namespaces";
-/// A filter of system calls.
 pub(crate) const SECCOMP: &str = "seccomp";
-/// Writing only where it is meant to be.
 pub(crate) const FILES: &str = "Landlock";
-/// Sockets that have no file.
+/// Unix sockets without a file.
 pub(crate) const SOCKETS: &str = "guard on abstract sockets";
-/// TCP ports that are not the command's own.
+/// TCP ports that the command has not declared.
 pub(crate) const PORTS: &str = "guard on TCP ports";
-/// The caller's keyrings are out of reach.
+/// The caller's keyrings.
 pub(crate) const KEYRING: &str = "guard on keyrings";
-/// The names of the host's cgroups are hidden.
+/// Names of the host's cgroups.
 pub(crate) const CGROUP: &str = "cgroup namespace";
 
 impl ProtectionLayers {
-    /// Asks the kernel: a few calls, each of which changes nothing.
+    /// Asks the kernel, without changing anything.
     pub(crate) fn probe() -> Self {
         Self {
             seccomp: seccomp::available(),
@@ -70,56 +64,57 @@ impl ProtectionLayers {
         }
     }
 
-    /// Returns all of them, for a jail with this network whose TCP ports are restricted (`--listen`) or not.
+    /// Returns the layers of a jail with this network. `restricts_ports` is set with `--listen`.
     pub(crate) fn all(self, net: NetworkOption, restricts_ports: bool) -> [ProtectionLayer; 6] {
-        let layer = |name, holds: bool, why, mend| ProtectionLayer {
+        let layer = |name, holds: bool, why, fix| ProtectionLayer {
             name,
             wanted: true,
-            missing: (!holds).then_some(LayerFailure { why, mend }),
+            missing: (!holds).then_some(LayerFailure { why, fix }),
         };
         let ports = layer(
             PORTS,
             self.landlock.ports,
-            "the command can bind every port; this kernel has no Landlock, or an older one than 6.7",
-            "use a kernel from 6.7 on, with CONFIG_SECURITY_LANDLOCK=y, and landlock in its lsm= list",
+            "the command can bind every port; this kernel has no Landlock, or one from before Linux 6.7",
+            "use Linux 6.7 or newer with CONFIG_SECURITY_LANDLOCK=y and landlock in its lsm= list",
         );
         [
             layer(
                 SECCOMP,
                 self.seccomp,
-                "this kernel has no filters of system calls, or piku-chroot none for this machine",
+                "this kernel has no seccomp filters, or piku-chroot has none for this architecture",
                 "use a kernel with CONFIG_SECCOMP_FILTER=y, on x86-64, aarch64 or arm",
             ),
             layer(
                 FILES,
                 self.landlock.files,
-                "this kernel has none, or an older one than 5.19; what is read-only is so by its mounts alone",
-                "use a kernel from 5.19 on, with CONFIG_SECURITY_LANDLOCK=y, and landlock in its lsm= list",
+                "this kernel has no Landlock, or one from before Linux 5.19; only the mounts keep files read-only",
+                "use Linux 5.19 or newer with CONFIG_SECURITY_LANDLOCK=y and landlock in its lsm= list",
             ),
             layer(
                 SOCKETS,
                 net != NetworkOption::Shared || self.landlock.sockets,
-                "those of the host can be reached through the shared network; this kernel has no Landlock, or an older one than 6.12",
-                "--net loopback or --net none, or a kernel from 6.12 on with Landlock",
+                "the command can reach those of the host through the shared network; this kernel has no Landlock, or one from \
+                 before Linux 6.12",
+                "use --net loopback or --net none, or Linux 6.12 or newer with Landlock",
             ),
             ProtectionLayer { wanted: restricts_ports, ..ports },
             layer(
                 KEYRING,
-                // Without a filter, a session keyring of the command's own.
+                // Without seccomp, the command gets its own session keyring.
                 self.seccomp || self.keyring,
-                "this kernel has no filters of system calls, and no keyrings that a command could get one of its own of",
+                "this kernel has neither seccomp filters nor keyrings",
                 "use a kernel with CONFIG_SECCOMP_FILTER=y",
             ),
             layer(
                 CGROUP,
                 self.cgroup,
                 "this kernel has no cgroup namespaces",
-                "use a kernel from 4.6 on with CONFIG_CGROUPS=y",
+                "use Linux 4.6 or newer with CONFIG_CGROUPS=y",
             ),
         ]
     }
 
-    /// Refuses when a layer is missing that is `named` (`--require`) or, with `strict`, that the jail makes use of.
+    /// Fails if a layer is missing that `--require` names or, with `strict`, that the jail uses.
     pub(crate) fn require(
         self,
         net: NetworkOption,
@@ -128,20 +123,20 @@ impl ProtectionLayers {
         named: &[Protection],
     ) -> Result<()> {
         for ProtectionLayer { name, wanted, missing } in self.all(net, restricts_ports) {
-            let Some(LayerFailure { why, mend }) = missing else { continue };
-            let option = match named.iter().find(|one| layer_of(**one) == name) {
+            let Some(LayerFailure { why, fix }) = missing else { continue };
+            let option = match named.iter().find(|one| layer_name(**one) == name) {
                 Some(one) => format!("--require {one}"),
                 None if strict && wanted => format!("--strict: {name}"),
                 None => continue,
             };
-            return Err(UserError::new(format!("{option}: {why}")).hint(mend).code(SETUP_FAILED).into());
+            return Err(UserError::new(format!("{option}: {why}")).hint(fix).code(SETUP_FAILED).into());
         }
         Ok(())
     }
 }
 
-/// Returns what a protection is called in tables and reports.
-pub(crate) fn layer_of(protection: Protection) -> &'static str {
+/// Returns the layer of a protection.
+pub(crate) fn layer_name(protection: Protection) -> &'static str {
     match protection {
         Protection::Namespaces => NAMESPACES,
         Protection::Seccomp => SECCOMP,
@@ -182,7 +177,7 @@ mod tests {
         assert!(missing(newest, NetworkOption::Shared).is_empty());
         assert!(newest.require(NetworkOption::Shared, true, true, &Protection::ALL).is_ok());
         let err = format!("{:#}", raspberry.require(NetworkOption::None, false, true, &[]).unwrap_err());
-        assert!(err.starts_with("--strict: Landlock: this kernel has none"), "{err}");
+        assert!(err.starts_with("--strict: Landlock: this kernel has no Landlock"), "{err}");
     }
 
     #[test]
@@ -204,7 +199,10 @@ mod tests {
         let require = |named: &[Protection]| old.require(NetworkOption::Shared, false, false, named);
         assert!(require(&[Protection::Namespaces, Protection::Seccomp, Protection::Landlock]).is_ok());
         for (one, why) in [
-            (Protection::AbstractSockets, "--require abstract-sockets: those of the host can be reached"),
+            (
+                Protection::AbstractSockets,
+                "--require abstract-sockets: the command can reach those of the host",
+            ),
             (Protection::ListenPorts, "--require listen-ports: the command can bind every port"),
         ] {
             let err = format!("{:#}", require(&[one]).unwrap_err());

@@ -1,9 +1,10 @@
-//! Keeps a jail's copies of the host's files as the host has them, for as long as the jail lives.
+//! Keeps a jail's copies of the host's files up to date as long as the jail lives.
 //!
-//! The monitor is told of changes by `SIGIO` (dnotify): unlike inotify, whose instances the kernel counts a user, it needs
-//! nothing but an open folder, and the monitor waits for signals anyway. It writes through a descriptor of the jail's own
-//! `/etc` that the stub has handed out, by a file beside and a rename, so that nobody inside ever reads half of one.
-//! Inside, `/etc` is read-only; nothing of the host's folders appears there.
+//! The kernel reports changes to the monitor by `SIGIO` (dnotify): unlike inotify, whose instances are
+//! limited for each user, it needs only an open directory, and the monitor waits for signals anyway. The
+//! monitor writes through a descriptor of the jail's `/etc` that init has sent. It writes a new file and
+//! renames it, so that no process inside reads half a file. In the jail `/etc` is read-only, and no directory
+//! of the host appears there.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,25 +19,24 @@ use rustix::io::Errno;
 
 use crate::hostfiles::{FileContent, HostFiles, HostSnapshot};
 
-/// Comes when something may have changed.
+/// Signal for a possible change.
 pub(crate) const CHANGED: Signal = Signal::SIGIO;
-/// The interval between looks at the files where the kernel does not report changes (it has no dnotify, or
-/// fs.dir-notify-enable is 0).
-const UNTOLD: Duration = Duration::from_secs(60);
-/// A file before it has its name. No program looks for that.
+/// Interval between reads if the kernel reports no changes (it lacks dnotify, or fs.dir-notify-enable is 0).
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
+/// Temporary name of a new file, which no program looks for.
 const NEW: &str = ".piku-chroot-new";
 
-/// The files, and the jail that they are kept up to date in.
+/// The files, and the jail in which they are kept up to date.
 #[derive(Debug)]
 pub(crate) struct FollowedFiles {
     files: HostFiles,
-    /// The contents of the files at the beginning, until the stub has them.
+    /// Contents of the files at the start, until init has them.
     first: Vec<(&'static str, FileContent)>,
-    /// Those of the host that are watched, as long as they are open.
+    /// Watched directories of the host; watched as long as they are open.
     folders: Vec<OwnedFd>,
-    /// True if the kernel reports changes in all of them.
+    /// Set if the kernel reports changes in all of them.
     told: bool,
-    /// The jail's `/etc`, once that is there.
+    /// The jail's `/etc`, once it exists.
     etc: Option<OwnedFd>,
 }
 
@@ -48,37 +48,38 @@ impl FollowedFiles {
         Ok(Self { files, first, folders, told, etc: None })
     }
 
-    /// Takes what the files held at the beginning.
+    /// Takes the contents at the start.
     pub(crate) fn take_first(&mut self) -> Vec<(&'static str, FileContent)> {
         std::mem::take(&mut self.first)
     }
 
-    /// Closes the host's folders. For the stub, whose copies of them nobody needs.
+    /// Closes the host's directories, of which init needs no copies.
     pub(crate) fn close_folders(&mut self) {
         self.folders.clear();
     }
 
-    /// Returns whether there is anything to follow.
     pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// From now on changes are written to this folder. What has changed since [`Self::begin`] is told by a signal that waits.
+    /// Sets the directory that later changes are written to. A change since [`Self::begin`] has left a
+    /// pending signal.
     pub(crate) fn write_to(&mut self, etc: OwnedFd) {
         self.etc = Some(etc);
     }
 
-    /// Returns how long to wait for a signal at most; `None` is for ever.
-    pub(crate) fn patience(&self) -> Option<Duration> {
-        (self.etc.is_some() && !self.told).then_some(UNTOLD)
+    /// Returns how long to wait for a signal; `None` is forever.
+    pub(crate) fn poll_interval(&self) -> Option<Duration> {
+        (self.etc.is_some() && !self.told).then_some(POLL_INTERVAL)
     }
 
-    /// Brings the jail's files up to date. What fails is tried again at the next change: a worker is not ended for it.
+    /// Updates the jail's files. A failure is tried again at the next change, since it must not end the
+    /// command.
     pub(crate) fn update(&mut self) {
         let Some(etc) = &self.etc else { return };
         let Ok(now) = self.files.read(true, false) else { return };
         for (name, content) in &now.files {
-            if current(etc, name).ok().as_ref() != Some(content) {
+            if read_current(etc, name).ok().as_ref() != Some(content) {
                 let _ = replace(etc, name, content);
             }
         }
@@ -86,8 +87,8 @@ impl FollowedFiles {
     }
 }
 
-/// Returns what the jail has under this name.
-fn current(etc: &OwnedFd, name: &str) -> Result<FileContent, Errno> {
+/// Returns the content in the jail.
+fn read_current(etc: &OwnedFd, name: &str) -> Result<FileContent, Errno> {
     match readlinkat(etc, name, Vec::new()) {
         Ok(target) => {
             let target = std::os::unix::ffi::OsStringExt::from_vec(target.into_bytes());
@@ -102,20 +103,20 @@ fn current(etc: &OwnedFd, name: &str) -> Result<FileContent, Errno> {
     Ok(FileContent::Text(text))
 }
 
-/// Puts this under the name, in one step.
+/// Replaces a file atomically.
 fn replace(etc: &OwnedFd, name: &str, content: &FileContent) -> io::Result<()> {
     let _ = unlinkat(etc, NEW, AtFlags::empty());
     match content {
         FileContent::Absent => return Ok(unlinkat(etc, name, AtFlags::empty())?),
-        FileContent::Text(text) => write(etc, Path::new(NEW), text)?,
+        FileContent::Text(text) => write_new(etc, Path::new(NEW), text)?,
         FileContent::Link(target) => symlinkat(target, etc, NEW)?,
     }
     Ok(renameat(etc, NEW, etc, name)?)
 }
 
-fn write(etc: impl AsFd, name: &Path, text: &[u8]) -> io::Result<()> {
+fn write_new(etc: impl AsFd, name: &Path, text: &[u8]) -> io::Result<()> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // Whatever the caller's umask is, the jail's user may be another.
+    // Independent of the caller's umask: the jail may run as another user.
     let file = openat(etc, name, flags, Mode::from_raw_mode(0o644))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
     File::from(file).write_all(text)

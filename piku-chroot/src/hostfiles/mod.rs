@@ -1,6 +1,7 @@
-//! Those files of the host's `/etc` that change while a machine runs: it gets its network late, its resolver manages
-//! `/etc/resolv.conf` as a link into /run, it moves to another time zone. They are read on the host's side, before
-//! anything covers its root, and kept up to date in the jail by the monitor, see [`follow`].
+//! Files of the host's `/etc` that change while a machine runs: it gets its network late, its resolver
+//! replaces `/etc/resolv.conf` by a symlink into /run, it moves to another time zone. They are read on the
+//! host's side, before anything covers its root, and the monitor keeps the jail's copies up to date; see
+//! [`follow`].
 
 pub(crate) mod follow;
 mod resolver;
@@ -22,59 +23,58 @@ use crate::hostfiles::walk::{PathWalk, WalkEnd};
 use crate::ids::caller::CallerIdentity;
 use crate::plan::JailPlan;
 
-/// Taken from the host wherever the jail's programs come from: the network is the host's.
-const OF_THE_NETWORK: [&str; 2] = ["resolv.conf", "hosts"];
-/// Taken from the host when the jail's programs are the host's.
-const OF_THE_HOST: [&str; 5] = ["nsswitch.conf", "localtime", "timezone", "host.conf", "gai.conf"];
-/// More of a file is not taken: some hosts have a list of a million names that they do not want to reach.
-const LARGEST: u64 = 65536;
+/// Files from the host with any base, since the network is the host's.
+const NETWORK_FILES: [&str; 2] = ["resolv.conf", "hosts"];
+/// Files from the host if the programs are the host's too.
+const HOST_FILES: [&str; 5] = ["nsswitch.conf", "localtime", "timezone", "host.conf", "gai.conf"];
+/// Bytes read of a file: some hosts block a million host names in /etc/hosts.
+const MAX_SIZE: u64 = 65536;
 
-/// The files of one jail, as the host has them.
+/// The files of the host that one jail gets.
 #[derive(Debug)]
 pub(crate) struct HostFiles {
-    /// The names of the files, but for those that the caller puts something else at.
+    /// Names of the files, without those that an option replaces.
     names: Vec<&'static str>,
-    /// The identities that must not be able to write to them.
+    /// Identities that must not be able to write the files.
     trust: TrustedIdentities,
-    /// True if what lies in `/usr` is the same in the jail.
+    /// The jail has the host's `/usr`.
     same_usr: bool,
-    /// The jail's own name, which its list of hosts has.
+    /// Host name of the jail, which goes into its list of hosts.
     hostname: Vec<u8>,
-    /// True if the host's loopback cannot be reached from the jail's network, though the host's name server can.
+    /// The jail cannot reach the host's loopback, but its name server.
     own_network: bool,
 }
 
-/// The content of one of the files.
+/// Content of one of the files in the jail.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FileContent {
-    /// Nothing that may be shown is there.
+    /// No file.
     Absent,
-    /// This.
     Text(Vec<u8>),
-    /// It is a link into /usr, which leads to the same file in the jail.
+    /// A symlink into /usr, which leads to the same file in the jail.
     Link(PathBuf),
 }
 
-/// The files that are on the host now, and the folders where a change of them would show.
+/// The files at one moment, and the directories in which a change of them would show.
 #[derive(Debug)]
 pub(crate) struct HostSnapshot {
     pub(crate) files: Vec<(&'static str, FileContent)>,
-    /// Folders of the host on the ways to the files; as long as they are open, the kernel tells of changes in them.
+    /// Directories on the paths to the files. The kernel reports changes in them as long as they are open.
     pub(crate) folders: Vec<OwnedFd>,
-    /// True if it does so for all of them.
+    /// Set if it does so for all of them.
     pub(crate) told: bool,
 }
 
 impl HostFiles {
-    /// Returns those that this jail needs: none without a tree of programs.
+    /// Returns the files that this jail needs: none without a base.
     pub(crate) fn new(plan: &JailPlan, caller: CallerIdentity) -> Self {
         let same_usr = plan.base.as_deref() == Some(Path::new("/"));
         let names: &[&[&'static str]] = match &plan.base {
             None => &[],
-            Some(_) if same_usr => &[&OF_THE_NETWORK, &OF_THE_HOST],
-            Some(_) => &[&OF_THE_NETWORK],
+            Some(_) if same_usr => &[&NETWORK_FILES, &HOST_FILES],
+            Some(_) => &[&NETWORK_FILES],
         };
-        let free = |name: &&str| !plan.takes(&Path::new("/etc").join(name));
+        let free = |name: &&str| !plan.is_mount_point(&Path::new("/etc").join(name));
         Self {
             names: names.iter().copied().flatten().copied().filter(free).collect(),
             trust: TrustedIdentities::new(caller),
@@ -84,12 +84,12 @@ impl HostFiles {
         }
     }
 
-    /// Returns whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Reads them, and where `watches` is said makes the kernel tell of each later change by [`follow::CHANGED`].
+    /// Reads the files. With `watches`, the kernel reports later changes by [`follow::CHANGED`]; with
+    /// `warns`, a path that an app can write causes a warning.
     pub(crate) fn read(&self, watches: bool, warns: bool) -> io::Result<HostSnapshot> {
         let mut walk = PathWalk::begin(&self.trust, watches)?;
         let mut files = Vec::new();
@@ -108,7 +108,7 @@ impl HostFiles {
         Ok(HostSnapshot { files, folders, told })
     }
 
-    /// Reads one; `warns` when it leads to what an app could write.
+    /// Reads one file.
     fn read_one(&self, walk: &mut PathWalk, name: &str, warns: bool) -> io::Result<FileContent> {
         let path = Path::new("/etc").join(name);
         Ok(match walk.follow(&path)? {
@@ -122,8 +122,7 @@ impl HostFiles {
             WalkEnd::Writable(what) => {
                 if warns {
                     tell(&format!(
-                        "piku-chroot: warning: {} leads through {}, which others than the machine's owner can \
-                         write to: the jail has no {}",
+                        "piku-chroot: warning: {} leads through {}, which an app can write to: the jail has no {}",
                         quoted(&path),
                         quoted(&what),
                         quoted(&path)
@@ -134,7 +133,7 @@ impl HostFiles {
         })
     }
 
-    /// The host's list of hosts, and the jail's own name where that is not in it.
+    /// Adds the jail's own name to the host's list of hosts.
     fn with_own_name(&self, content: FileContent) -> FileContent {
         let mut text = match content {
             FileContent::Text(text) => text,
@@ -147,21 +146,22 @@ impl HostFiles {
     }
 }
 
-/// The first bytes of a file that has `size`. One call for what is small: this is done at each start.
+/// Reads the first bytes of a file of this size: in one call if the file is small, since every start does
+/// this.
 fn read(mut file: File, size: u64) -> io::Result<Vec<u8>> {
-    let size = usize::try_from(size.min(LARGEST)).map_err(io::Error::other)?;
+    let size = usize::try_from(size.min(MAX_SIZE)).map_err(io::Error::other)?;
     let mut text = vec![0; size];
     let count = file.read(&mut text)?;
     text.truncate(count);
     if count == size && count > 0 {
         return Ok(text);
     }
-    // It is being written right now, or does not know its size.
-    file.take(LARGEST - count as u64).read_to_end(&mut text)?;
+    // The file is being written right now, or does not know its size.
+    file.take(MAX_SIZE - count as u64).read_to_end(&mut text)?;
     Ok(text)
 }
 
-/// Returns whether a link at `path` leads into `/usr`, where it leads to the same file in the jail.
+/// Returns whether a symlink at `path` leads into `/usr`, where it leads to the same file in the jail.
 pub(crate) fn leads_to_usr(path: &Path, target: &Path) -> bool {
     let mut whole = PathBuf::from("/");
     for part in path.parent().unwrap_or(Path::new("")).join(target).components() {

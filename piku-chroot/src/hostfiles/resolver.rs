@@ -1,16 +1,17 @@
-//! `resolv.conf` for a jail whose network is its own: a name server on the host's loopback is reached there through pasta.
+//! `resolv.conf` for a jail with its own network: it reaches a name server on the host's loopback through
+//! pasta.
 
 use std::net::Ipv4Addr;
 
 use crate::network::RESOLVER;
 
-/// Returns the text with [`RESOLVER`] in place of name servers on the loopback.
+/// Replaces name servers on the loopback by [`RESOLVER`].
 pub(super) fn without_loopback(text: &[u8]) -> Vec<u8> {
     let lines = text.split_inclusive(|byte| *byte == b'\n');
-    lines.flat_map(|line| if is_loopback(line) { reached_inside() } else { line.to_vec() }).collect()
+    lines.flat_map(|line| if is_loopback(line) { resolver_line() } else { line.to_vec() }).collect()
 }
 
-fn reached_inside() -> Vec<u8> {
+fn resolver_line() -> Vec<u8> {
     format!("nameserver {RESOLVER}\n").into_bytes()
 }
 

@@ -1,17 +1,17 @@
-//! The rule for files that may be shown to a jail as the host's: no app can write to them.
+//! The rule for files of the host that a jail may show: no app can write them.
 
 use nix::unistd::{Gid, Uid, getgroups};
 use rustix::fs::{FileType, Stat};
 
 use crate::ids::caller::CallerIdentity;
 
-/// Ids from here on are handed out to containers, and to apps that are users of their own.
+/// First id of containers and of apps with their own user.
 const SUBORDINATE: u32 = 65536;
 const STICKY: u32 = 0o1000;
 const WRITABLE_BY_GROUP: u32 = 0o020;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 
-/// The identities that an app may have, to judge whether it can write to a file.
+/// Identities that an app may have.
 #[derive(Debug)]
 pub(crate) struct TrustedIdentities {
     caller: Uid,
@@ -19,26 +19,26 @@ pub(crate) struct TrustedIdentities {
 }
 
 impl TrustedIdentities {
-    /// The caller's apps are the caller, with its groups, or have one of its subordinate ids.
+    /// Apps run as the caller, with its groups, or with one of its subordinate ids.
     pub(crate) fn new(caller: CallerIdentity) -> Self {
         let mut groups = getgroups().unwrap_or_default();
         groups.push(caller.gid);
         Self { caller: caller.uid, groups }
     }
 
-    /// Returns whether no app can change what this describes. Root's own jails cannot write to files of the host's root.
-    pub(crate) fn has(&self, stat: &Stat) -> bool {
+    /// Returns whether no app can change the file. Root's own jails cannot write files of the host's root.
+    pub(crate) fn is_safe(&self, stat: &Stat) -> bool {
         let (owner, group) = (stat.st_uid, stat.st_gid);
-        let of_an_app = owner != 0 && (owner == self.caller.as_raw() || owner >= SUBORDINATE);
+        let is_of_app = owner != 0 && (owner == self.caller.as_raw() || owner >= SUBORDINATE);
         let settled = match FileType::from_raw_mode(stat.st_mode) {
-            // A link's mode means nothing.
+            // The mode of a symlink means nothing.
             FileType::Symlink => true,
-            // Only its owner can replace what lies in it, and whose that is will be asked next.
+            // Only the owner of an entry can replace it, and that owner is checked next.
             FileType::Directory => stat.st_mode & STICKY != 0,
             _ => false,
         };
-        if of_an_app || settled {
-            return !of_an_app;
+        if is_of_app || settled {
+            return !is_of_app;
         }
         let own_group = self.groups.iter().any(|own| own.as_raw() == group) && !self.caller.is_root();
         let by_group = stat.st_mode & WRITABLE_BY_GROUP != 0 && (own_group || group >= SUBORDINATE);
@@ -80,7 +80,11 @@ mod tests {
             (65534, 65534, 0o100_644, true, true),
         ] {
             (stat.st_uid, stat.st_gid, stat.st_mode) = (uid, gid, mode);
-            assert_eq!((user.has(&stat), root.has(&stat)), (by_user, by_root), "{uid} {gid} {mode:o}");
+            assert_eq!(
+                (user.is_safe(&stat), root.is_safe(&stat)),
+                (by_user, by_root),
+                "{uid} {gid} {mode:o}"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The way to a file of the host's, link by link: each part is opened by itself and looked at, so that what an app could
-//! have put there is noticed, and each folder is remembered, since a change in it may change where the way leads.
+//! Follows the path of a host's file symlink by symlink. Each part is opened and checked, so that a part that
+//! an app could have made is noticed, and each directory is remembered, since a change in it may change where
+//! the path leads.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -16,34 +17,34 @@ use rustix::io::Errno;
 use crate::hostfiles::trust::TrustedIdentities;
 use crate::sys;
 
-/// As many as the kernel follows.
+/// The kernel's own limit.
 const MOST_LINKS: usize = 40;
 
-/// The result of a walk: what stands at the end of its path.
+/// Result of a walk.
 pub(super) enum WalkEnd {
     /// No regular file that we may read.
     Nothing,
-    /// A file, and where the path itself leads when it is a link.
+    /// A file, and the target of the path itself if it is a symlink.
     File { file: File, size: u64, first_link: Option<PathBuf> },
-    /// An app could have written this, so it is not looked at.
+    /// An app could have written this part of the path, so the walk stops.
     Writable(PathBuf),
 }
 
-/// Walks that share what they have opened.
+/// Walks that share opened directories.
 pub(super) struct PathWalk<'a> {
     trust: &'a TrustedIdentities,
     root: Rc<OwnedFd>,
-    /// Each once, by device and number.
+    /// Each directory once, by device and inode.
     folders: Vec<((u64, u64), Rc<OwnedFd>)>,
-    /// The folder that the last walk went into first, which the next one need not look at again.
+    /// First directory of the last walk, which the next walk need not check again.
     first: Option<(OsString, WalkFolder)>,
-    /// Set when the kernel is to report changes in them.
+    /// Let the kernel report changes in the directories.
     watches: bool,
-    /// True if it does so for all of them.
+    /// Set if it does so for all of them.
     told: bool,
 }
 
-/// A folder on the way, its path for a message, and what it lies on.
+/// A directory of a walk, its path for messages, and its device.
 #[derive(Clone)]
 struct WalkFolder {
     folder: Rc<OwnedFd>,
@@ -57,15 +58,16 @@ impl<'a> PathWalk<'a> {
         Ok(Self { trust, root, folders: Vec::new(), first: None, watches, told: watches })
     }
 
-    /// Returns the folders that were gone through, but for the root, and whether the kernel tells of changes in all of them.
+    /// Returns the directories of the walks, without the root, and whether the kernel reports changes in all
+    /// of them.
     pub(super) fn into_folders(self) -> (Vec<OwnedFd>, bool) {
         drop(self.first);
         (self.folders.into_iter().filter_map(|(_, folder)| Rc::into_inner(folder)).collect(), self.told)
     }
 
-    /// Goes where an absolute path leads.
+    /// Follows an absolute path.
     pub(super) fn follow(&mut self, path: &Path) -> io::Result<WalkEnd> {
-        let mut way: VecDeque<OsString> = parts(path).collect();
+        let mut way: VecDeque<OsString> = path_parts(path).collect();
         let top = WalkFolder { folder: Rc::clone(&self.root), path: PathBuf::from("/"), device: 0 };
         let mut places = vec![top];
         if let Some((_, first)) = self.first.as_ref().filter(|(name, _)| way.front() == Some(name)) {
@@ -81,7 +83,7 @@ impl<'a> PathWalk<'a> {
             let Some(here) = places.last().cloned() else { break };
             let path = here.path.join(&name);
             let opened = match open(&here.folder, &name, OFlags::empty()) {
-                // A folder that others may only go through; the kernel does not tell of changes in it.
+                // A directory that others may only pass through; the kernel reports no changes in it.
                 Err(Errno::ACCESS) if !way.is_empty() => {
                     open(&here.folder, &name, OFlags::PATH | OFlags::DIRECTORY)
                 }
@@ -90,14 +92,14 @@ impl<'a> PathWalk<'a> {
             let opened = match opened {
                 Ok(fd) => fd,
                 Err(Errno::LOOP) => {
-                    let Some((target, stat)) = link(&here.folder, &name)? else {
+                    let Some((target, stat)) = read_symlink(&here.folder, &name)? else {
                         return Ok(WalkEnd::Nothing);
                     };
                     links += 1;
                     if links > MOST_LINKS {
                         return Ok(WalkEnd::Nothing);
                     }
-                    if !self.trust.has(&stat) {
+                    if !self.trust.is_safe(&stat) {
                         return Ok(WalkEnd::Writable(path));
                     }
                     if way.is_empty() && links == 1 {
@@ -107,11 +109,11 @@ impl<'a> PathWalk<'a> {
                         places.truncate(1);
                     }
                     let rest = std::mem::take(&mut way);
-                    way = parts(&target).chain(rest).collect();
+                    way = path_parts(&target).chain(rest).collect();
                     continue;
                 }
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NXIO) => {
-                    // The root is not watched: what is made in it later is looked for.
+                    // The root is not watched: something may be made in it later.
                     self.told &= places.len() > 1;
                     return Ok(WalkEnd::Nothing);
                 }
@@ -119,7 +121,7 @@ impl<'a> PathWalk<'a> {
             };
             let stat = fstat(&opened)?;
             let kind = FileType::from_raw_mode(stat.st_mode);
-            if matches!(kind, FileType::Directory | FileType::RegularFile) && !self.trust.has(&stat) {
+            if matches!(kind, FileType::Directory | FileType::RegularFile) && !self.trust.is_safe(&stat) {
                 return Ok(WalkEnd::Writable(path));
             }
             let (device, number) = (stat.st_dev, stat.st_ino);
@@ -132,7 +134,8 @@ impl<'a> PathWalk<'a> {
                     places.push(place);
                 }
                 FileType::RegularFile if way.is_empty() => {
-                    // Mounted by itself, as containers have it, it is written in place without a word to its folder here.
+                    // A file that is a mount of its own, as in containers, is written in place and its
+                    // directory does not change.
                     self.told &= device == here.device;
                     let size = u64::try_from(stat.st_size).unwrap_or_default();
                     return Ok(WalkEnd::File { file: File::from(opened), size, first_link });
@@ -147,7 +150,7 @@ impl<'a> PathWalk<'a> {
         if let Some((_, known)) = self.folders.iter().find(|(other, _)| *other == which) {
             return Rc::clone(known);
         }
-        // Before anything is looked up in it: no change can come in between.
+        // Before anything is looked up in it, so that no change is missed.
         self.told &= self.watches && sys::notify_of_changes(&opened).is_ok();
         let folder = Rc::new(opened);
         self.folders.push((which, Rc::clone(&folder)));
@@ -155,8 +158,8 @@ impl<'a> PathWalk<'a> {
     }
 }
 
-/// The parts of a path, `..` among them.
-fn parts(path: &Path) -> impl Iterator<Item = OsString> {
+/// Returns the parts of a path, including `..`.
+fn path_parts(path: &Path) -> impl Iterator<Item = OsString> {
     path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),
@@ -164,14 +167,14 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     })
 }
 
-/// Opens what has this name, and waits for nobody.
+/// Opens an entry without blocking.
 fn open(folder: impl AsFd, name: &OsStr, more: OFlags) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags | more, Mode::empty())
 }
 
-/// Where a link leads, and what it is; `None` when it is gone.
-fn link(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<(PathBuf, Stat)>> {
+/// Reads a symlink and its metadata; `None` if it has gone.
+fn read_symlink(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<(PathBuf, Stat)>> {
     let read = || -> Result<_, Errno> {
         let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok((OsString::from_vec(readlinkat(folder, name, Vec::new())?.into_bytes()).into(), stat))

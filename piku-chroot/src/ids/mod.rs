@@ -1,7 +1,8 @@
-//! Level 2: the command is a user of its own. The jail's user namespace knows two: the caller, who makes the jail, and one
-//! of the caller's subordinate ones, who the command is. Numbers inside are the numbers outside.
+//! Level 2: the command runs as its own user. The jail's user namespace has two users: the caller, who makes
+//! the jail, and one of the caller's subordinate users, who runs the command. Ids are the same inside and
+//! outside.
 //!
-//! Only set-uid helpers may map a second user; they are told to by the monitor, while the stub waits.
+//! Only set-uid helpers may map a second user; the monitor runs them while init waits.
 
 pub(crate) mod caller;
 pub(crate) mod newidmap;
@@ -27,63 +28,61 @@ use crate::plan::{JailPlan, UidRange};
 use crate::{namespaces, sys};
 use piku_nss::UserAccount;
 
-/// Who makes the jail and who runs in it.
+/// Users of a jail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JailIds {
-    /// Who called.
     pub(crate) caller: CallerIdentity,
-    /// Who the command is, when that is somebody else.
+    /// The command's own user, if it is not the caller.
     pub(crate) own: Option<CallerIdentity>,
 }
 
 impl JailIds {
-    /// Looks up, or decides for good, who the command is.
-    pub(crate) fn settle(plan: &JailPlan, caller: CallerIdentity) -> Result<Self> {
+    /// Looks up the command's user, who gets ids for good if the name is new.
+    pub(crate) fn resolve(plan: &JailPlan, caller: CallerIdentity) -> Result<Self> {
         let range = plan.uid_range.as_ref().filter(|range| !range.give_back);
-        let own = range.map(|range| own(range, caller)).transpose().context("--uid-range")?;
+        let own = range.map(|range| resolve_own_user(range, caller)).transpose().context("--uid-range")?;
         Ok(Self { caller, own })
     }
 
-    /// Who the command is.
+    /// Returns the command's user.
     pub(crate) fn command(self) -> CallerIdentity {
         self.own.unwrap_or(self.caller)
     }
 
-    /// 1, or 2 when the command is somebody else than the caller.
+    /// Returns 2 if the command runs as its own user, else 1.
     pub(crate) fn level(self) -> u8 {
         if self.own.is_some() { 2 } else { 1 }
     }
 
-    /// The monitor's part: maps the ids of its child `stub` and tells it through `life`. When that fails, the child is
-    /// ended.
-    pub(crate) fn map(self, stub: Pid, life: impl AsFd) -> Result<()> {
+    /// Maps the ids of the monitor's child `init` and tells it through `life`. Kills it if that fails.
+    pub(crate) fn map(self, init: Pid, life: impl AsFd) -> Result<()> {
         let Some(own) = self.own else { return Ok(()) };
-        let mapped = newidmap::map(stub, self.caller, own).context("--uid-range").and_then(|()| {
+        let mapped = newidmap::map(init, self.caller, own).context("--uid-range").and_then(|()| {
             rustix::io::write(life, b"\n").map_err(io::Error::from).context("cannot tell the jail to go on")
         });
         if mapped.is_err() {
-            let _ = kill(stub, Signal::SIGKILL);
-            let _ = waitpid(stub, None);
+            let _ = kill(init, Signal::SIGKILL);
+            let _ = waitpid(init, None);
         }
         mapped.map(drop)
     }
 
-    /// The stub's part: comes back when there is somebody to be.
+    /// Waits, in init, until the ids are mapped.
     pub(crate) fn enter(self, monitor: impl AsFd) -> Result<()> {
         if self.own.is_none() {
-            return namespaces::map(self.caller);
+            return namespaces::map_caller(self.caller);
         }
         let mut word = [0];
         let count = rustix::io::retry_on_intr(|| rustix::io::read(&monitor, &mut word))
             .map_err(io::Error::from)
             .context("cannot wait for the monitor")?;
         ensure!(count > 0, "the monitor was killed");
-        // Before anything is opened: what a group of the caller's lets it read is nothing for the command.
+        // Before anything is opened: the command must not read files through a group of the caller.
         let left = setgroups(&[]).map_err(io::Error::from);
         left.map_err(|err| explain(SetupStep::Rights, &err)).context("cannot leave the caller's groups")
     }
 
-    /// Makes the folder of `--data` the command's, where it is not yet.
+    /// Makes the command's user the owner of the directory of `--data`.
     pub(crate) fn take_data(self, plan: &JailPlan) -> Result<()> {
         match (self.own, plan.data()) {
             (Some(own), Some(dir)) => owner_change::take(dir, self.caller, own).context("--data"),
@@ -91,7 +90,7 @@ impl JailIds {
         }
     }
 
-    /// Becomes the command's user; says whether that is somebody else.
+    /// Becomes the command's user. Returns whether that is another user.
     pub(crate) fn become_command(self) -> Result<bool> {
         let Some(CallerIdentity { uid, gid }) = self.own else { return Ok(false) };
         self.share_pipes();
@@ -101,8 +100,9 @@ impl JailIds {
         Ok(true)
     }
 
-    /// Programs open `/dev/stdout` anew, for which the rights of a pipe count: its maker's alone. An anonymous pipe can be
-    /// reached by nobody else, so that these can be given to all. What has a name is its owner's business.
+    /// Opens the pipes of stdin, stdout and stderr to all users: programs open `/dev/stdout` again, and a
+    /// pipe belongs to its maker alone. No other process can reach an anonymous pipe; a named one is left to
+    /// its owner.
     fn share_pipes(self) {
         const PIPE: u64 = 0x5049_5045;
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
@@ -111,29 +111,29 @@ impl JailIds {
                 fstatfs(fd).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|kind| kind == PIPE));
             let own = fstat(fd).is_ok_and(|stat| stat.st_uid == self.caller.uid.as_raw());
             if anonymous && own {
-                // Refused, it is as it would be without this.
+                // If this fails, only such programs fail.
                 let _ = fchmod(fd, Mode::from_raw_mode(0o666));
             }
         }
     }
 }
 
-/// The way back: all of `--data` that is the name's becomes the caller's. Returns an exit code.
+/// Makes the caller the owner of all files of `--data` that belong to the name's user. Returns an exit code.
 pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
     let (Some(range), Some(dir)) = (&plan.uid_range, plan.data()) else { return Ok(0) };
     let known = || -> Result<_> {
-        let file = registry::place(range.registry.as_deref(), &user(caller)?)?;
-        registry::known(&file, &range.name)
+        let file = registry::locate(range.registry.as_deref(), &find_account(caller)?)?;
+        registry::find_ids(&file, &range.name)
     };
     let Some(own) = known().context("--uid-range")? else { return Ok(0) };
-    in_a_namespace(JailIds { caller, own: Some(own) }, || {
+    run_in_user_namespace(JailIds { caller, own: Some(own) }, || {
         owner_change::give_back(dir, caller, own).context("--data")
     })
 }
 
-/// Does something in a process in a user namespace in which both users are known; returns its exit code. It says itself
-/// what failed.
-pub(crate) fn in_a_namespace(ids: JailIds, work: impl FnOnce() -> Result<()>) -> Result<u8> {
+/// Runs `work` in a process in a user namespace with both users and returns its exit code. The process prints
+/// its own error.
+pub(crate) fn run_in_user_namespace(ids: JailIds, work: impl FnOnce() -> Result<()>) -> Result<u8> {
     let (alive, life) =
         pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
     let mut ends = Some((alive, life));
@@ -151,36 +151,38 @@ pub(crate) fn in_a_namespace(ids: JailIds, work: impl FnOnce() -> Result<()>) ->
     }
     match waitpid(pid, None).context("cannot wait for a process")? {
         WaitStatus::Exited(_, code) => Ok(u8::try_from(code).unwrap_or(SETUP_FAILED)),
-        _ => bail!("the process that did it was killed"),
+        _ => bail!("the process was killed"),
     }
 }
 
-/// Tries it with a uid that nobody gets by that, for a table. A named registry, if there is one, has to be in order.
-pub(crate) fn attempt(range: Option<&UidRange>, caller: CallerIdentity) -> Result<()> {
-    let user = user(caller)?;
-    let ranges = ranges::of(&user)?;
+/// Tries to map a free uid and gid, which are not given to a name. The registry, if one is named, has to be
+/// valid.
+pub(crate) fn try_mapping(range: Option<&UidRange>, caller: CallerIdentity) -> Result<()> {
+    let user = find_account(caller)?;
+    let ranges = ranges::read_ranges(&user)?;
     if let Some(range) = range {
-        registry::known(&registry::place(range.registry.as_deref(), &user)?, &range.name)?;
+        registry::find_ids(&registry::locate(range.registry.as_deref(), &user)?, &range.name)?;
     }
-    let (Some(uid), Some(gid)) = (ranges.uids.last(|_| Ok(true))?, ranges.gids.last(|_| Ok(true))?) else {
-        bail!("no uid or gid of the caller's ranges can be used");
+    let (Some(uid), Some(gid)) = (ranges.uids.find_last(|_| Ok(true))?, ranges.gids.find_last(|_| Ok(true))?)
+    else {
+        bail!("the caller's ranges contain no usable uid or gid");
     };
     let own = CallerIdentity { uid: uid.into(), gid: gid.into() };
-    match in_a_namespace(JailIds { caller, own: Some(own) }, || Ok(()))? {
+    match run_in_user_namespace(JailIds { caller, own: Some(own) }, || Ok(()))? {
         0 => Ok(()),
         _ => bail!("the process that tried it failed"),
     }
 }
 
-/// Who the command is.
-fn own(range: &UidRange, caller: CallerIdentity) -> Result<CallerIdentity> {
-    let user = user(caller)?;
-    let file = registry::place(range.registry.as_deref(), &user)?;
-    registry::identity(&file, &range.name, &ranges::of(&user)?)
+/// Returns the command's own user.
+fn resolve_own_user(range: &UidRange, caller: CallerIdentity) -> Result<CallerIdentity> {
+    let user = find_account(caller)?;
+    let file = registry::locate(range.registry.as_deref(), &user)?;
+    registry::find_or_add(&file, &range.name, &ranges::read_ranges(&user)?)
 }
 
-/// The caller as the list of users has it. The helpers want it to be that user wholly.
-pub(crate) fn user(caller: CallerIdentity) -> Result<UserAccount> {
+/// Returns the caller's entry in the list of users. Its group must be the caller's: newgidmap maps no other.
+pub(crate) fn find_account(caller: CallerIdentity) -> Result<UserAccount> {
     let user = UserAccount::of(caller.uid).context("cannot look up the caller")?;
     let user = user.with_context(|| format!("uid {} is not in the list of users", caller.uid))?;
     ensure!(

@@ -1,5 +1,5 @@
-//! newuidmap and newgidmap: the set-uid programs of the system that map subordinate ids, as /etc/subuid and /etc/subgid
-//! allow it.
+//! newuidmap and newgidmap: set-uid programs of the system that map subordinate ids as /etc/subuid and
+//! /etc/subgid allow.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,24 +16,22 @@ use crate::errors::SETUP_FAILED;
 use crate::ids::caller::CallerIdentity;
 use crate::plan::DEFAULT_PATH;
 
-/// For uids.
 pub(crate) const UIDS: &str = "newuidmap";
-/// For gids.
 pub(crate) const GIDS: &str = "newgidmap";
 
-/// Maps the caller and `own`, each to itself, in the user namespace of a child of this process. Both programs run at the
-/// same time: starting them is what this costs.
+/// Maps the ids of `caller` and `own` to themselves in the user namespace of a child process. Both programs
+/// run at the same time, since starting them takes most of the time.
 pub(crate) fn map(child: Pid, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
     let uids = start(UIDS, child, caller.uid.as_raw(), own.uid.as_raw());
     let gids = start(GIDS, child, caller.gid.as_raw(), own.gid.as_raw());
-    // Both are waited for, whatever the first one says.
+    // Both have to be waited for, even if the first one fails.
     let uids = uids.and_then(|helper| finish(UIDS, helper));
     let gids = gids.and_then(|helper| finish(GIDS, helper));
     uids.and(gids)
 }
 
 fn start(name: &'static str, child: Pid, caller: u32, own: u32) -> Result<Child> {
-    let program = find(name)?;
+    let program = find_program(name)?;
     let mut command = Command::new(&program);
     command.arg(child.to_string());
     for id in [caller, own] {
@@ -54,32 +52,32 @@ fn finish(name: &'static str, helper: Child) -> Result<()> {
         said.lines().next().map_or_else(|| output.status.to_string(), |line| line.escape_debug().to_string());
     let said = said.strip_prefix(&format!("{name}: ")).unwrap_or(&said);
     let failure = UserError::new(format!("{name} refused: {said}")).code(SETUP_FAILED);
-    Err(failure.hint(powerless(name).unwrap_or_else(|| "see: piku-chroot --check".to_owned())).into())
+    Err(failure.hint(missing_rights(name).unwrap_or_else(|| "see: piku-chroot --check".to_owned())).into())
 }
 
-/// Where the program is.
-pub(crate) fn find(name: &'static str) -> Result<PathBuf> {
+/// Searches PATH for the program.
+pub(crate) fn find_program(name: &'static str) -> Result<PathBuf> {
     let search = std::env::var_os("PATH").unwrap_or_else(|| OsString::from(DEFAULT_PATH));
     let found = std::env::split_paths(&search).map(|folder| folder.join(name)).find(|file| file.is_file());
-    found.ok_or_else(|| missing(name))
+    found.ok_or_else(|| missing_program(name))
 }
 
-fn missing(name: &str) -> Error {
-    let failure = UserError::new(format!("there is no {name} on PATH"));
+fn missing_program(name: &str) -> Error {
+    let failure = UserError::new(format!("{name} is not on PATH"));
     failure.hint("apt-get install uidmap (elsewhere the package is shadow-utils)").code(SETUP_FAILED).into()
 }
 
-/// Why the program cannot have the rights that it needs, and what to do; nothing when it seems to have them.
-pub(crate) fn powerless(name: &'static str) -> Option<String> {
-    let program = find(name).ok()?;
+/// Returns why the program lacks the rights that it needs, and what to do; `None` if it seems to have them.
+pub(crate) fn missing_rights(name: &'static str) -> Option<String> {
+    let program = find_program(name).ok()?;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     if status.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])) {
         return Some(format!(
-            "{name} has no rights here: whoever started piku-chroot has set no_new_privs (in a unit of systemd: NoNewPrivileges= and all that implies it)"
+            "{name} has no rights here: a process that started piku-chroot has set no_new_privs (in a systemd unit: NoNewPrivileges= and options that imply it)"
         ));
     }
     if statvfs(&program).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_NOSUID)) {
-        return Some(format!("'{}' lies on a file system that is mounted nosuid", program.display()));
+        return Some(format!("'{}' is on a file system that is mounted nosuid", program.display()));
     }
     let about = fs::metadata(&program).ok()?;
     let set_uid = about.mode() & 0o4000 != 0 && about.uid() == 0;
@@ -93,10 +91,10 @@ fn has_capability(program: &PathBuf) -> bool {
     rustix::fs::getxattr(program, "security.capability", &mut [0_u8; 64][..]).is_ok_and(|size| size > 0)
 }
 
-/// Whether one of them can be started at all, for a table.
-pub(crate) fn usable(name: &'static str) -> Result<()> {
-    find(name)?;
-    match powerless(name) {
+/// Returns whether one of the programs can be started.
+pub(crate) fn check_program(name: &'static str) -> Result<()> {
+    find_program(name)?;
+    match missing_rights(name) {
         Some(why) => Err(UserError::new(why).code(SETUP_FAILED).into()),
         None => Ok(()),
     }

@@ -1,12 +1,13 @@
-//! The folder of `--data` changes hands: all in it that is `from` becomes `to`, through the map, with the rights that the
-//! jail's maker has over these two users and no others.
+//! Changes the owner of the directory of `--data` and of everything in it from one user to another, with the
+//! rights that the maker of the jail has over these two users alone.
 //!
-//! The tree may be hostile, and others may change it at the same time. No link is followed and no other mount entered, so
-//! whatever is reached lies in the folder. A file with a hard link that is not found in the folder is left alone: it may
-//! be a file of the caller's that an app without a jail has linked there.
+//! The tree may be hostile, and other processes may change it at the same time. Symlinks are not followed and
+//! other mounts not entered, so everything that is reached is in the directory. A file with a hard link
+//! outside of the directory keeps its owner: it may be a file of the caller that an app without a jail has
+//! linked there.
 //!
-//! Killed in the middle, the next start does all of it again: the folder itself is last. Until then its group says that
-//! it is under way, which matters when the next start goes the other way.
+//! If the process is killed, the next start does everything again, since the directory itself comes last.
+//! Until then its group marks the change as unfinished, which the opposite change has to know.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -28,64 +29,66 @@ use crate::errors::quoted;
 use crate::ids::caller::CallerIdentity;
 use crate::root::tree;
 
-/// A path of that many bytes is long: the kernel takes 4095, and a name has at most 255.
+/// Length in bytes from which a path counts as long: the kernel takes 4095, and a name has at most 255.
 const LONG: usize = 3500;
 
-/// Makes the folder `own`'s where it is the caller's.
+/// Makes `own` the owner if the caller is the owner.
 pub(crate) fn take(dir: &Path, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
-    let top = open(dir)?;
-    let stat = look(&top, dir)?;
+    let top = open_directory(dir)?;
+    let stat = read_metadata(&top, dir)?;
     if stat.st_uid == own.uid.as_raw() {
         return Ok(());
     }
-    // With the caller's uid that of "nobody", which stands for everybody unknown here, this is not certain yet.
-    ensure!(stat.st_uid == caller.uid.as_raw(), foreign(dir));
-    change_hands(top, dir, (caller, own), caller, own)
+    // If the caller is "nobody", who stands for every unknown user here, the caller may still not be the
+    // owner.
+    ensure!(stat.st_uid == caller.uid.as_raw(), foreign_owner(dir));
+    change_owner(top, dir, (caller, own), caller, own)
 }
 
-/// Makes the folder the caller's where it is `own`'s, or was to become that.
+/// Makes the caller the owner if `own` is the owner, or was about to become the owner.
 pub(crate) fn give_back(dir: &Path, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
-    let top = open(dir)?;
-    let stat = look(&top, dir)?;
+    let top = open_directory(dir)?;
+    let stat = read_metadata(&top, dir)?;
     let under_way = stat.st_uid == caller.uid.as_raw() && stat.st_gid == own.gid.as_raw();
     if stat.st_uid != own.uid.as_raw() && !under_way {
-        ensure!(stat.st_uid == caller.uid.as_raw(), foreign(dir));
+        ensure!(stat.st_uid == caller.uid.as_raw(), foreign_owner(dir));
         return Ok(());
     }
-    change_hands(top, dir, (own, caller), caller, own)
+    change_owner(top, dir, (own, caller), caller, own)
 }
 
-/// A change under way.
+/// A change in progress.
 struct OwnerChange<'a> {
     dir: &'a Path,
     caller: CallerIdentity,
     from: CallerIdentity,
     to: CallerIdentity,
-    /// Files with more than one link, by device and inode.
+    /// Files with more than one hard link, by device and inode.
     links: HashMap<(u64, u64), LinkedFile>,
-    /// What stays as it is.
+    /// Number of files that keep their owner.
     left: usize,
 }
 
-/// A file with more than one link.
+/// A file with more than one hard link.
 struct LinkedFile {
-    /// Where one of them is.
+    /// One of its paths.
     place: DataPath,
-    /// How many there are, here and elsewhere.
+    /// Number of its links, here and elsewhere.
     all: u64,
-    /// How many were found.
+    /// Number of links that were found.
     found: u64,
 }
 
-/// A path below an opened folder: paths have a longest length, trees of folders have no greatest depth.
+/// A path below an opened directory: paths have a maximum length, and directories are nested without a limit.
 #[derive(Clone)]
 struct DataPath {
     base: Rc<OwnedFd>,
     path: PathBuf,
 }
 
-/// `mark` is the folder's group while this is under way; its owner is the caller then.
-fn change_hands(
+/// Changes the owner from `from` to `to`. Until the end the directory belongs to the caller and to the group
+/// of `mark`.
+fn change_owner(
     top: OwnedFd,
     dir: &Path,
     (from, to): (CallerIdentity, CallerIdentity),
@@ -94,23 +97,23 @@ fn change_hands(
 ) -> Result<()> {
     let mut change = OwnerChange { dir, caller, from, to, links: HashMap::new(), left: 0 };
     let refused = |err: io::Error| match err.raw_os_error() {
-        Some(nix::libc::EPERM) => anyhow::Error::new(foreign(dir)),
+        Some(nix::libc::EPERM) => anyhow::Error::new(foreign_owner(dir)),
         _ => anyhow::Error::new(err).context(format!("cannot change the owner of {}", quoted(dir))),
     };
-    change.give(&top, CallerIdentity { uid: caller.uid, gid: mark.gid }).map_err(refused)?;
+    change.set_owner(&top, CallerIdentity { uid: caller.uid, gid: mark.gid }).map_err(refused)?;
     let top = Rc::new(top);
     let mut folders = vec![DataPath { base: Rc::clone(&top), path: ".".into() }];
     while let Some(folder) = folders.pop() {
-        change.folder(&folder, &mut folders)?;
+        change.change_entries(&folder, &mut folders)?;
     }
     for linked in std::mem::take(&mut change.links).into_values() {
-        change.linked(&linked)?;
+        change.change_linked(&linked)?;
     }
-    change.give(&*top, to).map_err(refused)?;
+    change.set_owner(&*top, to).map_err(refused)?;
     if change.left > 0 {
         let left = change.left;
         tell(&format!(
-            "piku-chroot: --data: {left} in {} keep their owners: they are of other users, or have hard links outside of it",
+            "piku-chroot: --data: {left} files in {} keep their owners: they belong to other users, or have hard links outside of it",
             quoted(dir)
         ));
     }
@@ -118,11 +121,11 @@ fn change_hands(
 }
 
 impl OwnerChange<'_> {
-    /// All that is in a folder; folders in it are put on the list.
-    fn folder(&mut self, place: &DataPath, folders: &mut Vec<DataPath>) -> Result<()> {
+    /// Changes the entries of a directory, and puts directories in it on the list.
+    fn change_entries(&mut self, place: &DataPath, folders: &mut Vec<DataPath>) -> Result<()> {
         let Some(folder) = self.open(place, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(()) };
         let folder = Rc::new(folder);
-        // Opened for reading, it can be what longer paths begin at.
+        // Opened for reading, it can be the start of longer paths.
         let (base, path) = if place.path.as_os_str().len() > LONG {
             (Rc::clone(&folder), PathBuf::from("."))
         } else {
@@ -142,42 +145,42 @@ impl OwnerChange<'_> {
             let stat = fstat(&fd).map_err(io::Error::from).with_context(|| self.describe(&here))?;
             let there = DataPath { base: Rc::clone(&base), path: path.join(name) };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                self.change(&fd, &stat)?;
+                self.change_file(&fd, &stat)?;
                 folders.push(there);
             } else if stat.st_nlink > 1 {
-                self.remember(&stat, there);
+                self.count_link(&stat, there);
             } else {
-                self.change(&fd, &stat)?;
+                self.change_file(&fd, &stat)?;
             }
         }
         Ok(())
     }
 
-    /// Counts a link of a file that has several.
-    fn remember(&mut self, stat: &Stat, place: DataPath) {
+    /// Counts a link of a file with several links.
+    fn count_link(&mut self, stat: &Stat, place: DataPath) {
         if stat.st_uid == self.from.uid.as_raw() {
-            let linked = LinkedFile { place, all: links(stat), found: 0 };
+            let linked = LinkedFile { place, all: count_links(stat), found: 0 };
             self.links.entry((stat.st_dev, stat.st_ino)).or_insert(linked).found += 1;
         }
     }
 
-    /// Changes a file all links of which were found.
-    fn linked(&mut self, linked: &LinkedFile) -> Result<()> {
+    /// Changes a file with several links if all of them were found.
+    fn change_linked(&mut self, linked: &LinkedFile) -> Result<()> {
         if linked.found != linked.all {
             self.left += 1;
             return Ok(());
         }
         let Some(fd) = self.open(&linked.place, OFlags::PATH)? else { return Ok(()) };
         let stat = fstat(&fd).map_err(io::Error::from).with_context(|| self.describe(&linked.place))?;
-        if links(&stat) > linked.all {
+        if count_links(&stat) > linked.all {
             self.left += 1;
             return Ok(());
         }
-        self.change(&fd, &stat)
+        self.change_file(&fd, &stat)
     }
 
-    /// Gives one thing to its new owner, when it is the old one's.
-    fn change(&mut self, fd: &OwnedFd, stat: &Stat) -> Result<()> {
+    /// Changes one file if it belongs to the old owner.
+    fn change_file(&mut self, fd: &OwnedFd, stat: &Stat) -> Result<()> {
         if stat.st_uid == self.to.uid.as_raw() {
             return Ok(());
         }
@@ -185,17 +188,18 @@ impl OwnerChange<'_> {
             self.left += 1;
             return Ok(());
         }
-        match self.give(fd, self.to) {
-            // A file of nobody whom the jail knows, that only looks like the caller's; or one that nobody may change.
+        match self.set_owner(fd, self.to) {
+            // A file of a user whom the jail does not know, which only looks like the caller's, or an
+            // immutable file.
             Err(err) if err.raw_os_error() == Some(nix::libc::EPERM) => self.left += 1,
             result => result.with_context(|| format!("cannot change owners in {}", quoted(self.dir)))?,
         }
         Ok(())
     }
 
-    /// The kernel lets us as far as both the owner and the group are known here. A group that is not, the owner may leave
-    /// first.
-    fn give(&self, fd: impl AsFd, to: CallerIdentity) -> io::Result<()> {
+    /// Sets the owner. The kernel allows it if both the owner and the group are known here; the owner may
+    /// leave an unknown group first.
+    fn set_owner(&self, fd: impl AsFd, to: CallerIdentity) -> io::Result<()> {
         let chown = |uid: Option<Uid>, gid: Gid| chownat(&fd, c"", uid, Some(gid), AtFlags::EMPTY_PATH);
         let (uid, gid) = (Uid::from_raw(to.uid.as_raw()), Gid::from_raw(to.gid.as_raw()));
         match chown(Some(uid), gid) {
@@ -207,7 +211,7 @@ impl OwnerChange<'_> {
         }
     }
 
-    /// Opens what is there; `None` when it has gone, is a mount of its own, or is not for us.
+    /// Opens an entry; `None` if it has gone, is a mount, or may not be opened.
     fn open(&mut self, place: &DataPath, flags: OFlags) -> Result<Option<OwnedFd>> {
         let resolve = ResolveFlags::BENEATH
             | ResolveFlags::NO_SYMLINKS
@@ -226,27 +230,27 @@ impl OwnerChange<'_> {
     }
 
     fn describe(&self, place: &DataPath) -> String {
-        format!("cannot look at {} in {}", quoted(&place.path), quoted(self.dir))
+        format!("cannot read {} in {}", quoted(&place.path), quoted(self.dir))
     }
 }
 
 #[allow(clippy::useless_conversion, reason = "it is u32 on other machines")]
-fn links(stat: &Stat) -> u64 {
+fn count_links(stat: &Stat) -> u64 {
     stat.st_nlink.into()
 }
 
-fn open(dir: &Path) -> Result<OwnedFd> {
+fn open_directory(dir: &Path) -> Result<OwnedFd> {
     let fd = tree::open(dir)?;
-    ensure!(tree::is_folder(&fd)?, "{} is not a folder", quoted(dir));
+    ensure!(tree::is_folder(&fd)?, "{} is not a directory", quoted(dir));
     Ok(fd)
 }
 
-fn look(top: &OwnedFd, dir: &Path) -> Result<Stat> {
-    fstat(top).map_err(io::Error::from).with_context(|| format!("cannot look at {}", quoted(dir)))
+fn read_metadata(top: &OwnedFd, dir: &Path) -> Result<Stat> {
+    fstat(top).map_err(io::Error::from).with_context(|| format!("cannot read {}", quoted(dir)))
 }
 
-fn foreign(dir: &Path) -> UserError {
+fn foreign_owner(dir: &Path) -> UserError {
     UserError::new(format!("{} belongs neither to the caller nor to the user of --uid-range", quoted(dir)))
-        .hint("--bind shows a folder as it is")
+        .hint("--bind mounts a directory without changing owners")
         .code(SETUP_FAILED)
 }

@@ -1,4 +1,4 @@
-//! Which subordinate uids and gids a user has: /etc/subuid and /etc/subgid.
+//! Subordinate uids and gids of a user: /etc/subuid and /etc/subgid.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,34 +10,31 @@ use piku_report::user_error::UserError;
 
 use crate::errors::SETUP_FAILED;
 
-/// Where they stand.
 const UIDS: &str = "/etc/subuid";
 const GIDS: &str = "/etc/subgid";
-/// What is nobody's own: the kernel shows it for whom it does not know, with 16 bits and with 32.
+/// Ids that the kernel shows for unknown ones, with 16 bits and with 32.
 const NOBODY: [u32; 3] = [65534, 65535, u32::MAX];
 
-/// The ranges of one file.
+/// Ranges of a user in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdRanges {
-    /// Which file.
     pub(crate) file: &'static str,
-    /// First and count of each.
+    /// First id and number of ids of each range.
     ranges: Vec<(u32, u32)>,
 }
 
-/// A user's, of both kinds.
 #[derive(Clone, Debug)]
 pub(crate) struct UserRanges {
     pub(crate) uids: IdRanges,
     pub(crate) gids: IdRanges,
 }
 
-/// Reads both files; each must have something for the user.
-pub(crate) fn of(user: &UserAccount) -> Result<UserRanges> {
-    Ok(UserRanges { uids: read(UIDS, user)?, gids: read(GIDS, user)? })
+/// Reads both files; each must contain a range of the user.
+pub(crate) fn read_ranges(user: &UserAccount) -> Result<UserRanges> {
+    Ok(UserRanges { uids: read_file(UIDS, user)?, gids: read_file(GIDS, user)? })
 }
 
-fn read(file: &'static str, user: &UserAccount) -> Result<IdRanges> {
+fn read_file(file: &'static str, user: &UserAccount) -> Result<IdRanges> {
     let text = match fs::read_to_string(file) {
         Err(err) if err.kind() == ErrorKind::NotFound => String::new(),
         text => text.with_context(|| format!("cannot read '{file}'"))?,
@@ -45,21 +42,20 @@ fn read(file: &'static str, user: &UserAccount) -> Result<IdRanges> {
     let ranges = parse(&text, &user.name, user.uid);
     if ranges.is_empty() {
         let option = if file == UIDS { "--add-subuids" } else { "--add-subgids" };
-        let hint =
-            format!("as root: usermod {option} 100000-165535 {}, or any other range that is free", user.name);
+        let hint = format!("as root: usermod {option} 100000-165535 {}, or any other free range", user.name);
         let failure = UserError::new(format!("'{}' has no range in {file}", user.name));
         return Err(failure.hint(hint).code(SETUP_FAILED).into());
     }
     Ok(IdRanges { file, ranges })
 }
 
-/// The lines `NAME:FIRST:COUNT` of this user, who may stand there by number. Other lines are somebody else's business.
+/// Parses the lines `NAME:FIRST:COUNT` of this user, who may be named by number. Other lines are ignored.
 fn parse(text: &str, name: &str, uid: Uid) -> Vec<(u32, u32)> {
     let number = uid.to_string();
     let line = |line: &str| {
         let mut parts = line.split(':');
         let (owner, first, count) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        // Nothing may lie beyond the last number.
+        // No range may go beyond the last number.
         let fits = count > 0 && u32::checked_add(first, count - 1).is_some();
         (fits && parts.next().is_none() && (owner == name || owner == number)).then_some((first, count))
     };
@@ -67,13 +63,13 @@ fn parse(text: &str, name: &str, uid: Uid) -> Vec<(u32, u32)> {
 }
 
 impl IdRanges {
-    /// Whether it is in one of them.
-    pub(crate) fn has(&self, id: u32) -> bool {
+    /// Returns whether one of the ranges contains the id.
+    pub(crate) fn contains(&self, id: u32) -> bool {
         self.ranges.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|at| at < *count))
     }
 
-    /// The last one that is `free`: containers of the same user take theirs from the first on.
-    pub(crate) fn last(&self, free: impl Fn(u32) -> Result<bool>) -> Result<Option<u32>> {
+    /// Returns the last `free` id: containers of the same user take theirs from the first on.
+    pub(crate) fn find_last(&self, free: impl Fn(u32) -> Result<bool>) -> Result<Option<u32>> {
         let ids = self.ranges.iter().rev().flat_map(|(first, count)| (*first..=first + (count - 1)).rev());
         for id in ids.filter(|id| *id != 0 && !NOBODY.contains(id)) {
             if free(id)? {
@@ -99,12 +95,16 @@ mod tests {
     fn from_the_last_on_and_never_nobody() {
         let ranges = IdRanges { file: UIDS, ranges: vec![(0, 2), (65533, 3), (u32::MAX - 1, 2)] };
         let mut taken = Vec::new();
-        while let Some(id) = ranges.last(|id| Ok(!taken.contains(&id))).unwrap() {
+        while let Some(id) = ranges.find_last(|id| Ok(!taken.contains(&id))).unwrap() {
             taken.push(id);
         }
         assert_eq!(taken, [u32::MAX - 1, 65533, 1]);
         assert!(
-            ranges.has(0) && ranges.has(1) && !ranges.has(2) && ranges.has(65535) && ranges.has(u32::MAX)
+            ranges.contains(0)
+                && ranges.contains(1)
+                && !ranges.contains(2)
+                && ranges.contains(65535)
+                && ranges.contains(u32::MAX)
         );
     }
 }

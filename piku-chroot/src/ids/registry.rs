@@ -1,5 +1,5 @@
-//! The file that remembers which name has which subordinate uid and gid. What is given to a name is its own for good: files
-//! on the disk are named by the number. Anything odd in the file is an error, never another number.
+//! The file that records the subordinate uid and gid of each name. A name keeps its ids for good, since files
+//! on the disk carry them. Anything unexpected in the file is an error and never leads to other ids.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -21,25 +21,25 @@ use crate::errors::quoted;
 use crate::ids::caller::CallerIdentity;
 use crate::ids::ranges::{IdRanges, UserRanges};
 
-/// The first line. Without it the file is something else, or has lost what it held.
+/// First line. A file without it is something else, or has lost its content.
 const HEAD: &str =
     "# piku-chroot uid-ranges 1: NAME UID GID; a line that is removed gives its numbers to somebody else";
-/// Below the user's home.
-const PLACE: &str = ".local/state/piku-chroot/uid-ranges";
+/// Path below the user's home directory.
+const DEFAULT_PATH: &str = ".local/state/piku-chroot/uid-ranges";
 
-/// A line.
+/// A line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct RegistryEntry {
     name: String,
     own: CallerIdentity,
 }
 
-/// The file that was named, or the user's.
-pub(crate) fn place(named: Option<&Path>, user: &UserAccount) -> Result<PathBuf> {
+/// Returns the named file, or the user's own, whose directory is made.
+pub(crate) fn locate(named: Option<&Path>, user: &UserAccount) -> Result<PathBuf> {
     if let Some(named) = named {
         return Ok(named.to_owned());
     }
-    let file = user.home.join(PLACE);
+    let file = user.home.join(DEFAULT_PATH);
     if let Some(folder) = file.parent().filter(|folder| !folder.is_dir()) {
         DirBuilder::new()
             .recursive(true)
@@ -51,38 +51,38 @@ pub(crate) fn place(named: Option<&Path>, user: &UserAccount) -> Result<PathBuf>
     Ok(file)
 }
 
-/// Who the name is; nobody when it has never been given anything.
-pub(crate) fn known(file: &Path, name: &str) -> Result<Option<CallerIdentity>> {
-    Ok(read(file)?.into_iter().find(|entry| entry.name == name).map(|entry| entry.own))
+/// Returns the ids of a name; `None` if it has none yet.
+pub(crate) fn find_ids(file: &Path, name: &str) -> Result<Option<CallerIdentity>> {
+    Ok(read_entries(file)?.into_iter().find(|entry| entry.name == name).map(|entry| entry.own))
 }
 
-/// Who the name is, decided now if it never was before.
-pub(crate) fn identity(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
-    let own = match known(file, name)? {
+/// Returns the ids of a name, which gets new ones if it has none yet.
+pub(crate) fn find_or_add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
+    let own = match find_ids(file, name)? {
         Some(own) => own,
         None => add(file, name, ranges)?,
     };
     let still = |ranges: &IdRanges, id: u32, kind: &str| {
         let failure = || {
             let what = format!(
-                "'{name}' has {kind} {id} in {}, and {} no longer gives that to the caller",
+                "'{name}' has {kind} {id} in {}, which is no longer in the caller's ranges in {}",
                 quoted(file),
                 ranges.file
             );
             UserError::new(what).code(SETUP_FAILED).hint(format!("give the range back in {}", ranges.file))
         };
-        ranges.has(id).then_some(()).ok_or_else(failure)
+        ranges.contains(id).then_some(()).ok_or_else(failure)
     };
     still(&ranges.uids, own.uid.as_raw(), "uid")?;
     still(&ranges.gids, own.gid.as_raw(), "gid")?;
     Ok(own)
 }
 
-/// Gives the name the last numbers that nobody has.
+/// Gives a name the last ids that are free.
 fn add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
     let _lock = lock(file)?;
-    let mut entries = read(file)?;
-    // Another start of the same name may have been first.
+    let mut entries = read_entries(file)?;
+    // Another start with the same name may have been faster.
     if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
         return Ok(entry.own);
     }
@@ -90,7 +90,7 @@ fn add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
     let gids: HashSet<u32> = entries.iter().map(|entry| entry.own.gid.as_raw()).collect();
     let none = |ranges: &IdRanges| {
         UserError::new(format!(
-            "all that {} gives to the caller is taken by the {} names in {}",
+            "the caller's ranges in {} are used up by the {} names in {}",
             ranges.file,
             entries.len(),
             quoted(file)
@@ -98,19 +98,19 @@ fn add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
         .code(SETUP_FAILED)
         .hint(format!("give the caller a larger range in {}", ranges.file))
     };
-    // A range may have been given out by mistake in which there are real users.
-    let uid = ranges.uids.last(|id| Ok(!uids.contains(&id) && !is_taken("passwd", id)?))?;
-    let gid = ranges.gids.last(|id| Ok(!gids.contains(&id) && !is_taken("group", id)?))?;
+    // A range may contain real users by mistake.
+    let uid = ranges.uids.find_last(|id| Ok(!uids.contains(&id) && !is_taken("passwd", id)?))?;
+    let gid = ranges.gids.find_last(|id| Ok(!gids.contains(&id) && !is_taken("group", id)?))?;
     let (uid, gid) = (uid.ok_or_else(|| none(&ranges.uids))?, gid.ok_or_else(|| none(&ranges.gids))?);
     let own = CallerIdentity { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
     entries.push(RegistryEntry { name: name.to_owned(), own });
-    atomic_file::write(file, text(&entries).as_bytes(), 0o600)
+    atomic_file::write(file, format_entries(&entries).as_bytes(), 0o600)
         .with_context(|| format!("cannot write {}", quoted(file)))
         .hint("--uid-registry names another file")?;
     Ok(own)
 }
 
-/// Held while the file is replaced; a file beside it that is never removed.
+/// Locks a file beside the registry, which is never removed, while the registry is replaced.
 fn lock(file: &Path) -> Result<File> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");
@@ -130,14 +130,14 @@ fn lock(file: &Path) -> Result<File> {
     take().with_context(|| format!("cannot lock {}", quoted(&path))).hint("--uid-registry names another file")
 }
 
-/// All that it says; nothing when it is not there yet.
-fn read(file: &Path) -> Result<Vec<RegistryEntry>> {
+/// Reads all entries; none if the file does not exist.
+fn read_entries(file: &Path) -> Result<Vec<RegistryEntry>> {
     let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(file);
     let mut opened = match opened {
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         opened => opened.with_context(|| format!("cannot read {}", quoted(file)))?,
     };
-    let about = opened.metadata().with_context(|| format!("cannot look at {}", quoted(file)))?;
+    let about = opened.metadata().with_context(|| format!("cannot read {}", quoted(file)))?;
     let own = about.uid() == geteuid().as_raw() || about.uid() == 0;
     ensure!(
         about.is_file() && own && about.mode() & 0o022 == 0,
@@ -148,12 +148,12 @@ fn read(file: &Path) -> Result<Vec<RegistryEntry>> {
     opened.read_to_string(&mut text).with_context(|| format!("cannot read {}", quoted(file)))?;
     parse(&text)
         .with_context(|| format!("bad list of names in {}", quoted(file)))
-        .hint("mend the line; do not remove the file, or every name gets other numbers")
+        .hint("correct the line; do not remove the file, or every name gets other ids")
 }
 
 fn parse(text: &str) -> Result<Vec<RegistryEntry>> {
     let Some(rest) = text.strip_prefix(HEAD).and_then(|rest| rest.strip_prefix('\n')) else {
-        bail!("line 1: it should be: {HEAD}");
+        bail!("line 1: expected: {HEAD}");
     };
     ensure!(rest.is_empty() || rest.ends_with('\n'), "the last line is cut off");
     let (mut names, mut uids, mut gids) = (HashSet::new(), HashSet::new(), HashSet::new());
@@ -177,10 +177,10 @@ fn parse(text: &str) -> Result<Vec<RegistryEntry>> {
     Ok(entries)
 }
 
-fn text(entries: &[RegistryEntry]) -> String {
+fn format_entries(entries: &[RegistryEntry]) -> String {
     let mut text = format!("{HEAD}\n");
     for RegistryEntry { name, own } in entries {
-        // Writing into a String does not fail.
+        // Writing into a String cannot fail.
         let _ = writeln!(text, "{name} {} {}", own.uid, own.gid);
     }
     text
@@ -197,8 +197,8 @@ mod tests {
             RegistryEntry { name: "blog".to_owned(), own: own(7) },
             RegistryEntry { name: "--a:ö".to_owned(), own: own(9) },
         ];
-        assert_eq!(parse(&text(&entries)).unwrap(), entries);
-        assert_eq!(parse(&text(&[])).unwrap(), []);
+        assert_eq!(parse(&format_entries(&entries)).unwrap(), entries);
+        assert_eq!(parse(&format_entries(&[])).unwrap(), []);
     }
 
     #[test]

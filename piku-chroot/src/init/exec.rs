@@ -1,4 +1,4 @@
-//! The last steps before the command: everything that it must not inherit, and then exec.
+//! The last steps before the command runs: drop everything that it must not inherit, then exec.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -21,32 +21,32 @@ use crate::limits::rlimits::CommandRlimits;
 use crate::plan::JailPlan;
 use crate::{sys, terminal};
 
-/// Becomes the command; returns only when that failed.
+/// Becomes the command; returns only if that fails.
 pub(crate) fn run(
     plan: &JailPlan,
     rlimits: &CommandRlimits,
     layers: ProtectionLayers,
     terminal: Option<&OwnedFd>,
 ) -> u8 {
-    if let Err(err) = prepare(plan, rlimits, layers, terminal) {
+    if let Err(err) = drop_inherited(plan, rlimits, layers, terminal) {
         print_error(&err);
         return SETUP_FAILED;
     }
-    let (code, err) = exec(plan);
+    let (code, err) = execute(plan);
     print_error(&err);
     code
 }
 
-fn prepare(
+fn drop_inherited(
     plan: &JailPlan,
     rlimits: &CommandRlimits,
     layers: ProtectionLayers,
     terminal: Option<&OwnedFd>,
 ) -> Result<()> {
     setsid().context("cannot begin a session")?;
-    terminal.map(terminal::take).transpose()?;
+    terminal.map(terminal::attach).transpose()?;
     if !layers.seccomp {
-        keyring::begin(plan.strict)?;
+        keyring::join_new_session(plan.strict)?;
     }
     let core = core_limit(&fs::read(CORE_PATTERN).unwrap_or_default());
     setrlimit(Resource::Core, Rlimit { current: Some(core), maximum: Some(core) })
@@ -54,40 +54,44 @@ fn prepare(
         .context("cannot set the limits")?;
     rlimits.set()?;
     umask(Mode::from_bits_truncate(0o022));
-    // First: a folder of the host's that the caller left open must not be there when the way is looked up.
+    // First: a directory of the host that the caller left open must not be reachable when the path is
+    // resolved.
     sys::close_from(3).context("cannot close the inherited descriptors")?;
-    go_to(&plan.chdir).with_context(|| format!("--chdir: cannot go to {}", quoted(&plan.chdir)))?;
+    change_directory(&plan.chdir)
+        .with_context(|| format!("--chdir: cannot go to {}", quoted(&plan.chdir)))?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")?;
     landlock::restrict(plan, layers.landlock)?;
-    // Last: it refuses what the lines before it need.
+    // Last: it refuses system calls that the lines above need.
     if layers.seccomp { seccomp::install(Path::new(SHELL)) } else { Ok(()) }
 }
 
-/// The program that shows which architecture the programs in the jail are for.
+/// Program that shows the architecture of the programs in the jail.
 pub(crate) const SHELL: &str = "/bin/sh";
-/// Names the file or the program that gets the memory of a program that has crashed.
+/// Names the file or the program that gets a core dump.
 const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
 
-/// Returns the size in bytes that a core dump may have: none. A program that gets it through a pipe or a socket runs as root
-/// outside of the jail, and is started whatever the limit is; but for 1, which means to the kernel that nothing is dumped.
+/// Returns the maximum size of a core dump in bytes. A program that gets dumps by a pipe or a socket runs as
+/// root outside of the jail, and the kernel starts it whatever the limit is, except for 1, which means no
+/// dump.
 fn core_limit(pattern: &[u8]) -> u64 {
     u64::from(matches!(pattern.first(), Some(b'|' | b'@') | None))
 }
 
-/// Goes to a folder of the jail. A link of the kernel's (`/proc/self/fd/9`, `/proc/1/root`) would lead anywhere.
-fn go_to(dir: &Path) -> Result<()> {
+/// Changes to a directory of the jail. A magic link of the kernel (`/proc/self/fd/9`, `/proc/1/root`) would
+/// lead anywhere.
+fn change_directory(dir: &Path) -> Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_MAGICLINKS;
     let folder = openat2(CWD, dir, flags, rustix::fs::Mode::empty(), resolve).map_err(io::Error::from)?;
     fchdir(&folder)?;
-    // The kernel answers "(unreachable)" for what is not below the root.
+    // The kernel returns "(unreachable)" for a directory that is not below the root.
     let here = getcwd().context("it has no path")?;
     ensure!(here.is_absolute(), "it is outside of the jail");
     Ok(())
 }
 
-/// Looks the command up as execvp does, in the PATH that it will have itself.
-fn exec(plan: &JailPlan) -> (u8, Error) {
+/// Executes the command, which is searched for in its own PATH as execvp does.
+fn execute(plan: &JailPlan) -> (u8, Error) {
     let name = OsStr::from_bytes(plan.argv[0].as_bytes());
     let mut denied = None;
     for file in candidates(name, &plan.search) {
@@ -95,18 +99,18 @@ fn exec(plan: &JailPlan) -> (u8, Error) {
         let Err(err) = execve(&path, &plan.argv, &plan.env);
         match err {
             Errno::ENOENT | Errno::ENOTDIR if !exists(&path) => {}
-            // Another folder of PATH may have one that can be run.
+            // Another directory of PATH may have one that can be run.
             Errno::EACCES => denied = Some(err),
-            err => return failed(name, err),
+            err => return exec_error(name, err),
         }
     }
     match denied {
-        Some(err) => failed(name, err),
+        Some(err) => exec_error(name, err),
         None => (NOT_FOUND, Error::msg(format!("{}: no such command in the jail", quoted(Path::new(name))))),
     }
 }
 
-/// The files that may be meant by a command's name.
+/// Returns the files that a command's name may mean.
 fn candidates(name: &OsStr, search: &OsStr) -> Vec<OsString> {
     if name.is_empty() {
         return Vec::new();
@@ -121,15 +125,12 @@ fn exists(path: &CString) -> bool {
     Path::new(OsStr::from_bytes(path.as_bytes())).exists()
 }
 
-/// The command is there, and cannot be run.
-fn failed(name: &OsStr, err: Errno) -> (u8, Error) {
+/// Returns the exit code and the error of a command that exists and cannot be run.
+fn exec_error(name: &OsStr, err: Errno) -> (u8, Error) {
     let name = quoted(Path::new(name));
     if err == Errno::ENOENT {
-        // The file is there, so what is missing is the program that its first line or its ELF header names.
-        return (
-            NOT_FOUND,
-            Error::msg(format!("{name}: the interpreter that it asks for is not in the jail")),
-        );
+        // The file exists, so the program that its first line or its ELF header names is missing.
+        return (NOT_FOUND, Error::msg(format!("{name}: its interpreter is not in the jail")));
     }
     (CANNOT_RUN, Error::new(io::Error::from(err)).context(format!("cannot run {name}")))
 }

@@ -1,5 +1,5 @@
-//! Process 1 inside. It makes the new root, starts the command as its child, reaps whatever is left orphaned, passes
-//! signals on, and ends with the command: the kernel then ends everything else in here.
+//! Process 1 of the jail. It makes the new root, starts the command as its child, reaps orphans and forwards
+//! signals. It ends with the command, and the kernel then ends everything else in the jail.
 
 pub(crate) mod exec;
 
@@ -24,28 +24,28 @@ use crate::limits::rlimits::CommandRlimits;
 use crate::plan::JailPlan;
 use crate::{namespaces, network, root, signal_wait, sys, terminal};
 
-/// The command runs.
+/// Byte for the monitor: the command runs.
 pub(crate) const RUNS: &[u8; 1] = b"\n";
-/// No jail can be made on this machine at all.
+/// Byte for the monitor: this machine can never make a jail.
 pub(crate) const ABSENT: &[u8; 1] = b"-";
 
-/// What is known, and heard, of the monitor, and what it hears.
+/// Pipes to the monitor, and what the monitor has found out.
 pub(crate) struct MonitorLink {
-    /// One word when the ids are mapped from out there, where that is so; at its end once the monitor is gone.
+    /// Brings a byte when the monitor has mapped the ids, if it has to; at its end once the monitor is gone.
     pub(crate) monitor: OwnedFd,
-    /// For a word when the command runs, [`RUNS`], or when this machine makes no jails, [`ABSENT`].
+    /// Takes [`RUNS`] or [`ABSENT`].
     pub(crate) started: Option<OwnedFd>,
-    /// For a word when the network is connected, where it is to lead somewhere.
+    /// Brings a byte when the network is connected, if it has to be.
     pub(crate) network: Option<OwnedFd>,
-    /// What the kernel has.
+    /// Features of the kernel.
     pub(crate) layers: ProtectionLayers,
-    /// The contents of the host's files in `/etc`.
+    /// Contents of the host's files in `/etc`.
     pub(crate) host: Vec<(&'static str, FileContent)>,
-    /// For the new `/etc`, when it is to be kept up to date, and for the terminal, when the command gets one.
-    pub(crate) way: Option<OwnedFd>,
+    /// Takes the new `/etc`, if it is kept up to date, and the terminal, if the command has one.
+    pub(crate) channel: Option<OwnedFd>,
 }
 
-/// All of it; returns the exit code. `signals` are blocked already.
+/// Runs the jail and returns the exit code. `signals` are blocked already.
 pub(crate) fn run(
     plan: JailPlan,
     ids: JailIds,
@@ -54,15 +54,15 @@ pub(crate) fn run(
     inside: MonitorLink,
 ) -> u8 {
     let mut inside = inside;
-    let mut word = inside.started.take();
-    let started = start(&plan, ids, rlimits, inside, &mut word);
+    let mut started_pipe = inside.started.take();
+    let started = start(&plan, ids, rlimits, inside, &mut started_pipe);
     drop(plan);
-    if let (Err(err), Some(word)) = (&started, word) {
-        if JailObstacle::of(err) == JailObstacle::Absent {
-            let _ = rustix::io::write(&word, ABSENT);
+    if let (Err(err), Some(started_pipe)) = (&started, started_pipe) {
+        if JailObstacle::from_error(err) == JailObstacle::Absent {
+            let _ = rustix::io::write(&started_pipe, ABSENT);
         }
     }
-    started.and_then(|command| wait(command, signals)).unwrap_or_else(|err| print_error(&err))
+    started.and_then(|command| wait_for_command(command, signals)).unwrap_or_else(|err| print_error(&err))
 }
 
 /// Makes the jail and starts the command in it.
@@ -71,7 +71,7 @@ fn start(
     ids: JailIds,
     rlimits: &CommandRlimits,
     inside: MonitorLink,
-    word: &mut Option<OwnedFd>,
+    started_pipe: &mut Option<OwnedFd>,
 ) -> Result<Pid> {
     ids.enter(&inside.monitor)?;
     plan.oom_score_adj.map(raise_oom_score).transpose()?;
@@ -79,80 +79,82 @@ fn start(
     if inside.layers.cgroup {
         namespaces::hide_cgroup()?;
     }
-    // A terminal's Ctrl-C goes to its foreground group. The monitor passes it on; it must not come twice.
+    // Ctrl-C in a terminal goes to the foreground group. The monitor forwards it, and it must not arrive
+    // twice.
     setsid().context("cannot begin a session")?;
     ids.take_data(plan)?;
-    let etc = inside.way.as_ref().filter(|_| !inside.host.is_empty());
+    let etc = inside.channel.as_ref().filter(|_| !inside.host.is_empty());
     root::enter(plan, ids.command(), &inside.host, etc)?;
     namespaces::set_hostname(plan)?;
     namespaces::raise_loopback(plan)?;
     // Before this process hides itself: pasta enters its namespaces meanwhile.
     network::wait_until_connected(inside.network)?;
     if ids.become_command()? {
-        // The kernel forgets it when a process becomes another user.
+        // The kernel forgets this when a process becomes another user.
         die_with(&inside.monitor)?;
     }
     drop(inside.monitor);
     capabilities::drop_all()?;
     capabilities::hide()?;
-    let terminal = inside.way.filter(|_| plan.tty).map(|way| terminal::open(&way)).transpose()?;
+    let terminal = inside.channel.filter(|_| plan.tty).map(|channel| terminal::open(&channel)).transpose()?;
     let mut came_back = false;
     let command = sys::spawn_and_exec(|| {
         let code = exec::run(plan, rlimits, inside.layers, terminal.as_ref());
-        // The memory is this process's own.
+        // The child shares this process's memory.
         came_back = true;
         code
     });
     let command = command.context("cannot start a process")?;
-    // Its end is all that is said of a command that could not be started.
-    if let Some(word) = word.take().filter(|_| !came_back) {
-        // Without a monitor there is nobody to tell, and soon no jail.
-        let _ = rustix::io::write(&word, RUNS);
+    // A command that could not be started is reported by the end of the pipe.
+    if let Some(started_pipe) = started_pipe.take().filter(|_| !came_back) {
+        // Without a monitor the jail ends soon.
+        let _ = rustix::io::write(&started_pipe, RUNS);
     }
     Ok(command)
 }
 
-/// Lets the kernel end this process, and all that it starts, before others when the machine is out of memory. To be called
-/// while the host's /proc is there and this process may be looked at.
+/// Lets the kernel kill this process, and all that it starts, before others when the machine runs out of
+/// memory. Needs the host's /proc, and a process that is not hidden yet.
 fn raise_oom_score(score: u16) -> Result<()> {
     const FILE: &str = "/proc/self/oom_score_adj";
     let raise = || -> io::Result<()> {
         let own = fs::read_to_string(FILE)?.trim().parse::<i32>().unwrap_or_default();
         if own < score.into() { fs::write(FILE, score.to_string()) } else { Ok(()) }
     };
-    raise().context("--oom-score-adj: cannot raise it")
+    raise().context("--oom-score-adj: cannot raise the score")
 }
 
-/// Ends this process, and so the whole jail, when the monitor ends.
+/// Lets the kernel kill this process, and so the whole jail, when the monitor ends.
 fn die_with(monitor: &OwnedFd) -> Result<()> {
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(io::Error::from)
         .context("cannot follow the monitor")?;
-    // It may have been killed just before. Its process id says nothing from inside; its end of the pipe does.
+    // The monitor may have been killed just before. Its process id is unknown in here; the end of its pipe is
+    // visible.
     let mut fds = [PollFd::new(monitor, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default()))
         .map_err(io::Error::from)
-        .context("cannot ask for the monitor")?;
+        .context("cannot check for the monitor")?;
     ensure!(fds[0].revents().is_empty(), "the monitor was killed");
     Ok(())
 }
 
-/// Reaps and passes on until the command has ended; returns its exit code.
-fn wait(command: Pid, signals: &SigSet) -> Result<u8> {
+/// Reaps processes and forwards signals until the command ends; returns its exit code.
+fn wait_for_command(command: Pid, signals: &SigSet) -> Result<u8> {
     let pass = |signal| {
         if killpg(command, signal).is_err() {
-            // Not yet the leader of its group.
+            // It does not lead its process group yet.
             let _ = kill(command, signal);
         }
     };
-    signal_wait::until_ended(signals, None, pass, || reap(command))
+    signal_wait::wait_until_ended(signals, None, pass, || reap(command))
 }
 
-/// Takes up everything that has ended; the exit code when the command is among it.
+/// Reaps every process that has ended; returns the command's exit code if it is among them.
 fn reap(command: Pid) -> Result<Option<u8>> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(status) if status.pid() == Some(command) => return Ok(signal_wait::code_of(status)),
+            Ok(status) if status.pid() == Some(command) => return Ok(signal_wait::exit_code_of(status)),
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(err) => return Err(err).context("cannot wait for processes"),

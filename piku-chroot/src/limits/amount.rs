@@ -6,52 +6,52 @@ use std::str::FromStr;
 use crate::limits::CgroupController;
 use crate::limits::rlimits::machine_memory;
 
-/// What was asked for; what was not is not limited.
+/// Limits of a jail; `None` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JailLimits {
-    /// Of all processes together.
+    /// Memory of all processes together.
     pub memory: Option<MemoryAmount>,
-    /// Processes and threads.
+    /// Number of processes and threads.
     pub pids: Option<CountLimit>,
-    /// Processor time.
+    /// Processor time of all processes together.
     pub cpu: Option<ProcessorLimit>,
     /// Open files of one process.
     pub nofile: Option<CountLimit>,
 }
 
-/// An amount of memory.
+/// An amount of memory, absolute or relative to the machine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryAmount {
-    /// That many.
+    /// Absolute, at least 1.
     Bytes(u64),
-    /// Of the machine's memory.
+    /// Share of the machine's memory.
     Percent(u64),
 }
 
-/// How many.
+/// A number from 1 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountLimit(pub(crate) u64);
 
-/// Processors, in hundredths of one.
+/// Number of processors, in hundredths of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessorLimit(pub(crate) u64);
 
-/// No program runs in less memory.
-const LEAST: u64 = 1 << 20;
+/// Smallest limit on memory that lets a program run.
+const MIN_MEMORY: u64 = 1 << 20;
 
 impl MemoryAmount {
-    /// In bytes, on this machine.
+    /// Returns the number of bytes on this machine.
     pub(crate) fn bytes(self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
-            // Whole pages: the kernel rounds down, and a limit that is shown should be the one that holds.
+            // Whole pages: the kernel rounds down, and a report must show the limit that holds.
             Self::Percent(percent) => machine_memory() / 100 * percent / 4096 * 4096,
         }
     }
 }
 
 impl JailLimits {
-    /// These, and where they say nothing the ones before.
+    /// Returns these limits, and those of `before` where these are unlimited.
     #[must_use]
     pub fn over(self, before: Self) -> Self {
         Self {
@@ -62,8 +62,8 @@ impl JailLimits {
         }
     }
 
-    /// Whether there is a limit for this controller to hold.
-    pub(crate) fn asks(&self, controller: CgroupController) -> bool {
+    /// Returns whether this controller has something to limit.
+    pub(crate) fn needs(&self, controller: CgroupController) -> bool {
         match controller {
             CgroupController::Memory => self.memory.is_some(),
             CgroupController::Pids => self.pids.is_some(),
@@ -80,34 +80,34 @@ impl FromStr for JailLimits {
         for word in text.split(',') {
             let (name, value) = word
                 .split_once('=')
-                .ok_or_else(|| format!("'{word}' is no limit: expected NAME=VALUE, as in memory=512m"))?;
+                .ok_or_else(|| format!("bad limit '{word}': expected NAME=VALUE, as in memory=512m"))?;
             let before = match name {
-                "memory" => limits.memory.replace(read(word, value)?).is_some(),
-                "pids" => limits.pids.replace(read(word, value)?).is_some(),
-                "cpu" => limits.cpu.replace(read(word, value)?).is_some(),
-                "nofile" => limits.nofile.replace(read(word, value)?).is_some(),
-                _ => return Err(format!("there is no limit '{name}': expected memory, pids, cpu or nofile")),
+                "memory" => limits.memory.replace(parse_value(word, value)?).is_some(),
+                "pids" => limits.pids.replace(parse_value(word, value)?).is_some(),
+                "cpu" => limits.cpu.replace(parse_value(word, value)?).is_some(),
+                "nofile" => limits.nofile.replace(parse_value(word, value)?).is_some(),
+                _ => return Err(format!("unknown limit '{name}': expected memory, pids, cpu or nofile")),
             };
-            if limits.memory.is_some_and(|memory| matches!(memory, MemoryAmount::Bytes(..LEAST))) {
+            if limits.memory.is_some_and(|memory| matches!(memory, MemoryAmount::Bytes(..MIN_MEMORY))) {
                 return Err(format!(
                     "{word}: '{value}' is too little memory: no program runs in less than 1m"
                 ));
             }
             if before {
-                return Err(format!("'{name}' stands there twice"));
+                return Err(format!("'{name}' is given twice"));
             }
         }
         Ok(limits)
     }
 }
 
-/// The value of a word, whose error names the word.
-fn read<T: FromStr<Err = String>>(word: &str, value: &str) -> Result<T, String> {
+/// Parses a value; the error names the whole word.
+fn parse_value<T: FromStr<Err = String>>(word: &str, value: &str) -> Result<T, String> {
     value.parse().map_err(|err| format!("{word}: {err}"))
 }
 
-/// Digits only: no sign, no blank.
-fn number(text: &str) -> Option<u64> {
+/// Parses digits only: no sign, no blanks.
+fn parse_digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
@@ -117,11 +117,11 @@ impl FromStr for MemoryAmount {
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || {
             format!(
-                "'{text}' is no amount of memory: expected bytes, with k, m or g after them, or 1% to 100%"
+                "'{text}' is not an amount of memory: expected bytes, with k, m or g after them, or 1% to 100%"
             )
         };
         if let Some(percent) = text.strip_suffix('%') {
-            let percent = number(percent).filter(|percent| (1..=100).contains(percent));
+            let percent = parse_digits(percent).filter(|percent| (1..=100).contains(percent));
             return percent.map(Self::Percent).ok_or_else(bad);
         }
         let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
@@ -132,8 +132,8 @@ impl FromStr for MemoryAmount {
             "g" | "G" => 1 << 30,
             _ => return Err(bad()),
         };
-        // The kernel counts in 63 bits, and would begin at zero again.
-        let bytes = number(digits)
+        // The kernel counts in 63 bits, and would start at zero again.
+        let bytes = parse_digits(digits)
             .and_then(|number| number.checked_mul(unit))
             .filter(|bytes| *bytes <= u64::MAX >> 1);
         bytes.filter(|bytes| *bytes > 0).map(Self::Bytes).ok_or_else(bad)
@@ -141,7 +141,7 @@ impl FromStr for MemoryAmount {
 }
 
 impl fmt::Display for MemoryAmount {
-    /// Writes it as tmpfs takes it.
+    /// Formats it as an option of tmpfs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "{bytes}"),
@@ -154,8 +154,8 @@ impl FromStr for CountLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match number(text) {
-            // More than the kernel ever counts.
+        match parse_digits(text) {
+            // The kernel counts no further.
             Some(count @ 1..=0x7fff_ffff) => Ok(Self(count)),
             _ => Err(format!("'{text}' is not a number from 1 on")),
         }
@@ -167,14 +167,15 @@ impl FromStr for ProcessorLimit {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-        let hundredths = match (number(part), part.len()) {
+        let hundredths = match (parse_digits(part), part.len()) {
             (Some(tenths), 1) => Some(tenths * 10),
             (hundredths, 2) => hundredths,
             _ => None,
         };
-        let whole = number(whole).filter(|whole| *whole <= 100_000);
+        let whole = parse_digits(whole).filter(|whole| *whole <= 100_000);
         let sum = whole.zip(hundredths).map(|(whole, part)| whole * 100 + part).filter(|sum| *sum > 0);
-        sum.map(Self).ok_or_else(|| format!("'{text}' is no number of processors, as 2 or 0.5, from 0.01 on"))
+        sum.map(Self)
+            .ok_or_else(|| format!("'{text}' is not a number of processors from 0.01 on, such as 2 or 0.5"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A cgroup for one jail: made before its first process, killed and removed after its last.
 //!
-//! A lock on its folder says that somebody still looks after it. A monitor that was killed cannot remove its own; the next
-//! start does, for every one whose lock nobody holds and in which nobody is left.
+//! A lock on its directory shows that it is in use. A monitor that is killed cannot remove its cgroup; the
+//! next start removes every cgroup that is neither locked nor has processes.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,47 +19,47 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::limits::{CgroupController, JailLimits};
 
-/// What the names of jails' cgroups begin with.
+/// Prefix of the names of jails' cgroups.
 const PREFIX: &str = "jail.";
-/// The period over which processor time is counted, in microseconds: the kernel's own default.
+/// Period over which processor time is counted, in microseconds; the kernel's default.
 const PERIOD: u64 = 100_000;
 
-/// A jail's own.
+/// The cgroup of a jail.
 #[derive(Debug)]
 pub(crate) struct JailCgroup {
     path: PathBuf,
-    /// Locked for as long as this process, or the jail's first one, lives.
+    /// Locked as long as this process or the jail's first one lives.
     dir: OwnedFd,
 }
 
-/// What was seen of a jail when it was over.
+/// Figures of a jail that has ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CgroupEnd {
-    /// The most memory that it ever used, as a whole, in bytes.
+    /// Most memory that the jail used at any time, in bytes.
     pub(crate) peak: Option<u64>,
-    /// How many of its processes were killed because its memory was used up.
+    /// Number of processes that were killed because the jail reached its memory limit.
     pub(crate) oom_kills: u64,
 }
 
 impl JailCgroup {
-    /// A new one below `root`, whose controllers are on, with these limits.
+    /// Makes a cgroup with these limits below `root`, which has the controllers on.
     pub(crate) fn make(root: &Path, limits: &JailLimits, controllers: &[CgroupController]) -> Result<Self> {
         remove_abandoned(root);
-        let cgroup =
-            Self::begin(root).with_context(|| format!("cannot make a cgroup in '{}'", root.display()))?;
-        match cgroup.limit(limits, controllers) {
+        let cgroup = Self::make_locked(root)
+            .with_context(|| format!("cannot make a cgroup in '{}'", root.display()))?;
+        match cgroup.set_limits(limits, controllers) {
             Ok(()) => Ok(cgroup),
             Err(err) => {
-                cgroup.end();
+                cgroup.finish();
                 Err(err)
             }
         }
     }
 
-    /// A name that nobody has, and its lock.
-    fn begin(root: &Path) -> io::Result<Self> {
+    /// Makes a directory with an unused name and locks it.
+    fn make_locked(root: &Path) -> io::Result<Self> {
         let pid = std::process::id();
-        // Another jail may have this number in a process namespace of its own.
+        // A jail in another process namespace may have the same number.
         for attempt in 0..100 {
             let path = root.join(format!("{PREFIX}{pid}.{attempt}"));
             match fs::create_dir(&path) {
@@ -71,7 +71,7 @@ impl JailCgroup {
                 result => result?,
             };
             flock(&dir, FlockOperation::LockExclusive)?;
-            // Before it was locked it looked abandoned to everybody else.
+            // Until it was locked, other starts could take it for abandoned.
             if fs::metadata(&path).is_ok_and(|found| dir.metadata().is_ok_and(|own| own.ino() == found.ino()))
             {
                 return Ok(Self { path, dir: dir.into() });
@@ -80,22 +80,22 @@ impl JailCgroup {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    fn limit(&self, limits: &JailLimits, controllers: &[CgroupController]) -> Result<()> {
-        // Below one with processes of its own the kernel makes cgroups that nobody can enter.
+    fn set_limits(&self, limits: &JailLimits, controllers: &[CgroupController]) -> Result<()> {
+        // The kernel makes cgroups below one with processes that no process can enter.
         let kind = fs::read_to_string(self.path.join("cgroup.type")).unwrap_or_default();
         ensure!(kind.trim() == "domain", "the cgroup above has processes of its own");
         let has = |controller| controllers.contains(&controller);
         if let Some(memory) = limits.memory.filter(|_| has(CgroupController::Memory)) {
             self.write("memory.max", &memory.bytes().to_string())?;
-            // What does not fit does not go to the disk instead. Kernels without swap have no such file.
+            // Memory over the limit must not go to the disk. Kernels without swap have no such file.
             if self.path.join("memory.swap.max").exists() {
                 self.write("memory.swap.max", "0")?;
             }
-            // All or nothing: half a jail is no use to anybody.
+            // All or nothing: half a jail is useless.
             self.write("memory.oom.group", "1")?;
         }
         if let Some(pids) = limits.pids.filter(|_| has(CgroupController::Pids)) {
-            // The stub is one of them.
+            // The jail's init is one of them.
             self.write("pids.max", &(pids.0 + 1).to_string())?;
         }
         if let Some(cpu) = limits.cpu.filter(|_| has(CgroupController::Cpu)) {
@@ -109,28 +109,28 @@ impl JailCgroup {
         fs::write(&path, text).with_context(|| format!("cannot write '{text}' to '{}'", path.display()))
     }
 
-    /// Moves this process into it.
+    /// Moves this process into the cgroup.
     pub(crate) fn join(&self) -> Result<()> {
         self.write("cgroup.procs", "0")
     }
 
-    /// Kills what may be left, reads what there is to be told, and removes it.
-    pub(crate) fn end(self) -> CgroupEnd {
-        // Since Linux 5.14. The jail's process namespace has seen to the same.
+    /// Kills the processes that are left, reads the figures and removes the cgroup.
+    pub(crate) fn finish(self) -> CgroupEnd {
+        // Since Linux 5.14; the end of the process namespace has killed them already.
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
         let read = |name: &str| fs::read_to_string(self.path.join(name)).unwrap_or_default();
         let events = read("memory.events");
         let oom_kills =
             events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0);
-        let end = CgroupEnd { peak: read("memory.peak").trim().parse().ok(), oom_kills };
-        // The last one out may still be on its way. One that stays longer is left to the next start.
+        let finish = CgroupEnd { peak: read("memory.peak").trim().parse().ok(), oom_kills };
+        // The last process may still be on its way out. The next start removes a cgroup that stays longer.
         for _ in 0..50 {
             match fs::remove_dir(&self.path) {
                 Err(err) if err.raw_os_error() == Some(EBUSY) => sleep(Duration::from_millis(1)),
                 _ => break,
             }
         }
-        end
+        finish
     }
 }
 
@@ -140,12 +140,12 @@ impl AsFd for JailCgroup {
     }
 }
 
-/// Removes the empty ones that a monitor which was killed has left.
+/// Removes empty cgroups that killed monitors have left.
 fn remove_abandoned(root: &Path) {
     let Ok(entries) = fs::read_dir(root) else { return };
     for entry in entries.flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(OsStr::new(PREFIX).as_encoded_bytes()) {
-            // One that is in use, or was removed by its owner meanwhile.
+            // Fails for a cgroup in use, and for one that its owner has just removed.
             let _ = remove_if_abandoned(&entry.path());
         }
     }
@@ -154,12 +154,12 @@ fn remove_abandoned(root: &Path) {
 fn remove_if_abandoned(path: &Path) -> Result<()> {
     let dir = File::open(path)?;
     if flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("somebody looks after it");
+        bail!("it is in use");
     }
     Ok(fs::remove_dir(path)?)
 }
 
-/// The most memory that a process of the jail ever used, in bytes: what is known where no cgroup has counted.
+/// Returns the most memory that any process of the jail used, in bytes: all that is known without a cgroup.
 pub(crate) fn largest_process() -> u64 {
     let kilobytes = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.max_rss());
     u64::try_from(kilobytes).unwrap_or(0) * 1024

@@ -1,6 +1,6 @@
-//! How much of the machine a jail may take: memory, processes, processor time, open files. A cgroup of its own holds the
-//! first three for the jail as a whole, where one may be made; where not, rlimits hold what they can, each process alone.
-//! Which of the two it is, and why, is never kept quiet: `--report` and `--check` say it, and `--strict` insists.
+//! Limits of a jail: memory, processes, processor time and open files. The jail's own cgroup enforces the
+//! first three for the jail as a whole; if there is none, rlimits limit each process alone. `--report` and
+//! `--check` say which of the two it is and why, and `--strict` refuses to start without a cgroup.
 
 pub(crate) mod amount;
 pub(crate) mod cgroup;
@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use piku_report::user_error::UserError;
 
 pub use amount::{CountLimit, JailLimits, MemoryAmount, ProcessorLimit};
-pub use delegation::take_up;
+pub use delegation::claim_delegated_cgroup;
 pub(crate) use systemd::user_runtime_dir;
 
 use crate::report::{HeldLimit, LimitEnforcer};
@@ -24,7 +24,6 @@ use cgroup::{CgroupEnd, JailCgroup};
 use delegation::{CgroupTree, MissingController};
 use rlimits::CommandRlimits;
 
-/// What a cgroup can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CgroupController {
     Memory,
@@ -35,7 +34,7 @@ pub(crate) enum CgroupController {
 impl CgroupController {
     pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
 
-    /// As the kernel and `--limit` call it.
+    /// Returns its name, as in the kernel and in `--limit`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -45,30 +44,30 @@ impl CgroupController {
     }
 }
 
-/// The limits of one jail, and who holds them.
+/// Enforcement of the limits of one jail.
 #[derive(Debug)]
 pub(crate) struct LimitHold {
-    /// Where something is held by it.
+    /// `None` if no cgroup enforces anything.
     cgroup: Option<JailCgroup>,
-    /// What the command itself is given.
+    /// Limits that the command sets on itself.
     pub(crate) rlimits: CommandRlimits,
-    /// For the report.
+    /// Limits for the report.
     pub(crate) held: Vec<HeldLimit>,
 }
 
-/// Makes the cgroup as far as it can be had, and leaves the rest to rlimits.
+/// Makes the cgroup if possible, and leaves the other limits to rlimits.
 pub(crate) fn prepare(limits: &JailLimits, strict: bool) -> Result<LimitHold> {
     let asked: Vec<CgroupController> =
-        CgroupController::ALL.into_iter().filter(|controller| limits.asks(*controller)).collect();
-    let (cgroup, missing) = if asked.is_empty() { (None, Vec::new()) } else { own_cgroup(limits, &asked) };
+        CgroupController::ALL.into_iter().filter(|controller| limits.needs(*controller)).collect();
+    let (cgroup, missing) = if asked.is_empty() { (None, Vec::new()) } else { make_cgroup(limits, &asked) };
     let why = |controller| missing.iter().find(|(one, _)| *one == controller).map(|(_, missing)| missing);
     let mut held = Vec::new();
     for controller in &asked {
         let why = why(*controller);
         if let (true, Some(missing)) = (strict, why) {
             let what =
-                format!("--strict: --limit {}: no cgroup can hold it: {}", controller.name(), missing.why);
-            return Err(missing.mend.iter().fold(UserError::new(what), UserError::hint).into());
+                format!("--strict: --limit {}: no cgroup can enforce it: {}", controller.name(), missing.why);
+            return Err(missing.fix.iter().fold(UserError::new(what), UserError::hint).into());
         }
         let by = if why.is_some() { LimitEnforcer::Rlimit } else { LimitEnforcer::Cgroup };
         held.push(HeldLimit {
@@ -84,8 +83,8 @@ pub(crate) fn prepare(limits: &JailLimits, strict: bool) -> Result<LimitHold> {
     Ok(LimitHold { cgroup, rlimits, held })
 }
 
-/// The jail's cgroup, and what it does not hold.
-fn own_cgroup(
+/// Returns the jail's cgroup, and the controllers that it lacks.
+fn make_cgroup(
     limits: &JailLimits,
     asked: &[CgroupController],
 ) -> (Option<JailCgroup>, Vec<(CgroupController, MissingController)>) {
@@ -102,18 +101,18 @@ fn own_cgroup(
     match JailCgroup::make(&tree.root, limits, &there) {
         Ok(cgroup) => (Some(cgroup), missing),
         Err(err) => {
-            let failed = MissingController { why: format!("{err:#}"), mend: None };
+            let failed = MissingController { why: format!("{err:#}"), fix: None };
             missing.extend(there.into_iter().map(|one| (one, failed.clone())));
             (None, missing)
         }
     }
 }
 
-/// For a command without a jail: what rlimits can hold of `limits` (as in `--limit`), set on the process that will become it.
+/// Sets rlimits for `limits` (as in `--limit`) on a process that will become a command without a jail.
 ///
 /// # Errors
-/// When `limits` are none, or the kernel refuses.
-pub fn hold_alone(limits: &str, pid: Pid) -> Result<()> {
+/// If `limits` cannot be parsed, or the kernel refuses.
+pub fn set_rlimits_on(limits: &str, pid: Pid) -> Result<()> {
     match limits.parse::<JailLimits>() {
         Ok(limits) => CommandRlimits::new(&limits, |_| true).set_on(pid),
         Err(_) if limits.is_empty() => Ok(()),
@@ -121,19 +120,19 @@ pub fn hold_alone(limits: &str, pid: Pid) -> Result<()> {
     }
 }
 
-/// What [`hold_alone`] holds.
+/// Returns the limits that [`set_rlimits_on`] enforces.
 #[must_use]
-pub fn held_alone(limits: &str) -> Vec<HeldLimit> {
+pub fn rlimits_for(limits: &str) -> Vec<HeldLimit> {
     let held = |(limit, _): (&str, &str)| {
-        // The processes are counted a user there, not an app.
+        // Without a user namespace the kernel counts the processes of the user, not of the app.
         (limit != "pids").then(|| HeldLimit { limit: limit.to_owned(), by: LimitEnforcer::Rlimit, why: None })
     };
     limits.split(',').filter_map(|word| word.split_once('=')).filter_map(held).collect()
 }
 
-/// Whether a cgroup could hold each limit here; for `--check`, which leaves everything as it is but for the controllers
-/// that it turned on.
-pub(crate) fn check() -> Vec<(CgroupController, Result<(), MissingController>)> {
+/// Returns whether a cgroup can enforce each limit here. Changes nothing but the controllers that it turns
+/// on.
+pub(crate) fn check_controllers() -> Vec<(CgroupController, Result<(), MissingController>)> {
     let all = CgroupController::ALL;
     let missing = match CgroupTree::find() {
         Ok(tree) => tree.enable(&all, delegation::MONITORS),
@@ -145,14 +144,14 @@ pub(crate) fn check() -> Vec<(CgroupController, Result<(), MissingController>)> 
 }
 
 impl LimitHold {
-    /// Starts the jail's first process, inside of its limits from its first moment.
+    /// Starts the jail's first process, limited from its first moment.
     pub(crate) fn spawn(&self, namespaces: sys::Namespaces, child: impl FnOnce() -> u8) -> io::Result<Pid> {
         let Some(cgroup) = &self.cgroup else { return sys::spawn(namespaces, child) };
         let mut child = Some(child);
         let born = sys::spawn_in_cgroup(namespaces, cgroup, || {
             child.take().map_or(crate::errors::SETUP_FAILED, |run| run())
         });
-        // An outer sandbox may refuse clone3, which its filter cannot look into.
+        // An outer sandbox may refuse clone3, whose arguments its filter cannot read.
         if born.is_ok() {
             return born;
         }
@@ -163,8 +162,8 @@ impl LimitHold {
         })
     }
 
-    /// Ends what is left of the jail's cgroup, and tells what it has seen.
-    pub(crate) fn end(self) -> CgroupEnd {
-        self.cgroup.map_or_else(CgroupEnd::default, JailCgroup::end)
+    /// Ends the jail's cgroup and returns its figures.
+    pub(crate) fn finish(self) -> CgroupEnd {
+        self.cgroup.map_or_else(CgroupEnd::default, JailCgroup::finish)
     }
 }

@@ -1,8 +1,8 @@
-//! The process that stays outside. It passes signals on, hands back the command's exit code and leaves last: while it
-//! lives, the jail may live; when it is killed, the kernel ends everything inside.
+//! The process that stays outside of the jail. It forwards signals, returns the command's exit code and ends
+//! last: if it is killed, the kernel ends everything inside.
 //!
-//! It keeps the descriptors that it inherited, which nothing inside does: a lock that a supervisor gave it is held until
-//! the last process of the jail is gone.
+//! Unlike the jail it keeps inherited descriptors: a lock that a supervisor passes to it is held until the
+//! last process of the jail has ended.
 
 pub(crate) mod reporter;
 
@@ -31,7 +31,7 @@ use crate::plan::JailPlan;
 use crate::terminal::relay;
 use crate::{fd_channel, ids, init, limits, namespaces, signal_wait, sys};
 
-/// Passed on to the command's process group.
+/// Signals that are forwarded to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -43,10 +43,10 @@ pub(crate) const FORWARDED: [Signal; 8] = [
     Signal::SIGCONT,
 ];
 
-/// Makes the jail and waits for its end; returns the command's exit code.
+/// Makes the jail, waits for its end and returns the command's exit code.
 pub(crate) fn run(plan: JailPlan) -> Result<u8> {
-    caller::refuse_ways_out()?;
-    let ids = JailIds::settle(&plan, caller::settle(&plan)?)?;
+    caller::refuse_open_directories()?;
+    let ids = JailIds::resolve(&plan, caller::become_requested_user(&plan)?)?;
     let layers = ProtectionLayers::probe();
     layers.require(plan.net, !plan.listen.is_empty(), plan.strict, &plan.require)?;
     if ids.own.is_none() {
@@ -58,38 +58,38 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     if let Some(caller) = plan.die_with {
         die_with(caller)?;
     }
-    let signals = own_signals()?;
+    let signals = block_signals()?;
     if plan.uid_range.as_ref().is_some_and(|range| range.give_back) {
         let code = ids::give_back(&plan, ids.caller)?;
         if code != 0 || plan.argv.is_empty() {
             return Ok(code);
         }
     }
-    let mut teller = JailReporter::open(&plan, ids, layers)?;
+    let mut reporter = JailReporter::open(&plan, ids, layers)?;
     let hold = limits::prepare(&plan.limits, plan.strict)?;
     let mut followed = FollowedFiles::begin(HostFiles::new(&plan, ids.caller))?;
-    let (tty, tell) = (plan.tty, teller.wants_the_start());
+    let (tty, tell) = (plan.tty, reporter.reports_start());
     let mut obstacle = None;
     let code = start(plan, &mut followed, ids, layers, &signals, &hold, tell).and_then(|jail| {
-        let way = jail.way;
-        let receive = |wanted: bool| match &way {
-            Some(way) if wanted => fd_channel::receive_fd(way),
+        let channel = jail.channel;
+        let receive = |wanted: bool| match &channel {
+            Some(channel) if wanted => fd_channel::receive_fd(channel),
             _ => Ok(None),
         };
         if let Some(etc) = receive(!followed.is_empty())? {
             followed.write_to(etc);
         }
         let terminal = receive(tty).context("--tty")?;
-        drop(way);
-        match jail.started.as_ref().map(hear) {
-            Some(Ok(())) => teller.started(&hold.held),
+        drop(channel);
+        match jail.started.as_ref().map(wait_for_start) {
+            Some(Ok(())) => reporter.started(&hold.held),
             Some(Err(kind)) => obstacle = Some(kind),
             None => {}
         }
         match terminal {
             Some(terminal) => relay::run(jail.pid, &signals, terminal),
-            // It may have ended already; then its SIGCHLD is next.
-            None => signal_wait::until_ended(
+            // The jail may have ended already; then its SIGCHLD is next.
+            None => signal_wait::wait_until_ended(
                 &with_changes(signals),
                 Some(&mut followed),
                 |signal| {
@@ -97,37 +97,39 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
                 },
                 || {
                     if jail.link.as_ref().is_some_and(NetworkLink::has_ended) {
-                        // Nothing leads to it any more: whoever keeps it running starts it anew.
+                        // The jail is cut off from the network: its caller can restart it.
                         let _ = kill(jail.pid, Signal::SIGKILL);
                     }
-                    signal_wait::ended(jail.pid)
+                    signal_wait::poll_exit_code(jail.pid)
                 },
             ),
         }
     });
-    let end = hold.end();
+    let end = hold.finish();
     let exit_code = *code.as_ref().unwrap_or(&SETUP_FAILED);
     let obstacle =
-        code.as_ref().err().map(JailObstacle::of).or(obstacle.filter(|_| exit_code == SETUP_FAILED));
-    teller.ended(exit_code, end, obstacle);
+        code.as_ref().err().map(JailObstacle::from_error).or(obstacle.filter(|_| exit_code == SETUP_FAILED));
+    reporter.ended(exit_code, end, obstacle);
     code
 }
 
-/// What runs, seen from outside.
+/// A running jail as the monitor sees it.
 struct RunningJail {
     pid: Pid,
-    /// Says a word when the command runs, and ends without one when it could not be started.
+    /// Pipe on which init writes a byte when the command runs; closed without a byte if it could not be
+    /// started.
     started: Option<OwnedFd>,
-    /// Brings the jail's `/etc`, when it has files to be followed, and the command's terminal, when it gets one.
-    way: Option<OwnedFd>,
+    /// Socket on which init sends the jail's `/etc`, if it has files to be followed, and the command's
+    /// terminal, if it has one.
+    channel: Option<OwnedFd>,
     /// The process that connects its network.
     link: Option<NetworkLink>,
-    /// A word may have been written, see [`JailIds::map`], and nothing more is: the stub learns from its end that the monitor was
-    /// gone before it could say that it wants to die with it.
+    /// Pipe whose end tells init that the monitor is gone, even before init can ask the kernel to die with
+    /// it. The only byte ever written says that the ids are mapped; see [`JailIds::map`].
     _life: OwnedFd,
 }
 
-/// Starts the stub.
+/// Starts the jail's init.
 fn start(
     plan: JailPlan,
     followed: &mut FollowedFiles,
@@ -143,28 +145,35 @@ fn start(
         if tell { pipe().map(|(read, write)| (Some(read), Some(write)))? } else { (None, None) };
     let host = followed.take_first();
     let hands_out = plan.tty || !host.is_empty();
-    let (way, stubs_way) = hands_out.then(fd_channel::open_channel).transpose()?.unzip();
-    let flags = namespaces::flags(&plan);
+    let (channel, init_channel) = hands_out.then(fd_channel::open_channel).transpose()?.unzip();
+    let flags = namespaces::clone_flags(&plan);
     let (connected, connect) = if plan.net == NetworkOption::Own {
         pipe().map(|(read, write)| (Some(read), Some(write)))?
     } else {
         (None, None)
     };
-    // Moved into the child's closure, so that the child's copies of these ends are closed there and the monitor's live on.
-    let inside =
-        MonitorLink { monitor: alive, started: start, network: connected, host, way: stubs_way, layers };
-    let mut given = Some((life, started, way, connect, inside, plan));
+    // Moved into the child's closure, so that the child closes its copies of these ends and the monitor keeps
+    // its own.
+    let inside = MonitorLink {
+        monitor: alive,
+        started: start,
+        network: connected,
+        host,
+        channel: init_channel,
+        layers,
+    };
+    let mut given = Some((life, started, channel, connect, inside, plan));
     let pid = hold.spawn(flags, || match given.take() {
-        Some((life, started, way, connect, inside, plan)) => {
-            drop((life, started, way, connect));
+        Some((life, started, channel, connect, inside, plan)) => {
+            drop((life, started, channel, connect));
             followed.close_folders();
             init::run(plan, ids, signals, &hold.rlimits, inside)
         }
         None => SETUP_FAILED,
     });
     let pid = pid.map_err(|err| explain(SetupStep::Namespaces, &err))?;
-    // It waits for months, and needs of all this only these ends.
-    let (life, started, way, connect, inside, plan) = given.context("there is no jail")?;
+    // The monitor waits for months, and needs only these ends.
+    let (life, started, channel, connect, inside, plan) = given.context("the jail was not started")?;
     drop(inside);
     let namespaces = JailNamespaces::open(&plan, pid)?;
     ids.map(pid, &life)?;
@@ -173,42 +182,42 @@ fn start(
     if let Some(connect) = connect {
         rustix::io::write(&connect, b"\n").map_err(io::Error::from).context("--net own")?;
     }
-    Ok(RunningJail { pid, started, way, link, _life: life })
+    Ok(RunningJail { pid, started, channel, link, _life: life })
 }
 
-/// Returns the signals that the monitor waits for: those given, and the one that says that a file of the host has changed.
+/// Adds the signal for a changed file of the host.
 fn with_changes(mut signals: SigSet) -> SigSet {
     signals.add(follow::CHANGED);
     signals
 }
 
-/// Waits until the command runs, or is known not to.
-fn hear(word: &OwnedFd) -> Result<(), JailObstacle> {
-    let mut heard = [0];
-    match rustix::io::read(word, &mut heard) {
-        Ok(1) if heard == *init::RUNS => Ok(()),
-        Ok(1) if heard == *init::ABSENT => Err(JailObstacle::Absent),
+/// Waits until the command runs, or is known not to run.
+fn wait_for_start(word: &OwnedFd) -> Result<(), JailObstacle> {
+    let mut byte = [0];
+    match rustix::io::read(word, &mut byte) {
+        Ok(1) if byte == *init::RUNS => Ok(()),
+        Ok(1) if byte == *init::ABSENT => Err(JailObstacle::Absent),
         _ => Err(JailObstacle::Temporary),
     }
 }
 
-/// Ends this process, and so the whole jail, when the caller ends.
+/// Lets the kernel kill this process, and so the whole jail, when the caller ends.
 fn die_with(caller: Pid) -> Result<()> {
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(io::Error::from)
         .context("cannot follow the caller")?;
-    // It may have been killed just before.
-    ensure!(getppid() == caller, "--die-with: process {caller} is not, or no longer, the caller");
+    // The caller may have been killed just before.
+    ensure!(getppid() == caller, "--die-with: process {caller} is not the caller, or no longer is");
     Ok(())
 }
 
-/// Forgets what the caller ignored or blocked, and blocks what is waited for.
-fn own_signals() -> Result<SigSet> {
-    sys::default_dispositions();
+/// Resets inherited dispositions, blocks the signals to be waited for and returns them.
+fn block_signals() -> Result<SigSet> {
+    sys::reset_dispositions();
     let mut signals: SigSet = FORWARDED.into_iter().collect();
     signals.add(Signal::SIGCHLD);
-    // And what would end it without a word where writing fails: nobody listens any more, or a file is as large as
-    // files of the user may be (RLIMIT_FSIZE, which counts in the new root too).
+    // Also blocked: signals that would silently end the monitor when a write fails, because the reader is
+    // gone or the file reaches the user's size limit (RLIMIT_FSIZE, which counts in the new root too).
     let mut blocked = signals;
     blocked.add(follow::CHANGED);
     blocked.add(Signal::SIGPIPE);

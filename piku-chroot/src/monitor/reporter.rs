@@ -1,4 +1,4 @@
-//! What the monitor tells about its jail: in the report, and on stderr what nobody asked for in any other way.
+//! What the monitor tells about its jail: in the report, and on stderr.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use crate::limits::cgroup::{CgroupEnd, largest_process};
 use crate::plan::JailPlan;
 use crate::report::{HeldLimit, JailEnd, JailObstacle, JailStart, MissingLayer, ReportWriter};
 
-/// Opened before anything else is begun.
+/// A report that is opened before anything else is done.
 pub(crate) struct JailReporter {
     report: Option<ReportWriter>,
-    /// The limit in bytes, where there is one.
+    /// The memory limit in bytes.
     memory: Option<u64>,
     tell_memory: bool,
     level: u8,
@@ -30,28 +30,34 @@ impl JailReporter {
         Ok(Self { report, memory, tell_memory: plan.tell_memory, level: ids.level(), layers })
     }
 
-    /// Whether anybody wants to know when the command runs.
-    pub(crate) fn wants_the_start(&self) -> bool {
+    /// Returns whether the start of the command has to be reported.
+    pub(crate) fn reports_start(&self) -> bool {
         self.report.is_some()
     }
 
-    /// The command runs.
+    /// Reports that the command runs.
     pub(crate) fn started(&mut self, held: &[HeldLimit]) {
         let Some(report) = &mut self.report else { return };
-        let (layers, missing) = sorted(&self.layers);
-        complain(report.started(JailStart { level: self.level, layers, missing, limits: held.to_vec() }));
+        let (layers, missing) = split_layers(&self.layers);
+        warn_on_error(report.started(JailStart {
+            level: self.level,
+            layers,
+            missing,
+            limits: held.to_vec(),
+        }));
     }
 
-    /// All of it is over.
+    /// Reports the end of the jail.
     pub(crate) fn ended(self, exit_code: u8, end: CgroupEnd, obstacle: Option<JailObstacle>) {
-        let peak = end.peak.map(|peak| format!("peak {}", megabytes(peak)));
+        let peak = end.peak.map(|peak| format!("peak {}", format_megabytes(peak)));
         match self.memory {
             Some(limit) if end.oom_kills > 0 => {
                 let peak = peak.map_or_else(String::new, |peak| format!(", {peak}"));
-                tell(&format!("piku-chroot: killed for memory: limit {}{peak}", megabytes(limit)));
+                tell(&format!("piku-chroot: killed for memory: limit {}{peak}", format_megabytes(limit)));
             }
             Some(_) if self.tell_memory => {
-                let largest = || format!("peak {} (its largest process)", megabytes(largest_process()));
+                let largest =
+                    || format!("peak {} (its largest process)", format_megabytes(largest_process()));
                 tell(&format!("piku-chroot: memory: {}", peak.unwrap_or_else(largest)));
             }
             _ => {}
@@ -59,35 +65,35 @@ impl JailReporter {
         if let Some(mut report) = self.report {
             let ended =
                 JailEnd { exit_code, memory_peak_bytes: end.peak, oom_kills: end.oom_kills, obstacle };
-            complain(report.ended(ended));
+            warn_on_error(report.ended(ended));
         }
     }
 }
 
-/// The layers that the jail of this machine has, and those that it has not.
-fn sorted(optional: &[ProtectionLayer]) -> (Vec<String>, Vec<MissingLayer>) {
+/// Splits the layers into those that hold and those that are missing.
+fn split_layers(optional: &[ProtectionLayer]) -> (Vec<String>, Vec<MissingLayer>) {
     let mut layers = vec![NAMESPACES.to_owned(), "no capabilities".to_owned()];
     let mut missing = Vec::new();
     for layer in optional.iter().filter(|layer| layer.wanted) {
         match layer.missing {
             None => layers.push(layer.name.to_owned()),
-            Some(LayerFailure { why, mend }) => {
-                let (layer, why, mend) = (layer.name.to_owned(), why.to_owned(), Some(mend.to_owned()));
-                missing.push(MissingLayer { layer, why, mend });
+            Some(LayerFailure { why, fix }) => {
+                let (layer, why, fix) = (layer.name.to_owned(), why.to_owned(), Some(fix.to_owned()));
+                missing.push(MissingLayer { layer, why, fix });
             }
         }
     }
     (layers, missing)
 }
 
-/// A full disk ends no command.
-fn complain(written: io::Result<()>) {
+/// Prints an error of the report: a full disk must not end the command.
+fn warn_on_error(written: io::Result<()>) {
     if let Err(err) = written {
         tell(&format!("piku-chroot: --report: cannot write it: {err}"));
     }
 }
 
-/// Rounded.
-fn megabytes(bytes: u64) -> String {
+/// Formats a size, rounded to megabytes.
+fn format_megabytes(bytes: u64) -> String {
     format!("{} MB", bytes.saturating_add(1 << 19) >> 20)
 }

@@ -1,5 +1,4 @@
-//! What is asked for becomes what it means: plain values, checked as far as values can be checked. Nothing here asks the
-//! system for anything.
+//! The options as checked values. Nothing here asks the system for anything.
 
 mod mounts;
 
@@ -13,112 +12,105 @@ use nix::unistd::Pid;
 
 pub use self::mounts::BASE_DIRECTORIES;
 pub(crate) use self::mounts::{JailMount, MountContent};
-use self::mounts::{mounts, plain};
+use self::mounts::{collect_mounts, normalize_path};
 use piku_layout::settings::Protection;
 
 use crate::cli::{ChrootCli, NetworkOption};
 use crate::errors::quoted;
 use crate::limits::JailLimits;
 
-/// Where the app's tree stands.
+/// Directory of the app's tree in the jail.
 pub(crate) const APP: &str = "/app";
-/// Where its data stands.
+/// Directory of the app's data in the jail.
 pub(crate) const DATA: &str = "/data";
-/// The PATH of a command for which none was declared.
+/// PATH of a command that gets no other one.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// All that is to be done.
+/// A jail to be made and the command to be run in it.
 #[derive(Debug)]
 pub(crate) struct JailPlan {
-    /// The tree that the programs and libraries come from; none for an empty root.
+    /// Tree of the programs and libraries; `None` for an empty root.
     pub(crate) base: Option<PathBuf>,
-    /// Mounts, parents before what is mounted inside of them.
+    /// Mounts, each after the mount that contains it.
     pub(crate) mounts: Vec<JailMount>,
-    /// The network inside.
     pub(crate) net: NetworkOption,
     /// TCP ports that the command may bind; empty for all.
     pub(crate) listen: Vec<u16>,
-    /// The name of the machine inside.
     pub(crate) hostname: OsString,
-    /// The working directory inside, and whether it was asked for.
+    /// Working directory in the jail.
     pub(crate) chdir: PathBuf,
-    /// `HOME` in the jail's passwd.
+    /// Home directory in the jail's passwd.
     pub(crate) home: PathBuf,
-    /// The command's whole environment, `NAME=VALUE`.
+    /// The whole environment of the command, as `NAME=VALUE`.
     pub(crate) env: Vec<CString>,
-    /// Where the command is looked for.
+    /// The command's PATH, in which it is searched for.
     pub(crate) search: OsString,
-    /// The command and its arguments; never empty.
+    /// The command and its arguments; empty only with `--check` and `--give-back`.
     pub(crate) argv: Vec<CString>,
-    /// The user to become.
+    /// The user to become first.
     pub(crate) user: Option<OsString>,
-    /// Who the command is, when it is a user of its own.
+    /// The command's own user, if it is not the caller.
     pub(crate) uid_range: Option<UidRange>,
-    /// A terminal of its own for the command.
+    /// Give the command its own terminal.
     pub(crate) tty: bool,
-    /// Nothing may be missing.
+    /// Refuse to start if any layer is missing.
     pub(crate) strict: bool,
-    /// Protections that may not be missing in any case.
+    /// Protections that must hold.
     pub(crate) require: Vec<Protection>,
-    /// The caller, when the jail is to end with it.
+    /// The caller, if the jail is to end with it.
     pub(crate) die_with: Option<Pid>,
-    /// How much it may take of the machine.
     pub(crate) limits: JailLimits,
-    /// The command's `oom_score_adj`: how soon the kernel kills it when the machine is out of memory.
+    /// The lowest `oom_score_adj` that the command may have.
     pub(crate) oom_score_adj: Option<u16>,
-    /// Where to write what holds and how it ended.
+    /// File for the report.
     pub(crate) report: Option<PathBuf>,
-    /// Whether to say on stderr how much memory it was.
+    /// Print the memory used at the end: for a caller who sets a limit on memory and asks for no report.
     pub(crate) tell_memory: bool,
 }
 
-/// A user of its own for the command.
+/// A subordinate user for the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UidRange {
-    /// Whose.
     pub(crate) name: String,
-    /// The file that remembers, when it is not the user's own.
+    /// File that records the ids, if it is not the caller's own.
     pub(crate) registry: Option<PathBuf>,
-    /// The other way: what is that user's becomes the caller's, and the command runs as the caller.
+    /// Make the caller the owner of the data again, and run the command as the caller.
     pub(crate) give_back: bool,
 }
 
 impl JailPlan {
-    /// The plan for these options, in this environment of the caller.
+    /// Checks the options. `caller` is the caller's environment.
     pub(crate) fn new(
         options: &ChrootCli,
         caller: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self> {
         let home = PathBuf::from(if options.app.is_some() { APP } else { "/tmp" });
-        let env = environment(options, caller, &home)?;
-        let home = env.get(OsStr::new("HOME")).and_then(|own| for_passwd(own)).unwrap_or(home);
+        let env = command_environment(options, caller, &home)?;
+        let home = env.get(OsStr::new("HOME")).and_then(|own| passwd_home(own)).unwrap_or(home);
         let search = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
         let defaults = options.defaults();
         let chdir = match options.chdir.as_deref().or(defaults.chdir.map(Path::new)) {
-            Some(dir) => plain(dir).context("--chdir")?,
+            Some(dir) => normalize_path(dir).context("--chdir")?,
             None if options.app.is_some() => APP.into(),
             None => "/".into(),
         };
         for (needs, option) in
             [(options.give_back, "--give-back"), (options.uid_registry.is_some(), "--uid-registry")]
         {
-            ensure!(
-                !needs || options.uid_range.is_some(),
-                "{option}: there is no --uid-range that it is about"
-            );
+            ensure!(!needs || options.uid_range.is_some(), "{option} needs --uid-range");
         }
-        ensure!(!options.give_back || options.data.is_some(), "--give-back: there is no --data to give back");
+        ensure!(!options.give_back || options.data.is_some(), "--give-back needs --data");
         let hostname = options.hostname.clone().unwrap_or_else(|| defaults.hostname.into());
         ensure!(
             (1..=64).contains(&hostname.len()) && !hostname.as_bytes().iter().any(u8::is_ascii_control),
-            "--hostname: {} is no name for a machine",
+            "--hostname: bad host name {}: expected 1 to 64 bytes without control characters",
             quoted(Path::new(&hostname))
         );
         let host = (options.root_from_host || defaults.root_from_host).then(|| PathBuf::from("/"));
         let base = options.root.clone().or(host);
         let env = env.into_iter().map(|(name, value)| c_string([name.as_os_str(), "=".as_ref(), &value]));
         Ok(Self {
-            mounts: mounts(options, base.is_some())?,
+            mounts: collect_mounts(options, base.is_some())?,
             base,
             net: options.net.unwrap_or(NetworkOption::Shared),
             listen: options.listen.clone(),
@@ -142,23 +134,23 @@ impl JailPlan {
         })
     }
 
-    /// The folder of `--data`.
+    /// Returns the source of `--data`.
     #[must_use]
     pub(crate) fn data(&self) -> Option<&Path> {
-        self.mounts.iter().find_map(|mount| match &mount.what {
+        self.mounts.iter().find_map(|mount| match &mount.content {
             MountContent::Tree { src, .. } if mount.option == "--data" => Some(src.as_path()),
             _ => None,
         })
     }
 
-    /// Whether something of the caller's stands at this path of the new root.
+    /// Returns whether an option mounts something at this path of the new root.
     #[must_use]
-    pub(crate) fn takes(&self, path: &Path) -> bool {
+    pub(crate) fn is_mount_point(&self, path: &Path) -> bool {
         self.mounts.iter().any(|mount| mount.dst == path)
     }
 }
 
-/// The name is one word of a line in a file.
+/// Checks the name, which must be one word of a line in the registry.
 fn uid_range(name: &OsStr, options: &ChrootCli) -> Result<UidRange> {
     let good = |name: &str| {
         (1..=255).contains(&name.len())
@@ -168,7 +160,7 @@ fn uid_range(name: &OsStr, options: &ChrootCli) -> Result<UidRange> {
     let known = name.to_str().filter(|name| good(name));
     let known = known.with_context(|| {
         format!(
-            "--uid-range: {} is no name: it is one word without blanks and '#' before it",
+            "--uid-range: bad name {}: expected one word that does not begin with '#'",
             quoted(Path::new(name))
         )
     })?;
@@ -179,8 +171,8 @@ fn uid_range(name: &OsStr, options: &ChrootCli) -> Result<UidRange> {
     })
 }
 
-/// The command's environment: what was declared, and PATH and HOME where nothing was.
-fn environment(
+/// Returns the declared variables, and PATH and HOME if they are not declared.
+fn command_environment(
     options: &ChrootCli,
     caller: impl IntoIterator<Item = (OsString, OsString)>,
     home: &Path,
@@ -206,26 +198,27 @@ fn environment(
     for name in &options.keep_env {
         ensure!(
             !name.is_empty() && !name.as_bytes().contains(&b'='),
-            "--keep-env: {} is no name of a variable",
+            "--keep-env: bad variable name {}",
             quoted(Path::new(name))
         );
     }
     Ok(env)
 }
 
-/// A HOME that can stand in passwd. It has to be the same there: the JVM asks passwd, most others the variable.
-fn for_passwd(home: &OsStr) -> Option<PathBuf> {
+/// Returns a HOME that passwd can hold. Both have to agree: the JVM asks passwd, most programs ask the
+/// variable.
+fn passwd_home(home: &OsStr) -> Option<PathBuf> {
     let fits = |home: &&str| home.starts_with('/') && !home.contains(|c: char| c == ':' || c.is_control());
     home.to_str().filter(fits).map(PathBuf::from)
 }
 
-/// The parts together, for the kernel.
+/// Joins the parts into a string for the kernel.
 fn c_string<const N: usize>(parts: [&OsStr; N]) -> Result<CString> {
     let mut whole = OsString::new();
     for part in parts {
         whole.push(part);
     }
-    CString::new(whole.into_vec()).context("no argument can hold a NUL")
+    CString::new(whole.into_vec()).context("an argument contains a NUL")
 }
 
 #[cfg(test)]
@@ -302,15 +295,15 @@ mod tests {
         assert!(error(&["--ro", "/a:/x/../y"]).contains("'..'"));
         assert!(error(&["--ro", "/a:/"]).contains("the root itself"));
         assert!(error(&["--ro", "/a:/./"]).contains("the root itself"));
-        assert!(error(&["--bind", "/a:/proc/sys"]).contains("/proc is made by piku-chroot"));
-        assert!(error(&["--ro", "/dev:/dev/"]).starts_with("--ro: nothing can be put at '/dev'"));
-        assert!(error(&["--tmpfs", "/dev"]).starts_with("--tmpfs: nothing can be put at '/dev'"));
+        assert!(error(&["--bind", "/a:/proc/sys"]).contains("piku-chroot makes /proc"));
+        assert!(error(&["--ro", "/dev:/dev/"]).starts_with("--ro: cannot mount at '/dev'"));
+        assert!(error(&["--tmpfs", "/dev"]).starts_with("--tmpfs: cannot mount at '/dev'"));
         assert!(error(&["--app", "/a", "--bind", "/b:/app/"]).contains("'/app' is taken by --app"));
         assert!(error(&["--hostname", ""]).contains("--hostname"));
         assert!(error(&["--keep-env", "A=B"]).contains("--keep-env"));
         assert!(error(&["--chdir", "app"]).contains("--chdir"));
-        assert!(error(&["--give-back", "--uid-range", "a"]).contains("--give-back: there is no --data"));
-        assert!(error(&["--give-back", "--data", "/a"]).contains("--give-back: there is no --uid-range"));
+        assert!(error(&["--give-back", "--uid-range", "a"]).contains("--give-back needs --data"));
+        assert!(error(&["--give-back", "--data", "/a"]).contains("--give-back needs --uid-range"));
         for bad in ["", "a b", "a\nb", "#a", "a\u{a0}b"] {
             assert!(error(&["--uid-range", bad]).contains("--uid-range"), "{bad:?}");
         }
@@ -320,6 +313,6 @@ mod tests {
     fn tmp_can_be_replaced() {
         let plan = plan(&["--tmpfs", "/tmp:5m", "--bind", "/s:/dev/shm"]).unwrap();
         assert_eq!(plan.mounts.len(), 2);
-        assert!(plan.takes(Path::new("/tmp")));
+        assert!(plan.is_mount_point(Path::new("/tmp")));
     }
 }

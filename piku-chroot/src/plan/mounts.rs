@@ -1,4 +1,4 @@
-//! What appears in the jail and where: the options become places, checked and in the order in which they can be made.
+//! Mounts of the jail: the options turned into checked paths, in the order in which they can be mounted.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,52 +11,48 @@ use crate::limits::MemoryAmount;
 
 /// The size of `/dev/shm`.
 const SHARED_MEMORY: MemoryAmount = MemoryAmount::Bytes(64 << 20);
-/// Places of the new root that are always ours: nothing of the caller's goes there.
+/// Paths of the new root that piku-chroot makes itself and no option may replace.
 const OURS: [&str; 3] = ["/proc", "/dev/pts", "/dev/fd"];
 
-/// One thing that appears in the jail.
+/// A mount in the jail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JailMount {
-    /// The option that asked for it.
+    /// The option that asks for it; empty for a default.
     pub(crate) option: &'static str,
-    /// Where, absolute and plain.
+    /// Absolute path in the jail without `.` and `..`.
     pub(crate) dst: PathBuf,
-    /// What.
-    pub(crate) what: MountContent,
-    /// It lies in a tree that is not ours, so its place must be there already.
+    pub(crate) content: MountContent,
+    /// The mounted tree that contains `dst`: the mount point must exist in it already.
     pub(crate) inside: Option<PathBuf>,
 }
 
-/// What appears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MountContent {
-    /// A file or folder of the host.
+    /// A file or directory of the host.
     Tree {
-        /// Which.
         src: PathBuf,
-        /// Whether it may be written to.
         writable: bool,
-        /// Whether only a folder will do.
+        /// Fail if the source is not a directory.
         folder: bool,
     },
-    /// Empty memory.
+    /// An empty tmpfs.
     Memory {
-        /// At most that much, and no more than the limit on the jail's memory.
+        /// Upper bound; the limit on the jail's memory bounds it too.
         size: MemoryAmount,
-        /// Who may write: `1777` or `755`.
+        /// Permissions: `1777` or `755`.
         mode: &'static str,
     },
 }
 
-/// Everything that is mounted, parents first, each told whether it lies in another tree.
-pub(super) fn mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<JailMount>> {
+/// Returns all mounts, parents first. `has_base` says whether the root shows the trees of a base.
+pub(super) fn collect_mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<JailMount>> {
     let mut mounts = Vec::new();
-    let mut add = |option, dst: &Path, what| -> Result<()> {
-        let dst = destination(dst).context(option)?;
+    let mut add = |option, dst: &Path, content| -> Result<()> {
+        let dst = check_destination(dst).context(option)?;
         if let Some(other) = mounts.iter().find(|other: &&JailMount| other.dst == dst) {
             bail!("{option}: {} is taken by {}", quoted(&dst), other.option);
         }
-        mounts.push(JailMount { option, dst, what, inside: None });
+        mounts.push(JailMount { option, dst, content, inside: None });
         Ok(())
     };
     let tree = |src: &Path, writable, folder| MountContent::Tree { src: src.to_owned(), writable, folder };
@@ -73,23 +69,23 @@ pub(super) fn mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<JailMoun
         add("--ro", &pair.dst, tree(&pair.src, false, false))?;
     }
     for memory in &options.tmpfs {
-        // As world-writable as the folder usually is; elsewhere it is the only user's anyway.
+        // World-writable like /tmp; elsewhere the command is the only user anyway.
         add("--tmpfs", &memory.dst, MountContent::Memory { size: memory.size, mode: "1777" })?;
     }
     let temporary = options.tmp_size.unwrap_or(options.defaults().tmp_size);
     for (dst, size) in [("/tmp", temporary), ("/dev/shm", SHARED_MEMORY)] {
         if !mounts.iter().any(|mount| mount.dst == Path::new(dst)) {
-            let what = MountContent::Memory { size, mode: "1777" };
-            mounts.push(JailMount { option: "", dst: dst.into(), what, inside: None });
+            let content = MountContent::Memory { size, mode: "1777" };
+            mounts.push(JailMount { option: "", dst: dst.into(), content, inside: None });
         }
     }
-    // Stable, so that what was given first stays first among equals.
+    // A stable sort: among equals the order of the options stays.
     mounts.sort_by_key(|mount| mount.dst.components().count());
-    // Nothing of ours may be made in the trees of the base.
+    // No mount point may be made in a tree of the base.
     let base_trees = BASE_DIRECTORIES.iter().filter(|_| has_base).map(|name| Path::new("/").join(name));
     let foreign: Vec<PathBuf> = mounts
         .iter()
-        .filter(|mount| matches!(mount.what, MountContent::Tree { .. }))
+        .filter(|mount| matches!(mount.content, MountContent::Tree { .. }))
         .map(|mount| mount.dst.clone())
         .chain(base_trees)
         .collect();
@@ -100,27 +96,27 @@ pub(super) fn mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<JailMoun
     Ok(mounts)
 }
 
-/// What of a base appears at the top of the new root, when it is there: links as links, folders read-only.
+/// Entries of a base that appear at the top of the new root: symlinks as symlinks, directories read-only.
 pub const BASE_DIRECTORIES: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
-/// A place that something may be mounted at.
-fn destination(path: &Path) -> Result<PathBuf> {
-    let path = plain(path)?;
+/// Checks a path that something is to be mounted at.
+fn check_destination(path: &Path) -> Result<PathBuf> {
+    let path = normalize_path(path)?;
     ensure!(path != Path::new("/"), "the root itself cannot be replaced");
-    // What is in it can be, one by one.
-    ensure!(path != Path::new("/dev"), "nothing can be put at '/dev': it is made by piku-chroot");
+    // Paths below it can be mounted at.
+    ensure!(path != Path::new("/dev"), "cannot mount at '/dev': piku-chroot makes it");
     if let Some(ours) = OURS.iter().find(|ours| path.starts_with(ours)) {
-        bail!("nothing can be put at {}: {ours} is made by piku-chroot", quoted(&path));
+        bail!("cannot mount at {}: piku-chroot makes {ours}", quoted(&path));
     }
     Ok(path)
 }
 
-/// An absolute path without `.` and `..`, for a place inside.
-pub(super) fn plain(path: &Path) -> Result<PathBuf> {
+/// Returns an absolute path in the jail without `.`; refuses `..`.
+pub(super) fn normalize_path(path: &Path) -> Result<PathBuf> {
     ensure!(path.is_absolute(), "{} is not an absolute path in the jail", quoted(path));
     ensure!(
         !path.components().any(|part| part == Component::ParentDir),
-        "{} has '..' in it, and the jail does not follow that",
+        "{} contains '..', which the jail does not follow",
         quoted(path)
     );
     Ok(path.components().collect())

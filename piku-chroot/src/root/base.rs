@@ -1,5 +1,4 @@
-//! The tree that the jail's programs come from, the host's or another. What its links mean stays in it, whoever made
-//! them.
+//! The tree of the jail's programs, the host's or another one. Its symlinks are resolved within it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,47 +17,49 @@ use crate::plan::{BASE_DIRECTORIES, JailPlan};
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{self, HostTree, READ_ONLY};
 
-/// Bytes of names: an `/etc` is listed in one call.
+/// Buffer size for directory entries: an `/etc` is listed in one call.
 const LISTED_AT_ONCE: usize = 16 * 1024;
 
-/// An opened base.
 pub(crate) struct OpenedBase(OwnedFd);
 
 impl OpenedBase {
     pub(crate) fn open(dir: &Path) -> Result<Self> {
         let fd = tree::open(dir)?;
-        ensure!(tree::is_folder(&fd)?, "{} is not a folder", quoted(dir));
+        ensure!(tree::is_folder(&fd)?, "{} is not a directory", quoted(dir));
         Ok(Self(fd))
     }
 
-    /// Lets its programs and libraries in: links as they are, folders read-only.
-    pub(crate) fn let_in(&self, root: &OpenedFolder, plan: &JailPlan) -> Result<()> {
-        for name in
-            BASE_DIRECTORIES.map(Path::new).into_iter().filter(|name| !plan.takes(&Path::new("/").join(name)))
+    /// Shows its programs and libraries: symlinks as they are, directories read-only.
+    pub(crate) fn mount_in(&self, root: &OpenedFolder, plan: &JailPlan) -> Result<()> {
+        for name in BASE_DIRECTORIES
+            .map(Path::new)
+            .into_iter()
+            .filter(|name| !plan.is_mount_point(&Path::new("/").join(name)))
         {
-            if let Some(target) = link(&self.0, name)? {
-                root.link(name, &target)?;
-            } else if let Some(fd) = self.get(name, OFlags::PATH | OFlags::DIRECTORY)? {
+            if let Some(target) = read_symlink(&self.0, name)? {
+                root.make_symlink(name, &target)?;
+            } else if let Some(fd) = self.open_path(name, OFlags::PATH | OFlags::DIRECTORY)? {
                 let tree = HostTree::copy(fd, true, READ_ONLY);
-                root.make_folder(name)?;
-                root.mount(name, tree.with_context(|| format!("cannot let in '/{}'", name.display()))?)?;
+                root.make_dir(name)?;
+                root.mount(name, tree.with_context(|| format!("cannot mount '/{}'", name.display()))?)?;
             }
         }
         Ok(())
     }
 
-    /// What this path leads to, opened for reading; `None` when it is not there or not for us.
+    /// Resolves a path and opens it for reading; `None` if it does not exist or may not be read.
     pub(crate) fn follow(&self, path: &Path) -> Result<Option<OwnedFd>> {
-        self.get(path, OFlags::RDONLY | OFlags::NONBLOCK)
+        self.open_path(path, OFlags::RDONLY | OFlags::NONBLOCK)
     }
 
-    /// A folder and those names in it that are `wanted`; `None` when it is not there or not for us.
+    /// Opens a directory and returns those of its entries that are `wanted`; `None` if it does not exist or
+    /// may not be read.
     pub(crate) fn list(
         &self,
         path: &Path,
         wanted: impl Fn(&OsStr) -> bool,
     ) -> Result<Option<(OwnedFd, Vec<OsString>)>> {
-        let Some(fd) = self.get(path, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(None) };
+        let Some(fd) = self.open_path(path, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(None) };
         let mut buffer = [MaybeUninit::uninit(); LISTED_AT_ONCE];
         let mut entries = RawDir::new(&fd, &mut buffer);
         let mut names = Vec::new();
@@ -73,11 +74,11 @@ impl OpenedBase {
         Ok(Some((fd, names)))
     }
 
-    fn get(&self, path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
+    fn open_path(&self, path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let open = || openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
         let mut opened = open();
-        // Something was renamed or mounted on the machine while a `..` was looked up.
+        // Something was renamed or mounted while a `..` was resolved.
         while opened.as_ref().is_err_and(|err| *err == Errno::AGAIN) {
             opened = open();
         }
@@ -89,8 +90,8 @@ impl OpenedBase {
     }
 }
 
-/// Where the link of this name leads; `None` when it is no link or not there.
-pub(crate) fn link(folder: &OwnedFd, name: &Path) -> Result<Option<PathBuf>> {
+/// Reads the first `size` bytes of a file, fewer if it is shorter.
+pub(crate) fn read_symlink(folder: &OwnedFd, name: &Path) -> Result<Option<PathBuf>> {
     match readlinkat(folder, name, Vec::new()) {
         Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()).into())),
         Err(Errno::INVAL | Errno::NOENT) => Ok(None),

@@ -1,5 +1,5 @@
-//! The devices that every program may expect, and no others. A user namespace cannot make devices, so the host's own are
-//! shown, each alone; terminals and shared memory are new.
+//! The devices that every program may expect, and no others. A user namespace cannot make devices, so those
+//! of the host are mounted one by one; terminals and shared memory are new.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,11 +14,11 @@ use crate::root::filesystem;
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{DEVICE, HostTree};
 
-/// Names and numbers, as the kernel's list of devices has them.
+/// Names and numbers of devices, from the kernel's list.
 const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-/// Links, and where they lead.
+/// Symlinks and their targets.
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -27,27 +27,27 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// Fills the new `/dev`.
 pub(crate) fn fill(dev: &OpenedFolder, plan: &JailPlan) -> Result<()> {
-    let ours = |name: &str| !plan.takes(&Path::new("/dev").join(name));
+    let ours = |name: &str| !plan.is_mount_point(&Path::new("/dev").join(name));
     for (link, target) in LINKS.iter().filter(|(link, _)| ours(link)) {
-        dev.link(Path::new(link), Path::new(target))?;
+        dev.make_symlink(Path::new(link), Path::new(target))?;
     }
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let terminals = filesystem::new("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], attributes)
         .context("cannot make /dev/pts")?;
-    dev.make_folder(Path::new("pts"))?;
+    dev.make_dir(Path::new("pts"))?;
     dev.mount(Path::new("pts"), terminals)?;
     for (name, major, minor) in DEVICES.iter().filter(|(name, ..)| ours(name)) {
-        let tree = device(name, *major, *minor).with_context(|| format!("cannot let in '/dev/{name}'"))?;
+        let tree =
+            open_device(name, *major, *minor).with_context(|| format!("cannot mount '/dev/{name}'"))?;
         dev.make_file(Path::new(name))?;
         dev.mount(Path::new(name), tree)?;
     }
     Ok(())
 }
 
-/// The host's device of this name, when it is the device that it should be.
-fn device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<HostTree> {
+/// Opens a device of the host and checks its number.
+fn open_device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<HostTree> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = || -> Result<_, rustix::io::Errno> {
         let fd: OwnedFd = openat(CWD, Path::new("/dev").join(name), flags, Mode::empty())?;
@@ -56,6 +56,6 @@ fn device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<HostTree> 
     let (stat, fd) = open().map_err(io::Error::from)?;
     let number = (major(stat.st_rdev), minor(stat.st_rdev));
     let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    ensure!(character && number == (wanted_major, wanted_minor), "it is not that device");
+    ensure!(character && number == (wanted_major, wanted_minor), "it is another device");
     HostTree::copy(fd, false, DEVICE)
 }

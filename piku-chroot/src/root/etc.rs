@@ -1,5 +1,5 @@
-//! The files of `/etc` that programs need. Small ones are copied, large ones and folders shown; the list of users is the
-//! jail's own.
+//! The files of `/etc` that programs need. Small files are copied, large ones and directories are mounted;
+//! the list of users is the jail's own.
 
 use std::ffi::OsStr;
 use std::io;
@@ -19,7 +19,6 @@ use crate::root::base::{self, OpenedBase};
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{HostTree, READ_ONLY};
 
-/// Taken from the base.
 const FILES: [&str; 19] = [
     "alternatives",
     "debian_version",
@@ -41,16 +40,14 @@ const FILES: [&str; 19] = [
     "services",
     "timezone",
 ];
-/// Taken from the base's `ssl`, where private keys lie beside.
+/// Entries of the base's `ssl`, which contains private keys too.
 const SSL: [&str; 2] = ["certs", "openssl.cnf"];
-/// Taken from the base: everything whose name begins so. Interpreters and the like keep
-/// their settings in folders with a version.
+/// Prefixes of names: interpreters and the like keep their settings in directories with a version.
 const FAMILIES: [&str; 9] =
     ["ImageMagick", "gradle", "java", "maven", "node", "perl", "php", "python", "ruby"];
-/// Larger files are shown, not copied: memory is dearer than a mount.
+/// Size up to which a file is copied: for larger ones a mount costs less than the memory.
 const SMALL: u64 = 4096;
 
-/// Fills the new `/etc`.
 pub(crate) fn fill(
     etc: &OpenedFolder,
     plan: &JailPlan,
@@ -59,32 +56,38 @@ pub(crate) fn fill(
     host: &[(&'static str, FileContent)],
 ) -> Result<()> {
     let make = |name: &str, text: &[u8]| {
-        if plan.takes(&Path::new("/etc").join(name)) { Ok(()) } else { etc.file(Path::new(name), text) }
+        if plan.is_mount_point(&Path::new("/etc").join(name)) {
+            Ok(())
+        } else {
+            etc.write_file(Path::new(name), text)
+        }
     };
     make("passwd", passwd(identity, &plan.home).as_bytes())?;
     make("group", group(identity).as_bytes())?;
     make("hostname", &[plan.hostname.as_bytes(), b"\n"].concat())?;
-    if !plan.takes(Path::new("/etc/mtab")) {
-        etc.link(Path::new("mtab"), Path::new("/proc/self/mounts"))?;
+    if !plan.is_mount_point(Path::new("/etc/mtab")) {
+        etc.make_symlink(Path::new("mtab"), Path::new("/proc/self/mounts"))?;
     }
     let Some(base) = base else { return Ok(()) };
     for (name, content) in host {
         let name = Path::new(name);
         match content {
             FileContent::Absent => {}
-            FileContent::Text(text) => etc.file(name, text)?,
-            FileContent::Link(target) => etc.link(name, target)?,
+            FileContent::Text(text) => etc.write_file(name, text)?,
+            FileContent::Link(target) => etc.make_symlink(name, target)?,
         }
     }
-    take(base, "etc", etc, plan, |name| {
+    show_entries(base, "etc", etc, plan, |name| {
         let family = |family: &&str| name.as_bytes().starts_with(family.as_bytes());
         let of_host = host.iter().any(|(file, _)| name == *file);
         !of_host && (FILES.iter().any(|file| name == *file) || FAMILIES.iter().any(family))
     })?;
-    take(base, "etc/ssl", &etc.folder(Path::new("ssl"))?, plan, |name| SSL.iter().any(|file| name == *file))
+    show_entries(base, "etc/ssl", &etc.open_or_make_dir(Path::new("ssl"))?, plan, |name| {
+        SSL.iter().any(|file| name == *file)
+    })
 }
 
-/// The one user there is, and the names that programs expect to find.
+/// Returns the one user that exists, and names that programs expect.
 fn passwd(identity: CallerIdentity, home: &Path) -> String {
     let (uid, gid, home) = (identity.uid, identity.gid, home.display());
     if uid.is_root() {
@@ -93,7 +96,7 @@ fn passwd(identity: CallerIdentity, home: &Path) -> String {
     format!("app:x:{uid}:{gid}:app:{home}:/bin/sh\nroot:x:0:0:root:/:/usr/sbin/nologin\n{NOBODY}")
 }
 
-/// Who everybody else is, seen from inside.
+/// The user that every other one looks like from inside.
 const NOBODY: &str = "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
 
 fn group(identity: CallerIdentity) -> String {
@@ -102,8 +105,8 @@ fn group(identity: CallerIdentity) -> String {
     format!("{own}root:x:0:\nnogroup:x:65534:\n")
 }
 
-/// Takes what is wanted from a folder of the base, as far as it is there and we may read it.
-fn take(
+/// Shows the wanted entries of a directory of the base that exist and may be read.
+fn show_entries(
     base: &OpenedBase,
     from: &str,
     to: &OpenedFolder,
@@ -113,50 +116,50 @@ fn take(
     let Some((folder, names)) = base.list(Path::new(from), wanted)? else { return Ok(()) };
     for name in names.iter().map(Path::new) {
         let path = Path::new("/").join(from).join(name);
-        if plan.takes(&path) {
+        if plan.is_mount_point(&path) {
             continue;
         }
         let fd = match open(&folder, name).with_context(|| format!("cannot open {}", quoted(&path)))? {
             OpenedFile::Yes(fd) => Some(fd),
             OpenedFile::Refused => None,
-            OpenedFile::Link => match base::link(&folder, name)? {
+            OpenedFile::Link => match base::read_symlink(&folder, name)? {
                 Some(target) if leads_to_usr(&path, &target) => {
-                    to.link(name, &target)?;
+                    to.make_symlink(name, &target)?;
                     None
                 }
                 _ => base.follow(&path)?,
             },
         };
         if let Some(fd) = fd {
-            give(fd, to, name).with_context(|| format!("cannot let in {}", quoted(&path)))?;
+            show(fd, to, name).with_context(|| format!("cannot mount {}", quoted(&path)))?;
         }
     }
     Ok(())
 }
 
-/// Lets a file or folder in under this name.
-fn give(fd: OwnedFd, to: &OpenedFolder, name: &Path) -> Result<()> {
+/// Shows a file or a directory under this name.
+fn show(fd: OwnedFd, to: &OpenedFolder, name: &Path) -> Result<()> {
     let stat = fstat(&fd).map_err(io::Error::from)?;
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile if size <= SMALL => to.file(name, &base::read(fd, size)?),
+        FileType::RegularFile if size <= SMALL => to.write_file(name, &base::read(fd, size)?),
         FileType::RegularFile => {
             to.make_file(name)?;
             to.mount(name, HostTree::copy(fd, false, READ_ONLY)?)
         }
         FileType::Directory => {
-            to.make_folder(name)?;
+            to.make_dir(name)?;
             to.mount(name, HostTree::copy(fd, true, READ_ONLY)?)
         }
         _ => Ok(()),
     }
 }
 
-/// What came of opening something.
+/// Result of opening an entry.
 enum OpenedFile {
     Yes(OwnedFd),
     Link,
-    /// Gone, or not for us.
+    /// It has gone, or may not be read.
     Refused,
 }
 

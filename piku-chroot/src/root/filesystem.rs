@@ -1,4 +1,4 @@
-//! New file systems of the kernel's, as detached mounts.
+//! New file systems as detached mounts.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,16 +10,17 @@ use rustix::mount::{
 
 use crate::limits::MemoryAmount;
 
-/// How many files and folders: they need memory of the kernel's, a kilobyte each, that `size` does not count.
+/// Maximum number of files and directories in a tmpfs: each takes a kilobyte of kernel memory, which `size`
+/// does not count.
 const FILES: &str = "65536";
 
-/// An empty folder in memory that cannot grow beyond `size`.
-pub(crate) fn memory(size: MemoryAmount, mode: &str, attributes: MountAttrFlags) -> Result<OwnedFd> {
+/// Makes a tmpfs of at most this size.
+pub(crate) fn new_tmpfs(size: MemoryAmount, mode: &str, attributes: MountAttrFlags) -> Result<OwnedFd> {
     new("tmpfs", &[("size", &size.to_string()), ("nr_inodes", FILES), ("mode", mode)], attributes)
         .context("cannot make a tmpfs")
 }
 
-/// A file system of this type, with these options.
+/// Makes a file system of this type.
 pub(crate) fn new(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     let make = || -> Result<OwnedFd, rustix::io::Errno> {
         let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;

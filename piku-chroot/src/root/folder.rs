@@ -1,4 +1,5 @@
-//! A folder of the new root while it is being made. Names are single parts of a path: no link of anybody is ever followed.
+//! A directory of the new root while that is made. Entries are named by single parts of a path, and symlinks
+//! are never followed.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,68 +12,67 @@ use rustix::mount::{MoveMountFlags, move_mount};
 
 use crate::errors::quoted;
 
-/// An opened one.
 pub(crate) struct OpenedFolder(OwnedFd);
 
 impl OpenedFolder {
-    /// The root of a mount that is our own.
+    /// Takes the root of a mount that belongs to the jail.
     pub(crate) fn new(root: OwnedFd) -> Self {
         Self(root)
     }
 
-    /// A folder in it, made where it is not there.
-    pub(crate) fn folder(&self, name: &Path) -> Result<Self> {
-        self.make_folder(name)?;
+    /// Opens a directory in it, which is made if it does not exist.
+    pub(crate) fn open_or_make_dir(&self, name: &Path) -> Result<Self> {
+        self.make_dir(name)?;
         let fd = open(self.0.as_fd(), name).with_context(|| format!("cannot open {}", quoted(name)))?;
         Ok(Self(fd))
     }
 
-    /// The same, without opening it.
-    pub(crate) fn make_folder(&self, name: &Path) -> Result<()> {
-        made(name, mkdirat(&self.0, name, Mode::from_raw_mode(0o755)))
+    /// Makes a directory in it if it does not exist.
+    pub(crate) fn make_dir(&self, name: &Path) -> Result<()> {
+        ignore_existing(name, mkdirat(&self.0, name, Mode::from_raw_mode(0o755)))
     }
 
-    /// A folder below it, made with all its parents.
-    pub(crate) fn folders(&self, path: &Path) -> Result<Self> {
+    /// Opens a directory below it, which is made with its parents.
+    pub(crate) fn make_dirs(&self, path: &Path) -> Result<Self> {
         let mut folder = Self(self.0.try_clone().context("cannot open a folder again")?);
         for part in relative(path) {
-            folder = folder.folder(Path::new(part))?;
+            folder = folder.open_or_make_dir(Path::new(part))?;
         }
         Ok(folder)
     }
 
-    /// A file in it that holds these bytes.
-    pub(crate) fn file(&self, name: &Path, bytes: &[u8]) -> Result<()> {
+    /// Makes a file with this content.
+    pub(crate) fn write_file(&self, name: &Path, bytes: &[u8]) -> Result<()> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.0, name, flags, Mode::from_raw_mode(0o644)).map_err(io::Error::from);
         let write = file.and_then(|file| std::fs::File::from(file).write_all(bytes));
         write.with_context(|| format!("cannot make {}", quoted(name)))
     }
 
-    /// An empty file, to be mounted on, where nothing is there yet.
+    /// Makes an empty file to be mounted on, if nothing has this name.
     pub(crate) fn make_file(&self, name: &Path) -> Result<()> {
-        made(name, mknodat(&self.0, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0))
+        ignore_existing(name, mknodat(&self.0, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0))
     }
 
-    /// A symbolic link in it.
-    pub(crate) fn link(&self, name: &Path, target: &Path) -> Result<()> {
+    /// Makes a symlink.
+    pub(crate) fn make_symlink(&self, name: &Path, target: &Path) -> Result<()> {
         let linked = symlinkat(target, &self.0, name).map_err(io::Error::from);
         linked.with_context(|| format!("cannot make {}", quoted(name)))
     }
 
-    /// Mounts what is detached on something in it.
+    /// Attaches a detached mount at an entry.
     pub(crate) fn mount(&self, name: &Path, mount: impl AsFd) -> Result<()> {
         move_mount(mount, c"", &self.0, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(io::Error::from)
             .with_context(|| format!("cannot mount on {}", quoted(name)))
     }
 
-    /// What is below it at this path, whosever it may be, to be mounted on.
-    pub(crate) fn find(&self, path: &Path) -> Result<OwnedFd> {
+    /// Opens a path below it, which may belong to anyone, to be mounted on.
+    pub(crate) fn open_mount_point(&self, path: &Path) -> Result<OwnedFd> {
         let found = open(self.0.as_fd(), path.strip_prefix("/").unwrap_or(path));
         let errno = found.as_ref().err().and_then(io::Error::raw_os_error);
         found.with_context(|| match errno {
-            Some(nix::libc::ELOOP) => format!("there is a symbolic link on the way to {}", quoted(path)),
+            Some(nix::libc::ELOOP) => format!("the path {} contains a symlink", quoted(path)),
             Some(nix::libc::ENOENT) => format!("the tree around it has no {}", quoted(path)),
             _ => format!("cannot open {}", quoted(path)),
         })
@@ -85,15 +85,15 @@ impl AsFd for OpenedFolder {
     }
 }
 
-/// What is there already is as good as made.
-fn made(name: &Path, result: Result<(), Errno>) -> Result<()> {
+/// Ignores that an entry exists already.
+fn ignore_existing(name: &Path, result: Result<(), Errno>) -> Result<()> {
     match result {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot make {}", quoted(name))),
     }
 }
 
-/// No link of anybody is followed, and nothing outside is reached.
+/// Opens a path beneath a directory without following symlinks.
 fn open(from: BorrowedFd, path: &Path) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     Ok(openat2(from, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?)

@@ -1,5 +1,6 @@
-//! The new root, on our own tmpfs. The order of work is what keeps an app from steering it: first everything of the host
-//! is opened, then all places are made, while the tmpfs holds nothing but what we put there, then the trees are put in.
+//! The new root on a tmpfs of the jail. Its order of work keeps an app from steering it: first all sources
+//! are opened, then all mount points are made, while the tmpfs holds nothing but entries of ours, and only
+//! then the sources are mounted.
 
 pub(crate) mod base;
 pub(crate) mod devices;
@@ -34,60 +35,59 @@ use crate::root::folder::OpenedFolder;
 use crate::root::tree::{HostTree, READ_ONLY, WRITABLE};
 use crate::{fd_channel, sys};
 
-/// Folders that are there, and empty unless something is put in.
+/// Directories that are empty unless an option mounts something there.
 const EMPTY: [&str; 2] = ["home", "run"];
-/// Links in `/var`, and where they lead.
-const VAR: [(&str, &str); 2] = [("tmp", "/tmp"), ("run", "/run")];
+/// Symlinks in `/var` and their targets.
+const VAR_LINKS: [(&str, &str); 2] = [("tmp", "/tmp"), ("run", "/run")];
 
-/// Makes the new root and leaves the old one for good.
-///
-/// The new `/etc` is handed out on `way` to whoever keeps the host's files in it up to date.
+/// Makes the new root and leaves the old one for good. The new `/etc` is sent on `channel`, if there is one,
+/// so that the monitor can keep the host's files in it up to date.
 pub(crate) fn enter(
     plan: &JailPlan,
     identity: CallerIdentity,
     host: &[(&'static str, FileContent)],
-    way: Option<&OwnedFd>,
+    channel: Option<&OwnedFd>,
 ) -> Result<()> {
-    // What the host mounts from now on stays out.
+    // Later mounts of the host must not appear in the jail.
     detach()?;
-    // Asked while the host's /proc can be seen.
+    // Read while the host's /proc is visible.
     let largest = plan.limits.memory.map(MemoryAmount::bytes);
-    let asked = plan.mounts.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let asked = plan.mounts.iter().map(open_source).collect::<Result<Vec<_>>>()?;
     let base = plan.base.as_deref().map(OpenedBase::open).transpose().context("--root")?;
 
     let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
-    let root = filesystem::memory(MemoryAmount::Percent(50), "755", attributes)
+    let root = filesystem::new_tmpfs(MemoryAmount::Percent(50), "755", attributes)
         .context("cannot make the new root")?;
-    // It hides the old root by lying on it, which needs no empty folder on the host.
+    // It covers the old root, which needs no empty directory on the host.
     move_mount(&root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(io::Error::from)
         .context("cannot mount the new root")?;
     let root = OpenedFolder::new(root);
-    fill(&root, plan, identity, base.as_ref(), host)?;
-    if let Some(way) = way {
-        hand_out_etc(&root, way).context("cannot hand out /etc")?;
+    make_common_entries(&root, plan, identity, base.as_ref(), host)?;
+    if let Some(channel) = channel {
+        send_etc(&root, channel).context("cannot pass on /etc")?;
     }
-    // All that lies in the new root by now is ours or cannot be written to, and the places are made before anything
-    // else is put in.
+    // So far the new root holds only entries of ours and read-only trees, and all mount points are made
+    // before anything else is mounted.
     for (mount, tree) in plan.mounts.iter().zip(&asked).filter(|(mount, _)| mount.inside.is_none()) {
-        make_place(&root, mount, tree.as_ref(), largest).with_context(|| describe(mount))?;
+        make_mount_point(&root, mount, tree.as_ref(), largest).with_context(|| describe(mount))?;
     }
     for (mount, tree) in plan.mounts.iter().zip(&asked) {
-        put(&root, mount, tree.as_ref(), largest).with_context(|| describe(mount))?;
+        attach(&root, mount, tree.as_ref(), largest).with_context(|| describe(mount))?;
     }
-    sys::set_mount(&root, READ_ONLY, false).context("cannot make the new root read-only")?;
+    sys::set_mount_attributes(&root, READ_ONLY, false).context("cannot make the new root read-only")?;
     become_root(&root)
 }
 
-/// Makes what is mounted here this namespace's own.
+/// Makes the mounts of this namespace independent of the host's.
 pub(crate) fn detach() -> Result<()> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(|err| explain(SetupStep::Rights, &err.into()))
         .context("cannot detach from the host's mounts")
 }
 
-/// What every jail has.
-fn fill(
+/// Makes the entries that every jail has.
+fn make_common_entries(
     root: &OpenedFolder,
     plan: &JailPlan,
     identity: CallerIdentity,
@@ -95,95 +95,102 @@ fn fill(
     host: &[(&'static str, FileContent)],
 ) -> Result<()> {
     for name in EMPTY {
-        root.make_folder(Path::new(name))?;
+        root.make_dir(Path::new(name))?;
     }
-    let var = root.folder(Path::new("var"))?;
-    for (link, target) in VAR.iter().filter(|(link, _)| !plan.takes(&Path::new("/var").join(link))) {
-        var.link(Path::new(link), Path::new(target))?;
+    let var = root.open_or_make_dir(Path::new("var"))?;
+    for (link, target) in
+        VAR_LINKS.iter().filter(|(link, _)| !plan.is_mount_point(&Path::new("/var").join(link)))
+    {
+        var.make_symlink(Path::new(link), Path::new(target))?;
     }
     if let Some(base) = base {
-        base.let_in(root, plan)?;
+        base.mount_in(root, plan)?;
     }
-    etc::fill(&root.folder(Path::new("etc"))?, plan, identity, base, host)?;
-    devices::fill(&root.folder(Path::new("dev"))?, plan)?;
+    etc::fill(&root.open_or_make_dir(Path::new("etc"))?, plan, identity, base, host)?;
+    devices::fill(&root.open_or_make_dir(Path::new("dev"))?, plan)?;
     proc::mount(root, identity)
 }
 
-/// A mount of its own for `/etc` alone, since the root's becomes read-only.
-fn hand_out_etc(root: &OpenedFolder, way: &OwnedFd) -> Result<()> {
+/// Sends a separate mount of `/etc`, since the root's becomes read-only.
+fn send_etc(root: &OpenedFolder, channel: &OwnedFd) -> Result<()> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let etc = open_tree(root.find(Path::new("etc"))?, c"", flags).map_err(io::Error::from)?;
-    fd_channel::send_fd(way, &etc).map_err(io::Error::from)?;
+    let etc = open_tree(root.open_mount_point(Path::new("etc"))?, c"", flags).map_err(io::Error::from)?;
+    fd_channel::send_fd(channel, &etc).map_err(io::Error::from)?;
     Ok(())
 }
 
-/// How a mount is called in an error.
+/// Returns the context of an error.
 fn describe(mount: &JailMount) -> String {
-    format!("{}: cannot put anything at {}", mount.option, quoted(&mount.dst))
+    format!("{}: cannot mount at {}", mount.option, quoted(&mount.dst))
 }
 
-/// Opens and copies what a mount shows; nothing for memory.
-fn open(mount: &JailMount) -> Result<Option<HostTree>> {
-    let MountContent::Tree { src, writable, folder } = &mount.what else { return Ok(None) };
+/// Opens and copies the source of a mount; `None` for a tmpfs.
+fn open_source(mount: &JailMount) -> Result<Option<HostTree>> {
+    let MountContent::Tree { src, writable, folder } = &mount.content else { return Ok(None) };
     let open = || -> Result<HostTree> {
         let fd = tree::open(src)?;
         let is_folder = tree::is_folder(&fd)?;
-        ensure!(is_folder || !*folder, "{} is not a folder", quoted(src));
+        ensure!(is_folder || !*folder, "{} is not a directory", quoted(src));
         HostTree::copy(fd, is_folder, if *writable { WRITABLE } else { READ_ONLY })
             .with_context(|| quoted(src))
     };
     open().context(mount.option).map(Some)
 }
 
-/// Makes the place of a mount in our own tmpfs; memory is mounted at once, since other places may lie in it.
-fn make_place(
+/// Makes a mount point in our own tmpfs. A tmpfs is mounted at once, since it may contain other mount points.
+fn make_mount_point(
     root: &OpenedFolder,
     mount: &JailMount,
     tree: Option<&HostTree>,
     largest: Option<u64>,
 ) -> Result<()> {
     let (Some(parent), Some(name)) = (mount.dst.parent(), mount.dst.file_name()) else { return Ok(()) };
-    let (parent, name) = (root.folders(parent)?, Path::new(name));
-    match (tree, &mount.what) {
+    let (parent, name) = (root.make_dirs(parent)?, Path::new(name));
+    match (tree, &mount.content) {
         (Some(tree), _) if !tree.folder => parent.make_file(name),
         (None, MountContent::Memory { size, mode }) => {
-            parent.make_folder(name)?;
-            parent.mount(name, memory(*size, mode, largest)?)
+            parent.make_dir(name)?;
+            parent.mount(name, make_tmpfs(*size, mode, largest)?)
         }
-        _ => parent.make_folder(name),
+        _ => parent.make_dir(name),
     }
 }
 
-/// Puts a tree in its place, and memory that lies in another tree.
-fn put(root: &OpenedFolder, mount: &JailMount, tree: Option<&HostTree>, largest: Option<u64>) -> Result<()> {
-    match (tree, &mount.what) {
-        (Some(tree), _) => tree::attach(tree, root.find(&mount.dst)?),
+/// Mounts a tree, or a tmpfs in another tree.
+fn attach(
+    root: &OpenedFolder,
+    mount: &JailMount,
+    tree: Option<&HostTree>,
+    largest: Option<u64>,
+) -> Result<()> {
+    match (tree, &mount.content) {
+        (Some(tree), _) => tree::attach(tree, root.open_mount_point(&mount.dst)?),
         (None, MountContent::Memory { size, mode }) if mount.inside.is_some() => {
-            tree::attach(memory(*size, mode, largest)?, root.find(&mount.dst)?)
+            tree::attach(make_tmpfs(*size, mode, largest)?, root.open_mount_point(&mount.dst)?)
         }
         _ => Ok(()),
     }
 }
 
-/// Makes a writable folder in memory. Files in it count for no limit but a cgroup's, so that none may grow beyond `largest`.
-fn memory(size: MemoryAmount, mode: &str, largest: Option<u64>) -> Result<OwnedFd> {
+/// Makes a writable tmpfs. Only a cgroup counts the files in it, so none may grow beyond `largest`.
+fn make_tmpfs(size: MemoryAmount, mode: &str, largest: Option<u64>) -> Result<OwnedFd> {
     let capped = largest.filter(|largest| *largest < size.bytes()).map_or(size, MemoryAmount::Bytes);
-    filesystem::memory(capped, mode, WRITABLE)
+    filesystem::new_tmpfs(capped, mode, WRITABLE)
 }
 
-/// The new root becomes `/`, and the old one is gone.
+/// Makes the new root `/` and drops the old one.
 fn become_root(root: &OpenedFolder) -> Result<()> {
     fchdir(root).context("cannot enter the new root")?;
     match pivot_root(".", ".") {
-        // The old root came to lie on the new one, where this finds it.
+        // The old root is now mounted on the new one.
         Ok(()) => unmount(".", UnmountFlags::DETACH)
             .map_err(io::Error::from)
             .context("cannot leave the old root")?,
-        // In an initramfs: its root is the first mount of all, and that cannot be moved. The new root lies on it and hides it:
-        // a path is looked up from the uppermost mount on, and going up from a root ends there. What leads below is a
-        // descriptor from before, all of which are closed; or umount, another chroot, setns, for which the command has
-        // neither the capability nor the call.
+        // In an initramfs the root is the first mount of all, which cannot be moved. The new root covers it:
+        // a path lookup starts at the uppermost mount, and going up from a root ends there. The old root
+        // could be reached only by an older descriptor, all of which are closed, or by umount, chroot or
+        // setns, for which the command has neither the capability nor the system call.
         Err(Errno::INVAL) => chroot(".").context("cannot change the root")?,
         Err(err) => return Err(io::Error::from(err)).context("cannot change the root"),
     }

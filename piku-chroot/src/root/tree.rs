@@ -1,4 +1,4 @@
-//! Trees of the host as descriptors: opened without being led astray, copied as detached mounts, put in place.
+//! Sources on the host: opened without following symlinks, copied as detached mounts and attached.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,42 +11,40 @@ use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, o
 use crate::errors::quoted;
 use crate::sys;
 
-/// A tree that nothing may be written to, and whose set-uid programs and devices are plain files.
+/// Attributes of a read-only tree without set-uid programs and devices.
 pub(crate) const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
     .union(MountAttrFlags::MOUNT_ATTR_NODEV);
-/// The same, but writable.
+/// Attributes of a writable tree without set-uid programs and devices.
 pub(crate) const WRITABLE: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
-/// A device: of no use without being one, and read-only so that its owner cannot change its mode.
+/// Attributes of a device. Read-only, so that its owner cannot change its mode.
 pub(crate) const DEVICE: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
-/// Something of the host that is going to appear in the jail.
+/// A detached copy of a mount of the host.
 pub(crate) struct HostTree {
-    /// A detached copy of the mount.
     mount: OwnedFd,
-    /// A folder, not a file.
+    /// Set for a directory, not for a file.
     pub(crate) folder: bool,
 }
 
-/// Opens a source as its caller named it. Its last part must not be a symbolic link: whoever may replace it would choose
-/// what is shown.
+/// Opens a source. Its last part must not be a symlink: a user who can replace the symlink would choose the
+/// source.
 pub(crate) fn open(src: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // With a slash at its end the last part would be followed.
+    // A trailing slash would make the kernel follow the last part.
     let src: PathBuf = src.components().collect();
     let fd = openat2(CWD, &src, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
         .map_err(io::Error::from)
         .with_context(|| format!("cannot open {}", quoted(&src)))?;
     if file_type(&fd)? == FileType::Symlink {
-        bail!("{} is a symbolic link; name the file or folder itself", quoted(&src));
+        bail!("{} is a symlink; name the file or directory itself", quoted(&src));
     }
     Ok(fd)
 }
 
-/// A folder, not a file.
 pub(crate) fn is_folder(fd: impl AsFd) -> Result<bool> {
     Ok(file_type(fd)? == FileType::Directory)
 }
@@ -56,7 +54,7 @@ fn file_type(fd: impl AsFd) -> Result<FileType> {
 }
 
 impl HostTree {
-    /// A private copy of what `source` is the root of, everything mounted below it included, restricted.
+    /// Copies the mount at `source`, including all mounts below it, and restricts the copy.
     pub(crate) fn copy(source: impl AsFd, folder: bool, attributes: MountAttrFlags) -> Result<Self> {
         let mut flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -65,13 +63,13 @@ impl HostTree {
         }
         let mount =
             open_tree(source, c"", flags).map_err(io::Error::from).context("cannot copy the mount")?;
-        sys::set_mount(&mount, attributes, folder).context("cannot restrict the mount")?;
+        sys::set_mount_attributes(&mount, attributes, folder).context("cannot restrict the mount")?;
         Ok(Self { mount, folder })
     }
 }
 
 impl HostTree {
-    /// Makes one more copy of a tree that has been attached, with the same restrictions.
+    /// Copies a tree that is attached already, with its restrictions.
     pub(crate) fn again(&self) -> Result<Self> {
         let flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -86,7 +84,7 @@ impl AsFd for HostTree {
     }
 }
 
-/// Mounts the detached `mount` on what `place` stands for.
+/// Attaches a detached mount at `place`.
 pub(crate) fn attach(mount: impl AsFd, place: impl AsFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, c"", place, c"", flags).map_err(io::Error::from).context("cannot mount")

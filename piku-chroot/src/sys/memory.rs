@@ -1,31 +1,33 @@
-//! Memory that a process gives back while it waits.
+//! Releases memory of a process that waits.
 
 use nix::libc;
 
-/// Gives back memory that was needed to get here and will hardly be needed again: the heap's empty pages, and the pages of
-/// the program and its libraries, which the kernel can read again. There are two processes of this program for each
-/// running command, which wait for months.
+/// Releases memory that was needed so far and will hardly be needed again: empty pages of the heap, and pages
+/// of the program and its libraries, which the kernel can read again. Each running command has two processes
+/// of this program, which wait for months.
 pub(crate) fn release_memory() {
     let pages = std::fs::read_to_string("/proc/self/smaps").map(|maps| unwritten(&maps)).unwrap_or_default();
     #[cfg(target_env = "gnu")]
-    // SAFETY: it touches only what the allocator knows to be free.
+    // SAFETY: it touches only memory that the allocator knows to be free.
     unsafe {
         libc::malloc_trim(0);
     }
-    // Last: every function that is called after this is read again, with what lies around it.
+    // Last: every function that is called after this is read again, with its neighbours.
     for (start, end) in pages {
         let start = std::ptr::with_exposed_provenance_mut(start);
-        // SAFETY: these pages came from a file and could never be written to, so what is read there next is the same again.
+        // SAFETY: these pages come from a file and could never be written, so reading them again gives the
+        // same content.
         unsafe { libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED) };
     }
 }
 
-/// Returns the parts of memory that show a file as it is: private, read-only, and never writable since they were mapped.
+/// Returns the mappings that show a file unchanged: private, read-only, and never writable since they were
+/// mapped.
 ///
-/// That a part holds no changed page now would say nothing: a changed page that was swapped out is not counted as one, and
-/// would be lost. The kernel accounts (`ac`) for every private part that could ever be written to, a library's relocated
-/// pages among them, and keeps that mark when the right is taken away. `Anonymous` and `Swap` are asked all the same, for
-/// what a debugger has written.
+/// That a mapping has no changed page now is not enough: a changed page that is swapped out is not counted,
+/// and would be lost. The kernel accounts (`ac`) for every private mapping that could ever be written, such
+/// as a library's relocated pages, and keeps that mark when the right is removed. `Anonymous` and `Swap` are
+/// checked too, for pages that a debugger has written.
 fn unwritten(maps: &str) -> Vec<(usize, usize)> {
     let mut unwritten = Vec::new();
     let mut file = None;
@@ -42,7 +44,7 @@ fn unwritten(maps: &str) -> Vec<(usize, usize)> {
             ["Anonymous:" | "Swap:", "0", "kB"] => {}
             ["Anonymous:" | "Swap:", ..] => file = None,
             ["VmFlags:", flags @ ..] => {
-                // The last line of each part.
+                // The last line of each mapping.
                 unwritten.extend(file.take().filter(|_| !flags.contains(&"ac")));
             }
             [range, ..] if !range.ends_with(':') => file = None,
@@ -56,7 +58,7 @@ fn unwritten(maps: &str) -> Vec<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// Returns one part as `smaps` has it.
+    /// Returns one mapping as in `smaps`.
     fn part(range: &str, rights: &str, name: &str, anonymous: u32, swap: u32, flags: &str) -> String {
         format!(
             "{range} {rights} 00000000 fe:00 {} {name}\nRss: 4 kB\nAnonymous: {anonymous} kB\nSwap: {swap} kB\n\
@@ -91,12 +93,12 @@ mod tests {
         }
         let two = [part("1000-2000", "r--p", file, 0, 0, never), part("2000-3000", "r--p", file, 0, 4, once)];
         assert_eq!(unwritten(&two.concat()), [(0x1000, 0x2000)]);
-        // Without its flags nothing is known of a part.
+        // Nothing is known of a mapping without its flags.
         assert!(unwritten("1000-2000 r-xp 00000000 fe:00 17 /x\nAnonymous: 0 kB\nSwap: 0 kB\n").is_empty());
     }
 
-    /// The memory that this very process would give back holds what the files hold: nothing of it can be lost, wherever the
-    /// kernel keeps it.
+    /// Checks the memory that this very process would release: it must hold what the files hold, so that
+    /// nothing is lost.
     #[test]
     fn what_is_given_back_is_as_the_file_has_it() {
         use std::os::unix::fs::FileExt;
@@ -114,7 +116,7 @@ mod tests {
             std::fs::File::open(words[5]).unwrap().read_at(&mut on_disk, offset).unwrap();
             assert!(held == on_disk, "{line}");
         }
-        // And the test is one: there are relocated pages that the kernel shows without the right to write.
+        // Relocated pages must exist that the kernel shows as read-only; otherwise the test proves nothing.
         let relocated = maps
             .split_inclusive("VmFlags:")
             .any(|part| part.contains(" r--p ") && !part.contains("Anonymous:             0 kB"));

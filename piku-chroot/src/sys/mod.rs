@@ -1,4 +1,5 @@
-//! The few system calls that have no safe function in the crates we use. Everything unsafe of this crate is here.
+//! The few system calls that have no safe function in the crates we use. All unsafe code of this crate is
+//! here.
 #![expect(unsafe_code, reason = "see the module's first line; each block says why it is sound")]
 
 mod memory;
@@ -18,21 +19,22 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 pub(crate) use self::memory::release_memory;
 
-/// The flags of a new process in new namespaces (`CLONE_NEW…`).
+/// Flags of new namespaces (`CLONE_NEW…`).
 pub(crate) type Namespaces = nix::sched::CloneFlags;
 
-/// Starts a copy of this process, in new namespaces where flags say so. The copy runs `child` and ends with its result.
+/// Forks this process, in new namespaces if flags say so. The copy runs `child` and exits with its result.
 ///
-/// The caller must have one thread only: the copy has only the calling one.
+/// The caller must have only one thread: the copy has only the calling one.
 pub(crate) fn spawn(namespaces: Namespaces, child: impl FnOnce() -> u8) -> io::Result<Pid> {
     let flags = libc::c_long::from(namespaces.bits() | libc::SIGCHLD);
-    // SAFETY: without CLONE_VM and with a null stack this is fork(2): the child gets its own copy of all memory. This
-    // program has one thread, so no lock can be held by a thread that the child has not.
+    // SAFETY: without CLONE_VM and with a null stack this is fork(2): the child gets its own copy of all
+    // memory. This program has one thread, so no thread that the child lacks can hold a lock.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     spawned(pid, child)
 }
 
-/// The same, and the copy is born in this cgroup: to move it there later costs the kernel a wait for all processors.
+/// Does the same, and starts the copy in this cgroup: moving it there later costs the kernel a wait for all
+/// processors.
 pub(crate) fn spawn_in_cgroup(
     namespaces: Namespaces,
     cgroup: impl AsFd,
@@ -45,8 +47,8 @@ pub(crate) fn spawn_in_cgroup(
         cgroup: cgroup.as_fd().as_raw_fd().unsigned_abs().into(),
         ..CloneArguments::default()
     };
-    // SAFETY: as for clone above: no shared memory, no stack, one thread. The structure outlives the call and its size is the
-    // one that is told.
+    // SAFETY: as for clone above: no shared memory, no stack, one thread. The structure outlives the call,
+    // and its size is passed.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArguments>()) };
     spawned(pid, child)
 }
@@ -68,11 +70,11 @@ struct CloneArguments {
     cgroup: u64,
 }
 
-/// What each of the two does after a fork.
+/// Continues after a fork, in the parent and in the child.
 fn spawned(pid: libc::c_long, child: impl FnOnce() -> u8) -> io::Result<Pid> {
     match pid {
         -1 => Err(io::Error::last_os_error()),
-        // A panic must not unwind into what the parent was doing.
+        // A panic must not unwind into the parent's code.
         0 => std::process::exit(
             catch_unwind(AssertUnwindSafe(child)).unwrap_or(crate::errors::SETUP_FAILED).into(),
         ),
@@ -80,25 +82,26 @@ fn spawned(pid: libc::c_long, child: impl FnOnce() -> u8) -> io::Result<Pid> {
     }
 }
 
-/// Starts a process that borrows this one's memory until it has become another program or ended; this one stands still
-/// as long. It costs no copy of anything, neither time nor memory.
+/// Starts a process that uses this one's memory until it execs or ends; this process stops meanwhile. Nothing
+/// is copied, which saves time and memory.
 ///
-/// The caller must have one thread only.
+/// The caller must have only one thread.
 pub(crate) fn spawn_and_exec(mut child: impl FnMut() -> u8) -> io::Result<Pid> {
     let mut stack = vec![0_u8; STACK];
     let run = Box::new(|| {
         let code = catch_unwind(AssertUnwindSafe(&mut child)).unwrap_or(crate::errors::SETUP_FAILED);
-        // SAFETY: it ends this process alone. What exit() would do on the way out is the parent's.
+        // SAFETY: it ends only this process. The exit handlers belong to the parent.
         unsafe { libc::_exit(code.into()) }
     });
     let flags = Namespaces::CLONE_VM | Namespaces::CLONE_VFORK;
-    // SAFETY: with CLONE_VFORK the parent runs on only when the child has left the shared memory, so no two ever touch
-    // it at the same time, and stack and closure outlive their use. The child has a stack of its own.
+    // SAFETY: with CLONE_VFORK the parent continues only when the child has left the shared memory, so the
+    // two never touch it at the same time, and stack and closure outlive their use. The child has its own
+    // stack.
     let pid = unsafe { nix::sched::clone(run, &mut stack, flags, Some(libc::SIGCHLD)) };
     Ok(pid?)
 }
 
-/// What preparing a command may use: mounts and names are behind it, so it is little.
+/// Stack for the last steps before exec, which need little.
 const STACK: usize = 256 * 1024;
 
 /// `struct mount_attr` of linux/mount.h.
@@ -110,9 +113,13 @@ struct MountAttributes {
     user_namespace: u64,
 }
 
-/// Adds attributes to the mount that `mount` is the root of, and makes it private; with `recursive` also everything
-/// mounted below it.
-pub(crate) fn set_mount(mount: impl AsFd, attributes: MountAttrFlags, recursive: bool) -> io::Result<()> {
+/// Adds attributes to the mount whose root is `mount`, and makes it private; with `recursive` also all mounts
+/// below it.
+pub(crate) fn set_mount_attributes(
+    mount: impl AsFd,
+    attributes: MountAttrFlags,
+    recursive: bool,
+) -> io::Result<()> {
     let attr = MountAttributes {
         set: attributes.bits().into(),
         clear: 0,
@@ -120,8 +127,7 @@ pub(crate) fn set_mount(mount: impl AsFd, attributes: MountAttrFlags, recursive:
         user_namespace: 0,
     };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is a C string that lives as long as the program, the structure outlives the call, and its size is
-    // the one that is told.
+    // SAFETY: the path is a static C string, the structure outlives the call, and its size is passed.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
@@ -135,85 +141,87 @@ pub(crate) fn set_mount(mount: impl AsFd, attributes: MountAttrFlags, recursive:
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Leaves the caller's session keyring for a new empty one.
+/// Replaces the caller's session keyring by a new empty one.
 pub(crate) fn new_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
-    // SAFETY: a null name asks for an anonymous keyring; no memory is handed over.
+    // SAFETY: a null name asks for an anonymous keyring; no memory is passed.
     let result = unsafe {
         libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
     };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Whether the kernel has filters of system calls.
+/// Returns whether the kernel has seccomp filters.
 pub(crate) fn has_filters() -> bool {
     let action = libc::SECCOMP_RET_ERRNO;
-    // SAFETY: the kernel reads one number, which lives longer than the call.
+    // SAFETY: the kernel reads one number, which outlives the call.
     unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) == 0 }
 }
 
-/// Puts a filter of system calls on this process and all that it starts.
+/// Puts a seccomp filter on this process and all that it starts.
 pub(crate) fn set_filter(program: &mut [libc::sock_filter]) -> io::Result<()> {
     let len = program.len().try_into().map_err(io::Error::other)?;
     let program = libc::sock_fprog { len, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel copies so many instructions as are told, which live longer than the call, and checks each.
+    // SAFETY: the kernel copies `len` instructions, which outlive the call, and checks each.
     let result =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// `struct ifreq` of linux/if.h, as the request for a device's flags has it.
+/// `struct ifreq` of linux/if.h, for requests about the flags of a device.
 #[repr(C)]
 struct InterfaceFlags {
     name: [u8; libc::IFNAMSIZ],
     flags: libc::c_short,
-    /// As long as what else can stand there.
+    /// Padding to the size of the kernel's union.
     rest: [u8; 22],
 }
 
-/// Switches the loopback device of this network namespace on.
+/// Switches on the loopback device of this network namespace.
 pub(crate) fn raise_loopback() -> io::Result<()> {
     const IFF_UP: libc::c_short = 1;
     let socket =
         nix::sys::socket::socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let request = InterfaceFlags { name: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0", flags: IFF_UP, rest: [0; 22] };
-    // SAFETY: the kernel reads the structure, which outlives the call and is the one that this request takes.
+    // SAFETY: the kernel reads the structure, which outlives the call and is the one of this request.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Whether there are session keyrings, and we may ask for them.
+/// Returns whether this process may use session keyrings.
 pub(crate) fn has_keyrings() -> bool {
     const KEYCTL_GET_KEYRING_ID: libc::c_int = 0;
     const KEY_SPEC_SESSION_KEYRING: libc::c_int = -3;
     // SAFETY: no memory is handed over.
     let result =
         unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0) };
-    // That there is none yet, or that it is revoked, is an answer too.
+    // Any other error is about the keyring: there is none yet, or it is revoked.
     result != -1 || !matches!(Errno::last(), Errno::ENOSYS | Errno::EPERM)
 }
 
-/// Gives every signal its default disposition; what a caller had ignored would stay ignored after exec.
-pub(crate) fn default_dispositions() {
-    /// At least as large as the kernel's `struct sigaction` anywhere; all zero it means the default.
+/// Gives every signal its default disposition: a signal that the caller ignores would stay ignored after
+/// exec.
+pub(crate) fn reset_dispositions() {
+    /// At least as large as the kernel's `struct sigaction` on any architecture; all zero it means the
+    /// default.
     const DEFAULT: [u64; 8] = [0; 8];
-    /// The size of the kernel's set of signals: 64 of them.
+    /// Size of the kernel's signal set: 64 signals.
     const SET: usize = 8;
     for signal in 1..=64 {
-        // SAFETY: the default is no handler of ours, so nothing of this program can run in a signal's context. The
-        // kernel reads the structure, which lives long enough, and writes nothing. The C library's own function would
-        // leave out the two signals that it keeps for itself, and a caller can have ignored those too. SIGKILL and
-        // SIGSTOP answer with an error that means nothing here.
+        // SAFETY: the default is not a handler of ours, so no code of this program can run in a signal's
+        // context. The kernel reads the structure, which outlives the call, and writes nothing. The C
+        // library's function would leave out the two signals that it reserves, which a caller may have
+        // ignored too. SIGKILL and SIGSTOP return an error that means nothing here.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), 0, SET) };
     }
 }
 
-/// Waits for one of these signals, which must be blocked; `None` when none came in that time.
-pub(crate) fn wait_for(signals: &SigSet, patience: Option<Duration>) -> io::Result<Option<Signal>> {
-    let patience = patience.map(TimeSpec::from_duration);
-    let limit = patience.as_ref().map_or(std::ptr::null(), |limit| std::ptr::from_ref(limit.as_ref()));
+/// Waits for one of these signals, which must be blocked; `None` after the timeout.
+pub(crate) fn wait_for_signal(signals: &SigSet, timeout: Option<Duration>) -> io::Result<Option<Signal>> {
+    let timeout = timeout.map(TimeSpec::from_duration);
+    let limit = timeout.as_ref().map_or(std::ptr::null(), |limit| std::ptr::from_ref(limit.as_ref()));
     loop {
-        // SAFETY: set and limit live longer than the call, and where the signal's details would go there is nothing.
+        // SAFETY: set and limit outlive the call, and the signal's details are not asked for.
         let signal = unsafe { libc::sigtimedwait(signals.as_ref(), std::ptr::null_mut(), limit) };
         return match Errno::result(signal) {
             Ok(signal) => Ok(Some(Signal::try_from(signal)?)),
@@ -224,22 +232,22 @@ pub(crate) fn wait_for(signals: &SigSet, patience: Option<Duration>) -> io::Resu
     }
 }
 
-/// Makes the kernel send `SIGIO` to this process whenever something in this folder is made, changed, renamed or removed, as
-/// long as the folder is open (dnotify).
+/// Makes the kernel send `SIGIO` to this process whenever an entry of this directory is made, changed,
+/// renamed or removed, as long as the directory is open (dnotify).
 pub(crate) fn notify_of_changes(folder: impl AsFd) -> io::Result<()> {
     /// `DN_MODIFY`, `DN_CREATE`, `DN_DELETE`, `DN_RENAME`, `DN_ATTRIB` and `DN_MULTISHOT` of linux/fcntl.h.
     const EVENTS: libc::c_int = libc::c_int::MIN | 0x3e;
     /// `F_NOTIFY` of linux/fcntl.h.
     const NOTIFY: libc::c_int = 1026;
-    // SAFETY: the descriptor is open, and no memory is handed over. The default of SIGIO would end this process; no handler of
-    // ours can run.
+    // SAFETY: the descriptor is open, and no memory is passed. By default SIGIO would end this process; no
+    // handler of ours can run.
     let result = unsafe { libc::fcntl(folder.as_fd().as_raw_fd(), NOTIFY, EVENTS) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Closes every descriptor from `first` on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: the caller owns no descriptor it will use again: it is about to exec.
+    // SAFETY: the caller is about to exec and uses no descriptor again.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

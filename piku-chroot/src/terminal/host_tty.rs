@@ -6,35 +6,35 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use rustix::process::getpgrp;
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 
-/// What a terminal has of which nothing is known.
-const USUAL: Winsize = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+/// Size of an unknown terminal.
+const DEFAULT_SIZE: Winsize = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
 
-/// The size of the caller's terminal.
+/// Returns the size of the caller's terminal, or a usual size without one.
 pub(crate) fn size() -> Winsize {
-    own_size().unwrap_or(USUAL)
+    own_size().unwrap_or(DEFAULT_SIZE)
 }
 
-/// The same, when it has one.
+/// Returns the size of the caller's terminal.
 pub(crate) fn own_size() -> Option<Winsize> {
     tcgetwinsize(stdin()).or_else(|_| tcgetwinsize(stdout())).or_else(|_| tcgetwinsize(stderr())).ok()
 }
 
-/// The caller's terminal passes every key on, as long as this lives.
+/// Keeps the caller's terminal in raw mode as long as it lives.
 pub(crate) struct RawTerminal {
     before: Termios,
 }
 
 impl RawTerminal {
-    /// `None` when stdin is no terminal.
-    pub(crate) fn begin() -> io::Result<Option<Self>> {
+    /// Returns `None` if stdin is not a terminal.
+    pub(crate) fn enter() -> io::Result<Option<Self>> {
         let Ok(before) = tcgetattr(stdin()) else { return Ok(None) };
         let raw = Self { before };
-        raw.again()?;
+        raw.set_raw()?;
         Ok(Some(raw))
     }
 
-    /// After a stop: the shell has set its own modes meanwhile.
-    pub(crate) fn again(&self) -> io::Result<()> {
+    /// Sets raw mode again after a stop: the shell has set its own modes meanwhile.
+    pub(crate) fn set_raw(&self) -> io::Result<()> {
         let mut modes = self.before.clone();
         modes.make_raw();
         Ok(tcsetattr(stdin(), OptionalActions::Now, &modes)?)
@@ -43,11 +43,11 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        // In the background the terminal is somebody else's by now.
+        // In the background another process owns the terminal.
         if tcgetpgrp(stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
             return;
         }
-        // Should that change just here, we are not to be stopped by it.
+        // If that changes just now, it must not stop us.
         let stop = SigSet::from_iter([Signal::SIGTTOU]);
         let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&stop), None);
         let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);

@@ -1,8 +1,9 @@
-//! `--tty`: the command gets a terminal of the jail's own /dev/pts, and nothing of the caller's. What is typed and what is
-//! printed goes through the monitor, so a program inside that fakes input (TIOCSTI) or changes modes does so to its own
+//! `--tty`: the command gets a terminal of the jail's own /dev/pts, and nothing of the caller's. Input and
+//! output go through the monitor, so a program that fakes input (TIOCSTI) or changes modes does so to its own
 //! terminal, which ends with it.
 //!
-//! The stub opens both sides, keeps none, and hands one to the command and the other, through a socket, to the monitor.
+//! Init opens both sides, keeps neither, and passes one to the command and the other, through a socket, to
+//! the monitor.
 
 mod host_tty;
 pub(crate) mod relay;
@@ -19,15 +20,15 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::fd_channel;
 
-/// The device of the jail's own /dev/pts that makes terminals; `/dev/ptmx` may have been replaced.
-const MAKER: &str = "/dev/pts/ptmx";
+/// Device of the jail's own /dev/pts that makes terminals; an option may have replaced `/dev/ptmx`.
+const PTMX: &str = "/dev/pts/ptmx";
 
-/// Makes a terminal in the jail, with the modes and the size of the caller's where it has one; returns the side that the
-/// command gets. For the stub, when it has become who the command will be: the terminal belongs to who opened it.
+/// Makes a terminal with the modes and the size of the caller's terminal, and returns the side of the
+/// command. To be called by init as the command's user, who owns the terminal then.
 pub(crate) fn open(monitor: &OwnedFd) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let make = || -> rustix::io::Result<_> {
-        let master = rustix::fs::open(MAKER, flags, Mode::empty())?;
+        let master = rustix::fs::open(PTMX, flags, Mode::empty())?;
         unlockpt(&master)?;
         let slave =
             ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
@@ -41,13 +42,14 @@ pub(crate) fn open(monitor: &OwnedFd) -> Result<OwnedFd> {
     make().map_err(io::Error::from).context("--tty: cannot make a terminal")
 }
 
-/// Makes the terminal that of this session, and all there is of input and output. For the command's process.
-pub(crate) fn take(terminal: &OwnedFd) -> Result<()> {
-    let take = || -> rustix::io::Result<()> {
+/// Makes the terminal the controlling one of this session, and its stdin, stdout and stderr. To be called in
+/// the command's process.
+pub(crate) fn attach(terminal: &OwnedFd) -> Result<()> {
+    let attach = || -> rustix::io::Result<()> {
         ioctl_tiocsctty(terminal)?;
         dup2_stdin(terminal)?;
         dup2_stdout(terminal)?;
         dup2_stderr(terminal)
     };
-    take().map_err(io::Error::from).context("--tty: cannot take the terminal")
+    attach().map_err(io::Error::from).context("--tty: cannot take the terminal")
 }

@@ -1,5 +1,5 @@
-//! What the monitor does while the command has a terminal: what comes in goes there, what it shows goes out, and signals
-//! are passed on whatever is stuck. One loop, which sleeps when there is nothing to do.
+//! The monitor's loop while the command has a terminal: carries input to it and output from it, and forwards
+//! signals even while one of them is stuck. It sleeps when there is nothing to do.
 
 use std::io::{self, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,15 +13,15 @@ use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{Errno, read, write};
 use rustix::termios::{SpecialCodeIndex, isatty, tcgetattr, tcsetwinsize};
 
-use crate::signal_wait::ended;
+use crate::signal_wait::poll_exit_code;
 use crate::terminal::host_tty::{self, RawTerminal};
 
-/// As much as is carried at once.
-const LOAD: usize = 16 * 1024;
-/// As much as a pipe takes in one piece when poll says that it takes something.
-const PIECE: usize = 4096;
+/// Bytes carried at once.
+const BUFFER_SIZE: usize = 16 * 1024;
+/// Bytes that a pipe takes without blocking when poll reports it as writable.
+const PIPE_CHUNK: usize = 4096;
 
-/// Carries until the jail has ended and all that it has shown is out; returns its exit code.
+/// Carries data until the jail has ended and all of its output is written; returns its exit code.
 pub(crate) fn run(jail: Pid, signals: &SigSet, master: OwnedFd) -> Result<u8> {
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(signals, flags).context("cannot wait for signals")?;
@@ -29,7 +29,7 @@ pub(crate) fn run(jail: Pid, signals: &SigSet, master: OwnedFd) -> Result<u8> {
         jail,
         signals,
         inner: Some(InnerTerminal::new(master).context("--tty: cannot use the terminal")?),
-        raw: RawTerminal::begin().context("--tty: cannot set the caller's terminal")?,
+        raw: RawTerminal::enter().context("--tty: cannot set the caller's terminal")?,
         input: RelayInput::default(),
         output: RelayOutput::new(),
         code: None,
@@ -40,12 +40,12 @@ pub(crate) fn run(jail: Pid, signals: &SigSet, master: OwnedFd) -> Result<u8> {
 struct TerminalRelay {
     jail: Pid,
     signals: SignalFd,
-    /// None once nobody reads what the command shows.
+    /// `None` once no process reads the output.
     inner: Option<InnerTerminal>,
     raw: Option<RawTerminal>,
     input: RelayInput,
     output: RelayOutput,
-    /// The jail has ended.
+    /// Exit code, once the jail has ended.
     code: Option<u8>,
 }
 
@@ -67,7 +67,7 @@ impl TerminalRelay {
         }
     }
 
-    /// Sleeps until there is something to do, and does it, but for the terminal.
+    /// Sleeps until there is something to do, and does everything but reading and writing the terminal.
     fn wait(&mut self) -> Result<()> {
         let (stdin, stdout) = (stdin(), stdout());
         let reads = self.code.is_none() && self.inner.is_some() && self.input.wants_more();
@@ -104,13 +104,13 @@ impl TerminalRelay {
             self.input.read(inner);
         }
         if outgoing {
-            self.print()?;
+            self.write_output()?;
         }
         Ok(())
     }
 
-    /// Prints what is pending. When nobody reads it any more, the terminal hangs up.
-    fn print(&mut self) -> Result<()> {
+    /// Writes pending output. If no process reads it any more, the terminal hangs up.
+    fn write_output(&mut self) -> Result<()> {
         match self.output.write() {
             Ok(()) => Ok(()),
             Err(err) => {
@@ -129,17 +129,17 @@ impl TerminalRelay {
         while let Some(info) = self.signals.read_signal().context("cannot wait for signals")? {
             let number = i32::try_from(info.ssi_signo).unwrap_or_default();
             let Ok(signal) = Signal::try_from(number) else { continue };
-            self.take(signal)?;
+            self.handle_signal(signal)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, signal: Signal) -> Result<()> {
+    fn handle_signal(&mut self, signal: Signal) -> Result<()> {
         match signal {
             Signal::SIGCHLD => {
                 if self.code.is_none() {
-                    self.code = ended(self.jail)?;
-                    // What it showed last is still on its way.
+                    self.code = poll_exit_code(self.jail)?;
+                    // Its last output is still on its way.
                     self.inner
                         .iter_mut()
                         .filter(|_| self.code.is_some())
@@ -147,25 +147,25 @@ impl TerminalRelay {
                 }
                 return Ok(());
             }
-            // Who ends us while the last output is stuck wants no more of it.
+            // A caller that ends us while the last output is stuck does not want it.
             Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT if self.code.is_some() => {
                 self.inner = None;
                 self.output.pending.clear();
             }
             Signal::SIGWINCH | Signal::SIGCONT => {
                 if let (Some(inner), Some(size)) = (&self.inner, host_tty::own_size()) {
-                    // The kernel tells who has the terminal.
+                    // The kernel notifies the processes of the terminal.
                     let _ = tcsetwinsize(&inner.master, size);
                     if signal == Signal::SIGWINCH {
                         return Ok(());
                     }
                 }
                 // The caller's terminal may be gone.
-                let _ = self.raw.as_ref().map(RawTerminal::again);
+                let _ = self.raw.as_ref().map(RawTerminal::set_raw);
             }
             _ => {}
         }
-        // It may have ended already; then its SIGCHLD is next.
+        // The jail may have ended already; then its SIGCHLD is next.
         let _ = kill(self.jail, signal);
         Ok(())
     }
@@ -173,8 +173,8 @@ impl TerminalRelay {
 
 /// The monitor's side of the command's terminal.
 ///
-/// When no process of the jail has it open any more, its end can be read, again and again, until one opens it again. So
-/// what is waited for are changes, which `edges` tells once.
+/// While no process of the jail has the other side open, every read returns the end of the file, until a
+/// process opens it again. So the loop waits for changes, which `edges` reports once.
 struct InnerTerminal {
     master: OwnedFd,
     edges: OwnedFd,
@@ -198,7 +198,7 @@ impl InnerTerminal {
         Ok(())
     }
 
-    /// Whether something can be carried at once.
+    /// Returns whether data can be carried at once.
     fn has_work(&self, input: &RelayInput, output: &RelayOutput) -> bool {
         (self.readable && output.pending.is_empty()) || (self.writable && !input.pending.is_empty())
     }
@@ -207,10 +207,10 @@ impl InnerTerminal {
         if !self.readable {
             return Ok(());
         }
-        let mut buffer = [0; LOAD];
+        let mut buffer = [0; BUFFER_SIZE];
         match read(&self.master, &mut buffer) {
             Ok(count @ 1..) => to.extend_from_slice(&buffer[..count]),
-            // Nobody has it open, now.
+            // No process has it open now.
             Ok(_) | Err(Errno::AGAIN | Errno::IO) => self.readable = false,
             Err(Errno::INTR) => {}
             Err(err) => return Err(err.into()),
@@ -232,12 +232,12 @@ impl InnerTerminal {
     }
 }
 
-/// What comes in.
+/// Data from the caller for the command.
 #[derive(Default)]
 struct RelayInput {
     pending: Vec<u8>,
     ended: bool,
-    /// The last byte that came was no end of a line.
+    /// The last byte was not the end of a line.
     unfinished: bool,
 }
 
@@ -246,9 +246,10 @@ impl RelayInput {
         !self.ended && self.pending.is_empty()
     }
 
-    /// Reads what is there. Its end becomes the byte that means an end to the command's terminal.
+    /// Reads available data. The end of the input becomes the byte that means the end of the file to the
+    /// command's terminal.
     fn read(&mut self, terminal: Option<BorrowedFd<'_>>) {
-        let mut buffer = [0; LOAD];
+        let mut buffer = [0; BUFFER_SIZE];
         match read(stdin(), &mut buffer) {
             Ok(count @ 1..) => {
                 self.pending.extend_from_slice(&buffer[..count]);
@@ -259,17 +260,17 @@ impl RelayInput {
                 self.ended = true;
                 let modes = terminal.and_then(|terminal| tcgetattr(terminal).ok());
                 let end = modes.map_or(0x04, |modes| modes.special_codes[SpecialCodeIndex::VEOF]);
-                // In the middle of a line it only sends off what there is of the line.
+                // In the middle of a line the first one only sends that part of the line.
                 self.pending.extend(std::iter::repeat_n(end, 1 + usize::from(self.unfinished)));
             }
         }
     }
 }
 
-/// What goes out.
+/// Data from the command for the caller.
 struct RelayOutput {
     pending: Vec<u8>,
-    /// The same file as stdout, opened anew so that it can be told not to block: others have stdout too.
+    /// The file of stdout, opened again so that it can be made non-blocking: other processes share stdout.
     own: Option<OwnedFd>,
 }
 
@@ -285,7 +286,7 @@ impl RelayOutput {
     fn write(&mut self) -> io::Result<()> {
         let written = match &self.own {
             Some(own) => write(own, &self.pending),
-            None => write(stdout(), &self.pending[..self.pending.len().min(PIECE)]),
+            None => write(stdout(), &self.pending[..self.pending.len().min(PIPE_CHUNK)]),
         };
         match written {
             Ok(count) => drop(self.pending.drain(..count)),

@@ -56,7 +56,7 @@ fn no_namespaces_left_is_not_a_full_disk() {
         assert!(outcome.err.contains("\nhint: sysctl user.max_user_namespaces="), "{}", outcome.err);
         let outcome = broken(&scene, &format!("{forbid} exec \"$1\" --check"));
         assert_eq!(outcome.code, Some(1));
-        assert!(outcome.out.contains("mend: sysctl user.max_user_namespaces="), "{}", outcome.out);
+        assert!(outcome.out.contains("fix:  sysctl user.max_user_namespaces="), "{}", outcome.out);
     }
 }
 

@@ -34,7 +34,7 @@ fn no_folder_as_input_or_output() {
     for user in users() {
         let scene = Scene::new(user);
         for (redirection, said) in
-            [("</", "stdin is a folder"), (">&- 1</", "stdout is a folder"), ("2</", "")]
+            [("</", "stdin is a directory"), (">&- 1</", "stdout is a directory"), ("2</", "")]
         {
             let line = format!(r#""$0" --root-from-host -- ls /proc/self/fd/0/ {redirection}"#);
             let outcome = run(scene.command("sh").args(["-c", &line]).arg(scene.program()));

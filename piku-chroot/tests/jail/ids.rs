@@ -142,8 +142,8 @@ fn names_are_data() {
             let outcome = run(command.args(["--", "id", "-u"]));
             assert!(outcome.code == Some(0) && uids.insert(outcome.out.clone()), "{name}: {outcome:#?}");
         }
-        assert!(two.error("a b", &[]).contains("--uid-range: 'a b' is no name"));
-        assert!(two.error("a\nb", &[]).contains(r"--uid-range: 'a\nb' is no name"));
+        assert!(two.error("a b", &[]).contains("--uid-range: bad name 'a b'"));
+        assert!(two.error("a\nb", &[]).contains(r"--uid-range: bad name 'a\nb'"));
     }
 }
 
@@ -190,13 +190,15 @@ fn the_ranges_count_at_every_start() {
         fs::write(ranges, format!("{user}:900000:2\n")).unwrap();
         let err = two.error("blog", &[]);
         assert!(
-            err.contains(&format!("'blog' has uid {own} in 'registry', and /etc/subuid no longer gives")),
+            err.contains(&format!(
+                "'blog' has uid {own} in 'registry', which is no longer in the caller's ranges in /etc/subuid"
+            )),
             "{err}"
         );
         assert_eq!((two.uid("one"), two.uid("two")), (900_001, 900_000));
         let err = two.error("three", &[]);
         assert!(
-            err.contains("all that /etc/subuid gives to the caller is taken by the 3 names in 'registry'"),
+            err.contains("the caller's ranges in /etc/subuid are used up by the 3 names in 'registry'"),
             "{err}"
         );
         fs::write(ranges, format!("{}:900000:3\n", two.caller)).unwrap();
@@ -207,7 +209,7 @@ fn the_ranges_count_at_every_start() {
         assert!(err.contains("\nhint: as root: usermod --add-subuids"), "{err}");
         let table = run(two.command(&["--check", "--uid-range", "one"]));
         assert!(table.code == Some(1) && table.out.contains("(--uid-range)      no, required"), "{table:#?}");
-        assert!(table.out.contains("mend: as root: usermod --add-subuids"), "{table:#?}");
+        assert!(table.out.contains("fix:  as root: usermod --add-subuids"), "{table:#?}");
         let table = run(two.command(&["--check"]));
         assert!(
             table.code == Some(0) && table.out.contains("users of their own (--uid-range)      no\n"),
@@ -226,7 +228,7 @@ fn helpers_that_are_missing_or_powerless_are_named() {
         let outcome = run(command.env(if two.ranges.is_some() { "JAIL_PATH" } else { "PATH" }, &empty));
         assert!(
             outcome.code == Some(125)
-                && outcome.err.contains("--uid-range: there is no newuidmap on PATH\nhint: "),
+                && outcome.err.contains("--uid-range: newuidmap is not on PATH\nhint: "),
             "{outcome:#?}"
         );
         let mut command = Command::new("setpriv");

@@ -53,9 +53,9 @@ fn ubuntus_apparmor_is_named_wherever_it_refuses() {
             (format!("{CLONE_NEWUSER}=EACCES"), "AppArmor forbids user namespaces"),
             (format!("{CLONE_NEWUSER}=EPERM"), "AppArmor forbids user namespaces"),
             // Ubuntu 24.04 makes it and denies every capability inside.
-            ("unshare:0x2000000=EPERM".to_owned(), "AppArmor denies all rights in it"),
-            ("mount=EPERM".to_owned(), "AppArmor denies all rights in it"),
-            ("mount=EACCES".to_owned(), "AppArmor denies all rights in it"),
+            ("unshare:0x2000000=EPERM".to_owned(), "AppArmor denies capabilities in it"),
+            ("mount=EPERM".to_owned(), "AppArmor denies capabilities in it"),
+            ("mount=EACCES".to_owned(), "AppArmor denies capabilities in it"),
         ] {
             let (outcome, report) = on_ubuntu(&scene, &[&answer], &[]);
             assert_eq!(outcome.code, Some(125), "{answer}: {outcome:#?}");
@@ -66,7 +66,7 @@ fn ubuntus_apparmor_is_named_wherever_it_refuses() {
         let (table, _) = on_ubuntu(&scene, &["mount=EPERM"], &["--check"]);
         assert_eq!(table.code, Some(1), "{table:#?}");
         assert!(table.out.contains("mount namespace                       no, required"), "{}", table.out);
-        assert!(table.out.contains("AppArmor denies all rights in it"), "{}", table.out);
+        assert!(table.out.contains("AppArmor denies capabilities in it"), "{}", table.out);
     }
 }
 
@@ -78,7 +78,7 @@ fn a_namespace_without_rights_is_not_a_shortage() {
             let (outcome, report) = on(&scene, &[answer], &[]);
             assert_eq!(outcome.code, Some(125), "{outcome:#?}");
             assert!(
-                outcome.err.contains("the user has no rights in it: a security module"),
+                outcome.err.contains("the user has no capabilities in it: a security module"),
                 "{}",
                 outcome.err
             );

@@ -57,12 +57,12 @@ fn cgroup(monitor: &Running) -> PathBuf {
 fn a_bad_limit_is_named() {
     let scene = Scene::new(users()[0]);
     for (word, said) in [
-        ("memory=lots", "memory=lots: 'lots' is no amount of memory"),
+        ("memory=lots", "memory=lots: 'lots' is not an amount of memory"),
         ("pids=0", "pids=0: '0' is not a number from 1 on"),
-        ("cpu=x", "cpu=x: 'x' is no number of processors"),
+        ("cpu=x", "cpu=x: 'x' is not a number of processors"),
         ("swap=1m", "there is no limit 'swap'"),
         ("pids", "'pids' is no limit"),
-        ("pids=1,pids=2", "'pids' stands there twice"),
+        ("pids=1,pids=2", "'pids' is given twice"),
     ] {
         let outcome = run(scene.jail(&["--root-from-host", "--limit", word, "--", "true"]));
         assert_eq!(outcome.code, Some(125), "{outcome:#?}");
@@ -205,7 +205,7 @@ fn the_report_says_what_holds_and_how_it_ended() {
         assert!(run(scene.command("mkfifo").arg(&fifo)).code == Some(0));
         let outcome = scene.sh(&[&format!("--report={}", fifo.display())], "true");
         assert_eq!(outcome.code, Some(125));
-        assert!(outcome.err.contains("nobody reads it"), "{outcome:#?}");
+        assert!(outcome.err.contains("no process reads it"), "{outcome:#?}");
     }
 }
 

@@ -78,7 +78,7 @@ fn links_that_are_swapped_in_lead_nowhere() {
                 match outcome.code {
                     Some(0) => started += 1,
                     Some(125) => {
-                        assert!(outcome.err.contains("cannot put anything at '/app/"), "{outcome:#?}");
+                        assert!(outcome.err.contains("cannot mount at '/app/"), "{outcome:#?}");
                         refused += 1;
                     }
                     _ => panic!("{outcome:#?}"),
@@ -167,6 +167,6 @@ fn a_process_that_took_the_callers_id_is_not_the_caller() {
         let outcome = run(command);
         assert_eq!(outcome.out, "301 301\n", "{outcome:#?}");
         let said = fs::read_to_string(scene.path("said")).unwrap();
-        assert!(said.contains("--die-with: process 301 is not, or no longer, the caller"), "{said}");
+        assert!(said.contains("--die-with: process 301 is not the caller, or no longer is"), "{said}");
     }
 }

@@ -163,7 +163,7 @@ except OSError as err: print(err.strerror)
             assert_eq!(python(&scene, &[], &connect), "Operation not permitted\n");
         } else {
             eprintln!("skipped: this kernel has no Landlock of 6.12; --check says so");
-            assert!(table.contains("mend: --net loopback"), "{table}");
+            assert!(table.contains("fix:  use --net loopback"), "{table}");
         }
         // Its own are its own.
         let own = "
@@ -265,7 +265,7 @@ fn a_source_that_a_group_of_the_caller_lets_in() {
     };
     let outcome = with("secret");
     let warning = format!(
-        "piku-chroot: warning: --ro: the command has the rights of group 4 on '{}'; a user of its own (--uid-range) has not\n",
+        "piku-chroot: warning: --ro: the command has the rights of group 4 on '{}'; its own user (--uid-range) would not\n",
         scene.path("secret").display()
     );
     assert_eq!((outcome.code, outcome.out.as_str(), outcome.err), (Some(0), "secret", warning));

@@ -100,7 +100,7 @@ impl AppSupervisor {
     pub(super) fn limits_of(&self, worker: &InstanceProcess) -> Vec<SampledLimit> {
         let record = &worker.record;
         let held = if record.mark.is_some() {
-            limits::held_alone(&record.limits)
+            limits::rlimits_for(&record.limits)
         } else {
             match report::read(&self.records.report(record.id)).0 {
                 Some(started) => started.limits,

@@ -267,7 +267,7 @@ impl AppSupervisor {
         record.pid = pid.as_raw();
         record.start = piku_procfs::ProcessStat::read(record.pid).context("it ended at once")?.start;
         if !world.release.jailed {
-            jail_limits::hold_alone(&record.limits, pid).context("cannot limit it")?;
+            jail_limits::set_rlimits_on(&record.limits, pid).context("cannot limit it")?;
         }
         self.records.write(&record).context("cannot write its record")?;
         waiting.open_gate().context("it ended at once")?;

@@ -1,8 +1,8 @@
-//! What the command may ask of the kernel, as data. A list of what is refused, by intent, and closed at its end: what is
-//! newer than this list is not there, so that libraries do without it, as they do on an older kernel.
+//! The policy of the filter, as data: a list of refused calls, by intent. Calls that are newer than this list
+//! do not exist for the command; libraries then do without them, as on an older kernel.
 //!
-//! Docker's and systemd's lists were read for it. What real programs need is not in it: `mbind` of the JVM, `memfd_create`,
-//! threads, shared memory, `seccomp` and Landlock for sandboxes of their own.
+//! The lists of Docker and systemd were read for it. Calls that real programs need are allowed: `mbind` of
+//! the JVM, `memfd_create`, threads, shared memory, and `seccomp` and Landlock for their own sandboxes.
 
 use nix::libc::{EAFNOSUPPORT, EPERM, EPROTONOSUPPORT, c_int};
 
@@ -10,21 +10,21 @@ use self::CallAnswer::{Allow, Ask, Refuse};
 use super::assembler::WordQuestion::{self, Equals, HasAny};
 use super::numbers::{self, CallArchitecture, SystemCall};
 
-/// The last number that programs need: `futex_requeue` of Linux 6.7. What is newer has nothing to ask that a library cannot
-/// do without, and is not there until somebody has looked at it. On x86-64 the numbers with the x32 bit lie above too.
+/// Last number that programs need: `futex_requeue` of Linux 6.7. Libraries can do without newer calls, which
+/// stay refused until they have been reviewed. On x86-64 the numbers with the x32 bit are above it too.
 pub(super) const LAST: u32 = 456;
 
-/// Returns the numbers above the last one that stay.
+/// Returns the allowed numbers above [`LAST`].
 pub(super) fn above(architecture: CallArchitecture) -> &'static [u32] {
     match architecture {
-        // breakpoint, cacheflush, set_tls, get_tls: what a program that makes code cannot do without.
+        // breakpoint, cacheflush, set_tls and get_tls, which programs that generate code need.
         CallArchitecture::Arm => &[0x000f_0001, 0x000f_0002, 0x000f_0005, 0x000f_0006],
         CallArchitecture::X86_64 | CallArchitecture::Aarch64 => &[],
     }
 }
 
-/// Returns the numbers that nobody has yet, first and last. On x86-64 the two before them are the kernel's own, for probes
-/// that an administrator set.
+/// Returns the first and the last number of each unassigned range. On x86-64 the two numbers before it are
+/// the kernel's own, for probes of an administrator.
 pub(super) fn unassigned(architecture: CallArchitecture) -> &'static [(u32, u32)] {
     match architecture {
         CallArchitecture::X86_64 => &[(337, 423)],
@@ -33,7 +33,7 @@ pub(super) fn unassigned(architecture: CallArchitecture) -> &'static [(u32, u32)
     }
 }
 
-/// Refused with EPERM, whatever the arguments.
+/// Calls that fail with EPERM, whatever their arguments.
 pub(super) const REFUSED: &[SystemCall] = &[
     // Mounts and roots.
     numbers::MOUNT,
@@ -47,7 +47,7 @@ pub(super) const REFUSED: &[SystemCall] = &[
     numbers::FSMOUNT,
     numbers::FSPICK,
     numbers::MOUNT_SETATTR,
-    // Other namespaces, and files without the way to them.
+    // Other namespaces, and files opened without their path.
     numbers::SETNS,
     numbers::OPEN_BY_HANDLE_AT,
     // Other processes.
@@ -56,11 +56,11 @@ pub(super) const REFUSED: &[SystemCall] = &[
     numbers::PROCESS_VM_WRITEV,
     numbers::KCMP,
     numbers::PIDFD_GETFD,
-    // Keys are of the user, and the user's other programs have the same.
+    // Keys belong to the user, whose other programs share them.
     numbers::KEYCTL,
     numbers::ADD_KEY,
     numbers::REQUEST_KEY,
-    // Large parts of the kernel, in which most holes are found.
+    // Large parts of the kernel, in which most vulnerabilities are found.
     numbers::BPF,
     numbers::PERF_EVENT_OPEN,
     numbers::USERFAULTFD,
@@ -86,10 +86,10 @@ pub(super) const REFUSED: &[SystemCall] = &[
     numbers::SETDOMAINNAME,
     numbers::SETTIMEOFDAY,
     numbers::CLOCK_SETTIME,
-    // For 64 bits of time on a machine of 32.
+    // 64-bit time on a 32-bit machine.
     numbers::CLOCK_SETTIME64,
     numbers::VHANGUP,
-    // Hardware, and what is left of older kernels.
+    // Hardware, and remains of older kernels.
     numbers::IOPL,
     numbers::IOPERM,
     numbers::MODIFY_LDT,
@@ -102,17 +102,17 @@ pub(super) const REFUSED: &[SystemCall] = &[
     numbers::SYSCTL,
 ];
 
-/// Answered with ENOSYS, so that who asks does without.
+/// Calls that fail with ENOSYS, so that callers do without them.
 pub(super) const NOT_THERE: &[SystemCall] = &[
-    // Its flags lie in memory, where no filter can read them; C libraries go back to clone.
+    // Its flags are in memory, which no filter can read; C libraries fall back to clone.
     numbers::CLONE3,
-    // Of other processes; the one for itself is madvise.
+    // Acts on other processes; for itself a process has madvise.
     numbers::PROCESS_MADVISE,
 ];
 
-/// It depends on an argument.
+/// Calls whose arguments decide.
 pub(super) const CHECKED: &[(SystemCall, ArgumentCheck)] = &[
-    // The kernel looks at the lower half of the flags only.
+    // The kernel looks only at the lower half of the flags.
     (
         numbers::CLONE,
         ArgumentCheck { cases: &[(HasAny(NAMESPACES), Refuse(EPERM))], ..ArgumentCheck::ARGUMENT_0 },
@@ -125,7 +125,8 @@ pub(super) const CHECKED: &[(SystemCall, ArgumentCheck)] = &[
             ..ArgumentCheck::ARGUMENT_0
         },
     ),
-    // Linux itself, 32 bits, old version numbers and both, and the question which it is. The others switch protections off.
+    // Linux itself, 32 bits, old version numbers, both, and the question which one is set. Others switch
+    // protections off.
     (
         numbers::PERSONALITY,
         ArgumentCheck {
@@ -142,7 +143,7 @@ pub(super) const CHECKED: &[(SystemCall, ArgumentCheck)] = &[
     ),
     (numbers::SOCKET, FAMILIES),
     (numbers::SOCKETPAIR, FAMILIES),
-    // Typing on a terminal for its owner, and drivers for it. The kernel looks at the lower half only.
+    // Typing into a terminal for its owner, and line disciplines. The kernel looks only at the lower half.
     (
         numbers::IOCTL,
         ArgumentCheck {
@@ -157,7 +158,7 @@ pub(super) const CHECKED: &[(SystemCall, ArgumentCheck)] = &[
     ),
 ];
 
-/// The kinds of sockets.
+/// Socket families.
 const FAMILIES: ArgumentCheck = ArgumentCheck {
     cases: &[
         (Equals(1), Allow),            // AF_UNIX
@@ -172,8 +173,8 @@ const FAMILIES: ArgumentCheck = ArgumentCheck {
     ..ArgumentCheck::ARGUMENT_0
 };
 
-/// The protocols of the internet that programs use. The others are large and rarely tried parts of the kernel, and two of
-/// them, MPTCP (262) and SMC (256), speak TCP past Landlock's rules about ports.
+/// Internet protocols that programs use. The others are large and rarely tested parts of the kernel, and two
+/// of them, MPTCP (262) and SMC (256), carry TCP past Landlock's rules about ports.
 const PROTOCOLS: ArgumentCheck = ArgumentCheck {
     argument: 2,
     cases: &[
@@ -188,7 +189,8 @@ const PROTOCOLS: ArgumentCheck = ArgumentCheck {
     ..ArgumentCheck::ARGUMENT_0
 };
 
-/// `NETLINK_ROUTE`, with which the C library lists addresses, and no other family: the rest sets the kernel up.
+/// Allows only `NETLINK_ROUTE`, with which the C library lists addresses: the other families configure the
+/// kernel.
 const NETLINK: ArgumentCheck = ArgumentCheck {
     argument: 2,
     cases: &[(Equals(0), Allow)],
@@ -196,41 +198,40 @@ const NETLINK: ArgumentCheck = ArgumentCheck {
     ..ArgumentCheck::ARGUMENT_0
 };
 
-/// The answer to a call.
+/// Outcome of a check.
 #[derive(Clone, Copy)]
 pub(super) enum CallAnswer {
-    /// The kernel may see it.
     Allow,
-    /// It fails with this error number.
+    /// The call fails with this error number.
     Refuse(c_int),
     /// Another argument decides.
     Ask(&'static ArgumentCheck),
 }
 
-/// A question about an argument's lower 32 bits.
+/// A check of an argument's lower 32 bits.
 pub(super) struct ArgumentCheck {
-    /// Which.
+    /// Index of the argument.
     pub(super) argument: u32,
-    /// The answer when one of its upper 32 bits is set, where the kernel looks at them.
+    /// Error if one of its upper 32 bits is set, for calls in which the kernel looks at them.
     pub(super) upper: Option<c_int>,
-    /// The first that is true decides.
+    /// The first question that is true decides.
     pub(super) cases: &'static [(WordQuestion, CallAnswer)],
-    /// When none is.
+    /// Outcome if none is true.
     pub(super) otherwise: CallAnswer,
 }
 
 impl ArgumentCheck {
-    /// The first argument, whatever it is.
+    /// Allows any value of the first argument.
     const ARGUMENT_0: Self = Self { argument: 0, upper: None, cases: &[], otherwise: Allow };
 }
 
 /// `CLONE_NEW…`: mount, cgroup, uts, ipc, user, pid, net.
 const NAMESPACES: u32 = 0x7e02_0000;
-/// What unshare may do: `CLONE_FS`, `CLONE_FILES`, `CLONE_SYSVSEM`, and `CLONE_VM`, `CLONE_SIGHAND`, `CLONE_THREAD`, which mean
-/// nothing to a process with one thread. `CLONE_NEWTIME` is 0x80.
+/// Flags that unshare may have: `CLONE_FS`, `CLONE_FILES`, `CLONE_SYSVSEM`, and `CLONE_VM`, `CLONE_SIGHAND`
+/// and `CLONE_THREAD`, which mean nothing to a process with one thread. `CLONE_NEWTIME` is 0x80.
 const OWN_COPIES: u32 = 0x200 | 0x400 | 0x4_0000 | 0x100 | 0x800 | 0x1_0000;
 
-// The C libraries have them in different types.
+// C libraries define them with different types.
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 const TIOCSETD: u32 = 0x5423;

@@ -58,7 +58,7 @@ fn run(program: &Block, data: &seccomp_data) -> (u32, bool) {
 }
 
 fn filter() -> Block {
-    program(&[own()])
+    build_filter(&[own()])
 }
 
 /// The answer to this call.
@@ -146,7 +146,7 @@ fn every_number_as_the_policy_has_it() {
     for programs in
         [&ALL[..1], &ALL[1..2], &ALL[2..], &[CallArchitecture::Arm, CallArchitecture::Aarch64], &ALL[1..]]
     {
-        let filter = program(programs);
+        let filter = build_filter(programs);
         for (number, architecture) in numbers.clone().flat_map(|number| ALL.map(|one| (number, one))) {
             for args in samples() {
                 let (answer, looked) = run(&filter, &data(architecture, number, args));
@@ -195,7 +195,7 @@ fn a_userland_of_another_word_size() {
 
 #[test]
 fn the_kernel_takes_the_program() {
-    let program = program(&ALL);
+    let program = build_filter(&ALL);
     // Its limit is 4096.
     assert!(program.len() < 3000, "{} instructions", program.len());
     for (at, step) in program.iter().enumerate() {
