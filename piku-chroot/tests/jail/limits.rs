@@ -60,7 +60,7 @@ fn a_bad_limit_is_named() {
         ("memory=lots", "memory=lots: 'lots' is not an amount of memory"),
         ("pids=0", "pids=0: '0' is not a number from 1 on"),
         ("cpu=x", "cpu=x: 'x' is not a number of processors"),
-        ("swap=1m", "there is no limit 'swap'"),
+        ("swap=1m", "unknown limit 'swap'"),
         ("pids", "'pids' is no limit"),
         ("pids=1,pids=2", "'pids' is given twice"),
     ] {
