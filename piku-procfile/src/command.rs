@@ -1,48 +1,50 @@
-//! How a command line of a Procfile is run: by a shell, with `exec` in front where the command is one simple command, so
-//! that the worker itself and not a shell in front of it gets the signals.
+//! Runs a command of a Procfile in a shell. A simple command gets `exec` in front, so that the process itself, not the shell,
+//! receives signals.
 
-#![expect(clippy::disallowed_methods, reason = "looks for shells of the machine")]
+#![expect(clippy::disallowed_methods, reason = "looks for the host's shells")]
 
 use std::path::Path;
 
 use crate::env::is_name;
 
-/// The arguments of the program that runs `command`: `[SHELL, "-c", TEXT]`. bash where the host has it, sh otherwise.
+/// Returns the argument vector that runs `command`: `[SHELL, "-c", TEXT]`. The shell is bash if the host has it, else sh.
 #[must_use]
 pub fn argv(command: &str) -> [String; 3] {
-    let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
-    [shell.to_owned(), "-c".to_owned(), text(command)]
+    [find_shell().to_owned(), "-c".to_owned(), shell_text(command)]
 }
 
-/// The arguments of a shell that reads `.profile.d/*.sh` of its folder, as Heroku's dynos do, and becomes `argv`.
+/// Returns the argument vector of a shell that sources `.profile.d/*.sh` in its working directory, as on Heroku, then runs `argv`.
 #[must_use]
-pub fn after_profile(argv: &[String]) -> Vec<String> {
+pub fn argv_with_profile(argv: &[String]) -> Vec<String> {
     const TEXT: &str = r#"for piku_file in ./.profile.d/*.sh; do [ ! -f "$piku_file" ] || . "$piku_file"; done; unset piku_file; exec "$@""#;
-    let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
-    [shell, "-c", TEXT, "profile"].map(str::to_owned).into_iter().chain(argv.iter().cloned()).collect()
+    [find_shell(), "-c", TEXT, "profile"].map(str::to_owned).into_iter().chain(argv.iter().cloned()).collect()
 }
 
-/// The text after `-c`.
-fn text(command: &str) -> String {
+fn find_shell() -> &'static str {
+    if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" }
+}
+
+/// Returns the text after `-c`.
+fn shell_text(command: &str) -> String {
     if is_simple(command) {
         format!("exec {command}")
     } else if command.starts_with(['-', '+']) {
-        // bash would take it for options of its own.
+        // bash would read it as an option.
         format!(" {command}")
     } else {
         command.to_owned()
     }
 }
 
-/// Whether `command` is one simple command that a program other than the shell runs.
+/// Returns true if `command` is one simple command whose program is not a shell builtin.
 ///
-/// `false` is always right, only that a shell may then stay in front of the worker; so what is doubtful is not simple.
+/// `false` is always safe: the shell then stays as the parent of the process. A doubtful command is not simple.
 fn is_simple(command: &str) -> bool {
-    let Some(first) = first_word_of_simple(command) else { return false };
+    let Some(first) = simple_first_word(command) else { return false };
     !first.is_empty() && !first.starts_with(['-', '+']) && !SHELL_WORDS.contains(&first.as_str())
 }
 
-/// What only a shell knows or does its own way: `exec` finds no such program, or another one.
+/// Words that `exec` does not find as a program, or finds as a different one.
 #[rustfmt::skip]
 const SHELL_WORDS: &[&str] = &[
     // Reserved words.
@@ -56,11 +58,11 @@ const SHELL_WORDS: &[&str] = &[
     "test", "times", "trap", "true", "type", "typeset", "ulimit", "umask", "unalias", "unset", "wait",
 ];
 
-/// The first word of one simple command, its quotes removed. `None` when there is an operator, a substitution, a newline
-/// or an assignment in front, or a quote is not closed.
+/// Returns the first word of a simple command without quotes. `None` if the command has an operator, a substitution, a newline, an
+/// unclosed quote or an assignment in front.
 ///
-/// What stands between quotes is text: `node -e "a; b"` is one simple command. So is what has a comment behind it.
-fn first_word_of_simple(command: &str) -> Option<String> {
+/// Text in quotes does not count: `node -e "a; b"` is a simple command. A comment may follow.
+fn simple_first_word(command: &str) -> Option<String> {
     if is_assignment(command.split_whitespace().next()?) {
         return None;
     }
@@ -79,7 +81,7 @@ fn first_word_of_simple(command: &str) -> Option<String> {
             }
             '#' if !in_word => break,
             ';' | '&' | '|' | '<' | '>' | '(' | ')' | '`' | '\n' => return None,
-            // $'…' and $"…" have rules of their own.
+            // $'…' and $"…" have other rules.
             '$' if matches!(chars.peek(), Some('\'' | '"')) => return None,
             '\\' => word.push(chars.next()?),
             '\'' => loop {
@@ -104,7 +106,7 @@ fn first_word_of_simple(command: &str) -> Option<String> {
     first.or_else(|| in_word.then_some(word))
 }
 
-/// `NAME=value`, `NAME+=value`, `NAME[0]=value`.
+/// Returns true for `NAME=value`, `NAME+=value` and `NAME[0]=value`.
 fn is_assignment(word: &str) -> bool {
     let Some((name, _)) = word.split_once('=') else { return false };
     let name = name.strip_suffix('+').unwrap_or(name);
@@ -116,7 +118,7 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// What the command writes under the shell that would run it, and under sh.
+    /// Runs the command in the shell that [`argv`] chooses, and in sh.
     fn outputs(command: &str) -> [String; 2] {
         let [shell, flag, text] = argv(command);
         [shell.as_str(), "/bin/sh"].map(|shell| {
@@ -164,7 +166,7 @@ mod tests {
         std::fs::create_dir(dir.path().join(".profile.d")).unwrap();
         std::fs::write(dir.path().join(".profile.d/a.sh"), "export A='one two'\n").unwrap();
         std::fs::write(dir.path().join(".profile.d/b.txt"), "export A=three\n").unwrap();
-        let words = after_profile(&argv("printf '[%s]' \"$A\" 'x  y' $piku_file"));
+        let words = argv_with_profile(&argv("printf '[%s]' \"$A\" 'x  y' $piku_file"));
         let out = Command::new(&words[0]).args(&words[1..]).current_dir(dir.path()).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&out.stdout), "[one two][x  y]");
     }
@@ -176,7 +178,7 @@ mod tests {
             let mut child = Command::new("/bin/sh").args([flag, text]).spawn().unwrap();
             assert_ne!(shell, "");
             let mut name = String::new();
-            // The shell needs a moment until it has become the command; no process is asked for more than 10 s.
+            // The shell takes a moment to exec the command.
             for _ in 0..1000 {
                 name = std::fs::read_to_string(format!("/proc/{}/comm", child.id())).unwrap();
                 if name == "sleep\n" {
@@ -209,7 +211,7 @@ mod tests {
             "cdx",
             "a \\; b",
         ] {
-            assert_eq!(text(simple), format!("exec {simple}"));
+            assert_eq!(shell_text(simple), format!("exec {simple}"));
         }
         for not in [
             "a; b",
@@ -250,13 +252,13 @@ mod tests {
             ". ./env",
             "test -e a",
         ] {
-            assert_eq!(text(not), not);
+            assert_eq!(shell_text(not), not);
         }
-        assert_eq!(text("-c x"), " -c x");
+        assert_eq!(shell_text("-c x"), " -c x");
     }
 
     #[test]
-    fn which_words_are_assignments() {
+    fn assignments_are_recognized() {
         for yes in ["A=1", "_a1=", "A+=1", "A[0]=1", "A[$i+1]=x", "A=b=c"] {
             assert!(is_assignment(yes), "{yes}");
         }

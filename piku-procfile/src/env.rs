@@ -1,5 +1,5 @@
-//! The ENV file: `NAME=value` a line, with quotes, comments and `$NAME` as FORMATS.md's table says; its rows are the tests in
-//! `tests/env.rs`. Nothing in it is ever run.
+//! The ENV file: `NAME=value` lines with quotes, comments and `$NAME`. The contract is the table in `docs/procfile-and-env.md`,
+//! whose rows are tests in `tests/env.rs`. Nothing in the file is ever executed.
 
 mod expand;
 mod parser;
@@ -12,12 +12,15 @@ use indexmap::IndexMap;
 use piku_report::diagnostic::{Diagnostic, Diagnostics};
 
 use crate::procfile::ParseOptions;
-use crate::source;
+pub(crate) use expand::MAX_STRING;
 
-/// The file's name at the top of an app.
+use crate::quoting::{is_plain, quote_double};
+use crate::read_file;
+
+/// File name at the top of an app tree.
 pub const FILE: &str = "ENV";
 
-/// What the platform sets for a worker: known to an ENV file after its own earlier names.
+/// Variables that the platform sets for a process. An ENV file can use them unless it sets them itself.
 pub const PLATFORM: [&str; 12] = [
     "PORT",
     "BIND_ADDRESS",
@@ -33,81 +36,72 @@ pub const PLATFORM: [&str; 12] = [
     "USER",
 ];
 
-/// A good ENV file.
+/// A valid ENV file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EnvFile {
-    /// The names with their values, in the file's order.
+    /// Values by name, in the order of the file.
     pub vars: IndexMap<String, String>,
-    /// The line of each name, from 1.
+    /// Line of each name, from 1.
     pub lines: HashMap<String, usize>,
-    /// What its author should look at.
+    /// Valid, but probably a mistake.
     pub warnings: Vec<Diagnostic>,
 }
 
 impl EnvFile {
-    /// Parses a file's bytes; `platform` gives the values of names that the file does not set itself before their use.
+    /// Parses the content of a file, which diagnostics call `ENV`. `platform` has the values of variables that the file uses but
+    /// does not set before.
     ///
     /// # Errors
-    /// With every bad line; the file is called `ENV` there. Values are not repeated: they may be secret.
+    /// Returns a diagnostic for every bad line. They do not repeat values, which may be secret.
     pub fn parse(
         text: &[u8],
         platform: &IndexMap<String, String>,
         options: ParseOptions,
     ) -> Result<Self, Diagnostics> {
-        parser::parse(text, FILE, platform, options)
+        parser::parse_env(text, FILE, platform, options)
     }
 
-    /// Reads and parses a file; one that is not there is empty.
+    /// Reads and parses a file. A missing file is empty.
     ///
     /// # Errors
-    /// When it cannot be read, or is no good: then a [`Diagnostics`].
+    /// Fails if the file is unreadable, or with [`Diagnostics`] if it is invalid.
     pub fn read(
         path: &Path,
         platform: &IndexMap<String, String>,
         options: ParseOptions,
     ) -> anyhow::Result<Self> {
-        match source::read(path)? {
-            Some(text) => Ok(parser::parse(&text, &source::label(path, FILE), platform, options)?),
+        match read_file::read_app_file(path)? {
+            Some(text) => Ok(parser::parse_env(&text, &read_file::label(path, FILE), platform, options)?),
             None => Ok(Self::default()),
         }
     }
 
-    /// `NAME=value` lines that this parser and a shell read as the same values.
+    /// Writes `NAME=value` lines that this parser and a shell read alike.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for (name, value) in &self.vars {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name}={}", quoted(value));
+            let _ = writeln!(text, "{name}={}", quote_value(value));
         }
         text
     }
 }
 
-/// Whether this can be the name of a variable: `[A-Za-z_][A-Za-z0-9_]*`.
+/// Returns true for a valid variable name: `[A-Za-z_][A-Za-z0-9_]*`.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// The value in the plainest form that a shell and this parser agree on.
-fn quoted(value: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&b);
-    if value.bytes().all(plain) {
-        return value.to_owned();
+/// Returns the value in the simplest form that a shell and this parser read alike.
+fn quote_value(value: &str) -> String {
+    if value.is_empty() || is_plain(value, b"_@%+=:,./-") {
+        value.to_owned()
+    } else if value.contains('\'') {
+        quote_double(value, &['"', '\\', '$', '`'])
+    } else {
+        format!("'{value}'")
     }
-    if !value.contains('\'') {
-        return format!("'{value}'");
-    }
-    let mut text = String::with_capacity(value.len() + 8);
-    text.push('"');
-    for c in value.chars() {
-        if matches!(c, '"' | '\\' | '$' | '`') {
-            text.push('\\');
-        }
-        text.push(c);
-    }
-    text.push('"');
-    text
 }

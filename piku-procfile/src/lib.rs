@@ -1,23 +1,22 @@
-//! What an app says about itself, and the names and places the tools agree on.
+//! Parsers of the two files an app ships, Procfile and ENV, and the configuration of other programs that is rendered from them.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod cli;
 pub mod command;
 pub mod env;
-mod input;
 pub mod listen_ports;
 pub mod procfile;
+mod quoting;
+mod read_file;
 pub mod render;
 pub mod schedule;
-mod source;
-mod tool;
 
 use std::process::ExitCode;
 
 use piku_report::user_error;
 
-/// The tool's command line, for its manual and completions.
+/// Returns the command line of the tool, for its manual and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     cli::command()
@@ -26,7 +25,7 @@ pub fn command() -> clap::Command {
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
-    match tool::run(cli::parse()) {
+    match cli::run::run_action(cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => user_error::report("piku-procfile", &err),
     }

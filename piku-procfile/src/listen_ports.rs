@@ -1,21 +1,24 @@
-//! The TCP ports that an app listens on beside `PORT`, from ENV and the configuration.
+//! `LISTEN_PORTS`: the TCP ports that an app listens on besides `PORT`.
 
 use piku_layout::settings::PortRange;
 use piku_report::user_error::UserError;
 
-/// The variable that names them.
+/// Name of the variable.
 pub const VARIABLE: &str = "LISTEN_PORTS";
 
-/// More than these no app needs.
-const MOST: usize = 16;
+/// Maximum number of ports of an app.
+const MAX_PORTS: usize = 16;
 
-/// Reads the value of `LISTEN_PORTS`, such as `4369,9100`; none without one.
+/// Parses the value of `LISTEN_PORTS`, such as `4369,9100`. An unset variable has no ports. `range` has the ports that piku gives to
+/// instances.
 ///
 /// # Errors
-/// When one is no port, or one that instances of any app may be given.
-pub fn read(value: Option<&str>, range: PortRange) -> anyhow::Result<Vec<u16>> {
+/// Fails if an item is not a port or is in `range`.
+pub fn parse_listen_ports(value: Option<&str>, range: PortRange) -> anyhow::Result<Vec<u16>> {
     let Some(value) = value else { return Ok(Vec::new()) };
-    let hint = format!("{VARIABLE}=9100,9101 names ports from 1 to 65535; an instance's own is in $PORT");
+    let hint = format!(
+        "write ports from 1 to 65535, such as {VARIABLE}=9100,9101; the port of an instance is in $PORT"
+    );
     let mut ports = Vec::new();
     for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
         let shown: String = word.chars().take(20).collect();
@@ -25,13 +28,13 @@ pub fn read(value: Option<&str>, range: PortRange) -> anyhow::Result<Vec<u16>> {
         if (range.first..=range.last).contains(&port) {
             let what = format!("{VARIABLE}: {port} is one of the ports that piku gives to instances");
             return Err(UserError::new(what)
-                .hint(format!("name one outside of {} to {}", range.first, range.last))
+                .hint(format!("choose one outside of {} to {}", range.first, range.last))
                 .into());
         }
         ports.push(port);
     }
-    if ports.len() > MOST {
-        return Err(UserError::new(format!("{VARIABLE}: more than {MOST} ports")).hint(hint).into());
+    if ports.len() > MAX_PORTS {
+        return Err(UserError::new(format!("{VARIABLE}: more than {MAX_PORTS} ports")).hint(hint).into());
     }
     Ok(ports)
 }
@@ -41,10 +44,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_named_and_none_is_another_app_s() {
+    fn ports_must_be_valid_and_outside_of_the_instance_range() {
         let range = PortRange { first: 20000, last: 29999 };
-        let ports = |value| read(Some(value), range);
-        assert!(read(None, range).unwrap().is_empty());
+        let ports = |value| parse_listen_ports(Some(value), range);
+        assert!(parse_listen_ports(None, range).unwrap().is_empty());
         assert_eq!(ports("4369, 9100 19999").unwrap(), [4369, 9100, 19999]);
         assert!(ports("").unwrap().is_empty());
         for (bad, word) in [
@@ -57,8 +60,8 @@ mod tests {
             ("29999", "is one of the ports"),
             (&"1 ".repeat(17), "more than 16"),
         ] {
-            let told = ports(bad).unwrap_err().to_string();
-            assert!(told.starts_with("LISTEN_PORTS: ") && told.contains(word), "{told}");
+            let message = ports(bad).unwrap_err().to_string();
+            assert!(message.starts_with("LISTEN_PORTS: ") && message.contains(word), "{message}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `piku-procfile`: the library beside this file is the program.
+//! The program `piku-procfile`.
 
 fn main() -> std::process::ExitCode {
     piku_procfile::main()

@@ -1,5 +1,5 @@
-//! The Procfile: one process type a line, `name: command`. FORMATS.md's table is this module's contract; its rows are the
-//! tests in `tests/procfile.rs`.
+//! The Procfile: one process type per line, `name: command`. The contract is the table in `docs/procfile-and-env.md`, whose rows
+//! are tests in `tests/procfile.rs`.
 
 mod parser;
 
@@ -11,21 +11,21 @@ use piku_report::diagnostic::{Diagnostic, Diagnostics};
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
-use crate::{schedule, source};
+use crate::{read_file, schedule};
 
-/// The file's name at the top of an app.
+/// File name at the top of an app tree.
 pub const FILE: &str = "Procfile";
 
-/// How strict the parsers are. The default is what FORMATS.md says.
+/// Options of the Procfile and ENV parsers. The default follows `docs/procfile-and-env.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ParseOptions {
-    /// Names of process types must be DNS labels.
+    /// Reject process types that are not DNS labels.
     pub strict: bool,
-    /// Takes what the Python piku takes: duplicates, bad names and garbage lines are warnings.
+    /// Accept what the Python piku accepts: duplicates, bad names and malformed lines are warnings.
     pub piku_compat: bool,
 }
 
-/// What is done with a process type.
+/// How piku uses a process type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcessKind {
@@ -33,59 +33,59 @@ pub enum ProcessKind {
     Web,
     /// `module:callable`, served on PORT by gunicorn.
     Wsgi,
-    /// Runs for ever, without a port.
+    /// Runs continuously, without a port.
     Worker,
     /// Runs once per release, before its workers start.
     Release,
     /// Runs before the build.
     Preflight,
-    /// Names a folder for the web server.
+    /// Names a directory that the web server serves.
     Static,
     /// Runs at the times of its schedule.
     Cron,
 }
 
 impl ProcessKind {
-    /// The kind of a line with this name; `command` is the whole text after the colon, a schedule in front included.
+    /// Returns the kind of an entry. `command` is the text after the colon, including a schedule.
     #[must_use]
-    pub fn of(name: &ProcessName, command: &str) -> Self {
+    pub fn classify(name: &ProcessName, command: &str) -> Self {
         match name.as_str() {
             "web" => Self::Web,
             "wsgi" => Self::Wsgi,
             "release" => Self::Release,
             "preflight" => Self::Preflight,
             "static" => Self::Static,
-            name if schedule::is_cron(name) && schedule::looks_like_one(command) => Self::Cron,
+            name if schedule::is_cron_name(name) && schedule::looks_like_schedule(command) => Self::Cron,
             _ => Self::Worker,
         }
     }
 
-    /// Whether each instance gets a PORT.
+    /// Returns true if each instance gets a PORT.
     #[must_use]
-    pub fn listens(self) -> bool {
+    pub fn has_port(self) -> bool {
         matches!(self, Self::Web | Self::Wsgi)
     }
 
-    /// Whether it is a worker that is kept running.
+    /// Returns true if the supervisor keeps instances of it running.
     #[must_use]
-    pub fn runs(self) -> bool {
+    pub fn is_long_running(self) -> bool {
         matches!(self, Self::Web | Self::Wsgi | Self::Worker)
     }
 }
 
-/// One process type. `Display` writes it as a line of a Procfile.
+/// A process type of a Procfile. `Display` writes it as a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProcfileEntry {
-    /// The process type.
+    /// Unique in the file.
     pub name: ProcessName,
-    /// What is run, as a shell reads it; a schedule in front is not part of it.
+    /// Shell command, without the schedule.
     pub command: String,
-    /// When a cron runs: five fields one blank apart, or `@daily` and its like.
+    /// Schedule of a cron job: five fields separated by one blank, or a word such as `@daily`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
-    /// The line in the file, from 1.
+    /// Line in the file, from 1.
     pub line: usize,
-    /// What is done with it.
+    /// Follows from the name and the command.
     pub kind: ProcessKind,
 }
 
@@ -98,12 +98,12 @@ impl fmt::Display for ProcfileEntry {
     }
 }
 
-/// A good Procfile. `Display` writes one that parses to the same entries.
+/// A valid Procfile. `Display` writes a file that parses to the same entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Procfile {
-    /// The process types in the file's order; at least one, no name twice.
+    /// Entries in the order of the file; at least one, with unique names.
     pub entries: Vec<ProcfileEntry>,
-    /// What its author should look at.
+    /// Valid, but probably a mistake.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -114,27 +114,27 @@ impl fmt::Display for Procfile {
 }
 
 impl Procfile {
-    /// Parses a file's bytes.
+    /// Parses the content of a file, which diagnostics call `Procfile`.
     ///
     /// # Errors
-    /// With every bad line; the file is called `Procfile` there.
+    /// Returns a diagnostic for every bad line.
     pub fn parse(text: &[u8], options: ParseOptions) -> Result<Self, Diagnostics> {
-        parser::parse(text, FILE, options)
+        parser::parse_procfile(text, FILE, options)
     }
 
     /// Reads and parses a file.
     ///
     /// # Errors
-    /// When it is not there or cannot be read, or is no good: then a [`Diagnostics`].
+    /// Fails if the file is missing or unreadable, or with [`Diagnostics`] if it is invalid.
     pub fn read(path: &Path, options: ParseOptions) -> anyhow::Result<Self> {
-        let text = source::read(path)?.ok_or_else(|| {
+        let text = read_file::read_app_file(path)?.ok_or_else(|| {
             UserError::new(format!("there is no file '{}'", path.display()))
-                .hint("a Procfile has a line for each process type, such as 'web: gunicorn app:app'")
+                .hint("a Procfile has a line per process type, such as 'web: gunicorn app:app'")
         })?;
-        Ok(parser::parse(&text, &source::label(path, FILE), options)?)
+        Ok(parser::parse_procfile(&text, &read_file::label(path, FILE), options)?)
     }
 
-    /// The process type of this name.
+    /// Returns the entry with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&ProcfileEntry> {
         self.entries.iter().find(|entry| entry.name.as_str() == name)

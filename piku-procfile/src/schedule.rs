@@ -1,14 +1,16 @@
-//! The schedule in front of a cron's command: five fields as in crontab(5), or one of five words with an `@`.
+//! The schedule of a cron job: five fields as in crontab(5), or a word such as `@daily`.
+//!
+//! `piku-run` computes the times of a schedule with the crate croner, which accepts more. This module accepts only what every cron
+//! understands, reports errors with their byte, and expands a schedule for systemd. A property test compares the two.
 
 use std::collections::BTreeSet;
 
-/// The words that stand for five fields.
 const WORDS: [&str; 5] = ["@hourly", "@daily", "@weekly", "@monthly", "@yearly"];
 
-/// What a field is called, its lowest and highest number, and names that stand for the numbers from the lowest on.
-type Field = (&'static str, u32, u32, &'static [&'static str]);
+/// Name, lowest and highest number, and names for the numbers from the lowest on.
+type ScheduleField = (&'static str, u32, u32, &'static [&'static str]);
 
-const FIELDS: [Field; 5] = [
+const FIELDS: [ScheduleField; 5] = [
     ("minute", 0, 59, &[]),
     ("hour", 0, 23, &[]),
     ("day of the month", 1, 31, &[]),
@@ -16,38 +18,39 @@ const FIELDS: [Field; 5] = [
     ("day of the week", 0, 7, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
 ];
 
-/// What is wrong with a schedule.
+/// A schedule that is not valid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadSchedule {
-    /// The byte in the text.
+    /// Byte of the text at which it is wrong.
     pub at: usize,
-    /// In words.
+    /// Names the field and its range.
     pub message: String,
 }
 
-/// Whether a process type of this name has a schedule: `cron`, or `cron` and then a digit, `-` or `_`.
-pub(crate) fn is_cron(name: &str) -> bool {
+/// Returns true if a process type of this name is a cron job: `cron`, or `cron` and a digit, `-` or `_`.
+pub(crate) fn is_cron_name(name: &str) -> bool {
     name.strip_prefix("cron").is_some_and(|rest| {
         rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '_')
     })
 }
 
-/// Whether a command begins the way a schedule does. `node worker.js` does not.
-pub(crate) fn looks_like_one(command: &str) -> bool {
+/// Returns true if a command begins like a schedule. `node worker.js` does not.
+pub(crate) fn looks_like_schedule(command: &str) -> bool {
     command.starts_with(|c: char| c.is_ascii_digit() || c == '*' || c == '@')
 }
 
-/// The schedule, its fields one blank apart, and the command after it, which may be empty.
+/// Splits a line into the schedule, with single blanks between its fields, and the command, which may be empty.
 ///
 /// # Errors
-/// With the first field that is no good.
-pub fn split(text: &str) -> Result<(String, &str), BadSchedule> {
+/// Fails at the first bad field.
+pub fn split_schedule(text: &str) -> Result<(String, &str), BadSchedule> {
     let (first, after) = next_word(text);
     if first.starts_with('@') {
         return if WORDS.contains(&first) {
             Ok((first.to_owned(), after.trim_start_matches([' ', '\t'])))
         } else {
-            let message = format!("'{}' is no schedule: use one of {}", shortened(first), WORDS.join(", "));
+            let message =
+                format!("'{}' is not a schedule: use one of {}", shortened(first), WORDS.join(", "));
             Err(BadSchedule { at: 0, message })
         };
     }
@@ -57,27 +60,25 @@ pub fn split(text: &str) -> Result<(String, &str), BadSchedule> {
         let (word, after) = next_word(rest);
         let at = text.len() - rest.len();
         if word.is_empty() {
-            let message =
-                format!("the schedule has no {}: it has five fields, then comes the command", field.0);
+            let message = format!("the schedule has no {}: write five fields, then the command", field.0);
             return Err(BadSchedule { at, message });
         }
-        check(word, field).map_err(|message| BadSchedule { at, message })?;
+        check_field(word, field).map_err(|message| BadSchedule { at, message })?;
         fields.push(word);
         rest = after.trim_start_matches([' ', '\t']);
     }
     Ok((fields.join(" "), rest))
 }
 
-/// The minutes, hours, days of the month, months and days of the week (0 is Sunday, and so is 7 in the text) of a good
-/// schedule, each ascending.
+/// Minutes, hours, days of the month, months and days of the week (0 is Sunday) at which a schedule runs, each ascending.
 pub(crate) struct ScheduleTimes {
     pub(crate) fields: [Vec<u32>; 5],
-    /// Which fields begin with `*`: a day is then one that both fields of days name, and otherwise one that either does.
+    /// Fields that begin with `*`. If neither field for days does, the job runs on days that match either of them.
     pub(crate) starred: [bool; 5],
 }
 
-/// All that a schedule which [`split`] has taken stands for.
-pub(crate) fn times(schedule: &str) -> ScheduleTimes {
+/// Expands a schedule that [`split_schedule`] has accepted.
+pub(crate) fn expand_schedule(schedule: &str) -> ScheduleTimes {
     let schedule = match schedule {
         "@hourly" => "0 * * * *",
         "@daily" => "0 0 * * *",
@@ -101,7 +102,7 @@ pub(crate) fn times(schedule: &str) -> ScheduleTimes {
                 (_, Some((from, to))) => (number(from), number(to)),
                 _ => (number(range), number(range)),
             };
-            // A step's number is never a name, so `low` does not come into it.
+            // A step is a number, never a name.
             let step = step.parse().unwrap_or(1).max(1);
             found.extend((from..=to).step_by(step));
         }
@@ -118,9 +119,9 @@ fn next_word(text: &str) -> (&str, &str) {
     text.split_at(text.find([' ', '\t']).unwrap_or(text.len()))
 }
 
-/// One field: `*`, `N` or `N-M`, the first and the last with an optional `/STEP`, and several of these with commas.
-fn check(field: &str, (name, low, high, names): Field) -> Result<(), String> {
-    let bad = |why: &str| Err(format!("'{}' is no {name}: {why}", shortened(field)));
+/// Checks a field: `*`, or a list of `N`, `N-M`, `N-M/STEP` and `*/STEP`.
+fn check_field(field: &str, (name, low, high, names): ScheduleField) -> Result<(), String> {
+    let bad = |why: &str| Err(format!("'{}' is not a valid {name}: {why}", shortened(field)));
     let number = |text: &str| -> Option<u32> {
         let known = names.iter().position(|name| name.eq_ignore_ascii_case(text));
         match known {
@@ -134,25 +135,28 @@ fn check(field: &str, (name, low, high, names): Field) -> Result<(), String> {
             Some((range, step)) => (range, Some(step)),
             None => (part, None),
         };
-        let several = if range == "*" {
+        let is_range = if range == "*" {
+            if part.len() < field.len() && step.is_none() {
+                return bad("'*' cannot be part of a list");
+            }
             true
         } else {
             let (from, to) = range.split_once('-').unwrap_or((range, range));
             let (Some(from), Some(to)) = (number(from), number(to)) else {
                 return bad(&format!(
-                    "use '*', a number, a range N-M, or these with commas; {low} to {high}"
+                    "use '*', a number, a range N-M, or a list of these with commas, from {low} to {high}"
                 ));
             };
             if from < low || to > high || from > high {
-                return bad(&format!("it goes from {low} to {high}"));
+                return bad(&format!("the numbers go from {low} to {high}"));
             }
             if from > to {
-                return bad("the range runs backwards");
+                return bad("the range is backwards");
             }
             range.contains('-')
         };
         if let Some(step) = step {
-            if !several {
+            if !is_range {
                 return bad("a step needs '*' or a range before it");
             }
             if !number(step).is_some_and(|step| step >= 1 && step <= high) || names.contains(&step) {
@@ -170,14 +174,18 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use croner::parser::{CronParser, Seconds, Year};
+    use jiff::civil::date;
+    use jiff::{ToSpan, tz::TimeZone};
+    use proptest::prelude::*;
 
     #[test]
     fn which_types_have_a_schedule() {
         for name in ["cron", "cron1", "cron-nightly", "cron_2"] {
-            assert!(is_cron(name), "{name}");
+            assert!(is_cron_name(name), "{name}");
         }
         for name in ["crontab", "acron", "Cron", "web"] {
-            assert!(!is_cron(name), "{name}");
+            assert!(!is_cron_name(name), "{name}");
         }
     }
 
@@ -192,7 +200,7 @@ mod tests {
             ("@yearly", "@yearly", ""),
             ("0 5 * * *", "0 5 * * *", ""),
         ] {
-            assert_eq!(split(text), Ok((schedule.to_owned(), command)), "{text}");
+            assert_eq!(split_schedule(text), Ok((schedule.to_owned(), command)), "{text}");
         }
     }
 
@@ -214,13 +222,69 @@ mod tests {
             ("5-1 * * * * x", 0, "backwards"),
             ("1,,2 * * * * x", 0, "minute"),
             ("-1 * * * * x", 0, "minute"),
+            ("0 *,5 * * * x", 2, "'*'"),
             ("99999999999999999999 * * * * x", 0, "minute"),
             ("* * * *", 7, "no day of the week"),
             ("*", 1, "no hour"),
             ("@reboot x", 0, "@hourly"),
         ] {
-            let bad = split(text).expect_err(text);
+            let bad = split_schedule(text).expect_err(text);
             assert_eq!((bad.at, bad.message.contains(word)), (at, true), "{text}: {bad:?}");
+        }
+    }
+
+    fn croner(schedule: &str) -> Option<croner::Cron> {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        parser.parse(schedule).ok()
+    }
+
+    /// Generates fields with numbers up to one above `high`.
+    fn fields((_, low, high, names): ScheduleField) -> impl Strategy<Value = String> {
+        let number = prop_oneof![
+            9 => (low..=high + 1).prop_map(|number| number.to_string()),
+            1 => prop::sample::select(names.iter().copied().chain(["x", ""]).collect::<Vec<_>>()).prop_map(str::to_owned),
+        ];
+        let range = prop_oneof![
+            Just("*".to_owned()),
+            number.clone(),
+            (number.clone(), number).prop_map(|(from, to)| format!("{from}-{to}")),
+        ];
+        let step = prop_oneof![3 => Just(String::new()), 1 => (0..=high).prop_map(|step| format!("/{step}"))];
+        proptest::collection::vec((range, step).prop_map(|(range, step)| range + &step), 1..3)
+            .prop_map(|parts| parts.join(","))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        /// `piku-run` computes the times with croner: a schedule is valid for both or for neither, and means the same.
+        #[test]
+        fn croner_agrees(fields in FIELDS.map(fields), day in 0..1500_i64, minute in 0..1440_i64) {
+            let schedule = fields.join(" ");
+            let accepted = split_schedule(&schedule);
+            let cron = croner(&schedule);
+            // croner also accepts empty items of a list, and Sunday as the end of a range.
+            let is_lenient = schedule.split([' ', ',']).any(|part| part.is_empty() || part.contains("-sun"));
+            prop_assert!(accepted.is_ok() == cron.is_some() || is_lenient && accepted.is_err(), "{}: {:?}", schedule, accepted);
+            let (Ok((schedule, _)), Some(cron)) = (accepted, cron) else { return Ok(()) };
+            let times = expand_schedule(&schedule);
+            let time = date(2024, 1, 1).at(0, 0, 0, 0) + day.days() + minute.minutes();
+            let numbers = [
+                time.minute(),
+                time.hour(),
+                time.day(),
+                time.month(),
+                time.weekday().to_sunday_zero_offset(),
+            ];
+            let matches: Vec<bool> = numbers
+                .iter()
+                .zip(&times.fields)
+                .map(|(number, field)| field.iter().any(|at| i64::from(*at) == i64::from(*number)))
+                .collect();
+            let is_day = if times.starred[2] || times.starred[4] { matches[2] && matches[4] } else { matches[2] || matches[4] };
+            let expected = matches[0] && matches[1] && matches[3] && is_day;
+            let zoned = time.to_zoned(TimeZone::UTC).unwrap();
+            prop_assert_eq!(cron.is_time_matching(&zoned).unwrap(), expected, "{} at {}", schedule, time);
         }
     }
 }

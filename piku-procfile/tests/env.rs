@@ -94,7 +94,7 @@ fn e8_blanks_around_the_equals_sign() {
         EnvFile::parse(b"A = hunter2", &platform(), ParseOptions::default()).expect_err("is refused");
     assert_eq!(
         errors.to_string(),
-        "ENV:1:2: a blank before the '='\n    A =…\n     ^\nhint: drop the blanks around the '=': NAME=value"
+        "ENV:1:2: a blank before the '='\n    A =…\n     ^\nhint: remove the blanks around '=': NAME=value"
     );
 }
 
@@ -186,7 +186,7 @@ fn e18_defaults_and_messages() {
             "ENV:1:3: '${N' has no '}'",
             "ENV:2:3: no name after '${'",
             "ENV:3:4: '${N' has no '}'",
-            "ENV:4:3: this form of '${N' is not known",
+            "ENV:4:3: '${N' has an unknown operator",
             "ENV:5:4: no name after '${'",
         ],
     );
@@ -199,10 +199,10 @@ fn e19_a_command_is_text() {
         ParseOptions::default(),
         &[("A", "$(echo hi) 5000"), ("B", "`id $PORT`"), ("C", "$((1+(2))) $(echo $PORT"), ("D", "$(x)")],
         &[
-            "ENV:1:3: warning: '$(…)' is kept as text; nothing is run",
-            "ENV:2:4: warning: '`…`' is kept as text; nothing is run",
-            "ENV:3:3: warning: '$(…)' is kept as text; nothing is run",
-            "ENV:3:14: warning: '$(…)' is kept as text; nothing is run",
+            "ENV:1:3: warning: '$(…)' is kept as text and not executed",
+            "ENV:2:4: warning: '`…`' is kept as text and not executed",
+            "ENV:3:3: warning: '$(…)' is kept as text and not executed",
+            "ENV:3:14: warning: '$(…)' is kept as text and not executed",
         ],
     );
 }
@@ -274,9 +274,9 @@ fn e27_bad_names() {
             "ENV:1:2: bad name 'a.b'",
             "ENV:2:2: bad name 'c-d'",
             "ENV:3:1: bad name '1X'",
-            "ENV:4:1: no name before the '='",
+            "ENV:4:1: there is no name before the '='",
             "ENV:5:2: bad name 'wéb'",
-            "ENV:6: what stands before the '=' is not a name",
+            "ENV:6: the text before the '=' is not a name",
         ],
     );
 }
@@ -318,7 +318,7 @@ fn e32_the_same_name_twice() {
         "A=1\nB=$A\nA=2",
         ParseOptions::default(),
         &[("A", "2"), ("B", "1")],
-        &["ENV:3: warning: 'A' is already on line 1: this one counts"],
+        &["ENV:3: warning: 'A' is already set on line 1; this line takes precedence"],
     );
 }
 
@@ -328,7 +328,7 @@ fn piku_compat_keeps_quotes_with_one_warning() {
         "A=\"a b\"\nB='c\\nd'\nC=e\nD=\"$PORT\\n\"",
         COMPAT,
         &[("A", "\"a b\""), ("B", "'c\\nd'"), ("C", "e"), ("D", "\"5000\\n\"")],
-        &["ENV:1: warning: quotes are part of the value with --piku-compat"],
+        &["ENV:1: warning: --piku-compat keeps the quotes as part of the value"],
     );
 }
 
@@ -388,16 +388,16 @@ fn values_stay_as_small_as_linux_takes_them() {
     let laughs: Vec<String> = (1..40).map(|n| format!("A{n}=$A{p}$A{p}$A{p}$A{p}\n", p = n - 1)).collect();
     let text = format!("A0=0123456789\n{}", laughs.concat());
     let errors = parse(&text, ParseOptions::default()).expect_err("is refused");
-    assert!(errors[0].ends_with("longer than the 128 KiB that Linux takes for one variable"), "{errors:?}");
+    assert!(errors[0].ends_with("longer than Linux's limit of 128 KiB per variable"), "{errors:?}");
     let big = "x".repeat(100_000);
     let many: Vec<String> = (0..100).map(|n| format!("A{n}={big}\n")).collect();
     let errors = parse(many.concat(), ParseOptions::default()).expect_err("is refused");
-    assert_eq!(errors, ["ENV:63: all values together are longer than the 6 MiB that Linux takes"]);
+    assert_eq!(errors, ["ENV:63: all variables together exceed Linux's limit of 6 MiB"]);
 }
 
 #[test]
 fn braces_in_braces_have_an_end() {
     let text = format!("A={}x{}", "${A:-".repeat(100_000), "}".repeat(100_000));
     let errors = parse(text, ParseOptions::default()).expect_err("is refused");
-    assert_eq!(errors, ["ENV:1:163: '${' inside '${' too many times"]);
+    assert_eq!(errors, ["ENV:1:163: '${' is nested too deeply"]);
 }

@@ -84,8 +84,8 @@ fn p4_crlf_line_ends() {
 
 #[test]
 fn p5_a_lone_cr_inside_a_line() {
-    bad("web: a\rworker: b\n", &["Procfile:1:7: a control character, a carriage return, inside the line"]);
-    bad("web: a\r\r\n", &["Procfile:1:7: a control character, a carriage return, inside the line"]);
+    bad("web: a\rworker: b\n", &["Procfile:1:7: a carriage return inside the line"]);
+    bad("web: a\r\r\n", &["Procfile:1:7: a carriage return inside the line"]);
 }
 
 #[test]
@@ -135,10 +135,10 @@ fn p14_merge_conflict_markers() {
     bad(
         "<<<<<<< HEAD\nweb: a\n||||||| base\n=======\nworker: b\n>>>>>>> x: y\n",
         &[
-            "Procfile:1: a merge conflict is left here",
-            "Procfile:3: a merge conflict is left here",
-            "Procfile:4: a merge conflict is left here",
-            "Procfile:6: a merge conflict is left here",
+            "Procfile:1: unresolved merge conflict",
+            "Procfile:3: unresolved merge conflict",
+            "Procfile:4: unresolved merge conflict",
+            "Procfile:6: unresolved merge conflict",
         ],
     );
 }
@@ -157,13 +157,13 @@ fn p16_a_dash() {
 
 #[test]
 fn p17_the_name_of_an_instance() {
-    bad("web.1: a", &["Procfile:1:4: bad name 'web.1': it clashes with the names of instances"]);
+    bad("web.1: a", &["Procfile:1:4: bad name 'web.1': it looks like the name of an instance"]);
     bad("web.x: a", &["Procfile:1:4: bad name 'web.x'"]);
 }
 
 #[test]
 fn p18_a_backslash_at_the_end() {
-    let said = "Procfile:1:8: a command is one line; it cannot go on in the next";
+    let said = "Procfile:1:8: a command cannot continue on the next line";
     bad("web: a \\\n  --bind 0.0.0.0:$PORT\\\n  b\nworker: b\n", &[said]);
     bad("web: a \\\n", &[said]);
     bad("web: a \\  \nno entry\n", &[said]);
@@ -270,7 +270,7 @@ fn piku_compat_warns_where_the_python_piku_takes_the_file() {
         &[("worker", "c"), ("web", "d")],
         &[
             "Procfile:2: warning: this is not 'name: command'",
-            "Procfile:3:4: warning: bad name 'web.1': it clashes with the names of instances",
+            "Procfile:3:4: warning: bad name 'web.1': it looks like the name of an instance",
             "Procfile:5: warning: 'web' is already on line 1",
         ],
     );
@@ -281,8 +281,8 @@ fn piku_compat_warns_where_the_python_piku_takes_the_file() {
         &[
             "Procfile:1:5: 'web' has no command after the colon",
             "Procfile:2:7: a NUL byte inside the line",
-            "Procfile:3: a merge conflict is left here",
-            "Procfile:4:5: a command is one line; it cannot go on in the next",
+            "Procfile:3: unresolved merge conflict",
+            "Procfile:4:5: a command cannot continue on the next line",
         ],
     );
     bad_with("garbage\n", COMPAT, &["Procfile:1: no process types"]);
@@ -302,8 +302,15 @@ fn kinds() {
     let warnings: Vec<String> =
         procfile.warnings.iter().map(|warning| first_line(&warning.to_string())).collect();
     assert_eq!(warnings, ["Procfile:9:9: warning: 'cron_2' has no schedule: it runs as a plain worker"]);
-    assert!(Web.listens() && Wsgi.listens() && !Worker.listens());
-    assert!(Web.runs() && Wsgi.runs() && Worker.runs() && !Release.runs() && !Cron.runs() && !Static.runs());
+    assert!(Web.has_port() && Wsgi.has_port() && !Worker.has_port());
+    assert!(
+        Web.is_long_running()
+            && Wsgi.is_long_running()
+            && Worker.is_long_running()
+            && !Release.is_long_running()
+            && !Cron.is_long_running()
+            && !Static.is_long_running()
+    );
 }
 
 #[test]
@@ -311,10 +318,10 @@ fn bad_schedules() {
     let text = bad(
         "cron: 0 25 * * * x\ncron1:  @reboot x\ncron2: 0 5 * * *\ncron3: * * x\n",
         &[
-            "Procfile:1:9: '25' is no hour: it goes from 0 to 23",
-            "Procfile:2:9: '@reboot' is no schedule: use one of @hourly, @daily, @weekly, @monthly, @yearly",
+            "Procfile:1:9: '25' is not a valid hour: the numbers go from 0 to 23",
+            "Procfile:2:9: '@reboot' is not a schedule: use one of @hourly, @daily, @weekly, @monthly, @yearly",
             "Procfile:3:17: 'cron2' has no command after its schedule",
-            "Procfile:4:12: 'x' is no day of the month: use '*', a number, a range N-M, or these with commas; 1 to 31",
+            "Procfile:4:12: 'x' is not a valid day of the month: use '*', a number, a range N-M, or a list of these with commas, from 1 to 31",
         ],
     );
     assert!(text.contains("\n    cron: 0 25 * * * x\n            ^\n"), "{text}");

@@ -31,10 +31,10 @@ fn check_names_all_bad_lines_at_once() {
         "Procfile:2: this is not 'name: command'
     web cmd
 hint: the colon is missing: write 'web: …'
-Procfile:3:4: bad name 'web.1': it clashes with the names of instances
+Procfile:3:4: bad name 'web.1': it looks like the name of an instance
     web.1: b
        ^
-hint: a name is 1 to 63 of A-Z, a-z, 0-9, '-' and '_', with a letter or digit at either end
+hint: a name has 1 to 63 of A-Z, a-z, 0-9, '-' and '_', and begins and ends with a letter or digit
 Procfile:4: 'web' is already on line 1
     web: c
 ",
@@ -61,7 +61,7 @@ fn in_a_deploy_each_line_has_the_pushs_margin() {
     Tool::new(&["check", "nix"]).env("PIKU_TALK", "deploy").says(
         1,
         " !     piku-procfile: there is no file 'nix'
- !     hint: a Procfile has a line for each process type, such as 'web: gunicorn app:app'
+ !     hint: a Procfile has a line per process type, such as 'web: gunicorn app:app'
 ",
     );
 }
@@ -70,7 +70,7 @@ fn in_a_deploy_each_line_has_the_pushs_margin() {
 fn strict_and_piku_compat() {
     Tool::new(&["check", "--strict"]).file("Procfile", "web_1: a").says(
         1,
-        "Procfile:1: 'web_1' is not a DNS label\n    web_1: a\nhint: --strict takes a-z, 0-9 and '-' only\n",
+        "Procfile:1: 'web_1' is not a DNS label\n    web_1: a\nhint: --strict allows only a-z, 0-9 and '-'\n",
     );
     let (stdout, stderr, code) =
         Tool::new(&["list", "--piku-compat"]).file("Procfile", "web: a\nwhat\nweb: b\n").run();
@@ -192,7 +192,7 @@ fn env_check_prints_nothing_when_all_is_well() {
         "ENV:1:2: a blank before the '='
     A =…
      ^
-hint: drop the blanks around the '=': NAME=value
+hint: remove the blanks around '=': NAME=value
 ENV:2: this is not NAME=value: it has no '='
 hint: a value of several lines stands between quotes
 ",
@@ -203,7 +203,7 @@ hint: a value of several lines stands between quotes
 fn env_piku_compat() {
     let (stdout, stderr, code) = Tool::new(&["env", "--piku-compat"]).file("ENV", "A='x'\n").run();
     assert_eq!((stdout.as_str(), code), ("A=\"'x'\"\n", 0));
-    assert_eq!(stderr, "ENV:1: warning: quotes are part of the value with --piku-compat\n");
+    assert_eq!(stderr, "ENV:1: warning: --piku-compat keeps the quotes as part of the value\n");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_file_that_cannot_be_read_is_one_clear_line() {
     Tool::new(&["check"]).says(
         1,
         "piku-procfile: there is no file 'Procfile'
-hint: a Procfile has a line for each process type, such as 'web: gunicorn app:app'
+hint: a Procfile has a line per process type, such as 'web: gunicorn app:app'
 ",
     );
     Tool::new(&["env"]).says(

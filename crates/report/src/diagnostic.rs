@@ -168,7 +168,7 @@ pub fn column(line: &str, at: usize) -> usize {
 }
 
 /// A word of the file as a message repeats it: between quotes, shortened, readable.
-pub fn word(text: &str) -> String {
+pub fn quote_word(text: &str) -> String {
     let shown: String = shorten_text(text, WORD).chars().map(visible).collect();
     format!("'{shown}'")
 }

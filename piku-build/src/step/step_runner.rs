@@ -136,7 +136,8 @@ impl StepRunner<'_> {
             JailSpec::profile(BuiltinProfile::Build).die_with_caller().report(&self.report()).scoped();
         // Of the network that all apps share a step has ports that the kernel picks, for a server that tests or renders pages, and
         // those that the app declares: none that an instance may have.
-        let declared = listen_ports::read(self.env.get(VARIABLE).map(String::as_str), self.ports)?;
+        let declared =
+            listen_ports::parse_listen_ports(self.env.get(VARIABLE).map(String::as_str), self.ports)?;
         jail = declared.into_iter().fold(jail.listen(0), JailSpec::listen);
         if let Some(memory) = self.memory {
             jail = jail.limit(&format!("memory={memory}"));

@@ -1,18 +1,18 @@
-//! From a Procfile's bytes to its entries, or to everything that is wrong with them.
+//! Parses a Procfile into entries, or into diagnostics for all bad lines.
 
 use std::collections::{BTreeMap, HashMap};
 
 use piku_layout::name::{MAX_LEN, ProcessName};
-use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, word};
+use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, quote_word};
 
 use super::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
 use crate::schedule;
 
-/// The blanks; a no-break space is none.
+/// Other white space, such as a no-break space, is part of a command.
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// A first word that makes a line without a colon a process type: what people call theirs.
-const USUAL_NAMES: [&str; 13] = [
+/// Common process types. On a line that begins with one, the colon is probably missing.
+const COMMON_NAMES: [&str; 13] = [
     "web",
     "wsgi",
     "worker",
@@ -28,32 +28,35 @@ const USUAL_NAMES: [&str; 13] = [
     "bot",
 ];
 
-/// Nobody writes as many; a generated file must not fill a small machine's memory.
+/// Protects the memory of small machines from a generated file.
 const MAX_ENTRIES: usize = 1000;
 
-/// Whether `--piku-compat` makes a warning of it.
+/// Effect of `--piku-compat` on an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CompatRule {
-    Warns,
-    Refuses,
+    BecomesWarning,
+    StaysError,
 }
 
-/// The state of one run over the lines.
 struct ProcfileParser<'a> {
     file: &'a str,
     options: ParseOptions,
-    /// By their lines.
+    /// Keyed by line.
     entries: BTreeMap<usize, ProcfileEntry>,
-    /// The line of each name.
+    /// Line of each name.
     lines: HashMap<ProcessName, usize>,
     errors: DiagnosticCollector,
     warnings: DiagnosticCollector,
-    /// The line before ended in a backslash, which is said already.
+    /// The previous line ended in a backslash, which has been reported.
     continued: bool,
 }
 
 /// Parses `text`, which diagnostics call `file`.
-pub(super) fn parse(text: &[u8], file: &str, options: ParseOptions) -> Result<Procfile, Diagnostics> {
+pub(super) fn parse_procfile(
+    text: &[u8],
+    file: &str,
+    options: ParseOptions,
+) -> Result<Procfile, Diagnostics> {
     let mut parser = ProcfileParser {
         file,
         options,
@@ -66,7 +69,7 @@ pub(super) fn parse(text: &[u8], file: &str, options: ParseOptions) -> Result<Pr
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for (at, line) in text.split(|b| *b == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        parser.line(at + 1, line);
+        parser.parse_line(at + 1, line);
     }
     parser.finish()
 }
@@ -76,7 +79,7 @@ impl ProcfileParser<'_> {
         if self.entries.is_empty() && self.errors.is_empty() {
             self.errors.push(|| {
                 Diagnostic::error(self.file, 1, "no process types")
-                    .hint("add a line for each, such as 'web: gunicorn app:app'")
+                    .hint("add a line per process type, such as 'web: gunicorn app:app'")
             });
         }
         if self.errors.is_empty() {
@@ -87,63 +90,64 @@ impl ProcfileParser<'_> {
         }
     }
 
-    /// One line, without its end.
-    fn line(&mut self, number: usize, line: &[u8]) {
+    /// Parses a line without its line end.
+    fn parse_line(&mut self, number: usize, line: &[u8]) {
         let continued = std::mem::take(&mut self.continued);
         let line = match std::str::from_utf8(line) {
             Ok(line) => line,
-            Err(err) => return self.not_utf8(number, line, err.valid_up_to()),
+            Err(err) => return self.add_utf8_error(number, line, err.valid_up_to()),
         };
         let shown = line.trim_matches(BLANKS);
         if shown.is_empty() || shown.starts_with('#') {
             return;
         }
         if is_conflict_marker(line) {
-            return self.refuse(CompatRule::Refuses, |file| {
-                Diagnostic::error(file, number, "a merge conflict is left here")
+            return self.add_error(CompatRule::StaysError, |file| {
+                Diagnostic::error(file, number, "unresolved merge conflict")
                     .quote(line)
                     .hint("keep one of the two versions and remove the markers")
             });
         }
         if let Some((at, c)) = line.char_indices().find(|(_, c)| c.is_control() && *c != '\t') {
-            return self.refuse(CompatRule::Refuses, |file| control_character(file, number, line, at, c));
+            return self
+                .add_error(CompatRule::StaysError, |file| control_character(file, number, line, at, c));
         }
         let colon = line.find(':').filter(|_| !shown.starts_with("//"));
         let name = colon.map(|colon| line[..colon].trim_matches(BLANKS));
         if continued && name.is_none_or(|name| name.parse::<ProcessName>().is_err()) {
-            // The rest of the command that has been refused already.
+            // The rest of a command that has been reported.
             self.continued = ends_in_backslash(shown);
             return;
         }
         match (colon, name) {
-            (Some(colon), Some(name)) => self.entry(number, line, colon, name),
-            _ => self.refuse(CompatRule::Warns, |file| garbage(file, number, line, shown)),
+            (Some(colon), Some(name)) => self.parse_entry(number, line, colon, name),
+            _ => self.add_error(CompatRule::BecomesWarning, |file| malformed_line(file, number, line, shown)),
         }
     }
 
-    /// A line with a colon.
-    fn entry(&mut self, number: usize, line: &str, colon: usize, given: &str) {
+    /// Parses a line with a colon.
+    fn parse_entry(&mut self, number: usize, line: &str, colon: usize, given: &str) {
         let Ok(name) = given.parse::<ProcessName>() else {
-            return self.refuse(CompatRule::Warns, |file| bad_name(file, number, line, given));
+            return self.add_error(CompatRule::BecomesWarning, |file| bad_name(file, number, line, given));
         };
         if self.options.strict && !is_dns_label(given) {
-            return self.refuse(CompatRule::Refuses, |file| {
-                Diagnostic::error(file, number, format!("{} is not a DNS label", word(given)))
+            return self.add_error(CompatRule::StaysError, |file| {
+                Diagnostic::error(file, number, format!("{} is not a DNS label", quote_word(given)))
                     .quote(line)
-                    .hint("--strict takes a-z, 0-9 and '-' only")
+                    .hint("--strict allows only a-z, 0-9 and '-'")
             });
         }
         let command = line[colon + 1..].trim_matches(BLANKS);
-        let kind = ProcessKind::of(&name, command);
+        let kind = ProcessKind::classify(&name, command);
         let (schedule, command) = if kind == ProcessKind::Cron {
             let start = line.len() - line[colon + 1..].trim_start_matches(BLANKS).len();
-            match schedule::split(command) {
+            match schedule::split_schedule(command) {
                 Ok((schedule, command)) => (Some(schedule), command),
                 Err(bad) => {
-                    return self.refuse(CompatRule::Refuses, |file| {
+                    return self.add_error(CompatRule::StaysError, |file| {
                         Diagnostic::error(file, number, bad.message)
                             .quote_at(line, start + bad.at)
-                            .hint("a cron is five fields and a command: 'cron: 0 5 * * * ./backup'")
+                            .hint("a cron job has five fields and a command: 'cron: 0 5 * * * ./backup'")
                     });
                 }
             }
@@ -151,23 +155,23 @@ impl ProcfileParser<'_> {
             (None, command)
         };
         if command.is_empty() {
-            return self.refuse(CompatRule::Refuses, |file| {
+            return self.add_error(CompatRule::StaysError, |file| {
                 let what = if schedule.is_some() { "after its schedule" } else { "after the colon" };
-                Diagnostic::error(file, number, format!("{} has no command {what}", word(given)))
+                Diagnostic::error(file, number, format!("{} has no command {what}", quote_word(given)))
                     .quote_at(line, line.trim_end_matches(BLANKS).len())
             });
         }
         if ends_in_backslash(command) {
             self.continued = true;
-            return self.refuse(CompatRule::Refuses, |file| {
-                Diagnostic::error(file, number, "a command is one line; it cannot go on in the next")
+            return self.add_error(CompatRule::StaysError, |file| {
+                Diagnostic::error(file, number, "a command cannot continue on the next line")
                     .quote_at(line, line.trim_end_matches(BLANKS).len() - 1)
-                    .hint("write it on one line, or put it into a script and start that")
+                    .hint("write it on one line, or put it into a script and run the script")
             });
         }
         if let Some(&first) = self.lines.get(&name) {
-            self.refuse(CompatRule::Warns, |file| {
-                Diagnostic::error(file, number, format!("{} is already on line {first}", word(given)))
+            self.add_error(CompatRule::BecomesWarning, |file| {
+                Diagnostic::error(file, number, format!("{} is already on line {first}", quote_word(given)))
                     .quote(line)
             });
             if !self.options.piku_compat {
@@ -175,11 +179,11 @@ impl ProcfileParser<'_> {
             }
             self.entries.remove(&first);
         } else if self.lines.len() == MAX_ENTRIES {
-            return self.refuse(CompatRule::Refuses, |file| {
+            return self.add_error(CompatRule::StaysError, |file| {
                 Diagnostic::error(file, number, format!("more than {MAX_ENTRIES} process types")).quote(line)
             });
         }
-        self.look_at(number, line, colon, &name, kind);
+        self.add_warnings(number, line, colon, &name, kind);
         self.lines.insert(name.clone(), number);
         self.entries.insert(
             number,
@@ -187,8 +191,15 @@ impl ProcfileParser<'_> {
         );
     }
 
-    /// What is taken, and probably not meant.
-    fn look_at(&mut self, number: usize, line: &str, colon: usize, name: &ProcessName, kind: ProcessKind) {
+    /// Warns of what is valid but probably a mistake.
+    fn add_warnings(
+        &mut self,
+        number: usize,
+        line: &str,
+        colon: usize,
+        name: &ProcessName,
+        kind: ProcessKind,
+    ) {
         let mut warn = |message: String, at: usize| {
             let file = self.file;
             self.warnings.push(|| Diagnostic::error(file, number, message).quote_at(line, at).warning());
@@ -199,23 +210,23 @@ impl ProcfileParser<'_> {
         if line[..colon].ends_with(BLANKS) {
             warn("blanks before the colon".to_owned(), line[..colon].trim_end_matches(BLANKS).len());
         }
-        if kind == ProcessKind::Worker && schedule::is_cron(name.as_str()) {
+        if kind == ProcessKind::Worker && schedule::is_cron_name(name.as_str()) {
             let start = line.len() - line[colon + 1..].trim_start_matches(BLANKS).len();
-            warn(format!("{} has no schedule: it runs as a plain worker", word(name.as_str())), start);
+            warn(format!("{} has no schedule: it runs as a plain worker", quote_word(name.as_str())), start);
         }
     }
 
-    fn not_utf8(&mut self, number: usize, line: &[u8], at: usize) {
-        self.refuse(CompatRule::Refuses, |file| {
+    fn add_utf8_error(&mut self, number: usize, line: &[u8], at: usize) {
+        self.add_error(CompatRule::StaysError, |file| {
             Diagnostic::error(file, number, "this is not UTF-8")
                 .quote_at(&String::from_utf8_lossy(line), at)
                 .hint("save the file as UTF-8")
         });
     }
 
-    /// An error, or with `--piku-compat` a warning where the Python piku takes the file.
-    fn refuse(&mut self, compat: CompatRule, make: impl FnOnce(&str) -> Diagnostic) {
-        if compat == CompatRule::Warns && self.options.piku_compat {
+    /// Adds an error, or with `--piku-compat` a warning if the Python piku accepts the line.
+    fn add_error(&mut self, compat: CompatRule, make: impl FnOnce(&str) -> Diagnostic) {
+        if compat == CompatRule::BecomesWarning && self.options.piku_compat {
             self.warnings.push(|| make(self.file).warning());
         } else {
             self.errors.push(|| make(self.file));
@@ -223,14 +234,14 @@ impl ProcfileParser<'_> {
     }
 }
 
-/// git's: seven of the same at the start of a line, then a blank or nothing.
+/// Returns true for git's markers: seven equal characters at the start of a line, then a blank or nothing.
 fn is_conflict_marker(line: &str) -> bool {
     ["<<<<<<<", "|||||||", "=======", ">>>>>>>"].iter().any(|marker| {
         line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(BLANKS))
     })
 }
 
-/// A backslash that is not itself behind a backslash.
+/// Returns true if the last backslash is not itself escaped.
 fn ends_in_backslash(command: &str) -> bool {
     command.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1
 }
@@ -242,19 +253,19 @@ fn is_dns_label(name: &str) -> bool {
 fn control_character(file: &str, number: usize, line: &str, at: usize, c: char) -> Diagnostic {
     let what = match c {
         '\0' => "a NUL byte".to_owned(),
-        '\r' => "a control character, a carriage return,".to_owned(),
+        '\r' => "a carriage return".to_owned(),
         c => format!("a control character (U+{:04X})", u32::from(c)),
     };
     let found = Diagnostic::error(file, number, format!("{what} inside the line")).quote_at(line, at);
     if c == '\r' { found.hint("save the file with Unix line ends") } else { found }
 }
 
-fn garbage(file: &str, number: usize, line: &str, shown: &str) -> Diagnostic {
+fn malformed_line(file: &str, number: usize, line: &str, shown: &str) -> Diagnostic {
     let first = shown.split(BLANKS).next().unwrap_or_default();
     let found = Diagnostic::error(file, number, "this is not 'name: command'").quote(line);
     if shown.starts_with("//") {
         found.hint("a comment begins with '#'")
-    } else if USUAL_NAMES.contains(&first) && first != shown {
+    } else if COMMON_NAMES.contains(&first) && first != shown {
         found.hint(format!("the colon is missing: write '{first}: …'"))
     } else {
         found.hint("a line is a name, a colon and a command; a comment begins with '#'")
@@ -263,11 +274,11 @@ fn garbage(file: &str, number: usize, line: &str, shown: &str) -> Diagnostic {
 
 fn bad_name(file: &str, number: usize, line: &str, given: &str) -> Diagnostic {
     let indent = line.len() - line.trim_start_matches(BLANKS).len();
-    let rule = "a name is 1 to 63 of A-Z, a-z, 0-9, '-' and '_', with a letter or digit at either end";
+    let rule = "a name has 1 to 63 of A-Z, a-z, 0-9, '-' and '_', and begins and ends with a letter or digit";
     if given.is_empty() {
         return Diagnostic::error(file, number, "no name before the colon").quote_at(line, indent).hint(rule);
     }
-    let instance = given.rsplit_once('.').is_some_and(|(name, number)| {
+    let is_instance = given.rsplit_once('.').is_some_and(|(name, number)| {
         name.parse::<ProcessName>().is_ok()
             && !number.is_empty()
             && number.bytes().all(|b| b.is_ascii_digit())
@@ -280,13 +291,13 @@ fn bad_name(file: &str, number: usize, line: &str, given: &str) -> Diagnostic {
         None if !given.starts_with(|c: char| c.is_ascii_alphanumeric()) => 0,
         None => given.len() - 1,
     };
-    let message = if instance {
-        format!("bad name {}: it clashes with the names of instances", word(given))
+    let message = if is_instance {
+        format!("bad name {}: it looks like the name of an instance", quote_word(given))
     } else {
-        format!("bad name {}", word(given))
+        format!("bad name {}", quote_word(given))
     };
     let found = Diagnostic::error(file, number, message).quote_at(line, indent + at);
-    if first != given && USUAL_NAMES.contains(&first) {
+    if first != given && COMMON_NAMES.contains(&first) {
         found.hint(format!("the colon is missing: write '{first}: …'"))
     } else {
         found.hint(rule)

@@ -1,9 +1,7 @@
-//! A Procfile with its ENV in the form that another program reads: nginx, systemd, cron. What an app has set never breaks
-//! out of its place there: it is read into a type, or refused in one line that names the variable.
+//! Renders a Procfile and its ENV as configuration of another program: nginx, systemd or cron. A value of an app can never end
+//! the word it is written into: it is parsed into a type or rejected in one line that names the variable.
 
-pub(crate) mod cli;
-pub mod crontab;
+pub mod app_values;
+pub(crate) mod crontab;
 pub mod nginx;
-pub mod systemd;
-pub(crate) mod tool;
-pub mod values;
+pub(crate) mod systemd;

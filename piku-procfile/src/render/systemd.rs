@@ -1,4 +1,5 @@
-//! The workers and crons of a Procfile as units for systemd: a template a type, a timer a cron, and a target for all.
+//! Renders a Procfile as systemd units: a service template per process type, a service and a timer per cron job, and one
+//! target for the app.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -7,45 +8,44 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use indexmap::IndexMap;
 use piku_layout::name::{AppName, ProcessName};
-use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics};
+use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, quote_word};
 use piku_report::user_error::UserError;
 
 use crate::command;
+use crate::env::MAX_STRING;
 use crate::procfile::{self, ProcessKind, Procfile, ProcfileEntry};
-use crate::render::values::AppValues;
+use crate::quoting::{quote_shell, quote_systemd};
+use crate::render::app_values::AppValues;
 use crate::schedule;
 
-/// What the caller decides.
+/// Settings of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnitSettings {
-    /// The app, whose name is in front of each unit's.
-    pub app: AppName,
-    /// The folder in which commands run; absolute.
-    pub dir: PathBuf,
-    /// The user who runs them; none for the manager of a user.
-    pub user: Option<String>,
-    /// How many of each type the target starts; one of those that are not in it.
-    pub formation: BTreeMap<ProcessName, u16>,
-    /// The first port.
-    pub port: u16,
+pub(crate) struct UnitSettings {
+    /// App whose name each unit's name begins with.
+    pub(crate) app: AppName,
+    /// Absolute path of the directory in which the commands run.
+    pub(crate) dir: PathBuf,
+    /// User that runs the commands. `None` for the service manager of a user.
+    pub(crate) user: Option<String>,
+    /// Number of instances of each type that the target starts; 1 for a type that is missing.
+    pub(crate) formation: BTreeMap<ProcessName, u16>,
+    /// First port of the first type that listens.
+    pub(crate) port: u16,
 }
 
-/// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SystemdUnit {
-    /// Its name, such as `blog.web@.service`.
-    pub name: String,
-    /// What is in it.
-    pub text: String,
+pub(crate) struct SystemdUnit {
+    /// File name, such as `blog.web@.service`.
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
-/// All files. `Display` writes each after a comment with its name.
+/// All units of an app. `Display` writes each one after a comment with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SystemdUnits {
-    /// The files, the target first.
-    pub files: Vec<SystemdUnit>,
-    /// What their author should look at.
-    pub warnings: Vec<Diagnostic>,
+pub(crate) struct SystemdUnits {
+    /// The target is the first.
+    pub(crate) files: Vec<SystemdUnit>,
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 impl fmt::Display for SystemdUnits {
@@ -58,55 +58,58 @@ impl fmt::Display for SystemdUnits {
     }
 }
 
-/// The ports of one type begin this far above those of the one before.
-const PORTS_A_TYPE: u16 = 100;
+/// Distance between the first ports of two types.
+const PORTS_PER_TYPE: u16 = 100;
 
-/// Stands for the instance while an ENV file that uses PORT is read; private characters that no such file has.
+/// Placeholder for the instance name in the value of PORT and PS while the ENV file is read. It has private-use characters, which
+/// no ENV file contains.
 const INSTANCE: &str = "\u{f0000}piku-instance\u{f0000}";
 
-/// What Linux takes for one argument (`MAX_ARG_STRLEN`), its end included.
-const MAX_ARGUMENT: usize = 128 << 10;
-
-/// The units. `values` gives the variables of one type, for which `PORT`, `PS` and `PROC_TYPE` have the values that it is given.
+/// Renders the units. `values` reads the variables of one type; it is given the values of `PORT`, `PS` and `PROC_TYPE`.
 ///
 /// # Errors
-/// When nothing in the Procfile runs under systemd, or something of it cannot stand in a unit: then a [`Diagnostics`].
-pub fn render(
+/// Fails if the Procfile has nothing that runs under systemd, and with [`Diagnostics`] if a unit cannot express something.
+pub(crate) fn render(
     settings: &UnitSettings,
     procfile: &Procfile,
     mut values: impl FnMut(IndexMap<String, String>) -> anyhow::Result<AppValues>,
 ) -> anyhow::Result<SystemdUnits> {
-    if let Some(name) = settings
-        .formation
-        .keys()
-        .find(|name| !procfile.entries.iter().any(|entry| entry.kind.runs() && entry.name == **name))
-    {
-        return Err(
-            UserError::new(format!("--formation: '{name}' is no type of worker in the Procfile")).into()
-        );
+    let is_process = |name: &ProcessName| {
+        procfile.entries.iter().any(|entry| entry.kind.is_long_running() && entry.name == *name)
+    };
+    if let Some(name) = settings.formation.keys().find(|name| !is_process(name)) {
+        return Err(UserError::new(format!("--formation: the Procfile has no service '{name}'")).into());
     }
-    let place = place(settings)?;
+    let location = render_location(settings)?;
     let app = &settings.app;
     let (mut errors, mut warnings) = (DiagnosticCollector::default(), DiagnosticCollector::default());
     let mut wanted = Vec::new();
     let mut units = Vec::new();
     let mut port = settings.port;
     for entry in &procfile.entries {
-        let name = format!("{app}.{}", entry.name);
-        if !entry.kind.runs() && entry.kind != ProcessKind::Cron {
-            let what = match entry.kind {
-                ProcessKind::Release => "is no unit: run it before the target is started",
-                ProcessKind::Preflight => "is no unit: run it before the app is built",
-                _ => "is no unit: a web server serves it",
-            };
-            warnings.push(|| {
-                Diagnostic::error(procfile::FILE, entry.line, format!("'{}' {what}", entry.name)).warning()
-            });
-            continue;
+        let mut warn = |message: &str| {
+            let message = format!("'{}' {message}", entry.name);
+            warnings.push(|| Diagnostic::error(procfile::FILE, entry.line, message).warning());
+        };
+        match entry.kind {
+            ProcessKind::Release => {
+                warn("has no unit: run it before you start the target");
+                continue;
+            }
+            ProcessKind::Preflight => {
+                warn("has no unit: run it before you build the app");
+                continue;
+            }
+            ProcessKind::Static => {
+                warn("has no unit: a web server serves it");
+                continue;
+            }
+            ProcessKind::Web | ProcessKind::Wsgi | ProcessKind::Worker | ProcessKind::Cron => {}
         }
-        let known = known(entry);
-        let values = values(known.clone())?;
-        let service = match service(settings, &place, entry, &known, &values) {
+        let name = format!("{app}.{}", entry.name);
+        let platform = platform_variables(entry);
+        let values = values(platform.clone())?;
+        let service = match render_service(settings, &location, entry, &platform, &values) {
             Ok(service) => service,
             Err(found) => {
                 errors.push(|| *found);
@@ -114,32 +117,23 @@ pub fn render(
             }
         };
         if entry.kind == ProcessKind::Cron {
-            let (calendar, never) = calendar(entry.schedule.as_deref().unwrap_or_default());
-            if never {
-                warnings.push(|| {
-                    let message = format!("'{}' never runs: no month has such a day", entry.name);
-                    Diagnostic::error(procfile::FILE, entry.line, message).warning()
-                });
+            let (times, is_never) = calendar_events(entry.schedule.as_deref().unwrap_or_default());
+            if is_never {
+                warn("never runs: none of its months has that day");
             }
-            let mut timer =
-                format!("[Unit]\nDescription={app} {}\nPartOf={app}.target\n\n[Timer]\n", entry.name);
-            for time in calendar {
-                // Writing to a string cannot fail.
-                let _ = writeln!(timer, "OnCalendar={time}");
-            }
-            timer.push_str("AccuracySec=1s\n");
             wanted.push(format!("{name}.timer"));
             units.push(SystemdUnit { name: format!("{name}.service"), text: service });
-            units.push(SystemdUnit { name: format!("{name}.timer"), text: timer });
+            units.push(SystemdUnit { name: format!("{name}.timer"), text: render_timer(app, entry, &times) });
             continue;
         }
         let count = settings.formation.get(&entry.name).copied().unwrap_or(1);
-        if entry.kind.listens() {
+        if entry.kind.has_port() {
             if port.checked_add(count).is_none() {
-                return Err(UserError::new(format!("--port: no ports are left for '{}'", entry.name)).into());
+                let message = format!("--port: no ports are left for '{}'", entry.name);
+                return Err(UserError::new(message).into());
             }
             wanted.extend((0..count).map(|at| format!("{name}@{}.service", port + at)));
-            port = port.saturating_add(PORTS_A_TYPE);
+            port = port.saturating_add(PORTS_PER_TYPE);
         } else {
             wanted.extend((1..=count).map(|at| format!("{name}@{at}.service")));
         }
@@ -149,119 +143,112 @@ pub fn render(
         return Err(Diagnostics(errors.finish()).into());
     }
     if units.is_empty() {
-        return Err(UserError::new("nothing in the Procfile runs under systemd").into());
+        return Err(UserError::new("the Procfile has nothing that runs under systemd").into());
     }
-    let mut target = format!("[Unit]\nDescription={app}\n");
-    for unit in wanted {
-        let _ = writeln!(target, "Wants={unit}");
-    }
-    target.push_str("\n[Install]\nWantedBy=multi-user.target\n");
-    units.insert(0, SystemdUnit { name: format!("{app}.target"), text: target });
+    units.insert(0, SystemdUnit { name: format!("{app}.target"), text: render_target(app, &wanted) });
     Ok(SystemdUnits { files: units, warnings: warnings.finish() })
 }
 
-/// `User=` and `WorkingDirectory=`.
-fn place(settings: &UnitSettings) -> anyhow::Result<String> {
+fn render_target(app: &AppName, wanted: &[String]) -> String {
+    let mut text = format!("[Unit]\nDescription={app}\n");
+    for unit in wanted {
+        text.extend(["Wants=", unit, "\n"]);
+    }
+    text + "\n[Install]\nWantedBy=multi-user.target\n"
+}
+
+fn render_timer(app: &AppName, entry: &ProcfileEntry, times: &[String]) -> String {
+    let mut text = format!("[Unit]\nDescription={app} {}\nPartOf={app}.target\n\n[Timer]\n", entry.name);
+    for time in times {
+        text.extend(["OnCalendar=", time, "\n"]);
+    }
+    text + "AccuracySec=1s\n"
+}
+
+/// Renders `User=` and `WorkingDirectory=`.
+fn render_location(settings: &UnitSettings) -> anyhow::Result<String> {
     let dir = settings.dir.to_str().filter(|dir| !dir.contains(char::is_control) && !dir.ends_with('\\'));
-    // Blanks at its end would be cut off.
+    // systemd removes blanks at the end.
     let dir = dir.filter(|dir| dir.starts_with('/') && dir.trim() == *dir);
     let dir =
-        dir.ok_or_else(|| anyhow!("--dir: systemd cannot have the path '{}'", settings.dir.display()))?;
+        dir.ok_or_else(|| anyhow!("--dir: systemd cannot use the path '{}'", settings.dir.display()))?;
     let mut text = String::new();
     if let Some(user) = &settings.user {
         let inner = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
         if user.is_empty() || user.len() > 31 || !user.bytes().all(inner) || user.starts_with(['-', '.']) {
-            return Err(anyhow!("--user: {} is no user's name", piku_report::diagnostic::word(user)));
+            return Err(anyhow!("--user: {} is not a user name", quote_word(user)));
         }
-        let _ = writeln!(text, "User={user}");
+        text.extend(["User=", user, "\n"]);
     }
-    let _ = writeln!(text, "WorkingDirectory={}", dir.replace('%', "%%"));
-    Ok(text)
+    Ok(text + "WorkingDirectory=" + &dir.replace('%', "%%") + "\n")
 }
 
-/// What the platform sets for this type.
-fn known(entry: &ProcfileEntry) -> IndexMap<String, String> {
-    let mut known = IndexMap::new();
-    known.insert("PROC_TYPE".to_owned(), entry.name.to_string());
+/// Returns the variables that the platform sets for this type.
+fn platform_variables(entry: &ProcfileEntry) -> IndexMap<String, String> {
+    let mut variables = IndexMap::new();
+    variables.insert("PROC_TYPE".to_owned(), entry.name.to_string());
     if entry.kind == ProcessKind::Cron {
-        known.insert("PS".to_owned(), entry.name.to_string());
-        return known;
+        variables.insert("PS".to_owned(), entry.name.to_string());
+        return variables;
     }
-    known.insert("PS".to_owned(), format!("{}.{INSTANCE}", entry.name));
-    if entry.kind.listens() {
-        known.insert("BIND_ADDRESS".to_owned(), "127.0.0.1".to_owned());
-        known.insert("PORT".to_owned(), INSTANCE.to_owned());
+    variables.insert("PS".to_owned(), format!("{}.{INSTANCE}", entry.name));
+    if entry.kind.has_port() {
+        variables.insert("BIND_ADDRESS".to_owned(), "127.0.0.1".to_owned());
+        variables.insert("PORT".to_owned(), INSTANCE.to_owned());
     }
-    known
+    variables
 }
 
-fn service(
+fn render_service(
     settings: &UnitSettings,
-    place: &str,
+    location: &str,
     entry: &ProcfileEntry,
-    known: &IndexMap<String, String>,
+    platform: &IndexMap<String, String>,
     values: &AppValues,
 ) -> Result<String, Box<Diagnostic>> {
     let app = &settings.app;
-    let cron = entry.kind == ProcessKind::Cron;
-    let run = match entry.kind {
-        ProcessKind::Wsgi => {
-            format!("gunicorn --bind \"127.0.0.1:$PORT\" '{}'", entry.command.replace('\'', "'\"'\"'"))
-        }
+    let is_cron = entry.kind == ProcessKind::Cron;
+    let command = match entry.kind {
+        ProcessKind::Wsgi => format!("gunicorn --bind \"127.0.0.1:$PORT\" {}", quote_shell(&entry.command)),
         _ => entry.command.clone(),
     };
-    let [shell, flag, run] = command::argv(&run);
-    if run.len() >= MAX_ARGUMENT {
-        let message = format!("'{}': Linux takes no command longer than 128 KiB", entry.name);
+    let [shell, flag, command] = command::argv(&command);
+    if command.len() >= MAX_STRING {
+        let message = format!("'{}': the command is longer than Linux's limit of 128 KiB", entry.name);
         return Err(Box::new(Diagnostic::error(procfile::FILE, entry.line, message)));
     }
-    let instance = if cron { "" } else { " %i" };
+    let instance = if is_cron { "" } else { " %i" };
     let mut text = format!("[Unit]\nDescription={app} {}{instance}\n", entry.name);
-    if !cron {
+    // Writing to a string cannot fail.
+    if !is_cron {
         let _ = write!(text, "PartOf={app}.target\nAfter=network.target\nStartLimitIntervalSec=0\n");
     }
-    let _ = write!(text, "\n[Service]\nType={}\n{place}", if cron { "oneshot" } else { "exec" });
-    for (name, value) in values.iter().filter(|(name, _)| !known.contains_key(*name)) {
-        let _ = writeln!(text, "Environment={}", quoted(&format!("{name}={}", value.text)));
+    let _ = write!(text, "\n[Service]\nType={}\n{location}", if is_cron { "oneshot" } else { "exec" });
+    let own = values.iter().filter(|(name, _)| !platform.contains_key(*name));
+    let own = own.map(|(name, value)| (name, value.text.as_str()));
+    // As with piku, the platform's values take precedence.
+    for (name, value) in own.chain(platform.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+        let _ = writeln!(text, "Environment={}", quote_with_instance(&format!("{name}={value}")));
     }
-    // The platform's own win, as they do with piku.
-    for (name, value) in known {
-        let _ = writeln!(text, "Environment={}", quoted(&format!("{name}={value}")));
-    }
-    // Here `$$` is a dollar; the shell is to see the command as it is.
-    let _ = writeln!(text, "ExecStart={shell} {flag} {}", quoted(&run).replace('$', "$$"));
+    // systemd reads `$$` as a dollar, which the shell must see.
+    let _ = writeln!(text, "ExecStart={shell} {flag} {}", quote_with_instance(&command).replace('$', "$$"));
     let _ = writeln!(text, "SyslogIdentifier={app}.{}", entry.name);
-    if !cron {
+    if !is_cron {
         text.push_str("Restart=always\nRestartSec=1\nKillMode=mixed\nTimeoutStopSec=10\n");
     }
     Ok(text)
 }
 
-/// Between quotes, as systemd.syntax(7) undoes them; `%` begins nothing, except for the instance.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '%' => quoted.push_str("%%"),
-            c if c.is_ascii_control() => {
-                let _ = write!(quoted, "\\x{:02x}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted.replace(INSTANCE, "%i")
+/// Quotes a word and replaces the placeholder by systemd's specifier for the instance.
+fn quote_with_instance(word: &str) -> String {
+    quote_systemd(word).replace(INSTANCE, "%i")
 }
 
-/// The times of a schedule as systemd.time(7) has them, and whether there are none. Two where a day is one that either of
-/// the fields for days names.
-fn calendar(schedule: &str) -> (Vec<String>, bool) {
+/// Converts a schedule to calendar events of systemd.time(7). Returns two events if cron runs the job on days that match either of
+/// the two fields for days. The second value is true if the job never runs.
+fn calendar_events(schedule: &str) -> (Vec<String>, bool) {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-    let times = schedule::times(schedule);
+    let times = schedule::expand_schedule(schedule);
     let [minutes, hours, days, months, weekdays] = &times.fields;
     let list = |numbers: &[u32], all: usize| {
         if numbers.len() == all {
@@ -280,12 +267,12 @@ fn calendar(schedule: &str) -> (Vec<String>, bool) {
     };
     let longest = months.iter().map(lengths).max().unwrap_or(0);
     let either = !times.starred[2] && !times.starred[4];
-    let never = !either && days.first().is_none_or(|first| *first > longest);
+    let is_never = !either && days.first().is_none_or(|first| *first > longest);
     if either {
         let all: Vec<u32> = (1..=31).collect();
-        (vec![format!("{} {time}", date(days)), format!("{week}{} {time}", date(&all))], never)
+        (vec![format!("{} {time}", date(days)), format!("{week}{} {time}", date(&all))], is_never)
     } else {
-        (vec![format!("{week}{} {time}", date(days))], never)
+        (vec![format!("{week}{} {time}", date(days))], is_never)
     }
 }
 
@@ -306,15 +293,14 @@ mod tests {
             ("@weekly", &["Sun *-*-* 00:00:00"]),
             ("@hourly", &["*-*-* *:00:00"]),
         ] {
-            assert_eq!(calendar(schedule).0, wanted, "{schedule}");
+            assert_eq!(calendar_events(schedule).0, wanted, "{schedule}");
         }
-        assert!(calendar("0 0 30 2 *").1 && calendar("0 0 31 4,6 *").1);
-        assert!(!calendar("0 0 29 2 *").1 && !calendar("0 0 30 2 mon").1);
+        assert!(calendar_events("0 0 30 2 *").1 && calendar_events("0 0 31 4,6 *").1);
+        assert!(!calendar_events("0 0 29 2 *").1 && !calendar_events("0 0 30 2 mon").1);
     }
 
     #[test]
-    fn nothing_is_left_for_systemd_to_read_into_a_text() {
-        assert_eq!(quoted("A=50% \"x\" \\n\n$HOME\u{1}é"), "\"A=50%% \\\"x\\\" \\\\n\\n$HOME\\x01é\"");
-        assert_eq!(quoted(&format!("PORT={INSTANCE}")), "\"PORT=%i\"");
+    fn the_placeholder_becomes_the_instance() {
+        assert_eq!(quote_with_instance(&format!("PORT={INSTANCE}")), "\"PORT=%i\"");
     }
 }

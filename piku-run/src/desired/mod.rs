@@ -66,17 +66,17 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
     let mut types = Vec::new();
     let mut crons = Vec::new();
     for (name, command) in &world.release.processes {
-        let kind = ProcessKind::of(name, command);
+        let kind = ProcessKind::classify(name, command);
         if kind == ProcessKind::Cron && formation.get(name) != Some(&0) {
-            crons.extend(schedule::split(command).map(|(schedule, _)| (name.clone(), schedule)));
+            crons.extend(schedule::split_schedule(command).map(|(schedule, _)| (name.clone(), schedule)));
         }
-        if !kind.runs() {
+        if !kind.is_long_running() {
             continue;
         }
         types.push(ProcessType {
             name: name.clone(),
             count: formation.get(name).copied().unwrap_or(1).min(MAX_COUNT),
-            listens: kind.listens(),
+            listens: kind.has_port(),
             overlap: overlap.contains(&name.as_str()),
             notifies: notify.contains(&name.as_str()),
         });
@@ -127,7 +127,7 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
 /// Returns the cron types of a release; one with a count of 0 does not run.
 pub(crate) fn crons(world: &ReleaseContext) -> Vec<ProcessName> {
     let processes = world.release.processes.iter();
-    let crons = processes.filter(|(name, command)| ProcessKind::of(name, command) == ProcessKind::Cron);
+    let crons = processes.filter(|(name, command)| ProcessKind::classify(name, command) == ProcessKind::Cron);
     crons.map(|(name, _)| name.clone()).collect()
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
 /// # Errors
 /// Fails if a value is not a port, or is in the range of ports for instances.
 pub(crate) fn declared_ports(vars: &Vars, settings: &HostSettings) -> anyhow::Result<Vec<u16>> {
-    listen_ports::read(vars.get(listen_ports::VARIABLE).map(String::as_str), settings.ports)
+    listen_ports::parse_listen_ports(vars.get(listen_ports::VARIABLE).map(String::as_str), settings.ports)
 }
 
 /// Checks that the settings of the release for its health check, its listening ports and its network are valid.

@@ -22,10 +22,10 @@ use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{AppNetworks, AppUsers, HostSettings, NetworkMode, Protection, SandboxMode};
 use piku_nss::UserAccount;
-use piku_procfile::command::after_profile;
+use piku_procfile::command::argv_with_profile;
 use piku_procfile::env::{self, EnvFile};
 use piku_procfile::procfile::ParseOptions;
-use piku_procfile::render::values::AppValues;
+use piku_procfile::render::app_values::AppValues;
 use piku_release::manifest::{BuiltRelease, TREE};
 use piku_report::user_error::UserError;
 
@@ -149,7 +149,7 @@ impl ReleaseContext {
         let mut known = self.platform(ProcessRole { ps: "web.1", kind: "web", port: None });
         known.extend(self.release.env.clone());
         let (shipped, config) = self.set(&known)?;
-        let mut values = AppValues::of(&shipped, env::FILE);
+        let mut values = AppValues::from_env(&shipped, env::FILE);
         for (name, value) in &config.0 {
             values.set(name, value, "configuration");
         }
@@ -227,7 +227,7 @@ impl ReleaseContext {
             network::check(self.release.jailed, true)?;
         }
         let tree = self.tree();
-        let with_profile = self.release.profile.then(|| after_profile(argv));
+        let with_profile = self.release.profile.then(|| argv_with_profile(argv));
         let argv = with_profile.as_deref().unwrap_or(argv);
         if self.release.jailed {
             let mut jail =

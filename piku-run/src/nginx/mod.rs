@@ -21,7 +21,7 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{HostSettings, NginxSettings};
 use piku_procfile::render::nginx::VirtualHost;
-use piku_procfile::render::values::AppValues;
+use piku_procfile::render::app_values::AppValues;
 use piku_report::user_error::UserError;
 
 pub(crate) use acme::renew_certificates;
@@ -127,7 +127,7 @@ impl WebServer {
             lock: None,
         };
         let values = world.values()?;
-        let wanted = VirtualHost::is_wanted(&values);
+        let wanted = VirtualHost::is_configured(&values);
         if !self.settings.enabled || !wanted {
             if wanted {
                 prepared.reach = SiteReachability::Unserved(
@@ -174,7 +174,7 @@ impl WebServer {
         prepared: &mut PreparedSite<'_>,
     ) -> anyhow::Result<SiteFiles> {
         let names: Vec<String> =
-            VirtualHost::names_of(values).iter().map(|name| name.as_str().to_owned()).collect();
+            VirtualHost::valid_names(values).iter().map(|name| name.as_str().to_owned()).collect();
         // Bad names are reported by `build_site`, which reads all of them.
         let certificate = if self.settings.https.is_empty() || names.is_empty() {
             None

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use piku_layout::settings::ListenAddress;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
 use piku_procfile::render::nginx::{HostName, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost};
-use piku_procfile::render::values::AppValues;
+use piku_procfile::render::app_values::AppValues;
 use piku_release::manifest::BuiltRelease;
 use piku_report::user_error::UserError;
 
@@ -33,7 +33,7 @@ impl WebServer {
             listen: self.settings.http.clone(),
             listen_tls: self.settings.https.clone(),
             ipv6: self.listens_on_ipv6(),
-            stranger_certificate: stranger.map(|pair| (pair.certificate(), pair.key())),
+            default_certificate: stranger.map(|pair| (pair.certificate(), pair.key())),
             connections: self.worker_connections(),
             shutdown_timeout: self.settings.drain.max(1),
         })
@@ -69,7 +69,7 @@ impl WebServer {
         certificate: Option<&CertificatePair>,
     ) -> anyhow::Result<VirtualHost> {
         let procfile = procfile(&world.release);
-        let listens = procfile.entries.iter().any(|entry| entry.kind.listens());
+        let listens = procfile.entries.iter().any(|entry| entry.kind.has_port());
         let files = procfile.entries.iter().any(|entry| entry.kind == ProcessKind::Static);
         if !listens && !files && !values.has("NGINX_STATIC_PATHS") {
             let what = "NGINX_SERVER_NAME is set, but the app has neither a web process nor static files";
@@ -121,7 +121,7 @@ impl WebServer {
 
     /// Returns the URLs of the site, without those of wildcard names.
     pub(super) fn site_urls(&self, site: &VirtualHost) -> Vec<String> {
-        let (https, _) = site.https();
+        let https = site.has_https();
         let (scheme, listens, usual) =
             if https { ("https", &self.settings.https, 443) } else { ("http", &self.settings.http, 80) };
         let port = listens.first().map_or(usual, |listen: &ListenAddress| listen.port);
@@ -134,7 +134,7 @@ impl WebServer {
 /// Rebuilds the Procfile from the release's manifest.
 fn procfile(release: &BuiltRelease) -> Procfile {
     let entry = |(name, command): (&piku_layout::name::ProcessName, &String)| ProcfileEntry {
-        kind: ProcessKind::of(name, command),
+        kind: ProcessKind::classify(name, command),
         name: name.clone(),
         command: command.clone(),
         schedule: None,

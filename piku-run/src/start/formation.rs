@@ -38,7 +38,7 @@ pub(super) fn types(
         .iter()
         .map(|entry| ProcessType {
             name: entry.name.clone(),
-            count: named(entry.name.as_str()).unwrap_or(if entry.kind.runs() { rest } else { 0 }),
+            count: named(entry.name.as_str()).unwrap_or(if entry.kind.is_long_running() { rest } else { 0 }),
             // No health checks: the user sees the output.
             listens: false,
             overlap: false,

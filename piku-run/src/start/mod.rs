@@ -90,7 +90,7 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
         .entries
         .into_iter()
         .filter(|entry| entry.kind != ProcessKind::Static)
-        .partition(|entry| entry.kind.runs());
+        .partition(|entry| entry.kind.is_long_running());
     // After the others, whose ports then do not depend on these.
     entries.extend(once);
     let wanted = formation::types(&entries, &typed.formation)?;
@@ -299,7 +299,7 @@ impl ForemanLoop {
         let waiting = launch::prepare(&command, end, &[]).context("cannot start a process")?;
         let pid = waiting.pid();
         let port = self.choose_port(&ps);
-        if entry.kind.listens() && !ports::is_free(port, true).unwrap_or(true) {
+        if entry.kind.has_port() && !ports::is_free(port, true).unwrap_or(true) {
             self.printer
                 .print_remark(&format!("PORT {port} is not free: {ps} will not be able to listen there"));
         }

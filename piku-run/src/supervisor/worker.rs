@@ -207,7 +207,7 @@ impl AppSupervisor {
             world.release.processes.get(kind).with_context(|| format!("the release has no '{kind}'"))?;
         // Strip the schedule in front of a cron type's command.
         let line = if record.runs == StartCount::Once {
-            schedule::split(line).map_or(line.as_str(), |(_, line)| line)
+            schedule::split_schedule(line).map_or(line.as_str(), |(_, line)| line)
         } else {
             line
         };

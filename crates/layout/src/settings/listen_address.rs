@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use piku_report::diagnostic::word;
+use piku_report::diagnostic::quote_word;
 
 /// A port to listen on, at one address or at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, String> {
-        let bad = || format!("{} is not PORT, ADDRESS:PORT or [ADDRESS]:PORT", word(given));
+        let bad = || format!("{} is not PORT, ADDRESS:PORT or [ADDRESS]:PORT", quote_word(given));
         if let Ok(socket) = given.parse::<std::net::SocketAddr>() {
             return match socket.port() {
                 0 => Err(bad()),

@@ -1,7 +1,7 @@
-//! Who is Cloudflare. A deploy asks nobody over the network, so the list is here; the operator may give a newer one.
+//! The address ranges of Cloudflare. The list is built in because a deploy makes no network requests; the operator can replace it.
 
-/// As <https://www.cloudflare.com/ips/> has had them since 2021.
-const KNOWN: [&str; 22] = [
+/// Source: <https://www.cloudflare.com/ips/>, unchanged since 2021.
+const RANGES: [&str; 22] = [
     "173.245.48.0/20",
     "103.21.244.0/22",
     "103.22.200.0/22",
@@ -26,12 +26,12 @@ const KNOWN: [&str; 22] = [
     "2c0f:f248::/32",
 ];
 
-pub(super) fn known() -> Vec<String> {
-    KNOWN.map(str::to_owned).to_vec()
+pub(super) fn builtin_ranges() -> Vec<String> {
+    RANGES.map(str::to_owned).to_vec()
 }
 
-/// A range a line.
-pub(super) fn parse(text: &str) -> Result<Vec<String>, String> {
+/// Parses a list with one range per line.
+pub(super) fn parse_ranges(text: &str) -> Result<Vec<String>, String> {
     let mut ranges = Vec::new();
     for (at, line) in text.lines().map(str::trim).enumerate() {
         if line.is_empty() || line.starts_with('#') {
@@ -43,11 +43,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<String>, String> {
             length.is_empty() || length.parse::<u8>().is_ok_and(|length| length <= longest)
         });
         if !good {
-            return Err(format!("line {} is no range of addresses", at + 1));
+            return Err(format!("line {} is not an address range", at + 1));
         }
         ranges.push(line.to_owned());
     }
-    if ranges.is_empty() { Err("no range of addresses".to_owned()) } else { Ok(ranges) }
+    if ranges.is_empty() { Err("the list has no address ranges".to_owned()) } else { Ok(ranges) }
 }
 
 #[cfg(test)]
@@ -55,10 +55,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_known_ones_are_ranges() {
-        assert_eq!(parse(&known().join("\n")).unwrap(), known());
+    fn builtin_ranges_are_valid() {
+        assert_eq!(parse_ranges(&builtin_ranges().join("\n")).unwrap(), builtin_ranges());
         for bad in ["", "x", "1.2.3.4/33", "::/129", "1.2.3.4/8;"] {
-            assert!(parse(bad).is_err(), "{bad}");
+            assert!(parse_ranges(bad).is_err(), "{bad}");
         }
     }
 }

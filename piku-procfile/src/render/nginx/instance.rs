@@ -1,37 +1,38 @@
-//! The `nginx.conf` of an instance of one's own: no root, nothing outside of one folder, the apps' files included, and an
-//! answer to whoever asks for a host that no app has.
+//! Renders the `nginx.conf` of an instance that runs without root and uses one directory only. It includes the files of the apps
+//! and responds to requests for unknown hosts.
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::bail;
 use piku_layout::settings::ListenAddress;
 
-use super::config::NginxConfigFile;
-use super::places::text_of;
+use super::config_writer::NginxConfigFile;
+use super::paths::to_nginx_path;
+use super::settings::unique_sockets;
 
-/// What the caller decides.
+/// Settings of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NginxInstance {
-    /// Holds everything: the pid, the logs, the temporary files, and `apps/*.conf`. Absolute.
+    /// Absolute path of the directory with the pid file, the logs, the temporary files and `apps/*.conf`.
     pub dir: PathBuf,
-    /// Where the apps listen for HTTP.
+    /// Addresses on which the apps listen for HTTP.
     pub listen: Vec<ListenAddress>,
-    /// Where the apps listen for HTTPS.
+    /// Addresses on which the apps listen for HTTPS.
     pub listen_tls: Vec<ListenAddress>,
-    /// Whether IPv6 is to be had.
+    /// Listen on IPv6 too.
     pub ipv6: bool,
-    /// A certificate and its key for an nginx older than 1.19.4, which cannot refuse a handshake: whoever asks by HTTPS for a host
-    /// that no app has is shown this one, and cut off.
-    pub stranger_certificate: Option<(PathBuf, PathBuf)>,
-    /// The largest number of connections of each worker process, those to the apps among them.
+    /// Certificate and key for HTTPS requests to unknown hosts, for an nginx older than 1.19.4, which cannot reject a handshake.
+    /// nginx closes the connection after the handshake.
+    pub default_certificate: Option<(PathBuf, PathBuf)>,
+    /// Maximum number of connections per worker process, including those to the apps.
     pub connections: u32,
-    /// For how many seconds the old processes finish their requests after a reload.
+    /// Seconds for which old worker processes may finish their requests after a reload.
     pub shutdown_timeout: u32,
 }
 
-/// What the file's end says of its content; nginx' own list is where its package has it.
+/// Content types by file extension. The path of nginx's own list depends on its package.
 #[rustfmt::skip]
-const TYPES: &[(&str, &str)] = &[
+const CONTENT_TYPES: &[(&str, &str)] = &[
     ("text/html", "html htm"), ("text/css", "css"), ("text/javascript", "js mjs"), ("text/plain", "txt log"),
     ("text/markdown", "md"), ("text/csv", "csv"), ("text/calendar", "ics"), ("text/vtt", "vtt"), ("text/xml", "xml xsl"),
     ("application/json", "json map"), ("application/ld+json", "jsonld"), ("application/geo+json", "geojson"),
@@ -55,8 +56,8 @@ const TYPES: &[(&str, &str)] = &[
     ("video/mp2t", "ts"), ("application/vnd.apple.mpegurl", "m3u8"),
 ];
 
-/// What is worth a Pi's time to compress; text/html always is.
-const COMPRESSED: [&str; 10] = [
+/// Content types that compress well enough for the CPU of a Pi. nginx always compresses text/html.
+const COMPRESSED_TYPES: [&str; 10] = [
     "text/css",
     "text/javascript",
     "application/javascript",
@@ -70,31 +71,36 @@ const COMPRESSED: [&str; 10] = [
 ];
 
 impl NginxInstance {
-    /// The whole file.
+    /// Renders the file.
     ///
     /// # Errors
-    /// When the folder's path cannot stand in the file.
-    pub fn file(&self) -> anyhow::Result<String> {
-        let dir = text_of(&self.dir, "--main").map_err(|message| anyhow!(message))?;
+    /// Fails if nginx does not support one of the paths.
+    pub fn render(&self) -> anyhow::Result<String> {
+        let dir = to_nginx_path(Some(&self.dir), "--main")?.unwrap_or_default();
         let dir = dir.trim_end_matches('/');
         if dir.contains(['*', '?', '[']) {
-            return Err(anyhow!("--main: '{dir}': nginx would take '*', '?' and '[' for a pattern"));
+            bail!("--main: '{dir}': nginx reads '*', '?' and '[' as a pattern");
         }
         let at = |name: &str| format!("{dir}/{name}");
-        let certificate = self.certificate().map_err(|message| anyhow!(message))?;
+        let certificate = match &self.default_certificate {
+            Some((certificate, key)) => {
+                to_nginx_path(Some(certificate), "the certificate")?.zip(to_nginx_path(Some(key), "its key")?)
+            }
+            None => None,
+        };
         let mut to = NginxConfigFile::default();
-        to.comment("made by piku-procfile render nginx --main; a change here is lost");
-        to.put(&["pid", &at("nginx.pid")]);
-        to.put(&["error_log", &at("error.log"), "warn"]);
-        to.put(&["worker_processes", "auto"]);
-        to.put(&["worker_shutdown_timeout", &format!("{}s", self.shutdown_timeout)]);
-        // The steps of a pattern are counted exactly only without it.
-        to.put(&["pcre_jit", "off"]);
-        // Files that are sent, too.
-        to.put(&["worker_rlimit_nofile", &self.connections.saturating_mul(2).to_string()]);
-        to.block(&["events"], |to| to.put(&["worker_connections", &self.connections.to_string()]));
-        to.block(&["http"], |to| {
-            to.put(&["access_log", &at("access.log"), "combined"]);
+        to.add_comment("generated by piku-procfile render nginx --main; do not edit");
+        to.add(&["pid", &at("nginx.pid")]);
+        to.add(&["error_log", &at("error.log"), "warn"]);
+        to.add(&["worker_processes", "auto"]);
+        to.add(&["worker_shutdown_timeout", &format!("{}s", self.shutdown_timeout)]);
+        // The JIT does not count the steps of a pattern exactly.
+        to.add(&["pcre_jit", "off"]);
+        // A request may also have a file open.
+        to.add(&["worker_rlimit_nofile", &self.connections.saturating_mul(2).to_string()]);
+        to.add_block(&["events"], |to| to.add(&["worker_connections", &self.connections.to_string()]));
+        to.add_block(&["http"], |to| {
+            to.add(&["access_log", &at("access.log"), "combined"]);
             for (directive, name) in [
                 ("client_body_temp_path", "body"),
                 ("proxy_temp_path", "proxy"),
@@ -102,78 +108,68 @@ impl NginxInstance {
                 ("uwsgi_temp_path", "uwsgi"),
                 ("scgi_temp_path", "scgi"),
             ] {
-                to.put(&[directive, &at(name)]);
+                to.add(&[directive, &at(name)]);
             }
-            to.put(&["server_tokens", "off"]);
-            to.put(&["sendfile", "on"]);
-            to.put(&["tcp_nopush", "on"]);
-            to.put(&["reset_timedout_connection", "on"]);
-            to.put(&["ssl_session_cache", "shared:piku:4m"]);
-            to.put(&["ssl_session_timeout", "1d"]);
-            // Room for many and long host names.
-            to.put(&["server_names_hash_max_size", "65536"]);
-            to.put(&["server_names_hash_bucket_size", "512"]);
-            to.put(&["map_hash_bucket_size", "256"]);
-            to.put(&["variables_hash_max_size", "8192"]);
-            to.put(&["variables_hash_bucket_size", "256"]);
-            to.put(&["proxy_headers_hash_bucket_size", "128"]);
-            to.put(&["types_hash_max_size", "4096"]);
-            to.put(&["gzip", "on"]);
-            to.put(&["gzip_vary", "on"]);
-            to.put(&["gzip_min_length", "1024"]);
-            let words: Vec<&str> = std::iter::once("gzip_types").chain(COMPRESSED).collect();
-            to.put(&words);
-            to.put(&["default_type", "application/octet-stream"]);
-            to.block(&["types"], |to| {
-                for (kind, ends) in TYPES {
+            to.add(&["server_tokens", "off"]);
+            to.add(&["sendfile", "on"]);
+            to.add(&["tcp_nopush", "on"]);
+            to.add(&["reset_timedout_connection", "on"]);
+            to.add(&["ssl_session_cache", "shared:piku:4m"]);
+            to.add(&["ssl_session_timeout", "1d"]);
+            // For many and long host names.
+            to.add(&["server_names_hash_max_size", "65536"]);
+            to.add(&["server_names_hash_bucket_size", "512"]);
+            to.add(&["map_hash_bucket_size", "256"]);
+            to.add(&["variables_hash_max_size", "8192"]);
+            to.add(&["variables_hash_bucket_size", "256"]);
+            to.add(&["proxy_headers_hash_bucket_size", "128"]);
+            to.add(&["types_hash_max_size", "4096"]);
+            to.add(&["gzip", "on"]);
+            to.add(&["gzip_vary", "on"]);
+            to.add(&["gzip_min_length", "1024"]);
+            let words: Vec<&str> = std::iter::once("gzip_types").chain(COMPRESSED_TYPES).collect();
+            to.add(&words);
+            to.add(&["default_type", "application/octet-stream"]);
+            to.add_block(&["types"], |to| {
+                for (kind, ends) in CONTENT_TYPES {
                     let words: Vec<&str> = std::iter::once(*kind).chain(ends.split(' ')).collect();
-                    to.put(&words);
+                    to.add(&words);
                 }
             });
-            self.strangers(certificate.as_ref(), to);
-            to.put(&["include", &at("apps/*.conf")]);
+            self.add_default_servers(certificate.as_ref(), to);
+            to.add(&["include", &at("apps/*.conf")]);
         });
         Ok(to.finish())
     }
 
-    /// The paths of [`Self::stranger_certificate`].
-    fn certificate(&self) -> Result<Option<(String, String)>, String> {
-        let Some((certificate, key)) = &self.stranger_certificate else { return Ok(None) };
-        Ok(Some((text_of(certificate, "the certificate")?, text_of(key, "its key")?)))
-    }
-
-    /// Who asks for a host that no app has.
-    fn strangers(&self, certificate: Option<&(String, String)>, to: &mut NginxConfigFile) {
-        let sockets = |listens: &[ListenAddress]| -> Vec<String> {
-            let mut seen = std::collections::HashSet::new();
-            let all = listens.iter().flat_map(|listen| listen.sockets(self.ipv6));
-            all.filter(|socket| seen.insert(socket.clone())).collect()
-        };
-        let (plain, tls) = (sockets(&self.listen), sockets(&self.listen_tls));
+    /// Adds the servers for unknown hosts.
+    fn add_default_servers(&self, certificate: Option<&(String, String)>, to: &mut NginxConfigFile) {
+        let plain = unique_sockets(&self.listen, self.ipv6);
+        let tls = unique_sockets(&self.listen_tls, self.ipv6);
         if !plain.is_empty() {
-            to.block(&["server"], |to| {
+            to.add_block(&["server"], |to| {
                 for socket in &plain {
-                    to.put(&["listen", socket, "default_server"]);
+                    to.add(&["listen", socket, "default_server"]);
                 }
-                to.put(&["server_name", "_"]);
-                to.put(&["root", "/nonexistent"]);
-                to.put(&["default_type", "text/plain"]);
-                to.put(&["return", "404", "No app has this host name.\n"]);
+                to.add(&["server_name", "_"]);
+                to.add(&["root", "/nonexistent"]);
+                to.add(&["default_type", "text/plain"]);
+                to.add(&["return", "404", "No app has this host name.\n"]);
             });
         }
         if !tls.is_empty() {
-            to.block(&["server"], |to| {
+            to.add_block(&["server"], |to| {
                 for socket in &tls {
-                    to.put(&["listen", socket, "ssl", "default_server"]);
+                    to.add(&["listen", socket, "ssl", "default_server"]);
                 }
-                to.put(&["server_name", "_"]);
-                // No certificate is right for them.
+                to.add(&["server_name", "_"]);
+                // No certificate is valid for an unknown host.
                 let Some((certificate, key)) = certificate else {
-                    return to.put(&["ssl_reject_handshake", "on"]);
+                    return to.add(&["ssl_reject_handshake", "on"]);
                 };
-                to.put(&["ssl_certificate", certificate]);
-                to.put(&["ssl_certificate_key", key]);
-                to.put(&["return", "444"]);
+                to.add(&["ssl_certificate", certificate]);
+                to.add(&["ssl_certificate_key", key]);
+                to.add(&["return", "444"]);
             });
         }
     }

@@ -1,87 +1,87 @@
-//! One app's file for nginx, and the `nginx.conf` of an instance that needs no root. What the app has set is read once into
-//! a [`VirtualHost`]; from there on nothing is text of the app's own.
+//! Renders the nginx server block of an app, and the `nginx.conf` of an instance that runs without root. The variables of an app
+//! are parsed once into a [`VirtualHost`]; the writers use no other text of the app.
 //!
-//! All apps share one nginx, and it runs as piku's own user: it could read every app's files and secrets. So folders lie in
-//! the app's own tree or data and are served without following a link; the app's own lines are a chosen set of directives;
-//! an app listens where the operator says.
+//! All apps share one nginx that runs as piku's user, so it could read the files and secrets of every app. Therefore directories
+//! must be in the app's tree or data, nginx follows no symlinks in them, an app may only use some directives, and the operator
+//! decides on which addresses an app listens.
 
+mod basic_auth;
 mod cloudflare;
-mod config;
-mod host;
-pub(crate) mod include;
+mod config_writer;
+mod host_name;
+mod include;
 mod instance;
-mod pattern;
-mod places;
-mod read;
+mod paths;
 mod server;
-mod syntax;
+mod settings;
 #[cfg(test)]
 mod tests;
-mod users;
 
 use std::path::PathBuf;
 
-pub use host::HostName;
+pub use host_name::{HostName, UpstreamAddress};
+pub(crate) use include::allowed_directives;
 pub use instance::NginxInstance;
-pub use places::UpstreamAddress;
 
-use super::values::{AppValues, ValuesReader};
-use include::IncludeFile;
+use indexmap::IndexSet;
 use piku_layout::name::AppName;
 use piku_layout::settings::ListenAddress;
 use piku_report::diagnostic::Diagnostic;
-use places::PathPrefix;
-use users::PasswordUsers;
 
-/// How nginx is told to speak HTTP/2.
+use super::app_values::{AppValues, ValuesReader};
+use basic_auth::PasswordFile;
+use include::IncludeFile;
+use paths::PathPrefix;
+
+/// How to enable HTTP/2 on HTTPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Http2Syntax {
-    /// As a word of `listen`: every nginx takes it; 1.25.1 and newer say that it is old
+    /// As a parameter of `listen`, which every nginx accepts; 1.25.1 and later warn that it is deprecated
     #[default]
     Listen,
-    /// As a directive of its own: nginx 1.25.1 and newer
+    /// With the directive `http2` of nginx 1.25.1 and later
     On,
-    /// Not at all
+    /// No HTTP/2
     Off,
 }
 
-/// What the caller decides, and no app. Paths are absolute.
+/// Settings of the caller, which no app can change. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderSettings {
-    /// The app.
+    /// Its name is part of every zone, upstream and variable.
     pub app: AppName,
-    /// All instances that answer HTTP.
+    /// All instances that serve HTTP.
     pub upstreams: Vec<UpstreamAddress>,
-    /// The built tree, `/app` to the app.
+    /// Built app tree, `/app` in the jail.
     pub root: Option<PathBuf>,
-    /// The app's own files, `/data` to the app.
+    /// Data directory of the app, `/data` in the jail.
     pub data: Option<PathBuf>,
-    /// Where HTTP is listened for.
+    /// Addresses for HTTP.
     pub listen: Vec<ListenAddress>,
-    /// Where HTTPS is listened for, when there is a certificate.
+    /// Addresses for HTTPS, used if there is a certificate.
     pub listen_tls: Vec<ListenAddress>,
-    /// Whether IPv6 is to be had.
+    /// Listen on IPv6 too.
     pub ipv6: bool,
-    /// The certificate with its chain, and its key.
+    /// Certificate with its chain, and its private key.
     pub certificate: Option<(PathBuf, PathBuf)>,
-    /// The folder in which an ACME client puts its answers, as `.well-known/acme-challenge/TOKEN`.
+    /// Directory in which an ACME client writes `.well-known/acme-challenge/TOKEN`.
     pub acme_root: Option<PathBuf>,
-    /// The folder for cached answers; the app's own are below it.
+    /// Directory for the cached responses of all apps.
     pub cache: Option<PathBuf>,
-    /// Where the file with names and passwords is going to be.
+    /// Path at which the caller puts the password file.
     pub passwords: Option<PathBuf>,
-    /// Who is Cloudflare, when not those known here.
+    /// Address ranges of Cloudflare, one per line, in place of the built-in list.
     pub cloudflare: Option<String>,
-    /// How to speak HTTP/2.
+    /// Depends on the version of nginx.
     pub http2: Http2Syntax,
-    /// Whether all requests are answered with 503.
+    /// Respond to every request with 503.
     pub maintenance: bool,
-    /// The largest number of requests to the app at once, websockets among them; further ones are answered with 503, so that
-    /// no app uses up the connections of all. `None` for an nginx that cannot count them.
+    /// Maximum number of concurrent requests, including websockets. Further requests get a 503, so that no app takes the
+    /// connections of the others. `None` for an nginx without `limit_conn`.
     pub connections: Option<u32>,
 }
 
-/// An app as nginx serves it: everything checked.
+/// The checked configuration of one app's server block.
 #[derive(Debug, Clone)]
 pub struct VirtualHost {
     app: AppName,
@@ -92,16 +92,16 @@ pub struct VirtualHost {
     tls: Option<TlsFiles>,
     acme_root: Option<String>,
     upstreams: Vec<UpstreamAddress>,
-    folders: Vec<StaticFolder>,
+    static_dirs: Vec<StaticDir>,
     catch_all: Option<String>,
     caching: Option<CacheSettings>,
     cloudflare: Option<Vec<String>>,
-    users: Option<PasswordUsers>,
+    basic_auth: Option<PasswordFile>,
     include: IncludeFile,
     git_reaches_app: bool,
     maintenance: bool,
     connections: Option<u32>,
-    /// What the app's author should look at.
+    /// Variables that have no effect.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -109,31 +109,31 @@ pub struct VirtualHost {
 struct TlsFiles {
     certificate: String,
     key: String,
-    /// Whether HTTP is only redirected.
-    only: bool,
-    /// Where HTTP is redirected to.
+    /// Redirect HTTP to HTTPS.
+    is_required: bool,
+    /// Port that HTTP is redirected to.
     port: u16,
 }
 
-/// A folder whose files are served.
+/// A directory whose files are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct StaticFolder {
+struct StaticDir {
     prefix: PathPrefix,
-    /// Absolute.
+    /// Absolute path.
     path: String,
-    /// What holds it: links are not followed below.
+    /// App tree or data directory; nginx follows no symlinks below it.
     top: String,
-    /// Whether it is the app's whole tree, with its Procfile and ENV.
-    whole: bool,
+    /// True for the app's whole tree, which has its Procfile and ENV.
+    is_app_tree: bool,
 }
 
 #[derive(Debug, Clone)]
 struct CacheSettings {
     prefixes: Vec<PathPrefix>,
     path: String,
-    /// In GB.
+    /// In gigabytes.
     size: u32,
-    /// All in seconds.
+    /// This and the following in seconds.
     content: u32,
     redirects: u32,
     any: u32,
@@ -144,44 +144,42 @@ struct CacheSettings {
 const SERVER_NAME: &str = "NGINX_SERVER_NAME";
 
 impl VirtualHost {
-    /// Whether the app asks to be served under a name of its own.
+    /// Returns true if the app has set host names.
     #[must_use]
     pub fn is_wanted(values: &AppValues) -> bool {
         values.has(SERVER_NAME)
     }
 
-    /// The names that the app asks for, those that are no good left out: what a certificate is to be for.
+    /// Returns the valid host names that the app has set. A certificate is requested for them.
     #[must_use]
     pub fn names_of(values: &AppValues) -> Vec<HostName> {
-        let mut names: Vec<HostName> =
+        let names: IndexSet<HostName> =
             ValuesReader::new(values).items(SERVER_NAME).filter_map(|item| item.parse().ok()).collect();
-        let mut seen = std::collections::HashSet::new();
-        names.retain(|name| seen.insert(name.clone()));
-        names
+        names.into_iter().collect()
     }
 
-    /// The names under which it is served, as they are in the file.
+    /// Returns the host names of the server block.
     #[must_use]
     pub fn names(&self) -> &[HostName] {
         &self.names
     }
 
-    /// Whether it is served by HTTPS, and whether by nothing else.
+    /// Returns true if the app is served by HTTPS.
     #[must_use]
-    pub fn https(&self) -> (bool, bool) {
-        (self.tls.is_some(), self.tls.as_ref().is_some_and(|tls| tls.only))
+    pub fn has_https(&self) -> bool {
+        self.tls.is_some()
     }
 
-    /// The app's file, for nginx' `http` block.
+    /// Renders the configuration of the app, for the `http` block.
     #[must_use]
     pub fn server_file(&self) -> String {
-        server::render(self)
+        server::render_server(self)
     }
 
-    /// The file with names and passwords, when the app wants one. It is as secret as they are.
+    /// Renders the password file, if the app uses basic authentication. The file may contain passwords in plain text.
     #[must_use]
     pub fn password_file(&self) -> Option<String> {
-        let users = self.users.as_ref()?;
-        Some(users.lines.join("\n") + "\n")
+        let file = self.basic_auth.as_ref()?;
+        Some(file.lines.join("\n") + "\n")
     }
 }

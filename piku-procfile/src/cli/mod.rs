@@ -1,4 +1,8 @@
-//! What was typed, and what it means.
+//! The command line of `piku-procfile`: its arguments, what they mean, and how they are carried out.
+
+pub(crate) mod input;
+mod render_args;
+pub(crate) mod run;
 
 use std::path::PathBuf;
 
@@ -6,18 +10,18 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use piku_report::output::OutputFormat;
 
 use crate::procfile::ParseOptions;
-use crate::render::cli::{RenderTarget, RenderVerb};
+use render_args::{RenderTarget, RenderVerb};
 
-/// What the tool's end means.
+/// Exit codes of every command. The manual of each one has this table.
 const EXIT_STATUS: &str = "\
 Exit status:
-  0  all is well, warnings included
-  1  the file is no good or cannot be read, or there is no such process type
+  0  the file is good; there may be warnings
+  1  the file is bad or cannot be read, or it has no such process type
   2  the command line is wrong";
 
-/// Reads what an app says about itself: its Procfile and its ENV.
+/// Check, print and convert the Procfile and the ENV file of an app
 ///
-/// Data goes to stdout, errors and warnings to stderr, each with its file and line.
+/// Data goes to stdout. Errors and warnings go to stderr, each with its file and line.
 #[derive(Debug, Parser)]
 #[command(name = "piku-procfile", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
 struct ProcfileCli {
@@ -27,68 +31,69 @@ struct ProcfileCli {
 
 #[derive(Debug, Subcommand)]
 enum ProcfileVerb {
-    /// Checks a Procfile; prints nothing when all is well
+    /// Check a Procfile; a good one prints nothing
+    #[command(after_long_help = EXIT_STATUS)]
     Check {
         #[command(flatten)]
         procfile: ProcfileArgs,
     },
-    /// Prints the process types of a Procfile
+    /// List the process types of a Procfile
+    #[command(after_long_help = EXIT_STATUS)]
     List {
         #[command(flatten)]
         procfile: ProcfileArgs,
-        /// The form of the output; text is a Procfile again
+        /// Output format; 'text' is a Procfile again
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
-    /// Prints the command of one process type
+    /// Print the command of a process type
+    #[command(after_long_help = EXIT_STATUS)]
     Show {
-        /// The process type, such as 'web'
+        /// Process type, such as 'web'
         name: String,
         #[command(flatten)]
         procfile: ProcfileArgs,
     },
-    /// Prints the variables of an ENV file with their values
+    /// Print the variables of an ENV file
     ///
-    /// '$NAME' stands for a name set earlier in the file, or else for what the platform sets, such as PORT, which is taken
-    /// from the environment of this program.
+    /// '$NAME' is replaced by the value that an earlier line of the file sets, or else by the value of a platform variable such
+    /// as PORT, which is read from this program's environment.
+    #[command(after_long_help = EXIT_STATUS)]
     Env {
-        /// The ENV file; '-' is stdin
+        /// ENV file, or '-' for stdin
         #[arg(default_value = crate::env::FILE, value_name = "FILE")]
         file: PathBuf,
-        /// The form of the output; text is quoted for a shell
+        /// Output format; 'text' is quoted for a shell
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
-        /// Only check the file; print nothing when all is well
+        /// Only check the file; a good one prints nothing
         #[arg(long)]
         check: bool,
-        /// Keep the quotes around a value, as the Python piku does
+        /// Keep the quotes around values, as the Python piku does
         #[arg(long)]
         piku_compat: bool,
     },
-    /// Prints an app's Procfile and ENV in the form that another program reads
-    #[command(subcommand)]
+    /// Convert a Procfile and an ENV file to the configuration of nginx, systemd or cron
+    #[command(subcommand, after_long_help = EXIT_STATUS)]
     Render(Box<RenderVerb>),
 }
 
 #[derive(Debug, Args)]
 struct ProcfileArgs {
-    /// The Procfile; '-' is stdin
+    /// Procfile, or '-' for stdin
     #[arg(default_value = crate::procfile::FILE, value_name = "FILE")]
     file: PathBuf,
-    /// Refuse names of process types that are not DNS labels
+    /// Reject process types that are not DNS labels
     #[arg(long)]
     strict: bool,
-    /// Take duplicate names, bad names and garbage lines with a warning, as the Python piku does
+    /// Accept duplicate names, bad names and malformed lines with a warning, as the Python piku does
     #[arg(long)]
     piku_compat: bool,
 }
 
-/// A file, or stdin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileOrStdin {
-    /// `-`.
     Stdin,
-    /// Anything else.
     File(PathBuf),
 }
 
@@ -98,7 +103,7 @@ impl From<PathBuf> for FileOrStdin {
     }
 }
 
-/// What is to be done.
+/// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ProcfileAction {
     Check { input: FileOrStdin, options: ParseOptions },
@@ -140,12 +145,12 @@ impl From<ProcfileCli> for ProcfileAction {
     }
 }
 
-/// Parses the command line; ends the process where it is wrong, or asks for help.
+/// Parses the command line. Exits if it is wrong or asks for help.
 pub(crate) fn parse() -> ProcfileAction {
     ProcfileCli::parse().into()
 }
 
-/// The command line, for manuals and completions.
+/// Returns the command line for manuals and completions.
 pub(crate) fn command() -> clap::Command {
     ProcfileCli::command()
 }

@@ -1,82 +1,92 @@
-//! What was typed after `render`, and what it means.
+//! The arguments of `render` and what they mean.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
-use piku_layout::name::{AppName, ProcessName};
+use piku_layout::name::{AppName, BadName, ProcessName};
 use piku_layout::settings::ListenAddress;
 
-use super::nginx::include;
-use super::nginx::{Http2Syntax, UpstreamAddress};
+use crate::render::nginx::{Http2Syntax, NginxInstance, RenderSettings, UpstreamAddress, allowed_directives};
+use crate::render::systemd::UnitSettings;
 
-/// The variables that `render nginx` knows, and the directives that it takes.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  printed; there may be warnings
+  1  a file is bad or cannot be read, or the program cannot express what it says
+  2  the command line is wrong";
+
+/// Returns the variables that `render nginx` reads and the directives that an app may use.
 fn nginx_help() -> String {
-    use std::fmt::Write;
-
     let mut text = String::from(NGINX_VARIABLES);
-    let mut line = String::new();
-    for name in include::taken() {
-        if line.len() + name.len() > 90 {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {}", line.trim_end());
-            line.clear();
+    let mut line = String::from(" ");
+    for name in allowed_directives() {
+        if line.len() + name.len() > 92 {
+            text.extend([&line, "\n"]);
+            line.replace_range(1.., "");
         }
-        line.push_str(name);
-        line.push(' ');
+        line.extend([" ", name]);
     }
-    let _ = write!(text, "  {}", line.trim_end());
+    text.extend([&line, "\n\n", EXIT_STATUS]);
     text
 }
 
 const NGINX_VARIABLES: &str = "\
 Variables of ENV, named as the Python piku names them:
-  NGINX_SERVER_NAME        host names, with commas or blanks between them; '*.' in front is for all below
+  NGINX_SERVER_NAME        host names, separated by commas or blanks; '*.' in front includes all names below
   NGINX_HTTPS_ONLY         redirect HTTP to HTTPS
-  NGINX_STATIC_PATHS       PREFIX:FOLDER,…: files served from the app's folder, or from /data
-  NGINX_CATCH_ALL          the file that answers where there is none, such as 'index.html'
-  NGINX_CACHE_PREFIXES     PREFIX,…: answers of the app that are cached, unless it says otherwise itself
-  NGINX_CACHE_SIZE         in GB, 1; NGINX_CACHE_TIME, _REDIRECTS, _ANY, _CONTROL (3600) and _EXPIRY (86400) in seconds
-  NGINX_BASIC_AUTH         NAME:PASSWORD, blanks between several; a password may be a hash of 'openssl passwd -6'
-  NGINX_CLOUDFLARE_ACL     only Cloudflare and this machine itself get an answer
-  NGINX_ALLOW_GIT_FOLDERS  addresses with '.git' reach the app's process; from a folder it is never served
+  NGINX_STATIC_PATHS       PREFIX:DIRECTORY,…: serve files from the app's directory or from /data
+  NGINX_CATCH_ALL          file to serve if the requested one does not exist, such as 'index.html'
+  NGINX_CACHE_PREFIXES     PREFIX,…: cache the app's responses unless the app sets its own cache headers
+  NGINX_CACHE_SIZE         in GB, default 1
+  NGINX_CACHE_TIME, NGINX_CACHE_REDIRECTS, NGINX_CACHE_ANY, NGINX_CACHE_CONTROL
+                           in seconds, default 3600; NGINX_CACHE_EXPIRY: default 86400
+  NGINX_BASIC_AUTH         NAME:PASSWORD, separated by blanks; a password may be a hash from 'openssl passwd -6'
+  NGINX_CLOUDFLARE_ACL     respond only to Cloudflare and to this machine
+  NGINX_ALLOW_GIT_FOLDERS  pass requests for '.git' to the app; files in '.git' are never served
   NGINX_IPV4_ADDRESS, NGINX_IPV6_ADDRESS   one of the addresses given with --listen
   DISABLE_IPV6             listen on IPv4 only
-  NGINX_INCLUDE_FILE       lines of the app's own, for the inside of its server
+  NGINX_INCLUDE_FILE       file of the app with directives for the inside of its server block
 
-Files are served without following a link, and never what begins with a dot, nor ENV and Procfile.
+nginx never follows symlinks, and never serves dotfiles, ENV or Procfile.
 
-Of NGINX_INCLUDE_FILE these directives are taken, others are refused by name; 'proxy_pass http://app' means all
-instances, as the location '@app' does; 'if' asks for no file; 'access_log' may be off:
+NGINX_INCLUDE_FILE may use the directives below; any other is an error. 'proxy_pass http://app' stands for the app's
+instances, as does the location '@app'; 'if' cannot test files; 'access_log' can only be 'off':
 ";
 
 const UNITS: &str = "\
-Each type of worker is one template: 'blog.worker@1.service'. One that listens has its port for an instance,
-'blog.web@5000.service', which it finds in PORT. 'blog.target' starts and stops all; a cron is a service and a timer.";
+Each process type is a template: 'blog.worker@1.service'. A type that listens has the port as its instance name,
+'blog.web@5000.service', and in PORT. 'blog.target' starts and stops all. A cron job is a service and a timer.
+
+Exit status:
+  0  printed; there may be warnings
+  1  a file is bad or cannot be read, or systemd cannot express what it says
+  2  the command line is wrong";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RenderVerb {
-    /// Prints an app's file for nginx, or the nginx.conf of an instance that needs no root
+    /// Print the nginx server block of an app, or the nginx.conf of an instance that runs without root
     #[command(after_long_help = nginx_help())]
     Nginx(NginxArgs),
-    /// Prints the units of an app's workers and crons for systemd
+    /// Print the systemd units of an app's processes and cron jobs
     #[command(after_long_help = UNITS)]
     Systemd(SystemdArgs),
-    /// Prints an app's crons as a crontab for cron(8)
+    /// Print an app's cron jobs as a crontab for cron(8)
+    #[command(after_long_help = EXIT_STATUS)]
     Crontab(CrontabArgs),
 }
 
-/// The files of the app.
+/// Options that name the app and its files.
 #[derive(Debug, Args)]
 struct AppArgs {
-    /// The app's name
+    /// Name of the app
     #[arg(long, default_value = "app", value_name = "NAME")]
     app: AppName,
-    /// The Procfile; '-' is stdin
+    /// Procfile, or '-' for stdin
     #[arg(long, default_value = crate::procfile::FILE, value_name = "FILE")]
     procfile: PathBuf,
-    /// The ENV file; an app needs none
+    /// ENV file; it may be missing
     #[arg(long, default_value = crate::env::FILE, value_name = "FILE")]
     env: PathBuf,
 }
@@ -85,55 +95,55 @@ struct AppArgs {
 pub(crate) struct NginxArgs {
     #[command(flatten)]
     files: AppArgs,
-    /// An instance of the app that answers HTTP; one for each
+    /// Address of an instance that serves HTTP; repeat for each instance
     #[arg(long = "upstream", value_name = "HOST:PORT")]
     upstreams: Vec<UpstreamAddress>,
-    /// The built tree, which is /app to the app
+    /// Built app tree, /app in the jail
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// The app's own files, which are /data to the app
+    /// Data directory of the app, /data in the jail
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Where to listen for HTTP; may be given again
+    /// Address to listen on for HTTP; repeat for several
     #[arg(long, default_value = "80", value_name = "[ADDRESS:]PORT")]
     listen: Vec<ListenAddress>,
-    /// Where to listen for HTTPS; may be given again
+    /// Address to listen on for HTTPS; repeat for several
     #[arg(long, default_value = "443", value_name = "[ADDRESS:]PORT")]
     listen_tls: Vec<ListenAddress>,
     /// Listen on IPv4 only
     #[arg(long)]
     no_ipv6: bool,
-    /// The certificate with its chain; without one there is no HTTPS
+    /// Certificate with its chain; without it there is no HTTPS
     #[arg(long, requires = "key", value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// The key of the certificate
+    /// Private key of the certificate
     #[arg(long, requires = "certificate", value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The folder with an ACME client's answers, in .well-known/acme-challenge
+    /// Directory in which an ACME client writes .well-known/acme-challenge
     #[arg(long, value_name = "DIR")]
     acme_root: Option<PathBuf>,
-    /// The folder for cached answers; this app's are in NAME below it
+    /// Directory for cached responses; the app's own are in a subdirectory with its name
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Where the file with names and passwords is going to be
+    /// Path of the password file, which '--print passwords' prints
     #[arg(long, value_name = "FILE")]
     passwords: Option<PathBuf>,
-    /// Who is Cloudflare, a range of addresses a line, instead of those known
+    /// Address ranges of Cloudflare, one per line, in place of the built-in list
     #[arg(long, value_name = "FILE")]
     cloudflare_ranges: Option<PathBuf>,
-    /// How to speak HTTP/2 with those who come by HTTPS
+    /// How to enable HTTP/2 on HTTPS
     #[arg(long, value_enum, default_value_t)]
     http2: Http2Syntax,
-    /// Answer everything with 503 and a page that says why
+    /// Respond to every request with 503 and a maintenance page
     #[arg(long)]
     maintenance: bool,
-    /// How many requests to the app may be under way at once; others are answered with 503
+    /// Maximum number of concurrent requests; further ones get 503
     #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// What to print
+    /// Which file to print
     #[arg(long, value_enum, default_value_t)]
     print: PrintedFile,
-    /// Print the nginx.conf of an instance that keeps to DIR and includes DIR/apps/*.conf instead
+    /// Print the nginx.conf of an instance that uses only DIR and includes DIR/apps/*.conf
     #[arg(
         long,
         value_name = "DIR",
@@ -143,10 +153,10 @@ pub(crate) struct NginxArgs {
         ]
     )]
     main: Option<PathBuf>,
-    /// After a reload, how long the old processes may finish what they have begun
+    /// How long old worker processes may finish their requests after a reload
     #[arg(long, default_value_t = 60, value_name = "SECONDS", requires = "main")]
     shutdown_timeout: u32,
-    /// How many connections each worker process may have
+    /// Maximum number of connections per worker process
     #[arg(
         long,
         default_value_t = 4096,
@@ -157,13 +167,12 @@ pub(crate) struct NginxArgs {
     worker_connections: u32,
 }
 
-/// Which of an app's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum PrintedFile {
-    /// The file for nginx
+    /// The server block
     #[default]
     Server,
-    /// The file that --passwords names
+    /// The password file
     Passwords,
 }
 
@@ -171,19 +180,19 @@ pub(crate) enum PrintedFile {
 pub(crate) struct SystemdArgs {
     #[command(flatten)]
     files: AppArgs,
-    /// The folder in which commands run
+    /// Working directory of the commands
     #[arg(long, default_value = ".", value_name = "DIR")]
     dir: PathBuf,
-    /// The user who runs them
-    #[arg(long)]
+    /// User that runs the commands
+    #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// How many of each type the target starts; one where it says nothing
+    /// Number of instances of each type that the target starts; default 1
     #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',')]
     formation: Vec<TypeCount>,
-    /// The first port; each further type that listens begins 100 above
-    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
+    /// First port; each further type that listens begins 100 higher
+    #[arg(long, default_value_t = 5000, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// Write the units into this folder instead of printing them
+    /// Write the units to this directory instead of printing them
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
@@ -192,12 +201,11 @@ pub(crate) struct SystemdArgs {
 pub(crate) struct CrontabArgs {
     #[command(flatten)]
     files: AppArgs,
-    /// The folder in which commands run
+    /// Working directory of the commands
     #[arg(long, default_value = ".", value_name = "DIR")]
     dir: PathBuf,
 }
 
-/// `TYPE=N`.
 #[derive(Debug, Clone)]
 struct TypeCount(ProcessName, u16);
 
@@ -205,28 +213,28 @@ impl FromStr for TypeCount {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, String> {
-        let (name, number) = given.split_once('=').ok_or("it is not TYPE=N")?;
-        let name = name.parse().map_err(|err: piku_layout::name::BadName| err.to_string())?;
+        let (name, number) = given.split_once('=').ok_or("expected TYPE=N")?;
+        let name = name.parse().map_err(|err: BadName| err.to_string())?;
         match number.parse() {
             Ok(number @ 0..=99) => Ok(Self(name, number)),
-            _ => Err("N is a number from 0 to 99".to_owned()),
+            _ => Err("N must be a number from 0 to 99".to_owned()),
         }
     }
 }
 
-/// What is to be printed.
+/// What `render` prints.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RenderTarget {
     Nginx {
         files: AppFileArgs,
-        settings: Box<super::nginx::RenderSettings>,
+        settings: Box<RenderSettings>,
         cloudflare: Option<PathBuf>,
         print: PrintedFile,
     },
-    NginxMain(super::nginx::NginxInstance),
+    NginxMain(NginxInstance),
     Systemd {
         files: AppFileArgs,
-        unit: super::systemd::UnitSettings,
+        unit: UnitSettings,
         output: Option<PathBuf>,
     },
     Crontab {
@@ -235,7 +243,6 @@ pub(crate) enum RenderTarget {
     },
 }
 
-/// Where the app's own words are.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AppFileArgs {
     pub(crate) procfile: PathBuf,
@@ -248,8 +255,8 @@ impl AppArgs {
     }
 }
 
-/// From here and not from where nginx, systemd or cron start; a link stays one, so that what it leads to may change.
-fn absolute(path: &Path) -> PathBuf {
+/// Makes a path absolute: nginx, systemd and cron start in other directories. Symlinks are kept, so that their targets may change.
+fn make_absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
@@ -260,9 +267,9 @@ impl From<RenderVerb> for RenderTarget {
             RenderVerb::Systemd(args) => {
                 let formation: BTreeMap<_, _> =
                     args.formation.into_iter().map(|TypeCount(name, number)| (name, number)).collect();
-                let unit = super::systemd::UnitSettings {
+                let unit = UnitSettings {
                     app: args.files.app.clone(),
-                    dir: absolute(&args.dir),
+                    dir: make_absolute(&args.dir),
                     user: args.user,
                     formation,
                     port: args.port,
@@ -270,7 +277,7 @@ impl From<RenderVerb> for RenderTarget {
                 Self::Systemd { files: args.files.files(), unit, output: args.output }
             }
             RenderVerb::Crontab(args) => {
-                Self::Crontab { dir: absolute(&args.dir), files: args.files.files() }
+                Self::Crontab { dir: make_absolute(&args.dir), files: args.files.files() }
             }
         }
     }
@@ -279,21 +286,21 @@ impl From<RenderVerb> for RenderTarget {
 impl From<NginxArgs> for RenderTarget {
     fn from(args: NginxArgs) -> Self {
         if let Some(dir) = args.main {
-            return Self::NginxMain(super::nginx::NginxInstance {
-                dir: absolute(&dir),
+            return Self::NginxMain(NginxInstance {
+                dir: make_absolute(&dir),
                 listen: args.listen,
                 listen_tls: args.listen_tls,
                 ipv6: !args.no_ipv6,
-                stranger_certificate: args
+                default_certificate: args
                     .certificate
                     .zip(args.key)
-                    .map(|(one, key)| (absolute(&one), absolute(&key))),
+                    .map(|(certificate, key)| (make_absolute(&certificate), make_absolute(&key))),
                 connections: args.worker_connections,
                 shutdown_timeout: args.shutdown_timeout,
             });
         }
-        let path = |path: Option<PathBuf>| path.map(|path| absolute(&path));
-        let settings = super::nginx::RenderSettings {
+        let path = |path: Option<PathBuf>| path.map(|path| make_absolute(&path));
+        let settings = RenderSettings {
             app: args.files.app.clone(),
             upstreams: args.upstreams,
             root: path(args.root),

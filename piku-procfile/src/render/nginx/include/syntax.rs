@@ -1,47 +1,48 @@
-//! Reads nginx's syntax into directives, word for word as nginx's own reader does (`ngx_conf_read_token`).
+//! Parses nginx's syntax into directives, with the rules of nginx's own tokenizer (`ngx_conf_read_token`).
 
-use piku_report::diagnostic::word;
+use piku_report::diagnostic::quote_word;
 
-/// `WORD WORD…;`, or with a block in place of the semicolon.
+/// `WORD WORD…;`, or `WORD WORD… { … }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NginxDirective {
-    /// The line on which it begins, from 1.
+pub(in crate::render::nginx) struct NginxDirective {
+    /// First line, from 1.
     pub(super) line: usize,
-    /// Its name and its arguments, quotes and escapes undone.
-    pub(super) words: Vec<String>,
-    pub(super) block: Option<Vec<NginxDirective>>,
+    /// Name and arguments, without quotes and escapes.
+    pub(in crate::render::nginx) words: Vec<String>,
+    pub(in crate::render::nginx) block: Option<Vec<NginxDirective>>,
 }
 
 impl NginxDirective {
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::render::nginx) fn name(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
 }
 
-/// What cannot be read, and on which line.
 #[derive(Debug)]
-pub(super) struct UnreadableSyntax {
+pub(in crate::render::nginx) struct NginxSyntaxError {
     pub(super) line: usize,
     pub(super) message: String,
 }
 
-/// nginx itself has no limit, but a recursive reader must.
+/// nginx has no limit, but a recursive parser needs one.
 const MAX_DEPTH: usize = 16;
 
-pub(super) fn parse(text: &str) -> Result<Vec<NginxDirective>, UnreadableSyntax> {
-    let mut reader = SyntaxReader { chars: text.chars().peekable(), line: 1, depth: 0 };
-    reader.block()
+pub(in crate::render::nginx) fn parse_directives(
+    text: &str,
+) -> Result<Vec<NginxDirective>, NginxSyntaxError> {
+    let mut parser = SyntaxParser { chars: text.chars().peekable(), line: 1, depth: 0 };
+    parser.parse_block()
 }
 
-struct SyntaxReader<'a> {
+struct SyntaxParser<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
     line: usize,
     depth: usize,
 }
 
-impl SyntaxReader<'_> {
-    /// Up to the `}` of this block, or to the end of the file.
-    fn block(&mut self) -> Result<Vec<NginxDirective>, UnreadableSyntax> {
+impl SyntaxParser<'_> {
+    /// Parses up to the `}` of this block, or to the end of the file.
+    fn parse_block(&mut self) -> Result<Vec<NginxDirective>, NginxSyntaxError> {
         let mut directives = Vec::new();
         let mut words: Vec<String> = Vec::new();
         let mut line = self.line;
@@ -51,13 +52,15 @@ impl SyntaxReader<'_> {
                 line = self.line;
             }
             match self.chars.peek().copied() {
-                None if !words.is_empty() => return self.fail(format!("{} has no ';'", word(&words[0]))),
+                None if !words.is_empty() => {
+                    return self.fail(format!("{} has no ';'", quote_word(&words[0])));
+                }
                 None if self.depth > 0 => return self.fail("a '{' is not closed"),
                 None => return Ok(directives),
                 Some('}') => {
                     self.next();
                     if !words.is_empty() {
-                        return self.fail(format!("{} has no ';'", word(&words[0])));
+                        return self.fail(format!("{} has no ';'", quote_word(&words[0])));
                     }
                     if self.depth == 0 {
                         return self.fail("a '}' with no '{'");
@@ -70,23 +73,23 @@ impl SyntaxReader<'_> {
                         return self.fail(format!("a '{end}' with nothing before it"));
                     }
                     let words = std::mem::take(&mut words);
-                    let block = if end == '{' { Some(self.inner()?) } else { None };
+                    let block = if end == '{' { Some(self.parse_inner_block()?) } else { None };
                     directives.push(NginxDirective { line, words, block });
                 }
                 Some(_) => {
-                    let word = self.word()?;
+                    let word = self.parse_word()?;
                     words.push(word);
                 }
             }
         }
     }
 
-    fn inner(&mut self) -> Result<Vec<NginxDirective>, UnreadableSyntax> {
+    fn parse_inner_block(&mut self) -> Result<Vec<NginxDirective>, NginxSyntaxError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return self.fail("too many blocks in each other");
+            return self.fail("blocks are nested too deeply");
         }
-        let block = self.block()?;
+        let block = self.parse_block()?;
         self.depth -= 1;
         Ok(block)
     }
@@ -103,7 +106,7 @@ impl SyntaxReader<'_> {
         }
     }
 
-    fn word(&mut self) -> Result<String, UnreadableSyntax> {
+    fn parse_word(&mut self) -> Result<String, NginxSyntaxError> {
         let mut text = String::new();
         if let Some(quote @ ('"' | '\'')) = self.chars.peek().copied() {
             let opened = self.line;
@@ -112,10 +115,10 @@ impl SyntaxReader<'_> {
                 match self.next() {
                     None => {
                         let message = format!("the quote {quote} is not closed");
-                        return Err(UnreadableSyntax { line: opened, message });
+                        return Err(NginxSyntaxError { line: opened, message });
                     }
                     Some(c) if c == quote => break,
-                    Some('\\') => self.escape(&mut text),
+                    Some('\\') => self.parse_escape(&mut text),
                     Some(c) => text.push(c),
                 }
             }
@@ -124,7 +127,7 @@ impl SyntaxReader<'_> {
                 Some(_) => self.fail("text right after a closing quote"),
             };
         }
-        // A brace after a dollar belongs to a variable's name.
+        // A brace after a dollar is part of a variable.
         let mut dollar = false;
         while let Some(c) = self.chars.peek().copied() {
             match c {
@@ -134,13 +137,13 @@ impl SyntaxReader<'_> {
             }
             self.next();
             dollar = c == '$';
-            if c == '\\' { self.escape(&mut text) } else { text.push(c) }
+            if c == '\\' { self.parse_escape(&mut text) } else { text.push(c) }
         }
         Ok(text)
     }
 
-    /// After a backslash.
-    fn escape(&mut self, text: &mut String) {
+    /// Parses the character after a backslash.
+    fn parse_escape(&mut self, text: &mut String) {
         match self.next() {
             Some(c @ ('"' | '\'' | '\\')) => text.push(c),
             Some('t') => text.push('\t'),
@@ -157,8 +160,8 @@ impl SyntaxReader<'_> {
         c
     }
 
-    fn fail<T>(&self, message: impl Into<String>) -> Result<T, UnreadableSyntax> {
-        Err(UnreadableSyntax { line: self.line, message: message.into() })
+    fn fail<T>(&self, message: impl Into<String>) -> Result<T, NginxSyntaxError> {
+        Err(NginxSyntaxError { line: self.line, message: message.into() })
     }
 }
 
@@ -167,11 +170,11 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<Vec<String>> {
-        parse(text).expect(text).into_iter().map(|directive| directive.words).collect()
+        parse_directives(text).expect(text).into_iter().map(|directive| directive.words).collect()
     }
 
     #[test]
-    fn words_are_those_that_nginx_reads() {
+    fn words_are_tokenized_as_nginx_does() {
         for (text, wanted) in [
             ("a b  c;", &["a", "b", "c"][..]),
             ("a \"b c\" 'd;e';", &["a", "b c", "d;e"]),
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn blocks_nest_and_lines_are_counted() {
-        let read = parse("\na {\n b c; d { e; }\n}\nf;").unwrap();
+        let read = parse_directives("\na {\n b c; d { e; }\n}\nf;").unwrap();
         assert_eq!((read[0].line, read[1].line), (2, 5));
         let inner = read[0].block.as_ref().unwrap();
         assert_eq!((inner[0].line, inner.len()), (3, 2));
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_has_a_line() {
+    fn syntax_errors_have_a_line() {
         for (text, line) in [
             ("a", 1),
             ("a;\n}", 2),
@@ -208,7 +211,7 @@ mod tests {
             ("a { b }", 1),
             (&"a{".repeat(100), 1),
         ] {
-            assert_eq!(parse(text).unwrap_err().line, line, "{text}");
+            assert_eq!(parse_directives(text).unwrap_err().line, line, "{text}");
         }
     }
 }

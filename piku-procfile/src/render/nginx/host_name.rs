@@ -1,53 +1,54 @@
-//! A host name that nginx serves an app for.
+//! Host names, of apps and of the instances that nginx passes requests to.
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 
-use piku_report::diagnostic::word;
+use piku_report::diagnostic::quote_word;
 
-/// The longest host name, in bytes (RFC 1035, 2.3.4, without the dot at the end).
+/// Maximum length in bytes, without the dot at the end (RFC 1035, 2.3.4).
 const MAX_LEN: usize = 253;
 
-/// A host name in lower case, or one with `*.` in front, which stands for all names below it.
+/// A host name in lower case. `*.` in front stands for all names below it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostName(String);
 
 impl HostName {
-    /// The name as text.
+    /// Returns the name in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What to write instead; a message of [`HostName::from_str`] has no room for it.
-pub(super) const HINT: &str = "names are such as 'blog.example.org', or '*.example.org' for all below it";
+pub(super) const HINT: &str =
+    "write a name such as 'blog.example.org', or '*.example.org' for all names below it";
 
 impl FromStr for HostName {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, String> {
-        let shown = word(given);
+        let shown = quote_word(given);
         let name = given.to_ascii_lowercase();
         let base = name.strip_prefix("*.").unwrap_or(&name);
         if !given.is_ascii() {
             return Err(format!(
-                "{shown} is not ASCII: write the form that DNS has, such as 'xn--mnchen-3ya.de' for 'münchen.de'"
+                "{shown} is not ASCII: use the DNS form, such as 'xn--mnchen-3ya.de' for 'münchen.de'"
             ));
         }
         if given == "_" || given == "*" {
-            return Err(format!("{shown} is no host name: an app gets the requests for its own names only"));
+            return Err(format!("{shown} is not a host name: an app gets requests for its own names only"));
         }
         if given.contains("://") || given.contains('/') {
-            return Err(format!("{shown} is an address, not a host name: leave out 'http://' and the path"));
+            return Err(format!("{shown} is a URL, not a host name: leave out 'http://' and the path"));
         }
         if given.contains(':') {
-            return Err(format!("{shown} has a port; a host name has none"));
+            return Err(format!("{shown} has a port: leave it out"));
         }
         if given.starts_with('~') {
             return Err(format!("{shown} is a regular expression, not a host name"));
         }
         if base.contains('*') {
-            return Err(format!("{shown}: a '*' stands only at the front, before a dot"));
+            return Err(format!("{shown}: '*' is only allowed at the beginning, before a dot"));
         }
         if name.len() > MAX_LEN {
             return Err(format!("{shown} is longer than {MAX_LEN} characters"));
@@ -60,9 +61,46 @@ impl FromStr for HostName {
                 && !label.ends_with('-')
         };
         if !base.split('.').all(label) {
-            return Err(format!("{shown} is no host name"));
+            return Err(format!("{shown} is not a host name"));
         }
         Ok(Self(name))
+    }
+}
+
+/// Address of an instance, `HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamAddress(String);
+
+impl UpstreamAddress {
+    /// Returns `HOST:PORT`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<SocketAddr> for UpstreamAddress {
+    fn from(socket: SocketAddr) -> Self {
+        Self(socket.to_string())
+    }
+}
+
+impl FromStr for UpstreamAddress {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, String> {
+        let bad = || format!("{} is not HOST:PORT", quote_word(given));
+        if let Ok(socket) = given.parse::<SocketAddr>() {
+            return if socket.port() == 0 { Err(bad()) } else { Ok(socket.into()) };
+        }
+        let (host, port) = given.rsplit_once(':').ok_or_else(bad)?;
+        let host: HostName = host.parse().map_err(|_| bad())?;
+        match port.parse::<u16>() {
+            Ok(port) if port > 0 && !host.as_str().contains('*') => {
+                Ok(Self(format!("{}:{port}", host.as_str())))
+            }
+            _ => Err(bad()),
+        }
     }
 }
 
@@ -122,6 +160,18 @@ mod tests {
             &"a.".repeat(127),
         ] {
             assert!(given.parse::<HostName>().is_err(), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn upstream_addresses() {
+        for (given, wanted) in
+            [("127.0.0.1:5000", "127.0.0.1:5000"), ("[::1]:1", "[::1]:1"), ("App:1", "app:1")]
+        {
+            assert_eq!(given.parse::<UpstreamAddress>().unwrap().as_str(), wanted);
+        }
+        for bad in ["", "5000", "a:0", "a:x", "a b:1", "unix:/x:1", "*.a:1", "127.0.0.1:0", "a:1 backup"] {
+            assert!(bad.parse::<UpstreamAddress>().is_err(), "{bad}");
         }
     }
 }

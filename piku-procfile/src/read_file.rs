@@ -1,5 +1,5 @@
-//! Reads what an app ships, and only that: a file that is not one, that has no end, or that is a link to somebody else's
-//! secrets is not read. The text of a bad line is shown to whoever pushed it.
+//! Reads the files of an app with limits: diagnostics show lines of these files to the user who pushed, so a symlink must not lead
+//! to the secrets of another app, and a device or an endless file must not block a deploy.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -10,17 +10,17 @@ use anyhow::Context;
 use piku_files::TreeHandle;
 use piku_report::user_error::UserError;
 
-/// No Procfile or ENV is as long as this; an endless one (`/dev/zero`) must end somewhere.
+/// Far longer than any Procfile or ENV. Stops at an endless file such as `/dev/zero`.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The file's bytes; `None` when there is no such file.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+/// Reads a regular file; `None` if it does not exist. A symlink must not lead out of the file's directory.
+pub(crate) fn read_app_file(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let about = || format!("cannot read '{}'", path.display());
-    // A shell's <(command), /dev/stdin: not from an app's tree, and not regular files.
+    // <(command) and /dev/stdin are not regular files, and not in an app tree.
     if path.starts_with("/dev") || path.starts_with("/proc") {
-        return match open_of_system(path) {
+        return match open_device(path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-            file => read_from(file.with_context(about)?).with_context(about).map(Some),
+            file => read_to_end(file.with_context(about)?).with_context(about).map(Some),
         };
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -34,12 +34,15 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     }
     let file = match tree.open_file(name) {
         Err(err) if err.leads_out() => {
-            return Err(UserError::new(format!("{}: it is a link that leads out of its folder", about()))
-                .hint("put the file itself there")
-                .into());
+            return Err(UserError::new(format!(
+                "{}: it is a symlink that leads out of its directory",
+                about()
+            ))
+            .hint("replace the symlink by the file")
+            .into());
         }
         Err(err) if err.kind() == io::ErrorKind::IsADirectory => {
-            return Err(UserError::new(format!("{}: it is a folder", about()))
+            return Err(UserError::new(format!("{}: it is a directory", about()))
                 .hint("name the file in it")
                 .into());
         }
@@ -48,35 +51,32 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
         }
         file => file?,
     };
-    read_from(file.file).with_context(about).map(Some)
+    read_to_end(file.file).with_context(about).map(Some)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what the caller's shell or the kernel holds, not an app's tree"
-)]
-fn open_of_system(path: &Path) -> io::Result<File> {
+#[expect(clippy::disallowed_methods, reason = "a file of the kernel, not in an app tree")]
+fn open_device(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// The bytes of a file below `root`, also when a link inside leads elsewhere inside; `None` when there is no such file.
-pub(crate) fn read_below(root: &Path, below: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+/// Reads a regular file of the tree `root`; `None` if it does not exist. A symlink must not lead out of the tree.
+pub(crate) fn read_tree_file(root: &Path, below: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let about = || format!("cannot read '{}'", below.display());
     let file = match TreeHandle::open_following(root)?.open_file(below) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(err) if err.leads_out() => {
-            return Err(UserError::new(format!("{}: a link leads out of the app's folder", about())).into());
+            return Err(UserError::new(format!("{}: a symlink leads out of the app tree", about())).into());
         }
         Err(err) if matches!(err.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory) => {
             return Err(UserError::new(format!("{}: it is not a regular file", about())).into());
         }
         file => file.with_context(about)?,
     };
-    read_from(file.file).with_context(about).map(Some)
+    read_to_end(file.file).with_context(about).map(Some)
 }
 
-/// All that comes from `input`.
-pub(crate) fn read_from(input: impl Read) -> io::Result<Vec<u8>> {
+/// Reads all of `input`, up to the limit.
+pub(crate) fn read_to_end(input: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
@@ -85,9 +85,9 @@ pub(crate) fn read_from(input: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The name that diagnostics give the file.
-pub(crate) fn label(path: &Path, otherwise: &str) -> String {
-    path.file_name().map_or_else(|| otherwise.to_owned(), |name| name.to_string_lossy().into_owned())
+/// Returns the file name for diagnostics.
+pub(crate) fn label(path: &Path, default: &str) -> String {
+    path.file_name().map_or_else(|| default.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -111,17 +111,21 @@ mod tests {
         symlink("nowhere", tree.join("dangling")).unwrap();
         let fifo = std::process::Command::new("mkfifo").arg(tree.join("fifo")).status();
         assert!(fifo.unwrap().success());
-        assert_eq!(read(&tree.join("nothing")).unwrap(), None);
+        assert_eq!(read_app_file(&tree.join("nothing")).unwrap(), None);
         for name in ["real", "inside"] {
-            assert_eq!(read(&tree.join(name)).unwrap().as_deref(), Some(b"A=1\n".as_slice()), "{name}");
-            assert!(read_below(&tree, Path::new(name)).unwrap().is_some(), "{name}");
+            assert_eq!(
+                read_app_file(&tree.join(name)).unwrap().as_deref(),
+                Some(b"A=1\n".as_slice()),
+                "{name}"
+            );
+            assert!(read_tree_file(&tree, Path::new(name)).unwrap().is_some(), "{name}");
         }
-        assert_eq!(read_below(&tree, Path::new("dangling")).unwrap(), None);
-        assert!(read(&tree.join("dangling")).is_err());
+        assert_eq!(read_tree_file(&tree, Path::new("dangling")).unwrap(), None);
+        assert!(read_app_file(&tree.join("dangling")).is_err());
         for name in ["out", "absolute", "magic", "loop", "fifo", "."] {
-            for told in [read(&tree.join(name)), read_below(&tree, Path::new(name))] {
-                let told = told.unwrap_err();
-                assert!(!format!("{told:#}").contains("SECRET"), "{told:#}");
+            for result in [read_app_file(&tree.join(name)), read_tree_file(&tree, Path::new(name))] {
+                let message = format!("{:#}", result.unwrap_err());
+                assert!(!message.contains("SECRET"), "{message}");
             }
         }
     }

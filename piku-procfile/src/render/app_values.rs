@@ -1,32 +1,31 @@
-//! What an app has set, each value with the place where it stands, so that a bad one is told as `ENV:3: …`.
+//! The variables of an app. Each value knows its file and line, so that an error about it reads `ENV:3: …`.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use indexmap::IndexMap;
-use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, word};
+use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, quote_word};
 
 use crate::env::EnvFile;
 
-/// The variables of an app.
+/// Variables by name.
 #[derive(Debug, Clone, Default)]
 pub struct AppValues(IndexMap<String, SettingValue>);
 
-/// One of them.
 #[derive(Debug, Clone)]
 pub(crate) struct SettingValue {
     pub(crate) text: String,
-    /// The file's name, or what else it comes from.
+    /// File name, or other source, as diagnostics show it.
     origin: String,
-    /// 0 where the origin has no lines.
+    /// 0 if the origin has no lines.
     line: usize,
 }
 
 impl AppValues {
-    /// The variables of a file that diagnostics call `file`.
+    /// Takes the variables of an ENV file, which diagnostics call `file`.
     #[must_use]
-    pub fn of(env: &EnvFile, file: &str) -> Self {
+    pub fn from_env(env: &EnvFile, file: &str) -> Self {
         let value = |(name, text): (&String, &String)| {
             let line = env.lines.get(name).copied().unwrap_or(0);
             (name.clone(), SettingValue { text: text.clone(), origin: file.to_owned(), line })
@@ -34,13 +33,13 @@ impl AppValues {
         Self(env.vars.iter().map(value).collect())
     }
 
-    /// Sets a variable that wins over the file's, such as one that the operator keeps on the server.
+    /// Sets a variable in place of the file's, such as one stored with `config:set`.
     pub fn set(&mut self, name: &str, value: &str, origin: &str) {
         let value = SettingValue { text: value.to_owned(), origin: origin.to_owned(), line: 0 };
         self.0.insert(name.to_owned(), value);
     }
 
-    /// Whether it is set, to anything.
+    /// Returns true if the variable is set and not blank.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| !value.text.trim().is_empty())
@@ -56,13 +55,13 @@ impl AppValues {
 }
 
 impl SettingValue {
-    /// Something that is wrong with it.
+    /// Returns an error about this value.
     pub(crate) fn error(&self, name: &str, message: impl Display) -> Diagnostic {
         Diagnostic::error(&self.origin, self.line, format!("{name}: {message}"))
     }
 }
 
-/// Reads variables, and remembers all that is wrong with them.
+/// Parses variables and collects their errors and warnings.
 pub(crate) struct ValuesReader<'a> {
     values: &'a AppValues,
     errors: DiagnosticCollector,
@@ -74,73 +73,80 @@ impl<'a> ValuesReader<'a> {
         Self { values, errors: DiagnosticCollector::default(), warnings: DiagnosticCollector::default() }
     }
 
-    /// The text, when there is some.
+    /// Returns the trimmed value, or `None` if it is unset or blank.
     pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
         self.values.get(name).map(|value| value.text.trim()).filter(|text| !text.is_empty())
     }
 
-    /// The items between commas or blanks.
+    /// Returns the items of a list separated by commas or blanks.
     pub(crate) fn items(&self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let text = self.text(name).unwrap_or_default();
         text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
     }
 
-    /// Yes or no, in the words that the Python piku knows.
-    pub(crate) fn boolean(&mut self, name: &str) -> bool {
+    /// Parses a flag, in the spellings that the Python piku accepts. An unset one is false.
+    pub(crate) fn parse_bool(&mut self, name: &str) -> bool {
         match self.text(name).unwrap_or_default().to_ascii_lowercase().as_str() {
             "1" | "on" | "true" | "enabled" | "yes" | "y" => true,
             "" | "0" | "off" | "false" | "disabled" | "no" | "n" => false,
             other => {
-                self.refuse(name, format!("{} is neither 'true' nor 'false'", word(other)), None);
+                self.add_error(name, format!("{} is neither 'true' nor 'false'", quote_word(other)), None);
                 false
             }
         }
     }
 
-    /// A whole number of `unit`.
-    pub(crate) fn number(&mut self, name: &str, default: u32, range: RangeInclusive<u32>, unit: &str) -> u32 {
+    /// Parses a whole number of `unit`.
+    pub(crate) fn parse_number(
+        &mut self,
+        name: &str,
+        default: u32,
+        range: RangeInclusive<u32>,
+        unit: &str,
+    ) -> u32 {
         let Some(text) = self.text(name) else { return default };
         match text.parse() {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let (low, high) = range.into_inner();
-                let what = format!("{} is no whole number of {unit} from {low} to {high}", word(text));
-                self.refuse(name, what, None);
+                let what =
+                    format!("{} is not a whole number of {unit} from {low} to {high}", quote_word(text));
+                self.add_error(name, what, None);
                 default
             }
         }
     }
 
-    /// Each item as what it is to be; those that are not are refused.
-    pub(crate) fn parsed<T: FromStr<Err = String>>(&mut self, name: &str, hint: Option<&str>) -> Vec<T> {
+    /// Parses the items of a list. A bad item is an error.
+    pub(crate) fn parse_items<T: FromStr<Err = String>>(&mut self, name: &str, hint: Option<&str>) -> Vec<T> {
         let mut good = Vec::new();
         for item in self.items(name) {
             match item.parse() {
                 Ok(item) => good.push(item),
-                Err(message) => self.refuse(name, message, hint),
+                Err(message) => self.add_error(name, message, hint),
             }
         }
         good
     }
 
-    /// Remembers that the variable is no good.
-    pub(crate) fn refuse(&mut self, name: &str, message: impl Display, hint: Option<&str>) {
-        let found = self.about(name, message, hint);
+    /// Adds an error about a variable.
+    pub(crate) fn add_error(&mut self, name: &str, message: impl Display, hint: Option<&str>) {
+        let found = self.diagnostic(name, message, hint);
         self.errors.push(|| found);
     }
 
-    /// Remembers what its author should look at.
-    pub(crate) fn warn(&mut self, name: &str, message: impl Display, hint: Option<&str>) {
-        let found = self.about(name, message, hint).warning();
+    /// Adds a warning about a variable.
+    pub(crate) fn add_warning(&mut self, name: &str, message: impl Display, hint: Option<&str>) {
+        let found = self.diagnostic(name, message, hint).warning();
         self.warnings.push(|| found);
     }
 
-    /// Remembers what is wrong elsewhere, such as in a file that a variable names.
-    pub(crate) fn push(&mut self, found: Diagnostic) {
+    /// Adds an error about something else, such as a file that a variable names.
+    pub(crate) fn add_diagnostic(&mut self, found: Diagnostic) {
         self.errors.push(|| found);
     }
 
-    fn about(&self, name: &str, message: impl Display, hint: Option<&str>) -> Diagnostic {
+    fn diagnostic(&self, name: &str, message: impl Display, hint: Option<&str>) -> Diagnostic {
         let found = match self.values.get(name) {
             Some(value) => value.error(name, message),
             None => Diagnostic::error(crate::env::FILE, 0, format!("{name}: {message}")),
@@ -151,7 +157,7 @@ impl<'a> ValuesReader<'a> {
         }
     }
 
-    /// The warnings, unless there are errors.
+    /// Returns the warnings, or all errors if there are any.
     pub(crate) fn finish(self) -> Result<Vec<Diagnostic>, Diagnostics> {
         if self.errors.is_empty() {
             Ok(self.warnings.finish())

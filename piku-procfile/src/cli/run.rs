@@ -1,0 +1,117 @@
+//! Carries out a command line: reads the files, then prints, checks or renders them.
+
+#![expect(clippy::disallowed_methods, reason = "files that were named on the command line")]
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use piku_files::atomic_file;
+use piku_report::output;
+use piku_report::user_error::UserError;
+
+use super::input::{platform_variables, print_warnings, read_environment, read_procfile};
+use super::render_args::{AppFileArgs, PrintedFile, RenderTarget};
+use super::{FileOrStdin, ProcfileAction};
+use crate::env::{self, EnvFile};
+use crate::procfile::{ParseOptions, Procfile};
+use crate::read_file;
+use crate::render::app_values::AppValues;
+use crate::render::nginx::VirtualHost;
+use crate::render::{crontab, systemd};
+
+pub(crate) fn run_action(action: ProcfileAction) -> anyhow::Result<()> {
+    match action {
+        ProcfileAction::Check { input, options } => read_procfile(&input, options).map(drop),
+        ProcfileAction::List { input, options, format } => {
+            let procfile = read_procfile(&input, options)?;
+            output::print(format, &procfile.entries, || procfile.to_string())
+        }
+        ProcfileAction::Show { input, options, name } => {
+            let procfile = read_procfile(&input, options)?;
+            let entry = procfile.get(&name).ok_or_else(|| unknown_type(&name, &procfile))?;
+            output::write(format!("{}\n", entry.command).as_bytes())
+        }
+        ProcfileAction::PrintEnv { input, options, format } => {
+            let env = read_environment(&input, &platform_variables(None), options)?;
+            output::print(format, &env.vars, || env.to_text())
+        }
+        ProcfileAction::Render(target) => render(&target),
+        // Every platform variable has a value when the app runs, so `${PORT:?}` is not an error here.
+        ProcfileAction::CheckEnv { input, options } => {
+            read_environment(&input, &platform_variables(Some("0")), options).map(drop)
+        }
+    }
+}
+
+fn unknown_type(name: &str, procfile: &Procfile) -> UserError {
+    let names: Vec<&str> = procfile.entries.iter().take(20).map(|entry| entry.name.as_str()).collect();
+    let more = if names.len() < procfile.entries.len() { ", …" } else { "" };
+    UserError::new(format!("there is no process type '{name}'"))
+        .hint(format!("the Procfile has {}{more}", names.join(", ")))
+}
+
+fn render(target: &RenderTarget) -> anyhow::Result<()> {
+    match target {
+        RenderTarget::NginxMain(instance) => output::write(instance.render()?.as_bytes()),
+        RenderTarget::Nginx { files, settings, cloudflare, print } => {
+            let mut settings = settings.clone();
+            if let Some(file) = cloudflare {
+                let text = fs::read_to_string(file);
+                settings.cloudflare =
+                    Some(text.with_context(|| format!("cannot read '{}'", file.display()))?);
+            }
+            // The paths that an app sees in its jail.
+            let mut platform = platform_variables(None);
+            platform.entry("DATA_DIR".to_owned()).or_insert_with(|| "/data".to_owned());
+            platform.entry("HOME".to_owned()).or_insert_with(|| "/app".to_owned());
+            let procfile = read_procfile_of(files)?;
+            let values = read_values(&files.env, &platform, true)?;
+            let host = VirtualHost::read(&settings, &procfile, &values)?;
+            print_warnings(&host.warnings);
+            match print {
+                PrintedFile::Server => output::write(host.server_file().as_bytes()),
+                PrintedFile::Passwords => output::write(host.password_file().unwrap_or_default().as_bytes()),
+            }
+        }
+        RenderTarget::Systemd { files, unit, output } => {
+            let procfile = read_procfile_of(files)?;
+            // The ENV file is read once per process type, because PORT, PS and PROC_TYPE differ. Its warnings are printed once.
+            let mut first = true;
+            let units = systemd::render(unit, &procfile, |type_variables| {
+                let mut platform = platform_variables(None);
+                platform.extend(type_variables);
+                read_values(&files.env, &platform, std::mem::replace(&mut first, false))
+            })?;
+            print_warnings(&units.warnings);
+            match output {
+                Some(dir) => units.files.iter().try_for_each(|unit| {
+                    let path = dir.join(&unit.name);
+                    atomic_file::write(&path, unit.text.as_bytes(), 0o600)
+                        .with_context(|| format!("cannot write '{}'", path.display()))
+                }),
+                None => output::write(units.to_string().as_bytes()),
+            }
+        }
+        RenderTarget::Crontab { files, dir } => {
+            let procfile = read_procfile_of(files)?;
+            let values = read_values(&files.env, &platform_variables(None), true)?;
+            let (text, warnings) = crontab::render(dir, &procfile, &values)?;
+            print_warnings(&warnings);
+            output::write(text.as_bytes())
+        }
+    }
+}
+
+fn read_procfile_of(files: &AppFileArgs) -> anyhow::Result<Procfile> {
+    read_procfile(&FileOrStdin::from(files.procfile.clone()), ParseOptions::default())
+}
+
+fn read_values(file: &Path, platform: &IndexMap<String, String>, warns: bool) -> anyhow::Result<AppValues> {
+    let env = EnvFile::read(file, platform, ParseOptions::default())?;
+    if warns {
+        print_warnings(&env.warnings);
+    }
+    Ok(AppValues::from_env(&env, &read_file::label(file, env::FILE)))
+}
