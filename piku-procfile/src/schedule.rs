@@ -73,8 +73,14 @@ pub fn split_schedule(text: &str) -> Result<(String, &str), BadSchedule> {
 /// Minutes, hours, days of the month, months and days of the week (0 is Sunday) at which a schedule runs, each ascending.
 pub(crate) struct ScheduleTimes {
     pub(crate) fields: [Vec<u32>; 5],
-    /// Fields that begin with `*`. If neither field for days does, the job runs on days that match either of them.
-    pub(crate) starred: [bool; 5],
+    pub(crate) requires_both_days: bool,
+}
+
+/// Returns true if a day must match both fields for days: if one of them begins with `*`, as crontab(5) has it. Otherwise the
+/// job runs on days that match either of them.
+#[must_use]
+pub fn requires_both_days(schedule: &str) -> bool {
+    schedule.split(' ').enumerate().any(|(at, field)| matches!(at, 2 | 4) && field.starts_with('*'))
 }
 
 /// Expands a schedule that [`split_schedule`] has accepted.
@@ -87,7 +93,8 @@ pub(crate) fn expand_schedule(schedule: &str) -> ScheduleTimes {
         "@yearly" => "0 0 1 1 *",
         fields => fields,
     };
-    let mut times = ScheduleTimes { fields: Default::default(), starred: [false; 5] };
+    let mut times =
+        ScheduleTimes { fields: Default::default(), requires_both_days: requires_both_days(schedule) };
     for (at, (text, (_, low, high, names))) in schedule.split(' ').zip(FIELDS).enumerate() {
         let number = |text: &str| {
             let known = names.iter().position(|name| name.eq_ignore_ascii_case(text));
@@ -110,7 +117,6 @@ pub(crate) fn expand_schedule(schedule: &str) -> ScheduleTimes {
             found.insert(0);
         }
         times.fields[at] = found.into_iter().collect();
-        times.starred[at] = text.starts_with('*');
     }
     times
 }
@@ -234,7 +240,11 @@ mod tests {
     }
 
     fn croner(schedule: &str) -> Option<croner::Cron> {
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let parser = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            .dom_and_dow(requires_both_days(schedule))
+            .build();
         parser.parse(schedule).ok()
     }
 
@@ -281,7 +291,8 @@ mod tests {
                 .zip(&times.fields)
                 .map(|(number, field)| field.iter().any(|at| i64::from(*at) == i64::from(*number)))
                 .collect();
-            let is_day = if times.starred[2] || times.starred[4] { matches[2] && matches[4] } else { matches[2] || matches[4] };
+            let is_day =
+                if times.requires_both_days { matches[2] && matches[4] } else { matches[2] || matches[4] };
             let expected = matches[0] && matches[1] && matches[3] && is_day;
             let zoned = time.to_zoned(TimeZone::UTC).unwrap();
             prop_assert_eq!(cron.is_time_matching(&zoned).unwrap(), expected, "{} at {}", schedule, time);

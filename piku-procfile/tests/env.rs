@@ -287,7 +287,7 @@ fn e28_a_colon() {
     let errors = EnvFile::parse(b"A: hunter2", &platform(), ParseOptions::default())
         .expect_err("is refused")
         .to_string();
-    assert!(errors.ends_with("\nhint: write 'A' with '=' in place of the colon"), "{errors}");
+    assert!(errors.ends_with("\nhint: use '=' instead of ':' after 'A'"), "{errors}");
 }
 
 #[test]

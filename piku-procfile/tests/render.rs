@@ -218,7 +218,7 @@ fn a_crontab_is_taken_by_cron() {
             .file("ENV", "A='it is 50%'\nMAILTO=x\n");
         let (stdout, stderr, code) = tool.run();
         assert_eq!(code, 0, "{stderr}");
-        assert_eq!(stderr, "ENV:2: warning: MAILTO: is left out: cron has one of its own\n");
+        assert_eq!(stderr, "ENV:2: warning: MAILTO: is left out: cron sets its own\n");
         stdout
     };
     assert_eq!(
@@ -258,13 +258,13 @@ fn a_crontab_is_taken_by_cron() {
 fn an_app_that_asks_for_nothing_is_one_clear_line() {
     Tool::new(&["render", "nginx"]).file("Procfile", "web: a").says(
         1,
-        "ENV: NGINX_SERVER_NAME: no host name is set, so nginx has nothing to serve
-hint: names are such as 'blog.example.org', or '*.example.org' for all below it
+        "ENV: NGINX_SERVER_NAME: no host name is set, so nginx cannot serve the app
+hint: write a name such as 'blog.example.org', or '*.example.org' for all names below it
 ",
     );
     Tool::new(&["render", "nginx"]).file("Procfile", "web: a").file("ENV", "NGINX_SERVER_NAME=a.b").says(
         1,
-        "piku-procfile: no --upstream is given, and the app's own process answers
+        "piku-procfile: --upstream is missing: the app has a web process
 hint: name each instance, such as --upstream 127.0.0.1:5000, or use --maintenance
 ",
     );
@@ -274,7 +274,7 @@ hint: name each instance, such as --upstream 127.0.0.1:5000, or use --maintenanc
         .says(
             1,
             "ENV:2: NGINX_SERVER_NAME: 'b;c' is no host name
-hint: names are such as 'blog.example.org', or '*.example.org' for all below it
+hint: write a name such as 'blog.example.org', or '*.example.org' for all names below it
 ",
         );
     // In a deploy, with the push's margin.
@@ -308,10 +308,10 @@ fn an_included_file_is_read_in_the_app_only() {
     };
     assert_eq!(
         render("nginx.conf", &|_| {}),
-        "nginx.conf:2: 'root' is not taken from an app\nhint: files are named by NGINX_STATIC_PATHS and NGINX_CATCH_ALL\n"
+        "nginx.conf:2: 'root' is not allowed in an app's file\nhint: use NGINX_STATIC_PATHS and NGINX_CATCH_ALL to serve files\n"
     );
     assert_eq!(render("none", &|_| {}), "ENV:2: NGINX_INCLUDE_FILE: there is no file 'none'\n");
-    assert_eq!(render("../x", &|_| {}), "ENV:2: NGINX_INCLUDE_FILE: '../x' leads out of the app with '..'\n");
+    assert_eq!(render("../x", &|_| {}), "ENV:2: NGINX_INCLUDE_FILE: '../x': '..' is not allowed\n");
     assert_eq!(
         render("link", &|dir| {
             std::os::unix::fs::symlink(outside.path(), dir.join("link")).expect("a link");

@@ -179,7 +179,7 @@ fn env_takes_the_platforms_names_and_no_others_from_its_own_environment() {
         stderr,
         "ENV:1:3: warning: 'PORT' is set only when the app runs: it is empty here
     A=…
-hint: give it in the environment to see its value
+hint: set it in the environment to see its value
 "
     );
 }
@@ -194,7 +194,7 @@ fn env_check_prints_nothing_when_all_is_well() {
      ^
 hint: remove the blanks around '=': NAME=value
 ENV:2: this is not NAME=value: it has no '='
-hint: a value of several lines stands between quotes
+hint: put a value of several lines between quotes
 ",
     );
 }
@@ -219,9 +219,9 @@ hint: a Procfile has a line per process type, such as 'web: gunicorn app:app'
         "piku-procfile: there is no file 'ENV'\nhint: an ENV file has NAME=value lines; an app needs none\n",
     );
     Tool::new(&["check", "."])
-        .says(1, "piku-procfile: cannot read '.': it is a folder\nhint: name the file in it\n");
+        .says(1, "piku-procfile: cannot read '.': it is a directory\nhint: name the file in it\n");
     Tool::new(&["env", "."])
-        .says(1, "piku-procfile: cannot read '.': it is a folder\nhint: name the file in it\n");
+        .says(1, "piku-procfile: cannot read '.': it is a directory\nhint: name the file in it\n");
     Tool::new(&["check", "/dev/zero"])
         .says(1, "piku-procfile: cannot read '/dev/zero': longer than 64 MiB\n");
 }
@@ -249,7 +249,7 @@ fn a_link_out_of_the_folder_shows_nothing_of_where_it_leads() {
         tool.says(
             1,
             &format!(
-                "piku-procfile: cannot read '{name}': it is a link that leads out of its folder\nhint: put the file itself there\n"
+                "piku-procfile: cannot read '{name}': it is a symlink that leads out of its directory\nhint: replace the symlink by the file\n"
             ),
         );
     }

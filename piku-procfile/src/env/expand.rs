@@ -278,7 +278,7 @@ impl<'a> ValueExpander<'a> {
         let value = self.find_value(name);
         if value.is_none() {
             let (when, hint) = if PLATFORM.contains(&name) {
-                ("set when the app runs", "set it in the environment to see its value")
+                ("set only when the app runs", "set it in the environment to see its value")
             } else {
                 ("not set", KEEP_DOLLAR)
             };

@@ -218,19 +218,19 @@ impl<'a> EnvParser<'a> {
     /// Expands the value and sets the variable, or adds an error.
     fn set_variable(&mut self, line: EnvLine<'a>, name: &str, value: EnvValue<'a>) {
         let mut expander = ValueExpander::new(value.text, value.mode, value.crlf, &self.vars, self.platform);
-        let expanded = expander.expand();
+        let result = expander.expand();
         let warnings = std::mem::take(&mut expander.warnings);
         for problem in warnings {
             let (file, text) = (self.file, self.text);
             self.warnings.push(|| locate_problem(file, text, line, value.start, problem).warning());
         }
-        let expanded = match expanded {
+        let result = match result {
             Ok(value) if name.len() + value.len() + 2 > MAX_STRING => {
                 Err(ExpandProblem::new(0, "longer than Linux's limit of 128 KiB per variable"))
             }
-            expanded => expanded,
+            result => result,
         };
-        let expanded = match expanded {
+        let result = match result {
             Ok(value) => value,
             Err(problem) => {
                 let text = self.text;
@@ -240,7 +240,7 @@ impl<'a> EnvParser<'a> {
             }
         };
         // With '=', the NUL and a pointer.
-        self.total += name.len() + expanded.len() + 10;
+        self.total += name.len() + result.len() + 10;
         if let Some(first) = self.lines.insert(name.to_owned(), line.number) {
             let file = self.file;
             self.warnings.push(|| {
@@ -251,7 +251,7 @@ impl<'a> EnvParser<'a> {
                 Diagnostic::error(file, line.number, message).warning()
             });
         }
-        self.vars.insert(name.to_owned(), expanded);
+        self.vars.insert(name.to_owned(), result);
     }
 
     /// With `--piku-compat`, puts the quotes back around a value.

@@ -266,14 +266,12 @@ fn calendar_events(schedule: &str) -> (Vec<String>, bool) {
         _ => 31,
     };
     let longest = months.iter().map(lengths).max().unwrap_or(0);
-    let either = !times.starred[2] && !times.starred[4];
-    let is_never = !either && days.first().is_none_or(|first| *first > longest);
-    if either {
-        let all: Vec<u32> = (1..=31).collect();
-        (vec![format!("{} {time}", date(days)), format!("{week}{} {time}", date(&all))], is_never)
-    } else {
-        (vec![format!("{week}{} {time}", date(days))], is_never)
+    let is_never = times.requires_both_days && days.first().is_none_or(|first| *first > longest);
+    if times.requires_both_days {
+        return (vec![format!("{week}{} {time}", date(days))], is_never);
     }
+    let all: Vec<u32> = (1..=31).collect();
+    (vec![format!("{} {time}", date(days)), format!("{week}{} {time}", date(&all))], false)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use piku_procfile::schedule::requires_both_days;
 
 /// The shortest day: one day a year has 23 hours.
 const DAY: SignedDuration = SignedDuration::from_hours(23);
@@ -14,7 +15,11 @@ pub(crate) struct CronSchedule(Cron);
 
 impl CronSchedule {
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let parser = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            .dom_and_dow(requires_both_days(text))
+            .build();
         parser.parse(text).ok().map(Self)
     }
 

@@ -146,13 +146,13 @@ const SERVER_NAME: &str = "NGINX_SERVER_NAME";
 impl VirtualHost {
     /// Returns true if the app has set host names.
     #[must_use]
-    pub fn is_wanted(values: &AppValues) -> bool {
+    pub fn is_configured(values: &AppValues) -> bool {
         values.has(SERVER_NAME)
     }
 
     /// Returns the valid host names that the app has set. A certificate is requested for them.
     #[must_use]
-    pub fn names_of(values: &AppValues) -> Vec<HostName> {
+    pub fn valid_names(values: &AppValues) -> Vec<HostName> {
         let names: IndexSet<HostName> =
             ValuesReader::new(values).items(SERVER_NAME).filter_map(|item| item.parse().ok()).collect();
         names.into_iter().collect()
