@@ -26,85 +26,85 @@ end
 
 complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -s V -l version -d 'Print version'
-complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "check" -d 'Checks a Procfile; prints nothing when all is well'
-complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "list" -d 'Prints the process types of a Procfile'
-complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "show" -d 'Prints the command of one process type'
-complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "env" -d 'Prints the variables of an ENV file with their values'
-complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "render" -d 'Prints an app\'s Procfile and ENV in the form that another program reads'
+complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "check" -d 'Check a Procfile; a good one prints nothing'
+complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "list" -d 'List the process types of a Procfile'
+complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "show" -d 'Print the command of a process type'
+complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "env" -d 'Print the variables of an ENV file'
+complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "render" -d 'Convert a Procfile and an ENV file to the configuration of nginx, systemd or cron'
 complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l strict -d 'Refuse names of process types that are not DNS labels'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l piku-compat -d 'Take duplicate names, bad names and garbage lines with a warning, as the Python piku does'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -s h -l help -d 'Print help'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l format -d 'The form of the output; text is a Procfile again' -r -f -a "text\t'For people'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l strict -d 'Reject process types that are not DNS labels'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l piku-compat -d 'Accept duplicate names, bad names and malformed lines with a warning, as the Python piku does'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l format -d 'Output format; \'text\' is a Procfile again' -r -f -a "text\t'For people'
 json\t'For programs'
 yaml\t'For both'"
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l strict -d 'Refuse names of process types that are not DNS labels'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l piku-compat -d 'Take duplicate names, bad names and garbage lines with a warning, as the Python piku does'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l strict -d 'Reject process types that are not DNS labels'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l piku-compat -d 'Accept duplicate names, bad names and malformed lines with a warning, as the Python piku does'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -l strict -d 'Refuse names of process types that are not DNS labels'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -l piku-compat -d 'Take duplicate names, bad names and garbage lines with a warning, as the Python piku does'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -s h -l help -d 'Print help'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l format -d 'The form of the output; text is quoted for a shell' -r -f -a "text\t'For people'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -l strict -d 'Reject process types that are not DNS labels'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -l piku-compat -d 'Accept duplicate names, bad names and malformed lines with a warning, as the Python piku does'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l format -d 'Output format; \'text\' is quoted for a shell' -r -f -a "text\t'For people'
 json\t'For programs'
 yaml\t'For both'"
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l check -d 'Only check the file; print nothing when all is well'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l piku-compat -d 'Keep the quotes around a value, as the Python piku does'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l check -d 'Only check the file; a good one prints nothing'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l piku-compat -d 'Keep the quotes around values, as the Python piku does'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -s h -l help -d 'Print help'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "nginx" -d 'Prints an app\'s file for nginx, or the nginx.conf of an instance that needs no root'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "systemd" -d 'Prints the units of an app\'s workers and crons for systemd'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "crontab" -d 'Prints an app\'s crons as a crontab for cron(8)'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "nginx" -d 'Print the nginx server block of an app, or the nginx.conf of an instance that runs without root'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "systemd" -d 'Print the systemd units of an app\'s processes and cron jobs'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "crontab" -d 'Print an app\'s cron jobs as a crontab for cron(8)'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l app -d 'The app\'s name' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l procfile -d 'The Procfile; \'-\' is stdin' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l env -d 'The ENV file; an app needs none' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l upstream -d 'An instance of the app that answers HTTP; one for each' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l root -d 'The built tree, which is /app to the app' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l data -d 'The app\'s own files, which are /data to the app' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l listen -d 'Where to listen for HTTP; may be given again' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l listen-tls -d 'Where to listen for HTTPS; may be given again' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l certificate -d 'The certificate with its chain; without one there is no HTTPS' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l key -d 'The key of the certificate' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l acme-root -d 'The folder with an ACME client\'s answers, in .well-known/acme-challenge' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l cache -d 'The folder for cached answers; this app\'s are in NAME below it' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l passwords -d 'Where the file with names and passwords is going to be' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l cloudflare-ranges -d 'Who is Cloudflare, a range of addresses a line, instead of those known' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l http2 -d 'How to speak HTTP/2 with those who come by HTTPS' -r -f -a "listen\t'As a word of `listen`: every nginx takes it; 1.25.1 and newer say that it is old'
-on\t'As a directive of its own: nginx 1.25.1 and newer'
-off\t'Not at all'"
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l connections -d 'How many requests to the app may be under way at once; others are answered with 503' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l print -d 'What to print' -r -f -a "server\t'The file for nginx'
-passwords\t'The file that --passwords names'"
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l main -d 'Print the nginx.conf of an instance that keeps to DIR and includes DIR/apps/*.conf instead' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l shutdown-timeout -d 'After a reload, how long the old processes may finish what they have begun' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l worker-connections -d 'How many connections each worker process may have' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l app -d 'Name of the app' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l procfile -d 'Procfile, or \'-\' for stdin' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l env -d 'ENV file; it may be missing' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l upstream -d 'Address of an instance that serves HTTP; repeat for each instance' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l root -d 'Built app tree, /app in the jail' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l data -d 'Data directory of the app, /data in the jail' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l listen -d 'Address to listen on for HTTP; repeat for several' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l listen-tls -d 'Address to listen on for HTTPS; repeat for several' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l certificate -d 'Certificate with its chain; without it there is no HTTPS' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l key -d 'Private key of the certificate' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l acme-root -d 'Directory in which an ACME client writes .well-known/acme-challenge' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l cache -d 'Directory for cached responses; the app\'s own are in a subdirectory with its name' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l passwords -d 'Path of the password file, which \'--print passwords\' prints' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l cloudflare-ranges -d 'Address ranges of Cloudflare, one per line, in place of the built-in list' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l http2 -d 'How to enable HTTP/2 on HTTPS' -r -f -a "listen\t'As a parameter of `listen`, which every nginx accepts; 1.25.1 and later warn that it is deprecated'
+on\t'With the directive `http2` of nginx 1.25.1 and later'
+off\t'No HTTP/2'"
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l connections -d 'Maximum number of concurrent requests; further ones get 503' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l print -d 'Which file to print' -r -f -a "server\t'The server block'
+passwords\t'The password file'"
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l main -d 'Print the nginx.conf of an instance that uses only DIR and includes DIR/apps/*.conf' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l shutdown-timeout -d 'How long old worker processes may finish their requests after a reload' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l worker-connections -d 'Maximum number of connections per worker process' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l no-ipv6 -d 'Listen on IPv4 only'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l maintenance -d 'Answer everything with 503 and a page that says why'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l maintenance -d 'Respond to every request with 503 and a maintenance page'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l app -d 'The app\'s name' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l procfile -d 'The Procfile; \'-\' is stdin' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l env -d 'The ENV file; an app needs none' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l dir -d 'The folder in which commands run' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l user -d 'The user who runs them' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -s m -l formation -d 'How many of each type the target starts; one where it says nothing' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l port -d 'The first port; each further type that listens begins 100 above' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l output -d 'Write the units into this folder instead of printing them' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l app -d 'Name of the app' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l procfile -d 'Procfile, or \'-\' for stdin' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l env -d 'ENV file; it may be missing' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l dir -d 'Working directory of the commands' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l user -d 'User that runs the commands' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -s m -l formation -d 'Number of instances of each type that the target starts; default 1' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l port -d 'First port; each further type that listens begins 100 higher' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l output -d 'Write the units to this directory instead of printing them' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l app -d 'The app\'s name' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l procfile -d 'The Procfile; \'-\' is stdin' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l env -d 'The ENV file; an app needs none' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l dir -d 'The folder in which commands run' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -s h -l help -d 'Print help'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "nginx" -d 'Prints an app\'s file for nginx, or the nginx.conf of an instance that needs no root'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "systemd" -d 'Prints the units of an app\'s workers and crons for systemd'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "crontab" -d 'Prints an app\'s crons as a crontab for cron(8)'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l app -d 'Name of the app' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l procfile -d 'Procfile, or \'-\' for stdin' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l env -d 'ENV file; it may be missing' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l dir -d 'Working directory of the commands' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "nginx" -d 'Print the nginx server block of an app, or the nginx.conf of an instance that runs without root'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "systemd" -d 'Print the systemd units of an app\'s processes and cron jobs'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "crontab" -d 'Print an app\'s cron jobs as a crontab for cron(8)'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "check" -d 'Checks a Procfile; prints nothing when all is well'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "list" -d 'Prints the process types of a Procfile'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "show" -d 'Prints the command of one process type'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "env" -d 'Prints the variables of an ENV file with their values'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "render" -d 'Prints an app\'s Procfile and ENV in the form that another program reads'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "check" -d 'Check a Procfile; a good one prints nothing'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "list" -d 'List the process types of a Procfile'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "show" -d 'Print the command of a process type'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "env" -d 'Print the variables of an ENV file'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "render" -d 'Convert a Procfile and an ENV file to the configuration of nginx, systemd or cron'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "nginx" -d 'Prints an app\'s file for nginx, or the nginx.conf of an instance that needs no root'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "systemd" -d 'Prints the units of an app\'s workers and crons for systemd'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "crontab" -d 'Prints an app\'s crons as a crontab for cron(8)'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "nginx" -d 'Print the nginx server block of an app, or the nginx.conf of an instance that runs without root'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "systemd" -d 'Print the systemd units of an app\'s processes and cron jobs'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "crontab" -d 'Print an app\'s cron jobs as a crontab for cron(8)'

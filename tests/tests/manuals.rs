@@ -39,11 +39,30 @@ fn pages(command: &Command, called: &str, files: &mut Files) {
     let page = page.replace(".SH EXTRA\nExit status:\n", ".SH EXIT STATUS\n");
     let page = page.replace(".SH EXTRA\nVariables of ENV, named", ".SH VARIABLES\nIn ENV, named");
     let page = page.replace(".SH EXTRA\nEach type of worker", ".SH UNITS\nEach type of worker");
+    let page = name_values(&page, command);
     files.insert(PathBuf::from(format!("man/{name}.1")), page.into_bytes());
     for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
     {
         pages(below, &format!("{called} {}", below.get_name()), files);
     }
+}
+
+/// Adds the values of options to the synopsis, which clap_mangen leaves out: `[--format FORMAT]`.
+fn name_values(page: &str, command: &Command) -> String {
+    let mut command = command.clone();
+    command.build();
+    let Some((front, rest)) = page.split_once(".SH SYNOPSIS\n") else { return page.to_owned() };
+    let (synopsis, rest) = rest.split_once('\n').unwrap_or((rest, ""));
+    let mut synopsis = synopsis.to_owned();
+    for arg in command.get_opts() {
+        let Some(long) = arg.get_long().map(|long| long.replace('-', "\\-")) else { continue };
+        let names = arg.get_value_names().unwrap_or_default();
+        let values: String =
+            names.iter().map(|name| format!(" \\fI{}\\fR", name.replace('-', "\\-"))).collect();
+        let option = format!("\\fB\\-\\-{long}\\fR");
+        synopsis = synopsis.replace(&option, &format!("{option}{values}"));
+    }
+    format!("{front}.SH SYNOPSIS\n{synopsis}\n{rest}")
 }
 
 fn wanted() -> Files {

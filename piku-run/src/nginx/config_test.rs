@@ -67,7 +67,7 @@ impl WebServer {
             *listen = ListenAddress { port: unprivileged_port(listen.port), ..*listen };
         }
         let main = dir.path().join("nginx.conf");
-        std::fs::write(&main, instance.file()?)?;
+        std::fs::write(&main, instance.render()?)?;
         for (app, text) in apps {
             std::fs::write(dir.path().join(format!("apps/{app}.conf")), with_high_ports(text))?;
         }

@@ -20,8 +20,8 @@ use jiff::Timestamp;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{HostSettings, NginxSettings};
-use piku_procfile::render::nginx::VirtualHost;
 use piku_procfile::render::app_values::AppValues;
+use piku_procfile::render::nginx::VirtualHost;
 use piku_report::user_error::UserError;
 
 pub(crate) use acme::renew_certificates;

@@ -117,7 +117,7 @@ fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyho
 
 impl WebServer {
     fn write_main_conf(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
-        nginx_dir::write_private(&self.dir.main_conf(), self.build_instance(nginx)?.file()?.as_bytes())
+        nginx_dir::write_private(&self.dir.main_conf(), self.build_instance(nginx)?.render()?.as_bytes())
     }
 
     /// Removes the files of deleted apps, those with ports from before a boot, and those that nginx rejects: a
