@@ -12,8 +12,8 @@ use anyhow::Context;
 use jiff::Timestamp;
 use piku_layout::settings::ListenAddress;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
-use piku_procfile::render::nginx::{HostName, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost};
 use piku_procfile::render::app_values::AppValues;
+use piku_procfile::render::nginx::{HostName, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost};
 use piku_release::manifest::BuiltRelease;
 use piku_report::user_error::UserError;
 
