@@ -69,7 +69,7 @@ const RUN: OptionDefaults = OptionDefaults {
 
 const BUILD: OptionDefaults = OptionDefaults {
     hostname: "build",
-    chdir: Some("/app"),
+    chdir: Some(piku_layout::jail::APP),
     // For programs that ignore TMPDIR, such as compilers and the JVM.
     tmp_size: MemoryAmount::Percent(25),
     // When the machine runs out of memory, the kernel kills a build before an app that serves.

@@ -10,6 +10,10 @@ use crate::name::AppName;
 
 /// The name of the environment variable with the root's path; without it the root is `~/.piku`.
 pub const ROOT_VARIABLE: &str = "PIKU_ROOT";
+/// Suffix of a directory that is being removed; its name also begins with a dot.
+pub const GONE_SUFFIX: &str = ".gone";
+/// Prefix of an app's temporary directory that holds one deploy.
+pub const DEPLOY_PREFIX: &str = "deploy.";
 
 /// The folder with everything that piku keeps, mode 0700.
 #[derive(Debug, Clone)]

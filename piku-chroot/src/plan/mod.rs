@@ -13,18 +13,13 @@ use nix::unistd::Pid;
 pub use self::mounts::BASE_DIRECTORIES;
 pub(crate) use self::mounts::{JailMount, MountContent};
 use self::mounts::{collect_mounts, normalize_path};
+pub use piku_layout::jail::PATH as DEFAULT_PATH;
+pub(crate) use piku_layout::jail::{APP, DATA};
 use piku_layout::settings::Protection;
 
 use crate::cli::{ChrootCli, NetworkOption};
 use crate::errors::quoted;
 use crate::limits::JailLimits;
-
-/// Directory of the app's tree in the jail.
-pub(crate) const APP: &str = "/app";
-/// Directory of the app's data in the jail.
-pub(crate) const DATA: &str = "/data";
-/// PATH of a command that gets no other one.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A jail to be made and the command to be run in it.
 #[derive(Debug)]

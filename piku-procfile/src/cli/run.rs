@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use piku_layout::jail::{APP, DATA};
 use anyhow::Context;
 use indexmap::IndexMap;
 use piku_files::atomic_file;
@@ -64,8 +65,8 @@ fn render(target: &RenderTarget) -> anyhow::Result<()> {
             }
             // The paths that an app sees in its jail.
             let mut platform = platform_variables(None);
-            platform.entry("DATA_DIR".to_owned()).or_insert_with(|| "/data".to_owned());
-            platform.entry("HOME".to_owned()).or_insert_with(|| "/app".to_owned());
+            platform.entry("DATA_DIR".to_owned()).or_insert_with(|| DATA.to_owned());
+            platform.entry("HOME".to_owned()).or_insert_with(|| APP.to_owned());
             let procfile = read_procfile_of(files)?;
             let values = read_values(&files.env, &platform, true)?;
             let host = VirtualHost::read(&settings, &procfile, &values)?;

@@ -10,22 +10,21 @@ use std::fs;
 use std::path::Path;
 
 use piku_files::remove_all;
+use piku_layout::paths::GONE_SUFFIX;
 
 use piku_report::progress;
-
-/// How a folder is called while it is being removed: `.NAME.gone`, which nothing takes for a layer.
-const GONE: &str = ".gone";
 
 /// Removes all layers but these. Call with the app's lock held: builds hold it.
 pub(super) fn remove(folder: &Path, keep: &[String]) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
-        let left_over = name.starts_with('.') && name.ends_with(GONE);
+        let left_over = name.starts_with('.') && name.ends_with(GONE_SUFFIX);
         if keep.contains(&name) || (name.starts_with('.') && !left_over) {
             continue;
         }
-        let gone = if left_over { path.clone() } else { path.with_file_name(format!(".{name}{GONE}")) };
+        let gone =
+            if left_over { path.clone() } else { path.with_file_name(format!(".{name}{GONE_SUFFIX}")) };
         let removed = if left_over { Ok(()) } else { fs::rename(&path, &gone) };
         if let Err(err) = removed.and_then(|()| remove_all(&gone)) {
             // The next deploy tries again.

@@ -10,6 +10,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 use piku_files::sha256;
+use piku_layout::paths::DEPLOY_PREFIX;
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -49,9 +50,6 @@ struct HeadLayer {
     key: String,
 }
 
-/// What the folder of packed parts is called: the hook sweeps what begins so.
-const FOLDER: &str = "deploy.";
-
 impl<'a> ReleaseParts<'a> {
     pub(super) fn new(place: &'a AppContext<'a>, dir: PathBuf) -> anyhow::Result<Self> {
         let mut parts = Self { place, dir, head: Vec::new() };
@@ -76,7 +74,7 @@ impl<'a> ReleaseParts<'a> {
     /// Packs these layers of it, and the release.
     pub(super) fn pack(&self, lacked: &[String]) -> anyhow::Result<PackedParts> {
         let dir = tempfile::Builder::new()
-            .prefix(FOLDER)
+            .prefix(DEPLOY_PREFIX)
             .tempdir_in(self.place.dir().path())
             .context("cannot make a folder for what is sent")?;
         let ours = self.layers()?;

@@ -4,6 +4,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
+use piku_layout::jail::{APP, DATA};
+
 /// Why a link was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkRefusal {
@@ -24,7 +26,7 @@ pub(super) fn check(target: &[u8], depth: usize) -> Result<(), LinkRefusal> {
         return Err(LinkRefusal::NoPath);
     }
     let path = Path::new(std::ffi::OsStr::from_bytes(target));
-    let inside = ["/app", "/data"].iter().find_map(|own| path.strip_prefix(own).ok());
+    let inside = [APP, DATA].iter().find_map(|own| path.strip_prefix(own).ok());
     let (path, mut above) = match inside {
         Some(below) => (below, 0),
         None if path.is_absolute() => return Err(LinkRefusal::Outside),

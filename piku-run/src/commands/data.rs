@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use piku_chroot::jail::{self, JailSpec};
+use piku_layout::jail::DATA;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{HostSettings, Protection, SandboxMode};
@@ -23,9 +24,6 @@ use piku_report::user_error::{USAGE, UserError};
 use crate::cli::DataAction;
 use crate::instance::environment;
 use crate::releases::current;
-
-/// Path of the files inside the jail.
-const INSIDE: &str = "/data";
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow::Result<()> {
     let dir = root.app(app);
@@ -40,7 +38,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .code(USAGE)
                     .into());
             }
-            become_command(root, app, &["tar", "-c", "-C", INSIDE, "."])
+            become_command(root, app, &["tar", "-c", "-C", DATA, "."])
         }
         DataAction::Import => {
             super::must_be_there(root, app)?;
@@ -52,7 +50,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .into());
             }
             current::create_data_dir(&dir)?;
-            become_command(root, app, &["tar", "-x", "-C", INSIDE])
+            become_command(root, app, &["tar", "-x", "-C", DATA])
         }
         DataAction::Remove { confirm } => remove_data(root, app, &confirm, &dir),
     }
@@ -69,7 +67,7 @@ fn remove_data(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) 
         let what = format!("{app} is there, and uses its data");
         return Err(UserError::new(what).hint(format!("first: piku destroy {app} --confirm {app}")).into());
     }
-    let argv = ["find", INSIDE, "-xdev", "-mindepth", "1", "-delete"];
+    let argv = ["find", DATA, "-xdev", "-mindepth", "1", "-delete"];
     let status =
         jail_command(root, app, &argv)?.stdin(Stdio::null()).status().context("cannot run 'find'")?;
     ensure!(status.success(), "cannot remove all of '{}'", dir.data().display());
@@ -101,7 +99,7 @@ fn jail_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result
         Err(err) if !err.is_absence() || own || had_jails(root)? => Err(err.failure().into()),
         Err(_) => {
             let real =
-                |word: &&str| if *word == INSIDE { data.clone().into_os_string() } else { word.into() };
+                |word: &&str| if *word == DATA { data.clone().into_os_string() } else { word.into() };
             let mut command = Command::new(argv[0]);
             command.args(argv[1..].iter().map(real));
             Ok(command)

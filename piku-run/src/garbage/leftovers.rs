@@ -3,21 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use piku_files::{FileKind, TreeHandle};
-use piku_layout::paths::AppDir;
+use piku_layout::paths::{AppDir, DEPLOY_PREFIX, GONE_SUFFIX};
 use piku_release::layers::TOOLS;
 
 use super::{FoundEntry, entries, entries_of};
 use crate::releases::ASIDE;
-
-/// Suffix of a directory that is being removed; its name also begins with a dot.
-pub(super) const GONE: &str = ".gone";
 
 /// Finds the leftovers. The caller keeps out everything that makes or removes releases; with `pushes`, pushes
 /// too.
 pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
     let mut left = Vec::new();
     for FoundEntry { name, path, kind } in entries(dir.path()) {
-        let is_push = name.starts_with("deploy.") && kind == FileKind::Folder;
+        let is_push = name.starts_with(DEPLOY_PREFIX) && kind == FileKind::Folder;
         let is_aside = name.starts_with(ASIDE) || pushes && is_push;
         if is_aside || is_orphaned(&name) {
             left.push(path);
@@ -25,7 +22,7 @@ pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
     }
     let folders = [dir.releases(), dir.layers(), dir.cache()].map(|folder| entries(&folder));
     for found in folders.into_iter().chain([entries_below(&dir.cache(), TOOLS)]).flatten() {
-        if found.name.starts_with('.') && found.name.ends_with(GONE) {
+        if found.name.starts_with('.') && found.name.ends_with(GONE_SUFFIX) {
             left.push(found.path);
         }
     }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::Context;
 use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_layout::name::AppName;
-use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::paths::{AppDir, GONE_SUFFIX, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_release::folded;
 use piku_release::layers::{self, TOOLS};
@@ -169,7 +169,7 @@ impl AppCollector<'_> {
                     folded::unfold_dependents(self.dir, number)?;
                 }
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let gone = path.with_file_name(format!(".{name}{}", leftovers::GONE));
+                let gone = path.with_file_name(format!(".{name}{GONE_SUFFIX}"));
                 current::remove_dir(&gone)?;
                 rename(&path, &gone).with_context(cannot)?;
                 gone

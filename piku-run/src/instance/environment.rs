@@ -18,6 +18,7 @@ use indexmap::IndexMap;
 use nix::unistd::{getegid, geteuid};
 use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
+use piku_layout::jail::{APP, DATA};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{AppNetworks, AppUsers, HostSettings, NetworkMode, Protection, SandboxMode};
@@ -158,7 +159,7 @@ impl ReleaseContext {
 
     fn platform(&self, role: ProcessRole<'_>) -> Vars {
         let (home, data) = if self.release.jailed {
-            ("/app".to_owned(), "/data".to_owned())
+            (APP.to_owned(), DATA.to_owned())
         } else {
             (self.tree().display().to_string(), self.dir.data().display().to_string())
         };

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use piku_layout::jail::{APP, DATA};
 use anyhow::anyhow;
 use indexmap::IndexSet;
 use piku_layout::settings::ListenAddress;
@@ -192,7 +193,7 @@ fn static_dirs(
             _ => ("/", entry.command.as_str()),
         };
         // The Python piku reads '/public' as 'public'.
-        let is_absolute = ["/app", "/data"].iter().any(|top| Path::new(text).starts_with(top));
+        let is_absolute = [APP, DATA].iter().any(|top| Path::new(text).starts_with(top));
         let text = if is_absolute { text } else { text.trim_start_matches('/') };
         match parse_dir(prefix.trim(), if text.is_empty() { "." } else { text.trim() }) {
             Ok(dir) => dirs.push(dir),
