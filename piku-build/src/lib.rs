@@ -1,5 +1,5 @@
-//! From a work tree to a release: which runtime an app is of (`detect`), what would be done (`plan`), and doing it
-//! (`build`); and from one machine to another: a release as one stream (`pack`, `unpack`). Everything an app's author got wrong is explained by `errors`; each runtime is one file in `runtime/`.
+//! Builds releases from app trees: `detect` finds the runtimes, `plan` shows what a build does, `build` does
+//! it; `pack` and `unpack` transfer a release as a stream.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
@@ -36,10 +36,10 @@ pub fn command() -> clap::Command {
     cli::command()
 }
 
-/// Checks that a packed release runs on a machine of this kind, by its head alone.
+/// Checks from the head alone that a packed release runs on `machine`.
 ///
 /// # Errors
-/// When it needs another kind, or this is no head.
+/// Fails if it needs another machine, or `head` is not a head.
 pub fn check_head(head: &[u8], machine: &TargetMachine) -> anyhow::Result<()> {
     pack::check_head(head, machine)
 }

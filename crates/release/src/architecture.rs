@@ -1,22 +1,23 @@
-//! Architectures by the names of `uname -m`: of programs, and of releases, which may have no native program at all.
+//! Architectures by the names of `uname -m`: of programs, and of releases, which may have no native program
+//! at all.
 
 use std::fmt;
 
 use crate::machine::TargetMachine;
 
-/// The family of 32-bit ARM.
+/// Family of 32-bit ARM processors, whatever their version.
 pub const ARM: &str = "arm";
-/// The family of 32-bit PCs.
+/// Family of 32-bit PCs, `i386` to `i686`.
 pub const I386: &str = "i386";
-/// The family of 64-bit PCs.
+/// Family of 64-bit PCs, whatever their level.
 pub const X86_64: &str = "x86_64";
 /// The oldest ARM that Linux distributions have programs for.
 const OLDEST_ARM: u8 = 5;
 
 /// An architecture of programs: `x86_64`, `aarch64`, `armv6l`.
 ///
-/// A family may have levels, each of which runs the programs of those below: the version of 32-bit ARM, and 1 to 4 of
-/// `x86_64` (`x86_64-v3`). Every other family has level 0 alone.
+/// A family may have levels, each of which runs the programs of those below: the version of 32-bit ARM, and 1
+/// to 4 of `x86_64` (`x86_64-v3`). Every other family has level 0 alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProgramArchitecture {
     family: String,
@@ -44,7 +45,8 @@ impl ProgramArchitecture {
         Self { family: family.to_owned(), level }
     }
 
-    /// Reads a name as `uname -m`, a release or [`fmt::Display`] has it. A name that is not known is a family of its own.
+    /// Parses a name as `uname -m`, a manifest or [`fmt::Display`] writes it. An unknown name is its own
+    /// family.
     #[must_use]
     pub fn parse(name: &str) -> Self {
         if let Some(version) = name.strip_prefix("armv") {
@@ -72,7 +74,7 @@ impl ProgramArchitecture {
         self.level
     }
 
-    /// Returns whether a processor of this architecture runs programs of the other one.
+    /// Returns whether a processor of this architecture runs programs for `program`.
     #[must_use]
     pub fn runs(&self, program: &Self) -> bool {
         self.family == program.family && self.level >= program.level

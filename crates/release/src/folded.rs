@@ -1,8 +1,9 @@
-//! Releases that an older piku has folded: of their large files they keep what differs from a newer release. Nothing folds any more;
-//! whoever wants the tree of such a release has it made whole first.
+//! Releases that an older piku has folded: of their large files they keep what differs from a newer release.
+//! Nothing folds any more; whoever wants the tree of such a release has it made whole first.
 //!
-//! `releases/N/delta/BASE/PATH` stands for `releases/N/app/PATH`: a zstd frame that refers to that file of the release BASE, with the
-//! date and the mode of the file. Where both are there the file counts; so a process that is killed between two steps has lost nothing.
+//! `releases/N/delta/BASE/PATH` stands for `releases/N/app/PATH`: a zstd frame that refers to that file of
+//! the release BASE, with the date and the mode of the file. Where both are there the file counts; so a
+//! process that is killed between two steps has lost nothing.
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,8 @@ use crate::manifest::TREE;
 
 /// The folder of the differences, in a release's folder.
 const DELTA: &str = "delta";
-/// No larger file was ever folded. What is in memory at once is twice as much: the file that a frame refers to, and the frame's window.
+/// Maximum size of a folded file. Memory holds twice as much: the referenced file and the window of the
+/// frame.
 const LARGEST: u64 = 32 * 1024 * 1024;
 /// The bits of the largest window.
 const WINDOW_LOG: u32 = 26;
@@ -33,11 +35,11 @@ pub fn is_folded(release: &Path) -> bool {
     !bases(release).unwrap_or_default().is_empty()
 }
 
-/// Makes the release's tree whole, and that of each release that it differs from.
+/// Restores the tree of a release, and of each release that it refers to.
 ///
 /// # Errors
-/// When that cannot be done: the disk is full, or a release that it differs from is gone or damaged. What was there is still
-/// there.
+/// Fails if the disk is full, or a release that it refers to is missing or damaged. What
+/// was there is still there.
 pub fn unfold(dir: &AppDir, number: u64) -> anyhow::Result<()> {
     let folder = dir.release(number);
     if !is_folded(&folder) {
@@ -46,9 +48,9 @@ pub fn unfold(dir: &AppDir, number: u64) -> anyhow::Result<()> {
     let home = TreeHandle::open(&folder)?.subtree(DELTA)?;
     flock(&home, FlockOperation::LockExclusive)
         .with_context(|| format!("cannot lock '{}'", home.path().display()))?;
-    // Nobody else has done it meanwhile, or there is nothing left to do.
+    // Another process may have restored it meanwhile.
     for base in bases(&folder)? {
-        // What a release differs from is always a newer one, so this ends.
+        // A release only refers to newer ones, so the recursion ends.
         ensure!(base > number, "release {number} cannot differ from the older release {base}");
         let frames = home.subtree(base.to_string())?;
         let found = files(&frames)?;
@@ -66,7 +68,7 @@ pub fn unfold(dir: &AppDir, number: u64) -> anyhow::Result<()> {
     remove_all(home.path()).with_context(|| format!("cannot remove '{}'", home.path().display()))
 }
 
-/// Before the release `base` goes: those that differ from it are made whole.
+/// Restores the releases that refer to `base` before it is removed.
 ///
 /// # Errors
 /// As [`unfold`].
@@ -102,7 +104,7 @@ fn files(tree: &TreeHandle) -> Result<Vec<PathBuf>, TreeError> {
     Ok(found)
 }
 
-/// Puts one file back into the tree of `release`, whole and on the disk or not at all.
+/// Restores one file of `release`, completely or not at all.
 fn unfold_file(
     release: &TreeHandle,
     frames: &TreeHandle,
@@ -131,13 +133,13 @@ fn unfold_file(
         Ok(tree.sync(path.parent().unwrap_or(Path::new("")))?)
     })();
     if written.is_err() {
-        // The first error is the one to tell.
+        // Report the first error.
         let _ = release.remove_file(&aside);
     }
     written
 }
 
-/// Writes what the frame stands for. From another reference than it was made with comes an error: it has a checksum.
+/// Writes the file that a frame stands for. With a wrong reference the checksum of the frame does not match.
 fn decode(frame: &File, reference: &[u8], to: &mut File) -> anyhow::Result<()> {
     let mut decoder = Decoder::with_ref_prefix(io::BufReader::new(frame), reference)?;
     decoder.window_log_max(WINDOW_LOG)?;

@@ -1,5 +1,6 @@
-//! The layers of releases on disk. `LAYERS/KEY/content/` is a layer and `LAYERS/KEY/complete` its marker, which is written
-//! last. A build holds a kernel lock on the directory `KEY` while it writes or uses the layer.
+//! The layers of releases on disk. `LAYERS/KEY/content/` is a layer and `LAYERS/KEY/complete` its marker,
+//! which is written last. A build holds a kernel lock on the directory `KEY` while it writes or uses the
+//! layer.
 
 #![expect(clippy::disallowed_methods, reason = "the store's own folders, markers and locks")]
 
@@ -14,14 +15,13 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use piku_files::remove_all;
 use piku_layout::clock;
+use piku_layout::paths::GONE_SUFFIX;
 
-/// The marker.
+/// Name of the file that marks a layer as complete.
 pub const COMPLETE: &str = "complete";
-/// The layer itself.
+/// Directory of the layer's files.
 pub const CONTENT: &str = "content";
-/// What the name of a folder ends with that is about to be removed; it begins with a dot.
-const GONE: &str = ".gone";
-/// The folder of the cache with the layers of tools that make layers.
+/// Directory in the cache with the layers of tools that build other layers.
 pub const TOOLS: &str = "tools";
 
 /// Returns whether the text is the key of a layer: a SHA-256 in hex, which can be a folder's name.
@@ -30,11 +30,11 @@ pub fn is_key(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// The lock on a folder, `None` while somebody else holds it.
+/// Locks a layer's directory; `None` if another process holds the lock or the directory is gone.
 pub fn lock_layer(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
     let file = match File::open(dir) {
         Ok(file) => file,
-        // Its holder failed, or nobody needed it any more, and it was removed just now.
+        // It was removed after its build failed or because it is unused.
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(err) => return Err(err),
     };
@@ -45,10 +45,11 @@ pub fn lock_layer(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> 
     }
 }
 
-/// The layers in a folder that are none of `needed`, those that were never finished among them, sorted. No folder, no layers.
+/// Lists the layers in a directory that are not `needed`, sorted, with unfinished ones. A missing directory
+/// has no layers.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// Fails if the folder cannot be read.
 pub fn list_unused(dir: &Path, needed: &BTreeSet<String>) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -67,10 +68,10 @@ pub fn list_unused(dir: &Path, needed: &BTreeSet<String>) -> io::Result<Vec<Path
     Ok(unused)
 }
 
-/// The layers in a folder that nobody has used for so long, those that were never finished among them, sorted.
+/// Lists the layers in a directory that were not used for longer than `time`, sorted, with unfinished ones.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// Fails if the folder cannot be read.
 pub fn list_unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
     let mut layers = list_unused(dir, &BTreeSet::new())?;
     layers.retain(|layer| {
@@ -79,7 +80,8 @@ pub fn list_unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
         used.map_or(true, |used| {
             let now = SystemTime::now();
             if clock::is_ahead(used, now) {
-                // It was used when the clock was wrong. Its time begins now; where that cannot be noted, the next time.
+                // It was used when the clock was wrong. Its time begins now; where that cannot be noted, the
+                // next time.
                 let _ = File::open(&marker).and_then(|file| file.set_modified(now));
             }
             clock::age(used, now).is_some_and(|age| age > time)
@@ -88,24 +90,24 @@ pub fn list_unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
     Ok(layers)
 }
 
-/// Takes a layer's name away, so that no build finds it, and says where what is left of it lies, to be removed; nothing when
-/// a build uses it, or it is gone.
+/// Renames a layer so that no build finds it, and returns its new path, which the caller removes; `None` if a
+/// build uses the layer or it is gone.
 ///
 /// # Errors
-/// When it cannot be locked or renamed.
+/// Fails if it cannot be locked or renamed.
 pub fn withdraw_layer(layer: &Path) -> io::Result<Option<PathBuf>> {
     let Some(lock) = lock_layer(layer, FlockArg::LockExclusiveNonblock)? else { return Ok(None) };
     if !is_same_folder(&lock, layer) {
         return Ok(None);
     }
     let name = layer.file_name().unwrap_or_default().to_string_lossy();
-    let gone = layer.with_file_name(format!(".{name}{GONE}"));
+    let gone = layer.with_file_name(format!(".{name}{GONE_SUFFIX}"));
     remove_all(&gone)?;
     fs::rename(layer, &gone)?;
     Ok(Some(gone))
 }
 
-/// Whether the locked folder is still the one of this name.
+/// Returns whether `dir` still is the directory that was locked.
 #[must_use]
 pub fn is_same_folder(lock: &File, dir: &Path) -> bool {
     match (lock.metadata(), fs::metadata(dir)) {

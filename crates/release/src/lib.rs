@@ -1,5 +1,5 @@
-//! Releases as the tools exchange them: the manifest `release.yaml`, the layers on disk, and the architectures that a release
-//! runs on.
+//! Releases as the tools exchange them: the manifest `release.yaml`, the layers on disk, and the
+//! architectures that a release runs on.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

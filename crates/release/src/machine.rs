@@ -23,7 +23,7 @@ const X86_LEVELS: [&[&str]; 3] = [
     &["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"],
 ];
 
-/// The architectures whose programs a machine runs.
+/// Architectures whose programs a machine runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetMachine {
     /// The userland's first; at least one.
@@ -39,15 +39,15 @@ pub struct MachineFacts<'a> {
     pub shell: Option<&'a str>,
     /// The kernel's name for the machine: `uname -m`.
     pub uname: &'a str,
-    /// The text of /proc/cpuinfo.
+    /// Content of `/proc/cpuinfo`.
     pub cpuinfo: &'a str,
 }
 
 impl TargetMachine {
-    /// Returns the machine that this program runs on.
+    /// Returns the machine that runs this program.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// Fails if the kernel does not name the machine.
     pub fn this() -> anyhow::Result<Self> {
         let uname = utsname::uname().context("cannot ask the kernel for its architecture")?;
         let own = ElfFile::own()
@@ -63,9 +63,9 @@ impl TargetMachine {
         }))
     }
 
-    /// Returns the machine with these facts: it runs programs of the family that piku is of and, where the userland is of the
-    /// other width, as 32-bit systems on a 64-bit kernel are, of that one. The jail allows no others, and a library of a family
-    /// that the userland has no programs for would find no program to be loaded into.
+    /// Returns the machine with these facts. It runs programs of piku's own family and of the userland's,
+    /// which differ if a 32-bit system runs on a 64-bit kernel. The jail allows no other families, and a
+    /// library needs a program of its family.
     #[must_use]
     pub fn of(facts: &MachineFacts<'_>) -> Self {
         let is_sister = |shell: &&str| matches!((facts.own, *shell), (ARM, "aarch64") | ("aarch64", ARM));
@@ -86,7 +86,8 @@ impl TargetMachine {
         Self { programs: vec![program] }
     }
 
-    /// Reads names of architectures, separated by commas, as [`fmt::Display`] writes them. Nothing of a text without one.
+    /// Reads names of architectures, separated by commas, as [`fmt::Display`] writes them. Nothing of a text
+    /// without one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
@@ -100,7 +101,8 @@ impl TargetMachine {
         &self.programs
     }
 
-    /// Returns its name for a message about a program that it does not run: levels are left out that say nothing of why.
+    /// Returns its name for a message about a program that it does not run: levels are left out that say
+    /// nothing of why.
     #[must_use]
     pub fn beside(&self, program: &ProgramArchitecture) -> String {
         let name = |here: &ProgramArchitecture| {
@@ -132,11 +134,11 @@ fn x86_level(cpuinfo: &str) -> u8 {
     u8::try_from(X86_LEVELS.iter().take_while(has).count()).map_or(1, |above| above + 1)
 }
 
-/// Returns the architecture of what is built here, as `uname -m` says in a program of the userland: `x86_64`, `aarch64`,
-/// `armv7l`.
+/// Returns the architecture of programs built here, as `uname -m` prints it in the userland: `x86_64`,
+/// `aarch64`, `armv7l`.
 ///
 /// # Errors
-/// When the kernel does not tell.
+/// Fails if the kernel does not name the machine.
 pub fn architecture() -> anyhow::Result<String> {
     let machine = TargetMachine::this()?;
     let first = machine.programs.first().context("the machine runs no programs")?;

@@ -1,5 +1,4 @@
-//! `release.yaml`, the contract between piku-build, which writes it, and piku-run, which starts what it says. One type,
-//! the same both ways.
+//! `release.yaml`, which piku-build writes and piku-run reads.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,16 +17,15 @@ use serde::{Deserialize, Serialize};
 
 /// The file's name in a release's folder.
 pub const FILE: &str = "release.yaml";
-/// The built tree's folder beside it, `/app` inside the jail.
+/// Directory of the app tree beside the manifest; `/app` inside the jail.
 pub const TREE: &str = "app";
-/// Beside it the operator's configuration that the release was made with, mode 0600. No build writes it: piku-run does, when
-/// it takes the release in.
+/// File with the operator's config of the release, mode 0600. piku-run writes it when it deploys the release.
 pub const CONFIG: &str = "config.json";
 
-/// One finished build, ready to be started.
+/// A finished build that can be started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltRelease {
-    /// Whose release it is.
+    /// The app that the release belongs to.
     pub app: AppName,
     /// Its number, counted up by each deploy of the app.
     pub number: u64,
@@ -40,15 +38,15 @@ pub struct BuiltRelease {
     /// The name of the key that pushed it.
     #[serde(default)]
     pub by: String,
-    /// What it was made by.
+    /// The operation that created the release.
     #[serde(default)]
     pub origin: ReleaseOrigin,
-    /// The release that its tree was built for; none where that is this one.
+    /// Release whose build made the tree; `None` if it is this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree_of: Option<u64>,
-    /// When it was made, RFC 3339 in UTC: when the build ended, or when its configuration was changed.
+    /// Time of the build, or of the change of configuration; RFC 3339 in UTC.
     pub at: jiff::Timestamp,
-    /// The kind of machine it runs on: `any`, or as `uname -m` says: `x86_64`, `aarch64`, `armv7l`.
+    /// Architecture it runs on: `any`, or as `uname -m` prints it: `x86_64`, `aarch64`, `armv7l`.
     pub architecture: String,
     /// The file that needs that machine: below `app/`, or below a layer's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,36 +56,36 @@ pub struct BuiltRelease {
     /// The runtime's version, where it has one.
     #[serde(default)]
     pub version: Option<String>,
-    /// What the version comes from, such as `.python-version`.
+    /// Source of the version, such as `.python-version`.
     #[serde(default)]
     pub version_from: Option<String>,
     /// The dependency layers it needs.
     #[serde(default)]
     pub layers: Vec<ReleaseLayer>,
-    /// Folders of this machine beyond those that every jail shows, which it needs to see where they are, read-only: the home of
-    /// an interpreter.
+    /// Folders of this machine beyond those that every jail shows, which it needs to see where they are,
+    /// read-only: the home of an interpreter.
     #[serde(default)]
     pub host: Vec<PathBuf>,
-    /// Whether the tree has files in `.profile.d` that are read by a shell before each command.
+    /// True if a shell reads files in `.profile.d` before each command.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub profile: bool,
     /// Layers that the next build may use and no process needs: their keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
-    /// What can be started, in the Procfile's order.
+    /// Process types with their commands, in the Procfile's order.
     pub processes: IndexMap<ProcessName, String>,
     /// The environment that the runtime asks for, below the app's own ENV: PATH, PYTHONUNBUFFERED and such.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Whether it was built inside the jail, that is for `/app`; one that was not runs where it lies.
+    /// True if it was built inside the jail, for `/app`. A release that was not runs in its own directory.
     pub jailed: bool,
 }
 
-/// What a release was made by.
+/// The operation that created a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReleaseOrigin {
-    /// A build.
+    /// A build of a pushed commit.
     #[default]
     Deploy,
     /// A changed configuration: the tree is that of the release before it.
@@ -99,11 +97,11 @@ pub enum ReleaseOrigin {
 /// A dependency layer of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseLayer {
-    /// What is in it: `venv`.
+    /// Content of the layer: `venv`.
     pub name: String,
-    /// The hash of what determines it, its folder's name below `layers/`.
+    /// Hash of its inputs, which names its directory below `layers/`.
     pub key: String,
-    /// Where processes find it: a path inside the jail, or the layer's own path where there is none.
+    /// Path at which processes see the layer: inside the jail, or its own path if there is no jail.
     pub mount: PathBuf,
 }
 
@@ -111,24 +109,24 @@ impl BuiltRelease {
     /// Reads `DIR/release.yaml`.
     ///
     /// # Errors
-    /// When the file cannot be read or is not a release.
+    /// Fails if the file cannot be read or is not a release.
     pub fn read(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(FILE);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
         serde_yaml::from_str(&text).with_context(|| format!("bad release in '{}'", path.display()))
     }
 
-    /// Writes `DIR/release.yaml`, on the disk before whatever makes the release live.
+    /// Writes `DIR/release.yaml` so that it reaches the disk before later writes.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn write(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
         atomic_file::write_ordered(&path, self.text()?.as_bytes(), 0o644)
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// The same into a folder that is in the making, and is written out as a whole.
+    /// Writes the file into a directory that is still being made and synced as a whole.
     pub fn write_unsynced(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
         fs::write(&path, self.text()?).with_context(|| format!("cannot write '{}'", path.display()))

@@ -1,5 +1,5 @@
-//! The `release.yaml` of a release that another machine has built. Whoever may send a release writes it, so nothing in it is
-//! believed: it says what an app may say of itself in a push, and everything else is this machine's to decide.
+//! The `release.yaml` of a release that another machine has built. It is untrusted: it may only contain what
+//! an app may declare in a push; this machine decides everything else.
 //!
 //! | field | what becomes of it |
 //! |---|---|
@@ -31,7 +31,7 @@ use crate::manifest::{BuiltRelease, ReleaseLayer, ReleaseOrigin};
 
 /// No manifest is longer, in bytes.
 pub const LONGEST: usize = 1 << 20;
-/// More than any build makes of layers, of process types and of variables.
+/// Limits that no build reaches: layers, process types and variables.
 const MOST_LAYERS: usize = 64;
 const MOST_PROCESSES: usize = 256;
 const MOST_VARIABLES: usize = 1024;
@@ -68,23 +68,23 @@ pub struct ReceivedManifest {
 pub struct LocalFacts<'a> {
     /// The number that it gets here.
     pub number: u64,
-    /// The name of the bringer, shown behind the name of who pushed it.
+    /// Name of the key that sent the release, shown behind the name of the key that pushed it.
     pub via: Option<&'a str>,
     /// The kind of machine that its files need.
     pub architecture: &'a ReleaseArchitecture,
-    /// The file that needs it.
+    /// Native file that needs this architecture.
     pub native: Option<String>,
     /// True if its tree has files that a shell reads before each command.
     pub has_profile: bool,
     /// The homes of interpreters that a build on this machine would show to its jail.
     pub homes: &'a [PathBuf],
-    /// True if the operator has said that releases run without a jail here.
+    /// True if the operator allows releases to run without a jail.
     pub may_be_unjailed: bool,
-    /// The time.
+    /// Current time; the time of a release is not later.
     pub now: Timestamp,
 }
 
-/// The fields that are read from the text; any other field is dropped.
+/// The fields that are read; all others are ignored.
 #[derive(Deserialize)]
 struct UntrustedFields {
     app: AppName,
@@ -112,10 +112,10 @@ struct UntrustedFields {
 }
 
 impl ReceivedManifest {
-    /// Reads and checks one.
+    /// Parses and checks a manifest.
     ///
     /// # Errors
-    /// When it is no manifest, or says what no build makes; the message names the field.
+    /// Fails if it is not a manifest, or contains a value that no build makes; the message names the field.
     pub fn parse(text: &[u8]) -> anyhow::Result<Self> {
         ensure!(text.len() <= LONGEST, "bad release.yaml: it is longer than {LONGEST} bytes");
         let raw: UntrustedFields = serde_yaml::from_slice(text)
@@ -124,7 +124,7 @@ impl ReceivedManifest {
         raw.check().context("bad release.yaml")
     }
 
-    /// Returns whose release it says it is.
+    /// Returns the app that the manifest names.
     #[must_use]
     pub fn app(&self) -> &AppName {
         &self.app
@@ -136,7 +136,7 @@ impl ReceivedManifest {
         &self.commit
     }
 
-    /// Returns the architecture that it says it was built for.
+    /// Returns the architecture that the manifest names.
     #[must_use]
     pub fn architecture(&self) -> &str {
         &self.architecture
@@ -154,10 +154,10 @@ impl ReceivedManifest {
         &self.layers
     }
 
-    /// Makes a release of this machine of it.
+    /// Converts the manifest to a release of this machine.
     ///
     /// # Errors
-    /// When it wants to see what no build on this machine would show, or to run without a jail.
+    /// Fails if it needs directories that no build on this machine shows, or an unallowed run without a jail.
     pub fn into_release(self, here: &LocalFacts<'_>) -> anyhow::Result<BuiltRelease> {
         ensure!(
             self.jailed || here.may_be_unjailed,
@@ -174,7 +174,7 @@ impl ReceivedManifest {
             commit: self.commit,
             subject: self.subject,
             by,
-            // There is no other release here that it could share its tree with.
+            // No other release here could have the same tree.
             origin: ReleaseOrigin::Deploy,
             tree_of: None,
             at: self.at.min(here.now),
@@ -239,7 +239,8 @@ impl UntrustedFields {
     }
 }
 
-/// Checks what is mounted where. A layer of a release without a jail lies where it was built, which its caller compares.
+/// Checks the mounts. Layers of a release without a jail must be where they were built; the caller compares
+/// these paths.
 fn check_layers(layers: &[ReleaseLayer], jailed: bool) -> anyhow::Result<()> {
     ensure!(layers.len() <= MOST_LAYERS, "'layers' has more than {MOST_LAYERS}");
     let mut mounts = BTreeSet::new();
@@ -302,8 +303,8 @@ fn is_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
-/// Returns whether the text is the name of an architecture, a runtime, a version or a layer: nothing that a shell, a path or a
-/// terminal takes for anything else.
+/// Returns whether the text is the name of an architecture, a runtime, a version or a layer: nothing that a
+/// shell, a path or a terminal takes for anything else.
 fn is_word(text: &str) -> bool {
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     first
@@ -311,7 +312,7 @@ fn is_word(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
 }
 
-/// The beginning of the first line of a text, without what a terminal would obey.
+/// Returns the start of the first line without control characters.
 fn shown(text: &str, most: usize) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(most).collect()

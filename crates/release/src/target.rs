@@ -1,5 +1,5 @@
-//! The architectures that a release can be built for on a machine of another one, with the names that the kernel, Debian, Go and
-//! Rust give them.
+//! Architectures for which a release can be built on another machine, with their names for the kernel,
+//! Debian, Go and Rust.
 
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
@@ -10,19 +10,19 @@ use crate::machine::{self, TargetMachine};
 /// An architecture that is built for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TargetArchitecture {
-    /// As `uname -m` says.
+    /// Name as `uname -m` prints it.
     pub name: &'static str,
-    /// Other names: Debian's first.
+    /// Other names, Debian's first.
     also: &'static [&'static str],
-    /// `e_machine` of its programs.
+    /// `e_machine` in the headers of its programs.
     pub elf: u16,
-    /// GOARCH.
+    /// Value of `GOARCH`.
     pub go: &'static str,
-    /// GOARM, for 32-bit ARM.
+    /// Value of `GOARM`, for 32-bit ARM only.
     pub go_arm: Option<&'static str>,
-    /// The front of the names of Debian's cross compiler; nothing where what it makes does not run there.
+    /// Prefix of Debian's cross compiler; `None` if its programs do not run there.
     pub gnu: Option<&'static str>,
-    /// Rust's targets that run there, the first that is installed counts.
+    /// Rust targets that run there; the first installed one is used.
     pub rust: &'static [&'static str],
 }
 
@@ -95,10 +95,10 @@ static ALL: [TargetArchitecture; 7] = [
 ];
 
 impl TargetArchitecture {
-    /// Finds one by any of its names.
+    /// Finds an architecture by any of its names.
     ///
     /// # Errors
-    /// When the name is none that is known, with those that are.
+    /// Fails if the name is unknown; the message lists the known ones.
     pub fn parse(name: &str) -> Result<&'static Self, String> {
         Self::find(name).ok_or_else(|| {
             let known: Vec<_> = ALL.iter().map(Self::names).collect();
@@ -124,7 +124,7 @@ impl TargetArchitecture {
         TargetMachine::of_program(ProgramArchitecture::parse(self.name))
     }
 
-    /// Debian's name.
+    /// Returns Debian's name for the architecture.
     #[must_use]
     pub fn debian(&self) -> &'static str {
         self.also.first().copied().filter(|also| !also.starts_with("armv")).unwrap_or(self.name)
@@ -137,10 +137,11 @@ impl TargetArchitecture {
     }
 }
 
-/// The architecture of a build where it is not this machine's own. A machine that is in no table builds for itself alone.
+/// Returns the architecture of a cross build; `None` if `asked` is this machine's. An unknown machine builds
+/// only for itself.
 ///
 /// # Errors
-/// When the kernel does not tell what this machine is.
+/// Fails if the kernel does not name the machine.
 pub fn cross(
     asked: Option<&'static TargetArchitecture>,
 ) -> anyhow::Result<Option<&'static TargetArchitecture>> {
@@ -148,15 +149,16 @@ pub fn cross(
     Ok(asked.filter(|asked| TargetArchitecture::find(&own) != Some(*asked)))
 }
 
-/// The architecture of a build as it was asked for, by any of its names. This machine's own may be one that is in no table.
+/// The architecture of a build as it was asked for, by any of its names. This machine's own may be one that
+/// is in no table.
 #[derive(Debug, Clone, Copy)]
 pub struct AskedArchitecture(pub Option<&'static TargetArchitecture>);
 
 impl AskedArchitecture {
-    /// Reads a name.
+    /// Parses a name.
     ///
     /// # Errors
-    /// When it is neither known nor this machine's own.
+    /// Fails if it is neither known nor this machine's own.
     pub fn parse(name: &str) -> Result<Self, String> {
         match TargetArchitecture::parse(name) {
             Ok(known) => Ok(Self(Some(known))),
@@ -166,10 +168,10 @@ impl AskedArchitecture {
     }
 }
 
-/// The architecture that the operator says this machine is, where that is not what its programs are.
+/// Returns the architecture in the host settings, if it differs from that of this machine's programs.
 ///
 /// # Errors
-/// When it is none that is known; when the kernel does not tell.
+/// Fails if it is unknown, or the kernel does not name the machine.
 pub fn said_by_operator(settings: &HostSettings) -> anyhow::Result<Option<&'static TargetArchitecture>> {
     let Some(name) = &settings.architecture else { return Ok(None) };
     let known = TargetArchitecture::parse(name)
@@ -177,10 +179,10 @@ pub fn said_by_operator(settings: &HostSettings) -> anyhow::Result<Option<&'stat
     cross(Some(known))
 }
 
-/// This machine: what the operator says, or else what it runs.
+/// Returns this machine: the architecture in the host settings, or what its programs are.
 ///
 /// # Errors
-/// When the operator's word is none that is known; when the kernel does not tell.
+/// Fails if the name in the host settings is unknown, or the kernel does not name the machine.
 pub fn this_machine(settings: &HostSettings) -> anyhow::Result<TargetMachine> {
     match said_by_operator(settings)? {
         Some(said) => Ok(said.machine()),
@@ -188,11 +190,10 @@ pub fn this_machine(settings: &HostSettings) -> anyhow::Result<TargetMachine> {
     }
 }
 
-/// The architecture that this machine says it is: what the operator says, or else what its programs are, by the name that
-/// builds take.
+/// Returns the name of this machine's architecture for builds: from the host settings, or from its programs.
 ///
 /// # Errors
-/// When the operator's word is none that is known; when the kernel does not tell.
+/// Fails if the name in the host settings is unknown, or the kernel does not name the machine.
 pub fn of_this_machine(settings: &HostSettings) -> anyhow::Result<String> {
     if let Some(known) = said_by_operator(settings)? {
         return Ok(known.name.to_owned());

@@ -1,5 +1,5 @@
-//! Files of an app's tree by their paths in it, with errors that its author understands: a link that leads out, a named pipe where
-//! a file should be, a text without an end.
+//! Files of an app's tree by their paths in it, with errors that its author understands: a link that leads
+//! out, a named pipe where a file should be, a text without an end.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::errors;
 /// The longest file of an app that is read into memory.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
 
-/// Reads a file; `None` when there is none.
+/// Reads a file; `None` if it does not exist.
 ///
 /// # Errors
-/// When it is no file, is a link that leads out of the tree, is huge, or cannot be read.
+/// Fails if it is not a file, is a link that leads out of the tree, is huge, or cannot be read.
 pub(crate) fn text(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let Some(stat) = find(tree, name)? else { return Ok(None) };
     if !stat.is_file() {
@@ -31,10 +31,10 @@ pub(crate) fn text(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<Vec<
     }
 }
 
-/// Looks at what a path leads to once its links are followed; `None` when nothing is there.
+/// Returns what a path leads to after its links are resolved; `None` if nothing exists there.
 ///
 /// # Errors
-/// When it leads out of the tree, is a link to nothing, or one that leads in a circle.
+/// Fails if it leads out of the tree, or is a broken or circular link.
 pub(crate) fn find(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<FileStat>> {
     let below = below(tree, name)?;
     match tree.metadata(&below) {
@@ -53,19 +53,19 @@ pub(crate) fn find(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<File
     }
 }
 
-/// Lists a folder, sorted by name.
+/// Lists a directory, sorted by name.
 ///
 /// # Errors
-/// When it cannot be read, or leads out of the tree.
+/// Fails if it cannot be read, or leads out of the tree.
 pub(crate) fn list(tree: &TreeHandle, name: &Path) -> anyhow::Result<Vec<FolderEntry>> {
     tree.read_dir(below(tree, name)?)
         .map_err(|err| if err.leads_out() { errors::leads_out(name).into() } else { err.into() })
 }
 
-/// Makes the folder `path` and those above it, where they are not there, for what piku puts into it.
+/// Creates the directory `path` and its parents if they are missing.
 ///
 /// # Errors
-/// When a step has left a link there that leads out of the tree, or what is no folder.
+/// Fails if a step has left a link there that leads out of the tree, or something else than a directory.
 pub(crate) fn make_folder(tree: &TreeHandle, path: &Path) -> anyhow::Result<()> {
     let Err(err) = tree.create_dir_all(path) else { return Ok(()) };
     let mut way: Vec<&Path> = path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();

@@ -1,5 +1,5 @@
-//! An app in a sub-folder of its repository, by `APP_DIR`. That folder is then the app: it alone becomes the release, at
-//! `/app`. A Procfile and an ENV that it has not itself are taken from the top.
+//! Apps in a subdirectory of their repository, named by `APP_DIR`. Only that directory becomes the release,
+//! at `/app`. If it has no Procfile or `ENV`, those of the top directory are used.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,13 +11,14 @@ use crate::errors;
 /// The variable, in the ENV at the top or in the config.
 const VARIABLE: &str = "APP_DIR";
 
-/// What a sub-folder has from the top where it has none itself.
+/// Files that a subdirectory inherits from the top directory if it has none.
 const SHARED: [&str; 2] = ["Procfile", "ENV"];
 
-/// Reads an app's folder, or the one in it that `APP_DIR` names.
+/// Reads the app in `dir`, or in the subdirectory that `APP_DIR` names.
 ///
 /// # Errors
-/// When it is not a folder, its Procfile, its ENV or the config is no good, or `APP_DIR` leads nowhere.
+/// Fails if it is not a folder, its Procfile, its ENV or the config is invalid, or `APP_DIR` names no
+/// directory.
 pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<AppSource> {
     let top = AppSource::open(dir, config)?;
     let Some(below) = named(&top)? else { return AppSource::read(dir, config) };
@@ -40,10 +41,10 @@ pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<AppSourc
     Ok(source)
 }
 
-/// The folder that `APP_DIR` names, below the top; `None` where it names none.
+/// Returns the directory that `APP_DIR` names, relative to the top; `None` if `APP_DIR` is not set.
 ///
 /// # Errors
-/// When it is not there, is no folder, or leads out of the tree.
+/// Fails if it is missing, not a directory, or leads out of the tree.
 fn named(top: &AppSource) -> anyhow::Result<Option<PathBuf>> {
     let Some((value, from)) = top.variable(VARIABLE) else { return Ok(None) };
     let bad = |why: &str| errors::bad_app_dir(value, from, why);
@@ -67,7 +68,7 @@ fn named(top: &AppSource) -> anyhow::Result<Option<PathBuf>> {
     Ok(Some(below))
 }
 
-/// Gives the app's folder, once it lies alone, what it has from the top.
+/// Writes the files of the top directory into the app's directory after it has been moved.
 pub(crate) fn settle(tree: &TreeHandle, shared: &[(&'static str, Vec<u8>)]) -> anyhow::Result<()> {
     for (name, text) in shared {
         tree.write(name, text, 0o644)?;

@@ -1,6 +1,7 @@
-//! An app's folder as a build sees it: what lies at its top, its Procfile, its ENV, and the operator's config. Everything
-//! is read through its [`TreeHandle`], which never follows a link out of the folder, opens regular files only and bounds what it
-//! reads: a repository may hold `requirements.txt -> /home/somebody/.netrc`, a preflight leave a named pipe there.
+//! The directory of an app as a build reads it: top-level names, Procfile, `ENV` and the operator's config.
+//! All access goes through its [`TreeHandle`], which follows no link out of the directory, opens only regular
+//! files and limits what it reads: a repository may contain `requirements.txt -> /home/user/.netrc`, and a
+//! preflight task may leave a named pipe.
 
 #![expect(
     clippy::disallowed_methods,
@@ -15,6 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Context;
 use indexmap::IndexMap;
 use piku_files::{FileKind, FileStat, FolderEntry, TreeHandle};
+use piku_layout::jail::DATA;
 use piku_procfile::env::EnvFile;
 use piku_procfile::procfile::{ParseOptions, Procfile};
 use piku_report::diagnostic::Diagnostic;
@@ -22,57 +24,57 @@ use piku_report::diagnostic::Diagnostic;
 use crate::app::app_file;
 use crate::step::sandbox::SandboxPolicy;
 
-/// An app's folder.
+/// Files and settings of an app, as a build reads them.
 pub(crate) struct AppSource {
-    /// The folder.
+    /// Handle of the app's directory.
     pub(crate) tree: TreeHandle,
-    /// What lies at its top, sorted; folders end with `/`.
+    /// Names in the top directory, sorted; those of directories end with `/`.
     pub(crate) names: Vec<String>,
-    /// Where below the pushed folder it lies, by `APP_DIR`.
+    /// Path of the app below the pushed directory, if `APP_DIR` is set.
     pub(crate) below: Option<PathBuf>,
-    /// What it has from there: names and contents.
+    /// Files inherited from the pushed directory: names and contents.
     pub(crate) shared: Vec<(&'static str, Vec<u8>)>,
-    /// Its process types, where it says them.
+    /// Process types of the Procfile, if there is one.
     pub(crate) procfile: Option<Procfile>,
-    /// Its ENV.
+    /// Variables of the app's `ENV` file.
     pub(crate) env: IndexMap<String, String>,
-    /// What `config set` stored.
+    /// Variables that the operator stored with `config set`.
     pub(crate) config: BTreeMap<String, String>,
     /// The host's buildpacks: names and folders.
     pub(crate) packs: Vec<(String, PathBuf)>,
-    /// Where those are asked whether the app is theirs.
+    /// Policy for the sandbox in which buildpacks detect the app.
     pub(crate) sandbox: SandboxPolicy,
-    /// What its author should look at.
+    /// Warnings for the app's author.
     pub(crate) warnings: Vec<Diagnostic>,
     /// The same about files that are not read.
     pub(crate) notes: Vec<String>,
 }
 
 impl AppSource {
-    /// Reads the folder itself.
+    /// Reads the app in this directory.
     ///
     /// # Errors
-    /// When it is not a folder, or its Procfile, its ENV or the config is no good.
+    /// Fails if it is not a folder, or its Procfile, its ENV or the config is invalid.
     pub(crate) fn read(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
         let mut source = Self::open(dir, config)?;
         source.parse()?;
         Ok(source)
     }
 
-    /// The folder with its ENV; its Procfile is not looked at yet.
+    /// Reads the app's `ENV`, but not its Procfile yet.
     ///
     /// # Errors
-    /// When it is not a folder, or its ENV or the config is no good.
+    /// Fails if it is not a folder, or its ENV or the config is invalid.
     pub(crate) fn open(dir: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
-        // Who builds names it, links and all; steps are shown where it really lies.
+        // The caller's path may contain links; steps see the resolved one.
         let dir = fs::canonicalize(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
         Self::open_tree(TreeHandle::open(&dir)?, config)
     }
 
-    /// The same of a tree that is open.
+    /// Reads an open tree like [`AppSource::open`].
     ///
     /// # Errors
-    /// When its ENV or the config is no good.
+    /// Fails if its ENV or the config is invalid.
     pub(crate) fn open_tree(tree: TreeHandle, config: Option<&Path>) -> anyhow::Result<Self> {
         let mut source = Self {
             names: names(&tree)?,
@@ -91,20 +93,20 @@ impl AppSource {
         Ok(source)
     }
 
-    /// The folder of this name as an app of its own.
+    /// Reads the subdirectory `name` as an app.
     ///
     /// # Errors
-    /// When it is no folder, or its Procfile or its ENV is no good.
+    /// Fails if it is not a directory, or its Procfile or its ENV is invalid.
     pub(crate) fn folder(&self, name: &str) -> anyhow::Result<Self> {
         let mut source = Self::open_tree(self.tree.subtree(name)?, None)?;
         source.parse()?;
         Ok(source)
     }
 
-    /// The release's tree as its build left it: what a step has put there may be anything.
+    /// Reads a release's tree after the build. Steps may have put anything there.
     ///
     /// # Errors
-    /// When its Procfile or its ENV is no good.
+    /// Fails if its Procfile or its ENV is invalid.
     pub(crate) fn of_tree(tree: &TreeHandle, config: Option<&Path>) -> anyhow::Result<Self> {
         let mut source = Self::open_tree(tree.clone(), config)?;
         source.parse()?;
@@ -122,10 +124,10 @@ impl AppSource {
         Ok(())
     }
 
-    /// Reads its Procfile, and the ENV anew where that is the top's.
+    /// Reads the Procfile, and `ENV` again if it is inherited from the top.
     ///
     /// # Errors
-    /// When one of them is no good.
+    /// Fails if one of them is invalid.
     pub(crate) fn parse(&mut self) -> anyhow::Result<()> {
         if !self.shared.is_empty() {
             self.notes.clear();
@@ -145,12 +147,12 @@ impl AppSource {
         shared.map_or_else(|| self.text(name), |(_, text)| Ok(Some(text.clone())))
     }
 
-    /// As [`app_file::text`].
+    /// Reads a file; see [`app_file::text`].
     pub(crate) fn text(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<Vec<u8>>> {
         app_file::text(&self.tree, name.as_ref())
     }
 
-    /// As [`app_file::find`].
+    /// Finds a file; see [`app_file::find`].
     pub(crate) fn find(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<FileStat>> {
         app_file::find(&self.tree, name.as_ref())
     }
@@ -163,12 +165,12 @@ impl AppSource {
         Ok(self.find(name)?.is_some())
     }
 
-    /// As [`app_file::list`].
+    /// Lists a directory; see [`app_file::list`].
     pub(crate) fn list(&self, name: impl AsRef<Path>) -> anyhow::Result<Vec<FolderEntry>> {
         app_file::list(&self.tree, name.as_ref())
     }
 
-    /// Whether a file or a folder (`name/`) of this name lies at the top.
+    /// Returns whether the top directory has a file or a directory (`name/`) of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names.binary_search_by(|there| there.as_str().cmp(name)).is_ok()
     }
@@ -180,7 +182,7 @@ impl AppSource {
     }
 }
 
-/// The text of a file: UTF-8, or UTF-16 with its mark, which is what `pip freeze >` or `echo 3.12 >` makes in a Windows shell.
+/// Decodes a file: UTF-8, or UTF-16 with a byte order mark, as `pip freeze >` writes it in a Windows shell.
 pub(crate) fn decode(bytes: &[u8]) -> String {
     let wide = |order: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();
@@ -212,7 +214,7 @@ pub(crate) fn tidy(path: &Path) -> PathBuf {
     tidied
 }
 
-/// The names at the top of a tree; git's own is none of the app's.
+/// Returns the names in the top directory without `.git`.
 fn names(tree: &TreeHandle) -> anyhow::Result<Vec<String>> {
     let mut names: Vec<String> = tree
         .read_dir("")?
@@ -249,12 +251,13 @@ fn stored(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     Ok(config)
 }
 
-/// What ENV may refer to. A build has no port; what is made here is a value of the right form.
+/// Returns the variables that `ENV` may refer to. A build has no port, so the values are placeholders of the
+/// right form.
 fn platform() -> IndexMap<String, String> {
     [
         ("PORT", "5000"),
         ("BIND_ADDRESS", "127.0.0.1"),
-        ("DATA_DIR", "/data"),
+        ("DATA_DIR", DATA),
         ("PIKU_APP", "app"),
         ("PIKU_RELEASE", "0"),
         ("PIKU_COMMIT", ""),

@@ -1,5 +1,5 @@
-//! Success means that the thing is there: what the process types will start is looked for before the release is made. Only
-//! simple commands are judged; what a shell has to work out first is left to the shell.
+//! Checks before a release is made that the programs of all process types exist and run here. Only simple
+//! commands are checked; the shell evaluates the others.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,22 +18,22 @@ use piku_release::machine::TargetMachine;
 
 /// Characters that a shell replaces by something else.
 const EXPANDED: [char; 8] = ['$', '`', '*', '?', '[', '~', '{', '\\'];
-/// Enough of a file to see what kind it is.
+/// Number of bytes that show the kind of a file.
 const HEAD: u64 = 512;
 
 /// The machine that is to start something.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StartTarget<'a> {
     pub(crate) machine: &'a TargetMachine,
-    /// True if nothing else has said yet that the level of a program's architecture fits. What a compiler has made on this
-    /// machine runs here, though parts that it enters only on a newer one may have marked it.
+    /// True if nothing has checked the level of the programs' architecture yet. Programs compiled on this
+    /// machine run here, although parts for newer processors may have marked them with a higher level.
     pub(crate) judges_levels: bool,
 }
 
-/// Looks for what each process type starts.
+/// Checks the command of each process type.
 ///
 /// # Errors
-/// With everything that is missing or cannot run here, at once.
+/// Fails with everything that is missing or cannot run here, at once.
 pub(crate) fn check(
     processes: &IndexMap<ProcessName, String>,
     view: &RootView,
@@ -59,7 +59,7 @@ pub(crate) fn entries(processes: &IndexMap<ProcessName, String>) -> Vec<Procfile
         .unwrap_or_default()
 }
 
-/// The words of a command, where it is one simple command whose program is plainly named.
+/// Returns the words of a command if it is one simple command with a literal program name.
 pub(crate) fn simple_words(text: &str) -> Option<Vec<String>> {
     if command::argv(text)[2] == text {
         return None;
@@ -69,7 +69,7 @@ pub(crate) fn simple_words(text: &str) -> Option<Vec<String>> {
     (!first.is_empty() && !first.contains(EXPANDED)).then_some(words)
 }
 
-/// Whether what one entry starts is there; perhaps a warning.
+/// Checks that the program or script that an entry starts exists. Returns a warning if it probably fails.
 fn judge(
     entry: &ProcfileEntry,
     view: &RootView,
@@ -99,14 +99,15 @@ fn judge(
     Ok(warning)
 }
 
-/// Why a path leads to nothing: git's advice helps where the file is missing, not where a link goes astray.
+/// Explains why a path leads to nothing: the advice about git helps if the file is missing, not if a link is
+/// broken.
 fn absent(path: &str, view: &RootView) -> StartProblem {
     let below = Path::new(path).strip_prefix(&view.app).unwrap_or(Path::new(path));
     let is_link = view.tree.symlink_metadata(below).is_ok_and(|stat| stat.is_symlink());
     if is_link { StartProblem::dead_link(path) } else { StartProblem::missing_file(path) }
 }
 
-/// A folder for the web server. What is no plain path is for the web server to say.
+/// Checks a directory for the web server; nginx's renderer checks unusual paths.
 fn folder(path: &str, view: &RootView) -> Result<(), StartProblem> {
     if path.contains(EXPANDED) || path.contains([':', ' ']) {
         return Ok(());
@@ -117,7 +118,7 @@ fn folder(path: &str, view: &RootView) -> Result<(), StartProblem> {
     }
 }
 
-/// A program of the host or of a layer: it is there, and it runs.
+/// Checks that a program of the host or of a layer exists and is executable.
 fn present(program: &str, found: &FoundFile) -> Result<Option<String>, StartProblem> {
     if found.place.runs() { Ok(None) } else { Err(StartProblem::not_executable(program, false)) }
 }
@@ -151,7 +152,7 @@ fn executable(
     Ok(Some(format!("'{program}' has no '#!' line: the shell will take it for a shell script")))
 }
 
-/// An ELF program: of this machine's kind, with its loader there.
+/// Checks an ELF program: its architecture, and that its loader exists.
 fn elf(program: &str, file: &File, view: &RootView, on: StartTarget<'_>) -> Result<(), StartProblem> {
     let elf = ElfFile::read(file).map_err(|err| StartProblem::unreadable(program, &err))?;
     let Some(elf) = elf else { return Err(StartProblem::cut(program)) };
@@ -174,7 +175,7 @@ fn elf(program: &str, file: &File, view: &RootView, on: StartTarget<'_>) -> Resu
     }
 }
 
-/// A script: its interpreter is there.
+/// Checks that the interpreter of a script exists.
 fn interpreter(program: &str, head: &[u8], view: &RootView) -> Result<(), StartProblem> {
     let line = head[2..].split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
@@ -196,7 +197,7 @@ fn interpreter(program: &str, head: &[u8], view: &RootView) -> Result<(), StartP
     Ok(())
 }
 
-/// What other systems call a program, and what stands for one that git did not fetch.
+/// Refuses programs for other systems and placeholders of files that git did not fetch.
 fn foreign(program: &str, head: &[u8]) -> Result<(), StartProblem> {
     const MACH_O: [[u8; 4]; 5] = [
         [0xfe, 0xed, 0xfa, 0xce],
@@ -216,10 +217,10 @@ fn foreign(program: &str, head: &[u8]) -> Result<(), StartProblem> {
     }
 }
 
-/// The file that a well-known interpreter is told to run: `python app.py`, `sh run.sh`, `java -jar app.jar`.
+/// Returns the file that a well-known interpreter runs: `python app.py`, `sh run.sh`, `java -jar app.jar`.
 pub(crate) fn script(words: &[String]) -> Option<&str> {
     let name = Path::new(words.first()?).file_name()?.to_str()?;
-    // Their options that take a word of their own, and those after which no script follows.
+    // Options that take an argument, and options after which no script follows.
     let (with_value, none): (&[&str], &[char]) = match name {
         "java" => {
             let jar = words.iter().skip_while(|word| *word != "-jar").nth(1);

@@ -1,4 +1,4 @@
-//! The app: its tree, what its author wrote in it, and the checks of it.
+//! The app: its tree, its Procfile, `ENV` and config, and checks of its commands.
 
 pub(crate) mod app_file;
 pub(crate) mod app_folder;

@@ -1,4 +1,4 @@
-//! `.profile.d`: what a shell reads before each command of a release.
+//! Files in `.profile.d`, which a shell reads before each command of a release.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -7,16 +7,16 @@ use piku_files::{FileKind, TreeHandle};
 
 use crate::errors;
 
-/// The folder of what a shell reads before each command.
+/// Directory of the files that a shell reads before each command.
 const FOLDER: &str = ".profile.d";
 
-/// Whether a shell is to read files of the tree before each command.
+/// Returns whether a shell reads files of the tree before each command.
 pub(crate) fn is_in(tree: &TreeHandle) -> bool {
     let entries = tree.read_dir(FOLDER).unwrap_or_default();
     entries.iter().any(|entry| Path::new(&entry.name).extension() == Some(OsStr::new("sh")))
 }
 
-/// Puts a file there, before all of the app's own, which may add to what it says.
+/// Writes a file that is read before the app's own files, which may change its variables.
 pub(crate) fn put(tree: &TreeHandle, name: &str, text: &str) -> anyhow::Result<()> {
     match tree.find(FOLDER)?.map(|stat| stat.kind) {
         None => tree.create_dir(FOLDER)?,

@@ -1,4 +1,4 @@
-//! A build under way: where it works, and with what.
+//! Directories and settings of a running build.
 
 use std::path::Path;
 
@@ -13,22 +13,22 @@ use crate::step::step_runner::StepRunner;
 use crate::store::layer::LayerStore;
 use crate::tree::copy::{self, CopyExclusions};
 
-/// The places of one build.
+/// Directories and settings of one build.
 pub(crate) struct BuildContext<'a> {
     pub(crate) settings: &'a HostSettings,
     pub(crate) jailed: bool,
     pub(crate) cache: &'a Path,
     pub(crate) store: &'a LayerStore,
     pub(crate) work: &'a WorkFolder,
-    /// The tree of the release before, which nobody can write to.
+    /// Tree of the previous release, which is read-only.
     pub(crate) before: Option<TreeHandle>,
-    /// Whether what is made there may be taken from it: not when all is to be made anew.
+    /// True if results of earlier builds may be reused.
     pub(crate) takes_made: bool,
 }
 
 impl BuildContext<'_> {
-    /// Copies a tree, without what is this build's own, to the folder `name` of `to`, when there is room for it. `what` it is
-    /// called.
+    /// Copies a tree to the directory `name` of `to` if there is enough space, without the build's own
+    /// directories. `what` names the copy in messages.
     pub(crate) fn copy(
         &self,
         from: &TreeHandle,
@@ -48,12 +48,12 @@ impl BuildContext<'_> {
         Ok(())
     }
 
-    /// The tree of the release before, where what it has made may be taken from it.
+    /// Returns the tree of the previous release if its results may be reused.
     pub(crate) fn made_before(&self) -> Option<&TreeHandle> {
         self.before.as_ref().filter(|_| self.takes_made)
     }
 
-    /// Where steps are run.
+    /// Returns a runner for steps in the tree at `app`.
     pub(crate) fn room<'a>(
         &'a self,
         app: &'a Path,

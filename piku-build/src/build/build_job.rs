@@ -1,5 +1,5 @@
-//! `build`: the plan carried out. The release is made in a folder beside OUTPUT and put there whole by a rename at the end;
-//! until then nothing is there, and what fails leaves nothing.
+//! Builds a release in a directory beside OUTPUT and renames it to OUTPUT at the end. A build that fails
+//! leaves nothing behind.
 
 #![expect(
     clippy::disallowed_methods,
@@ -45,7 +45,7 @@ use piku_release::machine;
 use piku_release::manifest::{BuiltRelease, ReleaseLayer, ReleaseOrigin, TREE};
 use piku_release::target::{self, TargetArchitecture};
 
-/// What a release says about itself and a build cannot know.
+/// Facts for the manifest that a build cannot find out itself.
 pub(crate) struct ReleaseFacts {
     pub(crate) app: Option<AppName>,
     pub(crate) number: u64,
@@ -54,35 +54,36 @@ pub(crate) struct ReleaseFacts {
     pub(crate) by: String,
 }
 
-/// One build.
+/// Request to build one release.
 pub(crate) struct BuildJob {
     pub(crate) place: HostPaths,
     pub(crate) dir: PathBuf,
-    /// Whether `dir` is used up.
+    /// True if the build may move files out of `dir` instead of copying them.
     pub(crate) take: bool,
     pub(crate) cache: PathBuf,
     /// The release before this one, to share files with.
     pub(crate) before: Option<PathBuf>,
-    /// What it takes from builds before it.
+    /// Which results of earlier builds are reused.
     pub(crate) reuse: ReusePolicy,
     pub(crate) output: PathBuf,
-    /// The architecture of the machine that it is for, where that is said.
+    /// Requested architecture of the release.
     pub(crate) architecture: Option<&'static TargetArchitecture>,
     pub(crate) facts: ReleaseFacts,
 }
 
-/// What a build takes from the builds before it.
+/// Results of earlier builds that a build reuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReusePolicy {
     /// Caches, and layers that are the same.
     All,
-    /// Caches, and layers that a lock determines. When all has come to what the release before is, there is no release.
+    /// Reuses nothing but layers that a lock file determines. If the result equals the previous release, no
+    /// release is made.
     Caches,
-    /// Nothing.
+    /// Builds everything again.
     Nothing,
 }
 
-/// Builds.
+/// Builds the release.
 pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     interrupt::watch()?;
     let mut settings = build.place.settings()?;
@@ -94,10 +95,10 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     host_paths::refuse_existing(&output)?;
     let parent = output.parent().unwrap_or(Path::new("/"));
 
-    // Whether there are jails is found out meanwhile.
+    // The check for jails runs in the background.
     let sandbox = SandboxPolicy::new(build.place.sandbox, &settings);
     sandbox.begin();
-    // Looked at where it lies, so that an app that fits nothing costs no copy.
+    // Detection reads the app in place, so that an unknown app is not copied.
     let source = build.place.find(&build.dir)?;
     let DetectedRuntime { runtimes, because, .. } = runtime::choose(&source)?.detected;
     let names: Vec<_> = runtimes.into_iter().map(capital).collect();
@@ -154,7 +155,7 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     atomic_file::order_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))
 }
 
-/// Removes the layers that were built for nothing: those that the release before has not.
+/// Removes new layers of a build whose result equals the previous release.
 fn discard(store: &LayerStore, release: &BuiltRelease, before: Option<&PathBuf>) -> anyhow::Result<()> {
     let old = before.map(|before| BuiltRelease::read(before)).transpose()?;
     let is_old =
@@ -282,7 +283,7 @@ impl BuildJob {
         if !self.take || !move_tree(source.tree.path(), &release)? {
             bench.copy(&source.tree, &release, TREE, "the app")?;
         }
-        // What lies beside a sub-folder that is the app goes too.
+        // If the app is a subdirectory, its siblings are removed.
         if self.take {
             let pushed = &self.dir;
             remove_all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
@@ -293,7 +294,7 @@ impl BuildJob {
     }
 }
 
-/// Runs what the app wants done before its build. Returns whether there was anything.
+/// Runs the app's preflight task. Returns whether the app has one.
 fn preflight(bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<bool> {
     let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
     let Some(entry) = entries.into_iter().find(|entry| entry.kind == ProcessKind::Preflight) else {

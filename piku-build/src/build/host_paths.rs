@@ -1,4 +1,4 @@
-//! What belongs to the machine and not to the app: where builds find things and put them.
+//! Paths of the host in which builds find settings and keep their results.
 
 #![expect(clippy::disallowed_methods, reason = "folders that the caller names")]
 
@@ -16,19 +16,19 @@ use crate::errors;
 use crate::runtime::buildpack;
 use crate::step::sandbox::SandboxPolicy;
 
-/// What belongs to the machine and not to the app.
+/// Paths of the host that a build uses.
 pub(crate) struct HostPaths {
-    /// Where layers are kept.
+    /// Directory of the layers.
     pub(crate) layers: Option<PathBuf>,
-    /// Where the tools that make layers are kept.
+    /// Directory of the layers with tools that build other layers.
     pub(crate) tools: Option<PathBuf>,
-    /// `host.yaml`.
+    /// Path of `host.yaml`.
     pub(crate) settings: Option<PathBuf>,
-    /// `config.json`.
+    /// Path of the app's `config.json`.
     pub(crate) config: Option<PathBuf>,
-    /// The operator's buildpacks.
+    /// Directory of the operator's buildpacks.
     pub(crate) buildpacks: Option<PathBuf>,
-    /// Overrides the settings.
+    /// Overrides the sandbox of the host settings.
     pub(crate) sandbox: Option<SandboxMode>,
 }
 
@@ -38,7 +38,7 @@ impl HostPaths {
         self.with_packs(app_folder::find(dir, self.config.as_deref())?)
     }
 
-    /// The app in this tree itself.
+    /// Reads the app in this tree, without a look at `APP_DIR`.
     pub(crate) fn of_tree(&self, tree: &TreeHandle) -> anyhow::Result<AppSource> {
         self.with_packs(AppSource::of_tree(tree, self.config.as_deref())?)
     }
@@ -49,7 +49,7 @@ impl HostPaths {
         Ok(source)
     }
 
-    /// The machine's settings, all defaults where there is no file.
+    /// Reads the host settings; the defaults if there is no file.
     pub(crate) fn settings(&self) -> anyhow::Result<HostSettings> {
         self.settings.as_deref().map(HostSettings::read).transpose().map(Option::unwrap_or_default)
     }
@@ -64,7 +64,7 @@ pub(crate) fn refuse_existing(output: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The folder, made where it is missing, without links in its path.
+/// Creates the directory if it is missing, and returns its path without links.
 pub(crate) fn make(dir: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(dir)
         .and_then(|()| fs::canonicalize(dir))

@@ -1,4 +1,4 @@
-//! A build as a whole: the plan carried out, in a folder that becomes the release when all of it succeeded.
+//! Builds: a plan is executed in a directory that becomes the release only if every step succeeds.
 
 pub(crate) mod build_context;
 pub(crate) mod build_job;

@@ -1,5 +1,5 @@
-//! The plan carried out in the release's tree: each runtime's layers, then its steps, one runtime after the other; then the
-//! look at what came of it.
+//! Executes a build plan in the release's tree: the layers of each runtime, then its steps, runtime by
+//! runtime; finally checks the result.
 
 use std::path::Path;
 
@@ -34,26 +34,26 @@ use piku_report::progress;
 /// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
 const SCRATCH: &str = "scratch";
 
-/// A release being made.
+/// Executes a build plan in the tree of a new release.
 pub(crate) struct ReleaseBuilder<'a> {
-    /// Where.
+    /// Directories and settings of the build.
     pub(crate) at: &'a BuildContext<'a>,
     pub(crate) store: &'a LayerStore,
-    /// Where the tools that make layers are kept.
+    /// Store of the layers with tools that build other layers.
     pub(crate) tools: &'a LayerStore,
-    /// This machine.
+    /// The machine that builds.
     pub(crate) here: &'a TargetMachine,
-    /// The machine that the release is made for.
+    /// The machine that runs the release.
     pub(crate) machine: &'a TargetMachine,
-    /// What the plan was made from, in its place.
+    /// The app that the plan was made from.
     pub(crate) source: &'a AppSource,
-    /// The release's tree.
+    /// Tree of the new release.
     pub(crate) tree: &'a TreeHandle,
-    /// The architecture of the machine that it is for, where that is another one.
+    /// Architecture of the release if it is not that of this machine.
     pub(crate) cross: Option<&'static TargetArchitecture>,
 }
 
-/// Whose layers are made.
+/// The part of the plan that layers are built for.
 struct LayerOwner<'a> {
     runtime: &'a dyn Runtime,
     plan: &'a BuildPlan,
@@ -61,7 +61,7 @@ struct LayerOwner<'a> {
 }
 
 impl ReleaseBuilder<'_> {
-    /// Does everything that is planned, and checks what came of it.
+    /// Executes the plan and checks its result.
     pub(crate) fn all(&self, whole: &mut CombinedPlan) -> anyhow::Result<()> {
         for plan in whole.plans() {
             if let (Some(version), Some(from)) = (&plan.version, &plan.version_from) {
@@ -74,7 +74,7 @@ impl ReleaseBuilder<'_> {
             let mut view = self.view(whole);
             let owner = LayerOwner { runtime: *runtime, plan, view: &view };
             for (place, layer) in plan.layers.iter().enumerate() {
-                self.layer(&owner, self.store, layer, &plan.layers[..place])?;
+                self.layer(&owner, false, layer, &plan.layers[..place])?;
             }
             for layer in &plan.tree_layers {
                 self.tree_layer(*runtime, plan, layer, &view)?;
@@ -92,7 +92,8 @@ impl ReleaseBuilder<'_> {
             runtime.finish(plan, &view)?;
             whole.join(self.source);
         }
-        // What nobody can read can neither be compared with the next release nor be sent to another machine.
+        // Files that the owner cannot read could neither be compared with the next release nor sent to
+        // another machine.
         copy::settle_modes(self.tree)?;
         if self.at.jailed {
             for layer in whole.plans().flat_map(|plan| &plan.tree_layers) {
@@ -100,9 +101,9 @@ impl ReleaseBuilder<'_> {
             }
         }
         let view = self.view(whole);
-        // Where programs are is then for a shell to find out.
+        // With files in `.profile.d`, only the shell knows where programs are.
         if !profile::is_in(self.tree) {
-            // Of other apps the compiler of this machine has made the programs.
+            // Other apps were compiled on this machine.
             let judges_levels = whole.plans().all(|plan| plan.runtime == binary::NAME);
             let on = StartTarget { machine: self.machine, judges_levels };
             for warning in command_check::check(&whole.processes, &view, on)? {
@@ -116,16 +117,16 @@ impl ReleaseBuilder<'_> {
             .try_for_each(|(name, text)| profile::put(self.tree, name, text))
     }
 
-    /// Finds a layer in this store, or builds it there beside those before it.
+    /// Finds a layer in the store, or builds it after the layers `before`. Tools come from their own store.
     fn layer(
         &self,
         owner: &LayerOwner<'_>,
-        store: &LayerStore,
+        is_tool: bool,
         layer: &LayerPlan,
         before: &[LayerPlan],
     ) -> anyhow::Result<()> {
         let LayerOwner { runtime, plan, view } = *owner;
-        let is_tool = std::ptr::eq(store, self.tools);
+        let store = if is_tool { self.tools } else { self.store };
         let short = &layer.key[..12];
         let unfinished = match store.take(&layer.key)? {
             TakenLayer::There if is_tool => return store.touch(&layer.key),
@@ -136,7 +137,7 @@ impl ReleaseBuilder<'_> {
             TakenLayer::Build(unfinished) => unfinished,
         };
         for tool in &layer.tools {
-            self.layer(owner, self.tools, tool, before)?;
+            self.layer(owner, true, tool, before)?;
         }
         let what = if is_tool { "what reads the lock file" } else { "dependencies" };
         progress::step(&format!("Installing {what}: layer {} {short}", layer.name));
@@ -163,7 +164,7 @@ impl ReleaseBuilder<'_> {
         hold(store, layer.name, &layer.key)
     }
 
-    /// The right to build a layer; nothing when it is there.
+    /// Locks a layer that must be built; `None` if it is complete.
     fn take(
         &self,
         name: &str,
@@ -180,7 +181,7 @@ impl ReleaseBuilder<'_> {
         Ok(Some(unfinished))
     }
 
-    /// Finds a layer that goes into the tree, or builds it, and takes it in.
+    /// Finds or builds a layer that goes into the app tree, and adds it to the tree.
     fn tree_layer(
         &self,
         runtime: &dyn Runtime,
@@ -204,7 +205,7 @@ impl ReleaseBuilder<'_> {
         tree_layer::take_in(&self.store.tree(&layer.key)?, self.tree, layer)
     }
 
-    /// Runs what one part wants done in the app's own tree; what the parts before it have made is there.
+    /// Runs the steps of one plan in the app tree, which contains the results of the plans before it.
     fn steps(
         &self,
         whole: &CombinedPlan,
@@ -228,7 +229,7 @@ impl ReleaseBuilder<'_> {
             let ended = room.run(step)?;
             let judged = runtime.judge(step, &ended, plan, view);
             if let (Err(_), Some(kept)) = (&judged, kept) {
-                // A compiler that says what is wrong leaves its files whole; one that was killed does not.
+                // A compiler that reports an error leaves complete files; a killed one may not.
                 if ended.code < 128 {
                     kept.settle()?;
                 }
@@ -248,7 +249,7 @@ impl ReleaseBuilder<'_> {
         KeptTree::take(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
     }
 
-    /// Marks a layer as whole once there is something in it: a tool's exit code 0 alone is not enough.
+    /// Marks a layer as complete if it is not empty: exit code 0 alone proves nothing.
     fn finish(&self, unfinished: UnfinishedLayer, name: &str, plan: &BuildPlan) -> anyhow::Result<()> {
         if unfinished.tree()?.is_empty()? {
             return Err(UserError::new(format!("the layer '{name}' is empty after its steps")).into());
@@ -257,19 +258,19 @@ impl ReleaseBuilder<'_> {
         unfinished.finish_for(self.here, &format!("{name} {} {version}", plan.runtime))
     }
 
-    /// Looks for what binds the finished release to a kind of machine.
+    /// Searches the finished release for native files.
     pub(crate) fn natives(&self, whole: &CombinedPlan) -> anyhow::Result<NativeSearch<'_>> {
         let mut search = NativeSearch::new(self.machine);
         search.tree(self.tree, Path::new(TREE))?;
         whole.shown().try_for_each(|layer| match self.cross {
-            // The marker of a layer says what binds it to this machine.
+            // The marker of a layer names its native file.
             Some(_) => search.tree(&self.store.tree(&layer.key)?, Path::new(&layer.name)),
             None => self.store.search(&layer.key, &layer.name, &mut search),
         })?;
         Ok(search)
     }
 
-    /// Refuses a release for another architecture with native code that runs on this machine alone.
+    /// Refuses native code for this machine in a release for another architecture.
     pub(crate) fn refuse_foreign(&self, whole: &CombinedPlan, here: &str) -> anyhow::Result<()> {
         let (Some(target), Some(here)) = (self.cross, elf::machine_of(here)) else { return Ok(()) };
         let mut search = ForeignSearch::new(here, target);
@@ -312,7 +313,7 @@ fn finished(layers: &[LayerPlan], store: &LayerStore) -> Vec<StepMount> {
     layers.iter().map(mount).collect()
 }
 
-/// Keeps a layer from being collected until the release has its place.
+/// Protects a layer from garbage collection until the release is in its place.
 fn hold(store: &LayerStore, name: &str, key: &str) -> anyhow::Result<()> {
     store.hold(key).map(drop).with_context(|| format!("cannot lock the layer '{name}'"))
 }

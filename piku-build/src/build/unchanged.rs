@@ -1,4 +1,4 @@
-//! Whether a build of what was built before has come to the same: then nothing is to be deployed.
+//! Compares a build with the release before it: if both are the same, nothing is deployed.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use crate::store::layer::LayerStore;
 use crate::tree::tree_comparison::TreePair;
 use piku_release::manifest::{BuiltRelease, TREE};
 
-/// Whether `new`, with its tree in `tree` and its layers in `store`, is the release in the folder `before` again.
+/// Returns whether `new`, with its tree in `tree` and its layers in `store`, equals the release in the
+/// directory `before`.
 pub(crate) fn is_same(
     before: &Path,
     new: &BuiltRelease,
@@ -32,7 +33,7 @@ pub(crate) fn is_same(
         if was.key == is.key {
             continue;
         }
-        // It may be gone by now.
+        // The old layer may have been removed.
         let Ok(old) = store.tree(&was.key) else { return Ok(false) };
         let names = (was.key.as_str(), is.key.as_str());
         if !(TreePair { old: &old, new: &store.tree(&is.key)?, names }).differ_in()?.is_empty() {
@@ -43,7 +44,8 @@ pub(crate) fn is_same(
     Ok(TreePair { old: &old, new: tree, names: ("", "") }.differ_in()?.is_empty())
 }
 
-/// The old release's environment as it would be with the new one's layers: without a jail their keys are in it.
+/// The old release's environment as it would be with the new one's layers: without a jail their keys are in
+/// it.
 fn renamed(old: &BuiltRelease, new: &BuiltRelease) -> std::collections::BTreeMap<String, String> {
     let mut env = old.env.clone();
     for (was, is) in old.layers.iter().zip(&new.layers) {

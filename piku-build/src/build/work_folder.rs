@@ -1,6 +1,6 @@
-//! The folder that a release is made in, beside where it will be, so that a rename puts it there whole. A build that is
-//! killed leaves its folder; the next build in the same place finds it by its name, sees by the kernel's lock that its
-//! maker is gone, and removes it.
+//! The directory in which a release is made, beside its final place, so that a rename publishes it at once. A
+//! killed build leaves its directory behind. The next build finds it by its name, sees that no process holds
+//! its lock, and removes it.
 
 #![expect(clippy::disallowed_methods, reason = "the build's own folder beside the release")]
 
@@ -16,22 +16,22 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 use piku_files::{TreeError, TreeHandle, remove_all};
 
-/// How these folders' names begin.
+/// Prefix of the names of work folders.
 pub(crate) const PREFIX: &str = ".piku-build-";
 
-/// A work folder; gone when this is.
+/// A work folder, which is removed on drop.
 pub(crate) struct WorkFolder {
     path: PathBuf,
     tree: TreeHandle,
-    /// Held as long as the folder is somebody's.
+    /// Held until the folder is removed.
     _lock: Flock<File>,
 }
 
 impl WorkFolder {
-    /// Sweeps what killed builds left in `parent`, and makes a new folder there.
+    /// Removes the folders of killed builds in `parent` and creates a new one.
     pub(crate) fn new(parent: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
-        // Between a folder's making and its locking it looks like one left behind: nobody sweeps meanwhile.
+        // A new folder that is not locked yet looks abandoned, so nobody may remove folders meanwhile.
         let door = lock(parent, FlockArg::LockExclusive)
             .with_context(|| format!("cannot lock '{}'", parent.display()))?;
         sweep(parent).with_context(|| format!("cannot clean '{}'", parent.display()))?;
@@ -46,7 +46,7 @@ impl WorkFolder {
         Ok(Self { path: made.keep(), tree, _lock: lock })
     }
 
-    /// A path in it.
+    /// Returns the path of `name` in the folder.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -56,7 +56,7 @@ impl WorkFolder {
         &self.tree
     }
 
-    /// Where the folder lies.
+    /// Returns the folder's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -64,7 +64,7 @@ impl WorkFolder {
 
 impl Drop for WorkFolder {
     fn drop(&mut self) {
-        // What cannot be removed now is swept by the next build.
+        // The next build removes what cannot be removed now.
         let _ = remove_all(&self.path);
     }
 }
@@ -79,7 +79,7 @@ fn sweep(parent: &Path) -> io::Result<()> {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) || !entry.file_type()?.is_dir() {
             continue;
         }
-        // What another user has in a folder such as /tmp is not ours to sweep, even where we could.
+        // In a shared directory such as `/tmp`, folders of other users stay.
         if entry.metadata()?.uid() != Uid::effective().as_raw() {
             continue;
         }
@@ -93,14 +93,15 @@ fn sweep(parent: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves each cache in `fresh` to its name in `caches`; what was there goes to the new folder `away`, which its owner removes.
+/// Moves each cache in `fresh` to its name in `caches`. Old caches move to the new directory `away`, which
+/// the caller removes.
 pub(crate) fn replace_caches(caches: &Path, fresh: &Path, away: &Path) -> Result<(), TreeError> {
     let (caches, fresh, away) =
         (TreeHandle::open(caches)?, TreeHandle::open(fresh)?, TreeHandle::create(away)?);
     for entry in fresh.read_dir("")? {
         clear(&caches, &entry.name, &away)?;
         match fresh.rename(&entry.name, &caches, &entry.name) {
-            // On another file system: the next build fetches again what it needs.
+            // If the cache is on another file system, the next build fetches the files again.
             Err(err) if err.kind() == io::ErrorKind::CrossesDevices => {}
             done => done?,
         }

@@ -1,4 +1,5 @@
-//! Native code that a build for a machine of another architecture has made for this one: compiled wheels, gems and Node modules.
+//! Finds native code that a cross build has compiled for the wrong architecture: wheels, gems and Node
+//! modules.
 //!
 //! A package that brings programs for several machines fits each of them.
 
@@ -13,7 +14,7 @@ use crate::step::interrupt;
 use piku_release::elf::ElfFile;
 use piku_release::target::TargetArchitecture;
 
-/// A search for what runs here and not on the target.
+/// Search for files that run on this machine and not on the target.
 pub(crate) struct ForeignSearch {
     /// `e_machine` of this machine's programs.
     here: u16,
@@ -30,12 +31,12 @@ struct PackageMachines {
 }
 
 impl ForeignSearch {
-    /// Begins a search in a release that is built on a machine whose programs are `here` for the target.
+    /// Creates a search; `here` is `e_machine` of the build host's programs.
     pub(crate) fn new(here: u16, target: &TargetArchitecture) -> Self {
         Self { here, target: target.elf, packages: BTreeMap::new(), files: Vec::new() }
     }
 
-    /// Looks at all files of a tree. What belongs to no package there belongs to `package`, or is the app's own.
+    /// Searches all files of a tree. Files outside of all packages belong to `package`, or to the app.
     pub(crate) fn tree(&mut self, tree: &TreeHandle, package: Option<&str>) -> anyhow::Result<()> {
         tree.walk(|entry| {
             interrupt::check()?;
@@ -69,7 +70,7 @@ impl ForeignSearch {
         foreign.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The app's own files that do.
+    /// Returns the app's own files for the wrong architecture.
     pub(crate) fn files(&self) -> &[PathBuf] {
         &self.files
     }

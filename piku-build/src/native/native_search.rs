@@ -1,9 +1,9 @@
-//! Native files, which bind a release to a kind of machine: programs and libraries. They are found by looking at the files,
-//! not by the language: a virtualenv without compiled wheels has none, an interpreter that was fetched into a layer is one.
+//! Native programs and libraries, which bind a release to an architecture. They are found by their headers,
+//! not by the language: a virtualenv without compiled wheels has none; an interpreter in a layer is one.
 //!
-//! Only files that run on the machine that the release is made for count. Packages bring programs for many kinds of machines,
-//! and what does not run there is not what the release was made with. What is inside of archives is not looked at: a jar brings
-//! its libraries for every kind of machine, and Java picks one.
+//! Only files that run on the machine that the release is made for count. Packages bring programs for many
+//! kinds of machines, and what does not run there is not what the release was made with. What is inside of
+//! archives is not looked at: a jar brings its libraries for every kind of machine, and Java picks one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -50,7 +50,7 @@ pub(crate) struct NativeSearch<'a> {
 }
 
 impl<'a> NativeSearch<'a> {
-    /// Begins a search for what runs on this machine.
+    /// Creates a search for files that run on this machine.
     pub(crate) fn new(machine: &'a TargetMachine) -> Self {
         Self { machine, found: BTreeMap::new(), foreign: None }
     }
@@ -64,7 +64,7 @@ impl<'a> NativeSearch<'a> {
                 return Ok(WalkStep::Into);
             }
             let file = match entry.open_file() {
-                // Without a jail a step that goes on may take it away.
+                // Without a jail, a step's remaining process may delete it.
                 Err(err) if err.is_missing() => return Ok(WalkStep::Into),
                 opened => opened?.file,
             };
@@ -74,7 +74,7 @@ impl<'a> NativeSearch<'a> {
         })
     }
 
-    /// Looks at one file.
+    /// Adds one file if it is native.
     pub(crate) fn file(&mut self, path: &Path, file: &File) -> io::Result<()> {
         let Some(elf) = ElfFile::read_leniently(file)?.filter(|elf| elf.is_runnable) else { return Ok(()) };
         self.add(NativeFile { architecture: elf.architecture, path: path.to_owned() });
@@ -97,7 +97,7 @@ impl<'a> NativeSearch<'a> {
         }
     }
 
-    /// Returns the file that binds the release. Where a machine runs programs of two families, its userland's count first.
+    /// Returns the native file that binds the release; files of the userland's family first.
     pub(crate) fn binding(&self) -> Option<&NativeFile> {
         self.machine.programs().iter().find_map(|program| self.found.get(program.family()))
     }
@@ -126,17 +126,18 @@ fn shown(path: &Path) -> String {
     path.to_string_lossy().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
 }
 
-/// The result of a look at a finished layer, a line of its marker: a build does not look at the same layer again and again.
+/// The result of a look at a finished layer, a line of its marker: a build does not look at the same layer
+/// again and again.
 pub(crate) mod record {
     use super::{NativeFile, NativeSearch, shown};
     use piku_release::architecture::ProgramArchitecture;
 
-    /// The beginning of the line.
+    /// Prefix of the line in the marker.
     const LINE: &str = "native: ";
     /// The rest of it where nothing was found.
     const NONE: &str = "none";
 
-    /// Writes the line.
+    /// Returns the line for a layer's marker.
     pub(crate) fn write(search: &NativeSearch<'_>) -> String {
         match search.binding() {
             Some(file) => format!("{LINE}{} {}\n", file.architecture, shown(&file.path)),
@@ -144,7 +145,7 @@ pub(crate) mod record {
         }
     }
 
-    /// Reads the line from a marker; nothing where it has none, else the file that was found, where there was one.
+    /// Parses the line in a marker: `None` if there is no line, otherwise the native files it names.
     pub(crate) fn read(marker: &str) -> Option<Vec<NativeFile>> {
         let line = marker.lines().find_map(|line| line.strip_prefix(LINE))?;
         if line == NONE {

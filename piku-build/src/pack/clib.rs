@@ -16,18 +16,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use piku_release::elf::{self as header, ElfFile, Stream, name_at};
 
-/// A version of glibc: `2.36`.
+/// Version of glibc, such as `2.36`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct GlibcVersion(u32, u32);
 
-/// More symbols with versions than a program asks for. A table can lead through the same bytes again and again.
+/// More symbols with versions than a program asks for. A table can lead through the same bytes again and
+/// again.
 const MOST_SYMBOLS: usize = 4096;
 
-/// Where systems keep their libraries, beside the folders of Debian's kind (`/usr/lib/x86_64-linux-gnu`).
+/// Directories of system libraries, beside those of Debian's kind (`/usr/lib/x86_64-linux-gnu`).
 const FOLDERS: [&str; 5] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib32"];
 
 impl GlibcVersion {
-    /// What a program asks for that was linked against glibc and says no more.
+    /// Version for a program that is linked against glibc and requires no particular version.
     pub(super) const ANY: Self = Self(2, 0);
 
     fn parse(text: &str) -> Option<Self> {
@@ -36,7 +37,7 @@ impl GlibcVersion {
         Some(version)
     }
 
-    /// The version that a symbol's says: `GLIBC_2.36`, not `GLIBC_PRIVATE`.
+    /// Parses a symbol version: `GLIBC_2.36`, but not `GLIBC_PRIVATE`.
     fn of_symbols(name: &str) -> Option<Self> {
         // Written by linkers for relative relocations in short; the loader knows them since then.
         if name == "GLIBC_ABI_DT_RELR" {
@@ -65,7 +66,7 @@ impl<'de> Deserialize<'de> for GlibcVersion {
     }
 }
 
-/// The glibc that a program or library of this kind of machine needs; `None` for what needs none.
+/// Returns the glibc that a program or library needs; `None` if it needs none.
 pub(super) fn needed(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
     let (endian, class) = (stream.ehdr.endianness, stream.ehdr.class);
     let (names, headers) = versions(stream, SHT_GNU_VERNEED)?;
@@ -111,7 +112,7 @@ pub(super) fn glibc(machine: u16) -> Option<GlibcVersion> {
     })
 }
 
-/// Whether this machine has musl for programs of this kind.
+/// Returns whether this machine has musl for programs with this `e_machine`.
 pub(super) fn has_musl(machine: u16) -> bool {
     fs::read_dir("/lib").into_iter().flatten().flatten().any(|entry| {
         is_musl(&entry.path())
@@ -121,7 +122,7 @@ pub(super) fn has_musl(machine: u16) -> bool {
     })
 }
 
-/// Whether this is the loader of musl.
+/// Returns whether this loader belongs to musl.
 pub(super) fn is_musl(loader: &Path) -> bool {
     loader.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ld-musl-"))
 }

@@ -1,5 +1,5 @@
-//! The hash of what is in a stream: of each entry its kind, path, mode, time and content, never of how tar writes them
-//! down.
+//! Hash over the kind, path, mode, time and content of every entry of a stream, independent of tar's
+//! encoding.
 
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -7,18 +7,17 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// A hash under way.
+/// Hash of the entries so far.
 #[derive(Default)]
 pub(super) struct ContentHash(Sha256);
 
-/// What an entry is.
+/// Kind of an entry, with its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryKind<'a> {
-    /// A folder.
     Folder,
     /// A file of so many bytes; they follow.
     File(u64),
-    /// A symbolic link.
+    /// A symbolic link with its target.
     Link(&'a Path),
 }
 
@@ -46,7 +45,7 @@ impl ContentHash {
         HashingReader { sum: self, content, bytes: 0 }
     }
 
-    /// 64 hex digits.
+    /// Returns the hash as 64 hex digits.
     pub(super) fn finish(self) -> String {
         piku_files::sha256::to_hex(&self.0.finalize())
     }
@@ -56,7 +55,7 @@ impl ContentHash {
 pub(super) struct HashingReader<'a, R> {
     sum: &'a mut ContentHash,
     content: R,
-    /// How much has come through.
+    /// Bytes written or read so far.
     pub(super) bytes: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Whether a packed release fits this machine, from its head alone: so that nobody sends what would be refused, or what is
-//! there already.
+//! Checks from the head alone whether a packed release can run on this machine, so that nobody sends a
+//! release that would be refused or layers that are already here.
 
 #![expect(
     clippy::disallowed_methods,
@@ -31,11 +31,11 @@ use piku_release::architecture::ReleaseArchitecture;
 use piku_release::elf;
 use piku_release::machine::TargetMachine;
 
-/// Where it is asked.
+/// Request to check a packed release.
 pub(crate) struct FitQuestion {
-    /// The machine's own.
+    /// Paths of this host.
     pub(crate) place: HostPaths,
-    /// Whose release it has to be.
+    /// App that the release must belong to.
     pub(crate) app: Option<AppName>,
     /// The machine that would run it.
     pub(crate) machine: TargetMachine,
@@ -67,7 +67,7 @@ pub(crate) fn run(asked: &FitQuestion, format: OutputFormat) -> anyhow::Result<(
 }
 
 impl FitQuestion {
-    /// Refuses what cannot run here, with all that is in the way at once.
+    /// Refuses an incompatible release, with all reasons at once.
     pub(super) fn check(&self, head: &PackHead) -> anyhow::Result<()> {
         let mut problems: Vec<UserError> = Vec::new();
         if let (Some(app), Some(release)) = (&self.app, &head.release) {
@@ -75,14 +75,15 @@ impl FitQuestion {
                 problems.push(errors::other_app(&release.app, app));
             }
         }
-        // What it needs beside another machine is no question then.
+        // On another architecture the other requirements do not matter.
         check_machine(head, &self.machine)?;
         problems.extend(c_library(head, &self.machine));
         let settings = self.place.settings()?;
         problems.extend(programs(head, &runtime::homes(&settings.build_env)));
         if let Some(release) = &head.release {
             let jailed = SandboxPolicy::new(self.place.sandbox, &settings).decide(false)?;
-            // Without a jail it would have all rights of this user: that is the operator's to say, for all apps.
+            // Without a jail it would have all rights of this user: that is the operator's to say, for all
+            // apps.
             let is_off = self.place.sandbox.unwrap_or(settings.sandbox) == SandboxMode::Off;
             if jailed != release.jailed || !release.jailed && !is_off {
                 problems.push(errors::other_sandbox(release.jailed));
@@ -95,15 +96,15 @@ impl FitQuestion {
     }
 }
 
-/// Refuses a head whose release needs another kind of machine than this one.
+/// Refuses the head of a release for another architecture.
 ///
 /// # Errors
-/// When it does, or this is no head.
+/// Fails if it is incompatible, or `head` is not a head.
 pub(crate) fn check_head(head: &[u8], machine: &TargetMachine) -> anyhow::Result<()> {
     Ok(check_machine(&PackHead::parse(head)?, machine)?)
 }
 
-/// Refuses what needs another kind of machine than this one.
+/// Refuses a release for another architecture.
 pub(super) fn check_machine(head: &PackHead, machine: &TargetMachine) -> Result<(), UserError> {
     match ReleaseArchitecture::parse(&head.architecture) {
         ReleaseArchitecture::Native(program) if !machine.runs(&program) => {
@@ -128,8 +129,8 @@ fn c_library(head: &PackHead, here: &TargetMachine) -> Option<UserError> {
     }
 }
 
-/// The machine's interpreters that links of layers lead to: each is there, and is the one it was. Of nothing else is said whether it
-/// is there.
+/// Checks the interpreters to which links of layers lead: each exists and is the same version. Other paths
+/// are not examined, so that the sender learns nothing about them.
 fn programs(head: &PackHead, homes: &[PathBuf]) -> Vec<UserError> {
     let mut missing = Vec::new();
     for (link, wanted) in &head.needs.programs {

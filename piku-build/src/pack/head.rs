@@ -1,4 +1,4 @@
-//! What a packed release says of itself before anything else.
+//! The first entry of a packed release: its description.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::release_needs::ReleaseNeeds;
 use piku_release::layers::is_key;
 
-/// Counted up when an older `unpack` could not read what is written.
+/// Version of the format; increased when older versions cannot read the stream.
 pub(crate) const FORMAT: u32 = 1;
 /// More layers and programs than any release has.
 const MOST: usize = 64;
@@ -24,45 +24,45 @@ pub(crate) struct PackHead {
     pub(crate) format: u32,
     /// The release that is inside; nothing in a stream of one layer.
     pub(crate) release: Option<PackedFacts>,
-    /// The kind of machine that it needs: `any`, or as `uname -m` says.
+    /// Architecture that it needs: `any`, or as `uname -m` prints it.
     pub(crate) architecture: String,
-    /// The file that needs it.
+    /// Native file that needs this architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) native: Option<String>,
-    /// What it asks of the machine that runs it.
+    /// Requirements for the machine that runs it.
     pub(crate) needs: ReleaseNeeds,
     /// The layers that belong to it, by key.
     pub(crate) layers: Vec<PackedLayer>,
-    /// How many bytes its files have.
+    /// Total size of its files in bytes.
     pub(crate) bytes: u64,
-    /// How many files, folders and links it has.
+    /// Number of its files, directories and links.
     pub(crate) files: u64,
 }
 
-/// What a head says about its release.
+/// Facts about the release in a head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PackedFacts {
-    /// Whose release it is.
+    /// The app that the release belongs to.
     pub(crate) app: AppName,
     /// The commit it was built from; may be empty.
     pub(crate) commit: String,
-    /// Whether it was built inside the jail, and runs there.
+    /// True if it was built for the jail.
     pub(crate) jailed: bool,
 }
 
-/// A layer that belongs to what is packed.
+/// A layer of the packed release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PackedLayer {
-    /// What is in it: `venv`.
+    /// Content of the layer: `venv`.
     pub(crate) name: String,
-    /// Its key.
+    /// Hash that names the layer.
     pub(crate) key: String,
-    /// Whether it is in the stream, or expected to be there already.
+    /// True if the stream contains the layer; otherwise the receiver must have it.
     pub(crate) packed: bool,
 }
 
 impl PackHead {
-    /// Reads it, and refuses what no `pack` writes: a key becomes a folder's name.
+    /// Parses and checks a head: keys become names of directories.
     pub(crate) fn parse(text: &[u8]) -> anyhow::Result<Self> {
         let format: PackFormat = serde_json::from_slice(text).context("bad head")?;
         if format.format != FORMAT {

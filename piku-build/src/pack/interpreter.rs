@@ -1,19 +1,19 @@
-//! Programs of a machine that a release may ask for: interpreters, by the names that systems give them. What else is on a machine is
-//! nobody's business who may send a release.
+//! Interpreters that a release may require, by their usual names. A release learns nothing about other
+//! programs of the machine.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::jvm::JAVAS;
 use crate::tree::root_view;
 
-/// Where systems have theirs.
+/// Directories in which systems install interpreters.
 const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
 /// Their names, a version behind them or not.
 const NAMES: [&str; 11] =
     ["python", "pypy", "ruby", "node", "nodejs", "java", "perl", "php", "bash", "dash", "sh"];
 
-/// Returns whether a release may ask where this path leads. `homes`: those of the
-/// interpreters beside the system's.
+/// Returns whether a release may require this path. `homes` are directories of interpreters besides the
+/// system's.
 pub(super) fn is_interpreter(path: &Path, homes: &[PathBuf]) -> bool {
     let is_plain = path.is_absolute()
         && path.components().skip(1).all(|part| matches!(part, Component::Normal(_)))
@@ -34,7 +34,7 @@ pub(super) fn is_command(name: &str) -> bool {
     NAMES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'))
 }
 
-/// Returns whether this lies in one of the system's folders.
+/// Returns whether the path is in one of the system's directories.
 pub(super) fn is_of_system(program: &Path) -> bool {
     FOLDERS.iter().any(|folder| program.parent() == Some(Path::new(folder)))
 }

@@ -1,5 +1,5 @@
-//! Javas of the machine. Debian names their folders after the architecture: what was built with `java-17-openjdk-amd64` runs with
-//! `java-17-openjdk-arm64` on another machine.
+//! Javas of the machine. Debian's directories are named after the architecture: an app built with
+//! `java-17-openjdk-amd64` runs with `java-17-openjdk-arm64` on another machine.
 
 #![expect(clippy::disallowed_methods, reason = "looks which Javas this machine has; nothing is read")]
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where systems have Javas side by side.
+/// Directory in which systems install several Javas.
 pub(super) const JAVAS: &str = "/usr/lib/jvm";
 /// Debian's names of architectures.
 const ARCHITECTURES: [&str; 9] =
@@ -15,12 +15,12 @@ const ARCHITECTURES: [&str; 9] =
 /// Variables that name the folder.
 const VARIABLES: [&str; 2] = ["JAVA_HOME", "PATH"];
 
-/// Returns the path below this machine's Java of the same name but for the architecture; the path as it is where there is none.
+/// Replaces the Java of another architecture in a path by this machine's; returns other paths unchanged.
 pub(super) fn of_this_machine(path: &Path) -> PathBuf {
     find(Path::new(JAVAS), path).unwrap_or_else(|| path.to_owned())
 }
 
-/// Lets an environment from another machine name this one's Java.
+/// Replaces Javas of another machine in an environment by this machine's.
 pub(super) fn settle(env: &mut BTreeMap<String, String>) {
     for (_, value) in env.iter_mut().filter(|(name, _)| VARIABLES.contains(&name.as_str())) {
         let folders = value.split(':').map(|folder| of_this_machine(Path::new(folder)));

@@ -1,13 +1,15 @@
-//! Where a link of a release may lead: within the release, or to what every machine shows its apps. Anything else would lead
-//! out of the jail for whoever follows it from outside, such as a web server.
+//! Checks the targets of a release's links: they stay in the release or lead to directories that every jail
+//! shows. Other links could lead anyone outside the jail, such as a web server, to other files.
 
 use std::path::{Component, Path};
 
-/// What the jail shows of the machine, and what an app has of its own.
+use piku_layout::jail::{APP, DATA, LAYERS};
+
+/// Directories of the jail and those of the host that it shows.
 const SHOWN: [&str; 17] = [
-    "/app",
-    "/layers",
-    "/data",
+    APP,
+    LAYERS,
+    DATA,
     "/tmp",
     "/usr",
     "/bin",
@@ -24,10 +26,10 @@ const SHOWN: [&str; 17] = [
     "/dev/stderr",
 ];
 
-/// Whether a link at `path`, relative to the top of the tree or layer it lies in, may lead to `target`.
+/// Returns whether a link at `path`, relative to the top of its tree or layer, may have this target.
 ///
-/// `..` counts only in front: the folders above a link are real ones, so what it says there is exact; behind a name it would
-/// depend on where that leads.
+/// `..` counts only in front: the folders above a link are real ones, so what it says there is exact; behind
+/// a name it would depend on where that leads.
 pub(super) fn may_lead(path: &Path, target: &Path) -> bool {
     let mut depth = path.components().count().saturating_sub(1);
     let mut names = 0_usize;

@@ -1,4 +1,4 @@
-//! `machine`: what this machine says of itself to those who build for it, before they do.
+//! Describes this machine for build hosts.
 
 #![expect(clippy::disallowed_methods, reason = "names of the machine's own interpreters; nothing is read")]
 
@@ -12,23 +12,23 @@ use serde::Serialize;
 use super::clib;
 use piku_release::{elf, target};
 
-/// Where the Pythons lie that a virtualenv of another machine finds.
+/// Directory of the Pythons that a virtualenv of another machine finds.
 const PROGRAMS: &str = "/usr/bin";
 
 /// The answer. These names are a contract with scripts.
 #[derive(Debug, Serialize)]
 struct MachineAnswer {
-    /// As `uname -m` says, or the operator.
+    /// Architecture as `uname -m` prints it, or from the host settings.
     architecture: String,
-    /// The version of its glibc.
+    /// Version of the installed glibc.
     glibc: Option<String>,
-    /// True if programs find musl.
+    /// True if musl is installed.
     musl: bool,
     /// The minor versions of the system's Pythons.
     python: Vec<String>,
 }
 
-/// Prints it.
+/// Prints the description of this machine.
 pub(crate) fn run(settings: Option<&Path>, format: OutputFormat) -> anyhow::Result<()> {
     let settings = settings.map(HostSettings::read).transpose()?.unwrap_or_default();
     let architecture = target::of_this_machine(&settings)?;
@@ -39,7 +39,7 @@ pub(crate) fn run(settings: Option<&Path>, format: OutputFormat) -> anyhow::Resu
     output::print(format, &answer, || format!("{}\n", answer.architecture))
 }
 
-/// `3.11` for `python3.11`.
+/// Returns the versions of the Pythons: `3.11` for `python3.11`.
 fn pythons() -> Vec<String> {
     let entries = fs::read_dir(PROGRAMS).into_iter().flatten().flatten();
     let minor = |name: &str| {

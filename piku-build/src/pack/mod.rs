@@ -1,7 +1,8 @@
-//! A finished release as one stream: `pack` writes it, `unpack` makes of it what `build` would have made on this machine,
-//! `fits` says from its head alone whether it would.
+//! A finished release as one stream: `pack` writes it, `unpack` makes of it what `build` would have made on
+//! this machine, `fits` says from its head alone whether it would.
 //!
-//! The stream is a tar archive, zstd-compressed: `zstd -dc FILE | tar tv` lists it. Its entries, in this order:
+//! The stream is a tar archive, zstd-compressed: `zstd -dc FILE | tar tv` lists it. Its entries, in this
+//! order:
 //!
 //! - `head.json`: what is inside, and what it asks of the machine that runs it ([`head::Head`]);
 //! - `layers/KEY/…`: the content of each dependency layer that is not left out, by key;
@@ -29,11 +30,11 @@ pub(crate) use machine::run as machine;
 pub(crate) use unpack::{UnpackRequest, run as unpack};
 pub(crate) use write::{PackScope, PackSource, run as pack};
 
-/// The first entry's name.
+/// Name of the first entry.
 const HEAD: &str = "head.json";
-/// The last entry's name.
+/// Name of the last entry, the hash.
 const SUM: &str = "sha256";
-/// The folder of the layers.
+/// Directory of the layers in a stream.
 const LAYERS: &str = "layers";
 /// No head and no `release.yaml` is longer, in bytes.
 const LONGEST_TEXT: u64 = 1 << 20;

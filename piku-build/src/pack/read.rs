@@ -1,6 +1,5 @@
-//! Reading a stream that anybody may have made: nothing is believed. Each entry is a plain file, folder or link, with a
-//! path that stays inside and no more rights than files of an app have; all together they are no more than the head has
-//! said; the hash at the end is the last word.
+//! Reads an untrusted stream. Each entry is a regular file, directory or link with a path inside the release
+//! and ordinary permissions; the total size does not exceed the head's; finally the hash is checked.
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read};
@@ -18,30 +17,31 @@ use crate::step::interrupt;
 
 /// As long as the kernel takes a path.
 const LONGEST_PATH: u64 = 4096;
-/// 8 MiB: what a decompressor may be asked to keep in memory.
+/// Maximum memory of the decompressor: 8 MiB.
 const WINDOW_LOG: u32 = 23;
-/// zstd's first bytes.
+/// First bytes of a zstd stream.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// One entry.
+/// An entry of a stream.
 pub(super) struct PackItem<'a> {
     pub(super) path: &'a Path,
     pub(super) kind: EntryKind<'a>,
-    /// Permission bits, no others.
+    /// Permission bits without file type.
     pub(super) mode: u32,
-    /// Seconds since 1970.
+    /// Modification time in seconds since 1970.
     pub(super) time: u64,
 }
 
-/// What is done with a stream's parts as they come.
+/// Receiver of a stream's entries.
 pub(super) trait PartTaker {
     /// The head; an error refuses the stream.
     fn begin(&mut self, head: &PackHead) -> anyhow::Result<()>;
-    /// An entry between the head and the hash. All of a file's content is read afterwards whether this has read it or not.
+    /// An entry between the head and the hash. All of a file's content is read afterwards whether this has
+    /// read it or not.
     fn take(&mut self, item: &PackItem<'_>, content: &mut dyn Read) -> anyhow::Result<()>;
 }
 
-/// Reads the whole stream. When it returns without an error, everything was as its hash says.
+/// Reads the stream. Returns an error unless everything matches the hash.
 pub(super) fn all(input: impl Read, taker: &mut dyn PartTaker) -> anyhow::Result<PackHead> {
     let mut input = BufReader::with_capacity(1 << 16, input);
     let mut magic = Vec::new();
@@ -53,7 +53,7 @@ pub(super) fn all(input: impl Read, taker: &mut dyn PartTaker) -> anyhow::Result
     zstd.window_log_max(WINDOW_LOG).context("cannot read the stream")?;
     let mut tar = Archive::new(zstd);
     let head = entries(&mut tar, taker)?;
-    // Behind the hash there is the end of the archive, and nothing else.
+    // After the hash, the archive must end.
     let mut rest = Vec::new();
     tar.into_inner().take(LONGEST_TEXT).read_to_end(&mut rest).map_err(broken)?;
     ensure!(rest.iter().all(|byte| *byte == 0), "the stream goes on behind its end");
@@ -67,7 +67,7 @@ fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn PartTaker) -> anyhow::R
     let mut head: Option<PackHead> = None;
     let mut left = (0, 0);
     let mut long = LongNames::default();
-    // Raw: names longer than a header come as entries of their own, and are bounded here.
+    // Raw entries: long names are separate entries, whose size is limited here.
     for entry in tar.entries().map_err(broken)?.raw(true) {
         interrupt::check()?;
         let mut entry = entry.map_err(broken)?;
@@ -110,7 +110,7 @@ fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn PartTaker) -> anyhow::R
     bail!(ENDS_EARLY)
 }
 
-/// Whether an entry is one that `pack` writes.
+/// Checks that an entry is one that `pack` writes.
 fn judge<'a>(
     entry: &Entry<'_, impl Read>,
     path: &'a Path,
@@ -192,7 +192,7 @@ fn text(entry: &mut Entry<'_, impl Read>) -> anyhow::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What zstd or tar cannot make sense of.
+/// Explains an error of zstd or tar.
 fn broken(err: io::Error) -> anyhow::Error {
     if err.kind() == io::ErrorKind::UnexpectedEof {
         return anyhow::anyhow!(ENDS_EARLY);

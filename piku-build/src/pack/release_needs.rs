@@ -1,8 +1,9 @@
-//! Requirements of a release on the machine that runs it, found in its files: a C library as new as its programs were linked
-//! against, and the machine's own programs that its links lead to, such as the interpreter of a virtualenv.
+//! Requirements of a release on the machine that runs it, found in its files: a C library as new as its
+//! programs were linked against, and the machine's own programs that its links lead to, such as the
+//! interpreter of a virtualenv.
 //!
-//! Files for other kinds of machines are common in packages that bring a program for each; only what could run on the machine
-//! that built the release counts.
+//! Files for other kinds of machines are common in packages that bring a program for each; only what could
+//! run on the machine that built the release counts.
 
 #![expect(
     clippy::disallowed_methods,
@@ -28,23 +29,23 @@ use piku_release::manifest::BuiltRelease;
 /// Requirements on a machine. These names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ReleaseNeeds {
-    /// At least this glibc.
+    /// Minimum version of glibc.
     pub(super) glibc: Option<GlibcVersion>,
-    /// musl.
+    /// True if a program needs musl.
     pub(super) musl: bool,
-    /// Programs of the machine: where links lead, and what was there in the end where it was built.
+    /// Programs of the machine: targets of links, with the files to which they resolved on the build host.
     pub(super) programs: BTreeMap<PathBuf, PathBuf>,
     /// Interpreters that start a process, in whichever of the system's folders.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) commands: BTreeSet<String>,
 }
 
-/// Runtimes whose releases run on an interpreter of the same name.
+/// Runtimes whose releases are run by an interpreter of the same name.
 const RUNTIMES: [&str; 3] = ["node", "ruby", "java"];
-/// Commands that nobody asks for.
+/// Commands of every shell, which are not required.
 const SHELLS: [&str; 3] = ["sh", "dash", "bash"];
 
-/// Collects what files need.
+/// Collects the requirements of files.
 pub(super) struct NeedsSearch {
     machine: Option<u16>,
     ours: Option<GlibcVersion>,
@@ -59,7 +60,7 @@ impl NeedsSearch {
         Self { machine, ours: machine.and_then(clib::glibc), needs: ReleaseNeeds::default() }
     }
 
-    /// Looks at a file.
+    /// Adds the requirements of a file.
     pub(super) fn file(&mut self, file: &File) -> io::Result<()> {
         let Some(elf) = ElfFile::read(file)? else { return Ok(()) };
         if Some(elf.machine) != self.machine {
@@ -79,8 +80,8 @@ impl NeedsSearch {
         Ok(())
     }
 
-    /// Looks for the interpreters of the machine that start the processes of a release. `path`: the app's own PATH. `has` says of a path, as a process
-    /// names it, whether the release brings that file itself.
+    /// Adds the interpreters that start the release's processes. `path` is the app's `PATH`; `has` returns
+    /// whether the release contains the file at a path.
     pub(super) fn interpreters(
         &mut self,
         release: &BuiltRelease,

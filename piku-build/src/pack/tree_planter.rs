@@ -1,5 +1,5 @@
-//! A tree that grows from a stream. Files are made anew and folders by us, so no entry goes through a link of an earlier
-//! one, and none replaces another.
+//! Unpacks the entries of a stream into a new tree. All files and directories are created, so an entry never
+//! follows a link of an earlier one or replaces it.
 
 use std::collections::HashMap;
 use std::fs::{File, Permissions};
@@ -15,10 +15,10 @@ use piku_files::TreeHandle;
 use super::content_hash::EntryKind;
 use super::read::PackItem;
 
-/// A tree under way.
+/// Tree that is being unpacked.
 pub(super) struct TreePlanter {
     top: TreeHandle,
-    /// The folders made so far, with the mode and time they get when all is in them.
+    /// Directories with the mode and time that they get when they are complete.
     folders: HashMap<PathBuf, (u32, u64)>,
 }
 

@@ -1,5 +1,5 @@
-//! `unpack`: a stream becomes layers and a release, as if they had been built here. Until the hash at its end has been seen,
-//! nothing is where anybody looks for it; what fails or is killed leaves nothing.
+//! Unpacks a stream into layers and a release, as if they had been built here. Layers and release get their
+//! names only after the hash has been checked; a failed or killed unpack leaves nothing behind.
 
 #![expect(
     clippy::disallowed_methods,
@@ -45,21 +45,21 @@ use piku_release::manifest::{self, BuiltRelease, TREE};
 use piku_release::received::{LocalFacts, ReceivedManifest};
 use piku_release::target;
 
-/// What `unpack` was told.
+/// Request to unpack a release.
 pub(crate) struct UnpackRequest {
-    /// This machine, and whose release it has to be.
+    /// This host, and the app that the release must belong to.
     pub(crate) asked: FitQuestion,
-    /// The release's folder, which must not be there yet.
+    /// Directory of the release, which must not exist yet.
     pub(crate) output: Option<PathBuf>,
     /// The number that the release gets here.
     pub(crate) number: Option<u64>,
-    /// Who has brought it.
+    /// Name of the key that sent it.
     pub(crate) via: Option<String>,
-    /// The release before it; files that are the same in both are there once.
+    /// The previous release; equal files are shared with it.
     pub(crate) before: Option<PathBuf>,
 }
 
-/// Reads a stream from stdin.
+/// Unpacks the stream from stdin.
 pub(crate) fn run(unpack: &UnpackRequest) -> anyhow::Result<()> {
     interrupt::watch()?;
     let output =
@@ -85,16 +85,16 @@ pub(crate) fn run(unpack: &UnpackRequest) -> anyhow::Result<()> {
     taking.finish(&head)
 }
 
-/// A stream that comes in.
+/// State of an unpack.
 struct StreamIntake<'a> {
     unpack: &'a UnpackRequest,
     output: Option<PathBuf>,
     store: Option<LayerStore>,
-    /// This machine's.
+    /// Settings of this host.
     settings: HostSettings,
-    /// By key; nothing for a layer that is there already.
+    /// Layers by key; `None` for those that exist already.
     layers: BTreeMap<String, Option<(UnfinishedLayer, TreePlanter)>>,
-    /// Where the release is made.
+    /// Work folder and tree of the release.
     place: Option<(WorkFolder, TreePlanter)>,
     yaml: Vec<u8>,
 }
@@ -169,10 +169,10 @@ impl PartTaker for StreamIntake<'_> {
 }
 
 impl StreamIntake<'_> {
-    /// The hash is right: puts everything in its place.
+    /// Moves layers and release to their places after the hash has been checked.
     fn finish(mut self, head: &PackHead) -> anyhow::Result<()> {
         let machine = &self.unpack.asked.machine;
-        // Of a release that is refused nothing stays.
+        // If the release is refused, its layers are removed.
         let manifest = self.place.is_some().then(|| ReceivedManifest::parse(&self.yaml)).transpose()?;
         if let Some(manifest) = &manifest {
             self.judge(manifest, head)?;
@@ -212,7 +212,7 @@ impl StreamIntake<'_> {
         })?;
         jvm::settle(&mut release.env);
         let aside = work.join(RELEASE);
-        // Who has built a release with programs has said which machines they are for.
+        // The builder of a release with programs has chosen the machines for it.
         let on = StartTarget { machine, judges_levels: claims_any };
         for warning in command_check::check(&release.processes, &self.view(&release, tree)?, on)? {
             progress::warning(&warning);
@@ -225,7 +225,7 @@ impl StreamIntake<'_> {
         atomic_file::order_parent(output).with_context(|| format!("cannot sync '{}'", output.display()))
     }
 
-    /// Looks for what binds the release to a kind of machine: only the files are believed.
+    /// Finds the architecture that the release needs from its files alone.
     fn natives(&self, release: &ReceivedManifest, tree: &TreeHandle) -> anyhow::Result<NativeSearch<'_>> {
         let mut search = NativeSearch::new(&self.unpack.asked.machine);
         search.tree(tree, Path::new(TREE))?;
@@ -236,7 +236,7 @@ impl StreamIntake<'_> {
         Ok(search)
     }
 
-    /// Checks that the release says the same of itself as its head, which this machine has checked.
+    /// Checks that the manifest agrees with the head, which has been checked against this machine.
     fn judge(&self, release: &ReceivedManifest, head: &PackHead) -> anyhow::Result<()> {
         let facts = head.release.as_ref().context("bad head")?;
         let same = *release.app() == facts.app

@@ -28,20 +28,20 @@ use piku_release::manifest::{self, BuiltRelease, TREE};
 /// The best that a Pi compresses as fast as its disk reads.
 const LEVEL: i32 = 3;
 
-/// What is to be packed.
+/// Request to pack a release.
 pub(crate) struct PackSource {
-    /// The release's folder.
+    /// Directory of the release.
     pub(crate) release: PathBuf,
-    /// Where its layers are kept.
+    /// Directory of its layers.
     pub(crate) layers: Option<PathBuf>,
-    /// How much of it.
+    /// Part of it that is packed.
     pub(crate) part: PackScope,
 }
 
-/// How much of a release is packed.
+/// Part of a release that is packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PackScope {
-    /// All of it.
+    /// The release with all its layers.
     Whole,
     /// The head, as JSON, and nothing else.
     Head,
@@ -55,11 +55,11 @@ pub(crate) enum PackScope {
 struct PackTree {
     handle: TreeHandle,
     name: PathBuf,
-    /// Whether it is a layer, whose links say what is needed.
+    /// True for a layer, whose links count as requirements.
     layer: bool,
 }
 
-/// Packs.
+/// Writes the stream to stdout.
 pub(crate) fn run(pack: &PackSource) -> anyhow::Result<()> {
     interrupt::watch()?;
     let release = BuiltRelease::read(&pack.release)?;
@@ -75,7 +75,7 @@ pub(crate) fn run(pack: &PackSource) -> anyhow::Result<()> {
         return Err(failure.hint("piku-build pack RELEASE > FILE").into());
     }
     let written = write(pack, &head, &trees, BufWriter::with_capacity(1 << 16, stdout));
-    // A reader that has seen enough is no error.
+    // It is fine if the reader closes the pipe early.
     match written {
         Err(err) if is_closed(&err) => Ok(()),
         other => other,
@@ -142,7 +142,7 @@ fn brings(release: &BuiltRelease, trees: &[PackTree], path: &Path) -> bool {
     trees.iter().any(|tree| tree.name == name && tree.handle.symlink_metadata(below).is_ok())
 }
 
-/// Looks at all files once: what they need, and how much they are.
+/// Examines all files once: their requirements and their total size.
 fn head(
     release: &BuiltRelease,
     with_release: bool,
@@ -160,7 +160,7 @@ fn head(
     }
     let (mut bytes, mut files) = (0, 0);
     for tree in trees {
-        // A layer that is left out is looked at for its needs, and counts nothing.
+        // A layer that is not packed adds requirements, but no size.
         let counts =
             !tree.layer || layers.iter().any(|layer| layer.packed && tree.name.ends_with(&layer.key));
         walk(&tree.handle, Path::new(""), &mut |below, stat| {
@@ -208,7 +208,7 @@ fn head(
     })
 }
 
-/// A stream under way.
+/// Stream that is being written.
 struct PackStream<W: Write> {
     tar: Builder<W>,
     sum: ContentHash,
@@ -300,13 +300,13 @@ fn header(kind: EntryType, mode: u32, time: u64, size: u64) -> Header {
     header
 }
 
-/// When it was changed, in seconds since 1970.
+/// Returns the modification time in seconds since 1970.
 fn seconds(stat: &FileStat) -> u64 {
     stat.modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Calls `visit` for the entry at `below` of a tree and all below that in the order of their names, with its path and what it
-/// is. An entry that is neither file nor folder nor link is left out with a warning.
+/// Calls `visit` for the entry at `below` and everything below it, sorted by name. Entries that are neither
+/// files, directories nor links are skipped with a warning.
 fn walk(
     tree: &TreeHandle,
     below: &Path,

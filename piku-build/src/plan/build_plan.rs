@@ -1,4 +1,4 @@
-//! What a build will do, as values: the same plan is shown by `plan` and carried out by `build`.
+//! The plan of a build as values: `plan` prints it and `build` executes it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,87 +13,90 @@ use crate::tree::kept_tree::KeptFolders;
 use piku_files::free_space::SpaceNeeded;
 use piku_release::manifest::ReleaseLayer;
 
-/// A runtime's whole answer to an app.
+/// Plan of one runtime for an app.
 #[derive(Default)]
 pub(crate) struct BuildPlan {
-    /// The runtime's name.
+    /// Name of the runtime.
     pub(crate) runtime: &'static str,
     /// Its version, where it has one.
     pub(crate) version: Option<String>,
-    /// What the version comes from.
+    /// Source of the version, such as `.python-version`.
     pub(crate) version_from: Option<String>,
-    /// What was asked for there, where the version is not that but the nearest to be had.
+    /// Requested version, if the nearest installed one is used instead.
     pub(crate) version_asked: Option<String>,
     /// The dependency layers, in the order in which they are built; each sees those before it.
     pub(crate) layers: Vec<LayerPlan>,
     /// Layers that become part of the app's tree before its steps run.
     pub(crate) tree_layers: Vec<TreeLayer>,
-    /// What of the host's else its steps see, at paths of their own.
+    /// Further directories of the host that the steps see.
     pub(crate) mounts: Vec<StepMount>,
-    /// Folders of this machine beyond those that the jail shows by itself, which layers, steps and processes need where they
-    /// are, read-only.
+    /// Folders of this machine beyond those that the jail shows by itself, which layers, steps and processes
+    /// need where they are, read-only.
     pub(crate) host: Vec<PathBuf>,
-    /// What runs in the app's own tree once the layers are there.
+    /// Steps that run in the app tree after the layers are built.
     pub(crate) steps: Vec<BuildStep>,
-    /// What stays of the work tree in which the steps run from build to build; without it they run in the release's own.
+    /// Parts of an incremental tree in which the steps run. If `None`, they run in the release's tree.
     pub(crate) keep: Option<KeptFolders>,
-    /// The programs that the steps make.
+    /// Programs that the steps compile.
     pub(crate) programs: Vec<BuiltProgram>,
-    /// The process types, in order.
+    /// Process types with their commands, in order.
     pub(crate) processes: IndexMap<ProcessName, String>,
-    /// What says them where it is not the Procfile: `package.json`.
+    /// Source of the process types if it is not the Procfile: `package.json`.
     pub(crate) processes_from: Option<String>,
-    /// What the runtime wants in the environment of workers.
+    /// Variables for the processes of the app.
     pub(crate) env: BTreeMap<String, String>,
-    /// Of these variables each release has a secret value, the one that the release before has, where the app says none.
+    /// Variables that need a secret value. A release inherits the value of the previous release unless the
+    /// app sets it.
     pub(crate) secrets: Vec<&'static str>,
-    /// What the runtime wants in the environment of build steps beyond that.
+    /// Additional variables for build steps.
     pub(crate) build_env: BTreeMap<String, String>,
-    /// What a shell is to read before each command: a file in `.profile.d`, and its text.
+    /// File for `.profile.d` that a shell reads before each command: its name and its text.
     pub(crate) profile: Option<(&'static str, &'static str)>,
-    /// What the app's author should know.
+    /// Warnings for the app's author.
     pub(crate) warnings: Vec<String>,
 }
 
 /// A dependency layer of a plan.
 #[derive(Default)]
 pub(crate) struct LayerPlan {
-    /// What is in it: `venv`.
+    /// Content of the layer: `venv`.
     pub(crate) name: &'static str,
-    /// The hash of what determines it.
+    /// Hash of its inputs.
     pub(crate) key: String,
-    /// Where processes find it.
+    /// Path at which processes see it.
     pub(crate) mount: PathBuf,
-    /// What makes it.
+    /// Steps that build it.
     pub(crate) steps: Vec<BuildStep>,
-    /// The room it may take.
+    /// Estimated size.
     pub(crate) need: SpaceNeeded,
-    /// Whether its steps write into the app's folder: they then get a copy of it, so that a release is the same whether
-    /// the layer was there or not.
+    /// True if its steps write into the app tree. They then get a copy of it, so that the release is the same
+    /// whether the layer already exists or not.
     pub(crate) writes_app: bool,
-    /// What makes it and is no part of it: layers of the store of tools, made only when this one has to be.
+    /// Layers with the tools that build it, from the store of tools. They are built only if this layer is
+    /// built.
     pub(crate) tools: Vec<LayerPlan>,
     /// Folders of this machine that only its own steps need.
     pub(crate) host: Vec<PathBuf>,
 }
 
-/// A layer whose content becomes part of the app's own tree: packages that look for each other, and for the app, by where they
-/// lie (`node_modules`). It is made from a few files of the app in a folder of its own at the app's place, so that every path is
-/// what it will be.
+/// Layer that becomes part of the app tree, because its packages find each other and the app by their paths
+/// (`node_modules`). It is built from a few files of the app in a directory that is mounted at the app's
+/// path, so that every path is final.
 pub(crate) struct TreeLayer {
-    /// What is in it: `node_modules`.
+    /// Content of the layer: `node_modules`.
     pub(crate) name: &'static str,
-    /// The hash of what determines it.
+    /// Hash of its inputs.
     pub(crate) key: String,
-    /// What of the app its steps see, by its path in the app.
+    /// Files of the app that its steps see, by their paths in the app.
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
-    /// What makes it.
+    /// Steps that build it.
     pub(crate) steps: Vec<BuildStep>,
-    /// The room it may take.
+    /// Estimated size.
     pub(crate) need: SpaceNeeded,
-    /// Folders of this name, wherever they lie, are what is taken into the tree.
+    /// Directories with this name, at any depth, are moved into the tree.
     pub(crate) folder: &'static str,
-    /// Where processes find it, where nobody writes to it: it is then shown there, and the tree has an empty folder in its place.
+    /// Path at which processes see it if they only read it. The layer is mounted there, over an empty
+    /// directory of the tree.
     pub(crate) mount: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! What a plan knows of the machine that it is made for.
+//! The machine that a plan is made for.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,38 +7,39 @@ use crate::errors;
 use crate::store::hash::CacheKey;
 use crate::store::layer::LayerStore;
 use crate::tree::root_view::{FileView, FoundFile};
-use piku_layout::jail::PATH;
+use piku_layout::jail::{LAYERS, PATH};
 use piku_release::target::TargetArchitecture;
 
-/// Where a plan is for.
+/// Machine and stores that a plan is made for.
 pub(crate) struct BuildTarget<'a> {
-    /// Whether steps and processes run in the jail.
+    /// True if steps and processes run in the jail.
     pub(crate) jailed: bool,
-    /// Where layers are kept; unknown when a plan is made without one.
+    /// Store of the layers, if the caller has one.
     pub(crate) store: Option<&'a LayerStore>,
-    /// Where the tools that make layers are kept.
+    /// Store of the layers with tools that build other layers.
     pub(crate) tools: Option<&'a LayerStore>,
-    /// This machine's, as `uname -m` says.
+    /// Architecture of this machine, as `uname -m` prints it.
     pub(crate) architecture: &'a str,
-    /// The architecture of the machine that the release is for, where that is another one.
+    /// Architecture of the release if it is not that of this machine.
     pub(crate) cross: Option<&'static TargetArchitecture>,
-    /// What the operator puts into the environment of build steps.
+    /// Variables that the operator sets for build steps.
     pub(crate) build_env: &'a BTreeMap<String, String>,
     /// The commit that is built, 40 hex digits; empty when that is not known.
     pub(crate) commit: &'a str,
 }
 
 impl BuildTarget<'_> {
-    /// Where layers are mounted: their own path where there is no jail.
+    /// Returns the directory in which layers are mounted: the store itself if there is no jail.
     pub(crate) fn layers(&self) -> &Path {
         match self.store {
             Some(store) if !self.jailed => store.path(),
-            _ => Path::new("/layers"),
+            _ => Path::new(LAYERS),
         }
     }
 
-    /// The beginning of a layer's key: what all layers of this kind here have in common. A change of what they look like
-    /// changes `format`. `locked` says that the facts that follow leave nothing open: to build it once more comes to the same.
+    /// Returns the start of a layer's key. Increase `format` when the content of such layers changes.
+    /// `locked` is true if the inputs determine the layer completely, so that building it again gives the
+    /// same result.
     pub(crate) fn key(&self, kind: &str, format: u32, locked: bool) -> CacheKey {
         let mut key = CacheKey::new(kind, format);
         key.fact("architecture", self.architecture.as_bytes());
@@ -48,7 +49,7 @@ impl BuildTarget<'_> {
         key
     }
 
-    /// Where processes find the layer `name` of this key.
+    /// Returns the path at which processes see the layer `name` with this key.
     pub(crate) fn mount(&self, name: &str, key: &str) -> PathBuf {
         match self.store {
             Some(store) if !self.jailed => store.content(key),
@@ -56,7 +57,8 @@ impl BuildTarget<'_> {
         }
     }
 
-    /// Where the steps of a layer find the tool `name` of this key; without a key, what all such places have in common.
+    /// Returns the path at which the steps of a layer see the tool `name` with this key; without a key, the
+    /// common part of all such paths.
     pub(crate) fn tool_mount(&self, name: &str, key: &str) -> PathBuf {
         match self.tools {
             Some(store) if !self.jailed => store.content(key),
@@ -75,10 +77,10 @@ impl BuildTarget<'_> {
         self.find_tool(&name).map(|_| name)
     }
 
-    /// The same as [`BuildTarget::find_tool`] for a program that an app of the kind `what` ("a Java app") cannot be built without.
+    /// Finds a program like [`BuildTarget::find_tool`] that an app of the kind `what` ("a Java app") needs.
     ///
     /// # Errors
-    /// When it is not there, with the Debian package that has it.
+    /// Fails if it is missing, and names the Debian package that contains it.
     pub(crate) fn tool(&self, what: &str, name: &str) -> anyhow::Result<FoundFile> {
         Ok(self.find_tool(name).ok_or_else(|| errors::missing_tool(what, name))?)
     }

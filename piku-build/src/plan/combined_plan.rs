@@ -1,4 +1,4 @@
-//! The plans of all runtimes of one app as one: what is started, with which environment.
+//! Combines the plans of all runtimes of an app: process types, environment and layers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,26 +18,26 @@ use crate::runtime::{self, Runtime};
 use piku_layout::jail::PATH;
 use piku_release::manifest::{BuiltRelease, ReleaseLayer};
 
-/// One runtime's part.
+/// Plan of one runtime.
 pub(crate) struct RuntimePart {
     pub(crate) runtime: &'static dyn Runtime,
     pub(crate) plan: BuildPlan,
 }
 
-/// What is built for one release, in the order in which it is.
+/// Plans of all runtimes of one release, in the order in which they are built.
 pub(crate) struct CombinedPlan {
-    /// At least one.
+    /// Plans with their runtimes; never empty.
     pub(crate) parts: Vec<RuntimePart>,
-    /// The process types, in order: the Procfile's, or what the last runtime starts by itself.
+    /// Process types in order: the Procfile's, or the default of the last runtime.
     pub(crate) processes: IndexMap<ProcessName, String>,
-    /// What says them.
+    /// Source of the process types.
     pub(crate) processes_from: String,
-    /// What all runtimes want in the environment of workers.
+    /// Variables that the runtimes set for processes of the app.
     pub(crate) env: BTreeMap<String, String>,
 }
 
 impl CombinedPlan {
-    /// Plans each of the runtimes, of which there is at least one.
+    /// Plans every runtime; `runtimes` is not empty.
     pub(crate) fn plan(
         runtimes: &[&'static dyn Runtime],
         source: &AppSource,
@@ -48,7 +48,7 @@ impl CombinedPlan {
             parts.push(RuntimePart { runtime: *runtime, plan: runtime.plan(source, site)? });
         }
         if source.procfile.is_none() {
-            // What the last one starts counts; of the others nothing has to be there that could be started.
+            // The last runtime sets the default process types; the others need none.
             let last = parts.len().saturating_sub(1);
             for part in &mut parts[..last] {
                 part.plan.processes.clear();
@@ -61,7 +61,7 @@ impl CombinedPlan {
         Ok(whole)
     }
 
-    /// Joins the parts anew, once one of them has changed.
+    /// Combines the plans again after one of them has changed.
     pub(crate) fn join(&mut self, source: &AppSource) {
         self.env = env(self.plans());
         self.processes = processes(self.plans(), source);
@@ -72,7 +72,7 @@ impl CombinedPlan {
         };
     }
 
-    /// All plans, in order.
+    /// Returns the plans, in order.
     pub(crate) fn plans(&self) -> impl Iterator<Item = &BuildPlan> {
         self.parts.iter().map(|part| &part.plan)
     }
@@ -87,18 +87,18 @@ impl CombinedPlan {
         self.plans().flat_map(BuildPlan::shown)
     }
 
-    /// What of this machine the release needs to see where it is.
+    /// Returns the directories of the host that the release needs.
     pub(crate) fn host(&self) -> impl Iterator<Item = &PathBuf> {
         self.plans().flat_map(|plan| &plan.host)
     }
 
-    /// The environment that the first parts ask for, up to the one at this place.
+    /// Returns the environment of the plans up to the index `at`, including it.
     pub(crate) fn env_until(&self, at: usize) -> BTreeMap<String, String> {
         env(self.plans().take(at + 1))
     }
 }
 
-/// The environments over each other; their PATHs are joined, the last one's first.
+/// Merges environments; later values win. `PATH` values are joined, the last one first.
 fn env<'a>(plans: impl Iterator<Item = &'a BuildPlan>) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> = BTreeMap::new();
     for plan in plans {
@@ -111,7 +111,7 @@ fn env<'a>(plans: impl Iterator<Item = &'a BuildPlan>) -> BTreeMap<String, Strin
     env
 }
 
-/// The folders of both, each once; those that every app has stay behind.
+/// Joins two `PATH` values without duplicates and without the default directories.
 fn join_paths(first: &str, second: &str) -> String {
     let is_common = |folder: &&str| PATH.split(':').any(|common| common == *folder);
     let all = || first.split(':').chain(second.split(':'));
@@ -124,8 +124,8 @@ fn join_paths(first: &str, second: &str) -> String {
     folders.join(":")
 }
 
-/// The last plan's process types. A line of the Procfile that an earlier runtime knows how to start, such as `wsgi`, is as that
-/// one has it.
+/// The last plan's process types. A line of the Procfile that an earlier runtime knows how to start, such as
+/// `wsgi`, is as that one has it.
 fn processes<'a>(
     plans: impl Iterator<Item = &'a BuildPlan>,
     source: &AppSource,
@@ -149,13 +149,14 @@ fn processes<'a>(
 /// As many as Rails' own `bin/rails secret`.
 const BYTES: usize = 64;
 
-/// Gives each secret that the plans want its value: the one of the release in the folder `before`, else a new one.
+/// Gives each secret that the plans want its value: the one of the release in the folder `before`, else a new
+/// one.
 pub(crate) fn supply_secrets(whole: &mut CombinedPlan, before: Option<&Path>) -> anyhow::Result<()> {
     let names: Vec<&'static str> = whole.plans().flat_map(|plan| plan.secrets.iter().copied()).collect();
     if names.is_empty() {
         return Ok(());
     }
-    // A release before that cannot be read is no reason to have none now.
+    // If the previous release cannot be read, new secrets are generated.
     let old = before
         .and_then(|before| BuiltRelease::read(before).ok())
         .map(|release| release.env)

@@ -1,4 +1,4 @@
-//! What a build will do, as values, before anything is run.
+//! Build plans: values that describe a build before any step runs.
 
 pub(crate) mod build_plan;
 pub(crate) mod build_target;

@@ -1,4 +1,4 @@
-//! A plan as `plan` prints it.
+//! Serialises a plan for the command `plan`.
 
 use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
@@ -44,8 +44,8 @@ struct ShownStep {
     run: String,
 }
 
-/// The plan beside what is there already: a layer that is there needs no steps. `env` is every name that a step or a worker
-/// will know.
+/// Compares a plan with the store: existing layers need no steps. `env` holds all variables that steps and
+/// processes get.
 pub(crate) fn show<'a>(
     whole: &'a CombinedPlan,
     because: &'a str,

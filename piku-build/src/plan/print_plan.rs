@@ -19,14 +19,14 @@ use crate::store::layer::LayerStore;
 use piku_release::machine;
 use piku_release::target::{self, TargetArchitecture};
 
-/// `detect DIR`.
+/// Runs `detect DIR`.
 pub(crate) fn detect(dir: &Path, format: OutputFormat) -> anyhow::Result<()> {
     let source = app_folder::find(dir, None)?;
     let detected = runtime::choose(&source)?.detected;
     output::print(format, &detected, || detected.to_string())
 }
 
-/// `plan DIR`.
+/// Runs `plan DIR`.
 pub(crate) fn plan(
     dir: &Path,
     place: &HostPaths,

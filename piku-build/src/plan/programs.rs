@@ -1,5 +1,5 @@
-//! What compilers make of an app: programs, which are put where its processes look for them, and sources, which a release
-//! does not need.
+//! Compiled programs: installs them where the app's processes look for them, and removes sources that a
+//! release does not need.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,46 +19,47 @@ use piku_layout::jail::PATH;
 use piku_release::elf::ElfFile;
 use piku_release::target::TargetArchitecture;
 
-/// Where programs are put in a release; it is on the PATH of its processes.
+/// Directory of programs in a release; it is on the `PATH` of its processes.
 pub(crate) const FOLDER: &str = "bin";
 
-/// A program that a plan's steps make.
+/// A program that the steps of a plan compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BuiltProgram {
-    /// Its name.
+    /// File name of the program.
     pub(crate) name: String,
-    /// Where the steps leave it, in the folder in which they run.
+    /// Path at which the steps leave it, below their working directory.
     pub(crate) made: PathBuf,
 }
 
 impl BuiltProgram {
-    /// Where it is in the release.
+    /// Returns its path in the release.
     pub(crate) fn place(&self) -> PathBuf {
         Path::new(FOLDER).join(&self.name)
     }
 }
 
-/// The environment of processes whose programs these are.
+/// Returns the variables of processes that run these programs.
 pub(crate) fn env(site: &BuildTarget) -> BTreeMap<String, String> {
-    // Where there is no jail a release does not know yet where it will lie; its processes start in its folder.
+    // Without a jail the final path of a release is unknown; its processes start in its directory.
     let folder = if site.jailed { Path::new(APP).join(FOLDER) } else { FOLDER.into() };
     [("PATH", format!("{}:{PATH}", folder.display())), ("LANG", "C.UTF-8".to_owned())]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
 }
 
-/// The names of programs that were to be made in `work` and are not there: a tool's exit code 0 alone is not enough.
+/// Returns the names of programs that are missing in `work`: exit code 0 alone proves nothing.
 pub(crate) fn missing(programs: &[BuiltProgram], work: &TreeHandle) -> Vec<String> {
     let made = |program: &&BuiltProgram| {
-        // A step may have left a link in its place, or one that leads out on the way to it: that is no program that it has made. The
-        // app may have its folder `bin` elsewhere in the tree.
+        // A step may have left a link at the path or on the way to it. Such a link is not a compiled program.
+        // The app may link its directory `bin` to another one in the tree.
         let Ok(made) = work.open_file_nofollow(&program.made) else { return false };
         made.stat.mode & 0o111 != 0 && ElfFile::read(&made.file).is_ok_and(|elf| elf.is_some())
     };
     programs.iter().filter(|program| !made(program)).map(|program| program.name.clone()).collect()
 }
 
-/// Checks that programs made in `work` are for the architecture of the release: an app's own settings may name another one.
+/// Checks that the programs in `work` are for the release's architecture: the app's own settings may name
+/// another one.
 pub(crate) fn check_target(
     programs: &[BuiltProgram],
     work: &TreeHandle,
@@ -76,7 +77,7 @@ pub(crate) fn check_target(
     Ok(())
 }
 
-/// Puts the programs into the release's tree, where they are not there yet.
+/// Installs the programs in the release's tree unless they are there.
 pub(crate) fn place(programs: &[BuiltProgram], work: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     let limit = copy::limit_of_disk(tree)?;
     let is_same = work.is_same(tree)?;
@@ -91,8 +92,8 @@ pub(crate) fn place(programs: &[BuiltProgram], work: &TreeHandle, tree: &TreeHan
     Ok(())
 }
 
-/// Makes links where process types start a program by another path: `./web`, `target/release/web`. What the app has there
-/// itself stays.
+/// Links programs to other paths by which process types start them: `./web`, `target/release/web`. Existing
+/// files stay.
 pub(crate) fn link(
     processes: &IndexMap<ProcessName, String>,
     programs: &[BuiltProgram],
@@ -101,11 +102,11 @@ pub(crate) fn link(
     for entry in entries(processes) {
         let Some(words) = simple_words(&entry.command) else { continue };
         let path = tidy(Path::new(&words[0]));
-        let path = path.strip_prefix("/app").unwrap_or(&path);
+        let path = path.strip_prefix(APP).unwrap_or(&path);
         let called = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let program = programs.iter().find(|program| Some(&program.name) == called.as_ref());
         let below = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        // A bare name is looked for on PATH, and the folder of programs is on it.
+        // A bare name is searched on `PATH`, which contains the directory of programs.
         let (Some(program), true, true) = (program, below, words[0].contains('/')) else { continue };
         if tree.find(path).is_ok_and(|there| there.is_some()) {
             continue;
@@ -119,13 +120,13 @@ pub(crate) fn link(
     Ok(())
 }
 
-/// Takes what only a build needs out of the tree: files and folders by their path in it, and the folders that become empty.
+/// Removes files that only a build needs, and directories that become empty.
 pub(crate) fn prune(tree: &TreeHandle, only_builds: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
     Ok(empty(tree, Path::new(""), only_builds).map(drop)?)
 }
 
-/// Removes what `only_builds` selects, with the folders that this leaves empty, and returns whether the folder, which lies at
-/// `path`, is empty now and was not before.
+/// Removes what `only_builds` selects below `path`, and directories that become empty. Returns whether the
+/// directory has become empty.
 fn empty(folder: &TreeHandle, path: &Path, only_builds: &dyn Fn(&Path) -> bool) -> Result<bool, TreeError> {
     let mut removed = false;
     let mut kept = false;

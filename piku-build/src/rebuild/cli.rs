@@ -12,7 +12,7 @@ use piku_report::output::OutputFormat;
 
 use super::RebuildRequest;
 
-/// What the end of `rebuild` means.
+/// Exit codes of `rebuild`, for its help.
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
   0   each app is as it was, or runs what was built anew
@@ -20,7 +20,7 @@ Exit status:
   2   the command line is wrong
   75  some app was being changed by somebody else for too long: try again";
 
-/// `rebuild`.
+/// Arguments of `rebuild`.
 #[derive(Args)]
 pub(crate) struct RebuildArgs {
     /// The apps
@@ -47,7 +47,7 @@ pub(crate) struct RebuildArgs {
 }
 
 impl RebuildArgs {
-    /// Does what was typed.
+    /// Runs the command.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let root = PikuRoot::new(self.root)?;
         let path = std::path::absolute(root.path()).context("cannot tell where this is")?;

@@ -1,5 +1,5 @@
-//! `rebuild`, which is made for cron: each app's deployed commit is built again against what is new outside of it, and deployed
-//! through the usual path only where something has changed. When nothing has, not a word is said.
+//! `rebuild`, for cron: builds each app's deployed commit again with the current packages of the host and of
+//! the package servers, and deploys it if the result differs. Prints nothing if nothing has changed.
 
 #![expect(clippy::disallowed_methods, reason = "looks for the tools beside its own program")]
 
@@ -22,40 +22,40 @@ use serde::Serialize;
 
 use piku_release::manifest::BuiltRelease;
 
-/// What was asked for.
+/// Request to rebuild apps.
 pub(crate) struct RebuildRequest {
     pub(crate) root: PikuRoot,
-    /// Which apps; all that run when empty.
+    /// Names of the apps; all running apps if empty.
     pub(crate) apps: Vec<AppName>,
     pub(crate) verify: bool,
     /// The longest time to wait first.
     pub(crate) jitter: Duration,
-    /// How many seconds to wait for an app's lock.
+    /// Seconds to wait for an app's lock.
     pub(crate) wait: u64,
     pub(crate) format: OutputFormat,
 }
 
-/// How it went with one app. These names are a contract with scripts.
+/// Result for one app. Scripts rely on the names of its fields.
 #[derive(Debug, Serialize)]
 struct RebuildRow {
     app: AppName,
     result: RebuildOutcome,
     /// The live release, afterwards.
     release: Option<u64>,
-    /// What is another than before, a line each; of a failure what was said.
+    /// Changes, one line each; after a failure, its output.
     details: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum RebuildOutcome {
-    /// All came to the same.
+    /// The new build equals the live release.
     Unchanged,
-    /// What was built anew is live.
+    /// The new release is live.
     Updated,
     /// With `--verify`: two builds are not the same.
     Differs,
-    /// It was not built, or not deployed; what ran runs on.
+    /// The build or the deploy failed; the old release still runs.
     Failed,
     /// Somebody else was changing it all the time.
     Busy,
@@ -71,10 +71,10 @@ impl RebuildOutcome {
     }
 }
 
-/// How much of what a failed deploy has said is repeated.
+/// Number of lines that are repeated from a failed deploy.
 const LINES: usize = 40;
 
-/// Rebuilds.
+/// Rebuilds the apps one after the other.
 pub(crate) fn run(asked: &RebuildRequest) -> anyhow::Result<ExitCode> {
     let apps = if asked.apps.is_empty() { running(&asked.root)? } else { asked.apps.clone() };
     for app in &apps {
@@ -104,7 +104,7 @@ pub(crate) fn run(asked: &RebuildRequest) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(worst.map_or(0, RebuildOutcome::code)))
 }
 
-/// The apps that have a release and are not stopped: a rebuild is no reason to start one.
+/// Returns the apps that have a release and are not stopped.
 fn running(root: &PikuRoot) -> anyhow::Result<Vec<AppName>> {
     let mut apps = root.apps().context("cannot list the apps")?;
     apps.retain(|app| {
@@ -114,9 +114,9 @@ fn running(root: &PikuRoot) -> anyhow::Result<Vec<AppName>> {
     Ok(apps)
 }
 
-/// Some time up to the longest.
+/// Returns a random part of the longest time.
 fn share_of(longest: Duration) -> Duration {
-    // Seeded anew in each process.
+    // `RandomState` has a new seed in each process.
     let chance = RandomState::new().hash_one(std::process::id());
     longest.mul_f64(f64::from(u32::try_from(chance >> 32).unwrap_or(0)) / f64::from(u32::MAX))
 }
@@ -158,7 +158,8 @@ fn live(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<BuiltRelease> {
     BuiltRelease::read(&asked.root.app(app).current())
 }
 
-/// One of the five tools: the one beside this, wherever cron's PATH leads.
+/// Returns a command that runs another tool of piku from the directory of this one, whatever `PATH` cron
+/// sets.
 fn tool(name: &str) -> Command {
     let beside: Option<PathBuf> =
         std::env::current_exe().ok().map(|own| own.with_file_name(name)).filter(|path| path.is_file());

@@ -1,4 +1,4 @@
-//! What a person reads of a rebuild, such as in cron's mail: nothing, or what is another than before.
+//! Summary of a rebuild for people, such as in cron's mail: empty, or the changes.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::store::layer::LayerStore;
 use crate::store::packages;
 use piku_release::manifest::{BuiltRelease, ReleaseLayer};
 
-/// A paragraph on one app.
+/// Returns one paragraph about an app.
 pub(super) fn text(row: &RebuildRow) -> String {
     let app = &row.app;
     let head = match (row.result, row.release) {
@@ -26,7 +26,7 @@ pub(super) fn text(row: &RebuildRow) -> String {
     row.details.iter().fold(head + "\n", |text, line| text + "  " + line + "\n")
 }
 
-/// What the second release has that the first has not.
+/// Returns the changes from the first release to the second.
 pub(super) fn changes(app: &AppDir, before: &BuiltRelease, after: &BuiltRelease) -> Vec<String> {
     let mut lines = Vec::new();
     if before.version != after.version {

@@ -1,10 +1,12 @@
-//! `rebuild --verify`: whether the deployed commit builds to the same twice, each time from nothing. Deploys nothing.
+//! `rebuild --verify`: whether the deployed commit builds to the same twice, each time from nothing. Deploys
+//! nothing.
 
 use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::Context;
 use piku_files::TreeHandle;
+use piku_layout::jail::APP;
 use piku_layout::name::AppName;
 use piku_report::user_error::UserError;
 
@@ -51,7 +53,7 @@ fn differences(one: &Path, other: &Path) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
     let [old, new] = [&left, &right].map(|place| TreeHandle::open(&place.join(TREE)));
     let trees = TreePair { old: &old?, new: &new?, names: ("", "") };
-    found.extend(trees.differ_in()?.iter().map(|path| Path::new("/app").join(path).display().to_string()));
+    found.extend(trees.differ_in()?.iter().map(|path| Path::new(APP).join(path).display().to_string()));
     let layers = BuiltRelease::read(&left)?.layers.into_iter().zip(BuiltRelease::read(&right)?.layers);
     for (old, new) in layers {
         let content =

@@ -1,4 +1,5 @@
-//! One command of a build: started with its output captured, forwarded line by line, and waited for with all its processes.
+//! Runs one command of a build, forwards its output line by line, and waits until all its processes have
+//! ended.
 
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -16,46 +17,47 @@ use nix::unistd::{Pid, getpid, pipe};
 use crate::step::interrupt;
 use crate::step::step_output::forward;
 
-/// How long output may still come when the command itself has ended.
+/// Time to wait for more output after the command has ended.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// A command of a plan. Its working directory is the app's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BuildStep {
-    /// What it is called: `venv`, `pip`.
+    /// Name of the step: `venv`, `pip`.
     pub(crate) name: &'static str,
     /// The program and its arguments.
     pub(crate) run: Vec<String>,
-    /// Whether its output is only kept, not shown.
+    /// True if the output is only kept and not shown.
     pub(crate) quiet: bool,
 }
 
 impl BuildStep {
-    /// A step of these words.
     pub(crate) fn new(name: &'static str, run: &[&str], quiet: bool) -> Self {
         Self { name, run: run.iter().map(ToString::to_string).collect(), quiet }
     }
 }
 
-/// How a step ended.
+/// Result of a step.
 #[derive(Debug)]
 pub(crate) struct StepOutcome {
     /// The exit code, 128 + n after signal n.
     pub(crate) code: i32,
-    /// Its last lines.
+    /// Last lines of the output.
     pub(crate) lines: Vec<String>,
-    /// Whether the kernel killed something for want of memory meanwhile.
+    /// True if the kernel killed a process during the step because memory ran out.
     pub(crate) out_of_memory: bool,
-    /// The most memory that the step has used, in bytes, where a cgroup counts it; elsewhere one of the build's processes.
+    /// The most memory that the step has used, in bytes, where a cgroup counts it; elsewhere one of the
+    /// build's processes.
     pub(crate) peak: u64,
 }
 
-/// What programs say when they are given no more memory, in small letters.
+/// Messages of programs that get no more memory, in lower case.
 const NO_MEMORY: [&str; 5] =
     ["cannot allocate memory", "memoryerror", "out of memory", "outofmemoryerror", "memory allocation of"];
 
 impl StepOutcome {
-    /// Whether it failed for want of memory: it was killed for it, or its last lines say so.
+    /// Returns whether it failed for lack of memory: the kernel killed it, or its last lines contain such a
+    /// message.
     pub(crate) fn wanted_memory(&self) -> bool {
         let says = |line: &String| {
             let line = line.to_lowercase();
@@ -64,22 +66,22 @@ impl StepOutcome {
         self.out_of_memory || self.code != 0 && self.lines.iter().rev().take(50).any(says)
     }
 
-    /// Whether the command says that it did its work.
+    /// Returns whether the command exited with 0.
     pub(crate) fn succeeded(&self) -> bool {
         self.code == 0
     }
 }
 
-/// Runs the command to its end.
+/// Runs the command until it ends.
 ///
 /// # Errors
-/// When it cannot be started, or the build is interrupted. A command that fails is no error here.
+/// Fails if it cannot be started, or the build is interrupted. A command that fails is not an error here.
 pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<StepOutcome> {
     interrupt::check()?;
     let program = command.get_program().to_string_lossy().into_owned();
     let (output, input) = pipe().context("cannot make a pipe")?;
     let second = input.try_clone().context("cannot copy a descriptor")?;
-    // A group of its own: Ctrl-C reaches the build, which then ends the group as a whole.
+    // In its own process group: Ctrl-C reaches only the build, which then ends the whole group.
     command.stdin(Stdio::null()).stdout(input).stderr(second).process_group(0);
     let killed_before = piku_procfs::oom_kills();
     let mut child = command.spawn().with_context(|| format!("cannot run '{program}'"))?;
@@ -88,7 +90,7 @@ pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<StepOutco
     let group = Pid::from_raw(i32::try_from(child.id()).context("bad pid")?);
     interrupt::running(Some(group));
     let lines = forward(File::from(output), quiet);
-    // Looked at, not yet reaped: until then the group's number belongs to nobody else.
+    // Not reaped yet: until then no other process gets the number of the group.
     let waited = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     let _ = killpg(group, Signal::SIGKILL);
     interrupt::running(None);
@@ -114,12 +116,12 @@ fn peak() -> u64 {
     u64::try_from(kilobytes).unwrap_or(0) * 1024
 }
 
-/// Whether orphans come to this process; then all its children are a step's.
+/// True if this process adopts orphans. Then all its children belong to a step.
 static ADOPTS: AtomicBool = AtomicBool::new(false);
-/// Each round ends a generation. What forks faster than it can be ended is given up at last.
+/// Each round kills one generation. Processes that fork faster are given up after this many.
 const ROUNDS: usize = 1000;
 
-/// Makes this process the parent of what its steps orphan.
+/// Makes this process the parent of orphaned processes of its steps.
 pub(crate) fn adopt_orphans() -> anyhow::Result<()> {
     set_child_subreaper(true).context("cannot take up orphans")?;
     ADOPTS.store(true, Ordering::SeqCst);
@@ -134,7 +136,7 @@ pub(crate) fn kill_orphans() {
     for _ in 0..ROUNDS {
         let mut ended = false;
         for pid in piku_procfs::children(getpid().as_raw()).into_iter().map(Pid::from_raw) {
-            // A program with another user's rights cannot be ended, and is not waited for.
+            // A process of another user cannot be killed, so do not wait for it.
             if kill(pid, Signal::SIGKILL).is_ok() {
                 let _ = waitpid(pid, None);
                 ended = true;

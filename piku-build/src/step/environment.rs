@@ -1,5 +1,5 @@
-//! The environment of a build step: only what is declared. Nothing of the caller's is passed on: its `GIT_DIR`, its keys and
-//! its PATH with somebody's own python in front are no part of the app.
+//! The environment of a build step. Only declared variables are passed on: the caller's `GIT_DIR`, keys and
+//! `PATH` are not part of the app.
 
 #![expect(clippy::disallowed_methods, reason = "looks for the machine's certificates")]
 
@@ -12,18 +12,18 @@ use piku_layout::jail::PATH;
 
 /// The host's certificates: a site's own authority counts for the build as well.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Who asks for them: pip, OpenSSL, requests, Node.
+/// Variables with the path of the certificates, as pip, OpenSSL, requests and Node read them.
 const CERTIFICATE_VARIABLES: [&str; 4] =
     ["PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
 
-/// What is for workers alone: builds compile, and install what compiles the rest.
+/// Variables for processes of the app only: build steps compile, and install the tools for it.
 const OF_WORKERS: [&str; 3] = ["PYTHONDONTWRITEBYTECODE", "NODE_ENV", "RUBYOPT"];
 
-/// Names and values.
 pub(crate) type Variables = BTreeMap<String, String>;
 
-/// The environment of a plan's steps, lowest first: the plain base, what the runtimes until then ask for (`workers`), what
-/// this one asks for in builds, the operator's `build_env`, the app's ENV, the operator's config.
+/// Returns the environment of a plan's steps. Later sources win: the base, the processes' variables of the
+/// runtimes so far (`workers`), the plan's own for builds, the operator's `build_env`, the app's `ENV`, the
+/// operator's config.
 pub(crate) fn of_steps(
     workers: &Variables,
     plan: &BuildPlan,
@@ -36,7 +36,7 @@ pub(crate) fn of_steps(
     declared(env, build_env, source)
 }
 
-/// The environment of what runs before there is a plan.
+/// Returns the environment of a preflight task, which runs before there is a plan.
 pub(crate) fn of_preflight(build_env: &Variables, source: &AppSource) -> Variables {
     declared(base(), build_env, source)
 }

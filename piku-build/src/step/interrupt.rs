@@ -1,6 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP end a build cleanly: the step that runs is ended with all its processes, what was half made
-//! is removed by its owner on the way out, and the tool exits with 128 + the signal's number. So does a build that takes
-//! longer than it may, with exit code 1.
+//! SIGINT, SIGTERM and SIGHUP end a build cleanly: the running step is ended with all its processes,
+//! unfinished results are removed by their owners, and the tool exits with 128 + the signal's number. A build
+//! that exceeds its time limit ends the same way, with exit code 1.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,7 @@ use piku_report::user_error::{self, UserError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// In the place of a signal: the time is up.
+/// Stands for an expired time limit in place of a signal.
 const TOO_LONG: i32 = -1;
 
 /// The signal that came, 0 before.
@@ -22,10 +22,10 @@ static CAME: AtomicI32 = AtomicI32::new(0);
 /// The process group of the step that runs.
 static GROUP: Mutex<Option<Pid>> = Mutex::new(None);
 
-/// How long a step may take to end after SIGTERM before it is killed.
+/// Time after SIGTERM until a step is killed.
 const GRACE: Duration = Duration::from_secs(5);
-/// The time that the removal of unfinished results may take after that. A build that hangs beside its steps gives up its lock
-/// then, too.
+/// Time for the removal of unfinished results afterwards. A build that hangs then releases its lock by
+/// exiting.
 const LAST_GRACE: Duration = Duration::from_secs(60);
 
 /// Takes the signals from now on.
@@ -81,7 +81,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     }
 }
 
-/// The group of the step that runs now, or that none does.
+/// Sets the process group of the running step.
 pub(crate) fn running(group: Option<Pid>) {
     *GROUP.lock().unwrap_or_else(PoisonError::into_inner) = group;
     // A signal that came before the step was known has not reached it.
@@ -94,7 +94,7 @@ fn end_group(signal: Signal) {
     // The lock is held: the group cannot be given up, and its number used again, in between.
     let group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(group) = *group {
-        // A group that has ended by itself is what was wanted.
+        // The group may have ended by itself.
         let _ = killpg(group, signal);
     }
 }

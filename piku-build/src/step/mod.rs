@@ -1,4 +1,4 @@
-//! The commands of a build: run in the jail or beside it, with their output, limits and environment.
+//! The commands of a build, run with or without the jail: their output, limits and environment.
 
 pub(crate) mod build_step;
 pub(crate) mod environment;

@@ -1,5 +1,4 @@
-//! What a build takes from the machine: its priority, its bounds of memory, and its place in the kernel's list of processes to
-//! kill, so that the apps that run keep what they need.
+//! Priority, memory limit and out-of-memory score of a build, so that the running apps keep what they need.
 
 #![expect(
     clippy::disallowed_methods,
@@ -15,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use std::fs;
 use std::str::FromStr;
 
-/// Looks at what the operator has said of builds, and stands back: what this process starts inherits it.
+/// Lowers the priority of this process and of its children, according to the host settings.
 pub(crate) fn lower_priority(settings: &HostSettings) -> anyhow::Result<()> {
     if let Some(memory) = &settings.build_memory {
         JailLimits::from_str(&format!("memory={memory}"))
@@ -27,19 +26,18 @@ pub(crate) fn lower_priority(settings: &HostSettings) -> anyhow::Result<()> {
         );
     }
     nice(i32::from(settings.build_nice)).context("cannot step back (nice)")?;
-    // In a push git's memory is bounded, softly, and the hook inherits that; a build has bounds of its own.
+    // git sets a soft memory limit in its hooks; a build has its own limits.
     let data = getrlimit(Resource::Data);
     setrlimit(Resource::Data, Rlimit { current: data.maximum, ..data })
         .context("cannot lift the bound of memory")?;
     Ok(())
 }
 
-/// This process and what it starts from now on; a jail's profile has the same number for the steps inside of it.
+/// Score of this process and its children; the jail's build profile sets the same.
 const BUILD: i32 = 500;
 const FILE: &str = "/proc/self/oom_score_adj";
 
-/// Raises the score of this process, which the commands that it starts inherit. A caller's higher one stays, and where the
-/// kernel refuses, the build goes on.
+/// Raises the score of this process, which its children inherit. A higher score stays; an error is ignored.
 pub(crate) fn raise_oom_score() {
     let own = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if own.is_some_and(|own| own < BUILD) {
@@ -47,17 +45,17 @@ pub(crate) fn raise_oom_score() {
     }
 }
 
-/// Less is no build's; where not even that is available, the kernel decides who goes.
+/// Minimum in MiB; if even that is not available, the kernel decides which process to kill.
 const LEAST: u64 = 128;
-/// Of the machine's memory, in percent: what nobody may have more of.
+/// Maximum, in percent of the machine's memory.
 const MOST: u64 = 90;
 
-/// Returns it as `piku-chroot --limit memory=` takes it; nothing where the kernel does not tell.
+/// Returns the limit for `piku-chroot --limit memory=`; `None` if `/proc/meminfo` cannot be read.
 pub(crate) fn available_memory() -> Option<String> {
     available_in(&piku_procfs::meminfo()?)
 }
 
-/// Swap counts: what is pushed out there is in nobody's way.
+/// Free swap counts.
 fn available_in(meminfo: &ProcFields) -> Option<String> {
     let mebibytes = |name: &str| Some(meminfo.bytes(name)? >> 20);
     let free = mebibytes("MemAvailable")? + mebibytes("SwapFree").unwrap_or(0);

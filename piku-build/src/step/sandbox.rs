@@ -1,6 +1,6 @@
-//! The decision whether the steps run in the jail: from what the operator chose, what this machine had when piku was
-//! installed, and what it can do now. A jail that is missing for any other reason than the machine itself is an error, never a
-//! build without one.
+//! Decides whether steps run in the jail: from the operator's choice, from what this machine could do when
+//! piku was installed, and from what it can do now. If the jail fails for another reason than the machine
+//! itself, the build fails.
 
 use std::thread;
 
@@ -21,7 +21,7 @@ pub(crate) struct SandboxPolicy {
 }
 
 impl SandboxPolicy {
-    /// The machine's settings, with what was said on the command line over them.
+    /// Returns the policy of the host settings; the command line overrides it.
     pub(crate) fn new(said: Option<SandboxMode>, settings: &HostSettings) -> Self {
         Self {
             sandbox: said.unwrap_or(settings.sandbox),
@@ -29,17 +29,18 @@ impl SandboxPolicy {
         }
     }
 
-    /// Begins to find out what this machine can do, beside what the caller does until it has to know.
+    /// Starts to check what this machine can do, in the background.
     pub(crate) fn begin(&self) {
         if self.sandbox != SandboxMode::Off {
             thread::spawn(jail::available);
         }
     }
 
-    /// Returns whether to use the jail. `loud` says what holds, and where it is not used.
+    /// Returns whether to use the jail. With `loud`, prints its protections, or why there is no jail.
     ///
     /// # Errors
-    /// When the jail is required or was there before, and cannot be had; and whenever the reason may pass.
+    /// Fails if the jail is required or was there before, and cannot be used; and whenever the reason may
+    /// pass.
     pub(crate) fn decide(&self, loud: bool) -> anyhow::Result<bool> {
         if self.sandbox == SandboxMode::Off {
             if loud {
@@ -51,7 +52,7 @@ impl SandboxPolicy {
             Ok(holds) => {
                 self.check(holds)?;
                 if loud {
-                    // Nothing degrades without a word: what holds on this machine is said each time.
+                    // Each build prints the protections of this machine, so that none is lost silently.
                     progress::detail(&format!("Sandbox: {}", holds.line()));
                 }
                 Ok(true)
@@ -70,14 +71,14 @@ impl SandboxPolicy {
         }
     }
 
-    /// Refuses a jail that lacks what this machine had.
+    /// Refuses a jail without a protection that this machine had.
     fn check(&self, holds: &JailStart) -> Result<(), UserError> {
         let now = holds.protections();
         let lost: Vec<_> = self.recorded.iter().copied().filter(|one| !now.contains(one)).collect();
         if lost.is_empty() { Ok(()) } else { Err(errors::lost_protections(&lost)) }
     }
 
-    /// Refuses to go on without a jail, unless this machine never had one and none is required.
+    /// Refuses to build without a jail, unless this machine never had one and none is required.
     fn judge(&self, err: &TrialError) -> Result<(), UserError> {
         if !err.is_absence() {
             return Err(err.failure());

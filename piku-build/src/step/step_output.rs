@@ -1,4 +1,5 @@
-//! The output of a step, line by line: shown up to a bound, with its last lines kept to find the reason of a failure in.
+//! The output of a step, line by line: shown up to a bound, with its last lines kept to find the reason of a
+//! failure in.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,12 +14,13 @@ use piku_report::progress;
 
 /// The number of last lines that are kept.
 const KEPT: usize = 400;
-/// A longer line is cut: it is no line for reading.
+/// Maximum length of a line in bytes; longer lines are cut.
 pub(crate) const LONGEST: usize = 4096;
-/// The longest part of a line that is held at all, in bytes: a step may print gigabytes and never end the line.
+/// The longest part of a line that is held at all, in bytes: a step may print gigabytes and never end the
+/// line.
 const HELD: u64 = 64 * 1024;
-/// The largest part of a step's output that is shown, in bytes, with the prefix of each line. Of what comes after it no line
-/// is looked at, but for the last.
+/// Maximum size of the output that is shown for one step, in bytes, with the prefix of each line. Of later
+/// output only the last lines are kept.
 const SHOWN: u64 = 2 << 20;
 /// The length of the prefix of each line, in bytes.
 const MARGIN: u64 = 7;
@@ -47,7 +49,7 @@ pub(crate) fn forward(output: File, quiet: bool) -> Receiver<VecDeque<String>> {
             lines.take(&line);
             line.clear();
         }
-        // Nobody waits any more for the output of what outlived the command.
+        // The receiver is gone: nobody waits for output of processes that outlived the command.
         let _ = sender.send(lines.kept);
     });
     receiver
@@ -103,7 +105,7 @@ impl LastLines {
 }
 
 fn text_of(line: &[u8]) -> String {
-    // A progress bar draws over itself; its last state is what stays on a terminal.
+    // A progress bar overwrites itself; show its last state, as a terminal does.
     let text = line.trim_ascii_end().rsplit(|byte| *byte == b'\r').next().unwrap_or_default();
     plain_text(text).chars().take(LONGEST).collect()
 }

@@ -1,5 +1,5 @@
-//! Where steps run: in the jail, with the app at `/app` and nothing of the host's but its programs, or, where there is no
-//! jail, in the real folders.
+//! Runs steps in the jail, with the app at `/app` and only the programs of the host, or without a jail in the
+//! real directories.
 
 #![expect(
     clippy::disallowed_methods,
@@ -25,8 +25,8 @@ use crate::step::resources;
 
 /// The build caches inside the jail.
 const CACHE: &str = "/cache";
-/// What of them a step sees: each package manager's own, and not the layers that may lie beside them; and the variables that
-/// tell each where, with the folder in it.
+/// Caches that a step sees, not the layers that may lie beside them: the directory of each package manager,
+/// with the variables that name it and their paths below it.
 const CACHES: &[(&str, &[(&str, &str)])] = &[
     ("pip", &[("PIP_CACHE_DIR", "")]),
     ("uv", &[("UV_CACHE_DIR", "")]),
@@ -41,17 +41,18 @@ const CACHES: &[(&str, &[(&str, &str)])] = &[
     ("rails", &[("RAILS_BUILD_CACHE", "")]),
     ("buildpack", &[("BUILDPACK_CACHE", "")]),
 ];
-/// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into memory.
+/// HOME of a step inside the jail, with its temporary files: on the disk, since a compiler's do not fit into
+/// memory.
 const HOME: &str = "/build";
 
-/// A folder that a step sees.
+/// A directory that a step sees.
 #[derive(Debug, Clone)]
 pub(crate) struct StepMount {
-    /// Where it is.
+    /// Path on the host.
     pub(crate) real: PathBuf,
-    /// Where the step sees it; the same where there is no jail.
+    /// Path that the step sees; the same as `real` if there is no jail.
     pub(crate) inside: PathBuf,
-    /// Whether the step may write to it.
+    /// True if the step may write to it.
     pub(crate) writable: bool,
 }
 
@@ -62,25 +63,25 @@ impl StepMount {
     }
 }
 
-/// A place for steps.
+/// Runs the steps of one build.
 pub(crate) struct StepRunner<'a> {
-    /// Whether it is a jail.
+    /// True if the steps run in the jail.
     pub(crate) jailed: bool,
-    /// The app's folder.
+    /// Directory of the app tree.
     pub(crate) app: &'a Path,
-    /// Whether the steps may change it.
+    /// True if the steps may change the app tree.
     pub(crate) app_writable: bool,
-    /// The build caches.
+    /// Directory of the build caches.
     pub(crate) cache: &'a Path,
     /// A private folder for HOME and temporary files.
     pub(crate) home: PathBuf,
-    /// Layers.
+    /// Layers and other directories that the steps see.
     pub(crate) mounts: Vec<StepMount>,
-    /// The ports of instances, none of which is a step's.
+    /// Ports of instances, which steps must not use.
     pub(crate) ports: PortRange,
-    /// The memory that a step may take, where the operator has said it.
+    /// Memory limit of a step, if the operator has set one.
     pub(crate) memory: Option<&'a str>,
-    /// The steps' environment, but for what depends on the place.
+    /// Environment of the steps without the variables that depend on their directories.
     pub(crate) env: &'a Variables,
 }
 
@@ -88,7 +89,7 @@ impl StepRunner<'_> {
     /// Runs a step.
     ///
     /// # Errors
-    /// When it cannot be run; a step that fails is no error here.
+    /// Fails if it cannot be run; a step that fails is not an error here.
     pub(crate) fn run(&self, step: &BuildStep) -> anyhow::Result<StepOutcome> {
         let tmp = self.home.join("tmp");
         for dir in CACHES.iter().map(|(name, _)| self.cache.join(name)).chain([tmp]) {
@@ -124,7 +125,7 @@ impl StepRunner<'_> {
         }
     }
 
-    /// Where the jail says how it ended.
+    /// Returns the path of the file in which the jail reports how it ended.
     fn report(&self) -> PathBuf {
         self.home.with_extension("report")
     }
@@ -134,8 +135,8 @@ impl StepRunner<'_> {
         // A build that is killed leaves no step that runs on, with the app's lock in its hands.
         let mut jail =
             JailSpec::profile(BuiltinProfile::Build).die_with_caller().report(&self.report()).scoped();
-        // Of the network that all apps share a step has ports that the kernel picks, for a server that tests or renders pages, and
-        // those that the app declares: none that an instance may have.
+        // In the shared network a step may listen on ports that the kernel picks, for a server that tests or
+        // renders pages, and on ports that the app declares, but not on the ports of instances.
         let declared =
             listen_ports::parse_listen_ports(self.env.get(VARIABLE).map(String::as_str), self.ports)?;
         jail = declared.into_iter().fold(jail.listen(0), JailSpec::listen);

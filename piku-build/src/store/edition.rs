@@ -1,6 +1,6 @@
-//! Editions of a folder of layers. A layer that is in use is never written again; to have all of them built anew, their folder gets
-//! a new *edition*: a word that goes into every key. Layers that a lock determines have an edition of their own: built anew they
-//! would be no other than before.
+//! Editions of a folder of layers. A layer that is in use is never written again; to have all of them built
+//! anew, their folder gets a new *edition*: a word that goes into every key. Layers that a lock determines
+//! have an edition of their own: built anew they would be no other than before.
 
 #![expect(clippy::disallowed_methods, reason = "the store's own files beside the layers")]
 
@@ -51,7 +51,7 @@ impl LayerEditions {
         Ok(())
     }
 
-    /// What goes into a key; nothing in the first edition.
+    /// Returns the text that goes into a key; `None` in the first generation.
     pub(crate) fn of(&self, locked: bool) -> Option<&str> {
         let edition = if locked { &self.locked } else { &self.open };
         (!edition.is_empty()).then_some(edition.as_str())

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub(crate) struct CacheKey(Sha256);
 
 impl CacheKey {
-    /// A key of this kind; a change of what layers of the kind look like changes `format`.
+    /// Starts a key for layers of this kind. Increase `format` when their content changes.
     pub(crate) fn new(kind: &str, format: u32) -> Self {
         let mut key = Self(Sha256::new());
         key.fact(kind, &format.to_le_bytes());
@@ -28,14 +28,15 @@ impl CacheKey {
         }
     }
 
-    /// Adds a file of a tree, or a folder in it with all below it that `takes` wants: names, kinds, execute bits, contents.
+    /// Adds a file of a tree, or a folder in it with all below it that `takes` wants: names, kinds, execute
+    /// bits, contents.
     pub(crate) fn tree(
         &mut self,
         tree: &TreeHandle,
         path: &Path,
         takes: &dyn Fn(&Path) -> bool,
     ) -> anyhow::Result<()> {
-        // What the path itself leads to counts, not that it may be a link.
+        // A link is resolved first: its target counts.
         let stat = tree.metadata(path)?;
         self.entry(tree, path, Path::new(""), &stat, takes)
     }
@@ -57,7 +58,7 @@ impl CacheKey {
                 self.entry(tree, &path, &below, &tree.symlink_metadata(&path)?, takes)?;
             }
         } else if !takes(below) && !below.as_os_str().is_empty() {
-            // Not part of what determines the layer.
+            // Not an input of the layer.
         } else if stat.is_symlink() {
             self.fact(&format!("link {name}"), tree.read_link(path)?.as_os_str().as_bytes());
         } else if stat.is_file() {
@@ -69,7 +70,7 @@ impl CacheKey {
         Ok(())
     }
 
-    /// The key: 64 hex digits.
+    /// Returns the key as 64 hex digits.
     pub(crate) fn finish(self) -> String {
         sha256::to_hex(&self.0.finalize())
     }
@@ -77,7 +78,7 @@ impl CacheKey {
 
 /// The hash of a file's content.
 fn hash_file(file: TreeFile) -> io::Result<[u8; 32]> {
-    // As much as it held when it was opened: what somebody goes on writing to it has no end.
+    // Only up to its size when it was opened: another process may append to it forever.
     sha256::hash_reader(&mut file.file.take(file.stat.len))
 }
 

@@ -1,8 +1,9 @@
-//! Dependency layers: built once, named by the hash of what determines them, never written again.
+//! Store of dependency layers. A layer is built once, named by the hash of its inputs, and never written
+//! again.
 //!
-//! `LAYERS/KEY/content/` is the layer, `LAYERS/KEY/complete` its marker, written last and never on the disk before the
-//! content. A folder without the marker was left by a build that was killed: its content is thrown away and built again. Who
-//! builds holds the kernel's lock on the folder `KEY` itself.
+//! `LAYERS/KEY/content/` is the layer, `LAYERS/KEY/complete` its marker, which reaches the disk after the
+//! content. A directory without marker belongs to a killed build and is built again. A build locks the
+//! directory `KEY` itself.
 
 #![expect(
     clippy::disallowed_methods,
@@ -31,38 +32,39 @@ use crate::store::edition::LayerEditions;
 use crate::tree::tree_layer;
 use piku_release::machine::TargetMachine;
 
-/// How often a lock that another build holds is asked for.
+/// Interval between attempts to lock a layer that another build holds.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The folder with the layers.
+/// The directory of the layers. To have all layers built again, it gets a new generation.
 ///
-/// A layer that is in use is never written again. To have all of them built anew, the folder gets a new edition.
+/// A layer that is in use is never written again. To have all of them built anew, the folder gets a new
+/// edition.
 pub(crate) struct LayerStore {
     dir: PathBuf,
     editions: LayerEditions,
-    /// The locks on the layers that were found: nobody removes them while the build goes on.
+    /// Locks on the layers in use, so that they are not removed during the build.
     held: RefCell<Vec<Flock<File>>>,
 }
 
 /// A layer that is being built; removed again unless it is finished.
 pub(crate) struct UnfinishedLayer {
     dir: PathBuf,
-    /// The same folder: what is in it the steps of the layer have written.
+    /// Handle of the same directory; the steps of the layer have written its content.
     around: TreeHandle,
     lock: Option<Flock<File>>,
 }
 
 /// Result of [`LayerStore::take`].
 pub(crate) enum TakenLayer {
-    /// The layer is there, whole.
+    /// The layer is complete.
     There,
-    /// It is to be built, by nobody else meanwhile.
+    /// The caller must build it and holds its lock.
     Build(UnfinishedLayer),
 }
 
 impl LayerStore {
-    /// The store in this folder, which may not be there yet. Its path has no links in it: a layer's own path is written
-    /// into its scripts.
+    /// Opens the store, whose directory may be missing. Its path is resolved, because a layer's path is
+    /// written into its scripts.
     pub(crate) fn new(dir: &Path) -> anyhow::Result<Self> {
         let dir = match fs::canonicalize(dir) {
             Ok(dir) => dir,
@@ -75,8 +77,8 @@ impl LayerStore {
         Ok(Self { dir, editions, held: RefCell::default() })
     }
 
-    /// The same folder in an edition that nobody has seen: no layer is there, but for those that a lock determines unless
-    /// `locked` says that they go too. It lasts when it is kept.
+    /// Returns the same store in a new generation, which contains no layers. Layers that a lock file
+    /// determines stay unless `locked` is true. Call `keep_edition` to make it permanent.
     #[must_use]
     pub(crate) fn anew(self, locked: bool) -> Self {
         Self { editions: self.editions.anew(locked), ..self }
@@ -87,36 +89,37 @@ impl LayerStore {
         self.editions.keep(&self.dir)
     }
 
-    /// What goes into every key, of layers that a lock determines or of the others; nothing in the first edition.
+    /// Returns the text that goes into every key, for layers that a lock file determines or for others;
+    /// `None` in the first generation.
     pub(crate) fn edition(&self, locked: bool) -> Option<&str> {
         self.editions.of(locked)
     }
 
-    /// The folder.
+    /// Returns the store's directory.
     pub(crate) fn path(&self) -> &Path {
         &self.dir
     }
 
-    /// Where the content of a layer lies.
+    /// Returns the path of a layer's files.
     pub(crate) fn content(&self, key: &str) -> PathBuf {
         self.dir.join(key).join(CONTENT)
     }
 
-    /// The content of a layer that is there.
+    /// Opens the content of a complete layer.
     ///
     /// # Errors
-    /// When it is not there, or what lies there is no folder.
+    /// Fails if it is missing or not a directory.
     pub(crate) fn tree(&self, key: &str) -> Result<TreeHandle, TreeError> {
         TreeHandle::open(&self.content(key))
     }
 
-    /// Returns whether the layer is present and complete. A layer in whose place its steps have left a link, as older versions
-    /// accepted it, is not.
+    /// Returns whether the layer is complete. A layer that its steps have replaced by a link, as older
+    /// versions allowed, is not.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.dir.join(key).join(COMPLETE).is_file() && self.tree(key).is_ok()
     }
 
-    /// Adds what binds a layer that is there to a kind of machine, from its marker, or by looking at its files.
+    /// Adds a complete layer's native files, from its marker or by reading its files.
     pub(crate) fn search(&self, key: &str, name: &str, search: &mut NativeSearch<'_>) -> anyhow::Result<()> {
         let marker = fs::read(self.dir.join(key).join(COMPLETE)).unwrap_or_default();
         match record::read(&String::from_utf8_lossy(&marker)) {
@@ -138,7 +141,7 @@ impl LayerStore {
             .with_context(|| format!("cannot set the date of '{}'", marker.display()))
     }
 
-    /// Removes a layer that nobody has been told of; the marker first.
+    /// Removes a layer that no release uses yet, its marker first.
     pub(crate) fn discard(&self, key: &str) -> anyhow::Result<()> {
         let dir = self.dir.join(key);
         let removed = match fs::remove_file(dir.join(COMPLETE)) {
@@ -148,7 +151,8 @@ impl LayerStore {
         removed.with_context(|| format!("cannot remove '{}'", dir.display()))
     }
 
-    /// Keeps a layer that is there, whole, from being removed for as long as this store is used. Whether it is there.
+    /// Protects a complete layer from removal as long as this store lives. Returns whether the layer is
+    /// complete.
     pub(crate) fn hold(&self, key: &str) -> io::Result<bool> {
         if !self.has(key) {
             return Ok(false);
@@ -163,10 +167,11 @@ impl LayerStore {
         }
     }
 
-    /// Finds the layer, or the right to build it in an empty folder. Waits for another build of the same layer.
+    /// Finds the layer, or locks an empty directory to build it. Waits while another build makes the same
+    /// layer.
     ///
     /// # Errors
-    /// When the folder cannot be made, locked or emptied, or the build is interrupted.
+    /// Fails if the folder cannot be made, locked or emptied, or the build is interrupted.
     pub(crate) fn take(&self, key: &str) -> anyhow::Result<TakenLayer> {
         let dir = self.dir.join(key);
         let cannot = || format!("cannot prepare the layer '{}'", dir.display());
@@ -199,7 +204,7 @@ impl LayerStore {
 }
 
 impl UnfinishedLayer {
-    /// Where the folder to build in lies, for a mount.
+    /// Returns the path of the directory to build in, for a mount.
     pub(crate) fn content(&self) -> PathBuf {
         self.dir.join(CONTENT)
     }
@@ -207,25 +212,24 @@ impl UnfinishedLayer {
     /// The folder to build in.
     ///
     /// # Errors
-    /// When it is not there.
+    /// Fails if it is missing.
     pub(crate) fn tree(&self) -> Result<TreeHandle, TreeError> {
         self.around.subtree(CONTENT)
     }
 
-    /// Refuses or rearranges what the steps of a layer that goes into the tree have left.
+    /// Checks and rearranges the results of the steps of a layer that goes into the app tree.
     pub(crate) fn settle(&self, layer: &TreeLayer) -> anyhow::Result<()> {
         tree_layer::settle(&self.around, CONTENT, layer)
     }
 
-    /// Looks at its files for what binds it to a kind of machine, and marks the layer as whole. `about` is for whoever looks into
-    /// the folder.
+    /// Records the layer's native files and marks it as complete. `about` describes it for people.
     pub(crate) fn finish_for(self, machine: &TargetMachine, about: &str) -> anyhow::Result<()> {
         let mut search = NativeSearch::new(machine);
         search.tree(&self.tree()?, Path::new(""))?;
         self.finish(&format!("{about}\n{}", record::write(&search)))
     }
 
-    /// Marks the layer as whole.
+    /// Marks the layer as complete.
     fn finish(mut self, about: &str) -> anyhow::Result<()> {
         let cannot = || format!("cannot finish the layer '{}'", self.dir.display());
         self.tree()?.write_out(None)?;
@@ -235,8 +239,8 @@ impl UnfinishedLayer {
         Ok(())
     }
 
-    /// Throws away what is in the folder. It is moved first: a process of a killed build that is still alive goes on
-    /// writing into what is thrown away, and not into the new layer.
+    /// Removes the content. It is renamed first, so that a remaining process of a killed build does not write
+    /// into the new layer.
     fn empty(&self) -> Result<(), TreeError> {
         for entry in self.around.read_dir("")? {
             let mut away = entry.name;
@@ -254,15 +258,15 @@ impl UnfinishedLayer {
 impl Drop for UnfinishedLayer {
     fn drop(&mut self) {
         if self.lock.is_some() {
-            // Whatever stays has no marker: the next build removes it.
+            // Files that stay have no marker; the next build removes them.
             let _ = self.empty();
             let _ = fs::remove_dir(&self.dir);
         }
     }
 }
 
-/// The lock on a folder that is built in, as [`lock`]. The steps of the build inherit it: should the build be killed, the
-/// layer is locked until the last of them has ended.
+/// The lock on a folder that is built in, as [`lock`]. The steps of the build inherit it: should the build be
+/// killed, the layer is locked until the last of them has ended.
 pub(crate) fn try_lock(dir: &Path) -> io::Result<Option<Flock<File>>> {
     let lock = lock_layer(dir, FlockArg::LockExclusiveNonblock)?;
     if let Some(lock) = &lock {

@@ -1,20 +1,20 @@
-//! Which packages are in a layer, and in which versions, as their package managers have written it down there: what a
-//! person wants to read when a layer has changed.
+//! Lists the packages in a layer with their versions, from the metadata of package managers, to describe how
+//! a layer changed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
 use piku_files::{FileKind, TreeHandle};
 
-/// How deep a virtualenv, a `node_modules` or Bundler's folder keeps them.
+/// Maximum depth of the metadata in a virtualenv, `node_modules` or Bundler's directory.
 const DEPTH: usize = 6;
-/// What Node's packages lie in, and the layer of them.
+/// Directory of Node's packages, and name of their layer.
 const MODULES: &str = "node_modules";
 
 /// The longest account of one package that is read.
 const LONGEST: u64 = 1 << 20;
 
-/// Names and versions in the layer of this name; what keeps no such account has none.
+/// Lists names and versions of the packages in this layer; empty if it has no metadata.
 pub(crate) fn of(name: &str, layer: &TreeHandle) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     collect(layer, OsStr::new(""), name == MODULES, DEPTH, &mut found);
@@ -43,7 +43,7 @@ fn collect(dir: &TreeHandle, own: &OsStr, of_node: bool, depth: usize, found: &m
     }
 }
 
-/// Whether it is what holds the packages of one publisher in `node_modules`: `@types`.
+/// Returns whether the name is a scope in `node_modules`, such as `@types`.
 fn is_scope(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"@")
 }
@@ -62,7 +62,8 @@ fn gem(file: &str) -> Option<(String, String)> {
     Some((full[..at].to_owned(), full[at + 1..].to_owned()))
 }
 
-/// `requests 2.31.0 → 2.32.3`, `six 1.16.0 is new`, `idna 3.6 is gone`, in the order of the names.
+/// Describes the changes, sorted by name: `requests 2.31.0 → 2.32.3`, `six 1.16.0 is new`, `idna 3.6 is
+/// gone`.
 pub(crate) fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<String> {
     let mut lines: BTreeMap<&str, String> = BTreeMap::new();
     for (name, before) in old {

@@ -1,5 +1,5 @@
-//! Trees of files: a copy that follows no link, keeps modes and links, and shares no file with the original; and the
-//! removal of a tree whatever modes a build has left in it.
+//! Trees of files: a copy that follows no link, keeps modes and links, and shares no file with the original;
+//! and the removal of a tree whatever modes a build has left in it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -19,14 +19,14 @@ use crate::build::work_folder;
 use crate::step::interrupt;
 use piku_files::free_space::SpaceNeeded;
 
-/// What is left out of a copy of an app's folder: git's own, builds under way, and the given folders (a cache or an
-/// output that its user keeps inside).
+/// Paths that a copy of an app's directory leaves out: git's, unfinished builds, and the given ones (a cache
+/// or an output inside the app's directory).
 pub(crate) struct CopyExclusions {
     places: Vec<(u64, u64)>,
 }
 
 impl CopyExclusions {
-    /// Leaves out these folders, where they are there.
+    /// Excludes these directories if they exist.
     pub(crate) fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
         let place = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
         Self { places: paths.into_iter().filter_map(place).collect() }
@@ -41,7 +41,7 @@ impl CopyExclusions {
     }
 }
 
-/// What a copy will take.
+/// Returns the space that a copy needs.
 pub(crate) fn measure(tree: &TreeHandle, leave: &CopyExclusions) -> anyhow::Result<SpaceNeeded> {
     let mut need = SpaceNeeded::of(0);
     tree.walk(|entry| {
@@ -58,8 +58,8 @@ pub(crate) fn measure(tree: &TreeHandle, leave: &CopyExclusions) -> anyhow::Resu
     Ok(need)
 }
 
-/// Copies the tree `from`, which was measured, to the new folder `name` of `to`. Returns what was left out since it is no file,
-/// folder or link.
+/// Copies the tree `from`, whose size was measured, to the new directory `name` of `to`. Returns paths that
+/// are neither files, directories nor links and were skipped.
 pub(crate) fn copy_tree(
     from: &TreeHandle,
     to: &TreeHandle,
@@ -76,7 +76,7 @@ pub(crate) fn copy_tree(
     })
 }
 
-/// The most that a copy may take where nothing was measured: what is free on the disk of `tree`.
+/// Returns the limit for a copy of unknown size: the free space on the disk of `tree`.
 pub(crate) fn limit_of_disk(tree: &TreeHandle) -> anyhow::Result<CopyLimit> {
     let stat = fstatvfs(tree.as_fd())
         .with_context(|| format!("cannot look at the disk of '{}'", tree.path().display()))?;
@@ -85,7 +85,8 @@ pub(crate) fn limit_of_disk(tree: &TreeHandle) -> anyhow::Result<CopyLimit> {
     Ok(CopyLimit { bytes, entries: u64::MAX })
 }
 
-/// Gives the owner of the tree back what a step has taken from him, and all else the modes that a copy of it would have.
+/// Restores permissions that a step has taken from the tree's owner, and sets all other modes to those of a
+/// copy.
 pub(crate) fn settle_modes(tree: &TreeHandle) -> anyhow::Result<()> {
     tree.set_mode("", tree.metadata("")?.mode & 0o777 | 0o700)?;
     tree.walk(|entry| {

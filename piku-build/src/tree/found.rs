@@ -1,5 +1,5 @@
-//! Where a file lies now that a process will find: on the host, or in a tree that steps have written. The host's own files are
-//! looked at by their paths; what lies in a tree is reached through its handle alone.
+//! Location of a file that a process will see: on the host, or in a tree that steps have written. Files of
+//! the host are read by their paths, files of a tree through its handle only.
 
 #![expect(
     clippy::disallowed_methods,
@@ -14,17 +14,15 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use piku_files::TreeHandle;
 
-/// The place of a file.
+/// Location of a file.
 #[derive(Debug, Clone)]
 pub(crate) enum FilePlace {
-    /// A path of the host.
     Host(PathBuf),
-    /// A path in a tree.
     Tree(TreeHandle, PathBuf),
 }
 
 impl FilePlace {
-    /// Returns the place of what lies below it.
+    /// Returns the location of a path below this one.
     pub(crate) fn join(&self, below: impl AsRef<Path>) -> Self {
         let below = below.as_ref();
         match self {
@@ -35,7 +33,7 @@ impl FilePlace {
         }
     }
 
-    /// Returns whether anything is there, a link also.
+    /// Returns whether a file, directory or link exists there.
     pub(crate) fn exists(&self) -> bool {
         match self {
             Self::Host(path) => fs::symlink_metadata(path).is_ok(),
@@ -80,7 +78,7 @@ impl FilePlace {
     /// Opens it, where it is a regular file.
     ///
     /// # Errors
-    /// When it is none, or cannot be opened.
+    /// Fails if it is not a regular file or cannot be opened.
     pub(crate) fn open(&self) -> io::Result<File> {
         match self {
             Self::Host(path) => open_host_file(path),
@@ -88,15 +86,15 @@ impl FilePlace {
         }
     }
 
-    /// Reads at most so many bytes of it; none where it is no regular file.
+    /// Reads at most `most` bytes; empty if it is not a regular file.
     pub(crate) fn beginning(&self, most: u64) -> Vec<u8> {
         let mut text = Vec::new();
-        // What cannot be read says nothing.
+        // An unreadable file counts as empty.
         let _ = self.open().and_then(|file| file.take(most).read_to_end(&mut text));
         text
     }
 
-    /// Lists the names in a folder; none where it is no folder.
+    /// Lists the names in a directory; empty if it is not a directory.
     pub(crate) fn names(&self) -> Vec<String> {
         let names = |path: &Path| -> Vec<_> {
             let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -113,7 +111,7 @@ impl FilePlace {
     }
 }
 
-/// Opens a regular file of the host, without waiting for anybody.
+/// Opens a regular file of the host without blocking.
 fn open_host_file(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     if file.metadata()?.is_file() {

@@ -1,7 +1,8 @@
-//! A release shares with the one before it each file that is the same in both, by a hard link: ten releases of an app need little
-//! more room than one. In a jail nobody can write to a release, so nobody notices; where there is no jail nothing is shared.
+//! Shares equal files between a release and the previous one by hard links, so that ten releases of an app
+//! take little more space than one. Inside a jail releases are read-only; without a jail nothing is shared.
 //!
-//! Steps have written both trees: what is linked is the very file that was opened beneath the old one's handle and compared.
+//! Steps have written both trees: what is linked is the very file that was opened beneath the old one's
+//! handle and compared.
 
 use std::io;
 use std::path::Path;
@@ -12,14 +13,15 @@ use crate::step::interrupt;
 use crate::tree::tree_comparison::same_bytes;
 use piku_release::manifest::{BuiltRelease, TREE};
 
-/// The tree of the release in the folder `before`; nothing when it is not there, or not closed to its workers.
+/// Returns the tree of the release in the directory `before`; `None` if it is missing or writable for the
+/// app's processes.
 pub(crate) fn tree_of(before: &Path) -> Option<TreeHandle> {
-    // The operator's own link; what lies behind it may be gone by now.
+    // The operator's own link may lead nowhere now.
     BuiltRelease::read(before).ok().filter(|release| release.jailed)?;
     TreeHandle::open(&before.join(TREE)).ok()
 }
 
-/// Shares what is the same in `tree` and in the tree `old` of a release.
+/// Links files of `tree` that are equal to those of `tree` of the old release.
 pub(crate) fn with(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     let mut old = FolderCursor::new(old);
     tree.walk(|entry| {
@@ -29,7 +31,7 @@ pub(crate) fn with(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
         if !entry.stat().is_file() || entry.stat().len == 0 {
             return Ok(WalkStep::Into);
         }
-        // What is not there, is no file, or cannot be read there is not the same.
+        // A path that is missing, is not a file or cannot be read is not equal.
         let Ok(Some(there)) = old.symlink_metadata(entry.path()) else { return Ok(WalkStep::Into) };
         if !is_alike(&there, entry.stat()) {
             return Ok(WalkStep::Into);
@@ -39,9 +41,9 @@ pub(crate) fn with(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
             return Ok(WalkStep::Into);
         }
         match entry.replace_by_link(&there) {
-            // A file can have so many names and no more; the new one then stays a file of its own.
+            // The number of links to a file is limited; the new file then stays separate.
             Err(err) if err.kind() == io::ErrorKind::TooManyLinks => Ok(WalkStep::Into),
-            // Another file system, or one without links: none of them can be shared.
+            // On another file system, or one without links, nothing can be shared.
             Err(err)
                 if matches!(
                     err.kind(),

@@ -1,13 +1,15 @@
-//! A work tree that stays from build to build, for compilers that see by the dates of files what has changed: `CACHE/work/NAME/`.
-//! Before the steps it becomes the new commit's tree file by file, and a file that is the same stays as it is, with its date;
-//! what the compiler itself has made stays too, in folders that the runtime names.
+//! A work tree that stays from build to build, for compilers that see by the dates of files what has changed:
+//! `CACHE/work/NAME/`. Before the steps it becomes the new commit's tree file by file, and a file that is the
+//! same stays as it is, with its date; what the compiler itself has made stays too, in folders that the
+//! runtime names.
 //!
-//! Dates tell what has changed only while the clock goes forward: what was made when it was ahead would hide every change until
-//! then. A tree of the last build that ended later than it is now is thrown away, and so is one whose clock went back meanwhile.
+//! Dates tell what has changed only while the clock goes forward: what was made when it was ahead would hide
+//! every change until then. A tree of the last build that ended later than it is now is thrown away, and so
+//! is one whose clock went back meanwhile.
 //!
-//! `tree/` is the work tree. `busy` says that steps are under way: a build that finds it came after one that was killed, and
-//! what that one half wrote is thrown away with all else. `made-by` says which compiler made what is there, and by its date when,
-//! `sources` which files were the commit's.
+//! `tree/` is the work tree. `busy` says that steps are under way: a build that finds it came after one that
+//! was killed, and what that one half wrote is thrown away with all else. `made-by` says which compiler made
+//! what is there, and by its date when, `sources` which files were the commit's.
 
 #![expect(
     clippy::disallowed_methods,
@@ -32,39 +34,39 @@ use crate::step::interrupt;
 use crate::store::layer::try_lock;
 use crate::tree::hard_link;
 
-/// Their folder in the cache.
+/// Directory of the trees in the cache.
 const FOLDER: &str = "work";
 const TREE: &str = "tree";
 const BUSY: &str = "busy";
 const MADE_BY: &str = "made-by";
 const SOURCES: &str = "sources";
-/// How often a lock that another build holds is asked for.
+/// Interval between attempts to lock a tree that another build holds.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What stays.
+/// Directories of a tree that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeptFolders {
-    /// The names of folders, at any depth, that the compiler makes: `target`.
+    /// Names of the directories, at any depth, that the compiler writes: `target`.
     pub(crate) folders: &'static [&'static str],
-    /// Whether the compiler does not notice that a source is gone: all that it has made then goes too.
+    /// True if the compiler misses deleted sources. After a deletion, its whole output is removed too.
     pub(crate) forgets: bool,
 }
 
-/// A kept work tree, nobody else's meanwhile.
+/// An incremental tree, locked by this build.
 pub(crate) struct KeptTree {
-    /// piku's own folder around it.
+    /// Directory around the tree, which only piku writes.
     dir: PathBuf,
     tree: TreeHandle,
     begun: SystemTime,
-    /// The same folder as `dir`.
+    /// Handle of `dir`.
     around: TreeHandle,
     /// The steps inherit it: should the build be killed, the tree is locked until the last of them has ended.
     _lock: Flock<File>,
 }
 
 impl KeptTree {
-    /// The tree of this name in the cache, equal to `source` but for what is kept. `made_by` is all that makes what is kept
-    /// useless when it changes.
+    /// Opens the tree `name` in the cache and makes it equal to `source`, except for the kept directories.
+    /// They are removed if `made_by`, the compiler and its settings, has changed.
     pub(crate) fn take(
         cache: &Path,
         name: &str,
@@ -87,7 +89,8 @@ impl KeptTree {
         if !whole || around.find(TREE)?.is_none_or(|stat| !stat.is_dir()) {
             clear(&around)?;
         }
-        // On the disk before a step writes: into a file that is there a compiler's bytes may come without any change of the folder.
+        // Must be on the disk before a step writes: a compiler may rewrite a file without changing its
+        // directory.
         atomic_file::write_passing(&dir.join(BUSY), b"", 0o600).with_context(cannot)?;
         atomic_file::sync_parent(&dir.join(BUSY)).with_context(cannot)?;
         let before = fs::read(dir.join(SOURCES)).unwrap_or_default();
@@ -103,13 +106,13 @@ impl KeptTree {
         Ok(Self { dir, tree: around.subtree(TREE)?, begun, around, _lock: lock })
     }
 
-    /// Where the steps run.
+    /// Returns the tree in which the steps run.
     pub(crate) fn tree(&self) -> &TreeHandle {
         &self.tree
     }
 
-    /// The steps have ended by themselves: what they have made is whole. After a power cut the mark may be back, but it is never gone
-    /// without what they have made.
+    /// Marks the tree as complete after the steps have ended. After a power cut the mark may return, but it
+    /// is never lost while results stay.
     pub(crate) fn settle(&self) -> anyhow::Result<()> {
         let busy = self.dir.join(BUSY);
         let now = SystemTime::now();
@@ -146,19 +149,18 @@ fn wait(dir: &Path) -> anyhow::Result<Flock<File>> {
     }
 }
 
-/// Makes one tree of another. The steps of an app have written into the older one, so nothing in it is believed to be what
-/// its name says.
+/// Makes one tree equal to another. Steps have written into the older one, so nothing in it is trusted.
 struct TreeSync {
     keep: KeptFolders,
     /// The paths in the tree that were sources before.
     before: HashSet<PathBuf>,
-    /// Whether a source was there before and is not any more.
+    /// True if a source was deleted since the last build.
     less: bool,
 }
 
 impl TreeSync {
-    /// `below` is where both folders lie in their trees; `made` says that it is in a folder of the compiler's: what is more there
-    /// stays.
+    /// `below` is the path of both directories in their trees. If `made` is true it is inside a compiler's
+    /// directory, where additional files stay.
     fn folder(&mut self, from: &TreeHandle, to: &TreeHandle, below: &Path, made: bool) -> anyhow::Result<()> {
         interrupt::check()?;
         to.set_mode("", from.metadata("")?.mode | 0o700)?;
@@ -190,14 +192,14 @@ impl TreeSync {
         self.keep.folders.iter().any(|kept| name == *kept)
     }
 
-    /// Removes from `to` what is not in `from`, but for the compiler's folders.
+    /// Removes from `to` what is missing in `from`, except for the compiler's directories.
     fn tidy(&mut self, from: &TreeHandle, to: &TreeHandle, below: &Path) -> Result<(), TreeError> {
         for entry in to.read_dir("")? {
             let is_dir = entry.kind == FileKind::Folder;
             if from.find(&entry.name)?.is_some() || is_dir && self.is_kept(&entry.name) {
                 continue;
             }
-            // What a compiler has written beside its folders is no source that is gone.
+            // Other files of the compiler do not count as deleted sources.
             self.less |= is_dir || self.before.contains(&below.join(&entry.name));
             to.remove_all(&entry.name)?;
         }
@@ -227,8 +229,8 @@ fn link(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> Result<(), TreeErro
     to.symlink(target, name)
 }
 
-/// A file that is the same stays; another one is new, and has the date of now: a commit that is older than the last one is
-/// a change too.
+/// An equal file stays; a changed one gets the current time, because files of an older commit are a change
+/// too.
 fn file(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> anyhow::Result<()> {
     if let Ok(there) = to.open_file_nofollow(name) {
         if hard_link::same(&there, &from.open_file_nofollow(name)?)? {

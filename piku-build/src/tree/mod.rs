@@ -1,4 +1,5 @@
-//! Trees of files: copied, compared, shared by hard links, kept between builds, and seen as a process will see them.
+//! Trees of files: copied, compared, shared by hard links, kept between builds, and seen as a process will
+//! see them.
 
 pub(crate) mod copy;
 pub(crate) mod found;

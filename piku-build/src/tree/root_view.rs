@@ -1,7 +1,7 @@
-//! The file system as a process of the app will see it, looked at from outside: `/app` is the release's tree, a layer lies
-//! at its mount, the rest is the host's. Links are followed as that process would follow them, never by the kernel, for
-//! which `/app` is something else. Trees that steps have written are looked at through their handles, and only what is the
-//! host's own by its path.
+//! The file system as a process of the app will see it: `/app` is the release's tree, layers are at their
+//! mounts, everything else is the host's. Links are resolved as for that process, never by the kernel, for
+//! which `/app` is a different directory. Trees that steps have written are read through their handles; only
+//! the host's own files by path.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
@@ -16,20 +16,20 @@ use piku_release::target::TargetArchitecture;
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;
 
-/// What of the host the jail shows.
+/// Directories of the host that the jail shows.
 const SHOWN: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc"];
 
-/// Where the app will find what.
+/// File system as a process of the app sees it.
 pub(crate) struct RootView {
-    /// The release's tree.
+    /// Tree of the release.
     pub(crate) tree: TreeHandle,
-    /// Where the steps ran: the same tree, or a work tree that is kept.
+    /// Tree in which the steps ran: the same, or an incremental tree.
     pub(crate) work: TreeHandle,
     /// The app's folder as the process names it.
     pub(crate) app: PathBuf,
-    /// The architecture of the machine on which the process will run, where that is another one.
+    /// Architecture of the machine that will run the process, if it is not that of this machine.
     pub(crate) cross: Option<&'static TargetArchitecture>,
-    /// All that the process sees.
+    /// File system of the process.
     files: FileView,
 }
 
@@ -37,20 +37,19 @@ pub(crate) struct RootView {
 pub(crate) struct FileView {
     /// True if the host is hidden but for its programs.
     jailed: bool,
-    /// The mounts: where the process finds each, and where it lies now. The first one that contains a path applies to it.
+    /// Mounts: path for the process and current location. The first one that contains a path applies.
     mounts: Vec<(PathBuf, MountedFolder)>,
-    /// Where programs are looked for, as the process names it.
+    /// Directories in which programs are searched, as the process names them.
     path: Vec<PathBuf>,
 }
 
-/// A folder that is mounted.
+/// A directory that the process sees.
 #[derive(Debug, Clone)]
 pub(crate) enum MountedFolder {
     /// The host's own, which no app has written.
     Host(PathBuf),
-    /// The app's tree.
     Tree(TreeHandle),
-    /// A layer, by the folder of its content; it may not be made yet.
+    /// Directory of a layer, which may not exist yet.
     Layer(PathBuf),
 }
 
@@ -59,7 +58,7 @@ pub(crate) enum MountedFolder {
 pub(crate) struct FoundFile {
     /// As the process names it, links followed.
     pub(crate) inside: PathBuf,
-    /// Where it lies now.
+    /// Current location.
     pub(crate) place: FilePlace,
 }
 
@@ -77,7 +76,7 @@ impl RootView {
         Self { work: tree.clone(), tree, app, cross: None, files: FileView { jailed, mounts, path } }
     }
 
-    /// The same for processes on a machine of another architecture, where one is given.
+    /// Sets the architecture of the machine that will run the process.
     pub(crate) fn for_target(self, cross: Option<&'static TargetArchitecture>) -> Self {
         Self { cross, ..self }
     }
@@ -102,7 +101,7 @@ impl RootView {
         found.inside.starts_with(&self.app)
     }
 
-    /// The layers and folders of the host: where the process finds them, and where they lie now.
+    /// Returns the mounted layers and directories of the host: paths for the process and current locations.
     pub(crate) fn mounts(&self) -> impl Iterator<Item = (&Path, FilePlace)> {
         let others = self.files.mounts.iter().filter(|(mount, _)| *mount != self.app);
         others.filter_map(|(mount, folder)| Some((mount.as_path(), folder.place()?)))
@@ -110,7 +109,7 @@ impl RootView {
 }
 
 impl FileView {
-    /// The machine alone, before there is an app.
+    /// Returns a view of the host alone, before there is an app.
     pub(crate) fn of_host(jailed: bool, path: &str) -> Self {
         Self { jailed, mounts: Vec::new(), path: std::env::split_paths(path).collect() }
     }
@@ -150,7 +149,7 @@ impl FileView {
         self.path.iter().find_map(|folder| self.find(&folder.join(name)).filter(|found| found.place.runs()))
     }
 
-    /// Where a path without links lies; `None` when the jail hides it.
+    /// Returns the location of a path without links; `None` if the jail hides it.
     fn place(&self, inside: &Path) -> Option<FilePlace> {
         for (mount, folder) in &self.mounts {
             if let Ok(below) = inside.strip_prefix(mount) {
@@ -166,7 +165,7 @@ impl FileView {
 }
 
 impl MountedFolder {
-    /// Where it lies; `None` while it is not there.
+    /// Returns the location; `None` if it does not exist yet.
     fn place(&self) -> Option<FilePlace> {
         Some(match self {
             Self::Host(path) => FilePlace::Host(path.clone()),

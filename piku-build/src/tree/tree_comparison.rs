@@ -1,5 +1,6 @@
-//! What two trees of files differ in. Times do not count, nor does bytecode, in which Python keeps the times of its sources,
-//! nor the list in which Rails' Sprockets keeps those of assets, each of which has its content's hash in its name.
+//! Compares two trees of files. Times do not count, nor does bytecode, in which Python keeps the times of its
+//! sources, nor the list in which Rails' Sprockets keeps the times of assets, each of which has its content's
+//! hash in its name.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -9,20 +10,19 @@ use std::path::{Path, PathBuf};
 
 use piku_files::{FileStat, FolderCursor, TreeError, TreeHandle};
 
-/// A file above this size is no text with a path in it.
+/// Larger files are not searched for paths.
 const TEXT: u64 = 1 << 20;
 
-/// Two trees; where one says `names.0` the other may say `names.1`: without a jail a layer knows its own place by its key.
+/// Two trees. `names.0` in one equals `names.1` in the other: without a jail, a layer contains its own path
+/// with its key.
 pub(crate) struct TreePair<'a> {
-    /// The one.
     pub(crate) old: &'a TreeHandle,
-    /// The other.
     pub(crate) new: &'a TreeHandle,
-    /// A word of the one, and what stands for it in the other.
+    /// Text of the old tree, and the text that replaces it in the new one.
     pub(crate) names: (&'a str, &'a str),
 }
 
-/// A comparison that is under way, at the same place in both trees.
+/// State of a comparison: the same directory in both trees.
 struct TreeComparison<'a> {
     trees: &'a TreePair<'a>,
     old: FolderCursor<'a>,
@@ -64,7 +64,7 @@ impl TreeComparison<'_> {
             let target = |tree: &TreeHandle| tree.read_link(path).map(|to| to.to_string_lossy().into_owned());
             return Ok(target(left)?.replace(names.0, names.1) == target(right)?);
         }
-        // A pipe, a socket or a device has no content, and whoever opens a pipe waits for somebody at its other end.
+        // Pipes, sockets and devices have no content, and opening a pipe would block.
         if !old.is_file() {
             return Ok(true);
         }
@@ -105,7 +105,7 @@ pub(crate) fn same_bytes(mut left: &File, mut right: &File) -> io::Result<bool> 
     }
 }
 
-/// Whether what has this name holds the times of other files.
+/// Returns whether a file of this name keeps the times of other files.
 fn keeps_times(name: &[u8]) -> bool {
     name == b"__pycache__" || name.ends_with(b".pyc") || name.starts_with(b".sprockets-manifest-")
 }

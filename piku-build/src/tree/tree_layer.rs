@@ -1,5 +1,5 @@
-//! Layers that become part of the app's tree. A build may write to all of it, and works on a copy; a file that it has left as it
-//! was becomes one with the layer's when nobody can write to it any more.
+//! Layers that become part of the app tree. A build may change them, so it works on a copy; files that it did
+//! not change are linked to the layer's files when the tree becomes read-only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::plan::build_plan::TreeLayer;
 use crate::tree::copy;
 use crate::tree::hard_link;
 
-/// Puts what its steps read into a layer that is to be made.
+/// Writes the files that its steps read into a new layer.
 pub(crate) fn seed(content: &TreeHandle, files: &BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
     for (path, text) in files {
         if let Some(folder) = path.parent() {
@@ -22,8 +22,8 @@ pub(crate) fn seed(content: &TreeHandle, files: &BTreeMap<PathBuf, Vec<u8>>) -> 
     Ok(())
 }
 
-/// Looks at what the steps have left in the folder `content` of `layers`, and refuses a layer whose folder they have swapped for
-/// something else. Of a layer that is shown, not taken in, only that folder stays.
+/// Checks what the steps left in the directory `content` of `layers`, and refuses a layer whose directory was
+/// replaced. If the layer is mounted, only that directory stays.
 pub(crate) fn settle(unfinished: &TreeHandle, content: &str, layer: &TreeLayer) -> anyhow::Result<()> {
     let made = unfinished.subtree(content)?.find(layer.folder)?;
     if let Some(stat) = made.filter(|stat| !stat.is_dir()) {
@@ -36,17 +36,17 @@ pub(crate) fn settle(unfinished: &TreeHandle, content: &str, layer: &TreeLayer) 
     if made.is_some() {
         unfinished.rename(Path::new(MADE).join(layer.folder), unfinished, content)?;
     } else {
-        // What the app names is not for this machine; a layer is never empty.
+        // If the app needs nothing of it on this machine, the layer still has an empty directory.
         unfinished.create_dir(content)?;
         unfinished.subtree(content)?.write(".none", "", 0o644)?;
     }
     Ok(unfinished.remove_all(MADE)?)
 }
 
-/// The name of what the steps have made, while one folder of it becomes the layer.
+/// Name of the steps' output while one of its directories becomes the layer.
 const MADE: &str = "made";
 
-/// Takes a finished layer into the tree, in the place of what the tree has there, or makes the place where it is shown.
+/// Copies a finished layer into the tree, replacing what is there, or creates its mount point.
 pub(crate) fn take_in(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer) -> anyhow::Result<()> {
     if layer.mount.is_some() {
         tree.remove_all(layer.folder)?;
@@ -54,7 +54,7 @@ pub(crate) fn take_in(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer
     }
     let limit = copy::limit_of_disk(tree)?;
     for folder in folders(content, layer.folder)? {
-        // A folder of the app that was not in the repository, or is a link in it, is no place for packages.
+        // A path that leads through a link or through directories outside of the repository is refused.
         if !is_itself(tree, folder.parent().unwrap_or(Path::new("")))? {
             continue;
         }
@@ -64,13 +64,13 @@ pub(crate) fn take_in(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer
     Ok(())
 }
 
-/// Makes the files that are the same in the layer and in a tree that nobody writes to any more one.
+/// Links files of a read-only tree that are equal to those of the layer.
 pub(crate) fn share(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer) -> anyhow::Result<()> {
     if layer.mount.is_some() {
         return Ok(());
     }
     for folder in folders(content, layer.folder)? {
-        // The build may have put anything in its place.
+        // The build may have replaced it.
         if is_itself(tree, &folder)? {
             hard_link::with(&content.subtree(&folder)?, &tree.subtree(&folder)?)?;
         }
@@ -86,7 +86,7 @@ fn is_itself(tree: &TreeHandle, below: &Path) -> Result<bool, TreeError> {
     Ok(FolderCursor::new(tree).symlink_metadata(below)?.is_some_and(|stat| stat.is_dir()))
 }
 
-/// The folders of this name that lie in no other one of it, in order.
+/// Returns the directories of this name that are not inside another one, sorted.
 fn folders(content: &TreeHandle, name: &str) -> Result<Vec<PathBuf>, TreeError> {
     let mut found = Vec::new();
     content.walk(|entry| {

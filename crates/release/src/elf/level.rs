@@ -1,8 +1,8 @@
-//! The level of its family that a program was compiled for, where its file says one: the build attributes of ARM, the program
-//! properties of GNU, the settings that Go's linker writes down.
+//! The level of its family that a program was compiled for, where its file says one: the build attributes of
+//! ARM, the program properties of GNU, the settings that Go's linker writes down.
 //!
-//! A compiler's mark says what the newest of the linked instructions needs. Code that is entered only where the processor has
-//! them, as OpenSSL's, is marked the same.
+//! A compiler's mark says what the newest of the linked instructions needs. Code that is entered only where
+//! the processor has them, as OpenSSL's, is marked the same.
 
 use elf::abi::{EM_ARM, EM_X86_64, PT_GNU_PROPERTY};
 use elf::section::SectionHeader;
@@ -14,14 +14,14 @@ const SHT_ARM_ATTRIBUTES: u32 = 0x7000_0003;
 /// Names of attributes: the version of the architecture and of the floating point unit.
 const TAG_CPU_ARCH: u64 = 6;
 const TAG_FP_ARCH: u64 = 10;
-/// The section with what Go says of its programs, and its settings for levels.
+/// Section with the build information of a Go program.
 const GO_BUILD_INFO: &str = ".go.buildinfo";
 const GOARM: &[u8] = b"build\tGOARM=";
 const GOAMD64: &[u8] = b"build\tGOAMD64=v";
 /// The property "needs these levels of the architecture", a bit each.
 const X86_ISA_1_NEEDED: u32 = 0xc000_8002;
 
-/// Returns the level, 0 where the file says none.
+/// Returns the level; 0 if the file contains none.
 pub(super) fn read(stream: &mut Stream<'_>) -> u8 {
     let level = match stream.ehdr.e_machine {
         EM_ARM => arm_attributes(stream).or_else(|| go_setting(stream, GOARM)),
@@ -38,7 +38,8 @@ fn arm_attributes(stream: &mut Stream<'_>) -> Option<u8> {
     arm_version(section(stream, &header)?, is_little)
 }
 
-/// Reads build attributes: a letter, then sections of a length and a vendor, in them lists of a scope and a length.
+/// Reads build attributes: a letter, then sections of a length and a vendor, in them lists of a scope and a
+/// length.
 fn arm_version(bytes: &[u8], is_little: bool) -> Option<u8> {
     let number = |bytes: &[u8]| {
         let bytes = bytes.first_chunk::<4>().copied()?;
@@ -49,7 +50,7 @@ fn arm_version(bytes: &[u8], is_little: bool) -> Option<u8> {
         let (vendor, next) = rest.split_at(length);
         rest = next;
         let Some(lists) = vendor[4..].strip_prefix(b"aeabi\0") else { continue };
-        // The first list is that of the whole file.
+        // The first list applies to the whole file.
         let (scope, lists) = lists.split_first()?;
         let length = number(lists)?.checked_sub(1)?;
         if *scope == 1 {
@@ -76,7 +77,7 @@ fn of_attributes(mut list: &[u8]) -> Option<u8> {
         let value = uleb(&mut list)?;
         let needs = match (tag, value) {
             (TAG_CPU_ARCH, 0..=5) => 5,
-            // 6, 6KZ and 6K; 6T2 has instructions that those of the Pi have not.
+            // 6, 6KZ and 6K; 6T2 has instructions that a Pi's processor lacks.
             (TAG_CPU_ARCH, 6 | 7 | 9) => 6,
             (TAG_CPU_ARCH, 8 | 10..=13) | (TAG_FP_ARCH, 3..=6) => 7,
             (TAG_CPU_ARCH, _) | (TAG_FP_ARCH, 7..) => 8,
@@ -106,7 +107,8 @@ fn x86_properties(stream: &mut Stream<'_>) -> Option<u8> {
     x86_level((header.p_filesz <= LONGEST).then(|| stream.segment_data(&header).ok())??)
 }
 
-/// Reads a note of properties: three lengths, a name of four bytes, then properties of a type and a length each.
+/// Reads a note of properties: three lengths, a name of four bytes, then properties of a type and a length
+/// each.
 fn x86_level(note: &[u8]) -> Option<u8> {
     let number = |at: usize| note.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
     let mut at = 16;

@@ -18,7 +18,7 @@ use elf::section::SectionHeader;
 
 use crate::architecture::ProgramArchitecture;
 
-/// `e_machine` of the architectures that somebody may push a program for.
+/// `e_machine` of architectures for which somebody may push a program.
 const MACHINES: [(u16, &str); 12] = [
     (2, "sparc"),
     (3, "i386"),
@@ -41,16 +41,17 @@ const MOST_HEADERS: u64 = 0xffff;
 /// The longest header of a file, and of a section, in bytes.
 const HEADER: usize = 64;
 
-/// What an ELF file says about itself.
+/// Header of an ELF file, as far as piku needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElfFile {
-    /// `e_machine`.
+    /// Number of the machine, `e_machine` in the header.
     pub machine: u16,
     /// The architecture that it was built for.
     pub architecture: ProgramArchitecture,
     /// The loader that a dynamic program asks for.
     pub loader: Option<PathBuf>,
-    /// True if it is a program or a library for Linux, and nothing else that compilers make: an object, a core dump.
+    /// True for programs and libraries for Linux, false for objects, core dumps and programs of other
+    /// systems.
     pub is_runnable: bool,
 }
 
@@ -58,7 +59,7 @@ pub struct ElfFile {
 pub type Stream<'a> = ElfStream<AnyEndian, &'a File>;
 
 impl ElfFile {
-    /// Reads the headers of an open file; `None` when it is no (whole) ELF file.
+    /// Reads the headers of an open file; `None` if it is not a complete ELF file.
     pub fn read(file: &File) -> io::Result<Option<Self>> {
         Ok(open(file)?.map(|mut stream| {
             let level = level::read(&mut stream);
@@ -71,8 +72,8 @@ impl ElfFile {
         }))
     }
 
-    /// Reads an open file as [`Self::read`] does, and one whose tables cannot be read by its header alone: Linux starts a program
-    /// without a look at most of them.
+    /// Reads an open file like [`Self::read`]. If the tables are damaged, only the header counts: Linux
+    /// starts programs without reading most tables.
     pub fn read_leniently(file: &File) -> io::Result<Option<Self>> {
         let seen = read_header_as_linux(file)?;
         let is_true = |claimed: &FileHeader<AnyEndian>| {
@@ -93,7 +94,7 @@ impl ElfFile {
         Ok(seen.map(from_header))
     }
 
-    /// The header of this very program: what runs it runs others of its kind.
+    /// Reads the header of the running program.
     #[expect(clippy::disallowed_methods, reason = "its own program, by the kernel's name for it")]
     pub fn own() -> io::Result<Option<Self>> {
         Self::read(&File::open("/proc/self/exe")?)
@@ -116,8 +117,8 @@ fn family(header: &FileHeader<AnyEndian>) -> String {
     }
 }
 
-/// Returns whether the file is a program or a library that Linux runs where the processor fits. The system that it names counts
-/// for libraries alone: Linux starts programs without a look at it.
+/// Returns whether the file is a program or a library that Linux runs where the processor fits. The system
+/// that it names counts for libraries alone: Linux starts programs without a look at it.
 fn is_runnable(stream: &Stream<'_>) -> bool {
     /// The one that older compilers for ARM wrote.
     const ELFOSABI_ARM: u8 = 97;
@@ -131,7 +132,7 @@ fn is_runnable(stream: &Stream<'_>) -> bool {
     }
 }
 
-/// The tables of an open file; `None` when it is no (whole) ELF file.
+/// Reads the tables of an open file; `None` if it is not a complete ELF file.
 pub fn open(file: &File) -> io::Result<Option<Stream<'_>>> {
     let mut magic = [0; 4];
     if file.read_at(&mut magic, 0)? < magic.len() || magic != *b"\x7fELF" {
@@ -143,11 +144,11 @@ pub fn open(file: &File) -> io::Result<Option<Stream<'_>>> {
     Ok(ElfStream::open_stream(file).ok())
 }
 
-/// Returns whether the tables of sections and segments, which are read as a whole, are as short as those of programs. The
-/// file's length is no bound: a file that is all hole takes no space and may be as long as its maker likes.
+/// Returns whether the tables of sections and segments, which are read completely, have a normal size. The
+/// file's length is no limit, because a sparse file can be arbitrarily long.
 ///
 /// # Errors
-/// When the header leads nowhere.
+/// Fails if an offset in the header is invalid.
 fn has_short_tables(file: &File) -> Result<bool, ParseError> {
     let header = read_header(file)?;
     let (many_sections, many_segments) = (header.e_shnum == 0, header.e_phnum == PN_XNUM);
@@ -155,7 +156,7 @@ fn has_short_tables(file: &File) -> Result<bool, ParseError> {
         // A count of 16 bits.
         return Ok(true);
     }
-    // The first section then says how many there are.
+    // Then the first section contains the numbers.
     let mut head = [0; HEADER];
     let read = file.read_at(&mut head, header.e_shoff)?;
     let first = SectionHeader::parse_at(header.endianness, header.class, &mut 0, &head[..read])?;
@@ -170,8 +171,8 @@ fn read_header(file: &File) -> Result<FileHeader<AnyEndian>, ParseError> {
     FileHeader::parse_tail(parse_ident(ident)?, tail)
 }
 
-/// Reads the header of a program or library as Linux does: it has no look at the class, the byte order and the version that stand
-/// in front, and takes the size of a segment's header and the type of the file for what they are. `None` when it is none.
+/// Reads the header as Linux does: it ignores class, byte order and version, and uses the size of a segment's
+/// header and the file type instead. `None` if it is not a program or library.
 fn read_header_as_linux(file: &File) -> io::Result<Option<FileHeader<AnyEndian>>> {
     let mut head = [0; HEADER];
     let read = file.read_at(&mut head, 0)?;
@@ -189,7 +190,7 @@ fn read_header_as_linux(file: &File) -> io::Result<Option<FileHeader<AnyEndian>>
     };
     let class = match (number(54), number(42), head[4]) {
         (56, _, _) => Class::ELF64,
-        // Linux starts no program with another size; then it is what it says.
+        // Linux starts no program with another size; trust the class.
         (_, 32, _) | (_, _, 1) => Class::ELF32,
         (_, _, 2) => Class::ELF64,
         _ => return Ok(None),
@@ -197,8 +198,8 @@ fn read_header_as_linux(file: &File) -> io::Result<Option<FileHeader<AnyEndian>>
     Ok(FileHeader::parse_tail((order, class, head[7], head[8]), &head[EI_NIDENT..read]).ok())
 }
 
-/// Returns the name at this place of a table of names. Longer ones than compilers write are none: a table without a zero byte
-/// would be searched to its end for each of thousands of names.
+/// Returns the name at this offset of a string table; `None` if it is longer than names of compilers: a table
+/// without a zero byte would be searched to its end for each of thousands of names.
 #[must_use]
 pub fn name_at(table: &[u8], at: u32) -> Option<&str> {
     const LONGEST_NAME: usize = 64;
@@ -207,7 +208,7 @@ pub fn name_at(table: &[u8], at: u32) -> Option<&str> {
     std::str::from_utf8(&rest[..rest.iter().position(|byte| *byte == 0)?]).ok()
 }
 
-/// `e_machine` of the programs of an architecture as `uname -m` says it; `None` for one that is not in the table.
+/// Returns `e_machine` of an architecture as `uname -m` prints it; `None` if it is unknown.
 #[must_use]
 pub fn machine_of(architecture: &str) -> Option<u16> {
     let program = ProgramArchitecture::parse(architecture);
@@ -218,7 +219,8 @@ pub fn machine_of(architecture: &str) -> Option<u16> {
     MACHINES.iter().find(|(_, known)| *known == name).map(|(machine, _)| *machine)
 }
 
-/// The bytes of a section; `None` where the file's numbers lead nowhere, or to more than such a section ever has.
+/// The bytes of a section; `None` where the file's numbers lead nowhere, or to more than such a section ever
+/// has.
 pub fn section<'a>(stream: &'a mut Stream<'_>, header: &SectionHeader) -> Option<&'a [u8]> {
     if header.sh_size > LONGEST {
         return None;

@@ -6,7 +6,8 @@ use piku_layout::paths::PikuRoot;
 
 use super::*;
 
-/// The difference of the first program from the second, and of the second from the third, as an older piku wrote them.
+/// The difference of the first program from the second, and of the second from the third, as an older piku
+/// wrote them.
 const FRAMES: [&[u8]; 2] = [
     &[
         40, 181, 47, 253, 164, 163, 134, 1, 0, 189, 0, 0, 32, 1, 1, 1, 1, 3, 16, 16, 45, 181, 169, 225, 62,
@@ -180,7 +181,8 @@ fn links_lead_neither_out_of_the_release_nor_out_of_its_base() {
     let app = App::new();
     let victim = app.at.path().join("victim");
     fs::create_dir(&victim).unwrap();
-    // What lies outside is nothing to differ from: the base's folder is a link, or the file is, or a pipe has its place.
+    // What lies outside is nothing to differ from: the base's folder is a link, or the file is, or a pipe has
+    // its place.
     fs::rename(app.file(3), victim.join("web")).unwrap();
     symlink(victim.join("web"), app.file(3)).unwrap();
     assert!(unfold(&app.at, 2).is_err());
