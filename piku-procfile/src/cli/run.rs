@@ -5,10 +5,10 @@
 use std::fs;
 use std::path::Path;
 
-use piku_layout::jail::{APP, DATA};
 use anyhow::Context;
 use indexmap::IndexMap;
 use piku_files::atomic_file;
+use piku_layout::jail::{APP, DATA};
 use piku_report::output;
 use piku_report::user_error::UserError;
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use piku_layout::jail::{APP, DATA};
 use anyhow::anyhow;
 use indexmap::IndexSet;
+use piku_layout::jail::{APP, DATA};
 use piku_layout::settings::ListenAddress;
 use piku_report::diagnostic::{Diagnostic, quote_word};
 use piku_report::user_error::UserError;
