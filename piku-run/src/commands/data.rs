@@ -98,8 +98,7 @@ fn jail_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result
         // them.
         Err(err) if !err.is_absence() || own || had_jails(root)? => Err(err.failure().into()),
         Err(_) => {
-            let real =
-                |word: &&str| if *word == DATA { data.clone().into_os_string() } else { word.into() };
+            let real = |word: &&str| if *word == DATA { data.clone().into_os_string() } else { word.into() };
             let mut command = Command::new(argv[0]);
             command.args(argv[1..].iter().map(real));
             Ok(command)
