@@ -21,6 +21,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 use piku_chroot::limits;
+use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 use piku_report::user_error::{self, BUSY, UserError};
@@ -30,7 +31,7 @@ use crate::core::CrashBackoff;
 use crate::ipc::connections::ClientTable;
 use crate::ipc::protocol::WakeRequest;
 use crate::ipc::socket::ControlSocket;
-use crate::lock::{self, FileLock};
+use crate::lock;
 use crate::process::signals;
 use crate::process::wait::{self, PollInterest, READ};
 use crate::releases::current;
@@ -92,13 +93,13 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
     current::create_dir(&root.run())?;
     let path = current::daemon_lock(root);
     let Some(mut lock) =
-        FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
+        lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
     else {
         let holder = lock::holder(&path).map_or(String::new(), |pid| format!(", pid {pid}"));
         let what = format!("a daemon runs for '{}' already{holder}", root.path().display());
         return Err(UserError::new(what).code(BUSY).into());
     };
-    lock.write_pid().context("cannot sign the lock")?;
+    lock::write_pid(&mut lock).context("cannot sign the lock")?;
     // Supervisors and monitors run in the daemon's cgroup, beside those of the jails.
     if let Err(err) = limits::claim_delegated_cgroup(NAME) {
         log_error(&format!("cgroups do not hold all limits of the workers: {err:#}"));
@@ -346,13 +347,13 @@ impl DaemonLoop {
 
 /// Finds a supervisor that a previous daemon has started.
 fn find_supervisor(lock: &std::path::Path) -> Option<SupervisorChild> {
-    if !lock.exists() || FileLock::try_lock(lock).ok()?.is_some() {
+    if !lock.exists() || lock::try_lock(lock).ok()?.is_some() {
         return None;
     }
     let pid = lock::holder(lock)?;
     let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     // Still locked: the pid belongs to the holder, and is not used again while the descriptor is open.
-    let still = FileLock::try_lock(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
+    let still = lock::try_lock(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
     still.then_some(SupervisorChild { pid: Pid::from_raw(pid), pidfd: Some(pidfd), booting: None })
 }
 

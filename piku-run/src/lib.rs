@@ -26,16 +26,14 @@ mod supervisor;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use piku_report::user_error;
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    commands::own(&words)
-        .unwrap_or_else(|| commands::run(cli::RunCli::parse()))
-        .unwrap_or_else(|err| user_error::report("piku-run", &err))
+    commands::run_words(&words).unwrap_or_else(|err| user_error::report("piku-run", &err))
 }
 
 /// Returns the command-line definition, for the manual and the completions.

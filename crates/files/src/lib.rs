@@ -22,11 +22,13 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod atomic_file;
+mod file_lock;
 pub mod free_space;
 pub mod sha256;
 mod tree;
 mod write_order;
 
+pub use file_lock::FileLock;
 pub use tree::{
     CopyLimit, FileKind, FileStat, FolderCursor, FolderEntry, TreeEntry, TreeError, TreeFile, TreeHandle,
     WalkStep, remove_all,

@@ -11,10 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
-use piku_files::{TreeError, TreeHandle, remove_all};
+use piku_files::{FileLock, TreeError, TreeHandle, remove_all};
 
 /// Prefix of the names of work folders.
 pub(crate) const PREFIX: &str = ".piku-build-";
@@ -24,7 +22,7 @@ pub(crate) struct WorkFolder {
     path: PathBuf,
     tree: TreeHandle,
     /// Held until the folder is removed.
-    _lock: Flock<File>,
+    _lock: FileLock,
 }
 
 impl WorkFolder {
@@ -32,16 +30,18 @@ impl WorkFolder {
     pub(crate) fn new(parent: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
         // A new folder that is not locked yet looks abandoned, so nobody may remove folders meanwhile.
-        let door = lock(parent, FlockArg::LockExclusive)
+        let parent_lock = File::open(parent)
+            .and_then(FileLock::exclusive)
             .with_context(|| format!("cannot lock '{}'", parent.display()))?;
         sweep(parent).with_context(|| format!("cannot clean '{}'", parent.display()))?;
         let made = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(parent)
             .with_context(|| format!("cannot make a folder in '{}'", parent.display()))?;
-        let lock = lock(made.path(), FlockArg::LockExclusiveNonblock)
+        let lock = File::open(made.path())
+            .and_then(FileLock::exclusive)
             .with_context(|| format!("cannot lock '{}'", made.path().display()))?;
-        drop(door);
+        drop(parent_lock);
         let tree = TreeHandle::open(made.path())?;
         Ok(Self { path: made.keep(), tree, _lock: lock })
     }
@@ -69,10 +69,6 @@ impl Drop for WorkFolder {
     }
 }
 
-fn lock(dir: &Path, how: FlockArg) -> io::Result<Flock<File>> {
-    Flock::lock(File::open(dir)?, how).map_err(|(_, errno)| errno.into())
-}
-
 fn sweep(parent: &Path) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
@@ -83,9 +79,9 @@ fn sweep(parent: &Path) -> io::Result<()> {
         if entry.metadata()?.uid() != Uid::effective().as_raw() {
             continue;
         }
-        match lock(&entry.path(), FlockArg::LockExclusiveNonblock) {
-            Ok(_lock) => remove_all(&entry.path())?,
-            Err(err) if err.raw_os_error() == Some(Errno::EWOULDBLOCK as i32) => {}
+        match File::open(entry.path()).and_then(FileLock::try_exclusive) {
+            Ok(Some(_lock)) => remove_all(&entry.path())?,
+            Ok(None) => {}
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(err),
         }

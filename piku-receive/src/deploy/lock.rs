@@ -15,8 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use piku_files::FileLock;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
@@ -67,8 +67,8 @@ const MAX_LINE: u64 = 4096;
 /// The held lock. Free when this process and all that have inherited it are gone.
 #[derive(Debug)]
 pub(crate) struct AppLock {
-    /// Dropping a `Flock` unlocks, for everybody who has inherited it too; closing the file does not.
-    file: ManuallyDrop<Flock<File>>,
+    /// Never closed: the lock is held until this process ends, even if this value is dropped.
+    file: ManuallyDrop<FileLock>,
     path: PathBuf,
 }
 
@@ -134,44 +134,33 @@ fn longest_wait(app: &AppDir) -> Duration {
 }
 
 /// Locks the file; says whom it waits for when it has to, and when it has waited in vain.
-fn locked(file: File, path: &Path, patience: impl Fn() -> Duration) -> anyhow::Result<Flock<File>> {
+fn locked(file: File, path: &Path, patience: impl Fn() -> Duration) -> anyhow::Result<FileLock> {
     let cannot =
-        |errno: Errno| anyhow::Error::from(errno).context(format!("cannot lock '{}'", path.display()));
-    let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => return Ok(lock),
-        Err((file, Errno::EWOULDBLOCK)) => file,
-        Err((_, errno)) => return Err(cannot(errno)),
-    };
-    progress::step(&format!("Waiting for {}", holder(&mut file, path)));
-    let again = open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
+        |err: io::Error| anyhow::Error::from(err).context(format!("cannot lock '{}'", path.display()));
+    let mut again = file.try_clone().map_err(cannot)?;
+    if let Some(lock) = FileLock::try_exclusive(file).map_err(cannot)? {
+        return Ok(lock);
+    }
+    progress::step(&format!("Waiting for {}", holder(&mut again, path)));
+    let file = open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
     let (sender, receiver) = mpsc::channel();
     // The kernel wakes who waits, but not at a certain time. A lock that comes too late is given back by the thread.
     thread::Builder::new()
         .name("lock".to_owned())
-        .spawn(move || sender.send(wait_for_lock(file)))
+        .spawn(move || sender.send(FileLock::exclusive(file)))
         .context("cannot start a thread")?;
     match receiver.recv_timeout(patience()) {
         Ok(lock) => lock.map_err(cannot),
         Err(RecvTimeoutError::Disconnected) => Err(anyhow!("cannot wait for '{}'", path.display())),
         Err(RecvTimeoutError::Timeout) => {
-            let mut again = again;
             let app = app_of(path);
+            again.rewind().map_err(cannot)?;
             let what = format!("gave up waiting for {}", holder(&mut again, path));
             Err(UserError::new(what)
                 .hint(format!("try again, or end a build that hangs: piku cancel {app}"))
                 .hint("lock_timeout in host.yaml says how many seconds to wait")
                 .code(BUSY)
                 .into())
-        }
-    }
-}
-
-fn wait_for_lock(mut file: File) -> Result<Flock<File>, Errno> {
-    loop {
-        match Flock::lock(file, FlockArg::LockExclusive) {
-            Ok(lock) => return Ok(lock),
-            Err((again, Errno::EINTR)) => file = again,
-            Err((_, errno)) => return Err(errno),
         }
     }
 }
@@ -255,6 +244,6 @@ mod tests {
             note(&app, left).unwrap();
         }
         assert_eq!(lock.notes(), notes);
-        assert!(Flock::lock(open(&app.lock()).unwrap(), FlockArg::LockExclusiveNonblock).is_err());
+        assert!(FileLock::try_exclusive(open(&app.lock()).unwrap()).unwrap().is_none());
     }
 }

@@ -11,16 +11,15 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Gid, Uid, fchown};
-use piku_files::atomic_file;
+use piku_files::{FileLock, atomic_file};
 
 /// An edit that has begun: nobody else edits until it is dropped.
 #[derive(Debug)]
 pub(super) struct KeyFileEdit {
     path: PathBuf,
     text: Vec<u8>,
-    _folder: Flock<File>,
+    _folder: FileLock,
 }
 
 impl KeyFileEdit {
@@ -36,9 +35,8 @@ impl KeyFileEdit {
             .with_context(|| format!("cannot make '{}'", dir.display()))?;
         let folder = File::open(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
         // The folder itself is the lock: a file for it would lie in .ssh for ever.
-        let folder = Flock::lock(folder, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| io::Error::from(errno))
-            .with_context(|| format!("cannot lock '{}'", dir.display()))?;
+        let folder =
+            FileLock::exclusive(folder).with_context(|| format!("cannot lock '{}'", dir.display()))?;
         let text = read(&path)?;
         Ok(Self { path, text, _folder: folder })
     }

@@ -16,9 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use piku_files::{atomic_file, sha256};
+use piku_files::{FileLock, atomic_file, sha256};
 use piku_layout::clock;
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::{BUSY, UserError};
@@ -89,25 +88,22 @@ fn say(bytes: u64) -> anyhow::Result<()> {
 }
 
 /// Opens the half part for nobody else.
-fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
+fn lock(path: &Path) -> anyhow::Result<FileLock> {
     let since = Instant::now();
     loop {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => return Ok(file),
-            Err((_, Errno::EWOULDBLOCK)) if since.elapsed() < OTHER => {
-                thread::sleep(Duration::from_millis(100));
-            }
-            Err((_, Errno::EWOULDBLOCK)) => {
-                let what = "the same part is coming in through another session";
-                return Err(UserError::new(what).code(BUSY).into());
-            }
-            Err((_, errno)) => {
-                return Err(errno).with_context(|| format!("cannot lock '{}'", path.display()));
-            }
+        let lock =
+            FileLock::try_exclusive(file).with_context(|| format!("cannot lock '{}'", path.display()))?;
+        if let Some(lock) = lock {
+            return Ok(lock);
         }
+        if since.elapsed() >= OTHER {
+            let what = "the same part is coming in through another session";
+            return Err(UserError::new(what).code(BUSY).into());
+        }
+        thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -12,6 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
@@ -20,7 +21,7 @@ use piku_report::user_error::{BUSY, USAGE, UserError};
 
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
-use crate::lock::FileLock;
+use crate::lock;
 use crate::nginx::WebServer;
 use crate::releases::current;
 
@@ -81,7 +82,7 @@ fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<File
         return Ok(None);
     }
     let path = dir.lock();
-    let lock = FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     if lock.is_none() {
         let what = format!("somebody is pushing to {app}");
         return Err(UserError::new(what).hint("try again when the push has ended").code(BUSY).into());
@@ -94,7 +95,7 @@ fn when_alone(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
     let path = current::supervisor_lock(&root.app(app));
     let since = Instant::now();
     loop {
-        let lock = FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+        let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
         if let Some(lock) = lock {
             return Ok(lock);
         }

@@ -10,7 +10,7 @@ use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
 use crate::garbage::{self, AppCollector, CollectScope, GarbageItem};
-use crate::lock::FileLock;
+use crate::lock;
 
 pub(super) fn run(
     root: &PikuRoot,
@@ -48,11 +48,11 @@ fn of_app(
     let collector = AppCollector { app, dir: &dir, settings };
     let busy = |what: String| UserError::new(what).hint("try again when that has ended").code(BUSY);
     let path = dir.lock();
-    let lock = FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let mut lock = lock.ok_or_else(|| busy(format!("somebody is pushing to {app}")))?;
     // As a push does: waiting processes print this name.
     let name = crate::releases::who();
-    lock.write_text(&format!("{name} {} {:.0}\n", std::process::id(), jiff::Timestamp::now()))
+    lock::write_text(&mut lock, &format!("{name} {} {:.0}\n", std::process::id(), jiff::Timestamp::now()))
         .with_context(|| format!("cannot write '{}'", path.display()))?;
     let _lock =
         garbage::lock_releases(&dir)?.ok_or_else(|| busy(format!("a new release of {app} is being made")))?;

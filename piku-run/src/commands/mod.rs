@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::Parser;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 
 use crate::cli::{RunCli, RunCommand};
@@ -27,34 +28,33 @@ use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::{cli, daemon, log_forwarding, nginx, protections, releases, start, supervisor};
 
-/// Runs a subcommand that stays for long or is started for each instance, without clap: building the whole
-/// command line would double the memory of a supervisor for as long as it lives.
-pub(crate) fn own(words: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
-    let done = match words {
-        [name, dashes, command @ ..] if name == launch::NAME && dashes == "--" => launch::run(command),
-        [name, app] if name == supervisor::NAME => {
-            let app = app.to_str()?.parse().ok()?;
-            supervisor::run(&root_from_environment()?, &app)
+/// Runs the command line.
+pub(crate) fn run_words(words: &[OsString]) -> anyhow::Result<ExitCode> {
+    match words {
+        [name, dashes, command @ ..] if name == launch::NAME && dashes == "--" => {
+            launch::run(command).map(|()| ExitCode::SUCCESS)
         }
-        [name, app] if name == log_forwarding::NAME => {
-            let app = app.to_str()?.parse().ok()?;
-            log_forwarding::run(&root_from_environment()?, &app)
-        }
-        [name] if name == nginx::NAME => return Some(nginx::run(&root_from_environment()?)),
-        [name] if name == daemon::NAME => daemon::run(&root_from_environment()?),
-        _ => return None,
-    };
-    Some(done.map(|()| ExitCode::SUCCESS))
+        _ => run(parse_resident(words).unwrap_or_else(RunCli::parse)),
+    }
 }
 
-/// Returns the root directory that clap would find; `None` if that needs clap.
-fn root_from_environment() -> Option<PikuRoot> {
-    let given = std::env::var_os(ROOT_VARIABLE).map(PathBuf::from);
-    PikuRoot::new(given).ok().filter(|root| root.path().is_absolute())
+/// Parses the subcommands that stay for long, without clap: building the whole command line would double the
+/// memory of a supervisor for as long as it lives. `None` for any other command line.
+fn parse_resident(words: &[OsString]) -> Option<RunCli> {
+    let app = |word: &OsString| word.to_str()?.parse().ok();
+    let command = match words {
+        [name] if name == daemon::NAME => RunCommand::Daemon,
+        [name] if name == nginx::NAME => RunCommand::Nginx { check: false },
+        [name, word] if name == supervisor::NAME => RunCommand::Supervise { app: app(word)? },
+        [name, word] if name == log_forwarding::NAME => RunCommand::Drain { app: app(word)? },
+        _ => return None,
+    };
+    let root = std::env::var_os(ROOT_VARIABLE).map(PathBuf::from);
+    root.as_ref().is_none_or(|root| root.is_absolute()).then_some(RunCli { root, command })
 }
 
 /// Runs the subcommand.
-pub(crate) fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
+fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
     let root = || -> anyhow::Result<PikuRoot> {
         // Absolute, since supervisors and instances have other working directories.
         let root = PikuRoot::new(cli.root.clone())?;
@@ -103,7 +103,7 @@ pub(crate) fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns the numbers of its releases, ascending.
-fn join_numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
+fn release_numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
     dir.release_numbers().with_context(|| format!("cannot read '{}'", dir.releases().display()))
 }
 
@@ -114,4 +114,29 @@ fn must_be_there(root: &PikuRoot, app: &piku_layout::name::AppName) -> anyhow::R
     let dir = root.app(app);
     anyhow::ensure!(dir.path().is_dir() || dir.run().is_dir(), "there is no app '{app}'");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_parsers_agree() {
+        let parse = |words: &[&str]| parse_resident(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        for words in [&["daemon"][..], &["nginx"], &["supervise", "blog"], &["drain", "blog"]] {
+            let clap = RunCli::try_parse_from(["piku-run"].iter().chain(words)).unwrap();
+            assert_eq!(format!("{:?}", parse(words).unwrap()), format!("{clap:?}"));
+        }
+        for words in [
+            &[][..],
+            &["daemon", "--help"],
+            &["nginx", "--check"],
+            &["supervise"],
+            &["supervise", "../x"],
+            &["supervise", "blog", "x"],
+            &["ps"],
+        ] {
+            assert!(parse(words).is_none(), "{words:?}");
+        }
+    }
 }

@@ -57,7 +57,7 @@ fn without_rollback(subject: &str) -> &str {
 
 /// Returns the release to go back to, and the live one.
 fn choose_release(app: &AppName, dir: &AppDir, number: Option<u64>) -> anyhow::Result<(u64, u64)> {
-    let all = super::join_numbers(dir)?;
+    let all = super::release_numbers(dir)?;
     let live = current::live_release(dir)?;
     let live =
         live.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;

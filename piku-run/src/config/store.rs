@@ -14,10 +14,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Context;
-use piku_files::atomic_file;
+use piku_files::{FileLock, atomic_file};
 use piku_layout::paths::AppDir;
 use piku_release::manifest::CONFIG;
-use rustix::fs::{FlockOperation, flock};
 
 use super::{ConfigChange, ConfigValues};
 use crate::releases::current;
@@ -89,9 +88,7 @@ pub(crate) fn of_release(app: &AppDir, number: u64) -> anyhow::Result<Option<Con
 
 /// Locks the directory, since each change replaces the file itself. The kernel unlocks it with the
 /// descriptor.
-fn lock(folder: &Path) -> anyhow::Result<File> {
-    let locked = File::open(folder).with_context(|| format!("cannot open '{}'", folder.display()))?;
-    flock(&locked, FlockOperation::LockExclusive)
-        .with_context(|| format!("cannot lock '{}'", folder.display()))?;
-    Ok(locked)
+fn lock(folder: &Path) -> anyhow::Result<FileLock> {
+    let opened = File::open(folder).with_context(|| format!("cannot open '{}'", folder.display()))?;
+    FileLock::exclusive(opened).with_context(|| format!("cannot lock '{}'", folder.display()))
 }

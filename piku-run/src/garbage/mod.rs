@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_files::{FileKind, TreeError, TreeHandle};
+use piku_files::{FileKind, FileLock, TreeError, TreeHandle};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, GONE_SUFFIX, PikuRoot};
 use piku_layout::settings::HostSettings;
@@ -26,7 +26,6 @@ use piku_release::folded;
 use piku_release::layers::{self, TOOLS};
 use piku_release::manifest::BuiltRelease;
 use piku_report::progress;
-use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use crate::releases::current;
@@ -194,7 +193,7 @@ pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: Collec
 #[derive(Debug)]
 pub(crate) struct CollectionLock {
     /// `None` if the directory does not exist.
-    _folder: Option<TreeHandle>,
+    _folder: Option<FileLock<TreeHandle>>,
 }
 
 /// Takes the lock on `releases/`; returns `None` if a release is being made.
@@ -205,11 +204,9 @@ pub(crate) fn lock_releases(dir: &AppDir) -> anyhow::Result<Option<CollectionLoc
         Err(err) if err.is_missing() => return Ok(Some(CollectionLock { _folder: None })),
         Err(err) => return Err(err.into()),
     };
-    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(CollectionLock { _folder: Some(folder) })),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(err) => Err(err).with_context(|| format!("cannot lock '{}'", path.display())),
-    }
+    let lock =
+        FileLock::try_exclusive(folder).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    Ok(lock.map(|lock| CollectionLock { _folder: Some(lock) }))
 }
 
 /// Returns the layers that these releases need; `None` if a manifest cannot be read.

@@ -197,7 +197,7 @@ fn nothing_is_removed_while_a_release_is_being_made() {
     }
     app.set_live(3);
     let making = File::open(app.at.releases()).unwrap();
-    flock(&making, FlockOperation::LockShared).unwrap();
+    let making = FileLock::try_shared(making).unwrap().unwrap();
     app.collect(CollectScope::Releases);
     assert_eq!(app.names("releases"), ["1", "2", "3"]);
     drop(making);

@@ -18,7 +18,7 @@ use piku_procfs::ProcessStat;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{InstanceId, InstanceName};
-use crate::lock::FileLock;
+use crate::lock;
 
 /// Record of an instance and its process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -109,7 +109,7 @@ impl RecordFolder {
     /// Waits until no process of the instance holds its lock, except processes stuck in the kernel.
     pub(crate) fn wait_until_free(&self, id: InstanceId) {
         for _ in 0..500 {
-            if FileLock::try_lock(&self.lock(id)).is_ok_and(|lock| lock.is_some()) {
+            if lock::try_lock(&self.lock(id)).is_ok_and(|lock| lock.is_some()) {
                 return;
             }
             sleep(Duration::from_millis(1));

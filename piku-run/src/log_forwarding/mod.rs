@@ -21,12 +21,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::gethostname;
+use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 
 use crate::core::CrashBackoff;
-use crate::lock::FileLock;
+use crate::lock;
 use crate::log::{LogPositions, LogTail, LogWriter, RotationLimits};
 
 pub(crate) use address::SyslogAddress;
@@ -65,7 +66,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let path = dir.run().join("drain.lock");
     let lock = loop {
         // The process of a supervisor that was just killed is about to end.
-        match FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))? {
+        match lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))? {
             Some(lock) => break lock,
             None => std::thread::sleep(Duration::from_millis(20)),
         }

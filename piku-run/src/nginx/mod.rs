@@ -17,6 +17,7 @@ mod site;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{HostSettings, NginxSettings};
@@ -35,7 +36,6 @@ use nginx_dir::{NginxDir, SiteMetadata};
 use program::NginxProgram;
 
 use crate::instance::environment::ReleaseContext;
-use crate::lock::FileLock;
 
 /// The nginx that serves the apps of one piku root.
 #[derive(Debug, Clone)]

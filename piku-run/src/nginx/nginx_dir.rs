@@ -11,13 +11,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::user_error::{BUSY, UserError};
 use serde::{Deserialize, Serialize};
 
-use crate::lock::FileLock;
+use crate::lock;
 use crate::releases::current;
 
 /// Longest wait for the lock. Each app holds it for one test of the configuration.
@@ -183,8 +184,7 @@ impl NginxDir {
         let path = self.0.join("lock");
         let since = Instant::now();
         loop {
-            let lock =
-                FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+            let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
             if let Some(lock) = lock {
                 self.remove_leftovers()?;
                 return Ok(lock);

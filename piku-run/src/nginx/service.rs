@@ -20,6 +20,7 @@ use anyhow::Context;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
+use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::user_error::{BUSY, UserError};
@@ -33,7 +34,7 @@ use crate::cron::CronTimer;
 use crate::ipc::client;
 use crate::ipc::client::AskPatience;
 use crate::ipc::protocol::SupervisorRequest;
-use crate::lock::FileLock;
+use crate::lock;
 use crate::process::signals;
 use crate::process::wait::{self, READ};
 use crate::releases::current;
@@ -77,11 +78,11 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
     web.dir.create()?;
     current::create_dir(&root.acme().join("webroot/.well-known/acme-challenge"))?;
     let path = web.dir.service_lock();
-    let lock = FileLock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let Some(mut lock) = lock else {
         return Err(UserError::new("another 'piku-run nginx' is running already").code(BUSY).into());
     };
-    lock.write_pid().context("cannot sign the lock")?;
+    lock::write_pid(&mut lock).context("cannot sign the lock")?;
     signals::default_dispositions();
     let signals = wait::signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1])?;
     // The workers of a killed master hold its ports. As their subreaper, this process can end them.

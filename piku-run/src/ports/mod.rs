@@ -7,7 +7,7 @@
 mod guard;
 pub(crate) mod listening;
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -18,10 +18,10 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt,
 };
+use piku_files::FileLock;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::PortRange;
 use piku_report::user_error::UserError;
-use rustix::fs::{FlockOperation, flock};
 
 pub(crate) use guard::PortGuard;
 
@@ -29,8 +29,7 @@ pub(crate) use guard::PortGuard;
 #[derive(Debug)]
 pub(crate) struct PortClaim {
     port: u16,
-    // Never unlocked explicitly: a process that inherited the descriptor keeps the lock.
-    file: File,
+    lock: FileLock,
 }
 
 impl PortClaim {
@@ -43,7 +42,7 @@ impl PortClaim {
     /// flag keeps the port.
     #[must_use]
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.lock.as_fd()
     }
 }
 
@@ -139,11 +138,8 @@ fn lock_port(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
         .mode(0o600)
         .open(&path)
         .with_context(|| format!("cannot open '{}'", path.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(PortClaim { port, file })),
-        Err(err) if err == rustix::io::Errno::WOULDBLOCK => Ok(None),
-        Err(err) => Err(io::Error::from(err)).with_context(|| format!("cannot lock '{}'", path.display())),
-    }
+    let lock = FileLock::try_exclusive(file).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    Ok(lock.map(|lock| PortClaim { port, lock }))
 }
 
 /// Returns whether a process could listen on the port on loopback and on all addresses, IPv4 and IPv6;

@@ -10,7 +10,7 @@ use piku_release::manifest::{BuiltRelease, ReleaseOrigin};
 use piku_report::output::{self, OutputFormat};
 use serde::{Deserialize, Serialize};
 
-use crate::lock::FileLock;
+use crate::lock;
 
 pub(crate) use successor::{ASIDE, ReleaseSuccessor, who};
 
@@ -106,7 +106,7 @@ pub(crate) fn list_releases(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
 #[expect(clippy::disallowed_methods, reason = "the app's lock, which only piku writes")]
 fn is_pushing(app: &AppDir) -> bool {
     let lock = app.lock();
-    lock.exists() && FileLock::try_lock(&lock).is_ok_and(|lock| lock.is_none())
+    lock.exists() && lock::try_lock(&lock).is_ok_and(|lock| lock.is_none())
 }
 
 fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> ReleaseRow {

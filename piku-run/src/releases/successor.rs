@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use piku_files::free_space::{self, SpaceNeeded};
-use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
+use piku_files::{FileKind, FileLock, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_nss::UserAccount;
@@ -16,7 +16,6 @@ use piku_release::folded;
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
-use rustix::fs::{FlockOperation, flock};
 
 use crate::config::{ConfigChange, ConfigValues, store};
 use crate::garbage::{self, CollectScope};
@@ -101,16 +100,13 @@ pub(crate) fn who() -> String {
 
 /// Takes the lock for making a release from another's tree, which garbage collection takes exclusively.
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder of piku's own"))]
-fn lock_new_release(dir: &AppDir) -> anyhow::Result<File> {
+fn lock_new_release(dir: &AppDir) -> anyhow::Result<FileLock> {
     let path = dir.releases();
     let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
-    flock(&folder, FlockOperation::NonBlockingLockShared).map_err(|err| match err {
-        rustix::io::Errno::WOULDBLOCK => {
-            UserError::new("old releases are being removed just now").hint("try again").code(BUSY).into()
-        }
-        err => anyhow::Error::from(err).context(format!("cannot lock '{}'", path.display())),
-    })?;
-    Ok(folder)
+    let lock = FileLock::try_shared(folder).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    lock.ok_or_else(|| {
+        UserError::new("old releases are being removed just now").hint("try again").code(BUSY).into()
+    })
 }
 
 /// Returns the disk space for another copy of the tree.

@@ -27,6 +27,7 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use piku_chroot::report;
+use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
@@ -40,7 +41,7 @@ use crate::instance::health_probe::HealthProbe;
 use crate::instance::record::{RecordFolder, StartCount};
 use crate::ipc::connections::ClientTable;
 use crate::ipc::socket::ControlSocket;
-use crate::lock::FileLock;
+use crate::lock;
 use crate::nginx::SiteReachability;
 use crate::ports::{self, PortClaim, PortGuard};
 use crate::process::signals;
@@ -118,11 +119,11 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     current::create_dir(dir.run())?;
     let lock_path = current::supervisor_lock(&dir);
     let Some(mut lock) =
-        FileLock::try_lock(&lock_path).with_context(|| format!("cannot lock '{}'", lock_path.display()))?
+        lock::try_lock(&lock_path).with_context(|| format!("cannot lock '{}'", lock_path.display()))?
     else {
         return Err(UserError::new(format!("{app} has a supervisor already")).code(BUSY).into());
     };
-    lock.write_pid().context("cannot sign the lock")?;
+    lock::write_pid(&mut lock).context("cannot sign the lock")?;
     signals::default_dispositions();
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // Orphans of an instance without a jail become children of this process instead of init's.

@@ -26,7 +26,7 @@ use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, Re
 use crate::instance::launch;
 use crate::instance::ready_socket::{self, NotifySocket};
 use crate::instance::record::{RecordFolder, StartCount, WorkerRecord};
-use crate::lock::FileLock;
+use crate::lock;
 use crate::log::{LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover_spool};
 use crate::process::family::{MARK, ProcessFamily};
 use crate::releases::current;
@@ -257,7 +257,7 @@ impl AppSupervisor {
             // For programs that open /dev/stdout again. Only piku can enter the directory of the fifo.
             fs::set_permissions(&fifo, Permissions::from_mode(0o622)).context("cannot share its fifo")?;
         }
-        let lock = FileLock::try_lock(&self.records.lock(record.id)).context("cannot lock")?;
+        let lock = lock::try_lock(&self.records.lock(record.id)).context("cannot lock")?;
         let lock = lock.context("the one before it is still there")?;
         let mut kept = vec![std::os::fd::AsFd::as_fd(&lock)];
         kept.extend(self.ports.get(&record.id).map(crate::ports::PortClaim::fd));
