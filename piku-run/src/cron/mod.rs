@@ -34,7 +34,6 @@ pub(crate) struct CronMemory {
     pub(crate) schedule: String,
     /// All runs up to this time have been handled.
     pub(crate) seen: Timestamp,
-    /// Start of the last run.
     pub(crate) last_run: Option<Timestamp>,
     /// Result of the last run, such as `exit 0`; `None` while it runs.
     pub(crate) last_exit: Option<String>,
@@ -42,7 +41,6 @@ pub(crate) struct CronMemory {
 
 pub(crate) type CronMemories = BTreeMap<ProcessName, CronMemory>;
 
-/// The cron jobs of an app.
 #[derive(Debug)]
 pub(crate) struct AppCrontab {
     zone: TimeZone,
@@ -65,7 +63,6 @@ pub(crate) struct DueRun {
     pub(crate) name: ProcessName,
     /// False for a missed run that is skipped.
     pub(crate) run: bool,
-    /// Remark for the job's log.
     pub(crate) remark: Option<String>,
 }
 

@@ -3,9 +3,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use piku_layout::paths::PikuRoot;
-use piku_release::manifest::{ReleaseLayer, ReleaseOrigin};
+use piku_release::manifest::ReleaseOrigin;
 
 use crate::instance::record::{self, RecordFolder, WorkerRecord};
+use crate::releases::tests::{set_live, write_release};
 
 struct App {
     dir: tempfile::TempDir,
@@ -25,46 +26,12 @@ impl App {
         Self { dir, name, at, settings: HostSettings::default() }
     }
 
-    /// Writes a release that needs one layer.
     fn release(&self, number: u64, layer: &str) -> BuiltRelease {
-        let folder = self.at.release(number);
-        fs::create_dir_all(folder.join("app/deep/er")).unwrap();
-        fs::write(folder.join("app/deep/er/file"), "x".repeat(10_000)).unwrap();
-        fs::create_dir_all(self.at.layers().join(layer).join("content")).unwrap();
-        let layer = ReleaseLayer {
-            name: "venv".to_owned(),
-            key: layer.to_owned(),
-            mount: PathBuf::from("/layers/venv"),
-        };
-        let release = BuiltRelease {
-            app: self.name.clone(),
-            number,
-            commit: format!("{number:040}"),
-            subject: format!("Change {number}"),
-            by: "ann".to_owned(),
-            origin: ReleaseOrigin::Deploy,
-            tree_of: None,
-            at: "2026-11-22T10:00:00Z".parse().unwrap(),
-            architecture: "x86_64".to_owned(),
-            native: None,
-            runtime: "python".to_owned(),
-            version: None,
-            version_from: None,
-            layers: vec![layer],
-            host: Vec::new(),
-            kept: Vec::new(),
-            profile: Default::default(),
-            processes: indexmap::IndexMap::new(),
-            env: std::collections::BTreeMap::new(),
-            jailed: true,
-        };
-        release.write(&folder).unwrap();
-        release
+        write_release(&self.at, number, layer)
     }
 
     fn set_live(&self, number: u64) {
-        let _ = fs::remove_file(self.at.current());
-        symlink(format!("releases/{number}"), self.at.current()).unwrap();
+        set_live(&self.at, number);
     }
 
     fn collector(&self) -> AppCollector<'_> {

@@ -20,7 +20,7 @@ pub(super) struct SpoolCheckpoint {
     /// Range of the piece in the spool's output.
     pub(super) from: usize,
     pub(super) to: usize,
-    /// Time of the piece's lines.
+    /// Arrival of the piece, the time of its lines.
     pub(super) now: Timestamp,
 }
 

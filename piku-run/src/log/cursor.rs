@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use super::rotate::{MAX_AGE, numbered};
 
-/// Bytes read at a time.
 const BLOCK: usize = 64 * 1024;
 /// A longer line is returned unfinished. piku writes no such lines.
 const MAX_LINE: usize = 1 << 20;

@@ -28,7 +28,6 @@ const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// Size of the output buffer in bytes.
 const BLOCK: usize = 64 * 1024;
 
-/// The options of `logs`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct LogQuery {
     /// Continue with new lines until the reader closes the output.

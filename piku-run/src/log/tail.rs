@@ -16,20 +16,18 @@ use super::line;
 use super::reader::{list_instances, watch_directory};
 use super::rotate::RotationLimits;
 
-/// Positions by instance.
 pub(crate) type LogPositions = BTreeMap<String, LogPosition>;
 
 /// A position in a log, stored as JSON. It stays valid through rotations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogPosition {
-    /// The file's inode.
+    /// Inode of the log file.
     pub(crate) file: u64,
     pub(crate) offset: u64,
     /// Time of the last line before the position, used if the file is removed.
     pub(crate) time: String,
 }
 
-/// A parsed log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TailLine {
     pub(crate) time: String,

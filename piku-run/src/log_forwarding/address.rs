@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Default port of syslog.
+/// Default port of syslog over UDP and TCP.
 const PORT: u16 = 514;
 
 /// The protocol and framing of messages.

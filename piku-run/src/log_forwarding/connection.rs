@@ -38,7 +38,6 @@ impl ReceiverConnection {
         Err(last)
     }
 
-    /// Sends one framed message.
     pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
         match self {
             Self::Datagrams(socket) => socket.send(message).map(drop),

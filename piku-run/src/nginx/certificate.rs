@@ -119,7 +119,6 @@ impl AppCertificates {
         &self.0
     }
 
-    /// Reads the pair in use.
     pub(super) fn read_current(&self) -> Option<CertificatePair> {
         let dir = fs::canonicalize(self.0.join(CURRENT)).ok()?;
         let metadata = serde_json::from_slice(&fs::read(dir.join(METADATA)).ok()?).ok()?;

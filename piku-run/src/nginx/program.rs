@@ -41,9 +41,9 @@ impl NginxProgram {
         Ok(Self::find().ok_or_else(|| UserError::new("nginx is not installed").hint(hint))?)
     }
 
-    /// Returns `nginx -c FILE` with an empty environment. The file comes first because the process title shows
-    /// only the start of a long command line, and [`NginxMaster::find`](super::master::NginxMaster::find) looks
-    /// for the file there.
+    /// Returns `nginx -c FILE` with an empty environment. The file comes first because the process title
+    /// shows only the start of a long command line, and
+    /// [`NginxMaster::find`](super::master::NginxMaster::find) looks for the file there.
     pub(super) fn command(&self, file: &Path) -> Command {
         let mut nginx = Command::new(&self.program);
         nginx.arg("-c").arg(file);

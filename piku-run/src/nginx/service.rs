@@ -121,8 +121,8 @@ impl WebServer {
         nginx_dir::write_private(&self.dir.main_conf(), self.build_instance(nginx)?.render()?.as_bytes())
     }
 
-    /// Removes the files of deleted apps, those with ports from before a boot, and those that nginx rejects: a
-    /// bad file must not keep the other apps offline.
+    /// Removes the files of deleted apps, those with ports from before a boot, and those that nginx rejects:
+    /// a bad file must not keep the other apps offline.
     fn remove_bad_sites(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
         let boot = piku_procfs::boot_id();
         for (app, _) in self.dir.read_app_confs()? {

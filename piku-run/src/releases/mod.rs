@@ -176,4 +176,4 @@ fn release_numbers(app: &AppDir) -> anyhow::Result<Vec<u64>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,11 +13,11 @@ fn app() -> (tempfile::TempDir, AppDir) {
     (dir, app)
 }
 
-/// A release on the disk that needs one layer.
-fn release(app: &AppDir, number: u64, layer: &str) {
+/// Writes a release that needs one layer.
+pub(crate) fn write_release(app: &AppDir, number: u64, layer: &str) -> BuiltRelease {
     let folder = app.release(number);
     fs::create_dir_all(folder.join("app/deep/er")).unwrap();
-    fs::write(folder.join("app/deep/er/file"), "x").unwrap();
+    fs::write(folder.join("app/deep/er/file"), "x".repeat(10_000)).unwrap();
     fs::create_dir_all(app.layers().join(layer).join("content")).unwrap();
     let release = BuiltRelease {
         app: "blog".parse().unwrap(),
@@ -46,9 +46,10 @@ fn release(app: &AppDir, number: u64, layer: &str) {
         jailed: true,
     };
     release.write(&folder).unwrap();
+    release
 }
 
-fn live(app: &AppDir, number: u64) {
+pub(crate) fn set_live(app: &AppDir, number: u64) {
     let _ = fs::remove_file(app.current());
     symlink(format!("releases/{number}"), app.current()).unwrap();
 }
@@ -58,9 +59,9 @@ fn newest_first_with_what_each_is() {
     let (_dir, app) = app();
     assert_eq!(list_releases(&app).unwrap(), []);
     for number in [1, 2, 3, 10] {
-        release(&app, number, "a");
+        write_release(&app, number, "a");
     }
-    live(&app, 3);
+    set_live(&app, 3);
     fs::write(app.release(1).join("release.yaml"), "app: [").unwrap();
     fs::create_dir_all(app.log()).unwrap();
     let attempt = DeployAttempt {

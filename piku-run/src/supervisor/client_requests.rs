@@ -324,7 +324,7 @@ impl AppSupervisor {
             }
         };
         self.tails.clear();
-        self.lead_drain();
+        self.update_forwarder();
         self.send_reply(client, &SupervisorReply::Done { error });
     }
 

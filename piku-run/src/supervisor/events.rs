@@ -46,7 +46,7 @@ impl AppSupervisor {
                 return Ok(());
             }
             let leave = (!has_work).then_some(busy + LINGER);
-            self.tend_drain();
+            self.start_due_forwarder();
             let starts = self.core.instances().any(|(_, one)| one.is_starting());
             let turn = self.turn.release_when_up(starts, self.born.elapsed()).map(|left| self.now() + left);
             let beat = self.tell_waiting();
@@ -58,7 +58,7 @@ impl AppSupervisor {
                 .next_deadline()
                 .into_iter()
                 .chain(leave)
-                .chain(self.drain.deadline())
+                .chain(self.forwarder.deadline())
                 .chain(turn)
                 .min();
             let next = next.map(|next| next.saturating_sub(self.now()));
@@ -209,7 +209,7 @@ impl AppSupervisor {
     /// Reaps children: processes of instances, and what they have left.
     fn reap_children(&mut self) {
         while let Some((pid, exit)) = reap::reap_child() {
-            if self.drain.handle_end(pid, self.now()) {
+            if self.forwarder.handle_end(pid, self.now()) {
                 continue;
             }
             let id = self.workers.iter().find(|(_, worker)| worker.is_child(pid)).map(|(id, _)| *id);

@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the drain's mark in the folder of what runs, which only piku writes"
+    reason = "the forwarder's state in the run directory, which only piku writes"
 )]
 
 use std::fs;
@@ -35,15 +35,15 @@ pub(super) struct ForwarderState {
 }
 
 impl ForwarderState {
-    /// Returns the time at which it must be looked at.
+    /// Returns the time of the next start, if one is due.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.again
     }
 
-    /// Records the end of a child. Returns whether it was the forwarder.
+    /// Records the end of a child; returns true if it was the forwarder.
     pub(super) fn handle_end(&mut self, pid: Pid, now: Duration) -> bool {
-        let is_it = |child: &Child| i32::try_from(child.id()) == Ok(pid.as_raw());
-        if !self.process.as_ref().is_some_and(is_it) {
+        let is_forwarder = |child: &Child| i32::try_from(child.id()) == Ok(pid.as_raw());
+        if !self.process.as_ref().is_some_and(is_forwarder) {
             return false;
         }
         self.process = None;
@@ -59,7 +59,7 @@ impl ForwarderState {
 
 impl AppSupervisor {
     /// Sets the destination of the live release. A stopped app keeps its destination for its last lines.
-    pub(super) fn lead_drain(&mut self) {
+    pub(super) fn update_forwarder(&mut self) {
         let Some(release) = self.core.plan().map(|plan| plan.release) else { return };
         let Some((world, _)) = self.worlds.get(&release) else { return };
         let Ok((mut vars, _)) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
@@ -67,14 +67,14 @@ impl AppSupervisor {
         };
         // The deploy has reported a bad value.
         let wanted = vars.swap_remove(VARIABLE).filter(|value| value.parse::<SyslogAddress>().is_ok());
-        if wanted == self.drain.wanted {
+        if wanted == self.forwarder.wanted {
             return;
         }
-        self.drain.wanted = wanted;
-        self.drain.backoff = CrashBackoff::default();
-        self.drain.restarts = 0;
-        self.drain.again = self.drain.wanted.is_some().then_some(self.now());
-        if let Some(mut process) = self.drain.process.take() {
+        self.forwarder.wanted = wanted;
+        self.forwarder.backoff = CrashBackoff::default();
+        self.forwarder.restarts = 0;
+        self.forwarder.again = self.forwarder.wanted.is_some().then_some(self.now());
+        if let Some(mut process) = self.forwarder.process.take() {
             // It writes checkpoints and loses nothing.
             let _ = process.kill();
             let _ = process.wait();
@@ -82,42 +82,44 @@ impl AppSupervisor {
     }
 
     /// Returns its row in `ps`, with state `backoff` while nothing can be sent.
-    pub(super) fn drain_row(&self) -> Option<Row> {
-        self.drain.wanted.as_ref()?;
+    pub(super) fn forwarder_row(&self) -> Option<Row> {
+        self.forwarder.wanted.as_ref()?;
         let (name, _) = INSTANCE.split_once('.')?;
         let ps = InstanceName { kind: name.parse().ok()?, index: 1 };
         let why = fs::read_to_string(failure_file(&self.dir)).ok();
-        let process = self.drain.process.as_ref();
+        let process = self.forwarder.process.as_ref();
         let runs = process.is_some() && why.is_none();
         Some(Row {
             state: if runs { SampledState::Running } else { SampledState::Backoff },
             pid: process.map(Child::id),
-            uptime_s: process.map(|_| self.now().saturating_sub(self.drain.began).as_secs()),
-            restarts: self.drain.restarts,
+            uptime_s: process.map(|_| self.now().saturating_sub(self.forwarder.began).as_secs()),
+            restarts: self.forwarder.restarts,
             last_exit: why,
             ..status::idle(&self.app, &ps)
         })
     }
 
     /// Starts the forwarder if it is due.
-    pub(super) fn tend_drain(&mut self) {
+    pub(super) fn start_due_forwarder(&mut self) {
         let now = self.now();
-        let Some(wanted) = self.drain.wanted.clone().filter(|_| self.drain.again.is_some_and(|at| at <= now))
+        let Some(wanted) =
+            self.forwarder.wanted.clone().filter(|_| self.forwarder.again.is_some_and(|at| at <= now))
         else {
             return;
         };
-        self.drain.again = None;
-        self.drain.began = now;
+        self.forwarder.again = None;
+        self.forwarder.began = now;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("piku-run").arg(NAME).arg(self.app.as_str()).env_clear();
         command.env(ROOT_VARIABLE, self.root.path()).env(VARIABLE, wanted);
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         match command.spawn() {
-            Ok(process) => self.drain.process = Some(process),
+            Ok(process) => self.forwarder.process = Some(process),
             Err(err) => {
-                self.log_error(&format!("cannot start the drain of the logs: {err}"));
-                let pause = self.drain.backoff.record_crash(Duration::ZERO, u64::from(std::process::id()));
-                self.drain.again = Some(now + pause.max(Duration::from_secs(1)));
+                self.log_error(&format!("cannot start log forwarding: {err}"));
+                let pause =
+                    self.forwarder.backoff.record_crash(Duration::ZERO, u64::from(std::process::id()));
+                self.forwarder.again = Some(now + pause.max(Duration::from_secs(1)));
             }
         }
     }

@@ -102,7 +102,7 @@ struct AppSupervisor {
     beat: Duration,
     counter: u64,
     events: VecDeque<CoreEvent>,
-    drain: log_forwarding::ForwarderState,
+    forwarder: log_forwarding::ForwarderState,
     shortage: ShortageWatch,
     /// Boot slot, for which other apps wait.
     turn: BootTurn,
@@ -161,7 +161,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         beat: Duration::ZERO,
         counter: 0,
         events: VecDeque::new(),
-        drain: log_forwarding::ForwarderState::default(),
+        forwarder: log_forwarding::ForwarderState::default(),
         leaving: false,
         shortage: ShortageWatch::new(),
         turn: BootTurn::take()?,
@@ -203,7 +203,7 @@ impl AppSupervisor {
         self.tell_core(CoreEvent::Boot { plan, found });
         self.load_crons(true);
         self.tell_core(CoreEvent::Tick);
-        self.lead_drain();
+        self.update_forwarder();
         Ok(())
     }
 

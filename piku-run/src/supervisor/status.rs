@@ -64,7 +64,7 @@ impl AppSupervisor {
         rows.sort_by_key(|(one, _)| order(one));
         let mut rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
         self.add_crons(&mut rows);
-        rows.extend(self.drain_row());
+        rows.extend(self.forwarder_row());
         Ok(rows)
     }
 

@@ -26,8 +26,8 @@ impl LogWriter {
         self.write_output(bytes, done.unwrap_or(0), Timestamp::now(), note);
     }
 
-    /// Writes the rest of a piece; its text and its time determine exactly what the file must hold. Returns the
-    /// number of `bytes` written then, or `None` if it cannot be determined.
+    /// Writes the rest of a piece; its text and its time determine exactly what the file must hold. Returns
+    /// the number of `bytes` written then, or `None` if it cannot be determined.
     fn finish_piece(&mut self, bytes: &[u8], checkpoint: &SpoolCheckpoint) -> Option<usize> {
         let (from, to) = (checkpoint.from.min(bytes.len()), checkpoint.to.min(bytes.len()));
         let is_its_file = |path: &Path| fs::metadata(path).is_ok_and(|there| there.ino() == checkpoint.file);
